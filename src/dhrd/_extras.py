@@ -1,0 +1,29 @@
+"""The one helper for optional imports."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from dhrd.errors import MissingExtra
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Import an optional dependency.
+
+    Args:
+        module: The module's import name, for example `"mlflow"`.
+        extra: The extra of this package that installs it.
+
+    Returns:
+        The imported module.
+
+    Raises:
+        MissingExtra: It is not installed; the message is the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:
+            raise  # it is installed, and broken inside: its own message is the useful one
+        raise MissingExtra(f"this needs `{module}`, which is not installed: pip install 'dhrd[{extra}]'") from error

@@ -1,0 +1,24 @@
+"""Settings of a run: their schema, and reading them from YAML and the command line."""
+
+from dhrd.config.load import load_config, resolve
+from dhrd.config.schema import (
+    DataSettings,
+    LoraSettings,
+    LossSettings,
+    ModelSettings,
+    RunConfig,
+    TrackingSettings,
+    TrainingSettings,
+)
+
+__all__ = [
+    "DataSettings",
+    "LoraSettings",
+    "LossSettings",
+    "ModelSettings",
+    "RunConfig",
+    "TrackingSettings",
+    "TrainingSettings",
+    "load_config",
+    "resolve",
+]

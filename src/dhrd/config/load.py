@@ -1,0 +1,197 @@
+"""From YAML, a mapping and `--set` to a `RunConfig`, with all errors reported at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from dhrd.config.schema import RunConfig
+from dhrd.errors import ConfigError
+
+# The DHRD documents' names for what has another name, or another place, here.
+_DOCUMENT_NAMES = {
+    "model.dropout_prob": "model.dropout",
+    "data.train_file": "data.train",
+    "data.eval_file": "data.validation",
+    "data.batch_size": "training.batch_size",
+    "data.max_input_length": "data.max_input_tokens",
+    "data.max_rationale_length": "data.max_sequence_tokens",
+}
+_ALPHA = "model.loss_weight_alpha"
+
+
+def load_config(path: str | Path | None = None, overrides: Iterable[str] = (), **settings: Any) -> RunConfig:
+    """Read a configuration.
+
+    Args:
+        path: A YAML file; None: the defaults.
+        overrides: Strings `section.key=value`, the value in YAML (`null`, `1e-4`, `[a, b]`), applied in order.
+        **settings: Values by dotted name with `.` written as `__`, applied last
+            (`training__num_epochs=1`).
+
+    Returns:
+        The frozen, checked configuration.
+
+    Raises:
+        ConfigError: The file is missing or not YAML, or any setting is unknown or wrong; all of them are named.
+
+    Example:
+        >>> load_config(overrides=["training.num_epochs=1", "loss.reasoning_weight=0"]).training.num_epochs
+        1
+    """
+    tree = _read_yaml(Path(path)) if path is not None else {}
+    for text in overrides:
+        _set(tree, *_parse_override(text))
+    for name, value in settings.items():
+        _set(tree, name.replace("__", "."), value)
+    return resolve(tree, source=str(path) if path is not None else "the settings")
+
+
+def resolve(tree: Mapping[str, Any], *, source: str = "the settings") -> RunConfig:
+    """Check a nested mapping, in our names or the DHRD documents', and return it as a `RunConfig`.
+
+    Raises:
+        ConfigError: Naming every unknown or wrong setting.
+    """
+    translated, problems = _translate(tree)
+    try:
+        config = RunConfig.model_validate(translated)
+    except ValidationError as error:
+        problems += [_describe(item) for item in error.errors()]
+    if problems:
+        raise ConfigError(f"{source}: " + "; ".join(problems))
+    return config
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such config file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    try:
+        tree = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f"{path}:{where.line + 1}" if where is not None else str(path)
+        raise ConfigError(f"{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: a config is a mapping of sections (model:, data:, …), not a {type(tree).__name__}")
+    return tree
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 with two repairs: `5e-5` is a number, and a key given twice is an error rather than the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=deep)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", __import__("re").compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _parse_override(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f"--set {text}: write it as section.key=value")
+    try:
+        return name.strip(), yaml.load(value, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text}: the value is not valid YAML") from error
+
+
+def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        child = tree.get(parent)
+        if not isinstance(child, dict):
+            child = tree[parent] = {}
+        tree = child
+    tree[last] = value
+
+
+def _translate(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Move the DHRD documents' names to ours."""
+    result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
+    problems: list[str] = []
+    for old, new in _DOCUMENT_NAMES.items():
+        if (value := _take(result, old)) is not _ABSENT:
+            if _has(result, new):
+                problems.append(f"{old} and {new} are the same setting; give one of them")
+            else:
+                _set(result, new, value)
+    if (alpha := _take(result, _ALPHA)) is not _ABSENT:
+        weights = ("loss.classification_weight", "loss.reasoning_weight")
+        if any(_has(result, name) for name in weights):
+            problems.append(f"{_ALPHA} sets both weights of the loss; give it or loss.*_weight, not both")
+        elif isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
+            problems.append(f"{_ALPHA}: a number from 0 to 1, got {alpha!r}")
+        else:
+            _set(result, weights[0], float(alpha))
+            _set(result, weights[1], 1.0 - alpha)
+    return result, problems
+
+
+_ABSENT = object()
+
+
+def _take(tree: dict[str, Any], dotted: str) -> Any:
+    section, key = dotted.split(".")
+    inner = tree.get(section)
+    return inner.pop(key, _ABSENT) if isinstance(inner, dict) else _ABSENT
+
+
+def _has(tree: Mapping[str, Any], dotted: str) -> bool:
+    section, key = dotted.split(".")
+    inner = tree.get(section)
+    return isinstance(inner, Mapping) and key in inner
+
+
+def _describe(error: Any) -> str:
+    """One pydantic error as `name: what is wrong`, with the nearest known name for an unknown one."""
+    location = [str(part) for part in error["loc"]]
+    name = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        return f"{name}: unknown setting{_nearest(location)}"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{name}: {message}" if name else message
+    return f"{name}: {message[:1].lower()}{message[1:]}, got {error['input']!r}"
+
+
+def _nearest(location: list[str]) -> str:
+    known = list(setting_names())
+    dotted = ".".join(location)
+    siblings = [name for name in known if name.rpartition(".")[0] == dotted.rpartition(".")[0]]
+    by_last = {name.rpartition(".")[2]: name for name in known}
+    close = difflib.get_close_matches(dotted, siblings, n=1, cutoff=0.5)
+    close = close or [by_last[hit] for hit in difflib.get_close_matches(location[-1], by_last, n=1, cutoff=0.75)]
+    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(siblings) or 'none here'}"
+
+
+def setting_names(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterable[str]:
+    """The dotted names of all settings, sections included."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from setting_names(kind, f"{prefix}{name}.")

@@ -1,0 +1,242 @@
+"""Every setting of a run, with its default and what it means.
+
+The models are frozen and refuse unknown keys. `dhrd config schema` prints them as JSON schema, `dhrd config show`
+prints the resolved values. Reading and overriding is `config/load.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Common behaviour of all sections: frozen, unknown keys refused, docstrings under fields are descriptions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+
+class LoraSettings(Section):
+    """Low-rank adapters on the backbone; the base weights stay frozen. Defaults are the paper's."""
+
+    r: Count = 16
+    """Rank of the update."""
+    alpha: Positive = 32
+    """The update is scaled by alpha / r."""
+    dropout: Share = 0.1
+    """Dropout on the adapter's input."""
+    target_modules: tuple[str, ...] | None = None
+    """Names of the linear layers to adapt; null: all linear layers of the backbone's blocks (q, k, v, o, gate, up,
+    down in Llama's naming). Never the two heads."""
+
+    @field_validator("target_modules", mode="before")
+    @classmethod
+    def _one_name_is_a_list(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+
+class ModelSettings(Section):
+    """The backbone and the classification head."""
+
+    name_or_path: str = "gpt2"
+    """A hub name, a local directory, a local `.gguf` file, or `package:NAME/FILE.gguf` in an installed package."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub."""
+    num_labels: Annotated[int, Field(ge=2)] | None = None
+    """How many labels there are, when labels are plain integers; otherwise the data tells, and this is checked."""
+    head: Literal["linear", "mlp"] = "linear"
+    """`linear`: one bias-free linear layer, what Hugging Face and vLLM serve. `mlp`: the paper's two layers."""
+    pooling: Literal["last", "mean"] = "last"
+    """Which hidden state is classified: the input's last token, or the mean over the input."""
+    dropout: Share = 0.1
+    """Dropout before the classification head."""
+    lora: LoraSettings | None = None
+    """null: full fine-tuning."""
+    quantization: Literal["nf4", "int8"] | None = None
+    """Load the frozen backbone in 4 or 8 bits (QLoRA); needs `lora` and the extra `qlora`."""
+    freeze_layers: Annotated[int, Field(ge=0)] = 0
+    """Freeze the embeddings and this many of the lowest blocks; no gradient runs below, so steps are cheaper."""
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    """Data type of the weights, in training and in the artifact; null: float32."""
+
+    @field_validator("lora", mode="before")
+    @classmethod
+    def _true_is_the_defaults(cls, value: object) -> object:
+        return {} if value is True else None if value is False else value
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelSettings:
+        if self.quantization and self.lora is None:
+            raise ValueError("`quantization` needs `lora`: a quantized backbone cannot be trained in full")
+        if self.lora is not None and self.freeze_layers:
+            raise ValueError("give `lora` or `freeze_layers`, not both: with LoRA the backbone is frozen already")
+        return self
+
+
+class DataSettings(Section):
+    """Where the rows come from and how a row becomes a sequence."""
+
+    train: str | None = None
+    """`superglue:TASK`, `hub:NAME[:CONFIG]`, or a .json, .jsonl, .csv or .parquet file."""
+    validation: str | None = None
+    """As `train`. With `superglue:` and `hub:` it means the validation split."""
+    test: str | None = None
+    """As `train`; only `dhrd evaluate --split test` reads it."""
+    rationales: str | None = None
+    """A JSONL file of `id`, `rationale`, joined to the training rows by id."""
+    superglue_root: str | None = None
+    """The folder that holds CB/train.jsonl and so on; null: the hub, when online."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Our field -> your column, for `input_text`, `label`, `rationale`, `id`, `group`."""
+    input_template: str = "{{ input_text }}"
+    """Jinja2 over the row's columns; what the classifier reads, in training and at inference."""
+    chat: bool = False
+    """Wrap the rendered text in the tokenizer's chat template, as one user turn."""
+    labels: tuple[str, ...] | None = None
+    """The label names in the order of their integers; null: found in the training rows (sorted)."""
+    max_input_tokens: Count = 512
+    """Longer inputs are shortened: plain text on the right, templated rows in their longest field."""
+    max_sequence_tokens: Count = 1024
+    """Input + rationale + answer; the rationale is cut, the answer never."""
+    rationale_mode: Literal["aligned", "label_only", "shuffled", "shuffled_with_label"] = "aligned"
+    """The paper's Table 2: which rationale (and label) a row is trained on."""
+    train_limit: Count | None = None
+    """Use only the first rows."""
+    validation_limit: Count | None = None
+    """Use only the first rows."""
+    dev_share: Share = 0.0
+    """Cut this share, stratified and in whole groups, off train, for every choice; validation stays for reporting."""
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, value: dict[str, str]) -> dict[str, str]:
+        allowed = {"input_text", "label", "rationale", "id", "group"}
+        if unknown := sorted(set(value) - allowed):
+            raise ValueError(f"maps unknown field {unknown[0]!r}; fields are {', '.join(sorted(allowed))}")
+        return value
+
+    @field_validator("labels")
+    @classmethod
+    def _distinct_labels(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and (len(value) < 2 or len(set(value)) < len(value)):
+            raise ValueError(f"needs two or more different names, got {list(value)}")
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> DataSettings:
+        if self.max_sequence_tokens < self.max_input_tokens:
+            raise ValueError(
+                f"max_sequence_tokens ({self.max_sequence_tokens}) is smaller than max_input_tokens "
+                f"({self.max_input_tokens}); the sequence holds the input, so raise the one or lower the other"
+            )
+        return self
+
+
+class LossSettings(Section):
+    """L = classification_weight · L_cls + reasoning_weight · L_lm (paper, section 3)."""
+
+    classification_weight: Weight = 1.0
+    """The paper's β; the DHRD documents' `loss_weight_alpha`. 0: reasoning-only student."""
+    reasoning_weight: Weight = 1.0
+    """The paper's α; the DHRD documents' 1 − `loss_weight_alpha`. 0: pooled baseline."""
+    lm_targets: Literal["all", "continuation"] = "all"
+    """Which tokens the reasoning head predicts: input + rationale + answer (paper), or the last two."""
+    class_weights: Literal["balanced"] | dict[str, Positive] | None = None
+    """Weight of each label in L_cls; `balanced`: inverse to its frequency in train."""
+    label_smoothing: Share = 0.0
+    """Share of the label's probability that is spread over all labels."""
+
+    @model_validator(mode="after")
+    def _check(self) -> LossSettings:
+        if self.classification_weight == 0 and self.reasoning_weight == 0:
+            raise ValueError("classification_weight and reasoning_weight are both 0: there is nothing to train")
+        return self
+
+
+class TrainingSettings(Section):
+    """Optimisation."""
+
+    num_epochs: Count = 3
+    """Passes over the training rows."""
+    learning_rate: Positive = 5e-5
+    """Peak learning rate of the backbone (or its adapters)."""
+    head_learning_rate: Positive | None = 1e-3
+    """Peak learning rate of the classification head; null: as the backbone's."""
+    batch_size: Count = 8
+    """Rows per process per micro-batch."""
+    gradient_accumulation_steps: Count = 1
+    """Micro-batches per update."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """Course of the learning rate after warm-up."""
+    warmup_share: Share = 0.1
+    """Share of all updates in which the rate rises linearly from 0."""
+    warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    """Warm-up in updates; given, it replaces `warmup_share`."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
+    """AdamW's; not applied to norms and biases."""
+    clip_norm: Positive | None = 1.0
+    """Clip the gradient's global norm; null: off."""
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    """`auto`: bf16 where the hardware multiplies it fast (GPU, AVX-512-BF16, AMX), else off."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, slower steps."""
+    save_steps: Count | None = None
+    """A checkpoint every so many updates; null: at the end of each epoch."""
+    eval_steps: Count | None = None
+    """An evaluation every so many updates; null: at the end of each epoch."""
+    selection: Literal["last", "best"] = "last"
+    """Which weights become the artifact."""
+    metric: str | None = None
+    """What `best` and `patience` watch, for example `accuracy`, `macro_f1`, `log_loss`; null: the task's own."""
+    patience: Count | None = None
+    """Stop after so many evaluations without improvement; null: never."""
+
+
+class TrackingSettings(Section):
+    """Where numbers go besides metrics.jsonl."""
+
+    report_to: tuple[Literal["mlflow", "wandb", "tensorboard"], ...] = ()
+    """Trackers to use."""
+    uri: str | None = None
+    """MLflow's tracking URI; null: sqlite:///mlflow.db."""
+    experiment: str = "dhrd"
+    """Name of the experiment or project."""
+    run_name: str | None = None
+    """Name of the run."""
+
+    @field_validator("report_to", mode="before")
+    @classmethod
+    def _one_name_is_a_list(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+
+class RunConfig(Section):
+    """One training run. See the sections for the fields; `configs/` holds presets."""
+
+    model: ModelSettings = ModelSettings()
+    data: DataSettings = DataSettings()
+    loss: LossSettings = LossSettings()
+    training: TrainingSettings = TrainingSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    output_dir: str = "output"
+    """The artifact is written here, checkpoints/ below it while training."""
+    seed: int = 0
+    """Decides the head's first weights, the order of rows, dropout and the shuffles of `rationale_mode`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> RunConfig:
+        chooses = self.training.selection == "best" or self.training.patience is not None
+        if chooses and self.data.validation is None and self.data.dev_share == 0:
+            raise ValueError(
+                "training.selection: best and training.patience need rows to choose by: set data.dev_share (say 0.1) "
+                "or data.validation"
+            )
+        if self.loss.classification_weight == 0 and chooses:
+            raise ValueError("with loss.classification_weight: 0 there is no classifier to select by; use selection: last")
+        return self

@@ -1,0 +1,36 @@
+"""Progress bars: rate and time left on a terminal, silence elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+
+
+def bar() -> Progress:
+    """A progress bar on stderr; it draws nothing where stderr is not a terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Iterate with a progress bar."""
+    with bar() as progress:
+        size = total if total is not None else len(items) if hasattr(items, "__len__") else None  # type: ignore[arg-type]
+        task = progress.add_task(description, total=size, note="")
+        for item in items:
+            yield item
+            progress.advance(task)

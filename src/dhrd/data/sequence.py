@@ -1,0 +1,270 @@
+"""The sequence s = [x, <reason>, r, <answer>, y] (paper, section 3), as tokens.
+
+x is tokenised alone, exactly as at inference, and so is what follows, so that no token merges across the border and
+x is the same tokens with and without a rationale.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from dhrd.data.progress import track
+from dhrd.data.records import EncodedExample, Example, LabelSet
+from dhrd.data.templates import InputTemplate
+from dhrd.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+RationaleMode = Literal["aligned", "label_only", "shuffled", "shuffled_with_label"]
+
+_CHUNK_ROWS = 512  # rows per call of the tokenizer: enough to use its threads, little memory
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceTemplate:
+    """The markers between input, rationale and answer: plain text, so that no token is added to the vocabulary."""
+
+    reason: str = "\n\nReasoning: "
+    answer: str = "\nAnswer: "
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedInput:
+    """One input as the model sees it."""
+
+    text: str
+    input_ids: list[int]
+    was_cut: bool = False
+    was_mended: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputEncoder:
+    """Text to tokens, the same in training and at inference.
+
+    Args:
+        tokenizer: The backbone's.
+        template: From columns to text.
+        max_input_tokens: Longer inputs are shortened, never at the template's ending, where the classifier pools.
+        mend_pad_ending: What to do with an input whose last token is the padding token, which stock classifiers
+            would pool one token early: False (training) refuses the row, True (inference) appends a newline.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    template: InputTemplate = field(default_factory=InputTemplate)
+    max_input_tokens: int = 512
+    mend_pad_ending: bool = False
+
+    def encode(self, rows: Sequence[tuple[Mapping[str, Any], str]]) -> list[EncodedInput]:
+        """Encode rows given as (columns, `file:line`).
+
+        Raises:
+            DataError: A text is empty, a column is missing, the template alone is over the limit, or (in training)
+                an input ends in the padding token.
+        """
+        texts = [self.template.render(columns, where=where, tokenizer=self.tokenizer) for columns, where in rows]
+        encoded = []
+        for (columns, where), text, ids in zip(rows, texts, self._tokenize(texts), strict=True):
+            item = EncodedInput(text, ids)
+            if not ids:
+                raise DataError(f"{where}: the text has no tokens; fill it in or remove the row")
+            if len(ids) > self.max_input_tokens:
+                item = self._shorten(columns, where, text)
+            encoded.append(self._check_ending(item, where))
+        return encoded
+
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        return self.tokenizer(texts, verbose=False)["input_ids"] if texts else []  # type: ignore[return-value]
+
+    def _shorten(self, columns: Mapping[str, Any], where: str, text: str) -> EncodedInput:
+        if self.template.is_plain:
+            ids = self.tokenizer(text, truncation=True, max_length=self.max_input_tokens)["input_ids"]
+            return EncodedInput(self.tokenizer.decode(ids, skip_special_tokens=True), ids, was_cut=True)  # type: ignore[arg-type]
+        columns = dict(columns)
+        texts = [name for name in self.template.variables if isinstance(columns.get(name), str)]
+        for name in sorted(texts, key=lambda name: (-len(columns[name]), name)):
+            shortened = self._longest_that_fits(columns, name, where)
+            if shortened is not None:
+                return shortened
+            columns[name] = ""
+        raise DataError(
+            f"{where}: the template alone is longer than max_input_tokens ({self.max_input_tokens}); "
+            "raise data.max_input_tokens or shorten data.input_template"
+        )
+
+    def _longest_that_fits(self, columns: dict[str, Any], name: str, where: str) -> EncodedInput | None:
+        """Shorten one column, by bisection over its length in characters; None if even without it the row is long."""
+        whole, best = columns[name], None
+        low, high = 0, len(whole)
+        while low <= high:
+            middle = (low + high) // 2
+            trial = {**columns, name: whole[:middle].rstrip()}
+            text = self.template.render(trial, where=where, tokenizer=self.tokenizer)
+            ids = self._tokenize([text])[0]
+            if len(ids) <= self.max_input_tokens:
+                best, low = EncodedInput(text, ids, was_cut=True), middle + 1
+            else:
+                high = middle - 1
+        return best
+
+    def _check_ending(self, item: EncodedInput, where: str) -> EncodedInput:
+        pad = self.tokenizer.pad_token_id
+        if item.input_ids[-1] != pad:
+            return item
+        if not self.mend_pad_ending:
+            raise DataError(
+                f"{where}: the input ends in the padding token ({self.tokenizer.pad_token!r}), at which stock "
+                "classifiers do not pool; remove it from the text, or end data.input_template in other text"
+            )
+        newline = self.tokenizer("\n", add_special_tokens=False)["input_ids"]
+        ids = item.input_ids[: self.max_input_tokens - len(newline)] + newline  # type: ignore[operator]
+        return replace(item, text=item.text + "\n", input_ids=ids, was_mended=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedData:
+    """Encoded rows and what happened to them on the way."""
+
+    examples: list[EncodedExample]
+    num_inputs_cut: int = 0
+    num_rationales_cut: int = 0
+    num_with_rationale: int = 0
+    donors: dict[str, str] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def summary(self) -> str:
+        """One line for a person."""
+        rows = f"{len(self)} rows, {self.num_with_rationale} with a rationale"
+        return f"{rows}; cut: {self.num_inputs_cut} inputs, {self.num_rationales_cut} rationales"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceEncoder:
+    """Rows to sequences.
+
+    Args:
+        inputs: Encodes x.
+        labels: The label set; it also words the answer y.
+        max_sequence_tokens: The rationale is cut at what remains beside input and answer.
+        with_reasoning: False for the pooled baseline: no rationale token is run.
+        rationale_mode: Paper, Table 2.
+        seed: Decides the donors of the shuffled modes.
+    """
+
+    inputs: InputEncoder
+    labels: LabelSet
+    max_sequence_tokens: int = 1024
+    with_reasoning: bool = True
+    rationale_mode: RationaleMode = "aligned"
+    seed: int = 0
+    template: SequenceTemplate = SequenceTemplate()
+
+    def encode(self, examples: Sequence[Example], *, description: str = "tokenising") -> EncodedData:
+        """Encode all rows, in batches, with a progress bar.
+
+        Raises:
+            DataError: As `InputEncoder.encode` and `LabelSet.encode`.
+            ModelError: The tokenizer has no end-of-sequence token, at which the reasoning head must learn to stop.
+        """
+        supervised = supervise(examples, self.rationale_mode, self.seed)
+        result: list[EncodedExample] = []
+        texts: list[str] = []
+        inputs_cut = rationales_cut = 0
+        for start in track(range(0, len(examples), _CHUNK_ROWS), description):
+            chunk = supervised[start : start + _CHUNK_ROWS]
+            inputs = self.inputs.encode([(row.example.columns(), row.example.where) for row in chunk])
+            continuations = self._continuations(chunk, [len(item.input_ids) for item in inputs])
+            for row, item, (continuation, was_cut) in zip(chunk, inputs, continuations, strict=True):
+                label = row.class_donor.label
+                indices = self.labels.encode(label, row.example.where) if label is not None else ()
+                result.append(
+                    EncodedExample(
+                        id=row.example.id, input_ids=item.input_ids, continuation_ids=continuation, label=indices
+                    )
+                )
+                texts.append(item.text)
+                inputs_cut += item.was_cut
+                rationales_cut += was_cut
+        return EncodedData(
+            examples=result,
+            num_inputs_cut=inputs_cut,
+            num_rationales_cut=rationales_cut,
+            num_with_rationale=sum(bool(example.continuation_ids) for example in result),
+            donors={row.example.id: row.reason_donor.id for row in supervised if row.reason_donor not in (None, row.example)},  # type: ignore[union-attr]
+            texts=texts,
+        )
+
+    def _continuations(self, rows: Sequence[Supervised], num_input_tokens: list[int]) -> list[tuple[list[int], bool]]:
+        """[<reason>, r, <answer>, y, eos] of each row, or [] where nothing is to be learned, and whether r was cut."""
+        wanted = [i for i, row in enumerate(rows) if self.with_reasoning and row.answer_donor is not None]
+        result: list[tuple[list[int], bool]] = [([], False)] * len(rows)
+        if not wanted:
+            return result
+        tokenizer = self.inputs.tokenizer
+        if tokenizer.eos_token_id is None:
+            raise ModelError("the tokenizer has no eos token, at which the reasoning head learns to stop; set one")
+        answers = self._tokenize([self.template.answer + self._answer(rows[i]) for i in wanted])
+        reasons = self._tokenize([self._reason(rows[i]) for i in wanted])
+        for i, reason, answer in zip(wanted, reasons, answers, strict=True):
+            answer = [*answer, tokenizer.eos_token_id]
+            room = max(0, self.max_sequence_tokens - num_input_tokens[i] - len(answer))
+            result[i] = (reason[:room] + answer, len(reason) > room)
+        return result
+
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        return self.inputs.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]  # type: ignore[return-value]
+
+    def _answer(self, row: Supervised) -> str:
+        donor = row.answer_donor
+        assert donor is not None and donor.label is not None
+        return self.labels.write(self.labels.encode(donor.label, donor.where))
+
+    def _reason(self, row: Supervised) -> str:
+        return self.template.reason + row.reason_donor.rationale.strip() if row.reason_donor else ""  # type: ignore[union-attr]
+
+
+@dataclass(frozen=True, slots=True)
+class Supervised:
+    """A row and the rows that its rationale, its answer and its class label come from: itself unless shuffled."""
+
+    example: Example
+    reason_donor: Example | None
+    answer_donor: Example | None
+    class_donor: Example
+
+
+def supervise(examples: Sequence[Example], mode: RationaleMode, seed: int) -> list[Supervised]:
+    """Decide what each row is taught (paper, Table 2).
+
+    `aligned`: its own rationale and answer. `label_only`: no rationale, on the same rows (all rows where none has a
+    rationale). `shuffled`: another row's rationale. `shuffled_with_label`: another row's rationale, answer and class
+    label. Rows without a rationale are taught their class alone. Donors are one seeded derangement for the whole run.
+
+    Raises:
+        DataError: There are fewer than two rationales to shuffle.
+    """
+    reasoned = [i for i, example in enumerate(examples) if example.rationale]
+    if mode == "label_only":
+        taught = set(reasoned) or set(range(len(examples)))
+        return [Supervised(e, None, e if i in taught else None, e) for i, e in enumerate(examples)]
+    donor_of = {i: i for i in reasoned}
+    if mode in ("shuffled", "shuffled_with_label"):
+        if len(reasoned) < 2:
+            raise DataError(f"data.rationale_mode: {mode} needs two or more rows with a rationale, got {len(reasoned)}")
+        cycle = list(reasoned)
+        random.Random(f"donors {seed}").shuffle(cycle)
+        donor_of = dict(zip(cycle, cycle[1:] + cycle[:1], strict=True))
+    result = []
+    for i, example in enumerate(examples):
+        donor = examples[donor_of[i]] if i in donor_of else None
+        whole = donor is not None and mode == "shuffled_with_label"
+        teacher = donor if whole else example
+        result.append(Supervised(example, donor, teacher if donor else None, teacher or example))
+    return result

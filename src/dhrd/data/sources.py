@@ -1,0 +1,328 @@
+"""From what a config names (`superglue:cb`, `hub:…`, a file, a data set) to checked `Example`s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from dhrd.config import DataSettings
+from dhrd.data.readers import BadRow, Row, read_file
+from dhrd.data.records import Example, LabelSet
+from dhrd.data.superglue import TASKS, Task
+from dhrd.data.templates import PLAIN, InputTemplate
+from dhrd.errors import DataError
+
+_MAX_PROBLEMS = 10
+_FIELDS = ("input_text", "label", "rationale", "id", "group")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Rows that can be read, and what their origin knows of them.
+
+    Args:
+        name: What was asked for, for messages.
+        read: Starts reading; may be called again.
+        columns: Our field -> the row's column.
+        default_id: Prefix of the ids of rows that have none.
+        template: The config's input template, or the origin's own.
+        labels: The origin's own label set, where it has one.
+        task: The SuperGLUE task, for its official metrics.
+    """
+
+    name: str
+    read: Callable[[], Iterator[Row | BadRow]]
+    columns: Mapping[str, str]
+    default_id: str = "row"
+    template: str = PLAIN
+    labels: LabelSet | None = None
+    task: Task | None = None
+
+    def examples(self, *, labels_required: bool = True, limit: int | None = None) -> Iterator[Example]:
+        """Read, check and yield the rows, in constant memory.
+
+        At the first bad row yielding stops; reading goes on until ten bad rows are found, to report them together.
+
+        Raises:
+            DataError: One line a bad row: `file:line: field: what is wrong; how to mend it`.
+        """
+        problems: list[str] = []
+        template = InputTemplate(self.template)
+        for number, row in enumerate(islice(self.read(), limit)):
+            found = self._check(row, number, labels_required, template)
+            if isinstance(found, str):
+                problems.append(found)
+                if len(problems) == _MAX_PROBLEMS:
+                    problems.append("(there may be more)")
+                    break
+            elif not problems:
+                yield found
+        if problems:
+            raise DataError("\n".join(problems))
+
+    def load(self, *, labels_required: bool = True, limit: int | None = None) -> list[Example]:
+        """All rows.
+
+        Raises:
+            DataError: As `examples`, or there is no row at all.
+        """
+        examples = list(self.examples(labels_required=labels_required, limit=limit))
+        if not examples:
+            raise DataError(f"{self.name}: no rows")
+        return examples
+
+    def _check(self, row: Row | BadRow, number: int, labels_required: bool, template: InputTemplate) -> Example | str:
+        """The row as an `Example`, or what is wrong with it."""
+        if isinstance(row, BadRow):
+            return f"{row.where}: {row.problem}"
+        values = {name: row.columns.get(self.columns.get(name, name)) for name in _FIELDS}
+        for name, column in self.columns.items():
+            if column not in row.columns and (name != "label" or labels_required):
+                return f"{row.where}: {name}: there is no column {column!r}, which data.columns names; known are {_names(row)}"
+        try:
+            example = Example(
+                input_text=_input_text(values["input_text"], row, required="input_text" in template.variables),
+                label=_label(values["label"], labels_required, row),
+                rationale=_optional_text("rationale", values["rationale"]),
+                id=_key("id", values["id"]) or f"{self.default_id}-{number}",
+                group=_key("group", values["group"]),
+                fields=row.columns,
+                where=row.where,
+            )
+            template.render(example.columns(), where=row.where)
+        except ValueError as error:
+            return f"{row.where}: {error}"
+        except DataError as error:
+            return str(error)
+        return example
+
+
+def _input_text(value: Any, row: Row, *, required: bool) -> str:
+    if not required:
+        return value if isinstance(value, str) else ""
+    if value is None:
+        raise ValueError(f"input_text: missing; the row has {_names(row)} (map it with data.columns.input_text=COLUMN)")
+    if not isinstance(value, str):
+        raise ValueError(f"input_text: {value!r} is not text; put it in quotes")
+    if not value.strip():
+        raise ValueError("input_text: empty; fill it in or remove the row")
+    return value
+
+
+def _names(row: Row) -> str:
+    return ", ".join(map(str, row.columns)) or "no columns"
+
+
+def _label(value: Any, required: bool, row: Row) -> Any:
+    if value is None or value == "":
+        if required:
+            raise ValueError(f"label: missing; the row has {_names(row)} (map it with data.columns.label=COLUMN)")
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | str):
+        return value
+    if isinstance(value, list) and len({type(one) for one in value} | {str}) <= 2 and all(
+        isinstance(one, str) or (isinstance(one, int) and not isinstance(one, bool)) for one in value
+    ):
+        return tuple(value)
+    raise ValueError(f"label: {value!r} is neither an integer, a name, nor a list of names; correct the row")
+
+
+def _optional_text(name: str, value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value if value and value.strip() else None
+    raise ValueError(f"{name}: {value!r} is not text; put it in quotes, or leave it out")
+
+
+def _key(name: str, value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError(f"{name}: {value!r} is neither text nor an integer; correct the row")
+
+
+def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> Source:
+    """Find rows.
+
+    Args:
+        spec: `superglue:TASK`, `hub:NAME[:CONFIG]`, a path, a `datasets.Dataset`, or an iterable of dicts or
+            `Example`s.
+        settings: Column names, template, the SuperGLUE folder.
+        split: Which split of `superglue:` and `hub:`.
+
+    Raises:
+        DataError: The spec names nothing that is there.
+    """
+    if isinstance(spec, str | Path):
+        kind, _, rest = str(spec).partition(":")
+        if kind == "superglue":
+            source = _superglue(rest, split, settings)
+        elif kind == "hub":
+            source = _hub(rest, split, settings)
+        else:
+            path = Path(spec)
+            source = Source(
+                name=str(spec), read=lambda: read_file(path), columns=settings.columns, default_id=path.stem
+            )
+    elif hasattr(spec, "features") and hasattr(spec, "column_names"):
+        source = _dataset(spec, f"the data set {spec.info.dataset_name or ''}".strip(), settings)
+    else:
+        source = Source(name="the given rows", read=lambda: _objects(spec), columns=settings.columns)
+    return source if settings.input_template == PLAIN else replace(source, template=settings.input_template)
+
+
+def _objects(items: Iterable[Any]) -> Iterator[Row | BadRow]:
+    for number, item in enumerate(items):
+        where = f"row {number}"
+        if isinstance(item, Example):
+            own = {name: getattr(item, name) for name in ("rationale", "id", "group")}
+            label = list(item.label) if isinstance(item.label, tuple) else item.label
+            yield Row(item.where or where, {**item.columns(), **own, "label": label})
+        elif isinstance(item, Mapping):
+            yield Row(where, dict(item))
+        elif isinstance(item, str):
+            yield Row(where, {"input_text": item})
+        else:
+            yield BadRow(where, f"a row must be a text, a dict or an Example, got a {type(item).__name__}")
+
+
+def _superglue(name: str, split: str, settings: DataSettings) -> Source:
+    task = TASKS.get(name)
+    if task is None:
+        raise DataError(f"superglue:{name}: no such task; tasks are {', '.join(TASKS)}")
+    if settings.superglue_root is None:
+        read, where = _hub_reader("aps/super_glue", name, split), f"superglue:{name}"
+    else:
+        files = {"train": "train.jsonl", "validation": "val.jsonl", "test": "test.jsonl"}
+        if split not in files:
+            raise DataError(f"superglue:{name}: no split {split!r}; splits are {', '.join(files)}")
+        path = Path(settings.superglue_root) / task.folder / files[split]
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; data.superglue_root must hold {task.folder}/{files[split]}")
+        read, where = (lambda: read_file(path)), str(path)
+    return Source(
+        name=where,
+        read=lambda: _task_rows(task, read(), split),
+        columns={},
+        template=task.template,
+        labels=LabelSet(task.labels, task.words),
+        task=task,
+    )
+
+
+def _task_rows(task: Task, records: Iterator[Row | BadRow], split: str) -> Iterator[Row | BadRow]:
+    for record in records:
+        if isinstance(record, BadRow):
+            yield record
+            continue
+        try:
+            for columns in task.rows(record.columns, split):
+                label = columns.get("label")
+                # The official files write booleans or names, COPA and MultiRC 0 and 1; the hub integers, -1 unknown.
+                if isinstance(label, int) and not isinstance(label, bool):
+                    columns["label"] = task.labels[label] if 0 <= label < len(task.labels) else None
+                yield Row(record.where, columns)
+        except (KeyError, TypeError) as error:
+            yield BadRow(record.where, f"not a {task.folder} record: {error} is missing or of the wrong type")
+
+
+def _hub(name: str, split: str, settings: DataSettings) -> Source:
+    dataset, _, config = name.partition(":")
+    read = _hub_reader(dataset, config or None, split)
+    return Source(name=f"hub:{name}", read=read, columns=settings.columns, default_id=split)
+
+
+def _hub_reader(name: str, config: str | None, split: str) -> Callable[[], Iterator[Row | BadRow]]:
+    def read() -> Iterator[Row | BadRow]:
+        import datasets
+
+        try:
+            dataset = datasets.load_dataset(name, config, split=split)
+        except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+            raise DataError(
+                f"hub:{name}: cannot be loaded ({str(error).splitlines()[0]}); check the name and the connection, or "
+                "use local files (data.superglue_root for SuperGLUE)"
+            ) from error
+        yield from _dataset_rows(dataset, f"hub:{name}")
+
+    return read
+
+
+def _dataset(dataset: Any, name: str, settings: DataSettings) -> Source:
+    return Source(name=name, read=lambda: _dataset_rows(dataset, name), columns=settings.columns)
+
+
+def _dataset_rows(dataset: Any, name: str) -> Iterator[Row | BadRow]:
+    """Rows of a `datasets.Dataset`, its `ClassLabel` integers as names."""
+    classes = {column: kind.names for column, kind in dataset.features.items() if hasattr(kind, "int2str")}
+    for number, columns in enumerate(dataset):
+        for column, names in classes.items():
+            index = columns[column]
+            columns[column] = names[index] if isinstance(index, int) and 0 <= index < len(names) else None
+        yield Row(f"{name}:row {number}", columns)
+
+
+@dataclass(frozen=True, slots=True)
+class JoinReport:
+    """How a file of rationales met the rows."""
+
+    num_matched: int
+    num_unmatched: int
+    num_unused: int
+
+    def summary(self) -> str:
+        """One line for a person."""
+        return (
+            f"rationales: {self.num_matched} rows matched, {self.num_unmatched} rows without one, "
+            f"{self.num_unused} rationales of no row"
+        )
+
+
+def join_rationales(examples: Sequence[Example], path: str | Path) -> tuple[list[Example], JoinReport]:
+    """Give rows the rationales of a JSONL file of `id`, `rationale`.
+
+    Raises:
+        DataError: A row of the file is malformed, an id occurs twice in either, or no id matches.
+    """
+    rationales: dict[str, str] = {}
+    problems: list[str] = []
+    for row in read_file(Path(path)):
+        problem = _take_rationale(row, rationales)
+        if problem and len(problems) < _MAX_PROBLEMS:
+            problems.append(problem)
+    if problems:
+        raise DataError("\n".join(problems))
+    ids = [example.id for example in examples]
+    if len(set(ids)) < len(ids):
+        twice = next(one for one in ids if ids.count(one) > 1)
+        raise DataError(f"data.rationales: the id {twice!r} occurs twice in the rows, so they cannot be joined by id")
+    joined = [replace(e, rationale=rationales[e.id]) if e.id in rationales else e for e in examples]
+    num_matched = sum(one in rationales for one in ids)
+    if not num_matched:
+        raise DataError(
+            f"{path}: none of its {len(rationales)} ids ({next(iter(rationales), 'none')!r} …) is the id of a row "
+            f"({ids[0]!r} …); the two must use the same ids"
+        )
+    return joined, JoinReport(num_matched, len(ids) - num_matched, len(rationales) - num_matched)
+
+
+def _take_rationale(row: Row | BadRow, rationales: dict[str, str]) -> str | None:
+    if isinstance(row, BadRow):
+        return f"{row.where}: {row.problem}"
+    try:
+        key, text = _key("id", row.columns.get("id")), _optional_text("rationale", row.columns.get("rationale"))
+    except ValueError as error:
+        return f"{row.where}: {error}"
+    if key is None:
+        return f"{row.where}: id: missing; every rationale needs the id of its row"
+    if key in rationales:
+        return f"{row.where}: id: {key!r} occurs twice; keep one of the two"
+    if text is None:
+        return f"{row.where}: rationale: missing or empty; leave the line out"
+    rationales[key] = text
+    return None

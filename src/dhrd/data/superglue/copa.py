@@ -1,0 +1,15 @@
+"""COPA (Roemmele et al., 2011): which of two choices is the cause or the effect of the premise?"""
+
+from dhrd.data.superglue.task import Task, single_row
+
+TASK = Task(
+    name="copa",
+    folder="COPA",
+    template=(
+        "Premise: {{ premise }}\nChoice 1: {{ choice1 }}\nChoice 2: {{ choice2 }}\n"
+        "Which choice is the {{ question }} of the premise?"
+    ),
+    labels=("choice1", "choice2"),
+    words=("choice 1", "choice 2"),
+    rows=single_row("copa"),
+)

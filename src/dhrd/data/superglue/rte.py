@@ -1,0 +1,12 @@
+"""RTE (Dagan et al., 2006, and later rounds): does the premise entail the hypothesis?"""
+
+from dhrd.data.superglue.task import Task, single_row
+
+TASK = Task(
+    name="rte",
+    folder="RTE",
+    template="Premise: {{ premise }}\nHypothesis: {{ hypothesis }}\nDoes the premise entail the hypothesis?",
+    labels=("entailment", "not_entailment"),
+    words=("entailment", "not entailment"),
+    rows=single_row("rte"),
+)

@@ -1,0 +1,41 @@
+"""What a SuperGLUE task is to dhrd. Each task is one file beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A task: its folder, its template, its labels.
+
+    Args:
+        name: As in `superglue:NAME` and in ids.
+        folder: In the official layout.
+        template: The input template over the task's columns.
+        labels: In the hub's order of integers.
+        words: How the reasoning head writes each label; () for the labels themselves.
+        metrics: The official metrics; the first is what `best` and `patience` watch.
+        rows: From one official record and its split to rows with `id`, `label` and the template's columns.
+    """
+
+    name: str
+    folder: str
+    template: str
+    labels: tuple[str, ...]
+    words: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ("accuracy",)
+    rows: Callable[[Record, str], Iterator[dict[str, Any]]]
+
+
+def single_row(task: str) -> Callable[[Record, str], Iterator[dict[str, Any]]]:
+    """For tasks whose record is one row: its columns, with the id `TASK-SPLIT-IDX`."""
+
+    def rows(record: Record, split: str) -> Iterator[dict[str, Any]]:
+        yield {**record, "id": f"{task}-{split}-{record['idx']}"}
+
+    return rows

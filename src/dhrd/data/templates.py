@@ -1,0 +1,99 @@
+"""The input template: from a row's columns to the text that the classifier reads.
+
+The template runs in training and at inference and travels in the artifact, so both read the same text. It is Jinja2
+in its sandbox: a template from a downloaded artifact cannot reach Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import jinja2.meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from dhrd.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+PLAIN = "{{ input_text }}"
+
+_environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+
+
+class InputTemplate:
+    """A compiled input template.
+
+    Args:
+        source: Jinja2 text over the row's columns.
+        chat: Wrap the result as one user turn in the tokenizer's chat template, ready for the model's answer.
+
+    Raises:
+        ConfigError: The text is not a valid template.
+
+    Example:
+        >>> InputTemplate("{{ premise }} => {{ hypothesis }}").render({"premise": "It rains.", "hypothesis": "Wet."})
+        'It rains. => Wet.'
+    """
+
+    def __init__(self, source: str = PLAIN, *, chat: bool = False) -> None:
+        self.source = source
+        self.chat = chat
+        try:
+            self._template = _environment.from_string(source)
+            self.variables = frozenset(jinja2.meta.find_undeclared_variables(_environment.parse(source)))
+        except jinja2.TemplateSyntaxError as error:
+            raise ConfigError(f"data.input_template: {error.message} (line {error.lineno})") from error
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the text is the row's input_text and nothing else, so that it can be cut on the right."""
+        return self.source.strip() == PLAIN and not self.chat
+
+    def render(
+        self,
+        columns: Mapping[str, Any],
+        *,
+        where: str = "row",
+        tokenizer: PreTrainedTokenizerBase | None = None,
+    ) -> str:
+        """The text of one row.
+
+        Args:
+            columns: The row's columns.
+            where: `file:line`, for the error.
+            tokenizer: Needed for `chat`.
+
+        Raises:
+            DataError: A column that the template reads is missing, or the text is empty.
+        """
+        try:
+            text = self._template.render(columns)
+        except jinja2.UndefinedError as error:
+            names = ", ".join(sorted(map(str, columns))) or "none"
+            raise DataError(
+                f"{where}: input_template: {error.message}; the row's columns are {names} "
+                "(correct data.input_template or data.columns)"
+            ) from error
+        except jinja2.TemplateError as error:
+            raise DataError(f"{where}: input_template: {error}") from error
+        if not text.strip():
+            raise DataError(f"{where}: {_what_is_empty(self)} is empty; fill it in or remove the row")
+        return _as_chat(text, tokenizer) if self.chat and tokenizer is not None else text
+
+
+def _what_is_empty(template: InputTemplate) -> str:
+    return "input_text" if template.is_plain else "the text of data.input_template"
+
+
+def _as_chat(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    if not tokenizer.chat_template:
+        raise ConfigError("data.chat: the tokenizer has no chat template; write the turns in data.input_template")
+    turn = [{"role": "user", "content": text}]
+    wrapped = str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+    # Every consumer tokenises with tokenizer(text), which adds the beginning-of-sequence token by itself.
+    bos = tokenizer.bos_token
+    adds_bos = bos is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    return wrapped.removeprefix(bos) if adds_bos else wrapped
