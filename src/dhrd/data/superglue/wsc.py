@@ -24,7 +24,7 @@ def _mark(text: str, pronoun: str, index: int) -> str:
     first = pronoun.split(" ")[0]
     if index < len(words) and words[index].lower().startswith(first.lower()):
         end = index + len(pronoun.split(" ")) - 1
-        words[index], words[end] = f"*{words[index]}", words[end]
+        words[index] = "*" + words[index]
         words[end] += "*"
     return " ".join(words)
 
