@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -77,7 +79,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     try:
         tree = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         where = getattr(error, "problem_mark", None)
         line = f"{path}:{where.line + 1}" if where is not None else str(path)
         raise ConfigError(f"{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
@@ -94,6 +96,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
+                continue  # the base class refuses the one and resolves the other, `<<: *anchor`
             key = self.construct_object(key_node, deep=deep)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
@@ -105,7 +109,7 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", __import__("re").compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
 
 
@@ -115,16 +119,18 @@ def _parse_override(text: str) -> tuple[str, Any]:
         raise ConfigError(f"--set {text}: write it as section.key=value")
     try:
         return name.strip(), yaml.load(value, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: the value is not valid YAML") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"--set {text}: the value is not valid YAML; put quotes around text: {name}='…'") from error
 
 
 def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
         child = tree.get(parent)
-        if not isinstance(child, dict):
+        if child is None or isinstance(child, bool):  # `lora: true`, then `lora.r: 4`
             child = tree[parent] = {}
+        if not isinstance(child, dict):
+            raise ConfigError(f"{dotted}: {parent} is not a section of settings here, but {child!r}")
         tree = child
     tree[last] = value
 
@@ -138,7 +144,8 @@ def _translate(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
             if _has(result, new):
                 problems.append(f"{old} and {new} are the same setting; give one of them")
             else:
-                _set(result, new, value)
+                with suppress(ConfigError):  # a section that is none is named by the schema
+                    _set(result, new, value)
     if (alpha := _take(result, _ALPHA)) is not _ABSENT:
         weights = ("loss.classification_weight", "loss.reasoning_weight")
         if any(_has(result, name) for name in weights):
@@ -146,8 +153,9 @@ def _translate(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         elif isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
             problems.append(f"{_ALPHA}: a number from 0 to 1, got {alpha!r}")
         else:
-            _set(result, weights[0], float(alpha))
-            _set(result, weights[1], 1.0 - alpha)
+            with suppress(ConfigError):
+                _set(result, weights[0], float(alpha))
+                _set(result, weights[1], 1.0 - alpha)
     return result, problems
 
 
@@ -169,7 +177,7 @@ def _has(tree: Mapping[str, Any], dotted: str) -> bool:
 def _describe(error: Any) -> str:
     """One pydantic error as `name: what is wrong`, with the nearest known name for an unknown one."""
     location = [str(part) for part in error["loc"]]
-    name = ".".join(location)
+    name = ".".join(part for part in location if "[" not in part)  # pydantic's `dict[str,…]`, a branch of a union
     if error["type"] == "extra_forbidden":
         return f"{name}: unknown setting{_nearest(location)}"
     message = error["msg"].removeprefix("Value error, ")
@@ -182,10 +190,11 @@ def _nearest(location: list[str]) -> str:
     known = list(setting_names())
     dotted = ".".join(location)
     siblings = [name for name in known if name.rpartition(".")[0] == dotted.rpartition(".")[0]]
-    by_last = {name.rpartition(".")[2]: name for name in known}
-    close = difflib.get_close_matches(dotted, siblings, n=1, cutoff=0.5)
-    close = close or [by_last[hit] for hit in difflib.get_close_matches(location[-1], by_last, n=1, cutoff=0.75)]
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(siblings) or 'none here'}"
+    for names, cutoff in ((siblings, 0.6), (known, 0.75)):  # a misspelling here, or a setting of another section
+        by_last = {name.rpartition(".")[2]: name for name in reversed(names)}
+        if close := difflib.get_close_matches(location[-1], by_last, n=1, cutoff=cutoff):
+            return f"; did you mean {by_last[close[0]]}?"
+    return f"; known are {', '.join(siblings) or 'none here'}"
 
 
 def setting_names(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterable[str]:

@@ -238,5 +238,7 @@ class RunConfig(Section):
                 "or data.validation"
             )
         if self.loss.classification_weight == 0 and chooses:
-            raise ValueError("with loss.classification_weight: 0 there is no classifier to select by; use selection: last")
+            raise ValueError(
+                "with loss.classification_weight: 0 there is no classifier to select by; use selection: last"
+            )
         return self

@@ -71,15 +71,18 @@ def _parse_object(text: str, where: str) -> Row | BadRow:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         return BadRow(where, f"not valid JSON: {error.msg} at column {error.colno}; one object a line is expected")
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits, nesting as deep
+        return BadRow(where, f"not valid JSON: {error}")
     return _as_row(value, where)
 
 
 def _as_row(value: Any, where: str) -> Row | BadRow:
     if isinstance(value, dict):
         return Row(where, value)
-    return BadRow(where, f"a row must be an object such as {{\"input_text\": …, \"label\": …}}, got {_kind(value)}")
+    return BadRow(where, f'a row must be an object such as {{"input_text": …, "label": …}}, got {_kind(value)}')
 
 
+_NOT_UTF8 = "not valid UTF-8; save the file as UTF-8"
 _BETWEEN = re.compile(r"[\s,]*")
 
 
@@ -103,11 +106,16 @@ def _read_json(path: Path) -> Iterator[Row | BadRow]:
         line, counted = line + text.count("\n", counted, position), position
         where = f"{path}:{line}"
         if text[position : position + 1] == "]":
+            if rest := text[position + 1 :].strip():
+                yield BadRow(where, f"text after the end of the array: {rest[:20]!r}; a .json file is one array")
             return
         try:
             value, position = decoder.raw_decode(text, position)
         except json.JSONDecodeError as error:
-            yield BadRow(f"{path}:{error.lineno}", f"not valid JSON: {error.msg} at column {error.colno}")
+            yield BadRow(f"{path}:{error.lineno}", f"not valid JSON: {error.msg} at column {error.colno}; correct it")
+            return
+        except (ValueError, RecursionError) as error:
+            yield BadRow(where, f"not valid JSON: {error}")
             return
         yield _as_row(value, where)
 
@@ -117,8 +125,11 @@ def _read_csv(path: Path) -> Iterator[Row | BadRow]:
     # Bad bytes become lone surrogates, so that the row that holds them can be named and reading goes on.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.reader(file, strict=True, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        line = 1
         try:
             header = next(reader, [])
+            if _has_surrogates(header):
+                raise DataError(f"{path}:1: the header is {_NOT_UTF8}")
             if len(set(header)) < len(header):
                 raise DataError(f"{path}:1: two columns have the same name: {', '.join(header)}")
             line = reader.line_num + 1
@@ -126,18 +137,22 @@ def _read_csv(path: Path) -> Iterator[Row | BadRow]:
                 where, line = f"{path}:{line}", reader.line_num + 1
                 if values:
                     yield _csv_row(header, values, where)
-        except csv.Error as error:
-            yield BadRow(f"{path}:{reader.line_num}", f"not valid CSV: {error}")
+        except csv.Error as error:  # the line is where the row begins: a quote never closed swallows the rest
+            yield BadRow(f"{path}:{line}", f"not valid CSV: {error}; close the quotes, and double those inside text")
 
 
 def _csv_row(header: list[str], values: list[str], where: str) -> Row | BadRow:
-    if any("\ud800" <= char <= "\udfff" for value in values for char in value):
-        return BadRow(where, "not valid UTF-8; save the file as UTF-8")
+    if _has_surrogates(values):
+        return BadRow(where, _NOT_UTF8)
     if len(values) != len(header):
         return BadRow(
             where, f"{len(values)} fields where the header has {len(header)}; put quotes around text with commas"
         )
     return Row(where, dict(zip(header, values, strict=True)))
+
+
+def _has_surrogates(values: list[str]) -> bool:
+    return any("\ud800" <= char <= "\udfff" for value in values if not value.isascii() for char in value)
 
 
 def _read_parquet(path: Path) -> Iterator[Row | BadRow]:

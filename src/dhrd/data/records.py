@@ -127,9 +127,9 @@ def infer_labels(
         if len(kinds) > 1:
             raise DataError("label: some rows have integers and some have names; use one kind, or give data.labels")
         if kinds == {int}:
-            names = [str(index) for index in range(num_labels or max(seen) + 1)]  # type: ignore[operator]
+            names = [str(index) for index in range(num_labels or max(map(int, seen)) + 1)]
         else:
-            names = sorted(seen)  # type: ignore[type-var]
+            names = sorted(map(str, seen))
     if len(names) < 2:
         raise DataError(f"the training rows have {len(names)} label(s) ({', '.join(names)}); a classifier needs two")
     if num_labels is not None and num_labels != len(names):
@@ -179,7 +179,10 @@ class Batch:
     def to(self, device: Any) -> Batch:
         """The same batch on another device."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ids"}
-        moved = {k: v.to(device, non_blocking=True) if v is not None else None for k, v in tensors.items()}
+        moved: dict[str, Any] = {
+            name: tensor.to(device, non_blocking=True) if tensor is not None else None
+            for name, tensor in tensors.items()
+        }
         return replace(self, **moved)
 
     @property

@@ -197,7 +197,11 @@ class SequenceEncoder:
             num_inputs_cut=inputs_cut,
             num_rationales_cut=rationales_cut,
             num_with_rationale=sum(bool(example.continuation_ids) for example in result),
-            donors={row.example.id: row.reason_donor.id for row in supervised if row.reason_donor not in (None, row.example)},  # type: ignore[union-attr]
+            donors={
+                row.example.id: row.reason_donor.id
+                for row in supervised
+                if row.reason_donor is not None and row.reason_donor is not row.example
+            },
             texts=texts,
         )
 

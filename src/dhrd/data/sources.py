@@ -79,10 +79,14 @@ class Source:
         if isinstance(row, BadRow):
             return f"{row.where}: {row.problem}"
         values = {name: row.columns.get(self.columns.get(name, name)) for name in _FIELDS}
+        # Rows without a rationale are ordinary, and files to evaluate or predict on have none.
+        optional = {"rationale"} if labels_required else {"rationale", "label"}
         for name, column in self.columns.items():
-            if column not in row.columns and (name != "label" or labels_required):
-                return f"{row.where}: {name}: there is no column {column!r}, which data.columns names; known are {_names(row)}"
+            if column not in row.columns and name not in optional:
+                known = f"which data.columns names; known are {_names(row)}"
+                return f"{row.where}: {name}: there is no column {column!r}, {known}"
         try:
+            _check_characters(row)
             example = Example(
                 input_text=_input_text(values["input_text"], row, required="input_text" in template.variables),
                 label=_label(values["label"], labels_required, row),
@@ -98,6 +102,17 @@ class Source:
         except DataError as error:
             return str(error)
         return example
+
+
+def _check_characters(row: Row) -> None:
+    """Refuse half an emoji: JSON can escape it (`\\ud83d`), UTF-8 has no bytes for it and tokenizers stop at it."""
+    for name, value in row.columns.items():
+        if isinstance(value, str) and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                half = f"{value[error.start]!r} at character {error.start}"
+                raise ValueError(f"{name}: {half} is half of a surrogate pair, not text; correct the row") from None
 
 
 def _input_text(value: Any, row: Row, *, required: bool) -> str:
@@ -171,6 +186,9 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
             )
     elif hasattr(spec, "features") and hasattr(spec, "column_names"):
         source = _dataset(spec, f"the data set {spec.info.dataset_name or ''}".strip(), settings)
+    elif isinstance(spec, Mapping):
+        names = ", ".join(map(str, spec))
+        raise DataError(f"the data set is a mapping of {names}; give one split of it, or a list of rows")
     else:
         source = Source(name="the given rows", read=lambda: _objects(spec), columns=settings.columns)
     return source if settings.input_template == PLAIN else replace(source, template=settings.input_template)
@@ -226,8 +244,10 @@ def _task_rows(task: Task, records: Iterator[Row | BadRow], split: str) -> Itera
                 # The official files write booleans or names, COPA and MultiRC 0 and 1; the hub integers, -1 unknown.
                 if isinstance(label, int) and not isinstance(label, bool):
                     columns["label"] = task.labels[label] if 0 <= label < len(task.labels) else None
+                elif isinstance(label, str):
+                    columns["label"] = label.lower()  # the hub's classes are named False and True
                 yield Row(record.where, columns)
-        except (KeyError, TypeError) as error:
+        except (LookupError, TypeError, AttributeError) as error:
             yield BadRow(record.where, f"not a {task.folder} record: {error} is missing or of the wrong type")
 
 
@@ -244,8 +264,9 @@ def _hub_reader(name: str, config: str | None, split: str) -> Callable[[], Itera
         try:
             dataset = datasets.load_dataset(name, config, split=split)
         except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+            reason = str(error).partition("\n")[0] or type(error).__name__
             raise DataError(
-                f"hub:{name}: cannot be loaded ({str(error).splitlines()[0]}); check the name and the connection, or "
+                f"hub:{name}: cannot be loaded ({reason}); check the name and the connection, or "
                 "use local files (data.superglue_root for SuperGLUE)"
             ) from error
         yield from _dataset_rows(dataset, f"hub:{name}")
@@ -258,13 +279,19 @@ def _dataset(dataset: Any, name: str, settings: DataSettings) -> Source:
 
 
 def _dataset_rows(dataset: Any, name: str) -> Iterator[Row | BadRow]:
-    """Rows of a `datasets.Dataset`, its `ClassLabel` integers as names."""
-    classes = {column: kind.names for column, kind in dataset.features.items() if hasattr(kind, "int2str")}
+    """Rows of a `datasets.Dataset`, its `ClassLabel` integers, or lists of them, as names."""
+    kinds = {column: getattr(kind, "feature", kind) for column, kind in (dataset.features or {}).items()}
+    classes = {column: kind.names for column, kind in kinds.items() if hasattr(kind, "int2str")}
     for number, columns in enumerate(dataset):
         for column, names in classes.items():
-            index = columns[column]
-            columns[column] = names[index] if isinstance(index, int) and 0 <= index < len(names) else None
+            columns[column] = _class_name(columns[column], names)
         yield Row(f"{name}:row {number}", columns)
+
+
+def _class_name(index: Any, names: Sequence[str]) -> Any:
+    if isinstance(index, list):
+        return [_class_name(one, names) for one in index]
+    return names[index] if isinstance(index, int) and 0 <= index < len(names) else None  # -1: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +342,7 @@ def _take_rationale(row: Row | BadRow, rationales: dict[str, str]) -> str | None
     if isinstance(row, BadRow):
         return f"{row.where}: {row.problem}"
     try:
+        _check_characters(row)
         key, text = _key("id", row.columns.get("id")), _optional_text("rationale", row.columns.get("rationale"))
     except ValueError as error:
         return f"{row.where}: {error}"

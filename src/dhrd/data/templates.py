@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
 PLAIN = "{{ input_text }}"
 
-_environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+
+def _refuse_null(value: Any) -> Any:
+    if value is None:  # Jinja2 would write the word None
+        raise jinja2.UndefinedError('a column that it writes is null; fill it in, or write {{ column or "" }}')
+    return value
+
+
+_environment = ImmutableSandboxedEnvironment(
+    undefined=jinja2.StrictUndefined, keep_trailing_newline=True, finalize=_refuse_null
+)
 
 
 class InputTemplate:
@@ -72,13 +81,15 @@ class InputTemplate:
         try:
             text = self._template.render(columns)
         except jinja2.UndefinedError as error:
-            names = ", ".join(sorted(map(str, columns))) or "none"
+            names = ", ".join(sorted(f"{name} (null)" if columns[name] is None else str(name) for name in columns))
             raise DataError(
-                f"{where}: input_template: {error.message}; the row's columns are {names} "
+                f"{where}: input_template: {error.message}; the row's columns are {names or 'none'} "
                 "(correct data.input_template or data.columns)"
             ) from error
-        except jinja2.TemplateError as error:
-            raise DataError(f"{where}: input_template: {error}") from error
+        except Exception as error:  # a template is a program: it may divide by zero or add text to a number
+            raise DataError(
+                f"{where}: input_template: {error} (correct data.input_template, or the row)"
+            ) from error
         if not text.strip():
             raise DataError(f"{where}: {_what_is_empty(self)} is empty; fill it in or remove the row")
         return _as_chat(text, tokenizer) if self.chat and tokenizer is not None else text

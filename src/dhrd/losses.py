@@ -1,0 +1,210 @@
+"""The two losses, each as a sum and a count; only the training step divides (`training/step.py`).
+
+    L_cls = Σ CE(head(h[last token of x]), label) / examples            paper, section 3
+    L_lm  = Σ CE(lm_head(h[t]), s[t+1])           / target tokens
+
+Shapes: see the legend in `data/records.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from dhrd.data.records import IGNORE, Batch
+
+if TYPE_CHECKING:
+    from torch.autograd.function import FunctionCtx
+
+
+class LossTerm(NamedTuple):
+    """A loss before division: `total / count` is the mean, once both are summed over the whole effective batch."""
+
+    total: Float[Tensor, ""]
+    count: Float[Tensor, ""]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelLoss:
+    """L_cls.
+
+    Args:
+        multi_label: Binary cross-entropy over every class instead of cross-entropy over classes.
+        class_weight_C: Weight of each class; None: all 1.
+        smoothing: Share of a label's probability spread over all classes.
+    """
+
+    multi_label: bool = False
+    class_weight_C: Float[Tensor, "C"] | None = None
+    smoothing: float = 0.0
+
+    def count(self, batch: Batch) -> Float[Tensor, ""]:
+        """What the sum is divided by: examples (times classes for multi-label), each with its weight."""
+        assert batch.label_BC is not None and batch.row_weight_B is not None
+        weight_C = self._weight_C(batch.label_BC)
+        per_row_B = weight_C.sum().expand(len(batch.ids)) if self.multi_label else (batch.label_BC * weight_C).sum(1)
+        return (per_row_B * batch.row_weight_B).sum()
+
+    def __call__(self, logits_BC: Float[Tensor, "B C"], batch: Batch) -> LossTerm:
+        """The loss of a batch's logits, in fp32."""
+        assert batch.label_BC is not None and batch.row_weight_B is not None
+        logits_BC, weight_C = logits_BC.float(), self._weight_C(batch.label_BC)
+        if self.multi_label:
+            target_BC = batch.label_BC * (1 - self.smoothing) + self.smoothing / 2
+            loss_BC = F.binary_cross_entropy_with_logits(logits_BC, target_BC, reduction="none")
+            loss_B = (loss_BC * weight_C).sum(1)
+        else:
+            loss_B = F.cross_entropy(
+                logits_BC, batch.label_BC.argmax(1), weight_C, reduction="none", label_smoothing=self.smoothing
+            )
+        return LossTerm((loss_B * batch.row_weight_B).sum(), self.count(batch))
+
+    def _weight_C(self, label_BC: Tensor) -> Tensor:
+        if self.class_weight_C is None:
+            return torch.ones(label_BC.shape[1], device=label_BC.device)
+        return self.class_weight_C.to(label_BC.device)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogitTransform:
+    """What a family does to its LM logits after the matrix product: z → cap · tanh(scale · z / cap).
+
+    Args:
+        scale: Cohere's `logit_scale`, or 1 / Granite's `logits_scaling`.
+        soft_cap: Gemma's `final_logit_softcapping`; None: no cap.
+    """
+
+    scale: float = 1.0
+    soft_cap: float | None = None
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        if self.scale != 1.0:
+            logits = logits * self.scale
+        if self.soft_cap is not None:
+            logits = torch.tanh(logits / self.soft_cap) * self.soft_cap
+        return logits
+
+    def backward_(self, grad: Tensor, transformed: Tensor) -> Tensor:
+        """Turn the gradient of the transformed logits into that of the raw ones, in place."""
+        if self.soft_cap is not None:
+            grad.mul_(1 - (transformed / self.soft_cap) ** 2)
+        return grad.mul_(self.scale) if self.scale != 1.0 else grad
+
+
+def target_count(batch: Batch) -> Float[Tensor, ""]:
+    """Target tokens of the reasoning head."""
+    assert batch.target_BT is not None
+    return (batch.target_BT != IGNORE).sum().float()
+
+
+def reasoning_loss(
+    hidden_ND: Float[Tensor, "N D"],
+    target_N: Int[Tensor, "N"],
+    weight_VD: Float[Tensor, "V D"],
+    bias_V: Float[Tensor, "V"] | None = None,
+    transform: LogitTransform | None = None,
+) -> LossTerm:
+    """L_lm at the target positions, without ever holding N x V logits.
+
+    Equals the stock `ForCausalLM` loss times its count. Under autocast the matrix products run in the autocast type,
+    softmax and sums in fp32.
+
+    Args:
+        hidden_ND: Last hidden states at the target positions; N may be 0.
+        target_N: The token each must predict.
+        weight_VD: The LM head's weight.
+        bias_V: The LM head's bias, where the family has one.
+        transform: What the family does to its logits.
+    """
+    device = hidden_ND.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_VD.dtype
+    total = _LinearCrossEntropy.apply(
+        hidden_ND, weight_VD, bias_V, target_N, transform or LogitTransform(), dtype, torch.is_grad_enabled()
+    )
+    return LossTerm(total, torch.tensor(float(len(target_N)), device=hidden_ND.device))
+
+
+_CHUNK_LOGITS = 2**24
+"""Logits held at once: 64 MiB in fp32. Smaller chunks repeat the addition to the weight's gradient more often."""
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Summed cross-entropy of a linear layer, its gradients computed chunk by chunk in the forward pass.
+
+    The loss is a sum, so its gradient is known up to one scalar factor before backward begins. Computing it while a
+    chunk's logits are at hand saves the matrix product that checkpointing would repeat.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        target_N: Tensor,
+        transform: LogitTransform,
+        dtype: torch.dtype,
+        grad_enabled: bool,
+    ) -> Tensor:
+        needs = [grad_enabled and need for need in ctx.needs_input_grad[:3]]
+        grads = [
+            torch.zeros_like(given) if need and given is not None else None
+            for given, need in zip((hidden_ND, weight_VD, bias_V), needs, strict=True)
+        ]
+        weight = weight_VD.to(dtype)
+        chunk = max(1, _CHUNK_LOGITS // weight_VD.shape[0])
+        total = torch.zeros((), device=hidden_ND.device)
+        for start in range(0, len(target_N), chunk):
+            rows = slice(start, start + chunk)
+            hidden, target = hidden_ND[rows].to(dtype), target_N[rows]
+            logits = F.linear(hidden, weight).float()
+            if bias_V is not None:
+                logits += bias_V.float()
+            logits = transform(logits)
+            log_norm = torch.logsumexp(logits, dim=1)
+            total += (log_norm - logits.gather(1, target[:, None])[:, 0]).sum()
+            if any(needs):
+                _add_gradients(grads, rows, hidden, weight, logits, log_norm, target, transform, dtype)
+        ctx.save_for_backward(*grads)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        grads = ctx.saved_tensors  # type: ignore[attr-defined]
+        scaled = [grad * grad_output.to(grad.dtype) if grad is not None else None for grad in grads]
+        return (*scaled, None, None, None, None)
+
+
+def _add_gradients(
+    grads: list[Tensor | None],
+    rows: slice,
+    hidden: Tensor,
+    weight: Tensor,
+    logits: Tensor,
+    log_norm: Tensor,
+    target: Tensor,
+    transform: LogitTransform,
+    dtype: torch.dtype,
+) -> None:
+    """Add one chunk's d total / d (hidden, weight, bias): softmax minus one-hot, through the layer."""
+    grad_hidden, grad_weight, grad_bias = grads
+    needs_logits = transform.soft_cap is not None
+    softmax = torch.exp(logits - log_norm[:, None]) if needs_logits else logits.sub_(log_norm[:, None]).exp_()
+    softmax[torch.arange(len(target), device=target.device), target] -= 1
+    grad = transform.backward_(softmax, logits)
+    if grad_bias is not None:
+        grad_bias += grad.sum(0).to(grad_bias.dtype)
+    # Loss scaling comes only after this point, so small probabilities must survive fp16 by themselves.
+    boost = 1024.0 if dtype == torch.float16 else 1.0
+    grad = (grad.mul_(boost) if boost != 1.0 else grad).to(dtype)
+    if grad_hidden is not None:
+        grad_hidden[rows] = (grad @ weight).to(grad_hidden.dtype) / boost
+    if grad_weight is not None:
+        grad_weight += (grad.T @ hidden).to(grad_weight.dtype) / boost

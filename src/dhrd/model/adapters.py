@@ -1,0 +1,136 @@
+"""What is trained in the backbone: everything, the upper layers, or low-rank adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from dhrd.config import LoraSettings
+from dhrd.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ADAPTER = "default"
+
+
+def blocks(causal_lm: PreTrainedModel) -> nn.ModuleList:
+    """The backbone's transformer blocks, lowest first."""
+    depth = causal_lm.config.get_text_config().num_hidden_layers
+    for module in causal_lm.base_model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth:
+            return module
+    raise ModelError(f"{type(causal_lm).__name__}: its blocks were not found; leave model.freeze_layers at 0")
+
+
+def freeze_lower(causal_lm: PreTrainedModel, num_layers: int) -> None:
+    """Freeze the embeddings and the lowest blocks, so that no gradient runs below.
+
+    With tied embeddings the reasoning head's matrix is frozen too; gradients still run through it.
+
+    Raises:
+        ModelError: There are not so many blocks.
+    """
+    if not num_layers:
+        return
+    layers = blocks(causal_lm)
+    if num_layers > len(layers):
+        raise ModelError(f"model.freeze_layers: {num_layers} of {len(layers)} blocks; give {len(layers)} or fewer")
+    above = {id(p) for layer in layers[num_layers:] for p in layer.parameters()}
+    for name, module in causal_lm.base_model.named_modules():
+        # What follows the blocks: the final norm and OPT's projection out; all else outside them lies below.
+        last = name.rpartition(".")[2]
+        if last in ("norm", "ln_f", "final_layer_norm", "final_layernorm", "project_out"):
+            above |= {id(p) for p in module.parameters()} if not _inside_a_block(name) else set()
+    for parameter in causal_lm.base_model.parameters():
+        parameter.requires_grad_(parameter.requires_grad and id(parameter) in above)
+
+
+def _inside_a_block(name: str) -> bool:
+    return any(part.isdigit() for part in name.split("."))
+
+
+def add_lora(causal_lm: PreTrainedModel, settings: LoraSettings) -> list[str]:
+    """Put adapters on the backbone in place and freeze all else.
+
+    Returns:
+        The adapted layers' names.
+
+    Raises:
+        ModelError: `target_modules` names no linear layer.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    names = list(settings.target_modules or linear_names(causal_lm))
+    config = LoraConfig(
+        r=settings.r, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules=list(names)
+    )
+    for parameter in causal_lm.parameters():
+        parameter.requires_grad_(False)
+    try:
+        inject_adapter_in_model(config, causal_lm, adapter_name=ADAPTER)
+    except ValueError as error:
+        raise ModelError(
+            f"model.lora.target_modules: {', '.join(names)}: no such linear layers; "
+            f"this backbone has {', '.join(linear_names(causal_lm))}"
+        ) from error
+    for name, parameter in causal_lm.named_parameters():
+        if "lora_" in name:
+            parameter.requires_grad_(True)
+            parameter.data = parameter.data.float()  # the optimizer's steps are below bf16's resolution
+    return names
+
+
+def linear_names(causal_lm: PreTrainedModel) -> list[str]:
+    """The distinct last names of the linear layers in the blocks."""
+    from transformers.pytorch_utils import Conv1D
+
+    found = {
+        name.rpartition(".")[2]
+        for name, module in blocks(causal_lm).named_modules()
+        if isinstance(module, nn.Linear | Conv1D) and "lora_" not in name
+    }
+    return sorted(found - {"base_layer"})
+
+
+def adapter_state(causal_lm: PreTrainedModel) -> dict[str, Tensor]:
+    """The adapters' tensors under the names that peft saves them by."""
+    return {
+        f"base_model.model.{name.replace(f'.{ADAPTER}.', '.')}": tensor.detach()
+        for name, tensor in causal_lm.state_dict().items()
+        if "lora_" in name
+    }
+
+
+def merged_state(causal_lm: PreTrainedModel) -> dict[str, Tensor]:
+    """The causal LM's state dict with adapters merged and quantized weights restored; the model is left as it is."""
+    from peft.tuners.lora import LoraLayer
+    from peft.utils.integrations import dequantize_module_weight
+
+    state = {name: tensor.detach() for name, tensor in causal_lm.state_dict().items() if "lora_" not in name}
+    for name, module in causal_lm.named_modules():
+        if isinstance(module, LoraLayer):
+            base = module.get_base_layer()
+            weight = dequantize_module_weight(base)
+            delta = module.get_delta_weight(ADAPTER)
+            _drop(state, f"{name}.base_layer.")
+            state[f"{name}.weight"] = (weight.float() + delta.float()).to(_saved_dtype(weight)).detach()
+            if getattr(base, "bias", None) is not None:
+                state[f"{name}.bias"] = base.bias.detach()
+    return state
+
+
+def _saved_dtype(weight: Tensor) -> object:
+    return weight.dtype
+
+
+def _drop(state: dict[str, Tensor], prefix: str) -> None:
+    for name in [name for name in state if name.startswith(prefix)]:
+        del state[name]
+
+
+def trained_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Names and parameters that the optimizer moves."""
+    return ((name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad)

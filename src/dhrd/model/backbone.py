@@ -1,0 +1,211 @@
+"""Finding and loading a backbone: any causal language model of transformers, with its tokenizer."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dhrd._extras import require
+from dhrd.config import ModelSettings
+from dhrd.errors import ModelError
+from dhrd.losses import LogitTransform
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+logger = logging.getLogger("dhrd")
+
+HEAD_NAMES = ("lm_head", "embed_out", "score")
+"""Modules that are never quantized nor adapted: the two heads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """A causal language model and its tokenizer.
+
+    Args:
+        model: The `…ForCausalLM`; its `lm_head` is the reasoning head.
+        tokenizer: Padding on the right, with a padding token.
+        name: What it was loaded from.
+        added_pad: Whether eos was made the padding token because there was none.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    added_pad: bool = False
+
+
+def load_backbone(settings: ModelSettings) -> Backbone:
+    """Load a backbone from the hub, a directory, a GGUF file or an installed package.
+
+    Raises:
+        ModelError: It is unknown, damaged, not a causal language model, or its tokenizer cannot pad.
+        MissingExtra: A GGUF file without `gguf`, quantization without `bitsandbytes`.
+    """
+    from transformers import AutoModelForCausalLM
+
+    location = locate(settings.name_or_path)
+    if "gguf_file" in location:
+        require("gguf", extra="gguf")
+        _check_gguf(Path(location["pretrained_model_name_or_path"]) / location["gguf_file"])
+    tokenizer, added_pad = load_tokenizer(settings.name_or_path, settings.revision)
+    options: dict[str, Any] = {"dtype": getattr(torch, settings.dtype or "float32")}
+    if settings.quantization:
+        options["quantization_config"] = _quantization(settings.quantization)
+    if settings.revision is not None:
+        options["revision"] = settings.revision
+    try:
+        model = AutoModelForCausalLM.from_pretrained(**location, **options)
+    except _LOAD_ERRORS as error:
+        raise _not_loaded(settings.name_or_path, error) from error
+    if "gguf_file" in location and hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config  # the weights were dequantized: saved again, they are ordinary ones
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.config.use_cache = False
+    return Backbone(model, tokenizer, settings.name_or_path, added_pad)
+
+
+def load_tokenizer(name_or_path: str, revision: str | None = None) -> tuple[PreTrainedTokenizerBase, bool]:
+    """The tokenizer, padding on the right, and whether eos had to be made its padding token.
+
+    Raises:
+        ModelError: It is unknown, or has neither a padding nor an end-of-sequence token.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(**locate(name_or_path), **({"revision": revision} if revision else {}))
+    except _LOAD_ERRORS as error:
+        raise _not_loaded(name_or_path, error) from error
+    return tokenizer, prepare_tokenizer(tokenizer, name_or_path)
+
+
+def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str = "the tokenizer") -> bool:
+    """Pad and cut on the right; make eos the padding token where there is none, and say so.
+
+    Raises:
+        ModelError: There is neither.
+    """
+    tokenizer.padding_side = tokenizer.truncation_side = "right"
+    if tokenizer.pad_token is not None:
+        return False
+    if tokenizer.eos_token is None:
+        raise ModelError(
+            f"{name}: the tokenizer has neither a pad nor an eos token; set tokenizer.pad_token and save it again"
+        )
+    tokenizer.pad_token = tokenizer.eos_token
+    logger.warning("%s has no padding token; its eos token %r pads from now on", name, tokenizer.eos_token)
+    return True
+
+
+def locate(name_or_path: str) -> dict[str, str]:
+    """What `from_pretrained` needs to find a backbone.
+
+    `package:NAME/FILE` is a file that an installed package ships; the package is not imported.
+
+    Raises:
+        ModelError: The package or the file is not there.
+    """
+    name = name_or_path
+    if name.startswith("package:"):
+        package, _, file = name.removeprefix("package:").partition("/")
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
+        if spec is None or not spec.submodule_search_locations:
+            raise ModelError(f"{name}: the package {package!r} is not installed: pip install {package.replace('_', '-')}")
+        name = str(Path(spec.submodule_search_locations[0]) / file)
+        if not Path(name).exists():
+            raise ModelError(f"{name_or_path}: the package {package!r} has no file {file!r}")
+    path = Path(name)
+    if path.suffix.lower() == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"{name_or_path}: no such file")
+        return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    return {"pretrained_model_name_or_path": name}
+
+
+_LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError, struct.error)
+
+
+def _not_loaded(name: str, error: BaseException) -> ModelError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = reason if len(reason) <= 300 else reason[:300] + " …"
+    return ModelError(
+        f"model.name_or_path: {name} cannot be loaded as a causal language model: give a hub name, a directory or a "
+        f".gguf file ({reason})"
+    )
+
+
+def _check_gguf(path: Path) -> None:
+    """Compare the file's size with what its header promises; the reader itself fails deep in numpy, after seconds."""
+    gguf = require("gguf", extra="gguf")
+    size = path.stat().st_size
+    try:
+        reader = gguf.GGUFReader(path)
+        end = max((int(tensor.data_offset) + int(tensor.n_bytes) for tensor in reader.tensors), default=0)
+        whole = 0 < end <= size
+    except (ValueError, IndexError, KeyError, OverflowError, OSError, struct.error) as error:
+        raise ModelError(f"{path}: not a whole GGUF file ({size} bytes): download it again ({error})") from error
+    if not whole:
+        raise ModelError(f"{path}: the file is cut short: {size} bytes of {end}; download it again")
+
+
+def _quantization(kind: str) -> Any:
+    require("bitsandbytes", extra="qlora")
+    from transformers import BitsAndBytesConfig
+
+    # The default skip list names some heads by their bias only, so both are passed by name.
+    skip = list(HEAD_NAMES)
+    if kind == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skip)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=skip,
+    )
+
+
+def logit_transform(config: Any) -> LogitTransform:
+    """What a family does to its LM logits, from its config."""
+    text = config.get_text_config()
+    scale = 1.0
+    if getattr(text, "logit_scale", None) is not None:  # Cohere multiplies
+        scale = float(text.logit_scale)
+    elif getattr(text, "logits_scaling", None) is not None:  # Granite divides
+        scale = 1.0 / float(text.logits_scaling)
+    return LogitTransform(scale=scale, soft_cap=getattr(text, "final_logit_softcapping", None))
+
+
+def check_context(config: Any, max_sequence_tokens: int) -> None:
+    """Refuse sequences that the backbone's positions cannot carry, or that would break one pass = two passes.
+
+    Raises:
+        ModelError: The sequence limit is over the context, or over the original context of a rotary scaling that is
+            chosen from the longest position in the batch: then h[last token of x] would depend on the rationale.
+    """
+    text = config.get_text_config()
+    context = getattr(text, "max_position_embeddings", None)
+    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    kinds = [rope, *(value for value in rope.values() if isinstance(value, dict))]  # some families: one per layer type
+    for kind in kinds:
+        if kind.get("rope_type") in ("longrope", "dynamic"):
+            original = kind.get("original_max_position_embeddings") or context
+            if original is not None and max_sequence_tokens > original:
+                raise ModelError(
+                    f"data.max_sequence_tokens ({max_sequence_tokens}) is over the original context ({original}) of "
+                    f"this backbone's {kind['rope_type']} positions, whose scaling depends on the longest row of a "
+                    f"batch; lower it to {original}"
+                )
+    if context is not None and max_sequence_tokens > context:
+        raise ModelError(
+            f"data.max_sequence_tokens ({max_sequence_tokens}) is over the backbone's context ({context}); "
+            f"lower it to {context}"
+        )

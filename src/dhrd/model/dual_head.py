@@ -1,0 +1,190 @@
+"""The model: one backbone, a classification head on the input's last token, a reasoning head on every token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers.utils import ModelOutput
+
+from dhrd.config import LossSettings, ModelSettings
+from dhrd.config.load import resolve
+from dhrd.data.records import IGNORE, Batch
+from dhrd.errors import ModelError
+from dhrd.losses import LabelLoss, LossTerm, reasoning_loss
+from dhrd.model.adapters import add_lora, freeze_lower
+from dhrd.model.backbone import Backbone, load_backbone, logit_transform
+from dhrd.model.heads import ClassificationHead
+from dhrd.model.pooling import pool
+
+
+@dataclass
+class DualHeadOutput(ModelOutput):
+    """What one forward pass gives.
+
+    Args:
+        logits_BC: Class logits, fp32.
+        classification: L_cls as a sum and a count, where labels were given.
+        reasoning: L_lm as a sum and a count, where targets were given and the reasoning weight is not 0.
+    """
+
+    logits_BC: Float[Tensor, "B C"] | None = None
+    classification: LossTerm | None = None
+    reasoning: LossTerm | None = None
+
+
+class DualHeadReasoningModel(nn.Module):
+    """A causal language model with a classification head (paper, section 3).
+
+        logits = head(pool(h of x))                     used in training and at inference
+        LM logits = lm_head(h[t]) for target t          used in training only
+
+    One forward pass gives both losses: attention is causal and the input is a prefix of the sequence, so the hidden
+    state at its last token is the same whether or not the rationale follows.
+
+    Args:
+        model_name_or_path: Hub name, directory, `.gguf` file or `package:NAME/FILE.gguf`.
+        num_labels: C.
+        dropout_prob: Before the classification head.
+        loss_weight_alpha: The DHRD documents' α: the weight of L_cls; L_lm gets 1 − α. Ignored where `loss` is given.
+        settings: Everything else about the model; `model_name_or_path` and `dropout_prob` are ignored where given.
+        loss: The losses' weights and options.
+        backbone: A loaded backbone, changed in place; None: loaded by name.
+        label_loss: L_cls; None: plain cross-entropy with `loss.label_smoothing`.
+        seed: Decides the head's first weights.
+
+    Raises:
+        ModelError: The backbone cannot be loaded, or its LM logits are not those of its own forward pass.
+    """
+
+    def __init__(
+        self,
+        model_name_or_path: str = "gpt2",
+        num_labels: int = 2,
+        dropout_prob: float = 0.1,
+        loss_weight_alpha: float = 0.5,
+        *,
+        settings: ModelSettings | None = None,
+        loss: LossSettings | None = None,
+        backbone: Backbone | None = None,
+        label_loss: LabelLoss | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        given = resolve({"model": {"name_or_path": model_name_or_path, "dropout": dropout_prob,
+                                   "loss_weight_alpha": loss_weight_alpha}})  # fmt: skip
+        self.settings = settings or given.model
+        self.loss_settings = loss or given.loss
+        loaded = backbone or load_backbone(self.settings)
+        self.tokenizer, self.backbone_name = loaded.tokenizer, loaded.name
+        self.causal_lm = loaded.model
+        self._transform = logit_transform(self.causal_lm.config)
+        check_reasoning_head(self)
+        self.label_loss = label_loss or LabelLoss(smoothing=self.loss_settings.label_smoothing)
+        self.head = ClassificationHead(
+            head_width(self.causal_lm), num_labels, kind=self.settings.head, dropout=self.settings.dropout, seed=seed
+        ).to(self.causal_lm.device)
+        self.adapted = add_lora(self.causal_lm, self.settings.lora) if self.settings.lora else []
+        freeze_lower(self.causal_lm, self.settings.freeze_layers)
+        self._freeze_unused()
+
+    def forward(self, batch: Batch) -> DualHeadOutput:
+        """Class logits, and both losses where the batch has labels and targets.
+
+        Args:
+            batch: See `data/records.py`; sequences with or without continuation.
+        """
+        hidden_BTD = self.hidden_states(batch)
+        logits_BC = self.head(pool(hidden_BTD, batch, self.settings.pooling))
+        output = DualHeadOutput(logits_BC=logits_BC)
+        if batch.label_BC is not None:
+            output["classification"] = self.label_loss(logits_BC, batch)
+        if batch.target_BT is not None and self.loss_settings.reasoning_weight:
+            output["reasoning"] = self.reasoning_loss(hidden_BTD, batch)
+        return output
+
+    def hidden_states(self, batch: Batch) -> Float[Tensor, "B T D"]:
+        """Last hidden states, after the final norm."""
+        output = self.causal_lm.base_model(
+            input_ids=batch.input_ids_BT,
+            attention_mask=batch.attention_mask_BT.long(),
+            position_ids=batch.position_ids_BT,
+            use_cache=False,
+        )
+        return output.last_hidden_state
+
+    def reasoning_loss(self, hidden_BTD: Float[Tensor, "B T D"], batch: Batch) -> LossTerm:
+        """L_lm at the batch's target positions.
+
+        Without targets it is 0, with the graph still running through the LM head, as distributed training needs.
+        """
+        assert batch.target_BT is not None
+        chosen_BT = batch.target_BT != IGNORE
+        head = self.causal_lm.get_output_embeddings()
+        term = reasoning_loss(
+            hidden_BTD[chosen_BT], batch.target_BT[chosen_BT], head.weight, getattr(head, "bias", None), self._transform
+        )
+        return term
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """The tensors that training moves, by name: what a checkpoint holds."""
+        return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
+
+    def load_trained_state(self, state: dict[str, Tensor]) -> None:
+        """Put back what `trained_state` gave.
+
+        Raises:
+            ModelError: The names differ.
+        """
+        own = {name: p for name, p in self.named_parameters() if p.requires_grad}
+        if set(own) != set(state):
+            odd = sorted(set(own) ^ set(state))
+            raise ModelError(f"the weights do not fit this model: {len(odd)} names differ, for example {odd[0]}")
+        with torch.no_grad():
+            for name, parameter in own.items():
+                parameter.copy_(state[name])
+
+    def _freeze_unused(self) -> None:
+        """Freeze what gets no gradient with these weights: distributed training waits for every trained tensor."""
+        if self.loss_settings.classification_weight == 0:
+            self.head.requires_grad_(False)
+        lm_head = self.causal_lm.get_output_embeddings()
+        tied = lm_head.weight is self.causal_lm.get_input_embeddings().weight
+        if self.loss_settings.reasoning_weight == 0 and not tied:
+            lm_head.requires_grad_(False)
+
+
+def head_width(causal_lm: Any) -> int:
+    """D of the hidden states that both heads read."""
+    return int(causal_lm.get_output_embeddings().weight.shape[1])
+
+
+def check_reasoning_head(model: DualHeadReasoningModel) -> None:
+    """Compare our LM logits with the backbone's own on a few tokens.
+
+    A family may do to its logits what its config does not tell by a name we know; better refused than trained wrong.
+
+    Raises:
+        ModelError: They differ.
+    """
+    causal_lm = model.causal_lm
+    was_training = causal_lm.training
+    causal_lm.eval()
+    ids = torch.arange(4, device=causal_lm.device)[None] % causal_lm.config.get_text_config().vocab_size
+    with torch.no_grad():
+        head = causal_lm.get_output_embeddings()
+        if head is None:
+            raise ModelError(f"{type(causal_lm).__name__} has no LM head; DHRD needs a causal language model")
+        hidden = causal_lm.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        ours = model._transform(head(hidden)).float()
+        stock = causal_lm(input_ids=ids, use_cache=False).logits.float()
+    causal_lm.train(was_training)
+    tolerance = 1e-4 if causal_lm.dtype == torch.float32 else 5e-2
+    if not torch.allclose(ours, stock, rtol=tolerance, atol=tolerance * float(stock.abs().max())):
+        raise ModelError(
+            f"{type(causal_lm).__name__} changes its LM logits in a way that dhrd does not know, so the reasoning "
+            "loss would be wrong; please report the family"
+        )
