@@ -1,0 +1,70 @@
+"""The command line: `dhrd --help`. One file a command."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+import typer
+
+from dhrd.cli import config as config_command
+from dhrd.cli import doctor, evaluate, predict, train
+from dhrd.errors import DhrdError
+
+app = typer.Typer(
+    name="dhrd",
+    help="Dual-Head Reasoning Distillation: classifiers that learn from reasoning and answer at pooled speed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("doctor")(doctor.doctor)
+app.add_typer(config_command.app, name="config")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 the user's input, 3 a limit of the user's, 130 Ctrl-C."""
+    _quiet()
+    arguments = [_dashes(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
+    try:
+        app(args=arguments, prog_name="dhrd")
+    except DhrdError as error:
+        _stop(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _stop("interrupted", 130)
+    except MemoryError:
+        _stop("out of memory; lower training.batch_size or data.max_sequence_tokens", 1)
+
+
+def _dashes(argument: str) -> str:
+    """Take every flag in `-` and `_`, as the DHRD documents write them."""
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-") + equals + value if name.startswith("--") else argument
+
+
+def _stop(message: str, code: int) -> None:
+    print(f"dhrd: error: {message}", file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def _quiet() -> None:
+    """Let libraries speak only when something is wrong, and our own messages as plain lines on stderr."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.setdefault("TQDM_DISABLE", "" if sys.stderr.isatty() else "1")
+    warnings.simplefilter("ignore")
+    logger = logging.getLogger("dhrd")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,12 +28,19 @@ _DOCUMENT_NAMES = {
 _ALPHA = "model.loss_weight_alpha"
 
 
-def load_config(path: str | Path | None = None, overrides: Iterable[str] = (), **settings: Any) -> RunConfig:
+def load_config(
+    path: str | Path | None = None,
+    overrides: Iterable[str] = (),
+    *,
+    base: RunConfig | None = None,
+    **settings: Any,
+) -> RunConfig:
     """Read a configuration.
 
     Args:
-        path: A YAML file; None: the defaults.
+        path: A YAML file; None: `base`, or the defaults.
         overrides: Strings `section.key=value`, the value in YAML (`null`, `1e-4`, `[a, b]`), applied in order.
+        base: A config to start from where there is no file.
         **settings: Values by dotted name with `.` written as `__`, applied last
             (`training__num_epochs=1`).
 
@@ -46,7 +54,10 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = (), *
         >>> load_config(overrides=["training.num_epochs=1", "loss.reasoning_weight=0"]).training.num_epochs
         1
     """
-    tree = _read_yaml(Path(path)) if path is not None else {}
+    if path is not None:
+        tree = _read_yaml(Path(path))
+    else:
+        tree = base.model_dump(mode="json", exclude_unset=True) if base is not None else {}
     for text in overrides:
         _set(tree, *_parse_override(text))
     for name, value in settings.items():

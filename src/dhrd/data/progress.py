@@ -20,7 +20,7 @@ def bar() -> Progress:
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=Console(stderr=True, quiet=not sys.stderr.isatty()),  # a disabled bar still ends its line
         transient=True,
         disable=not sys.stderr.isatty(),
     )

@@ -63,7 +63,7 @@ def _read_jsonl(path: Path) -> Iterator[Row | BadRow]:
                 yield BadRow(where, _not_utf8(error))
                 continue
             if line.strip():
-                yield _parse_object(line, where)
+                yield _parse_object(line.rstrip("\r\n"), where)
 
 
 def _parse_object(text: str, where: str) -> Row | BadRow:
@@ -157,7 +157,8 @@ def _has_surrogates(values: list[str]) -> bool:
 
 def _read_parquet(path: Path) -> Iterator[Row | BadRow]:
     try:
-        file = pyarrow.parquet.ParquetFile(path)
+        # By default the whole compressed file is read ahead; this way a buffer's worth of a column at a time.
+        file = pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16)
         number = 0
         for batch in file.iter_batches(batch_size=1024):
             for index in range(batch.num_rows):

@@ -78,12 +78,12 @@ class InputEncoder:
         return encoded
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        return self.tokenizer(texts, verbose=False)["input_ids"] if texts else []  # type: ignore[return-value]
+        return self.tokenizer(texts, verbose=False)["input_ids"] if texts else []
 
     def _shorten(self, columns: Mapping[str, Any], where: str, text: str) -> EncodedInput:
         if self.template.is_plain:
             ids = self.tokenizer(text, truncation=True, max_length=self.max_input_tokens)["input_ids"]
-            return EncodedInput(self.tokenizer.decode(ids, skip_special_tokens=True), ids, was_cut=True)  # type: ignore[arg-type]
+            return EncodedInput(self.tokenizer.decode(ids, skip_special_tokens=True), ids, was_cut=True)
         columns = dict(columns)
         texts = [name for name in self.template.variables if isinstance(columns.get(name), str)]
         for name in sorted(texts, key=lambda name: (-len(columns[name]), name)):
@@ -121,7 +121,7 @@ class InputEncoder:
                 "classifiers do not pool; remove it from the text, or end data.input_template in other text"
             )
         newline = self.tokenizer("\n", add_special_tokens=False)["input_ids"]
-        ids = item.input_ids[: self.max_input_tokens - len(newline)] + newline  # type: ignore[operator]
+        ids = item.input_ids[: self.max_input_tokens - len(newline)] + newline
         return replace(item, text=item.text + "\n", input_ids=ids, was_mended=True)
 
 
@@ -223,11 +223,12 @@ class SequenceEncoder:
         return result
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        return self.inputs.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]  # type: ignore[return-value]
+        return self.inputs.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
 
     def _answer(self, row: Supervised) -> str:
         donor = row.answer_donor
-        assert donor is not None and donor.label is not None
+        assert donor is not None
+        assert donor.label is not None
         return self.labels.write(self.labels.encode(donor.label, donor.where))
 
     def _reason(self, row: Supervised) -> str:

@@ -135,6 +135,11 @@ def compute_metrics(
     return metrics
 
 
+def numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    """The plain numbers among the metrics: what is logged and watched during training."""
+    return {name: float(value) for name, value in metrics.items() if isinstance(value, float)}
+
+
 def higher_is_better(metric: str) -> bool:
     """Whether a larger value of the metric is a better one."""
     return metric not in _LOWER_IS_BETTER

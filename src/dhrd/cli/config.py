@@ -1,0 +1,36 @@
+"""`dhrd config show` and `dhrd config schema`"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dhrd.cli.options import Set
+
+app = typer.Typer(help="Show settings and their schema.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def show(
+    file: Annotated[Path | None, typer.Argument(help="YAML file of settings.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="The same.")] = None,
+    overrides: Set = None,
+) -> None:
+    """Print the resolved settings as YAML, defaults included."""
+    import yaml
+
+    from dhrd.config import load_config
+
+    resolved = load_config(file or config, overrides or ())
+    print(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False, allow_unicode=True), end="")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of all settings, with what each means."""
+    from dhrd.config import RunConfig
+
+    print(json.dumps(RunConfig.model_json_schema(), indent=2, ensure_ascii=False))

@@ -1,0 +1,39 @@
+"""`dhrd doctor`"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+
+_EXTRAS = {
+    "gguf": "gguf",
+    "mlflow": "mlflow",
+    "report": "matplotlib",
+    "teacher": "openai",
+    "serve": "fastapi",
+    "ray": "ray",
+    "tune": "optuna",
+    "qlora": "bitsandbytes",
+    "liger": "liger_kernel",
+    "onnx": "onnxruntime",
+}
+
+
+def doctor() -> None:
+    """Print what this machine has and what training will use: paste it into a bug report."""
+    import torch
+
+    from dhrd.model.artifact import library_versions
+    from dhrd.training.setup import choose_precision
+
+    for name, version in {"python": platform.python_version(), **library_versions()}.items():
+        print(f"{name:14} {version}")
+    print(f"{'platform':14} {platform.platform()}")
+    print(f"{'cpu':14} {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    print(f"{'gpu':14} {', '.join(gpus) or 'none'}")
+    print(f"{'precision':14} {choose_precision('auto')} (training.mixed_precision: auto)")
+    print(f"{'hub':14} {'offline' if os.environ.get('HF_HUB_OFFLINE') else 'online if reachable'}")
+    found = [extra for extra, module in _EXTRAS.items() if importlib.util.find_spec(module)]
+    print(f"{'extras':14} installed: {', '.join(found) or 'none'}; missing: {', '.join(sorted(set(_EXTRAS) - set(found)))}")

@@ -1,0 +1,16 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings; see `dhrd config schema`.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeatable.")
+]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; default: the best there is.")]
+Model = Annotated[Path | None, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")]
+Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", help="The same as --model.")]

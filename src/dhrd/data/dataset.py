@@ -1,0 +1,79 @@
+"""The DHRD documents' data set: a file to tokens and batches, for a `torch.utils.data.DataLoader`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch.utils.data import Dataset
+
+from dhrd.config import DataSettings
+from dhrd.data.collate import collate
+from dhrd.data.records import Batch, EncodedExample, LabelSet, infer_labels
+from dhrd.data.sequence import InputEncoder, SequenceEncoder
+from dhrd.data.sources import open_source
+from dhrd.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class DHRDDataset(Dataset[EncodedExample]):
+    """Encoded rows.
+
+    Args:
+        examples: The rows.
+        labels: Their label set.
+        pad_token_id: Fills up batches.
+    """
+
+    def __init__(self, examples: Sequence[EncodedExample], labels: LabelSet, pad_token_id: int) -> None:
+        self.examples = examples
+        self.labels = labels
+        self.pad_token_id = pad_token_id
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> EncodedExample:
+        return self.examples[index]
+
+    def collate_fn(self, examples: Sequence[EncodedExample]) -> Batch:
+        """Rows to a padded batch, for `DataLoader(collate_fn=…)`."""
+        return collate(examples, pad_token_id=self.pad_token_id, num_labels=len(self.labels))
+
+
+def load_json_dataset(
+    file_path: str | Path,
+    tokenizer: PreTrainedTokenizerBase,
+    max_input_length: int = 512,
+    max_rationale_length: int = 1024,
+    *,
+    labels: LabelSet | Sequence[str] | None = None,
+) -> DHRDDataset:
+    """Read a .json, .jsonl, .csv or .parquet file of `input_text`, `label`, `rationale`.
+
+    Args:
+        file_path: The file.
+        tokenizer: The backbone's; where it has no padding token, its eos token becomes it.
+        max_input_length: Limit of the input, in tokens.
+        max_rationale_length: Limit of the whole sequence, in tokens (`max_sequence_tokens`).
+        labels: The label set, for an evaluation file that may lack some labels; None: found in the file.
+
+    Raises:
+        DataError: A row is malformed; up to ten are named.
+        ModelError: The tokenizer has neither a padding nor an eos token.
+    """
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise ModelError("the tokenizer has neither a pad nor an eos token; set tokenizer.pad_token")
+        tokenizer.pad_token = tokenizer.eos_token
+    examples = open_source(file_path, DataSettings()).load()
+    label_set = labels if isinstance(labels, LabelSet) else infer_labels(examples, names=labels)
+    encoder = SequenceEncoder(
+        inputs=InputEncoder(tokenizer=tokenizer, max_input_tokens=max_input_length),
+        labels=label_set,
+        max_sequence_tokens=max_rationale_length,
+    )
+    return DHRDDataset(encoder.encode(examples).examples, label_set, tokenizer.pad_token_id)  # type: ignore[arg-type]

@@ -1,0 +1,249 @@
+"""Running a model or an artifact over labelled rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy
+import torch
+
+from dhrd.data.records import Batch, EncodedExample, Example, LabelSet
+from dhrd.data.superglue import TASKS, Task
+from dhrd.errors import DataError
+from dhrd.evaluation.metrics import Predictions, compute_metrics
+from dhrd.inference.batching import predict_logits, probabilities
+from dhrd.inference.classifier import Classifier
+from dhrd.model.dual_head import DualHeadReasoningModel
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """An evaluated set of rows.
+
+    Args:
+        metrics: See `compute_metrics`, and `selected_on`: whether a choice was made on these very rows.
+        predictions: What was predicted.
+        texts: Each input as the model saw it.
+        num_cut: Inputs that were shortened.
+        num_mended: Inputs to which a newline was added because they ended in the padding token.
+    """
+
+    metrics: dict[str, Any]
+    predictions: Predictions
+    texts: list[str]
+    num_cut: int = 0
+    num_mended: int = 0
+
+    def rows(self) -> Iterable[dict[str, Any]]:
+        """One dict a row: `id`, `input_text`, `gold`, `label`, `probabilities`."""
+        found, names = self.predictions, self.predictions.labels.names
+        for index, (row_id, text) in enumerate(zip(found.ids, self.texts, strict=True)):
+            gold, label = ([names[i] for i in row.nonzero()[0]] for row in (found.gold_BC[index], found.predicted_BC[index]))
+            single = not found.labels.multi_label
+            yield {
+                "id": row_id,
+                "input_text": text,
+                "gold": gold[0] if single else gold,
+                "label": label[0] if single else label,
+                "probabilities": dict(zip(names, map(float, found.probabilities_BC[index]), strict=True)),
+            }
+
+
+def evaluate_classifier(
+    classifier: Classifier, examples: Sequence[Example], *, num_resamples: int = 2000, seed: int = 0
+) -> Evaluation:
+    """Evaluate an artifact.
+
+    Args:
+        classifier: The loaded artifact.
+        examples: Labelled rows.
+        num_resamples: Of the bootstrap intervals.
+        seed: Of the bootstrap.
+
+    Raises:
+        DataError: A row has an unknown label or cannot be encoded.
+    """
+    gold = encode_labels(examples, classifier.labels)
+    cut, mended = classifier.num_cut, classifier.num_mended
+    inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
+    predictions = Predictions(
+        ids=[example.id for example in examples],
+        probabilities_BC=classifier.predict_proba_encoded(inputs),
+        gold_BC=gold,
+        labels=classifier.labels,
+    )
+    task = TASKS.get(classifier.info.task or "")
+    metrics = compute_metrics(predictions, task=task, num_resamples=num_resamples, seed=seed)
+    texts = [item.text for item in inputs]
+    chosen_on = classifier.info.training.get("selected_on") or {}
+    metrics["selected_on"] = chosen_on.get("fingerprint") == rows_fingerprint(texts)
+    return Evaluation(
+        metrics=metrics,
+        predictions=predictions,
+        texts=texts,
+        num_cut=classifier.num_cut - cut + sum(item.was_cut for item in inputs),
+        num_mended=classifier.num_mended - mended + sum(item.was_mended for item in inputs),
+    )
+
+
+def evaluate_model(
+    model: DualHeadReasoningModel,
+    examples: Sequence[EncodedExample],
+    labels: LabelSet,
+    *,
+    task: Task | None = None,
+    batch_size: int = 32,
+    accelerator: Accelerator | None = None,
+    intervals: bool = False,
+) -> dict[str, Any]:
+    """Evaluate a model in training, each process on its share of the rows.
+
+    Args:
+        model: Not wrapped.
+        examples: Encoded rows; their continuations are not run.
+        labels: The label set.
+        task: For its official metrics.
+        batch_size: Rows a forward pass.
+        accelerator: Splits the rows over its processes; None: this process has them all.
+        intervals: Whether to compute intervals.
+    """
+    was_training = model.training
+    model.eval()
+    rank, processes = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
+    logits = predict_logits(
+        lambda batch: model(batch).logits_BC,
+        [example.input_ids for example in examples[rank::processes]],
+        pad_token_id=model.tokenizer.pad_token_id,  # type: ignore[arg-type]
+        batch_size=batch_size,
+        device=model.head.score.weight.device,
+    )
+    model.train(was_training)
+    whole = numpy.empty((len(examples), len(labels)), dtype=logits.dtype)
+    for index, part in enumerate(_gather(logits, processes)):
+        whole[index::processes] = part
+    predictions = Predictions(
+        ids=[example.id for example in examples],
+        probabilities_BC=probabilities(whole, multi_label=labels.multi_label),
+        gold_BC=_multi_hot([example.label for example in examples], len(labels)),
+        labels=labels,
+    )
+    return compute_metrics(predictions, task=task, intervals=intervals)
+
+
+def _gather(part: numpy.ndarray, processes: int) -> list[numpy.ndarray]:
+    if processes == 1:
+        return [part]
+    parts: list[Any] = [None] * processes
+    torch.distributed.all_gather_object(parts, part)
+    return parts
+
+
+def encode_labels(examples: Sequence[Example], labels: LabelSet) -> numpy.ndarray:
+    """(rows, C) of 0 and 1.
+
+    Raises:
+        DataError: Up to ten rows whose label is unknown, missing, or of the wrong kind, a line each.
+    """
+    encoded: list[tuple[int, ...]] = []
+    problems: list[str] = []
+    for example in examples:
+        try:
+            if example.label is None:
+                raise DataError(f"{example.where}: label: missing")
+            encoded.append(labels.encode(example.label, example.where))
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError("\n".join(problems[:10]))
+    return _multi_hot(encoded, len(labels))
+
+
+def _multi_hot(indices: Sequence[tuple[int, ...]], num_labels: int) -> numpy.ndarray:
+    result = numpy.zeros((len(indices), num_labels), dtype=numpy.int64)
+    for row, chosen in enumerate(indices):
+        result[row, list(chosen)] = 1
+    return result
+
+
+def rows_fingerprint(texts: Iterable[str]) -> str:
+    """A hash of a set of inputs, whatever their order: to know rows again that a choice was made on."""
+    total = 0
+    for text in texts:
+        total += int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "big")
+    return f"{total % 2**64:016x}"
+
+
+def parity(
+    model: DualHeadReasoningModel, classifier: Classifier, input_ids: Sequence[list[int]]
+) -> dict[str, float]:
+    """How far an artifact is from the model that it was written from, on given inputs, without autocast.
+
+    Returns:
+        `max_logit_difference`, `max_probability_difference`, `label_agreement`, `num_examples`.
+    """
+    multi_label, pad = classifier.labels.multi_label, classifier.tokenizer.pad_token_id
+    model.eval()
+    forwards = (lambda batch: model(batch).logits_BC, model.head.score.weight.device), (classifier.logits, classifier.device)
+    ours, theirs = (
+        predict_logits(forward, input_ids, pad_token_id=pad, batch_size=classifier.batch_size, device=device)  # type: ignore[arg-type]
+        for forward, device in forwards
+    )
+    p, q = (probabilities(logits, multi_label=multi_label) for logits in (ours, theirs))
+    agree = ((p >= 0.5) == (q >= 0.5)).all(1) if multi_label else p.argmax(1) == q.argmax(1)
+    return {
+        "num_examples": len(input_ids),
+        "max_logit_difference": float(numpy.abs(ours - theirs).max()),
+        "max_probability_difference": float(numpy.abs(p - q).max()),
+        "label_agreement": float(agree.mean()),
+    }
+
+
+class DHRDEvaluator:
+    """Evaluate a model over a DataLoader of batches, as the DHRD documents show.
+
+    Args:
+        model: A `DualHeadReasoningModel`.
+        device: Where to run.
+    """
+
+    def __init__(self, model: DualHeadReasoningModel, device: str | torch.device = "cpu") -> None:
+        self.model = model
+        self.device = torch.device(device)
+
+    def evaluate(self, loader: Iterable[Batch], *, intervals: bool = True) -> dict[str, Any]:
+        """The metrics of `compute_metrics`.
+
+        Args:
+            loader: Batches with labels, for example of `load_json_dataset(…)`.
+            intervals: Whether to compute intervals.
+
+        Raises:
+            DataError: A batch has no labels.
+        """
+        self.model.to(self.device).eval()
+        logits, gold, ids = [], [], []
+        with torch.inference_mode():
+            for batch in loader:
+                if batch.label_BC is None:
+                    raise DataError("the batches have no labels; collate them with num_labels")
+                logits.append(self.model(batch.to(self.device)).logits_BC.float().cpu().numpy())
+                gold.append(batch.label_BC.numpy())
+                ids += batch.ids
+        labels = getattr(getattr(loader, "dataset", None), "labels", None) or LabelSet(
+            tuple(map(str, range(logits[0].shape[1])))
+        )
+        return compute_metrics(
+            Predictions(
+                ids=ids,
+                probabilities_BC=probabilities(numpy.concatenate(logits), multi_label=labels.multi_label),
+                gold_BC=numpy.concatenate(gold).astype(numpy.int64),
+                labels=labels,
+            ),
+            intervals=intervals,
+        )

@@ -1,0 +1,54 @@
+"""Inputs to logits, in batches of like length, in the inputs' order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+from dhrd.data.collate import collate
+from dhrd.data.records import Batch, EncodedExample
+
+Forward = Callable[[Batch], Tensor]
+
+
+def predict_logits(
+    forward: Forward,
+    input_ids: Sequence[list[int]],
+    *,
+    pad_token_id: int,
+    batch_size: int,
+    device: Any = "cpu",
+) -> numpy.ndarray:
+    """Class logits of many inputs.
+
+    Args:
+        forward: From a batch of inputs alone to logits_BC.
+        input_ids: Token ids of each input.
+        pad_token_id: Fills up.
+        batch_size: Inputs a batch.
+        device: Where `forward` runs.
+
+    Returns:
+        (rows, C) in fp32, in the order of `input_ids`.
+    """
+    order = sorted(range(len(input_ids)), key=lambda row: len(input_ids[row]))
+    parts: list[Tensor] = []
+    with torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            examples = [EncodedExample(id="", input_ids=input_ids[r], continuation_ids=[], label=()) for r in rows]
+            parts.append(forward(collate(examples, pad_token_id=pad_token_id).to(device)).float().cpu())
+    logits_sorted = torch.cat(parts).numpy()
+    logits = numpy.empty_like(logits_sorted)
+    logits[order] = logits_sorted
+    return logits
+
+
+def probabilities(logits_BC: numpy.ndarray, *, multi_label: bool) -> numpy.ndarray:
+    """Softmax over classes, or a sigmoid of each for multi-label."""
+    logits = torch.from_numpy(logits_BC).double()
+    return (torch.sigmoid(logits) if multi_label else torch.softmax(logits, 1)).numpy()

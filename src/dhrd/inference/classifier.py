@@ -1,0 +1,268 @@
+"""The trained classifier: text in, labels and probabilities out, at the price of one forward pass."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy
+import torch
+from torch import Tensor, nn
+
+from dhrd.data.records import Batch, Example, LabelSet
+from dhrd.data.sequence import EncodedInput, InputEncoder
+from dhrd.data.templates import InputTemplate
+from dhrd.errors import ArtifactError, DataError
+from dhrd.inference.batching import predict_logits, probabilities
+from dhrd.model.artifact import ArtifactInfo, load_head, read_info, stock_class
+from dhrd.model.backbone import prepare_tokenizer
+from dhrd.model.pooling import pool
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+logger = logging.getLogger("dhrd")
+
+Row = str | Mapping[str, Any] | Example
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the classifier says of one row.
+
+    Args:
+        label: A label's name, or the list of names with p ≥ 0.5 for multi-label.
+        probabilities: Label -> probability.
+        text: The text as the model saw it.
+        id: The row's id, where it has one.
+    """
+
+    label: str | list[str]
+    probabilities: dict[str, float]
+    text: str
+    id: str = ""
+
+
+class Classifier:
+    """A trained classifier.
+
+    Example:
+        ```python
+        classifier = Classifier.from_pretrained("output")
+        classifier.predict(["The parcel never arrived."])          # ["refund"]
+        classifier.predict_proba(["The parcel never arrived."])    # array of shape (1, C)
+        ```
+
+    Args:
+        body: The backbone without LM head.
+        head: From pooled hidden states to logits.
+        tokenizer: The artifact's.
+        info: The artifact's `dhrd.json`.
+        batch_size: Rows a forward pass.
+    """
+
+    def __init__(
+        self,
+        body: PreTrainedModel,
+        head: nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        info: ArtifactInfo,
+        *,
+        batch_size: int = 32,
+    ) -> None:
+        self.body = body.eval()
+        self.head = head.eval()
+        self.tokenizer = tokenizer
+        self.info = info
+        self.batch_size = batch_size
+        template = InputTemplate(info.input_template, chat=info.chat)
+        self.encoder = InputEncoder(
+            tokenizer=tokenizer,
+            template=template,
+            max_input_tokens=info.max_input_tokens,
+            mend_pad_ending=True,
+        )
+        self.num_cut = 0
+        self.num_mended = 0
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        directory: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        batch_size: int = 32,
+    ) -> Classifier:
+        """Load an artifact.
+
+        Args:
+            directory: What `dhrd train` wrote.
+            device: None: a GPU where there is one.
+            dtype: None: as saved.
+            batch_size: Rows a forward pass.
+
+        Raises:
+            ArtifactError: The directory is not a finished artifact, has no classifier, or is damaged.
+        """
+        info = read_info(directory)
+        if info.kind == "causal_lm":
+            raise ArtifactError(
+                f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; decode it instead "
+                "(dhrd evaluate --mode cot)"
+            )
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        kind = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+        body, head = _load(Path(directory), info, kind)
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(directory)
+        prepare_tokenizer(tokenizer, str(directory))
+        return cls(body.to(device), head.to(device), tokenizer, info, batch_size=batch_size)
+
+    @property
+    def labels(self) -> LabelSet:
+        """The label set, in the order of the probabilities' columns."""
+        return self.info.labels
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return self.body.device
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Class logits of a batch of inputs, (B, C)."""
+        hidden_BTD = self.body(
+            input_ids=batch.input_ids_BT,
+            attention_mask=batch.attention_mask_BT.long(),
+            position_ids=batch.position_ids_BT,
+            use_cache=False,
+        ).last_hidden_state
+        return self.head(pool(hidden_BTD, batch, self.info.pooling))
+
+    def predict(self, rows: Row | Sequence[Row]) -> list[str] | list[list[str]]:
+        """The label of each row, or the list of labels with p ≥ 0.5 for multi-label.
+
+        Args:
+            rows: Texts, dicts of the template's columns, or `Example`s; one alone is taken as a list of one.
+
+        Raises:
+            DataError: A row is not text, is empty, or lacks a column of the template.
+        """
+        return [prediction.label for prediction in self.stream(_as_list(rows))]  # type: ignore[return-value]
+
+    def predict_proba(self, rows: Row | Sequence[Row]) -> numpy.ndarray:
+        """Probabilities, (rows, C), columns in the order of `labels.names`.
+
+        Raises:
+            DataError: As `predict`.
+        """
+        items = _as_list(rows)
+        if not items:
+            return numpy.empty((0, len(self.labels)))
+        return self.predict_proba_encoded(self._encode(items, 0))
+
+    def predict_proba_encoded(self, inputs: Sequence[EncodedInput]) -> numpy.ndarray:
+        """Probabilities of inputs that are encoded already, (rows, C)."""
+        logits = predict_logits(
+            self.logits,
+            [item.input_ids for item in inputs],
+            pad_token_id=self.tokenizer.pad_token_id,  # type: ignore[arg-type]
+            batch_size=self.batch_size,
+            device=self.device,
+        )
+        if not numpy.isfinite(logits).all():
+            raise ArtifactError("the classifier gives NaN or infinite logits: its weights are damaged; train again")
+        return probabilities(logits, multi_label=self.labels.multi_label)
+
+    def stream(self, rows: Iterable[Row], *, window: int = 1024) -> Iterator[Prediction]:
+        """Predictions of any number of rows, in order, in constant memory.
+
+        Args:
+            rows: Texts, dicts, or `Example`s.
+            window: Rows read ahead, within which batches are formed by length.
+
+        Raises:
+            DataError: As `predict`; predictions of the rows before it were delivered.
+        """
+        iterator, done = iter(rows), 0
+        while True:
+            chunk, failure = _take(iterator, window)
+            if chunk:
+                inputs = self._encode(chunk, done)
+                done += len(chunk)
+                yield from map(self._prediction, chunk, inputs, self.predict_proba_encoded(inputs))
+            if failure is not None:
+                raise failure
+            if len(chunk) < window:
+                return
+
+    def _encode(self, rows: Sequence[Row], first: int) -> list[EncodedInput]:
+        inputs = self.encoder.encode([_columns(row, f"row {first + i}") for i, row in enumerate(rows)])
+        self.num_cut += sum(item.was_cut for item in inputs)
+        self.num_mended += sum(item.was_mended for item in inputs)
+        return inputs
+
+    def _prediction(self, row: Row, item: EncodedInput, probability_C: numpy.ndarray) -> Prediction:
+        names = self.labels.names
+        named = dict(zip(names, map(float, probability_C), strict=True))
+        label: str | list[str]
+        if self.labels.multi_label:
+            label = [name for name in names if named[name] >= 0.5]
+        else:
+            label = names[int(probability_C.argmax())]
+        return Prediction(label, named, item.text, row.id if isinstance(row, Example) else "")
+
+
+def _as_list(rows: Row | Sequence[Row]) -> list[Row]:
+    return [rows] if isinstance(rows, str | Mapping | Example) else list(rows)
+
+
+def _columns(row: Any, where: str) -> tuple[Mapping[str, Any], str]:
+    if isinstance(row, Example):
+        return row.columns(), row.where or where
+    if isinstance(row, str):
+        return {"input_text": row}, where
+    if isinstance(row, Mapping):
+        return row, where
+    raise DataError(f"{where}: a row must be a text, a dict or an Example, got a {type(row).__name__}")
+
+
+def _take(iterator: Iterator[Row], size: int) -> tuple[list[Row], DataError | None]:
+    """The next rows, and the error that cut them short: rows before a bad one must still be delivered."""
+    rows: list[Row] = []
+    try:
+        rows.extend(islice(iterator, size))
+    except DataError as error:
+        return rows, error
+    return rows, None
+
+
+def _load(directory: Path, info: ArtifactInfo, dtype: torch.dtype | None) -> tuple[PreTrainedModel, nn.Module]:
+    from transformers import AutoConfig, AutoModel
+
+    options = {"dtype": dtype or "auto", "output_loading_info": True}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if info.kind == "dhrd_classifier":
+                body, loading = AutoModel.from_pretrained(directory, **options)
+                head: nn.Module = load_head(directory, info)
+            else:
+                stock = stock_class(AutoConfig.from_pretrained(directory))
+                assert stock is not None
+                model, loading = stock.from_pretrained(directory, **options)
+                body, head = model.base_model, model.score
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ArtifactError(f"{directory}: the weights cannot be loaded: {str(error).splitlines()[0]}") from error
+    if missing := [*loading["missing_keys"], *loading["mismatched_keys"]]:
+        raise ArtifactError(f"{directory}: weights are missing or of another shape ({missing[0]}); train again")
+    num_labels = (head.score if hasattr(head, "score") else head).weight.shape[0]
+    if num_labels != len(info.labels):
+        raise ArtifactError(f"{directory}: the head has {num_labels} labels, dhrd.json {len(info.labels)}; train again")
+    return body, head

@@ -1,0 +1,148 @@
+"""The training loop: updates in the order of the plan, evaluations, checkpoints, the choice of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from rich.progress import Progress, TaskID
+
+from dhrd.config import TrainingSettings
+from dhrd.data.progress import bar
+from dhrd.data.records import Batch
+from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.training.sinks import Sink
+from dhrd.training.state import Checkpoints, Position, next_position
+from dhrd.training.step import Stepper, train_step
+
+Metrics = Mapping[str, float]
+EvaluateFn = Callable[[DualHeadReasoningModel], Metrics]
+
+
+class Updates(Protocol):
+    """Where the micro-batches come from: `data.batches.PlannedUpdates`, or a DataLoader of one batch an update."""
+
+    @property
+    def updates_per_epoch(self) -> int: ...
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Which metric chooses the weights.
+
+    Args:
+        metric: A key of what `evaluate_fn` returns.
+        higher_is_better: Its direction.
+    """
+
+    metric: str
+    higher_is_better: bool = True
+
+    def improves(self, value: float, best: float | None) -> bool:
+        """Whether a value beats the best so far."""
+        return best is None or (value > best if self.higher_is_better else value < best)
+
+
+def fit(
+    stepper: Stepper,
+    model: DualHeadReasoningModel,
+    updates: Updates,
+    settings: TrainingSettings,
+    *,
+    evaluate_fn: EvaluateFn | None = None,
+    watch: Watch | None = None,
+    sinks: Sequence[Sink] = (),
+    checkpoints: Checkpoints | None = None,
+    position: Position | None = None,
+) -> Position:
+    """Train to the end, or until patience runs out.
+
+    Args:
+        stepper: The wrapped model, optimizer and so on.
+        model: The model itself.
+        updates: The rows.
+        settings: Epochs, when to evaluate and save, which weights to keep.
+        evaluate_fn: Gives metrics of the model as it is; called at the end of each epoch or every `eval_steps`.
+        watch: The metric behind `selection: best` and `patience`.
+        sinks: Take every logged number.
+        checkpoints: Where to save; None: nothing is saved.
+        position: Where to go on; None: at the beginning.
+
+    Returns:
+        The final position. With `selection: best` the model has its best weights.
+
+    Raises:
+        NonFiniteError: A loss or gradient is not finite.
+        SaveError: A checkpoint could not be written.
+    """
+    position = position or Position()
+    total = updates.updates_per_epoch * settings.num_epochs
+    with bar() as progress:
+        task = progress.add_task("training", total=total, completed=position.step, note="")
+        for batches in _remaining(updates, settings.num_epochs, position):
+            log = train_step(stepper, batches, position.step + 1)
+            position = next_position(position, updates.updates_per_epoch)
+            log["epoch"] = position.epoch + position.update / updates.updates_per_epoch
+            _tell(sinks, log, position.step)
+            _show(progress, task, log)
+            if evaluate_fn is not None and _is_due(settings.eval_steps, position):
+                metrics = evaluate_fn(model)
+                _tell(sinks, {f"eval_{name}": value for name, value in metrics.items()}, position.step)
+                position = _choose(position, metrics, watch, settings, stepper, model, checkpoints)
+            if checkpoints is not None and (_is_due(settings.save_steps, position) or position.stopped):
+                position = replace(position, tracker=_tracker_state(sinks))
+                checkpoints.save(stepper, model, position)
+            if position.stopped:
+                break
+    if settings.selection == "best" and checkpoints is not None and position.best_step is not None:
+        checkpoints.load_best(model)
+    return position
+
+
+def _remaining(updates: Updates, num_epochs: int, position: Position) -> Iterable[list[Batch]]:
+    if position.stopped:
+        return
+    for epoch in range(position.epoch, num_epochs):
+        yield from updates.epoch(epoch, position.update if epoch == position.epoch else 0)
+
+
+def _is_due(every: int | None, position: Position) -> bool:
+    return position.update == 0 if every is None else position.step % every == 0
+
+
+def _choose(
+    position: Position,
+    metrics: Metrics,
+    watch: Watch | None,
+    settings: TrainingSettings,
+    stepper: Stepper,
+    model: DualHeadReasoningModel,
+    checkpoints: Checkpoints | None,
+) -> Position:
+    """Note whether an evaluation is the best so far, and whether patience has run out."""
+    if watch is None:
+        return position
+    value = metrics[watch.metric]
+    if watch.improves(value, position.best_value):
+        if settings.selection == "best" and checkpoints is not None:
+            checkpoints.save_best(model, stepper.accelerator)
+        return replace(position, best_value=value, best_step=position.step, bad_evaluations=0)
+    bad = position.bad_evaluations + 1
+    stopped = settings.patience is not None and bad >= settings.patience
+    return replace(position, bad_evaluations=bad, stopped=stopped)
+
+
+def _tell(sinks: Sequence[Sink], values: Mapping[str, float], step: int) -> None:
+    for sink in sinks:
+        sink.log(values, step)
+
+
+def _tracker_state(sinks: Sequence[Sink]) -> dict[str, str]:
+    return {key: value for sink in sinks for key, value in sink.state().items()}
+
+
+def _show(progress: Progress, task: TaskID, log: Metrics) -> None:
+    progress.update(task, advance=1, note=f"loss {log['loss']:.3f}  {log['tokens_per_second']:.0f} tokens/s")

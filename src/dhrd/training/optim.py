@@ -1,0 +1,60 @@
+"""Optimizer and schedule."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import get_scheduler
+
+from dhrd.config import TrainingSettings
+from dhrd.model.dual_head import DualHeadReasoningModel
+
+HEAD_GROUP = "head"
+
+
+def make_optimizer(model: DualHeadReasoningModel, settings: TrainingSettings) -> torch.optim.AdamW:
+    """AdamW: no weight decay on norms and biases, its own learning rate for the classification head."""
+    head = {id(parameter) for parameter in model.head.parameters()}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            key = (id(parameter) in head, parameter.ndim >= 2)
+            groups.setdefault(key, []).append(parameter)
+    head_rate = settings.head_learning_rate or settings.learning_rate
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "name": HEAD_GROUP if is_head else "backbone",
+                "lr": head_rate if is_head else settings.learning_rate,
+                "weight_decay": settings.weight_decay if decays else 0.0,
+            }
+            for (is_head, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+        ],
+        betas=(0.9, 0.999),
+    )
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings, num_updates: int) -> LRScheduler:
+    """Linear warm-up, then linear or cosine to 0, or constant.
+
+    Args:
+        optimizer: Its groups' rates are the peaks.
+        settings: Schedule and warm-up.
+        num_updates: Updates in the whole run.
+    """
+    warmup = settings.warmup_steps if settings.warmup_steps is not None else math.ceil(settings.warmup_share * num_updates)
+    name = "constant_with_warmup" if settings.schedule == "constant" else settings.schedule
+    return get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=num_updates)
+
+
+def learning_rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """The rates that the next update uses."""
+    rates: dict[str, float] = {}
+    for group in optimizer.param_groups:
+        key = "head_learning_rate" if group.get("name") == HEAD_GROUP else "learning_rate"
+        rates[key] = float(group["lr"])
+    return rates

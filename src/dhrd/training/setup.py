@@ -1,0 +1,85 @@
+"""Device, precision and processes, through accelerate."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from dhrd.config import RunConfig
+from dhrd.errors import ConfigError
+from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.training.optim import make_optimizer, make_schedule
+from dhrd.training.step import Stepper
+
+Precision = Literal["no", "bf16", "fp16"]
+
+
+def make_accelerator(config: RunConfig, device: str | None = None) -> Accelerator:
+    """The accelerator of a run; its own gradient accumulation is not used.
+
+    Args:
+        config: Precision and trackers.
+        device: "cpu", "cuda", "mps"; None: the best there is.
+
+    Raises:
+        ConfigError: The device is not there, or cannot compute in the precision asked for.
+    """
+    kind = (device or "").partition(":")[0]
+    if kind not in ("", "cpu", "cuda", "mps"):
+        raise ConfigError(f"--device {device}: unknown; give cpu, cuda or mps")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"--device {device}: torch finds no CUDA device here; leave it out or give cpu")
+    if device and ":" in device and kind == "cuda":
+        torch.cuda.set_device(device)
+    precision = choose_precision(config.training.mixed_precision, kind or None)
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
+        AcceleratorState._reset_state()  # it is global to the process; an earlier run may have had another precision
+    return Accelerator(
+        cpu=kind == "cpu",
+        mixed_precision=precision,
+        gradient_accumulation_steps=1,
+        log_with=[one for one in config.tracking.report_to if one != "mlflow"] or None,
+        project_dir=config.output_dir,
+    )
+
+
+def choose_precision(asked: Literal["auto", "no", "bf16", "fp16"], device: str | None = None) -> Precision:
+    """The precision of matrix products.
+
+    `auto`: bf16 where the hardware multiplies it fast, else none.
+
+    Raises:
+        ConfigError: fp16 on a CPU, where its products are not implemented fast and its range needs a scaler.
+    """
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    if asked == "fp16" and not on_gpu:
+        raise ConfigError("training.mixed_precision: fp16 needs a GPU; use bf16 or no")
+    if asked != "auto":
+        return asked
+    fast = torch.cuda.is_bf16_supported() if on_gpu else _cpu_has_bf16()
+    return "bf16" if fast else "no"
+
+
+def _cpu_has_bf16() -> bool:
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def make_stepper(model: DualHeadReasoningModel, config: RunConfig, accelerator: Accelerator, num_updates: int) -> Stepper:
+    """Prepare a model for training: device, wrapping, optimizer, schedule."""
+    if config.training.gradient_checkpointing:
+        model.causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.causal_lm.enable_input_require_grads()
+    wrapped = accelerator.prepare_model(model)
+    optimizer = make_optimizer(model, config.training)
+    return Stepper(
+        model=wrapped,
+        label_loss=model.label_loss,
+        weights=config.loss,
+        optimizer=accelerator.prepare_optimizer(optimizer) if accelerator.scaler is not None else optimizer,
+        schedule=make_schedule(optimizer, config.training, num_updates),
+        accelerator=accelerator,
+        clip_norm=config.training.clip_norm,
+    )
