@@ -27,7 +27,7 @@ class LossTerm(NamedTuple):
     """A loss before division: `total / count` is the mean, once both are summed over the whole effective batch."""
 
     total: Float[Tensor, ""]
-    count: Float[Tensor, ""]
+    count: Float[Tensor, ""]  # type: ignore[assignment]  # hides tuple.count, which nobody needs of a loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

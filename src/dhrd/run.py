@@ -1,6 +1,6 @@
 """Train, evaluate, predict: the main path. Read this file first.
 
-    train: load rows → encode → model → fit → evaluate → save
+train: load rows → encode → model → fit → evaluate → save
 """
 
 from __future__ import annotations
@@ -212,7 +212,11 @@ def _identity(config: RunConfig) -> dict[str, Any]:
 
 def _check_same(found: RunConfig, config: RunConfig, output_dir: Path) -> None:
     theirs, ours = _flat(_identity(found)), _flat(_identity(config))
-    odd = [f"{name}: {theirs.get(name)!r} there, {ours.get(name)!r} now" for name in theirs | ours if theirs.get(name) != ours.get(name)]
+    odd = [
+        f"{name}: {theirs.get(name)!r} there, {ours.get(name)!r} now"
+        for name in theirs | ours
+        if theirs.get(name) != ours.get(name)
+    ]
     if odd:
         raise CheckpointError(
             f"--checkpoint {output_dir}: the run there has other settings ({'; '.join(odd)}); "
@@ -268,7 +272,9 @@ def label_set(config: RunConfig, source: Source, examples: Sequence[Example]) ->
     names = config.data.labels
     if names is None and source.labels is not None:
         if config.model.num_labels not in (None, len(source.labels)):
-            raise DataError(f"model.num_labels is {config.model.num_labels}; {source.name} has {len(source.labels)} labels")
+            raise DataError(
+                f"model.num_labels is {config.model.num_labels}; {source.name} has {len(source.labels)} labels"
+            )
         return source.labels
     return infer_labels(examples, names=names, num_labels=config.model.num_labels)
 
@@ -277,7 +283,9 @@ def _check_labels(examples: Sequence[Example], labels: LabelSet, name: str) -> N
     try:
         encode_labels(examples, labels)
     except DataError as error:
-        raise DataError(f"data.{name}: labels that the training rows do not have:\n{error}" if name != "train" else str(error)) from error
+        raise DataError(
+            f"data.{name}: labels that the training rows do not have:\n{error}" if name != "train" else str(error)
+        ) from error
 
 
 def _load_validation(config: RunConfig, dataset: Any, labels: LabelSet) -> list[Example]:
@@ -347,11 +355,11 @@ def _label_loss(config: RunConfig, rows: Rows) -> LabelLoss:
         weights = torch.tensor([counts.sum() / (len(names) * max(1, count)) for count in counts], dtype=torch.float32)
     elif given is not None:
         if set(given) != set(names):
-            raise ConfigError(f"loss.class_weights: give one weight for each of {', '.join(names)}; got {', '.join(given)}")
+            raise ConfigError(
+                f"loss.class_weights: give one weight for each of {', '.join(names)}; got {', '.join(given)}"
+            )
         weights = torch.tensor([given[name] for name in names], dtype=torch.float32)
-    return LabelLoss(
-        multi_label=rows.labels.multi_label, class_weight_C=weights, smoothing=config.loss.label_smoothing
-    )
+    return LabelLoss(multi_label=rows.labels.multi_label, class_weight_C=weights, smoothing=config.loss.label_smoothing)
 
 
 def _fit(
@@ -368,7 +376,7 @@ def _fit(
     updates = PlannedUpdates(
         examples=data["train"].examples,
         num_labels=len(rows.labels),
-        pad_token_id=model.tokenizer.pad_token_id,  # type: ignore[arg-type]
+        pad_token_id=model.tokenizer.pad_token_id,
         lm_targets=config.loss.lm_targets,
         batch_size=settings.batch_size,
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
@@ -377,7 +385,11 @@ def _fit(
         seed=config.seed,
     )
     stepper = make_stepper(model, config, accelerator, updates.updates_per_epoch * settings.num_epochs)
-    identity = {"config": _identity(config), "rows": fingerprint(data["train"].examples), "processes": accelerator.num_processes}
+    identity = {
+        "config": _identity(config),
+        "rows": fingerprint(data["train"].examples),
+        "processes": accelerator.num_processes,
+    }
     checkpoints = Checkpoints(output_dir / "checkpoints", identity)
     torch.manual_seed(config.seed + accelerator.process_index)  # dropout differs between processes
     position = checkpoints.restore(start, stepper, model) if start is not None else Position()

@@ -36,4 +36,5 @@ def doctor() -> None:
     print(f"{'precision':14} {choose_precision('auto')} (training.mixed_precision: auto)")
     print(f"{'hub':14} {'offline' if os.environ.get('HF_HUB_OFFLINE') else 'online if reachable'}")
     found = [extra for extra, module in _EXTRAS.items() if importlib.util.find_spec(module)]
-    print(f"{'extras':14} installed: {', '.join(found) or 'none'}; missing: {', '.join(sorted(set(_EXTRAS) - set(found)))}")
+    missing = sorted(set(_EXTRAS) - set(found))
+    print(f"{'extras':14} installed: {', '.join(found) or 'none'}; missing: {', '.join(missing) or 'none'}")

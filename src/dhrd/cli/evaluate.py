@@ -14,7 +14,9 @@ from dhrd.errors import ConfigError
 
 def evaluate(
     model: Model = None,
-    data: Annotated[str | None, typer.Option(help="superglue:TASK, hub:NAME, or a file; default: the run's own.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="superglue:TASK, hub:NAME, or a file; default: the run's own.")
+    ] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all metrics to this file.")] = None,
     predictions: Annotated[Path | None, typer.Option(help="Write one JSON object a row to this file.")] = None,
@@ -26,8 +28,8 @@ def evaluate(
 ) -> None:
     """Evaluate a trained classifier on labelled rows."""
     from dhrd import run
-    from dhrd.cli.show import metrics_table
     from dhrd.cli.settings import inference_config
+    from dhrd.cli.show import metrics_table
     from dhrd.model.artifact import saving, write_json
 
     directory = model or checkpoint

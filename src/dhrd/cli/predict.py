@@ -14,7 +14,9 @@ from dhrd.cli.options import Config, Device, Set
 
 def predict(
     model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
-    input_file: Annotated[str, typer.Option("--input", help="A .json, .jsonl, .csv or .parquet file, or as data.train.")],
+    input_file: Annotated[
+        str, typer.Option("--input", help="A .json, .jsonl, .csv or .parquet file, or as data.train.")
+    ],
     output: Annotated[Path, typer.Option(help="Where to write one JSON object a row.")],
     config: Config = None,
     overrides: Set = None,

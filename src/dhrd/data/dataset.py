@@ -76,4 +76,4 @@ def load_json_dataset(
         labels=label_set,
         max_sequence_tokens=max_rationale_length,
     )
-    return DHRDDataset(encoder.encode(examples).examples, label_set, tokenizer.pad_token_id)  # type: ignore[arg-type]
+    return DHRDDataset(encoder.encode(examples).examples, label_set, tokenizer.pad_token_id)

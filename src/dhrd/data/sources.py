@@ -140,8 +140,10 @@ def _label(value: Any, required: bool, row: Row) -> Any:
         return "true" if value else "false"
     if isinstance(value, int | str):
         return value
-    if isinstance(value, list) and len({type(one) for one in value} | {str}) <= 2 and all(
-        isinstance(one, str) or (isinstance(one, int) and not isinstance(one, bool)) for one in value
+    if (
+        isinstance(value, list)
+        and len({type(one) for one in value} | {str}) <= 2
+        and all(isinstance(one, str) or (isinstance(one, int) and not isinstance(one, bool)) for one in value)
     ):
         return tuple(value)
     raise ValueError(f"label: {value!r} is neither an integer, a name, nor a list of names; correct the row")

@@ -87,9 +87,7 @@ class InputTemplate:
                 "(correct data.input_template or data.columns)"
             ) from error
         except Exception as error:  # a template is a program: it may divide by zero or add text to a number
-            raise DataError(
-                f"{where}: input_template: {error} (correct data.input_template, or the row)"
-            ) from error
+            raise DataError(f"{where}: input_template: {error} (correct data.input_template, or the row)") from error
         if not text.strip():
             raise DataError(f"{where}: {_what_is_empty(self)} is empty; fill it in or remove the row")
         return _as_chat(text, tokenizer) if self.chat and tokenizer is not None else text

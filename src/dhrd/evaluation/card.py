@@ -9,7 +9,7 @@ from jinja2 import Environment
 from dhrd.config import RunConfig
 from dhrd.model.artifact import ArtifactInfo
 
-_CARD = Environment(trim_blocks=True, lstrip_blocks=True).from_string('''\
+_CARD = Environment(trim_blocks=True, lstrip_blocks=True).from_string("""\
 ---
 library_name: transformers
 pipeline_tag: text-classification
@@ -70,7 +70,7 @@ classifier = Classifier.from_pretrained("DIR")               # applies the templ
 classifier.predict([{{ example }}])
 ```
 {% endif %}
-''')
+""")
 
 
 def model_card(info: ArtifactInfo, config: RunConfig) -> str:

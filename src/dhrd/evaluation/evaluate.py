@@ -44,7 +44,9 @@ class Evaluation:
         """One dict a row: `id`, `input_text`, `gold`, `label`, `probabilities`."""
         found, names = self.predictions, self.predictions.labels.names
         for index, (row_id, text) in enumerate(zip(found.ids, self.texts, strict=True)):
-            gold, label = ([names[i] for i in row.nonzero()[0]] for row in (found.gold_BC[index], found.predicted_BC[index]))
+            gold, label = (
+                [names[i] for i in row.nonzero()[0]] for row in (found.gold_BC[index], found.predicted_BC[index])
+            )
             single = not found.labels.multi_label
             yield {
                 "id": row_id,
@@ -119,7 +121,7 @@ def evaluate_model(
     logits = predict_logits(
         lambda batch: model(batch).logits_BC,
         [example.input_ids for example in examples[rank::processes]],
-        pad_token_id=model.tokenizer.pad_token_id,  # type: ignore[arg-type]
+        pad_token_id=model.tokenizer.pad_token_id,
         batch_size=batch_size,
         device=model.head.score.weight.device,
     )
@@ -179,9 +181,7 @@ def rows_fingerprint(texts: Iterable[str]) -> str:
     return f"{total % 2**64:016x}"
 
 
-def parity(
-    model: DualHeadReasoningModel, classifier: Classifier, input_ids: Sequence[list[int]]
-) -> dict[str, float]:
+def parity(model: DualHeadReasoningModel, classifier: Classifier, input_ids: Sequence[list[int]]) -> dict[str, float]:
     """How far an artifact is from the model that it was written from, on given inputs, without autocast.
 
     Returns:
@@ -189,9 +189,12 @@ def parity(
     """
     multi_label, pad = classifier.labels.multi_label, classifier.tokenizer.pad_token_id
     model.eval()
-    forwards = (lambda batch: model(batch).logits_BC, model.head.score.weight.device), (classifier.logits, classifier.device)
+    forwards = (
+        (lambda batch: model(batch).logits_BC, model.head.score.weight.device),
+        (classifier.logits, classifier.device),
+    )
     ours, theirs = (
-        predict_logits(forward, input_ids, pad_token_id=pad, batch_size=classifier.batch_size, device=device)  # type: ignore[arg-type]
+        predict_logits(forward, input_ids, pad_token_id=pad, batch_size=classifier.batch_size, device=device)
         for forward, device in forwards
     )
     p, q = (probabilities(logits, multi_label=multi_label) for logits in (ours, theirs))
@@ -227,7 +230,9 @@ class DHRDEvaluator:
             DataError: A batch has no labels.
         """
         self.model.to(self.device).eval()
-        logits, gold, ids = [], [], []
+        logits: list[numpy.ndarray] = []
+        gold: list[numpy.ndarray] = []
+        ids: list[str] = []
         with torch.inference_mode():
             for batch in loader:
                 if batch.label_BC is None:

@@ -172,7 +172,7 @@ class Classifier:
         logits = predict_logits(
             self.logits,
             [item.input_ids for item in inputs],
-            pad_token_id=self.tokenizer.pad_token_id,  # type: ignore[arg-type]
+            pad_token_id=self.tokenizer.pad_token_id,
             batch_size=self.batch_size,
             device=self.device,
         )
@@ -252,17 +252,19 @@ def _load(directory: Path, info: ArtifactInfo, dtype: torch.dtype | None) -> tup
             warnings.simplefilter("ignore")
             if info.kind == "dhrd_classifier":
                 body, loading = AutoModel.from_pretrained(directory, **options)
-                head: nn.Module = load_head(directory, info)
+                found = load_head(directory, info)
+                head: nn.Module = found
+                num_labels = found.score.weight.shape[0]
             else:
                 stock = stock_class(AutoConfig.from_pretrained(directory))
                 assert stock is not None
                 model, loading = stock.from_pretrained(directory, **options)
                 body, head = model.base_model, model.score
+                num_labels = int(model.num_labels)
     except (OSError, ValueError, RuntimeError) as error:
         raise ArtifactError(f"{directory}: the weights cannot be loaded: {str(error).splitlines()[0]}") from error
     if missing := [*loading["missing_keys"], *loading["mismatched_keys"]]:
         raise ArtifactError(f"{directory}: weights are missing or of another shape ({missing[0]}); train again")
-    num_labels = (head.score if hasattr(head, "score") else head).weight.shape[0]
     if num_labels != len(info.labels):
         raise ArtifactError(f"{directory}: the head has {num_labels} labels, dhrd.json {len(info.labels)}; train again")
     return body, head

@@ -69,7 +69,7 @@ class ArtifactInfo:
     head: Literal["linear", "mlp"] = "linear"
     pooling: Literal["last", "mean"] = "last"
     task: str | None = None
-    sequence: SequenceTemplate = SequenceTemplate()
+    sequence: SequenceTemplate = field(default_factory=SequenceTemplate)
     calibration: Mapping[str, float] = field(default_factory=lambda: {"temperature": 1.0})
     training: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: library_versions())
@@ -115,8 +115,8 @@ def check_can_be_saved(model: DualHeadReasoningModel) -> str | None:
         )
     if kind == "dhrd_classifier":
         return (
-            f"model.head: {model.settings.head} with model.pooling: {model.settings.pooling} is not a stock classifier: "
-            "dhrd loads the artifact, AutoModelForSequenceClassification and vLLM do not"
+            f"model.head: {model.settings.head} with model.pooling: {model.settings.pooling} is not a stock "
+            "classifier: dhrd loads the artifact, AutoModelForSequenceClassification and vLLM do not"
         )
     if kind == "causal_lm":
         return "loss.classification_weight: 0 trains no classifier: the artifact is a causal language model"
@@ -177,7 +177,13 @@ def save_artifact(
 
 def _publish(partial: Path, directory: Path) -> None:
     (directory / MANIFEST).unlink(missing_ok=True)
-    stale = {"model.safetensors.index.json", "head.safetensors", "reasoning_head.safetensors", "adapter", "chat_template.jinja"}
+    stale = {
+        "model.safetensors.index.json",
+        "head.safetensors",
+        "reasoning_head.safetensors",
+        "adapter",
+        "chat_template.jinja",
+    }
     for path in [*directory.glob("model*.safetensors"), *(directory / name for name in stale)]:
         if not (partial / path.name).exists():
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -200,7 +206,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _manifest(info: ArtifactInfo) -> dict[str, Any]:
-    labels = {"names": list(info.labels.names), "words": list(info.labels.words), "multi_label": info.labels.multi_label}
+    labels = {
+        "names": list(info.labels.names),
+        "words": list(info.labels.words),
+        "multi_label": info.labels.multi_label,
+    }
     return {"format_version": FORMAT_VERSION, **asdict(info), "labels": labels}
 
 
@@ -333,7 +343,9 @@ def read_info(directory: str | Path) -> ArtifactInfo:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         found = manifest.pop("format_version")
         if found > FORMAT_VERSION:
-            raise ArtifactError(f"{path}: format {found} is newer than this dhrd reads ({FORMAT_VERSION}); upgrade dhrd")
+            raise ArtifactError(
+                f"{path}: format {found} is newer than this dhrd reads ({FORMAT_VERSION}); upgrade dhrd"
+            )
         labels = manifest.pop("labels")
         return ArtifactInfo(
             labels=LabelSet(tuple(labels["names"]), tuple(labels["words"]), labels["multi_label"]),

@@ -81,7 +81,9 @@ def load_tokenizer(name_or_path: str, revision: str | None = None) -> tuple[PreT
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(**locate(name_or_path), **({"revision": revision} if revision else {}))
+        tokenizer = AutoTokenizer.from_pretrained(
+            **locate(name_or_path), **({"revision": revision} if revision else {})
+        )
     except _LOAD_ERRORS as error:
         raise _not_loaded(name_or_path, error) from error
     return tokenizer, prepare_tokenizer(tokenizer, name_or_path)
@@ -118,7 +120,9 @@ def locate(name_or_path: str) -> dict[str, str]:
         package, _, file = name.removeprefix("package:").partition("/")
         spec = importlib.util.find_spec(package) if package.isidentifier() else None
         if spec is None or not spec.submodule_search_locations:
-            raise ModelError(f"{name}: the package {package!r} is not installed: pip install {package.replace('_', '-')}")
+            raise ModelError(
+                f"{name}: the package {package!r} is not installed: pip install {package.replace('_', '-')}"
+            )
         name = str(Path(spec.submodule_search_locations[0]) / file)
         if not Path(name).exists():
             raise ModelError(f"{name_or_path}: the package {package!r} has no file {file!r}")

@@ -46,7 +46,9 @@ def make_schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings, 
         settings: Schedule and warm-up.
         num_updates: Updates in the whole run.
     """
-    warmup = settings.warmup_steps if settings.warmup_steps is not None else math.ceil(settings.warmup_share * num_updates)
+    warmup = (
+        settings.warmup_steps if settings.warmup_steps is not None else math.ceil(settings.warmup_share * num_updates)
+    )
     name = "constant_with_warmup" if settings.schedule == "constant" else settings.schedule
     return get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=num_updates)
 

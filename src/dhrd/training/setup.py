@@ -67,7 +67,9 @@ def _cpu_has_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def make_stepper(model: DualHeadReasoningModel, config: RunConfig, accelerator: Accelerator, num_updates: int) -> Stepper:
+def make_stepper(
+    model: DualHeadReasoningModel, config: RunConfig, accelerator: Accelerator, num_updates: int
+) -> Stepper:
     """Prepare a model for training: device, wrapping, optimizer, schedule."""
     if config.training.gradient_checkpointing:
         model.causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -190,7 +190,9 @@ def _load_tensors(model: DualHeadReasoningModel, path: Path) -> None:
     try:
         model.load_trained_state(load_file(path))
     except (OSError, SafetensorError, ModelError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: missing or damaged ({error}); remove the checkpoint to go on from another") from error
+        raise CheckpointError(
+            f"{path}: missing or damaged ({error}); remove the checkpoint to go on from another"
+        ) from error
 
 
 def _optimizer_state(stepper: Stepper) -> dict[str, Any]:
@@ -212,10 +214,10 @@ def _restore_optimizer(stepper: Stepper, state: dict[str, Any]) -> None:
 
 def _rng_state() -> dict[str, Any]:
     version, internal, gauss = random.getstate()
-    kind, keys, *rest = numpy.random.get_state()
+    kind, keys, *rest = numpy.random.get_state(legacy=True)
     state: dict[str, Any] = {
         "python": [version, list(internal), gauss],
-        "numpy": [kind, torch.from_numpy(keys.astype("int64")), *rest],  # type: ignore[union-attr]
+        "numpy": [kind, torch.from_numpy(numpy.asarray(keys, dtype="int64")), *rest],
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available():

@@ -37,9 +37,7 @@ def _row(source: Record, split: str, index: Record, paragraph: str, question: st
 TASK = Task(
     name="multirc",
     folder="MultiRC",
-    template=(
-        "Paragraph: {{ paragraph }}\nQuestion: {{ question }}\nAnswer: {{ answer }}\nIs this answer right?"
-    ),
+    template=("Paragraph: {{ paragraph }}\nQuestion: {{ question }}\nAnswer: {{ answer }}\nIs this answer right?"),
     labels=("false", "true"),
     words=("no", "yes"),
     metrics=("f1a", "em"),
