@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 
 from dhrd.config import RunConfig, resolve
 from dhrd.data.batches import PlannedUpdates, fingerprint
@@ -135,7 +136,7 @@ def train(
         SaveError: A file could not be written; the last checkpoint is intact.
     """
     accelerator = make_accelerator(config, device)
-    output_dir, start = prepare_output(config, checkpoint, overwrite=overwrite)
+    output_dir, start = _on_main_process(accelerator, lambda: prepare_output(config, checkpoint, overwrite=overwrite))
     if (output_dir / MANIFEST).is_file():
         logger.warning("%s: training is finished already; nothing to do", output_dir)
         return TrainResult(output_dir=output_dir, was_finished=True)
@@ -143,6 +144,7 @@ def train(
     backbone = backbone or load_backbone(config.model)
     check_context(backbone.model.config, config.data.max_sequence_tokens)
     data = {name: encode(config, rows, backbone, name) for name in ("train", "choose", "validation")}
+    check_context(backbone.model.config, max(part.longest for part in data.values()))
     logger.info("train: %s", data["train"].summary())
     model = build_model(config, rows, backbone)
     position, steps = _fit(config, rows, data, model, accelerator, output_dir, start, callbacks)
@@ -153,6 +155,20 @@ def train(
         metrics = {}
     accelerator.wait_for_everyone()
     return TrainResult(output_dir=output_dir, steps=steps, metrics=metrics, encoding=data["train"].summary())
+
+
+def _on_main_process(accelerator: Accelerator, act: Callable[[], Any]) -> Any:
+    """What `act` gives, done by one process alone: the others would see a directory half prepared."""
+    outcome: list[Any] = [None]
+    if accelerator.is_main_process:
+        try:
+            outcome = [act()]
+        except DhrdError as error:
+            outcome = [error]
+    broadcast_object_list(outcome)
+    if isinstance(outcome[0], DhrdError):
+        raise outcome[0]
+    return outcome[0]
 
 
 def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrite: bool) -> tuple[Path, Path | None]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import typer
 
@@ -22,10 +24,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
-app.command("predict")(predict.predict)
-app.command("doctor")(doctor.doctor)
+
+
+def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """Say so when Ctrl-C ends a command: typer would leave in silence."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt:
+            _stop("interrupted", 130)
+
+    return run
+
+
+app.command("train")(_interruptible(train.train))
+app.command("evaluate")(_interruptible(evaluate.evaluate))
+app.command("predict")(_interruptible(predict.predict))
+app.command("doctor")(_interruptible(doctor.doctor))
 app.add_typer(config_command.app, name="config")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -28,11 +29,14 @@ def predict(
     from dhrd.model.artifact import saving
 
     settings = inference_config(model, config, overrides)
-    partial = output.with_name(output.name + ".partial")
+    # A device or a pipe (/dev/stdout) is written to as it is: renaming over it would replace it by a file.
+    direct = output.exists() and not output.is_file()
+    partial = output if direct else output.with_name(output.name + ".partial")
     count = 0
     with saving(str(output)), partial.open("w", encoding="utf-8") as file:
         for row in run.predict(model, input_file, config=settings, device=device):
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
-    os.replace(partial, output)
-    print(f"{count} rows are in {output}")
+    if not direct:
+        os.replace(partial, output)
+    print(f"{count} rows are in {output}", file=sys.stderr if direct else sys.stdout)

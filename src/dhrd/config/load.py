@@ -70,6 +70,9 @@ def resolve(tree: Mapping[str, Any], *, source: str = "the settings") -> RunConf
     Raises:
         ConfigError: Naming every unknown or wrong setting.
     """
+    sections = set(RunConfig.model_fields) - {"output_dir", "seed"}
+    # A section with every line commented out is null in YAML and means its defaults.
+    tree = {name: {} if value is None and name in sections else value for name, value in tree.items()}
     translated, problems = _translate(tree)
     try:
         config = RunConfig.model_validate(translated)

@@ -58,8 +58,8 @@ class ModelSettings(Section):
     """Dropout before the classification head."""
     lora: LoraSettings | None = None
     """null: full fine-tuning."""
-    quantization: Literal["nf4", "int8"] | None = None
-    """Load the frozen backbone in 4 or 8 bits (QLoRA); needs `lora` and the extra `qlora`."""
+    quantization: Literal["nf4"] | None = None
+    """Load the frozen backbone in 4 bits (QLoRA); needs `lora` and the extra `qlora`."""
     freeze_layers: Annotated[int, Field(ge=0)] = 0
     """Freeze the embeddings and this many of the lowest blocks; no gradient runs below, so steps are cheaper."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
@@ -196,6 +196,11 @@ class TrainingSettings(Section):
     """What `best` and `patience` watch, for example `accuracy`, `macro_f1`, `log_loss`; null: the task's own."""
     patience: Count | None = None
     """Stop after so many evaluations without improvement; null: never."""
+
+    @field_validator("mixed_precision", mode="before")
+    @classmethod
+    def _yaml_reads_no_as_false(cls, value: object) -> object:
+        return "no" if value is False else value
 
 
 class TrackingSettings(Section):

@@ -13,7 +13,7 @@ from dhrd.data.collate import collate
 from dhrd.data.records import Batch, EncodedExample, LabelSet, infer_labels
 from dhrd.data.sequence import InputEncoder, SequenceEncoder
 from dhrd.data.sources import open_source
-from dhrd.errors import ModelError
+from dhrd.data.tokenizer import prepare_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -65,10 +65,7 @@ def load_json_dataset(
         DataError: A row is malformed; up to ten are named.
         ModelError: The tokenizer has neither a padding nor an eos token.
     """
-    if tokenizer.pad_token is None:
-        if tokenizer.eos_token is None:
-            raise ModelError("the tokenizer has neither a pad nor an eos token; set tokenizer.pad_token")
-        tokenizer.pad_token = tokenizer.eos_token
+    prepare_tokenizer(tokenizer)
     examples = open_source(file_path, DataSettings()).load()
     label_set = labels if isinstance(labels, LabelSet) else infer_labels(examples, names=labels)
     encoder = SequenceEncoder(

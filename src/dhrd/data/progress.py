@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -24,6 +25,24 @@ def bar() -> Progress:
         transient=True,
         disable=not sys.stderr.isatty(),
     )
+
+
+@contextmanager
+def no_foreign_bars() -> Iterator[None]:
+    """Keep transformers' own progress bars away where stderr is not a terminal.
+
+    The environment variable for that is read on import: too late where transformers was imported before us.
+    """
+    from transformers.utils import logging
+
+    if sys.stderr.isatty() or not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:

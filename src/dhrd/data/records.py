@@ -126,6 +126,9 @@ def infer_labels(
         kinds = {type(one) for one in seen}
         if len(kinds) > 1:
             raise DataError("label: some rows have integers and some have names; use one kind, or give data.labels")
+        if kinds == {int} and num_labels is None and 0 not in seen:
+            least = min(map(int, seen))
+            raise DataError(f"label: integers count from 0, but the least here is {least}; give model.num_labels")
         if kinds == {int}:
             names = [str(index) for index in range(num_labels or max(map(int, seen)) + 1)]
         else:

@@ -139,6 +139,11 @@ class EncodedData:
     def __len__(self) -> int:
         return len(self.examples)
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence; the answer, which is never cut, may reach past `max_sequence_tokens`."""
+        return max((len(example.input_ids) + len(example.continuation_ids) for example in self.examples), default=0)
+
     def summary(self) -> str:
         """One line for a person."""
         rows = f"{len(self)} rows, {self.num_with_rationale} with a rationale"
@@ -196,7 +201,7 @@ class SequenceEncoder:
             examples=result,
             num_inputs_cut=inputs_cut,
             num_rationales_cut=rationales_cut,
-            num_with_rationale=sum(bool(example.continuation_ids) for example in result),
+            num_with_rationale=sum(self.with_reasoning and row.reason_donor is not None for row in supervised),
             donors={
                 row.example.id: row.reason_donor.id
                 for row in supervised

@@ -14,13 +14,14 @@ import numpy
 import torch
 from torch import Tensor, nn
 
+from dhrd.data.progress import no_foreign_bars
 from dhrd.data.records import Batch, Example, LabelSet
 from dhrd.data.sequence import EncodedInput, InputEncoder
 from dhrd.data.templates import InputTemplate
+from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.errors import ArtifactError, DataError
 from dhrd.inference.batching import predict_logits, probabilities
 from dhrd.model.artifact import ArtifactInfo, load_head, read_info, stock_class
-from dhrd.model.backbone import prepare_tokenizer
 from dhrd.model.pooling import pool
 
 if TYPE_CHECKING:
@@ -113,8 +114,8 @@ class Classifier:
         info = read_info(directory)
         if info.kind == "causal_lm":
             raise ArtifactError(
-                f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; decode it instead "
-                "(dhrd evaluate --mode cot)"
+                f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; decode it instead: "
+                "dhrd.inference.cot.decode(dhrd.model.artifact.load_reasoning_model(DIR), …)"
             )
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         kind = getattr(torch, dtype) if isinstance(dtype, str) else dtype
@@ -248,7 +249,7 @@ def _load(directory: Path, info: ArtifactInfo, dtype: torch.dtype | None) -> tup
 
     options = {"dtype": dtype or "auto", "output_loading_info": True}
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), no_foreign_bars():
             warnings.simplefilter("ignore")
             if info.kind == "dhrd_classifier":
                 body, loading = AutoModel.from_pretrained(directory, **options)

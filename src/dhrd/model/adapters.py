@@ -111,24 +111,23 @@ def merged_state(causal_lm: PreTrainedModel) -> dict[str, Tensor]:
 
     state = {name: tensor.detach() for name, tensor in causal_lm.state_dict().items() if "lora_" not in name}
     for name, module in causal_lm.named_modules():
-        if isinstance(module, LoraLayer):
-            base = module.get_base_layer()
-            weight = dequantize_module_weight(base)
-            delta = module.get_delta_weight(ADAPTER)
-            _drop(state, f"{name}.base_layer.")
-            state[f"{name}.weight"] = (weight.float() + delta.float()).to(_saved_dtype(weight)).detach()
-            if getattr(base, "bias", None) is not None:
-                state[f"{name}.bias"] = base.bias.detach()
+        is_adapted, is_quantized = isinstance(module, LoraLayer), _is_quantized(module)
+        if not is_adapted and (not is_quantized or name.endswith(".base_layer")):
+            continue
+        base = module.get_base_layer() if is_adapted else module
+        for stored in [key for key in state if key.startswith(f"{name}.")]:
+            del state[stored]
+        weight = dequantize_module_weight(base).detach()
+        if is_adapted:
+            weight = (weight.float() + module.get_delta_weight(ADAPTER).float()).to(weight.dtype).detach()
+        state[f"{name}.weight"] = weight
+        if getattr(base, "bias", None) is not None:
+            state[f"{name}.bias"] = base.bias.detach()
     return state
 
 
-def _saved_dtype(weight: Tensor) -> object:
-    return weight.dtype
-
-
-def _drop(state: dict[str, Tensor], prefix: str) -> None:
-    for name in [name for name in state if name.startswith(prefix)]:
-        del state[name]
+def _is_quantized(module: nn.Module) -> bool:
+    return type(getattr(module, "weight", None)).__name__ in ("Params4bit", "Int8Params")
 
 
 def trained_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dhrd.data.progress import no_foreign_bars
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
 from dhrd.errors import ArtifactError, ModelError, SaveError
@@ -136,7 +137,7 @@ def saving(what: str) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise SaveError(
             f"{what} could not be saved ({reason}); what was saved before is intact: make room or correct the path, "
-            "and run again with --checkpoint"
+            "and run again (training goes on with --checkpoint)"
         ) from error
 
 
@@ -272,7 +273,8 @@ def _save_stock(partial: Path, cls: type[PreTrainedModel], config: Any, state: d
     stock.tie_weights()
     left = [name for name, tensor in stock.state_dict().items() if tensor.is_meta]
     assert not unexpected and not left, (missing, unexpected, left)
-    stock.save_pretrained(partial)
+    with no_foreign_bars():
+        stock.save_pretrained(partial)
 
 
 def _label_config(config: Any, labels: LabelSet) -> None:
@@ -383,7 +385,8 @@ def load_reasoning_model(directory: str | Path) -> PreTrainedModel:
 
     read_info(directory)
     path = Path(directory) / "reasoning_head.safetensors"
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype="auto")
+    with no_foreign_bars():
+        model = AutoModelForCausalLM.from_pretrained(directory, dtype="auto")
     if path.is_file():
         state = load_file(path)
         weight = next(tensor for name, tensor in state.items() if name.endswith("weight"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,14 @@ import torch
 
 from dhrd._extras import require
 from dhrd.config import ModelSettings
+from dhrd.data.progress import no_foreign_bars
+from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.errors import ModelError
 from dhrd.losses import LogitTransform
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-logger = logging.getLogger("dhrd")
 
 HEAD_NAMES = ("lm_head", "embed_out", "score")
 """Modules that are never quantized nor adapted: the two heads."""
@@ -58,11 +58,12 @@ def load_backbone(settings: ModelSettings) -> Backbone:
     tokenizer, added_pad = load_tokenizer(settings.name_or_path, settings.revision)
     options: dict[str, Any] = {"dtype": getattr(torch, settings.dtype or "float32")}
     if settings.quantization:
-        options["quantization_config"] = _quantization(settings.quantization)
+        options["quantization_config"] = _four_bits()
     if settings.revision is not None:
         options["revision"] = settings.revision
     try:
-        model = AutoModelForCausalLM.from_pretrained(**location, **options)
+        with no_foreign_bars():
+            model = AutoModelForCausalLM.from_pretrained(**location, **options)
     except _LOAD_ERRORS as error:
         raise _not_loaded(settings.name_or_path, error) from error
     if "gguf_file" in location and hasattr(model.config, "quantization_config"):
@@ -87,24 +88,6 @@ def load_tokenizer(name_or_path: str, revision: str | None = None) -> tuple[PreT
     except _LOAD_ERRORS as error:
         raise _not_loaded(name_or_path, error) from error
     return tokenizer, prepare_tokenizer(tokenizer, name_or_path)
-
-
-def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str = "the tokenizer") -> bool:
-    """Pad and cut on the right; make eos the padding token where there is none, and say so.
-
-    Raises:
-        ModelError: There is neither.
-    """
-    tokenizer.padding_side = tokenizer.truncation_side = "right"
-    if tokenizer.pad_token is not None:
-        return False
-    if tokenizer.eos_token is None:
-        raise ModelError(
-            f"{name}: the tokenizer has neither a pad nor an eos token; set tokenizer.pad_token and save it again"
-        )
-    tokenizer.pad_token = tokenizer.eos_token
-    logger.warning("%s has no padding token; its eos token %r pads from now on", name, tokenizer.eos_token)
-    return True
 
 
 def locate(name_or_path: str) -> dict[str, str]:
@@ -160,20 +143,17 @@ def _check_gguf(path: Path) -> None:
         raise ModelError(f"{path}: the file is cut short: {size} bytes of {end}; download it again")
 
 
-def _quantization(kind: str) -> Any:
+def _four_bits() -> Any:
     require("bitsandbytes", extra="qlora")
     from transformers import BitsAndBytesConfig
 
     # The default skip list names some heads by their bias only, so both are passed by name.
-    skip = list(HEAD_NAMES)
-    if kind == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skip)
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
-        llm_int8_skip_modules=skip,
+        llm_int8_skip_modules=list(HEAD_NAMES),
     )
 
 
@@ -188,11 +168,15 @@ def logit_transform(config: Any) -> LogitTransform:
     return LogitTransform(scale=scale, soft_cap=getattr(text, "final_logit_softcapping", None))
 
 
-def check_context(config: Any, max_sequence_tokens: int) -> None:
+def check_context(config: Any, num_tokens: int) -> None:
     """Refuse sequences that the backbone's positions cannot carry, or that would break one pass = two passes.
 
+    Args:
+        config: The backbone's.
+        num_tokens: The longest sequence.
+
     Raises:
-        ModelError: The sequence limit is over the context, or over the original context of a rotary scaling that is
+        ModelError: It is over the context, or over the original context of a rotary scaling that is
             chosen from the longest position in the batch: then h[last token of x] would depend on the rationale.
     """
     text = config.get_text_config()
@@ -202,14 +186,14 @@ def check_context(config: Any, max_sequence_tokens: int) -> None:
     for kind in kinds:
         if kind.get("rope_type") in ("longrope", "dynamic"):
             original = kind.get("original_max_position_embeddings") or context
-            if original is not None and max_sequence_tokens > original:
+            if original is not None and num_tokens > original:
                 raise ModelError(
-                    f"data.max_sequence_tokens ({max_sequence_tokens}) is over the original context ({original}) of "
-                    f"this backbone's {kind['rope_type']} positions, whose scaling depends on the longest row of a "
-                    f"batch; lower it to {original}"
+                    f"sequences of {num_tokens} tokens are over the original context ({original}) of this backbone's "
+                    f"{kind['rope_type']} positions, whose scaling depends on the longest row of a batch; lower "
+                    f"data.max_sequence_tokens to {original}"
                 )
-    if context is not None and max_sequence_tokens > context:
+    if context is not None and num_tokens > context:
         raise ModelError(
-            f"data.max_sequence_tokens ({max_sequence_tokens}) is over the backbone's context ({context}); "
-            f"lower it to {context}"
+            f"sequences of {num_tokens} tokens are over the backbone's context ({context}); lower "
+            f"data.max_sequence_tokens to {context}, and data.max_input_tokens so far that the answer fits too"
         )

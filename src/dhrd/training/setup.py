@@ -73,7 +73,6 @@ def make_stepper(
     """Prepare a model for training: device, wrapping, optimizer, schedule."""
     if config.training.gradient_checkpointing:
         model.causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        model.causal_lm.enable_input_require_grads()
     wrapped = accelerator.prepare_model(model)
     optimizer = make_optimizer(model, config.training)
     return Stepper(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
 import re
 import shutil
@@ -132,8 +133,9 @@ class Checkpoints:
             rng = path / f"rng-{stepper.accelerator.process_index}.pt"
             _restore_optimizer(stepper, torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu"))
             _restore_rng(torch.load(rng, weights_only=True, map_location="cpu"))
-        except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
-            raise CheckpointError(f"{path}: damaged ({error}); remove it to go on from the one before it") from error
+        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+            reason = str(error).partition("\n")[0]
+            raise CheckpointError(f"{path}: damaged ({reason}); remove it to go on from the one before it") from error
         return position
 
     def _remove_old(self) -> None:

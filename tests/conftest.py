@@ -1,0 +1,48 @@
+"""Fixtures that any test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from helpers_fork import ForkServer
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the working tree."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real SuperGLUE data and rationales, which the project does not ship."""
+    folder = (REPOSITORY / ".." / "shared" / "data").resolve()
+    if not (folder / "superglue").is_dir():
+        pytest.skip(f"real data is not there: {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random llama of a few thousand weights in a directory."""
+    from helpers_runs import save_backbone
+
+    return save_backbone(tmp_path_factory.mktemp("backbone") / "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """A process that runs commands in children that it forks, without imports to wait for."""
+    from helpers_fork import ForkServer
+    from helpers_runs import environment
+
+    server = ForkServer(environment(TOKENIZERS_PARALLELISM="false"))
+    yield server
+    server.close()

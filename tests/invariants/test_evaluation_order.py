@@ -1,0 +1,71 @@
+"""Predictions do not depend on the rows beside them: not on their order, not on the batch size."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy
+import pytest
+
+import dhrd
+from dhrd.data.records import LabelSet
+from dhrd.evaluation.evaluate import evaluate_model
+from dhrd.inference.batching import predict_logits
+from helpers_models import FAMILIES, make_model, rows, run_config, save_backbone, texts
+
+TOLERANCE = 1e-5
+LABELS = LabelSet(("a", "b", "c"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_evaluating_a_model(family: str) -> None:
+    model, examples = make_model(family), rows(13)
+    shuffled = random.Random(0).sample(examples, len(examples))
+    assert [e.id for e in shuffled] != [e.id for e in examples]
+    metrics = evaluate_model(model, examples, LABELS, batch_size=32)
+    assert metrics["num_examples"] == 13
+    for some, batch_size in ((examples, 1), (examples, 4), (shuffled, 4)):
+        found = evaluate_model(model, some, LABELS, batch_size=batch_size)
+        for name in ("accuracy", "macro_f1", "log_loss"):
+            assert found[name] == pytest.approx(metrics[name], rel=TOLERANCE), name
+        assert found["confusion_matrix"] == metrics["confusion_matrix"]
+
+
+def test_logits_come_back_in_the_order_of_the_rows() -> None:
+    model, examples = make_model("llama").eval(), rows(13)
+
+    def logits(order: list[int], batch_size: int) -> numpy.ndarray:
+        ids = [examples[i].input_ids for i in order]
+        found = predict_logits(lambda b: model(b).logits_BC, ids, pad_token_id=256, batch_size=batch_size)
+        return found[numpy.argsort(order)]
+
+    order = list(range(13))
+    expected = logits(order, 32)
+    assert len({tuple(row) for row in expected.round(3).tolist()}) == 13
+    for some, batch_size in ((order, 1), (order[::-1], 4), (random.Random(1).sample(order, 13), 5)):
+        numpy.testing.assert_allclose(logits(some, batch_size), expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_evaluation_leaves_dropout_as_it_was() -> None:
+    model, examples = make_model("llama", dropout=0.5), rows(5)
+    model.train()
+    first = evaluate_model(model, examples, LABELS)["log_loss"]
+    assert model.training
+    assert evaluate_model(model, examples, LABELS)["log_loss"] == first
+
+
+def test_classifying_texts(tmp_path: Path) -> None:
+    config = run_config(
+        model={"name_or_path": save_backbone(tmp_path / "backbone", "mistral")}, output_dir=str(tmp_path / "out")
+    )
+    dhrd.train(config, train_dataset=texts(), device="cpu")
+    classifier = dhrd.Classifier.from_pretrained(tmp_path / "out", device="cpu")
+    given = [row["input_text"] for row in texts(11)]
+    expected = classifier.predict_proba(given)
+    for batch_size, window in ((1, 1024), (3, 4), (32, 1)):
+        classifier.batch_size = batch_size
+        numpy.testing.assert_allclose(classifier.predict_proba(given), expected, rtol=TOLERANCE, atol=TOLERANCE)
+        streamed = [list(one.probabilities.values()) for one in classifier.stream(given, window=window)]
+        numpy.testing.assert_allclose(streamed, expected, rtol=TOLERANCE, atol=TOLERANCE)
+    numpy.testing.assert_allclose(classifier.predict_proba(given[::-1])[::-1], expected, rtol=TOLERANCE, atol=TOLERANCE)

@@ -1,0 +1,169 @@
+"""However the same rows are split and padded, the update is the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+import helpers_split
+from dhrd.config import LossSettings
+from dhrd.data.records import Batch, EncodedExample
+from dhrd.losses import LabelLoss
+from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.training import step
+from helpers_models import (
+    FAMILIES,
+    clone,
+    difference,
+    gradients_of_step,
+    make_batch,
+    make_model,
+    rows,
+    save_backbone,
+)
+
+TOLERANCE = 1e-5
+Run = tuple[dict[str, Tensor], dict[str, Tensor], list[dict[str, float]]]
+
+
+def split(
+    model: DualHeadReasoningModel, examples: Sequence[EncodedExample], size: int, **options: Any
+) -> list[Batch]:
+    """Micro-batches of so many rows; the last may be short."""
+    return [make_batch(examples[i : i + size], model, **options) for i in range(0, len(examples), size)]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Name -> (gradients of every update, final weights, what was logged) of whole runs over the same rows."""
+    folder = tmp_path_factory.mktemp("splits")
+    backbone = save_backbone(folder / "backbone", "llama")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, helpers_split.__file__, backbone, str(folder / "two processes x 4"), "4", "1"],
+            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    gradients = {
+        name: helpers_split.train_some(backbone, folder / name, size, accumulation)
+        for name, size, accumulation in (("1x8", 8, 1), ("8x1", 1, 8), ("2x4", 4, 2))
+    }
+    for process in processes:
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+    gradients["two processes x 4"] = load_file(folder / "two processes x 4" / "gradients.safetensors")
+    logs = {
+        name: [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
+        for name in gradients
+    }
+    return {name: (gradients[name], helpers_split.weights_of(folder / name), logs[name]) for name in gradients}
+
+
+@pytest.mark.parametrize("other", ["8x1", "2x4", "two processes x 4"])
+def test_a_run_does_not_depend_on_its_split(runs: dict[str, Any], other: str) -> None:
+    assert len(runs) == 4
+    (ours, our_weights, our_log), (theirs, their_weights, their_log) = runs[other], runs["1x8"]
+    assert len(ours) == 3 * len(our_weights)
+    assert difference(ours, theirs) < TOLERANCE
+    assert difference(our_weights, their_weights) < TOLERANCE
+    assert len(our_log) == len(their_log) == 3 + 1
+    for mine, other_line in zip(our_log, their_log, strict=True):
+        assert mine.keys() == other_line.keys()
+        numbers = [name for name in mine if name != "tokens_per_second"]
+        assert [mine[name] for name in numbers] == pytest.approx([other_line[name] for name in numbers], rel=TOLERANCE)
+
+
+def test_the_run_moved_the_weights(runs: dict[str, Any], tmp_path: Path) -> None:
+    _, weights, log = runs["1x8"]
+    save_backbone(tmp_path, "llama")
+    before = load_file(tmp_path / "model.safetensors")
+    assert difference({name: weights[name] for name in before}, before) > 100 * TOLERANCE
+    assert len({line["rationale_share"] for line in log if "rationale_share" in line}) > 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_micro_batches_add_up_in_every_family(family: str, size: int) -> None:
+    assert len(FAMILIES) == 9
+    model, examples = make_model(family), rows(8)
+    log, whole = gradients_of_step(clone(model), split(model, examples, 8))
+    other, parts = gradients_of_step(model, split(model, examples, size))
+    assert difference(parts, whole) < TOLERANCE
+    for name in ("loss", "classification_loss", "lm_loss", "grad_norm", "rationale_share"):
+        assert other[name] == pytest.approx(log[name], rel=TOLERANCE), name
+
+
+LABEL_LOSSES = {
+    "class weights": LabelLoss(class_weight_C=torch.tensor([0.2, 1.0, 5.0])),
+    "smoothing": LabelLoss(smoothing=0.2, class_weight_C=torch.tensor([0.2, 1.0, 5.0])),
+    "multi-label": LabelLoss(multi_label=True, class_weight_C=torch.tensor([0.2, 1.0, 5.0])),
+}
+
+
+@pytest.mark.parametrize("name", LABEL_LOSSES)
+@pytest.mark.parametrize("targets", ["all", "continuation"])
+def test_every_label_loss_adds_up(name: str, targets: str) -> None:
+    model, examples = make_model("gpt2", label_loss=LABEL_LOSSES[name]), rows(8)
+    if name == "multi-label":
+        examples = [replace(example, label=tuple(range(i % 4))) for i, example in enumerate(examples)]
+    _, whole = gradients_of_step(clone(model), split(model, examples, 8, lm_targets=targets))
+    _, parts = gradients_of_step(model, split(model, examples, 3, lm_targets=targets))
+    assert difference(parts, whole) < TOLERANCE
+
+
+@pytest.mark.parametrize("loss", ["classification", "reasoning"])
+def test_a_mean_of_means_would_be_seen(monkeypatch: pytest.MonkeyPatch, loss: str) -> None:
+    """Each micro-batch divided by its own counts, as trainers with one loss scale do."""
+    settings = LossSettings(classification_weight=float(loss == "classification"),
+                            reasoning_weight=float(loss == "reasoning"))  # fmt: skip
+    label_loss = LabelLoss(class_weight_C=torch.tensor([0.5, 1.0, 2.0]))
+    model, examples = make_model("llama", loss=settings, label_loss=label_loss), rows(8)
+    _, whole = gradients_of_step(clone(model), split(model, examples, 8))
+    combine, micro_batches = step._combine, split(model, examples, 3)
+
+    def mean_of_means(weights: LossSettings, terms: tuple, *_: Tensor) -> Tensor:
+        counts = [term.count * len(micro_batches) if term is not None else None for term in terms]
+        return combine(weights, terms, *counts)
+
+    monkeypatch.setattr(step, "_combine", mean_of_means)
+    _, planted = gradients_of_step(model, micro_batches)
+    assert difference(planted, whole) > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_padding_changes_nothing(family: str) -> None:
+    model, examples = make_model(family), rows(6)
+    right = gradients_of_step(clone(model), split(model, examples, 6))
+    left = gradients_of_step(clone(model), split(model, examples, 6, padding_side="left"))
+    none = gradients_of_step(clone(model), split(model, examples, 1))
+    for log, gradients in (left, none):
+        assert log["loss"] == pytest.approx(right[0]["loss"], rel=TOLERANCE)
+        assert difference(gradients, right[1]) < TOLERANCE
+    with torch.no_grad():
+        logits = [
+            torch.cat([model(batch).logits_BC for batch in batches])
+            for batches in (split(model, examples, 6, padding_side="left"), split(model, examples, 1))
+        ]
+        expected = model(make_batch(examples, model)).logits_BC
+    for found in logits:
+        torch.testing.assert_close(found, expected, rtol=TOLERANCE, atol=TOLERANCE)

@@ -1,0 +1,391 @@
+"""The sequence s = x, rationale, answer: what is cut and what never, and which row's rationale it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tokenizers import normalizers
+
+from dhrd.data.records import EncodedExample, Example, LabelSet
+from dhrd.data.sequence import EncodedInput, InputEncoder, SequenceEncoder, SequenceTemplate
+from dhrd.data.templates import InputTemplate
+from dhrd.errors import DataError, ModelError
+from helpers import TOKENIZERS, make_tokenizer
+
+PAIR = InputTemplate("Premise: {{ premise }}\nHypothesis: {{ hypothesis }}\nEntailed?")
+LABELS = LabelSet(("no", "yes"))
+
+
+def encode_text(text: str, **options: Any) -> EncodedInput:
+    options = {"tokenizer": make_tokenizer(), **options}
+    (item,) = InputEncoder(**options).encode([({"input_text": text}, "f:1")])
+    return item
+
+
+class TestInputs:
+    """x: from columns to tokens, the same in training and at inference."""
+
+    @pytest.mark.parametrize("kind", TOKENIZERS)
+    def test_x_is_what_the_tokenizer_makes_of_the_text(self, kind: str) -> None:
+        tokenizer = make_tokenizer(**TOKENIZERS[kind])
+        template = InputTemplate(chat=kind == "chat")
+        for text in ("a", "the thin thing: in the end", "Ünïcödé 🙂\n", " leading"):
+            item = encode_text(text, tokenizer=tokenizer, template=template)
+            assert item.input_ids == tokenizer(item.text)["input_ids"]
+            assert text in item.text
+            assert item == EncodedInput(item.text, item.input_ids)
+            assert item.input_ids.count(tokenizer.bos_token_id) == (kind in ("adds bos", "chat"))
+
+    @pytest.mark.parametrize("kind", ["pad is eos", "separate pad", "adds bos", "no pad"])
+    def test_plain_text_is_cut_on_the_right(self, kind: str) -> None:
+        tokenizer = make_tokenizer(**TOKENIZERS[kind])
+        text = "first words and many more of them"
+        whole = tokenizer(text)["input_ids"]
+        item = encode_text(text, tokenizer=tokenizer, max_input_tokens=12)
+        assert item.input_ids == whole[:12]
+        assert item.was_cut
+        assert text.startswith(item.text)
+        assert tokenizer(item.text)["input_ids"] == item.input_ids
+        exact = encode_text(text, tokenizer=tokenizer, max_input_tokens=len(whole))
+        assert (exact.input_ids, exact.was_cut) == (whole, False)
+
+    def test_cutting_one_row_leaves_the_tokenizer_and_other_rows_alone(self) -> None:
+        encoder = InputEncoder(tokenizer=make_tokenizer(), max_input_tokens=8)
+        rows = [({"input_text": text}, "f:1") for text in ("x" * 50, "short", "y" * 50, "small")]
+        assert [len(item.input_ids) for item in encoder.encode(rows)] == [8, 5, 8, 5]
+        assert len(encoder.tokenizer("z" * 50)["input_ids"]) == 50
+
+    @pytest.mark.parametrize("kind", TOKENIZERS)
+    def test_a_template_keeps_its_ending_and_shortens_the_longest_field(self, kind: str) -> None:
+        tokenizer = make_tokenizer(**TOKENIZERS[kind])
+        template = replace_chat(PAIR, chat=kind == "chat")
+        columns = {"premise": "word " * 40, "hypothesis": "It is so."}
+        encoder = InputEncoder(tokenizer=tokenizer, template=template, max_input_tokens=90)
+        (item,) = encoder.encode([(columns, "f:1")])
+        assert item.was_cut
+        assert len(item.input_ids) <= 90
+        assert item.input_ids == tokenizer(item.text)["input_ids"]
+        ending = "\nHypothesis: It is so.\nEntailed?" + ("<|end|><|assistant|>" if kind == "chat" else "")
+        assert item.text.endswith(ending)
+        premise = item.text.removesuffix(ending).partition("Premise: ")[2]
+        assert columns["premise"].startswith(premise)
+        one_more = {**columns, "premise": columns["premise"][: len(premise) + 2]}
+        longer = template.render(one_more, tokenizer=tokenizer)
+        assert len(tokenizer(longer)["input_ids"]) > 90, "no more is cut than must be"
+
+    def test_the_longest_field_is_shortened_whichever_it_is(self) -> None:
+        encoder = InputEncoder(tokenizer=make_tokenizer(), template=PAIR, max_input_tokens=80)
+        long, short = "w" * 100, "It is so."
+        for columns in ({"premise": long, "hypothesis": short}, {"premise": short, "hypothesis": long}):
+            (item,) = encoder.encode([(columns, "f:1")])
+            assert short in item.text
+            assert item.text.endswith("\nEntailed?")
+            assert len(item.input_ids) == 80
+
+    def test_a_second_field_is_shortened_where_the_longest_is_not_enough(self) -> None:
+        encoder = InputEncoder(tokenizer=make_tokenizer(), template=PAIR, max_input_tokens=50)
+        (item,) = encoder.encode([({"premise": "p" * 60, "hypothesis": "h" * 50}, "f:1")])
+        assert len(item.input_ids) == 50
+        assert item.text.startswith("Premise: \nHypothesis: hhh")
+        assert item.text.endswith("h\nEntailed?")
+
+    def test_a_template_that_is_too_long_by_itself_is_refused(self) -> None:
+        encoder = InputEncoder(tokenizer=make_tokenizer(), template=PAIR, max_input_tokens=20)
+        with pytest.raises(DataError) as caught:
+            encoder.encode([({"premise": "p", "hypothesis": "h"}, "f:1")])
+        assert str(caught.value) == (
+            "f:1: the template alone is longer than max_input_tokens (20); "
+            "raise data.max_input_tokens or shorten data.input_template"
+        )
+
+    def test_numbers_in_a_template_are_not_shortened(self) -> None:
+        encoder = InputEncoder(
+            tokenizer=make_tokenizer(), template=InputTemplate("{{ n }} {{ text }}!"), max_input_tokens=20
+        )
+        (item,) = encoder.encode([({"n": 1234567890, "text": "t" * 30}, "f:1")])
+        assert item.text == "1234567890 " + "t" * 8 + "!"
+
+    def test_a_missing_column_names_the_row(self) -> None:
+        with pytest.raises(DataError, match=r"^f:7: input_template: 'hypothesis' is undefined"):
+            InputEncoder(tokenizer=make_tokenizer(), template=PAIR).encode([({"premise": "p"}, "f:7")])
+
+    def test_a_text_without_tokens_is_refused(self) -> None:
+        tokenizer = make_tokenizer()
+        tokenizer.backend_tokenizer.normalizer = normalizers.Replace("~", "")
+        with pytest.raises(DataError, match=r"^f:1: the text has no tokens"):
+            encode_text("~~", tokenizer=tokenizer)
+
+    def test_no_rows_are_no_rows(self) -> None:
+        assert InputEncoder(tokenizer=make_tokenizer()).encode([]) == []
+
+
+def replace_chat(template: InputTemplate, *, chat: bool) -> InputTemplate:
+    return InputTemplate(template.source, chat=chat)
+
+
+class TestPadEnding:
+    """An input whose last token is the padding token, where stock classifiers pool one token early."""
+
+    @pytest.mark.parametrize(("kind", "text"), [("pad is eos", "the end<eos>"), ("separate pad", "the end<pad>")])
+    def test_training_refuses_it_naming_the_row(self, kind: str, text: str) -> None:
+        tokenizer = make_tokenizer(**TOKENIZERS[kind])
+        with pytest.raises(DataError) as caught:
+            encode_text(text, tokenizer=tokenizer)
+        message = str(caught.value)
+        assert message.startswith(f"f:1: the input ends in the padding token ({tokenizer.pad_token!r})")
+        assert "remove it from the text" in message
+
+    @pytest.mark.parametrize(("kind", "text"), [("pad is eos", "the end<eos>"), ("separate pad", "the end<pad>")])
+    def test_prediction_appends_a_new_line(self, kind: str, text: str) -> None:
+        tokenizer = make_tokenizer(**TOKENIZERS[kind])
+        item = encode_text(text, tokenizer=tokenizer, mend_pad_ending=True)
+        assert item.was_mended
+        assert item.text == text + "\n"
+        assert item.input_ids == tokenizer(text + "\n")["input_ids"]
+        assert item.input_ids[-1] != tokenizer.pad_token_id
+
+    def test_a_mended_input_stays_within_the_limit(self) -> None:
+        tokenizer = make_tokenizer(pad="<eos>")
+        text = "abcdefg<eos>"
+        assert len(tokenizer(text)["input_ids"]) == 8
+        item = encode_text(text, tokenizer=tokenizer, max_input_tokens=8, mend_pad_ending=True)
+        assert item.was_mended
+        assert len(item.input_ids) == 8
+        assert item.input_ids[-1] == tokenizer("\n")["input_ids"][-1]
+
+    def test_it_is_found_after_cutting_too(self) -> None:
+        tokenizer = make_tokenizer(pad="<eos>")
+        with pytest.raises(DataError, match="ends in the padding token"):
+            encode_text("abc<eos>and much more", tokenizer=tokenizer, max_input_tokens=4)
+        item = encode_text("abc<eos>and more", tokenizer=tokenizer, max_input_tokens=4, mend_pad_ending=True)
+        assert (item.was_cut, item.was_mended, len(item.input_ids)) == (True, True, 4)
+
+    @pytest.mark.parametrize(
+        ("kind", "text"),
+        [("separate pad", "the end<eos>"), ("no pad", "the end<eos>"), ("pad is eos", "the <eos> end")],
+    )
+    def test_other_inputs_are_left_alone(self, kind: str, text: str) -> None:
+        tokenizer = make_tokenizer(**TOKENIZERS[kind])
+        for mend in (False, True):
+            item = encode_text(text, tokenizer=tokenizer, mend_pad_ending=mend)
+            assert (item.text, item.was_mended) == (text, False)
+
+
+def make_encoder(**options: Any) -> SequenceEncoder:
+    limit = options.pop("max_input_tokens", 512)
+    tokenizer = options.pop("tokenizer", None) or make_tokenizer()
+    return SequenceEncoder(
+        **{"inputs": InputEncoder(tokenizer=tokenizer, max_input_tokens=limit), "labels": LABELS, **options}
+    )
+
+
+def example(number: int = 0, *, rationale: str | None = "because", label: Any = "yes") -> Example:
+    return Example(
+        id=f"r{number}", input_text=f"input {number}", label=label, rationale=rationale, where=f"f:{number + 1}"
+    )
+
+
+def written(encoder: SequenceEncoder, row: EncodedExample) -> str:
+    return encoder.inputs.tokenizer.decode(row.continuation_ids)
+
+
+class TestSequence:
+    """s = x ⊕ continuation."""
+
+    @pytest.mark.parametrize("kind", TOKENIZERS)
+    def test_the_sequence_is_input_reason_answer_end(self, kind: str) -> None:
+        encoder = make_encoder(tokenizer=make_tokenizer(**TOKENIZERS[kind]))
+        data = encoder.encode([example()])
+        (row,) = data.examples
+        tokenizer = encoder.inputs.tokenizer
+        assert row.input_ids == tokenizer("input 0")["input_ids"]
+        assert written(encoder, row) == "\n\nReasoning: because\nAnswer: yes<eos>"
+        assert row.continuation_ids.count(tokenizer.eos_token_id) == 1
+        assert tokenizer.bos_token_id is None or tokenizer.bos_token_id not in row.continuation_ids
+        assert (row.id, row.label) == ("r0", (1,))
+        assert data.texts == ["input 0"]
+
+    def test_no_token_merges_across_the_border(self) -> None:
+        encoder = make_encoder(template=SequenceTemplate(reason=" why: ", answer=" so: "))
+        tokenizer = encoder.inputs.tokenizer
+        (row,) = encoder.encode([replace(example(), input_text="Reason:")]).examples
+        assert row.input_ids == tokenizer("Reason:")["input_ids"]
+        whole = tokenizer("Reason: why: because")["input_ids"]
+        assert whole[: len(row.input_ids)] != row.input_ids, "in one piece, the border would be another token"
+        assert written(encoder, row) == " why: because so: yes<eos>"
+
+    def test_x_is_the_same_with_and_without_a_rationale(self) -> None:
+        rows = [example(i, rationale=rationale) for i, rationale in enumerate(["because", None, ""])]
+        with_reasoning = make_encoder().encode(rows)
+        without = make_encoder(with_reasoning=False).encode(rows)
+        assert [row.input_ids for row in with_reasoning.examples] == [row.input_ids for row in without.examples]
+        assert [bool(row.continuation_ids) for row in with_reasoning.examples] == [True, False, False]
+        assert [row.continuation_ids for row in without.examples] == [[], [], []]
+        assert (with_reasoning.num_with_rationale, without.num_with_rationale) == (1, 0)
+        assert [row.label for row in without.examples] == [(1,)] * 3
+
+    def test_the_rationale_is_cut_and_the_answer_never(self) -> None:
+        x, reason, answer = "input 0", "\n\nReasoning: abcdefghijklm", "\nAnswer: yes<eos>"
+        tokenizer = make_tokenizer()
+        num_input, num_reason, num_answer = (len(tokenizer(text)["input_ids"]) for text in (x, reason, answer))
+        full = num_input + num_reason + num_answer
+        num_cut = 0
+        for limit in range(num_input, full + 5):
+            encoder = make_encoder(tokenizer=tokenizer, max_input_tokens=num_input, max_sequence_tokens=limit)
+            data = encoder.encode([example(rationale="abcdefghijklm")])
+            (row,) = data.examples
+            assert row.input_ids == tokenizer(x)["input_ids"]
+            text = written(encoder, row)
+            assert text.endswith(answer)
+            assert reason.startswith(text.removesuffix(answer))
+            # where not even the answer fits beside the input, it is kept all the same
+            expected = max(num_input + num_answer, min(full, limit))
+            assert len(row.input_ids) + len(row.continuation_ids) == expected
+            assert data.num_rationales_cut == (limit < full)
+            num_cut += data.num_rationales_cut
+        assert num_cut == num_reason + num_answer
+
+    def test_cuts_are_counted(self) -> None:
+        encoder = make_encoder(max_input_tokens=5, max_sequence_tokens=40)
+        rows = [example(0, rationale="r" * 50), example(1, rationale=None), example(2, rationale="r")]
+        rows[2] = replace(rows[2], input_text="in")
+        data = encoder.encode(rows)
+        assert (len(data), data.num_inputs_cut, data.num_rationales_cut, data.num_with_rationale) == (3, 2, 1, 2)
+        assert data.summary() == "3 rows, 2 with a rationale; cut: 2 inputs, 1 rationales"
+
+    def test_the_space_around_a_rationale_is_not_taught(self) -> None:
+        encoder = make_encoder()
+        (row,) = encoder.encode([example(rationale="  because \n")]).examples
+        assert written(encoder, row) == "\n\nReasoning: because\nAnswer: yes<eos>"
+
+    def test_answers_are_in_the_task_s_words_and_several_are_joined(self) -> None:
+        encoder = make_encoder(labels=LabelSet(("false", "true"), ("wrong", "right")))
+        (row,) = encoder.encode([example(label="true")]).examples
+        assert written(encoder, row).endswith("\nAnswer: right<eos>")
+        encoder = make_encoder(labels=LabelSet(("a", "b", "c"), multi_label=True))
+        several, none = encoder.encode([example(0, label=("c", "a")), example(1, label=())]).examples
+        assert (several.label, none.label) == ((0, 2), ())
+        assert written(encoder, several).endswith("\nAnswer: a, c<eos>")
+        assert written(encoder, none).endswith("\nAnswer: none<eos>")
+
+    def test_without_an_end_token_the_reasoning_head_cannot_learn_to_stop(self) -> None:
+        tokenizer = make_tokenizer(eos=None)
+        with pytest.raises(ModelError, match="no eos token"):
+            make_encoder(tokenizer=tokenizer).encode([example()])
+        assert len(make_encoder(tokenizer=tokenizer, with_reasoning=False).encode([example()])) == 1
+        assert len(make_encoder(tokenizer=tokenizer).encode([example(rationale=None)])) == 1
+
+    def test_an_unknown_label_names_the_row(self) -> None:
+        with pytest.raises(DataError, match=r"^f:2: label: 'maybe' is unknown"):
+            make_encoder().encode([example(0), example(1, label="maybe")])
+
+    def test_rows_without_a_label_are_inputs_alone(self) -> None:
+        (row,) = make_encoder(with_reasoning=False).encode([example(label=None)]).examples
+        assert row.label == ()
+
+    def test_many_rows_in_batches_are_as_rows_one_by_one(self) -> None:
+        encoder = make_encoder(max_input_tokens=8, max_sequence_tokens=40)
+        rows = [example(i, rationale=None if i % 3 else f"because of {i}") for i in range(1100)]
+        data = encoder.encode(rows)
+        assert [row.id for row in data.examples] == [row.id for row in rows]
+        for i in (0, 1, 511, 512, 513, 1023, 1024, 1099):
+            assert data.examples[i] == encoder.encode([rows[i]]).examples[0]
+        assert data.num_with_rationale == 367
+        assert len(data.texts) == 1100
+
+    def test_no_rows_are_no_rows(self) -> None:
+        assert len(make_encoder().encode([])) == 0
+
+
+class TestRationaleMode:
+    """The ablations of the paper's Table 2: which rationale, answer and class a row is taught."""
+
+    ROWS = tuple(
+        example(i, rationale=None if i in (3, 7) else f"reason {i}", label=("no", "yes")[i % 2]) for i in range(12)
+    )
+    REASONED = tuple(row.id for row in ROWS if row.rationale)
+
+    def taught(self, mode: str, rows: tuple[Example, ...] = ROWS, seed: int = 0) -> dict[str, tuple[str, str, int]]:
+        """Row id -> (rationale, answer, class), as the model is taught them."""
+        encoder = make_encoder(rationale_mode=mode, seed=seed)
+        result = {}
+        for row in encoder.encode(rows).examples:
+            reason, _, answer = written(encoder, row).partition("\nAnswer: ")
+            result[row.id] = (reason.removeprefix("\n\nReasoning: "), answer.removesuffix("<eos>"), row.label[0])
+        return result
+
+    def test_aligned_is_the_row_s_own(self) -> None:
+        taught = self.taught("aligned")
+        for i, row in enumerate(self.ROWS):
+            own = (f"reason {i}", row.label, i % 2) if row.rationale else ("", "", i % 2)
+            assert taught[row.id] == own
+
+    def test_label_only_has_answers_on_the_same_rows(self) -> None:
+        taught = self.taught("label_only")
+        for i, row in enumerate(self.ROWS):
+            assert taught[row.id] == ("", row.label if row.rationale else "", i % 2)
+
+    def test_label_only_has_answers_on_all_rows_where_none_has_a_rationale(self) -> None:
+        bare = tuple(replace(row, rationale=None) for row in self.ROWS)
+        taught = self.taught("label_only", bare)
+        assert [taught[row.id] for row in bare] == [("", ("no", "yes")[i % 2], i % 2) for i in range(12)]
+
+    def test_shuffled_moves_rationales_alone(self) -> None:
+        taught, aligned = self.taught("shuffled"), self.taught("aligned")
+        assert Counter(reason for reason, _, _ in taught.values()) == Counter(one for one, _, _ in aligned.values())
+        for row in self.ROWS:
+            assert taught[row.id][1:] == aligned[row.id][1:], "answer and class stay"
+            if row.id in self.REASONED:
+                assert taught[row.id][0] != aligned[row.id][0], "no row keeps its own"
+
+    def test_shuffled_with_label_moves_rationale_answer_and_class_together(self) -> None:
+        taught, aligned = self.taught("shuffled_with_label"), self.taught("aligned")
+        donors = {reason: row for row, (reason, _, _) in aligned.items() if reason}
+        for row in self.ROWS:
+            if row.id in self.REASONED:
+                donor = donors[taught[row.id][0]]
+                assert donor != row.id
+                assert taught[row.id] == aligned[donor]
+            else:
+                assert taught[row.id] == aligned[row.id]
+        assert Counter(taught.values()) == Counter(aligned.values())
+
+    @pytest.mark.parametrize("mode", ["shuffled", "shuffled_with_label"])
+    @pytest.mark.parametrize("num_rows", [2, 3, 50])
+    def test_donors_are_a_derangement_and_recorded(self, mode: str, num_rows: int) -> None:
+        rows = [example(i, rationale=f"reason {i}") for i in range(num_rows)]
+        for seed in range(5):
+            donors = make_encoder(rationale_mode=mode, seed=seed).encode(rows).donors
+            assert sorted(donors) == sorted(donors.values()) == sorted(row.id for row in rows)
+            assert all(row != donor for row, donor in donors.items())
+
+    def test_the_recorded_donors_are_those_that_were_taught(self) -> None:
+        encoder = make_encoder(rationale_mode="shuffled", seed=4)
+        donors = encoder.encode(self.ROWS).donors
+        taught = self.taught("shuffled", seed=4)
+        assert sorted(donors) == sorted(self.REASONED)
+        for row, donor in donors.items():
+            assert taught[row][0] == f"reason {donor.removeprefix('r')}"
+
+    def test_the_seed_decides_the_donors_of_both_modes(self) -> None:
+        def donors(mode: str, seed: int) -> dict[str, str]:
+            return make_encoder(rationale_mode=mode, seed=seed).encode(self.ROWS).donors
+
+        assert donors("shuffled", 1) == donors("shuffled", 1) == donors("shuffled_with_label", 1)
+        assert donors("shuffled", 1) != donors("shuffled", 2)
+        assert donors("aligned", 1) == donors("label_only", 1) == {}
+
+    def test_rows_that_look_alike_are_still_different_donors(self) -> None:
+        twins = [replace(example(), id=name) for name in ("a", "b")]
+        assert make_encoder(rationale_mode="shuffled").encode(twins).donors == {"a": "b", "b": "a"}
+
+    @pytest.mark.parametrize("mode", ["shuffled", "shuffled_with_label"])
+    @pytest.mark.parametrize("num_reasoned", [0, 1])
+    def test_there_must_be_two_to_shuffle(self, mode: str, num_reasoned: int) -> None:
+        rows = [example(i, rationale="r" if i < num_reasoned else None) for i in range(4)]
+        message = f"data.rationale_mode: {mode} needs two or more rows with a rationale, got {num_reasoned}"
+        with pytest.raises(DataError, match=message):
+            make_encoder(rationale_mode=mode).encode(rows)

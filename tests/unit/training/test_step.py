@@ -1,0 +1,231 @@
+"""One update: what it logs, what it clips, and that it stops before harm is done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from helpers_runs import Recorder, make_config, read_jsonl
+
+from dhrd import run
+from dhrd.data.batches import PlannedUpdates
+from dhrd.data.records import IGNORE, Batch
+from dhrd.errors import NonFiniteError
+from dhrd.losses import LossTerm
+from dhrd.training.setup import make_accelerator, make_stepper
+from dhrd.training.state import Checkpoints, Position, whole_checkpoints
+from dhrd.training.step import Stepper, train_step
+
+Prepared = tuple[Stepper, run.DualHeadReasoningModel, list[Batch]]
+
+
+@pytest.fixture
+def prepared(tiny_backbone: Path, tmp_path: Path) -> Prepared:
+    """A stepper, its model, and the one micro-batch of an update of 8 rows."""
+    return prepare(tiny_backbone, tmp_path)
+
+
+def prepare(backbone: Path, directory: Path, *overrides: str) -> Prepared:
+    config = make_config(backbone, directory, "model.dropout=0", "training.schedule=constant", *overrides)
+    rows = run.load_rows(config)
+    loaded = run.load_backbone(config.model)
+    data = run.encode(config, rows, loaded, "train")
+    model = run.build_model(config, rows, loaded)
+    updates = PlannedUpdates(examples=data.examples, num_labels=3, pad_token_id=loaded.tokenizer.pad_token_id)
+    stepper = make_stepper(model, config, make_accelerator(config, "cpu"), 10)
+    return stepper, model, next(batches for batches in updates.epoch(0) if len(batches[0].ids) == 8)
+
+
+def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def unchanged(model: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(tensor.nan_to_num(7), before[name].nan_to_num(7)) for name, tensor in model.state_dict().items())
+
+
+def test_what_is_logged(prepared: Prepared) -> None:
+    stepper, model, batches = prepared
+    model.train()
+    output = model(batches[0])
+    classification, lm = (float(term.total.detach() / term.count) for term in (output.classification, output.reasoning))
+    (classification_term, lm_term) = (output.classification.total / 8, output.reasoning.total / output.reasoning.count)
+    (classification_term + lm_term).backward()
+    norm = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None))
+    model.zero_grad()
+    log = train_step(stepper, batches, 1)
+    assert set(log) == {
+        "loss",
+        "classification_loss",
+        "lm_loss",
+        "rationale_share",
+        "grad_norm",
+        "learning_rate",
+        "head_learning_rate",
+        "tokens_per_second",
+    }
+    assert log["classification_loss"] == pytest.approx(classification)
+    assert log["lm_loss"] == pytest.approx(lm)
+    assert log["loss"] == pytest.approx(classification + lm)
+    assert log["grad_norm"] == pytest.approx(norm, rel=1e-5)  # before clipping
+    assert log["tokens_per_second"] > 0
+    assert all(math.isfinite(value) for value in log.values())
+
+
+def test_the_logged_loss_is_weighted(tiny_backbone: Path, tmp_path: Path) -> None:
+    stepper, _, batches = prepare(
+        tiny_backbone, tmp_path, "loss.classification_weight=0.25", "loss.reasoning_weight=0.75"
+    )
+    log = train_step(stepper, batches, 1)
+    assert log["loss"] == pytest.approx(0.25 * log["classification_loss"] + 0.75 * log["lm_loss"])
+    assert log["classification_loss"] != pytest.approx(log["lm_loss"], rel=0.1)
+
+
+def test_the_rates_logged_are_those_used(tiny_backbone: Path, tmp_path: Path) -> None:
+    stepper, _, batches = prepare(tiny_backbone, tmp_path, "training.warmup_steps=2", "training.learning_rate=0.5")
+    logs = [train_step(stepper, batches, step) for step in (1, 2, 3)]
+    assert [log["learning_rate"] for log in logs] == pytest.approx([0, 0.25, 0.5])
+    assert [log["head_learning_rate"] for log in logs] == pytest.approx([0, 0.0005, 0.001])
+
+
+def test_rationale_share_counts_rows_of_the_whole_update(prepared: Prepared) -> None:
+    stepper, _, (batch,) = prepared
+    assert batch.target_BT is not None
+    reasoned = int((batch.target_BT != IGNORE).any(1).sum())
+    assert 0 < reasoned < 8
+    assert train_step(stepper, [batch], 1)["rationale_share"] == pytest.approx(reasoned / 8)
+    bare = replace(batch, target_BT=torch.full_like(batch.target_BT, IGNORE))
+    assert train_step(stepper, [batch, bare], 2)["rationale_share"] == pytest.approx(reasoned / 16)
+    log = train_step(stepper, [bare], 3)
+    assert (log["rationale_share"], log["lm_loss"]) == (0, 0)
+
+
+@pytest.mark.parametrize("clip_norm", [0.01, None])
+def test_clipping_bounds_the_update(prepared: Prepared, clip_norm: float | None) -> None:
+    stepper, model, batches = prepared
+    plain = torch.optim.SGD(model.parameters(), lr=1.0)  # so that the update is the gradient
+    before = weights(model)
+    log = train_step(replace(stepper, optimizer=plain, schedule=None, clip_norm=clip_norm), batches, 1)
+    moved = math.sqrt(sum(float((p.detach() - before[name]).square().sum()) for name, p in model.named_parameters()))
+    assert log["grad_norm"] > 0.1
+    assert moved == pytest.approx(clip_norm or log["grad_norm"], rel=1e-3)
+
+
+def test_an_update_moves_the_weights_and_leaves_no_gradient(prepared: Prepared) -> None:
+    stepper, model, batches = prepared
+    before = weights(model)
+    train_step(stepper, batches, 1)  # warm-up: the rate of the first update is 0
+    assert unchanged(model, before)
+    train_step(stepper, batches, 2)
+    assert not unchanged(model, before)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+Harm = Callable[[run.DualHeadReasoningModel], None]
+
+
+def break_loss(model: run.DualHeadReasoningModel) -> None:
+    with torch.no_grad():
+        model.head.score.weight[0, 0] = math.nan
+
+
+def break_lm_loss(model: run.DualHeadReasoningModel) -> None:
+    sound = model.reasoning_loss
+
+    def broken(*arguments: torch.Tensor) -> LossTerm:
+        term = sound(*arguments)  # type: ignore[arg-type]
+        return term._replace(total=term.total * math.inf)
+
+    model.reasoning_loss = broken  # type: ignore[method-assign]
+
+
+def break_gradient(model: run.DualHeadReasoningModel) -> None:
+    model.head.score.weight.register_hook(lambda gradient: gradient * math.inf)
+
+
+@pytest.mark.parametrize(
+    ("harm", "name"),
+    [(break_loss, "classification_loss"), (break_lm_loss, "lm_loss"), (break_gradient, "grad_norm")],
+)
+def test_what_is_not_finite_stops_before_the_weights_change(prepared: Prepared, harm: Harm, name: str) -> None:
+    stepper, model, batches = prepared
+    train_step(stepper, batches, 1)
+    train_step(stepper, batches, 2)
+    harm(model)
+    before, optimizer_before = weights(model), stepper.optimizer.state_dict()["state"][0]["step"].clone()
+    with pytest.raises(NonFiniteError) as caught:
+        train_step(stepper, batches, 17)
+    message = str(caught.value)
+    assert message.startswith(f"step 17: {name} is ")
+    named = message.partition("Rows: ")[2].partition(".")[0].split(", ")
+    assert sorted(named) == sorted(batches[0].ids)
+    assert unchanged(model, before)
+    assert torch.equal(stepper.optimizer.state_dict()["state"][0]["step"], optimizer_before)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert caught.value.exit_code == 1
+
+
+class Diverge(Recorder):
+    """Spoils the head after a step, as too high a rate would."""
+
+    def __init__(self, after: int, models: list[run.DualHeadReasoningModel]) -> None:
+        super().__init__()
+        self._after, self._models = after, models
+
+    def log(self, values: object, step: int) -> None:
+        super().log(values, step)  # type: ignore[arg-type]
+        if step == self._after:
+            break_loss(self._models[-1])
+
+
+@pytest.fixture
+def models(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[run.DualHeadReasoningModel]]:
+    """The models that runs build."""
+    built: list[run.DualHeadReasoningModel] = []
+    build = run.build_model
+
+    def keep(*arguments: object) -> run.DualHeadReasoningModel:
+        built.append(build(*arguments))  # type: ignore[arg-type]
+        return built[-1]
+
+    monkeypatch.setattr(run, "build_model", keep)
+    yield built
+
+
+def test_a_run_that_diverges_leaves_its_last_checkpoint_and_log(
+    tiny_backbone: Path, tmp_path: Path, models: list[run.DualHeadReasoningModel]
+) -> None:
+    config = make_config(tiny_backbone, tmp_path, "training.save_steps=1", "training.batch_size=4")
+    whole = run.train(config.model_copy(update={"output_dir": str(tmp_path / "whole")}), device="cpu")
+    sink = Diverge(4, models)
+    with pytest.raises(NonFiniteError, match="^step 5: classification_loss is nan"):
+        # The checkpoint after step 4 holds the spoilt head; the one before it is sound
+        run.train(config, device="cpu", callbacks=[sink])
+    assert sink.ended == ["FAILED"]
+    output = tmp_path / "out"
+    assert [row["step"] for row in read_jsonl(output / "metrics.jsonl")] == [1, 2, 3, 4]
+    assert not (output / "dhrd.json").exists()
+    kept = whole_checkpoints(output / "checkpoints")
+    assert [path.name for path in kept] == ["step-00000003", "step-00000004"]
+    result = run.train(config, device="cpu", checkpoint=kept[0])
+    assert result.steps == whole.steps == 10
+    assert (output / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+def test_the_checkpoint_of_a_stopped_run_restores(prepared: Prepared, tmp_path: Path) -> None:
+    stepper, model, batches = prepared
+    checkpoints = Checkpoints(tmp_path / "checkpoints", {})
+    train_step(stepper, batches, 1)
+    train_step(stepper, batches, 2)
+    checkpoints.save(stepper, model, Position(step=2))
+    before = weights(model)
+    break_loss(model)
+    with pytest.raises(NonFiniteError):
+        train_step(stepper, batches, 3)
+    assert checkpoints.restore(tmp_path / "checkpoints" / "step-00000002", stepper, model) == Position(step=2)
+    assert unchanged(model, before)
+    assert math.isfinite(train_step(stepper, batches, 3)["loss"])
