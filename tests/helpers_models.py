@@ -54,12 +54,14 @@ _GROUPED: dict[str, Any] = _NARROW | {"num_key_value_heads": 1}
 FAMILIES: dict[str, Callable[..., PretrainedConfig]] = {
     "gpt2": lambda **more: GPT2Config(
         **{"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 256, "initializer_range": 0.3}
-        | {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0} | more
+        | {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+        | more
     ),
     "opt": lambda **more: OPTConfig(
         **{"hidden_size": 16, "ffn_dim": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "init_std": 0.3}
         | {"word_embed_proj_dim": 8, "max_position_embeddings": 256}
-        | {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0} | more
+        | {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0}
+        | more
     ),
     "gpt_neox": lambda **more: GPTNeoXConfig(
         **_NARROW | {"hidden_dropout": 0.0, "attention_dropout": 0.0, "initializer_range": 0.3} | more
@@ -69,12 +71,16 @@ FAMILIES: dict[str, Callable[..., PretrainedConfig]] = {
     "qwen2": lambda **more: Qwen2Config(**_GROUPED | {"initializer_range": 0.3} | more),
     "qwen3": lambda **more: Qwen3Config(**_GROUPED | {"head_dim": 8, "initializer_range": 0.3} | more),
     "gemma3": lambda **more: Gemma3TextConfig(
-        **_GROUPED | {"head_dim": 8, "sliding_window": WINDOW, "final_logit_softcapping": 5.0, "initializer_range": 0.3}
-        | {"layer_types": ["sliding_attention", "full_attention"], "query_pre_attn_scalar": 8} | more
+        **_GROUPED
+        | {"head_dim": 8, "sliding_window": WINDOW, "final_logit_softcapping": 5.0, "initializer_range": 0.3}
+        | {"layer_types": ["sliding_attention", "full_attention"], "query_pre_attn_scalar": 8}
+        | more
     ),
     "phi3": lambda **more: Phi3Config(
-        **_GROUPED | {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "initializer_range": 0.3}
-        | {"original_max_position_embeddings": 256} | more
+        **_GROUPED
+        | {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "initializer_range": 0.3}
+        | {"original_max_position_embeddings": 256}
+        | more
     ),
 }
 """The families that issue and README promise, as makers of their configs."""

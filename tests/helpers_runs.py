@@ -58,7 +58,11 @@ def rows(count: int, *, labels: Sequence[str] = LABELS, reasoned: float = 0.75) 
     result = []
     for number in range(count):
         label = labels[number % len(labels)]
-        row = {"id": f"r{number}", "input_text": f"case {number * 7 % 50}: {label} " + "x" * (number % 5), "label": label}
+        row = {
+            "id": f"r{number}",
+            "input_text": f"case {number * 7 % 50}: {label} " + "x" * (number % 5),
+            "label": label,
+        }
         if (number * 5 % 8) / 8 < reasoned:
             row["rationale"] = f"it says so in case {number}"
         result.append(row)

@@ -9,18 +9,15 @@ Shapes: see the legend in `data/records.py`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from dhrd.data.records import IGNORE, Batch
-
-if TYPE_CHECKING:
-    from torch.autograd.function import FunctionCtx
 
 
 class LossTerm(NamedTuple):

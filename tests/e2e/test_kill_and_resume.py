@@ -80,7 +80,10 @@ class Job:
 
 @pytest.fixture(scope="module", params=[SETTINGS, BEST], ids=["last", "best"])
 def unbroken(
-    request: pytest.FixtureRequest, fork_server: ForkServer, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    fork_server: ForkServer,
+    tiny_backbone: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Job:
     """A run that nothing stopped."""
     job = Job(fork_server, tiny_backbone, tmp_path_factory.mktemp("unbroken"), request.param)

@@ -16,7 +16,7 @@ from dhrd.config import RunConfig
 from dhrd.training import state
 from helpers_models import run_config, save_backbone, texts
 
-NUM_STEPS = 9  # 3 epochs of 12 rows: 5, 5 and 2 an update
+NUM_STEPS = 9  # 3 epochs of 12 rows, 4 or 5 an update
 
 
 class Stop:
@@ -90,7 +90,11 @@ def assert_same_run(broken: RunConfig, whole: RunConfig) -> None:
 RUNS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "full, each epoch": ("gpt2", {}, {}),
     "full, every 2 updates": ("llama", {}, {"save_steps": 2}),
-    "lora": ("gpt2", {"lora": {"r": 4, "dropout": 0.2}}, {"save_steps": 2}),
+    "lora, two micro-batches": (
+        "gpt2",
+        {"lora": {"r": 4, "dropout": 0.2}},
+        {"save_steps": 2, "batch_size": 2, "gradient_accumulation_steps": 2},
+    ),
     "best weights": ("llama", {}, {"save_steps": 2, "selection": "best", "metric": "log_loss", "eval_steps": 1}),
 }
 

@@ -38,9 +38,7 @@ TOLERANCE = 1e-5
 Run = tuple[dict[str, Tensor], dict[str, Tensor], list[dict[str, float]]]
 
 
-def split(
-    model: DualHeadReasoningModel, examples: Sequence[EncodedExample], size: int, **options: Any
-) -> list[Batch]:
+def split(model: DualHeadReasoningModel, examples: Sequence[EncodedExample], size: int, **options: Any) -> list[Batch]:
     """Micro-batches of so many rows; the last may be short."""
     return [make_batch(examples[i : i + size], model, **options) for i in range(0, len(examples), size)]
 

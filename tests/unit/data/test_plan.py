@@ -38,8 +38,7 @@ def test_the_plan_of_a_seed_never_changes_between_versions() -> None:
 
 def test_seeds_and_epochs_differ() -> None:
     plans = [
-        plan_epoch(LENGTHS, seed=seed, epoch=epoch, rows_per_update=8)
-        for seed, epoch in product(range(3), range(3))
+        plan_epoch(LENGTHS, seed=seed, epoch=epoch, rows_per_update=8) for seed, epoch in product(range(3), range(3))
     ]
     distinct = {tuple(plan) for plan in plans}
     assert len(distinct) == 9

@@ -128,9 +128,7 @@ def test_the_source_knows_its_labels_words_and_template(task: str, tmp_path: Pat
     words = {"cb": "neutral", "copa": "choice 2", "rte": "not entailment"}
     assert source.labels.write((index,)) == words.get(task, "yes")
     assert source.template == TASKS[task].template
-    mine = open_source(
-        f"superglue:{task}", DataSettings(superglue_root=str(tmp_path), input_template="{{ id }} mine")
-    )
+    mine = open_source(f"superglue:{task}", DataSettings(superglue_root=str(tmp_path), input_template="{{ id }} mine"))
     assert mine.template == "{{ id }} mine"
 
 

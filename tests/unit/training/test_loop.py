@@ -116,7 +116,11 @@ MACRO_F1 = [0.1, 0.2, 0.3, 0.2, 0.1]
     ],
 )
 def test_selection_puts_the_chosen_weights_into_the_artifact(
-    tiny_backbone: Path, tmp_path: Path, script: Callable[[Scripted], list[torch.Tensor]], overrides: list[str], best: int
+    tiny_backbone: Path,
+    tmp_path: Path,
+    script: Callable[[Scripted], list[torch.Tensor]],
+    overrides: list[str],
+    best: int,
 ) -> None:
     heads = script({"accuracy": ACCURACY, "log_loss": LOG_LOSS, "macro_f1": MACRO_F1})
     train(tiny_backbone, tmp_path, "training.eval_steps=2", *overrides)
@@ -155,13 +159,17 @@ def test_patience_with_best_keeps_the_best(
     tiny_backbone: Path, tmp_path: Path, script: Callable[[Scripted], list[torch.Tensor]]
 ) -> None:
     heads = script({"accuracy": ACCURACY})
-    result, _ = train(tiny_backbone, tmp_path, "training.eval_steps=2", "training.patience=1", "training.selection=best")
+    result, _ = train(
+        tiny_backbone, tmp_path, "training.eval_steps=2", "training.patience=1", "training.selection=best"
+    )
     assert result.steps == 6
     assert [torch.equal(head, saved_head(tmp_path)) for head in heads] == [False, True, False]
 
 
 def test_a_metric_that_the_task_does_not_have_is_refused(tiny_backbone: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"training\.metric: 'f1a' is not a metric of this task; give one of accuracy"):
+    with pytest.raises(
+        ConfigError, match=r"training\.metric: 'f1a' is not a metric of this task; give one of accuracy"
+    ):
         train(tiny_backbone, tmp_path, "training.selection=best", "training.metric=f1a")
 
 

@@ -19,7 +19,12 @@ from dhrd.errors import SaveError, UserError
 from dhrd.training import sinks
 from dhrd.training.sinks import JsonlSink
 
-LINES = [{"step": 1, "loss": 1.5}, {"step": 2, "loss": 1.25}, {"step": 2, "eval_accuracy": 0.5}, {"step": 3, "loss": 1.0}]
+LINES = [
+    {"step": 1, "loss": 1.5},
+    {"step": 2, "loss": 1.25},
+    {"step": 2, "eval_accuracy": 0.5},
+    {"step": 3, "loss": 1.0},
+]
 
 
 def test_each_line_is_on_disk_at_once(tmp_path: Path) -> None:
@@ -92,7 +97,9 @@ def test_a_file_store_is_allowed_for_the_process_and_said_once(
     assert {one.name for one in mlflow.MlflowClient().search_experiments()} >= {"first", "second"}
 
 
-def test_the_users_own_choice_is_left_alone(mlflow: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_users_own_choice_is_left_alone(
+    mlflow: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "1")
     dhrd.configure_mlflow(tracking_uri=f"file:{tmp_path / 'mlruns'}")
     assert os.environ["MLFLOW_ALLOW_FILE_STORE"] == "1"
@@ -130,7 +137,11 @@ def test_a_run_is_read_back_with_params_metrics_and_artifact(
     kept = {path.name for path in folder.iterdir()}
     assert kept == {path.name for path in (tmp_path / "out").iterdir()}
     assert (folder / "model.safetensors").read_bytes() == (tmp_path / "out" / "model.safetensors").read_bytes()
-    assert dhrd.Classifier.from_pretrained(folder, device="cpu").predict("case 1: keep") in (["keep"], ["return"], ["repair"])
+    assert dhrd.Classifier.from_pretrained(folder, device="cpu").predict("case 1: keep") in (
+        ["keep"],
+        ["return"],
+        ["repair"],
+    )
     assert mlflow.active_run() is None
 
 
@@ -171,7 +182,9 @@ def test_the_documents_way_logs_to_the_active_run(mlflow: ModuleType, tiny_backb
     assert (tmp_path / "mlruns").is_dir()
 
 
-def test_without_autologging_an_active_run_is_left_alone(mlflow: ModuleType, tiny_backbone: Path, tmp_path: Path) -> None:
+def test_without_autologging_an_active_run_is_left_alone(
+    mlflow: ModuleType, tiny_backbone: Path, tmp_path: Path
+) -> None:
     config = make_config(tiny_backbone, tmp_path, "training.num_epochs=1")
     dhrd.configure_mlflow(tracking_uri=f"file:{tmp_path / 'mlruns'}")
     with dhrd.mlflow_run("training"):

@@ -186,7 +186,9 @@ def test_a_directory_without_a_checkpoint_starts_over_and_says_so(
     with caplog.at_level(logging.WARNING, "dhrd"):
         assert run.train(config, device="cpu", checkpoint=tmp_path / "out").steps == 10
     assert "no whole checkpoint yet; starting over" in caplog.text
-    assert [row["step"] for row in read_jsonl(tmp_path / "out" / "metrics.jsonl") if "loss" in row] == list(range(1, 11))
+    assert [row["step"] for row in read_jsonl(tmp_path / "out" / "metrics.jsonl") if "loss" in row] == list(
+        range(1, 11)
+    )
 
 
 def test_a_finished_run_is_left_as_it_is(broken: Broken, caplog: pytest.LogCaptureFixture) -> None:

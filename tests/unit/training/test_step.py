@@ -45,7 +45,9 @@ def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def unchanged(model: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(tensor.nan_to_num(7), before[name].nan_to_num(7)) for name, tensor in model.state_dict().items())
+    return all(
+        torch.equal(tensor.nan_to_num(7), before[name].nan_to_num(7)) for name, tensor in model.state_dict().items()
+    )
 
 
 def test_what_is_logged(prepared: Prepared) -> None:

