@@ -12,6 +12,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -72,7 +73,7 @@ class ForkServer:
 
 
 def _serve() -> None:
-    _import_what_training_imports()
+    _warm_up()
     answers = sys.stdout
     for line in sys.stdin:
         request = json.loads(line)
@@ -86,17 +87,21 @@ def _serve() -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def _import_what_training_imports() -> None:
+def _warm_up() -> None:
+    """Import what training imports, and let transformers fill its caches by loading a model."""
     import accelerate  # noqa: F401
     import torch
-    import transformers.models.llama.modeling_llama
-    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, get_scheduler  # noqa: F401
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, get_scheduler  # noqa: F401
 
     import dhrd.cli
     import dhrd.cli.show
     import dhrd.run  # noqa: F401
 
     torch.set_num_threads(1)
+    config = LlamaConfig(vocab_size=8, hidden_size=4, intermediate_size=4, num_hidden_layers=1, num_attention_heads=1)
+    with tempfile.TemporaryDirectory() as directory:
+        AutoModelForCausalLM.from_config(config).save_pretrained(directory)
+        AutoModelForCausalLM.from_pretrained(directory)
 
 
 def _run(request: dict[str, Any]) -> None:

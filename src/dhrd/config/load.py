@@ -25,6 +25,7 @@ _DOCUMENT_NAMES = {
     "data.max_rationale_length": "data.max_sequence_tokens",
 }
 _ALPHA = "model.loss_weight_alpha"
+_WEIGHTS = ("loss.classification_weight", "loss.reasoning_weight")
 
 
 def load_config(
@@ -58,9 +59,9 @@ def load_config(
     else:
         tree = base.model_dump(mode="json", exclude_unset=True) if base is not None else {}
     for text in overrides:
-        _set(tree, *_parse_override(text))
+        _override(tree, *_parse_override(text))
     for name, value in settings.items():
-        _set(tree, name.replace("__", "."), value)
+        _override(tree, name.replace("__", "."), value)
     return resolve(tree, source=str(path) if path is not None else "the settings")
 
 
@@ -136,6 +137,21 @@ def _parse_override(text: str) -> tuple[str, Any]:
         raise ConfigError(f"--set {text}: the value is not valid YAML; put quotes around text: {name}='…'") from error
 
 
+def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set a value; what the file gives under another name of the same setting yields to it."""
+    for names in _DOCUMENT_NAMES.items():
+        if dotted in names:
+            for name in names:
+                _take(tree, name)
+    if dotted == _ALPHA:
+        for name in _WEIGHTS:
+            _take(tree, name)
+    elif dotted in _WEIGHTS and _is_share(alpha := _take(tree, _ALPHA)):
+        for name, weight in zip(_WEIGHTS, (alpha, 1.0 - alpha), strict=True):
+            _set(tree, name, weight)
+    _set(tree, dotted, value)
+
+
 def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
@@ -160,19 +176,22 @@ def _translate(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
                 with suppress(ConfigError):  # a section that is none is named by the schema
                     _set(result, new, value)
     if (alpha := _take(result, _ALPHA)) is not _ABSENT:
-        weights = ("loss.classification_weight", "loss.reasoning_weight")
-        if any(_has(result, name) for name in weights):
+        if any(_has(result, name) for name in _WEIGHTS):
             problems.append(f"{_ALPHA} sets both weights of the loss; give it or loss.*_weight, not both")
-        elif isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
+        elif not _is_share(alpha):
             problems.append(f"{_ALPHA}: a number from 0 to 1, got {alpha!r}")
         else:
             with suppress(ConfigError):
-                _set(result, weights[0], float(alpha))
-                _set(result, weights[1], 1.0 - alpha)
+                _set(result, _WEIGHTS[0], float(alpha))
+                _set(result, _WEIGHTS[1], 1.0 - alpha)
     return result, problems
 
 
 _ABSENT = object()
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _take(tree: dict[str, Any], dotted: str) -> Any:

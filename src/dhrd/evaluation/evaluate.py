@@ -11,6 +11,7 @@ import numpy
 import torch
 
 from dhrd.data.records import Batch, EncodedExample, Example, LabelSet
+from dhrd.data.rows import encode_labels, multi_hot
 from dhrd.data.superglue import TASKS, Task
 from dhrd.errors import DataError
 from dhrd.evaluation.metrics import Predictions, compute_metrics
@@ -132,7 +133,7 @@ def evaluate_model(
     predictions = Predictions(
         ids=[example.id for example in examples],
         probabilities_BC=probabilities(whole, multi_label=labels.multi_label),
-        gold_BC=_multi_hot([example.label for example in examples], len(labels)),
+        gold_BC=multi_hot([example.label for example in examples], len(labels)),
         labels=labels,
     )
     return compute_metrics(predictions, task=task, intervals=intervals)
@@ -144,33 +145,6 @@ def _gather(part: numpy.ndarray, processes: int) -> list[numpy.ndarray]:
     parts: list[Any] = [None] * processes
     torch.distributed.all_gather_object(parts, part)
     return parts
-
-
-def encode_labels(examples: Sequence[Example], labels: LabelSet) -> numpy.ndarray:
-    """(rows, C) of 0 and 1.
-
-    Raises:
-        DataError: Up to ten rows whose label is unknown, missing, or of the wrong kind, a line each.
-    """
-    encoded: list[tuple[int, ...]] = []
-    problems: list[str] = []
-    for example in examples:
-        try:
-            if example.label is None:
-                raise DataError(f"{example.where}: label: missing")
-            encoded.append(labels.encode(example.label, example.where))
-        except DataError as error:
-            problems.append(str(error))
-    if problems:
-        raise DataError("\n".join(problems[:10]))
-    return _multi_hot(encoded, len(labels))
-
-
-def _multi_hot(indices: Sequence[tuple[int, ...]], num_labels: int) -> numpy.ndarray:
-    result = numpy.zeros((len(indices), num_labels), dtype=numpy.int64)
-    for row, chosen in enumerate(indices):
-        result[row, list(chosen)] = 1
-    return result
 
 
 def rows_fingerprint(texts: Iterable[str]) -> str:

@@ -307,20 +307,21 @@ def _write_adapter(directory: Path, model: DualHeadReasoningModel) -> None:
     """The unmerged adapter as peft reads it onto a stock sequence classifier, the head under the name `score`."""
     from peft import LoraConfig
 
-    settings = model.settings.lora
+    settings, stock = model.settings.lora, kind_of(model) == "sequence_classifier"
     assert settings is not None
     LoraConfig(
         r=settings.r,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=list(model.adapted),  # spelled out: "all-linear" would adapt the head on reloading
-        modules_to_save=["score"] if kind_of(model) == "sequence_classifier" else None,
-        task_type="SEQ_CLS" if kind_of(model) == "sequence_classifier" else None,
+        modules_to_save=["score"] if stock else None,
+        task_type="SEQ_CLS" if stock else None,
         base_model_name_or_path=model.backbone_name,
         inference_mode=True,
     ).save_pretrained(str(directory))
     tensors = {name: _plain(tensor, torch.float32) for name, tensor in adapter_state(model.causal_lm).items()}
-    tensors["base_model.model.score.weight"] = _plain(model.head.score.weight, torch.float32)
+    if stock:
+        tensors["base_model.model.score.weight"] = _plain(model.head.score.weight, torch.float32)
     save_file(tensors, directory / "adapter_model.safetensors", metadata={"format": "pt"})
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
 from dhrd._extras import require
 from dhrd.config import ModelSettings
@@ -117,7 +118,7 @@ def locate(name_or_path: str) -> dict[str, str]:
     return {"pretrained_model_name_or_path": name}
 
 
-_LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError, struct.error)
+_LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError, struct.error)
 
 
 def _not_loaded(name: str, error: BaseException) -> ModelError:

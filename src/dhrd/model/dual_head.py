@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, no_type_check
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from dhrd.model.heads import ClassificationHead
 from dhrd.model.pooling import pool
 
 
+@no_type_check  # for mixed precision accelerate rebuilds it as `ModelOutput`s may be: from one mapping of all fields
 @dataclass
 class DualHeadOutput(ModelOutput):
     """What one forward pass gives.

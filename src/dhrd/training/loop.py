@@ -12,8 +12,9 @@ from dhrd.config import TrainingSettings
 from dhrd.data.progress import bar
 from dhrd.data.records import Batch
 from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.training.position import Position, next_position
 from dhrd.training.sinks import Sink
-from dhrd.training.state import Checkpoints, Position, next_position
+from dhrd.training.state import Checkpoints
 from dhrd.training.step import Stepper, train_step
 
 Metrics = Mapping[str, float]

@@ -73,6 +73,9 @@ def make_stepper(
     """Prepare a model for training: device, wrapping, optimizer, schedule."""
     if config.training.gradient_checkpointing:
         model.causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # transformers makes the embeddings' output require a gradient, as reentrant checkpointing needs; ours does not,
+        # and below frozen layers nothing must run backward.
+        model.causal_lm.disable_input_require_grads()
     wrapped = accelerator.prepare_model(model)
     optimizer = make_optimizer(model, config.training)
     return Stepper(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dhrd._extras import require
+from dhrd.config import RunConfig
 from dhrd.errors import UserError
 from dhrd.model.artifact import saving
+from dhrd.training.directory import flat
+from dhrd.training.position import Position
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -151,6 +154,38 @@ class AccelerateSink:
 
     def abort(self, status: str) -> None:
         self._accelerator.end_training()
+
+
+@contextmanager
+def open_sinks(
+    config: RunConfig, accelerator: Accelerator, output_dir: Path, position: Position, callbacks: Sequence[Sink]
+) -> Iterator[list[Sink]]:
+    """The run's sinks, told how it ended: with the artifact in `output_dir`, or not."""
+    sinks: list[Sink] = list(callbacks)
+    tracking, params = config.tracking, flat(config.model_dump(mode="json"))
+    try:
+        if accelerator.is_main_process:
+            sinks.append(JsonlSink(output_dir / "metrics.jsonl", position.step))
+            if "mlflow" in tracking.report_to or autologging():
+                run_id = (position.tracker or {}).get("mlflow_run_id")
+                sinks.append(
+                    MlflowSink(
+                        params,
+                        uri=tracking.uri,
+                        experiment=tracking.experiment,
+                        run_name=tracking.run_name,
+                        run_id=run_id,
+                    )
+                )
+        if any(one != "mlflow" for one in tracking.report_to):
+            sinks.append(AccelerateSink(accelerator, tracking.experiment, params))
+        yield sinks
+        for sink in sinks:
+            sink.finish(output_dir)
+    except BaseException as error:
+        for sink in sinks:
+            sink.abort("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
 
 
 _configured = False

@@ -12,7 +12,7 @@ import pickle
 import random
 import re
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from dhrd.errors import CheckpointError, ModelError
 from dhrd.model.artifact import saving, write_json
 from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.training.position import Position
 from dhrd.training.step import Stepper
 
 if TYPE_CHECKING:
@@ -31,31 +32,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"step-(\d+)$")
 _KEEP = 2  # the newest, and the one before it in case the newest turns out damaged
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
-    """Where a run stands: everything that decides what comes next and is not a tensor.
-
-    Args:
-        step: Updates done.
-        epoch: The epoch that the next update belongs to.
-        update: The next update's number within it.
-        best_value: The watched metric's best value so far.
-        best_step: The update after which it was reached.
-        bad_evaluations: Evaluations since then.
-        stopped: Whether `patience` ran out.
-        tracker: What trackers need to go on with the same run.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    update: int = 0
-    best_value: float | None = None
-    best_step: int | None = None
-    bad_evaluations: int = 0
-    stopped: bool = False
-    tracker: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +220,3 @@ def _sync(directory: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def next_position(position: Position, updates_per_epoch: int) -> Position:
-    """The position after one more update."""
-    update = position.update + 1
-    epoch, update = (position.epoch + 1, 0) if update == updates_per_epoch else (position.epoch, update)
-    return replace(position, step=position.step + 1, epoch=epoch, update=update)

@@ -199,8 +199,28 @@ def test_a_name_of_the_documents_is_the_same_setting(old: str, new: str, value: 
     config = load_config(overrides=[f"{old}={value}"])
     assert config == load_config(overrides=[f"{new}={value}"])
     assert config != RunConfig()
-    with pytest.raises(ConfigError, match=f"{old} and {new} are the same setting"):
-        load_config(overrides=[f"{old}={value}", f"{new}={value}"])
+    both: dict[str, dict[str, object]] = {}
+    for section, _, key in (name.partition(".") for name in (old, new)):
+        both.setdefault(section, {})[key] = value
+    assert f"{old} and {new} are the same setting" in error_of(both)
+
+
+@pytest.mark.parametrize("name", ["data.batch_size", "training.batch_size"])
+def test_an_override_wins_over_the_file_under_either_name(write_yaml: Callable[[str], Path], name: str) -> None:
+    for text in ("data: {batch_size: 2}", "training: {batch_size: 2}"):
+        assert load_config(write_yaml(text), [f"{name}=4"]).training.batch_size == 4
+        assert load_config(write_yaml(text), training__batch_size=5).training.batch_size == 5
+
+
+def test_an_override_of_one_weight_keeps_the_other_of_the_files_alpha(write_yaml: Callable[[str], Path]) -> None:
+    path = write_yaml("model: {loss_weight_alpha: 0.25}")
+    loss = load_config(path, ["loss.reasoning_weight=0"]).loss
+    assert (loss.classification_weight, loss.reasoning_weight) == (0.25, 0)
+    loss = load_config(path, ["model.loss_weight_alpha=0.5"]).loss
+    assert (loss.classification_weight, loss.reasoning_weight) == (0.5, 0.5)
+    path = write_yaml("loss: {reasoning_weight: 3}")
+    loss = load_config(path, ["model.loss_weight_alpha=1"]).loss
+    assert (loss.classification_weight, loss.reasoning_weight) == (1, 0)
 
 
 def test_the_given_mapping_is_left_as_it_was() -> None:

@@ -33,7 +33,7 @@ def prepare(backbone: Path, directory: Path, *overrides: str) -> Prepared:
     config = make_config(backbone, directory, "model.dropout=0", "training.schedule=constant", *overrides)
     rows = run.load_rows(config)
     loaded = run.load_backbone(config.model)
-    data = run.encode(config, rows, loaded, "train")
+    data = run.encode(config, rows, loaded)["train"]
     model = run.build_model(config, rows, loaded)
     updates = PlannedUpdates(examples=data.examples, num_labels=3, pad_token_id=loaded.tokenizer.pad_token_id)
     stepper = make_stepper(model, config, make_accelerator(config, "cpu"), 10)

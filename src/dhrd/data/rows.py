@@ -1,0 +1,146 @@
+"""The rows of a run: read, joined with rationales, split, and checked to fit each other and the losses."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from dhrd.config import RunConfig
+from dhrd.data.records import Example, LabelSet, infer_labels
+from dhrd.data.sources import Source, join_rationales, open_source
+from dhrd.data.split import split_dev
+from dhrd.data.superglue import Task
+from dhrd.errors import ConfigError, DataError
+
+logger = logging.getLogger("dhrd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """The rows of a run.
+
+    Args:
+        train: What is trained on.
+        choose: What choices are made on (best checkpoint, patience): dev where `dev_share` is set, else validation.
+        validation: What is reported.
+        choose_name: Where `choose` comes from, for `selected_on`.
+        labels: The label set.
+        template: The input template.
+        task: The SuperGLUE task, where it is one.
+    """
+
+    train: list[Example]
+    choose: list[Example]
+    validation: list[Example]
+    choose_name: str
+    labels: LabelSet
+    template: str
+    task: Task | None
+
+
+def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: Any = None) -> Rows:
+    """Read all rows, join rationales, cut off dev, and check that labels and losses fit.
+
+    Raises:
+        DataError: A row is malformed; train and validation differ in their labels; no row has a rationale where the
+            reasoning head needs one.
+        ConfigError: There is no training data.
+    """
+    settings = config.data
+    spec = train_dataset if train_dataset is not None else settings.train
+    if spec is None:
+        raise ConfigError("data.train is not set: give --set data.train=FILE (or superglue:TASK, hub:NAME)")
+    source = open_source(spec, settings, split="train")
+    train = source.load(limit=settings.train_limit)
+    if settings.rationales is not None:
+        train, joined = join_rationales(train, settings.rationales)
+        logger.info("%s", joined.summary())
+    labels = label_set(config, source, train)
+    _check_labels(train, labels, "train")
+    validation = _load_validation(config, validation_dataset, labels)
+    _check_rationales(config, train)
+    choose, choose_name = validation, str(settings.validation)
+    if settings.dev_share:
+        train, choose = split_dev(train, settings.dev_share, config.seed)
+        choose_name = f"{settings.dev_share} of {settings.train}"
+    return Rows(
+        train=train,
+        choose=choose,
+        validation=validation,
+        choose_name=choose_name,
+        labels=labels,
+        template=source.template,
+        task=source.task,
+    )
+
+
+def label_set(config: RunConfig, source: Source, examples: Sequence[Example]) -> LabelSet:
+    """The label set: the config's, the source's, or what the rows show."""
+    names = config.data.labels
+    if names is None and source.labels is not None:
+        if config.model.num_labels not in (None, len(source.labels)):
+            raise DataError(
+                f"model.num_labels is {config.model.num_labels}; {source.name} has {len(source.labels)} labels"
+            )
+        return source.labels
+    return infer_labels(examples, names=names, num_labels=config.model.num_labels)
+
+
+def _check_labels(examples: Sequence[Example], labels: LabelSet, name: str) -> None:
+    try:
+        encode_labels(examples, labels)
+    except DataError as error:
+        raise DataError(
+            f"data.{name}: labels that the training rows do not have:\n{error}" if name != "train" else str(error)
+        ) from error
+
+
+def _load_validation(config: RunConfig, dataset: Any, labels: LabelSet) -> list[Example]:
+    spec = dataset if dataset is not None else config.data.validation
+    if spec is None:
+        return []
+    examples = open_source(spec, config.data, split="validation").load(limit=config.data.validation_limit)
+    _check_labels(examples, labels, "validation")
+    return examples
+
+
+def _check_rationales(config: RunConfig, examples: Sequence[Example]) -> None:
+    if not config.loss.reasoning_weight or config.data.rationale_mode == "label_only":
+        return
+    if not any(example.rationale for example in examples):
+        raise DataError(
+            "no training row has a rationale, so loss.reasoning_weight has nothing to learn from: add a rationale "
+            "column or data.rationales=FILE, or set loss.reasoning_weight=0 for the pooled baseline"
+        )
+
+
+def encode_labels(examples: Sequence[Example], labels: LabelSet) -> numpy.ndarray:
+    """(rows, C) of 0 and 1.
+
+    Raises:
+        DataError: Up to ten rows whose label is unknown, missing, or of the wrong kind, a line each.
+    """
+    encoded: list[tuple[int, ...]] = []
+    problems: list[str] = []
+    for example in examples:
+        try:
+            if example.label is None:
+                raise DataError(f"{example.where}: label: missing")
+            encoded.append(labels.encode(example.label, example.where))
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError("\n".join(problems[:10]))
+    return multi_hot(encoded, len(labels))
+
+
+def multi_hot(indices: Sequence[tuple[int, ...]], num_labels: int) -> numpy.ndarray:
+    """Class indices of each row as (rows, C) of 0 and 1."""
+    result = numpy.zeros((len(indices), num_labels), dtype=numpy.int64)
+    for row, chosen in enumerate(indices):
+        result[row, list(chosen)] = 1
+    return result

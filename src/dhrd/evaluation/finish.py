@@ -1,0 +1,93 @@
+"""The end of training: evaluate the final weights, write the artifact, compare the two where they may differ."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dhrd.config import RunConfig
+from dhrd.data.rows import Rows
+from dhrd.data.sequence import EncodedData
+from dhrd.evaluation.card import model_card
+from dhrd.evaluation.evaluate import evaluate_model, parity, rows_fingerprint
+from dhrd.inference.classifier import Classifier
+from dhrd.model.artifact import ArtifactInfo, kind_of, save_artifact
+from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.training.directory import run_record
+
+logger = logging.getLogger("dhrd")
+
+
+def save(
+    config: RunConfig,
+    rows: Rows,
+    data: Mapping[str, EncodedData],
+    model: DualHeadReasoningModel,
+    output_dir: Path,
+    steps: int,
+) -> dict[str, Any]:
+    """Evaluate the final weights, write the artifact, and compare the two where they may differ.
+
+    Returns:
+        The metrics of the validation rows; empty where there are none.
+
+    Raises:
+        SaveError: The artifact could not be written.
+    """
+    metrics: dict[str, Any] = {}
+    has_classifier = config.loss.classification_weight > 0
+    if rows.validation and has_classifier:
+        metrics = evaluate_model(model, data["validation"].examples, rows.labels, task=rows.task, intervals=True)
+        metrics["selected_on"] = _was_choice(config) and not config.data.dev_share
+    info = _artifact_info(config, rows, data["train"], model)
+    chose = {"rows": rows.choose_name, "fingerprint": rows_fingerprint(data["choose"].texts)}
+    chosen = {"selected_on": chose if _was_choice(config) else None}
+    info = replace(info, training={**info.training, "steps": steps, **chosen, "metrics": metrics})
+    record = run_record(config) | {"donors": data["train"].donors}
+    save_artifact(output_dir, model, info, card=model_card(info, config), run=record)
+    if has_classifier and (config.model.lora or config.model.dtype not in (None, "float32")):
+        _report_parity(model, output_dir, data)
+    return metrics
+
+
+def _artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: DualHeadReasoningModel) -> ArtifactInfo:
+    return ArtifactInfo(
+        kind=kind_of(model),
+        labels=rows.labels,
+        input_template=rows.template,
+        chat=config.data.chat,
+        max_input_tokens=config.data.max_input_tokens,
+        max_sequence_tokens=config.data.max_sequence_tokens,
+        head=config.model.head,
+        pooling=config.model.pooling,
+        task=rows.task.name if rows.task else None,
+        training={
+            "backbone": model.backbone_name,
+            "num_train_examples": len(train),
+            "num_with_rationale": train.num_with_rationale,
+            "num_inputs_cut": train.num_inputs_cut,
+            "num_rationales_cut": train.num_rationales_cut,
+            "classification_weight": config.loss.classification_weight,
+            "reasoning_weight": config.loss.reasoning_weight,
+            "seed": config.seed,
+        },
+    )
+
+
+def _was_choice(config: RunConfig) -> bool:
+    return config.training.selection == "best" or config.training.patience is not None
+
+
+def _report_parity(model: DualHeadReasoningModel, output_dir: Path, data: Mapping[str, EncodedData]) -> None:
+    some = (data["validation"].examples or data["train"].examples)[:64]
+    classifier = Classifier.from_pretrained(output_dir, device=str(model.head.score.weight.device))
+    found = parity(model, classifier, [example.input_ids for example in some])
+    logger.warning(
+        "artifact against the trained model on %d rows: largest probability difference %.2g, same label on %.1f %%",
+        found["num_examples"],
+        found["max_probability_difference"],
+        100 * found["label_agreement"],
+    )

@@ -1,0 +1,133 @@
+"""The parts of a run: encoded rows, the model, the updates, and where to begin."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from dhrd.config import RunConfig
+from dhrd.data.batches import PlannedUpdates
+from dhrd.data.records import Example
+from dhrd.data.rows import Rows, encode_labels
+from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder
+from dhrd.data.templates import InputTemplate
+from dhrd.errors import ConfigError
+from dhrd.losses import LabelLoss
+from dhrd.model.artifact import check_can_be_saved
+from dhrd.model.backbone import Backbone, check_context
+from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.training.position import Position
+from dhrd.training.state import Checkpoints
+from dhrd.training.step import Stepper
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+logger = logging.getLogger("dhrd")
+
+
+def encode(config: RunConfig, rows: Rows, backbone: Backbone) -> dict[str, EncodedData]:
+    """Tokenise "train", "choose" and "validation"; only train is taught rationales.
+
+    Raises:
+        DataError: A row cannot be encoded.
+        ModelError: The sequences are longer than the backbone's context.
+    """
+    check_context(backbone.model.config, config.data.max_sequence_tokens)
+    parts = {"train": rows.train, "choose": rows.choose, "validation": rows.validation}
+    data = {name: _encode_part(config, rows, backbone, name, examples) for name, examples in parts.items()}
+    check_context(backbone.model.config, max(part.longest for part in data.values()))
+    logger.info("train: %s", data["train"].summary())
+    return data
+
+
+def _encode_part(
+    config: RunConfig, rows: Rows, backbone: Backbone, name: str, examples: Sequence[Example]
+) -> EncodedData:
+    is_train = name == "train"
+    encoder = SequenceEncoder(
+        inputs=InputEncoder(
+            tokenizer=backbone.tokenizer,
+            template=InputTemplate(rows.template, chat=config.data.chat),
+            max_input_tokens=config.data.max_input_tokens,
+            mend_pad_ending=not is_train,
+        ),
+        labels=rows.labels,
+        max_sequence_tokens=config.data.max_sequence_tokens,
+        with_reasoning=is_train and config.loss.reasoning_weight > 0,
+        rationale_mode=config.data.rationale_mode if is_train else "aligned",
+        seed=config.seed,
+    )
+    return encoder.encode(examples, description=f"tokenising {name}")
+
+
+def build_model(config: RunConfig, rows: Rows, backbone: Backbone) -> DualHeadReasoningModel:
+    """The model of a run, its head drawn from the run's seed.
+
+    Raises:
+        ModelError: The backbone cannot carry it, or could not be saved as a classifier.
+    """
+    torch.manual_seed(config.seed)
+    model = DualHeadReasoningModel(
+        num_labels=len(rows.labels),
+        settings=config.model,
+        loss=config.loss,
+        backbone=backbone,
+        label_loss=_label_loss(config, rows),
+        seed=config.seed,
+    )
+    if warning := check_can_be_saved(model):
+        logger.warning("%s", warning)
+    return model
+
+
+def _label_loss(config: RunConfig, rows: Rows) -> LabelLoss:
+    given, names = config.loss.class_weights, rows.labels.names
+    weights = None
+    if given == "balanced":
+        counts = encode_labels(rows.train, rows.labels).sum(0)
+        weights = torch.tensor([counts.sum() / (len(names) * max(1, count)) for count in counts], dtype=torch.float32)
+    elif given is not None:
+        if set(given) != set(names):
+            raise ConfigError(
+                f"loss.class_weights: give one weight for each of {', '.join(names)}; got {', '.join(given)}"
+            )
+        weights = torch.tensor([given[name] for name in names], dtype=torch.float32)
+    return LabelLoss(multi_label=rows.labels.multi_label, class_weight_C=weights, smoothing=config.loss.label_smoothing)
+
+
+def plan_updates(
+    config: RunConfig,
+    rows: Rows,
+    data: Mapping[str, EncodedData],
+    model: DualHeadReasoningModel,
+    accelerator: Accelerator,
+) -> PlannedUpdates:
+    """The training rows in the order of the plan, for this process."""
+    return PlannedUpdates(
+        examples=data["train"].examples,
+        num_labels=len(rows.labels),
+        pad_token_id=model.tokenizer.pad_token_id,
+        lm_targets=config.loss.lm_targets,
+        batch_size=config.training.batch_size,
+        gradient_accumulation_steps=config.training.gradient_accumulation_steps,
+        num_processes=accelerator.num_processes,
+        process_index=accelerator.process_index,
+        seed=config.seed,
+    )
+
+
+def resume(
+    checkpoints: Checkpoints, start: Path | None, stepper: Stepper, model: DualHeadReasoningModel, config: RunConfig
+) -> Position:
+    """Begin, or put a checkpoint back and go on after it."""
+    torch.manual_seed(config.seed + stepper.accelerator.process_index)  # dropout differs between processes
+    if start is None:
+        return Position()
+    position = checkpoints.restore(start, stepper, model)
+    logger.warning("going on after step %d from %s", position.step, start)
+    return position

@@ -1,0 +1,96 @@
+"""The directory of a run: where to write, and where to go on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dhrd.config import RunConfig, resolve
+from dhrd.errors import CheckpointError, ConfigError
+from dhrd.model.artifact import MANIFEST, library_versions, saving, write_json
+from dhrd.training.state import find_checkpoint
+
+logger = logging.getLogger("dhrd")
+
+
+def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrite: bool) -> tuple[Path, Path | None]:
+    """Decide where to write and where to go on.
+
+    Returns:
+        (output_dir, the checkpoint to go on from, or None).
+
+    Raises:
+        ConfigError: output_dir is not empty and neither `--checkpoint` nor `--overwrite` was given.
+        CheckpointError: The run there is of another config, or the checkpoint is not there.
+    """
+    output_dir, start = Path(config.output_dir), None
+    if checkpoint is not None:
+        output_dir, start = find_checkpoint(Path(checkpoint))
+        found = read_run(output_dir)
+        if found is not None:
+            _check_same(found, config, output_dir)
+        if start is None and not (output_dir / MANIFEST).is_file():
+            logger.warning("%s: no whole checkpoint yet; starting over", output_dir)
+    elif output_dir.is_dir() and any(output_dir.iterdir()):
+        if not overwrite:
+            raise ConfigError(
+                f"output_dir: {output_dir} is not empty; go on with --checkpoint {output_dir}, replace it with "
+                "--overwrite, or give another --set output_dir=…"
+            )
+        (output_dir / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(output_dir / "checkpoints", ignore_errors=True)
+    if not (output_dir / MANIFEST).is_file():
+        with saving(str(output_dir)):
+            (output_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
+            write_json(output_dir / "checkpoints" / "run.json", run_record(config))
+    return output_dir, start
+
+
+def read_run(output_dir: Path) -> RunConfig | None:
+    """The config that a run in a directory was started with; None where there is none."""
+    for path in (output_dir / "run.json", output_dir / "checkpoints" / "run.json"):
+        if path.is_file():
+            try:
+                return resolve(json.loads(path.read_text(encoding="utf-8"))["config"], source=str(path))
+            except (ValueError, KeyError) as error:
+                raise CheckpointError(f"{path}: damaged ({error})") from error
+    return None
+
+
+def run_record(config: RunConfig) -> dict[str, Any]:
+    """run.json: the resolved config, the seed, the libraries."""
+    return {"config": config.model_dump(mode="json"), "seed": config.seed, "versions": library_versions()}
+
+
+_FREE = {"output_dir", "tracking"}  # may differ between a run and its continuation: they decide no weight
+
+
+def identity(config: RunConfig) -> dict[str, Any]:
+    """What must be equal for a run to go on."""
+    return config.model_dump(mode="json", exclude=_FREE)
+
+
+def _check_same(found: RunConfig, config: RunConfig, output_dir: Path) -> None:
+    theirs, ours = flat(identity(found)), flat(identity(config))
+    odd = [
+        f"{name}: {theirs.get(name)!r} there, {ours.get(name)!r} now"
+        for name in theirs | ours
+        if theirs.get(name) != ours.get(name)
+    ]
+    if odd:
+        raise CheckpointError(
+            f"--checkpoint {output_dir}: the run there has other settings ({'; '.join(odd)}); "
+            "leave --config and --set out to go on with its own, or give another output_dir"
+        )
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name."""
+    result: dict[str, Any] = {}
+    for name, value in tree.items():
+        result |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return result

