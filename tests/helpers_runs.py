@@ -1,4 +1,4 @@
-"""Runs through the real path: a tiny random backbone on disk, rows in files, the command line in this process or not."""
+"""Runs through the real path: a tiny random backbone on disk, rows in files, the command line here or in a child."""
 
 from __future__ import annotations
 

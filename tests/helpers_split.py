@@ -17,6 +17,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 import dhrd
 from helpers_models import run_config, texts
 
+SPLITS = {"2 processes x 4": (4, 1), "2 processes x 2 x 2": (2, 2)}
+"""Of two processes: name -> (rows in a micro-batch, micro-batches in an update)."""
+
 NUM_ROWS = 19  # 8 + 8 + 3: in the short update two processes of 4 rows have 3 rows and none
 
 
@@ -57,10 +60,20 @@ def weights_of(output_dir: Path) -> dict[str, Tensor]:
     return load_file(output_dir / "model.safetensors")
 
 
-if __name__ == "__main__":
-    backbone, output_dir, batch_size, accumulation = sys.argv[1:]
-    torch.set_num_threads(1)
-    gradients = train_some(backbone, Path(output_dir), int(batch_size), int(accumulation))
-    if torch.distributed.get_rank() == 0:
-        save_file(gradients, Path(output_dir) / "gradients.safetensors")
+def work(backbone: str, folder: Path) -> None:
+    """As one process of two: the same rows with and without accumulation."""
+    for name, (batch_size, accumulation) in SPLITS.items():
+        gradients = train_some(backbone, folder / name, batch_size, accumulation)
+        if torch.distributed.get_rank() == 0:
+            save_file(gradients, folder / name / "gradients.safetensors")
+    torch.distributed.barrier()
+    try:
+        train_some(backbone, folder / next(iter(SPLITS)), 4, 1)
+    except dhrd.ConfigError as error:
+        (folder / f"refused-{torch.distributed.get_rank()}").write_text(str(error))
     torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    work(sys.argv[1], Path(sys.argv[2]))

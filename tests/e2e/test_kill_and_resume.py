@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from helpers_fork import ForkServer
-from helpers_runs import COMMAND, environment, flags, read_jsonl, run_forked, settings, write_rows
 
 from dhrd.training.state import whole_checkpoints
+from helpers_fork import ForkServer
+from helpers_runs import COMMAND, environment, flags, read_jsonl, run_forked, settings, write_rows
 
 NUM_STEPS = 40
 """20 rows, 4 an update, 8 epochs."""

@@ -29,8 +29,8 @@ def predict(
     from dhrd.model.artifact import saving
 
     settings = inference_config(model, config, overrides)
-    # A device or a pipe (/dev/stdout) is written to as it is: renaming over it would replace it by a file.
-    direct = output.exists() and not output.is_file()
+    # A device, a pipe or a link (/dev/stdout) is written to as it is: renaming over it would put a file in its place.
+    direct = output.is_symlink() or (output.exists() and not output.is_file())
     partial = output if direct else output.with_name(output.name + ".partial")
     count = 0
     with saving(str(output)), partial.open("w", encoding="utf-8") as file:

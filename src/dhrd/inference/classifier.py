@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dhrd.data.progress import no_foreign_bars
@@ -22,6 +23,7 @@ from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.errors import ArtifactError, DataError
 from dhrd.inference.batching import predict_logits, probabilities
 from dhrd.model.artifact import ArtifactInfo, load_head, read_info, stock_class
+from dhrd.model.device import check_device
 from dhrd.model.pooling import pool
 
 if TYPE_CHECKING:
@@ -110,6 +112,7 @@ class Classifier:
 
         Raises:
             ArtifactError: The directory is not a finished artifact, has no classifier, or is damaged.
+            ConfigError: The device is not there.
         """
         info = read_info(directory)
         if info.kind == "causal_lm":
@@ -117,6 +120,8 @@ class Classifier:
                 f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; decode it instead: "
                 "dhrd.inference.cot.decode(dhrd.model.artifact.load_reasoning_model(DIR), …)"
             )
+        if isinstance(device, str):
+            check_device(device)
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         kind = getattr(torch, dtype) if isinstance(dtype, str) else dtype
         body, head = _load(Path(directory), info, kind)
@@ -262,7 +267,7 @@ def _load(directory: Path, info: ArtifactInfo, dtype: torch.dtype | None) -> tup
                 model, loading = stock.from_pretrained(directory, **options)
                 body, head = model.base_model, model.score
                 num_labels = int(model.num_labels)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(f"{directory}: the weights cannot be loaded: {str(error).splitlines()[0]}") from error
     if missing := [*loading["missing_keys"], *loading["mismatched_keys"]]:
         raise ArtifactError(f"{directory}: weights are missing or of another shape ({missing[0]}); train again")

@@ -99,6 +99,16 @@ def stock_class(config: Any) -> type[PreTrainedModel] | None:
         return None
 
 
+def _has_stock_head(config: Any) -> bool:
+    """Whether the family has a sequence classifier, and all that it adds to the body is `score.weight`."""
+    cls = stock_class(config)
+    if cls is None:
+        return False
+    with torch.device("meta"):
+        names = cls(copy.deepcopy(config)).state_dict()
+    return [name for name in names if not name.startswith(f"{cls.base_model_prefix}.")] == ["score.weight"]
+
+
 def check_can_be_saved(model: DualHeadReasoningModel) -> str | None:
     """Before training: can this model become an artifact?
 
@@ -109,7 +119,7 @@ def check_can_be_saved(model: DualHeadReasoningModel) -> str | None:
         ModelError: The family has no sequence-classification class, so no stock classifier can be written.
     """
     kind, config = kind_of(model), model.causal_lm.config
-    if kind == "sequence_classifier" and stock_class(config) is None:
+    if kind == "sequence_classifier" and not _has_stock_head(config):
         raise ModelError(
             f"transformers has no sequence classifier for {type(config).__name__}; set model.head: mlp or "
             "model.pooling: mean (loaded by dhrd alone), or take another backbone"
@@ -220,6 +230,7 @@ def _write_weights(partial: Path, model: DualHeadReasoningModel, info: ArtifactI
     config = copy.deepcopy(model.causal_lm.config)
     config.use_cache = True
     config.dtype = dtype
+    config.pad_token_id = model.tokenizer.pad_token_id  # a backbone that was handed over may not have it
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     state = {name: _plain(tensor, dtype) for name, tensor in merged_state(model.causal_lm).items()}

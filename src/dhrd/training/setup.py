@@ -10,6 +10,7 @@ from accelerate.state import AcceleratorState
 
 from dhrd.config import RunConfig
 from dhrd.errors import ConfigError
+from dhrd.model.device import check_device
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.optim import make_optimizer, make_schedule
 from dhrd.training.step import Stepper
@@ -27,14 +28,10 @@ def make_accelerator(config: RunConfig, device: str | None = None) -> Accelerato
     Raises:
         ConfigError: The device is not there, or cannot compute in the precision asked for.
     """
-    kind = (device or "").partition(":")[0]
-    if kind not in ("", "cpu", "cuda", "mps"):
-        raise ConfigError(f"--device {device}: unknown; give cpu, cuda or mps")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"--device {device}: torch finds no CUDA device here; leave it out or give cpu")
-    if device and ":" in device and kind == "cuda":
+    kind = check_device(device) if device else None
+    if device and kind == "cuda" and ":" in device:
         torch.cuda.set_device(device)
-    precision = choose_precision(config.training.mixed_precision, kind or None)
+    precision = choose_precision(config.training.mixed_precision, kind)
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
         AcceleratorState._reset_state()  # it is global to the process; an earlier run may have had another precision
     return Accelerator(

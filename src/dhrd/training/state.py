@@ -6,6 +6,7 @@ random state are swallowed. Here the position is the plan's (epoch, update), and
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -60,10 +61,10 @@ class Checkpoints:
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir(parents=True)
             accelerator.wait_for_everyone()
-            torch.save(_rng_state(), partial / f"rng-{accelerator.process_index}.pt")
+            _save_objects(_rng_state(), partial / f"rng-{accelerator.process_index}.pt")
             if accelerator.is_main_process:
                 _save_tensors(model, partial / "model.safetensors")
-                torch.save(_optimizer_state(stepper), partial / "optimizer.pt")
+                _save_objects(_optimizer_state(stepper), partial / "optimizer.pt")
                 write_json(partial / "state.json", {"position": asdict(position), "identity": self.identity})
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
@@ -162,6 +163,13 @@ def _differences(theirs: Any, ours: Any, name: str = "") -> list[str]:
 
 def _save_tensors(model: DualHeadReasoningModel, path: Path) -> None:
     save_file({name: tensor.cpu().contiguous() for name, tensor in model.trained_state().items()}, path)
+
+
+def _save_objects(value: dict[str, Any], path: Path) -> None:
+    try:
+        torch.save(value, path)
+    except RuntimeError as error:  # how its zip writer reports a failed write
+        raise OSError(errno.EIO, "the disk is full, or failing") from error
 
 
 def _load_tensors(model: DualHeadReasoningModel, path: Path) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from helpers_runs import Recorder, make_config, read_jsonl
 from safetensors.torch import load_file
 
 from dhrd import run
 from dhrd.errors import ConfigError
 from dhrd.training.state import whole_checkpoints
+from helpers_runs import Recorder, make_config, read_jsonl
 
 STEPS_PER_EPOCH = 5  # 20 rows, 4 an update
 

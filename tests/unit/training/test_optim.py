@@ -6,13 +6,13 @@ import math
 
 import pytest
 import torch
-from helpers import make_tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from dhrd.config import ModelSettings, TrainingSettings
 from dhrd.model.backbone import Backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.optim import learning_rates, make_optimizer, make_schedule
+from helpers import make_tokenizer
 
 
 def make_model(**model: object) -> DualHeadReasoningModel:

@@ -10,14 +10,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from helpers import write_jsonl
-from helpers_runs import Recorder, Stop, make_config, read_jsonl
 
 import dhrd
 from dhrd import run
 from dhrd.errors import SaveError, UserError
 from dhrd.training import sinks
 from dhrd.training.sinks import JsonlSink
+from helpers import write_jsonl
+from helpers_runs import Recorder, Stop, make_config, read_jsonl
 
 LINES = [
     {"step": 1, "loss": 1.5},
@@ -74,7 +74,7 @@ def mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
     module.tracking.fluent._active_experiment_id = None
 
 
-def the_run(mlflow: ModuleType, experiment: str = "dhrd"):  # noqa: ANN201
+def the_run(mlflow: ModuleType, experiment: str = "dhrd"):
     """The only run of an experiment, read back through a client."""
     client = mlflow.MlflowClient()
     found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from helpers_runs import Recorder, Stop, make_config, read_jsonl, rows
 
 from dhrd import run
 from dhrd.config import RunConfig, load_config
 from dhrd.errors import CheckpointError, ConfigError
 from dhrd.training.state import find_checkpoint, whole_checkpoints
+from helpers_runs import Recorder, Stop, make_config, read_jsonl, rows
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from helpers_runs import Recorder, make_config, read_jsonl
 
 from dhrd import run
 from dhrd.data.batches import PlannedUpdates
@@ -19,6 +18,7 @@ from dhrd.losses import LossTerm
 from dhrd.training.setup import make_accelerator, make_stepper
 from dhrd.training.state import Checkpoints, Position, whole_checkpoints
 from dhrd.training.step import Stepper, train_step
+from helpers_runs import Recorder, make_config, read_jsonl
 
 Prepared = tuple[Stepper, run.DualHeadReasoningModel, list[Batch]]
 
@@ -185,7 +185,7 @@ class Diverge(Recorder):
 
 
 @pytest.fixture
-def models(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[run.DualHeadReasoningModel]]:
+def models(monkeypatch: pytest.MonkeyPatch) -> list[run.DualHeadReasoningModel]:
     """The models that runs build."""
     built: list[run.DualHeadReasoningModel] = []
     build = run.build_model
@@ -195,7 +195,7 @@ def models(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[run.DualHeadReasoni
         return built[-1]
 
     monkeypatch.setattr(run, "build_model", keep)
-    yield built
+    return built
 
 
 def test_a_run_that_diverges_leaves_its_last_checkpoint_and_log(
@@ -204,7 +204,7 @@ def test_a_run_that_diverges_leaves_its_last_checkpoint_and_log(
     config = make_config(tiny_backbone, tmp_path, "training.save_steps=1", "training.batch_size=4")
     whole = run.train(config.model_copy(update={"output_dir": str(tmp_path / "whole")}), device="cpu")
     sink = Diverge(4, models)
-    with pytest.raises(NonFiniteError, match="^step 5: classification_loss is nan"):
+    with pytest.raises(NonFiniteError, match=r"^step 5: classification_loss is nan"):
         # The checkpoint after step 4 holds the spoilt head; the one before it is sound
         run.train(config, device="cpu", callbacks=[sink])
     assert sink.ended == ["FAILED"]
