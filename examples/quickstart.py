@@ -12,12 +12,16 @@ from __future__ import annotations
 import argparse
 import copy
 import logging
+import os
 import shutil
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+if not sys.stderr.isatty():
+    os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported
 
 from rich.console import Console
 from rich.table import Table

@@ -10,8 +10,9 @@ from typing import Any
 import numpy
 
 from dhrd.config import RunConfig
+from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example, LabelSet, infer_labels
-from dhrd.data.sources import Source, join_rationales, open_source
+from dhrd.data.sources import Source, open_source
 from dhrd.data.split import split_dev
 from dhrd.data.superglue import Task
 from dhrd.errors import ConfigError, DataError

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from dhrd.config import DataSettings
+from dhrd.data.fields import MAX_PROBLEMS, check_characters, column_names, input_text, key, label, optional_text
 from dhrd.data.readers import BadRow, Row, read_file
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.superglue import TASKS, Task
 from dhrd.data.templates import PLAIN, InputTemplate
 from dhrd.errors import DataError
 
-_MAX_PROBLEMS = 10
 _FIELDS = ("input_text", "label", "rationale", "id", "group")
 
 
@@ -55,7 +55,7 @@ class Source:
             found = self._check(row, number, labels_required, template)
             if isinstance(found, str):
                 problems.append(found)
-                if len(problems) == _MAX_PROBLEMS:
+                if len(problems) == MAX_PROBLEMS:
                     problems.append("(there may be more)")
                     break
             elif not problems:
@@ -83,16 +83,16 @@ class Source:
         optional = {"rationale"} if labels_required else {"rationale", "label"}
         for name, column in self.columns.items():
             if column not in row.columns and name not in optional:
-                known = f"which data.columns names; known are {_names(row)}"
+                known = f"which data.columns names; known are {column_names(row)}"
                 return f"{row.where}: {name}: there is no column {column!r}, {known}"
         try:
-            _check_characters(row)
+            check_characters(row)
             example = Example(
-                input_text=_input_text(values["input_text"], row, required="input_text" in template.variables),
-                label=_label(values["label"], labels_required, row),
-                rationale=_optional_text("rationale", values["rationale"]),
-                id=_key("id", values["id"]) or f"{self.default_id}-{number}",
-                group=_key("group", values["group"]),
+                input_text=input_text(values["input_text"], row, required="input_text" in template.variables),
+                label=label(values["label"], labels_required, row),
+                rationale=optional_text("rationale", values["rationale"]),
+                id=key("id", values["id"]) or f"{self.default_id}-{number}",
+                group=key("group", values["group"]),
                 fields=row.columns,
                 where=row.where,
             )
@@ -102,65 +102,6 @@ class Source:
         except DataError as error:
             return str(error)
         return example
-
-
-def _check_characters(row: Row) -> None:
-    """Refuse half an emoji: JSON can escape it (`\\ud83d`), UTF-8 has no bytes for it and tokenizers stop at it."""
-    for name, value in row.columns.items():
-        if isinstance(value, str) and not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError as error:
-                half = f"{value[error.start]!r} at character {error.start}"
-                raise ValueError(f"{name}: {half} is half of a surrogate pair, not text; correct the row") from None
-
-
-def _input_text(value: Any, row: Row, *, required: bool) -> str:
-    if not required:
-        return value if isinstance(value, str) else ""
-    if value is None:
-        raise ValueError(f"input_text: missing; the row has {_names(row)} (map it with data.columns.input_text=COLUMN)")
-    if not isinstance(value, str):
-        raise ValueError(f"input_text: {value!r} is not text; put it in quotes")
-    if not value.strip():
-        raise ValueError("input_text: empty; fill it in or remove the row")
-    return value
-
-
-def _names(row: Row) -> str:
-    return ", ".join(map(str, row.columns)) or "no columns"
-
-
-def _label(value: Any, required: bool, row: Row) -> Any:
-    if value is None or value == "":
-        if required:
-            raise ValueError(f"label: missing; the row has {_names(row)} (map it with data.columns.label=COLUMN)")
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | str):
-        return value
-    if (
-        isinstance(value, list)
-        and len({type(one) for one in value} | {str}) <= 2
-        and all(isinstance(one, str) or (isinstance(one, int) and not isinstance(one, bool)) for one in value)
-    ):
-        return tuple(value)
-    raise ValueError(f"label: {value!r} is neither an integer, a name, nor a list of names; correct the row")
-
-
-def _optional_text(name: str, value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value if value and value.strip() else None
-    raise ValueError(f"{name}: {value!r} is not text; put it in quotes, or leave it out")
-
-
-def _key(name: str, value: Any) -> str | None:
-    if value is None or value == "":
-        return None
-    if isinstance(value, str | int) and not isinstance(value, bool):
-        return str(value)
-    raise ValueError(f"{name}: {value!r} is neither text nor an integer; correct the row")
 
 
 def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> Source:
@@ -294,65 +235,3 @@ def _class_name(index: Any, names: Sequence[str]) -> Any:
     if isinstance(index, list):
         return [_class_name(one, names) for one in index]
     return names[index] if isinstance(index, int) and 0 <= index < len(names) else None  # -1: unknown
-
-
-@dataclass(frozen=True, slots=True)
-class JoinReport:
-    """How a file of rationales met the rows."""
-
-    num_matched: int
-    num_unmatched: int
-    num_unused: int
-
-    def summary(self) -> str:
-        """One line for a person."""
-        return (
-            f"rationales: {self.num_matched} rows matched, {self.num_unmatched} rows without one, "
-            f"{self.num_unused} rationales of no row"
-        )
-
-
-def join_rationales(examples: Sequence[Example], path: str | Path) -> tuple[list[Example], JoinReport]:
-    """Give rows the rationales of a JSONL file of `id`, `rationale`.
-
-    Raises:
-        DataError: A row of the file is malformed, an id occurs twice in either, or no id matches.
-    """
-    rationales: dict[str, str] = {}
-    problems: list[str] = []
-    for row in read_file(Path(path)):
-        problem = _take_rationale(row, rationales)
-        if problem and len(problems) < _MAX_PROBLEMS:
-            problems.append(problem)
-    if problems:
-        raise DataError("\n".join(problems))
-    ids = [example.id for example in examples]
-    if len(set(ids)) < len(ids):
-        twice = next(one for one in ids if ids.count(one) > 1)
-        raise DataError(f"data.rationales: the id {twice!r} occurs twice in the rows, so they cannot be joined by id")
-    joined = [replace(e, rationale=rationales[e.id]) if e.id in rationales else e for e in examples]
-    num_matched = sum(one in rationales for one in ids)
-    if not num_matched:
-        raise DataError(
-            f"{path}: none of its {len(rationales)} ids ({next(iter(rationales), 'none')!r} …) is the id of a row "
-            f"({ids[0]!r} …); the two must use the same ids"
-        )
-    return joined, JoinReport(num_matched, len(ids) - num_matched, len(rationales) - num_matched)
-
-
-def _take_rationale(row: Row | BadRow, rationales: dict[str, str]) -> str | None:
-    if isinstance(row, BadRow):
-        return f"{row.where}: {row.problem}"
-    try:
-        _check_characters(row)
-        key, text = _key("id", row.columns.get("id")), _optional_text("rationale", row.columns.get("rationale"))
-    except ValueError as error:
-        return f"{row.where}: {error}"
-    if key is None:
-        return f"{row.where}: id: missing; every rationale needs the id of its row"
-    if key in rationales:
-        return f"{row.where}: id: {key!r} occurs twice; keep one of the two"
-    if text is None:
-        return f"{row.where}: rationale: missing or empty; leave the line out"
-    rationales[key] = text
-    return None

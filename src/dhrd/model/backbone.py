@@ -67,11 +67,20 @@ def load_backbone(settings: ModelSettings) -> Backbone:
             model = AutoModelForCausalLM.from_pretrained(**location, **options)
     except _LOAD_ERRORS as error:
         raise _not_loaded(settings.name_or_path, error) from error
-    if "gguf_file" in location and hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config  # the weights were dequantized: saved again, they are ordinary ones
+    if "gguf_file" in location:
+        _forget_gguf(model)
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.use_cache = False
     return Backbone(model, tokenizer, settings.name_or_path, added_pad)
+
+
+def _forget_gguf(model: PreTrainedModel) -> None:
+    """The weights were dequantized while loading: saved again, they are ordinary ones, and must say so."""
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    for name in ("hf_quantizer", "quantization_method", "is_quantized"):
+        if name in vars(model):
+            delattr(model, name)
 
 
 def load_tokenizer(name_or_path: str, revision: str | None = None) -> tuple[PreTrainedTokenizerBase, bool]:

@@ -94,7 +94,7 @@ def test_the_configuration_is_frozen() -> None:
             {"training": {"patience": 2}, "data": {"dev_share": 0.1}, "loss": {"classification_weight": 0}},
             "there is no classifier to select by",
         ),
-        ({"data": None}, "data: input should be a valid dictionary"),
+        ({"data": "rows.json"}, "data: input should be a valid dictionary"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(tree: dict[str, object], message: str) -> None:
@@ -126,3 +126,7 @@ def test_every_setting_has_a_description_in_the_schema() -> None:
     ]
     assert len(described) + 5 == len(list(setting_names())), "five sections, and every other setting"
     assert [name for name, text in described if not text] == []
+
+
+def test_a_section_with_nothing_in_it_means_its_defaults() -> None:
+    assert resolve({"data": None, "training": None}) == RunConfig()

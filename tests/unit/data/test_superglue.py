@@ -12,8 +12,9 @@ import datasets
 import pytest
 
 from dhrd.config import DataSettings
+from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example, LabelSet
-from dhrd.data.sources import join_rationales, open_source
+from dhrd.data.sources import open_source
 from dhrd.data.superglue import TASKS
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import DataError

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy
 import pytest
-from helpers_runs import make_config, rows
 from safetensors.torch import load_file, save_file
 
 import dhrd
 from dhrd import ArtifactError, Classifier, DataError, Example
+from helpers_runs import make_config, rows
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_rows_before_a_bad_one_are_delivered(classifier: Classifier) -> None:
     delivered = []
     with pytest.raises(DataError, match=r"rows\.jsonl:8"):
         for prediction in classifier.stream(source(), window=5):
-            delivered.append(prediction)  # noqa: PERF402
+            delivered.append(prediction)
     assert len(delivered) == 7
 
 

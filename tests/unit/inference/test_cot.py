@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import make_tokenizer
-from helpers_models import make_causal_lm
 
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import EncodedInput
 from dhrd.inference.cot import decode, parse_answer
 from dhrd.model.generation import generate
+from helpers import make_tokenizer
+from helpers_models import make_causal_lm
 
 LABELS = LabelSet(("true", "false"), ("yes", "not so"))
 

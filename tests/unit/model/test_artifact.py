@@ -163,13 +163,13 @@ def test_an_input_that_ends_in_the_padding_token_is_refused_in_training_and_mend
 
 
 def test_the_tokenizer_cuts_and_pads_as_the_run_did(tmp_path: Path) -> None:
-    model = make_model()
-    model.tokenizer.padding_side = "left"
+    tokenizer = make_tokenizer(padding_side="left", truncation_side="left")
+    model = make_model(backbone=Backbone(make_causal_lm("llama"), tokenizer, "tiny"))
     save(tmp_path, model, max_input_tokens=7)
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
-    assert (tokenizer.padding_side, tokenizer.truncation_side, tokenizer.model_max_length) == ("right", "right", 7)
-    assert len(tokenizer) == len(model.tokenizer)  # no token was added
-    assert model.tokenizer.padding_side == "left"  # the model is left as it is
+    found = AutoTokenizer.from_pretrained(tmp_path)
+    assert (found.padding_side, found.truncation_side, found.model_max_length) == ("right", "right", 7)
+    assert len(found) == len(tokenizer)  # no token was added
+    assert tokenizer.padding_side == "left"  # the model is left as it is
 
 
 def test_saving_leaves_the_model_as_it_is(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_a_resumed_run_is_the_same_mlflow_run(mlflow: ModuleType, tiny_backbone:
 
 def test_the_documents_way_logs_to_the_active_run(mlflow: ModuleType, tiny_backbone: Path, tmp_path: Path) -> None:
     config = make_config(tiny_backbone, tmp_path, "training.num_epochs=1")
-    dhrd.configure_mlflow(tracking_uri="file:./mlruns", experiment="dhrd")
+    dhrd.configure_mlflow(tracking_uri=f"file:{tmp_path / 'mlruns'}", experiment="dhrd")
     dhrd.enable_autologging()
     with dhrd.mlflow_run("training", tags={"stage": "test"}) as active:
         run.train(config, device="cpu")

@@ -1,0 +1,76 @@
+"""One field of a row: what it may be, and what to say where it is not. Each raises ValueError: `field: what; fix`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dhrd.data.readers import Row
+
+MAX_PROBLEMS = 10
+"""Bad rows that are reported together."""
+
+
+def check_characters(row: Row) -> None:
+    """Refuse half an emoji: JSON can escape it (`\\ud83d`), UTF-8 has no bytes for it and tokenizers stop at it."""
+    for name, value in row.columns.items():
+        if isinstance(value, str) and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                half = f"{value[error.start]!r} at character {error.start}"
+                raise ValueError(f"{name}: {half} is half of a surrogate pair, not text; correct the row") from None
+
+
+def input_text(value: Any, row: Row, *, required: bool) -> str:
+    """The text, which may be absent only where the template reads other columns."""
+    if not required:
+        return value if isinstance(value, str) else ""
+    if value is None:
+        raise ValueError(
+            f"input_text: missing; the row has {column_names(row)} (map it with data.columns.input_text=COLUMN)"
+        )
+    if not isinstance(value, str):
+        raise ValueError(f"input_text: {value!r} is not text; put it in quotes")
+    if not value.strip():
+        raise ValueError("input_text: empty; fill it in or remove the row")
+    return value
+
+
+def column_names(row: Row) -> str:
+    """The row's columns, for a message."""
+    return ", ".join(map(str, row.columns)) or "no columns"
+
+
+def label(value: Any, required: bool, row: Row) -> Any:
+    """An integer, a name, several as a tuple, or None; JSON's booleans become names."""
+    if value is None or value == "":
+        if required:
+            raise ValueError(f"label: missing; the row has {column_names(row)} (map it with data.columns.label=COLUMN)")
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | str):
+        return value
+    if (
+        isinstance(value, list)
+        and len({type(one) for one in value} | {str}) <= 2
+        and all(isinstance(one, str) or (isinstance(one, int) and not isinstance(one, bool)) for one in value)
+    ):
+        return tuple(value)
+    raise ValueError(f"label: {value!r} is neither an integer, a name, nor a list of names; correct the row")
+
+
+def optional_text(name: str, value: Any) -> str | None:
+    """Text, or None where there is nothing but space."""
+    if value is None or isinstance(value, str):
+        return value if value and value.strip() else None
+    raise ValueError(f"{name}: {value!r} is not text; put it in quotes, or leave it out")
+
+
+def key(name: str, value: Any) -> str | None:
+    """An id or a group: text, or an integer as text."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError(f"{name}: {value!r} is neither text nor an integer; correct the row")
