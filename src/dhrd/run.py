@@ -6,7 +6,6 @@ train: load rows → encode → model → fit → evaluate → save
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,9 +117,7 @@ def train(
             position=position,
         )
         metrics = save(config, rows, data, model, output_dir, end.step) if accelerator.is_main_process else {}
-    if accelerator.is_main_process:
-        shutil.rmtree(checkpoints.directory, ignore_errors=True)
-    accelerator.wait_for_everyone()
+    checkpoints.remove(accelerator)
     return TrainResult(output_dir=output_dir, steps=end.step, metrics=metrics, encoding=data["train"].summary())
 
 

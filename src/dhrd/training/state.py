@@ -115,6 +115,12 @@ class Checkpoints:
             raise CheckpointError(f"{path}: damaged ({reason}); remove it to go on from the one before it") from error
         return position
 
+    def remove(self, accelerator: Accelerator) -> None:
+        """Training is done: the artifact has taken the checkpoints' place."""
+        if accelerator.is_main_process:
+            shutil.rmtree(self.directory, ignore_errors=True)
+        accelerator.wait_for_everyone()
+
     def _remove_old(self) -> None:
         for path in whole_checkpoints(self.directory)[:-_KEEP]:
             shutil.rmtree(path)

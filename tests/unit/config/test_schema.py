@@ -130,3 +130,13 @@ def test_every_setting_has_a_description_in_the_schema() -> None:
 
 def test_a_section_with_nothing_in_it_means_its_defaults() -> None:
     assert resolve({"data": None, "training": None}) == RunConfig()
+
+
+def test_a_section_without_settings_is_its_defaults() -> None:
+    assert resolve({"data": None, "training": {}}) == RunConfig()
+
+
+@pytest.mark.parametrize("off", [False, "no"])
+def test_no_precision_may_be_written_without_quotes(off: object) -> None:
+    """YAML reads a bare `no` as false."""
+    assert resolve({"training": {"mixed_precision": off}}).training.mixed_precision == "no"
