@@ -179,7 +179,7 @@ def evaluate(
         split: Of `superglue:` and `hub:`; or which of the run's own files.
         config: Column names, the SuperGLUE folder, batch size; None: as in training.
         device: "cpu", "cuda", "mps"; None: the best there is.
-        limit: Only the first rows.
+        limit: Only the first rows; None: of the run's own data as many as it used.
 
     Raises:
         UserError: The artifact or the rows cannot be used.
@@ -191,6 +191,8 @@ def evaluate(
     spec = data if data is not None else getattr(config.data, split)
     if spec is None:
         raise ConfigError(f"no rows to evaluate: give --data SPEC, or set data.{split}")
+    if limit is None and data is None:
+        limit = getattr(config.data, f"{split}_limit", None)
     return evaluate_classifier(classifier, _source(spec, split, config, classifier).load(limit=limit))
 
 

@@ -30,7 +30,7 @@ def evaluate(
     from dhrd import run
     from dhrd.cli.settings import inference_config
     from dhrd.cli.show import metrics_table
-    from dhrd.model.artifact import saving, write_json
+    from dhrd.model.files import writing
 
     directory = model or checkpoint
     if directory is None:
@@ -44,10 +44,10 @@ def evaluate(
         limit=limit,
     )
     if json_file is not None:
-        with saving(str(json_file)):
-            write_json(json_file, found.metrics)
+        with writing(json_file) as file:
+            file.write(json.dumps(found.metrics, indent=2, ensure_ascii=False) + "\n")
     if predictions is not None:
-        with saving(str(predictions)), predictions.open("w", encoding="utf-8") as file:
+        with writing(predictions) as file:
             for row in found.rows():
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
     cut = f"; {found.num_cut} inputs shortened" if found.num_cut else ""

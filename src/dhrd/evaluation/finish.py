@@ -14,8 +14,9 @@ from dhrd.data.sequence import EncodedData
 from dhrd.evaluation.card import model_card
 from dhrd.evaluation.evaluate import evaluate_model, parity, rows_fingerprint
 from dhrd.inference.classifier import Classifier
-from dhrd.model.artifact import ArtifactInfo, kind_of, save_artifact
+from dhrd.model.artifact import ArtifactInfo
 from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.save import kind_of, save_artifact
 from dhrd.training.directory import run_record
 
 logger = logging.getLogger("dhrd")

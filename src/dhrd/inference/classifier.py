@@ -22,9 +22,10 @@ from dhrd.data.templates import InputTemplate
 from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.errors import ArtifactError, DataError
 from dhrd.inference.batching import predict_logits, probabilities
-from dhrd.model.artifact import ArtifactInfo, load_head, read_info, stock_class
+from dhrd.model.artifact import ArtifactInfo, load_head, read_info
 from dhrd.model.device import check_device
 from dhrd.model.pooling import pool
+from dhrd.model.save import stock_class
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -90,9 +90,9 @@ def linear_names(causal_lm: PreTrainedModel) -> list[str]:
     found = {
         name.rpartition(".")[2]
         for name, module in blocks(causal_lm).named_modules()
-        if isinstance(module, nn.Linear | Conv1D) and "lora_" not in name
+        if isinstance(module, nn.Linear | Conv1D)
     }
-    return sorted(found - {"base_layer"})
+    return sorted(found)
 
 
 def adapter_state(causal_lm: PreTrainedModel) -> dict[str, Tensor]:

@@ -17,9 +17,9 @@ from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError
 from dhrd.losses import LabelLoss
-from dhrd.model.artifact import check_can_be_saved
 from dhrd.model.backbone import Backbone, check_context
 from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.save import check_can_be_saved
 from dhrd.training.position import Position
 from dhrd.training.state import Checkpoints
 from dhrd.training.step import Stepper

@@ -11,7 +11,8 @@ from typing import Any
 
 from dhrd.config import RunConfig, resolve
 from dhrd.errors import CheckpointError, ConfigError
-from dhrd.model.artifact import MANIFEST, library_versions, saving, write_json
+from dhrd.model.artifact import MANIFEST, library_versions
+from dhrd.model.files import saving, write_json
 from dhrd.training.state import find_checkpoint
 
 logger = logging.getLogger("dhrd")

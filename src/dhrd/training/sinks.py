@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dhrd._extras import require
 from dhrd.config import RunConfig
 from dhrd.errors import UserError
-from dhrd.model.artifact import saving
+from dhrd.model.files import saving
 from dhrd.training.directory import flat
 from dhrd.training.position import Position
 

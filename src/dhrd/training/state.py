@@ -23,8 +23,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dhrd.errors import CheckpointError, ModelError
-from dhrd.model.artifact import saving, write_json
 from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.files import saving, write_json
 from dhrd.training.position import Position
 from dhrd.training.step import Stepper
 

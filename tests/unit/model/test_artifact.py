@@ -27,16 +27,10 @@ from dhrd.config import LossSettings
 from dhrd.data.records import LabelSet
 from dhrd.errors import ArtifactError, ModelError, SaveError
 from dhrd.model import artifact
-from dhrd.model.artifact import (
-    ArtifactInfo,
-    check_can_be_saved,
-    kind_of,
-    load_reasoning_model,
-    read_info,
-    save_artifact,
-)
+from dhrd.model.artifact import ArtifactInfo, load_reasoning_model, read_info
 from dhrd.model.backbone import Backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.save import check_can_be_saved, kind_of, save_artifact
 from helpers import make_tokenizer
 from helpers_models import (
     FAMILIES,

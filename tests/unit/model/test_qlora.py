@@ -1,0 +1,43 @@
+"""QLoRA, where bitsandbytes is installed: a 4-bit backbone becomes an ordinary classifier, and the difference is told."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from helpers_runs import make_config
+from safetensors.torch import load_file
+
+import dhrd
+
+pytest.importorskip("bitsandbytes", reason="bitsandbytes is not here: pip install 'dhrd[qlora]'")
+
+
+def test_the_artifact_is_dequantized_and_its_difference_told(
+    wide_backbone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lora = "model.lora={target_modules: [q_proj, v_proj]}"  # the other layers are 4-bit without an adapter
+    config = make_config(wide_backbone, tmp_path, "model.quantization=nf4", lora, "training.num_epochs=1")
+    with caplog.at_level(logging.WARNING, logger="dhrd"):
+        result = dhrd.train(config)
+    assert "largest probability difference" in caplog.text
+    state = load_file(result.output_dir / "model.safetensors")
+    assert {tensor.dtype for tensor in state.values()} == {torch.float32}
+    assert state["model.layers.0.mlp.up_proj.weight"].shape == (128, 64)
+    assert len(dhrd.Classifier.from_pretrained(result.output_dir).predict(["case 1: keep", "case 2: repair"])) == 2
+
+
+@pytest.fixture
+def wide_backbone(tmp_path: Path) -> Path:
+    """Wide enough for blocks of 64 weights, by which 4-bit quantization goes."""
+    from helpers import make_tokenizer
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokens = make_tokenizer()
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+    special = {"bos_token_id": None, "eos_token_id": tokens.eos_token_id, "pad_token_id": tokens.pad_token_id}
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokens), **shape, **special)).save_pretrained(tmp_path / "wide")
+    tokens.save_pretrained(tmp_path / "wide")
+    return tmp_path / "wide"
