@@ -127,8 +127,8 @@ def reasoning_loss(
     return LossTerm(total, torch.tensor(float(len(target_N)), device=hidden_ND.device))
 
 
-_CHUNK_LOGITS = 2**24
-"""Logits held at once: 64 MiB in fp32. Smaller chunks repeat the addition to the weight's gradient more often."""
+_CHUNK_LOGITS = 2**25
+"""Logits held at once: 128 MiB in fp32. Smaller chunks repeat the addition to the weight's gradient more often."""
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -202,6 +202,6 @@ def _add_gradients(
     boost = 1024.0 if dtype == torch.float16 else 1.0
     grad = (grad.mul_(boost) if boost != 1.0 else grad).to(dtype)
     if grad_hidden is not None:
-        grad_hidden[rows] = (grad @ weight).to(grad_hidden.dtype) / boost
+        grad_hidden[rows].add_(grad @ weight, alpha=1 / boost)
     if grad_weight is not None:
-        grad_weight += (grad.T @ hidden).to(grad_weight.dtype) / boost
+        grad_weight.add_(grad.T @ hidden, alpha=1 / boost)  # converts as it adds: no fp32 copy of V x D

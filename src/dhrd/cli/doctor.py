@@ -5,6 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 _EXTRAS = {
     "gguf": "gguf",
@@ -34,7 +39,22 @@ def doctor() -> None:
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     print(f"{'gpu':14} {', '.join(gpus) or 'none'}")
     print(f"{'precision':14} {choose_precision('auto')} (training.mixed_precision: auto)")
+    for dtype in (torch.float32, torch.bfloat16):
+        print(f"{'matmul':14} {str(dtype).removeprefix('torch.'):9}{matmul_rate(dtype):6.0f} GFLOP/s on the cpu")
     print(f"{'hub':14} {'offline' if os.environ.get('HF_HUB_OFFLINE') else 'online if reachable'}")
     found = [extra for extra, module in _EXTRAS.items() if importlib.util.find_spec(module)]
     missing = sorted(set(_EXTRAS) - set(found))
     print(f"{'extras':14} installed: {', '.join(found) or 'none'}; missing: {', '.join(missing) or 'none'}")
+
+
+def matmul_rate(dtype: torch.dtype, size: int = 1024) -> float:
+    """GFLOP/s of a matrix product of this size on the CPU, the best of a few."""
+    import torch
+
+    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - began)
+    return 2 * size**3 / min(seconds) / 1e9

@@ -35,6 +35,8 @@ def make_optimizer(model: DualHeadReasoningModel, settings: TrainingSettings) ->
             for (is_head, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
         ],
         betas=(0.9, 0.999),
+        # One pass over memory instead of a dozen.
+        fused=next(model.parameters()).device.type in ("cpu", "cuda"),
     )
 
 

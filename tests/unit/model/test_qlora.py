@@ -1,4 +1,4 @@
-"""QLoRA, where bitsandbytes is installed: a 4-bit backbone becomes an ordinary classifier, and the difference is told."""
+"""QLoRA, where bitsandbytes is installed: 4-bit weights become an ordinary classifier, and the difference is told."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers_runs import make_config
 from safetensors.torch import load_file
 
 import dhrd
+from helpers_runs import make_config
 
 pytest.importorskip("bitsandbytes", reason="bitsandbytes is not here: pip install 'dhrd[qlora]'")
 
@@ -32,8 +32,9 @@ def test_the_artifact_is_dequantized_and_its_difference_told(
 @pytest.fixture
 def wide_backbone(tmp_path: Path) -> Path:
     """Wide enough for blocks of 64 weights, by which 4-bit quantization goes."""
-    from helpers import make_tokenizer
     from transformers import LlamaConfig, LlamaForCausalLM
+
+    from helpers import make_tokenizer
 
     tokens = make_tokenizer()
     shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
