@@ -97,7 +97,8 @@ def void(_: Any) -> None:
     """Nothing."""
 
 
-def two_pass_step(directory: Path, *, fixed: bool) -> Step:
+def two_pass_step(directory: Path) -> dict[str, Step]:
+    """The two-pass step with the same padding, and padded to fixed lengths; both on one model."""
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).train()
     head = torch.nn.Linear(model.config.hidden_size, NUM_LABELS, bias=False)
     optimizer = torch.optim.AdamW([*model.parameters(), *head.parameters()], lr=5e-5, fused=True)
@@ -108,23 +109,32 @@ def two_pass_step(directory: Path, *, fixed: bool) -> Step:
         pad_token_id=pad,
         num_labels=NUM_LABELS,
     )
-    width_x, width_s = (512, 1024) if fixed else (inputs.input_ids_BT.shape[1], whole.input_ids_BT.shape[1])
-    x, s, target = (
-        (pad_to(inputs.input_ids_BT, width_x, pad), pad_to(inputs.attention_mask_BT.long(), width_x, 0)),
-        (pad_to(whole.input_ids_BT, width_s, pad), pad_to(whole.attention_mask_BT.long(), width_s, 0)),
-        pad_to(whole.target_BT, width_s, IGNORE),  # type: ignore[arg-type]
-    )
+    num_targets = int((whole.target_BT != IGNORE).sum())
 
-    def step() -> None:
-        with autocast():
-            hidden = model.model(input_ids=x[0], attention_mask=x[1], use_cache=False).last_hidden_state
-            logits = model(input_ids=s[0], attention_mask=s[1], use_cache=False).logits
-        class_logits = head(hidden[torch.arange(BATCH_SIZE), inputs.pool_index_B].float())
-        loss = F.cross_entropy(class_logits, inputs.label_BC.argmax(1))  # type: ignore[union-attr]
-        loss = loss + F.cross_entropy(logits.float().flatten(0, 1), target.flatten(), ignore_index=IGNORE)
-        update(loss, optimizer, [*model.parameters(), *head.parameters()])
+    def step(width_x: int, width_s: int, rows_at_once: int) -> None:
+        x, x_mask = pad_to(inputs.input_ids_BT, width_x, pad), pad_to(inputs.attention_mask_BT.long(), width_x, 0)
+        s, s_mask = pad_to(whole.input_ids_BT, width_s, pad), pad_to(whole.attention_mask_BT.long(), width_s, 0)
+        target = pad_to(whole.target_BT, width_s, IGNORE)  # type: ignore[arg-type]
+        for start in range(0, BATCH_SIZE, rows_at_once):
+            part = slice(start, start + rows_at_once)
+            with autocast():
+                hidden = model.model(input_ids=x[part], attention_mask=x_mask[part], use_cache=False).last_hidden_state
+                logits = model(input_ids=s[part], attention_mask=s_mask[part], use_cache=False).logits
+            pooled = hidden[torch.arange(rows_at_once), inputs.pool_index_B[part]].float()
+            gold = inputs.label_BC[part].argmax(1)  # type: ignore[index]
+            loss = F.cross_entropy(head(pooled), gold, reduction="sum") / BATCH_SIZE
+            lm = F.cross_entropy(
+                logits.float().flatten(0, 1), target[part].flatten(), ignore_index=IGNORE, reduction="sum"
+            )
+            (loss + lm / num_targets).backward()
+        update(optimizer, [*model.parameters(), *head.parameters()])
 
-    return step
+    width_x, width_s = inputs.input_ids_BT.shape[1], whole.input_ids_BT.shape[1]
+    return {
+        "two_pass": lambda: step(width_x, width_s, BATCH_SIZE),
+        # Half the rows at a time: all eight at 512 and 1024 tokens do not fit into 24 GiB.
+        "two_pass_fixed": lambda: step(512, 1024, BATCH_SIZE // 2),
+    }
 
 
 def bare_step(directory: Path) -> Step:
@@ -146,7 +156,8 @@ def bare_step(directory: Path) -> Step:
                 labels=batch.label_BC.argmax(1),  # type: ignore[union-attr]
                 use_cache=False,
             ).loss
-        update(loss, optimizer, list(model.parameters()))
+        loss.backward()
+        update(optimizer, list(model.parameters()))
 
     return step
 
@@ -155,39 +166,43 @@ def autocast() -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16)
 
 
-def update(loss: torch.Tensor, optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter]) -> None:
-    loss.backward()
+def update(optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter]) -> None:
     torch.nn.utils.clip_grad_norm_(parameters, 1.0)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    float(loss.detach())
 
 
-def make_step(variant: str, directory: Path) -> Step:
-    if variant in ("dhrd", "pooled"):
-        return our_step(directory, reasoning_weight=float(variant == "dhrd"))
-    if variant == "bare":
-        return bare_step(directory)
-    return two_pass_step(directory, fixed=variant == "two_pass_fixed")
+def make_steps(variants: tuple[str, ...], directory: Path) -> dict[str, Step]:
+    """The steps of some variants, by name."""
+    steps: dict[str, Step] = {}
+    for variant in variants:
+        if variant in ("dhrd", "pooled"):
+            steps[variant] = our_step(directory, reasoning_weight=float(variant == "dhrd"))
+        elif variant == "bare":
+            steps[variant] = bare_step(directory)
+        elif variant not in steps:
+            steps |= two_pass_step(directory)
+    return {variant: steps[variant] for variant in variants}
 
 
 def measure_times(directory: Path, rounds: int) -> dict[str, list[float]]:
     """Seconds of each variant in each round; the variants take turns, so that a drift of the machine hits all."""
-    steps = {variant: make_step(variant, directory) for variant in VARIANTS}
-    for name, step in steps.items():
-        if name == "two_pass_fixed":
-            continue  # minutes each: the others have warmed up what it shares with them
-        step()
-        print(f"  warm: {name}", file=sys.stderr, flush=True)
     seconds: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
-    for index in range(rounds):
+    for group in (("dhrd", "two_pass", "two_pass_fixed"), ("pooled", "bare")):  # what is compared is in one group
+        steps = make_steps(group, directory)
         for variant, step in steps.items():
-            if variant == "two_pass_fixed" and index % 3:
-                continue
-            began = time.perf_counter()
-            step()
-            seconds[variant].append(time.perf_counter() - began)
-        print(f"  round {index + 1} of {rounds}", file=sys.stderr, flush=True)
+            if variant != "two_pass_fixed":  # minutes each: the others have warmed up what it shares with them
+                step()
+        for index in range(rounds):
+            for variant, step in steps.items():
+                if variant == "two_pass_fixed" and index % 3:
+                    continue
+                began = time.perf_counter()
+                step()
+                seconds[variant].append(time.perf_counter() - began)
+            print(f"  {', '.join(group)}: round {index + 1} of {rounds}", file=sys.stderr, flush=True)
+        del steps, step
+        gc.collect()
     return seconds
 
 
@@ -200,7 +215,7 @@ def resident_bytes(field: str) -> int:
 
 def measure_memory(variant: str, directory: Path) -> int:
     """Peak resident bytes of a step above what is resident between steps; Linux only."""
-    step = make_step(variant, directory)
+    step = make_steps((variant,), directory)[variant]
     step()
     step()
     gc.collect()

@@ -45,6 +45,19 @@ def no_foreign_bars() -> Iterator[None]:
         logging.enable_progress_bar()
 
 
+@contextmanager
+def no_loading_report() -> Iterator[None]:
+    """Keep transformers from reporting weights that are known to be left over or missing."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
     """Iterate with a progress bar."""
     with bar() as progress:

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from dhrd.data.progress import no_foreign_bars
+from dhrd.data.progress import no_foreign_bars, no_loading_report
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
 from dhrd.errors import ArtifactError
@@ -143,7 +143,7 @@ def load_reasoning_model(directory: str | Path) -> PreTrainedModel:
 
     read_info(directory)
     path = Path(directory) / "reasoning_head.safetensors"
-    with no_foreign_bars():
+    with no_foreign_bars(), no_loading_report():  # score.weight is left over, an untied LM head comes from its own file
         model = AutoModelForCausalLM.from_pretrained(directory, dtype="auto")
     if path.is_file():
         state = load_file(path)
