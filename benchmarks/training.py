@@ -90,11 +90,11 @@ def our_step(directory: Path, *, reasoning_weight: float) -> Step:
             EncodedExample(id=e.id, input_ids=e.input_ids, continuation_ids=[], label=e.label) for e in examples
         ]
     batch = collate(examples, pad_token_id=backbone.tokenizer.pad_token_id, num_labels=NUM_LABELS)
-    return lambda: void(train_step(stepper, [batch], 1))
 
+    def step() -> None:
+        train_step(stepper, [batch], 1)
 
-def void(_: Any) -> None:
-    """Nothing."""
+    return step
 
 
 def two_pass_step(directory: Path) -> dict[str, Step]:

@@ -46,8 +46,8 @@ def test_dhrd_and_plain_transformers_give_the_same_probabilities(trained: Path, 
     classifier = dhrd.Classifier.from_pretrained(trained)
     ours = classifier.predict_proba(texts)
     stock = pipeline("text-classification", model=str(trained), top_k=None)
-    for text, probabilities in zip(texts, ours, strict=True):
-        theirs = {found["label"]: found["score"] for found in stock(text)}
+    for found, probabilities in zip(stock(texts), ours, strict=True):
+        theirs = {label["label"]: label["score"] for label in found}
         assert theirs == pytest.approx(dict(zip(classifier.labels.names, probabilities, strict=True)), abs=1e-4)
     assert len(texts) == 12
 

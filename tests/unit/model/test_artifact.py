@@ -26,7 +26,7 @@ import dhrd
 from dhrd.config import LossSettings
 from dhrd.data.records import LabelSet
 from dhrd.errors import ArtifactError, ModelError, SaveError
-from dhrd.model import artifact
+from dhrd.model import save as saving_module
 from dhrd.model.artifact import ArtifactInfo, load_reasoning_model, read_info
 from dhrd.model.backbone import Backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
@@ -378,7 +378,7 @@ def test_a_failure_before_the_first_file_is_replaced_leaves_the_old_artifact(
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(artifact, where, fail)
+        patched.setattr(saving_module, where, fail)
         expected = SaveError if isinstance(error, OSError) else KeyboardInterrupt
         with pytest.raises(expected) as caught:
             save(tmp_path, make_model(seed=2))
