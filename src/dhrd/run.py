@@ -28,7 +28,7 @@ from dhrd.model.artifact import MANIFEST
 from dhrd.model.backbone import Backbone, load_backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.assemble import build_model, encode, plan_updates, resume
-from dhrd.training.directory import identity, prepare_output, read_run
+from dhrd.training.directory import identity, prepare_output, read_run, start_run
 from dhrd.training.loop import EvaluateFn, Watch, fit
 from dhrd.training.setup import make_accelerator, make_stepper
 from dhrd.training.sinks import Sink, open_sinks
@@ -92,7 +92,7 @@ def train(
     """
     accelerator = make_accelerator(config, device)
     output_dir, start = _on_main_process(accelerator, lambda: prepare_output(config, checkpoint, overwrite=overwrite))
-    if (output_dir / MANIFEST).is_file():
+    if checkpoint is not None and (output_dir / MANIFEST).is_file():
         logger.warning("%s: training is finished already; nothing to do", output_dir)
         return TrainResult(output_dir=output_dir, was_finished=True)
     rows = load_rows(config, train_dataset, validation_dataset)
@@ -102,6 +102,7 @@ def train(
     model = build_model(config, rows, backbone)
     updates = plan_updates(config, rows, data, model, accelerator)
     stepper = make_stepper(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)
+    _on_main_process(accelerator, lambda: start_run(output_dir, config, fresh=start is None))
     checkpoints = Checkpoints(output_dir / "checkpoints", _run_identity(config, data, accelerator))
     position = resume(checkpoints, start, stepper, model, config)
     with open_sinks(config, accelerator, output_dir, position, callbacks) as sinks:

@@ -243,7 +243,7 @@ def test_an_input_that_ends_in_the_padding_token(capsys: Capsys, train: Train, t
     assert_refused(
         train(f"data.train={tmp_path / 'odd.jsonl'}"), "odd.jsonl:5: the input ends in the padding token ('<pad>')"
     )
-    shutil.rmtree(tmp_path / "out")
+    assert not (tmp_path / "out").exists()  # what cannot work leaves nothing behind to stand in the way
     assert train().code == 0
     io = "--input", tmp_path / "odd.jsonl", "--output", tmp_path / "p.jsonl"
     ended = run_here(capsys, "predict", "--model", tmp_path / "out", *io)
@@ -440,3 +440,18 @@ def test_a_run_that_diverges(train: Train, tmp_path: Path) -> None:
     ended = train("training.learning_rate=1e30", "training.head_learning_rate=1e30", "training.warmup_steps=0")
     assert_refused(ended, "the weights were not changed. Rows: ", "training.learning_rate", code=1)
     assert not (tmp_path / "out" / "dhrd.json").exists()
+
+
+def test_overwrite_keeps_the_old_classifier_until_the_new_run_can_start(
+    tiny_backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(tmp_path)
+    good = flags(settings(tiny_backbone, tmp_path, "training.num_epochs=1"))
+    assert run_here(capsys, "train", *good).code == 0
+    before = (tmp_path / "out" / "model.safetensors").read_bytes()
+    ended = run_here(capsys, "train", *good, "--overwrite", "--set", f"data.train={tmp_path / 'nowhere.jsonl'}")
+    assert ended.code == 2
+    assert (tmp_path / "out" / "dhrd.json").is_file()
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == before
+    assert run_here(capsys, "train", *good, "--overwrite", "--seed", "1").code == 0
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() != before

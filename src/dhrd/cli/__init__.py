@@ -75,6 +75,7 @@ def _quiet() -> None:
     """Let libraries speak only when something is wrong, and our own messages as plain lines on stderr."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("TQDM_DISABLE", "" if sys.stderr.isatty() else "1")
     warnings.simplefilter("ignore")

@@ -19,7 +19,7 @@ logger = logging.getLogger("dhrd")
 
 
 def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrite: bool) -> tuple[Path, Path | None]:
-    """Decide where to write and where to go on.
+    """Decide where to write and where to go on; nothing is written yet.
 
     Returns:
         (output_dir, the checkpoint to go on from, or None).
@@ -36,19 +36,32 @@ def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrit
             _check_same(found, config, output_dir)
         if start is None and not (output_dir / MANIFEST).is_file():
             logger.warning("%s: no whole checkpoint yet; starting over", output_dir)
-    elif output_dir.is_dir() and any(output_dir.iterdir()):
-        if not overwrite:
-            raise ConfigError(
-                f"output_dir: {output_dir} is not empty; go on with --checkpoint {output_dir}, replace it with "
-                "--overwrite, or give another --set output_dir=…"
-            )
-        (output_dir / MANIFEST).unlink(missing_ok=True)
-        shutil.rmtree(output_dir / "checkpoints", ignore_errors=True)
-    if not (output_dir / MANIFEST).is_file():
-        with saving(str(output_dir)):
-            (output_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
-            write_json(output_dir / "checkpoints" / "run.json", run_record(config))
+    elif output_dir.is_dir() and any(output_dir.iterdir()) and not overwrite:
+        raise ConfigError(
+            f"output_dir: {output_dir} is not empty; go on with --checkpoint {output_dir}, replace it with "
+            "--overwrite, or give another --set output_dir=…"
+        )
     return output_dir, start
+
+
+def start_run(output_dir: Path, config: RunConfig, *, fresh: bool) -> None:
+    """Make the directory a run's, once all that the user gave is known to work: what was there is lost only then.
+
+    Args:
+        output_dir: Created where absent.
+        config: Written beside the checkpoints, for `--checkpoint` without `--config`.
+        fresh: Begin at the first step: an older artifact and older checkpoints are removed.
+
+    Raises:
+        SaveError: The directory is not writable.
+    """
+    checkpoints = output_dir / "checkpoints"
+    with saving(str(output_dir)):
+        if fresh:
+            (output_dir / MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        write_json(checkpoints / "run.json", run_record(config))
 
 
 def read_run(output_dir: Path) -> RunConfig | None:
