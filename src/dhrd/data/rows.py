@@ -10,6 +10,7 @@ from typing import Any
 import numpy
 
 from dhrd.config import RunConfig
+from dhrd.data.fields import MAX_PROBLEMS
 from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example, LabelSet, infer_labels
 from dhrd.data.sources import Source, open_source
@@ -135,7 +136,7 @@ def encode_labels(examples: Sequence[Example], labels: LabelSet) -> numpy.ndarra
         except DataError as error:
             problems.append(str(error))
     if problems:
-        raise DataError("\n".join(problems[:10]))
+        raise DataError("\n".join(problems[:MAX_PROBLEMS]))
     return multi_hot(encoded, len(labels))
 
 

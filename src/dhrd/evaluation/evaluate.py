@@ -73,7 +73,6 @@ def evaluate_classifier(
         DataError: A row has an unknown label or cannot be encoded.
     """
     gold = encode_labels(examples, classifier.labels)
-    cut, mended = classifier.num_cut, classifier.num_mended
     inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
     predictions = Predictions(
         ids=[example.id for example in examples],
@@ -90,8 +89,8 @@ def evaluate_classifier(
         metrics=metrics,
         predictions=predictions,
         texts=texts,
-        num_cut=classifier.num_cut - cut + sum(item.was_cut for item in inputs),
-        num_mended=classifier.num_mended - mended + sum(item.was_mended for item in inputs),
+        num_cut=sum(item.was_cut for item in inputs),
+        num_mended=sum(item.was_mended for item in inputs),
     )
 
 

@@ -24,7 +24,7 @@ from dhrd.errors import ArtifactError, DataError
 from dhrd.inference.batching import predict_logits, probabilities
 from dhrd.model.artifact import ArtifactInfo, load_head, read_info
 from dhrd.model.device import check_device
-from dhrd.model.pooling import pool
+from dhrd.model.pooling import last_hidden_states, pool
 from dhrd.model.save import stock_class
 
 if TYPE_CHECKING:
@@ -144,13 +144,7 @@ class Classifier:
 
     def logits(self, batch: Batch) -> Tensor:
         """Class logits of a batch of inputs, (B, C)."""
-        hidden_BTD = self.body(
-            input_ids=batch.input_ids_BT,
-            attention_mask=batch.attention_mask_BT.long(),
-            position_ids=batch.position_ids_BT,
-            use_cache=False,
-        ).last_hidden_state
-        return self.head(pool(hidden_BTD, batch, self.info.pooling))
+        return self.head(pool(last_hidden_states(self.body, batch), batch, self.info.pooling))
 
     def predict(self, rows: Row | Sequence[Row]) -> list[str] | list[list[str]]:
         """The label of each row, or the list of labels with p ≥ 0.5 for multi-label.

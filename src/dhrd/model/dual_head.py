@@ -18,7 +18,7 @@ from dhrd.losses import LabelLoss, LossTerm, reasoning_loss
 from dhrd.model.adapters import add_lora, freeze_lower
 from dhrd.model.backbone import Backbone, load_backbone, logit_transform
 from dhrd.model.heads import ClassificationHead
-from dhrd.model.pooling import pool
+from dhrd.model.pooling import last_hidden_states, pool
 
 
 @no_type_check  # for mixed precision accelerate rebuilds it as `ModelOutput`s may be: from one mapping of all fields
@@ -109,13 +109,7 @@ class DualHeadReasoningModel(nn.Module):
 
     def hidden_states(self, batch: Batch) -> Float[Tensor, "B T D"]:
         """Last hidden states, after the final norm."""
-        output = self.causal_lm.base_model(
-            input_ids=batch.input_ids_BT,
-            attention_mask=batch.attention_mask_BT.long(),
-            position_ids=batch.position_ids_BT,
-            use_cache=False,
-        )
-        return output.last_hidden_state
+        return last_hidden_states(self.causal_lm.base_model, batch)
 
     def reasoning_loss(self, hidden_BTD: Float[Tensor, "B T D"], batch: Batch) -> LossTerm:
         """L_lm at the batch's target positions.
@@ -125,10 +119,9 @@ class DualHeadReasoningModel(nn.Module):
         assert batch.target_BT is not None
         chosen_BT = batch.target_BT != IGNORE
         head = self.causal_lm.get_output_embeddings()
-        term = reasoning_loss(
+        return reasoning_loss(
             hidden_BTD[chosen_BT], batch.target_BT[chosen_BT], head.weight, getattr(head, "bias", None), self._transform
         )
-        return term
 
     def trained_state(self) -> dict[str, Tensor]:
         """The tensors that training moves, by name: what a checkpoint holds."""

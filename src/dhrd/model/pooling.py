@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,22 @@ from torch import Tensor
 from dhrd.data.records import Batch
 
 Pooling = Literal["last", "mean"]
+
+
+def last_hidden_states(body: Any, batch: Batch) -> Float[Tensor, "B T D"]:
+    """Last hidden states, after the final norm: what both heads read.
+
+    Args:
+        body: The backbone without LM head.
+        batch: Inputs, with or without what follows them.
+    """
+    output = body(
+        input_ids=batch.input_ids_BT,
+        attention_mask=batch.attention_mask_BT.long(),
+        position_ids=batch.position_ids_BT,
+        use_cache=False,
+    )
+    return output.last_hidden_state
 
 
 def pool(hidden_BTD: Float[Tensor, "B T D"], batch: Batch, pooling: Pooling) -> Float[Tensor, "B D"]:

@@ -38,8 +38,12 @@ def encode(config: RunConfig, rows: Rows, backbone: Backbone) -> dict[str, Encod
         ModelError: The sequences are longer than the backbone's context.
     """
     check_context(backbone.model.config, config.data.max_sequence_tokens)
-    parts = {"train": rows.train, "choose": rows.choose, "validation": rows.validation}
-    data = {name: _encode_part(config, rows, backbone, name, examples) for name, examples in parts.items()}
+    data = {
+        "train": _encode_part(config, rows, backbone, "train", rows.train),
+        "validation": _encode_part(config, rows, backbone, "validation", rows.validation),
+    }
+    same = rows.choose is rows.validation  # unless a dev part was cut off train
+    data["choose"] = data["validation"] if same else _encode_part(config, rows, backbone, "choose", rows.choose)
     check_context(backbone.model.config, max(part.longest for part in data.values()))
     logger.info("train: %s", data["train"].summary())
     return data
