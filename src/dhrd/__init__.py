@@ -28,6 +28,7 @@ _WHERE = {
     "NonFiniteError": "dhrd.errors",
     "RunConfig": "dhrd.config",
     "SaveError": "dhrd.errors",
+    "TeacherError": "dhrd.errors",
     "UserError": "dhrd.errors",
     "configure_mlflow": "dhrd.training.sinks",
     "enable_autologging": "dhrd.training.sinks",
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         ModelError,
         NonFiniteError,
         SaveError,
+        TeacherError,
         UserError,
     )
     from dhrd.evaluation.evaluate import DHRDEvaluator
@@ -79,6 +81,7 @@ __all__ = [
     "NonFiniteError",
     "RunConfig",
     "SaveError",
+    "TeacherError",
     "UserError",
     "configure_mlflow",
     "enable_autologging",

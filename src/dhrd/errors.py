@@ -7,6 +7,7 @@
     │   ├── ModelError        a backbone, a tokenizer, a family that is not supported
     │   ├── ArtifactError     a directory that is not, or not yet, a classifier
     │   ├── CheckpointError   a checkpoint that does not fit
+    │   ├── TeacherError      a teacher's endpoint: key, model name, address, quota
     │   └── MissingExtra      an optional dependency that is not installed
     ├── NonFiniteError        a loss or gradient became NaN or infinite
     └── SaveError             a file could not be written (disk full, no permission)
@@ -48,6 +49,10 @@ class ArtifactError(UserError):
 
 class CheckpointError(UserError):
     """A training checkpoint is missing, damaged, or of another run."""
+
+
+class TeacherError(UserError):
+    """A teacher's endpoint cannot be used; answers that it gave before are kept."""
 
 
 class MissingExtra(UserError):

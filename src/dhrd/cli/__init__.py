@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from dhrd.cli import config as config_command
-from dhrd.cli import doctor, evaluate, predict, train
+from dhrd.cli import doctor, evaluate, predict, rationales, train
 from dhrd.errors import DhrdError
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
 app.command("train")(_interruptible(train.train))
 app.command("evaluate")(_interruptible(evaluate.evaluate))
 app.command("predict")(_interruptible(predict.predict))
+app.add_typer(rationales.app, name="rationales")
 app.command("doctor")(_interruptible(doctor.doctor))
 app.add_typer(config_command.app, name="config")
 

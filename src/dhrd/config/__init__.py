@@ -7,6 +7,7 @@ from dhrd.config.schema import (
     LossSettings,
     ModelSettings,
     RunConfig,
+    TeacherSettings,
     TrackingSettings,
     TrainingSettings,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "LossSettings",
     "ModelSettings",
     "RunConfig",
+    "TeacherSettings",
     "TrackingSettings",
     "TrainingSettings",
     "load_config",

@@ -106,6 +106,26 @@ class LabelSet:
         """The answer as the reasoning head writes it: y of the sequence (paper, section 3)."""
         return ", ".join(self.words[index] for index in indices) if indices else "none"
 
+    def read(self, answer: str) -> tuple[int, ...] | None:
+        """The class indices that an answer names, the inverse of `write`; None where it cannot be read.
+
+        Its first line must be a label's word or name and nothing else but a full stop.
+        """
+        first = answer.strip().partition("\n")[0].strip().rstrip(".").casefold()
+        if not self.multi_label:
+            return self._read_one(first)
+        if first == "none":
+            return ()
+        found = [self._read_one(part.strip()) for part in first.split(",")]
+        return tuple(sorted({one[0] for one in found if one})) if all(found) else None
+
+    def _read_one(self, text: str) -> tuple[int, ...] | None:
+        for spelling in (self.words, self.names):  # words first: a word may be another label's name
+            for index, word in enumerate(spelling):
+                if text == word.casefold():
+                    return (index,)
+        return None
+
 
 def infer_labels(
     examples: Sequence[Example], *, names: Sequence[str] | None = None, num_labels: int | None = None

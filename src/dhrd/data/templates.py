@@ -38,6 +38,7 @@ class InputTemplate:
     Args:
         source: Jinja2 text over the row's columns.
         chat: Wrap the result as one user turn in the tokenizer's chat template, ready for the model's answer.
+        setting: Where the text comes from, for errors.
 
     Raises:
         ConfigError: The text is not a valid template.
@@ -47,19 +48,24 @@ class InputTemplate:
         'It rains. => Wet.'
     """
 
-    def __init__(self, source: str = PLAIN, *, chat: bool = False) -> None:
+    def __init__(self, source: str = PLAIN, *, chat: bool = False, setting: str = "data.input_template") -> None:
         self.source = source
         self.chat = chat
+        self.setting = setting
         try:
             self._template = _environment.from_string(source)
             self.variables = frozenset(jinja2.meta.find_undeclared_variables(_environment.parse(source)))
         except jinja2.TemplateSyntaxError as error:
-            raise ConfigError(f"data.input_template: {error.message} (line {error.lineno})") from error
+            raise ConfigError(f"{setting}: {error.message} (line {error.lineno})") from error
 
     @property
     def is_plain(self) -> bool:
         """Whether the text is the row's input_text and nothing else, so that it can be cut on the right."""
         return self.source.strip() == PLAIN and not self.chat
+
+    @property
+    def _short(self) -> str:
+        return self.setting.removeprefix("data.")
 
     def render(
         self,
@@ -83,18 +89,15 @@ class InputTemplate:
         except jinja2.UndefinedError as error:
             names = ", ".join(sorted(f"{name} (null)" if columns[name] is None else str(name) for name in columns))
             raise DataError(
-                f"{where}: input_template: {error.message}; the row's columns are {names or 'none'} "
-                "(correct data.input_template or data.columns)"
+                f"{where}: {self._short}: {error.message}; the row's columns are {names or 'none'} "
+                f"(correct {self.setting} or data.columns)"
             ) from error
         except Exception as error:  # a template is a program: it may divide by zero or add text to a number
-            raise DataError(f"{where}: input_template: {error} (correct data.input_template, or the row)") from error
+            raise DataError(f"{where}: {self._short}: {error} (correct {self.setting}, or the row)") from error
         if not text.strip():
-            raise DataError(f"{where}: {_what_is_empty(self)} is empty; fill it in or remove the row")
+            what = "input_text" if self.is_plain else f"the text of {self.setting}"
+            raise DataError(f"{where}: {what} is empty; fill it in or remove the row")
         return _as_chat(text, tokenizer) if self.chat and tokenizer is not None else text
-
-
-def _what_is_empty(template: InputTemplate) -> str:
-    return "input_text" if template.is_plain else "the text of data.input_template"
 
 
 def _as_chat(text: str, tokenizer: PreTrainedTokenizerBase) -> str:

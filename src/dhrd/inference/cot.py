@@ -78,9 +78,6 @@ def _read(text: str, num_tokens: int, labels: LabelSet, template: SequenceTempla
 
 
 def parse_answer(answer: str, labels: LabelSet) -> str | None:
-    """The label that an answer names: its first line, which must be one of the label words; else None."""
-    first = answer.strip().split("\n")[0].strip().rstrip(".").casefold()
-    for name, word in zip(labels.names, labels.words, strict=True):
-        if first == word.casefold():
-            return name
-    return None
+    """The label that an answer names: its first line, which must be one of the labels' words; else None."""
+    found = labels.read(answer)
+    return ", ".join(labels.names[index] for index in found) if found is not None else None

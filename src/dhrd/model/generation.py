@@ -22,7 +22,7 @@ def generate(
     batch_size: int = 16,
     seed: int = 0,
 ) -> list[list[int]]:
-    """Continue prompts until the end-of-sequence token.
+    """Continue prompts until an end-of-sequence token: the tokenizer's, or one that the model itself names.
 
     Args:
         model: Any causal language model.
@@ -35,12 +35,13 @@ def generate(
         seed: Of sampling.
 
     Returns:
-        The new token ids of each prompt, in the prompts' order, without eos.
+        The new token ids of each prompt, in the prompts' order, without eos: as many as `max_new_tokens` where none
+        came.
     """
     results: list[list[int]] = [[] for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p} if temperature else {"do_sample": False}
-    pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
+    pad, eos = tokenizer.pad_token_id, _end_tokens(model, tokenizer)
     model.eval()
     torch.manual_seed(seed)
     for start in range(0, len(order), batch_size):
@@ -56,10 +57,18 @@ def generate(
                 attention_mask=mask,
                 max_new_tokens=max_new_tokens,
                 pad_token_id=pad,
-                eos_token_id=eos,
+                eos_token_id=sorted(eos),
                 use_cache=True,
                 **sampling,
             )
         for i, new in zip(rows, output[:, width:].tolist(), strict=True):
-            results[i] = new[: new.index(eos)] if eos in new else new
+            end = next((position for position, token in enumerate(new) if token in eos), len(new))
+            results[i] = new[:end]
     return results
+
+
+def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Chat models often end a turn with another token than a text, and name both."""
+    named = model.generation_config.eos_token_id if model.generation_config is not None else None
+    named = named if isinstance(named, list) else [named]
+    return {token for token in (*named, tokenizer.eos_token_id) if token is not None}

@@ -80,7 +80,7 @@ def run_record(config: RunConfig) -> dict[str, Any]:
     return {"config": config.model_dump(mode="json"), "seed": config.seed, "versions": library_versions()}
 
 
-_FREE = {"output_dir", "tracking"}  # may differ between a run and its continuation: they decide no weight
+_FREE = {"output_dir", "tracking", "teacher"}  # may differ between a run and its continuation: they decide no weight
 
 
 def identity(config: RunConfig) -> dict[str, Any]:

@@ -1,0 +1,129 @@
+"""`dhrd rationales generate`, `audit` and `convert`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dhrd.cli.options import Config, Device, Set
+
+if TYPE_CHECKING:
+    from dhrd.config import RunConfig
+    from dhrd.teacher.generate import Generated, Survey
+
+app = typer.Typer(
+    help="Rationales: get them from a teacher, audit them, bring them in from elsewhere.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+Data = Annotated[
+    str | None, typer.Option("--data", help="The rows: superglue:TASK, hub:NAME or a file; default: data.train.")
+]
+Split = Annotated[str, typer.Option(help="Of superglue: and hub:; train, validation or test.")]
+
+
+@app.command()
+def generate(
+    output: Annotated[Path, typer.Option(help="A .jsonl file; run again with the same one to go on.")],
+    data: Data = None,
+    teacher: Annotated[str | None, typer.Option(help="openai:MODEL or local:MODEL_OR_PATH [teacher.name]")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible endpoint [teacher.base_url]")] = None,
+    split: Split = "train",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
+    template: Annotated[Path | None, typer.Option(help="The prompt, a Jinja2 file [teacher.template]")] = None,
+    label_hidden: Annotated[
+        bool | None, typer.Option("--label-hidden", help="Keep what agrees with the label [teacher.label_hidden]")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="With --label-hidden [teacher.samples]")] = None,
+    attempts: Annotated[int | None, typer.Option(help="At a well-formed answer [teacher.attempts]")] = None,
+    temperature: Annotated[float | None, typer.Option(help="teacher.temperature")] = None,
+    top_p: Annotated[float | None, typer.Option(help="teacher.top_p")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest answer [teacher.max_tokens]")] = None,
+    timeout_s: Annotated[float | None, typer.Option(help="Seconds for an answer [teacher.timeout_s]")] = None,
+    max_retries: Annotated[int | None, typer.Option(help="Where no answer came [teacher.max_retries]")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Requests in flight [teacher.concurrency]")] = None,
+    requests_per_minute: Annotated[float | None, typer.Option(help="teacher.requests_per_minute")] = None,
+    tokens_per_minute: Annotated[float | None, typer.Option(help="teacher.tokens_per_minute")] = None,
+    input_price: Annotated[float | None, typer.Option(help="Per million prompt tokens [teacher.input_price]")] = None,
+    output_price: Annotated[float | None, typer.Option(help="Per million answer tokens [teacher.output_price]")] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Stop (exit code 3) before it [teacher.max_cost]")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="Counts tokens for estimates [teacher.tokenizer]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows decoded together, local: [teacher.batch_size]")] = None,
+    retry_rejected: Annotated[bool, typer.Option("--retry-rejected", help="Ask rejected rows again.")] = False,
+    require_all: Annotated[bool, typer.Option("--require-all", help="Exit with 1 where a row was rejected.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count tokens and cost; send nothing.")] = False,
+    config: Config = None,
+    overrides: Set = None,
+    device: Device = None,
+) -> None:
+    """Ask a teacher for a rationale for each row. The key comes from OPENAI_API_KEY."""
+    from dhrd.config import load_config
+    from dhrd.config.schema import TeacherSettings
+    from dhrd.teacher.generate import generate_rationales, survey_rationales
+
+    given: dict[str, Any] = {name: value for name, value in locals().items() if name in TeacherSettings.model_fields}
+    given |= {"name": teacher, "template": str(template) if template else None}
+    settings = {f"teacher__{name}": value for name, value in given.items() if value is not None}
+    resolved = load_config(config, overrides or (), **settings)
+    rows = _rows(data, resolved)
+    if dry_run:
+        _print_survey(survey_rationales(resolved, rows, output, split=split, limit=limit), resolved)
+        return
+    found = generate_rationales(
+        resolved, rows, output, split=split, limit=limit, retry_rejected=retry_rejected, device=device
+    )
+    _print_generated(found)
+    if found.num_open:
+        print(f"max_cost is reached with {found.num_open} rows not asked; raise --max-cost and run again to go on")
+        raise typer.Exit(3)
+    if require_all and found.rejected:
+        raise typer.Exit(1)
+
+
+def _rows(data: str | None, config: RunConfig) -> str:
+    from dhrd.errors import ConfigError
+
+    rows = data or config.data.train
+    if rows is None:
+        raise ConfigError("no rows are given: --data FILE (or superglue:TASK, hub:NAME)")
+    return rows
+
+
+def _print_survey(survey: Survey, config: RunConfig) -> None:
+    from dhrd.teacher.tally import cost
+
+    each = (
+        f"{survey.estimate.tokens_per_answer:.0f} each, {'the mean so far' if survey.estimate.measured else 'assumed'}"
+    )
+    print(
+        f"{survey.num_rows:,} rows, {survey.num_rows - survey.num_open:,} of them settled; {survey.num_open:,} to ask"
+    )
+    print(f"prompts: {survey.prompt_tokens:,} tokens ({survey.counted_by})")
+    print(f"answers: {survey.completion_tokens:,} tokens expected ({each}), at most {survey.most_completion_tokens:,}")
+    expected = cost(config.teacher, survey.prompt_tokens, survey.completion_tokens)
+    if expected is None:
+        print("cost: unknown; give --input-price and --output-price, per million tokens")
+        return
+    attempts = config.teacher.attempts * config.teacher.samples
+    most = cost(config.teacher, survey.prompt_tokens * attempts, survey.most_completion_tokens)
+    paid = cost(config.teacher, survey.before.prompt_tokens, survey.before.completion_tokens)
+    print(f"cost: {expected:.4g} expected, at most {most:.4g}; {paid:.4g} paid so far")
+
+
+def _print_generated(found: Generated) -> None:
+    tally = found.tally
+    print(f"{found.num_rationales:,} of {found.num_rows:,} rows have a rationale: {found.output}")
+    if found.num_disagreeing:
+        print(f"{found.num_disagreeing:,} of them end in another label than the one given: audit them")
+    if found.rejected:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in found.rejected.most_common())
+        print(f"{found.rejected.total():,} rejected: {reasons}; --retry-rejected asks them again")
+    failed = ", ".join(f"{count:,} {kind}" for kind, count in tally.failures.most_common())
+    print(
+        f"{tally.num_requests:,} requests in this run, {tally.num_answers:,} answered"
+        + (f", {tally.failures.total():,} failed ({failed})" if failed else "")
+    )
+    paid = f", cost {found.cost:.4g}" if found.cost is not None else ""
+    print(f"in all {tally.prompt_tokens:,} prompt tokens, {tally.completion_tokens:,} answer tokens{paid}")
