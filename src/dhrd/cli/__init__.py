@@ -42,9 +42,14 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
 app.command("train")(_interruptible(train.train))
 app.command("evaluate")(_interruptible(evaluate.evaluate))
 app.command("predict")(_interruptible(predict.predict))
-app.add_typer(rationales.app, name="rationales")
 app.command("doctor")(_interruptible(doctor.doctor))
 app.add_typer(config_command.app, name="config")
+app.add_typer(rationales.app, name="rationales")
+for group in app.registered_groups:
+    assert group.typer_instance is not None
+    for command in group.typer_instance.registered_commands:
+        assert command.callback is not None
+        command.callback = _interruptible(command.callback)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

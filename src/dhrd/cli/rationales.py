@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from dhrd.cli.options import Config, Device, Set
 
 if TYPE_CHECKING:
     from dhrd.config import RunConfig
+    from dhrd.teacher.audit.audit import Audit
     from dhrd.teacher.generate import Generated, Survey
 
 app = typer.Typer(
@@ -18,6 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+_CHANGES_SHOWN = 20
 Data = Annotated[
     str | None, typer.Option("--data", help="The rows: superglue:TASK, hub:NAME or a file; default: data.train.")
 ]
@@ -71,15 +74,114 @@ def generate(
     if dry_run:
         _print_survey(survey_rationales(resolved, rows, output, split=split, limit=limit), resolved)
         return
-    found = generate_rationales(
-        resolved, rows, output, split=split, limit=limit, retry_rejected=retry_rejected, device=device
-    )
+    try:
+        found = generate_rationales(
+            resolved, rows, output, split=split, limit=limit, retry_rejected=retry_rejected, device=device
+        )
+    except KeyboardInterrupt:
+        print("dhrd: interrupted; answers so far are kept: run the same command again to go on", file=sys.stderr)
+        raise typer.Exit(130) from None
     _print_generated(found)
     if found.num_open:
         print(f"max_cost is reached with {found.num_open} rows not asked; raise --max-cost and run again to go on")
         raise typer.Exit(3)
     if require_all and found.rejected:
         raise typer.Exit(1)
+
+
+@app.command()
+def audit(
+    rationales: Annotated[Path, typer.Argument(help="A .jsonl file of id, rationale.")],
+    data: Data = None,
+    split: Split = "train",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page to skim to this file.")] = None,
+    forbid: Annotated[
+        list[str] | None, typer.Option(help="A regular expression that gives the label away too; repeatable.")
+    ] = None,
+    allow: Annotated[list[str] | None, typer.Option(help="A label's word that does not; repeatable.")] = None,
+    fix: Annotated[
+        str | None, typer.Option(metavar="drop|strip", help="Write a cleaned file: flagged rows dropped, or verdicts.")
+    ] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="With --fix drop: only such flags; repeatable.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The cleaned file; default: RATIONALES.clean.jsonl.")] = None,
+    config: Config = None,
+    overrides: Set = None,
+) -> None:
+    """Check that rationales are about their rows, do not name the label, and are whole."""
+    from dhrd.config import load_config
+    from dhrd.errors import ConfigError
+    from dhrd.teacher.audit.audit import audit_rationales
+    from dhrd.teacher.audit.show import print_table, to_json, write_page
+
+    if fix not in (None, "drop", "strip"):
+        raise ConfigError(f"--fix {fix}: unknown; give drop or strip")
+    resolved = load_config(config, overrides or ())
+    found = audit_rationales(
+        rationales, _rows(data, resolved), config=resolved, split=split, forbid=forbid or (), allow=allow or ()
+    )
+    print_table(found)
+    if json_file is not None:
+        _write_json(json_file, to_json(found))
+    if html is not None:
+        write_page(found, html)
+        print(f"the page is {html}")
+    if fix is not None:
+        _fix(found, fix, kind or [], output or rationales.with_name(f"{rationales.stem}.clean.jsonl"))
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A .json, .jsonl, .csv, .tsv or .parquet file.")],
+    output: Annotated[Path, typer.Option(help="A .jsonl file.")],
+    shape: Annotated[str, typer.Option(help="columns, copa-sse, winowhy or multirc-evidence.")] = "columns",
+    id_part: Annotated[str | None, typer.Option("--id", help="The row's id: a column, a path, or a template.")] = None,
+    rationale: Annotated[str | None, typer.Option(help="The rationale: likewise.")] = None,
+    rows: Annotated[str | None, typer.Option(help="Path to a list, an element (`row`) a row.")] = None,
+    choices: Annotated[str | None, typer.Option(help="Path to a list of explanations (`found`).")] = None,
+    rating: Annotated[str | None, typer.Option(help="Path within one to its rating; the best is taken.")] = None,
+    where: Annotated[str | None, typer.Option(help="A template that gives True for what counts.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Who wrote them, for the output.")] = None,
+) -> None:
+    """Bring rationales of another shape into the form that training reads."""
+    from dhrd.errors import ConfigError
+    from dhrd.teacher.convert import convert_rationales, shape_of
+
+    parts = {"id": id_part, "rationale": rationale, "rows": rows, "choices": choices, "rating": rating}
+    asked = shape_of(shape, **parts, where=where, teacher=teacher)
+    if output.suffix != ".jsonl" or (output.exists() and output.samefile(source)):
+        raise ConfigError(f"--output {output}: must be another file than the source, and end in .jsonl")
+    found = convert_rationales(source, output, asked)
+    print(f"{found.num_rationales:,} rationales from {found.num_records:,} records: {output}")
+    if found.num_without:
+        print(f"{found.num_without:,} rows have none there")
+    if found.conflicting:
+        some = ", ".join(found.conflicting[:5]) + (" …" if len(found.conflicting) > 5 else "")
+        print(f"{len(found.conflicting):,} ids have two different ones and were left out: {some}")
+
+
+def _fix(audit: Audit, mode: str, kinds: list[str], output: Path) -> None:
+    from dhrd.errors import ConfigError
+    from dhrd.teacher.audit.fix import fix, write_fixed
+
+    if output.suffix != ".jsonl" or (output.exists() and output.samefile(audit.rationales)):
+        raise ConfigError(f"--output {output}: must be another file than the audited one, and end in .jsonl")
+    kept, changes = fix(audit, mode, kinds)  # type: ignore[arg-type]
+    beside = write_fixed(output, kept, changes)
+    for change in changes[:_CHANGES_SHOWN]:
+        print(change.line())
+    if len(changes) > _CHANGES_SHOWN:
+        print(f"… and {len(changes) - _CHANGES_SHOWN:,} more")
+    print(f"{len(kept):,} of {len(audit.lines):,} rationales are in {output}; every change is in {beside}")
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    import json
+
+    from dhrd.model.files import writing
+
+    with writing(path) as file:
+        file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def _rows(data: str | None, config: RunConfig) -> str:

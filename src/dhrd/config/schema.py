@@ -270,6 +270,8 @@ class TeacherSettings(Section):
         kind, _, model = (self.name or "openai:x").partition(":")
         if kind not in ("openai", "local") or not model.strip():
             raise ValueError(f"name {self.name!r} is unknown; write openai:MODEL or local:MODEL_OR_PATH")
+        if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
+            raise ValueError(f"base_url {self.base_url!r} is no address; write http://HOST:PORT/v1 or https://…")
         if self.samples > 1 and not self.label_hidden:
             raise ValueError("samples chooses by the teacher's own answer, so it needs label_hidden")
         if self.samples > 1 and (self.temperature == 0 or (kind == "local" and not self.temperature)):

@@ -57,6 +57,18 @@ def join_rationales(examples: Sequence[Example], path: str | Path) -> tuple[list
 
 
 def _take_rationale(row: Row | BadRow, rationales: dict[str, str]) -> str | None:
+    found = read_rationale(row)
+    if isinstance(found, str):
+        return found
+    row_id, text = found
+    if row_id in rationales:
+        return f"{row.where}: id: {row_id!r} occurs twice; keep one of the two"
+    rationales[row_id] = text
+    return None
+
+
+def read_rationale(row: Row | BadRow) -> tuple[str, str] | str:
+    """The id and the text of a line of a file of rationales, or what is wrong with it: `file:line: what; fix`."""
     if isinstance(row, BadRow):
         return f"{row.where}: {row.problem}"
     try:
@@ -66,9 +78,6 @@ def _take_rationale(row: Row | BadRow, rationales: dict[str, str]) -> str | None
         return f"{row.where}: {error}"
     if row_id is None:
         return f"{row.where}: id: missing; every rationale needs the id of its row"
-    if row_id in rationales:
-        return f"{row.where}: id: {row_id!r} occurs twice; keep one of the two"
     if text is None:
         return f"{row.where}: rationale: missing or empty; leave the line out"
-    rationales[row_id] = text
-    return None
+    return row_id, text

@@ -73,6 +73,7 @@ class InputTemplate:
         *,
         where: str = "row",
         tokenizer: PreTrainedTokenizerBase | None = None,
+        may_be_empty: bool = False,
     ) -> str:
         """The text of one row.
 
@@ -80,6 +81,7 @@ class InputTemplate:
             columns: The row's columns.
             where: `file:line`, for the error.
             tokenizer: Needed for `chat`.
+            may_be_empty: Whether a text without anything but space is fine.
 
         Raises:
             DataError: A column that the template reads is missing, or the text is empty.
@@ -94,7 +96,7 @@ class InputTemplate:
             ) from error
         except Exception as error:  # a template is a program: it may divide by zero or add text to a number
             raise DataError(f"{where}: {self._short}: {error} (correct {self.setting}, or the row)") from error
-        if not text.strip():
+        if not text.strip() and not may_be_empty:
             what = "input_text" if self.is_plain else f"the text of {self.setting}"
             raise DataError(f"{where}: {what} is empty; fill it in or remove the row")
         return _as_chat(text, tokenizer) if self.chat and tokenizer is not None else text

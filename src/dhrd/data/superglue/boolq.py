@@ -8,5 +8,6 @@ TASK = Task(
     template="Passage: {{ passage }}\nQuestion: {{ question }}?\nIs the answer yes or no?",
     labels=("false", "true"),
     words=("no", "yes"),
+    leaks=(r"(?:is|are|was|were) (?:in)?correct", r"in the (?:affirmative|negative)"),
     rows=single_row("boolq"),
 )

@@ -7,6 +7,7 @@ TASK = Task(
     folder="CB",
     template="Premise: {{ premise }}\nHypothesis: {{ hypothesis }}\nEntailment, contradiction or neutral?",
     labels=("entailment", "contradiction", "neutral"),
+    leaks=(r"entail\w*", r"contradict\w*", r"neutral\w*"),
     metrics=("macro_f1", "accuracy"),
     rows=single_row("cb"),
 )

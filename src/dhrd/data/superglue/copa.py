@@ -11,5 +11,9 @@ TASK = Task(
     ),
     labels=("choice1", "choice2"),
     words=("choice 1", "choice 2"),
+    leaks=(
+        r"(?:choice|option|alternative|answer)\s*#?(?:[12ab]|one|two)",
+        r"(?:first|second|former|latter) (?:choice|option|alternative|answer)",
+    ),
     rows=single_row("copa"),
 )

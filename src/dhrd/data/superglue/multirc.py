@@ -40,6 +40,7 @@ TASK = Task(
     template=("Paragraph: {{ paragraph }}\nQuestion: {{ question }}\nAnswer: {{ answer }}\nIs this answer right?"),
     labels=("false", "true"),
     words=("no", "yes"),
+    leaks=(r"(?:is|are|was|were|be) (?:right|wrong)", r"(?:in)?correct(?:ly)?"),
     metrics=("f1a", "em"),
     rows=_rows,
 )

@@ -8,5 +8,6 @@ TASK = Task(
     template="Premise: {{ premise }}\nHypothesis: {{ hypothesis }}\nDoes the premise entail the hypothesis?",
     labels=("entailment", "not_entailment"),
     words=("entailment", "not entailment"),
+    leaks=(r"(?:not )?entail\w*", r"contradict\w*"),
     rows=single_row("rte"),
 )

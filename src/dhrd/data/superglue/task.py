@@ -19,6 +19,7 @@ class Task:
         template: The input template over the task's columns.
         labels: In the hub's order of integers.
         words: How the reasoning head writes each label; () for the labels themselves.
+        leaks: Regular expressions of words by which a rationale would give the label away, beside the labels' own.
         metrics: The official metrics; the first is what `best` and `patience` watch.
         rows: From one official record and its split to rows with `id`, `label` and the template's columns.
     """
@@ -28,6 +29,7 @@ class Task:
     template: str
     labels: tuple[str, ...]
     words: tuple[str, ...] = ()
+    leaks: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ("accuracy",)
     rows: Callable[[Record, str], Iterator[dict[str, Any]]]
 

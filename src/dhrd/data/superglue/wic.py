@@ -11,5 +11,6 @@ TASK = Task(
     ),
     labels=("false", "true"),
     words=("no", "yes"),
+    leaks=(r"(?:same|different|identical|distinct|separate|shared|unrelated) (?:meaning|sense|use|usage)s?",),
     rows=single_row("wic"),
 )

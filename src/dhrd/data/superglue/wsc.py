@@ -35,5 +35,6 @@ TASK = Task(
     template='Text: {{ text }}\nDoes "*{{ span2_text }}*" refer to "{{ span1_text }}"?',
     labels=("false", "true"),
     words=("no", "yes"),
+    leaks=(r"(?:refer|refers|referring|refer(?:s|red)? back|corefer\w*) to", r"antecedent"),
     rows=_rows,
 )

@@ -1,0 +1,108 @@
+"""Mending a file of rationales by what its audit found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from dhrd.errors import ConfigError
+from dhrd.model.files import writing
+from dhrd.teacher.audit.audit import Audit, Audited
+from dhrd.teacher.audit.flags import KINDS, Written
+from dhrd.teacher.audit.leak import find_leak, without_verdict
+
+Mode = Literal["drop", "strip"]
+
+_NOT_A_ROW = {"malformed", "duplicate_id"}
+"""What no file of rationales can hold: training refuses it whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What was done to one line.
+
+    Args:
+        where: `file:line`.
+        id: The row's.
+        action: "dropped"; "stripped"; "left": it names its label elsewhere than at the end.
+        why: The kinds of its flags.
+        removed: What was cut off.
+    """
+
+    where: str
+    id: str
+    action: Literal["dropped", "stripped", "left"]
+    why: list[str]
+    removed: str = ""
+
+    def line(self) -> str:
+        """For a person."""
+        cut = f": “{self.removed}”" if self.removed else ""
+        return f"{self.action} {self.id or self.where} ({', '.join(self.why)}){cut}"
+
+
+def fix(audit: Audit, mode: Mode, kinds: Collection[str] = ()) -> tuple[list[dict[str, Any]], list[Change]]:
+    """The lines of a cleaned file, in order, and every change.
+
+    `drop` leaves out the lines with a flag. `strip` cuts verdicts off the ends of those with a `label_leak`, and leaves
+    out what has nothing before its verdict. Both leave out what training could not read.
+
+    Args:
+        audit: Of the file.
+        mode: "drop" or "strip".
+        kinds: With `drop`: only flags of these kinds; empty: of all.
+
+    Raises:
+        ConfigError: A kind is unknown.
+    """
+    if unknown := sorted(set(kinds) - set(KINDS)):
+        raise ConfigError(f"--kind {unknown[0]}: unknown; kinds are {', '.join(KINDS)}")
+    kept, changes = [], []
+    for line in audit.lines:
+        text, change = _drop(line, kinds) if mode == "drop" else _strip(line, audit)
+        if text:
+            kept.append({**line.columns, "rationale": text})
+        if change is not None:
+            changes.append(change)
+    return kept, changes
+
+
+def _drop(line: Audited, kinds: Collection[str]) -> tuple[str, Change | None]:
+    why = [flag.kind for flag in line.flags if not kinds or flag.kind in kinds or flag.kind in _NOT_A_ROW]
+    if not why:
+        return line.text, None
+    return "", Change(where=line.where, id=line.id, action="dropped", why=why, removed=line.text)
+
+
+def _strip(line: Audited, audit: Audit) -> tuple[str, Change | None]:
+    why = [flag.kind for flag in line.flags]
+    if _NOT_A_ROW & set(why):
+        return _drop(line, _NOT_A_ROW)
+    if "label_leak" not in why:
+        return line.text, None
+    text = without_verdict(line.text, audit.patterns)
+    if not text:
+        return "", Change(where=line.where, id=line.id, action="dropped", why=["label_leak"], removed=line.text)
+    written = Written(where=line.where, id=line.id, text=text, example=line.example)
+    still = find_leak(written, audit.patterns) is not None
+    removed = line.text[len(text) :].strip()
+    action: Literal["stripped", "left"] = "stripped" if removed else "left"
+    why = ["label_leak remains" if still else "label_leak"]
+    return text, Change(where=line.where, id=line.id, action=action, why=why, removed=removed)
+
+
+def write_fixed(path: Path, kept: list[dict[str, Any]], changes: list[Change]) -> Path:
+    """Write the cleaned file, and every change beside it; returns the latter's path.
+
+    Raises:
+        SaveError: They could not be written.
+    """
+    beside = path.with_name(f"{path.stem}.changes.jsonl")
+    for target, rows in ((path, kept), (beside, [asdict(change) for change in changes])):
+        with writing(target) as file:
+            for row in rows:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return beside

@@ -1,0 +1,56 @@
+"""What can be wrong with one rationale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dhrd.data.records import Example
+
+KINDS = {
+    "malformed": "The line is not an object of `id` and `rationale`.",
+    "duplicate_id": "The id stands on an earlier line too.",
+    "unmatched_id": "No row of the data has this id.",
+    "label_leak": "It names the label, or restates a verdict.",
+    "misaligned": "It is about another row's input rather than its own.",
+    "length": "It has too few words to say anything, or far more than the others.",
+    "near_duplicate": "It is all but the same as an earlier one.",
+    "truncated": "It stops in the middle of a sentence.",
+    "damaged": "It holds broken characters or markup that is no text.",
+    "language": "It is in another language, or another script, than the others.",
+}
+"""Kinds of flags, in the order in which they are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One finding about one line of a file of rationales.
+
+    Args:
+        kind: A key of `KINDS`.
+        detail: What was found, in words.
+        spans: Where in the rationale, as (start, end) in characters.
+    """
+
+    kind: str
+    detail: str
+    spans: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        assert self.kind in KINDS, self.kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A rationale and the row that it belongs to.
+
+    Args:
+        where: `file:line`.
+        id: The row's.
+        text: The rationale.
+        example: The row; None where no row has this id.
+    """
+
+    where: str
+    id: str
+    text: str
+    example: Example | None = None

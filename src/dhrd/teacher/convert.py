@@ -1,0 +1,216 @@
+"""Rationales from files of other shapes: nested explanations of people, evidence sentences, columns by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dhrd.data.fields import MAX_PROBLEMS, check_characters
+from dhrd.data.readers import BadRow, Row, read_file
+from dhrd.data.templates import InputTemplate
+from dhrd.errors import ConfigError, DataError
+from dhrd.model.files import writing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How a file of another shape holds rationales.
+
+    A record gives a rationale for each of its `rows` (for one, without `rows`). Its parts are columns by name, dotted
+    paths, or Jinja2 over the record's columns, `row` (the element of `rows`) and `found` (the chosen one of `choices`).
+
+    Args:
+        id: The row's id.
+        rationale: The rationale; where it is empty the row has none.
+        rows: Dotted path to a list in the record, an element a row: where one record serves several rows.
+        choices: Dotted path to a list of explanations, of which one is chosen.
+        rating: Dotted path, or index, within a choice to the number by which the best is chosen, the first of equals;
+            "": the first.
+        where: Jinja2 that gives "True" for those (row, choice) that count; "": all do.
+        teacher: What the output says of who wrote them.
+    """
+
+    id: str
+    rationale: str
+    rows: str = ""
+    choices: str = ""
+    rating: str = ""
+    where: str = ""
+    teacher: str = ""
+
+
+SHAPES: dict[str, Shape] = {
+    "columns": Shape(id="id", rationale="rationale"),
+    "copa-sse": Shape(
+        id="copa-{{ superglue_split | replace('val', 'validation') }}-{{ superglue_idx }}",
+        rationale="found.text",
+        choices="human-explanations",
+        rating="filtered-avg-rating",
+        where="{{ superglue_idx is defined and superglue_idx is not none }}",
+        teacher="people (COPA-SSE)",
+    ),
+    "winowhy": Shape(
+        id="wsc-{{ row.split | replace('val', 'validation') }}-{{ row.idx }}",
+        rationale="{{ found[0] }}",
+        rows="superglue_rows",
+        choices="reasons",
+        rating="2",
+        where="{{ found[1] == 'human' and found[3] == 'Valid' }}",
+        teacher="people (WinoWhy)",
+    ),
+    "multirc-evidence": Shape(
+        id="multirc-{{ superglue_split | replace('val', 'validation') }}-{{ superglue_passage_idx }}"
+        "-{{ superglue_question_idx }}-{{ row.superglue_answer_idx }}",
+        rationale="{{ evidence | join(' ') }}",
+        rows="answers",
+        where="{{ row.superglue_answer_idx is defined and row.superglue_answer_idx is not none }}",
+        teacher="people (MultiRC evidence)",
+    ),
+}
+"""Shapes by name: `columns` for a file with the two columns, and the human sources of SuperGLUE tasks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """How a conversion ended.
+
+    Args:
+        num_records: Records read.
+        num_rationales: Rationales written.
+        num_without: Rows for which the record had none.
+        conflicting: Ids for which two records give different rationales; neither was kept.
+    """
+
+    num_records: int
+    num_rationales: int
+    num_without: int
+    conflicting: list[str]
+
+
+def shape_of(name: str, **changes: str | None) -> Shape:
+    """A shape by name, with some of its parts replaced.
+
+    Raises:
+        ConfigError: There is no such shape.
+    """
+    if name not in SHAPES:
+        raise ConfigError(f"--shape {name}: unknown; shapes are {', '.join(SHAPES)}")
+    return replace(SHAPES[name], **{part: value for part, value in changes.items() if value is not None})
+
+
+def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> Converted:
+    """Write the rationales of a file of another shape as JSONL of `id`, `rationale`, and `teacher` where it is known.
+
+    Raises:
+        DataError: A record does not have the shape; up to ten are named, and nothing is written.
+        ConfigError: A template of the shape is not valid.
+    """
+    reader = _Reader(shape)
+    problems: list[str] = []
+    found: dict[str, str] = {}
+    conflicting: set[str] = set()
+    num_records = num_without = 0
+    for record in read_file(Path(source)):
+        num_records += 1
+        try:
+            for row_id, text in reader.rationales(record):
+                if not text:
+                    num_without += 1
+                elif found.setdefault(row_id, text) != text:
+                    conflicting.add(row_id)
+        except DataError as error:
+            problems.append(str(error))
+            if len(problems) == MAX_PROBLEMS:
+                break
+    if problems:
+        raise DataError("\n".join(problems))
+    found = {row_id: text for row_id, text in found.items() if row_id not in conflicting}
+    if not found:
+        raise DataError(f"{source}: none of its {num_records} records gives a rationale in this shape")
+    with writing(Path(output)) as file:
+        for row_id, text in found.items():
+            row = {"id": row_id, "rationale": text, **({"teacher": shape.teacher} if shape.teacher else {})}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return Converted(
+        num_records=num_records, num_rationales=len(found), num_without=num_without, conflicting=sorted(conflicting)
+    )
+
+
+class _Reader:
+    """A shape, compiled."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._id = _part(shape.id, "--id")
+        self._rationale = _part(shape.rationale, "--rationale")
+        self._where = _part(shape.where or "{{ true }}", "--where")
+
+    def rationales(self, record: Row | BadRow) -> Iterator[tuple[str, str]]:
+        """The id and the rationale, or "", of each row that a record serves."""
+        if isinstance(record, BadRow):
+            raise DataError(f"{record.where}: {record.problem}")
+        try:
+            check_characters(record)
+        except ValueError as error:
+            raise DataError(f"{record.where}: {error}") from None
+        rows = _items(record, self._shape.rows, "--rows") if self._shape.rows else [None]
+        choices = _items(record, self._shape.choices, "--choices") if self._shape.choices else [None]
+        for row in rows:
+            views = [{**record.columns, "row": row, "found": choice} for choice in choices]
+            views = [view for view in views if self._where(view, record.where) == "True"]
+            if not views:
+                continue
+            best = max(views, key=lambda view: _number(view["found"], self._shape.rating, record.where))
+            row_id = self._id(best, record.where)
+            if not row_id:
+                raise DataError(f"{record.where}: --id {self._shape.id}: is empty here; every rationale needs an id")
+            yield row_id, self._rationale(best, record.where)
+
+
+def _part(text: str, setting: str) -> Callable[[Mapping[str, Any], str], str]:
+    """What gives a part of a shape: a template where there are braces, else a column or a dotted path."""
+    if "{" in text:
+        template = InputTemplate(text, setting=setting)
+        return lambda view, where: " ".join(template.render(view, where=where, may_be_empty=True).split())
+
+    def look_up(view: Mapping[str, Any], where: str) -> str:
+        value = _at(view, text)
+        if isinstance(value, list | dict):
+            raise DataError(f"{where}: {setting} {text}: is {value!r:.60}, not text; name a part of it")
+        if value is None and text.partition(".")[0] not in view:
+            known = ", ".join(name for name in view if name not in ("row", "found"))
+            raise DataError(f"{where}: {setting} {text}: there is no such column; known are {known}")
+        return " ".join(str(value).split()) if value is not None else ""
+
+    return look_up
+
+
+def _items(record: Row, path: str, flag: str) -> Sequence[Any]:
+    value = _at(record.columns, path)
+    if not isinstance(value, list):
+        raise DataError(f"{record.where}: {flag} {path}: is not a list here; name a column that holds one")
+    return value
+
+
+def _number(choice: Any, path: str, where: str) -> float:
+    if not path:
+        return 0.0  # all equal: the first
+    value = _at(choice, path)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    raise DataError(f"{where}: --rating {path}: {value!r} is no number; name a part of each choice that holds one")
+
+
+def _at(value: Any, path: str) -> Any:
+    """What a dotted path leads to; None where it leads nowhere."""
+    for part in path.split("."):
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value

@@ -1,0 +1,50 @@
+"""Short ways to ask a teacher in tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dhrd.config import RunConfig, load_config
+from dhrd.data.records import LabelSet
+from dhrd.teacher.generate import Generated, generate_rationales
+from dhrd.teacher.prompt import SENTINEL, Question
+from helpers import write_jsonl
+from helpers_endpoint import FaultyEndpoint
+from helpers_runs import read_jsonl
+
+LABELS = LabelSet(("keep", "return"))
+QUESTION = Question(id="r0", prompt="keep it?", key="k0", label=(0,))
+GOOD = f"It still works.\n{SENTINEL}\nkeep"
+
+
+def write_cases(path: Path, count: int, start: int = 0) -> Path:
+    """Rows with ids, texts of their own and alternating labels."""
+    rows = [
+        {"id": f"r{i}", "input_text": f"case number {i}", "label": LABELS.names[i % 2]}
+        for i in range(start, start + count)
+    ]
+    return write_jsonl(path, rows)
+
+
+def teacher_config(endpoint: FaultyEndpoint, **settings: Any) -> RunConfig:
+    """A config whose teacher is an endpoint; short timeouts."""
+    given = {"name": "openai:tiny", "base_url": endpoint.url, "timeout_s": 5, **settings}
+    return load_config(data__labels=LABELS.names, **{f"teacher__{name}": value for name, value in given.items()})
+
+
+def ask(endpoint: FaultyEndpoint, data: Any, output: Path, **settings: Any) -> Generated:
+    """`generate_rationales` against an endpoint; `limit` and `retry_rejected` go to it, the rest are settings."""
+    options = {name: settings.pop(name) for name in ("limit", "retry_rejected") if name in settings}
+    return generate_rationales(teacher_config(endpoint, **settings), data, output, **options)
+
+
+def manifest(output: Path) -> dict[str, Any]:
+    """The manifest beside an output."""
+    return json.loads(output.with_name(f"{output.stem}.manifest.json").read_text(encoding="utf-8"))
+
+
+def ids(output: Path) -> list[str]:
+    """The ids in an output."""
+    return [row["id"] for row in read_jsonl(output)]
