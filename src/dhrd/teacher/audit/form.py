@@ -122,6 +122,8 @@ def check_language(rows: Sequence[Written]) -> dict[int, Flag]:
 
 def _script(text: str) -> str:
     """The script of most of its letters, by the first word of their Unicode names; "" without letters."""
+    if text.isascii():
+        return "LATIN" if any(map(str.isalpha, text)) else ""
     counts = Counter(unicodedata.name(char, "").partition(" ")[0] for char in text if char.isalpha())
     return counts.most_common(1)[0][0] if counts else ""
 
