@@ -27,8 +27,8 @@ from dhrd.model.backbone import Backbone, load_tokenizer
 from dhrd.model.files import writing
 from dhrd.teacher import client, local
 from dhrd.teacher.answers import Rejection
-from dhrd.teacher.prompt import Question, Questions, load_template
-from dhrd.teacher.session import Session
+from dhrd.teacher.prompt import Questions, load_template
+from dhrd.teacher.session import Asked, Session
 from dhrd.teacher.store import Store, Totals
 from dhrd.teacher.tally import Estimate, Tally
 
@@ -216,7 +216,7 @@ def _survey(questions: Questions, store: Store) -> Survey:
     for question in questions:
         store.check_new(question.id)
         num_rows += 1
-        if session.attempt(question) is not None:
+        if session.take(question) is not None:
             num_open += 1
             prompt_tokens += count(question.prompt)
     return Survey(
@@ -244,7 +244,7 @@ def _counter(settings: TeacherSettings, estimate: Estimate) -> tuple[Callable[[s
 
 def _asker(
     settings: TeacherSettings, device: str | None, teacher: Backbone | None
-) -> Callable[[Iterator[Question], Session], bool]:
+) -> Callable[[Iterator[Asked], Session], bool]:
     kind, _, model = str(settings.name).partition(":")
     if kind == "openai":
         return client.ask

@@ -14,8 +14,7 @@ from dhrd.model.backbone import Backbone, load_backbone
 from dhrd.model.device import check_device
 from dhrd.model.generation import generate
 from dhrd.teacher.answers import Answer
-from dhrd.teacher.prompt import Question
-from dhrd.teacher.session import Session
+from dhrd.teacher.session import Asked, Session
 
 _BATCHES_AT_ONCE = 16  # questions of like length are decoded together; this many batches are sorted
 
@@ -34,7 +33,7 @@ def load_teacher(name_or_path: str, device: str | None) -> Backbone:
     return teacher
 
 
-def ask(questions: Iterator[Question], session: Session, teacher: Backbone) -> bool:
+def ask(questions: Iterator[Asked], session: Session, teacher: Backbone) -> bool:
     """Let a local model answer questions, and store the answers batch by batch.
 
     Args:
@@ -47,21 +46,22 @@ def ask(questions: Iterator[Question], session: Session, teacher: Backbone) -> b
     """
     size = session.settings.batch_size
     while window := list(islice(questions, size * _BATCHES_AT_ONCE)):
-        window = list({question.key: question for question in window}.values())
-        tokens = {question.key: _tokens(question.prompt, teacher) for question in window}
-        waiting = sorted(window, key=lambda question: -len(tokens[question.key]))
+        window = list({asked.question.key: asked for asked in window}.values())
+        tokens = {asked.question.key: _tokens(asked.question.prompt, teacher) for asked in window}
+        waiting = sorted(window, key=lambda asked: -len(tokens[asked.question.key]))
         while waiting:
             batch, waiting = waiting[:size], waiting[size:]
-            attempt = max(session.attempt(question) or 0 for question in batch)
-            answers = _answer(batch, [tokens[question.key] for question in batch], attempt, session, teacher)
-            session.store.append((question.key, answer) for question, answer in zip(batch, answers, strict=True))
-            for question, answer in zip(batch, answers, strict=True):
+            answers = _answer(batch, [tokens[asked.question.key] for asked in batch], session, teacher)
+            keys = [asked.question.key for asked in batch]
+            session.store.append(zip(keys, answers, strict=True))
+            for asked, answer in zip(batch, answers, strict=True):
                 session.tally.num_requests += 1
                 session.tally.add(answer)
-                if session.attempt(question) is not None:
-                    waiting.append(question)
-                else:
+                asked.answers.append(answer)
+                if session.is_settled(asked):
                     session.advance()
+                else:
+                    waiting.append(asked)
     return True
 
 
@@ -74,9 +74,7 @@ def _tokens(prompt: str, teacher: Backbone) -> list[int]:
     return list(tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=True)["input_ids"])
 
 
-def _answer(
-    batch: Sequence[Question], prompts: Sequence[list[int]], attempt: int, session: Session, teacher: Backbone
-) -> list[Answer]:
+def _answer(batch: Sequence[Asked], prompts: Sequence[list[int]], session: Session, teacher: Backbone) -> list[Answer]:
     settings = session.settings
     context = getattr(teacher.model.config.get_text_config(), "max_position_embeddings", None)
     fits = [not context or len(prompt) + settings.max_tokens <= context for prompt in prompts]
@@ -88,12 +86,12 @@ def _answer(
         temperature=settings.temperature or 0.0,
         top_p=settings.top_p or 1.0,
         batch_size=len(batch),
-        seed=(settings.seed or 0) + attempt,
+        seed=(settings.seed or 0) + max(asked.attempt for asked in batch),
     )
     left = iter(outputs)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     answers = []
-    for question, prompt, fit in zip(batch, prompts, fits, strict=True):
+    for asked, prompt, fit in zip(batch, prompts, fits, strict=True):
         answer = Answer(max_tokens=settings.max_tokens, time=now)
         if fit:
             new = next(left)
@@ -101,7 +99,7 @@ def _answer(
                 answer,
                 text=teacher.tokenizer.decode(new, skip_special_tokens=True),
                 finish="length" if len(new) >= settings.max_tokens else "stop",  # eos is not among the new tokens
-                prompt_bytes=len(question.prompt.encode()),
+                prompt_bytes=len(asked.question.prompt.encode()),
                 prompt_tokens=len(prompt),
                 completion_tokens=len(new),
             )

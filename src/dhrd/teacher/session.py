@@ -7,10 +7,30 @@ from dataclasses import dataclass, field
 
 from dhrd.config import TeacherSettings
 from dhrd.data.records import LabelSet
-from dhrd.teacher.answers import Rationale, Rejection, standing
+from dhrd.teacher.answers import Answer, Rationale, Rejection, standing
 from dhrd.teacher.prompt import Question
 from dhrd.teacher.store import Store
 from dhrd.teacher.tally import Estimate, Tally, cost
+
+
+@dataclass(slots=True)
+class Asked:
+    """A question that is being asked.
+
+    Args:
+        question: What is asked.
+        answers: Those that count; a new one is appended as it comes.
+        num_discarded: Older ones, of a rejected row that is asked again.
+    """
+
+    question: Question
+    answers: list[Answer]
+    num_discarded: int = 0
+
+    @property
+    def attempt(self) -> int:
+        """How many answers there ever were; it moves the seed of sampling."""
+        return self.num_discarded + len(self.answers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,22 +57,28 @@ class Session:
 
     def standing(self, question: Question) -> Rationale | Rejection | None:
         """What the answers to a question come to; None: it is to be asked."""
-        return standing(self.store.answers(question.key), question, self.labels, self.settings)
+        return self._standing(Asked(question, self.store.answers(question.key)))
 
-    def attempt(self, question: Question) -> int | None:
-        """How many answers a question has that is to be asked (again); None where it is settled."""
-        answers = self.store.answers(question.key)
-        found = standing(answers, question, self.labels, self.settings)
-        if isinstance(found, Rejection) and self.retry_after is not None:
+    def take(self, question: Question) -> Asked | None:
+        """A question that is to be asked (again), with its answers so far; None where it is settled."""
+        asked = Asked(question, self.store.answers(question.key))
+        if self.retry_after is not None and isinstance(self._standing(asked), Rejection):
             since = self.store.answers(question.key, after=self.retry_after)
-            found = standing(since, question, self.labels, self.settings)
-        return len(answers) if found is None else None
+            asked = Asked(question, since, num_discarded=len(asked.answers) - len(since))
+        return None if self.is_settled(asked) else asked
 
-    def open(self, questions: Iterable[Question]) -> Iterator[Question]:
+    def is_settled(self, asked: Asked) -> bool:
+        """Whether the answers come to a rationale or a rejection."""
+        return self._standing(asked) is not None
+
+    def _standing(self, asked: Asked) -> Rationale | Rejection | None:
+        return standing(asked.answers, asked.question, self.labels, self.settings)
+
+    def open(self, questions: Iterable[Question]) -> Iterator[Asked]:
         """Those that are to be asked; the others count as progress at once."""
         for question in questions:
-            if self.attempt(question) is not None:
-                yield question
+            if (asked := self.take(question)) is not None:
+                yield asked
             else:
                 self.advance()
 

@@ -66,10 +66,10 @@ class Alignment:
     def sentence(self) -> str:
         """For a person."""
         if self.mean_rank is None:
-            return "alignment: not measured, as there are too few rows to compare with"
+            return "not measured, as there are too few rows to compare with"
         compared = self.summary()["num_compared"]
         text = (
-            f"alignment: the own input ranks {self.mean_rank:.3f} among other rows' (1: always the closest, 0.5: "
+            f"the own input ranks {self.mean_rank:.3f} among other rows' (1: always the closest, 0.5: "
             f"chance); {len(self.flags):,} of {compared:,} misaligned"
         )
         if self.mean_rank < _SHUFFLED_RANK:

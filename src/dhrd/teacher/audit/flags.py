@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dhrd.data.records import Example
 
 KINDS = {
-    "malformed": "The line is not an object of `id` and `rationale`.",
+    "malformed": "The line is not an object with an id and a rationale.",
     "duplicate_id": "The id stands on an earlier line too.",
     "unmatched_id": "No row of the data has this id.",
     "label_leak": "It names the label, or restates a verdict.",

@@ -72,7 +72,7 @@ def facts(audit: Audit) -> Iterator[str]:
     yield f"rows: {audit.num_rows - missing:,} of {audit.num_rows:,} have a rationale, {missing:,} have none"
     if audit.lengths:
         yield "words: {median:.0f} in the median, {min} to {max}".format(**audit.lengths)
-    yield audit.alignment.sentence()
+    yield f"alignment: {audit.alignment.sentence()}"
     leak = audit.leak
     if leak.rationale_accuracy is None or leak.input_accuracy is None or leak.chance is None:
         yield f"label told from the rationale alone: not measured, as {leak.why}"
