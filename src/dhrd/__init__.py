@@ -30,9 +30,12 @@ _WHERE = {
     "SaveError": "dhrd.errors",
     "TeacherError": "dhrd.errors",
     "UserError": "dhrd.errors",
+    "audit_rationales": "dhrd.teacher.audit.audit",
     "configure_mlflow": "dhrd.training.sinks",
+    "convert_rationales": "dhrd.teacher.convert",
     "enable_autologging": "dhrd.training.sinks",
     "evaluate": "dhrd.run",
+    "generate_rationales": "dhrd.teacher.generate",
     "load_config": "dhrd.config",
     "load_json_dataset": "dhrd.data.dataset",
     "mlflow_run": "dhrd.training.sinks",
@@ -62,6 +65,9 @@ if TYPE_CHECKING:
     from dhrd.inference.classifier import Classifier
     from dhrd.model.dual_head import DualHeadReasoningModel
     from dhrd.run import evaluate, predict, train
+    from dhrd.teacher.audit.audit import audit_rationales
+    from dhrd.teacher.convert import convert_rationales
+    from dhrd.teacher.generate import generate_rationales
     from dhrd.training.sinks import configure_mlflow, enable_autologging, mlflow_run
 
 __all__ = [
@@ -83,9 +89,12 @@ __all__ = [
     "SaveError",
     "TeacherError",
     "UserError",
+    "audit_rationales",
     "configure_mlflow",
+    "convert_rationales",
     "enable_autologging",
     "evaluate",
+    "generate_rationales",
     "load_config",
     "load_json_dataset",
     "mlflow_run",

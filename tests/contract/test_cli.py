@@ -76,6 +76,28 @@ CONTRACT: dict[str, Any] = {
         "patience": None,
     },
     "tracking": {"report_to": [], "uri": None, "experiment": "dhrd", "run_name": None},
+    "teacher": {
+        "name": None,
+        "base_url": None,
+        "template": None,
+        "label_hidden": False,
+        "samples": 1,
+        "attempts": 3,
+        "temperature": None,
+        "top_p": None,
+        "seed": None,
+        "max_tokens": 512,
+        "timeout_s": 120,
+        "max_retries": 6,
+        "concurrency": 16,
+        "requests_per_minute": None,
+        "tokens_per_minute": None,
+        "input_price": None,
+        "output_price": None,
+        "max_cost": None,
+        "tokenizer": None,
+        "batch_size": 16,
+    },
     "output_dir": "output",
     "seed": 0,
 }
@@ -92,7 +114,7 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def test_every_default_of_the_contract_is_the_schemas() -> None:
     ours = flat(RunConfig().model_dump(mode="json"))
     theirs = flat(CONTRACT)
-    assert len(theirs) == 51
+    assert len(theirs) == 71
     assert {name: ours.get(name, "absent") for name in theirs} == theirs
     assert set(ours) - set(theirs) == {"model.name_or_path", "model.num_labels"}
     lora = resolve({"model": {"lora": {}}}).model.lora
@@ -147,15 +169,16 @@ def test_the_documents_config_resolves(capsys: Capsys, repository: Path) -> None
     assert {name: tree[name] for name in expected} == expected
 
 
-def all_flags() -> dict[str, set[str]]:
-    """The long flags of each command."""
+def all_flags(*, with_value: bool = False) -> dict[str, set[str]]:
+    """The long flags of each command; of all, or of those that take a value."""
     group = typer.main.get_command(app)
     found: dict[str, set[str]] = {}
 
     def walk(command: Any, path: str) -> None:
         for name, child in getattr(command, "commands", {}).items():
             walk(child, f"{path} {name}".strip())
-        found[path] = {flag for one in command.params for flag in one.opts if flag.startswith("--")}
+        params = [one for one in command.params if not (with_value and getattr(one, "is_flag", False))]
+        found[path] = {flag for one in params for flag in one.opts if flag.startswith("--")}
 
     walk(group, "")
     return found
@@ -179,18 +202,26 @@ def test_the_commands_have_the_flags_that_scripts_use() -> None:
         "--checkpoint",
     }
     assert found["predict"] >= {"--model", "--input", "--output", "--set"}
+    assert found["rationales generate"] >= {
+        *("--data", "--output", "--teacher", "--base-url", "--label-hidden", "--samples", "--attempts", "--max-tokens"),
+        *("--retry-rejected", "--max-cost", "--dry-run", "--limit", "--require-all", "--config", "--set", "--device"),
+    }
+    assert found["rationales audit"] >= {"--data", "--json", "--html", "--fix", "--set"}
+    assert found["rationales convert"] >= {"--output", "--id", "--rationale", "--rating"}
 
 
 def test_every_flag_is_taken_in_dashes_and_underscores(capsys: Capsys) -> None:
     seen = 0
+    valued = all_flags(with_value=True)
     for command, known in all_flags().items():
         for flag in sorted(flag for flag in known if "-" in flag[2:]):
             for form in (flag, "--" + flag[2:].replace("-", "_")):
                 # Were the flag unknown, parsing would stop before --help is heeded
-                ended = run_here(capsys, *command.split(), f"{form}=1", "--help")
+                given = f"{form}=1" if flag in valued[command] else form
+                ended = run_here(capsys, *command.split(), given, "--help")
                 assert ended.code == 0, ended.err
                 seen += 1
-    assert seen >= 8
+    assert seen >= 40
     assert run_here(capsys, "train", "--batch_sizes=1", "--help").code == 2
 
 

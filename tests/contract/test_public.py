@@ -28,10 +28,12 @@ EXTRAS = [
     "optuna",
     "prometheus_client",
     "ray",
+    "starlette",
     "tensorboard",
     "tensorboardX",
     "uvicorn",
     "wandb",
+    "xllamacpp",
 ]
 """Import names of what the extras install, and of trackers."""
 
@@ -72,8 +74,9 @@ def test_the_names_are_those_that_type_checkers_see() -> None:
         "load_json_dataset",
         "mlflow_run",
         *("Classifier", "Example", "RunConfig", "evaluate", "load_config", "train"),
+        *("audit_rationales", "convert_rationales", "generate_rationales"),
         *("ArtifactError", "CheckpointError", "ConfigError", "DataError", "DhrdError", "MissingExtra", "ModelError"),
-        *("NonFiniteError", "SaveError", "UserError"),
+        *("NonFiniteError", "SaveError", "TeacherError", "UserError"),
     ],
 )
 def test_promised_names_are_there(name: str) -> None:
