@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -110,12 +111,16 @@ def audit(
 ) -> None:
     """Check that rationales are about their rows, do not name the label, and are whole."""
     from dhrd.config import load_config
-    from dhrd.errors import ConfigError
     from dhrd.teacher.audit.audit import audit_rationales
+    from dhrd.teacher.audit.fix import changes_beside
     from dhrd.teacher.audit.show import print_table, to_json, write_page
 
-    if fix not in (None, "drop", "strip"):
-        raise ConfigError(f"--fix {fix}: unknown; give drop or strip")
+    clean = output or rationales.with_name(f"{rationales.stem}.clean.jsonl")
+    _check_fix(fix, kind, output, clean)
+    written = {"--json": json_file, "--html": html}
+    if fix is not None:
+        written |= {"--output": clean, "the list of changes": changes_beside(clean)}
+    _check_targets(rationales, written)
     resolved = load_config(config, overrides or ())
     found = audit_rationales(
         rationales, _rows(data, resolved), config=resolved, split=split, forbid=forbid or (), allow=allow or ()
@@ -127,7 +132,7 @@ def audit(
         write_page(found, html)
         print(f"the page is {html}")
     if fix is not None:
-        _fix(found, fix, kind or [], output or rationales.with_name(f"{rationales.stem}.clean.jsonl"))
+        _fix(found, fix, kind or [], clean)
 
 
 @app.command()
@@ -144,13 +149,12 @@ def convert(
     teacher: Annotated[str | None, typer.Option(help="Who wrote them, for the output.")] = None,
 ) -> None:
     """Bring rationales of another shape into the form that training reads."""
-    from dhrd.errors import ConfigError
     from dhrd.teacher.convert import convert_rationales, shape_of
 
     parts = {"id": id_part, "rationale": rationale, "rows": rows, "choices": choices, "rating": rating}
     asked = shape_of(shape, **parts, where=where, teacher=teacher)
-    if output.suffix != ".jsonl" or (output.exists() and output.samefile(source)):
-        raise ConfigError(f"--output {output}: must be another file than the source, and end in .jsonl")
+    _check_jsonl(output)
+    _check_targets(source, {"--output": output})
     found = convert_rationales(source, output, asked)
     print(f"{found.num_rationales:,} rationales from {found.num_records:,} records: {output}")
     if found.num_without:
@@ -160,12 +164,38 @@ def convert(
         print(f"{len(found.conflicting):,} ids have two different ones and were left out: {some}")
 
 
-def _fix(audit: Audit, mode: str, kinds: list[str], output: Path) -> None:
+def _check_fix(fix: str | None, kinds: list[str] | None, output: Path | None, clean: Path) -> None:
     from dhrd.errors import ConfigError
+    from dhrd.teacher.audit.fix import check_kinds
+
+    if fix not in (None, "drop", "strip"):
+        raise ConfigError(f"--fix {fix}: unknown; give drop or strip")
+    if kinds and fix != "drop":
+        raise ConfigError("--kind picks what --fix drop leaves out; give --fix drop, or leave it out")
+    if output is not None and fix is None:
+        raise ConfigError(f"--output {output}: is the cleaned file; give --fix drop or --fix strip too")
+    check_kinds(kinds or [])
+    _check_jsonl(clean)
+
+
+def _check_jsonl(output: Path) -> None:
+    from dhrd.errors import ConfigError
+
+    if output.suffix != ".jsonl":
+        raise ConfigError(f"--output {output}: rationales are JSON lines; give a name that ends in .jsonl")
+
+
+def _check_targets(source: Path, targets: Mapping[str, Path | None]) -> None:
+    from dhrd.errors import ConfigError
+
+    for name, target in targets.items():
+        if target is not None and target.exists() and source.exists() and target.samefile(source):
+            raise ConfigError(f"{name} {target}: would take the place of what is read; give another name")
+
+
+def _fix(audit: Audit, mode: str, kinds: list[str], output: Path) -> None:
     from dhrd.teacher.audit.fix import fix, write_fixed
 
-    if output.suffix != ".jsonl" or (output.exists() and output.samefile(audit.rationales)):
-        raise ConfigError(f"--output {output}: must be another file than the audited one, and end in .jsonl")
     kept, changes = fix(audit, mode, kinds)  # type: ignore[arg-type]
     beside = write_fixed(output, kept, changes)
     for change in changes[:_CHANGES_SHOWN]:

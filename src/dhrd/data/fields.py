@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dhrd.data.readers import Row
@@ -13,12 +14,25 @@ MAX_PROBLEMS = 10
 def check_characters(row: Row) -> None:
     """Refuse half an emoji: JSON can escape it (`\\ud83d`), UTF-8 has no bytes for it and tokenizers stop at it."""
     for name, value in row.columns.items():
-        if isinstance(value, str) and not value.isascii():
+        for text in _texts(value):
             try:
-                value.encode()
+                text.encode()
             except UnicodeEncodeError as error:
-                half = f"{value[error.start]!r} at character {error.start}"
+                half = f"{text[error.start]!r} at character {error.start}"
                 raise ValueError(f"{name}: {half} is half of a surrogate pair, not text; correct the row") from None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in a value, however deep, that may hold such a half."""
+    if isinstance(value, str):
+        if not value.isascii():
+            yield value
+    elif isinstance(value, Mapping):
+        for part in (*value.keys(), *value.values()):
+            yield from _texts(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts(part)
 
 
 def input_text(value: Any, row: Row, *, required: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -158,6 +159,8 @@ class _Reader:
             raise DataError(f"{record.where}: {error}") from None
         rows = _items(record, self._shape.rows, "--rows") if self._shape.rows else [None]
         choices = _items(record, self._shape.choices, "--choices") if self._shape.choices else [None]
+        if not choices:
+            yield from (("", "") for _ in rows)
         for row in rows:
             views = [{**record.columns, "row": row, "found": choice} for choice in choices]
             views = [view for view in views if self._where(view, record.where) == "True"]
@@ -200,7 +203,7 @@ def _number(choice: Any, path: str, where: str) -> float:
         return 0.0  # all equal: the first
     value = _at(choice, path)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return -math.inf if math.isnan(value) else float(value)  # what nobody rated comes last
     raise DataError(f"{where}: --rating {path}: {value!r} is no number; name a part of each choice that holds one")
 
 

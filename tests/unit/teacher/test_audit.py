@@ -133,12 +133,10 @@ def mapped(tmp_path: Path, **more: str) -> Audit:
     return audit(tmp_path, written, rows, config=load_config(**columns))
 
 
-@pytest.mark.xfail(strict=True, reason="a mapped label column is taken for the row's own text, which may be repeated")
 def test_a_label_in_a_column_of_another_name_is_no_text_of_the_row(tmp_path: Path) -> None:
     assert flags(mapped(tmp_path)) == [("1", ["label_leak"])]
 
 
-@pytest.mark.xfail(strict=True, reason="a mapped label column is taken for the row's own text")
 def test_a_mapped_label_is_not_told_from_the_input(tmp_path: Path) -> None:
     accuracy = mapped(tmp_path).leak.input_accuracy
     assert accuracy is not None and accuracy < 0.9
@@ -298,7 +296,6 @@ class TestCommand:
         assert len(ended.error_lines) == 1 and named in ended.error_lines[0]
         assert not (tmp_path / "page.html").exists()
 
-    @pytest.mark.xfail(strict=True, reason="text of a row is read as rich's markup: a MarkupError and its traceback")
     def test_brackets_in_a_rationale_are_text(self, capsys: Any, tmp_path: Path, data: Path) -> None:
         written = lines(SOUND)
         written[0]["rationale"] += " It is [i]so[/b]"
@@ -308,7 +305,6 @@ class TestCommand:
         assert "[/b]" in ended.out
 
     @pytest.mark.parametrize("flag", ["--json", "--html"])
-    @pytest.mark.xfail(strict=True, reason="the audited file is overwritten")
     def test_the_audited_file_is_never_overwritten(self, capsys: Any, tmp_path: Path, data: Path, flag: str) -> None:
         source = write_jsonl(tmp_path / "rationales.jsonl", lines(SOUND))
         before = source.read_bytes()

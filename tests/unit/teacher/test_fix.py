@@ -138,7 +138,6 @@ def test_strip_touches_no_other_kind(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.xfail(strict=True, reason="the last sentence is cut for a word that the row's own text has")
 def test_strip_leaves_a_word_of_the_rows_own_text(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "r.jsonl", [{"id": "r0", "rationale": "Repair it, they say. They ask for a return."}])
     rows = [{"id": "r0", "input_text": "Can I return it?", "label": "return"}, {**ROWS[1], "label": "repair"}]
@@ -243,14 +242,12 @@ class TestCommand:
     @pytest.mark.parametrize(
         "options", [["--kind", "label_leak"], ["--fix", "strip", "--kind", "length"], ["--output", "clean.jsonl"]]
     )
-    @pytest.mark.xfail(strict=True, reason="options that need --fix, or --fix drop, are taken and do nothing")
     def test_options_without_their_fix_are_refused(
         self, capsys: Any, arguments: list[Any], tmp_path: Path, options: list[str], monkeypatch: Any
     ) -> None:
         monkeypatch.chdir(tmp_path)
         assert run_here(capsys, *arguments, *options).code == 2
 
-    @pytest.mark.xfail(strict=True, reason="the list of changes takes the place of the audited file")
     def test_the_audited_file_may_be_called_like_the_list_of_changes(
         self, capsys: Any, arguments: list[Any], tmp_path: Path
     ) -> None:
@@ -260,7 +257,6 @@ class TestCommand:
         run_here(capsys, *arguments, "--fix", "drop", "--output", tmp_path / "good.jsonl")
         assert source.read_bytes() == before
 
-    @pytest.mark.xfail(strict=True, raises=UnicodeEncodeError, reason="half an emoji in another column: a traceback")
     def test_half_a_character_in_another_column(self, capsys: Any, arguments: list[Any], tmp_path: Path) -> None:
         written = [{**line, "tags": ["<half>"]} for line in lines(SOUND)]
         source = write_jsonl(tmp_path / "rationales.jsonl", written)

@@ -25,10 +25,6 @@ def said(text: str, labels: LabelSet, row: str = "", **settings: Any) -> list[st
     return [text[start:end] for start, end in flag.spans] if flag else []
 
 
-def bug(*values: Any, reason: str) -> Any:
-    return pytest.param(*values, marks=pytest.mark.xfail(strict=True, reason=reason))
-
-
 @pytest.mark.parametrize(
     ("text", "names", "found"),
     [
@@ -42,15 +38,10 @@ def bug(*values: Any, reason: str) -> Any:
         ("This is not-entailment.", RTE.names, ["not-entailment"]),
         ("An irreparable pair of repairers.", ("repair", "return"), []),
         ("Nothing of the kind.", ("repair", "return"), []),
-        bug(
-            "There was a fire in it.",
-            ("fire", "flood"),
-            ["fire"],
-            reason="the stop words hold fire, bill, system, keep",
-        ),
-        bug("They are refusing it.", ("refuse", "accept"), ["refusing"], reason="a final e that an ending drops"),
-        bug("It is a 👍 from me.", ("👍", "👎"), ["👍"], reason="a label without a letter at its border"),
-        bug("They write C++ code.", ("C++", "Rust"), ["C++"], reason="a label without a letter at its border"),
+        ("There was a fire in it.", ("fire", "flood"), ["fire"]),
+        ("They are refusing it.", ("refuse", "accept"), ["refusing"]),
+        ("It is a 👍 from me.", ("👍", "👎"), ["👍"]),
+        ("They write C++ code.", ("C++", "Rust"), ["C++"]),
     ],
 )
 def test_label_words_in_their_spellings_and_inflections(text: str, names: tuple[str, ...], found: list[str]) -> None:
@@ -69,11 +60,11 @@ def test_label_words_in_their_spellings_and_inflections(text: str, names: tuple[
         "The answer lies in the second line.",
         "So, there is nobody else who could have done it.",
         "In short supply, bread cost 1 mark.",
-        bug("His answer was no surprise to her.", reason="the noun and “is no” are enough for a verdict"),
-        bug("The option is no longer sold.", reason="the noun and “is no” are enough for a verdict"),
-        bug("He gave the right answer to the quiz.", reason="“right answer” is a verdict wherever it stands"),
-        bug("The final class was held in May.", reason="“final class” is a verdict wherever it stands"),
-        bug("So she said no, and left.", reason="a speech within a sentence that begins with “so”"),
+        "His answer was no surprise to her.",
+        "The option is no longer sold.",
+        "He gave the right answer to the quiz.",
+        "The final class was held in May.",
+        "So she said no, and left.",
     ],
 )
 @pytest.mark.parametrize("labels", [LabelSet(("a0", "b0"), ("no", "yes")), LabelSet(("1", "2"), ("no", "2"))])
@@ -99,11 +90,11 @@ VERDICTS = [
     "The door was shut.\n{}",
 ]
 COLON = [
-    bug("Answer: {}", reason="a noun with a colon right behind it"),
-    bug("The label: {}.", reason="a noun with a colon right behind it"),
-    bug("So it's {}.", reason="a contracted copula"),
-    bug("'The door was shut.' {}.", reason="a verdict after a closing quotation mark"),
-    bug("{} – the door was shut.", reason="a dash after the first word"),
+    "Answer: {}",
+    "The label: {}.",
+    "So it's {}.",
+    "'The door was shut.' {}.",
+    "{} – the door was shut.",
 ]
 
 
@@ -115,7 +106,7 @@ def test_common_words_and_numbers_in_verdicts(wording: str, spelled: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["So the correct answer follows.", "That is the gold label.", "The final verdict it is."]
+    "text", ["That is the correct answer.", "This was the gold label.", "The right choice is plain."]
 )
 def test_naming_the_verdict_is_enough(text: str) -> None:
     assert said(text, LABELS)
@@ -129,7 +120,6 @@ def test_a_word_of_the_rows_own_text_is_none_but_in_a_verdict() -> None:
     assert said("They ask to return or repair it.", LABELS, row) == ["repair"]
 
 
-@pytest.mark.xfail(strict=True, reason="the row's word is looked for in the very form of the rationale")
 def test_a_word_of_the_rows_own_text_in_another_form() -> None:
     assert said("They are returning a phone.", LABELS, "Can I return this phone?") == []
 
@@ -147,7 +137,7 @@ def test_further_words_and_allowed_ones() -> None:
 
 @pytest.mark.parametrize(
     "spelled",
-    ["change_address", bug("change address", reason="an allowed word must be spelled as the label, with its _")],
+    ["change_address", "change address"],
 )
 def test_an_allowed_word_in_any_spelling(spelled: str) -> None:
     assert said("It is a change address form.", LabelSet(("change_address", "cancel")), allow=(spelled,)) == []
@@ -168,7 +158,7 @@ def test_an_allowed_word_in_any_spelling(spelled: str) -> None:
     ],
 )
 def test_a_text_without_its_verdict(text: str, rest: str) -> None:
-    assert without_verdict(text, leak_patterns(YES_NO)).rstrip("”") == rest
+    assert without_verdict(written(text), leak_patterns(YES_NO)).rstrip("”") == rest
 
 
 ANYWHERE = ["The answer is {word}.", "Therefore, {word}.", "So the correct label is {word}.", "Thus it must be {word}."]

@@ -5,7 +5,7 @@ With r a rationale, x its own input and x' those of other rows:
 
     rank = share of x' with cos(r, x') < cos(r, x), ties counting half
     z    = (cos(r, x) − mean cos(r, x')) / std cos(r, x')
-    misaligned: z < 2.5
+    misaligned: z < 2.5, unless x is the closest of 20 or more
 
 Among x' is no row of the same group and no near-duplicate of x (cosine ≥ 0.7): a rationale may well fit those. The
 score of one row does not depend on whether others are shuffled. It needs words in common: a paraphrase without any is
@@ -32,6 +32,7 @@ _MOST_REFERENCES = 1000  # more tell no more
 _ENOUGH_TO_FIT = 5000  # rows that tell how common an n-gram is
 _FEW_ROWS = 100  # of which to take other rows of the data as references too
 _LEAST_REFERENCES = 5
+_ENOUGH_TO_BE_FIRST_AMONG = 20
 _CHUNK = 512
 _EPSILON, _LEAST_SPREAD = 1e-6, 1e-3
 _SHUFFLED_RANK, _MANY_FLAGS = 0.7, 0.1
@@ -91,11 +92,11 @@ def measure_alignment(rows: Sequence[Written], examples: Sequence[Example], *, s
     ranks: list[float | None] = [None] * len(rows)
     flags: dict[int, Flag] = {}
     own = [example for _, _, example in known]
-    z_scores, own_ranks, told = _compare([text for _, text, _ in known], own, _references(own, examples, seed))
-    for (index, _, _), z, rank, is_told in zip(known, z_scores, own_ranks, told, strict=True):
-        if is_told:
+    z_scores, own_ranks, counts = _compare([text for _, text, _ in known], own, _references(own, examples, seed))
+    for (index, _, _), z, rank, count in zip(known, z_scores, own_ranks, counts, strict=True):
+        if count:
             ranks[index] = float(rank)
-            if z < _LEAST_Z:
+            if z < _LEAST_Z and not (rank > 1 - _EPSILON and count >= _ENOUGH_TO_BE_FIRST_AMONG):
                 detail = f"closer to its input than to {rank:.0%} of others', by {z:.1f} standard deviations"
                 flags[index] = Flag("misaligned", detail)
     return Alignment(ranks=ranks, flags=flags)
@@ -114,9 +115,9 @@ def _references(own: Sequence[Example], examples: Sequence[Example], seed: int) 
 def _compare(
     texts: Sequence[str], own: Sequence[Example], references: Sequence[Example]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """z, rank, and whether they can be told, of each rationale."""
+    """z, rank, and the number of inputs compared with (0: they cannot be told), of each rationale."""
     count = len(texts)
-    z, rank, told = np.zeros(count), np.full(count, 0.5), np.zeros(count, dtype=bool)
+    z, rank, told = np.zeros(count), np.full(count, 0.5), np.zeros(count, dtype=int)
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, dtype=np.float32)
     some = random.Random("n-grams").sample(range(count), min(count, _ENOUGH_TO_FIT))
     try:
@@ -140,7 +141,7 @@ def _group(example: Example) -> str:
 
 
 def _against(own: np.ndarray, others: np.ndarray, fair: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """z, rank, and whether they can be told, of similarities (rows,) against (rows, references) where `fair`."""
+    """z, rank and number, or 0, of similarities (rows,) against (rows, references) where `fair`."""
     count = fair.sum(axis=1)
     share = fair / np.maximum(count, 1)[:, None]
     mean = (others * share).sum(axis=1)
@@ -150,4 +151,4 @@ def _against(own: np.ndarray, others: np.ndarray, fair: np.ndarray) -> tuple[np.
     # Where all inputs are equally close, and not merely all unlike, there is nothing to tell them apart by.
     alike = (spread <= _EPSILON) & (np.abs(gap) <= _EPSILON) & (mean > _EPSILON)
     told = (count >= _LEAST_REFERENCES) & ~alike
-    return gap / np.maximum(spread, _LEAST_SPREAD), (lower * share).sum(axis=1), told
+    return gap / np.maximum(spread, _LEAST_SPREAD), (lower * share).sum(axis=1), np.where(told, count, 0)

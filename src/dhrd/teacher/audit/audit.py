@@ -16,6 +16,7 @@ from dhrd.data.readers import BadRow, read_file
 from dhrd.data.records import Example
 from dhrd.data.rows import label_set
 from dhrd.data.sources import open_source
+from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError, DataError
 from dhrd.teacher.audit.alignment import Alignment, measure_alignment
 from dhrd.teacher.audit.flags import KINDS, Flag, Written
@@ -130,7 +131,8 @@ def audit_rationales(
     """
     config = config or RunConfig()
     source = open_source(data, config.data, split=split)
-    examples = source.load()
+    read = InputTemplate(source.template).variables
+    examples = [_as_read(example, read) for example in source.load()]
     labels = label_set(config, source, examples)
     own = source.task.leaks if source.task else ()
     try:
@@ -191,6 +193,12 @@ def _read(path: Path, examples: Mapping[str, Example]) -> Iterator[Audited]:
             example=examples.get(row_id),
             flags=tuple(flags),
         )
+
+
+def _as_read(example: Example, columns: frozenset[str]) -> Example:
+    """A row without what the classifier does not read: another column may hold the label, or tell it."""
+    text = example.input_text if "input_text" in columns else ""
+    return replace(example, input_text=text, fields={k: v for k, v in example.fields.items() if k in columns})
 
 
 def _leaks(rows: Sequence[Written], patterns: LeakPatterns) -> dict[int, Flag]:

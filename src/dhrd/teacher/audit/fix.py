@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,8 +58,7 @@ def fix(audit: Audit, mode: Mode, kinds: Collection[str] = ()) -> tuple[list[dic
     Raises:
         ConfigError: A kind is unknown.
     """
-    if unknown := sorted(set(kinds) - set(KINDS)):
-        raise ConfigError(f"--kind {unknown[0]}: unknown; kinds are {', '.join(KINDS)}")
+    check_kinds(kinds)
     kept, changes = [], []
     for line in audit.lines:
         text, change = _drop(line, kinds) if mode == "drop" else _strip(line, audit)
@@ -68,6 +67,21 @@ def fix(audit: Audit, mode: Mode, kinds: Collection[str] = ()) -> tuple[list[dic
         if change is not None:
             changes.append(change)
     return kept, changes
+
+
+def check_kinds(kinds: Collection[str]) -> None:
+    """Refuse kinds of flags that there are none of.
+
+    Raises:
+        ConfigError: Naming the first.
+    """
+    if unknown := sorted(set(kinds) - set(KINDS)):
+        raise ConfigError(f"--kind {unknown[0]}: unknown; kinds are {', '.join(KINDS)}")
+
+
+def changes_beside(path: Path) -> Path:
+    """Where the changes of a cleaned file are listed."""
+    return path.with_name(f"{path.stem}.changes.jsonl")
 
 
 def _drop(line: Audited, kinds: Collection[str]) -> tuple[str, Change | None]:
@@ -83,11 +97,11 @@ def _strip(line: Audited, audit: Audit) -> tuple[str, Change | None]:
         return _drop(line, _NOT_A_ROW)
     if "label_leak" not in why:
         return line.text, None
-    text = without_verdict(line.text, audit.patterns)
+    written = Written(where=line.where, id=line.id, text=line.text, example=line.example)
+    text = without_verdict(written, audit.patterns)
     if not text:
         return "", Change(where=line.where, id=line.id, action="dropped", why=["label_leak"], removed=line.text)
-    written = Written(where=line.where, id=line.id, text=text, example=line.example)
-    still = find_leak(written, audit.patterns) is not None
+    still = find_leak(replace(written, text=text), audit.patterns) is not None
     removed = line.text[len(text) :].strip()
     action: Literal["stripped", "left"] = "stripped" if removed else "left"
     why = ["label_leak remains" if still else "label_leak"]
@@ -100,7 +114,7 @@ def write_fixed(path: Path, kept: list[dict[str, Any]], changes: list[Change]) -
     Raises:
         SaveError: They could not be written.
     """
-    beside = path.with_name(f"{path.stem}.changes.jsonl")
+    beside = changes_beside(path)
     for target, rows in ((path, kept), (beside, [asdict(change) for change in changes])):
         with writing(target) as file:
             for row in rows:

@@ -12,16 +12,20 @@ from statistics import median
 from dhrd.teacher.audit.flags import Flag, Written
 from dhrd.teacher.audit.text import words
 
+_COMMONEST_SHINGLE = 50  # rows; one that more share, of a stock opening, tells no two of them from the others
+_MOJIBAKE = frozenset("ÃÂâÐÑðÎÏ")
+_LONG_MOJIBAKE = 6
+_EAST_ASIAN = {"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"}
 _FEW_WORDS, _MANY_WORDS, _MANY_TIMES_THE_MEDIAN = 3, 100, 4
 _SHINGLE_WORDS, _SKETCH, _SAME = 3, 12, 0.8
 _USUAL_ENDINGS = 0.5  # a file in which fewer end in a full stop has another style, not cut rows
 _ENOUGH_WORDS, _ENOUGH_ROWS, _COMMON_WORDS, _LEAST_COMMON_SHARE = 6, 50, 150, 0.12
 _BEGINNING_WORDS = 3
 
-_ENDING = re.compile(r"[.!?…。！？؟][\s\"'”’»)\]*_]*\Z")
+_ENDING = re.compile(r"[.!?…。！？؟](?:\[\d+\]|[\W_])*\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd\ufffe\uffff]")
 _MARKUP = re.compile(
-    r"&(?:#\d+|#x[0-9a-f]+|[a-z]{2,8});|\[END OF REASONING\]|</?(?:think|explanation|br|p|div)\b[^>]*>", re.IGNORECASE
+    r"&(?:#\d+|#x[0-9a-f]+|[a-z]{2,8});|\[END OF REASONING\]|</?(?:think|explanation|br|p|div)\s*/?>", re.IGNORECASE
 )
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
 
@@ -56,7 +60,8 @@ def check_duplicates(rows: Sequence[Written]) -> dict[int, Flag]:
         else:  # only firsts are compared with: a thousand copies need no million comparisons
             shingles[index] = own
             for one in sorted(own)[:_SKETCH]:
-                by_hash[one].append(index)
+                if len(by_hash[one]) < _COMMONEST_SHINGLE:
+                    by_hash[one].append(index)
     return found
 
 
@@ -86,7 +91,12 @@ def check_damage(rows: Sequence[Written]) -> dict[int, Flag]:
 
 
 def _was_misread(text: str) -> bool:
-    """Whether characters are UTF-8 bytes that were read as Windows-1252 or Latin-1 ("Ã©" for "é")."""
+    """Whether characters are UTF-8 bytes that were read as Windows-1252 or Latin-1 ("Ã©" for "é").
+
+    By chance two letters can be such bytes as well ("ß“"), so a short run must begin as European text so read does.
+    """
+    if text[0] not in _MOJIBAKE and len(text) < _LONG_MOJIBAKE:
+        return False
     for encoding in ("cp1252", "latin-1"):
         try:
             return text.encode(encoding).decode("utf-8") != text
@@ -125,7 +135,8 @@ def _script(text: str) -> str:
     if text.isascii():
         return "LATIN" if any(map(str.isalpha, text)) else ""
     counts = Counter(unicodedata.name(char, "").partition(" ")[0] for char in text if char.isalpha())
-    return counts.most_common(1)[0][0] if counts else ""
+    most = counts.most_common(1)[0][0] if counts else ""
+    return "EAST ASIAN" if most in _EAST_ASIAN else most  # Japanese mixes three
 
 
 def beginnings(rows: Sequence[Written], most: int = 5) -> list[tuple[str, float]]:

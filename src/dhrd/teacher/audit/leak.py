@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -24,12 +24,15 @@ _FOLDS = 5
 _NUM_NGRAMS = 8
 _ENOUGH_ROWS = 200
 _MOST_ROWS = 5000  # more tell little more, and cost minutes
-_INFLECTED = r"(?:s|es|d|ed|ing)?"
+_COMMON = frozenset({"yes", "no", "not", "none", "other", "all", "any", "some", "more", "less", "same", "one", "two"})
+"""Labels so common as words that they give nothing away outside a verdict; so are single characters and numbers."""
+
 _CONNECTIVE = r"(?:so|thus|hence|therefore|consequently|accordingly|overall|ultimately|in conclusion|in short)"
-_VERDICT_NOUN = (
-    r"(?:answer|label|verdict|conclusion|choice|option|class|category|classification|prediction|relation(?:ship)?)"
-)
-_COPULA = r"(?:is|are|was|be|being|becomes|remains|=|:)"
+_FILLER = r"(?:(?:it|this|that|the|correct|right|answer|label|must|should|would|has|to|is|be|are|was|'s|’s)\s*)*"
+_NOUN = r"(?:answer|label|verdict|conclusion|choice|option|class|category|classification|prediction|relation(?:ship)?)"
+_COPULA = r"(?:is|are|was|be|becomes|remains)"
+_OPEN, _CLOSE = r"[\"'“‘*]*", r"[\"'”’*)]*"
+_BECAUSE = r"(?:because|since|as|for|due|given)\b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +40,37 @@ class LeakPatterns:
     """What counts as naming a label.
 
     Args:
-        words: Give a label away wherever they stand, unless the row's own text has them too.
+        words: Each gives a label away wherever it stands, unless the row's own text has it too.
         verdicts: A verdict restated, whatever the row says.
     """
 
-    words: re.Pattern[str] | None
+    words: tuple[re.Pattern[str], ...]
     verdicts: re.Pattern[str]
+
+    def spans(self, text: str, own_text: str = "") -> list[tuple[int, int]]:
+        """Where a rationale gives its label away, sorted.
+
+        Args:
+            text: The rationale.
+            own_text: What its row says.
+        """
+        found = {match.span() for match in self.verdicts.finditer(text)}
+        for word in self.words:
+            matches = [match.span() for match in word.finditer(text)]
+            if matches and not word.search(own_text):
+                found.update(matches)
+        within = {inner for inner in found for outer in found if inner != outer and _holds(outer, inner)}
+        return sorted(found - within)
+
+
+def _holds(outer: tuple[int, int], inner: tuple[int, int]) -> bool:
+    return outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
 def leak_patterns(labels: LabelSet, *, forbid: Sequence[str] = (), allow: Sequence[str] = ()) -> LeakPatterns:
     """The patterns of a label set.
 
-    Words as common as "no", and numbers, are a leak only in a verdict ("so the answer is no").
+    Words as common as "no", single characters and numbers are a leak only in a verdict ("so the answer is no").
 
     Args:
         labels: Their names and words, in `_` or spaces, with English endings.
@@ -58,59 +80,68 @@ def leak_patterns(labels: LabelSet, *, forbid: Sequence[str] = (), allow: Sequen
     Raises:
         re.error: An expression of `forbid` is none.
     """
-    allowed = {word.casefold() for word in allow}
-    spelled = [word for word in dict.fromkeys((*labels.words, *labels.names)) if word.casefold() not in allowed]
-    telling = [_spelling(word) + _INFLECTED for word in spelled if not _is_common(word)]
-    telling += [f"(?:{pattern})" for pattern in forbid]
-    verdict_words = _any([_spelling(word) for word in dict.fromkeys([*labels.words, *labels.names, "yes", "no"])])
-    alone = rf"{verdict_words}(?=[\"'”’*]*(?:[.,;:!?)]|\s*$))"
-    verdicts = [
-        rf"\b(?:correct|right|wrong|incorrect|gold|true|final)\s+{_VERDICT_NOUN}\b",
-        rf"\b{_VERDICT_NOUN}\s+(?:\w+\s+){{0,3}}?{_COPULA}\s+(?:\w+ly\s+|then\s+|thus\s+)?[\"'“‘*]*{verdict_words}\b",
-        rf"\b{_CONNECTIVE}\b,?\s+(?:\w+\s+){{0,4}}?[\"'“‘*]*{alone}",
-        rf"(?:^|[.!?]\s+)[\"'“‘*]*{alone}",
-    ]
+    allowed = {_plain(word) for word in allow}
+    spelled = list(dict.fromkeys((*labels.words, *labels.names)))
+    telling = [word for word in spelled if _plain(word) not in allowed and not _is_common(word)]
+    patterns = [*map(_inflected, telling), *(f"(?:{pattern})" for pattern in forbid)]
+    label = "(?:" + "|".join(map(_spelling, dict.fromkeys([*spelled, "yes", "no"]))) + r")(?!\w)"
+    # "no", and not "no longer": what follows ends the clause, or gives the reason.
+    alone = rf"{_OPEN}{label}{_CLOSE}(?=\s*(?:[.,;:!?–—]|-\s|$)|\s+{_BECAUSE})"
+    verdicts = (
+        rf"\b(?:is|was) (?:the|a) (?:correct|right|gold|best) {_NOUN}\b",
+        rf"\b(?:correct|right|gold) {_NOUN} {_COPULA}\b",
+        rf"\b{_NOUN}\s+(?:\w+\s+){{0,3}}?{_COPULA}\s+(?:\w+ly\s+|then\s+|thus\s+)?{alone}",
+        rf"\b{_NOUN}\s*[:=]\s*{alone}",
+        rf"\b{_CONNECTIVE}\b,?\s+(?:{_FILLER}|(?:[\w'’]+\s+){{0,4}}?{_COPULA}\s+){alone}",
+        rf"(?:^|[.!?]{_CLOSE}\s+){alone}",
+    )
     return LeakPatterns(
-        words=re.compile(rf"\b{_any(telling)}\b", re.IGNORECASE) if telling else None,
-        verdicts=re.compile(_any(verdicts), re.IGNORECASE | re.MULTILINE),
+        words=tuple(re.compile(rf"(?<!\w){pattern}(?!\w)", re.IGNORECASE) for pattern in patterns),
+        verdicts=re.compile("|".join(verdicts), re.IGNORECASE | re.MULTILINE),
     )
 
 
-def _any(patterns: Sequence[str]) -> str:
-    return "(?:" + "|".join(patterns) + ")"
+def _plain(word: str) -> str:
+    return " ".join(re.split(r"[\s_-]+", word)).casefold()
 
 
 def _spelling(word: str) -> str:
     return r"[\s_-]+".join(re.escape(part) for part in re.split(r"[\s_-]+", word) if part) or re.escape(word)
 
 
+def _inflected(word: str) -> str:
+    """With an English verb's or noun's endings: refuse, refuses, refused, refusing; ship, shipped."""
+    spelling = _spelling(word)
+    if not word.isascii() or not word[-1].isalpha():
+        return spelling
+    if word.endswith("e"):
+        return rf"{spelling[:-1]}(?:e|es|ed|ing)"
+    return rf"{spelling}(?:s|es|{re.escape(word[-1])}?(?:ed|ing))?"
+
+
 def _is_common(word: str) -> bool:
-    return word.casefold() in ENGLISH_STOP_WORDS or word.casefold() in ("yes", "no") or word.isdigit()
+    return word.casefold() in _COMMON or (len(word) == 1 and word.isascii()) or word.isdigit()
 
 
 def find_leak(written: Written, patterns: LeakPatterns) -> Flag | None:
     """Where a rationale names a label or restates a verdict."""
-    spans = [match.span() for match in patterns.verdicts.finditer(written.text)]
-    if patterns.words is not None:
-        row = input_of(written.example) if written.example else ""
-        own = {match.group().casefold() for match in patterns.words.finditer(row)}
-        found = [match for match in patterns.words.finditer(written.text) if match.group().casefold() not in own]
-        spans += [match.span() for match in found]
+    spans = patterns.spans(written.text, _own_text(written))
     if not spans:
         return None
-    said = list(dict.fromkeys(" ".join(written.text[start:end].split()) for start, end in sorted(set(spans))))
-    return Flag("label_leak", "says " + ", ".join(f"“{one}”" for one in said), tuple(sorted(set(spans))))
+    said = dict.fromkeys(" ".join(written.text[start:end].split()) for start, end in spans)
+    return Flag("label_leak", "says " + ", ".join(f"“{one}”" for one in said), tuple(spans))
 
 
-def without_verdict(text: str, patterns: LeakPatterns) -> str:
-    """A rationale without verdicts at its end; "" where nothing else is in it."""
-    bounds = list(sentences(text))
-    while bounds:
-        last = text[slice(*bounds[-1])]
-        if not (patterns.verdicts.search(last) or (patterns.words and patterns.words.search(last))):
-            break
+def without_verdict(written: Written, patterns: LeakPatterns) -> str:
+    """A rationale without the sentences at its end that give its label away; "" where nothing else is in it."""
+    bounds = list(sentences(written.text))
+    while bounds and patterns.spans(written.text[slice(*bounds[-1])], _own_text(written)):
         bounds.pop()
-    return text[: bounds[-1][1]].rstrip() if bounds else ""
+    return written.text[: bounds[-1][1]].rstrip() if bounds else ""
+
+
+def _own_text(written: Written) -> str:
+    return input_of(written.example) if written.example else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

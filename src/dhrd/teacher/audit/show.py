@@ -10,6 +10,7 @@ from typing import Any
 
 import jinja2
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dhrd.model.files import writing
@@ -55,12 +56,12 @@ def to_json(audit: Audit) -> dict[str, Any]:
 def print_table(audit: Audit) -> None:
     """The totals, for a terminal."""
     console = Console()
-    table = Table(title=f"{audit.rationales}: {len(audit.lines):,} lines", title_justify="left")
+    table = Table(title=escape(f"{audit.rationales}: {len(audit.lines):,} lines"), title_justify="left")
     for column, justify in (("flag", "left"), ("lines", "right"), ("share", "right"), ("for example", "left")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for kind, count in audit.counts.items():
         example = next((f"{line.id or line.where}: {flag.detail}" for line, flag in _flagged(audit, kind)), "")
-        table.add_row(kind, f"{count:,}", f"{count / len(audit.lines):.1%}", example)
+        table.add_row(kind, f"{count:,}", f"{count / len(audit.lines):.1%}", escape(example))
     console.print(table)
     for line in facts(audit):
         console.print(line, highlight=False, markup=False)
