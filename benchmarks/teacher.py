@@ -157,7 +157,8 @@ def config(url: str, in_flight: int) -> RunConfig:
 
 def write_rows(path: Path, count: int) -> Path:
     """Rows of about 50 words, which with the prompt around them have about 250 tokens."""
-    words = "the parcel came late and its box was open on one side but the lamp in it still works well enough".split()
+    said = "the parcel came late and its box was open on one side but the lamp in it still works well enough"
+    words = said.split()
     with path.open("w", encoding="utf-8") as file:
         for number in range(count):
             text = f"Message {number}: " + " ".join(words[(number + 7 * i) % len(words)] for i in range(50))
