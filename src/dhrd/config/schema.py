@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Part = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -108,6 +109,10 @@ class DataSettings(Section):
     """The paper's Table 2: which rationale (and label) a row is trained on."""
     train_limit: Count | None = None
     """Use only the first rows."""
+    train_share: Part = 1.0
+    """Use only this share of the training rows, drawn by the seed, stratified; smaller shares are parts of larger."""
+    rationale_share: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
+    """Keep the rationales of this share of the rows that have one, drawn by the seed; the rest learn their label."""
     validation_limit: Count | None = None
     """Use only the first rows."""
     dev_share: Share = 0.0
@@ -145,6 +150,8 @@ class LossSettings(Section):
     """The paper's β; the DHRD documents' `loss_weight_alpha`. 0: reasoning-only student."""
     reasoning_weight: Weight = 1.0
     """The paper's α; the DHRD documents' 1 − `loss_weight_alpha`. 0: pooled baseline."""
+    reasoning_schedule: Literal["constant", "decay", "rise"] = "constant"
+    """Course of `reasoning_weight` over the run: as it is, linearly down to 0, or linearly up from 0."""
     lm_targets: Literal["all", "continuation"] = "all"
     """Which tokens the reasoning head predicts: input + rationale + answer (paper), or the last two."""
     class_weights: Literal["balanced"] | dict[str, Positive] | None = None

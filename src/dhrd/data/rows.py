@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
@@ -63,6 +64,7 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
         logger.info("%s", joined.summary())
     labels = label_set(config, source, train)
     _check_labels(train, labels, "train")
+    train = _draw(train, config)
     validation = _load_validation(config, validation_dataset, labels)
     _check_rationales(config, train)
     choose, choose_name = validation, str(settings.validation)
@@ -78,6 +80,19 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
         template=source.template,
         task=source.task,
     )
+
+
+def _draw(train: list[Example], config: RunConfig) -> list[Example]:
+    """The share of rows, and of rationales, that the config asks for."""
+    settings = config.data
+    if settings.train_share < 1:
+        train = split_dev(train, settings.train_share, config.seed, setting="data.train_share")[1]
+    if settings.rationale_share < 1:
+        reasoned = [index for index, example in enumerate(train) if example.rationale]
+        random.Random(f"rationales {config.seed}").shuffle(reasoned)
+        without = set(reasoned[round(settings.rationale_share * len(reasoned)) :])
+        train = [replace(e, rationale=None) if index in without else e for index, e in enumerate(train)]
+    return train
 
 
 def label_set(config: RunConfig, source: Source, examples: Sequence[Example]) -> LabelSet:

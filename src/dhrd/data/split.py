@@ -10,13 +10,16 @@ from dhrd.data.records import Example
 from dhrd.errors import DataError
 
 
-def split_dev(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
+def split_dev(
+    examples: Sequence[Example], share: float, seed: int, *, setting: str = "data.dev_share"
+) -> tuple[list[Example], list[Example]]:
     """Split rows into train and dev, stratified by label, groups kept whole.
 
     Args:
         examples: All training rows.
-        share: Share of rows that go to dev.
+        share: Share of rows that go to dev. With the same seed a larger share's dev holds a smaller one's.
         seed: Decides which.
+        setting: Which setting asks, for the error.
 
     Returns:
         (train, dev), each in the rows' order.
@@ -24,6 +27,53 @@ def split_dev(examples: Sequence[Example], share: float, seed: int) -> tuple[lis
     Raises:
         DataError: The share leaves one of the two empty.
     """
+    strata = _strata(examples, random.Random(f"dev {seed}"))
+    dev: set[int] = set()
+    for members in strata:
+        wanted, taken = share * sum(map(len, members)), 0
+        for rows in members:
+            if taken + len(rows) / 2 <= wanted:  # take a group while that brings the share closer
+                dev.update(rows)
+                taken += len(rows)
+    if not dev or len(dev) == len(examples):
+        raise DataError(f"{setting}: {share} of {len(examples)} rows leaves one part empty; change it")
+    return _parts(examples, dev)
+
+
+def split_fold(
+    examples: Sequence[Example], fold: int, num_folds: int, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """Split rows for cross-validation, stratified by label, groups kept whole.
+
+    Args:
+        examples: All training rows.
+        fold: Which part is held out, from 0.
+        num_folds: How many parts of about the same size there are; each row is in one.
+        seed: Decides which.
+
+    Returns:
+        (the other folds, this fold), each in the rows' order.
+
+    Raises:
+        DataError: A fold would be empty.
+    """
+    assert 0 <= fold < num_folds
+    sizes, held_out = [0] * num_folds, [set[int]() for _ in range(num_folds)]
+    for members in _strata(examples, random.Random(f"folds {seed}")):
+        in_stratum = [0] * num_folds
+        for rows in members:
+            # Even within each label first, then over all: with few rows of a label the folds still come out alike
+            smallest = min(range(num_folds), key=lambda k: (in_stratum[k], sizes[k], k))
+            held_out[smallest].update(rows)
+            in_stratum[smallest] += len(rows)
+            sizes[smallest] += len(rows)
+    if not all(sizes):
+        raise DataError(f"{num_folds} folds of {len(examples)} rows leave one empty; use fewer, or more rows")
+    return _parts(examples, held_out[fold])
+
+
+def _strata(examples: Sequence[Example], rng: random.Random) -> list[list[list[int]]]:
+    """Rows in groups, by the label that is commonest in the group, each stratum shuffled."""
     groups: dict[str, list[int]] = defaultdict(list)
     for index, example in enumerate(examples):
         groups[f"group {example.group}" if example.group is not None else f"row {index}"].append(index)
@@ -31,21 +81,13 @@ def split_dev(examples: Sequence[Example], share: float, seed: int) -> tuple[lis
     for rows in groups.values():
         labels = Counter(repr(examples[row].label) for row in rows)
         strata[min(labels, key=lambda label: (-labels[label], label))].append(rows)
-    dev: set[int] = set()
-    rng = random.Random(f"dev {seed}")
     for label in sorted(strata):
-        members = strata[label]
-        rng.shuffle(members)
-        wanted, taken = share * sum(map(len, members)), 0
-        for rows in members:
-            if taken + len(rows) / 2 <= wanted:  # take a group while that brings the share closer
-                dev.update(rows)
-                taken += len(rows)
-    if not dev or len(dev) == len(examples):
-        raise DataError(
-            f"data.dev_share: {share} of {len(examples)} rows in {len(groups)} groups leaves one part empty; change it"
-        )
+        rng.shuffle(strata[label])
+    return [strata[label] for label in sorted(strata)]
+
+
+def _parts(examples: Sequence[Example], chosen: set[int]) -> tuple[list[Example], list[Example]]:
     return (
-        [example for index, example in enumerate(examples) if index not in dev],
-        [example for index, example in enumerate(examples) if index in dev],
+        [example for index, example in enumerate(examples) if index not in chosen],
+        [example for index, example in enumerate(examples) if index in chosen],
     )

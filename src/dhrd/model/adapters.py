@@ -126,6 +126,15 @@ def merged_state(causal_lm: PreTrainedModel) -> dict[str, Tensor]:
     return state
 
 
+def merge_in_place(causal_lm: PreTrainedModel) -> None:
+    """Add the adapters to the weights that they stand on, as the artifact has them; quantized weights stay apart."""
+    from peft.tuners.lora import LoraLayer
+
+    for module in causal_lm.modules():
+        if isinstance(module, LoraLayer) and not _is_quantized(module.get_base_layer()):
+            module.merge()
+
+
 def _is_quantized(module: nn.Module) -> bool:
     return type(getattr(module, "weight", None)).__name__ in ("Params4bit", "Int8Params")
 

@@ -129,9 +129,14 @@ def resume(
     checkpoints: Checkpoints, start: Path | None, stepper: Stepper, model: DualHeadReasoningModel, config: RunConfig
 ) -> Position:
     """Begin, or put a checkpoint back and go on after it."""
-    torch.manual_seed(config.seed + stepper.accelerator.process_index)  # dropout differs between processes
+    seed_dropout(config, stepper.accelerator)
     if start is None:
         return Position()
     position = checkpoints.restore(start, stepper, model)
     logger.warning("going on after step %d from %s", position.step, start)
     return position
+
+
+def seed_dropout(config: RunConfig, accelerator: Accelerator) -> None:
+    """Seed what the first update draws; processes differ, or their dropout would be the same."""
+    torch.manual_seed(config.seed + accelerator.process_index)

@@ -80,4 +80,5 @@ def make_stepper(
         schedule=make_schedule(optimizer, config.training, num_updates),
         accelerator=accelerator,
         clip_norm=config.training.clip_norm,
+        num_updates=num_updates,
     )

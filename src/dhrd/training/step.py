@@ -42,6 +42,7 @@ class Stepper:
         schedule: Stepped once an update; None: constant rates.
         accelerator: Device, precision, processes.
         clip_norm: Largest global gradient norm; None: no clipping.
+        num_updates: Of the whole run, for `reasoning_schedule`.
     """
 
     model: nn.Module
@@ -51,6 +52,13 @@ class Stepper:
     schedule: LRScheduler | None
     accelerator: Accelerator
     clip_norm: float | None = 1.0
+    num_updates: int = 1
+
+    def weights_at(self, step: int) -> tuple[float, float]:
+        """The weights of L_cls and L_lm in the `step`-th update, counted from 1."""
+        course = {"constant": 1.0, "decay": 1 - (step - 1) / self.num_updates, "rise": step / self.num_updates}
+        scale = max(0.0, min(1.0, course[self.weights.reasoning_schedule]))
+        return self.weights.classification_weight, self.weights.reasoning_weight * scale
 
 
 def train_step(stepper: Stepper, micro_batches: Sequence[Batch], step: int) -> dict[str, float]:
@@ -63,7 +71,7 @@ def train_step(stepper: Stepper, micro_batches: Sequence[Batch], step: int) -> d
 
     Returns:
         `loss`, `classification_loss`, `lm_loss`, `grad_norm`, the learning rates, `tokens_per_second`,
-        `rationale_share`.
+        `num_tokens`, `rationale_share`.
 
     Raises:
         NonFiniteError: A loss or the gradient is not finite; the weights were not changed.
@@ -72,18 +80,19 @@ def train_step(stepper: Stepper, micro_batches: Sequence[Batch], step: int) -> d
     stepper.model.train()
     batches = [batch.to(accelerator.device) for batch in micro_batches]
     num_examples, num_targets = _global_counts(stepper, batches)
+    weights = stepper.weights_at(step)
     sums = torch.zeros(2, device=accelerator.device)
     for index, batch in enumerate(batches):
         is_last = index == len(batches) - 1
         with nullcontext() if is_last else accelerator.no_sync(stepper.model):
             output = stepper.model(batch)
             terms = (output.classification, output.reasoning)
-            loss = _combine(stepper.weights, terms, num_examples, num_targets)
+            loss = _combine(weights, terms, num_examples, num_targets)
             # DDP averages gradients over processes; the division above is already by the global counts.
             accelerator.backward(loss * accelerator.num_processes)
         sums += torch.stack([term.total.detach() if term is not None else sums.new_zeros(()) for term in terms])
     grad_norm = _clip(stepper)
-    log = _log(stepper, batches, accelerator.reduce(sums), num_examples, num_targets)
+    log = _log(stepper, batches, accelerator.reduce(sums), num_examples, num_targets, weights)
     log["grad_norm"] = float(grad_norm)
     _refuse_non_finite(stepper, log, batches, step)
     log |= learning_rates(stepper.optimizer)
@@ -92,6 +101,7 @@ def train_step(stepper: Stepper, micro_batches: Sequence[Batch], step: int) -> d
         stepper.schedule.step()
     stepper.optimizer.zero_grad(set_to_none=True)
     num_tokens = accelerator.reduce(torch.tensor(float(sum(b.num_tokens for b in batches)), device=accelerator.device))
+    log["num_tokens"] = float(num_tokens)
     log["tokens_per_second"] = float(num_tokens) / (time.perf_counter() - began)
     return log
 
@@ -108,11 +118,11 @@ def _global_counts(stepper: Stepper, batches: Sequence[Batch]) -> tuple[Tensor, 
     return num_examples, num_targets
 
 
-def _combine(weights: LossSettings, terms: tuple, num_examples: Tensor, num_targets: Tensor) -> Tensor:
+def _combine(weights: tuple[float, float], terms: tuple, num_examples: Tensor, num_targets: Tensor) -> Tensor:
     classification, reasoning = terms
-    loss = weights.classification_weight * classification.total / num_examples
+    loss = weights[0] * classification.total / num_examples
     if reasoning is not None:
-        loss = loss + weights.reasoning_weight * reasoning.total / num_targets.clamp(min=1)
+        loss = loss + weights[1] * reasoning.total / num_targets.clamp(min=1)
     return loss
 
 
@@ -124,18 +134,23 @@ def _clip(stepper: Stepper) -> Tensor:
 
 
 def _log(
-    stepper: Stepper, batches: Sequence[Batch], sums: Tensor, num_examples: Tensor, num_targets: Tensor
+    stepper: Stepper,
+    batches: Sequence[Batch],
+    sums: Tensor,
+    num_examples: Tensor,
+    num_targets: Tensor,
+    weights: tuple[float, float],
 ) -> dict[str, float]:
     classification = float(sums[0] / num_examples)
     lm = float(sums[1] / num_targets.clamp(min=1))
-    weights, real, reasoned = stepper.weights, 0.0, 0.0
+    real, reasoned = 0.0, 0.0
     for batch in batches:
         assert batch.row_weight_B is not None and batch.target_BT is not None
         real += float(batch.row_weight_B.sum())
         reasoned += float((batch.target_BT != IGNORE).any(1).sum())
     shares = stepper.accelerator.reduce(torch.tensor([reasoned, real], device=stepper.accelerator.device))
     return {
-        "loss": weights.classification_weight * classification + weights.reasoning_weight * lm,
+        "loss": weights[0] * classification + weights[1] * lm,
         "classification_loss": classification,
         "lm_loss": lm,
         "rationale_share": float(shares[0] / shares[1]),

@@ -1,0 +1,173 @@
+"""`dhrd reproduce`"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dhrd.cli.options import Config, Device, Set
+from dhrd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dhrd.experiments.plan import Request
+    from dhrd.experiments.reproduce import Outcome
+
+_STUDIES = "main, ablation, weights, throughput (the paper's), baselines, data_scale, schedules (beyond it)"
+
+
+def reproduce(
+    study: Annotated[str, typer.Argument(help=_STUDIES)],
+    tasks: Annotated[str | None, typer.Option(help="SuperGLUE tasks, with commas; default: all that are there.")] = None,
+    backbones: Annotated[
+        str | None, typer.Option(help="Backbones, with commas; default: model.name_or_path of the settings.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many, from the settings' seed on.")] = 5,
+    arms: Annotated[str | None, typer.Option(help="Arms of the study, with commas; default: all but optional.")] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SECTION.KEY=V1,V2", help="Choose a setting for each arm on training rows; repeatable."),
+    ] = None,
+    config: Config = None,
+    overrides: Set = None,
+    output: Annotated[Path | None, typer.Option(help="cells/ and the report; default: reproduce/STUDY.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Cells at a time, each in a process of its own.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the cells, and how long they would take.")] = False,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Report what is there; run nothing.")] = False,
+    decode_limit: Annotated[int | None, typer.Option(min=1, help="Decode only so many validation rows.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of decoding; the paper: 500.")] = 500,
+    temperature: Annotated[float, typer.Option(min=0.0, help="Of decoding; the paper: 0.1.")] = 0.1,
+    top_p: Annotated[float, typer.Option(min=0.01, max=1.0, help="Of decoding; the paper: 0.7.")] = 0.7,
+    decode_batch_size: Annotated[int, typer.Option(min=1, help="Rows decoded together.")] = 16,
+    device: Device = None,
+) -> None:
+    """Repeat a table of the paper, cell by cell, and report it with intervals.
+
+    Finished cells are files: the same command goes on where it was stopped, and cells of several machines merge by
+    copying them into one directory.
+    """
+    from dhrd.config import load_config
+    from dhrd.experiments.cells import Decoding
+
+    decoding = Decoding(
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        batch_size=decode_batch_size,
+        limit=decode_limit,
+    )
+    request = _request(
+        study,
+        load_config(config, overrides or ()),
+        tasks=_names(tasks),
+        backbones=_names(backbones),
+        num_seeds=seeds,
+        arms=_names(arms),
+        grid=grid or (),
+        decoding=decoding,
+        output=output,
+    )
+    if dry_run:
+        _show_cells(request, device, jobs)
+        return
+    outcome = _run(request, jobs, device, run=not report_only)
+    _report(request, outcome)
+    if outcome.failures:
+        print(f"dhrd: error: {len(outcome.failures)} cells failed; see the report", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text is not None else None
+
+
+def _request(
+    study: str,
+    base: Any,
+    *,
+    tasks: Sequence[str] | None,
+    backbones: Sequence[str] | None,
+    num_seeds: int,
+    arms: Sequence[str] | None,
+    grid: Sequence[str],
+    decoding: Any,
+    output: Path | None,
+) -> Request:
+    from dhrd.experiments import STUDIES
+    from dhrd.experiments.plan import Request, check_data, find_arms, find_tasks, read_grid
+
+    if study not in STUDIES:
+        raise ConfigError(f"{study}: no such study; give one of {', '.join(STUDIES)}")
+    request = Request(
+        study=STUDIES[study],
+        base=base,
+        tasks=find_tasks(base, tasks),
+        backbones=tuple(backbones or (base.model.name_or_path,)),
+        num_seeds=num_seeds,
+        arms=find_arms(STUDIES[study], arms),
+        grid=read_grid(grid),
+        decoding=decoding,
+        output_dir=output or Path("reproduce") / study,
+    )
+    check_data(request)
+    return request
+
+
+def _run(request: Request, jobs: int, device: str | None, *, run: bool) -> Outcome:
+    from dhrd.experiments.reproduce import reproduce
+
+    try:
+        return reproduce(request, jobs=jobs, device=device, run=run)
+    except KeyboardInterrupt:
+        print("dhrd: interrupted; finished cells are kept, the same command goes on", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _show_cells(request: Request, device: str | None, jobs: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from dhrd.experiments.cells import unfinished
+    from dhrd.experiments.estimate import estimate, in_words
+    from dhrd.experiments.reproduce import look
+    from dhrd.experiments.workshop import Workshop
+
+    workshop = Workshop(device)
+    cells, num_waiting = look(request, workshop)
+    todo = list(unfinished(cells, request.store))
+    seconds = estimate(todo, workshop)
+    table = Table(title=f"{request.study.title}: {len(cells)} cells", title_justify="left")
+    table.add_column("cell")
+    table.add_column("estimate", justify="right")
+    for cell in cells:
+        shown = in_words(seconds[cell.key]) if cell.key in seconds else "done"
+        table.add_row(cell.title, shown)
+    console = Console()
+    console.print(table)
+    if num_waiting:
+        console.print(f"{num_waiting} more cells wait for settings to be chosen by these.")
+    console.print(
+        f"{len(todo)} to run, {in_words(sum(seconds.values()))} one after the other"
+        + (f"; --jobs {jobs} shares the same cores" if jobs > 1 else "")
+    )
+
+
+def _report(request: Request, outcome: Outcome) -> None:
+    from dhrd.cli.show import study_table
+    from dhrd.evaluation.report import write_report
+    from dhrd.experiments.reproduce import today
+    from dhrd.experiments.summary import summarize
+
+    report = summarize(request, outcome, command=_command(), created=today())
+    paths = write_report(report, request.output_dir)
+    study_table(report)
+    print("the report is in " + ", ".join(map(str, paths)))
+
+
+def _command() -> str:
+    import shlex
+
+    return shlex.join(["dhrd", *sys.argv[1:]])

@@ -1,0 +1,212 @@
+"""A cell of a study's grid: one arm, task, backbone and seed; and the files that finished cells are.
+
+A cell's key is a hash of what decides its numbers: the settings that differ from the defaults, the rows themselves and
+how answers are read. Where its rows lie on disk is no part of it, so cells of several machines merge by copying files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dhrd.config import RunConfig
+from dhrd.data.records import Example
+from dhrd.data.rows import Rows
+from dhrd.errors import DataError
+from dhrd.experiments.study import Arm
+from dhrd.model.files import saving, writing
+from dhrd.training.directory import flat, identity
+
+FORMAT_VERSION = 1
+_PLACES = {"train", "validation", "test", "rationales", "superglue_root"}  # the rows are hashed, not their places
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How chain of thought is decoded. The defaults are the paper's.
+
+    Args:
+        max_new_tokens: At most so many.
+        temperature: 0: greedy.
+        top_p: Nucleus of sampling.
+        batch_size: Rows decoded together.
+        limit: Decode only so many of the validation rows, drawn by the seed; None: all.
+    """
+
+    max_new_tokens: int = 500
+    temperature: float = 0.1
+    top_p: float = 0.7
+    batch_size: int = 16
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """What is run once.
+
+    Args:
+        task: A SuperGLUE task, or the name of the config's own data.
+        arm: How it is trained and read.
+        config: All settings, the arm's and the seed among them.
+        rows_hash: Of the training and the validation rows.
+        decoding: Where the arm decodes.
+        fold: (which, of how many) where the cell only helps to choose a setting: it is trained on the other folds of
+            the training rows and evaluated on this one, and never sees a validation row.
+    """
+
+    task: str
+    arm: Arm
+    config: RunConfig
+    rows_hash: str
+    decoding: Decoding = field(default_factory=Decoding)
+    fold: tuple[int, int] | None = None
+
+    @property
+    def backbone(self) -> str:
+        """A short name of the backbone."""
+        return short_name(self.config.model.name_or_path)
+
+    @property
+    def key(self) -> str:
+        """A hash of all that decides the cell's numbers."""
+        decoded = self.arm.read == "decode"
+        parts = {
+            "settings": decisive_settings(self.config, trained=self.arm.trained),
+            "rows": self.rows_hash,
+            "read": self.arm.read,
+            "trained": self.arm.trained,
+            "fold": self.fold,
+            "decoding": asdict(self.decoding) | {"engine": self.arm.engine} if decoded else None,
+            "speed": self.arm.speed,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def title(self) -> str:
+        """For people: task · backbone · arm · seed."""
+        fold = f" · fold {self.fold[0] + 1} of {self.fold[1]}" if self.fold else ""
+        return f"{self.task} · {self.backbone} · {self.arm.title} · seed {self.config.seed}{fold}"
+
+    @property
+    def file_name(self) -> str:
+        """Readable, and unique by the key."""
+        fold = f"-fold{self.fold[0]}" if self.fold else ""
+        name = f"{self.task}-{self.backbone}-{self.arm.name}-seed{self.config.seed}{fold}-{self.key}.json"
+        return re.sub(r"[^\w.-]+", "_", name)
+
+
+def decisive_settings(config: RunConfig, *, trained: bool = True) -> dict[str, Any]:
+    """The settings that decide a cell's numbers, by dotted name, without those that are as the defaults.
+
+    So a later version with one more setting still knows its cells again.
+    """
+    ours, defaults = flat(identity(config)), flat(identity(RunConfig()))
+    places = {f"data.{name}" for name in _PLACES}
+    found = {name: value for name, value in ours.items() if name not in places and defaults.get(name) != value}
+    if not trained:  # then neither the optimisation nor the losses decide anything
+        found = {name: value for name, value in found.items() if not name.startswith(("training.", "loss."))}
+    return found
+
+
+def short_name(name_or_path: str) -> str:
+    """The last part of a hub name or a path."""
+    return name_or_path.rstrip("/").rpartition("/")[2].removesuffix(".gguf")
+
+
+def hash_rows(rows: Rows, config: RunConfig) -> str:
+    """A hash of the training and validation rows: texts, labels, ids, and rationales where they are learned from."""
+    digest = hashlib.sha256(rows.template.encode())
+    learns = config.loss.reasoning_weight > 0
+    for part in (rows.train, rows.choose if rows.choose is not rows.validation else [], rows.validation):
+        digest.update(f"{len(part)} rows".encode())
+        for example in part:
+            digest.update(_row(example, with_rationale=learns))
+    return digest.hexdigest()[:16]
+
+
+def _row(example: Example, *, with_rationale: bool) -> bytes:
+    columns = {name: value for name, value in example.columns().items() if name != "rationale"}
+    parts = [example.id, columns, example.label, example.rationale if with_rationale else None]
+    return json.dumps(parts, sort_keys=True, default=str, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+class CellStore:
+    """The finished cells in a directory: one JSON file each, found by key.
+
+    Args:
+        directory: Created when the first cell is saved.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def find(self, cell: Cell) -> dict[str, Any] | None:
+        """The finished cell, whatever arm's or study's name it was run under; None where there is none.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        for path in self.directory.glob(f"*-{cell.key}.json"):
+            return read_cell(path)
+        return None
+
+    def has(self, cell: Cell) -> bool:
+        """Whether the cell is finished."""
+        return next(self.directory.glob(f"*-{cell.key}.json"), None) is not None
+
+    def save(self, cell: Cell, result: Mapping[str, Any]) -> Path:
+        """Write a finished cell, whole or not at all."""
+        with saving(str(self.directory)):
+            self.directory.mkdir(parents=True, exist_ok=True)
+        path = self.directory / cell.file_name
+        with writing(path) as file:
+            json.dump({"format_version": FORMAT_VERSION, **describe(cell), **result}, file, ensure_ascii=False)
+            file.write("\n")
+        return path
+
+
+def read_cell(path: Path) -> dict[str, Any]:
+    """A cell's file.
+
+    Raises:
+        DataError: It is damaged, or of a newer format.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        version = found["format_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: damaged ({error}); remove the file and run the same command again") from error
+    if version > FORMAT_VERSION:
+        raise DataError(f"{path}: format {version} is newer than this dhrd reads ({FORMAT_VERSION}); upgrade dhrd")
+    return found
+
+
+def describe(cell: Cell) -> dict[str, Any]:
+    """What decides a cell, for its file."""
+    return {
+        "key": cell.key,
+        "task": cell.task,
+        "backbone": cell.backbone,
+        "arm": cell.arm.name,
+        "read": cell.arm.read,
+        "trained": cell.arm.trained,
+        "seed": cell.config.seed,
+        "fold": cell.fold,
+        "decoding": asdict(cell.decoding) if cell.arm.read == "decode" else None,
+        "config": cell.config.model_dump(mode="json", exclude={"tracking", "teacher", "output_dir"}),
+        "rows": cell.rows_hash,
+    }
+
+
+def unfinished(cells: Sequence[Cell], store: CellStore) -> Iterator[Cell]:
+    """Cells that have no file yet, each key once, in order."""
+    seen: set[str] = set()
+    for cell in cells:
+        if cell.key not in seen and not store.has(cell):
+            yield cell
+        seen.add(cell.key)

@@ -1,0 +1,114 @@
+"""Cells that answer by chain of thought: decode, read the answers, and time it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from dhrd.data.records import LabelSet
+from dhrd.data.rows import multi_hot
+from dhrd.data.sequence import EncodedInput
+from dhrd.data.superglue import Task
+from dhrd.evaluation.outcomes import Outcomes
+from dhrd.evaluation.scores import score
+from dhrd.inference.cot import Decoded, decode
+
+if TYPE_CHECKING:
+    from dhrd.experiments.cells import Cell
+    from dhrd.experiments.perform import Ready
+
+
+def decode_rows(ready: Ready) -> dict[str, Any]:
+    """Decode the held-out rows, or as many as `Decoding.limit` allows, drawn by the seed.
+
+    Args:
+        ready: A trained student, or an untrained backbone.
+
+    Returns:
+        `metrics`, where an answer that cannot be read is wrong and `unparsable` their share; `outcomes`; `speed`, from
+        tokens to labels in one pass over the rows.
+    """
+    cell, labels = ready.cell, ready.rows.labels
+    chosen = drawn(len(ready.held_out), cell.decoding.limit, cell.config.seed)
+    examples = [ready.held_out[index] for index in chosen]
+    inputs = [EncodedInput(ready.data["validation"].texts[index], ready.held_out[index].input_ids) for index in chosen]
+    began = time.perf_counter()
+    decoded = _decode(ready, inputs)
+    seconds = time.perf_counter() - began
+    outcomes = Outcomes(
+        ids=[example.id for example in examples],
+        gold_BC=multi_hot([example.label for example in examples], len(labels)),
+        predicted_BC=multi_hot([_indices(one, labels) for one in decoded], len(labels)),
+        labels=labels,
+        **({"readable_B": _readable(decoded)} if labels.multi_label else {}),
+    )
+    metrics = _metrics(outcomes, decoded, ready.rows.task, cell.decoding.max_new_tokens)
+    return {"metrics": metrics, "outcomes": outcomes.to_json(), "speed": _speed(cell, metrics, len(inputs), seconds)}
+
+
+def drawn(num_rows: int, limit: int | None, seed: int) -> list[int]:
+    """Indices of at most `limit` rows, drawn by a seed, in order."""
+    if limit is None or limit >= num_rows:
+        return list(range(num_rows))
+    return sorted(random.Random(f"decode {seed}").sample(range(num_rows), limit))
+
+
+def _decode(ready: Ready, inputs: Sequence[EncodedInput]) -> list[Decoded]:
+    cell, model, tokenizer = ready.cell, ready.causal_lm, ready.backbone.tokenizer
+    settings = {
+        "max_new_tokens": cell.decoding.max_new_tokens,
+        "temperature": cell.decoding.temperature,
+        "top_p": cell.decoding.top_p,
+        "seed": cell.config.seed,
+    }
+    if cell.arm.engine == "vllm":
+        from dhrd.experiments.vllm_engine import decode_with_vllm
+
+        return decode_with_vllm(model, tokenizer, inputs, ready.rows.labels, **settings)
+    return decode(model, tokenizer, inputs, ready.rows.labels, batch_size=cell.decoding.batch_size, **settings)
+
+
+def _indices(decoded: Decoded, labels: LabelSet) -> tuple[int, ...]:
+    """The class indices of an answer; none where it cannot be read."""
+    if decoded.label is None:
+        return ()
+    return tuple(labels.names.index(name) for name in decoded.label.split(", ") if name)
+
+
+def _readable(decoded: Sequence[Decoded]) -> numpy.ndarray:
+    return numpy.array([one.label is not None for one in decoded], dtype=bool)
+
+
+def _metrics(
+    outcomes: Outcomes, decoded: Sequence[Decoded], task: Task | None, max_new_tokens: int
+) -> dict[str, Any]:
+    official = list(task.metrics) if task else []
+    return {
+        "num_examples": len(decoded),
+        **{name: score(name, task).of(outcomes) for name in dict.fromkeys(["accuracy", "macro_f1", *official])},
+        "unparsable": float(1 - _readable(decoded).mean()),
+        "mean_new_tokens": fmean(one.num_tokens for one in decoded),
+        "cut_share": fmean(one.num_tokens >= max_new_tokens for one in decoded),
+        "official": official,
+    }
+
+
+def _speed(cell: Cell, metrics: dict[str, Any], num_queries: int, seconds: float) -> dict[str, Any]:
+    decoding, rate = cell.decoding, num_queries / seconds
+    how = "temperature 0" if not decoding.temperature else f"temperature {decoding.temperature}, top-p {decoding.top_p}"
+    batch = f", batch {decoding.batch_size}" if cell.arm.engine == "transformers" else ""
+    return {
+        "queries_per_second": rate,
+        "min": rate,
+        "max": rate,
+        "num_queries": num_queries,
+        "num_repeats": 1,
+        "engine": f"{cell.arm.engine}{batch}, {how}, at most {decoding.max_new_tokens} new tokens",
+        "mean_new_tokens": metrics["mean_new_tokens"],
+        "unparsable_share": metrics["unparsable"],
+    }

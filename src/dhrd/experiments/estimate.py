@@ -1,0 +1,141 @@
+"""How long cells will take, from a measured step of each kind."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from dhrd.data.records import EncodedExample
+from dhrd.evaluation.evaluate import predict_model
+from dhrd.experiments.cells import Cell
+from dhrd.experiments.workshop import Workshop
+from dhrd.model.generation import generate
+from dhrd.training.assemble import build_model, plan_updates
+from dhrd.training.setup import make_accelerator, make_stepper
+from dhrd.training.step import train_step
+
+_NUM_DECODED_TOKENS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rates:
+    """What this machine does in a second.
+
+    Args:
+        trained: Tokens through an update.
+        read: Tokens through a forward pass.
+        decode_step_s: Seconds for one new token of every row of a batch.
+    """
+
+    trained: float
+    read: float
+    decode_step_s: float
+
+
+def estimate(cells: Sequence[Cell], workshop: Workshop) -> dict[str, float]:
+    """Seconds that cells will take one after the other on this machine; loading is left out.
+
+    One update, one forward pass and a few decoded tokens are timed for each kind of cell: backbone, what is trained,
+    with and without reasoning. Answers that are decoded are taken to be as long as the rationales; an untrained
+    backbone's as long as is allowed.
+
+    Args:
+        cells: Not run yet.
+        workshop: Loads backbones and rows.
+
+    Returns:
+        Key of a cell -> seconds.
+    """
+    rates: dict[str, _Rates] = {}
+    found = {}
+    for cell in cells:
+        kind = _kind(cell)
+        if kind not in rates:
+            rates[kind] = _measure(cell, workshop)
+        found[cell.key] = _seconds(cell, workshop, rates[kind])
+    return found
+
+
+def _kind(cell: Cell) -> str:
+    config, decodes = cell.config, cell.arm.read == "decode"
+    parts = [config.model.model_dump(mode="json"), config.training.batch_size, config.loss.reasoning_weight > 0]
+    return json.dumps([*parts, cell.arm.trained, decodes, decodes and cell.decoding.batch_size])
+
+
+def _measure(cell: Cell, workshop: Workshop) -> _Rates:
+    config = cell.config
+    rows = workshop.rows(config, cell.fold)
+    backbone = workshop.backbone(config.model)
+    data = workshop.encoded(cell, rows, backbone)
+    accelerator = make_accelerator(config, workshop.device)
+    model = build_model(config, rows, backbone)
+    updates = plan_updates(config, rows, data, model, accelerator)
+    stepper = make_stepper(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)
+    trained = 1.0
+    if cell.arm.trained:
+        epoch = updates.epoch(0)
+        first = next(epoch)
+        train_step(stepper, first, 1)  # the first update allocates the optimizer's state
+        trained = train_step(stepper, next(epoch, first), 2)["tokens_per_second"]
+    some = data["validation"].examples[:8]
+    seconds = _time(lambda: predict_model(model, some, rows.labels))
+    decode_step_s = 0.0
+    if cell.arm.read == "decode":
+        prompts = [example.input_ids for example in data["validation"].examples[: cell.decoding.batch_size]]
+        decode_step_s = _time(lambda: _decode(model, prompts)) / _NUM_DECODED_TOKENS
+    return _Rates(trained=trained, read=_num_tokens(some) / seconds, decode_step_s=decode_step_s)
+
+
+def _decode(model: Any, prompts: Sequence[Sequence[int]]) -> None:
+    generate(
+        model.causal_lm, model.tokenizer, prompts, max_new_tokens=_NUM_DECODED_TOKENS, batch_size=len(prompts)
+    )
+
+
+def _time(run: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def _seconds(cell: Cell, workshop: Workshop, rates: _Rates) -> float:
+    config = cell.config
+    rows = workshop.rows(config, cell.fold)
+    data = workshop.encoded(cell, rows, workshop.backbone(config.model))
+    train, held_out = data["train"].examples, data["validation"].examples
+    seconds = 0.0
+    if cell.arm.trained:
+        seconds += config.training.num_epochs * _num_tokens(train) / rates.trained
+    if cell.arm.read != "decode":
+        passes = len(rows.labels) if cell.arm.read == "label_scores" else 1
+        return seconds + passes * _num_tokens(held_out) / rates.read
+    num_rows = min(len(held_out), cell.decoding.limit or len(held_out))
+    num_batches = -(-num_rows // cell.decoding.batch_size)
+    return seconds + num_batches * rates.decode_step_s * _answer_length(cell, train)
+
+
+def _answer_length(cell: Cell, train: Sequence[EncodedExample]) -> float:
+    lengths = [len(example.continuation_ids) for example in train if example.continuation_ids]
+    if not cell.arm.trained or not lengths:
+        return cell.decoding.max_new_tokens
+    return min(cell.decoding.max_new_tokens, fmean(lengths))
+
+
+def _num_tokens(examples: Sequence[EncodedExample]) -> int:
+    return sum(len(example.input_ids) + len(example.continuation_ids) for example in examples)
+
+
+def in_words(seconds: float) -> str:
+    """Seconds for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def total(seconds: Mapping[str, float]) -> float:
+    """Of all cells."""
+    return sum(seconds.values())

@@ -1,0 +1,239 @@
+"""From what was asked for to the cells of the grid."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from dhrd.config import RunConfig, load_config
+from dhrd.data.superglue import TASKS
+from dhrd.errors import ConfigError
+from dhrd.evaluation.metrics import higher_is_better, main_metric
+from dhrd.experiments.cells import Cell, CellStore, Decoding, hash_rows
+from dhrd.experiments.study import Arm, Study
+from dhrd.experiments.workshop import Workshop
+from dhrd.training.directory import flat
+
+logger = logging.getLogger("dhrd")
+
+NUM_FOLDS = 5
+_FEW_ROWS = 1000  # below, all five folds take part in a choice; above, one is enough
+
+Choice = Mapping[str, Any]
+Choices = Mapping[tuple[str, str, str], Choice]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to reproduce.
+
+    Args:
+        study: The table or figure.
+        base: Settings that all arms share.
+        tasks: SuperGLUE tasks; or the one name of the base settings' own data.
+        backbones: Names or paths.
+        num_seeds: Seeds from the base settings' on.
+        arms: Of the study.
+        grid: Settings to choose for every trained arm, each at its own best, by dotted name.
+        decoding: For arms that decode.
+        output_dir: `cells/` and the report.
+    """
+
+    study: Study
+    base: RunConfig
+    tasks: tuple[str, ...]
+    backbones: tuple[str, ...]
+    num_seeds: int
+    arms: tuple[Arm, ...]
+    grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    decoding: Decoding = field(default_factory=Decoding)
+    output_dir: Path = Path("reproduce")
+
+    @property
+    def store(self) -> CellStore:
+        """The finished cells."""
+        return CellStore(self.output_dir / "cells")
+
+    def grid_of(self, arm: Arm) -> dict[str, tuple[Any, ...]]:
+        """What is chosen for an arm."""
+        return {**(self.grid if arm.trained else {}), **arm.grid}
+
+
+def find_tasks(base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
+    """The tasks to run: those asked for, or all that are there.
+
+    Raises:
+        ConfigError: A task is unknown, or there is no data at all.
+    """
+    own = own_data(base)
+    if own is not None:
+        if asked and tuple(asked) != (own,):
+            raise ConfigError(f"--tasks {','.join(asked)}: data.train is set to {base.data.train}; leave one of them out")
+        return (own,)
+    if asked:
+        if unknown := [task for task in asked if task not in TASKS]:
+            raise ConfigError(f"--tasks {unknown[0]}: unknown; tasks are {', '.join(TASKS)}")
+        return tuple(dict.fromkeys(asked))
+    root = base.data.superglue_root
+    if root is None:
+        return tuple(TASKS)  # from the hub
+    found = tuple(name for name, task in TASKS.items() if (Path(root) / task.folder / "train.jsonl").is_file())
+    if not found:
+        raise ConfigError(
+            f"data.superglue_root: {root} has no task; it must hold {TASKS['cb'].folder}/train.jsonl and so on"
+        )
+    return found
+
+
+def own_data(base: RunConfig) -> str | None:
+    """The name of the base settings' own data; None where the tasks are SuperGLUE's."""
+    spec = base.data.train
+    if spec is None:
+        return None
+    kind, _, rest = spec.partition(":")
+    return rest if kind == "superglue" else Path(rest or spec).stem.removesuffix("_train") or "data"
+
+
+def find_arms(study: Study, asked: Sequence[str] | None) -> tuple[Arm, ...]:
+    """The arms to run, in the study's order: those asked for, or all but the optional.
+
+    Raises:
+        ConfigError: The study has no such arm.
+    """
+    known = [arm.name for arm in study.arms]
+    if unknown := [name for name in asked or () if name not in known]:
+        raise ConfigError(f"--arms {unknown[0]}: {study.name} has {', '.join(known)}")
+    return tuple(arm for arm in study.arms if (arm.name in asked if asked else not arm.optional))
+
+
+def read_grid(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """`section.key=v1,v2` as values by dotted name, each value in YAML.
+
+    Raises:
+        ConfigError: It is written otherwise, or a setting is unknown or wrong.
+    """
+    grid = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        if not equals or not values.strip():
+            raise ConfigError(f"--grid {text}: write it as section.key=value,value")
+        configs = [load_config(overrides=[f"{name}={value}"]) for value in values.split(",")]
+        grid[name.strip()] = tuple(flat(config.model_dump(mode="json"))[name.strip()] for config in configs)
+    return grid
+
+
+def check_data(request: Request) -> None:
+    """Refuse before anything is run where rows or rationales are not there.
+
+    Raises:
+        ConfigError: Naming what is missing.
+    """
+    base, learns = request.base, [arm for arm in request.arms if arm.trained and _learns_reasons(arm, request.base)]
+    if own_data(base) is not None and base.data.validation is None:
+        raise ConfigError("data.validation is not set: cells are evaluated on its rows")
+    spec = base.data.rationales
+    if not learns or (spec is None and own_data(base) is not None):
+        return  # own rows may carry their rationales in a column
+    if spec is None:
+        raise ConfigError(
+            f"the arm {learns[0].name} learns from rationales: give their files with "
+            "--set 'data.rationales=DIR/{task}.jsonl'"
+        )
+    for task in request.tasks:
+        path = Path(spec.replace("{task}", task))
+        if not path.is_file():
+            raise ConfigError(
+                f"data.rationales: {path}: no such file, for {task}; add it or leave the task out of --tasks"
+            )
+
+
+def _learns_reasons(arm: Arm, base: RunConfig) -> bool:
+    weight = arm.settings.get("loss.reasoning_weight", base.loss.reasoning_weight)
+    return weight != 0 and arm.settings.get("data.rationale_mode") != "label_only"
+
+
+def cell_config(
+    request: Request, task: str, backbone: str, arm: Arm, seed: int, chosen: Mapping[str, Any] | None = None
+) -> RunConfig:
+    """All settings of a cell: the base's, the task's, the arm's and the seed.
+
+    Raises:
+        ConfigError: They contradict each other.
+    """
+    data: dict[str, Any] = {}
+    if request.base.data.train is None:
+        data = {"data.train": f"superglue:{task}", "data.validation": f"superglue:{task}"}
+    if request.base.data.rationales is not None:
+        data["data.rationales"] = request.base.data.rationales.replace("{task}", task)
+    settings = {"model.name_or_path": backbone, **data, **arm.settings, **(chosen or {}), "seed": seed}
+    return load_config(base=request.base, **{name.replace(".", "__"): value for name, value in settings.items()})
+
+
+def choice_cells(request: Request, workshop: Workshop) -> dict[tuple[str, str, str], list[tuple[Choice, list[Cell]]]]:
+    """For each task, backbone and arm with a grid: every combination of its values, and the cells that judge it."""
+    found: dict[tuple[str, str, str], list[tuple[Choice, list[Cell]]]] = {}
+    for task, backbone, arm in itertools.product(request.tasks, request.backbones, request.arms):
+        grid = request.grid_of(arm)
+        if not grid:
+            continue
+        points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+        found[task, backbone, arm.name] = [
+            (point, list(_judges(request, workshop, task, backbone, arm, point))) for point in points
+        ]
+    return found
+
+
+def _judges(
+    request: Request, workshop: Workshop, task: str, backbone: str, arm: Arm, point: Choice
+) -> Iterator[Cell]:
+    config = cell_config(request, task, backbone, arm, request.base.seed, point)
+    rows = workshop.rows(config)
+    folds = range(NUM_FOLDS if len(rows.train) < _FEW_ROWS else 1)
+    for fold in folds:
+        yield Cell(
+            task=task,
+            arm=arm,
+            config=config,
+            rows_hash=hash_rows(rows, config),
+            decoding=request.decoding,
+            fold=(fold, NUM_FOLDS),
+        )
+
+
+def choose(request: Request, candidates: Sequence[tuple[Choice, list[Cell]]]) -> Choice | None:
+    """The combination with the best mean over its folds; the earlier of equals; None while a cell is missing."""
+    best: tuple[float, Choice] | None = None
+    for point, cells in candidates:
+        found = [request.store.find(cell) for cell in cells]
+        if None in found:
+            return None
+        metric = cells[0].config.training.metric or main_metric(TASKS.get(cells[0].task))
+        value = fmean(cell["metrics"][metric] for cell in found if cell is not None)
+        value = value if higher_is_better(metric) else -value
+        if best is None or value > best[0]:
+            best = (value, point)
+    return best[1] if best else None
+
+
+def final_cells(request: Request, workshop: Workshop, choices: Choices) -> list[Cell]:
+    """The cells of the table itself. Arms whose choice is not made yet are left out."""
+    cells = []
+    for backbone, task in itertools.product(request.backbones, request.tasks):
+        for seed, arm in itertools.product(seeds(request), request.arms):
+            key = (task, backbone, arm.name)
+            if request.grid_of(arm) and key not in choices:
+                continue
+            config = cell_config(request, task, backbone, arm, seed, choices.get(key))
+            rows_hash = hash_rows(workshop.rows(config), config)
+            cells.append(Cell(task=task, arm=arm, config=config, rows_hash=rows_hash, decoding=request.decoding))
+    return cells
+
+
+def seeds(request: Request) -> range:
+    """The seeds of the table."""
+    return range(request.base.seed, request.base.seed + request.num_seeds)

@@ -1,0 +1,167 @@
+"""`dhrd reproduce`: choose what is to be chosen, run the cells that are not there yet, write the report."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from dhrd.errors import DhrdError, SaveError, UserError
+from dhrd.experiments.cells import Cell, CellStore, unfinished
+from dhrd.experiments.perform import perform
+from dhrd.experiments.plan import Choices, Request, choice_cells, choose, final_cells
+from dhrd.experiments.workshop import Workshop
+from dhrd.training.directory import flat
+
+logger = logging.getLogger("dhrd")
+
+
+@dataclass
+class Outcome:
+    """What a call left.
+
+    Args:
+        cells: The table's own cells, as far as they are known.
+        choices: What was chosen for which task, backbone and arm.
+        candidates: The cells behind the choices.
+        failures: Key of a cell that failed, and why.
+    """
+
+    cells: list[Cell] = field(default_factory=list)
+    choices: dict[tuple[str, str, str], Any] = field(default_factory=dict)
+    candidates: dict[tuple[str, str, str], Any] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def reproduce(request: Request, *, jobs: int = 1, device: str | None = None, run: bool = True) -> Outcome:
+    """Run what is not there yet of a study.
+
+    Args:
+        request: What to reproduce.
+        jobs: Cells at a time, each in a process of its own with its share of the cores.
+        device: "cpu", "cuda", "mps"; None: the best there is.
+        run: False: only look at what is there.
+
+    Returns:
+        The cells, the choices, and what failed; finished cells are files in `request.store`.
+
+    Raises:
+        UserError: The first cell cannot be run for a reason that the user can mend.
+        SaveError: A finished cell could not be written.
+    """
+    workshop = Workshop(device)
+    outcome = Outcome(candidates=choice_cells(request, workshop))
+    judges = [cell for points in outcome.candidates.values() for _, cells in points for cell in cells]
+    if run:
+        outcome.failures |= run_cells(judges, request.store, workshop, jobs)
+    outcome.choices = _choices(request, outcome)
+    outcome.cells = final_cells(request, workshop, outcome.choices)
+    if run:
+        outcome.failures |= run_cells(outcome.cells, request.store, workshop, jobs)
+    return outcome
+
+
+def look(request: Request, workshop: Workshop) -> tuple[list[Cell], int]:
+    """The cells that a call would run or find finished, and how many more wait for a choice."""
+    candidates = choice_cells(request, workshop)
+    judges = [cell for points in candidates.values() for _, cells in points for cell in cells]
+    choices = _choices(request, Outcome(candidates=candidates))
+    cells = final_cells(request, workshop, choices)
+    total = len(request.backbones) * len(request.tasks) * request.num_seeds * len(request.arms)
+    return [*judges, *cells], total - len(cells)
+
+
+def _choices(request: Request, outcome: Outcome) -> Choices:
+    found = {key: choose(request, candidates) for key, candidates in outcome.candidates.items()}
+    for (task, _, arm), point in found.items():
+        if point is not None:
+            logger.info("chosen for %s, %s: %s", task, arm, ", ".join(f"{k}={v}" for k, v in flat(point).items()))
+    return {key: point for key, point in found.items() if point is not None}
+
+
+def run_cells(cells: Sequence[Cell], store: CellStore, workshop: Workshop, jobs: int = 1) -> dict[str, str]:
+    """Run the cells that have no file yet, and write each as it is finished.
+
+    One cell's failure leaves the others to run; only if the very first fails by the user's doing, the rest would too.
+
+    Returns:
+        Key of a cell that failed -> why.
+    """
+    todo = list(unfinished(cells, store))
+    failures: dict[str, str] = {}
+    for number, (cell, attempt) in enumerate(_attempts(todo, workshop, jobs), 1):
+        began = f"[{number}/{len(todo)}] {cell.title}"
+        try:
+            result = attempt()
+            store.save(cell, result)
+        except BrokenProcessPool as error:
+            raise DhrdError(
+                "a worker process died, probably for want of memory; finished cells are kept: run the same command "
+                "again with a smaller --jobs"
+            ) from error
+        except SaveError:
+            raise
+        except DhrdError as error:
+            if isinstance(error, UserError) and number == 1:
+                raise
+            failures[cell.key] = str(error)
+            logger.error("%s: failed: %s", began, error)
+        else:
+            metric = (result["metrics"]["official"] or ["accuracy"])[0]
+            value, minutes = result["metrics"][metric], result["seconds"]["total"] / 60
+            logger.info("%s: %s %.3f, %.1f min", began, metric, value, minutes)
+    return failures
+
+
+Attempt = Callable[[], dict[str, Any]]
+
+
+def _attempts(cells: Sequence[Cell], workshop: Workshop, jobs: int) -> Iterator[tuple[Cell, Attempt]]:
+    """Each cell with a call that gives its result, or raises what running it raised."""
+    if jobs <= 1 or len(cells) <= 1:
+        for cell in cells:
+            yield cell, lambda cell=cell: perform(cell, workshop)  # type: ignore[misc]
+        return
+    context = multiprocessing.get_context("spawn")  # a forked torch hangs in its threads
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(workshop.device, threads)) as pool:
+        futures = {pool.submit(_perform, cell): cell for cell in cells}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+_workshop: Workshop | None = None  # of a worker process
+
+
+def _start(device: str | None, threads: int) -> None:
+    global _workshop
+    torch.set_num_threads(threads)
+    _workshop = Workshop(_device_of_worker(device))
+
+
+def _device_of_worker(device: str | None) -> str | None:
+    """Workers take turns over the GPUs where there are several."""
+    if device in (None, "cuda") and torch.cuda.device_count() > 1:
+        return f"cuda:{os.getpid() % torch.cuda.device_count()}"
+    return device
+
+
+def _perform(cell: Cell) -> dict[str, Any]:
+    assert _workshop is not None
+    return perform(cell, _workshop)
+
+
+def today() -> str:
+    """The date, for the report."""
+    return time.strftime("%Y-%m-%d", time.gmtime())

@@ -1,0 +1,77 @@
+"""What a study is: arms that differ in a few settings, and which of them is compared with which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Read = Literal["head", "decode", "label_scores"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One way to train and to read an answer.
+
+    Args:
+        name: In file names and on the command line.
+        title: In tables.
+        settings: What differs from the base settings, by dotted name.
+        read: How labels are read: by the classification `head`; by `decode`, chain of thought with the reasoning head;
+            by `label_scores`, the LM head's probability of each label's words.
+        trained: Whether the backbone is trained at all; `head` always is.
+        baseline: The arm that this one is compared with; None: it is not.
+        speed: Whether queries per second are measured too.
+        engine: What decodes: `transformers`, or `vllm` where it is installed.
+        optional: Only run where `--arms` names it.
+        grid: Settings to choose by cross-validation on the training rows: their values, by dotted name.
+    """
+
+    name: str
+    title: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    read: Read = "head"
+    trained: bool = True
+    baseline: str | None = None
+    speed: bool = False
+    engine: Literal["transformers", "vllm"] = "transformers"
+    optional: bool = False
+    grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """A table or a figure.
+
+    Args:
+        name: `dhrd reproduce NAME`.
+        title: Its heading.
+        question: What it asks, in one sentence.
+        arms: In the order of the table.
+        primary: The baseline and the arm of the study's first question.
+        paper: What the paper reports, as `what`, `where`, `value`, to stand beside it.
+        limits: What cannot be concluded however it comes out.
+    """
+
+    name: str
+    title: str
+    question: str
+    arms: tuple[Arm, ...]
+    primary: tuple[str, str]
+    paper: tuple[Mapping[str, str], ...] = ()
+    limits: tuple[str, ...] = ()
+
+    def arm(self, name: str) -> Arm:
+        """An arm by its name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+
+POOLED = Arm(name="pooled", title="pooled baseline", settings={"loss.reasoning_weight": 0.0})
+DHRD = Arm(name="dhrd", title="DHRD", baseline="pooled")
+STUDENT = Arm(
+    name="cot_student",
+    title="CoT student",
+    settings={"loss.classification_weight": 0.0, "loss.reasoning_weight": 1.0},
+    read="decode",
+    baseline="pooled",
+)

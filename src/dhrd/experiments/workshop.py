@@ -1,0 +1,89 @@
+"""What a process loads once, for all its cells: the backbones, the rows and their tokens."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dhrd.config import ModelSettings, RunConfig
+from dhrd.data.rows import Rows, load_rows
+from dhrd.data.sequence import EncodedData
+from dhrd.data.split import split_fold
+from dhrd.model.backbone import Backbone, load_backbone
+from dhrd.training.assemble import encode
+
+if TYPE_CHECKING:
+    from dhrd.experiments.cells import Cell
+
+_MAX_ENCODED = 16  # data sets kept as tokens; the oldest goes first
+
+
+class Workshop:
+    """Caches of one process.
+
+    Args:
+        device: "cpu", "cuda", "mps"; None: the best there is.
+    """
+
+    def __init__(self, device: str | None = None) -> None:
+        self.device = device
+        self._rows: dict[str, Rows] = {}
+        self._backbones: dict[str, Backbone] = {}
+        self._encoded: dict[str, Mapping[str, EncodedData]] = {}
+
+    def rows(self, config: RunConfig, fold: tuple[int, int] | None = None) -> Rows:
+        """The rows of a run; in a cell that chooses, its fold of the training rows takes the place of validation.
+
+        Raises:
+            UserError: As `load_rows`.
+        """
+        key = _rows_key(config)
+        if key not in self._rows:
+            self._rows[key] = load_rows(config)
+        rows = self._rows[key]
+        if fold is None:
+            return rows
+        train, held_out = split_fold(rows.train, *fold, seed=config.seed)
+        name = f"fold {fold[0] + 1} of {fold[1]} of {config.data.train}"
+        return replace(rows, train=train, choose=held_out, validation=held_out, choose_name=name)
+
+    def backbone(self, settings: ModelSettings) -> Backbone:
+        """A backbone to change at will, as it was loaded."""
+        if settings.quantization:
+            return load_backbone(settings)  # quantized weights do not survive copying
+        key = json.dumps([settings.name_or_path, settings.revision, settings.dtype])
+        if key not in self._backbones:
+            self._backbones.clear()  # one at a time: cells come in the order of their backbones
+            self._backbones[key] = load_backbone(settings)
+        pristine = self._backbones[key]
+        return replace(pristine, model=copy.deepcopy(pristine.model))
+
+    def encoded(self, cell: Cell, rows: Rows, backbone: Backbone) -> Mapping[str, EncodedData]:
+        """The tokens of a cell's rows.
+
+        Raises:
+            DataError: A row cannot be encoded.
+        """
+        config = cell.config
+        parts = [_rows_key(config), cell.fold, config.seed if cell.fold or _shuffles(config) else None, backbone.name]
+        key = json.dumps([*parts, config.loss.reasoning_weight > 0])
+        if key not in self._encoded:
+            while len(self._encoded) >= _MAX_ENCODED:
+                del self._encoded[next(iter(self._encoded))]
+            self._encoded[key] = encode(config, rows, backbone)
+        return self._encoded[key]
+
+
+def _shuffles(config: RunConfig) -> bool:
+    return config.data.rationale_mode.startswith("shuffled")
+
+
+def _rows_key(config: RunConfig) -> str:
+    data = config.data
+    drawn = data.dev_share or data.train_share < 1 or data.rationale_share < 1
+    needs_rationales = config.loss.reasoning_weight > 0  # load_rows then checks that there are any
+    seed = config.seed if drawn else None
+    return json.dumps([data.model_dump(mode="json"), config.model.num_labels, needs_rationales, seed])

@@ -1,0 +1,82 @@
+"""Classifying with the LM head alone: which label's words does it find the likeliest answer?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy
+import torch
+
+from dhrd.data.records import LabelSet
+from dhrd.data.sequence import SequenceTemplate
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def score_labels(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Sequence[Sequence[int]],
+    labels: LabelSet,
+    *,
+    with_eos: bool,
+    template: SequenceTemplate | None = None,
+    batch_size: int = 16,
+) -> numpy.ndarray:
+    """Log-probability of each label's words as the answer, log p(<answer>, y | x), no rationale in between.
+
+    Args:
+        model: Any causal language model.
+        tokenizer: Its tokenizer.
+        inputs: Token ids of each input.
+        labels: C labels, one a row.
+        with_eos: Whether the answer ends in eos, as a trained reasoning head writes it; an untrained one does not.
+        template: The markers of training.
+        batch_size: Sequences a forward pass; each input makes C of them.
+
+    Returns:
+        (rows, C) in nats.
+    """
+    assert not labels.multi_label, "every set of labels would be a candidate"
+    marker = (template or SequenceTemplate()).answer
+    answers = tokenizer([marker + word for word in labels.words], add_special_tokens=False)["input_ids"]
+    if with_eos:
+        answers = [[*answer, tokenizer.eos_token_id] for answer in answers]
+    pairs = [(row, label) for row in range(len(inputs)) for label in range(len(labels))]
+    pairs.sort(key=lambda pair: len(inputs[pair[0]]) + len(answers[pair[1]]))
+    scores = numpy.zeros((len(inputs), len(labels)), dtype=numpy.float64)
+    model.eval()
+    for start in range(0, len(pairs), batch_size):
+        some = pairs[start : start + batch_size]
+        found = _score(model, tokenizer.pad_token_id, [(inputs[row], answers[label]) for row, label in some])
+        for (row, label), score in zip(some, found, strict=True):
+            scores[row, label] = score
+    return scores
+
+
+def _score(
+    model: PreTrainedModel, pad: int, sequences: Sequence[tuple[Sequence[int], Sequence[int]]]
+) -> list[float]:
+    """log p(answer | input) of each pair. Padded on the left, so that all answers end in the last column."""
+    width = max(len(first) + len(second) for first, second in sequences)
+    longest = max(len(answer) for _, answer in sequences)
+    gaps = [width - len(first) - len(second) for first, second in sequences]
+    ids_BT = torch.tensor(
+        [[pad] * gap + [*first, *second] for gap, (first, second) in zip(gaps, sequences, strict=True)],
+        device=model.device,
+    )
+    mask_BT = torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps], device=model.device)
+    with torch.inference_mode():
+        logits = model(
+            input_ids=ids_BT,
+            attention_mask=mask_BT,
+            position_ids=(mask_BT.cumsum(1) - 1).clamp(min=0),
+            logits_to_keep=longest + 1,
+            use_cache=False,
+        ).logits
+    log_p = logits[:, :-1].float().log_softmax(-1)
+    targets = ids_BT[:, -longest:]
+    picked = log_p.gather(-1, targets[..., None])[..., 0].double()
+    return [float(row[longest - len(answer) :].sum()) for row, (_, answer) in zip(picked, sequences, strict=True)]
