@@ -12,8 +12,8 @@ from typing import Any
 
 import typer
 
+from dhrd.cli import compare, doctor, evaluate, predict, rationales, reproduce, train
 from dhrd.cli import config as config_command
-from dhrd.cli import doctor, evaluate, predict, rationales, train
 from dhrd.errors import DhrdError
 
 app = typer.Typer(
@@ -41,6 +41,8 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
 
 app.command("train")(_interruptible(train.train))
 app.command("evaluate")(_interruptible(evaluate.evaluate))
+app.command("reproduce")(_interruptible(reproduce.reproduce))
+app.command("compare")(_interruptible(compare.compare))
 app.command("predict")(_interruptible(predict.predict))
 app.command("doctor")(_interruptible(doctor.doctor))
 app.add_typer(config_command.app, name="config")

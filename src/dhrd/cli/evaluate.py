@@ -21,12 +21,19 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all metrics to this file.")] = None,
     predictions: Annotated[Path | None, typer.Option(help="Write one JSON object a row to this file.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
+    mode: Annotated[
+        str, typer.Option(help="classifier, or cot: the reasoning head writes a rationale and an answer.")
+    ] = "classifier",
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="cot: longest rationale with its answer.")] = 500,
+    temperature: Annotated[float, typer.Option(help="cot: 0 is greedy; the paper has 0.1.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="cot: nucleus of sampling; the paper has 0.7.")] = 1.0,
+    batch_size: Annotated[int, typer.Option(min=1, help="cot: rows decoded together.")] = 16,
     config: Config = None,
     overrides: Set = None,
     checkpoint: Checkpoint = None,
     device: Device = None,
 ) -> None:
-    """Evaluate a trained classifier on labelled rows."""
+    """Evaluate a trained classifier, or its reasoning head, on labelled rows."""
     from dhrd import run
     from dhrd.cli.settings import inference_config
     from dhrd.cli.show import metrics_table
@@ -42,6 +49,11 @@ def evaluate(
         config=inference_config(directory, config, overrides),
         device=device,
         limit=limit,
+        mode=mode,  # type: ignore[arg-type]  # checked there
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        batch_size=batch_size,
     )
     if json_file is not None:
         with writing(json_file) as file:

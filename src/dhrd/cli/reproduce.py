@@ -21,7 +21,9 @@ _STUDIES = "main, ablation, weights, throughput (the paper's), baselines, data_s
 
 def reproduce(
     study: Annotated[str, typer.Argument(help=_STUDIES)],
-    tasks: Annotated[str | None, typer.Option(help="SuperGLUE tasks, with commas; default: all that are there.")] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="SuperGLUE tasks, with commas; default: all that are there.")
+    ] = None,
     backbones: Annotated[
         str | None, typer.Option(help="Backbones, with commas; default: model.name_or_path of the settings.")
     ] = None,
@@ -35,7 +37,9 @@ def reproduce(
     overrides: Set = None,
     output: Annotated[Path | None, typer.Option(help="cells/ and the report; default: reproduce/STUDY.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Cells at a time, each in a process of its own.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the cells, and how long they would take.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list the cells, and how long they would take.")
+    ] = False,
     report_only: Annotated[bool, typer.Option("--report-only", help="Report what is there; run nothing.")] = False,
     decode_limit: Annotated[int | None, typer.Option(min=1, help="Decode only so many validation rows.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of decoding; the paper: 500.")] = 500,

@@ -115,6 +115,19 @@ def evaluate_model(
         accelerator: Splits the rows over its processes; None: this process has them all.
         intervals: Whether to compute intervals.
     """
+    predictions = predict_model(model, examples, labels, batch_size=batch_size, accelerator=accelerator)
+    return compute_metrics(predictions, task=task, intervals=intervals)
+
+
+def predict_model(
+    model: DualHeadReasoningModel,
+    examples: Sequence[EncodedExample],
+    labels: LabelSet,
+    *,
+    batch_size: int = 32,
+    accelerator: Accelerator | None = None,
+) -> Predictions:
+    """What a model in training says of rows whose labels are known; the arguments are those of `evaluate_model`."""
     was_training = model.training
     model.eval()
     rank, processes = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
@@ -129,13 +142,12 @@ def evaluate_model(
     whole = numpy.empty((len(examples), len(labels)), dtype=logits.dtype)
     for index, part in enumerate(_gather(logits, processes)):
         whole[index::processes] = part
-    predictions = Predictions(
+    return Predictions(
         ids=[example.id for example in examples],
         probabilities_BC=probabilities(whole, multi_label=labels.multi_label),
         gold_BC=multi_hot([example.label for example in examples], len(labels)),
         labels=labels,
     )
-    return compute_metrics(predictions, task=task, intervals=intervals)
 
 
 def _gather(part: numpy.ndarray, processes: int) -> list[numpy.ndarray]:

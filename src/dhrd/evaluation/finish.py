@@ -11,6 +11,7 @@ from typing import Any
 from dhrd.config import RunConfig
 from dhrd.data.rows import Rows
 from dhrd.data.sequence import EncodedData
+from dhrd.evaluation.calibration import calibrate_head
 from dhrd.evaluation.card import model_card
 from dhrd.evaluation.evaluate import evaluate_model, parity, rows_fingerprint
 from dhrd.inference.classifier import Classifier
@@ -32,6 +33,8 @@ def save(
 ) -> dict[str, Any]:
     """Evaluate the final weights, write the artifact, and compare the two where they may differ.
 
+    With `training.calibrate` the head is divided by its temperature first.
+
     Returns:
         The metrics of the validation rows; empty where there are none.
 
@@ -40,10 +43,13 @@ def save(
     """
     metrics: dict[str, Any] = {}
     has_classifier = config.loss.classification_weight > 0
+    info = artifact_info(config, rows, data["train"], model)
+    if config.training.calibrate:
+        temperature = calibrate_head(model, data["choose"].examples, multi_label=rows.labels.multi_label)
+        info = replace(info, calibration={"temperature": temperature})
     if rows.validation and has_classifier:
         metrics = evaluate_model(model, data["validation"].examples, rows.labels, task=rows.task, intervals=True)
         metrics["selected_on"] = _was_choice(config) and not config.data.dev_share
-    info = _artifact_info(config, rows, data["train"], model)
     chose = {"rows": rows.choose_name, "fingerprint": rows_fingerprint(data["choose"].texts)}
     chosen = {"selected_on": chose if _was_choice(config) else None}
     info = replace(info, training={**info.training, "steps": steps, **chosen, "metrics": metrics})
@@ -54,7 +60,8 @@ def save(
     return metrics
 
 
-def _artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: DualHeadReasoningModel) -> ArtifactInfo:
+def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: DualHeadReasoningModel) -> ArtifactInfo:
+    """What `dhrd.json` says of a trained model."""
     return ArtifactInfo(
         kind=kind_of(model),
         labels=rows.labels,
@@ -79,7 +86,9 @@ def _artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: Dua
 
 
 def _was_choice(config: RunConfig) -> bool:
-    return config.training.selection == "best" or config.training.patience is not None
+    """A temperature leaves every label as it is, but the log loss of its rows is the least that there is."""
+    training = config.training
+    return training.selection == "best" or training.patience is not None or training.calibrate
 
 
 def _report_parity(model: DualHeadReasoningModel, output_dir: Path, data: Mapping[str, EncodedData]) -> None:

@@ -246,14 +246,14 @@ def _resampled_f1(counts: np.ndarray, *, totals: _Totals, average: str) -> np.nd
     """The F1 of each resample, (R,)."""
     hits_RC, predicted_RC, gold_RC = totals(counts)
     if average == "micro":
-        return _f1(hits_RC.sum(axis=1), predicted_RC.sum(axis=1), gold_RC.sum(axis=1))
-    f1_RC = _f1(hits_RC, predicted_RC, gold_RC)
+        return f1(hits_RC.sum(axis=1), predicted_RC.sum(axis=1), gold_RC.sum(axis=1))
+    f1_RC = f1(hits_RC, predicted_RC, gold_RC)
     if average == "macro":
         return f1_RC.mean(axis=1)
     return (f1_RC * gold_RC).sum(axis=1) / np.maximum(gold_RC.sum(axis=1), 1)
 
 
-def _f1(hits: np.ndarray, predicted: np.ndarray, gold: np.ndarray) -> np.ndarray:
+def f1(hits: np.ndarray, predicted: np.ndarray, gold: np.ndarray) -> np.ndarray:
     """2 tp / (predicted + gold), with 0/0 = 0: scikit-learn's F1 for many resamples at once."""
     return 2 * hits / np.maximum(predicted + gold, 1)  # the sum is 0 only where hits are
 
@@ -272,7 +272,7 @@ class _Answers:
                 f"{task.name} has the labels {', '.join(task.labels)}; the model has "
                 f"{', '.join(predictions.labels.names)}: evaluate a model trained on {task.name}"
             )
-        paragraph_B, question_B = _paragraphs_and_questions(predictions.ids)
+        paragraph_B, question_B = paragraphs_and_questions(predictions.ids)
         gold_B, predicted_B = predictions.gold_B, predictions.predicted_B
         questions, first_of_Q, question_B = np.unique(question_B, return_index=True, return_inverse=True)
         wrong_Q = np.bincount(question_B, weights=gold_B != predicted_B, minlength=len(questions))
@@ -294,14 +294,14 @@ class _Answers:
         }
 
     def _f1a(self, weights_R1G: np.ndarray) -> np.ndarray:
-        return _f1(*(weights_R1G[:, 0] @ self.f1a_G3).T)
+        return f1(*(weights_R1G[:, 0] @ self.f1a_G3).T)
 
     def _em(self, weights_R1G: np.ndarray) -> np.ndarray:
         exact_R, questions_R = (weights_R1G[:, 0] @ self.em_G2).T
         return exact_R / questions_R
 
 
-def _paragraphs_and_questions(ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def paragraphs_and_questions(ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """The paragraph's number and the question's name of each row."""
     found = [_ANSWER_ID.fullmatch(one) for one in ids]
     if None in found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dhrd.experiments.cells import Cell
     from dhrd.experiments.perform import Ready
 
+_MARKER_TOKENS = 16  # room for the marker between input and rationale
+
 
 def decode_rows(ready: Ready) -> dict[str, Any]:
     """Decode the held-out rows, or as many as `Decoding.limit` allows, drawn by the seed.
@@ -37,8 +39,9 @@ def decode_rows(ready: Ready) -> dict[str, Any]:
     chosen = drawn(len(ready.held_out), cell.decoding.limit, cell.config.seed)
     examples = [ready.held_out[index] for index in chosen]
     inputs = [EncodedInput(ready.data["validation"].texts[index], ready.held_out[index].input_ids) for index in chosen]
+    run = _decoder(ready)
     began = time.perf_counter()
-    decoded = _decode(ready, inputs)
+    decoded = run(inputs)
     seconds = time.perf_counter() - began
     outcomes = Outcomes(
         ids=[example.id for example in examples],
@@ -58,35 +61,35 @@ def drawn(num_rows: int, limit: int | None, seed: int) -> list[int]:
     return sorted(random.Random(f"decode {seed}").sample(range(num_rows), limit))
 
 
-def _decode(ready: Ready, inputs: Sequence[EncodedInput]) -> list[Decoded]:
-    cell, model, tokenizer = ready.cell, ready.causal_lm, ready.backbone.tokenizer
-    settings = {
+def _decoder(ready: Ready) -> Callable[[Sequence[EncodedInput]], list[Decoded]]:
+    """What decodes, ready to start: building an engine is no part of its speed."""
+    cell, model, tokenizer, labels = ready.cell, ready.causal_lm, ready.backbone.tokenizer, ready.rows.labels
+    settings: dict[str, Any] = {
         "max_new_tokens": cell.decoding.max_new_tokens,
         "temperature": cell.decoding.temperature,
         "top_p": cell.decoding.top_p,
         "seed": cell.config.seed,
     }
     if cell.arm.engine == "vllm":
-        from dhrd.experiments.vllm_engine import decode_with_vllm
+        from dhrd.experiments.vllm_engine import VllmDecoder
 
-        return decode_with_vllm(model, tokenizer, inputs, ready.rows.labels, **settings)
-    return decode(model, tokenizer, inputs, ready.rows.labels, batch_size=cell.decoding.batch_size, **settings)
+        longest = cell.config.data.max_input_tokens + cell.decoding.max_new_tokens
+        engine = VllmDecoder(model, tokenizer, max_model_len=longest + _MARKER_TOKENS)
+        return lambda inputs: engine.decode(inputs, labels, **settings)
+    return lambda inputs: decode(model, tokenizer, inputs, labels, batch_size=cell.decoding.batch_size, **settings)
 
 
 def _indices(decoded: Decoded, labels: LabelSet) -> tuple[int, ...]:
     """The class indices of an answer; none where it cannot be read."""
-    if decoded.label is None:
-        return ()
-    return tuple(labels.names.index(name) for name in decoded.label.split(", ") if name)
+    names = [decoded.label] if isinstance(decoded.label, str) else decoded.label or []
+    return tuple(labels.names.index(name) for name in names)
 
 
 def _readable(decoded: Sequence[Decoded]) -> numpy.ndarray:
     return numpy.array([one.label is not None for one in decoded], dtype=bool)
 
 
-def _metrics(
-    outcomes: Outcomes, decoded: Sequence[Decoded], task: Task | None, max_new_tokens: int
-) -> dict[str, Any]:
+def _metrics(outcomes: Outcomes, decoded: Sequence[Decoded], task: Task | None, max_new_tokens: int) -> dict[str, Any]:
     official = list(task.metrics) if task else []
     return {
         "num_examples": len(decoded),

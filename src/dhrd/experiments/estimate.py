@@ -91,9 +91,7 @@ def _measure(cell: Cell, workshop: Workshop) -> _Rates:
 
 
 def _decode(model: Any, prompts: Sequence[Sequence[int]]) -> None:
-    generate(
-        model.causal_lm, model.tokenizer, prompts, max_new_tokens=_NUM_DECODED_TOKENS, batch_size=len(prompts)
-    )
+    generate(model.causal_lm, model.tokenizer, prompts, max_new_tokens=_NUM_DECODED_TOKENS, batch_size=len(prompts))
 
 
 def _time(run: Callable[[], Any]) -> float:

@@ -30,5 +30,7 @@ STUDY = Study(
         {"what": "average relative gain", "where": "Table 1, Qwen3-8B", "value": "+1.32 %"},
         {"what": "average relative gain", "where": "Table 1, Qwen3-4B (reasoning weight 0.5)", "value": "+0.65 %"},
     ),
-    limits=("The paper ran each setting once and gives no interval, so its gains and these cannot be set apart or equal.",),
+    limits=(
+        "The paper ran each setting once and gives no interval, so its gains and these cannot be set apart or equal.",
+    ),
 )

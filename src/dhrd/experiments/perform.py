@@ -163,9 +163,7 @@ def _prepare(cell: Cell, workshop: Workshop, clock: _Clock, curve: _Curve) -> Re
     with clock("train"):
         model, steps = _train(cell, rows, data, backbone, accelerator, curve)
         merge_in_place(model.causal_lm)
-    return Ready(
-        cell=cell, rows=rows, data=data, backbone=backbone, model=model, accelerator=accelerator, steps=steps
-    )
+    return Ready(cell=cell, rows=rows, data=data, backbone=backbone, model=model, accelerator=accelerator, steps=steps)
 
 
 def _train(

@@ -16,6 +16,7 @@ from dhrd.errors import ConfigError
 from dhrd.evaluation.metrics import higher_is_better, main_metric
 from dhrd.experiments.cells import Cell, CellStore, Decoding, hash_rows
 from dhrd.experiments.study import Arm, Study
+from dhrd.experiments.vllm_engine import check_vllm
 from dhrd.experiments.workshop import Workshop
 from dhrd.training.directory import flat
 
@@ -73,7 +74,7 @@ def find_tasks(base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
     own = own_data(base)
     if own is not None:
         if asked and tuple(asked) != (own,):
-            raise ConfigError(f"--tasks {','.join(asked)}: data.train is set to {base.data.train}; leave one of them out")
+            raise ConfigError(f"--tasks {','.join(asked)}: data.train is {base.data.train}; leave one of the two out")
         return (own,)
     if asked:
         if unknown := [task for task in asked if task not in TASKS]:
@@ -133,6 +134,8 @@ def check_data(request: Request) -> None:
     Raises:
         ConfigError: Naming what is missing.
     """
+    if any(arm.engine == "vllm" for arm in request.arms):
+        check_vllm()
     base, learns = request.base, [arm for arm in request.arms if arm.trained and _learns_reasons(arm, request.base)]
     if own_data(base) is not None and base.data.validation is None:
         raise ConfigError("data.validation is not set: cells are evaluated on its rows")
@@ -188,9 +191,7 @@ def choice_cells(request: Request, workshop: Workshop) -> dict[tuple[str, str, s
     return found
 
 
-def _judges(
-    request: Request, workshop: Workshop, task: str, backbone: str, arm: Arm, point: Choice
-) -> Iterator[Cell]:
+def _judges(request: Request, workshop: Workshop, task: str, backbone: str, arm: Arm, point: Choice) -> Iterator[Cell]:
     config = cell_config(request, task, backbone, arm, request.base.seed, point)
     rows = workshop.rows(config)
     folds = range(NUM_FOLDS if len(rows.train) < _FEW_ROWS else 1)

@@ -17,7 +17,7 @@ import torch
 from dhrd.errors import DhrdError, SaveError, UserError
 from dhrd.experiments.cells import Cell, CellStore, unfinished
 from dhrd.experiments.perform import perform
-from dhrd.experiments.plan import Choices, Request, choice_cells, choose, final_cells
+from dhrd.experiments.plan import Choice, Request, choice_cells, choose, final_cells
 from dhrd.experiments.workshop import Workshop
 from dhrd.training.directory import flat
 
@@ -36,7 +36,7 @@ class Outcome:
     """
 
     cells: list[Cell] = field(default_factory=list)
-    choices: dict[tuple[str, str, str], Any] = field(default_factory=dict)
+    choices: dict[tuple[str, str, str], Choice] = field(default_factory=dict)
     candidates: dict[tuple[str, str, str], Any] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
@@ -79,7 +79,7 @@ def look(request: Request, workshop: Workshop) -> tuple[list[Cell], int]:
     return [*judges, *cells], total - len(cells)
 
 
-def _choices(request: Request, outcome: Outcome) -> Choices:
+def _choices(request: Request, outcome: Outcome) -> dict[tuple[str, str, str], Choice]:
     found = {key: choose(request, candidates) for key, candidates in outcome.candidates.items()}
     for (task, _, arm), point in found.items():
         if point is not None:

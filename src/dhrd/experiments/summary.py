@@ -92,9 +92,7 @@ class _Found:
     def pairs(self, task: str, backbone: str, baseline: str, other: str) -> dict[int, Pair]:
         """Seed -> the outcomes of both arms, where both are there, on rows that both have."""
         ours, theirs = self.results(task, backbone, baseline), self.results(task, backbone, other)
-        return {
-            seed: _same_rows(ours[seed]["outcomes"], theirs[seed]["outcomes"]) for seed in ours if seed in theirs
-        }
+        return {seed: _same_rows(ours[seed]["outcomes"], theirs[seed]["outcomes"]) for seed in ours if seed in theirs}
 
 
 def _same_rows(first: Outcomes, second: Outcomes) -> Pair:
@@ -102,9 +100,7 @@ def _same_rows(first: Outcomes, second: Outcomes) -> Pair:
     common = set(first.ids) & set(second.ids)
     if not common:
         raise DataError("two arms have no row in common; they were run on other data: use another --output")
-    kept = [
-        one.rows([index for index, row_id in enumerate(one.ids) if row_id in common]) for one in (first, second)
-    ]
+    kept = [one.rows([index for index, row_id in enumerate(one.ids) if row_id in common]) for one in (first, second)]
     return kept[0], kept[1]
 
 
@@ -119,8 +115,7 @@ def _metrics(name: str) -> tuple[str, ...]:
 
 def _backbone(found: _Found, name: str) -> dict[str, Any]:
     request = found.request
-    tasks = [_of_task(found, name, task) for task in request.tasks]
-    tasks = [task for task in tasks if task is not None]
+    tasks = [found_task for task in request.tasks if (found_task := _of_task(found, name, task)) is not None]
     _correct(tasks, request.arms)
     return {"name": short_name(name), **_averages(tasks, request.arms), "tasks": tasks}
 
@@ -142,9 +137,7 @@ def _of_task(found: _Found, backbone: str, task: str) -> dict[str, Any] | None:
         "num_with_rationale": max(result["data"]["num_with_rationale"] for result in results),
         "majority_share": float(full.gold_BC.mean(axis=0).max()),
         "arms": arms,
-        "comparisons": [
-            comparison for arm in request.arms for comparison in _comparisons(found, backbone, task, arm)
-        ],
+        "comparisons": [comparison for arm in request.arms for comparison in _comparisons(found, backbone, task, arm)],
     }
 
 
@@ -241,11 +234,11 @@ def _correct(tasks: Sequence[dict[str, Any]], arms: Sequence[Arm]) -> None:
 def _averages(tasks: Sequence[dict[str, Any]], arms: Sequence[Arm]) -> dict[str, Any]:
     """Each arm's mean over tasks of its first metric, over the tasks that all arms have; gains as the paper gives."""
     whole = [task for task in tasks if {arm["arm"] for arm in task["arms"]} == {arm.name for arm in arms}]
-    average = {
-        arm.name: fmean(one["mean"][task["metrics"][0]] for task in whole for one in task["arms"] if one["arm"] == arm.name)
-        for arm in arms
-        if whole
-    }
+    values: dict[str, list[float]] = {arm.name: [] for arm in arms}
+    for task in whole:
+        for arm in task["arms"]:
+            values[arm["arm"]].append(arm["mean"][task["metrics"][0]])
+    average = {name: fmean(found) for name, found in values.items() if found}
     gains = {
         arm.name: 100 * (average[arm.name] / average[arm.baseline] - 1)
         for arm in arms
@@ -374,4 +367,4 @@ def _limits(found: _Found, backbones: Sequence[Mapping[str, Any]]) -> Iterator[s
         for task in backbone["tasks"]:
             share = task["num_with_rationale"] / task["num_train"]
             if share < 1:
-                yield f"{task['task']}: {share:.0%} of the training rows have a rationale; the rest teach the label alone."
+                yield f"{task['task']}: {share:.0%} of the training rows have a rationale; the rest teach their label."

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy
 import torch
@@ -17,12 +17,11 @@ from torch import Tensor, nn
 
 from dhrd.data.progress import no_foreign_bars
 from dhrd.data.records import Batch, Example, LabelSet
-from dhrd.data.sequence import EncodedInput, InputEncoder
-from dhrd.data.templates import InputTemplate
-from dhrd.data.tokenizer import prepare_tokenizer
+from dhrd.data.sequence import EncodedInput
 from dhrd.errors import ArtifactError, DataError
 from dhrd.inference.batching import predict_logits, probabilities
-from dhrd.model.artifact import ArtifactInfo, load_head, read_info
+from dhrd.inference.cot import Reasoner
+from dhrd.model.artifact import ArtifactInfo, input_encoder, load_head, load_input_encoder, read_info
 from dhrd.model.device import check_device
 from dhrd.model.pooling import last_hidden_states, pool
 from dhrd.model.save import stock_class
@@ -52,6 +51,31 @@ class Prediction:
     id: str = ""
 
 
+EXPLANATION_NOTE = (
+    "The rationale illustrates what the model learned to write about such a text. The label comes from another head, "
+    "which does not read it: it is not the cause of the label."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the reasoning head writes about a row: an illustration, not the cause of the classifier's label.
+
+    Args:
+        rationale: What the reasoning head wrote before its answer.
+        answer: The label that it named (a list for multi-label), or None where its answer cannot be read.
+        label: The classifier's own label, as in `Prediction`; it may be another one.
+        text: The text as the model saw it.
+        note: `EXPLANATION_NOTE`, for whoever is shown the rationale.
+    """
+
+    rationale: str
+    answer: str | list[str] | None
+    label: str | list[str]
+    text: str
+    note: str = EXPLANATION_NOTE
+
+
 class Classifier:
     """A trained classifier.
 
@@ -68,6 +92,7 @@ class Classifier:
         tokenizer: The artifact's.
         info: The artifact's `dhrd.json`.
         batch_size: Rows a forward pass.
+        directory: Where the artifact is, for `explain`.
     """
 
     def __init__(
@@ -78,19 +103,16 @@ class Classifier:
         info: ArtifactInfo,
         *,
         batch_size: int = 32,
+        directory: Path | None = None,
     ) -> None:
         self.body = body.eval()
         self.head = head.eval()
         self.tokenizer = tokenizer
         self.info = info
         self.batch_size = batch_size
-        template = InputTemplate(info.input_template, chat=info.chat)
-        self.encoder = InputEncoder(
-            tokenizer=tokenizer,
-            template=template,
-            max_input_tokens=info.max_input_tokens,
-            mend_pad_ending=True,
-        )
+        self.directory = directory
+        self.encoder = input_encoder(tokenizer, info)
+        self._reasoner: Reasoner | None = None
         self.num_cut = 0
         self.num_mended = 0
 
@@ -118,19 +140,17 @@ class Classifier:
         info = read_info(directory)
         if info.kind == "causal_lm":
             raise ArtifactError(
-                f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; decode it instead: "
-                "dhrd.inference.cot.decode(dhrd.model.artifact.load_reasoning_model(DIR), …)"
+                f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; let it reason "
+                f"instead: dhrd evaluate --mode cot --model {directory}"
             )
         if isinstance(device, str):
             check_device(device)
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         kind = getattr(torch, dtype) if isinstance(dtype, str) else dtype
         body, head = _load(Path(directory), info, kind)
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(directory)
-        prepare_tokenizer(tokenizer, str(directory))
-        return cls(body.to(device), head.to(device), tokenizer, info, batch_size=batch_size)
+        tokenizer = load_input_encoder(directory, info).tokenizer
+        options = {"batch_size": batch_size, "directory": Path(directory)}
+        return cls(body.to(device), head.to(device), tokenizer, info, **options)  # type: ignore[arg-type]
 
     @property
     def labels(self) -> LabelSet:
@@ -203,6 +223,52 @@ class Classifier:
             if len(chunk) < window:
                 return
 
+    @overload
+    def explain(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
+        self, rows: Row, *, max_new_tokens: int = 500
+    ) -> Explanation: ...
+
+    @overload
+    def explain(self, rows: Sequence[Row], *, max_new_tokens: int = 500) -> list[Explanation]: ...
+
+    def explain(self, rows: Row | Sequence[Row], *, max_new_tokens: int = 500) -> Explanation | list[Explanation]:
+        """Let the reasoning head write about rows: an illustration of what the model learned to write.
+
+        It is not the cause of the label, which comes from the classification head alone and would be the same without
+        it. It costs as many forward passes as there are tokens in the longest rationale, where a label costs one. The
+        reasoning model is loaded from the artifact's directory by the first call, onto the classifier's device.
+
+        Args:
+            rows: Texts, dicts of the template's columns, or `Example`s; one alone gives one `Explanation`.
+            max_new_tokens: Longest rationale with its answer.
+
+        Raises:
+            ArtifactError: The classifier was not loaded from a directory.
+            DataError: As `predict`.
+            ConfigError: A row and `max_new_tokens` are over the model's context.
+        """
+        items = _as_list(rows)
+        if not items:
+            return []
+        inputs = self._encode(items, 0)
+        decoded = self._reasoning().decode(inputs, max_new_tokens=max_new_tokens)
+        labels = [one.label for one in map(self._prediction, items, inputs, self.predict_proba_encoded(inputs))]
+        found = [
+            Explanation(one.rationale, one.label, label, item.text)
+            for one, label, item in zip(decoded, labels, inputs, strict=True)
+        ]
+        return found[0] if _is_one(rows) else found
+
+    def _reasoning(self) -> Reasoner:
+        if self._reasoner is None:
+            if self.directory is None:
+                raise ArtifactError(
+                    "the classifier was not loaded from a directory, where the reasoning head is: "
+                    "use Classifier.from_pretrained(DIR)"
+                )
+            self._reasoner = Reasoner.from_pretrained(self.directory, device=self.device, dtype=self.body.dtype)
+        return self._reasoner
+
     def _encode(self, rows: Sequence[Row], first: int) -> list[EncodedInput]:
         inputs = self.encoder.encode([_columns(row, f"row {first + i}") for i, row in enumerate(rows)])
         self.num_cut += sum(item.was_cut for item in inputs)
@@ -220,8 +286,12 @@ class Classifier:
         return Prediction(label, named, item.text, row.id if isinstance(row, Example) else "")
 
 
+def _is_one(rows: Row | Sequence[Row]) -> bool:
+    return isinstance(rows, str | Mapping | Example)
+
+
 def _as_list(rows: Row | Sequence[Row]) -> list[Row]:
-    return [rows] if isinstance(rows, str | Mapping | Example) else list(rows)
+    return [rows] if _is_one(rows) else list(rows)  # type: ignore[list-item, arg-type]
 
 
 def _columns(row: Any, where: str) -> tuple[Mapping[str, Any], str]:

@@ -64,6 +64,7 @@ def test_what_is_logged(prepared: Prepared) -> None:
         "loss",
         "classification_loss",
         "lm_loss",
+        "num_tokens",
         "rationale_share",
         "grad_norm",
         "learning_rate",

@@ -1,0 +1,123 @@
+"""`dhrd compare`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from dhrd.data.superglue import Task
+
+
+def compare(
+    baseline: Annotated[
+        Path, typer.Argument(help="What `dhrd evaluate --predictions` wrote, or a directory of it, a file a seed.")
+    ],
+    other: Annotated[Path, typer.Argument(help="The same of the other model; files pair by name.")],
+    metric: Annotated[
+        str | None, typer.Option(help="accuracy, macro_f1 …; default: the task's first official one, else accuracy.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="A SuperGLUE task; default: what the ids say, if they do.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
+) -> None:
+    """Say whether one model is better than another on the same rows."""
+    import json
+
+    from dhrd.data.records import LabelSet
+    from dhrd.evaluation.compare import compare as compare_outcomes
+    from dhrd.evaluation.metrics import main_metric
+    from dhrd.evaluation.outcomes import pair, read_together
+    from dhrd.model.files import writing
+
+    paths = _paths(baseline, other)
+    given = _task(task) if task is not None else None
+    labels = LabelSet(given.labels, given.words) if given else None
+    files = [path for both in paths for path in both]
+    outcomes = read_together(files, labels)
+    aligned = [
+        pair(outcomes[0], one, names=(str(files[0]), str(file)))[1] for one, file in zip(outcomes, files, strict=True)
+    ]
+    pairs = list(zip(aligned[::2], aligned[1::2], strict=True))
+    known = given or _task_of(outcomes[0].ids, outcomes[0].labels.names)
+    ours, theirs = (str(path) if baseline.name == other.name else path.name for path in (baseline, other))
+    found = compare_outcomes(pairs, metric=metric or main_metric(known), task=known, names=(f"baseline {ours}", theirs))
+    if json_file is not None:
+        with writing(json_file) as file:
+            file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    _print(found, [path.name for path, _ in paths], f"{other} minus {baseline}")
+
+
+def _paths(baseline: Path, other: Path) -> list[tuple[Path, Path]]:
+    """The files to compare: the two given, or those of the same name in the two directories."""
+    from dhrd.errors import DataError
+
+    if baseline.is_dir() != other.is_dir():
+        one, two = ("a directory", "not") if baseline.is_dir() else ("not a directory", "one")
+        raise DataError(f"{baseline} is {one} and {other} is {two}; give two files, or two directories")
+    if not baseline.is_dir():
+        return [(baseline, other)]
+    names, theirs = ({path.name for path in one.glob("*.jsonl")} for one in (baseline, other))
+    for directory, missing in ((other, names - theirs), (baseline, theirs - names)):
+        if missing:
+            raise DataError(
+                f"{directory} has no {', '.join(sorted(missing))}; both directories must have files of the same names, "
+                "one a seed"
+            )
+    if not names:
+        raise DataError(f"{baseline}: there are no .jsonl files in it; give what `dhrd evaluate --predictions` wrote")
+    return [(baseline / name, other / name) for name in sorted(names)]
+
+
+def _task(name: str) -> Task:
+    from dhrd.data.superglue import TASKS
+    from dhrd.errors import ConfigError
+
+    if name not in TASKS:
+        raise ConfigError(f"--task {name}: unknown; give one of {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+def _task_of(ids: list[str], labels: tuple[str, ...]) -> Task | None:
+    """The task whose ids and labels these all are; None where there is any doubt."""
+    import re
+
+    from dhrd.data.superglue import TASKS
+
+    task = TASKS.get(ids[0].partition("-")[0])
+    if task is None or task.labels != labels:
+        return None
+    numbers = 3 if "f1a" in task.metrics else 1
+    pattern = re.compile(rf"{task.name}-(train|dev|val|validation|test)(-\d+){{{numbers}}}")
+    return task if all(pattern.fullmatch(one) for one in ids) else None
+
+
+def _print(found: dict[str, Any], files: list[str], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    seeds = f", {found['num_seeds']} seeds" if found["num_seeds"] > 1 else ""
+    table = Table(title=f"{title}: {found['num_rows']:,} rows{seeds}", title_justify="left")
+    for column in (found["metric"], "difference", "95 % interval", "p"):
+        table.add_column(column, justify="left" if column == found["metric"] else "right")
+    intervals = {"overall": (found["interval_95"], found["p_value"])}
+    if found["num_seeds"] > 1:
+        intervals["rows alone"] = (found["rows_interval_95"], None)
+    for name, (interval, p) in intervals.items():
+        table.add_row(name, f"{found['difference']:+.4f}", _interval(interval), "" if p is None else f"{p:.4f}")
+    console.print(table)
+    each = Table()
+    for column in ("file", "difference", "only baseline right", "only other right", "p (McNemar)"):
+        each.add_column(column, justify="left" if column == "file" else "right")
+    for name, difference, test in zip(files, found["seed_differences"], found["mcnemar"], strict=True):
+        counts = str(test["only_baseline"]), str(test["only_other"])
+        each.add_row(name, f"{difference:+.4f}", *counts, f"{test['p_value']:.4f}")
+    console.print(each)
+    print(f"interval: {found['interval_method']}")
+    print(found["verdict"])
+
+
+def _interval(interval: list[float] | None) -> str:
+    return f"{interval[0]:+.4f} to {interval[1]:+.4f}" if interval else ""

@@ -1,0 +1,71 @@
+"""Decoding with vLLM, where it is installed: the fastest decoding one can get, so that CoT is not made to look slow."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dhrd.data.records import LabelSet
+from dhrd.data.sequence import EncodedInput
+from dhrd.errors import ConfigError
+from dhrd.inference.cot import Decoded, encode_prompts, read_decoded
+from dhrd.model.adapters import merged_state
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def check_vllm() -> None:
+    """Refuse before anything is run where vLLM is not installed.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        raise ConfigError("arms that decode with vLLM need it: pip install vllm, or leave them out of --arms")
+
+
+class VllmDecoder:
+    """A causal language model in a vLLM engine.
+
+    Args:
+        model: Saved to a temporary directory, from which vLLM loads it.
+        tokenizer: Its tokenizer.
+        max_model_len: Tokens of the longest prompt and its answer.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_model_len: int) -> None:
+        from vllm import LLM
+
+        self._directory = tempfile.TemporaryDirectory()
+        model.save_pretrained(self._directory.name, state_dict=merged_state(model))
+        tokenizer.save_pretrained(self._directory.name)
+        dtype = "float32" if model.dtype == torch.float32 else "auto"
+        self.tokenizer = tokenizer
+        self._engine = LLM(
+            self._directory.name, dtype=dtype, max_model_len=max_model_len, disable_log_stats=True, seed=0
+        )
+
+    def decode(
+        self,
+        inputs: Sequence[EncodedInput],
+        labels: LabelSet,
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        top_p: float,
+        seed: int,
+    ) -> list[Decoded]:
+        """As `dhrd.inference.cot.decode`, all rows at once; a row ends at eos alone."""
+        from vllm import SamplingParams
+
+        sampling: Any = SamplingParams(
+            max_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, skip_special_tokens=True
+        )
+        prompts = [{"prompt_token_ids": ids} for ids in encode_prompts(self.tokenizer, inputs)]
+        outputs = self._engine.generate(prompts, sampling, use_tqdm=False)
+        return [read_decoded(one.outputs[0].text, len(one.outputs[0].token_ids), labels) for one in outputs]

@@ -1,0 +1,389 @@
+"""The report's page and Markdown: what they hold, that they hold together, and that data cannot break them."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from copy import deepcopy
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dhrd.errors import SaveError
+from dhrd.evaluation import figures
+from dhrd.evaluation.report import complete, html, markdown, write_report
+from helpers_report import full_report, minimal_report, throughput_report
+
+HOSTILE = "<script>alert('$1$')</script> & | `x` \"q\"\n**b**"
+_VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return html(full_report())
+
+
+@pytest.fixture(scope="module")
+def speed_page() -> str:
+    return html(throughput_report())
+
+
+class _Elements(HTMLParser):
+    """Every element of a page with its attributes; unclosed or crossed elements fail."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def of(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.found if tag == name]
+
+
+def _task(report: dict[str, Any], number: int = 0) -> dict[str, Any]:
+    return report["backbones"][0]["tasks"][number]
+
+
+def _words(page: str) -> str:
+    """The text that a page shows outside of its figures."""
+    shown = re.sub(r"<style>.*?</style>|<figure.*?</figure>", "", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", "", shown)))
+
+
+def _numbers(report: dict[str, Any]) -> list[str]:
+    """The tables' numbers, written anew."""
+
+    def percent(share: float) -> str:
+        return f"{100 * share:.1f}"
+
+    def signed(share: float) -> str:
+        return percent(share).replace("-", "−") if share < 0 else f"+{percent(share)}"
+
+    found: list[str] = []
+    for task in report["backbones"][0]["tasks"]:
+        found += [f"{task['num_train']:,}", f"{task['num_with_rationale']:,}", percent(task["majority_share"])]
+        for arm in task["arms"]:
+            found += [percent(one) for one in arm["mean"].values()]
+            found += [percent(end) for interval in arm["interval_95"].values() for end in interval]
+            found += [percent(one) for seed in arm["seeds"] for one in seed["values"].values()]
+            found.append(f"{arm['train_tokens']:,}")
+            if arm["calibration"]:
+                found += [f"{arm['calibration'][key]:.3f}" for key in ("ece", "brier", "log_loss", "aurc")]
+            if arm["speed"]:
+                found += [percent(arm["speed"]["accuracy"])]
+                found += [f"{arm['speed']['mean_new_tokens']:.1f}"] if arm["speed"]["mean_new_tokens"] else []
+        for one in task["comparisons"]:
+            found += [signed(end) for end in (one["difference"], *one["interval_95"], *one["seed_differences"])]
+            found += [f"{one['p_value']:.3f}"] if one["p_value"] >= 0.001 else ["< 0.001"]
+            found += [
+                f"{test['only_baseline']} : {test['only_other']}, {test['p_value']:.3f}" for test in one["mcnemar"]
+            ]
+    return [number for number in found if number.lstrip("+−") != "0.0"]
+
+
+def test_the_three_files_are_written_whole(tmp_path: Path) -> None:
+    report = full_report(num_tasks=1)
+    paths = write_report(report, tmp_path / "made" / "here")
+    assert [path.name for path in paths] == ["report.json", "report.md", "report.html"]
+    assert sorted(paths) == sorted((tmp_path / "made" / "here").iterdir())
+    assert json.loads(paths[0].read_text(encoding="utf-8")) == report == full_report(num_tasks=1)
+    assert paths[1].read_text(encoding="utf-8") == markdown(report)
+    assert paths[2].read_text(encoding="utf-8") == html(report)
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SaveError, match="file"):
+        write_report(minimal_report(), tmp_path / "file" / "report")
+
+
+def test_a_page_is_whole_and_loads_nothing(page: str, speed_page: str) -> None:
+    for text in (page, speed_page, html(minimal_report())):
+        _check_whole(text)
+
+
+def _check_whole(text: str) -> None:
+    page = _Elements(text)
+    loaded = [value for _, found in page.found for key, value in found.items() if key in ("src", "href", "xlink:href")]
+    assert all(value is not None and value.startswith("#") for value in loaded)
+    assert not {"script", "link", "img", "iframe", "object", "embed"} & {tag for tag, _ in page.found}
+    assert not re.search(r"https?://|@import|url\((?!#)", text)
+
+
+def test_every_number_is_in_both_forms(page: str, speed_page: str) -> None:
+    num_checked = 0
+    for report, text in ((full_report(), page), (throughput_report(), speed_page)):
+        shown, written = _words(text), unescape(markdown(report))
+        for number in _numbers(report):
+            assert number in shown, number
+            assert number in written, number
+            num_checked += 1
+    assert num_checked > 500
+
+
+def test_the_verdict_the_primary_and_the_limits_are_in_both_forms(page: str) -> None:
+    report = full_report()
+    primary = report["primary"]
+    says = [report["title"], report["question"], report["answer"], report["command"], *report["limits"]]
+    says += [f"+{100 * primary['difference']:.1f}", "0.004", "+5.47 %", report["undone"][0]["cell"], "cpu, 2 cores"]
+    for form in (_words(page), markdown(report)):
+        assert [one for one in says if one not in form] == []
+
+
+def test_settings_are_shown(page: str) -> None:
+    shown = _words(page)
+    assert "training.learning_rate" in shown and "0.0001" in shown and "loss.reasoning_weight" in shown
+
+
+def test_figures_are_all_there_each_saying_what_is_seen(page: str, speed_page: str) -> None:
+    num_drawn = {"differences": 2, "radar": 1, "reliability": 7, "risk_coverage": 7, "curves": 7}
+    images = [found for found in _Elements(page).of("svg") if found.get("role") == "img"]
+    assert len(images) == sum(num_drawn.values())
+    labels = [found["aria-label"] or "" for found in images]
+    assert len([label for label in labels if len(label) > 40]) == len(images)
+    assert "mean of 7 tasks: +2.0 points, 95 % interval +1.1 to +2.9" in labels[0]
+    assert "the interval excludes zero in 3" in labels[0]
+    assert speed_page.count("accuracy against queries per second") == 7
+
+
+def test_ids_are_unique_over_all_figures_and_every_reference_is_met(page: str) -> None:
+    found = _Elements(page).found
+    ids = [attributes["id"] for _, attributes in found if "id" in attributes]
+    used = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', page)
+    assert len(ids) > 20 and len(set(ids)) == len(ids)
+    assert {one or other for one, other in used} == set(ids)
+
+
+def test_figures_have_no_colour_and_no_font_of_their_own(page: str, speed_page: str) -> None:
+    drawings = re.findall(r"<svg .*?</svg>", page + speed_page, flags=re.DOTALL)
+    assert len(drawings) > 30
+    for drawing in drawings:
+        assert not re.search(r"#[0-9a-f]{6}\b|font-family|font:|<style|<metadata", drawing)
+    assert "var(--arm-0)" in page and "var(--arm-1)" in page
+
+
+def test_the_same_report_gives_the_same_files() -> None:
+    assert html(full_report(num_tasks=2)) == html(full_report(num_tasks=2))
+    assert markdown(full_report()) == markdown(full_report())
+
+
+def test_without_matplotlib_the_page_says_how_to_get_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    page = html(full_report())
+    assert "pip install 'dhrd[report]'" in unescape(page)
+    assert 'role="img"' not in page and "<figure" not in page
+    assert [number for number in _numbers(full_report()) if number not in _words(page)] == []
+    assert "Figures" not in markdown(full_report())
+
+
+def test_a_report_with_hardly_anything_is_shown() -> None:
+    for form in (_words(html(minimal_report())), markdown(minimal_report())):
+        assert "Nothing can be said yet." in form and "not run" in form
+        assert not re.search(r"\bNone\b|\bnan\b", form)
+
+
+def test_an_empty_report_is_shown() -> None:
+    assert _Elements(html({})).of("h1") and markdown({}).startswith("# Report")
+
+
+def _nulled(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place of a report that can be null: all but lists' elements."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    below = [place for key, one in inner for place in _nulled(one, (*path, key))]
+    return below + ([path] if path and isinstance(path[-1], str) else [])
+
+
+def test_any_value_may_be_null_or_missing() -> None:
+    report = throughput_report(num_tasks=2)
+    report["backbones"][0]["tasks"] = [_task(report, 1)]
+    calibration = _task(full_report(num_tasks=1))["arms"][0]["calibration"]
+    for key in ("risk_coverage", "reliability"):
+        del calibration[key][2:]
+    _task(report)["arms"][0] |= {"calibration": calibration, "curve": [{"step": 1, "lm_loss": 2.0}]}
+    places = _nulled(report)
+    assert len(places) > 150
+    for place in places:
+        for drop in (False, True):
+            changed = deepcopy(report)
+            within = changed
+            for key in place[:-1]:
+                within = within[key]
+            within[place[-1]] = None
+            if drop:
+                del within[place[-1]]
+            assert not re.search(r"\b(None|nan)\b", markdown(changed)), place
+
+
+@pytest.mark.parametrize(
+    "key", ["seeds", "mean", "interval_95", "calibration", "curve", "speed", "title", "seconds", "train_tokens"]
+)
+def test_a_page_lives_with_nulls_in_an_arm(key: str) -> None:
+    report = full_report(num_tasks=1)
+    _task(report)["arms"][0][key] = None
+    del _task(report)["arms"][1][key]
+    assert "None" not in _words(html(report))
+
+
+@pytest.mark.parametrize(
+    ("where", "key"),
+    [
+        ("reliability", "confidence"),
+        ("reliability", "accuracy"),
+        ("reliability", "count"),
+        ("reliability", "low"),
+        ("risk_coverage", "risk"),
+        ("risk_coverage", "coverage"),
+        ("curve", "step"),
+        ("curve", "classification_loss"),
+        ("curve", "lm_loss"),
+    ],
+)
+def test_figures_live_with_points_that_lack_a_number(where: str, key: str) -> None:
+    report = full_report(num_tasks=1)
+    for number, arm in enumerate(_task(report)["arms"]):
+        for point in (arm if where == "curve" else arm["calibration"])[where][number:]:
+            point[key] = None
+    assert figures.draw(complete(report))["differences"]
+
+
+@pytest.mark.parametrize("key", ["accuracy", "min", "max", "mean_new_tokens", "unparsable_share", "queries_per_second"])
+def test_a_speed_that_lacks_a_number_is_shown(key: str) -> None:
+    report = throughput_report(num_tasks=1)
+    _task(report)["arms"][2]["speed"][key] = None
+    _task(report)["arms"][0]["speed"][key] = float("nan")
+    assert not re.search(r"\bNone\b|\bnan\b", _words(html(report)))
+
+
+def _hostile(value: Any) -> Any:
+    """A report whose every text is an attack; keys are kept."""
+    if isinstance(value, dict):
+        return {key: _hostile(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_hostile(one) for one in value]
+    return f"{HOSTILE}{value}" if isinstance(value, str) else value
+
+
+def test_hostile_text_is_escaped_in_the_page_and_its_figures() -> None:
+    report = _hostile(full_report(num_tasks=3))
+    for task in report["backbones"][0]["tasks"]:
+        task["metrics"] = ["accuracy"]
+        for arm in task["arms"]:
+            arm["mean"] = {"accuracy": 0.5}
+        for one in task["comparisons"]:
+            one["metric"] = "accuracy"
+    page = html(report)
+    elements = _Elements(page)
+    assert elements.of("script") == [] and elements.of("b") and "<script" not in page
+    assert page.count("&lt;script&gt;") > 20
+    assert any("<script>" in (found.get("aria-label") or "") for found in elements.of("svg"))
+
+
+def test_hostile_text_stays_within_its_markdown_cell() -> None:
+    clean = full_report()
+    clean["backbones"][0] |= {"average": {}, "relative_gain_percent": {}}  # their keys are the arms' names
+    report = _hostile(clean)
+    text = markdown(report)
+    fence = re.search(r"(?m)^(`{3,})sh\n(?:.*\n)*?\1$", text)
+    assert fence is not None
+    rest = text.replace(fence[0], "")
+    assert "<script" not in rest and not re.search(r"(?<!\\)`", rest)
+    widths = [len(re.findall(r"(?<!\\)\|", line)) for line in rest.splitlines() if line.startswith("|")]
+    expected = [line.count("|") for line in markdown(clean).splitlines() if line.startswith("|")]
+    assert widths == expected and len(widths) > 40
+
+
+def test_a_number_selected_on_its_rows_is_marked(page: str) -> None:
+    assert "60.9†" in _words(page) and "† Selected on these rows" in _words(page)
+    assert "60.9†" in markdown(full_report()) and "† Selected on these rows" in markdown(full_report())
+    report = full_report(num_tasks=2)
+    for task in report["backbones"][0]["tasks"]:
+        for arm in task["arms"]:
+            arm["selected_on"] = False
+    assert "†" not in html(report) and "†" not in markdown(report)
+
+
+@pytest.mark.parametrize(
+    ("interval", "metric", "tone"),
+    [
+        ([0.001, 0.02], "accuracy", "better"),
+        ([-0.02, -0.001], "accuracy", "worse"),
+        ([0.0, 0.02], "accuracy", ""),
+        ([-0.01, 0.02], "accuracy", ""),
+        (None, "accuracy", ""),
+        ([0.001, 0.02], "log_loss", "worse"),
+    ],
+)
+def test_a_difference_is_coloured_only_where_its_interval_excludes_zero(
+    interval: list[float] | None, metric: str, tone: str
+) -> None:
+    report = full_report(num_tasks=1)
+    report["primary"] = None
+    task = _task(report)
+    task["metrics"] = [metric]
+    task["comparisons"][0] |= {"interval_95": interval, "metric": metric}
+    page = html(report)
+    assert [found["class"] for found in _Elements(page).of("td") if "number" in (found.get("class") or "")].count(
+        f"number {tone}"
+    ) == 1
+    assert ("**+" in markdown(report)) == bool(tone)
+
+
+def test_arms_keep_their_colour_when_one_is_missing_from_a_task() -> None:
+    report = full_report(("pooled", "dhrd", "shuffled"), num_seeds=2, num_tasks=2)
+    del _task(report, 1)["arms"][0]
+    arms = figures.arms_of(complete(report))
+    assert [(arm.name, arm.style) for arm in arms.values()] == [("pooled", 0), ("dhrd", 1), ("shuffled", 2)]
+
+
+def test_the_radar_needs_three_tasks() -> None:
+    assert figures.draw(complete(full_report(num_tasks=2)))["radar"] == []
+    assert len(figures.draw(complete(full_report(num_tasks=3)))["radar"]) == 1
+
+
+def test_speed_is_compared_on_one_device_only() -> None:
+    report = throughput_report(num_tasks=1)
+    assert "122 ×" in markdown(report)
+    _task(report)["arms"][0]["speed"]["device"] = "cuda"
+    assert "122 ×" not in markdown(report) and "96 to 142 ×" in markdown(report)
+
+
+def test_arms_are_compared_with_several_baselines() -> None:
+    report = full_report(("pooled", "dhrd", "shuffled"), num_seeds=2, num_tasks=1)
+    for task in report["backbones"][0]["tasks"]:
+        task["comparisons"].append({**task["comparisons"][-1], "baseline": "dhrd"})
+    for form in (_words(html(report)), markdown(report)):
+        assert "against" in form
+    assert "DHRD, rationale shuffled − DHRD" in html(report)
+
+
+def test_places_are_spread_without_changing_their_order_or_their_middle() -> None:
+    assert figures._spread([0.1, 0.5, 0.9], 0.2) == [0.1, 0.5, 0.9]
+    spread = figures._spread([0.5, 0.5, 0.51], 0.1)
+    assert spread == pytest.approx([0.4033, 0.5033, 0.6033], abs=1e-3)
+    assert sum(spread) == pytest.approx(1.51)
+
+
+def test_a_curve_is_smoothed_lightly_and_thinned() -> None:
+    curve = [{"step": step, "lm_loss": 2.0 + (step % 2)} for step in range(3000)]
+    steps, losses = figures._curve(curve, "lm_loss")
+    assert len(steps) == len(losses) == 240 and (steps[0], steps[-1]) == (0, 2999)
+    assert losses[10:-10] == pytest.approx([2.5] * 220, abs=0.01)
+    few = [{"step": step, "lm_loss": float(step)} for step in range(5)]
+    assert figures._curve(few, "lm_loss")[1].tolist() == [0, 1, 2, 3, 4]

@@ -1,0 +1,131 @@
+"""A cell's key: what decides its numbers and nothing else; and the files that finished cells are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dhrd.config import load_config
+from dhrd.data.rows import load_rows
+from dhrd.errors import DataError
+from dhrd.experiments.cells import Cell, CellStore, Decoding, decisive_settings, hash_rows, unfinished
+from dhrd.experiments.study import DHRD, POOLED, STUDENT
+from helpers import write_jsonl
+from helpers_runs import make_config, rows, settings, write_rows
+
+CONFIG = load_config(overrides=["model.name_or_path=some/Model-1B", "data.train=a.jsonl"])
+CELL = Cell(task="mail", arm=DHRD, config=CONFIG, rows_hash="r0")
+
+
+def with_settings(*overrides: str) -> Cell:
+    return replace(CELL, config=load_config(overrides=list(overrides), base=CONFIG))
+
+
+@pytest.mark.parametrize(
+    "override", ["training.learning_rate=1e-3", "seed=1", "model.dropout=0.2", "data.input_template=x {{ input_text }}"]
+)
+def test_settings_decide(override: str) -> None:
+    assert with_settings(override).key != CELL.key
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["output_dir=elsewhere", "tracking.run_name=x", "teacher.max_tokens=9", "data.train=/other/place/a.jsonl"],
+)
+def test_places_do_not(override: str) -> None:
+    assert with_settings(override).key == CELL.key
+
+
+def test_a_setting_given_as_its_default_is_no_other_cell() -> None:
+    assert with_settings("training.batch_size=8").key == CELL.key
+    assert "training.batch_size" not in decisive_settings(with_settings("training.batch_size=8").config)
+
+
+def test_rows_fold_and_reading_decide() -> None:
+    other = [
+        replace(CELL, rows_hash="r1"),
+        replace(CELL, fold=(0, 5)),
+        replace(CELL, fold=(1, 5)),
+        replace(CELL, arm=replace(DHRD, read="decode")),
+        replace(CELL, arm=replace(DHRD, trained=False, read="decode")),
+        replace(CELL, arm=replace(DHRD, speed=True)),
+    ]
+    assert len({cell.key for cell in [CELL, *other]}) == 7
+
+
+def test_an_arms_name_does_not_decide_so_that_studies_share_cells() -> None:
+    assert replace(CELL, arm=replace(DHRD, name="aligned", title="DHRD, aligned")).key == CELL.key
+
+
+def test_decoding_decides_only_where_answers_are_decoded() -> None:
+    short = Decoding(max_new_tokens=5)
+    assert replace(CELL, decoding=short).key == CELL.key
+    student = replace(CELL, arm=STUDENT)
+    assert replace(student, decoding=short).key != student.key
+
+
+def test_without_training_its_settings_decide_nothing() -> None:
+    untrained = replace(CELL, arm=replace(STUDENT, trained=False))
+    other = replace(untrained, config=with_settings("training.num_epochs=9", "loss.reasoning_weight=0.5").config)
+    assert untrained.key == other.key
+
+
+def test_the_rows_hash_sees_texts_labels_and_order(tiny_backbone: Path, tmp_path: Path) -> None:
+    config = make_config(tiny_backbone, tmp_path)
+    first = hash_rows(load_rows(config), config)
+    assert hash_rows(load_rows(config), config) == first
+    changed = rows(20)
+    for change in ({"input_text": "other"}, {"label": "return"}, {"rationale": "another one"}):
+        write_jsonl(tmp_path / "train.jsonl", [{**changed[0], **change}, *changed[1:]])
+        assert hash_rows(load_rows(config), config) != first
+    write_jsonl(tmp_path / "train.jsonl", changed[::-1])
+    assert hash_rows(load_rows(config), config) != first
+
+
+def test_rationales_do_not_decide_where_nothing_is_learned_from_them(tiny_backbone: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path)
+    config = load_config(overrides=settings(tiny_backbone, tmp_path, "loss.reasoning_weight=0"))
+    first = hash_rows(load_rows(config), config)
+    write_jsonl(tmp_path / "train.jsonl", [{**row, "rationale": "another"} for row in rows(20)])
+    assert hash_rows(load_rows(config), config) == first
+
+
+def test_a_saved_cell_is_found_by_its_key_whatever_its_name(tmp_path: Path) -> None:
+    store = CellStore(tmp_path / "cells")
+    assert store.find(CELL) is None
+    path = store.save(CELL, {"metrics": {"accuracy": 0.5}})
+    assert path.name.startswith("mail-Model-1B-dhrd-seed0-")
+    renamed = replace(CELL, arm=replace(DHRD, name="aligned"))
+    found = store.find(renamed)
+    assert found is not None
+    assert found["metrics"] == {"accuracy": 0.5}
+    assert found["config"]["model"]["name_or_path"] == "some/Model-1B"
+    assert not list(store.directory.glob("*.partial"))
+
+
+def test_cells_merge_by_copying_files(tmp_path: Path) -> None:
+    here, there = CellStore(tmp_path / "here"), CellStore(tmp_path / "there")
+    here.save(CELL, {})
+    other = replace(CELL, arm=POOLED, config=with_settings("loss.reasoning_weight=0").config)
+    path = there.save(other, {})
+    (here.directory / path.name).write_bytes(path.read_bytes())
+    assert list(unfinished([CELL, other], here)) == []
+    assert list(unfinished([CELL, other], there)) == [CELL]
+
+
+def test_a_cell_that_two_arms_share_is_run_once(tmp_path: Path) -> None:
+    assert list(unfinished([CELL, CELL], CellStore(tmp_path))) == [CELL]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "damaged"), ('{"metrics": 1}', "damaged"), (json.dumps({"format_version": 99}), "upgrade dhrd")],
+)
+def test_a_damaged_cell_is_named(tmp_path: Path, content: str, message: str) -> None:
+    store = CellStore(tmp_path)
+    store.save(CELL, {}).write_text(content)
+    with pytest.raises(DataError, match=rf"{CELL.key}.*{message}"):
+        store.find(CELL)

@@ -1,0 +1,183 @@
+"""From what was asked for to cells: tasks, arms, grids, and what is refused before anything is run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dhrd.config import load_config
+from dhrd.errors import ConfigError
+from dhrd.experiments import STUDIES
+from dhrd.experiments.plan import (
+    NUM_FOLDS,
+    Request,
+    cell_config,
+    check_data,
+    choice_cells,
+    choose,
+    final_cells,
+    find_arms,
+    find_tasks,
+    read_grid,
+)
+from dhrd.experiments.workshop import Workshop
+from dhrd.training.directory import flat, identity
+from helpers_experiments import make_request
+
+SUPERGLUE = Path("../shared/data/superglue")
+
+
+def test_every_study_is_sound() -> None:
+    assert len(STUDIES) == 7
+    for study in STUDIES.values():
+        names = [arm.name for arm in study.arms]
+        assert len(set(names)) == len(names)
+        assert set(study.primary) <= set(names)
+        for arm in study.arms:
+            assert arm.baseline is None or arm.baseline in names
+            settings = {name.replace(".", "__"): value for name, value in arm.settings.items()}
+            load_config(**settings)  # every setting exists, and they do not contradict each other
+            for name, values in arm.grid.items():
+                assert len(read_grid([f"{name}={','.join(map(str, values))}"])[name]) == len(values)
+
+
+def test_arms_of_a_pair_differ_in_the_reasoning_weight_alone(tiny_backbone: Path, tmp_path: Path) -> None:
+    request = make_request(tiny_backbone, tmp_path)
+    pooled, dhrd = (
+        flat(identity(cell_config(request, request.tasks[0], str(tiny_backbone), arm, 3))) for arm in request.arms
+    )
+    assert {name for name in pooled if pooled[name] != dhrd[name]} == {"loss.reasoning_weight"}
+    assert pooled["loss.reasoning_weight"] == 0
+    assert pooled["seed"] == 3
+
+
+def test_tasks_are_those_that_are_there(tmp_path: Path) -> None:
+    for folder in ("CB", "RTE"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "train.jsonl").touch()
+    base = load_config(overrides=[f"data.superglue_root={tmp_path}"])
+    assert find_tasks(base, None) == ("cb", "rte")
+    assert find_tasks(base, ["rte"]) == ("rte",)
+    assert len(find_tasks(load_config(), None)) == 7
+
+
+def test_own_data_is_one_task(tmp_path: Path) -> None:
+    assert find_tasks(load_config(overrides=["data.train=mail_train.jsonl"]), None) == ("mail",)
+    assert find_tasks(load_config(overrides=["data.train=superglue:cb"]), None) == ("cb",)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "tasks", "message"),
+    [
+        ([], ["cb", "xnli"], "--tasks xnli: unknown; tasks are boolq, cb"),
+        (["data.superglue_root=/nowhere"], None, "has no task; it must hold CB/train.jsonl"),
+        (["data.train=mail.jsonl"], ["cb"], "leave one of the two out"),
+    ],
+)
+def test_tasks_that_are_not_there_are_refused(overrides: list[str], tasks: list[str] | None, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        find_tasks(load_config(overrides=overrides), tasks)
+
+
+def test_optional_arms_are_asked_for_and_unknown_ones_refused() -> None:
+    study = STUDIES["main"]
+    assert [arm.name for arm in find_arms(study, None)] == ["pooled", "dhrd"]
+    assert [arm.name for arm in find_arms(study, ["dhrd_mlp", "pooled_mlp"])] == ["pooled_mlp", "dhrd_mlp"]
+    with pytest.raises(ConfigError, match="--arms best: main has pooled, dhrd, pooled_mlp, dhrd_mlp"):
+        find_arms(study, ["best"])
+
+
+def test_a_grid_is_read_as_yaml() -> None:
+    assert read_grid(["training.learning_rate=1e-4,3e-4", "loss.lm_targets=all,continuation"]) == {
+        "training.learning_rate": (1e-4, 3e-4),
+        "loss.lm_targets": ("all", "continuation"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training.learning_rate", "write it as section.key=value,value"),
+        ("training.learning_rat=1", "did you mean training.learning_rate"),
+        ("training.learning_rate=fast", "training.learning_rate"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_grid([text])
+
+
+def test_missing_rationales_are_refused_before_anything_is_run(tmp_path: Path) -> None:
+    study = STUDIES["main"]
+    request = Request(
+        study=study,
+        base=load_config(),
+        tasks=("cb", "rte"),
+        backbones=("x",),
+        num_seeds=1,
+        arms=find_arms(study, None),
+    )
+    with pytest.raises(ConfigError, match="dhrd learns from rationales: give their files with --set"):
+        check_data(request)
+    (tmp_path / "cb.jsonl").touch()
+    with_files = replace(request, base=load_config(overrides=[f"data.rationales={tmp_path}/{{task}}.jsonl"]))
+    with pytest.raises(ConfigError, match=r"rte\.jsonl: no such file, for rte"):
+        check_data(with_files)
+    check_data(replace(with_files, tasks=("cb",)))
+    check_data(replace(request, arms=find_arms(study, ["pooled"])))  # nothing learns from rationales
+    with pytest.raises(ConfigError, match=r"data\.validation is not set"):
+        check_data(replace(request, base=load_config(overrides=["data.train=mail.jsonl"])))
+
+
+@pytest.mark.skipif(not SUPERGLUE.is_dir(), reason="../shared/data is not there")
+def test_superglue_cells_have_their_own_rationales(tiny_backbone: Path, tmp_path: Path) -> None:
+    teacher = SUPERGLUE.parent / "rationales/teacher/{task}.jsonl"
+    base = load_config(overrides=[f"data.superglue_root={SUPERGLUE}", f"data.rationales={teacher}"])
+    request = replace(make_request(tiny_backbone, tmp_path), base=base, tasks=("cb", "copa"), num_seeds=2)
+    check_data(request)
+    cells = final_cells(request, Workshop("cpu"), {})
+    assert len(cells) == len({cell.key for cell in cells}) == 8
+    assert {cell.config.data.rationales.rpartition("/")[2] for cell in cells} == {"cb.jsonl", "copa.jsonl"}
+    assert [cell.config.seed for cell in cells[:4]] == [0, 0, 1, 1]  # pairs are finished first
+
+
+def test_a_choice_is_made_on_folds_of_train_and_never_sees_validation(tiny_backbone: Path, tmp_path: Path) -> None:
+    request = make_request(tiny_backbone, tmp_path, grid={"training.learning_rate": (1e-4, 1e-3)})
+    workshop = Workshop("cpu")
+    candidates = choice_cells(request, workshop)
+    assert {key[2] for key in candidates} == {"pooled", "dhrd"}  # the same grid for both
+    train = {example.id for example in workshop.rows(request.base).train}
+    for points in candidates.values():
+        assert [point["training.learning_rate"] for point, _ in points] == [1e-4, 1e-3]
+        for _, cells in points:
+            assert [cell.fold for cell in cells] == [(fold, NUM_FOLDS) for fold in range(NUM_FOLDS)]
+            held_out = [example.id for cell in cells for example in workshop.rows(cell.config, cell.fold).validation]
+            assert sorted(held_out) == sorted(train)
+
+
+def test_the_better_mean_over_folds_is_chosen(tiny_backbone: Path, tmp_path: Path) -> None:
+    request = make_request(tiny_backbone, tmp_path, grid={"training.learning_rate": (1e-4, 1e-3, 1e-2)}, arms=("dhrd",))
+    ((_, points),) = choice_cells(request, Workshop("cpu")).items()
+    assert choose(request, points) is None
+    values = {1e-4: [0.5] * 5, 1e-3: [0.9, 0.9, 0.9, 0.2, 0.2], 1e-2: [0.62] * 5}
+    for point, cells in points:
+        for cell, value in zip(cells, values[point["training.learning_rate"]], strict=True):
+            request.store.save(cell, {"metrics": {"accuracy": value}})
+    assert choose(request, points) == {"training.learning_rate": 1e-3}  # 0.62 both: the earlier of equals
+
+
+def test_many_rows_need_one_fold_alone(tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dhrd.experiments.plan._FEW_ROWS", 10)
+    request = make_request(tiny_backbone, tmp_path, study="schedules", arms=("dhrd_course",))
+    ((_, points),) = choice_cells(request, Workshop("cpu")).items()
+    assert [len(cells) for _, cells in points] == [1, 1, 1]
+
+
+def test_rows_that_change_are_other_cells(tiny_backbone: Path, tmp_path: Path) -> None:
+    request = make_request(tiny_backbone, tmp_path)
+    before = {cell.key for cell in final_cells(request, Workshop("cpu"), {})}
+    text = (tmp_path / "train.jsonl").read_text().replace("case 0", "case 00", 1)
+    (tmp_path / "train.jsonl").write_text(text)
+    assert not before & {cell.key for cell in final_cells(request, Workshop("cpu"), {})}
