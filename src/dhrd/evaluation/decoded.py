@@ -117,8 +117,8 @@ def evaluate_decoded(
         texts=texts,
         decoded=decoded,
         gold_BC=gold_BC,
-        predicted_BC=_predicted(decoded, labels),
-        readable_B=_readable(decoded),
+        predicted_BC=predicted_labels(decoded, labels),
+        readable_B=readable_rows(decoded),
         labels=labels,
         num_cut=sum(item.was_cut for item in inputs),
         num_mended=sum(item.was_mended for item in inputs),
@@ -160,7 +160,7 @@ def decoded_metrics(
     Raises:
         DataError: There are no rows, or they are not the task's.
     """
-    predicted_BC, readable_B = _predicted(decoded, labels), _readable(decoded)
+    predicted_BC, readable_B = predicted_labels(decoded, labels), readable_rows(decoded)
     settings: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
     said = Predictions(ids=list(ids), probabilities_BC=predicted_BC, gold_BC=gold_BC, labels=labels)
     compute = _several if labels.multi_label else _single
@@ -177,12 +177,14 @@ def decoded_metrics(
     return metrics
 
 
-def _predicted(decoded: Sequence[Decoded], labels: LabelSet) -> np.ndarray:
+def predicted_labels(decoded: Sequence[Decoded], labels: LabelSet) -> np.ndarray:
+    """0/1, (B, C); all zero where the answer cannot be read."""
     named = [one.label if isinstance(one.label, list) else [one.label] if one.label else [] for one in decoded]
     return multi_hot([tuple(labels.names.index(name) for name in names) for names in named], len(labels))
 
 
-def _readable(decoded: Sequence[Decoded]) -> np.ndarray:
+def readable_rows(decoded: Sequence[Decoded]) -> np.ndarray:
+    """Whether each answer can be read, (B,)."""
     return np.array([one.label is not None for one in decoded], dtype=bool)
 
 

@@ -5,17 +5,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-import numpy
-
-from dhrd.data.records import LabelSet
 from dhrd.data.rows import multi_hot
 from dhrd.data.sequence import EncodedInput
-from dhrd.data.superglue import Task
+from dhrd.evaluation.decoded import decoded_metrics, predicted_labels, readable_rows
 from dhrd.evaluation.outcomes import Outcomes
-from dhrd.evaluation.scores import score
 from dhrd.inference.cot import Decoded, decode
 
 if TYPE_CHECKING:
@@ -23,6 +18,7 @@ if TYPE_CHECKING:
     from dhrd.experiments.perform import Ready
 
 _MARKER_TOKENS = 16  # room for the marker between input and rationale
+_FEW_RESAMPLES = 10  # a cell's own intervals are not shown: the report works out those over seeds
 
 
 def decode_rows(ready: Ready) -> dict[str, Any]:
@@ -43,14 +39,24 @@ def decode_rows(ready: Ready) -> dict[str, Any]:
     began = time.perf_counter()
     decoded = run(inputs)
     seconds = time.perf_counter() - began
-    outcomes = Outcomes(
-        ids=[example.id for example in examples],
-        gold_BC=multi_hot([example.label for example in examples], len(labels)),
-        predicted_BC=multi_hot([_indices(one, labels) for one in decoded], len(labels)),
-        labels=labels,
-        **({"readable_B": _readable(decoded)} if labels.multi_label else {}),
+    ids = [example.id for example in examples]
+    gold_BC = multi_hot([example.label for example in examples], len(labels))
+    metrics = decoded_metrics(
+        decoded,
+        gold_BC,
+        labels,
+        ids=ids,
+        max_new_tokens=cell.decoding.max_new_tokens,
+        task=ready.rows.task,
+        num_resamples=_FEW_RESAMPLES,
     )
-    metrics = _metrics(outcomes, decoded, ready.rows.task, cell.decoding.max_new_tokens)
+    outcomes = Outcomes(
+        ids=ids,
+        gold_BC=gold_BC,
+        predicted_BC=predicted_labels(decoded, labels),
+        labels=labels,
+        readable_B=readable_rows(decoded),
+    )
     return {"metrics": metrics, "outcomes": outcomes.to_json(), "speed": _speed(cell, metrics, len(inputs), seconds)}
 
 
@@ -77,28 +83,6 @@ def _decoder(ready: Ready) -> Callable[[Sequence[EncodedInput]], list[Decoded]]:
         engine = VllmDecoder(model, tokenizer, max_model_len=longest + _MARKER_TOKENS)
         return lambda inputs: engine.decode(inputs, labels, **settings)
     return lambda inputs: decode(model, tokenizer, inputs, labels, batch_size=cell.decoding.batch_size, **settings)
-
-
-def _indices(decoded: Decoded, labels: LabelSet) -> tuple[int, ...]:
-    """The class indices of an answer; none where it cannot be read."""
-    names = [decoded.label] if isinstance(decoded.label, str) else decoded.label or []
-    return tuple(labels.names.index(name) for name in names)
-
-
-def _readable(decoded: Sequence[Decoded]) -> numpy.ndarray:
-    return numpy.array([one.label is not None for one in decoded], dtype=bool)
-
-
-def _metrics(outcomes: Outcomes, decoded: Sequence[Decoded], task: Task | None, max_new_tokens: int) -> dict[str, Any]:
-    official = list(task.metrics) if task else []
-    return {
-        "num_examples": len(decoded),
-        **{name: score(name, task).of(outcomes) for name in dict.fromkeys(["accuracy", "macro_f1", *official])},
-        "unparsable": float(1 - _readable(decoded).mean()),
-        "mean_new_tokens": fmean(one.num_tokens for one in decoded),
-        "cut_share": fmean(one.num_tokens >= max_new_tokens for one in decoded),
-        "official": official,
-    }
 
 
 def _speed(cell: Cell, metrics: dict[str, Any], num_queries: int, seconds: float) -> dict[str, Any]:
