@@ -46,12 +46,15 @@ CONTRACT: dict[str, Any] = {
         "max_sequence_tokens": 1024,
         "rationale_mode": "aligned",
         "train_limit": None,
+        "train_share": 1,
+        "rationale_share": 1,
         "validation_limit": None,
         "dev_share": 0,
     },
     "loss": {
         "classification_weight": 1,
         "reasoning_weight": 1,
+        "reasoning_schedule": "constant",
         "lm_targets": "all",
         "class_weights": None,
         "label_smoothing": 0,
@@ -74,6 +77,7 @@ CONTRACT: dict[str, Any] = {
         "selection": "last",
         "metric": None,
         "patience": None,
+        "calibrate": False,
     },
     "tracking": {"report_to": [], "uri": None, "experiment": "dhrd", "run_name": None},
     "teacher": {
@@ -114,7 +118,7 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def test_every_default_of_the_contract_is_the_schemas() -> None:
     ours = flat(RunConfig().model_dump(mode="json"))
     theirs = flat(CONTRACT)
-    assert len(theirs) == 71
+    assert len(theirs) == 75
     assert {name: ours.get(name, "absent") for name in theirs} == theirs
     assert set(ours) - set(theirs) == {"model.name_or_path", "model.num_labels"}
     lora = resolve({"model": {"lora": {}}}).model.lora

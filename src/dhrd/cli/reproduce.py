@@ -22,7 +22,8 @@ _STUDIES = "main, ablation, weights, throughput (the paper's), baselines, data_s
 def reproduce(
     study: Annotated[str, typer.Argument(help=_STUDIES)],
     tasks: Annotated[
-        str | None, typer.Option(help="SuperGLUE tasks, with commas; default: all that are there.")
+        str | None,
+        typer.Option(help="SuperGLUE tasks, with commas, or all; default: the settings' own, else all that are there."),
     ] = None,
     backbones: Annotated[
         str | None, typer.Option(help="Backbones, with commas; default: model.name_or_path of the settings.")

@@ -16,6 +16,7 @@ from dhrd.data.batches import fingerprint
 from dhrd.data.records import EncodedExample
 from dhrd.data.rows import Rows, multi_hot
 from dhrd.data.sequence import EncodedData
+from dhrd.evaluation.calibration import calibrate_head
 from dhrd.evaluation.evaluate import evaluate_model, predict_model
 from dhrd.evaluation.metrics import Predictions, check_metric, compute_metrics, higher_is_better, main_metric, numbers
 from dhrd.evaluation.outcomes import Outcomes
@@ -98,6 +99,7 @@ class Ready:
     model: DualHeadReasoningModel | None  # None where an untrained backbone is read without a head
     accelerator: Accelerator
     steps: int = 0
+    temperature: float | None = None  # that the head was divided by
 
     @property
     def held_out(self) -> list[EncodedExample]:
@@ -140,6 +142,7 @@ def perform(cell: Cell, workshop: Workshop) -> dict[str, Any]:
         "curve": curve.thinned(),
         "held_out_curve": curve.held_out,
         "steps": ready.steps,
+        "temperature": ready.temperature,
         "train_tokens": int(curve.num_tokens),
         "seconds": {name: round(value, 2) for name, value in clock.seconds.items()},
         "device": describe_device(ready.accelerator.device),
@@ -163,7 +166,20 @@ def _prepare(cell: Cell, workshop: Workshop, clock: _Clock, curve: _Curve) -> Re
     with clock("train"):
         model, steps = _train(cell, rows, data, backbone, accelerator, curve)
         merge_in_place(model.causal_lm)
-    return Ready(cell=cell, rows=rows, data=data, backbone=backbone, model=model, accelerator=accelerator, steps=steps)
+    temperature = None
+    if config.training.calibrate and cell.arm.read == "head":
+        with clock("evaluate"):
+            temperature = calibrate_head(model, data["choose"].examples, multi_label=rows.labels.multi_label)
+    return Ready(
+        cell=cell,
+        rows=rows,
+        data=data,
+        backbone=backbone,
+        model=model,
+        accelerator=accelerator,
+        steps=steps,
+        temperature=temperature,
+    )
 
 
 def _train(
@@ -207,7 +223,8 @@ def _evaluate_fn(rows: Rows, data: Mapping[str, EncodedData]) -> Any:
 
 def _chose_on_validation(ready: Ready) -> bool:
     training = ready.cell.config.training
-    return (training.selection == "best" or training.patience is not None) and not ready.cell.config.data.dev_share
+    chose = training.selection == "best" or training.patience is not None or ready.temperature is not None
+    return chose and not ready.cell.config.data.dev_share
 
 
 def _describe_data(ready: Ready) -> dict[str, Any]:

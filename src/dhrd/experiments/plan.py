@@ -66,7 +66,11 @@ class Request:
 
 
 def find_tasks(base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
-    """The tasks to run: those asked for, or all that are there.
+    """The tasks to run: those asked for; else the one that the settings name; else all that are there.
+
+    Args:
+        base: The settings.
+        asked: Names of SuperGLUE tasks, or `all` alone.
 
     Raises:
         ConfigError: A task is unknown, or there is no data at all.
@@ -76,9 +80,11 @@ def find_tasks(base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
         if asked and tuple(asked) != (own,):
             raise ConfigError(f"--tasks {','.join(asked)}: data.train is {base.data.train}; leave one of the two out")
         return (own,)
-    if asked:
+    if base.data.train is not None and not asked:
+        return (base.data.train.partition(":")[2],)
+    if asked and tuple(asked) != ("all",):
         if unknown := [task for task in asked if task not in TASKS]:
-            raise ConfigError(f"--tasks {unknown[0]}: unknown; tasks are {', '.join(TASKS)}")
+            raise ConfigError(f"--tasks {unknown[0]}: unknown; give all, or of {', '.join(TASKS)}")
         return tuple(dict.fromkeys(asked))
     root = base.data.superglue_root
     if root is None:
@@ -92,12 +98,11 @@ def find_tasks(base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def own_data(base: RunConfig) -> str | None:
-    """The name of the base settings' own data; None where the tasks are SuperGLUE's."""
+    """The name of the settings' own data; None where the tasks are SuperGLUE's."""
     spec = base.data.train
-    if spec is None:
+    if spec is None or spec.startswith("superglue:"):
         return None
-    kind, _, rest = spec.partition(":")
-    return rest if kind == "superglue" else Path(rest or spec).stem.removesuffix("_train") or "data"
+    return Path(spec.partition(":")[2] or spec).stem.removesuffix("_train") or "data"
 
 
 def find_arms(study: Study, asked: Sequence[str] | None) -> tuple[Arm, ...]:
@@ -169,7 +174,7 @@ def cell_config(
         ConfigError: They contradict each other.
     """
     data: dict[str, Any] = {}
-    if request.base.data.train is None:
+    if own_data(request.base) is None:
         data = {"data.train": f"superglue:{task}", "data.validation": f"superglue:{task}"}
     if request.base.data.rationales is not None:
         data["data.rationales"] = request.base.data.rationales.replace("{task}", task)

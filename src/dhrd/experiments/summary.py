@@ -160,7 +160,7 @@ def _arm(found: _Found, backbone: str, task: str, arm: Arm) -> dict[str, Any] | 
         "interval_method": next(iter(described.values()))["interval_method"],
         "selected_on": any(result["selected_on"] for result in results.values()),
         "chosen": dict(found.outcome.choices.get((task, backbone, arm.name)) or {}),
-        "calibration": _calibration(outcomes),
+        "calibration": _calibration(first),
         "seconds": fmean(result["seconds"]["total"] for result in results.values()),
         "train_tokens": first["train_tokens"],
         "curve": _mean_curve([result["curve"] for result in results.values()]),
@@ -175,13 +175,14 @@ def _mean_of(results: Mapping[int, Mapping[str, Any]], metric: str) -> float | N
     return fmean(values) if values else None
 
 
-def _calibration(outcomes: Sequence[Outcomes]) -> dict[str, Any] | None:
+def _calibration(result: Mapping[str, Any]) -> dict[str, Any] | None:
     """Of the first seed: probabilities averaged over seeds would be another classifier, and better calibrated."""
-    first = outcomes[0]
-    if first.probabilities_BC is None or first.labels.multi_label:
+    outcomes = result["outcomes"]
+    if outcomes.probabilities_BC is None or outcomes.labels.multi_label:
         return None
-    p_BC = first.probabilities_BC
-    return {**calibration(p_BC / p_BC.sum(axis=1, keepdims=True), first.gold_BC.argmax(axis=1)), "temperature": None}
+    p_BC = outcomes.probabilities_BC  # rounded in the file, so that rows may miss one by a little
+    found = calibration(p_BC / p_BC.sum(axis=1, keepdims=True), outcomes.gold_BC.argmax(axis=1))
+    return {**found, "temperature": result.get("temperature")}
 
 
 def _mean_curve(curves: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str, Any]]:

@@ -113,6 +113,15 @@ def test_a_choice_on_validation_is_marked(tiny_backbone: Path, tmp_path: Path) -
     assert performed(make_request(tiny_backbone, tmp_path, "training.selection=best", arms=("pooled",)))["selected_on"]
 
 
+def test_a_temperature_is_that_of_train(tiny_backbone: Path, tmp_path: Path) -> None:
+    overrides = ["training.calibrate=true", "data.dev_share=0.4", "training.learning_rate=1e-2"]
+    request = make_request(tiny_backbone, tmp_path, *overrides, num_train=40, arms=("pooled",))
+    found, trained = performed(request), run.train(cell(request).config, device="cpu")
+    assert found["metrics"]["log_loss"] == pytest.approx(trained.metrics["log_loss"], abs=1e-6)
+    assert found["temperature"] != 1
+    assert not found["selected_on"]
+
+
 def test_a_fold_is_trained_on_the_others_and_marked(tiny_backbone: Path, tmp_path: Path) -> None:
     one = replace(cell(make_request(tiny_backbone, tmp_path, arms=("pooled",))), fold=(1, 5))
     found = perform(one, Workshop("cpu"))

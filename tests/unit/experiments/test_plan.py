@@ -65,13 +65,16 @@ def test_tasks_are_those_that_are_there(tmp_path: Path) -> None:
 
 def test_own_data_is_one_task(tmp_path: Path) -> None:
     assert find_tasks(load_config(overrides=["data.train=mail_train.jsonl"]), None) == ("mail",)
-    assert find_tasks(load_config(overrides=["data.train=superglue:cb"]), None) == ("cb",)
+    named = load_config(overrides=["data.train=superglue:cb", f"data.superglue_root={tmp_path}"])
+    assert find_tasks(named, None) == ("cb",)
+    assert find_tasks(named, ["rte", "wsc"]) == ("rte", "wsc")
+    assert len(find_tasks(load_config(overrides=["data.train=superglue:cb"]), ["all"])) == 7
 
 
 @pytest.mark.parametrize(
     ("overrides", "tasks", "message"),
     [
-        ([], ["cb", "xnli"], "--tasks xnli: unknown; tasks are boolq, cb"),
+        ([], ["cb", "xnli"], "--tasks xnli: unknown; give all, or of boolq, cb"),
         (["data.superglue_root=/nowhere"], None, "has no task; it must hold CB/train.jsonl"),
         (["data.train=mail.jsonl"], ["cb"], "leave one of the two out"),
     ],
@@ -137,6 +140,11 @@ def test_superglue_cells_have_their_own_rationales(tiny_backbone: Path, tmp_path
     base = load_config(overrides=[f"data.superglue_root={SUPERGLUE}", f"data.rationales={teacher}"])
     request = replace(make_request(tiny_backbone, tmp_path), base=base, tasks=("cb", "copa"), num_seeds=2)
     check_data(request)
+    named = replace(request, base=load_config(base=base, data__train="superglue:rte"), num_seeds=1)
+    assert {cell.config.data.train for cell in final_cells(named, Workshop("cpu"), {})} == {
+        "superglue:cb",
+        "superglue:copa",
+    }
     cells = final_cells(request, Workshop("cpu"), {})
     assert len(cells) == len({cell.key for cell in cells}) == 8
     assert {cell.config.data.rationales.rpartition("/")[2] for cell in cells} == {"cb.jsonl", "copa.jsonl"}
