@@ -97,28 +97,43 @@ def run_cells(cells: Sequence[Cell], store: CellStore, workshop: Workshop, jobs:
     """
     todo = list(unfinished(cells, store))
     failures: dict[str, str] = {}
+    began_s, steps_s = time.perf_counter(), 0.0
     for number, (cell, attempt) in enumerate(_attempts(todo, workshop, jobs), 1):
-        began = f"[{number}/{len(todo)}] {cell.title}"
+        title = f"[{number}/{len(todo)}] {cell.title}"
         try:
-            result = attempt()
-            store.save(cell, result)
-        except BrokenProcessPool as error:
-            raise DhrdError(
-                "a worker process died, probably for want of memory; finished cells are kept: run the same command "
-                "again with a smaller --jobs"
-            ) from error
-        except SaveError:
+            result = _result(attempt)
+        except (_WorkerDied, SaveError):
             raise
         except DhrdError as error:
             if isinstance(error, UserError) and number == 1:
                 raise
             failures[cell.key] = str(error)
-            logger.error("%s: failed: %s", began, error)
-        else:
-            metric = (result["metrics"]["official"] or ["accuracy"])[0]
-            value, minutes = result["metrics"][metric], result["seconds"]["total"] / 60
-            logger.info("%s: %s %.3f, %.1f min", began, metric, value, minutes)
+            logger.error("%s: failed: %s", title, error)
+            continue
+        store.save(cell, result)
+        steps_s += sum(result["seconds"].get(name, 0.0) for name in ("train", "evaluate", "speed"))
+        metric = (result["metrics"]["official"] or ["accuracy"])[0]
+        minutes = result["seconds"]["total"] / 60
+        logger.info("%s: %s %.3f, %.1f min", title, metric, result["metrics"][metric], minutes)
+    if todo:
+        wall_s = time.perf_counter() - began_s
+        share = 100 * steps_s / wall_s / min(max(jobs, 1), len(todo))
+        logger.info("%d cells in %.1f min, %.0f %% of it training and evaluating", len(todo), wall_s / 60, share)
     return failures
+
+
+class _WorkerDied(DhrdError):
+    """A process ended without a word; the others of the pool go with it."""
+
+
+def _result(attempt: Attempt) -> dict[str, Any]:
+    try:
+        return attempt()
+    except BrokenProcessPool as error:
+        raise _WorkerDied(
+            "a worker process died, probably for want of memory; finished cells are kept: run the same command again "
+            "with a smaller --jobs"
+        ) from error
 
 
 Attempt = Callable[[], dict[str, Any]]
