@@ -9,22 +9,25 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from accelerate.utils import broadcast_object_list
 
 from dhrd.config import RunConfig
 from dhrd.data.batches import fingerprint
 from dhrd.data.progress import track
+from dhrd.data.records import Example
 from dhrd.data.rows import Rows, load_rows
 from dhrd.data.sequence import EncodedData
 from dhrd.data.sources import Source, open_source
 from dhrd.errors import ConfigError, DhrdError
+from dhrd.evaluation.decoded import DecodedEvaluation, evaluate_decoded
 from dhrd.evaluation.evaluate import Evaluation, evaluate_classifier, evaluate_model
 from dhrd.evaluation.finish import save
 from dhrd.evaluation.metrics import check_metric, higher_is_better, main_metric, numbers
 from dhrd.inference.classifier import Classifier
-from dhrd.model.artifact import MANIFEST
+from dhrd.inference.cot import Reasoner
+from dhrd.model.artifact import MANIFEST, ArtifactInfo
 from dhrd.model.backbone import Backbone, load_backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.assemble import build_model, encode, plan_updates, resume
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 logger = logging.getLogger("dhrd")
+
+Mode = Literal["classifier", "cot"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,21 +176,49 @@ def evaluate(
     config: RunConfig | None = None,
     device: str | None = None,
     limit: int | None = None,
-) -> Evaluation:
+    mode: Mode = "classifier",
+    max_new_tokens: int = 500,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    batch_size: int = 16,
+) -> Evaluation | DecodedEvaluation:
     """Evaluate an artifact on labelled rows.
 
     Args:
         model_dir: What `train` wrote.
         data: As `data.train` of a config, or rows; None: the run's own data for the split.
         split: Of `superglue:` and `hub:`; or which of the run's own files.
-        config: Column names, the SuperGLUE folder, batch size; None: as in training.
+        config: Column names, the SuperGLUE folder; None: as in training.
         device: "cpu", "cuda", "mps"; None: the best there is.
         limit: Only the first rows; None: of the run's own data as many as it used.
+        mode: `classifier`: one forward pass a row. `cot`: the reasoning head writes a rationale and an answer, and the
+            answer counts; any artifact can, one without a classifier too.
+        max_new_tokens: With `cot`. The paper: 500.
+        temperature: With `cot`; 0: greedy. The paper: 0.1.
+        top_p: With `cot`. The paper: 0.7.
+        batch_size: With `cot`: rows decoded together.
+
+    Returns:
+        An `Evaluation`; with `cot` a `DecodedEvaluation`.
 
     Raises:
         UserError: The artifact or the rows cannot be used.
     """
-    classifier = Classifier.from_pretrained(model_dir, device=device)
+    if mode not in ("classifier", "cot"):
+        raise ConfigError(f"--mode {mode}: unknown; give classifier or cot")
+    load = Classifier.from_pretrained if mode == "classifier" else Reasoner.from_pretrained
+    model = load(model_dir, device=device)
+    examples = _labelled(model_dir, model.info, data, split, config, limit)
+    if isinstance(model, Classifier):
+        return evaluate_classifier(model, examples)
+    return evaluate_decoded(
+        model, examples, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, batch_size=batch_size
+    )
+
+
+def _labelled(
+    model_dir: str | Path, info: ArtifactInfo, data: Any, split: str, config: RunConfig | None, limit: int | None
+) -> list[Example]:
     config = config or read_run(Path(model_dir)) or RunConfig()
     if data is None and split not in ("train", "validation", "test"):
         raise ConfigError(f"--split {split}: unknown; the run has train, validation and test")
@@ -194,11 +227,11 @@ def evaluate(
         raise ConfigError(f"no rows to evaluate: give --data SPEC, or set data.{split}")
     if limit is None and data is None:
         limit = getattr(config.data, f"{split}_limit", None)
-    return evaluate_classifier(classifier, _source(spec, split, config, classifier).load(limit=limit))
+    return _source(spec, split, config, info).load(limit=limit)
 
 
-def _source(spec: Any, split: str, config: RunConfig, classifier: Classifier) -> Source:
-    settings = config.data.model_copy(update={"input_template": classifier.info.input_template})
+def _source(spec: Any, split: str, config: RunConfig, info: ArtifactInfo) -> Source:
+    settings = config.data.model_copy(update={"input_template": info.input_template})
     return open_source(spec, settings, split=split)
 
 
@@ -227,7 +260,7 @@ def predict(
     """
     classifier = Classifier.from_pretrained(model_dir, device=device)
     config = config or read_run(Path(model_dir)) or RunConfig()
-    examples = _source(data, split, config, classifier).examples(labels_required=False)
+    examples = _source(data, split, config, classifier.info).examples(labels_required=False)
     for prediction in track(classifier.stream(examples), "predicting"):
         yield {"id": prediction.id, "label": prediction.label, "probabilities": prediction.probabilities}
     if classifier.num_cut or classifier.num_mended:

@@ -175,4 +175,4 @@ def _report(request: Request, outcome: Outcome) -> None:
 def _command() -> str:
     import shlex
 
-    return shlex.join(["dhrd", *sys.argv[1:]])
+    return shlex.join(["dhrd", *(argument for argument in sys.argv[1:] if argument != "--report-only")])

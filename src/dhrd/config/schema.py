@@ -203,6 +203,9 @@ class TrainingSettings(Section):
     """What `best` and `patience` watch, for example `accuracy`, `macro_f1`, `log_loss`; null: the task's own."""
     patience: Count | None = None
     """Stop after so many evaluations without improvement; null: never."""
+    calibrate: bool = False
+    """Divide the head by a temperature fitted on held-out rows (`data.dev_share`, else validation): probabilities then
+    are confidences, labels stay as they are."""
 
     @field_validator("mixed_precision", mode="before")
     @classmethod
@@ -314,4 +317,11 @@ class RunConfig(Section):
             raise ValueError(
                 "with loss.classification_weight: 0 there is no classifier to select by; use selection: last"
             )
+        if self.training.calibrate and self.data.validation is None and self.data.dev_share == 0:
+            raise ValueError(
+                "training.calibrate needs rows to fit the temperature on: set data.dev_share (say 0.1) or "
+                "data.validation"
+            )
+        if self.training.calibrate and self.loss.classification_weight == 0:
+            raise ValueError("with loss.classification_weight: 0 there is no classifier; leave out training.calibrate")
         return self

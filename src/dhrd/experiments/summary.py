@@ -173,12 +173,21 @@ def _correct(tasks: Sequence[dict[str, Any]], arms: Sequence[Arm]) -> None:
 
 
 def _averages(tasks: Sequence[dict[str, Any]], arms: Sequence[Arm]) -> dict[str, Any]:
-    """Each arm's mean over tasks of its first metric, over the tasks that all arms have; gains as the paper gives."""
+    """Each arm's mean over tasks of its first metric, as the paper gives it, and its gain over its baseline.
+
+    Over the tasks that all arms have, and in each over the seeds that all arms have: another mean would compare
+    unlike with unlike.
+    """
     whole = [task for task in tasks if {arm["arm"] for arm in task["arms"]} == {arm.name for arm in arms}]
     values: dict[str, list[float]] = {arm.name: [] for arm in arms}
     for task in whole:
-        for arm in task["arms"]:
-            values[arm["arm"]].append(arm["mean"][task["metrics"][0]])
+        by_arm = {
+            arm["arm"]: {seed["seed"]: seed["values"][task["metrics"][0]] for seed in arm["seeds"]}
+            for arm in task["arms"]
+        }
+        if common := set.intersection(*(set(seeds) for seeds in by_arm.values())):
+            for name, seeds in by_arm.items():
+                values[name].append(fmean(seeds[seed] for seed in common))
     average = {name: fmean(found) for name, found in values.items() if found}
     gains = {
         arm.name: 100 * (average[arm.name] / average[arm.baseline] - 1)

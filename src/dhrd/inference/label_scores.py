@@ -56,9 +56,7 @@ def score_labels(
     return scores
 
 
-def _score(
-    model: PreTrainedModel, pad: int, sequences: Sequence[tuple[Sequence[int], Sequence[int]]]
-) -> list[float]:
+def _score(model: PreTrainedModel, pad: int, sequences: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[float]:
     """log p(answer | input) of each pair. Padded on the left, so that all answers end in the last column."""
     width = max(len(first) + len(second) for first, second in sequences)
     longest = max(len(answer) for _, answer in sequences)

@@ -18,12 +18,14 @@ from safetensors.torch import load_file
 
 from dhrd.data.progress import no_foreign_bars, no_loading_report
 from dhrd.data.records import LabelSet
-from dhrd.data.sequence import SequenceTemplate
+from dhrd.data.sequence import InputEncoder, SequenceTemplate
+from dhrd.data.templates import InputTemplate
+from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.errors import ArtifactError
 from dhrd.model.heads import ClassificationHead
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 MANIFEST = "dhrd.json"
@@ -116,6 +118,29 @@ def read_info(directory: str | Path) -> ArtifactInfo:
         raise ArtifactError(f"{path}: damaged ({error}); write the artifact again") from error
 
 
+def load_input_encoder(directory: str | Path, info: ArtifactInfo) -> InputEncoder:
+    """What turns rows into the tokens that the artifact was trained on; its `tokenizer` is the artifact's.
+
+    Raises:
+        ConfigError: The input template is not valid.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    prepare_tokenizer(tokenizer, str(directory))
+    return input_encoder(tokenizer, info)
+
+
+def input_encoder(tokenizer: PreTrainedTokenizerBase, info: ArtifactInfo) -> InputEncoder:
+    """The encoder of an artifact's inputs, with a tokenizer that is loaded already."""
+    return InputEncoder(
+        tokenizer=tokenizer,
+        template=InputTemplate(info.input_template, chat=info.chat),
+        max_input_tokens=info.max_input_tokens,
+        mend_pad_ending=True,
+    )
+
+
 def load_head(directory: Path, info: ArtifactInfo) -> ClassificationHead:
     """The head of a `dhrd_classifier`.
 
@@ -137,16 +162,19 @@ def load_reasoning_model(directory: str | Path) -> PreTrainedModel:
     """The artifact as a causal language model: backbone and reasoning head, for decoding rationales.
 
     Raises:
-        ArtifactError: The directory is not an artifact.
+        ArtifactError: The directory is not an artifact, or damaged.
     """
     from transformers import AutoModelForCausalLM
 
     read_info(directory)
     path = Path(directory) / "reasoning_head.safetensors"
-    with no_foreign_bars(), no_loading_report():  # score.weight is left over, an untied LM head comes from its own file
-        model = AutoModelForCausalLM.from_pretrained(directory, dtype="auto")
-    if path.is_file():
-        state = load_file(path)
+    try:  # score.weight is left over, an untied LM head comes from its own file
+        with no_foreign_bars(), no_loading_report():
+            model = AutoModelForCausalLM.from_pretrained(directory, dtype="auto")
+        state = load_file(path) if path.is_file() else {}
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ArtifactError(f"{directory}: the weights cannot be loaded: {str(error).splitlines()[0]}") from error
+    if state:
         weight = next(tensor for name, tensor in state.items() if name.endswith("weight"))
         head = model.get_output_embeddings()
         with torch.no_grad():

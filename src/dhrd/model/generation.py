@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+Stop = Callable[[list[int]], bool]
+"""Given a row's new tokens after each of them: whether the row ends with the last one."""
+
+_STEPS_BETWEEN_LEAVING = 16  # few enough that rows that have ended cost little, many enough that a call's start does
 
 
 def generate(
@@ -21,6 +28,7 @@ def generate(
     top_p: float = 1.0,
     batch_size: int = 16,
     seed: int = 0,
+    stop: Stop | None = None,
 ) -> list[list[int]]:
     """Continue prompts until an end-of-sequence token: the tokenizer's, or one that the model itself names.
 
@@ -31,8 +39,9 @@ def generate(
         max_new_tokens: Stop after so many.
         temperature: 0: greedy. The paper: 0.1.
         top_p: Nucleus of sampling. The paper: 0.7.
-        batch_size: Prompts decoded together, those of like length in one batch.
+        batch_size: Prompts decoded together, those of like length in one batch; rows that have ended leave it.
         seed: Of sampling.
+        stop: Ends a row, too; the token that it ends with is kept.
 
     Returns:
         The new token ids of each prompt, in the prompts' order, without eos: as many as `max_new_tokens` where none
@@ -42,29 +51,90 @@ def generate(
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p} if temperature else {"do_sample": False}
     pad, eos = tokenizer.pad_token_id, _end_tokens(model, tokenizer)
+    options = {**sampling, "pad_token_id": pad, "eos_token_id": sorted(eos), "use_cache": True}
     model.eval()
     torch.manual_seed(seed)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        width = max(len(prompts[i]) for i in rows)
-        ids = torch.tensor([[pad] * (width - len(prompts[i])) + list(prompts[i]) for i in rows], device=model.device)
-        mask = torch.tensor(
-            [[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in rows], device=model.device
-        )
+        batch = _Batch([list(prompts[i]) for i in rows], pad, eos, stop, model.device)
         with torch.inference_mode():
-            output = model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                max_new_tokens=max_new_tokens,
-                pad_token_id=pad,
-                eos_token_id=sorted(eos),
-                use_cache=True,
-                **sampling,
-            )
-        for i, new in zip(rows, output[:, width:].tolist(), strict=True):
-            end = next((position for position, token in enumerate(new) if token in eos), len(new))
-            results[i] = new[:end]
+            while batch.rows and (left := max_new_tokens - batch.num_steps) > 0:
+                batch.advance(model, min(left, _steps_at_once(model, left)), options)
+        for i, new in zip(rows, batch.new, strict=True):
+            results[i] = new
     return results
+
+
+def _steps_at_once(model: PreTrainedModel, left: int) -> int:
+    """A cache of a model's own choice may neither be handed back nor lose rows: then all steps are one call."""
+    named = getattr(model.generation_config, "cache_implementation", None)
+    return _STEPS_BETWEEN_LEAVING if named in (None, "hybrid", "dynamic") else left
+
+
+class _Batch:
+    """Rows that are decoded together, some steps at a time.
+
+    Args:
+        prompts: Token ids.
+        pad: Fills up on the left.
+        eos: Tokens that end a row.
+        stop: Ends a row, too.
+        device: The model's.
+    """
+
+    def __init__(
+        self, prompts: list[list[int]], pad: int, eos: set[int], stop: Stop | None, device: torch.device
+    ) -> None:
+        self.new: list[list[int]] = [[] for _ in prompts]
+        self.rows = list(range(len(prompts)))
+        self.num_steps = 0
+        self._eos, self._stop = eos, stop
+        self._width = width = max(map(len, prompts))
+        gaps = [width - len(prompt) for prompt in prompts]
+        self._ids_BT = torch.tensor([[pad] * gap + row for gap, row in zip(gaps, prompts, strict=True)], device=device)
+        self._mask_BT = torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps], device=device)
+        self._cache: Any = None
+
+    def advance(self, model: PreTrainedModel, num_steps: int, options: dict[str, Any]) -> None:
+        """Decode some steps, then let the rows go that have ended."""
+        before = self._ids_BT.shape[1]
+        output = model.generate(
+            input_ids=self._ids_BT,
+            attention_mask=self._mask_BT,
+            max_new_tokens=num_steps,
+            return_dict_in_generate=True,
+            **({"past_key_values": self._cache} if self._cache is not None else {}),
+            **({"stopping_criteria": [self._ended]} if self._stop is not None else {}),
+            **options,
+        )
+        self.num_steps += num_steps
+        self._ids_BT, self._cache = output.sequences, output.past_key_values
+        decoded = zip(self.rows, self._ids_BT[:, before:].tolist(), strict=True)
+        goes_on = [self._extend(row, tokens) for row, tokens in decoded]
+        kept = torch.tensor([i for i, on in enumerate(goes_on) if on], device=self._ids_BT.device)
+        self._mask_BT = nn.functional.pad(self._mask_BT, (0, self._ids_BT.shape[1] - before), value=1)
+        if 0 < len(kept) < len(self.rows):
+            self._ids_BT, self._mask_BT = self._ids_BT[kept], self._mask_BT[kept]
+            if self._cache is not None:
+                self._cache.batch_select_indices(kept)
+        self.rows = [row for row, on in zip(self.rows, goes_on, strict=True) if on]
+
+    def _ended(self, ids_BT: Tensor, scores: Any, **_: Any) -> Tensor:
+        """A stopping criterion of transformers."""
+        assert self._stop is not None
+        ended = [self._stop(new) for new in ids_BT[:, self._width :].tolist()]
+        return torch.tensor(ended, device=ids_BT.device)
+
+    def _extend(self, row: int, tokens: list[int]) -> bool:
+        """Add a row's tokens up to its end; False: there it was."""
+        new = self.new[row]
+        for token in tokens:
+            if token in self._eos:
+                return False
+            new.append(token)
+            if self._stop is not None and self._stop(new):
+                return False
+        return True
 
 
 def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:

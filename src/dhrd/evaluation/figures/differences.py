@@ -1,0 +1,250 @@
+"""The dot plot of differences to a baseline: a row a task, the mean above them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from dhrd.evaluation.figures.arms import Arm
+from dhrd.evaluation.figures.svg import (
+    GROUND,
+    INK,
+    LINE,
+    LONGEST_LABEL,
+    SOFT,
+    Drawing,
+    make_axes,
+    make_drawing,
+    shortened,
+)
+from dhrd.evaluation.report_format import first_metric, tasks
+from dhrd.evaluation.report_numbers import excludes_zero, is_interval, is_number, points, points_range
+
+_LONGEST_BESIDE = 25  # letters, where an interval shares the line on a phone
+
+_Pairs = set[tuple[Any, Any]]
+"""The baselines, each with an arm that is compared with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """A line of the dot plot: a heading, or a difference with what is known of it."""
+
+    label: str
+    kind: str  # heading, task or mean
+    colour: str = INK
+    difference: float | None = None
+    interval: Any = None
+    seeds: Sequence[float] = ()
+
+    @property
+    def is_told(self) -> bool:
+        return excludes_zero(self.interval)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """The dot plot's measures in pixels."""
+
+    name: str
+    width: int
+    row: int
+    left: int
+    right: int
+    font: int
+    labels_above: bool
+
+    @property
+    def plot(self) -> int:
+        """The width between the columns."""
+        return self.width - self.left - self.right
+
+
+_WIDE = _Layout(name="wide", width=940, row=28, left=300, right=190, font=13, labels_above=False)
+_POINTS_END, _RANGE_START = 62, 78  # the columns right of the plot
+_NARROW = _Layout(name="narrow", width=360, row=42, left=6, right=6, font=12, labels_above=True)
+
+
+def draw_differences(report: dict[str, Any], arms: dict[str, Arm]) -> Iterator[Drawing]:
+    """The same rows for a screen, then for a phone."""
+    rows = list(_rows(report, arms))
+    if all(row.kind == "heading" for row in rows):
+        return
+    # A letter of the widest common font takes 9 pixels at most on the whole; what labels do not need, the plot gets
+    needed = 24 + 9 * max(len(shortened(row.label)) for row in rows if row.kind != "heading")
+    for layout in (replace(_WIDE, left=min(_WIDE.left, needed)), _NARROW):
+        yield make_drawing(
+            partial(_paint, rows=rows, layout=layout),
+            name=f"differences-{layout.name}",
+            width=layout.width,
+            height=layout.row * len(rows) + 62,
+        )
+
+
+# What the rows say
+
+
+def _rows(report: dict[str, Any], arms: dict[str, Arm]) -> Iterator[_Row]:
+    """The mean first, as it is the answer; then each task, a row for each arm against its baseline."""
+    compared = [comparison for _, task in tasks(report) for comparison in _comparisons(task)]
+    pairs = {(comparison["baseline"], comparison["other"]) for comparison in compared}
+    yield from _means(report, arms, pairs)
+    for backbone in report["backbones"]:
+        found = [(task, _comparisons(task)) for task in backbone["tasks"]]
+        if len(report["backbones"]) > 1 and any(comparisons for _, comparisons in found):
+            yield _Row(label=str(backbone["name"]), kind="heading")
+        for task, comparisons in found:
+            if len(pairs) > 1 and comparisons:
+                yield _Row(label=str(task["task"]), kind="heading")
+            for comparison in comparisons:
+                label = _pair_title(comparison, arms, pairs) if len(pairs) > 1 else str(task["task"])
+                yield _row(label, comparison, arms[str(comparison["other"])].colour)
+
+
+def _comparisons(task: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those by the task's first official metric."""
+    first = first_metric(task)
+    return [
+        one for one in task["comparisons"] if is_number(one["difference"]) and first in (None, one["metric"] or first)
+    ]
+
+
+def _pair_title(comparison: dict[str, Any], arms: dict[str, Arm], pairs: _Pairs) -> str:
+    """Which arm is compared; with which, where there is more than one baseline."""
+    other, baseline = arms[str(comparison["other"])].title, arms[str(comparison["baseline"])].title
+    return other if len({one for one, _ in pairs}) == 1 else f"{other} − {baseline}"
+
+
+def _row(label: str, found: dict[str, Any], colour: str, kind: str = "task") -> _Row:
+    return _Row(
+        label=label,
+        kind=kind,
+        colour=colour,
+        difference=float(found["difference"]),
+        interval=found["interval_95"] if is_interval(found["interval_95"]) else None,
+        seeds=[float(one) for one in found["seed_differences"] if is_number(one)],
+    )
+
+
+def _means(report: dict[str, Any], arms: dict[str, Arm], pairs: _Pairs) -> Iterator[_Row]:
+    """The primary comparison; without one, plain averages over tasks, which have no interval."""
+    primary = report["primary"]
+    if primary and is_number(primary["difference"]):
+        colour = arms[str(next(iter(pairs))[1])].colour if len(pairs) == 1 else INK
+        label = f"mean of {primary['num_tasks']} tasks" if primary["num_tasks"] else "mean"
+        yield _row(label, primary, colour, "mean")
+        return
+    for backbone in report["backbones"]:
+        of = f", {backbone['name']}" if len(report["backbones"]) > 1 else ""
+        yield from _averages(backbone, arms, pairs, of)
+
+
+def _averages(backbone: dict[str, Any], arms: dict[str, Arm], pairs: _Pairs, of: str) -> Iterator[_Row]:
+    average, num_tasks = backbone["average"], len(backbone["average_over"] or backbone["tasks"])
+    shown = [pair for pair in pairs if all(is_number(average.get(name)) for name in pair)] if num_tasks > 1 else []
+    label = f"mean of {num_tasks} tasks{of}"
+    if shown and len(pairs) > 1:
+        yield _Row(label=label, kind="heading")
+    for baseline, other in sorted(shown, key=lambda pair: [arms[str(name)].index for name in pair]):
+        found = {"baseline": baseline, "other": other}
+        yield _Row(
+            label=_pair_title(found, arms, pairs) if len(pairs) > 1 else label,
+            kind="mean",
+            colour=arms[str(other)].colour,
+            difference=average[other] - average[baseline],
+        )
+
+
+def _seen(rows: Sequence[_Row]) -> str:
+    found = [row for row in rows if row.kind == "task"]
+    above = sum(row.difference > 0 for row in found if row.difference is not None)
+    told = sum(row.is_told for row in found)
+    means = [
+        f"{row.label}: {points(row.difference)} points"
+        + (f", 95 % interval {points_range(row.interval)}" if row.interval else "")
+        for row in rows
+        if row.kind == "mean"
+    ]
+    counts = f"{above} of {len(found)} differences are above zero; the interval excludes zero in {told}"
+    return "Dot plot of differences in percentage points. " + "; ".join([*means, counts]) + "."
+
+
+# How they are drawn
+
+
+def _paint(figure: Any, *, rows: Sequence[_Row], layout: _Layout) -> str:
+    axes = make_axes(figure, left=layout.left, right=layout.right, top=26, bottom=36)
+    _scale(axes, rows)
+    for place, row in enumerate(reversed(rows)):
+        _write_row(axes, place, row, layout)
+        if row.difference is not None:
+            _draw_row(axes, place - (0.22 if layout.labels_above else 0), row)
+    above = max((place for place, row in enumerate(rows, start=1) if row.kind == "mean"), default=0)
+    if 0 < above < len(rows):
+        axes.axhline(len(rows) - above - 0.5, color=LINE, linewidth=1)
+    if not layout.labels_above:
+        style = {"transform": axes.get_yaxis_transform(), "color": SOFT, "va": "bottom", "fontsize": 11}
+        axes.text(1 + _POINTS_END / layout.plot, len(rows) - 0.3, "points", ha="right", **style)
+        axes.text(1 + _RANGE_START / layout.plot, len(rows) - 0.3, "95 % interval", ha="left", **style)
+    return _seen(rows)
+
+
+def _scale(axes: Any, rows: Sequence[_Row]) -> None:
+    shown = [value for row in rows for value in (row.difference, *(row.interval or ()), *row.seeds)]
+    values = [value for value in shown if value is not None]
+    low, high = 100 * min([0.0, *values]), 100 * max([0.0, *values])
+    margin = 0.06 * (high - low) or 1.0
+    axes.set_xlim(low - margin, high + margin)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_yticks([])
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.axvline(0, color=INK, linewidth=1.1, zorder=1)
+    axes.locator_params(axis="x", nbins=7)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}".replace("-", "−") if abs(value) > 1e-9 else "0")
+    axes.set_xlabel("difference in percentage points", fontsize=11, labelpad=3)
+    _name_sides(axes, low, high)
+
+
+def _name_sides(axes: Any, low: float, high: float) -> None:
+    """Beside the zero line, where there is room for the words."""
+    style = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset pixels", "color": SOFT, "fontsize": 11}
+    for text, share, anchor, gap in (("← worse ", -low, "right", -4), (" better →", high, "left", 4)):
+        if share > 0.16 * (high - low):
+            axes.annotate(text, (0, 1), xytext=(gap, 5), ha=anchor, va="bottom", **style)
+
+
+def _write_row(axes: Any, place: int, row: _Row, layout: _Layout) -> None:
+    """The label at the left edge, the numbers at the right one or in columns beside the plot."""
+    plot, style = layout.plot, {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": layout.font}
+    if layout.labels_above:  # else the zero line would make a plus of a minus
+        style["bbox"] = {"facecolor": GROUND, "edgecolor": "none", "pad": 1}
+    bold = {"fontweight": "normal" if row.kind == "task" else "bold"}
+    line = place + ((-0.1 if row.kind == "heading" else 0.24) if layout.labels_above else 0)
+    longest = _LONGEST_BESIDE if layout.labels_above and row.interval else LONGEST_LABEL
+    axes.text((2 - layout.left) / plot, line, shortened(row.label, longest), ha="left", **bold, **style)
+    if row.difference is None:
+        return
+    colour = row.colour if row.is_told else INK
+    if layout.labels_above:
+        text = points(row.difference) + (f" ({points_range(row.interval)})" if row.interval else "")
+        axes.text(1 + (layout.right - 2) / plot, line, text, ha="right", color=colour, **bold, **style)
+    else:
+        interval = points_range(row.interval) if row.interval else "none"
+        axes.text(1 + _POINTS_END / plot, line, points(row.difference), ha="right", color=colour, **bold, **style)
+        axes.text(1 + _RANGE_START / plot, line, interval, ha="left", color=SOFT, **style)
+
+
+def _draw_row(axes: Any, place: float, row: _Row) -> None:
+    """Coloured and filled where the interval excludes zero, else hollow and grey; seeds lie faintly below."""
+    assert row.difference is not None
+    colour = row.colour if row.is_told else SOFT
+    seeds = [100 * seed for seed in row.seeds]
+    axes.scatter(seeds, [place - 0.2] * len(seeds), s=14, color=SOFT, alpha=0.45, linewidths=0)
+    if row.interval:
+        axes.plot([100 * end for end in row.interval], [place] * 2, color=colour, linewidth=2.4)
+    size, marker = (80, "D") if row.kind == "mean" else (58, "o")
+    fill = {"facecolor": colour if row.is_told else GROUND, "edgecolor": colour, "linewidths": 1.8}
+    axes.scatter([100 * row.difference], [place], s=size, marker=marker, zorder=4, **fill)
