@@ -44,7 +44,8 @@ def primary(found: Found) -> dict[str, Any] | None:
 
 def answer(main: Mapping[str, Any] | None, backbones: Sequence[Mapping[str, Any]]) -> str:
     if main is not None:
-        return str(main["verdict"])
+        verdict = str(main["verdict"])
+        return f"{verdict[:1].upper()}{verdict[1:]}."
     if any(backbone["tasks"] for backbone in backbones):
         return "The two arms of the first question have no seed in common yet."
     return "No cell is finished yet."

@@ -19,7 +19,7 @@ FORMAT_VERSION = 1
 
 
 def summarize(request: Request, outcome: Outcome, *, command: str, created: str) -> dict[str, Any]:
-    """Every number of a study's report; see `evaluation/report.py` for its shape.
+    """Every number of a study's report; see `evaluation/report_format.py` for its shape.
 
     Args:
         request: What was asked for.
