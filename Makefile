@@ -34,6 +34,7 @@ test: lint
 
 bench: setup
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/decoding.py
 	$(BIN)/python benchmarks/teacher.py client
 	$(BIN)/python benchmarks/teacher.py memory
 	$(BIN)/python benchmarks/teacher.py local

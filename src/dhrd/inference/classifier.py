@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,19 +11,17 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from dhrd.data.progress import no_foreign_bars
 from dhrd.data.records import Batch, Example, LabelSet
 from dhrd.data.sequence import EncodedInput
 from dhrd.errors import ArtifactError, DataError
 from dhrd.inference.batching import predict_logits, probabilities
 from dhrd.inference.cot import Reasoner
-from dhrd.model.artifact import ArtifactInfo, input_encoder, load_head, load_input_encoder, read_info
+from dhrd.inference.loading import load_body_and_head
+from dhrd.model.artifact import ArtifactInfo, input_encoder, load_input_encoder, read_info
 from dhrd.model.device import check_device
 from dhrd.model.pooling import last_hidden_states, pool
-from dhrd.model.save import stock_class
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -147,7 +144,7 @@ class Classifier:
             check_device(device)
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         kind = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-        body, head = _load(Path(directory), info, kind)
+        body, head = load_body_and_head(Path(directory), info, kind)
         tokenizer = load_input_encoder(directory, info).tokenizer
         options = {"batch_size": batch_size, "directory": Path(directory)}
         return cls(body.to(device), head.to(device), tokenizer, info, **options)  # type: ignore[arg-type]
@@ -312,30 +309,3 @@ def _take(iterator: Iterator[Row], size: int) -> tuple[list[Row], DataError | No
     except DataError as error:
         return rows, error
     return rows, None
-
-
-def _load(directory: Path, info: ArtifactInfo, dtype: torch.dtype | None) -> tuple[PreTrainedModel, nn.Module]:
-    from transformers import AutoConfig, AutoModel
-
-    options = {"dtype": dtype or "auto", "output_loading_info": True}
-    try:
-        with warnings.catch_warnings(), no_foreign_bars():
-            warnings.simplefilter("ignore")
-            if info.kind == "dhrd_classifier":
-                body, loading = AutoModel.from_pretrained(directory, **options)
-                found = load_head(directory, info)
-                head: nn.Module = found
-                num_labels = found.score.weight.shape[0]
-            else:
-                stock = stock_class(AutoConfig.from_pretrained(directory))
-                assert stock is not None
-                model, loading = stock.from_pretrained(directory, **options)
-                body, head = model.base_model, model.score
-                num_labels = int(model.num_labels)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ArtifactError(f"{directory}: the weights cannot be loaded: {str(error).splitlines()[0]}") from error
-    if missing := [*loading["missing_keys"], *loading["mismatched_keys"]]:
-        raise ArtifactError(f"{directory}: weights are missing or of another shape ({missing[0]}); train again")
-    if num_labels != len(info.labels):
-        raise ArtifactError(f"{directory}: the head has {num_labels} labels, dhrd.json {len(info.labels)}; train again")
-    return body, head

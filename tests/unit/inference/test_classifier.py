@@ -112,3 +112,32 @@ def test_nan_weights_give_an_error_and_no_labels(artifact: Path, tmp_path: Path)
     broken = damaged(artifact, tmp_path / "broken", lambda state: state["score.weight"].fill_(float("nan")))
     with pytest.raises(ArtifactError, match="NaN"):
         Classifier.from_pretrained(broken).predict(["fine"])
+
+
+def test_an_explanation_goes_beside_the_label_and_says_what_it_is(classifier: Classifier) -> None:
+    found = classifier.explain(TEXTS[:5], max_new_tokens=8)
+    assert [one.label for one in found] == classifier.predict(TEXTS[:5])
+    assert [one.text for one in found] == TEXTS[:5]
+    assert all(one.answer in (None, *classifier.labels.names) for one in found)
+    assert all("not the cause of the label" in one.note for one in found)
+    reasoner = classifier._reasoner
+    assert classifier.explain(TEXTS[0], max_new_tokens=8) == found[0]
+    assert classifier.explain({"input_text": TEXTS[0]}, max_new_tokens=8) == found[0]
+    assert classifier.explain([]) == []
+    assert reasoner is not None
+    assert classifier._reasoner is reasoner  # loaded once
+    with pytest.raises(DataError, match=r"row 0: .*empty"):
+        classifier.explain(" ")
+
+
+def test_a_classifier_that_was_not_loaded_from_a_directory_cannot_explain(classifier: Classifier) -> None:
+    bare = Classifier(classifier.body, classifier.head, classifier.tokenizer, classifier.info)
+    with pytest.raises(ArtifactError, match="not loaded from a directory"):
+        bare.explain("fine")
+
+
+def test_explanations_are_decoded_in_the_classifiers_precision(artifact: Path) -> None:
+    classifier = Classifier.from_pretrained(artifact, device="cpu", dtype="bfloat16")
+    classifier.explain("fine", max_new_tokens=2)
+    assert classifier._reasoner is not None
+    assert classifier._reasoner.model.dtype == classifier.body.dtype
