@@ -15,7 +15,8 @@ from dhrd.data.records import LabelSet
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation import paired
-from dhrd.evaluation.compare import Pair, compare, holm, mcnemar, primary
+from dhrd.evaluation.compare import Pair, compare, describe, holm, mcnemar, primary
+from dhrd.evaluation.intervals import wilson
 from dhrd.evaluation.outcomes import Outcomes
 from dhrd.evaluation.paired import p_value, percentiles, rows_and_seeds
 
@@ -413,3 +414,27 @@ def test_the_primary_interval_covers_the_truth_as_often_as_it_says(seed_sd: floa
     # Three standard errors of a share over 300 trials are 0.038
     assert 0.91 < num_covered / num_trials < 0.985
     assert (num_by_rows / num_trials < 0.85) == (seed_sd > 0)  # what seeds do is seen only where they are resampled
+
+
+def test_one_models_accuracy_at_one_seed_has_wilsons_interval() -> None:
+    (ours, _) = _pairs(80, 1)[0]
+    found = describe([ours], metric="accuracy")
+    assert found["mean"] == pytest.approx(ours.hits_B.mean())
+    assert found["interval_95"] == pytest.approx(list(wilson(int(ours.hits_B.sum()), 80)))
+    assert "Wilson" in found["interval_method"]
+
+
+def test_one_models_mean_over_seeds_is_scipys_bootstrap_over_rows() -> None:
+    ours = [baseline for baseline, _ in _pairs(120, 3)]
+    found = describe(ours, metric="accuracy", num_resamples=20_000)
+    mean_B = np.mean([one.hits_B for one in ours], axis=0)
+    reference = stats.bootstrap((mean_B,), np.mean, n_resamples=20_000, method="percentile", rng=0).confidence_interval
+    assert found["mean"] == pytest.approx(mean_B.mean())
+    assert found["interval_95"] == pytest.approx([reference.low, reference.high], abs=0.01)
+
+
+def test_a_model_that_is_always_right_has_no_bootstrap_interval() -> None:
+    gold = np.arange(30) % 3
+    found = describe([_outcomes(gold, gold)] * 2, metric="macro_f1")
+    assert found["mean"] == 1
+    assert found["interval_95"] is None
