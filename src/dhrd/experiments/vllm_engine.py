@@ -11,7 +11,7 @@ import torch
 
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import EncodedInput
-from dhrd.errors import ConfigError
+from dhrd.errors import ConfigError, DhrdError
 from dhrd.inference.cot import Decoded, encode_prompts, read_decoded
 from dhrd.model.adapters import merged_state
 
@@ -46,9 +46,17 @@ class VllmDecoder:
         tokenizer.save_pretrained(self._directory.name)
         dtype = "float32" if model.dtype == torch.float32 else "auto"
         self.tokenizer = tokenizer
-        self._engine = LLM(
-            self._directory.name, dtype=dtype, max_model_len=max_model_len, disable_log_stats=True, seed=0
-        )
+        try:
+            self._engine = LLM(
+                self._directory.name,
+                dtype=dtype,
+                max_model_len=max_model_len,
+                gpu_memory_utilization=_share_of_memory(model.device),
+                disable_log_stats=True,
+                seed=0,
+            )
+        except (RuntimeError, ValueError) as error:
+            raise DhrdError(f"vLLM did not start, its own messages say why ({str(error).splitlines()[0]})") from error
 
     def decode(
         self,
@@ -69,3 +77,15 @@ class VllmDecoder:
         prompts = [{"prompt_token_ids": ids} for ids in encode_prompts(self.tokenizer, inputs)]
         outputs = self._engine.generate(prompts, sampling, use_tqdm=False)
         return [read_decoded(one.outputs[0].text, len(one.outputs[0].token_ids), labels) for one in outputs]
+
+
+def _share_of_memory(device: torch.device) -> float:
+    """Half of what is free, as a share of all: the trained model lies in the same memory."""
+    if device.type == "cuda":
+        free, whole = torch.cuda.mem_get_info(device)
+    else:
+        import psutil  # comes with accelerate
+
+        memory = psutil.virtual_memory()
+        free, whole = memory.available, memory.total
+    return round(0.5 * free / whole, 2)
