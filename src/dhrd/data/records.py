@@ -210,5 +210,6 @@ class Batch:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens that are not padding."""
-        return int(self.attention_mask_BT.sum())
+        """Tokens that are not padding, those of rows that count for nothing left out."""
+        tokens_B = self.attention_mask_BT.sum(1)
+        return int(tokens_B[self.row_weight_B > 0].sum() if self.row_weight_B is not None else tokens_B.sum())

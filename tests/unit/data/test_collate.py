@@ -99,6 +99,7 @@ def test_ghost_rows_count_for_nothing() -> None:
     assert ghost.target_BT is not None
     assert ghost.row_weight_B is not None
     assert (ghost.target_BT == IGNORE).all()
+    assert ghost.num_tokens == 0 < real.num_tokens
     assert ghost.row_weight_B.tolist() == [0, 0, 0]
     assert torch.equal(ghost.input_ids_BT, real.input_ids_BT), "they are run like any row"
 
