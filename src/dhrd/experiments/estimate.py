@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -70,7 +70,7 @@ def _measure(cell: Cell, workshop: Workshop) -> _Rates:
     config = cell.config
     rows = workshop.rows(config, cell.fold)
     backbone = workshop.backbone(config.model)
-    data = workshop.encoded(cell, rows, backbone)
+    data = workshop.encoded(cell, rows)
     accelerator = make_accelerator(config, workshop.device)
     model = build_model(config, rows, backbone)
     updates = plan_updates(config, rows, data, model, accelerator)
@@ -103,7 +103,7 @@ def _time(run: Callable[[], Any]) -> float:
 def _seconds(cell: Cell, workshop: Workshop, rates: _Rates) -> float:
     config = cell.config
     rows = workshop.rows(config, cell.fold)
-    data = workshop.encoded(cell, rows, workshop.backbone(config.model))
+    data = workshop.encoded(cell, rows)
     train, held_out = data["train"].examples, data["validation"].examples
     seconds = 0.0
     if cell.arm.trained:
@@ -132,8 +132,3 @@ def in_words(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def total(seconds: Mapping[str, float]) -> float:
-    """Of all cells."""
-    return sum(seconds.values())

@@ -159,7 +159,7 @@ def _prepare(cell: Cell, workshop: Workshop, clock: _Clock, curve: _Curve) -> Re
     with clock("load"):
         rows = workshop.rows(config, cell.fold)
         backbone = workshop.backbone(config.model)
-        data = workshop.encoded(cell, rows, backbone)
+        data = workshop.encoded(cell, rows)
     if not cell.arm.trained and cell.arm.read != "head":
         backbone.model.to(accelerator.device)
         return Ready(cell=cell, rows=rows, data=data, backbone=backbone, model=None, accelerator=accelerator)

@@ -54,27 +54,35 @@ class Workshop:
         """A backbone to change at will, as it was loaded."""
         if settings.quantization:
             return load_backbone(settings)  # quantized weights do not survive copying
-        key = json.dumps([settings.name_or_path, settings.revision, settings.dtype])
-        if key not in self._backbones:
-            self._backbones.clear()  # one at a time: cells come in the order of their backbones
-            self._backbones[key] = load_backbone(settings)
-        pristine = self._backbones[key]
+        pristine = self._pristine(settings)
         return replace(pristine, model=copy.deepcopy(pristine.model))
 
-    def encoded(self, cell: Cell, rows: Rows, backbone: Backbone) -> Mapping[str, EncodedData]:
+    def encoded(self, cell: Cell, rows: Rows) -> Mapping[str, EncodedData]:
         """The tokens of a cell's rows.
 
         Raises:
             DataError: A row cannot be encoded.
         """
         config = cell.config
-        parts = [_rows_key(config), cell.fold, config.seed if cell.fold or _shuffles(config) else None, backbone.name]
-        key = json.dumps([*parts, config.loss.reasoning_weight > 0])
+        parts = [_rows_key(config), cell.fold, config.seed if cell.fold or _shuffles(config) else None]
+        key = json.dumps([*parts, _model_key(config.model), config.loss.reasoning_weight > 0])
         if key not in self._encoded:
             while len(self._encoded) >= _MAX_ENCODED:
                 del self._encoded[next(iter(self._encoded))]
-            self._encoded[key] = encode(config, rows, backbone)
+            self._encoded[key] = encode(config, rows, self._pristine(config.model))
         return self._encoded[key]
+
+    def _pristine(self, settings: ModelSettings) -> Backbone:
+        """A backbone that nobody changes."""
+        key = _model_key(settings)
+        if key not in self._backbones:
+            self._backbones.clear()  # one at a time: cells come in the order of their backbones
+            self._backbones[key] = load_backbone(settings)
+        return self._backbones[key]
+
+
+def _model_key(settings: ModelSettings) -> str:
+    return json.dumps([settings.name_or_path, settings.revision, settings.dtype, settings.quantization])
 
 
 def _shuffles(config: RunConfig) -> bool:

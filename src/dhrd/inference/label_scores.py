@@ -10,6 +10,7 @@ import torch
 
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
+from dhrd.errors import DataError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -38,8 +39,12 @@ def score_labels(
 
     Returns:
         (rows, C) in nats.
+
+    Raises:
+        DataError: A row may have several labels: every set of them would be a candidate.
     """
-    assert not labels.multi_label, "every set of labels would be a candidate"
+    if labels.multi_label:
+        raise DataError("labels are scored one against another, and these rows may have several; leave the arm out")
     marker = (template or SequenceTemplate()).answer
     answers = tokenizer([marker + word for word in labels.words], add_special_tokens=False)["input_ids"]
     if with_eos:

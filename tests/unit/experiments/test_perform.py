@@ -15,6 +15,7 @@ import torch
 from dhrd import run
 from dhrd.config import load_config
 from dhrd.data.records import LabelSet
+from dhrd.errors import DataError
 from dhrd.evaluation.outcomes import Outcomes
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.perform import perform
@@ -179,6 +180,13 @@ def test_label_scores_are_the_sums_of_log_probabilities_one_by_one(tiny_backbone
                 log_p = model(torch.tensor([ids + answer])).logits.log_softmax(-1)[0]
             expected = sum(float(log_p[len(ids) + i - 1, token]) for i, token in enumerate(answer))
             assert scores[row, column] == pytest.approx(expected, abs=1e-4)
+
+
+def test_sets_of_labels_are_not_scored(tiny_backbone: Path) -> None:
+    backbone = load_backbone(load_config(overrides=[f"model.name_or_path={tiny_backbone}"]).model)
+    with pytest.raises(DataError, match="these rows may have several"):
+        labels = LabelSet(("a", "b"), multi_label=True)
+        score_labels(backbone.model, backbone.tokenizer, [[1]], labels, with_eos=False)
 
 
 def test_the_course_of_the_weight_reaches_training(tiny_backbone: Path, tmp_path: Path) -> None:
