@@ -101,7 +101,7 @@ def train(
         logger.warning("%s: training is finished already; nothing to do", output_dir)
         return TrainResult(output_dir=output_dir, was_finished=True)
     rows = load_rows(config, train_dataset, validation_dataset)
-    watch = _watch(config, rows)
+    watch = make_watch(config, rows)
     backbone = backbone or load_backbone(config.model)
     data = encode(config, rows, backbone)
     model = build_model(config, rows, backbone)
@@ -116,7 +116,7 @@ def train(
             model,
             updates,
             config.training,
-            evaluate_fn=_evaluate_fn(rows, data, config, accelerator),
+            evaluate_fn=make_evaluate_fn(rows, data, config, accelerator),
             watch=watch,
             sinks=sinks,
             checkpoints=checkpoints,
@@ -146,7 +146,12 @@ def _run_identity(config: RunConfig, data: Mapping[str, EncodedData], accelerato
     return {"config": identity(config), "rows": rows, "processes": accelerator.num_processes}
 
 
-def _watch(config: RunConfig, rows: Rows) -> Watch | None:
+def make_watch(config: RunConfig, rows: Rows) -> Watch | None:
+    """What chooses the weights; None where the last are taken.
+
+    Raises:
+        ConfigError: The task has no such metric.
+    """
     if config.training.selection == "last" and config.training.patience is None:
         return None
     metric = config.training.metric or main_metric(rows.task)
@@ -154,9 +159,10 @@ def _watch(config: RunConfig, rows: Rows) -> Watch | None:
     return Watch(metric=metric, higher_is_better=higher_is_better(metric))
 
 
-def _evaluate_fn(
+def make_evaluate_fn(
     rows: Rows, data: Mapping[str, EncodedData], config: RunConfig, accelerator: Accelerator
 ) -> EvaluateFn | None:
+    """What evaluates the model during training, on the rows of choices; None without such rows or a classifier."""
     if not rows.choose or config.loss.classification_weight == 0:
         return None
 

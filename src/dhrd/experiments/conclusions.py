@@ -11,7 +11,7 @@ from typing import Any
 from dhrd.evaluation import compare
 from dhrd.experiments.cells import short_name
 from dhrd.experiments.found import Found, metrics_of, task_of
-from dhrd.experiments.plan import seeds
+from dhrd.experiments.plan import metric_of_choice, seeds
 
 
 def primary(found: Found) -> dict[str, Any] | None:
@@ -74,7 +74,7 @@ def choices(found: Found) -> list[dict[str, Any]]:
     for (task, backbone, arm), candidates in found.outcome.candidates.items():
         for point, cells in candidates:
             results = [result for cell in cells if (result := found.request.store.find(cell)) is not None]
-            metric = cells[0].config.training.metric or metrics_of(task)[0]
+            metric = metric_of_choice(cells[0])
             rows.append(
                 {
                     "task": task,

@@ -17,8 +17,8 @@ from dhrd.data.records import EncodedExample
 from dhrd.data.rows import Rows, multi_hot
 from dhrd.data.sequence import EncodedData
 from dhrd.evaluation.calibration import calibrate_head
-from dhrd.evaluation.evaluate import evaluate_model, predict_model
-from dhrd.evaluation.metrics import Predictions, check_metric, compute_metrics, higher_is_better, main_metric, numbers
+from dhrd.evaluation.evaluate import predict_model
+from dhrd.evaluation.metrics import Predictions, compute_metrics
 from dhrd.evaluation.outcomes import Outcomes
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.decoding import decode_rows
@@ -31,8 +31,9 @@ from dhrd.model.artifact import library_versions
 from dhrd.model.backbone import Backbone
 from dhrd.model.device import describe_device
 from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.run import make_evaluate_fn, make_watch
 from dhrd.training.assemble import build_model, plan_updates, seed_dropout
-from dhrd.training.loop import Watch, fit
+from dhrd.training.loop import fit
 from dhrd.training.setup import make_accelerator, make_stepper
 from dhrd.training.state import Checkpoints
 
@@ -195,30 +196,20 @@ def _train(
     updates = plan_updates(config, rows, data, model, accelerator)
     stepper = make_stepper(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)
     seed_dropout(config, accelerator)
-    keeps_best = config.training.selection == "best" or config.training.patience is not None
+    watch = make_watch(config, rows)
     separate = rows.choose is not rows.validation  # validation rows are looked at once, at the end
-    with tempfile.TemporaryDirectory() if keeps_best else nullcontext() as scratch:
+    with tempfile.TemporaryDirectory() if watch else nullcontext() as scratch:
         end = fit(
             stepper,
             model,
             updates,
             config.training,
-            evaluate_fn=_evaluate_fn(rows, data) if separate or keeps_best else None,
-            watch=_watch(cell, rows) if keeps_best else None,
+            evaluate_fn=make_evaluate_fn(rows, data, config, accelerator) if separate or watch else None,
+            watch=watch,
             sinks=[curve],
             checkpoints=Checkpoints(Path(scratch), {"cell": cell.key}) if scratch else None,
         )
     return model, end.step
-
-
-def _watch(cell: Cell, rows: Rows) -> Watch:
-    metric = cell.config.training.metric or main_metric(rows.task)
-    check_metric(metric, rows.task, multi_label=rows.labels.multi_label)
-    return Watch(metric=metric, higher_is_better=higher_is_better(metric))
-
-
-def _evaluate_fn(rows: Rows, data: Mapping[str, EncodedData]) -> Any:
-    return lambda model: numbers(evaluate_model(model, data["choose"].examples, rows.labels, task=rows.task))
 
 
 def _chose_on_validation(ready: Ready) -> bool:

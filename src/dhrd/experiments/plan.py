@@ -218,12 +218,17 @@ def choose(request: Request, candidates: Sequence[tuple[Choice, list[Cell]]]) ->
         found = [request.store.find(cell) for cell in cells]
         if None in found:
             return None
-        metric = cells[0].config.training.metric or main_metric(TASKS.get(cells[0].task))
+        metric = metric_of_choice(cells[0])
         value = fmean(cell["metrics"][metric] for cell in found if cell is not None)
         value = value if higher_is_better(metric) else -value
         if best is None or value > best[0]:
             best = (value, point)
     return best[1] if best else None
+
+
+def metric_of_choice(cell: Cell) -> str:
+    """What settings are chosen by."""
+    return cell.config.training.metric or main_metric(TASKS.get(cell.task))
 
 
 def final_cells(request: Request, workshop: Workshop, choices: Choices) -> list[Cell]:
