@@ -213,7 +213,7 @@ def evaluate(
     if mode not in ("classifier", "cot"):
         raise ConfigError(f"--mode {mode}: unknown; give classifier or cot")
     load = Classifier.from_pretrained if mode == "classifier" else Reasoner.from_pretrained
-    model = load(model_dir, device=device)
+    model = load(model_dir, device=device, dtype=None)  # as saved, so that no figure depends on the machine
     examples = _labelled(model_dir, model.info, data, split, config, limit)
     if isinstance(model, Classifier):
         return evaluate_classifier(model, examples)
@@ -247,7 +247,7 @@ def predict(
     *,
     split: str = "test",
     config: RunConfig | None = None,
-    device: str | None = None,
+    **options: Any,
 ) -> Iterator[dict[str, Any]]:
     """Label rows, in order, in constant memory.
 
@@ -256,7 +256,8 @@ def predict(
         data: As `data.train` of a config, or rows; labels are not needed.
         split: Of `superglue:` and `hub:`.
         config: Column names; None: as in training.
-        device: "cpu", "cuda", "mps"; None: the best there is.
+        **options: As `Classifier.from_pretrained`'s: `device`, `dtype`, `max_tokens_per_pass`, `share_prefixes`,
+            `compile`, `strict`.
 
     Yields:
         `id`, `label`, `probabilities`.
@@ -264,7 +265,7 @@ def predict(
     Raises:
         UserError: The artifact or a row cannot be used; rows before it were yielded.
     """
-    classifier = Classifier.from_pretrained(model_dir, device=device)
+    classifier = Classifier.from_pretrained(model_dir, **options)
     config = config or read_run(Path(model_dir)) or RunConfig()
     examples = _source(data, split, config, classifier.info).examples(labels_required=False)
     for prediction in track(classifier.stream(examples), "predicting"):

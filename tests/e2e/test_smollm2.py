@@ -43,7 +43,7 @@ def trained(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_dhrd_and_plain_transformers_give_the_same_probabilities(trained: Path, repository: Path) -> None:
     rows = open_source(repository / "examples/returns_desk/test.jsonl", load_config().data).load(limit=12)
     texts = [row.input_text for row in rows]
-    classifier = dhrd.Classifier.from_pretrained(trained)
+    classifier = dhrd.Classifier.from_pretrained(trained, dtype=None)
     ours = classifier.predict_proba(texts)
     stock = pipeline("text-classification", model=str(trained), top_k=None)
     for found, probabilities in zip(stock(texts), ours, strict=True):
@@ -63,7 +63,7 @@ def test_the_reasoning_head_is_in_the_artifact(trained: Path) -> None:
     model = load_reasoning_model(trained)
     assert model.get_output_embeddings().weight.shape[0] == model.config.vocab_size
     assert not hasattr(model.config, "quantization_config")
-    classifier = dhrd.Classifier.from_pretrained(trained)
+    classifier = dhrd.Classifier.from_pretrained(trained, dtype=None)
     inputs = classifier.encoder.encode([({"input_text": "The kettle leaks and I have the receipt."}, "row 0")])
     row = decode(model, classifier.tokenizer, inputs, classifier.labels, max_new_tokens=8)[0]
     assert row.num_tokens > 0

@@ -67,7 +67,7 @@ def pipeline_logits(directory: Path) -> numpy.ndarray:
 
 def dhrd_logits(directory: Path) -> numpy.ndarray:
     """Of `dhrd.Classifier`, whose probabilities are a softmax: logits up to a constant of each row."""
-    return numpy.log(dhrd.Classifier.from_pretrained(directory, device="cpu").predict_proba(TEXTS))
+    return numpy.log(dhrd.Classifier.from_pretrained(directory, device="cpu", dtype=None).predict_proba(TEXTS))
 
 
 def assert_same(found: numpy.ndarray, expected: numpy.ndarray) -> None:
@@ -125,7 +125,7 @@ def test_what_is_not_stock_is_loaded_by_dhrd(
 
 def test_bf16_weights_are_close(train: Callable[..., DualHeadReasoningModel], tmp_path: Path) -> None:
     expected = trained_logits(train("llama", model={"dtype": "bfloat16", "lora": {}}))
-    classifier = dhrd.Classifier.from_pretrained(tmp_path / "out", device="cpu")
+    classifier = dhrd.Classifier.from_pretrained(tmp_path / "out", device="cpu", dtype=None)
     assert classifier.body.dtype == torch.bfloat16
     probabilities = torch.softmax(torch.from_numpy(expected), 1).numpy()
     found = classifier.predict_proba(TEXTS)

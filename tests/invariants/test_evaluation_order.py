@@ -60,7 +60,7 @@ def test_classifying_texts(tmp_path: Path) -> None:
         model={"name_or_path": save_backbone(tmp_path / "backbone", "mistral")}, output_dir=str(tmp_path / "out")
     )
     dhrd.train(config, train_dataset=texts(), device="cpu")
-    classifier = dhrd.Classifier.from_pretrained(tmp_path / "out", device="cpu")
+    classifier = dhrd.Classifier.from_pretrained(tmp_path / "out", device="cpu", dtype=None)
     given = [row["input_text"] for row in texts(11)]
     expected = classifier.predict_proba(given)
     for batch_size, window in ((1, 1024), (3, 4), (32, 1)):

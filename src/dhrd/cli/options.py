@@ -14,3 +14,13 @@ Set = Annotated[
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; default: the best there is.")]
 Model = Annotated[Path | None, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")]
 Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", help="The same as --model.")]
+Dtype = Annotated[
+    str, typer.Option("--dtype", help="auto: bf16 where it is faster, else float32; or float32, bfloat16, float16.")
+]
+Sharing = Annotated[
+    bool, typer.Option("--sharing/--no-sharing", help="Compute text that rows begin with in common once.")
+]
+Compile = Annotated[bool, typer.Option("--compile", help="torch.compile the layers: slower to start, then faster.")]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens-per-pass", min=1, help="Bounds the memory of a forward pass.")
+]

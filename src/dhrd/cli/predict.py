@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dhrd.cli.options import Config, Device, Set
+from dhrd.cli.options import Compile, Config, Device, Dtype, MaxTokens, Set, Sharing
 
 
 def predict(
@@ -21,6 +21,13 @@ def predict(
     config: Config = None,
     overrides: Set = None,
     device: Device = None,
+    dtype: Dtype = "auto",
+    sharing: Sharing = True,
+    compile: Compile = False,
+    max_tokens_per_pass: MaxTokens = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse rows over the limit instead of cutting them.")
+    ] = False,
 ) -> None:
     """Label rows: `id`, `label` and the probability of each label, in the input's order."""
     from dhrd import run
@@ -30,7 +37,18 @@ def predict(
     settings = inference_config(model, config, overrides)
     count = 0
     with writing(output) as file:
-        for row in run.predict(model, input_file, config=settings, device=device):
+        rows = run.predict(
+            model,
+            input_file,
+            config=settings,
+            device=device,
+            dtype=dtype,
+            share_prefixes=sharing,
+            compile=compile,
+            max_tokens_per_pass=max_tokens_per_pass,
+            strict=strict,
+        )
+        for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
     print(f"{count} rows are in {output}", file=sys.stderr if is_stream(output) else sys.stdout)

@@ -52,19 +52,21 @@ class InputEncoder:
         max_input_tokens: Longer inputs are shortened, never at the template's ending, where the classifier pools.
         mend_pad_ending: What to do with an input whose last token is the padding token, which stock classifiers
             would pool one token early: False (training) refuses the row, True (inference) appends a newline.
+        strict: Refuse longer inputs instead of shortening them.
     """
 
     tokenizer: PreTrainedTokenizerBase
     template: InputTemplate = field(default_factory=InputTemplate)
     max_input_tokens: int = 512
     mend_pad_ending: bool = False
+    strict: bool = False
 
     def encode(self, rows: Sequence[tuple[Mapping[str, Any], str]]) -> list[EncodedInput]:
         """Encode rows given as (columns, `file:line`).
 
         Raises:
-            DataError: A text is empty, a column is missing, the template alone is over the limit, or (in training)
-                an input ends in the padding token.
+            DataError: A text is empty, a column is missing, the template alone is over the limit, an input is (with
+                `strict`), or (in training) it ends in the padding token.
         """
         texts = [self.template.render(columns, where=where, tokenizer=self.tokenizer) for columns, where in rows]
         encoded = []
@@ -73,6 +75,11 @@ class InputEncoder:
             if not ids:
                 raise DataError(f"{where}: the text has no tokens; fill it in or remove the row")
             if len(ids) > self.max_input_tokens:
+                if self.strict:
+                    raise DataError(
+                        f"{where}: {len(ids)} tokens are over the limit of {self.max_input_tokens}; shorten the text, "
+                        "or leave out --strict to have it cut"
+                    )
                 item = self._shorten(columns, where, text)
             encoded.append(self._check_ending(item, where))
         return encoded

@@ -179,7 +179,7 @@ def parity(model: DualHeadReasoningModel, classifier: Classifier, input_ids: Seq
         (classifier.logits, classifier.device),
     )
     ours, theirs = (
-        predict_logits(forward, input_ids, pad_token_id=pad, batch_size=classifier.batch_size, device=device)
+        predict_logits(forward, input_ids, pad_token_id=pad, batch_size=32, device=device)
         for forward, device in forwards
     )
     p, q = (probabilities(logits, multi_label=multi_label) for logits in (ours, theirs))

@@ -93,7 +93,7 @@ def _was_choice(config: RunConfig) -> bool:
 
 def _report_parity(model: DualHeadReasoningModel, output_dir: Path, data: Mapping[str, EncodedData]) -> None:
     some = (data["validation"].examples or data["train"].examples)[:64]
-    classifier = Classifier.from_pretrained(output_dir, device=str(model.head.score.weight.device))
+    classifier = Classifier.from_pretrained(output_dir, device=str(model.head.score.weight.device), dtype=None)
     found = parity(model, classifier, [example.input_ids for example in some])
     logger.warning(
         "artifact against the trained model on %d rows: largest probability difference %.2g, same label on %.1f %%",

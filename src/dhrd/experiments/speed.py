@@ -11,7 +11,6 @@ from dhrd.inference.classifier import Classifier
 if TYPE_CHECKING:
     from dhrd.experiments.perform import Ready
 
-_BATCH_SIZE = 32
 _MAX_ROWS = 512
 
 
@@ -27,9 +26,7 @@ def measure(ready: Ready) -> dict[str, Any]:
     model = ready.model
     assert model is not None
     info = artifact_info(ready.cell.config, ready.rows, ready.data["train"], model)
-    classifier = Classifier(
-        model.causal_lm.base_model, model.head, ready.backbone.tokenizer, info, batch_size=_BATCH_SIZE
-    )
+    classifier = Classifier(model.causal_lm.base_model, model.head, ready.backbone.tokenizer, info)
     rows = ready.rows.validation[:_MAX_ROWS]
     found = throughput(lambda: classifier.predict(rows), len(rows))
     return {
@@ -38,7 +35,7 @@ def measure(ready: Ready) -> dict[str, Any]:
         "max": found.max_qps,
         "num_queries": found.num_queries,
         "num_repeats": found.num_repeats,
-        "engine": f"transformers, batch {_BATCH_SIZE}",
+        "engine": f"dhrd, {classifier.engine.options.max_tokens_per_pass} tokens a pass",
         "mean_new_tokens": 0.0,
         "unparsable_share": None,
     }

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy
 import torch
@@ -15,62 +12,21 @@ from torch import Tensor, nn
 
 from dhrd.data.records import Batch, Example, LabelSet
 from dhrd.data.sequence import EncodedInput
-from dhrd.errors import ArtifactError, DataError
-from dhrd.inference.batching import predict_logits, probabilities
+from dhrd.errors import ArtifactError
+from dhrd.inference.batching import probabilities
 from dhrd.inference.cot import Reasoner
+from dhrd.inference.engine import Engine, Options
 from dhrd.inference.loading import load_body_and_head
+from dhrd.inference.prediction import Explanation, Prediction, Row, as_list, columns_of, is_one
+from dhrd.inference.stages import Window, encoded_windows
 from dhrd.model.artifact import ArtifactInfo, input_encoder, load_input_encoder, read_info
-from dhrd.model.device import check_device
+from dhrd.model.device import check_device, choose_dtype
 from dhrd.model.pooling import last_hidden_states, pool
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-logger = logging.getLogger("dhrd")
-
-Row = str | Mapping[str, Any] | Example
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What the classifier says of one row.
-
-    Args:
-        label: A label's name, or the list of names with p ≥ 0.5 for multi-label.
-        probabilities: Label -> probability.
-        text: The text as the model saw it.
-        id: The row's id, where it has one.
-    """
-
-    label: str | list[str]
-    probabilities: dict[str, float]
-    text: str
-    id: str = ""
-
-
-EXPLANATION_NOTE = (
-    "The rationale illustrates what the model learned to write about such a text. The label comes from another head, "
-    "which does not read it: it is not the cause of the label."
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """What the reasoning head writes about a row: an illustration, not the cause of the classifier's label.
-
-    Args:
-        rationale: What the reasoning head wrote before its answer.
-        answer: The label that it named (a list for multi-label), or None where its answer cannot be read.
-        label: The classifier's own label, as in `Prediction`; it may be another one.
-        text: The text as the model saw it.
-        note: `EXPLANATION_NOTE`, for whoever is shown the rationale.
-    """
-
-    rationale: str
-    answer: str | list[str] | None
-    label: str | list[str]
-    text: str
-    note: str = EXPLANATION_NOTE
+_WINDOW_ROWS = 2048
 
 
 class Classifier:
@@ -88,8 +44,14 @@ class Classifier:
         head: From pooled hidden states to logits.
         tokenizer: The artifact's.
         info: The artifact's `dhrd.json`.
-        batch_size: Rows a forward pass.
+        options: How the engine runs; None: what suits the device.
+        strict: Refuse rows that are over `max_input_tokens` instead of shortening them.
         directory: Where the artifact is, for `explain`.
+
+    Attributes:
+        engine: Its `work` says what was computed so far: tokens, padding, what sharing saved.
+        num_cut: Rows that were shortened so far.
+        num_mended: Rows that ended in the padding token and got a newline so far.
     """
 
     def __init__(
@@ -99,16 +61,17 @@ class Classifier:
         tokenizer: PreTrainedTokenizerBase,
         info: ArtifactInfo,
         *,
-        batch_size: int = 32,
+        options: Options | None = None,
+        strict: bool = False,
         directory: Path | None = None,
     ) -> None:
         self.body = body.eval()
         self.head = head.eval()
         self.tokenizer = tokenizer
         self.info = info
-        self.batch_size = batch_size
         self.directory = directory
-        self.encoder = input_encoder(tokenizer, info)
+        self.encoder = input_encoder(tokenizer, info, strict=strict)
+        self.engine = Engine(body, head, pooling=info.pooling, pad_token_id=tokenizer.pad_token_id, options=options)
         self._reasoner: Reasoner | None = None
         self.num_cut = 0
         self.num_mended = 0
@@ -119,20 +82,28 @@ class Classifier:
         directory: str | Path,
         *,
         device: str | torch.device | None = None,
-        dtype: str | torch.dtype | None = None,
-        batch_size: int = 32,
+        dtype: str | torch.dtype | None = "auto",
+        max_tokens_per_pass: int | None = None,
+        share_prefixes: bool = True,
+        compile: bool = False,
+        strict: bool = False,
     ) -> Classifier:
         """Load an artifact.
 
         Args:
             directory: What `dhrd train` wrote.
             device: None: a GPU where there is one.
-            dtype: None: as saved.
-            batch_size: Rows a forward pass.
+            dtype: Of the backbone; the head is in fp32 always. "auto": bf16 where the device multiplies it faster
+                (GPUs, CPUs with AMX), else fp32. None: as saved.
+            max_tokens_per_pass: Bounds the memory of a forward pass, padding included; None: what suits the device.
+            share_prefixes: Compute the first tokens that rows have in common once, where that costs less. In fp32 the
+                results are the same to rounding.
+            compile: `torch.compile` the layers: some seconds before the first row, then faster.
+            strict: Refuse rows that are over the artifact's `max_input_tokens` instead of shortening them.
 
         Raises:
             ArtifactError: The directory is not a finished artifact, has no classifier, or is damaged.
-            ConfigError: The device is not there.
+            ConfigError: The device is not there, the dtype is unknown, or the layers cannot be compiled here.
         """
         info = read_info(directory)
         if info.kind == "causal_lm":
@@ -143,11 +114,19 @@ class Classifier:
         if isinstance(device, str):
             check_device(device)
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        kind = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-        body, head = load_body_and_head(Path(directory), info, kind)
-        tokenizer = load_input_encoder(directory, info).tokenizer
-        options = {"batch_size": batch_size, "directory": Path(directory)}
-        return cls(body.to(device), head.to(device), tokenizer, info, **options)  # type: ignore[arg-type]
+        body, head = load_body_and_head(Path(directory), info, choose_dtype(dtype, device))
+        classifier = cls(
+            body.to(device),
+            head.to(device),
+            load_input_encoder(directory, info).tokenizer,
+            info,
+            options=Options.best(device, max_tokens_per_pass, share_prefixes=share_prefixes),
+            strict=strict,
+            directory=Path(directory),
+        )
+        if compile:
+            classifier.engine.compile()
+        return classifier
 
     @property
     def labels(self) -> LabelSet:
@@ -159,8 +138,13 @@ class Classifier:
         """Where the model runs."""
         return self.body.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the backbone."""
+        return self.body.dtype
+
     def logits(self, batch: Batch) -> Tensor:
-        """Class logits of a batch of inputs, (B, C)."""
+        """Class logits of a batch of inputs, (B, C), computed as in training: padded, masked, nothing shared."""
         return self.head(pool(last_hidden_states(self.body, batch), batch, self.info.pooling))
 
     def predict(self, rows: Row | Sequence[Row]) -> list[str] | list[list[str]]:
@@ -170,9 +154,9 @@ class Classifier:
             rows: Texts, dicts of the template's columns, or `Example`s; one alone is taken as a list of one.
 
         Raises:
-            DataError: A row is not text, is empty, or lacks a column of the template.
+            DataError: A row is not text, is empty, lacks a column of the template, or (`strict`) is too long.
         """
-        return [prediction.label for prediction in self.stream(_as_list(rows))]  # type: ignore[return-value]
+        return [prediction.label for prediction in self.stream(as_list(rows))]  # type: ignore[return-value]
 
     def predict_proba(self, rows: Row | Sequence[Row]) -> numpy.ndarray:
         """Probabilities, (rows, C), columns in the order of `labels.names`.
@@ -180,45 +164,39 @@ class Classifier:
         Raises:
             DataError: As `predict`.
         """
-        items = _as_list(rows)
-        if not items:
-            return numpy.empty((0, len(self.labels)))
-        return self.predict_proba_encoded(self._encode(items, 0))
+        parts = [numpy.empty((0, len(self.labels)))]
+        for window in self._windows(as_list(rows), _WINDOW_ROWS):
+            if window.failure is not None:
+                raise window.failure
+            parts.append(self.predict_proba_encoded(window.inputs))
+        return numpy.concatenate(parts)
 
     def predict_proba_encoded(self, inputs: Sequence[EncodedInput]) -> numpy.ndarray:
         """Probabilities of inputs that are encoded already, (rows, C)."""
-        logits = predict_logits(
-            self.logits,
-            [item.input_ids for item in inputs],
-            pad_token_id=self.tokenizer.pad_token_id,
-            batch_size=self.batch_size,
-            device=self.device,
-        )
+        if not inputs:
+            return numpy.empty((0, len(self.labels)))
+        logits = self.engine.logits([item.input_ids for item in inputs]).numpy()
         if not numpy.isfinite(logits).all():
             raise ArtifactError("the classifier gives NaN or infinite logits: its weights are damaged; train again")
         return probabilities(logits, multi_label=self.labels.multi_label)
 
-    def stream(self, rows: Iterable[Row], *, window: int = 1024) -> Iterator[Prediction]:
+    def stream(self, rows: Iterable[Row], *, window: int = _WINDOW_ROWS) -> Iterator[Prediction]:
         """Predictions of any number of rows, in order, in constant memory.
+
+        While a window of rows is in the model, the next is read and tokenised.
 
         Args:
             rows: Texts, dicts, or `Example`s.
-            window: Rows read ahead, within which batches are formed by length.
+            window: Rows within which batches are formed by length and shared text is found; at most two windows are
+                read ahead of the predictions.
 
         Raises:
-            DataError: As `predict`; predictions of the rows before it were delivered.
+            DataError: As `predict`, or the source failed; predictions of the rows before it were delivered.
         """
-        iterator, done = iter(rows), 0
-        while True:
-            chunk, failure = _take(iterator, window)
-            if chunk:
-                inputs = self._encode(chunk, done)
-                done += len(chunk)
-                yield from map(self._prediction, chunk, inputs, self.predict_proba_encoded(inputs))
-            if failure is not None:
-                raise failure
-            if len(chunk) < window:
-                return
+        for found in self._windows(rows, window):
+            yield from map(self._prediction, found.rows, found.inputs, self.predict_proba_encoded(found.inputs))
+            if found.failure is not None:
+                raise found.failure
 
     @overload
     def explain(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
@@ -244,7 +222,7 @@ class Classifier:
             DataError: As `predict`.
             ConfigError: A row and `max_new_tokens` are over the model's context.
         """
-        items = _as_list(rows)
+        items = as_list(rows)
         if not items:
             return []
         inputs = self._encode(items, 0)
@@ -254,7 +232,7 @@ class Classifier:
             Explanation(one.rationale, one.label, label, item.text)
             for one, label, item in zip(decoded, labels, inputs, strict=True)
         ]
-        return found[0] if _is_one(rows) else found
+        return found[0] if is_one(rows) else found
 
     def _reasoning(self) -> Reasoner:
         if self._reasoner is None:
@@ -266,11 +244,14 @@ class Classifier:
             self._reasoner = Reasoner.from_pretrained(self.directory, device=self.device, dtype=self.body.dtype)
         return self._reasoner
 
+    def _windows(self, rows: Iterable[Row], size: int) -> Iterator[Window[Row]]:
+        for window in encoded_windows(rows, self._encode, size):
+            self.num_cut += sum(item.was_cut for item in window.inputs)
+            self.num_mended += sum(item.was_mended for item in window.inputs)
+            yield window
+
     def _encode(self, rows: Sequence[Row], first: int) -> list[EncodedInput]:
-        inputs = self.encoder.encode([_columns(row, f"row {first + i}") for i, row in enumerate(rows)])
-        self.num_cut += sum(item.was_cut for item in inputs)
-        self.num_mended += sum(item.was_mended for item in inputs)
-        return inputs
+        return self.encoder.encode([columns_of(row, f"row {first + i}") for i, row in enumerate(rows)])
 
     def _prediction(self, row: Row, item: EncodedInput, probability_C: numpy.ndarray) -> Prediction:
         names = self.labels.names
@@ -281,31 +262,3 @@ class Classifier:
         else:
             label = names[int(probability_C.argmax())]
         return Prediction(label, named, item.text, row.id if isinstance(row, Example) else "")
-
-
-def _is_one(rows: Row | Sequence[Row]) -> bool:
-    return isinstance(rows, str | Mapping | Example)
-
-
-def _as_list(rows: Row | Sequence[Row]) -> list[Row]:
-    return [rows] if _is_one(rows) else list(rows)  # type: ignore[list-item, arg-type]
-
-
-def _columns(row: Any, where: str) -> tuple[Mapping[str, Any], str]:
-    if isinstance(row, Example):
-        return row.columns(), row.where or where
-    if isinstance(row, str):
-        return {"input_text": row}, where
-    if isinstance(row, Mapping):
-        return row, where
-    raise DataError(f"{where}: a row must be a text, a dict or an Example, got a {type(row).__name__}")
-
-
-def _take(iterator: Iterator[Row], size: int) -> tuple[list[Row], DataError | None]:
-    """The next rows, and the error that cut them short: rows before a bad one must still be delivered."""
-    rows: list[Row] = []
-    try:
-        rows.extend(islice(iterator, size))
-    except DataError as error:
-        return rows, error
-    return rows, None

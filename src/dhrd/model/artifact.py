@@ -131,13 +131,14 @@ def load_input_encoder(directory: str | Path, info: ArtifactInfo) -> InputEncode
     return input_encoder(tokenizer, info)
 
 
-def input_encoder(tokenizer: PreTrainedTokenizerBase, info: ArtifactInfo) -> InputEncoder:
-    """The encoder of an artifact's inputs, with a tokenizer that is loaded already."""
+def input_encoder(tokenizer: PreTrainedTokenizerBase, info: ArtifactInfo, *, strict: bool = False) -> InputEncoder:
+    """The encoder of an artifact's inputs, with a tokenizer that is loaded already; see `InputEncoder`."""
     return InputEncoder(
         tokenizer=tokenizer,
         template=InputTemplate(info.input_template, chat=info.chat),
         max_input_tokens=info.max_input_tokens,
         mend_pad_ending=True,
+        strict=strict,
     )
 
 

@@ -10,7 +10,7 @@ from accelerate.state import AcceleratorState
 
 from dhrd.config import RunConfig
 from dhrd.errors import ConfigError
-from dhrd.model.device import check_device
+from dhrd.model.device import check_device, fast_dtype
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.optim import make_optimizer, make_schedule
 from dhrd.training.step import Stepper
@@ -46,8 +46,7 @@ def make_accelerator(config: RunConfig, device: str | None = None) -> Accelerato
 def choose_precision(asked: Literal["auto", "no", "bf16", "fp16"], device: str | None = None) -> Precision:
     """The precision of matrix products.
 
-    `auto`: bf16 on GPUs that have it and on CPUs with AMX. AVX-512's bf16 alone is not enough: a server with it
-    multiplied bf16 at 155 GFLOP/s and fp32 at 300 (`dhrd doctor` measures both).
+    `auto`: what `fast_dtype` says of the device.
 
     Raises:
         ConfigError: fp16 on a CPU, where its products are not implemented fast and its range needs a scaler.
@@ -57,8 +56,7 @@ def choose_precision(asked: Literal["auto", "no", "bf16", "fp16"], device: str |
         raise ConfigError("training.mixed_precision: fp16 needs a GPU; use bf16 or no")
     if asked != "auto":
         return asked
-    fast = torch.cuda.is_bf16_supported() if on_gpu else torch.cpu._is_amx_tile_supported()
-    return "bf16" if fast else "no"
+    return "bf16" if fast_dtype(torch.device("cuda" if on_gpu else "cpu")) == torch.bfloat16 else "no"
 
 
 def make_stepper(

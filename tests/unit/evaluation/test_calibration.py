@@ -169,7 +169,7 @@ def test_the_head_carries_the_temperature(head: str, tiny_backbone: Path, tmp_pa
         for name in ("no", "yes")
     )
     texts = [row["input_text"] for row in rows(30)]
-    before, after = (dhrd.Classifier.from_pretrained(one, device="cpu") for one in (plain, calibrated))
+    before, after = (dhrd.Classifier.from_pretrained(one, device="cpu", dtype=None) for one in (plain, calibrated))
     temperature = after.info.calibration["temperature"]
     assert before.info.calibration["temperature"] == 1
     assert abs(temperature - 1) > 0.01
@@ -189,7 +189,7 @@ def test_the_head_carries_the_temperature(head: str, tiny_backbone: Path, tmp_pa
 @pytest.mark.parametrize("dev_share", [0.0, 0.5])
 def test_rows_of_a_temperature_are_rows_of_a_choice(dev_share: float, tiny_backbone: Path, tmp_path: Path) -> None:
     out = trained(tiny_backbone, tmp_path, "training.calibrate=true", f"data.dev_share={dev_share}")
-    info = dhrd.Classifier.from_pretrained(out, device="cpu").info
+    info = dhrd.Classifier.from_pretrained(out, device="cpu", dtype=None).info
     assert info.training["selected_on"]["rows"].startswith("0.5 of" if dev_share else str(tmp_path))
     assert info.training["metrics"]["selected_on"] == (dev_share == 0)
     assert dhrd.evaluate(out).metrics["selected_on"] == (dev_share == 0)
@@ -203,7 +203,8 @@ def test_several_labels_keep_theirs(tiny_backbone: Path, tmp_path: Path) -> None
             tiny_backbone, tmp_path / name, f"training.calibrate={name == 'yes'}", "data.dev_share=0.5",
             "data.validation=null", "training.head_learning_rate=0.1",
         )  # fmt: skip
-        found.append(dhrd.Classifier.from_pretrained(dhrd.train(config, train_dataset=tagged, device="cpu").output_dir))
+        trained = dhrd.train(config, train_dataset=tagged, device="cpu").output_dir
+        found.append(dhrd.Classifier.from_pretrained(trained, device="cpu", dtype=None))
     texts = [row["input_text"] for row in rows(40)]
     assert found[0].predict(texts) == found[1].predict(texts)
     assert found[1].info.calibration["temperature"] != 1

@@ -24,7 +24,7 @@ def artifact(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture
 def classifier(artifact: Path) -> Classifier:
-    return Classifier.from_pretrained(artifact, device="cpu", batch_size=4)
+    return Classifier.from_pretrained(artifact, device="cpu", dtype=None, max_tokens_per_pass=128)
 
 
 TEXTS = [row["input_text"] for row in rows(23)]
@@ -51,12 +51,16 @@ def test_one_text_is_a_list_of_one(classifier: Classifier) -> None:
     assert classifier.predict_proba([]).shape == (0, 3)
 
 
-def test_batch_size_does_not_matter(artifact: Path, classifier: Classifier) -> None:
-    one_by_one = Classifier.from_pretrained(artifact, device="cpu", batch_size=1).predict_proba(TEXTS)
+def test_tokens_per_pass_do_not_matter(artifact: Path, classifier: Classifier) -> None:
+    narrow = Classifier.from_pretrained(artifact, device="cpu", dtype=None, max_tokens_per_pass=1)
+    one_by_one = narrow.predict_proba(TEXTS)
+    assert narrow.engine.work.num_passes == len(TEXTS)
+    assert classifier.predict_proba(TEXTS).shape == one_by_one.shape
+    assert classifier.engine.work.num_passes < len(TEXTS)
     assert numpy.allclose(one_by_one, classifier.predict_proba(TEXTS), atol=1e-6)
 
 
-def test_stream_keeps_the_order_and_reads_no_more_than_a_window_ahead(classifier: Classifier) -> None:
+def test_stream_keeps_the_order_and_reads_at_most_two_windows_ahead(classifier: Classifier) -> None:
     taken = 0
 
     def source() -> Iterator[str]:
@@ -67,7 +71,7 @@ def test_stream_keeps_the_order_and_reads_no_more_than_a_window_ahead(classifier
 
     stream = classifier.stream(source(), window=5)
     first = next(stream)
-    assert taken == 5
+    assert taken == 10
     assert [first.text, *(prediction.text for prediction in stream)] == TEXTS
 
 

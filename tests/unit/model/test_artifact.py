@@ -150,7 +150,7 @@ def test_an_input_that_ends_in_the_padding_token_is_refused_in_training_and_mend
     with pytest.raises(dhrd.DataError, match="the input ends in the padding token"):
         dhrd.train(config, train_dataset=ending, device="cpu")
     dhrd.train(config, train_dataset=texts(), device="cpu", overwrite=True)
-    classifier = dhrd.Classifier.from_pretrained(tmp_path / "out", device="cpu")
+    classifier = dhrd.Classifier.from_pretrained(tmp_path / "out", device="cpu", dtype=None)
     both = classifier.predict_proba(["that was all<eos>", "that was all<eos>\n"])
     assert classifier.num_mended == 1
     torch.testing.assert_close(torch.from_numpy(both[0]), torch.from_numpy(both[1]))
@@ -233,7 +233,7 @@ def test_what_is_not_stock_names_no_stock_architecture(
     assert sum("is not a stock classifier" in record.message for record in caplog.records) == 1
     written = json.loads((tmp_path / "out" / "config.json").read_text())
     assert not any("Classification" in one for one in written["architectures"])
-    classifier = dhrd.Classifier.from_pretrained(tmp_path / "out", device="cpu")
+    classifier = dhrd.Classifier.from_pretrained(tmp_path / "out", device="cpu", dtype=None)
     assert classifier.info.kind == "dhrd_classifier"
     assert set(classifier.predict(["the parcel", "an invoice"])) <= {"bill", "login", "mail"}
     (tmp_path / "out" / "head.safetensors").unlink()

@@ -71,7 +71,7 @@ def test_a_whole_run_says_so_once_and_writes_it(tmp_path: Path, caplog: pytest.L
     config = run_config(model={"name_or_path": name, "lora": {}}, output_dir=str(tmp_path / "out"))
     with caplog.at_level(logging.WARNING, "dhrd"):
         dhrd.train(config, train_dataset=texts(), device="cpu")
-        dhrd.Classifier.from_pretrained(tmp_path / "out", device="cpu")
+        dhrd.Classifier.from_pretrained(tmp_path / "out", device="cpu", dtype=None)
     assert sum("has no padding token" in record.message for record in caplog.records) == 1
     eos = make_tokenizer(pad=None).eos_token_id
     assert json.loads((tmp_path / "out" / "config.json").read_text())["pad_token_id"] == eos
@@ -177,7 +177,7 @@ def test_a_gguf_backbone_is_an_ordinary_one_when_saved(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "out" / "config.json").read_text())
     assert "quantization_config" not in written
     assert written["architectures"] == ["LlamaForSequenceClassification"]
-    classifier = dhrd.Classifier.from_pretrained(tmp_path / "out", device="cpu")
+    classifier = dhrd.Classifier.from_pretrained(tmp_path / "out", device="cpu", dtype=None)
     assert not hasattr(classifier.body.config, "quantization_config")
     assert classifier.predict_proba(["the parcel is late"]).shape == (1, 3)
 

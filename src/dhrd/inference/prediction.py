@@ -1,0 +1,82 @@
+"""What the classifier says of a row, and what its reasoning head writes about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dhrd.data.records import Example
+from dhrd.errors import DataError
+
+Row = str | Mapping[str, Any] | Example
+"""A text, a dict of the template's columns, or an `Example`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the classifier says of one row.
+
+    Args:
+        label: A label's name, or the list of names with p ≥ 0.5 for multi-label.
+        probabilities: Label -> probability, of the classification head.
+        text: The text as the model saw it.
+        id: The row's id, where it has one.
+        decided_by: `classifier`, or `reasoning` where a cascade asked the reasoning head and could read its answer.
+    """
+
+    label: str | list[str]
+    probabilities: dict[str, float]
+    text: str
+    id: str = ""
+    decided_by: Literal["classifier", "reasoning"] = "classifier"
+
+
+EXPLANATION_NOTE = (
+    "The rationale illustrates what the model learned to write about such a text. The label comes from another head, "
+    "which does not read it: it is not the cause of the label."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the reasoning head writes about a row: an illustration, not the cause of the classifier's label.
+
+    Args:
+        rationale: What the reasoning head wrote before its answer.
+        answer: The label that it named (a list for multi-label), or None where its answer cannot be read.
+        label: The classifier's own label, as in `Prediction`; it may be another one.
+        text: The text as the model saw it.
+        note: `EXPLANATION_NOTE`, for whoever is shown the rationale.
+    """
+
+    rationale: str
+    answer: str | list[str] | None
+    label: str | list[str]
+    text: str
+    note: str = EXPLANATION_NOTE
+
+
+def is_one(rows: Row | Iterable[Row]) -> bool:
+    """Whether one row was given instead of several."""
+    return isinstance(rows, str | Mapping | Example)
+
+
+def as_list(rows: Row | Iterable[Row]) -> list[Row]:
+    """Rows as a list; one alone is a list of one."""
+    return [rows] if is_one(rows) else list(rows)  # type: ignore[list-item, arg-type]
+
+
+def columns_of(row: Any, where: str) -> tuple[Mapping[str, Any], str]:
+    """A row's columns for the input template, and its name in errors.
+
+    Raises:
+        DataError: It is no row.
+    """
+    if isinstance(row, Example):
+        return row.columns(), row.where or where
+    if isinstance(row, str):
+        return {"input_text": row}, where
+    if isinstance(row, Mapping):
+        return row, where
+    raise DataError(f"{where}: a row must be a text, a dict or an Example, got a {type(row).__name__}")

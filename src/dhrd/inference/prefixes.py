@@ -1,0 +1,179 @@
+"""Which rows share their first tokens, and how to compute what they share once.
+
+Rows in lexicographic order of their tokens form a tree without further ado: each row has some first tokens in common
+with the row before it, and the rest is new. A `Pack` is a run of such rows laid out in one sequence, every shared token
+once. A `Group` is packs over one common prefix that is computed before them and kept as keys and values.
+
+What is computed how is a matter of cost, in units of one token's linear layers:
+
+    a row alone, n tokens                     n + a · n² / 2
+    a pack of T tokens                        T + a · T²            (a dense mask: every query meets every key)
+    c tokens of a pack after a prefix of P    c + a · c · (P + c)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy
+
+_MAX_DEPTH = 64  # of trees in trees; deeper ones are packed or run apart as they are
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Rows in one sequence, every token that they share once.
+
+    Args:
+        rows: Indices of the inputs, in lexicographic order of their tokens; a pack of one is an ordinary row.
+        shared: For each row, how many of its first tokens are there already: those of the row before it, for the
+            first row those of the group's prefix.
+        num_tokens: Of the sequence.
+    """
+
+    rows: tuple[int, ...]
+    shared: tuple[int, ...]
+    num_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Packs after one common prefix.
+
+    Args:
+        packs: In the order of their rows.
+        num_prefix_tokens: Computed once for all packs; 0: the packs stand alone.
+    """
+
+    packs: tuple[Pack, ...]
+    num_prefix_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharingCost:
+    """What decides whether sharing pays.
+
+    Args:
+        pair: a of the formulas: one (query, key) pair, in tokens.
+        overhead: Of a forward pass, in tokens; packs after a prefix run one at a time.
+        max_pack_tokens: No pack is longer; its mask has the square of it.
+        max_suffix_tokens: No pack after a prefix is longer.
+        margin: Sharing must cost less than the rows apart by this factor.
+    """
+
+    pair: float
+    overhead: float = 64.0
+    max_pack_tokens: int = 2048
+    max_suffix_tokens: int = 512
+    margin: float = 0.95
+
+
+def apart(lengths: Sequence[int]) -> list[Group]:
+    """Every row by itself."""
+    return [Group((Pack((row,), (0,), length),)) for row, length in enumerate(lengths)]
+
+
+def plan_sharing(input_ids: Sequence[Sequence[int]], cost: SharingCost) -> list[Group]:
+    """Groups that cover every row once, at the least cost that this planner finds.
+
+    Args:
+        input_ids: Tokens of each row, none empty.
+        cost: What decides.
+    """
+    return _Planner(input_ids, cost).plan() if len(input_ids) else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    cost: float
+    groups: list[Group]
+
+
+@dataclass(slots=True)
+class _Planner:
+    """Lays the least-cost plan over the tree of common prefixes, from the whole run of rows down to single rows."""
+
+    input_ids: Sequence[Sequence[int]]
+    cost: SharingCost
+    order: list[int] = field(init=False)
+    length: list[int] = field(init=False)
+    common: numpy.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        ids = self.input_ids
+        self.order = sorted(range(len(ids)), key=lambda row: list(ids[row]))
+        self.length = [len(ids[row]) for row in self.order]
+        arrays = [numpy.asarray(ids[row]) for row in self.order]
+        self.common = numpy.array([0] + [common_length(a, b) for a, b in pairwise(arrays)])
+
+    def plan(self) -> list[Group]:
+        return self._best(0, len(self.order), 0).groups
+
+    def _best(self, low: int, high: int, depth: int) -> _Option:
+        """The least cost of the rows `low` to `high` of the order."""
+        if high - low == 1:
+            return self._alone(low)
+        shared = int(self.common[low + 1 : high].min())
+        borders = [low, *(low + 1 + numpy.flatnonzero(self.common[low + 1 : high] == shared)).tolist(), high]
+        deeper = self._best if depth < _MAX_DEPTH else self._flat
+        children = [deeper(first, last, depth + 1) for first, last in pairwise(borders)]
+        separate = _Option(sum(child.cost for child in children), [g for child in children for g in child.groups])
+        if not shared:
+            return separate
+        together = [self._packed(low, high), self._after_prefix(low, high, shared)]
+        least = min((option for option in together if option), key=lambda option: option.cost, default=separate)
+        return least if least.cost <= self.cost.margin * separate.cost else separate
+
+    def _flat(self, low: int, high: int, depth: int) -> _Option:
+        """As `_best`, but without looking for trees in the tree."""
+        alone = [self._alone(at) for at in range(low, high)]
+        packed = self._packed(low, high)
+        cost = sum(one.cost for one in alone)
+        return packed if packed and packed.cost < cost else _Option(cost, [one.groups[0] for one in alone])
+
+    def _alone(self, at: int) -> _Option:
+        length = self.length[at]
+        pack = Pack((self.order[at],), (0,), length)
+        return _Option(length + self.cost.pair * length**2 / 2, [Group((pack,))])
+
+    def _packed(self, low: int, high: int) -> _Option | None:
+        pack = self._pack(low, high, 0)
+        if pack.num_tokens > self.cost.max_pack_tokens:
+            return None
+        return _Option(pack.num_tokens + self.cost.pair * pack.num_tokens**2, [Group((pack,))])
+
+    def _after_prefix(self, low: int, high: int, shared: int) -> _Option | None:
+        prefix = min(shared, *(length - 1 for length in self.length[low:high]))  # every row keeps a token of its own
+        if prefix < self.cost.overhead:
+            return None
+        packs = self._cut(low, high, prefix)
+        cost, overhead = self.cost.pair, self.cost.overhead
+        total = prefix + cost * prefix**2 / 2 + overhead
+        for pack in packs:
+            total += pack.num_tokens + cost * pack.num_tokens * (prefix + pack.num_tokens) + overhead
+        return _Option(total, [Group(tuple(packs), prefix)])
+
+    def _cut(self, low: int, high: int, prefix: int) -> list[Pack]:
+        """Packs after a prefix, each as long as it may be; a row longer than that is a pack of its own."""
+        packs, first, size = [], low, 0
+        for at in range(low, high):
+            new = self.length[at] - (int(self.common[at]) if at > first else prefix)
+            if at > first and size + new > self.cost.max_suffix_tokens:
+                packs.append(self._pack(first, at, prefix))
+                first, size, new = at, 0, self.length[at] - prefix
+            size += new
+        return [*packs, self._pack(first, high, prefix)]
+
+    def _pack(self, low: int, high: int, prefix: int) -> Pack:
+        shared = (prefix, *self.common[low + 1 : high].tolist())
+        num_tokens = sum(self.length[low:high]) - sum(shared)
+        return Pack(tuple(self.order[low:high]), shared, num_tokens)
+
+
+def common_length(a: numpy.ndarray, b: numpy.ndarray) -> int:
+    """How many first tokens two rows have in common."""
+    short = min(len(a), len(b))
+    differ = a[:short] != b[:short]
+    return int(differ.argmax()) if differ.any() else short

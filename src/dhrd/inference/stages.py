@@ -1,0 +1,88 @@
+"""Stages that overlap: while one window of rows is in the model, the next is being tokenised in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, TypeVar
+
+from dhrd.data.sequence import EncodedInput
+from dhrd.errors import DataError
+
+Row = TypeVar("Row")
+Encode = Callable[[Sequence[Row], int], list[EncodedInput]]
+
+
+@dataclass(frozen=True, slots=True)
+class Window(Generic[Row]):
+    """Rows that are in the model together.
+
+    Args:
+        rows: As they were given, up to the first that cannot be used.
+        inputs: Their tokens.
+        failure: What ended the rows before their time; those before it are still to be delivered.
+    """
+
+    rows: Sequence[Row]
+    inputs: Sequence[EncodedInput]
+    failure: DataError | None = None
+
+
+def encoded_windows(rows: Iterable[Row], encode: Encode[Row], size: int) -> Iterator[Window[Row]]:
+    """Rows in encoded windows, in order, at most two windows ahead of what was taken.
+
+    Rows are read in the caller's thread: a source may belong to it (a database cursor, for one).
+
+    Args:
+        rows: Any number.
+        encode: From rows and the first one's number to tokens.
+        size: Rows of a window.
+    """
+    iterator, first = iter(rows), 0
+    pending: Future[Window[Row]] | None = None
+    with ThreadPoolExecutor(1, thread_name_prefix="dhrd-tokenize") as pool:
+        while True:
+            chunk, failure = _take(iterator, size, first)
+            last = failure is not None or len(chunk) < size
+            if last and pending is None:  # nothing to overlap with
+                yield _encoded(chunk, failure, encode, first)
+                return
+            following = pool.submit(_encoded, chunk, failure, encode, first)
+            if pending is not None:
+                done = pending.result()
+                yield done
+                if done.failure is not None:
+                    return
+            pending, first = following, first + len(chunk)
+            if last:
+                yield pending.result()
+                return
+
+
+def _take(iterator: Iterator[Row], size: int, first: int) -> tuple[list[Row], DataError | None]:
+    """The next rows, and the error that cut them short."""
+    rows: list[Row] = []
+    try:
+        rows.extend(islice(iterator, size))
+    except DataError as error:
+        return rows, error
+    except Exception as error:  # whatever a user's source raises: rows before it must still be delivered
+        failure = DataError(f"row {first + len(rows)}: reading it failed ({type(error).__name__}: {error})")
+        failure.__cause__ = error
+        return rows, failure
+    return rows, None
+
+
+def _encoded(chunk: list[Row], failure: DataError | None, encode: Encode[Row], first: int) -> Window[Row]:
+    try:
+        return Window(chunk, encode(chunk, first), failure)
+    except DataError:
+        inputs: list[EncodedInput] = []
+        try:
+            for index, row in enumerate(chunk):
+                inputs.extend(encode([row], first + index))
+        except DataError as error:
+            return Window(chunk[: len(inputs)], inputs, error)
+        raise  # the rows together fail where each alone does not: a defect of ours, not to be hidden

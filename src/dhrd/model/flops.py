@@ -1,0 +1,49 @@
+"""Floating-point operations of a forward pass, from the model's own weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardCost:
+    """What a forward pass through a backbone costs, without LM head, two operations a multiply-add.
+
+    Norms, rotations and activations are left out: they are memory traffic more than arithmetic.
+
+    Args:
+        flops_per_token: 2 · weights of all linear layers.
+        flops_per_pair: 4 · layers · heads · head size: scores and weighted sum of one query with one key.
+    """
+
+    flops_per_token: int
+    flops_per_pair: int
+
+    def flops(self, num_tokens: int, num_pairs: int) -> int:
+        """Operations for so many tokens and (query, key) pairs; a causal sequence of T has T · (T + 1) / 2 pairs."""
+        return num_tokens * self.flops_per_token + num_pairs * self.flops_per_pair
+
+    @property
+    def tokens_per_pair(self) -> float:
+        """A pair's operations in units of a token's linear layers'."""
+        return self.flops_per_pair / max(1, self.flops_per_token)
+
+
+def forward_cost(body: PreTrainedModel) -> ForwardCost:
+    """The cost of a backbone without LM head."""
+    config = body.config.get_text_config()
+    weights = sum(m.weight.numel() for m in body.modules() if isinstance(m, nn.Linear | Conv1D))
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return ForwardCost(2 * weights, 4 * config.num_hidden_layers * config.num_attention_heads * head_dim)
+
+
+def causal_pairs(num_tokens: int, num_before: int = 0) -> int:
+    """(query, key) pairs of the last `num_tokens` of a causal sequence that has `num_before` tokens before them."""
+    return num_tokens * num_before + num_tokens * (num_tokens + 1) // 2
