@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("dhrd")
 
-_PAIR_SLOWDOWN = 2.0  # attention reaches half the rate of matrix products (SmolLM2 in bf16 on AMX, by profile)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How the engine runs.
@@ -51,7 +48,7 @@ class Options:
         cls, device: torch.device, max_tokens_per_pass: int | None = None, *, share_prefixes: bool = True
     ) -> Options:
         """What suits a device."""
-        tokens, overhead = (2048, 64) if device.type == "cpu" else (32768, 2048)
+        tokens, overhead = (2048, 128) if device.type == "cpu" else (32768, 2048)
         return cls(
             max_tokens_per_pass=max_tokens_per_pass or tokens,
             pass_overhead_tokens=overhead,
@@ -168,10 +165,10 @@ class Engine:
     def _sharing_cost(self) -> SharingCost:
         longest = self.options.max_tokens_per_pass
         return SharingCost(
-            pair=_PAIR_SLOWDOWN * self.cost.tokens_per_pair,
+            pair=self.cost.tokens_per_pair,
             overhead=self.options.pass_overhead_tokens,
             max_pack_tokens=min(longest, 4096),
-            max_suffix_tokens=max(longest // 4, min(longest, 4 * self.options.pass_overhead_tokens)),
+            max_suffix_tokens=max(1, longest // 2),
         )
 
     def _passes(self, groups: Sequence[Group], input_ids: Sequence[list[int]]) -> Iterator[tuple[list[int], Tensor]]:

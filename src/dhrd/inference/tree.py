@@ -97,17 +97,21 @@ def lay_out(
 def layer_masks(batch: TreeBatch, config: PretrainedConfig, dtype: torch.dtype, device: Any) -> Any:
     """What the model takes as `attention_mask`: (B, 1, T, K), or one such mask for each kind of layer.
 
+    The masks are added to the scores: what "eager" attention takes, and what "sdpa" would turn others into, each layer
+    anew.
+
     Args:
         batch: The packs.
         config: Of the backbone; names the kinds of its layers and their window.
-        dtype: Of the backbone: "eager" attention adds its masks.
+        dtype: Of the backbone.
         device: Of the backbone.
     """
-    visible = batch.visible_BTK[:, None].to(device)
-    masks = {kind: visible if kind == FULL else visible & _near(batch, config).to(device) for kind in kinds_of(config)}
-    if config._attn_implementation == "eager":
-        lowest = torch.finfo(dtype).min
-        masks = {kind: torch.where(mask, 0.0, lowest).to(dtype) for kind, mask in masks.items()}
+    visible = {FULL: batch.visible_BTK[:, None]}
+    kinds = kinds_of(config)
+    if SLIDING in kinds:
+        visible[SLIDING] = visible[FULL] & _near(batch, config)
+    hidden = torch.tensor(torch.finfo(dtype).min, dtype=dtype)
+    masks = {kind: torch.where(visible[kind], hidden.new_zeros(()), hidden).to(device) for kind in kinds}
     return masks if len(masks) > 1 else next(iter(masks.values()))
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 import dhrd
-from dhrd import ArtifactError, Classifier, DataError, Example
+from dhrd import ArtifactError, Classifier, ConfigError, DataError, Example
+from dhrd.model.device import fast_dtype
 from helpers_runs import make_config, rows
 
 
@@ -85,6 +89,114 @@ def test_rows_before_a_bad_one_are_delivered(classifier: Classifier) -> None:
         for prediction in classifier.stream(source(), window=5):
             delivered.append(prediction)
     assert len(delivered) == 7
+
+
+@pytest.mark.parametrize("window", [1, 3, 5, 100])
+@pytest.mark.parametrize("error", [ConnectionError("reset by peer"), DataError("rows.jsonl:8: input_text: empty")])
+def test_whatever_a_source_raises_comes_after_the_rows_before_it(
+    classifier: Classifier, window: int, error: Exception
+) -> None:
+    def source() -> Iterator[str]:
+        yield from TEXTS[:7]
+        raise error
+
+    delivered = []
+    with pytest.raises(DataError, match=r"rows\.jsonl:8|row 7: .*ConnectionError: reset by peer"):
+        for prediction in classifier.stream(source(), window=window):
+            delivered.append(prediction.text)
+    assert delivered == TEXTS[:7]
+
+
+@pytest.mark.parametrize("window", [1, 3, 5, 100])
+def test_rows_before_one_that_cannot_be_encoded_are_delivered(classifier: Classifier, window: int) -> None:
+    delivered = []
+    with pytest.raises(DataError, match=r"row 7: .*empty"):
+        for prediction in classifier.stream([*TEXTS[:7], " ", *TEXTS[7:]], window=window):
+            delivered.append(prediction.text)
+    assert delivered == TEXTS[:7]
+
+
+def test_windows_do_not_matter(classifier: Classifier) -> None:
+    whole = [prediction.probabilities for prediction in classifier.stream(TEXTS)]
+    for window in (1, 4, len(TEXTS)):
+        found = list(classifier.stream(iter(TEXTS), window=window))
+        assert [one.text for one in found] == TEXTS
+        for one, expected in zip(found, whole, strict=True):
+            assert one.probabilities == pytest.approx(expected, abs=1e-6)
+
+
+def test_rows_are_read_in_the_thread_that_asks(classifier: Classifier) -> None:
+    threads = set()
+
+    def source() -> Iterator[str]:
+        for text in TEXTS:
+            threads.add(threading.get_ident())
+            yield text
+
+    assert len(list(classifier.stream(source(), window=4))) == len(TEXTS)
+    assert threads == {threading.get_ident()}
+
+
+def test_a_stream_that_is_left_stops(classifier: Classifier) -> None:
+    before = threading.active_count()
+    stream = classifier.stream(iter(TEXTS), window=3)
+    next(stream)
+    stream.close()
+    assert threading.active_count() == before
+
+
+def test_strict_refuses_what_is_otherwise_cut_and_counted(artifact: Path, classifier: Classifier) -> None:
+    long = "x" * 100
+    assert classifier.predict([long])
+    assert classifier.num_cut == 1
+    strict = Classifier.from_pretrained(artifact, device="cpu", strict=True)
+    assert strict.predict(TEXTS[0])
+    with pytest.raises(DataError, match=r"row 1: 100 tokens are over the limit of 40; .*--strict"):
+        strict.predict([TEXTS[0], long])
+
+
+def test_a_row_of_one_token_is_a_row(classifier: Classifier) -> None:
+    assert numpy.isfinite(classifier.predict_proba(["a", "b"])).all()
+
+
+def test_dtypes_by_name_and_a_head_in_fp32(artifact: Path) -> None:
+    half = Classifier.from_pretrained(artifact, device="cpu", dtype="bfloat16")
+    whole = Classifier.from_pretrained(artifact, device="cpu", dtype="float32")
+    assert (half.dtype, whole.dtype) == (torch.bfloat16, torch.float32)
+    assert torch.equal(half.head.score.weight, whole.head.score.weight)
+    assert half.head.score.weight.dtype == torch.float32
+    assert numpy.abs(half.predict_proba(TEXTS) - whole.predict_proba(TEXTS)).max() < 0.03
+    assert Classifier.from_pretrained(artifact, device="cpu").dtype == fast_dtype(torch.device("cpu"))
+    with pytest.raises(ConfigError, match=r"--dtype int8: unknown; give auto, float32"):
+        Classifier.from_pretrained(artifact, dtype="int8")
+
+
+def test_shared_text_is_run_once(artifact: Path) -> None:
+    rows = ["the same beginning of a rather long text, " + end for end in ("one", "two", "three", "four")]
+    shared, apart = (
+        Classifier.from_pretrained(artifact, device="cpu", dtype="float32", share_prefixes=share)
+        for share in (True, False)
+    )
+    for one in (shared, apart):
+        one.encoder = replace(one.encoder, max_input_tokens=200)
+    assert numpy.allclose(shared.predict_proba(rows), apart.predict_proba(rows), atol=1e-6)
+    assert shared.engine.work.sharing_ratio > 2
+    assert apart.engine.work.sharing_ratio == 1
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_layers_give_the_same(artifact: Path, classifier: Classifier) -> None:
+    compiled = Classifier.from_pretrained(artifact, device="cpu", dtype="float32", compile=True)
+    assert numpy.allclose(compiled.predict_proba(TEXTS), classifier.predict_proba(TEXTS), atol=1e-5)
+
+
+def test_a_failed_compilation_is_one_line(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("No working C++ compiler found\nsecond line")
+
+    monkeypatch.setattr(type(classifier.body), "forward", fail)
+    with pytest.raises(ConfigError, match=r"^--compile: torch.compile failed here \(No working C\+\+ compiler found\)"):
+        classifier.engine.compile()
 
 
 @pytest.mark.parametrize(("row", "message"), [("  ", "empty"), (3, "got a int"), ({"text": "x"}, "input_text")])
