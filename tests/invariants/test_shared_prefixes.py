@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from dhrd.inference import tree
-from dhrd.inference.engine import Engine, Options
+from dhrd.inference.engine import Engine
+from dhrd.inference.options import Options
 from dhrd.inference.prefixes import Group, SharingCost, plan_sharing
 from helpers_inference import forest
 from helpers_models import FAMILIES, WINDOW, make_causal_lm

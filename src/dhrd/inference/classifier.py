@@ -15,8 +15,9 @@ from dhrd.data.sequence import EncodedInput
 from dhrd.errors import ArtifactError
 from dhrd.inference.batching import probabilities
 from dhrd.inference.cot import Reasoner
-from dhrd.inference.engine import Engine, Options
+from dhrd.inference.engine import Engine
 from dhrd.inference.loading import load_body_and_head
+from dhrd.inference.options import Options
 from dhrd.inference.prediction import Explanation, Prediction, Row, as_list, columns_of, is_one
 from dhrd.inference.stages import Window, encoded_windows
 from dhrd.model.artifact import ArtifactInfo, input_encoder, load_input_encoder, read_info
