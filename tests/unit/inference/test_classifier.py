@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -222,6 +223,20 @@ def test_a_missing_head_is_refused(artifact: Path, tmp_path: Path) -> None:
     broken = damaged(artifact, tmp_path / "broken", lambda state: state.pop("score.weight"))
     with pytest.raises(ArtifactError, match=r"score\.weight"):
         Classifier.from_pretrained(broken)
+
+
+def test_a_head_of_another_label_count_is_refused(artifact: Path, tmp_path: Path) -> None:
+    def cut(state: dict[str, torch.Tensor]) -> None:
+        state["score.weight"] = state["score.weight"][:2].clone()
+
+    with pytest.raises(ArtifactError, match=r"weights cannot be loaded|another shape"):
+        Classifier.from_pretrained(damaged(artifact, tmp_path / "weights", cut))
+    other = shutil.copytree(artifact, tmp_path / "manifest")
+    manifest = json.loads((other / "dhrd.json").read_text())
+    manifest["labels"]["names"], manifest["labels"]["words"] = ["a", "b"], ["a", "b"]
+    (other / "dhrd.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match=r"the head has 3 labels, dhrd\.json 2"):
+        Classifier.from_pretrained(other)
 
 
 def test_nan_weights_give_an_error_and_no_labels(artifact: Path, tmp_path: Path) -> None:
