@@ -27,7 +27,7 @@ from dhrd.evaluation.finish import save
 from dhrd.evaluation.metrics import check_metric, higher_is_better, main_metric, numbers
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import Reasoner
-from dhrd.model.artifact import MANIFEST, ArtifactInfo
+from dhrd.model.artifact import MANIFEST, ArtifactInfo, read_info
 from dhrd.model.backbone import Backbone, load_backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.assemble import build_model, encode, plan_updates, resume
@@ -223,7 +223,14 @@ def evaluate(
 
 
 def _labelled(
-    model_dir: str | Path, info: ArtifactInfo, data: Any, split: str, config: RunConfig | None, limit: int | None
+    model_dir: str | Path,
+    info: ArtifactInfo,
+    data: Any,
+    split: str,
+    config: RunConfig | None,
+    limit: int | None,
+    *,
+    labels_required: bool = True,
 ) -> list[Example]:
     config = config or read_run(Path(model_dir)) or RunConfig()
     if data is None and split not in ("train", "validation", "test"):
@@ -233,7 +240,23 @@ def _labelled(
         raise ConfigError(f"no rows to evaluate: give --data SPEC, or set data.{split}")
     if limit is None and data is None:
         limit = getattr(config.data, f"{split}_limit", None)
-    return _source(spec, split, config, info).load(limit=limit)
+    return _source(spec, split, config, info).load(limit=limit, labels_required=labels_required)
+
+
+def rows_of(
+    model_dir: str | Path,
+    data: Any = None,
+    *,
+    split: str = "validation",
+    config: RunConfig | None = None,
+    limit: int | None = None,
+) -> list[Example]:
+    """Rows for an artifact, labels where they have them; the arguments are those of `evaluate`.
+
+    Raises:
+        UserError: The artifact or the rows cannot be used.
+    """
+    return _labelled(model_dir, read_info(model_dir), data, split, config, limit, labels_required=False)
 
 
 def _source(spec: Any, split: str, config: RunConfig, info: ArtifactInfo) -> Source:

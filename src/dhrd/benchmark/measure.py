@@ -1,12 +1,22 @@
-"""Timing with warm-up, repeats and spread."""
+"""Timing with warm-up, repeats and spread; latency; peak memory."""
 
 from __future__ import annotations
 
+import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy
+import torch
+
+T = TypeVar("T")
+
+_RESET = Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +49,72 @@ def throughput(run: Callable[[], Any], num_queries: int, *, repeats: int = 3, wa
     """
     for _ in range(warmup):
         run()
-    rates = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        run()
-        rates.append(num_queries / (time.perf_counter() - began))
+    rates = [num_queries / timed(run)[0] for _ in range(repeats)]
     return Throughput(statistics.median(rates), min(rates), max(rates), num_queries, repeats)
+
+
+def timed(run: Callable[..., T], *arguments: Any) -> tuple[float, T]:
+    """How long one call takes, in seconds, and what it gives."""
+    began = time.perf_counter()
+    found = run(*arguments)
+    return time.perf_counter() - began, found
+
+
+def spread(values: Iterable[float]) -> dict[str, float]:
+    """Median and extremes of repeats."""
+    found = list(values)
+    return {"median": statistics.median(found), "min": min(found), "max": max(found)}
+
+
+def latency(run_one: Callable[[Any], Any], rows: Sequence[Any]) -> dict[str, float]:
+    """Percentiles of single requests, one row a call; the first, which warms up, is not counted.
+
+    Args:
+        run_one: Answers one row.
+        rows: One or more.
+    """
+    run_one(rows[0])
+    taken_ms = [1000 * timed(run_one, row)[0] for row in rows]
+    p50, p95, p99 = numpy.percentile(taken_ms, [50, 95, 99])
+    return {"p50_ms": float(p50), "p95_ms": float(p95), "p99_ms": float(p99), "num_requests": len(rows)}
+
+
+def peak_memory(run: Callable[..., Any], argument: Any, device: torch.device) -> dict[str, int] | None:
+    """The most memory that was in use while `run` ran.
+
+    Args:
+        run: What to watch.
+        argument: What it is called with.
+        device: "cuda": what torch has allocated there. "cpu": resident memory of this process, where the system can
+            forget an earlier peak (Linux).
+
+    Returns:
+        `peak_memory_bytes`, and `peak_increase_bytes` over what was in use before, models included; None where it
+        cannot be told.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run(argument)
+        peak = torch.cuda.max_memory_allocated(device)
+    elif device.type == "cpu" and _forget_peak():
+        before = _resident_bytes("VmRSS")
+        run(argument)
+        peak = _resident_bytes("VmHWM")
+    else:
+        return None
+    return {"peak_memory_bytes": peak, "peak_increase_bytes": max(0, peak - before)}
+
+
+def _forget_peak() -> bool:
+    try:
+        _RESET.write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def _resident_bytes(name: str) -> int:
+    found = re.search(rf"{name}:\s+(\d+) kB", _STATUS.read_text(encoding="ascii"))
+    assert found is not None
+    return 1024 * int(found.group(1))

@@ -5,11 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import torch
 
 _EXTRAS = {
     "gguf": "gguf",
@@ -29,6 +24,7 @@ def doctor() -> None:
     """Print what this machine has and what training will use: paste it into a bug report."""
     import torch
 
+    from dhrd.benchmark.machine import matmul_rate
     from dhrd.model.artifact import library_versions
     from dhrd.training.setup import choose_precision
 
@@ -40,21 +36,9 @@ def doctor() -> None:
     print(f"{'gpu':14} {', '.join(gpus) or 'none'}")
     print(f"{'precision':14} {choose_precision('auto')} (training.mixed_precision: auto)")
     for dtype in (torch.float32, torch.bfloat16):
-        print(f"{'matmul':14} {str(dtype).removeprefix('torch.'):9}{matmul_rate(dtype):6.0f} GFLOP/s on the cpu")
+        rate = matmul_rate(1024, 1024, 1024, dtype, torch.device("cpu")) / 1e9
+        print(f"{'matmul':14} {str(dtype).removeprefix('torch.'):9}{rate:6.0f} GFLOP/s on the cpu")
     print(f"{'hub':14} {'offline' if os.environ.get('HF_HUB_OFFLINE') else 'online if reachable'}")
     found = [extra for extra, module in _EXTRAS.items() if importlib.util.find_spec(module)]
     missing = sorted(set(_EXTRAS) - set(found))
     print(f"{'extras':14} installed: {', '.join(found) or 'none'}; missing: {', '.join(missing) or 'none'}")
-
-
-def matmul_rate(dtype: torch.dtype, size: int = 1024) -> float:
-    """GFLOP/s of a matrix product of this size on the CPU, the best of a few."""
-    import torch
-
-    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
-    seconds = []
-    for _ in range(5):
-        began = time.perf_counter()
-        a @ b
-        seconds.append(time.perf_counter() - began)
-    return 2 * size**3 / min(seconds) / 1e9

@@ -69,3 +69,77 @@ def _arm_row(task: dict[str, Any], arm: dict[str, Any]) -> list[str]:
 def _interval(low_high: Any, *, signed: bool = False) -> str:
     form = "{:+.3f} to {:+.3f}" if signed else "{:.3f} to {:.3f}"
     return form.format(*low_high) if low_high else ""
+
+
+def benchmark_table(result: dict[str, Any]) -> None:
+    """Print a benchmark: contenders, what was computed, how far from the machine's limit, decoding."""
+    console = Console()
+    rows, dtype = result["rows"], result["conditions"]["dtype"]
+    table = Table(title=f"{rows['num_rows']} rows of {rows['mean_tokens']:.0f} tokens, {dtype}", title_justify="left")
+    for column in (
+        "way",
+        "queries/s",
+        "min to max",
+        "dhrd over it",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "agreement",
+        "memory",
+    ):
+        table.add_column(column, justify="left" if column == "way" else "right")
+    for name, one in result["contenders"].items():
+        table.add_row(one["title"], *_contender_row(one, result["dhrd_over"].get(name)))
+    console.print(table)
+    work, roof = result["work"], result["roofline"]
+    console.print(
+        f"Padding {work['padding_ratio']:.3f}, sharing {work['sharing_ratio']:.2f}: {work['num_run_tokens']} positions "
+        f"run for {rows['num_tokens']} tokens in {work['num_passes']} passes.",
+        highlight=False,
+    )
+    console.print(
+        f"The forward pass does {roof['forward_flops_per_second'] / 1e9:.0f} GFLOP/s of needed work: "
+        f"{roof['share_of_matmul_rate']:.0%} of this machine's fastest {dtype} matrix product, "
+        f"{roof['share_of_matmul_rate_at_own_shapes']:.0%} of products of the model's own shapes.",
+        highlight=False,
+    )
+    if "parity" in result:
+        found = result["parity"]["as_run"]
+        console.print(
+            f"Against fp32 with rows run whole, {result['parity']['num_rows']} rows: same label on "
+            f"{found['label_agreement']:.1%}, probabilities within {found['max_probability_difference']:.2g}.",
+            highlight=False,
+        )
+    if "decoding" in result:
+        console.print(_decoding_table(result["decoding"]))
+
+
+def _contender_row(one: dict[str, Any], over: dict[str, float] | None) -> list[str]:
+    qps, late, memory = one["queries_per_second"], one["latency"], one["memory"]
+    return [
+        f"{qps['median']:.1f}",
+        f"{qps['min']:.1f} to {qps['max']:.1f}",
+        f"{over['median']:.2f}" if over else "",
+        *(f"{late[key]:.0f}" for key in ("p50_ms", "p95_ms", "p99_ms")),
+        f"{one['label_agreement']:.1%}",
+        f"+{memory['peak_increase_bytes'] / 2**20:.0f} MiB" if memory else "unknown",
+    ]
+
+
+def _decoding_table(decoding: dict[str, dict[str, Any]]) -> Table:
+    num_rows = max(one["num_rows"] for one in decoding.values())
+    table = Table(title=f"chain-of-thought decoding, {num_rows} rows", title_justify="left")
+    for column in ("way", "queries/s", "dhrd over it", "new tokens", "unreadable", "accuracy", "95 % interval"):
+        table.add_column(column, justify="left" if column == "way" else "right")
+    for name, one in decoding.items():
+        known = one["accuracy"] is not None
+        table.add_row(
+            f"{name.rpartition('_')[0]}, batch {name.rpartition('_')[2]}" if name[-1].isdigit() else name,
+            f"{one['queries_per_second']:.3f}",
+            f"{one['dhrd_over_it']:.0f}",
+            f"{one['mean_new_tokens']:.0f}",
+            f"{one['unparsable_share']:.0%}",
+            f"{one['accuracy']:.2f}" if known else "",
+            _interval(one["accuracy_interval_95"]) if known else "",
+        )
+    return table

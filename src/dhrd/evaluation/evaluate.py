@@ -183,13 +183,21 @@ def parity(model: DualHeadReasoningModel, classifier: Classifier, input_ids: Seq
         for forward, device in forwards
     )
     p, q = (probabilities(logits, multi_label=multi_label) for logits in (ours, theirs))
-    agree = ((p >= 0.5) == (q >= 0.5)).all(1) if multi_label else p.argmax(1) == q.argmax(1)
     return {
         "num_examples": len(input_ids),
         "max_logit_difference": float(numpy.abs(ours - theirs).max()),
-        "max_probability_difference": float(numpy.abs(p - q).max()),
-        "label_agreement": float(agree.mean()),
+        **agreement(p, q, multi_label=multi_label),
     }
+
+
+def agreement(p_BC: numpy.ndarray, q_BC: numpy.ndarray, *, multi_label: bool) -> dict[str, float]:
+    """How far two sets of probabilities of the same rows are apart.
+
+    Returns:
+        `max_probability_difference`, `label_agreement`: the share of rows with the same label, or set of labels.
+    """
+    same = ((p_BC >= 0.5) == (q_BC >= 0.5)).all(1) if multi_label else p_BC.argmax(1) == q_BC.argmax(1)
+    return {"max_probability_difference": float(numpy.abs(p_BC - q_BC).max()), "label_agreement": float(same.mean())}
 
 
 class DHRDEvaluator:

@@ -77,7 +77,7 @@ def _decoder(ready: Ready) -> Callable[[Sequence[EncodedInput]], list[Decoded]]:
         "seed": cell.config.seed,
     }
     if cell.arm.engine == "vllm":
-        from dhrd.experiments.vllm_engine import VllmDecoder
+        from dhrd.inference.vllm_decoder import VllmDecoder
 
         longest = cell.config.data.max_input_tokens + cell.decoding.max_new_tokens
         engine = VllmDecoder(model, tokenizer, max_model_len=longest + _MARKER_TOKENS)

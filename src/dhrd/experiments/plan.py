@@ -16,8 +16,8 @@ from dhrd.errors import ConfigError
 from dhrd.evaluation.metrics import higher_is_better, main_metric
 from dhrd.experiments.cells import Cell, CellStore, Decoding, hash_rows
 from dhrd.experiments.study import Arm, Study
-from dhrd.experiments.vllm_engine import check_vllm
 from dhrd.experiments.workshop import Workshop
+from dhrd.inference.vllm_decoder import check_vllm
 from dhrd.training.directory import flat
 
 logger = logging.getLogger("dhrd")
@@ -140,7 +140,7 @@ def check_data(request: Request) -> None:
         ConfigError: Naming what is missing.
     """
     if any(arm.engine == "vllm" for arm in request.arms):
-        check_vllm()
+        check_vllm("--arms")
     base, learns = request.base, [arm for arm in request.arms if arm.trained and _learns_reasons(arm, request.base)]
     if own_data(base) is not None and base.data.validation is None:
         raise ConfigError("data.validation is not set: cells are evaluated on its rows")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,9 +40,15 @@ class ForwardCost:
 def forward_cost(body: PreTrainedModel) -> ForwardCost:
     """The cost of a backbone without LM head."""
     config = body.config.get_text_config()
-    weights = sum(m.weight.numel() for m in body.modules() if isinstance(m, nn.Linear | Conv1D))
+    weights = sum(k * n * count for (k, n), count in linear_shapes(body).items())
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return ForwardCost(2 * weights, 4 * config.num_hidden_layers * config.num_attention_heads * head_dim)
+
+
+def linear_shapes(body: nn.Module) -> Counter[tuple[int, int]]:
+    """How many linear layers there are of each (inputs, outputs)."""
+    shapes = Counter((m.in_features, m.out_features) for m in body.modules() if isinstance(m, nn.Linear))
+    return shapes + Counter((m.weight.shape[0], m.weight.shape[1]) for m in body.modules() if isinstance(m, Conv1D))
 
 
 def causal_pairs(num_tokens: int, num_before: int = 0) -> int:

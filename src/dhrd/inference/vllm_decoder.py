@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def check_vllm() -> None:
+def check_vllm(flag: str) -> None:
     """Refuse before anything is run where vLLM is not installed.
+
+    Args:
+        flag: What asked for it.
 
     Raises:
         ConfigError: It is not.
     """
     if importlib.util.find_spec("vllm") is None:
-        raise ConfigError("arms that decode with vLLM need it: pip install vllm, or leave them out of --arms")
+        raise ConfigError(f"{flag}: this needs vLLM: pip install vllm, or leave it out")
 
 
 class VllmDecoder:

@@ -1,0 +1,196 @@
+"""Ways to run a trained classifier, each from text to label: ours, and what a user would run instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dhrd._extras import require
+from dhrd.data.records import Example
+from dhrd.errors import ArtifactError, DhrdError
+from dhrd.inference.batching import predict_logits
+from dhrd.inference.classifier import Classifier
+from dhrd.inference.vllm_decoder import check_vllm
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+LOOP_BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a benchmark.
+
+    Args:
+        examples: As our classifier takes them.
+        texts: The same through the artifact's input template, shortened to its limit: what the others take.
+        input_ids: The same as tokens.
+        gold: The right labels, where all are known.
+    """
+
+    examples: Sequence[Example]
+    texts: Sequence[str]
+    input_ids: Sequence[list[int]]
+    gold: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def part(self, start: int, end: int) -> Rows:
+        """Rows from `start` to before `end`."""
+        gold = self.gold[start:end] if self.gold is not None else None
+        return Rows(self.examples[start:end], self.texts[start:end], self.input_ids[start:end], gold)
+
+    @property
+    def num_tokens(self) -> int:
+        """Of all rows."""
+        return sum(map(len, self.input_ids))
+
+
+Run = Callable[[Rows], list[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """One way.
+
+    Args:
+        name: Its key in the result.
+        title: In words.
+        dtype: Of the weights.
+        run: From rows to the most probable label of each.
+        batch_size: Rows a batch, where it has such a number.
+    """
+
+    name: str
+    title: str
+    dtype: str
+    run: Run
+    batch_size: int | None = None
+
+
+def ours(classifier: Classifier, name: str = "dhrd", title: str = "dhrd.Classifier") -> Contender:
+    """`dhrd.Classifier`, from raw rows."""
+    names = classifier.labels.names
+
+    def run(rows: Rows) -> list[str]:
+        return [names[index] for index in classifier.predict_proba(rows.examples).argmax(1)]
+
+    return Contender(name=name, title=title, dtype=str(classifier.dtype).removeprefix("torch."), run=run)
+
+
+def stock_model(directory: Path, classifier: Classifier, dtype: torch.dtype) -> PreTrainedModel:
+    """The artifact as transformers loads it.
+
+    Raises:
+        ArtifactError: It has no stock head.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    if classifier.info.kind != "sequence_classifier":
+        raise ArtifactError(
+            f"{directory}: an mlp head or mean pooling, which transformers and vLLM do not load; "
+            "leave pipeline, loop and vllm out of --against"
+        )
+    loaded = AutoModelForSequenceClassification.from_pretrained(directory, dtype=dtype)
+    return loaded.eval().to(classifier.device)
+
+
+def pipeline(
+    model: PreTrainedModel, classifier: Classifier, batch_size: int, name: str | None = None, title: str | None = None
+) -> Contender:
+    """`transformers.pipeline("text-classification")`."""
+    from transformers import pipeline as make
+
+    pipe = make("text-classification", model=model, tokenizer=classifier.tokenizer, device=classifier.device)
+    limit = {"truncation": True, "max_length": classifier.info.max_input_tokens}
+
+    def run(rows: Rows) -> list[str]:
+        return [found["label"] for found in pipe(list(rows.texts), batch_size=batch_size, **limit)]
+
+    return Contender(
+        name=name or f"pipeline_{batch_size}",
+        title=title or f"transformers pipeline, batch {batch_size}",
+        dtype=str(model.dtype).removeprefix("torch."),
+        run=run,
+        batch_size=batch_size,
+    )
+
+
+def loop(model: PreTrainedModel, classifier: Classifier) -> Contender:
+    """A bare loop over batches in the rows' order: what people write."""
+    tokenizer, names = classifier.tokenizer, classifier.labels.names
+
+    def run(rows: Rows) -> list[str]:
+        found: list[str] = []
+        for start in range(0, len(rows), LOOP_BATCH_SIZE):
+            batch = tokenizer(
+                list(rows.texts[start : start + LOOP_BATCH_SIZE]),
+                padding=True,
+                truncation=True,
+                max_length=classifier.info.max_input_tokens,
+                return_tensors="pt",
+            ).to(model.device)
+            with torch.inference_mode():
+                found += [names[index] for index in model(**batch).logits.argmax(-1).tolist()]
+        return found
+
+    title = f"AutoModelForSequenceClassification loop, batch {LOOP_BATCH_SIZE}"
+    dtype = str(model.dtype).removeprefix("torch.")
+    return Contender(name="loop", title=title, dtype=dtype, run=run, batch_size=LOOP_BATCH_SIZE)
+
+
+def vllm(directory: Path, classifier: Classifier) -> Contender:
+    """vLLM's pooling runner, from tokens: it is given what our tokenizer made, so that both cut alike."""
+    check_vllm("--against vllm")
+    from vllm import LLM
+
+    try:
+        engine = LLM(
+            str(directory),
+            runner="pooling",
+            dtype=str(classifier.dtype).removeprefix("torch."),
+            max_model_len=classifier.info.max_input_tokens,
+            disable_log_stats=True,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise DhrdError(f"vLLM did not start, its own messages say why ({str(error).splitlines()[0]})") from error
+    names = classifier.labels.names
+
+    def run(rows: Rows) -> list[str]:
+        outputs: Any = engine.classify([{"prompt_token_ids": ids} for ids in rows.input_ids], use_tqdm=False)
+        return [names[max(range(len(names)), key=one.outputs.probs.__getitem__)] for one in outputs]
+
+    return Contender(name="vllm", title="vLLM, pooling", dtype=str(classifier.dtype).removeprefix("torch."), run=run)
+
+
+def onnx(directory: Path, classifier: Classifier) -> Contender:
+    """ONNX Runtime over what `dhrd export` wrote, in batches of like length."""
+    require("onnxruntime", extra="onnx")
+    from dhrd.inference.onnx_model import OnnxForward
+
+    forward, names = OnnxForward.from_pretrained(directory), classifier.labels.names
+
+    def run(rows: Rows) -> list[str]:
+        inputs = classifier.encoder.encode([(example.columns(), example.where) for example in rows.examples])
+        logits = predict_logits(
+            forward,
+            [item.input_ids for item in inputs],
+            pad_token_id=classifier.tokenizer.pad_token_id,
+            batch_size=LOOP_BATCH_SIZE,
+        )
+        return [names[index] for index in logits.argmax(1)]
+
+    title = f"ONNX Runtime, {forward.dtype}, batches of {LOOP_BATCH_SIZE} of like length"
+    return Contender(name="onnx", title=title, dtype=forward.dtype, run=run, batch_size=LOOP_BATCH_SIZE)
+
+
+def without_sharing(classifier: Classifier) -> Classifier:
+    """The same classifier, every row run whole."""
+    options = replace(classifier.engine.options, share_prefixes=False)
+    return Classifier(classifier.body, classifier.head, classifier.tokenizer, classifier.info, options=options)

@@ -1,0 +1,62 @@
+"""Two figures of a benchmark: queries per second against batch size, and against input length."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dhrd._extras import require
+from dhrd.model.files import saving
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Write the figures side by side, in the format of the path's ending.
+
+    Raises:
+        MissingExtra: Matplotlib is not installed.
+        SaveError: The file could not be written.
+    """
+    require("matplotlib", extra="report")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    batches, lengths = figure.subplots(1, 2)
+    _against_batch_size(batches, result)
+    _against_length(lengths, result)
+    rows, device = result["rows"], result["conditions"]["device"]
+    title = f"{rows['num_rows']} rows of {rows['mean_tokens']:.0f} tokens, {result['conditions']['dtype']}, {device}"
+    figure.suptitle(title, fontsize=10)
+    with saving(str(path)):
+        figure.savefig(path)
+
+
+def _against_batch_size(axes: Any, result: dict[str, Any]) -> None:
+    sweep = result["sweeps"]["batch_size"]
+    if sweep:
+        sizes = [one["batch_size"] for one in sweep]
+        axes.plot(sizes, [one["queries_per_second"] for one in sweep], "s-", label="transformers pipeline")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+    for name, dashes in (("dhrd", "-"), ("dhrd_without_sharing", "--"), ("loop", ":")):
+        if name in result["contenders"]:
+            one = result["contenders"][name]
+            colour = "C1" if name.startswith("dhrd") else "C2"
+            axes.axhline(one["queries_per_second"]["median"], ls=dashes, color=colour, label=one["title"])
+    axes.set(xlabel="rows a batch", ylabel="queries per second", ylim=(0, None))
+    axes.legend(fontsize=8)
+
+
+def _against_length(axes: Any, result: dict[str, Any]) -> None:
+    sweep = result["sweeps"]["length"]
+    for name, marker in (("dhrd", "o"), ("pipeline_1", "s"), ("pipeline_32", "^")):
+        points = [
+            (one["num_tokens"], one["queries_per_second"][name]) for one in sweep if name in one["queries_per_second"]
+        ]
+        if points:
+            axes.plot(*zip(*points, strict=True), f"{marker}-", color="C1" if name == "dhrd" else None, label=name)
+    if sweep:
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xticks([one["num_tokens"] for one in sweep], [str(one["num_tokens"]) for one in sweep])
+        axes.legend(fontsize=8)
+    axes.set(xlabel="tokens of every row", ylabel="queries per second")

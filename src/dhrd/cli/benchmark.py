@@ -1,0 +1,99 @@
+"""`dhrd benchmark`"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dhrd.cli.options import Compile, Config, Device, Dtype, MaxTokens, Set, Sharing
+from dhrd.errors import ConfigError
+
+
+def benchmark(
+    model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
+    data: Annotated[
+        str | None, typer.Option(help="superglue:TASK, hub:NAME, or a file; default: the run's own.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    limit: Annotated[int, typer.Option(min=1, help="Only the first rows.")] = 1000,
+    against: Annotated[
+        str,
+        typer.Option(help="Some of pipeline, loop, onnx, vllm; and of cot, cot_untuned, cot_vllm. none: ours alone."),
+    ] = "pipeline,loop",
+    batch_sizes: Annotated[str, typer.Option(help="Of the pipeline.")] = "1,2,4,8,16,32",
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds in which all take turns.")] = 3,
+    warmup_rows: Annotated[int, typer.Option(min=1, help="That each runs first, untimed.")] = 64,
+    latency_rows: Annotated[int, typer.Option(min=1, help="Single requests.")] = 100,
+    cot_rows: Annotated[int, typer.Option(min=1, help="Rows that are decoded.")] = 8,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="cot: longest rationale with its answer.")] = 500,
+    parity: Annotated[bool, typer.Option("--parity", help="Compare with fp32, with sharing and without.")] = False,
+    onnx: Annotated[Path | None, typer.Option(help="What `dhrd export` wrote, for --against onnx.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write two figures to this .svg or .png file.")] = None,
+    config: Config = None,
+    overrides: Set = None,
+    device: Device = None,
+    dtype: Dtype = "auto",
+    sharing: Sharing = True,
+    compile: Compile = False,
+    max_tokens_per_pass: MaxTokens = None,
+) -> None:
+    """Measure a classifier against what one would run instead, in one run on the same rows. The last line is JSON."""
+    from dhrd import run
+    from dhrd._extras import require
+    from dhrd.benchmark.inference import Settings, benchmark
+    from dhrd.cli.settings import inference_config
+    from dhrd.cli.show import benchmark_table
+    from dhrd.model.files import writing
+
+    if plot is not None:
+        require("matplotlib", extra="report")
+    settings = Settings(
+        against=[one for one in _parts(against) if one != "none"],
+        batch_sizes=_sizes(batch_sizes),
+        repeats=repeats,
+        warmup_rows=warmup_rows,
+        latency_rows=latency_rows,
+        cot_rows=cot_rows,
+        max_new_tokens=max_new_tokens,
+        parity=parity,
+        onnx=onnx,
+    )
+    examples = run.rows_of(model, data, split=split, config=inference_config(model, config, overrides), limit=limit)
+    options: dict[str, Any] = {
+        "device": device,
+        "dtype": dtype,
+        "share_prefixes": sharing,
+        "compile": compile,
+        "max_tokens_per_pass": max_tokens_per_pass,
+    }
+    result = benchmark(model, examples, settings, say=_say, **options)
+    result = {"data": f"{data or 'the run’s own'}, {split}", **result}
+    if json_file is not None:
+        with writing(json_file) as file:
+            file.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    if plot is not None:
+        from dhrd.benchmark.plots import plot as draw
+
+        draw(result, plot)
+    benchmark_table(result)
+    print(json.dumps(result, ensure_ascii=False))
+
+
+def _say(text: str) -> None:
+    print(f"• {text} …", file=sys.stderr, flush=True)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _sizes(text: str) -> list[int]:
+    parts = _parts(text)
+    if not parts or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ConfigError(f"--batch-sizes {text}: give numbers above 0 with commas between, for example 1,8,32")
+    return [int(part) for part in parts]
