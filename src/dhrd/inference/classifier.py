@@ -17,6 +17,7 @@ from dhrd.inference.batching import probabilities
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.engine import Engine
 from dhrd.inference.loading import load_body_and_head
+from dhrd.inference.memory import keep_freed_memory
 from dhrd.inference.options import Options
 from dhrd.inference.prediction import Explanation, Prediction, Row, as_list, columns_of, is_one
 from dhrd.inference.stages import Window, encoded_windows
@@ -87,6 +88,7 @@ class Classifier:
         max_tokens_per_pass: int | None = None,
         share_prefixes: bool = True,
         compile: bool = False,
+        keep_memory: bool = True,
         strict: bool = False,
     ) -> Classifier:
         """Load an artifact.
@@ -100,6 +102,8 @@ class Classifier:
             share_prefixes: Compute the first tokens that rows have in common once, where that costs less. In fp32 the
                 results are the same to rounding.
             compile: `torch.compile` the layers: some seconds before the first row, then faster.
+            keep_memory: On a CPU, let the process keep the memory that a forward pass frees for the next one, as far as
+                its C library can: faster by a fifth and more.
             strict: Refuse rows that are over the artifact's `max_input_tokens` instead of shortening them.
 
         Raises:
@@ -125,6 +129,8 @@ class Classifier:
             strict=strict,
             directory=Path(directory),
         )
+        if keep_memory and device.type == "cpu":
+            keep_freed_memory()
         if compile:
             classifier.engine.compile()
         return classifier

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("dhrd")
 
+_LONGEST_PACK = 4096  # its mask has the square of it, for each kind of layer
+
 
 class Engine:
     """Runs a backbone and a classification head over any number of inputs.
@@ -108,8 +110,8 @@ class Engine:
         return SharingCost(
             pair=self.cost.tokens_per_pair,
             overhead=self.options.pass_overhead_tokens,
-            max_pack_tokens=min(longest, 4096),
-            max_suffix_tokens=max(1, longest // 2),
+            max_pack_tokens=max(1, min(longest // 2, _LONGEST_PACK)),
+            max_suffix_tokens=max(1, min(longest // 4, _LONGEST_PACK)),
         )
 
     def _sharing_is_exact(self) -> bool:

@@ -30,7 +30,7 @@ class Options:
         cls, device: torch.device, max_tokens_per_pass: int | None = None, *, share_prefixes: bool = True
     ) -> Options:
         """What suits a device."""
-        tokens, overhead = (2048, 128) if device.type == "cpu" else (32768, 2048)
+        tokens, overhead = (4096, 128) if device.type == "cpu" else (32768, 2048)
         return cls(
             max_tokens_per_pass=max_tokens_per_pass or tokens,
             pass_overhead_tokens=overhead,
