@@ -19,15 +19,17 @@ from dhrd.data.progress import track
 from dhrd.data.records import Example
 from dhrd.data.rows import Rows, load_rows
 from dhrd.data.sequence import EncodedData
-from dhrd.data.sources import Source, open_source
 from dhrd.errors import ConfigError, DhrdError
+from dhrd.evaluation.cascade import CascadeEvaluation, evaluate_cascade
 from dhrd.evaluation.decoded import DecodedEvaluation, evaluate_decoded
 from dhrd.evaluation.evaluate import Evaluation, evaluate_classifier, evaluate_model
 from dhrd.evaluation.finish import save
 from dhrd.evaluation.metrics import check_metric, higher_is_better, main_metric, numbers
+from dhrd.evaluation.rows import held_out_rows, open_rows, rows_of
+from dhrd.inference.cascade import CoT
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import Reasoner
-from dhrd.model.artifact import MANIFEST, ArtifactInfo, read_info
+from dhrd.model.artifact import MANIFEST
 from dhrd.model.backbone import Backbone, load_backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.assemble import build_model, encode, plan_updates, resume
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("dhrd")
 
-Mode = Literal["classifier", "cot"]
+Mode = Literal["classifier", "cot", "cascade"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +189,11 @@ def evaluate(
     temperature: float = 0.0,
     top_p: float = 1.0,
     batch_size: int = 16,
-) -> Evaluation | DecodedEvaluation:
+    threshold: float | None = None,
+    target_accuracy: float | None = None,
+    target_cost: float | None = None,
+    dev_data: Any = None,
+) -> Evaluation | DecodedEvaluation | CascadeEvaluation:
     """Evaluate an artifact on labelled rows.
 
     Args:
@@ -198,70 +204,47 @@ def evaluate(
         device: "cpu", "cuda", "mps"; None: the best there is.
         limit: Only the first rows; None: of the run's own data as many as it used.
         mode: `classifier`: one forward pass a row. `cot`: the reasoning head writes a rationale and an answer, and the
-            answer counts; any artifact can, one without a classifier too.
-        max_new_tokens: With `cot`. The paper: 500.
-        temperature: With `cot`; 0: greedy. The paper: 0.1.
-        top_p: With `cot`. The paper: 0.7.
-        batch_size: With `cot`: rows decoded together.
+            answer counts; any artifact can, one without a classifier too. `cascade`: the reasoning head is asked where
+            the classifier is unsure.
+        max_new_tokens: With `cot` and `cascade`. The paper: 500.
+        temperature: With `cot` and `cascade`; 0: greedy. The paper: 0.1.
+        top_p: With `cot` and `cascade`. The paper: 0.7.
+        batch_size: With `cot` and `cascade`: rows decoded together.
+        threshold: With `cascade`: rows whose confidence is under it are asked. Or one of the next two.
+        target_accuracy: With `cascade`: the threshold of least cost that reaches it on the rows of the choice.
+        target_cost: With `cascade`: the threshold of best accuracy at so many times the classifier's seconds.
+        dev_data: With a target: labelled rows for the choice; None: those that training held out.
 
     Returns:
-        An `Evaluation`; with `cot` a `DecodedEvaluation`.
+        An `Evaluation`; with `cot` a `DecodedEvaluation`, with `cascade` a `CascadeEvaluation`.
 
     Raises:
         UserError: The artifact or the rows cannot be used.
     """
-    if mode not in ("classifier", "cot"):
-        raise ConfigError(f"--mode {mode}: unknown; give classifier or cot")
-    load = Classifier.from_pretrained if mode == "classifier" else Reasoner.from_pretrained
+    if mode not in ("classifier", "cot", "cascade"):
+        raise ConfigError(f"--mode {mode}: unknown; give classifier, cot or cascade")
+    load = Reasoner.from_pretrained if mode == "cot" else Classifier.from_pretrained
     model = load(model_dir, device=device, dtype=None)  # as saved, so that no figure depends on the machine
-    examples = _labelled(model_dir, model.info, data, split, config, limit)
-    if isinstance(model, Classifier):
+    examples = rows_of(model_dir, data, split=split, config=config, limit=limit)
+    cot: dict[str, Any] = {
+        "max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "batch_size": batch_size
+    }  # fmt: skip
+    if isinstance(model, Reasoner):
+        return evaluate_decoded(model, examples, **cot)
+    if mode == "classifier":
         return evaluate_classifier(model, examples)
-    return evaluate_decoded(
-        model, examples, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, batch_size=batch_size
+    choose_on: list[Example] = []
+    if threshold is None:
+        choose_on = rows_of(model_dir, dev_data, config=config) if dev_data else held_out_rows(model_dir, config)
+    return evaluate_cascade(
+        model,
+        examples,
+        cot=CoT(**cot),
+        threshold=threshold,
+        choose_on=choose_on,
+        target_accuracy=target_accuracy,
+        target_cost=target_cost,
     )
-
-
-def _labelled(
-    model_dir: str | Path,
-    info: ArtifactInfo,
-    data: Any,
-    split: str,
-    config: RunConfig | None,
-    limit: int | None,
-    *,
-    labels_required: bool = True,
-) -> list[Example]:
-    config = config or read_run(Path(model_dir)) or RunConfig()
-    if data is None and split not in ("train", "validation", "test"):
-        raise ConfigError(f"--split {split}: unknown; the run has train, validation and test")
-    spec = data if data is not None else getattr(config.data, split)
-    if spec is None:
-        raise ConfigError(f"no rows to evaluate: give --data SPEC, or set data.{split}")
-    if limit is None and data is None:
-        limit = getattr(config.data, f"{split}_limit", None)
-    return _source(spec, split, config, info).load(limit=limit, labels_required=labels_required)
-
-
-def rows_of(
-    model_dir: str | Path,
-    data: Any = None,
-    *,
-    split: str = "validation",
-    config: RunConfig | None = None,
-    limit: int | None = None,
-) -> list[Example]:
-    """Rows for an artifact, labels where they have them; the arguments are those of `evaluate`.
-
-    Raises:
-        UserError: The artifact or the rows cannot be used.
-    """
-    return _labelled(model_dir, read_info(model_dir), data, split, config, limit, labels_required=False)
-
-
-def _source(spec: Any, split: str, config: RunConfig, info: ArtifactInfo) -> Source:
-    settings = config.data.model_copy(update={"input_template": info.input_template})
-    return open_source(spec, settings, split=split)
 
 
 def predict(
@@ -290,7 +273,7 @@ def predict(
     """
     classifier = Classifier.from_pretrained(model_dir, **options)
     config = config or read_run(Path(model_dir)) or RunConfig()
-    examples = _source(data, split, config, classifier.info).examples(labels_required=False)
+    examples = open_rows(data, split, config, classifier.info).examples(labels_required=False)
     for prediction in track(classifier.stream(examples), "predicting"):
         yield {"id": prediction.id, "label": prediction.label, "probabilities": prediction.probabilities}
     if classifier.num_cut or classifier.num_mended:

@@ -1,4 +1,4 @@
-"""Two figures of a benchmark: queries per second against batch size, and against input length."""
+"""Figures of speed: of a benchmark against batch size and input length, of a cascade against accuracy."""
 
 from __future__ import annotations
 
@@ -60,3 +60,28 @@ def _against_length(axes: Any, result: dict[str, Any]) -> None:
         axes.set_xticks([one["num_tokens"] for one in sweep], [str(one["num_tokens"]) for one in sweep])
         axes.legend(fontsize=8)
     axes.set(xlabel="tokens of every row", ylabel="queries per second")
+
+
+def plot_cascade(metrics: dict[str, Any], path: Path) -> None:
+    """Write accuracy against queries per second, from the classifier alone to chain of thought alone.
+
+    Raises:
+        MissingExtra: Matplotlib is not installed.
+        SaveError: The file could not be written.
+    """
+    require("matplotlib", extra="report")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes, curve = figure.subplots(), metrics["curve"]
+    rates, accuracies = ([one[key] for one in curve] for key in ("queries_per_second", "accuracy"))
+    low, high = zip(*(one["accuracy_interval_95"] for one in curve), strict=True)
+    axes.fill_between(rates, low, high, alpha=0.15, linewidth=0, label="95 % interval of each point")
+    axes.plot(rates, accuracies, ".-")
+    axes.plot(metrics["queries_per_second"], metrics["accuracy"], "o", label=f"threshold {metrics['threshold']:.3f}")
+    axes.annotate("classifier alone", (rates[0], accuracies[0]), fontsize=8, ha="right", va="bottom")
+    axes.annotate("chain of thought alone", (rates[-1], accuracies[-1]), fontsize=8, va="bottom")
+    axes.set(xlabel="queries per second", ylabel="accuracy", xscale="log")
+    axes.legend(fontsize=8)
+    with saving(str(path)):
+        figure.savefig(path)

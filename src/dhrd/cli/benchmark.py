@@ -43,11 +43,11 @@ def benchmark(
     max_tokens_per_pass: MaxTokens = None,
 ) -> None:
     """Measure a classifier against what one would run instead, in one run on the same rows. The last line is JSON."""
-    from dhrd import run
     from dhrd._extras import require
     from dhrd.benchmark.inference import Settings, benchmark
     from dhrd.cli.settings import inference_config
     from dhrd.cli.show import benchmark_table
+    from dhrd.evaluation.rows import rows_of
     from dhrd.model.files import writing
 
     if plot is not None:
@@ -63,7 +63,8 @@ def benchmark(
         parity=parity,
         onnx=onnx,
     )
-    examples = run.rows_of(model, data, split=split, config=inference_config(model, config, overrides), limit=limit)
+    settled = inference_config(model, config, overrides)
+    examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)
     options: dict[str, Any] = {
         "device": device,
         "dtype": dtype,

@@ -22,12 +22,26 @@ def evaluate(
     predictions: Annotated[Path | None, typer.Option(help="Write one JSON object a row to this file.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
     mode: Annotated[
-        str, typer.Option(help="classifier, or cot: the reasoning head writes a rationale and an answer.")
+        str,
+        typer.Option(help="classifier; cot: the reasoning head answers; cascade: where the classifier is unsure."),
     ] = "classifier",
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="cot: longest rationale with its answer.")] = 500,
-    temperature: Annotated[float, typer.Option(help="cot: 0 is greedy; the paper has 0.1.")] = 0.0,
-    top_p: Annotated[float, typer.Option(help="cot: nucleus of sampling; the paper has 0.7.")] = 1.0,
-    batch_size: Annotated[int, typer.Option(min=1, help="cot: rows decoded together.")] = 16,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="cot, cascade: longest rationale with its answer.")] = 500,
+    temperature: Annotated[float, typer.Option(help="cot, cascade: 0 is greedy; the paper has 0.1.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="cot, cascade: nucleus of sampling; the paper has 0.7.")] = 1.0,
+    batch_size: Annotated[int, typer.Option(min=1, help="cot, cascade: rows decoded together.")] = 16,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="cascade: ask about rows whose confidence is under it.")
+    ] = None,
+    target_accuracy: Annotated[
+        float | None, typer.Option(min=0, max=1, help="cascade: choose the cheapest threshold that reaches it.")
+    ] = None,
+    target_cost: Annotated[
+        float | None, typer.Option(min=1, help="cascade: choose the best at so many times the classifier's seconds.")
+    ] = None,
+    dev_data: Annotated[
+        str | None, typer.Option(help="cascade: rows for the choice; default: those that training held out.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="cascade: accuracy over queries/s, .svg or .png.")] = None,
     config: Config = None,
     overrides: Set = None,
     checkpoint: Checkpoint = None,
@@ -36,7 +50,7 @@ def evaluate(
     """Evaluate a trained classifier, or its reasoning head, on labelled rows."""
     from dhrd import run
     from dhrd.cli.settings import inference_config
-    from dhrd.cli.show import metrics_table
+    from dhrd.cli.show import cascade_table, metrics_table
     from dhrd.model.files import writing
 
     directory = model or checkpoint
@@ -54,6 +68,10 @@ def evaluate(
         temperature=temperature,
         top_p=top_p,
         batch_size=batch_size,
+        threshold=threshold,
+        target_accuracy=target_accuracy,
+        target_cost=target_cost,
+        dev_data=dev_data,
     )
     if json_file is not None:
         with writing(json_file) as file:
@@ -62,6 +80,12 @@ def evaluate(
         with writing(predictions) as file:
             for row in found.rows():
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    if plot is not None and mode == "cascade":
+        from dhrd.benchmark.plots import plot_cascade
+
+        plot_cascade(found.metrics, plot)
     cut = f"; {found.num_cut} inputs shortened" if found.num_cut else ""
     what = data or "the run's own data"
     metrics_table(found.metrics, f"{what}, {split}: {found.metrics['num_examples']} rows{cut}")
+    if mode == "cascade":
+        cascade_table(found.metrics)

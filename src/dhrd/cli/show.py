@@ -143,3 +143,31 @@ def _decoding_table(decoding: dict[str, dict[str, Any]]) -> Table:
             _interval(one["accuracy_interval_95"]) if known else "",
         )
     return table
+
+
+def cascade_table(metrics: dict[str, Any]) -> None:
+    """Print some thresholds of a cascade, the chosen one among them."""
+    console, curve = Console(), metrics["curve"]
+    table = Table(title="the cascade, from the classifier alone to chain of thought alone", title_justify="left")
+    for column in ("threshold", "asked", "accuracy", "95 % interval", "queries/s", "cost"):
+        table.add_column(column, justify="right")
+    shown = {round(index * (len(curve) - 1) / 6): "" for index in range(7)}
+    nearest = min(range(len(curve)), key=lambda index: abs(curve[index]["threshold"] - metrics["threshold"]))
+    for index in sorted(shown | {nearest: ""}):
+        one = curve[index]
+        table.add_row(
+            f"{one['threshold']:.3f}{' *' if index == nearest else ''}",
+            f"{one['share_asked']:.0%}",
+            f"{one['accuracy']:.3f}",
+            _interval(one["accuracy_interval_95"]),
+            f"{one['queries_per_second']:.2f}",
+            f"{one['relative_cost']:.1f}",
+        )
+    console.print(table)
+    if metrics["chosen_on"]:
+        chosen = metrics["chosen_on"]
+        console.print(
+            f"* chosen on {chosen['num_rows']} other rows, where it has accuracy {chosen['accuracy']:.3f} at "
+            f"{chosen['relative_cost']:.1f} times the classifier's cost.",
+            highlight=False,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -14,6 +15,7 @@ from dhrd.data.records import Batch, Example, LabelSet
 from dhrd.data.sequence import EncodedInput
 from dhrd.errors import ArtifactError
 from dhrd.inference.batching import probabilities
+from dhrd.inference.cascade import CoT, asked_rows, check_cascade, confidences, redecided
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.engine import Engine
 from dhrd.inference.loading import load_body_and_head
@@ -48,12 +50,15 @@ class Classifier:
         info: The artifact's `dhrd.json`.
         options: How the engine runs; None: what suits the device.
         strict: Refuse rows that are over `max_input_tokens` instead of shortening them.
-        directory: Where the artifact is, for `explain`.
+        cascade: How the reasoning head answers rows that the classifier is unsure of; None: it is not asked.
+        threshold: Rows whose confidence is under it are asked; 0: none, 1: all.
+        directory: Where the artifact is, for the reasoning head.
 
     Attributes:
         engine: Its `work` says what was computed so far: tokens, padding, what sharing saved.
         num_cut: Rows that were shortened so far.
         num_mended: Rows that ended in the padding token and got a newline so far.
+        num_asked: Rows that the cascade asked the reasoning head so far.
     """
 
     def __init__(
@@ -65,6 +70,8 @@ class Classifier:
         *,
         options: Options | None = None,
         strict: bool = False,
+        cascade: CoT | None = None,
+        threshold: float | None = None,
         directory: Path | None = None,
     ) -> None:
         self.body = body.eval()
@@ -74,9 +81,13 @@ class Classifier:
         self.directory = directory
         self.encoder = input_encoder(tokenizer, info, strict=strict)
         self.engine = Engine(body, head, pooling=info.pooling, pad_token_id=tokenizer.pad_token_id, options=options)
+        if cascade is not None:
+            check_cascade(info, threshold)
+        self.cascade, self.threshold = cascade, threshold or 0.0
         self._reasoner: Reasoner | None = None
         self.num_cut = 0
         self.num_mended = 0
+        self.num_asked = 0
 
     @classmethod
     def from_pretrained(
@@ -90,6 +101,8 @@ class Classifier:
         compile: bool = False,
         keep_memory: bool = True,
         strict: bool = False,
+        cascade: CoT | None = None,
+        threshold: float | None = None,
     ) -> Classifier:
         """Load an artifact.
 
@@ -105,10 +118,13 @@ class Classifier:
             keep_memory: On a CPU, let the process keep the memory that a forward pass frees for the next one, as far as
                 its C library can: faster by a fifth and more.
             strict: Refuse rows that are over the artifact's `max_input_tokens` instead of shortening them.
+            cascade: How the reasoning head answers rows that the classifier is unsure of; None: it is not asked.
+            threshold: Rows whose confidence is under it are asked; `dhrd evaluate --mode cascade` chooses one.
 
         Raises:
             ArtifactError: The directory is not a finished artifact, has no classifier, or is damaged.
-            ConfigError: The device is not there, the dtype is unknown, or the layers cannot be compiled here.
+            ConfigError: The device is not there, the dtype is unknown, the layers cannot be compiled here, or the
+                cascade has no threshold or no trained reasoning head.
         """
         info = read_info(directory)
         if info.kind == "causal_lm":
@@ -127,6 +143,8 @@ class Classifier:
             info,
             options=Options.best(device, max_tokens_per_pass, share_prefixes=share_prefixes),
             strict=strict,
+            cascade=cascade,
+            threshold=threshold,
             directory=Path(directory),
         )
         if keep_memory and device.type == "cpu":
@@ -166,7 +184,7 @@ class Classifier:
         return [prediction.label for prediction in self.stream(as_list(rows))]  # type: ignore[return-value]
 
     def predict_proba(self, rows: Row | Sequence[Row]) -> numpy.ndarray:
-        """Probabilities, (rows, C), columns in the order of `labels.names`.
+        """Probabilities of the classification head, (rows, C), columns in the order of `labels.names`; no cascade.
 
         Raises:
             DataError: As `predict`.
@@ -201,7 +219,7 @@ class Classifier:
             DataError: As `predict`, or the source failed; predictions of the rows before it were delivered.
         """
         for found in self._windows(rows, window):
-            yield from map(self._prediction, found.rows, found.inputs, self.predict_proba_encoded(found.inputs))
+            yield from self._predictions(found.rows, found.inputs)
             if found.failure is not None:
                 raise found.failure
 
@@ -233,7 +251,7 @@ class Classifier:
         if not items:
             return []
         inputs = self._encode(items, 0)
-        decoded = self._reasoning().decode(inputs, max_new_tokens=max_new_tokens)
+        decoded = self.reasoner().decode(inputs, max_new_tokens=max_new_tokens)
         labels = [one.label for one in map(self._prediction, items, inputs, self.predict_proba_encoded(inputs))]
         found = [
             Explanation(one.rationale, one.label, label, item.text)
@@ -241,7 +259,12 @@ class Classifier:
         ]
         return found[0] if is_one(rows) else found
 
-    def _reasoning(self) -> Reasoner:
+    def reasoner(self) -> Reasoner:
+        """The artifact's reasoning head, loaded by the first call, in the classifier's dtype and on its device.
+
+        Raises:
+            ArtifactError: The classifier was not loaded from a directory.
+        """
         if self._reasoner is None:
             if self.directory is None:
                 raise ArtifactError(
@@ -259,6 +282,19 @@ class Classifier:
 
     def _encode(self, rows: Sequence[Row], first: int) -> list[EncodedInput]:
         return self.encoder.encode([columns_of(row, f"row {first + i}") for i, row in enumerate(rows)])
+
+    def _predictions(self, rows: Sequence[Row], inputs: Sequence[EncodedInput]) -> list[Prediction]:
+        probabilities_BC = self.predict_proba_encoded(inputs)
+        found = list(map(self._prediction, rows, inputs, probabilities_BC))
+        if self.cascade is None:
+            return found
+        confidence_B = confidences(probabilities_BC, multi_label=self.labels.multi_label)
+        asked_B = asked_rows(confidence_B, self.threshold)
+        if not asked_B.any():
+            return found
+        self.num_asked += int(asked_B.sum())
+        decoded = self.reasoner().decode([inputs[int(index)] for index in asked_B.nonzero()[0]], **asdict(self.cascade))
+        return redecided(found, asked_B, decoded)
 
     def _prediction(self, row: Row, item: EncodedInput, probability_C: numpy.ndarray) -> Prediction:
         names = self.labels.names
