@@ -1,4 +1,4 @@
-"""DHRD costs nothing at inference: its artifact and the pooled baseline's are the same graph, asserted and not timed."""
+"""DHRD costs nothing at inference: its artifact and the pooled baseline's are one graph, asserted and not timed."""
 
 from __future__ import annotations
 
