@@ -15,6 +15,7 @@ _WHERE = {
     "ArtifactError": "dhrd.errors",
     "CheckpointError": "dhrd.errors",
     "Classifier": "dhrd.inference.classifier",
+    "CoT": "dhrd.inference.cascade",
     "ConfigError": "dhrd.errors",
     "DHRDDataset": "dhrd.data.dataset",
     "DHRDEvaluator": "dhrd.evaluation.evaluate",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
         UserError,
     )
     from dhrd.evaluation.evaluate import DHRDEvaluator
+    from dhrd.inference.cascade import CoT
     from dhrd.inference.classifier import Classifier
     from dhrd.model.dual_head import DualHeadReasoningModel
     from dhrd.run import evaluate, predict, train
@@ -74,6 +76,7 @@ __all__ = [
     "ArtifactError",
     "CheckpointError",
     "Classifier",
+    "CoT",
     "ConfigError",
     "DHRDDataset",
     "DHRDEvaluator",

@@ -234,8 +234,9 @@ def evaluate(
     if mode == "classifier":
         return evaluate_classifier(model, examples)
     choose_on: list[Example] = []
-    if threshold is None:
-        choose_on = rows_of(model_dir, dev_data, config=config) if dev_data else held_out_rows(model_dir, config)
+    if threshold is None and (target_accuracy is not None or target_cost is not None):
+        own = dev_data is None
+        choose_on = held_out_rows(model_dir, config) if own else rows_of(model_dir, dev_data, config=config)
     return evaluate_cascade(
         model,
         examples,

@@ -20,7 +20,7 @@ from dhrd.benchmark import contenders
 from dhrd.benchmark.contenders import Contender, Rows
 from dhrd.benchmark.decoding import WAYS, check_decoding, measure_decoding
 from dhrd.benchmark.machine import conditions, matmul_flops_per_second, matmul_flops_per_second_of
-from dhrd.benchmark.measure import latency, peak_memory, spread, timed
+from dhrd.benchmark.measure import latency, peak_memory, spread, time_share, timed
 from dhrd.data.records import Example
 from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.evaluate import agreement
@@ -269,6 +269,7 @@ def roofline(classifier: Classifier, rows: Rows, repeats: int) -> dict[str, Any]
         "matmul_flops_per_second_at_own_shapes": own,
         "share_of_matmul_rate": reached / peak,
         "share_of_matmul_rate_at_own_shapes": reached / own if own else None,
+        **time_share(lambda: engine.logits(some), device),
     }
 
 

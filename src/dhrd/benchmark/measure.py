@@ -1,4 +1,4 @@
-"""Timing with warm-up, repeats and spread; latency; peak memory."""
+"""Timing with warm-up, repeats and spread; latency; peak memory; where the time goes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 T = TypeVar("T")
 
@@ -104,6 +105,43 @@ def peak_memory(run: Callable[..., Any], argument: Any, device: torch.device) ->
     else:
         return None
     return {"peak_memory_bytes": peak, "peak_increase_bytes": max(0, peak - before)}
+
+
+_KINDS = {
+    "matrix_products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::linear", "mkldnn", "gemm", "nvjet", "cutlass"),
+    "attention": ("scaled_dot_product", "flash_attention", "fmha", "aten::_softmax"),
+}
+
+
+def time_share(run: Callable[[], Any], device: torch.device, *, num_operators: int = 8) -> dict[str, dict[str, float]]:
+    """Where a call's time goes, by torch's profiler: each operator's own time, on the device that computes.
+
+    Args:
+        run: Warmed up.
+        device: Where it computes.
+        num_operators: That are named.
+
+    Returns:
+        `time_share`: of `matrix_products`, `attention` and `rest` (norms, rotations, activations, copies), 1 in all.
+        `operator_time_share`: of the longest operators by name.
+    """
+    on_gpu = device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with profile(activities=activities) as profiler:
+        run()
+    taken = {
+        event.key: event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        for event in profiler.key_averages()
+    }
+    whole = sum(taken.values()) or 1
+    kinds = dict.fromkeys((*_KINDS, "rest"), 0.0)
+    for name, one in taken.items():
+        kinds[next((kind for kind, parts in _KINDS.items() if any(part in name for part in parts)), "rest")] += one
+    longest = sorted(taken, key=taken.__getitem__, reverse=True)[:num_operators]
+    return {
+        "time_share": {kind: one / whole for kind, one in kinds.items()},
+        "operator_time_share": {name: taken[name] / whole for name in longest},
+    }
 
 
 def _forget_peak() -> bool:

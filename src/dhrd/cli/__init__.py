@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from dhrd.cli import benchmark, compare, doctor, evaluate, predict, rationales, reproduce, train
+from dhrd.cli import benchmark, compare, doctor, evaluate, export, predict, rationales, reproduce, train
 from dhrd.cli import config as config_command
 from dhrd.errors import DhrdError
 
@@ -45,6 +45,7 @@ app.command("reproduce")(_interruptible(reproduce.reproduce))
 app.command("compare")(_interruptible(compare.compare))
 app.command("predict")(_interruptible(predict.predict))
 app.command("benchmark")(_interruptible(benchmark.benchmark))
+app.command("export")(_interruptible(export.export))
 app.command("doctor")(_interruptible(doctor.doctor))
 app.add_typer(config_command.app, name="config")
 app.add_typer(rationales.app, name="rationales")

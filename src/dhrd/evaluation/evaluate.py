@@ -15,7 +15,7 @@ from dhrd.data.rows import encode_labels, multi_hot
 from dhrd.data.superglue import TASKS, Task
 from dhrd.errors import DataError
 from dhrd.evaluation.metrics import Predictions, compute_metrics
-from dhrd.inference.batching import predict_logits, probabilities
+from dhrd.inference.batching import Forward, predict_logits, probabilities
 from dhrd.inference.classifier import Classifier
 from dhrd.model.dual_head import DualHeadReasoningModel
 
@@ -170,17 +170,34 @@ def parity(model: DualHeadReasoningModel, classifier: Classifier, input_ids: Seq
     """How far an artifact is from the model that it was written from, on given inputs, without autocast.
 
     Returns:
-        `max_logit_difference`, `max_probability_difference`, `label_agreement`, `num_examples`.
+        As `compare_forwards`.
     """
-    multi_label, pad = classifier.labels.multi_label, classifier.tokenizer.pad_token_id
     model.eval()
-    forwards = (
+    return compare_forwards(
         (lambda batch: model(batch).logits_BC, model.head.score.weight.device),
         (classifier.logits, classifier.device),
+        input_ids,
+        pad_token_id=classifier.tokenizer.pad_token_id,
+        multi_label=classifier.labels.multi_label,
     )
+
+
+def compare_forwards(
+    one: tuple[Forward, Any],
+    other: tuple[Forward, Any],
+    input_ids: Sequence[list[int]],
+    *,
+    pad_token_id: int,
+    multi_label: bool,
+) -> dict[str, float]:
+    """How far two forward functions, each with its device, are apart on the same inputs in batches of 32.
+
+    Returns:
+        `num_examples`, `max_logit_difference`, and as `agreement`.
+    """
     ours, theirs = (
-        predict_logits(forward, input_ids, pad_token_id=pad, batch_size=32, device=device)
-        for forward, device in forwards
+        predict_logits(forward, input_ids, pad_token_id=pad_token_id, batch_size=32, device=device)
+        for forward, device in (one, other)
     )
     p, q = (probabilities(logits, multi_label=multi_label) for logits in (ours, theirs))
     return {

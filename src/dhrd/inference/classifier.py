@@ -132,6 +132,10 @@ class Classifier:
                 f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; let it reason "
                 f"instead: dhrd evaluate --mode cot --model {directory}"
             )
+        if info.kind == "onnx":
+            raise ArtifactError(
+                f"{directory}: an export for ONNX Runtime (docs/export.md); give the artifact that it was made from"
+            )
         if isinstance(device, str):
             check_device(device)
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

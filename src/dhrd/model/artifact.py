@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "dhrd.json"
 FORMAT_VERSION = 1
-Kind = Literal["sequence_classifier", "dhrd_classifier", "causal_lm"]
+Kind = Literal["sequence_classifier", "dhrd_classifier", "causal_lm", "onnx"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,8 @@ class ArtifactInfo:
 
     Args:
         kind: `sequence_classifier`: stock, loaded by transformers and vLLM. `dhrd_classifier`: an `mlp` head or `mean`
-            pooling, in head.safetensors. `causal_lm`: a reasoning-only student without a classifier.
+            pooling, in head.safetensors. `causal_lm`: a reasoning-only student without a classifier. `onnx`: what
+            `dhrd export` wrote, for ONNX Runtime.
         labels: The label set.
         input_template: Jinja2 over a row's columns.
         chat: Whether the tokenizer's chat template wraps it.

@@ -1,0 +1,54 @@
+"""`dhrd export`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dhrd.cli.options import Config, Set
+from dhrd.errors import ConfigError
+
+
+def export(
+    model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
+    output: Annotated[Path, typer.Option(help="The directory to write.")],
+    format: Annotated[str, typer.Option(help="onnx.")] = "onnx",
+    weights: Annotated[str, typer.Option(help="float32, or int8: a quarter of the size, near the same.")] = "float32",
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of rows with the artifact's label; default: 1, of int8 0.99."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Rows to compare on: superglue:TASK, hub:NAME, or a file; default: the run's own."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    limit: Annotated[int, typer.Option(min=1, help="Only the first rows.")] = 256,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --output.")] = False,
+    config: Config = None,
+    overrides: Set = None,
+) -> None:
+    """Write a classifier for another runtime, with a report of how it agrees on real rows; refuse where it does not."""
+    from dhrd.cli.settings import inference_config
+    from dhrd.evaluation.export import export_onnx
+    from dhrd.evaluation.rows import rows_of
+
+    if format != "onnx":
+        raise ConfigError(f"--format {format}: unknown; give onnx")
+    settled = inference_config(model, config, overrides)
+    examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)
+    found = export_onnx(
+        model,
+        output,
+        examples,
+        weight_type=weights,  # type: ignore[arg-type]  # checked there
+        min_agreement=min_agreement,
+        overwrite=overwrite,
+    )
+    parity, size_mib = found.parity, found.parity["size_bytes"] / 2**20
+    print(
+        f"{found.directory}: {size_mib:.0f} MiB; on {parity['num_examples']} rows the same label on "
+        f"{parity['label_agreement']:.2%}, probabilities within {parity['max_probability_difference']:.2g}"
+    )

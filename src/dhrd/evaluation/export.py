@@ -1,0 +1,129 @@
+"""`dhrd export`: a classifier in another format, beside the proof that it answers alike."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig
+
+from dhrd.data.records import Example
+from dhrd.errors import ConfigError, DataError, DhrdError
+from dhrd.evaluation.evaluate import compare_forwards
+from dhrd.inference.classifier import Classifier
+from dhrd.inference.onnx_model import OnnxForward, WeightType, write_onnx
+from dhrd.model.artifact import MANIFEST, library_versions, to_manifest
+from dhrd.model.files import saving, write_json
+
+PARITY_FILE = "parity.json"
+_FP32_TOLERANCE = 1e-3  # of a probability: ONNX Runtime adds up in another order, over a whole depth
+_INT8_AGREEMENT = 0.99
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What was exported.
+
+    Args:
+        directory: Holds it.
+        parity: As in its parity.json.
+    """
+
+    directory: Path
+    parity: dict[str, Any]
+
+
+def export_onnx(
+    model_dir: str | Path,
+    output_dir: str | Path,
+    examples: Sequence[Example],
+    *,
+    weight_type: WeightType = "float32",
+    min_agreement: float | None = None,
+    overwrite: bool = False,
+) -> Exported:
+    """Write an artifact as an ONNX graph with its tokenizer, once it is shown to answer as the artifact does.
+
+    Args:
+        model_dir: What `dhrd train` wrote.
+        output_dir: Gets model.onnx, model.onnx.data, config.json, the tokenizer's files, dhrd.json and parity.json.
+        examples: Rows of the kind that it will see; labels are not needed.
+        weight_type: `int8` is a quarter of the size, and another model: look at its agreement.
+        min_agreement: Share of the rows whose label must be the same; None: 1 in fp32, where probabilities must be
+            within 0.001 as well, and 0.99 in int8.
+        overwrite: Replace what is in `output_dir`.
+
+    Raises:
+        ArtifactError: The artifact cannot be used.
+        ConfigError: `output_dir` is not empty, or a setting is not valid.
+        DataError: There are no rows, or one cannot be encoded.
+        DhrdError: The graph cannot be written or disagrees; `output_dir` is as it was.
+        MissingExtra: ONNX Runtime or the exporter is not installed.
+    """
+    output_dir = Path(output_dir)
+    if weight_type not in ("float32", "int8"):
+        raise ConfigError(f"--weights {weight_type}: unknown; give float32 or int8")
+    if output_dir.resolve() == Path(model_dir).resolve():
+        raise ConfigError(f"--output {output_dir}: that is the artifact itself; give another directory")
+    if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())) and not overwrite:
+        raise ConfigError(f"--output {output_dir}: is there already; replace it with --overwrite, or give another")
+    if not examples:
+        raise DataError("an export is compared with its artifact on rows, and there are none; give --data SPEC")
+    classifier = Classifier.from_pretrained(model_dir, device="cpu", dtype=torch.float32)
+    inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
+    partial = output_dir.with_name(output_dir.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with saving(str(output_dir)):
+            partial.mkdir(parents=True)
+            write_onnx(classifier, partial, weight_type=weight_type)
+            parity = _parity(classifier, partial, [item.input_ids for item in inputs])
+            _check(parity, weight_type, min_agreement, output_dir)
+            AutoConfig.from_pretrained(model_dir).save_pretrained(partial)
+            classifier.tokenizer.save_pretrained(partial)
+            write_json(partial / PARITY_FILE, parity)
+            write_json(partial / MANIFEST, to_manifest(classifier.info) | {"kind": "onnx"})
+            if output_dir.exists():
+                shutil.rmtree(output_dir)
+            os.replace(partial, output_dir)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Exported(directory=output_dir, parity=parity)
+
+
+def _parity(classifier: Classifier, directory: Path, input_ids: Sequence[list[int]]) -> dict[str, Any]:
+    forward = OnnxForward.from_pretrained(directory)
+    found = compare_forwards(
+        (forward, "cpu"),
+        (classifier.logits, "cpu"),
+        input_ids,
+        pad_token_id=classifier.tokenizer.pad_token_id,
+        multi_label=classifier.labels.multi_label,
+    )
+    return {
+        "weight_type": forward.dtype,
+        "against": "the artifact in float32",
+        **found,
+        "size_bytes": sum(path.stat().st_size for path in directory.iterdir()),
+        "versions": library_versions() | {name: version(name) for name in ("onnx", "onnxruntime", "onnxscript")},
+    }
+
+
+def _check(parity: dict[str, Any], weight_type: WeightType, min_agreement: float | None, output_dir: Path) -> None:
+    """Refuse a graph that disagrees with its artifact."""
+    least = min_agreement if min_agreement is not None else 1.0 if weight_type == "float32" else _INT8_AGREEMENT
+    share, apart = parity["label_agreement"], parity["max_probability_difference"]
+    what = f"on {parity['num_examples']} rows: the same label on {share:.2%}, probabilities up to {apart:.2g} apart"
+    if not share >= least:
+        raise DhrdError(
+            f"{output_dir} was not written: the graph disagrees with its artifact {what}; "
+            f"--min-agreement {least:g} is asked of it"
+        )
+    if weight_type == "float32" and not apart <= _FP32_TOLERANCE:
+        raise DhrdError(f"{output_dir} was not written: the graph disagrees with its artifact {what}")

@@ -1,0 +1,171 @@
+"""A trained classifier as an ONNX graph: writing it, int8 weights, running it with ONNX Runtime.
+
+The graph is the forward pass of the classifier itself: backbone, pooling and head. It takes `input_ids` and
+`attention_mask`, (batch, tokens) int64 with padding on either side, and gives `logits`, (batch, labels) in fp32. The
+input's end is found in the mask, so a padding token inside a text is no end.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy
+import torch
+from torch import Tensor, nn
+
+from dhrd._extras import require
+from dhrd.data.records import Batch
+from dhrd.errors import ArtifactError, DhrdError
+from dhrd.inference.classifier import Classifier
+
+MODEL_FILE = "model.onnx"
+WeightType = Literal["float32", "int8"]
+
+_OPSET = 20  # the oldest that torch.onnx and the operators of all supported families agree on
+_SAMPLE_SHAPE = (2, 8)  # both dimensions are dynamic; two rows, since one would be taken for a constant
+
+
+class OnnxForward:
+    """An ONNX graph as a forward function, for `predict_logits`.
+
+    Args:
+        session: Of ONNX Runtime.
+        dtype: Of the weights.
+    """
+
+    def __init__(self, session: Any, dtype: str) -> None:
+        self.session = session
+        self.dtype = dtype
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path, *, num_threads: int | None = None) -> OnnxForward:
+        """Load what `dhrd export` wrote, on the CPU.
+
+        Args:
+            directory: Holds model.onnx.
+            num_threads: Of one operator; None: as many as torch uses.
+
+        Raises:
+            ArtifactError: There is no graph, or it is damaged.
+            MissingExtra: ONNX Runtime is not installed.
+        """
+        runtime = require("onnxruntime", extra="onnx")
+        path = Path(directory) / MODEL_FILE
+        if not path.is_file():
+            raise ArtifactError(
+                f"{directory}: no {MODEL_FILE}; write it with dhrd export --model DIR --output {directory}"
+            )
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = num_threads or torch.get_num_threads()
+        options.log_severity_level = 3  # errors
+        try:
+            session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has no base class of its errors
+            raise ArtifactError(f"{path}: damaged ({str(error).splitlines()[0]}); export it again") from error
+        return cls(session, session.get_modelmeta().custom_metadata_map.get("weight_type", "float32"))
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Class logits of a batch of inputs on the CPU, (B, C)."""
+        given = {"input_ids": batch.input_ids_BT.numpy(), "attention_mask": batch.attention_mask_BT.long().numpy()}
+        return torch.from_numpy(numpy.asarray(self.session.run(["logits"], given)[0]))
+
+
+def write_onnx(classifier: Classifier, directory: Path, *, weight_type: WeightType = "float32") -> None:
+    """Write model.onnx, and model.onnx.data with its weights.
+
+    Args:
+        classifier: In fp32 on the CPU.
+        directory: Exists.
+        weight_type: `int8`: the weights of matrix products in int8, one scale a column, and activations scaled as they
+            come (ONNX Runtime's dynamic quantization). The classification head stays in fp32.
+
+    Raises:
+        DhrdError: torch cannot export this model.
+        MissingExtra: The exporter is not installed.
+    """
+    for module in ("onnx", "onnxscript"):
+        require(module, extra="onnx")
+    graph, path = _Graph(classifier), directory / MODEL_FILE
+    sample = torch.ones(_SAMPLE_SHAPE, dtype=torch.long)
+    sizes = {0: "batch", 1: "tokens"}
+    try:
+        with _quiet(), torch.inference_mode():
+            program = torch.onnx.export(
+                graph.eval(),
+                (sample, sample.clone()),
+                dynamo=True,
+                opset_version=_OPSET,
+                input_names=["input_ids", "attention_mask"],
+                output_names=["logits"],
+                dynamic_shapes=(sizes, sizes),
+                verbose=False,
+            )
+            assert program is not None
+            program.model.metadata_props["weight_type"] = weight_type
+            program.save(path, external_data=True)
+    except Exception as error:  # tracing runs the whole of transformers and torch.export
+        raise DhrdError(
+            f"this model cannot be exported: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        ) from error
+    if weight_type == "int8":
+        _to_int8(path)
+
+
+class _Graph(nn.Module):
+    """The classifier's forward pass over what an ONNX graph is given."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.body, self.head = classifier.body, classifier.head
+        self.logits = classifier.logits
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        columns = torch.arange(input_ids.shape[1], device=input_ids.device)
+        end_B = (columns * attention_mask).amax(1)
+        batch = Batch(
+            ids=(),
+            input_ids_BT=input_ids,
+            attention_mask_BT=attention_mask.bool(),
+            position_ids_BT=(attention_mask.cumsum(1) - 1).clamp(min=0),
+            pool_start_B=end_B + 1 - attention_mask.sum(1),
+            pool_index_B=end_B,
+        )
+        return self.logits(batch)
+
+
+def _to_int8(path: Path) -> None:
+    """Replace a graph by one with int8 weights."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    model = onnx.load(path)
+    products = [node.name for node in model.graph.node if node.op_type == "MatMul"]
+    path.unlink()
+    path.with_name(path.name + ".data").unlink(missing_ok=True)  # or the next would be appended to it
+    with _quiet():
+        quantize_dynamic(
+            model,
+            path,
+            op_types_to_quantize=["MatMul"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=products[-1:],  # `score`: what decides between the labels
+            use_external_data_format=True,
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Exporter and quantizer tell of every pass that they make; what fails raises."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,0 +1,133 @@
+"""The cascade on an artifact: which rows are asked, what becomes of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+
+import dhrd
+from dhrd import Classifier, ConfigError
+from dhrd.inference.cascade import CoT, asked_rows, confidences
+from dhrd.inference.cot import Decoded, Reasoner
+from helpers_runs import make_config, rows
+
+TEXTS = [row["input_text"] for row in rows(12)]
+SHORT = CoT(max_new_tokens=8, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def artifact(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("cascade")
+    return dhrd.train(make_config(tiny_backbone, directory, "training.num_epochs=1")).output_dir
+
+
+@pytest.fixture(scope="module")
+def plain(artifact: Path) -> Classifier:
+    return Classifier.from_pretrained(artifact, device="cpu", dtype=None)
+
+
+def cascade(artifact: Path, threshold: float | None, **options: Any) -> Classifier:
+    return Classifier.from_pretrained(
+        artifact, device="cpu", dtype=None, **{"cascade": SHORT, "threshold": threshold} | options
+    )
+
+
+@pytest.fixture
+def decoding(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], str | None]], list[str]]:
+    """Let the reasoning head say what a function says of an input; what it was asked is listed."""
+
+    def install(say: Callable[[str], str | None]) -> list[str]:
+        asked: list[str] = []
+
+        def decode(_: Reasoner, inputs: Sequence[Any], **options: Any) -> list[Decoded]:
+            assert options["max_new_tokens"] == SHORT.max_new_tokens
+            asked.extend(item.text for item in inputs)
+            return [Decoded("because", say(item.text), 5) for item in inputs]
+
+        monkeypatch.setattr(Reasoner, "decode", decode)
+        return asked
+
+    return install
+
+
+def other(plain: Classifier, text: str) -> str:
+    """A label that the classifier does not give."""
+    names = plain.labels.names
+    return names[(names.index(str(plain.predict(text)[0])) + 1) % len(names)]
+
+
+def test_at_0_nothing_is_decoded(artifact: Path, plain: Classifier, decoding: Any) -> None:
+    asked = decoding(lambda text: None)
+    classifier = cascade(artifact, 0.0)
+    assert classifier.predict(TEXTS) == plain.predict(TEXTS)
+    assert (asked, classifier.num_asked) == ([], 0)
+
+
+def test_at_1_every_row_is_and_its_answer_counts(artifact: Path, plain: Classifier, decoding: Any) -> None:
+    asked = decoding(lambda text: other(plain, text))
+    classifier = cascade(artifact, 1.0)
+    found = list(classifier.stream(TEXTS))
+    assert asked == TEXTS
+    assert [one.label for one in found] == [other(plain, text) for text in TEXTS]
+    assert {one.decided_by for one in found} == {"reasoning"}
+    assert classifier.num_asked == len(TEXTS)
+
+
+def test_between_the_unsure_rows_are(artifact: Path, plain: Classifier, decoding: Any) -> None:
+    asked = decoding(lambda text: other(plain, text))
+    confidence = plain.predict_proba(TEXTS).max(1)
+    threshold = float(numpy.sort(confidence)[5])  # five rows are under it
+    found = list(cascade(artifact, threshold).stream(TEXTS, window=4))
+    assert asked == [text for text, sure in zip(TEXTS, confidence, strict=True) if sure < threshold]
+    assert len(asked) == 5
+    for text, one in zip(TEXTS, found, strict=True):
+        unsure = text in asked
+        assert one.decided_by == ("reasoning" if unsure else "classifier")
+        assert one.label == (other(plain, text) if unsure else plain.predict(text)[0])
+    probabilities = [list(one.probabilities.values()) for one in found]
+    assert numpy.allclose(probabilities, plain.predict_proba(TEXTS))  # those of the classification head stay
+
+
+def test_an_answer_that_cannot_be_read_leaves_the_classifiers(artifact: Path, plain: Classifier, decoding: Any) -> None:
+    decoding(lambda text: None)
+    found = list(cascade(artifact, 1.0).stream(TEXTS))
+    assert [one.label for one in found] == plain.predict(TEXTS)
+    assert {one.decided_by for one in found} == {"classifier"}
+
+
+def test_it_is_the_reasoning_head_that_answers(artifact: Path, plain: Classifier) -> None:
+    reasoner = Reasoner.from_pretrained(artifact, device="cpu")
+    inputs = plain.encoder.encode([({"input_text": text}, "") for text in TEXTS])
+    said = reasoner.decode(inputs, max_new_tokens=8)
+    expected = [one.label or label for one, label in zip(said, plain.predict(TEXTS), strict=True)]
+    assert cascade(artifact, 1.0).predict(TEXTS) == expected
+
+
+@pytest.mark.parametrize("threshold", [None, -0.1, 1.5, float("nan")])
+def test_a_threshold_is_needed(artifact: Path, threshold: float | None) -> None:
+    with pytest.raises(ConfigError, match=r"from 0 \(none\) to 1 \(all\); dhrd evaluate --mode cascade chooses one"):
+        cascade(artifact, threshold)
+
+
+def test_a_baseline_has_nothing_to_ask(tiny_backbone: Path, tmp_path: Path) -> None:
+    config = make_config(tiny_backbone, tmp_path, "training.num_epochs=1", "loss.reasoning_weight=0")
+    baseline = dhrd.train(config).output_dir
+    with pytest.raises(ConfigError, match="its reasoning head learned nothing"):
+        cascade(baseline, 0.5)
+
+
+def test_of_several_labels_the_least_sure_counts() -> None:
+    p = numpy.array([[0.9, 0.2, 0.01], [0.51, 0.99, 0.0], [1.0, 0.0, 0.0]])
+    assert confidences(p, multi_label=True).tolist() == pytest.approx([0.8, 0.51, 1.0])
+    assert confidences(p, multi_label=False).tolist() == [0.9, 0.99, 1.0]
+
+
+def test_rows_at_the_threshold_are_not_asked_and_at_1_all_are() -> None:
+    sure = numpy.array([0.5, 0.7, 1.0])
+    assert asked_rows(sure, 0.7).tolist() == [True, False, False]
+    assert asked_rows(sure, 1.0).tolist() == [True, True, True]
+    assert not asked_rows(sure, 0.0).any()
