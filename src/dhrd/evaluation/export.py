@@ -125,5 +125,5 @@ def _check(parity: dict[str, Any], weight_type: WeightType, min_agreement: float
             f"{output_dir} was not written: the graph disagrees with its artifact {what}; "
             f"--min-agreement {least:g} is asked of it"
         )
-    if weight_type == "float32" and not apart <= _FP32_TOLERANCE:
+    if not apart <= (_FP32_TOLERANCE if weight_type == "float32" else 1):  # NaN is not
         raise DhrdError(f"{output_dir} was not written: the graph disagrees with its artifact {what}")

@@ -109,9 +109,10 @@ def write_onnx(classifier: Classifier, directory: Path, *, weight_type: WeightTy
             program.model.metadata_props["weight_type"] = weight_type
             program.save(path, external_data=True)
     except Exception as error:  # tracing runs the whole of transformers and torch.export
-        raise DhrdError(
-            f"this model cannot be exported: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
-        ) from error
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # the exporter's own message is advice to its developers
+            cause = cause.__cause__
+        raise DhrdError(f"this model cannot be exported: {' '.join(str(cause).split())[:300]}") from error
     if weight_type == "int8":
         _to_int8(path)
 

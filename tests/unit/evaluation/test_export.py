@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import pytest
@@ -17,7 +18,10 @@ from dhrd.evaluation import export
 from dhrd.evaluation.export import export_onnx
 from dhrd.evaluation.rows import rows_of
 from dhrd.inference.onnx_model import OnnxForward
-from helpers_runs import make_config, run_here
+from helpers_runs import make_config, run_forked, run_here
+
+if TYPE_CHECKING:
+    from helpers_fork import ForkServer
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -30,20 +34,38 @@ def artifact(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return dhrd.train(make_config(tiny_backbone, directory, "training.num_epochs=1")).output_dir
 
 
+@pytest.fixture(scope="module")
+def exported(artifact: Path, fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made in a process of its own: a check that two sizes are equal makes them constants to torch.export."""
+    directory = tmp_path_factory.mktemp("exported")
+    out = directory / "made" / "onnx"
+    ended = run_forked(fork_server, directory, "export", "--model", artifact, "--output", out)
+    assert ended.code == 0, ended.err
+    assert "on 9 rows the same label on 100.00%" in ended.out
+    assert [path.name for path in out.parent.iterdir()] == ["onnx"]
+    return out
+
+
 @pytest.fixture
-def wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def traced(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torch.export wrote there is written again."""
+
+    def write_onnx(_: Classifier, directory: Path, **options: Any) -> None:
+        for path in exported.glob("model.onnx*"):
+            shutil.copy(path, directory)
+
+    monkeypatch.setattr(export, "write_onnx", write_onnx)
+
+
+@pytest.fixture
+def wrong(traced: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A runtime that gives each class the next one's logit."""
     honest = OnnxForward.__call__
     monkeypatch.setattr(OnnxForward, "__call__", lambda self, batch: honest(self, batch).roll(1, dims=1))
 
 
-def test_it_runs_without_dhrd_and_says_the_same(artifact: Path, tmp_path: Path, capsys: Capsys) -> None:
-    out = tmp_path / "made" / "onnx"
-    ended = run_here(capsys, "export", "--model", artifact, "--output", out)
-    assert ended.code == 0, ended.err
-    assert "on 9 rows the same label on 100.00%" in ended.out
-    assert [path.name for path in out.parent.iterdir()] == ["onnx"]
-    parity = json.loads((out / "parity.json").read_text())
+def test_it_runs_without_dhrd_and_says_the_same(artifact: Path, exported: Path) -> None:
+    parity = json.loads((exported / "parity.json").read_text())
     assert (parity["weight_type"], parity["num_examples"], parity["label_agreement"]) == ("float32", 9, 1)
     assert parity["max_probability_difference"] < 1e-5
     assert parity["size_bytes"] > 0
@@ -52,20 +74,19 @@ def test_it_runs_without_dhrd_and_says_the_same(artifact: Path, tmp_path: Path, 
     from transformers import AutoConfig, AutoTokenizer
 
     texts = [row.input_text for row in rows_of(artifact)]
-    tokens = AutoTokenizer.from_pretrained(out)(texts, padding=True, return_tensors="np")
-    session = onnxruntime.InferenceSession(out / "model.onnx")
+    tokens = AutoTokenizer.from_pretrained(exported)(texts, padding=True, return_tensors="np")
+    session = onnxruntime.InferenceSession(exported / "model.onnx")
     given = {name: tokens[name].astype(numpy.int64) for name in ("input_ids", "attention_mask")}
     (logits,) = session.run(["logits"], given)
-    names = AutoConfig.from_pretrained(out).id2label
+    names = AutoConfig.from_pretrained(exported).id2label
     assert [names[index] for index in logits.argmax(1)] == Classifier.from_pretrained(artifact, dtype=None).predict(
         texts
     )
 
 
-def test_its_directory_is_no_artifact_for_dhrd(artifact: Path, tmp_path: Path) -> None:
-    export_onnx(artifact, tmp_path / "out", rows_of(artifact))
+def test_its_directory_is_no_artifact_for_dhrd(exported: Path) -> None:
     with pytest.raises(ArtifactError, match=r"an export for ONNX Runtime .*; give the artifact that it was made from"):
-        Classifier.from_pretrained(tmp_path / "out")
+        Classifier.from_pretrained(exported)
 
 
 @pytest.mark.usefixtures("wrong")
@@ -85,6 +106,7 @@ def test_a_graph_that_disagrees_is_no_export(artifact: Path, tmp_path: Path, cap
         assert (out / "old").read_text() == "kept"
 
 
+@pytest.mark.usefixtures("traced")
 def test_probabilities_that_are_off_are_refused_though_labels_agree(
     artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +117,7 @@ def test_probabilities_that_are_off_are_refused_though_labels_agree(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("traced")
 def test_nan_is_no_agreement(artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = OnnxForward.__call__
     monkeypatch.setattr(OnnxForward, "__call__", lambda self, batch: honest(self, batch) * torch.nan)
@@ -102,16 +125,18 @@ def test_nan_is_no_agreement(artifact: Path, tmp_path: Path, monkeypatch: pytest
         export_onnx(artifact, tmp_path / "out", rows_of(artifact), weight_type="int8", min_agreement=0.0)
 
 
-def test_int8_shows_its_agreement(artifact: Path, tmp_path: Path, capsys: Capsys) -> None:
+def test_int8_shows_its_agreement(artifact: Path, tmp_path: Path, fork_server: ForkServer) -> None:
+    out = tmp_path / "out"
     flags = ["--weights", "int8", "--min-agreement", 0.5]
-    ended = run_here(capsys, "export", "--model", artifact, "--output", tmp_path / "out", *flags)
+    ended = run_forked(fork_server, tmp_path, "export", "--model", artifact, "--output", out, *flags)
     assert ended.code == 0, ended.err
-    parity = json.loads((tmp_path / "out" / "parity.json").read_text())
+    parity = json.loads((out / "parity.json").read_text())
     assert parity["weight_type"] == "int8"
     assert parity["label_agreement"] >= 0.5
     assert 0 < parity["max_probability_difference"] < 0.2
 
 
+@pytest.mark.usefixtures("traced")
 def test_another_is_replaced_only_when_told(artifact: Path, tmp_path: Path, capsys: Capsys) -> None:
     out = tmp_path / "out"
     out.mkdir()

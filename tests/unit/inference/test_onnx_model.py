@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import torch
@@ -14,74 +16,100 @@ from dhrd.data.records import Batch, EncodedExample, LabelSet
 from dhrd.errors import DhrdError
 from dhrd.inference.onnx_model import OnnxForward, write_onnx
 from dhrd.model.artifact import ArtifactInfo
-from helpers_models import FAMILIES, make_model, rows
+from dhrd.model.save import kind_of, save_artifact
+from helpers import write_jsonl
+from helpers_models import FAMILIES, make_model, texts
+from helpers_runs import run_forked
+
+if TYPE_CHECKING:
+    from helpers_fork import ForkServer
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 
-def tiny(family: str, *, head: str = "linear", pooling: str = "last") -> Classifier:
+def save(directory: Path, family: str, *, head: str = "linear", pooling: str = "last") -> Path:
     model = make_model(family, head=head, pooling=pooling)
-    kind = "sequence_classifier" if (head, pooling) == ("linear", "last") else "dhrd_classifier"
-    info = ArtifactInfo(kind=kind, labels=LabelSet(("a", "b", "c")), head=head, pooling=pooling)  # type: ignore[arg-type]
-    return Classifier(model.causal_lm.base_model, model.head, model.tokenizer, info)
+    names = LabelSet(("a", "b", "c"))
+    info = ArtifactInfo(kind=kind_of(model), labels=names, head=head, pooling=pooling)  # type: ignore[arg-type]
+    save_artifact(directory, model, info, card="", run={"config": {}})
+    return directory
 
 
-def batch(classifier: Classifier, count: int, *, padding_side: str = "right") -> Batch:
-    inputs = [EncodedExample(id="", input_ids=row.input_ids * 3, continuation_ids=[], label=()) for row in rows(count)]
-    return collate(inputs, pad_token_id=classifier.tokenizer.pad_token_id, padding_side=padding_side)  # type: ignore[arg-type]
+class Made(NamedTuple):
+    classifier: Classifier
+    forward: OnnxForward
+    directory: Path
+
+    @torch.inference_mode()
+    def apart(self, inputs: list[list[int]], padding_side: str = "right") -> float:
+        """The largest difference between logits, relative to the largest."""
+        encoded = [EncodedExample(id="", input_ids=ids, continuation_ids=[], label=()) for ids in inputs]
+        pad = self.classifier.tokenizer.pad_token_id
+        batch = collate(encoded, pad_token_id=pad, padding_side=padding_side)  # type: ignore[arg-type]
+        expected: Tensor = self.classifier.logits(batch)
+        return float((self.forward(batch) - expected).abs().max() / expected.abs().max())
 
 
-@torch.inference_mode()
-def apart(classifier: Classifier, forward: OnnxForward, some: Batch) -> float:
-    """The largest difference, relative to the largest logit."""
-    expected: Tensor = classifier.logits(some)
-    return float((forward(some) - expected).abs().max() / expected.abs().max())
+Export = Callable[..., Made]
+
+
+@pytest.fixture
+def export(fork_server: ForkServer, tmp_path: Path) -> Export:
+    """`dhrd export` in a process of its own: a check that two sizes are equal makes them constants to torch.export."""
+
+    def make(artifact: Path, *flags: object) -> Made:
+        out, data = tmp_path / "onnx", write_jsonl(tmp_path / "rows.jsonl", texts(12))
+        ended = run_forked(
+            fork_server, tmp_path, "export", "--model", artifact, "--output", out, "--data", data, *flags
+        )
+        assert ended.code == 0, ended.err
+        classifier = Classifier.from_pretrained(artifact, device="cpu", dtype=torch.float32)
+        return Made(classifier, OnnxForward.from_pretrained(out), out)
+
+    return make
+
+
+def tokens(*lengths: int) -> list[list[int]]:
+    return [[(7 * row + 3 * column) % 250 for column in range(length)] for row, length in enumerate(lengths)]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_graph_is_the_forward_pass(family: str, tmp_path: Path) -> None:
-    classifier = tiny(family)
-    write_onnx(classifier, tmp_path)
-    forward = OnnxForward.from_pretrained(tmp_path)
-    assert forward.dtype == "float32"
-    for count, side in ((9, "right"), (9, "left"), (1, "right"), (2, "right")):  # (2, 8) is what was traced
-        assert apart(classifier, forward, batch(classifier, count, padding_side=side)) < 1e-4, (count, side)
+def test_the_graph_is_the_forward_pass(family: str, export: Export, tmp_path: Path) -> None:
+    made = export(save(tmp_path / "artifact", family))
+    assert made.forward.dtype == "float32"
+    for inputs in (tokens(3, 40, 17, 8), tokens(1), tokens(90), tokens(8, 8)):  # (2, 8) is what was traced
+        for side in ("right", "left"):
+            assert made.apart(inputs, side) < 1e-4, (inputs, side)
 
 
 @pytest.mark.parametrize(("head", "pooling"), [("mlp", "last"), ("linear", "mean"), ("mlp", "mean")])
-def test_heads_and_pooling_that_transformers_does_not_know(head: str, pooling: str, tmp_path: Path) -> None:
-    classifier = tiny("qwen3", head=head, pooling=pooling)
-    write_onnx(classifier, tmp_path)
-    forward = OnnxForward.from_pretrained(tmp_path)
+def test_heads_and_pooling_that_transformers_does_not_know(
+    head: str, pooling: str, export: Export, tmp_path: Path
+) -> None:
+    made = export(save(tmp_path / "artifact", "qwen3", head=head, pooling=pooling))
     for side in ("right", "left"):
-        assert apart(classifier, forward, batch(classifier, 9, padding_side=side)) < 1e-4
+        assert made.apart(tokens(3, 40, 17, 8), side) < 1e-4
 
 
-def test_a_padding_token_inside_a_text_is_no_end(tmp_path: Path) -> None:
-    classifier = tiny("llama")
-    write_onnx(classifier, tmp_path)
-    pad = classifier.tokenizer.pad_token_id
-    inputs = [[1, 2, pad], [1, pad, 3, 4, 5]]
-    some = collate(
-        [EncodedExample(id="", input_ids=i, continuation_ids=[], label=()) for i in inputs], pad_token_id=pad
-    )
-    assert apart(classifier, OnnxForward.from_pretrained(tmp_path), some) < 1e-4
+def test_a_padding_token_inside_a_text_is_no_end(export: Export, tmp_path: Path) -> None:
+    made = export(save(tmp_path / "artifact", "llama"))
+    pad = made.classifier.tokenizer.pad_token_id
+    assert made.apart([[1, 2, pad], [1, pad, 3, 4, 5]]) < 1e-4
 
 
-def test_int8_is_near_and_smaller(tmp_path: Path) -> None:
-    classifier = tiny("llama")
-    for name, weight_type in (("whole", "float32"), ("small", "int8")):
-        (tmp_path / name).mkdir()
-        write_onnx(classifier, tmp_path / name, weight_type=weight_type)  # type: ignore[arg-type]
-    forward = OnnxForward.from_pretrained(tmp_path / "small")
-    assert forward.dtype == "int8"
-    assert 1e-6 < apart(classifier, forward, batch(classifier, 9)) < 0.2
+def test_int8_is_near_and_smaller(export: Export, tmp_path: Path) -> None:
+    artifact = save(tmp_path / "artifact", "llama")
 
-    def stored(name: str) -> int:
-        return sum(path.stat().st_size for path in (tmp_path / name).iterdir())
+    def stored() -> int:
+        return sum(path.stat().st_size for path in (tmp_path / "onnx").glob("model.onnx*"))
 
-    assert stored("small") < stored("whole")
+    export(artifact)
+    whole = stored()
+    small = export(artifact, "--weights", "int8", "--min-agreement", 0, "--overwrite")
+    assert small.forward.dtype == "int8"
+    assert 1e-6 < small.apart(tokens(3, 40, 17, 8)) < 0.2
+    assert stored() < whole
 
 
 def test_what_is_no_graph_is_said(tmp_path: Path) -> None:
@@ -93,7 +121,8 @@ def test_what_is_no_graph_is_said(tmp_path: Path) -> None:
 
 
 def test_a_model_that_cannot_be_traced_is_said(tmp_path: Path) -> None:
-    classifier = tiny("llama")
+    artifact = save(tmp_path / "artifact", "llama")
+    classifier = Classifier.from_pretrained(artifact, device="cpu", dtype=torch.float32)
 
     def forward(batch: Batch) -> Tensor:
         return torch.zeros(int(batch.input_ids_BT.sum()), 3)  # a shape that depends on the tokens
