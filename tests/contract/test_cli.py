@@ -225,7 +225,7 @@ def test_every_flag_is_taken_in_dashes_and_underscores(capsys: Capsys) -> None:
                 ended = run_here(capsys, *command.split(), given, "--help")
                 assert ended.code == 0, ended.err
                 seen += 1
-    assert seen == 56
+    assert seen == 78
     assert run_here(capsys, "train", "--batch_sizes=1", "--help").code == 2
 
 
@@ -317,7 +317,7 @@ def test_train_evaluate_predict(capsys: Capsys, trained: Path, tmp_path: Path) -
     assert sum(row["label"] == row["gold"] for row in evaluated) / 9 == pytest.approx(metrics["accuracy"])
     out = tmp_path / "out.jsonl"
     source = "--input", trained / "validation.jsonl", "--output", out
-    ended = run_here(capsys, "predict", "--model", trained / "out", *source, "--device", "cpu")
+    ended = run_here(capsys, "predict", "--model", trained / "out", *source, "--device", "cpu", "--dtype", "float32")
     assert (ended.code, ended.err, ended.out) == (0, "", f"9 rows are in {out}\n")
     predicted = read_jsonl(out)
     for row, before in zip(predicted, evaluated, strict=True):
