@@ -15,7 +15,7 @@ def export(
     model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
     output: Annotated[Path, typer.Option(help="The directory to write.")],
     format: Annotated[str, typer.Option(help="onnx.")] = "onnx",
-    weights: Annotated[str, typer.Option(help="float32, or int8: a quarter of the size, near the same.")] = "float32",
+    weights: Annotated[str, typer.Option(help="float32, or int8: smaller, faster, near the same.")] = "float32",
     min_agreement: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Share of rows with the artifact's label; default: 1, of int8 0.99."),

@@ -54,7 +54,7 @@ def export_onnx(
         model_dir: What `dhrd train` wrote.
         output_dir: Gets model.onnx, model.onnx.data, config.json, the tokenizer's files, dhrd.json and parity.json.
         examples: Rows of the kind that it will see; labels are not needed.
-        weight_type: `int8` is a quarter of the size, and another model: look at its agreement.
+        weight_type: `int8` is smaller, faster and another model: look at its agreement.
         min_agreement: Share of the rows whose label must be the same; None: 1 in fp32, where probabilities must be
             within 0.001 as well, and 0.99 in int8.
         overwrite: Replace what is in `output_dir`.

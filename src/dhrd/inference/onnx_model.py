@@ -81,8 +81,8 @@ def write_onnx(classifier: Classifier, directory: Path, *, weight_type: WeightTy
     Args:
         classifier: In fp32 on the CPU.
         directory: Exists.
-        weight_type: `int8`: the weights of matrix products in int8, one scale a column, and activations scaled as they
-            come (ONNX Runtime's dynamic quantization). The classification head stays in fp32.
+        weight_type: `int8`: matrix products in int8, weights with one scale a column, activations scaled as they come
+            (ONNX Runtime's dynamic quantization). Products that narrow, the head and embeddings stay in fp32.
 
     Raises:
         DhrdError: torch cannot export this model.
@@ -145,19 +145,30 @@ def _to_int8(path: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = onnx.load(path)
-    products = [node.name for node in model.graph.node if node.op_type == "MatMul"]
+    shapes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    narrowing = [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "MatMul" and node.input[1] in shapes and _narrows(*shapes[node.input[1]])
+    ]
     path.unlink()
     path.with_name(path.name + ".data").unlink(missing_ok=True)  # or the next would be appended to it
     with _quiet():
         quantize_dynamic(
             model,
             path,
-            op_types_to_quantize=["MatMul"],
+            op_types_to_quantize=["MatMul"],  # the head runs on one vector a row, a Gemm: it stays in fp32
             per_channel=True,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=products[-1:],  # `score`: what decides between the labels
+            nodes_to_exclude=narrowing,
             use_external_data_format=True,
         )
+
+
+def _narrows(num_inputs: int, num_outputs: int) -> bool:
+    """Whether a product's inputs outnumber its outputs, as behind an MLP: one scale for all of those, whose outliers
+    are the largest, costs labels (SmolLM2: 18 % of them, against 2 % with these products in fp32)."""
+    return num_inputs > num_outputs
 
 
 @contextmanager
