@@ -3,6 +3,7 @@
     python benchmarks/inference.py boolq       [--superglue DIR] [--output FILE]
     python benchmarks/inference.py multirc     [--superglue DIR] [--output FILE]
     python benchmarks/inference.py instruction [--superglue DIR] [--output FILE]
+    python benchmarks/inference.py profile     [--superglue DIR] [--output FILE]
     python benchmarks/inference.py decoding    --model DIR [--against …] [--output FILE]
 
 The physics: a pass over few tokens reads every weight for them, a pass over many is arithmetic; padding is arithmetic
@@ -15,6 +16,8 @@ boolq        1,000 validation rows, 512 tokens at most, untrained head (its spee
              Predicted: 1.8 times the pipeline at batch 32, 1.3 its best batch, 5 its default.
 multirc      4,848 validation answers in three parts, with and without sharing. Predicted: 9 times.
 instruction  400 rows of 60 tokens after one instruction of 600. Predicted: 6 times.
+profile      where the time of a forward pass goes, inputs of 128 tokens and more, as it is and with compiled layers.
+             Predicted: half of it in matrix products, which is what keeps it under 60 % of their rate.
 decoding     a trained artifact's rows: the classifier against chain-of-thought decoding. Predicted: 100 times batch 1.
 
 Prints what is being run, and one JSON line last.
@@ -57,7 +60,7 @@ RULE = "Rule {}: answer yes only if the text itself says so, name no source but 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", choices=("boolq", "multirc", "instruction", "decoding"))
+    parser.add_argument("work", choices=("boolq", "multirc", "instruction", "profile", "decoding"))
     parser.add_argument("--superglue", type=Path, default=Path("../shared/data/superglue"))
     parser.add_argument("--model", type=Path, help="of `decoding`")
     parser.add_argument("--against", default="cot,cot_untuned", help="of `decoding`")
@@ -97,25 +100,40 @@ def rows(task: str, given: argparse.Namespace, limit: int | None = None) -> list
 
 
 def boolq(given: argparse.Namespace, directory: Path) -> dict[str, Any]:
-    """The first three lines of the table, the roofline at inputs of 128 tokens and more, and compiled layers."""
+    """The first three lines of the table, the same with compiled layers, the roofline."""
     artifact, examples = untrained(directory, "boolq", 512), rows("boolq", given, NUM_BOOLQ)
     settings = Settings(repeats=given.rounds, warmup_rows=32, latency_rows=50, parity=True)
     found = benchmark(artifact, examples, settings, say=say)
-    long = [example for example in examples if len(example.fields["passage"]) > 600]
-    classifier = Classifier.from_pretrained(artifact)
-    found["roofline_from_128_tokens"] = roofline(classifier, from_128(classifier, long), given.rounds)
     say("compiled")
     alone = replace(settings, against=(), parity=False)
     compiled = benchmark(artifact, examples, alone, say=say, compile=True)
-    keep = ("contenders", "work", "roofline", "conditions")
-    found["compiled"] = {name: compiled[name] for name in keep}
-    classifier = Classifier.from_pretrained(artifact, compile=True)
-    found["compiled"]["roofline_from_128_tokens"] = roofline(classifier, from_128(classifier, long), given.rounds)
+    found["compiled"] = {name: compiled[name] for name in ("contenders", "work", "roofline", "conditions")}
+    found["roofline_from_128_tokens"] = from_128_tokens(artifact, examples, given.rounds, compile=False)
+    found["compiled"]["roofline_from_128_tokens"] = from_128_tokens(artifact, examples, given.rounds, compile=True)
     best = found["pipeline_best_batch_size"]
     found["pipeline_in_its_own_process"] = {
         str(size): {"queries_per_second": alone_qps(artifact, examples, size)} for size in sorted({best, 32})
     }
     return found
+
+
+def profile(given: argparse.Namespace, directory: Path) -> dict[str, Any]:
+    """Shares of a pass's time by kind of operator, and of the matmul rate."""
+    artifact, examples = untrained(directory, "boolq", 512), rows("boolq", given, NUM_BOOLQ)
+    found: dict[str, Any] = {}
+    for name, compiled in (("eager", False), ("compiled", True)):
+        say(name)
+        found[name] = from_128_tokens(artifact, examples, given.rounds, compile=compiled)
+    classifier = Classifier.from_pretrained(artifact)
+    return {**found, "conditions": conditions(classifier.device, classifier.dtype)}
+
+
+def from_128_tokens(artifact: Path, examples: list[Example], rounds: int, *, compile: bool) -> dict[str, Any]:
+    """The roofline of rows of 128 tokens and more."""
+    classifier = Classifier.from_pretrained(artifact, compile=compile)
+    long = from_128(classifier, [example for example in examples if len(example.fields["passage"]) > 600])
+    classifier.engine.logits(long.input_ids[:32])
+    return roofline(classifier, long, rounds)
 
 
 def from_128(classifier: Classifier, examples: list[Example]) -> Rows:
