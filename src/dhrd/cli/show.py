@@ -151,9 +151,9 @@ def cascade_table(metrics: dict[str, Any]) -> None:
     table = Table(title="the cascade, from the classifier alone to chain of thought alone", title_justify="left")
     for column in ("threshold", "asked", "accuracy", "95 % interval", "queries/s", "cost"):
         table.add_column(column, justify="right")
-    shown = {round(index * (len(curve) - 1) / 6): "" for index in range(7)}
+    shown = {round(index * (len(curve) - 1) / 6) for index in range(7)}
     nearest = min(range(len(curve)), key=lambda index: abs(curve[index]["threshold"] - metrics["threshold"]))
-    for index in sorted(shown | {nearest: ""}):
+    for index in sorted(shown | {nearest}):
         one = curve[index]
         table.add_row(
             f"{one['threshold']:.3f}{' *' if index == nearest else ''}",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy
+import mmap
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -58,14 +59,20 @@ def test_latency_is_percentiles_of_single_requests(monkeypatch: pytest.MonkeyPat
     assert found["p99_ms"] == pytest.approx(9901)
 
 
+def touch(num_bytes: int) -> None:
+    """Take memory from the system, not from what an allocator has kept, and give it back."""
+    with mmap.mmap(-1, num_bytes) as block:
+        block.write(b"x" * num_bytes)
+
+
 def test_peak_memory_sees_what_was_freed_again() -> None:
     size = 64 * 2**20
-    found = measure.peak_memory(lambda count: float(numpy.ones(count // 8).sum()), size, torch.device("cpu"))
+    found = measure.peak_memory(touch, size, torch.device("cpu"))
     if found is None:
         pytest.skip("this system cannot forget a peak")
-    assert size * 0.9 < found["peak_increase_bytes"] < size * 1.5
+    assert size * 0.9 < found["peak_increase_bytes"] < size * 2.5
     assert found["peak_memory_bytes"] > size
-    again = measure.peak_memory(lambda count: None, size, torch.device("cpu"))
+    again = measure.peak_memory(lambda _: None, size, torch.device("cpu"))
     assert again is not None
     assert again["peak_increase_bytes"] < size / 2
 
