@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import statistics
+import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -127,7 +130,7 @@ def time_share(run: Callable[[], Any], device: torch.device, *, num_operators: i
     """
     on_gpu = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
-    with profile(activities=activities) as profiler:
+    with _silent_stderr(), profile(activities=activities) as profiler:
         run()
     taken = {
         event.key: event.self_device_time_total if on_gpu else event.self_cpu_time_total
@@ -142,6 +145,20 @@ def time_share(run: Callable[[], Any], device: torch.device, *, num_operators: i
         "time_share": {kind: one / whole for kind, one in kinds.items()},
         "operator_time_share": {name: taken[name] / whole for name in longest},
     }
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """The profiler's library announces itself there, below Python."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _forget_peak() -> bool:
