@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import sys
 
 import pytest
 import torch
@@ -79,3 +80,20 @@ def test_peak_memory_sees_what_was_freed_again() -> None:
 
 def test_spread() -> None:
     assert measure.spread([3.0, 1.0, 10.0]) == {"median": 3, "min": 1, "max": 10}
+
+
+def test_time_is_shared_out_among_kinds_of_operators(capfd: pytest.CaptureFixture[str]) -> None:
+    a, q = torch.randn(700, 700), torch.randn(4, 2, 300, 16)
+
+    def attend() -> None:
+        torch.nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True)
+
+    kinds = {"matrix_products": lambda: a @ a, "attention": attend, "rest": lambda: a.exp().log().sin()}
+    for kind, run in kinds.items():
+        run()
+        found = measure.time_share(run, torch.device("cpu"))
+        assert sum(found["time_share"].values()) == pytest.approx(1)
+        assert max(found["time_share"], key=found["time_share"].__getitem__) == kind
+        assert sum(found["operator_time_share"].values()) <= 1 + 1e-9
+    print("heard", file=sys.stderr)
+    assert capfd.readouterr().err == "heard\n"
