@@ -11,10 +11,10 @@ import torch
 
 from dhrd._extras import require
 from dhrd.data.records import Example
-from dhrd.errors import ArtifactError, DhrdError
+from dhrd.errors import ArtifactError
 from dhrd.inference.batching import predict_logits
 from dhrd.inference.classifier import Classifier
-from dhrd.inference.vllm_decoder import check_vllm
+from dhrd.inference.vllm_decoder import check_vllm, start_vllm
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -65,6 +65,7 @@ class Contender:
         dtype: Of the weights.
         run: From rows to the most probable label of each.
         batch_size: Rows a batch, where it has such a number.
+        in_process: Whether it runs in this process, whose memory can be watched.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Contender:
     dtype: str
     run: Run
     batch_size: int | None = None
+    in_process: bool = True
 
 
 def ours(classifier: Classifier, name: str = "dhrd", title: str = "dhrd.Classifier") -> Contender:
@@ -148,25 +150,16 @@ def loop(model: PreTrainedModel, classifier: Classifier) -> Contender:
 def vllm(directory: Path, classifier: Classifier) -> Contender:
     """vLLM's pooling runner, from tokens: it is given what our tokenizer made, so that both cut alike."""
     check_vllm("--against vllm")
-    from vllm import LLM
-
-    try:
-        engine = LLM(
-            str(directory),
-            runner="pooling",
-            dtype=str(classifier.dtype).removeprefix("torch."),
-            max_model_len=classifier.info.max_input_tokens,
-            disable_log_stats=True,
-        )
-    except (RuntimeError, ValueError) as error:
-        raise DhrdError(f"vLLM did not start, its own messages say why ({str(error).splitlines()[0]})") from error
+    dtype = str(classifier.dtype).removeprefix("torch.")
+    limit = classifier.info.max_input_tokens
+    engine = start_vllm(directory, classifier.device, runner="pooling", dtype=dtype, max_model_len=limit)
     names = classifier.labels.names
 
     def run(rows: Rows) -> list[str]:
         outputs: Any = engine.classify([{"prompt_token_ids": ids} for ids in rows.input_ids], use_tqdm=False)
         return [names[max(range(len(names)), key=one.outputs.probs.__getitem__)] for one in outputs]
 
-    return Contender(name="vllm", title="vLLM, pooling", dtype=str(classifier.dtype).removeprefix("torch."), run=run)
+    return Contender(name="vllm", title="vLLM, pooling", dtype=dtype, run=run, in_process=False)
 
 
 def onnx(directory: Path, classifier: Classifier) -> Contender:

@@ -234,7 +234,7 @@ def _measured(
         "label_agreement": _share(labels[one.name], reference),
         "label_agreement_with": "pipeline_default" if "pipeline_default" in labels else "dhrd",
         "accuracy": _share(labels[one.name], rows.gold) if rows.gold is not None else None,
-        "memory": peak_memory(one.run, rows.part(0, _MEMORY_ROWS), classifier.device),
+        "memory": peak_memory(one.run, rows.part(0, _MEMORY_ROWS), classifier.device) if one.in_process else None,
     }
     single = [rows.part(index, index + 1) for index in range(min(settings.latency_rows, len(rows)))]
     found["latency"] = latency(one.run, single)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,6 +33,26 @@ def check_vllm(flag: str) -> None:
         raise ConfigError(f"{flag}: this needs vLLM: pip install vllm, or leave it out")
 
 
+def start_vllm(directory: str | Path, device: torch.device, **options: Any) -> Any:
+    """A vLLM engine beside the models that are loaded already.
+
+    Args:
+        directory: The model.
+        device: Where the other models are: the engine takes half of what is free there.
+        **options: Of `vllm.LLM`.
+
+    Raises:
+        DhrdError: It did not start.
+    """
+    from vllm import LLM
+
+    share = _share_of_memory(device)
+    try:
+        return LLM(str(directory), gpu_memory_utilization=share, disable_log_stats=True, seed=0, **options)
+    except (RuntimeError, ValueError) as error:
+        raise DhrdError(f"vLLM did not start, its own messages say why ({str(error).splitlines()[0]})") from error
+
+
 class VllmDecoder:
     """A causal language model in a vLLM engine.
 
@@ -42,24 +63,12 @@ class VllmDecoder:
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_model_len: int) -> None:
-        from vllm import LLM
-
         self._directory = tempfile.TemporaryDirectory()
         model.save_pretrained(self._directory.name, state_dict=merged_state(model))
         tokenizer.save_pretrained(self._directory.name)
         dtype = "float32" if model.dtype == torch.float32 else "auto"
         self.tokenizer = tokenizer
-        try:
-            self._engine = LLM(
-                self._directory.name,
-                dtype=dtype,
-                max_model_len=max_model_len,
-                gpu_memory_utilization=_share_of_memory(model.device),
-                disable_log_stats=True,
-                seed=0,
-            )
-        except (RuntimeError, ValueError) as error:
-            raise DhrdError(f"vLLM did not start, its own messages say why ({str(error).splitlines()[0]})") from error
+        self._engine = start_vllm(self._directory.name, model.device, dtype=dtype, max_model_len=max_model_len)
 
     def decode(
         self,
