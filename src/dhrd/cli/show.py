@@ -76,20 +76,10 @@ def benchmark_table(result: dict[str, Any]) -> None:
     console = Console()
     rows, dtype = result["rows"], result["conditions"]["dtype"]
     table = Table(title=f"{rows['num_rows']} rows of {rows['mean_tokens']:.0f} tokens, {dtype}", title_justify="left")
-    for column in (
-        "way",
-        "queries/s",
-        "min to max",
-        "dhrd over it",
-        "p50 ms",
-        "p95 ms",
-        "p99 ms",
-        "agreement",
-        "memory",
-    ):
+    for column in ("way", "queries/s (range)", "dhrd ×", "p50/95/99 ms", "agree", "MiB"):
         table.add_column(column, justify="left" if column == "way" else "right")
     for name, one in result["contenders"].items():
-        table.add_row(one["title"], *_contender_row(one, result["dhrd_over"].get(name)))
+        table.add_row(name, *_contender_row(one, result["dhrd_over"].get(name)))
     console.print(table)
     work, roof = result["work"], result["roofline"]
     console.print(
@@ -117,30 +107,29 @@ def benchmark_table(result: dict[str, Any]) -> None:
 def _contender_row(one: dict[str, Any], over: dict[str, float] | None) -> list[str]:
     qps, late, memory = one["queries_per_second"], one["latency"], one["memory"]
     return [
-        f"{qps['median']:.1f}",
-        f"{qps['min']:.1f} to {qps['max']:.1f}",
+        f"{qps['median']:.1f} ({qps['min']:.1f}–{qps['max']:.1f})",
         f"{over['median']:.2f}" if over else "",
-        *(f"{late[key]:.0f}" for key in ("p50_ms", "p95_ms", "p99_ms")),
+        "/".join(f"{late[key]:.0f}" for key in ("p50_ms", "p95_ms", "p99_ms")),
         f"{one['label_agreement']:.1%}",
-        f"+{memory['peak_increase_bytes'] / 2**20:.0f} MiB" if memory else "unknown",
+        f"+{memory['peak_increase_bytes'] / 2**20:.0f}" if memory else "?",
     ]
 
 
 def _decoding_table(decoding: dict[str, dict[str, Any]]) -> Table:
     num_rows = max(one["num_rows"] for one in decoding.values())
     table = Table(title=f"chain-of-thought decoding, {num_rows} rows", title_justify="left")
-    for column in ("way", "queries/s", "dhrd over it", "new tokens", "unreadable", "accuracy", "95 % interval"):
+    for column in ("way", "queries/s", "dhrd ×", "tokens", "unread", "accuracy", "95 % interval"):
         table.add_column(column, justify="left" if column == "way" else "right")
     for name, one in decoding.items():
         known = one["accuracy"] is not None
         table.add_row(
-            f"{name.rpartition('_')[0]}, batch {name.rpartition('_')[2]}" if name[-1].isdigit() else name,
+            name,
             f"{one['queries_per_second']:.3f}",
             f"{one['dhrd_over_it']:.0f}",
             f"{one['mean_new_tokens']:.0f}",
             f"{one['unparsable_share']:.0%}",
             f"{one['accuracy']:.2f}" if known else "",
-            _interval(one["accuracy_interval_95"]) if known else "",
+            "{:.2f}–{:.2f}".format(*one["accuracy_interval_95"]) if known else "",
         )
     return table
 

@@ -13,6 +13,7 @@ import torch
 
 import dhrd
 from dhrd import ArtifactError, Classifier, ConfigError, DataError
+from dhrd.benchmark.inference import Settings, benchmark
 from dhrd.errors import DhrdError
 from dhrd.evaluation import export
 from dhrd.evaluation.export import export_onnx
@@ -194,3 +195,10 @@ def test_without_the_extra_it_says_how_to_install_it(
     with pytest.raises(dhrd.MissingExtra, match=r"pip install 'dhrd\[onnx\]'"):
         export_onnx(artifact, tmp_path / "out", rows_of(artifact))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_benchmark_runs_it_as_a_contender(artifact: Path, exported: Path) -> None:
+    settings = Settings(against=("onnx",), onnx=exported, repeats=1, warmup_rows=2, latency_rows=2)
+    found = benchmark(artifact, rows_of(artifact), settings, device="cpu", dtype="float32")
+    assert found["contenders"]["onnx"]["label_agreement"] == 1
+    assert found["contenders"]["onnx"]["dtype"] == "float32"
