@@ -118,7 +118,7 @@ def _contender_row(one: dict[str, Any], over: dict[str, float] | None) -> list[s
 def _decoding_table(decoding: dict[str, dict[str, Any]]) -> Table:
     num_rows = max(one["num_rows"] for one in decoding.values())
     table = Table(title=f"chain-of-thought decoding, {num_rows} rows", title_justify="left")
-    for column in ("way", "queries/s", "dhrd ×", "tokens", "unread", "accuracy", "95 % interval"):
+    for column in ("way", "queries/s", "dhrd ×", "tokens", "unread", "accuracy", "95 %"):
         table.add_column(column, justify="left" if column == "way" else "right")
     for name, one in decoding.items():
         known = one["accuracy"] is not None
