@@ -139,11 +139,14 @@ def test_rows_are_read_in_the_thread_that_asks(classifier: Classifier) -> None:
 
 
 def test_a_stream_that_is_left_stops(classifier: Classifier) -> None:
-    before = threading.active_count()
+    def tokenizing() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith("dhrd-tokenize")]
+
     stream = classifier.stream(iter(TEXTS), window=3)
     next(stream)
+    assert len(tokenizing()) == 1
     stream.close()
-    assert threading.active_count() == before
+    assert not tokenizing()
 
 
 def test_strict_refuses_what_is_otherwise_cut_and_counted(artifact: Path, classifier: Classifier) -> None:
