@@ -39,7 +39,7 @@ def export(
         raise ConfigError(f"--format {format}: unknown; give onnx")
     settled = inference_config(model, config, overrides)
     examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)
-    found = export_onnx(
+    parity = export_onnx(
         model,
         output,
         examples,
@@ -47,8 +47,7 @@ def export(
         min_agreement=min_agreement,
         overwrite=overwrite,
     )
-    parity, size_mib = found.parity, found.parity["size_bytes"] / 2**20
     print(
-        f"{found.directory}: {size_mib:.0f} MiB; on {parity['num_examples']} rows the same label on "
+        f"{output}: {parity['size_bytes'] / 2**20:.0f} MiB; on {parity['num_examples']} rows the same label on "
         f"{parity['label_agreement']:.2%}, probabilities within {parity['max_probability_difference']:.2g}"
     )

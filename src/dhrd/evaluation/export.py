@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,19 +25,6 @@ _FP32_TOLERANCE = 1e-3  # of a probability: ONNX Runtime adds up in another orde
 _INT8_AGREEMENT = 0.99
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exported:
-    """What was exported.
-
-    Args:
-        directory: Holds it.
-        parity: As in its parity.json.
-    """
-
-    directory: Path
-    parity: dict[str, Any]
-
-
 def export_onnx(
     model_dir: str | Path,
     output_dir: str | Path,
@@ -47,7 +33,7 @@ def export_onnx(
     weight_type: WeightType = "float32",
     min_agreement: float | None = None,
     overwrite: bool = False,
-) -> Exported:
+) -> dict[str, Any]:
     """Write an artifact as an ONNX graph with its tokenizer, once it is shown to answer as the artifact does.
 
     Args:
@@ -59,6 +45,9 @@ def export_onnx(
             within 0.001 as well, and 0.99 in int8.
         overwrite: Replace what is in `output_dir`.
 
+    Returns:
+        What parity.json holds.
+
     Raises:
         ArtifactError: The artifact cannot be used.
         ConfigError: `output_dir` is not empty, or a setting is not valid.
@@ -69,15 +58,15 @@ def export_onnx(
     output_dir = Path(output_dir)
     if weight_type not in ("float32", "int8"):
         raise ConfigError(f"--weights {weight_type}: unknown; give float32 or int8")
-    if output_dir.resolve() == Path(model_dir).resolve():
-        raise ConfigError(f"--output {output_dir}: that is the artifact itself; give another directory")
+    if Path(model_dir).resolve().is_relative_to(output_dir.resolve()):  # --overwrite would remove it
+        raise ConfigError(f"--output {output_dir}: that is the artifact itself, or holds it; give another directory")
     if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())) and not overwrite:
         raise ConfigError(f"--output {output_dir}: is there already; replace it with --overwrite, or give another")
     if not examples:
         raise DataError("an export is compared with its artifact on rows, and there are none; give --data SPEC")
     classifier = Classifier.from_pretrained(model_dir, device="cpu", dtype=torch.float32)
     inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
-    partial = output_dir.with_name(output_dir.name + ".partial")
+    partial = output_dir.resolve().with_name(output_dir.resolve().name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with saving(str(output_dir)):
@@ -94,7 +83,7 @@ def export_onnx(
             os.replace(partial, output_dir)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Exported(directory=output_dir, parity=parity)
+    return parity
 
 
 def _parity(classifier: Classifier, directory: Path, input_ids: Sequence[list[int]]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from dhrd.inference.classifier import Classifier
 MODEL_FILE = "model.onnx"
 WeightType = Literal["float32", "int8"]
 
-_OPSET = 20  # the oldest that torch.onnx and the operators of all supported families agree on
+_OPSET = 20  # what the tests run all supported families with
 _SAMPLE_SHAPE = (2, 8)  # both dimensions are dynamic; two rows, since one would be taken for a constant
 
 
@@ -88,7 +88,7 @@ def write_onnx(classifier: Classifier, directory: Path, *, weight_type: WeightTy
         DhrdError: torch cannot export this model.
         MissingExtra: The exporter is not installed.
     """
-    for module in ("onnx", "onnxscript"):
+    for module in ("onnx", "onnxruntime", "onnxscript"):  # the last step needs the second: say so before the first
         require(module, extra="onnx")
     graph, path = _Graph(classifier), directory / MODEL_FILE
     sample = torch.ones(_SAMPLE_SHAPE, dtype=torch.long)
@@ -167,7 +167,7 @@ def _to_int8(path: Path) -> None:
 
 def _narrows(num_inputs: int, num_outputs: int) -> bool:
     """Whether a product's inputs outnumber its outputs, as behind an MLP: one scale for all of those, whose outliers
-    are the largest, costs labels (SmolLM2: 18 % of them, against 2 % with these products in fp32)."""
+    are the largest, costs labels (SmolLM2 on CommitmentBank: 10 of 56, against 1 with these products in fp32)."""
     return num_inputs > num_outputs
 
 

@@ -169,6 +169,8 @@ def test_refusals(
 def test_the_artifact_is_never_the_place(artifact: Path) -> None:
     with pytest.raises(ConfigError, match="that is the artifact itself"):
         export_onnx(artifact, artifact, rows_of(artifact), overwrite=True)
+    with pytest.raises(ConfigError, match="or holds it"):
+        export_onnx(artifact, artifact.parent, rows_of(artifact), overwrite=True)
     assert (artifact / "model.safetensors").is_file()
 
 
