@@ -105,14 +105,14 @@ def write_onnx(classifier: Classifier, directory: Path, *, weight_type: WeightTy
                 dynamic_shapes=(sizes, sizes),
                 verbose=False,
             )
-            assert program is not None
-            program.model.metadata_props["weight_type"] = weight_type
-            program.save(path, external_data=True)
     except Exception as error:  # tracing runs the whole of transformers and torch.export
         cause: BaseException = error
         while cause.__cause__ is not None:  # the exporter's own message is advice to its developers
             cause = cause.__cause__
         raise DhrdError(f"this model cannot be exported: {' '.join(str(cause).split())[:300]}") from error
+    assert program is not None
+    program.model.metadata_props["weight_type"] = weight_type
+    program.save(path, external_data=True)  # a full disk is no defect of the model
     if weight_type == "int8":
         _to_int8(path)
 
