@@ -131,6 +131,10 @@ def _backbone(backbone: dict[str, Any], arms: dict[str, Arm]) -> dict[str, Any]:
     return {
         "name": backbone["name"],
         "average_over": backbone["average_over"],
+        "over_tasks": [
+            (arms[str(one["other"])], arms[str(one["baseline"])], one, _tone(one, "average"))
+            for one in backbone["over_tasks"]
+        ],
         "tasks": [{**task, "rows": list(_rows(task, arms)), "facts": list(_facts(task))} for task in backbone["tasks"]],
         "seeds": _seeds(backbone),
         "averages": [

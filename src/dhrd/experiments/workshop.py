@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dhrd.config import ModelSettings, RunConfig
 from dhrd.data.rows import Rows, load_rows
@@ -18,7 +18,7 @@ from dhrd.training.assemble import encode
 if TYPE_CHECKING:
     from dhrd.experiments.cells import Cell
 
-_MAX_ENCODED = 16  # data sets kept as tokens; the oldest goes first
+_MAX_KEPT = 16  # data sets kept as rows, and as tokens; the oldest goes first
 
 
 class Workshop:
@@ -42,6 +42,7 @@ class Workshop:
         """
         key = _rows_key(config)
         if key not in self._rows:
+            _make_room(self._rows)
             self._rows[key] = load_rows(config)
         rows = self._rows[key]
         if fold is None:
@@ -67,8 +68,7 @@ class Workshop:
         parts = [_rows_key(config), cell.fold, config.seed if cell.fold or _shuffles(config) else None]
         key = json.dumps([*parts, _model_key(config.model), config.loss.reasoning_weight > 0])
         if key not in self._encoded:
-            while len(self._encoded) >= _MAX_ENCODED:
-                del self._encoded[next(iter(self._encoded))]
+            _make_room(self._encoded)
             self._encoded[key] = encode(config, rows, self._pristine(config))
         return self._encoded[key]
 
@@ -80,6 +80,11 @@ class Workshop:
             self._backbones.clear()  # one at a time: cells come in the order of their backbones and seeds
             self._backbones[key] = load_backbone(config.model, seed=config.seed)
         return self._backbones[key]
+
+
+def _make_room(kept: dict[str, Any]) -> None:
+    while len(kept) >= _MAX_KEPT:
+        del kept[next(iter(kept))]
 
 
 def _model_key(settings: ModelSettings) -> str:
