@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Read = Literal["head", "decode", "label_scores"]
@@ -20,7 +20,7 @@ class Arm:
         read: How labels are read: by the classification `head`; by `decode`, chain of thought with the reasoning head;
             by `label_scores`, the LM head's probability of each label's words.
         trained: Whether the backbone is trained at all; `head` always is.
-        baselines: The arms that this one is compared with; the first is its gain's measure.
+        baselines: The arms that this one is compared with, where they are run too; the first is its gain's measure.
         speed: Whether queries per second are measured too.
         engine: What decodes: `transformers`, or `vllm` where it is installed.
         optional: Only run where `--arms` names it.
@@ -94,7 +94,64 @@ class Study:
 
 
 POOLED = Arm(name="pooled", title="pooled baseline", settings={"loss.reasoning_weight": 0.0})
-DHRD = Arm(name="dhrd", title="DHRD", baselines=("pooled",))
+LM_ON_X = Arm(name="lm_on_x", title="LM loss on the input", settings={"loss.lm_targets": "input"}, baselines=("pooled",))
+LABEL_ONLY = Arm(
+    name="label_only",
+    title="label words, no rationale",
+    settings={"data.rationale_mode": "label_only"},
+    baselines=("pooled", "lm_on_x"),
+)
+SHUFFLED = Arm(
+    name="shuffled",
+    title="shuffled rationales",
+    settings={"data.rationale_mode": "shuffled"},
+    baselines=("pooled", "lm_on_x"),
+)
+DHRD = Arm(name="dhrd", title="DHRD", baselines=("pooled", "lm_on_x", "shuffled"))
+LABEL_FIRST = Arm(
+    name="label_first",
+    title="DHRD, label first",
+    settings={"data.order": "label_first"},
+    baselines=("pooled", "lm_on_x", "dhrd"),
+)
+BOTTLENECK = Arm(
+    name="bottleneck",
+    title="bottleneck",
+    settings={"model.reasoning_bottleneck": True},
+    baselines=("pooled", "lm_on_x", "bottleneck_shuffled", "dhrd"),
+)
+KEYWORDS = Arm(
+    name="keywords",
+    title="rationale's words",
+    settings={"loss.reasoning_weight": 0.0, "loss.keyword_weight": 1.0},
+    baselines=("pooled", "lm_on_x", "keywords_shuffled"),
+)
+ALIGNMENT = Arm(
+    name="alignment",
+    title="DHRD, aligned vectors",
+    settings={"loss.alignment_weight": 1.0},
+    baselines=("pooled", "lm_on_x", "dhrd"),
+)
+BEST_SETTINGS = {"model.reasoning_bottleneck": True, "data.order": "label_first", "loss.keyword_weight": 1.0}
+BEST = Arm(
+    name="best",
+    title="bottleneck, label first, words",
+    settings=BEST_SETTINGS,
+    baselines=("pooled", "lm_on_x", "best_shuffled", "dhrd", "bottleneck"),
+)
+
+
+def shuffled(arm: Arm) -> Arm:
+    """An arm's own control: the same with another row's rationale."""
+    return replace(
+        arm,
+        name=f"{arm.name}_shuffled",
+        title=f"{arm.title}, shuffled",
+        settings={**arm.settings, "data.rationale_mode": "shuffled"},
+        baselines=("pooled", "lm_on_x"),
+    )
+
+
 STUDENT = Arm(
     name="cot_student",
     title="CoT student",
