@@ -198,10 +198,13 @@ def _task_rows(task: Task, records: Iterator[Row | BadRow], split: str) -> Itera
 
 
 def _policy_desk(keys: str, split: str) -> Source:
-    desk, name = PolicyDesk.parse(keys), f"policy_desk:{keys}"
-    desk.generate(split)  # an unknown split is said before anything is read
-    rows = lambda: (Row(f"{name}:{row['id']}", row) for row in desk.generate(split))
-    return Source(name=name, read=rows, columns={}, labels=LabelSet(LABELS, WORDS))
+    name, desk = f"policy_desk:{keys}", PolicyDesk.parse(keys)
+    desk.generate(split)  # says at once that there is no such split
+
+    def read() -> Iterator[Row | BadRow]:
+        return (Row(f"{name}:{row['id']}", row) for row in desk.generate(split))
+
+    return Source(name=name, read=read, columns={}, labels=LabelSet(LABELS, WORDS))
 
 
 def _hub(name: str, split: str, settings: DataSettings) -> Source:

@@ -10,7 +10,7 @@ from dhrd.data.policy_desk.policy import Case
 from dhrd.data.policy_desk.wording import draw_sentence
 
 _LEAST_WORDS, _MOST_WORDS = 34, 48  # with the last sentence some 40 to 90 tokens
-_ITEM_AGAIN_SHARE, _ONE_SENTENCE_SHARE, _CLOSING_SHARE = 0.5, 0.65, 0.4
+_ITEM_AGAIN_SHARE, _ONE_SENTENCE_SHARE, _SIGNED_SHARE = 0.5, 0.65, 0.6
 
 
 def write_mail(case: Case, item: str, days: str, rng: random.Random, *, hops: int, split: str) -> str:
@@ -34,7 +34,10 @@ def write_mail(case: Case, item: str, days: str, rng: random.Random, *, hops: in
     rng.shuffle(others)
     while len(" ".join(sentences).split()) < least:
         sentences.insert(rng.randint(0, len(sentences)), draw_sentence([others.pop()], {}, rng, split))
-    if rng.random() < _CLOSING_SHARE:
+    signed = rng.random()  # by a first sentence, a last one, or not: never by two names
+    if signed < _SIGNED_SHARE / 2:
+        sentences.insert(0, draw_sentence(phrases.OPENINGS, {}, rng, split))
+    elif signed < _SIGNED_SHARE:
         sentences.append(draw_sentence(phrases.CLOSINGS, {}, rng, split))
     return " ".join(sentences)
 
@@ -59,6 +62,7 @@ def _slots(case: Case, item: str, days: str, rng: random.Random, *, first: bool)
     article = "an" if item[0] in "aeiou" else "a"
     return {
         "a": f"{article} {item}" if first else f"the {item}",
+        "the": f"the {item}",
         "it": f"the {item}" if first or rng.random() < _ITEM_AGAIN_SHARE else "it",
         "days": days,
         "wore": wore,

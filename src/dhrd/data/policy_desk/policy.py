@@ -1,10 +1,13 @@
-"""The hidden policy: what a case is, which of four outcomes it has, and how cases are drawn. POLICY.md has it in words."""
+"""The hidden policy: what a case is, which of four outcomes it has, and how cases are drawn.
+
+`examples/policy_desk/POLICY.md` has it in words.
+"""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import combinations
 
 LABELS = ("refund", "exchange", "store_credit", "decline")
 WORDS = ("refund", "exchange", "store credit", "decline")
@@ -12,24 +15,28 @@ MAX_HOPS = 4
 
 WINDOW_DAYS = {"cosmetics": 14, "books": 14, "electronics": 30, "kitchenware": 30, "clothing": 60, "tools": 60}
 EXTRA_DAYS = {"none": 0, "silver": 14, "gold": 30}
-LEEWAY_DAYS = 14
-"""How long each of the two bands after the window is."""
+LEEWAY_DAYS = 30
+"""How long after the window goods are not yet too late."""
+LASTING = ("electronics", "kitchenware", "tools")
+"""Kinds that follow another rule in the leeway than the rest."""
 
 _OUTCOMES = {
-    # (condition, receipt): in time, late by 1 to 14 days, by 15 to 28 days, by more
-    ("unused", True): ("refund", "exchange", "store_credit", "decline"),
-    ("unused", False): ("store_credit", "store_credit", "decline", "decline"),
-    ("opened", True): ("exchange", "store_credit", "decline", "decline"),
-    ("opened", False): ("store_credit", "decline", "decline", "decline"),
-    ("faulty", True): ("refund", "refund", "exchange", "exchange"),
-    ("faulty", False): ("exchange", "exchange", "store_credit", "decline"),
+    # (condition, receipt): in time, in the leeway, later
+    ("unused", True): ("refund", "by kind", "decline"),
+    ("unused", False): ("store_credit", "store_credit", "decline"),
+    ("opened", True): ("exchange", "exchange", "decline"),
+    ("opened", False): ("store_credit", "decline", "decline"),
+    ("faulty", True): ("refund", "refund", "exchange"),
+    ("faulty", False): ("exchange", "store_credit", "store_credit"),
 }
 _LABEL_WEIGHTS = (30, 25, 23, 22)
-_CONDITIONS = {"unused": 45, "opened": 30, "faulty": 17, "damaged": 8}
+_CONDITIONS = {"unused": 38, "opened": 30, "faulty": 20, "damaged": 12}
 _TIERS = {"none": 30, "silver": 35, "gold": 35}
-_RECEIPT_SHARE, _FINAL_SALE_SHARE = 0.7, 0.06
-_LATE_DAYS = ((1, 14), (15, 28), (29, 50))
-_EARLIEST_SHARE = 0.25  # of the limit: nobody writes on the first day
+_RECEIPT_SHARE, _FINAL_SALE_SHARE = 0.65, 0.08
+_BAND_WEIGHTS = (50, 30, 20)
+_LATEST_DAYS = 30  # after the leeway
+_EARLIEST_SHARE = 0.3  # of the limit: nobody writes on the first day
+_FACTS = ("days", "condition", "receipt", "tier", "final_sale", "kind")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +66,9 @@ class Case:
 
     @property
     def band(self) -> int:
-        """0: in time; 1 and 2: in the first and second fortnight after the limit; 3: later."""
+        """0: in time; 1: in the leeway after the limit; 2: later."""
         late = self.days - self.limit_days
-        return 0 if late <= 0 else min(3, 1 + (late - 1) // LEEWAY_DAYS)
+        return 0 if late <= 0 else 1 if late <= LEEWAY_DAYS else 2
 
     @property
     def settled_by(self) -> str | None:
@@ -75,12 +82,32 @@ class Case:
 
 def decide(case: Case) -> str:
     """The outcome that the policy has for a case."""
-    return "decline" if case.settled_by else _OUTCOMES[case.condition, case.receipt][case.band]
+    if case.settled_by:
+        return "decline"
+    outcome = _OUTCOMES[case.condition, case.receipt][case.band]
+    if outcome == "by kind":
+        return "exchange" if case.kind in LASTING else "store_credit"
+    return outcome
 
 
 def draw_case(rng: random.Random, hops: int) -> Case:
-    """A case in which so many rules take part, drawn for a label that was drawn before it: labels stay balanced."""
-    label = rng.choices(LABELS, _LABEL_WEIGHTS)[0]
+    """A case in which so many rules take part; its label is drawn first, so that labels stay balanced."""
+    return _draw_case_of(rng.choices(LABELS, _LABEL_WEIGHTS)[0], rng, hops)
+
+
+def misread(case: Case, label: str, rng: random.Random, hops: int) -> Case:
+    """The case as somebody reads it who wants it to come out at a label: with few facts of another case that does."""
+    other = _draw_case_of(label, rng, hops)
+    for number in range(1, len(_FACTS) + 1):
+        mixed = [
+            replace(case, **{fact: getattr(other, fact) for fact in facts}) for facts in combinations(_FACTS, number)
+        ]
+        if fitting := [one for one in mixed if decide(one) == label]:
+            return rng.choice(fitting)
+    raise AssertionError("the other case has the label itself")
+
+
+def _draw_case_of(label: str, rng: random.Random, hops: int) -> Case:
     while decide(case := _draw_facts(rng, hops)) != label:
         pass
     return case
@@ -99,29 +126,6 @@ def _draw_facts(rng: random.Random, hops: int) -> Case:
 
 
 def _draw_days(rng: random.Random, limit: int) -> int:
-    if rng.random() < 0.5:
-        return rng.randint(round(_EARLIEST_SHARE * limit), limit)
-    first, last = rng.choice(_LATE_DAYS)
-    return limit + rng.randint(first, last)
-
-
-def misread(case: Case, label: str, rng: random.Random, hops: int) -> Case:
-    """The case as one reads it who wants it to come out at a label: as few facts changed as that takes."""
-    conditions = _CONDITIONS if hops >= 2 else [case.condition]
-    receipts = (True, False) if hops >= 3 else (case.receipt,)
-    tiers = EXTRA_DAYS if hops >= 4 else [case.tier]
-    read = [
-        replace(case, condition=condition, receipt=receipt, tier=tier, days=days)
-        for condition, receipt, tier in product(conditions, receipts, tiers)
-        for days in (case.days, _draw_days(rng, case.limit_days))
-    ]
-    while not (fitting := [one for one in read if decide(one) == label]):
-        read = [_draw_facts(rng, hops) for _ in range(100)]
-        read = [replace(one, kind=case.kind) for one in read]
-    fewest = min(_num_changed(case, one) for one in fitting)
-    return rng.choice([one for one in fitting if _num_changed(case, one) == fewest])
-
-
-def _num_changed(case: Case, other: Case) -> int:
-    facts = ("days", "condition", "receipt", "tier", "final_sale")
-    return sum(getattr(case, fact) != getattr(other, fact) for fact in facts)
+    bounds = (round(_EARLIEST_SHARE * limit), limit, limit + LEEWAY_DAYS, limit + LEEWAY_DAYS + _LATEST_DAYS)
+    band = rng.choices(range(3), _BAND_WEIGHTS)[0]
+    return rng.randint(bounds[band] + 1, bounds[band + 1])

@@ -1,4 +1,4 @@
-"""Rows of the returns desk: mail, label, rationale, by a spec such as `policy_desk:rows=400,hops=2,noise=0.25,seed=3`."""
+"""Rows of the returns desk by a spec such as `policy_desk:rows=400,hops=2,noise=0.25,seed=3`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class PolicyDesk(BaseModel):
         spec = f"policy_desk:{text}"
         pairs = [part.partition("=") for part in text.split(",") if part]
         if wrong := [key for key, equals, _ in pairs if key not in cls.model_fields or not equals]:
-            raise DataError(f"{spec}: {wrong[0]!r} is no key=value of {', '.join(cls.model_fields)}")
+            known = ", ".join(f"{key}=…" for key in cls.model_fields)
+            raise DataError(f"{spec}: {wrong[0]!r} is unknown; it takes {known}, separated by commas")
         try:
             return cls.model_validate({key: value for key, _, value in pairs})
         except ValidationError as error:

@@ -11,11 +11,9 @@ SPLITS = ("train", "validation", "test")
 
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _QUARTERS = ("train", "train", "validation", "test")
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety".split()
+_TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_ONES = ("zero one two three four five six seven eight nine " + _TEENS).split()
+_TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 
 
 def expand(pattern: str, rng: random.Random) -> str:
@@ -58,7 +56,7 @@ def say_days(days: int, rng: random.Random) -> str:
     """A number of days in one of the ways that people write it: `41 days`, `forty-one days`, `six weeks`."""
     spell = rng.choice((str, number_word)) if days < 100 else str
     weeks, rest = divmod(days, 7)
-    if weeks < 2 or rng.random() < (0.3 if not rest else 0.75):
+    if weeks < 2 or rng.random() < (0.3 if not rest else 0.8):
         return f"{spell(days)} days"
     if not rest:
         return f"{spell(weeks)} weeks"
