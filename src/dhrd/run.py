@@ -104,7 +104,7 @@ def train(
         return TrainResult(output_dir=output_dir, was_finished=True)
     rows = load_rows(config, train_dataset, validation_dataset)
     watch = make_watch(config, rows)
-    backbone = backbone or load_backbone(config.model)
+    backbone = backbone or load_backbone(config.model, seed=config.seed)
     data = encode(config, rows, backbone)
     model = build_model(config, rows, backbone)
     updates = plan_updates(config, rows, data, model, accelerator)

@@ -46,7 +46,9 @@ class ModelSettings(Section):
     """The backbone and the classification head."""
 
     name_or_path: str = "gpt2"
-    """A hub name, a local directory, a local `.gguf` file, or `package:NAME/FILE.gguf` in an installed package."""
+    """A hub name, a local directory, a local `.gguf` file, or `package:NAME/FILE.gguf` in an installed package.
+    `scratch:CONFIG.json`: a model of that transformers config, its weights drawn from `seed`, with the tokenizer that
+    lies beside the file."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     num_labels: Annotated[int, Field(ge=2)] | None = None
@@ -371,7 +373,8 @@ class RunConfig(Section):
     output_dir: str = "output"
     """The artifact is written here, checkpoints/ below it while training."""
     seed: int = 0
-    """Decides the head's first weights, the order of rows, dropout and the shuffles of `rationale_mode`."""
+    """Decides the first weights of the head and of a `scratch:` backbone, the order of rows, dropout and the shuffles
+    of `rationale_mode`."""
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:

@@ -12,7 +12,7 @@ STUDY = Study(
             title="LM head scores labels, untrained",
             read="label_scores",
             trained=False,
-            baseline="pooled",
+            baselines=("pooled",),
         ),
         Arm(
             name="label_scores",
@@ -24,7 +24,7 @@ STUDY = Study(
                 "data.rationale_mode": "label_only",
             },
             read="label_scores",
-            baseline="pooled",
+            baselines=("pooled",),
         ),
         POOLED,
         DHRD,

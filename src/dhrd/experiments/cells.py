@@ -114,8 +114,9 @@ def decisive_settings(config: RunConfig, *, trained: bool = True) -> dict[str, A
 
 
 def short_name(name_or_path: str) -> str:
-    """The last part of a hub name or a path."""
-    return name_or_path.rstrip("/").rpartition("/")[2].removesuffix(".gguf")
+    """The last part of a hub name or a path; of a `scratch:` config that is named config.json, its folder."""
+    path = name_or_path.rstrip("/").removesuffix("/config.json")
+    return path.rpartition("/")[2].removesuffix(".gguf").removesuffix(".json")
 
 
 def hash_rows(rows: Rows, config: RunConfig) -> str:

@@ -69,7 +69,7 @@ def _kind(cell: Cell) -> str:
 def _measure(cell: Cell, workshop: Workshop) -> _Rates:
     config = cell.config
     rows = workshop.rows(config, cell.fold)
-    backbone = workshop.backbone(config.model)
+    backbone = workshop.backbone(config)
     data = workshop.encoded(cell, rows)
     accelerator = make_accelerator(config, workshop.device)
     model = build_model(config, rows, backbone)

@@ -159,7 +159,7 @@ def _prepare(cell: Cell, workshop: Workshop, clock: _Clock, curve: _Curve) -> Re
     accelerator = make_accelerator(config, workshop.device)
     with clock("load"):
         rows = workshop.rows(config, cell.fold)
-        backbone = workshop.backbone(config.model)
+        backbone = workshop.backbone(config)
         data = workshop.encoded(cell, rows)
     if not cell.arm.trained and cell.arm.read != "head":
         backbone.model.to(accelerator.device)

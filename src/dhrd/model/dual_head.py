@@ -93,7 +93,7 @@ class DualHeadReasoningModel(nn.Module):
                                    "loss_weight_alpha": loss_weight_alpha}})  # fmt: skip
         self.settings = settings or given.model
         self.loss_settings = loss or given.loss
-        loaded = backbone or load_backbone(self.settings)
+        loaded = backbone or load_backbone(self.settings, seed=seed)
         self.tokenizer, self.backbone_name = loaded.tokenizer, loaded.name
         self.causal_lm = loaded.model
         self._transform = logit_transform(self.causal_lm.config)
