@@ -190,7 +190,7 @@ class TrainingSettings(Section):
     clip_norm: Positive | None = 1.0
     """Clip the gradient's global norm; null: off."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    """`auto`: bf16 where the hardware multiplies it fast (GPU, AMX), else off."""
+    """`auto`: bf16 on GPUs that have it and on CPUs where it was measured to be faster, else off; a run keeps it."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, slower steps."""
     save_steps: Count | None = None
