@@ -187,6 +187,7 @@ class Batch:
         target_BT: The token that the reasoning head must predict at each position, or IGNORE. Already shifted.
         label_BC: Class targets: one-hot, or multi-hot for multi-label; None at inference.
         row_weight_B: 1, or 0 for a row that is there only so that a process without rows takes part.
+        frozen_BTD: Hidden states after the frozen blocks, which then are not run; None: they are.
     """
 
     ids: tuple[str, ...]
@@ -198,6 +199,7 @@ class Batch:
     target_BT: Int[Tensor, "B T"] | None = None
     label_BC: Float[Tensor, "B C"] | None = None
     row_weight_B: Float[Tensor, "B"] | None = None
+    frozen_BTD: Float[Tensor, "B T D"] | None = None
 
     def to(self, device: Any) -> Batch:
         """The same batch on another device."""

@@ -20,6 +20,8 @@ from dhrd.losses import LabelLoss
 from dhrd.model.backbone import Backbone, check_context
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.model.save import check_can_be_saved
+from dhrd.training.frozen import FrozenUpdates
+from dhrd.training.loop import Updates
 from dhrd.training.position import Position
 from dhrd.training.state import Checkpoints
 from dhrd.training.step import Stepper
@@ -110,9 +112,13 @@ def plan_updates(
     data: Mapping[str, EncodedData],
     model: DualHeadReasoningModel,
     accelerator: Accelerator,
-) -> PlannedUpdates:
-    """The training rows in the order of the plan, for this process."""
-    return PlannedUpdates(
+) -> Updates:
+    """The training rows in the order of the plan, for this process.
+
+    Raises:
+        ConfigError: `training.cache_frozen`, and the frozen layers do not always give the same.
+    """
+    updates = PlannedUpdates(
         examples=data["train"].examples,
         num_labels=len(rows.labels),
         pad_token_id=model.tokenizer.pad_token_id,
@@ -123,6 +129,9 @@ def plan_updates(
         process_index=accelerator.process_index,
         seed=config.seed,
     )
+    if not config.training.cache_frozen:
+        return updates
+    return FrozenUpdates(updates=updates, model=model, accelerator=accelerator)
 
 
 def resume(
