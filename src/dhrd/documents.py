@@ -96,7 +96,7 @@ class DHRDTrainer:
         self.model.to(accelerator.device)
         stepper = Stepper(
             model=accelerator.prepare_model(self.model),
-            label_loss=self.model.label_loss,
+            loss_counts=self.model.loss_counts,
             weights=self.model.loss_settings,
             optimizer=self.optimizer,
             schedule=None,

@@ -121,7 +121,7 @@ def short_name(name_or_path: str) -> str:
 def hash_rows(rows: Rows, config: RunConfig) -> str:
     """A hash of the training and validation rows: texts, labels, ids, and rationales where they are learned from."""
     digest = hashlib.sha256(rows.template.encode())
-    learns = config.loss.reasoning_weight > 0
+    learns = config.loss.reads_rationales
     for part in (rows.train, rows.choose if rows.choose is not rows.validation else [], rows.validation):
         digest.update(f"{len(part)} rows".encode())
         for example in part:

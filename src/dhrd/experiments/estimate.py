@@ -62,7 +62,7 @@ def estimate(cells: Sequence[Cell], workshop: Workshop) -> dict[str, float]:
 
 def _kind(cell: Cell) -> str:
     config, decodes = cell.config, cell.arm.read == "decode"
-    parts = [config.model.model_dump(mode="json"), config.training.batch_size, config.loss.reasoning_weight > 0]
+    parts = [config.model.model_dump(mode="json"), config.training.batch_size, config.loss.names]
     return json.dumps([*parts, cell.arm.trained, decodes, decodes and cell.decoding.batch_size])
 
 

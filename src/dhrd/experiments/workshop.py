@@ -65,7 +65,8 @@ class Workshop:
         """
         config = cell.config
         parts = [_rows_key(config), cell.fold, config.seed if cell.fold or _shuffles(config) else None]
-        key = json.dumps([*parts, _model_key(config.model), config.loss.reasoning_weight > 0])
+        learned = [config.loss.runs_continuation, config.loss.keyword_weight > 0]
+        key = json.dumps([*parts, _model_key(config.model), *learned])
         if key not in self._encoded:
             while len(self._encoded) >= _MAX_ENCODED:
                 del self._encoded[next(iter(self._encoded))]
@@ -92,6 +93,6 @@ def _shuffles(config: RunConfig) -> bool:
 def _rows_key(config: RunConfig) -> str:
     data = config.data
     drawn = data.dev_share or data.train_share < 1 or data.rationale_share < 1
-    needs_rationales = config.loss.reasoning_weight > 0  # load_rows then checks that there are any
+    needs_rationales = config.loss.reads_rationales  # load_rows then checks that there are any
     seed = config.seed if drawn else None
     return json.dumps([data.model_dump(mode="json"), config.model.num_labels, needs_rationales, seed])

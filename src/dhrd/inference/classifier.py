@@ -19,12 +19,12 @@ from dhrd.inference.cascade import CoT, asked_rows, check_cascade, confidences, 
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.engine import Engine
 from dhrd.inference.loading import load_body_and_head
-from dhrd.inference.memory import keep_freed_memory
 from dhrd.inference.options import Options
 from dhrd.inference.prediction import Explanation, Prediction, Row, as_list, columns_of, is_one
 from dhrd.inference.stages import Window, encoded_windows
 from dhrd.model.artifact import ArtifactInfo, input_encoder, load_input_encoder, read_info
 from dhrd.model.device import check_device
+from dhrd.model.memory import keep_freed_memory
 from dhrd.model.pooling import last_hidden_states, pool
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ class FrozenUpdates:
         updates: The plan.
         model: With `freeze_layers`.
         accelerator: Device and precision.
-        kept: Row's tokens -> its hidden states, (tokens of the row, D), in the machine's memory.
+        kept: Key of a row -> its hidden states, (tokens of the row, D), in the machine's memory.
     """
 
     updates: PlannedUpdates
@@ -56,7 +56,7 @@ class FrozenUpdates:
             yield [self._attached(batch) for batch in batches]
 
     def _attached(self, batch: Batch) -> Batch:
-        keys = list(map(_key, batch.input_ids_BT, batch.attention_mask_BT, batch.pool_index_B - batch.pool_start_B))
+        keys = _keys(batch)
         if any(key not in self.kept for key in keys):
             with self.accelerator.autocast():
                 hidden_BTD = frozen_states(self.model, batch.to(self.accelerator.device)).cpu()
@@ -70,6 +70,10 @@ class FrozenUpdates:
         return replace(batch, frozen_BTD=frozen_BTD)
 
 
-def _key(input_ids_T: Tensor, mask_T: Tensor, pool_index: Tensor) -> bytes:
-    """The tokens of a row and where its input ends: all that its hidden states depend on."""
-    return torch.cat([pool_index[None], input_ids_T[mask_T]]).numpy().tobytes()
+def _keys(batch: Batch) -> list[bytes]:
+    """For each row its tokens, where its input ends, and what of it the rest sees: all that its states depend on."""
+    start_B = batch.pool_start_B
+    seen_B = batch.visible_from_B if batch.visible_from_B is not None else start_B
+    places_B2 = torch.stack([batch.pool_index_B - start_B, seen_B - start_B], 1)
+    rows = zip(places_B2, batch.input_ids_BT, batch.attention_mask_BT, strict=True)
+    return [torch.cat([places_2, ids_T[mask_T]]).numpy().tobytes() for places_2, ids_T, mask_T in rows]

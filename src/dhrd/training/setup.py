@@ -118,7 +118,7 @@ def make_stepper(
     optimizer = make_optimizer(model, config.training)
     return Stepper(
         model=wrapped,
-        label_loss=model.label_loss,
+        loss_counts=model.loss_counts,
         weights=config.loss,
         optimizer=accelerator.prepare_optimizer(optimizer) if accelerator.scaler is not None else optimizer,
         schedule=make_schedule(optimizer, config.training, num_updates),
