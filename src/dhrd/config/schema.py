@@ -396,7 +396,5 @@ class RunConfig(Section):
         if self.training.calibrate and self.loss.classification_weight == 0:
             raise ValueError("with loss.classification_weight: 0 there is no classifier; leave out training.calibrate")
         if self.training.cache_frozen and not self.model.freeze_layers:
-            raise ValueError(
-                "training.cache_frozen keeps what frozen layers give: set model.freeze_layers, or leave it"
-            )
+            raise ValueError("training.cache_frozen keeps what frozen layers give: set model.freeze_layers as well")
         return self

@@ -62,8 +62,8 @@ def check_frozen(model: Any, batch: Batch) -> None:
             found_BTD = model.hidden_states(batch)[batch.attention_mask_BT]
     if not torch.allclose(found_BTD, whole_BTD, rtol=1e-3, atol=1e-3 * float(whole_BTD.abs().max())):
         raise ConfigError(
-            f"training.cache_frozen: the frozen part of {type(model.causal_lm).__name__} has dropout, or gives more than "
-            "hidden states, so that it must run in every step; leave cache_frozen out, or set its dropout to 0"
+            f"training.cache_frozen: the frozen part of {type(model.causal_lm).__name__} has dropout, or gives more "
+            "than hidden states, so that it must run in every step; leave cache_frozen out, or set its dropout to 0"
         )
 
 

@@ -14,6 +14,7 @@ from dhrd.config import RunConfig
 from dhrd.errors import ConfigError
 from dhrd.model.device import check_device
 from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.memory import keep_freed_memory
 from dhrd.model.precision import fast_dtype, product_rates, shapes_of
 from dhrd.training.optim import make_optimizer, make_schedule
 from dhrd.training.step import Stepper
@@ -109,6 +110,8 @@ def make_stepper(
     model: DualHeadReasoningModel, config: RunConfig, accelerator: Accelerator, num_updates: int
 ) -> Stepper:
     """Prepare a model for training: device, wrapping, optimizer, schedule."""
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
     if config.training.gradient_checkpointing:
         model.causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         # transformers makes the embeddings' output require a gradient, as reentrant checkpointing needs; ours does not,
