@@ -262,9 +262,12 @@ class TrainingSettings(Section):
     clip_norm: Positive | None = 1.0
     """Clip the gradient's global norm; null: off."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    """`auto`: bf16 where the hardware multiplies it fast (GPU, AMX), else off."""
+    """`auto`: bf16 on GPUs that have it and on CPUs where it was measured to be faster, else off; a run keeps it."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, slower steps."""
+    cache_frozen: bool = False
+    """With `model.freeze_layers`: run the frozen layers once a row and keep what they give, 4 bytes · hidden size a
+    token. The same weights come out; later epochs are cheaper. The frozen part must have no dropout."""
     save_steps: Count | None = None
     """A checkpoint every so many updates; null: at the end of each epoch."""
     eval_steps: Count | None = None
@@ -397,4 +400,6 @@ class RunConfig(Section):
             )
         if self.training.calibrate and self.loss.classification_weight == 0:
             raise ValueError("with loss.classification_weight: 0 there is no classifier; leave out training.calibrate")
+        if self.training.cache_frozen and not self.model.freeze_layers:
+            raise ValueError("training.cache_frozen keeps what frozen layers give: set model.freeze_layers as well")
         return self

@@ -35,7 +35,7 @@ from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.run import make_evaluate_fn, make_watch
 from dhrd.training.assemble import build_model, plan_updates, seed_dropout
 from dhrd.training.loop import fit
-from dhrd.training.setup import make_accelerator, make_stepper
+from dhrd.training.setup import choose_precision, make_accelerator, make_stepper
 from dhrd.training.state import Checkpoints
 
 if TYPE_CHECKING:
@@ -183,11 +183,12 @@ def _perform_encoder(cell: Cell, workshop: Workshop, clock: _Clock) -> tuple[dic
 
 def _prepare(cell: Cell, workshop: Workshop, clock: _Clock, curve: _Curve) -> Ready:
     config = cell.config
-    accelerator = make_accelerator(config, workshop.device)
     with clock("load"):
         rows = workshop.rows(config, cell.fold)
         backbone = workshop.backbone(config)
         data = workshop.encoded(cell, rows)
+        precision = choose_precision(config.training.mixed_precision, workshop.device, backbone.model.config)
+        accelerator = make_accelerator(config, workshop.device, precision)
     if not cell.arm.trained and cell.arm.read != "head":
         backbone.model.to(accelerator.device)
         return Ready(cell=cell, rows=rows, data=data, backbone=backbone, model=None, accelerator=accelerator)
