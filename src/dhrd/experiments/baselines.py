@@ -39,7 +39,7 @@ STUDY = Study(
             read="embeddings",
             trained=False,
             encoder=ENCODER,
-            baseline="pooled",
+            baselines=("pooled",),
             optional=True,
         ),
         Arm(
@@ -48,7 +48,7 @@ STUDY = Study(
             settings={"loss.reasoning_weight": 0.0},
             read="encoder",
             encoder=ENCODER,
-            baseline="pooled",
+            baselines=("pooled",),
             optional=True,
         ),
     ),
