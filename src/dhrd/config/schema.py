@@ -110,9 +110,10 @@ class DataSettings(Section):
     """Where the rows come from and how a row becomes a sequence."""
 
     train: str | None = None
-    """`superglue:TASK`, `hub:NAME[:CONFIG]`, or a .json, .jsonl, .csv or .parquet file."""
+    """`superglue:TASK`, `policy_desk:rows=N,hops=H,noise=P,seed=S`, `hub:NAME[:CONFIG]`, or a .json, .jsonl, .csv or
+    .parquet file."""
     validation: str | None = None
-    """As `train`. With `superglue:` and `hub:` it means the validation split."""
+    """As `train`. With `superglue:`, `policy_desk:` and `hub:` it means the validation split."""
     test: str | None = None
     """As `train`; only `dhrd evaluate --split test` reads it."""
     rationales: str | None = None
