@@ -32,6 +32,9 @@ def reproduce(
         int | None, typer.Option(min=1, help="How many, from the settings' seed on; default: the study's own, else 5.")
     ] = None,
     arms: Annotated[str | None, typer.Option(help="Arms of the study, with commas; default: all but optional.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Of arms that have one: a hub name, a directory, or package:NAME/DIRECTORY.")
+    ] = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(metavar="SECTION.KEY=V1,V2", help="Choose a setting for each arm on training rows; repeatable."),
@@ -73,6 +76,7 @@ def reproduce(
         backbones=_names(backbones),
         num_seeds=seeds,
         arms=_names(arms),
+        encoder=encoder,
         grid=grid or (),
         decoding=decoding,
         output=output,
@@ -99,6 +103,7 @@ def _request(
     backbones: Sequence[str] | None,
     num_seeds: int | None,
     arms: Sequence[str] | None,
+    encoder: str | None,
     grid: Sequence[str],
     decoding: Any,
     output: Path | None,
@@ -124,7 +129,7 @@ def _request(
         tasks=find_conditions(STUDIES[study], base, tasks) if own else find_tasks(base, tasks),
         backbones=tuple(backbones or (base.model.name_or_path,)),
         num_seeds=num_seeds,
-        arms=find_arms(STUDIES[study], arms),
+        arms=find_arms(STUDIES[study], arms, encoder),
         grid=read_grid(grid),
         decoding=decoding,
         output_dir=output or Path("reproduce") / study,

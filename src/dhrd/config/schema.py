@@ -110,9 +110,10 @@ class DataSettings(Section):
     """Where the rows come from and how a row becomes a sequence."""
 
     train: str | None = None
-    """`superglue:TASK`, `hub:NAME[:CONFIG]`, or a .json, .jsonl, .csv or .parquet file."""
+    """`superglue:TASK`, `policy_desk:rows=N,hops=H,noise=P,seed=S`, `hub:NAME[:CONFIG]`, or a .json, .jsonl, .csv or
+    .parquet file."""
     validation: str | None = None
-    """As `train`. With `superglue:` and `hub:` it means the validation split."""
+    """As `train`. With `superglue:`, `policy_desk:` and `hub:` it means the validation split."""
     test: str | None = None
     """As `train`; only `dhrd evaluate --split test` reads it."""
     rationales: str | None = None
@@ -141,6 +142,8 @@ class DataSettings(Section):
     """Use only this share of the training rows, drawn by the seed, stratified; smaller shares are parts of larger."""
     rationale_share: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
     """Keep the rationales of this share of the rows that have one, drawn by the seed; the rest learn their label."""
+    label_noise: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Give this share of the training rows, drawn by the seed, a label drawn from all; their rationales stay."""
     validation_limit: Count | None = None
     """Use only the first rows."""
     dev_share: Share = 0.0
@@ -260,9 +263,12 @@ class TrainingSettings(Section):
     clip_norm: Positive | None = 1.0
     """Clip the gradient's global norm; null: off."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    """`auto`: bf16 where the hardware multiplies it fast (GPU, AMX), else off."""
+    """`auto`: bf16 on GPUs that have it and on CPUs where it was measured to be faster, else off; a run keeps it."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, slower steps."""
+    cache_frozen: bool = False
+    """With `model.freeze_layers`: run the frozen layers once a row and keep what they give, 4 bytes · hidden size a
+    token. The same weights come out; later epochs are cheaper. The frozen part must have no dropout."""
     save_steps: Count | None = None
     """A checkpoint every so many updates; null: at the end of each epoch."""
     eval_steps: Count | None = None
@@ -395,4 +401,6 @@ class RunConfig(Section):
             )
         if self.training.calibrate and self.loss.classification_weight == 0:
             raise ValueError("with loss.classification_weight: 0 there is no classifier; leave out training.calibrate")
+        if self.training.cache_frozen and not self.model.freeze_layers:
+            raise ValueError("training.cache_frozen keeps what frozen layers give: set model.freeze_layers as well")
         return self

@@ -201,6 +201,7 @@ class Batch:
         visible_from_B: The first of the input's tokens that the continuation sees; None: it sees the whole input.
         reason_end_B: Position of the rationale's last token; -1 where a row has none.
         keyword_2K: Rows and tokens of the rationales' content words, K pairs in all.
+        frozen_BTD: Hidden states after the frozen blocks, which then are not run; None: they are.
     """
 
     ids: tuple[str, ...]
@@ -215,6 +216,7 @@ class Batch:
     visible_from_B: Int[Tensor, "B"] | None = None
     reason_end_B: Int[Tensor, "B"] | None = None
     keyword_2K: Int[Tensor, "2 K"] | None = None
+    frozen_BTD: Float[Tensor, "B T D"] | None = None
 
     def to(self, device: Any) -> Batch:
         """The same batch on another device."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,6 +18,7 @@ from dhrd.experiments.cells import Cell, CellStore, Decoding, hash_rows
 from dhrd.experiments.study import Arm, Study
 from dhrd.experiments.workshop import Workshop
 from dhrd.inference.vllm_decoder import check_vllm
+from dhrd.model.backbone import locate
 from dhrd.training.directory import flat
 
 logger = logging.getLogger("dhrd")
@@ -153,16 +154,29 @@ def own_data(base: RunConfig) -> str | None:
     return Path(rest or spec).stem.replace(SEED, "").rstrip("-_").removesuffix("_train") or "data"
 
 
-def find_arms(study: Study, asked: Sequence[str] | None) -> tuple[Arm, ...]:
+def find_arms(study: Study, asked: Sequence[str] | None, encoder: str | None = None) -> tuple[Arm, ...]:
     """The arms to run, in the study's order: those asked for, or all but the optional.
 
+    Args:
+        study: Whose arms.
+        asked: Their names.
+        encoder: Takes the place of the encoder in arms that have one.
+
     Raises:
-        ConfigError: The study has no such arm.
+        ConfigError: The study has no such arm, or an encoder is given and no arm has one.
     """
     known = [arm.name for arm in study.arms]
     if unknown := [name for name in asked or () if name not in known]:
         raise ConfigError(f"--arms {unknown[0]}: {study.name} has {', '.join(known)}")
-    return tuple(arm for arm in study.arms if (arm.name in asked if asked else not arm.optional))
+    arms = tuple(arm for arm in study.arms if (arm.name in asked if asked else not arm.optional))
+    if encoder is None:
+        return arms
+    if not any(arm.encoder for arm in arms):
+        raise ConfigError(
+            f"--encoder {encoder}: no arm of this run has one; run baselines with --arms pooled,embeddings,encoder, or "
+            "leave it out"
+        )
+    return tuple(replace(arm, encoder=encoder) if arm.encoder else arm for arm in arms)
 
 
 def read_grid(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
@@ -186,9 +200,13 @@ def check_data(request: Request) -> None:
 
     Raises:
         ConfigError: Naming what is missing.
+        ModelError: An arm's encoder is in a package that is not installed.
     """
     if any(arm.engine == "vllm" for arm in request.arms):
         check_vllm("--arms")
+    for arm in request.arms:
+        if arm.encoder is not None:
+            locate(arm.encoder)
     if request.study.conditions:
         return
     base, learns = request.base, [arm for arm in request.arms if arm.trained and _learns_reasons(arm, request.base)]

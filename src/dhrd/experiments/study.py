@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Read = Literal["head", "decode", "label_scores"]
+Read = Literal["head", "decode", "label_scores", "embeddings", "encoder"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +18,13 @@ class Arm:
         title: In tables.
         settings: What differs from the base settings, by dotted name.
         read: How labels are read: by the classification `head`; by `decode`, chain of thought with the reasoning head;
-            by `label_scores`, the LM head's probability of each label's words.
+            by `label_scores`, the LM head's probability of each label's words; without the backbone, by logistic
+            regression on `embeddings`, or by a fine-tuned `encoder`.
         trained: Whether the backbone is trained at all; `head` always is.
         baselines: The arms that this one is compared with, where they are run too; the first is its gain's measure.
         speed: Whether queries per second are measured too.
         engine: What decodes: `transformers`, or `vllm` where it is installed.
+        encoder: What `embeddings` and `encoder` load, as `model.name_or_path`; other arms have none.
         optional: Only run where `--arms` names it.
         grid: Settings to choose by cross-validation on the training rows: their values, by dotted name.
     """
@@ -35,6 +37,7 @@ class Arm:
     baselines: tuple[str, ...] = ()
     speed: bool = False
     engine: Literal["transformers", "vllm"] = "transformers"
+    encoder: str | None = None
     optional: bool = False
     grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 

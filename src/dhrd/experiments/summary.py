@@ -49,8 +49,12 @@ def summarize(request: Request, outcome: Outcome, *, command: str, created: str)
         "undone": list(conclusions.undone(found)),
         "limits": [*request.study.limits, *conclusions.limits(found, backbones)],
         "settings": decisive_settings(request.base),
-        "arm_settings": {arm.name: dict(arm.settings) for arm in request.arms},
+        "arm_settings": {arm.name: _settings(arm) for arm in request.arms},
     }
+
+
+def _settings(arm: Arm) -> dict[str, Any]:
+    return {**arm.settings, **({"encoder": arm.encoder} if arm.encoder is not None else {})}
 
 
 def _backbone(found: Found, name: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from dhrd.losses import (
 from dhrd.model.adapters import add_lora, freeze_lower
 from dhrd.model.backbone import Backbone, load_backbone, logit_transform
 from dhrd.model.bottleneck import check_bottleneck
+from dhrd.model.frozen import instead_of_frozen
 from dhrd.model.heads import ClassificationHead, label_word_rows
 from dhrd.model.pooling import last_hidden_states, pool
 
@@ -142,7 +143,8 @@ class DualHeadReasoningModel(nn.Module):
 
     def hidden_states(self, batch: Batch) -> Float[Tensor, "B T D"]:
         """Last hidden states, after the final norm."""
-        return last_hidden_states(self.causal_lm.base_model, batch)
+        with instead_of_frozen(self, batch.frozen_BTD):
+            return last_hidden_states(self.causal_lm.base_model, batch)
 
     def reasoning_loss(self, hidden_BTD: Float[Tensor, "B T D"], batch: Batch) -> LossTerm:
         """L_lm at the batch's target positions.

@@ -22,6 +22,8 @@ from dhrd.losses import LabelLoss
 from dhrd.model.backbone import Backbone, check_context
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.model.save import check_can_be_saved
+from dhrd.training.frozen import FrozenUpdates
+from dhrd.training.loop import Updates
 from dhrd.training.position import Position
 from dhrd.training.state import Checkpoints
 from dhrd.training.step import Stepper
@@ -120,11 +122,15 @@ def plan_updates(
     data: Mapping[str, EncodedData],
     model: DualHeadReasoningModel,
     accelerator: Accelerator,
-) -> PlannedUpdates:
-    """The training rows in the order of the plan, for this process."""
+) -> Updates:
+    """The training rows in the order of the plan, for this process.
+
+    Raises:
+        ConfigError: `training.cache_frozen`, and the frozen layers do not always give the same.
+    """
     examples, training = data["train"].examples, config.training
     rows_per_update = training.batch_size * training.gradient_accumulation_steps * accelerator.num_processes
-    return PlannedUpdates(
+    updates = PlannedUpdates(
         examples=examples,
         num_labels=len(rows.labels),
         pad_token_id=model.tokenizer.pad_token_id,
@@ -136,6 +142,9 @@ def plan_updates(
         seed=config.seed,
         bottleneck=_bottleneck(config, training.num_epochs * num_updates(len(examples), rows_per_update)),
     )
+    if not config.training.cache_frozen:
+        return updates
+    return FrozenUpdates(updates=updates, model=model, accelerator=accelerator)
 
 
 def _bottleneck(config: RunConfig, total_updates: int) -> Bottleneck | None:

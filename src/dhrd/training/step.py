@@ -90,14 +90,15 @@ def train_step(stepper: Stepper, micro_batches: Sequence[Batch], step: int) -> d
     batches = [batch.to(accelerator.device) for batch in micro_batches]
     counts, weights = _global_counts(stepper, batches), stepper.weights_at(step)
     sums = torch.zeros(len(counts), device=accelerator.device)
-    for index, batch in enumerate(batches):
-        is_last = index == len(batches) - 1
-        with nullcontext() if is_last else accelerator.no_sync(stepper.model):
-            losses = stepper.model(batch).losses
-            loss = _combine(weights, losses, counts)
-            # DDP averages gradients over processes; the division above is already by the global counts.
-            accelerator.backward(loss * accelerator.num_processes)
-        sums += torch.stack([losses[name].total.detach() for name in counts])
+    with accelerator.autocast():  # around all micro-batches: they share one copy of each trained weight in bf16
+        for index, batch in enumerate(batches):
+            is_last = index == len(batches) - 1
+            with nullcontext() if is_last else accelerator.no_sync(stepper.model):
+                losses = stepper.model(batch).losses
+                loss = _combine(weights, losses, counts)
+                # DDP averages gradients over processes; the division above is already by the global counts.
+                _backward(accelerator, loss * accelerator.num_processes)
+            sums += torch.stack([losses[name].total.detach() for name in counts])
     grad_norm = _clip(stepper)
     log = _log(stepper, batches, accelerator.reduce(sums), counts, weights)
     log["grad_norm"] = float(grad_norm)
@@ -111,6 +112,12 @@ def train_step(stepper: Stepper, micro_batches: Sequence[Batch], step: int) -> d
     log["num_tokens"] = float(num_tokens)
     log["tokens_per_second"] = float(num_tokens) / (time.perf_counter() - began)
     return log
+
+
+def _backward(accelerator: Accelerator, loss: Tensor) -> None:
+    """Each product in the dtype that its forward had: autocast itself stays out of it."""
+    with torch.autocast(accelerator.device.type, enabled=False):
+        accelerator.backward(loss)
 
 
 def _global_counts(stepper: Stepper, batches: Sequence[Batch]) -> dict[LossName, Tensor]:
