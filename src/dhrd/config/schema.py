@@ -115,6 +115,8 @@ class DataSettings(Section):
     """Use only this share of the training rows, drawn by the seed, stratified; smaller shares are parts of larger."""
     rationale_share: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
     """Keep the rationales of this share of the rows that have one, drawn by the seed; the rest learn their label."""
+    label_noise: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Give this share of the training rows, drawn by the seed, a label drawn from all; their rationales stay."""
     validation_limit: Count | None = None
     """Use only the first rows."""
     dev_share: Share = 0.0

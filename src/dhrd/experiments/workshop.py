@@ -92,7 +92,7 @@ def _shuffles(config: RunConfig) -> bool:
 
 def _rows_key(config: RunConfig) -> str:
     data = config.data
-    drawn = data.dev_share or data.train_share < 1 or data.rationale_share < 1
+    drawn = data.dev_share or data.label_noise or data.train_share < 1 or data.rationale_share < 1
     needs_rationales = config.loss.reasoning_weight > 0  # load_rows then checks that there are any
     seed = config.seed if drawn else None
     return json.dumps([data.model_dump(mode="json"), config.model.num_labels, needs_rationales, seed])
