@@ -28,8 +28,13 @@ def reproduce(
     backbones: Annotated[
         str | None, typer.Option(help="Backbones, with commas; default: model.name_or_path of the settings.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many, from the settings' seed on.")] = 5,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many, from the settings' seed on; default: the study's own, else 5.")
+    ] = None,
     arms: Annotated[str | None, typer.Option(help="Arms of the study, with commas; default: all but optional.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Of arms that have one: a hub name, a directory, or package:NAME/DIRECTORY.")
+    ] = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(metavar="SECTION.KEY=V1,V2", help="Choose a setting for each arm on training rows; repeatable."),
@@ -71,6 +76,7 @@ def reproduce(
         backbones=_names(backbones),
         num_seeds=seeds,
         arms=_names(arms),
+        encoder=encoder,
         grid=grid or (),
         decoding=decoding,
         output=output,
@@ -95,24 +101,35 @@ def _request(
     *,
     tasks: Sequence[str] | None,
     backbones: Sequence[str] | None,
-    num_seeds: int,
+    num_seeds: int | None,
     arms: Sequence[str] | None,
+    encoder: str | None,
     grid: Sequence[str],
     decoding: Any,
     output: Path | None,
 ) -> Request:
     from dhrd.experiments import STUDIES
-    from dhrd.experiments.plan import Request, check_data, find_arms, find_tasks, read_grid
+    from dhrd.experiments.plan import (
+        Request,
+        check_data,
+        find_arms,
+        find_conditions,
+        find_tasks,
+        read_grid,
+        with_defaults,
+    )
 
     if study not in STUDIES:
         raise ConfigError(f"{study}: no such study; give one of {', '.join(STUDIES)}")
+    base = with_defaults(STUDIES[study], base)
+    own = STUDIES[study].conditions
     request = Request(
         study=STUDIES[study],
         base=base,
-        tasks=find_tasks(base, tasks),
+        tasks=find_conditions(STUDIES[study], base, tasks) if own else find_tasks(base, tasks),
         backbones=tuple(backbones or (base.model.name_or_path,)),
         num_seeds=num_seeds,
-        arms=find_arms(STUDIES[study], arms),
+        arms=find_arms(STUDIES[study], arms, encoder),
         grid=read_grid(grid),
         decoding=decoding,
         output_dir=output or Path("reproduce") / study,

@@ -12,10 +12,11 @@ from typing import Any
 from dhrd.data.records import EncodedExample
 from dhrd.evaluation.evaluate import predict_model
 from dhrd.experiments.cells import Cell
+from dhrd.experiments.encoders import EncoderRates, encoder_rates
 from dhrd.experiments.workshop import Workshop
 from dhrd.model.generation import generate
 from dhrd.training.assemble import build_model, plan_updates
-from dhrd.training.setup import make_accelerator, make_stepper
+from dhrd.training.setup import choose_precision, make_accelerator, make_stepper
 from dhrd.training.step import train_step
 
 _NUM_DECODED_TOKENS = 8
@@ -51,8 +52,12 @@ def estimate(cells: Sequence[Cell], workshop: Workshop) -> dict[str, float]:
         Key of a cell -> seconds.
     """
     rates: dict[str, _Rates] = {}
+    encoders: dict[tuple[Any, ...], EncoderRates] = {}
     found = {}
     for cell in cells:
+        if cell.arm.encoder is not None:
+            found[cell.key] = _encoder_seconds(cell, workshop, encoders)
+            continue
         kind = _kind(cell)
         if kind not in rates:
             rates[kind] = _measure(cell, workshop)
@@ -60,9 +65,18 @@ def estimate(cells: Sequence[Cell], workshop: Workshop) -> dict[str, float]:
     return found
 
 
+def _encoder_seconds(cell: Cell, workshop: Workshop, known: dict[tuple[Any, ...], EncoderRates]) -> float:
+    rows = workshop.rows(cell.config, cell.fold)
+    kind = (cell.task, cell.arm.read, cell.arm.encoder, cell.config.training.batch_size)
+    if kind not in known:
+        known[kind] = encoder_rates(cell, rows, make_accelerator(cell.config, workshop.device))
+    num_epochs = cell.config.training.num_epochs if cell.arm.trained else 1
+    return num_epochs * len(rows.train) * known[kind].train_s + len(rows.validation) * known[kind].read_s
+
+
 def _kind(cell: Cell) -> str:
     config, decodes = cell.config, cell.arm.read == "decode"
-    parts = [config.model.model_dump(mode="json"), config.training.batch_size, config.loss.reasoning_weight > 0]
+    parts = [config.model.model_dump(mode="json"), config.training.batch_size, config.loss.names]
     return json.dumps([*parts, cell.arm.trained, decodes, decodes and cell.decoding.batch_size])
 
 
@@ -71,7 +85,8 @@ def _measure(cell: Cell, workshop: Workshop) -> _Rates:
     rows = workshop.rows(config, cell.fold)
     backbone = workshop.backbone(config)
     data = workshop.encoded(cell, rows)
-    accelerator = make_accelerator(config, workshop.device)
+    precision = choose_precision(config.training.mixed_precision, workshop.device, backbone.model.config)
+    accelerator = make_accelerator(config, workshop.device, precision)
     model = build_model(config, rows, backbone)
     updates = plan_updates(config, rows, data, model, accelerator)
     stepper = make_stepper(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)

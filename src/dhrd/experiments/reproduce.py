@@ -12,7 +12,7 @@ from typing import Any
 from dhrd.errors import DhrdError, SaveError, UserError
 from dhrd.experiments.cells import Cell, CellStore, unfinished
 from dhrd.experiments.perform import perform
-from dhrd.experiments.plan import Choice, Request, choice_cells, choose, final_cells
+from dhrd.experiments.plan import Choice, Request, choice_cells, choose, final_cells, planned
 from dhrd.experiments.workers import WorkerDied, perform_in_worker, result_of, workers
 from dhrd.experiments.workshop import Workshop
 from dhrd.training.directory import flat
@@ -71,8 +71,7 @@ def look(request: Request, workshop: Workshop) -> tuple[list[Cell], int]:
     judges = [cell for points in candidates.values() for _, cells in points for cell in cells]
     choices = _choices(request, Outcome(candidates=candidates))
     cells = final_cells(request, workshop, choices)
-    total = len(request.backbones) * len(request.tasks) * request.num_seeds * len(request.arms)
-    return [*judges, *cells], total - len(cells)
+    return [*judges, *cells], len(list(planned(request))) - len(cells)
 
 
 def _choices(request: Request, outcome: Outcome) -> dict[tuple[str, str, str], Choice]:

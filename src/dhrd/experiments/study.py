@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Read = Literal["head", "decode", "label_scores"]
+Read = Literal["head", "decode", "label_scores", "embeddings", "encoder"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +18,13 @@ class Arm:
         title: In tables.
         settings: What differs from the base settings, by dotted name.
         read: How labels are read: by the classification `head`; by `decode`, chain of thought with the reasoning head;
-            by `label_scores`, the LM head's probability of each label's words.
+            by `label_scores`, the LM head's probability of each label's words; without the backbone, by logistic
+            regression on `embeddings`, or by a fine-tuned `encoder`.
         trained: Whether the backbone is trained at all; `head` always is.
-        baseline: The arm that this one is compared with; None: it is not.
+        baselines: The arms that this one is compared with; the first is its gain's measure.
         speed: Whether queries per second are measured too.
         engine: What decodes: `transformers`, or `vllm` where it is installed.
+        encoder: What `embeddings` and `encoder` load, as `model.name_or_path`; other arms have none.
         optional: Only run where `--arms` names it.
         grid: Settings to choose by cross-validation on the training rows: their values, by dotted name.
     """
@@ -32,11 +34,31 @@ class Arm:
     settings: Mapping[str, Any] = field(default_factory=dict)
     read: Read = "head"
     trained: bool = True
-    baseline: str | None = None
+    baselines: tuple[str, ...] = ()
     speed: bool = False
     engine: Literal["transformers", "vllm"] = "transformers"
+    encoder: str | None = None
     optional: bool = False
     grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """A task that a study brings along: rows to train and to evaluate on.
+
+    Args:
+        name: As a task's: in file names, tables and `--tasks`.
+        settings: What differs from the base settings, by dotted name; `data.train` and `data.validation` among them.
+        factors: What the study varies, for its figures.
+        arms: Names of the study's arms that are run here; empty: all.
+        num_seeds: Unless `--seeds` says otherwise.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    factors: Mapping[str, float] = field(default_factory=dict)
+    arms: tuple[str, ...] = ()
+    num_seeds: int = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +73,8 @@ class Study:
         primary: The baseline and the arm of the study's first question.
         paper: What the paper reports, as `what`, `where`, `value`, to stand beside it.
         limits: What cannot be concluded however it comes out.
+        conditions: Its own tasks; empty: those that the settings name.
+        settings: By dotted name, for what the user's settings leave open.
     """
 
     name: str
@@ -60,6 +84,12 @@ class Study:
     primary: tuple[str, str]
     paper: tuple[Mapping[str, str], ...] = ()
     limits: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def condition(self, task: str) -> Condition | None:
+        """The condition that a task is; None where it is none of the study's own."""
+        return next((condition for condition in self.conditions if condition.name == task), None)
 
     def arm(self, name: str) -> Arm:
         """An arm by its name."""
@@ -67,11 +97,11 @@ class Study:
 
 
 POOLED = Arm(name="pooled", title="pooled baseline", settings={"loss.reasoning_weight": 0.0})
-DHRD = Arm(name="dhrd", title="DHRD", baseline="pooled")
+DHRD = Arm(name="dhrd", title="DHRD", baselines=("pooled",))
 STUDENT = Arm(
     name="cot_student",
     title="CoT student",
     settings={"loss.classification_weight": 0.0, "loss.reasoning_weight": 1.0},
     read="decode",
-    baseline="pooled",
+    baselines=("pooled",),
 )

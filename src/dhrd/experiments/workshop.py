@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dhrd.config import ModelSettings, RunConfig
 from dhrd.data.rows import Rows, load_rows
@@ -18,7 +18,7 @@ from dhrd.training.assemble import encode
 if TYPE_CHECKING:
     from dhrd.experiments.cells import Cell
 
-_MAX_ENCODED = 16  # data sets kept as tokens; the oldest goes first
+_MAX_KEPT = 16  # data sets kept as rows, and as tokens; the oldest goes first
 
 
 class Workshop:
@@ -45,6 +45,7 @@ class Workshop:
         """
         key = _rows_key(config)
         if key not in self._rows:
+            _make_room(self._rows)
             self._rows[key] = load_rows(config)
         rows = self._rows[key]
         if fold is None:
@@ -68,10 +69,10 @@ class Workshop:
         """
         config = cell.config
         parts = [_rows_key(config), cell.fold, config.seed if cell.fold or _shuffles(config) else None]
-        key = json.dumps([*parts, _model_key(config.model), config.loss.reasoning_weight > 0])
+        learned = [config.loss.runs_continuation, config.loss.keyword_weight > 0]
+        key = json.dumps([*parts, _model_key(config.model), *learned])
         if key not in self._encoded:
-            while len(self._encoded) >= _MAX_ENCODED:
-                del self._encoded[next(iter(self._encoded))]
+            _make_room(self._encoded)
             self._encoded[key] = encode(config, rows, self._pristine(config))
         return self._encoded[key]
 
@@ -90,6 +91,11 @@ class Workshop:
         return replace(load_backbone(settings, seed=config.seed), name=name)
 
 
+def _make_room(kept: dict[str, Any]) -> None:
+    while len(kept) >= _MAX_KEPT:
+        del kept[next(iter(kept))]
+
+
 def _model_key(settings: ModelSettings) -> str:
     return json.dumps([settings.name_or_path, settings.revision, settings.dtype, settings.quantization])
 
@@ -101,6 +107,6 @@ def _shuffles(config: RunConfig) -> bool:
 def _rows_key(config: RunConfig) -> str:
     data = config.data
     drawn = data.dev_share or data.label_noise or data.train_share < 1 or data.rationale_share < 1
-    needs_rationales = config.loss.reasoning_weight > 0  # load_rows then checks that there are any
+    needs_rationales = config.loss.reads_rationales  # load_rows then checks that there are any
     seed = config.seed if drawn else None
     return json.dumps([data.model_dump(mode="json"), config.model.num_labels, needs_rationales, seed])
