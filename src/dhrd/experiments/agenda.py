@@ -6,7 +6,7 @@
         config: configs/cb.yaml
         set: ["data.superglue_root={data}/superglue", "data.rationales={data}/rationales/{task}.jsonl"]
         tasks: [cb]                    # null: as `dhrd reproduce`
-        seeds: 5
+        seeds: 5                       # null: the study's own number
         arms: [pooled, dhrd]           # null: all but the optional
         grid: {training.learning_rate: [3e-5, 1e-4]}
         prepare: [{creates: data/x.jsonl, run: [examples/x.py, data/x.jsonl]}]
@@ -30,8 +30,8 @@ from pydantic import Field, ValidationError
 from dhrd.config import load_config
 from dhrd.config.schema import Count, Section
 from dhrd.errors import ConfigError
-from dhrd.experiments import STUDIES
-from dhrd.experiments.plan import Request, check_data, find_arms, find_tasks, read_grid
+from dhrd.experiments.asked import make_request
+from dhrd.experiments.plan import Request, check_data
 
 
 class Step(Section):
@@ -52,7 +52,7 @@ class Entry(Section):
     set: tuple[str, ...] = ()
     tasks: tuple[str, ...] | None = None
     backbones: tuple[str, ...] | None = None
-    seeds: Count = 5
+    seeds: Count | None = None
     arms: tuple[str, ...] | None = None
     grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     prepare: tuple[Step, ...] = ()
@@ -69,18 +69,15 @@ class Entry(Section):
         Raises:
             ConfigError: The study or a setting is unknown.
         """
-        if self.study not in STUDIES:
-            raise ConfigError(f"{self.name}: study {self.study} is unknown; give one of {', '.join(STUDIES)}")
-        study = STUDIES[self.study]
         base = load_config(self.config, [*(one.replace("{data}", str(data)) for one in self.set), *overrides])
-        return Request(
-            study=study,
-            base=base,
-            tasks=find_tasks(base, self.tasks),
-            backbones=self.backbones or (base.model.name_or_path,),
+        return make_request(
+            self.study,
+            base,
+            tasks=self.tasks,
+            backbones=self.backbones,
             num_seeds=self.seeds,
-            arms=find_arms(study, self.arms),
-            grid=read_grid([f"{name}={','.join(map(str, values))}" for name, values in self.grid.items()]),
+            arms=self.arms,
+            grid=[f"{name}={','.join(map(str, values))}" for name, values in self.grid.items()],
             output_dir=Path(self.output),
         )
 

@@ -193,7 +193,7 @@ def test_rows_that_are_not_there_are_made_first(tiny_backbone: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"study": "table9"}, "study table9 is unknown; give one of main"),
+        ({"study": "table9"}, "table9: no such study; give one of main"),
         ({"arms": ["nobody"]}, "--arms nobody: main has pooled"),
         ({"set": ["model.colour=red"]}, "model.colour"),
     ],
