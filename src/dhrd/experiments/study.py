@@ -97,7 +97,9 @@ class Study:
 
 
 POOLED = Arm(name="pooled", title="pooled baseline", settings={"loss.reasoning_weight": 0.0})
-LM_ON_X = Arm(name="lm_on_x", title="LM loss on the input", settings={"loss.lm_targets": "input"}, baselines=("pooled",))
+LM_ON_X = Arm(
+    name="lm_on_x", title="LM loss on the input", settings={"loss.lm_targets": "input"}, baselines=("pooled",)
+)
 LABEL_ONLY = Arm(
     name="label_only",
     title="label words, no rationale",
