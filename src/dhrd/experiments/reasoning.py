@@ -69,6 +69,6 @@ STUDY = Study(
             loss__classification_schedule="second_half",
         ),
         _variant("kw_two", "words first half", loss__keyword_weight=1.0, loss__reasoning_schedule="decay"),
-    ),  # fmt: skip
+    ),
     primary=("pooled", "dhrd"),
 )
