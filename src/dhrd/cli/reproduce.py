@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dhrd.cli.options import Config, Device, Set
-from dhrd.errors import ConfigError
 
 if TYPE_CHECKING:
     from dhrd.experiments.plan import Request
     from dhrd.experiments.reproduce import Outcome
 
-_STUDIES = "main, ablation, weights, throughput (the paper's), baselines, data_scale, schedules, controlled (beyond it)"
+_STUDIES = "main, ablation, weights, throughput (the paper's), baselines, data_scale, schedules, reasoning, controlled (beyond it)"
 
 
 def reproduce(
@@ -60,7 +58,9 @@ def reproduce(
     copying them into one directory.
     """
     from dhrd.config import load_config
+    from dhrd.experiments.asked import make_request
     from dhrd.experiments.cells import Decoding
+    from dhrd.experiments.plan import check_data
 
     decoding = Decoding(
         max_new_tokens=max_new_tokens,
@@ -69,7 +69,7 @@ def reproduce(
         batch_size=decode_batch_size,
         limit=decode_limit,
     )
-    request = _request(
+    request = make_request(
         study,
         load_config(config, overrides or ()),
         tasks=_names(tasks),
@@ -79,8 +79,9 @@ def reproduce(
         encoder=encoder,
         grid=grid or (),
         decoding=decoding,
-        output=output,
+        output_dir=output,
     )
+    check_data(request)
     if dry_run:
         _show_cells(request, device, jobs)
         return
@@ -93,49 +94,6 @@ def reproduce(
 
 def _names(text: str | None) -> tuple[str, ...] | None:
     return tuple(name.strip() for name in text.split(",") if name.strip()) if text is not None else None
-
-
-def _request(
-    study: str,
-    base: Any,
-    *,
-    tasks: Sequence[str] | None,
-    backbones: Sequence[str] | None,
-    num_seeds: int | None,
-    arms: Sequence[str] | None,
-    encoder: str | None,
-    grid: Sequence[str],
-    decoding: Any,
-    output: Path | None,
-) -> Request:
-    from dhrd.experiments import STUDIES
-    from dhrd.experiments.plan import (
-        Request,
-        check_data,
-        find_arms,
-        find_conditions,
-        find_tasks,
-        read_grid,
-        with_defaults,
-    )
-
-    if study not in STUDIES:
-        raise ConfigError(f"{study}: no such study; give one of {', '.join(STUDIES)}")
-    base = with_defaults(STUDIES[study], base)
-    own = STUDIES[study].conditions
-    request = Request(
-        study=STUDIES[study],
-        base=base,
-        tasks=find_conditions(STUDIES[study], base, tasks) if own else find_tasks(base, tasks),
-        backbones=tuple(backbones or (base.model.name_or_path,)),
-        num_seeds=num_seeds,
-        arms=find_arms(STUDIES[study], arms, encoder),
-        grid=read_grid(grid),
-        decoding=decoding,
-        output_dir=output or Path("reproduce") / study,
-    )
-    check_data(request)
-    return request
 
 
 def _run(request: Request, jobs: int, device: str | None, *, run: bool) -> Outcome:

@@ -26,10 +26,13 @@ class Workshop:
 
     Args:
         device: "cpu", "cuda", "mps"; None: the best there is.
+        places: Name of a backbone -> the directory that it is loaded from here. The name stays the cell's, so cells of
+            machines that keep the same backbone in different places are the same cells.
     """
 
-    def __init__(self, device: str | None = None) -> None:
+    def __init__(self, device: str | None = None, places: Mapping[str, str] | None = None) -> None:
         self.device = device
+        self.places = dict(places or {})
         self._rows: dict[str, Rows] = {}
         self._backbones: dict[str, Backbone] = {}
         self._encoded: dict[str, Mapping[str, EncodedData]] = {}
@@ -54,7 +57,7 @@ class Workshop:
     def backbone(self, config: RunConfig) -> Backbone:
         """A backbone to change at will, as it was loaded or drawn."""
         if config.model.quantization:
-            return load_backbone(config.model)  # quantized weights do not survive copying
+            return self._load(config)  # quantized weights do not survive copying
         pristine = self._pristine(config)
         return replace(pristine, model=copy.deepcopy(pristine.model))
 
@@ -79,8 +82,13 @@ class Workshop:
         key = _model_key(config.model) + (f" {config.seed}" if drawn else "")
         if key not in self._backbones:
             self._backbones.clear()  # one at a time: cells come in the order of their backbones and seeds
-            self._backbones[key] = load_backbone(config.model, seed=config.seed)
+            self._backbones[key] = self._load(config)
         return self._backbones[key]
+
+    def _load(self, config: RunConfig) -> Backbone:
+        name = config.model.name_or_path
+        settings = config.model.model_copy(update={"name_or_path": self.places.get(name, name)})
+        return replace(load_backbone(settings, seed=config.seed), name=name)
 
 
 def _make_room(kept: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ SUPERGLUE = Path("../shared/data/superglue")
 
 
 def test_every_study_is_sound() -> None:
-    assert len(STUDIES) == 8
+    assert len(STUDIES) == 9
     for study in STUDIES.values():
         names = [arm.name for arm in study.arms]
         assert len(set(names)) == len(names)
