@@ -14,7 +14,7 @@ from dhrd.evaluation.evaluate import DHRDEvaluator
 from dhrd.evaluation.metrics import numbers
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.loop import fit
-from dhrd.training.setup import make_accelerator
+from dhrd.training.setup import choose_precision, make_accelerator
 from dhrd.training.sinks import MlflowSink, Sink, autologging
 from dhrd.training.step import Stepper
 
@@ -91,11 +91,12 @@ class DHRDTrainer:
         sinks: list[Sink] = [history]
         if autologging():
             sinks.append(MlflowSink({"num_epochs": num_epochs, **self.model.loss_settings.model_dump()}))
-        accelerator = make_accelerator(RunConfig(), self.device)
+        precision = choose_precision("auto", self.device, self.model.causal_lm.config)
+        accelerator = make_accelerator(RunConfig(), self.device, precision)
         self.model.to(accelerator.device)
         stepper = Stepper(
             model=accelerator.prepare_model(self.model),
-            label_loss=self.model.label_loss,
+            loss_counts=self.model.loss_counts,
             weights=self.model.loss_settings,
             optimizer=self.optimizer,
             schedule=None,

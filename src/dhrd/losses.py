@@ -1,14 +1,20 @@
-"""The two losses, each as a sum and a count; only the training step divides (`training/step.py`).
+"""The losses, each as a sum and a count; only the training step divides (`training/step.py`).
 
-    L_cls = Σ CE(head(h[last token of x]), label) / examples            paper, section 3
-    L_lm  = Σ CE(lm_head(h[t]), s[t+1])           / target tokens
+    classification  L_cls = Σ CE(head(h[p]), label)            / examples            paper, section 3
+    reasoning       L_lm  = Σ CE(lm_head(h[t]), s[t+1])        / target tokens       paper, section 3
+    keyword         L_kw  = Σ −log softmax(lm_head(h[p]))[w]   / content tokens w of the rationale
+    alignment       L_al  = Σ 1 − cos(A h[p], sg(h[e]))        / rows with a rationale, which ends at e
+    privileged      L_pv  = Σ CE(head(h[e]), label) + CE(head(h[p]), sg(p(head(h[e]))))      / the same rows
+
+p is the last token of x, sg stops the gradient. A further loss is one function here and its count, one weight in
+`LossSettings`, one line in `model/dual_head.py`.
 
 Shapes: see the legend in `data/records.py`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -98,6 +104,83 @@ def target_count(batch: Batch) -> Float[Tensor, ""]:
     """Target tokens of the reasoning head."""
     assert batch.target_BT is not None
     return (batch.target_BT != IGNORE).sum().float()
+
+
+def keyword_count(batch: Batch) -> Float[Tensor, ""]:
+    """Content tokens of the rationales."""
+    assert batch.keyword_2K is not None
+    return torch.tensor(float(batch.keyword_2K.shape[1]), device=batch.keyword_2K.device)
+
+
+def keyword_loss(
+    pooled_BD: Float[Tensor, "B D"],
+    keyword_2K: Int[Tensor, "2 K"],
+    weight_VD: Float[Tensor, "V D"],
+    bias_V: Float[Tensor, "V"] | None = None,
+    transform: LogitTransform | None = None,
+) -> LossTerm:
+    """L_kw: the rationale's content words as a bag, predicted by the LM head from the classified vector.
+
+    Args:
+        pooled_BD: The classified vectors.
+        keyword_2K: Rows and tokens, K pairs.
+        weight_VD: The LM head's weight.
+        bias_V: The LM head's bias, where the family has one.
+        transform: What the family does to its logits.
+    """
+    logits_BV = F.linear(pooled_BD.to(weight_VD.dtype), weight_VD, bias_V).float()
+    row_K, token_K = keyword_2K
+    log_p_BV = torch.log_softmax((transform or LogitTransform())(logits_BV), dim=1)
+    return LossTerm(-log_p_BV[row_K, token_K].sum(), torch.tensor(float(len(row_K)), device=pooled_BD.device))
+
+
+def rationale_count(batch: Batch) -> Float[Tensor, ""]:
+    """Rows whose rationale is run."""
+    assert batch.reason_end_B is not None
+    return (batch.reason_end_B >= 0).sum().float()
+
+
+def alignment_loss(
+    projected_BD: Float[Tensor, "B D"], hidden_BTD: Float[Tensor, "B T D"], reason_end_B: Int[Tensor, "B"]
+) -> LossTerm:
+    """L_al: the classified vector, through a linear map, is drawn to what the model knows once it has read the
+    rationale (as KNIFE, arXiv 2212.09721, and CODI, arXiv 2502.21074, do).
+
+    Args:
+        projected_BD: A h[p].
+        hidden_BTD: Hidden states of the whole sequences; no gradient runs into them from here.
+        reason_end_B: Position of the rationale's last token; -1: the row does not take part.
+    """
+    rows_B = torch.arange(len(hidden_BTD), device=hidden_BTD.device)
+    goal_BD = hidden_BTD[rows_B, reason_end_B.clamp(min=0)].detach().float()
+    distance_B = 1 - F.cosine_similarity(projected_BD.float(), goal_BD, dim=1)
+    taking_part_B = (reason_end_B >= 0).float()
+    return LossTerm((distance_B * taking_part_B).sum(), taking_part_B.sum())
+
+
+def privileged_loss(
+    logits_BC: Float[Tensor, "B C"], privileged_BC: Float[Tensor, "B C"], batch: Batch, label_loss: LabelLoss
+) -> LossTerm:
+    """L_pv: the head learns the label where the rationale has been read, and there teaches itself where it has not
+    (learning under privileged information: Lopez-Paz et al. 2016, arXiv 1511.03643, section 4).
+
+    Args:
+        logits_BC: Of the classifier.
+        privileged_BC: Of the same head at the rationale's end.
+        batch: Says which rows have a rationale.
+        label_loss: L_cls.
+    """
+    assert batch.label_BC is not None and batch.reason_end_B is not None
+    taking_part_B = (batch.reason_end_B >= 0).float()
+    known = label_loss(privileged_BC, replace(batch, row_weight_B=taking_part_B)).total
+    if label_loss.multi_label:
+        taught_BC = F.binary_cross_entropy_with_logits(
+            logits_BC.float(), torch.sigmoid(privileged_BC.detach()), reduction="none"
+        )
+        taught_B = taught_BC.sum(1)
+    else:
+        taught_B = F.cross_entropy(logits_BC.float(), privileged_BC.detach().softmax(1), reduction="none")
+    return LossTerm(known + (taught_B * taking_part_B).sum(), taking_part_B.sum())
 
 
 def reasoning_loss(

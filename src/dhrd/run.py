@@ -28,19 +28,19 @@ from dhrd.evaluation.metrics import check_metric, higher_is_better, main_metric,
 from dhrd.evaluation.rows import held_out_rows, open_rows, rows_of
 from dhrd.inference.cascade import CoT
 from dhrd.inference.classifier import Classifier
-from dhrd.inference.cot import Reasoner
+from dhrd.inference.cot import Reasoner, check_answers
 from dhrd.model.artifact import MANIFEST
 from dhrd.model.backbone import Backbone, load_backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.assemble import build_model, encode, plan_updates, resume
-from dhrd.training.directory import identity, prepare_output, read_run, start_run
+from dhrd.training.directory import identity, prepare_output, read_precision, read_run, start_run
 from dhrd.training.loop import EvaluateFn, Watch, fit
-from dhrd.training.setup import make_accelerator, make_stepper
+from dhrd.training.setup import Precision, choose_precision, make_accelerator, make_stepper, start_processes
 from dhrd.training.sinks import Sink, open_sinks
 from dhrd.training.state import Checkpoints
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    from accelerate import Accelerator, PartialState
 
 logger = logging.getLogger("dhrd")
 
@@ -97,19 +97,22 @@ def train(
         NonFiniteError: Training diverged; the last checkpoint is intact.
         SaveError: A file could not be written; the last checkpoint is intact.
     """
-    accelerator = make_accelerator(config, device)
-    output_dir, start = _on_main_process(accelerator, lambda: prepare_output(config, checkpoint, overwrite=overwrite))
+    processes = start_processes(config, device)
+    output_dir, start = _on_main_process(processes, lambda: prepare_output(config, checkpoint, overwrite=overwrite))
     if checkpoint is not None and (output_dir / MANIFEST).is_file():
         logger.warning("%s: training is finished already; nothing to do", output_dir)
         return TrainResult(output_dir=output_dir, was_finished=True)
     rows = load_rows(config, train_dataset, validation_dataset)
     watch = make_watch(config, rows)
-    backbone = backbone or load_backbone(config.model)
+    backbone = backbone or load_backbone(config.model, seed=config.seed)
+    recorded = output_dir if checkpoint is not None else None
+    precision = _on_main_process(processes, lambda: _precision(config, recorded, backbone, device))
+    accelerator = make_accelerator(config, device, precision)
     data = encode(config, rows, backbone)
     model = build_model(config, rows, backbone)
     updates = plan_updates(config, rows, data, model, accelerator)
     stepper = make_stepper(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)
-    _on_main_process(accelerator, lambda: start_run(output_dir, config, fresh=start is None))
+    _on_main_process(accelerator, lambda: start_run(output_dir, config, precision, fresh=start is None))
     checkpoints = Checkpoints(output_dir / "checkpoints", _run_identity(config, data, accelerator))
     position = resume(checkpoints, start, stepper, model, config)
     with open_sinks(config, accelerator, output_dir, position, callbacks) as sinks:
@@ -124,15 +127,17 @@ def train(
             checkpoints=checkpoints,
             position=position,
         )
-        metrics = save(config, rows, data, model, output_dir, end.step) if accelerator.is_main_process else {}
+        metrics = {}
+        if accelerator.is_main_process:
+            metrics = save(config, rows, data, model, output_dir, end.step, precision)
     checkpoints.remove(accelerator)
     return TrainResult(output_dir=output_dir, steps=end.step, metrics=metrics, encoding=data["train"].summary())
 
 
-def _on_main_process(accelerator: Accelerator, act: Callable[[], Any]) -> Any:
+def _on_main_process(processes: Accelerator | PartialState, act: Callable[[], Any]) -> Any:
     """What `act` gives, done by one process alone: the others would see a directory half prepared."""
     outcome: list[Any] = [None]
-    if accelerator.is_main_process:
+    if processes.is_main_process:
         try:
             outcome = [act()]
         except DhrdError as error:
@@ -145,7 +150,18 @@ def _on_main_process(accelerator: Accelerator, act: Callable[[], Any]) -> Any:
 
 def _run_identity(config: RunConfig, data: Mapping[str, EncodedData], accelerator: Accelerator) -> dict[str, Any]:
     rows = fingerprint(data["train"].examples)
-    return {"config": identity(config), "rows": rows, "processes": accelerator.num_processes}
+    return {
+        "config": identity(config),
+        "rows": rows,
+        "processes": accelerator.num_processes,
+        "precision": accelerator.mixed_precision,
+    }
+
+
+def _precision(config: RunConfig, recorded: Path | None, backbone: Backbone, device: str | None) -> Precision:
+    """What the run in `recorded` began with, else chosen: measured again it might come out differently."""
+    found = read_precision(recorded) if recorded is not None else None
+    return found or choose_precision(config.training.mixed_precision, device, backbone.model.config)
 
 
 def make_watch(config: RunConfig, rows: Rows) -> Watch | None:
@@ -230,6 +246,7 @@ def evaluate(
         "max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "batch_size": batch_size
     }  # fmt: skip
     if isinstance(model, Reasoner):
+        check_answers(model.info.sequence)
         return evaluate_decoded(model, examples, **cot)
     if mode == "classifier":
         return evaluate_classifier(model, examples)

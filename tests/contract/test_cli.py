@@ -72,6 +72,7 @@ CONTRACT: dict[str, Any] = {
         "clip_norm": 1.0,
         "mixed_precision": "auto",
         "gradient_checkpointing": False,
+        "cache_frozen": False,
         "save_steps": None,
         "eval_steps": None,
         "selection": "last",

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from dhrd.inference import tree
 from dhrd.inference.engine import Engine
 from dhrd.inference.options import Options
 from dhrd.inference.prefixes import Group, SharingCost, plan_sharing
+from dhrd.model import masks
 from helpers_inference import forest
 from helpers_models import FAMILIES, WINDOW, make_causal_lm
 
@@ -74,12 +74,12 @@ def test_a_mask_by_place_instead_of_position_would_be_wrong(family: str, monkeyp
     inputs = rows()
     expected = engine(family, share_prefixes=False).logits(inputs)
 
-    def by_place(batch: tree.TreeBatch, config: Any) -> torch.Tensor:
-        width = batch.input_ids_BT.shape[1]
-        key_K = torch.arange(batch.num_prefix_tokens + width)
-        return (torch.arange(width)[:, None] + batch.num_prefix_tokens - key_K < config.sliding_window)[None, None]
+    def by_place(position_BT: torch.Tensor, key_position_BK: torch.Tensor, window: int) -> torch.Tensor:
+        width, num_keys = position_BT.shape[1], key_position_BK.shape[1]
+        place_T = torch.arange(width) + num_keys - width
+        return (place_T[:, None] - torch.arange(num_keys) < window)[None]
 
-    monkeypatch.setattr(tree, "_near", by_place)
+    monkeypatch.setattr(masks, "_near", by_place)
     wrong = Planned(*_parts(family), pooling="last", pad_token_id=0)
     wrong._sharing_checked = True  # it would notice
     assert float((wrong.logits(inputs) - expected).abs().max()) > 0.01 * float(expected.abs().max())

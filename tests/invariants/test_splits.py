@@ -20,7 +20,7 @@ from torch import Tensor
 import helpers_split
 from dhrd.config import LossSettings
 from dhrd.data.records import Batch, EncodedExample
-from dhrd.losses import LabelLoss
+from dhrd.losses import LabelLoss, LossTerm
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training import step
 from helpers_models import (
@@ -141,9 +141,8 @@ def test_a_mean_of_means_would_be_seen(monkeypatch: pytest.MonkeyPatch, loss: st
     _, whole = gradients_of_step(clone(model), split(model, examples, 8))
     combine, micro_batches = step._combine, split(model, examples, 3)
 
-    def mean_of_means(weights: LossSettings, terms: tuple, *_: Tensor) -> Tensor:
-        counts = [term.count * len(micro_batches) if term is not None else None for term in terms]
-        return combine(weights, terms, *counts)
+    def mean_of_means(weights: dict[Any, float], losses: dict[Any, LossTerm], _: dict[Any, Tensor]) -> Tensor:
+        return combine(weights, losses, {name: term.count * len(micro_batches) for name, term in losses.items()})
 
     monkeypatch.setattr(step, "_combine", mean_of_means)
     _, planted = gradients_of_step(model, micro_batches)

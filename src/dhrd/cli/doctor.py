@@ -24,8 +24,8 @@ def doctor() -> None:
     """Print what this machine has and what training will use: paste it into a bug report."""
     import torch
 
-    from dhrd.benchmark.machine import matmul_rate
     from dhrd.model.artifact import library_versions
+    from dhrd.model.precision import product_rates
     from dhrd.training.setup import choose_precision
 
     for name, version in {"python": platform.python_version(), **library_versions()}.items():
@@ -34,10 +34,10 @@ def doctor() -> None:
     print(f"{'cpu':14} {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     print(f"{'gpu':14} {', '.join(gpus) or 'none'}")
-    print(f"{'precision':14} {choose_precision('auto')} (training.mixed_precision: auto)")
-    for dtype in (torch.float32, torch.bfloat16):
-        rate = matmul_rate(1024, 1024, 1024, dtype, torch.device("cpu")) / 1e9
-        print(f"{'matmul':14} {str(dtype).removeprefix('torch.'):9}{rate:6.0f} GFLOP/s on the cpu")
+    print(f"{'precision':14} {choose_precision('auto').mixed} (training.mixed_precision: auto)")
+    rates = product_rates()
+    for dtype, rate in (("float32", rates.float32), ("bfloat16", rates.bfloat16)):
+        print(f"{'matmul':14} {dtype:9}" + (f"{rate:6.0f} GFLOP/s on the cpu" if rate else " not on this cpu"))
     print(f"{'hub':14} {'offline' if os.environ.get('HF_HUB_OFFLINE') else 'online if reachable'}")
     found = [extra for extra, module in _EXTRAS.items() if importlib.util.find_spec(module)]
     missing = sorted(set(_EXTRAS) - set(found))

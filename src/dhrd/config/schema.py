@@ -6,7 +6,7 @@ prints the resolved values. Reading and overriding is `config/load.py`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -46,7 +46,9 @@ class ModelSettings(Section):
     """The backbone and the classification head."""
 
     name_or_path: str = "gpt2"
-    """A hub name, a local directory, a local `.gguf` file, or `package:NAME/FILE.gguf` in an installed package."""
+    """A hub name, a local directory, a local `.gguf` file, or `package:NAME/FILE.gguf` in an installed package.
+    `scratch:CONFIG.json`: a model of that transformers config, its weights drawn from `seed`, with the tokenizer that
+    lies beside the file."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     num_labels: Annotated[int, Field(ge=2)] | None = None
@@ -65,6 +67,18 @@ class ModelSettings(Section):
     """Freeze the embeddings and this many of the lowest blocks; no gradient runs below, so steps are cheaper."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Data type of the weights, in training and in the artifact; null: float32."""
+    head_init: Literal["random", "label_words"] = "random"
+    """First weights of the head: drawn by the seed, or the LM head's rows of each label's words, averaged: the
+    classifier then answers before any training, best with an input template that ends in the answer's marker."""
+    reasoning_bottleneck: bool = False
+    """Rationale and answer see of the input only its last tokens, those that are classified, so that what they need
+    of it must pass through them. No change to the classifier's own forward pass."""
+    bottleneck_tokens: Count = 1
+    """How many of the input's last tokens they see."""
+    bottleneck_share: Part = 1.0
+    """For this share of the rows, drawn anew each epoch by the seed; the others see the whole input."""
+    bottleneck_start: Share = 0.0
+    """Not before this share of all updates: the backbone first learns to write rationales as usual."""
 
     @field_validator("lora", mode="before")
     @classmethod
@@ -77,16 +91,29 @@ class ModelSettings(Section):
             raise ValueError("`quantization` needs `lora`: a quantized backbone cannot be trained in full")
         if self.lora is not None and self.freeze_layers:
             raise ValueError("give `lora` or `freeze_layers`, not both: with LoRA the backbone is frozen already")
+        if self.reasoning_bottleneck and self.pooling == "mean":
+            raise ValueError("`reasoning_bottleneck` goes with pooling: last; a mean is of all tokens, not of one")
+        if self.head_init == "label_words" and (self.head == "mlp" or self.pooling == "mean"):
+            raise ValueError(
+                "`head_init: label_words` fills a linear head on the last token; use head: linear and "
+                "pooling: last, or head_init: random"
+            )
         return self
+
+    @property
+    def visible_input_tokens(self) -> int | None:
+        """How many of the input's last tokens the continuation sees; None: all."""
+        return self.bottleneck_tokens if self.reasoning_bottleneck else None
 
 
 class DataSettings(Section):
     """Where the rows come from and how a row becomes a sequence."""
 
     train: str | None = None
-    """`superglue:TASK`, `hub:NAME[:CONFIG]`, or a .json, .jsonl, .csv or .parquet file."""
+    """`superglue:TASK`, `policy_desk:rows=N,hops=H,noise=P,seed=S`, `hub:NAME[:CONFIG]`, or a .json, .jsonl, .csv or
+    .parquet file."""
     validation: str | None = None
-    """As `train`. With `superglue:` and `hub:` it means the validation split."""
+    """As `train`. With `superglue:`, `policy_desk:` and `hub:` it means the validation split."""
     test: str | None = None
     """As `train`; only `dhrd evaluate --split test` reads it."""
     rationales: str | None = None
@@ -105,6 +132,8 @@ class DataSettings(Section):
     """Longer inputs are shortened: plain text on the right, templated rows in their longest field."""
     max_sequence_tokens: Count = 1024
     """Input + rationale + answer; the rationale is cut, the answer never."""
+    order: Literal["reason_first", "label_first"] = "reason_first"
+    """What follows the input: rationale, then answer (paper), or answer, then rationale."""
     rationale_mode: Literal["aligned", "label_only", "shuffled", "shuffled_with_label"] = "aligned"
     """The paper's Table 2: which rationale (and label) a row is trained on."""
     train_limit: Count | None = None
@@ -145,17 +174,33 @@ class DataSettings(Section):
         return self
 
 
+LossName = Literal["classification", "reasoning", "keyword", "alignment", "privileged"]
+Course = Literal["constant", "decay", "rise", "first_half", "second_half"]
+
+
 class LossSettings(Section):
-    """L = classification_weight · L_cls + reasoning_weight · L_lm (paper, section 3)."""
+    """L = Σ weight · loss over the losses by name; the first two are the paper's (section 3)."""
 
     classification_weight: Weight = 1.0
     """The paper's β; the DHRD documents' `loss_weight_alpha`. 0: reasoning-only student."""
     reasoning_weight: Weight = 1.0
     """The paper's α; the DHRD documents' 1 − `loss_weight_alpha`. 0: pooled baseline."""
-    reasoning_schedule: Literal["constant", "decay", "rise"] = "constant"
-    """Course of `reasoning_weight` over the run: as it is, linearly down to 0, or linearly up from 0."""
-    lm_targets: Literal["all", "continuation"] = "all"
-    """Which tokens the reasoning head predicts: input + rationale + answer (paper), or the last two."""
+    keyword_weight: Weight = 0.0
+    """Weight of predicting the rationale's content words, a bag, from the classified vector; no token of the
+    rationale is run for it."""
+    alignment_weight: Weight = 0.0
+    """Weight of drawing the classified vector, through one linear map, to the hidden state at the rationale's end."""
+    privileged_weight: Weight = 0.0
+    """Weight of classifying at the rationale's end too, with the same head, and of drawing the classifier's answer to
+    what is answered there: a reader of the rationale is less easily misled by a wrong label."""
+    classification_schedule: Course = "constant"
+    """Course of `classification_weight` over the run, as `reasoning_schedule`."""
+    reasoning_schedule: Course = "constant"
+    """Course of `reasoning_weight` over the run: as it is, linearly down to 0, linearly up from 0, or in one half of
+    the updates only (`reasoning_schedule: first_half` with `classification_schedule: second_half`: reason first)."""
+    lm_targets: Literal["all", "continuation", "input"] = "all"
+    """Which tokens the reasoning head predicts: input + rationale + answer (paper), the last two, or the input alone,
+    which needs no rationale: the control that tells reasoning from regularisation."""
     class_weights: Literal["balanced"] | dict[str, Positive] | None = None
     """Weight of each label in L_cls; `balanced`: inverse to its frequency in train."""
     label_smoothing: Share = 0.0
@@ -165,7 +210,38 @@ class LossSettings(Section):
     def _check(self) -> LossSettings:
         if self.classification_weight == 0 and self.reasoning_weight == 0:
             raise ValueError("classification_weight and reasoning_weight are both 0: there is nothing to train")
+        if (self.alignment_weight or self.privileged_weight) and self.lm_targets == "input":
+            name = "alignment_weight" if self.alignment_weight else "privileged_weight"
+            raise ValueError(f"{name} needs the rationale, which lm_targets: input does not run")
         return self
+
+    def weight(self, name: LossName) -> float:
+        """A loss's weight, before its schedule."""
+        return float(getattr(self, f"{name}_weight"))
+
+    def weight_at(self, name: LossName, step: int, num_updates: int) -> float:
+        """A loss's weight in the `step`-th of `num_updates` updates, counted from 1."""
+        course: Course = getattr(self, f"{name}_schedule", "constant")
+        done = (step - 1) / num_updates
+        scale = {"constant": 1.0, "decay": 1 - done, "rise": step / num_updates, "first_half": float(done < 0.5),
+                 "second_half": float(done >= 0.5)}[course]  # fmt: skip
+        return self.weight(name) * max(0.0, min(1.0, scale))
+
+    @property
+    def names(self) -> tuple[LossName, ...]:
+        """The losses that are computed: L_cls always, the others where they weigh anything."""
+        return tuple(name for name in get_args(LossName) if name == "classification" or self.weight(name))
+
+    @property
+    def runs_continuation(self) -> bool:
+        """Whether rationale and answer are run through the backbone in training."""
+        wants_its_end = self.alignment_weight or self.privileged_weight
+        return bool(wants_its_end or (self.reasoning_weight and self.lm_targets != "input"))
+
+    @property
+    def reads_rationales(self) -> bool:
+        """Whether any loss looks at rationales."""
+        return self.runs_continuation or bool(self.keyword_weight)
 
 
 class TrainingSettings(Section):
@@ -192,9 +268,12 @@ class TrainingSettings(Section):
     clip_norm: Positive | None = 1.0
     """Clip the gradient's global norm; null: off."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    """`auto`: bf16 where the hardware multiplies it fast (GPU, AMX), else off."""
+    """`auto`: bf16 on GPUs that have it and on CPUs where it was measured to be faster, else off; a run keeps it."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, slower steps."""
+    cache_frozen: bool = False
+    """With `model.freeze_layers`: run the frozen layers once a row and keep what they give, 4 bytes · hidden size a
+    token. The same weights come out; later epochs are cheaper. The frozen part must have no dropout."""
     save_steps: Count | None = None
     """A checkpoint every so many updates; null: at the end of each epoch."""
     eval_steps: Count | None = None
@@ -305,7 +384,8 @@ class RunConfig(Section):
     output_dir: str = "output"
     """The artifact is written here, checkpoints/ below it while training."""
     seed: int = 0
-    """Decides the head's first weights, the order of rows, dropout and the shuffles of `rationale_mode`."""
+    """Decides the first weights of the head and of a `scratch:` backbone, the order of rows, dropout and the shuffles
+    of `rationale_mode`."""
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
@@ -319,6 +399,11 @@ class RunConfig(Section):
             raise ValueError(
                 "with loss.classification_weight: 0 there is no classifier to select by; use selection: last"
             )
+        if self.loss.privileged_weight and self.data.order == "label_first":
+            raise ValueError(
+                "loss.privileged_weight classifies at the rationale's end, which with data.order: label_first has read "
+                "the label; use reason_first"
+            )
         if self.training.calibrate and self.data.validation is None and self.data.dev_share == 0:
             raise ValueError(
                 "training.calibrate needs rows to fit the temperature on: set data.dev_share (say 0.1) or "
@@ -326,4 +411,6 @@ class RunConfig(Section):
             )
         if self.training.calibrate and self.loss.classification_weight == 0:
             raise ValueError("with loss.classification_weight: 0 there is no classifier; leave out training.calibrate")
+        if self.training.cache_frozen and not self.model.freeze_layers:
+            raise ValueError("training.cache_frozen keeps what frozen layers give: set model.freeze_layers as well")
         return self

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from dhrd.data.collate import collate
+from dhrd.data.collate import LmTargets, collate
 from dhrd.data.plan import micro_batches, num_updates, plan_epoch
 from dhrd.data.records import Batch, EncodedExample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bottleneck:
+    """What of the input the continuation sees (gist tokens, Mu et al. 2023, arXiv 2304.08467, section 3).
+
+    Args:
+        num_tokens: The last so many of the input's.
+        share: Of the rows, drawn anew each epoch; a pure function of seed, epoch and row, as the plan is.
+        first_update: Updates of the run, counted from 0, before it holds.
+    """
+
+    num_tokens: int = 1
+    share: float = 1.0
+    first_update: int = 0
+
+    def visible(self, rows: Sequence[int], *, seed: int, epoch: int, update: int) -> list[int | None]:
+        """For each row, how many of the input's last tokens its continuation sees; None: all."""
+        if update < self.first_update:
+            return [None] * len(rows)
+        draw = lambda row: random.Random(f"bottleneck {seed} {epoch} {row}").random()  # noqa: E731
+        return [self.num_tokens if self.share == 1 or draw(row) < self.share else None for row in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,17 +48,19 @@ class PlannedUpdates:
         num_processes: Processes that train together.
         process_index: This one.
         seed: Decides the order.
+        bottleneck: What of the input the continuations see; None: all of it.
     """
 
     examples: Sequence[EncodedExample]
     num_labels: int
     pad_token_id: int
-    lm_targets: Literal["all", "continuation"] = "all"
+    lm_targets: LmTargets = "all"
     batch_size: int = 8
     gradient_accumulation_steps: int = 1
     num_processes: int = 1
     process_index: int = 0
     seed: int = 0
+    bottleneck: Bottleneck | None = None
 
     @property
     def rows_per_update(self) -> int:
@@ -52,22 +76,26 @@ class PlannedUpdates:
         """This process's micro-batches of each update of an epoch, from the `start`-th on."""
         lengths = [len(example.input_ids) for example in self.examples]
         plan = plan_epoch(lengths, seed=self.seed, epoch=epoch, rows_per_update=self.rows_per_update)
-        for update in plan[start:]:
+        for index, update in enumerate(plan[start:], start):
             slices = micro_batches(
                 update,
                 batch_size=self.batch_size,
                 num_processes=self.num_processes,
                 process_index=self.process_index,
             )
-            yield [self._collate(rows or update[:1], ghost=not rows) for rows in slices]
+            yield [self._collate(rows or update[:1], epoch, index, ghost=not rows) for rows in slices]
 
-    def _collate(self, rows: Sequence[int], *, ghost: bool) -> Batch:
+    def _collate(self, rows: Sequence[int], epoch: int, index: int, *, ghost: bool) -> Batch:
+        update = epoch * self.updates_per_epoch + index
         return collate(
             [self.examples[row] for row in rows],
             pad_token_id=self.pad_token_id,
             num_labels=self.num_labels,
             lm_targets=self.lm_targets,
             ghost=ghost,
+            visible_input_tokens=self.bottleneck.visible(rows, seed=self.seed, epoch=epoch, update=update)
+            if self.bottleneck
+            else None,
         )
 
 
@@ -75,5 +103,6 @@ def fingerprint(examples: Sequence[EncodedExample]) -> str:
     """A hash of all tokens and labels: whether a run goes on with the rows that it began with."""
     digest = hashlib.sha256()
     for example in examples:
-        digest.update(repr((example.id, example.input_ids, example.continuation_ids, example.label)).encode())
+        parts = (example.id, example.input_ids, example.continuation_ids, example.label)
+        digest.update(repr((*parts, example.keyword_ids) if example.keyword_ids else parts).encode())
     return digest.hexdigest()[:16]

@@ -165,12 +165,23 @@ def infer_labels(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedExample:
-    """One row as tokens: s = input_ids ⊕ continuation_ids (`data/sequence.py`)."""
+    """One row as tokens: s = input_ids ⊕ continuation_ids (`data/sequence.py`).
+
+    Args:
+        id: The row's.
+        input_ids: x.
+        continuation_ids: Rationale and answer with their markers; empty where there is nothing to learn but the label.
+        label: Class indices.
+        reason_end: How many tokens of the continuation end with the rationale's last; 0: it has none.
+        keyword_ids: Content tokens of the rationale, each once.
+    """
 
     id: str
     input_ids: list[int]
     continuation_ids: list[int]
     label: tuple[int, ...]
+    reason_end: int = 0
+    keyword_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +198,10 @@ class Batch:
         target_BT: The token that the reasoning head must predict at each position, or IGNORE. Already shifted.
         label_BC: Class targets: one-hot, or multi-hot for multi-label; None at inference.
         row_weight_B: 1, or 0 for a row that is there only so that a process without rows takes part.
+        visible_from_B: The first of the input's tokens that the continuation sees; None: it sees the whole input.
+        reason_end_B: Position of the rationale's last token; -1 where a row has none.
+        keyword_2K: Rows and tokens of the rationales' content words, K pairs in all.
+        frozen_BTD: Hidden states after the frozen blocks, which then are not run; None: they are.
     """
 
     ids: tuple[str, ...]
@@ -198,6 +213,10 @@ class Batch:
     target_BT: Int[Tensor, "B T"] | None = None
     label_BC: Float[Tensor, "B C"] | None = None
     row_weight_B: Float[Tensor, "B"] | None = None
+    visible_from_B: Int[Tensor, "B"] | None = None
+    reason_end_B: Int[Tensor, "B"] | None = None
+    keyword_2K: Int[Tensor, "2 K"] | None = None
+    frozen_BTD: Float[Tensor, "B T D"] | None = None
 
     def to(self, device: Any) -> Batch:
         """The same batch on another device."""

@@ -156,12 +156,14 @@ def _load_validation(config: RunConfig, dataset: Any, labels: LabelSet) -> list[
 
 
 def _check_rationales(config: RunConfig, examples: Sequence[Example]) -> None:
-    if not config.loss.reasoning_weight or config.data.rationale_mode == "label_only":
+    needs = config.loss.reads_rationales and config.data.rationale_mode != "label_only"
+    if not needs and not config.loss.keyword_weight:
         return
     if not any(example.rationale for example in examples):
         raise DataError(
             "no training row has a rationale, so loss.reasoning_weight has nothing to learn from: add a rationale "
-            "column or data.rationales=FILE, or set loss.reasoning_weight=0 for the pooled baseline"
+            "column or data.rationales=FILE, set loss.reasoning_weight=0 for the pooled baseline, or "
+            "loss.lm_targets=input to learn from the inputs alone"
         )
 
 

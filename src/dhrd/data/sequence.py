@@ -1,4 +1,4 @@
-"""The sequence s = [x, <reason>, r, <answer>, y] (paper, section 3), as tokens.
+"""The sequence s = [x, <reason>, r, <answer>, y] (paper, section 3), or [x, <answer>, y, <reason>, r], as tokens.
 
 x is tokenised alone, exactly as at inference, and so is what follows, so that no token merges across the border and
 x is the same tokens with and without a rationale.
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from dhrd.data.keywords import keyword_ids
 from dhrd.data.progress import track
 from dhrd.data.records import EncodedExample, Example, LabelSet
 from dhrd.data.templates import InputTemplate
@@ -26,10 +27,27 @@ _CHUNK_ROWS = 512  # rows per call of the tokenizer: enough to use its threads, 
 
 @dataclass(frozen=True, slots=True)
 class SequenceTemplate:
-    """The markers between input, rationale and answer: plain text, so that no token is added to the vocabulary."""
+    """What follows an input.
+
+    Args:
+        reason: The marker before the rationale: plain text, so that no token is added to the vocabulary.
+        answer: The marker before the answer.
+        order: Which of the two comes first.
+        visible_input_tokens: How many of the input's last tokens they see (`model.reasoning_bottleneck`); None: all.
+    """
 
     reason: str = "\n\nReasoning: "
     answer: str = "\nAnswer: "
+    order: Literal["reason_first", "label_first"] = "reason_first"
+    visible_input_tokens: int | None = None
+
+    def first_marker(self, text: str) -> str:
+        """What comes between an input and what is first after it. An input may end in the answer's marker already:
+        then, with the label first, the token to predict where the classifier pools is the label's word."""
+        if self.order == "reason_first":
+            return self.reason
+        marker = self.answer.rstrip(" ")
+        return self.answer[len(marker) :] if text.endswith(marker) else self.answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +184,7 @@ class SequenceEncoder:
         labels: The label set; it also words the answer y.
         max_sequence_tokens: The rationale is cut at what remains beside input and answer.
         with_reasoning: False for the pooled baseline: no rationale token is run.
+        with_keywords: Whether the content words of the rationales are wanted too.
         rationale_mode: Paper, Table 2.
         seed: Decides the donors of the shuffled modes.
     """
@@ -174,6 +193,7 @@ class SequenceEncoder:
     labels: LabelSet
     max_sequence_tokens: int = 1024
     with_reasoning: bool = True
+    with_keywords: bool = False
     rationale_mode: RationaleMode = "aligned"
     seed: int = 0
     template: SequenceTemplate = SequenceTemplate()
@@ -192,23 +212,27 @@ class SequenceEncoder:
         for start in track(range(0, len(examples), _CHUNK_ROWS), description):
             chunk = supervised[start : start + _CHUNK_ROWS]
             inputs = self.inputs.encode([(row.example.columns(), row.example.where) for row in chunk])
-            continuations = self._continuations(chunk, [len(item.input_ids) for item in inputs])
-            for row, item, (continuation, was_cut) in zip(chunk, inputs, continuations, strict=True):
+            for row, item, after in zip(chunk, inputs, self._continuations(chunk, inputs), strict=True):
                 label = row.class_donor.label
-                indices = self.labels.encode(label, row.example.where) if label is not None else ()
                 result.append(
                     EncodedExample(
-                        id=row.example.id, input_ids=item.input_ids, continuation_ids=continuation, label=indices
+                        id=row.example.id,
+                        input_ids=item.input_ids,
+                        continuation_ids=after.ids,
+                        label=self.labels.encode(label, row.example.where) if label is not None else (),
+                        reason_end=after.reason_end,
                     )
                 )
                 texts.append(item.text)
                 inputs_cut += item.was_cut
-                rationales_cut += was_cut
+                rationales_cut += after.was_cut
         return EncodedData(
-            examples=result,
+            examples=self._add_keywords(result, supervised) if self.with_keywords else result,
             num_inputs_cut=inputs_cut,
             num_rationales_cut=rationales_cut,
-            num_with_rationale=sum(self.with_reasoning and row.reason_donor is not None for row in supervised),
+            num_with_rationale=sum(
+                (self.with_reasoning or self.with_keywords) and row.reason_donor is not None for row in supervised
+            ),
             donors={
                 row.example.id: row.reason_donor.id
                 for row in supervised
@@ -217,34 +241,56 @@ class SequenceEncoder:
             texts=texts,
         )
 
-    def _continuations(self, rows: Sequence[Supervised], num_input_tokens: list[int]) -> list[tuple[list[int], bool]]:
-        """[<reason>, r, <answer>, y, eos] of each row, or [] where nothing is to be learned, and whether r was cut."""
+    def _continuations(self, rows: Sequence[Supervised], inputs: Sequence[EncodedInput]) -> list[_Continuation]:
+        """What follows each input and ends in eos: nothing where there is nothing to learn but the label."""
         wanted = [i for i, row in enumerate(rows) if self.with_reasoning and row.answer_donor is not None]
-        result: list[tuple[list[int], bool]] = [([], False)] * len(rows)
+        result = [_Continuation()] * len(rows)
         if not wanted:
             return result
-        tokenizer = self.inputs.tokenizer
-        if tokenizer.eos_token_id is None:
+        eos = self.inputs.tokenizer.eos_token_id
+        if eos is None:
             raise ModelError("the tokenizer has no eos token, at which the reasoning head learns to stop; set one")
-        answers = self._tokenize([self.template.answer + self._answer(rows[i]) for i in wanted])
-        reasons = self._tokenize([self._reason(rows[i]) for i in wanted])
+        texts = [self._parts(rows[i], inputs[i].text) for i in wanted]
+        reasons, answers = (self._tokenize([part[at] for part in texts]) for at in (0, 1))
         for i, reason, answer in zip(wanted, reasons, answers, strict=True):
-            answer = [*answer, tokenizer.eos_token_id]
-            room = max(0, self.max_sequence_tokens - num_input_tokens[i] - len(answer))
-            result[i] = (reason[:room] + answer, len(reason) > room)
+            room = max(0, self.max_sequence_tokens - len(inputs[i].input_ids) - len(answer) - 1)
+            kept, was_cut = reason[:room], len(reason) > room
+            if self.template.order == "reason_first":
+                result[i] = _Continuation([*kept, *answer, eos], len(kept), was_cut)
+            else:
+                end = len(answer) + len(kept) if kept else 0
+                result[i] = _Continuation([*answer, *kept, eos], end, was_cut)
         return result
+
+    def _parts(self, row: Supervised, text: str) -> tuple[str, str]:
+        """Rationale and answer, each with the marker before it; no rationale is "" altogether."""
+        first, template = self.template.first_marker(text), self.template
+        reason_first = template.order == "reason_first"
+        reason = (first if reason_first else template.reason) + row.rationale if row.reason_donor else ""
+        donor = row.answer_donor
+        assert donor is not None and donor.label is not None
+        answer = self.labels.write(self.labels.encode(donor.label, donor.where))
+        return reason, (template.answer if reason_first else first) + answer
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         return self.inputs.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
 
-    def _answer(self, row: Supervised) -> str:
-        donor = row.answer_donor
-        assert donor is not None
-        assert donor.label is not None
-        return self.labels.write(self.labels.encode(donor.label, donor.where))
+    def _add_keywords(
+        self, examples: Sequence[EncodedExample], supervised: Sequence[Supervised]
+    ) -> list[EncodedExample]:
+        words = {token for ids in self._tokenize([f" {word}" for word in self.labels.words]) for token in ids}
+        rationales = self._tokenize([f" {row.rationale}" if row.reason_donor else "" for row in supervised])
+        found = keyword_ids(rationales, self.inputs.tokenizer, left_out=words)
+        return [replace(example, keyword_ids=ids) for example, ids in zip(examples, found, strict=True)]
 
-    def _reason(self, row: Supervised) -> str:
-        return self.template.reason + row.reason_donor.rationale.strip() if row.reason_donor else ""  # type: ignore[union-attr]
+
+@dataclass(frozen=True, slots=True)
+class _Continuation:
+    """Tokens after an input, how many of them end with the rationale's last, and whether it was cut."""
+
+    ids: list[int] = field(default_factory=list)
+    reason_end: int = 0
+    was_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +301,11 @@ class Supervised:
     reason_donor: Example | None
     answer_donor: Example | None
     class_donor: Example
+
+    @property
+    def rationale(self) -> str:
+        """What the row is taught; "" where there is none."""
+        return (self.reason_donor.rationale or "").strip() if self.reason_donor else ""
 
 
 def supervise(examples: Sequence[Example], mode: RationaleMode, seed: int) -> list[Supervised]:

@@ -18,7 +18,9 @@ from dhrd.inference.classifier import Classifier
 from dhrd.model.artifact import ArtifactInfo
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.model.save import kind_of, save_artifact
+from dhrd.training.assemble import sequence_template
 from dhrd.training.directory import run_record
+from dhrd.training.setup import Precision
 
 logger = logging.getLogger("dhrd")
 
@@ -30,6 +32,7 @@ def save(
     model: DualHeadReasoningModel,
     output_dir: Path,
     steps: int,
+    precision: Precision,
 ) -> dict[str, Any]:
     """Evaluate the final weights, write the artifact, and compare the two where they may differ.
 
@@ -53,7 +56,7 @@ def save(
     chose = {"rows": rows.choose_name, "fingerprint": rows_fingerprint(data["choose"].texts)}
     chosen = {"selected_on": chose if _was_choice(config) else None}
     info = replace(info, training={**info.training, "steps": steps, **chosen, "metrics": metrics})
-    record = run_record(config) | {"donors": data["train"].donors}
+    record = run_record(config, precision) | {"donors": data["train"].donors}
     save_artifact(output_dir, model, info, card=model_card(info, config), run=record)
     if has_classifier and (config.model.lora or config.model.dtype not in (None, "float32")):
         _report_parity(model, output_dir, data)
@@ -72,6 +75,7 @@ def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: Dual
         head=config.model.head,
         pooling=config.model.pooling,
         task=rows.task.name if rows.task else None,
+        sequence=sequence_template(config),
         training={
             "backbone": model.backbone_name,
             "num_train_examples": len(train),
@@ -79,7 +83,7 @@ def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: Dual
             "num_inputs_cut": train.num_inputs_cut,
             "num_rationales_cut": train.num_rationales_cut,
             "classification_weight": config.loss.classification_weight,
-            "reasoning_weight": config.loss.reasoning_weight,
+            "reasoning_weight": config.loss.reasoning_weight if config.loss.lm_targets != "input" else 0,
             "seed": config.seed,
         },
     )

@@ -123,14 +123,15 @@ def decisive_settings(config: RunConfig, *, trained: bool = True) -> dict[str, A
 
 
 def short_name(name_or_path: str) -> str:
-    """The last part of a hub name or a path."""
-    return name_or_path.rstrip("/").rpartition("/")[2].removesuffix(".gguf")
+    """The last part of a hub name or a path; of a `scratch:` config that is named config.json, its folder."""
+    path = name_or_path.rstrip("/").removesuffix("/config.json")
+    return path.rpartition("/")[2].removesuffix(".gguf").removesuffix(".json")
 
 
 def hash_rows(rows: Rows, config: RunConfig) -> str:
     """A hash of the training and validation rows: texts, labels, ids, and rationales where they are learned from."""
     digest = hashlib.sha256(rows.template.encode())
-    learns = config.loss.reasoning_weight > 0
+    learns = config.loss.reads_rationales
     for part in (rows.train, rows.choose if rows.choose is not rows.validation else [], rows.validation):
         digest.update(f"{len(part)} rows".encode())
         for example in part:

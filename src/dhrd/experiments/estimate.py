@@ -16,7 +16,7 @@ from dhrd.experiments.encoders import EncoderRates, encoder_rates
 from dhrd.experiments.workshop import Workshop
 from dhrd.model.generation import generate
 from dhrd.training.assemble import build_model, plan_updates
-from dhrd.training.setup import make_accelerator, make_stepper
+from dhrd.training.setup import choose_precision, make_accelerator, make_stepper
 from dhrd.training.step import train_step
 
 _NUM_DECODED_TOKENS = 8
@@ -76,16 +76,17 @@ def _encoder_seconds(cell: Cell, workshop: Workshop, known: dict[tuple[Any, ...]
 
 def _kind(cell: Cell) -> str:
     config, decodes = cell.config, cell.arm.read == "decode"
-    parts = [config.model.model_dump(mode="json"), config.training.batch_size, config.loss.reasoning_weight > 0]
+    parts = [config.model.model_dump(mode="json"), config.training.batch_size, config.loss.names]
     return json.dumps([*parts, cell.arm.trained, decodes, decodes and cell.decoding.batch_size])
 
 
 def _measure(cell: Cell, workshop: Workshop) -> _Rates:
     config = cell.config
     rows = workshop.rows(config, cell.fold)
-    backbone = workshop.backbone(config.model)
+    backbone = workshop.backbone(config)
     data = workshop.encoded(cell, rows)
-    accelerator = make_accelerator(config, workshop.device)
+    precision = choose_precision(config.training.mixed_precision, workshop.device, backbone.model.config)
+    accelerator = make_accelerator(config, workshop.device, precision)
     model = build_model(config, rows, backbone)
     updates = plan_updates(config, rows, data, model, accelerator)
     stepper = make_stepper(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)

@@ -35,8 +35,9 @@ from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.run import make_evaluate_fn, make_watch
 from dhrd.training.assemble import build_model, plan_updates, seed_dropout
 from dhrd.training.loop import fit
-from dhrd.training.setup import make_accelerator, make_stepper
+from dhrd.training.setup import choose_precision, make_accelerator, make_stepper
 from dhrd.training.state import Checkpoints
+from dhrd.training.step import LOG_NAMES
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -72,7 +73,7 @@ class _Curve:
             self.held_out.append({"step": step, **values})
             return
         self.num_tokens += values["num_tokens"]
-        kept = ("loss", "classification_loss", "lm_loss", "grad_norm", "rationale_share")
+        kept = ("loss", *(name for name in LOG_NAMES.values() if name in values), "grad_norm", "rationale_share")
         self.points.append({"step": step, **{name: round(values[name], 5) for name in kept}})
 
     def state(self) -> dict[str, str]:
@@ -183,11 +184,12 @@ def _perform_encoder(cell: Cell, workshop: Workshop, clock: _Clock) -> tuple[dic
 
 def _prepare(cell: Cell, workshop: Workshop, clock: _Clock, curve: _Curve) -> Ready:
     config = cell.config
-    accelerator = make_accelerator(config, workshop.device)
     with clock("load"):
         rows = workshop.rows(config, cell.fold)
-        backbone = workshop.backbone(config.model)
+        backbone = workshop.backbone(config)
         data = workshop.encoded(cell, rows)
+        precision = choose_precision(config.training.mixed_precision, workshop.device, backbone.model.config)
+        accelerator = make_accelerator(config, workshop.device, precision)
     if not cell.arm.trained and cell.arm.read != "head":
         backbone.model.to(accelerator.device)
         return Ready(cell=cell, rows=rows, data=data, backbone=backbone, model=None, accelerator=accelerator)

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dhrd.config import RunConfig, load_config
+from dhrd.config import RunConfig, load_config, resolve
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError
 from dhrd.evaluation.metrics import higher_is_better, main_metric
@@ -24,6 +24,8 @@ from dhrd.training.directory import flat
 logger = logging.getLogger("dhrd")
 
 NUM_FOLDS = 5
+NUM_SEEDS = 5
+SEED = "{seed}"  # in data.train: rows that differ by seed
 _FEW_ROWS = 1000  # below, all five folds take part in a choice; above, one is enough
 
 Choice = Mapping[str, Any]
@@ -39,7 +41,7 @@ class Request:
         base: Settings that all arms share.
         tasks: SuperGLUE tasks; or the one name of the base settings' own data.
         backbones: Names or paths.
-        num_seeds: Seeds from the base settings' on.
+        num_seeds: Seeds from the base settings' on; None: as many as the study asks for.
         arms: Of the study.
         grid: Settings to choose for every trained arm, each at its own best, by dotted name.
         decoding: For arms that decode.
@@ -50,7 +52,7 @@ class Request:
     base: RunConfig
     tasks: tuple[str, ...]
     backbones: tuple[str, ...]
-    num_seeds: int
+    num_seeds: int | None
     arms: tuple[Arm, ...]
     grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     decoding: Decoding = field(default_factory=Decoding)
@@ -61,9 +63,38 @@ class Request:
         """The finished cells."""
         return CellStore(self.output_dir / "cells")
 
+    def arms_of(self, task: str) -> tuple[Arm, ...]:
+        """The arms that are run on a task."""
+        condition = self.study.condition(task)
+        if condition is None or not condition.arms:
+            return self.arms
+        return tuple(arm for arm in self.arms if arm.name in condition.arms)
+
+    def baselines_of(self, arm: Arm) -> tuple[str, ...]:
+        """The arms that an arm is compared with, as far as they were asked for."""
+        asked = {one.name for one in self.arms}
+        return tuple(name for name in arm.baselines if name in asked)
+
     def grid_of(self, arm: Arm) -> dict[str, tuple[Any, ...]]:
         """What is chosen for an arm."""
         return {**(self.grid if arm.trained else {}), **arm.grid}
+
+
+def with_defaults(study: Study, base: RunConfig) -> RunConfig:
+    """The user's settings, and the study's own for what they leave open.
+
+    Raises:
+        ConfigError: They contradict each other.
+    """
+    ours, theirs = (
+        config.model_dump(mode="json", exclude_unset=True) for config in (_with(None, study.settings), base)
+    )
+    return resolve(_over(ours, theirs))
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    both = {name for name in below if isinstance(below[name], Mapping) and isinstance(above.get(name), Mapping)}
+    return {**below, **above, **{name: _over(below[name], above[name]) for name in both}}
 
 
 def find_tasks(base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
@@ -98,12 +129,29 @@ def find_tasks(base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
     return found
 
 
+def find_conditions(study: Study, base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
+    """The tasks of a study that brings its own: those asked for, else all.
+
+    Raises:
+        ConfigError: A task is unknown, or the settings name data.
+    """
+    known = [condition.name for condition in study.conditions]
+    if base.data.train is not None:
+        raise ConfigError(f"data.train is {base.data.train}: leave it out, {study.name} makes its own rows")
+    if unknown := [name for name in asked or () if name not in (*known, "all")]:
+        raise ConfigError(f"--tasks {unknown[0]}: {study.name} has {', '.join(known)}")
+    return tuple(name for name in known if not asked or "all" in asked or name in asked)
+
+
 def own_data(base: RunConfig) -> str | None:
-    """The name of the settings' own data; None where the tasks are SuperGLUE's."""
-    spec = base.data.train
-    if spec is None or spec.startswith("superglue:"):
+    """The name of the settings' own data: a file's, or the generator's; None where the tasks are SuperGLUE's."""
+    spec = base.data.train or "superglue:"
+    kind, _, rest = spec.partition(":")
+    if kind == "superglue":
         return None
-    return Path(spec.partition(":")[2] or spec).stem.removesuffix("_train") or "data"
+    if rest and kind != "hub" and kind.isidentifier():
+        return kind
+    return Path(rest or spec).stem.replace(SEED, "").rstrip("-_").removesuffix("_train") or "data"
 
 
 def find_arms(study: Study, asked: Sequence[str] | None, encoder: str | None = None) -> tuple[Arm, ...]:
@@ -159,6 +207,8 @@ def check_data(request: Request) -> None:
     for arm in request.arms:
         if arm.encoder is not None:
             locate(arm.encoder)
+    if request.study.conditions:
+        return
     base, learns = request.base, [arm for arm in request.arms if arm.trained and _learns_reasons(arm, request.base)]
     if own_data(base) is not None and base.data.validation is None:
         raise ConfigError("data.validation is not set: cells are evaluated on its rows")
@@ -186,28 +236,39 @@ def _learns_reasons(arm: Arm, base: RunConfig) -> bool:
 def cell_config(
     request: Request, task: str, backbone: str, arm: Arm, seed: int, chosen: Mapping[str, Any] | None = None
 ) -> RunConfig:
-    """All settings of a cell: the base's, the task's, the arm's and the seed.
+    """All settings of a cell: the base's, the task's, the arm's and the seed, also where `data.train` names it.
 
     Raises:
         ConfigError: They contradict each other.
     """
     data: dict[str, Any] = {}
-    if own_data(request.base) is None:
+    if (condition := request.study.condition(task)) is not None:
+        data = dict(condition.settings)
+    elif own_data(request.base) is None:
         data = {"data.train": f"superglue:{task}", "data.validation": f"superglue:{task}"}
     if request.base.data.rationales is not None:
         data["data.rationales"] = request.base.data.rationales.replace("{task}", task)
+    elif request.base.data.train is not None:
+        data = {"data.train": request.base.data.train}
+    if "data.train" in data:
+        data["data.train"] = data["data.train"].replace(SEED, str(seed))
     settings = {"model.name_or_path": backbone, **data, **arm.settings, **(chosen or {}), "seed": seed}
-    return load_config(base=request.base, **{name.replace(".", "__"): value for name, value in settings.items()})
+    return _with(request.base, settings)
+
+
+def _with(base: RunConfig | None, settings: Mapping[str, Any]) -> RunConfig:
+    return load_config(base=base, **{name.replace(".", "__"): value for name, value in settings.items()})
 
 
 def choice_cells(request: Request, workshop: Workshop) -> dict[tuple[str, str, str], list[tuple[Choice, list[Cell]]]]:
     """For each task, backbone and arm with a grid: every combination of its values, and the cells that judge it."""
     found: dict[tuple[str, str, str], list[tuple[Choice, list[Cell]]]] = {}
-    for task, backbone, arm in itertools.product(request.tasks, request.backbones, request.arms):
-        grid = request.grid_of(arm)
-        if not grid:
+    asked = itertools.product(request.tasks, request.backbones)
+    for task, backbone, arm in [(*pair, arm) for pair in asked for arm in request.arms_of(pair[0])]:
+        tried = request.grid_of(arm)
+        if not tried:
             continue
-        points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+        points = [dict(zip(tried, values, strict=True)) for values in itertools.product(*tried.values())]
         found[task, backbone, arm.name] = [
             (point, list(_judges(request, workshop, task, backbone, arm, point))) for point in points
         ]
@@ -252,17 +313,25 @@ def metric_of_choice(cell: Cell) -> str:
 def final_cells(request: Request, workshop: Workshop, choices: Choices) -> list[Cell]:
     """The cells of the table itself. Arms whose choice is not made yet are left out."""
     cells = []
-    for backbone, task in itertools.product(request.backbones, request.tasks):
-        for seed, arm in itertools.product(seeds(request), request.arms):
-            key = (task, backbone, arm.name)
-            if request.grid_of(arm) and key not in choices:
-                continue
-            config = cell_config(request, task, backbone, arm, seed, choices.get(key))
-            rows_hash = hash_rows(workshop.rows(config), config)
-            cells.append(Cell(task=task, arm=arm, config=config, rows_hash=rows_hash, decoding=request.decoding))
+    for backbone, task, seed, arm in planned(request):
+        key = (task, backbone, arm.name)
+        if request.grid_of(arm) and key not in choices:
+            continue
+        config = cell_config(request, task, backbone, arm, seed, choices.get(key))
+        rows_hash = hash_rows(workshop.rows(config), config)
+        cells.append(Cell(task=task, arm=arm, config=config, rows_hash=rows_hash, decoding=request.decoding))
     return cells
 
 
-def seeds(request: Request) -> range:
-    """The seeds of the table."""
-    return range(request.base.seed, request.base.seed + request.num_seeds)
+def planned(request: Request) -> Iterator[tuple[str, str, int, Arm]]:
+    """Backbone, task, seed and arm of every cell of the table, in the order in which they are run: pairs together."""
+    for backbone, task in itertools.product(request.backbones, request.tasks):
+        for seed, arm in itertools.product(seeds(request, task), request.arms_of(task)):
+            yield backbone, task, seed, arm
+
+
+def seeds(request: Request, task: str) -> range:
+    """The seeds of a task."""
+    condition = request.study.condition(task)
+    number = request.num_seeds or (condition.num_seeds if condition else NUM_SEEDS)
+    return range(request.base.seed, request.base.seed + number)

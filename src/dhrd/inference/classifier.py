@@ -19,12 +19,21 @@ from dhrd.inference.cascade import CoT, asked_rows, check_cascade, confidences, 
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.engine import Engine
 from dhrd.inference.loading import load_body_and_head
-from dhrd.inference.memory import keep_freed_memory
 from dhrd.inference.options import Options
-from dhrd.inference.prediction import Explanation, Prediction, Row, as_list, columns_of, is_one
+from dhrd.inference.prediction import (
+    EXPLANATION_NOTE,
+    LABEL_FIRST_NOTE,
+    Explanation,
+    Prediction,
+    Row,
+    as_list,
+    columns_of,
+    is_one,
+)
 from dhrd.inference.stages import Window, encoded_windows
 from dhrd.model.artifact import ArtifactInfo, input_encoder, load_input_encoder, read_info
-from dhrd.model.device import check_device, choose_dtype
+from dhrd.model.device import check_device
+from dhrd.model.memory import keep_freed_memory
 from dhrd.model.pooling import last_hidden_states, pool
 
 if TYPE_CHECKING:
@@ -110,7 +119,7 @@ class Classifier:
             directory: What `dhrd train` wrote.
             device: None: a GPU where there is one.
             dtype: Of the backbone; the head is in fp32 always. "auto": bf16 where the device multiplies it faster
-                (GPUs, CPUs with AMX), else fp32. None: as saved.
+                (GPUs; CPUs as measured, once a process), else fp32. None: as saved.
             max_tokens_per_pass: Bounds the memory of a forward pass, padding included; None: what suits the device.
             share_prefixes: Compute the first tokens that rows have in common once, where that costs less. In fp32 the
                 results are the same to rounding.
@@ -139,7 +148,7 @@ class Classifier:
         if isinstance(device, str):
             check_device(device)
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        body, head = load_body_and_head(Path(directory), info, choose_dtype(dtype, device))
+        body, head = load_body_and_head(Path(directory), info, dtype, device)
         classifier = cls(
             body.to(device),
             head.to(device),
@@ -257,8 +266,9 @@ class Classifier:
         inputs = self._encode(items, 0)
         decoded = self.reasoner().decode(inputs, max_new_tokens=max_new_tokens)
         labels = [one.label for one in map(self._prediction, items, inputs, self.predict_proba_encoded(inputs))]
+        note = LABEL_FIRST_NOTE if self.info.sequence.order == "label_first" else EXPLANATION_NOTE
         found = [
-            Explanation(one.rationale, one.label, label, item.text)
+            Explanation(one.rationale, one.label, label, item.text, note)
             for one, label, item in zip(decoded, labels, inputs, strict=True)
         ]
         return found[0] if is_one(rows) else found

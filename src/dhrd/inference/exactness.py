@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dhrd.inference import tree
 from dhrd.inference.options import Options
 from dhrd.inference.passes import Passes
 from dhrd.inference.prefixes import Group, Pack, apart
+from dhrd.model.masks import why_no_masks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,10 +25,8 @@ def why_not_exact(body: PreTrainedModel) -> str:
     A family may build its attention from what a mask cannot say: ALiBi, recurrent state, chunks.
     """
     config = body.config.get_text_config()
-    if not tree.kinds_of(config) <= {tree.FULL, tree.SLIDING}:
-        return f"layers of {type(body).__name__} attend in ways that dhrd does not know"
-    if config._attn_implementation not in ("sdpa", "eager"):
-        return f"attention by {config._attn_implementation} takes no masks; load the model with sdpa"
+    if reason := why_no_masks(config):
+        return f"{type(body).__name__}: {reason}"
     options = Options(max_tokens_per_pass=256, pass_overhead_tokens=0)
     passes = Passes(body, pooling="last", pad_token_id=0, options=options)
     rows = _rows(config.vocab_size)

@@ -14,6 +14,7 @@ from dhrd.data.progress import no_foreign_bars
 from dhrd.errors import ArtifactError
 from dhrd.model.artifact import ArtifactInfo, load_head
 from dhrd.model.heads import ClassificationHead
+from dhrd.model.precision import choose_dtype
 from dhrd.model.save import stock_class
 
 if TYPE_CHECKING:
@@ -23,24 +24,32 @@ _SCORE = "score.weight"
 
 
 def load_body_and_head(
-    directory: Path, info: ArtifactInfo, dtype: torch.dtype | None
+    directory: Path, info: ArtifactInfo, dtype: str | torch.dtype | None, device: torch.device
 ) -> tuple[PreTrainedModel, ClassificationHead]:
-    """The backbone without LM head in `dtype` (None: as saved), and the classification head in fp32.
+    """The backbone without LM head in `dtype`, and the classification head in fp32; both on the CPU.
+
+    Args:
+        directory: The artifact.
+        info: Its `dhrd.json`.
+        dtype: As `choose_dtype`'s.
+        device: Where they will run, for "auto".
 
     Raises:
+        ConfigError: The dtype is unknown.
         ArtifactError: The weights are missing, damaged, or of another number of labels.
     """
     from transformers import AutoConfig, AutoModel
 
-    options = {"dtype": dtype or "auto", "output_loading_info": True}
     try:
+        config = AutoConfig.from_pretrained(directory)
+        options = {"dtype": choose_dtype(dtype, device, config) or "auto", "output_loading_info": True}
         with warnings.catch_warnings(), no_foreign_bars():
             warnings.simplefilter("ignore")
             if info.kind == "dhrd_classifier":
                 body, loading = AutoModel.from_pretrained(directory, **options)
                 head = load_head(directory, info)
             else:
-                stock = stock_class(AutoConfig.from_pretrained(directory))
+                stock = stock_class(config)
                 assert stock is not None
                 model, loading = stock.from_pretrained(directory, **options)
                 body, head = model.base_model, _stock_head(directory, model.score.weight)

@@ -18,12 +18,11 @@ import torch
 from torch import Tensor
 
 from dhrd.inference.prefixes import Pack
+from dhrd.model.masks import layer_masks
 from dhrd.model.pooling import Pooling
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
-
-FULL, SLIDING = "full_attention", "sliding_attention"
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,48 +93,17 @@ def lay_out(
     )
 
 
-def layer_masks(batch: TreeBatch, config: PretrainedConfig, dtype: torch.dtype, device: Any) -> Any:
-    """What the model takes as `attention_mask`: (B, 1, T, K), or one such mask for each kind of layer.
-
-    The masks are added to the scores: what "eager" attention takes, and what "sdpa" would turn others into, each layer
-    anew.
-
-    Args:
-        batch: The packs.
-        config: Of the backbone; names the kinds of its layers and their window.
-        dtype: Of the backbone.
-        device: Of the backbone.
-    """
-    visible = {FULL: batch.visible_BTK[:, None]}
-    kinds = kinds_of(config)
-    if SLIDING in kinds:
-        visible[SLIDING] = visible[FULL] & _near(batch, config)
-    hidden = torch.tensor(torch.finfo(dtype).min, dtype=dtype)
-    masks = {kind: torch.where(visible[kind], hidden.new_zeros(()), hidden).to(device) for kind in kinds}
-    return masks if len(masks) > 1 else next(iter(masks.values()))
-
-
-def kinds_of(config: PretrainedConfig) -> set[str]:
-    """The kinds of attention layers, in the words of transformers' configs."""
-    kinds = getattr(config, "layer_types", None)
-    if kinds is not None:
-        return set(kinds)
-    return {SLIDING if getattr(config, "sliding_window", None) else FULL}
-
-
-def _near(batch: TreeBatch, config: PretrainedConfig) -> Tensor:
-    """(B, 1, T, K): keys less than the window before the query, by their positions."""
-    prefix = torch.arange(batch.num_prefix_tokens).expand(len(batch.position_ids_BT), -1)
-    key_BK = torch.cat([prefix, batch.position_ids_BT], 1)
-    return (batch.position_ids_BT[:, :, None] - key_BK[:, None, :] < config.sliding_window)[:, None]
-
-
 def hidden_states(body: PreTrainedModel, batch: TreeBatch, cache: Any = None) -> Tensor:
     """Last hidden states of packs, (B, T, D); with `cache`, after the prefix whose keys and values it holds."""
+    position_BT = batch.position_ids_BT.to(body.device)
+    prefix = torch.arange(batch.num_prefix_tokens, device=body.device).expand(len(position_BT), -1)
+    visible_BTK, key_position_BK = batch.visible_BTK.to(body.device), torch.cat([prefix, position_BT], 1)
     output = body(
         input_ids=batch.input_ids_BT.to(body.device),
-        attention_mask=layer_masks(batch, body.config.get_text_config(), body.dtype, body.device),
-        position_ids=batch.position_ids_BT.to(body.device),
+        attention_mask=layer_masks(
+            visible_BTK, position_BT, key_position_BK, body.config.get_text_config(), body.dtype
+        ),
+        position_ids=position_BT,
         past_key_values=cache,
         use_cache=cache is not None,
     )

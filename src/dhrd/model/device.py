@@ -11,8 +11,6 @@ import torch
 
 from dhrd.errors import ConfigError
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
 _NAME = re.compile(r"(cpu|mps|cuda)(?::(\d+))?")
 
 
@@ -31,33 +29,6 @@ def check_device(device: str) -> str:
         found = f"torch finds {count or 'no'} {kind} device{'' if count == 1 else 's'} here"
         raise ConfigError(f"--device {device}: {found}; leave it out for the best there is")
     return kind
-
-
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """The dtype in which a device multiplies matrices fastest without losing fp32's range: bf16 or fp32.
-
-    bf16 on GPUs that have it and on CPUs with AMX. AVX-512's bf16 alone is not enough: a server with it multiplied bf16
-    at 155 GFLOP/s and fp32 at 300 (`dhrd doctor` measures both).
-    """
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    fast = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if fast else torch.float32
-
-
-def choose_dtype(asked: str | torch.dtype | None, device: torch.device) -> torch.dtype | None:
-    """A dtype by name; "auto" is `fast_dtype`, None stays None: as saved.
-
-    Raises:
-        ConfigError: The name is none of them.
-    """
-    if asked == "auto":
-        return fast_dtype(device)
-    if isinstance(asked, str):
-        if asked not in DTYPES:
-            raise ConfigError(f"--dtype {asked}: unknown; give auto, {', '.join(DTYPES)}")
-        return DTYPES[asked]
-    return asked
 
 
 def describe_device(device: torch.device) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, no_type_check
 
@@ -12,12 +13,26 @@ from transformers.utils import ModelOutput
 
 from dhrd.config import LossSettings, ModelSettings
 from dhrd.config.load import resolve
+from dhrd.config.schema import LossName
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import ModelError
-from dhrd.losses import LabelLoss, LossTerm, reasoning_loss
+from dhrd.losses import (
+    LabelLoss,
+    LogitTransform,
+    LossTerm,
+    alignment_loss,
+    keyword_count,
+    keyword_loss,
+    privileged_loss,
+    rationale_count,
+    reasoning_loss,
+    target_count,
+)
 from dhrd.model.adapters import add_lora, freeze_lower
 from dhrd.model.backbone import Backbone, load_backbone, logit_transform
-from dhrd.model.heads import ClassificationHead
+from dhrd.model.bottleneck import check_bottleneck
+from dhrd.model.frozen import instead_of_frozen
+from dhrd.model.heads import ClassificationHead, label_word_rows
 from dhrd.model.pooling import last_hidden_states, pool
 
 
@@ -28,13 +43,11 @@ class DualHeadOutput(ModelOutput):
 
     Args:
         logits_BC: Class logits, fp32.
-        classification: L_cls as a sum and a count, where labels were given.
-        reasoning: L_lm as a sum and a count, where targets were given and the reasoning weight is not 0.
+        losses: Each loss that weighs anything as a sum and a count, by name, where the batch has labels.
     """
 
     logits_BC: Float[Tensor, "B C"] | None = None
-    classification: LossTerm | None = None
-    reasoning: LossTerm | None = None
+    losses: dict[LossName, LossTerm] | None = None
 
 
 class DualHeadReasoningModel(nn.Module):
@@ -55,10 +68,12 @@ class DualHeadReasoningModel(nn.Module):
         loss: The losses' weights and options.
         backbone: A loaded backbone, changed in place; None: loaded by name.
         label_loss: L_cls; None: plain cross-entropy with `loss.label_smoothing`.
+        label_words: How the reasoning head writes each label, for `head_init: label_words`.
         seed: Decides the head's first weights.
 
     Raises:
-        ModelError: The backbone cannot be loaded, or its LM logits are not those of its own forward pass.
+        ModelError: The backbone cannot be loaded, its LM logits are not those of its own forward pass, it does not take
+            the masks of a reasoning bottleneck, or two labels have the same words.
     """
 
     def __init__(
@@ -72,6 +87,7 @@ class DualHeadReasoningModel(nn.Module):
         loss: LossSettings | None = None,
         backbone: Backbone | None = None,
         label_loss: LabelLoss | None = None,
+        label_words: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -79,7 +95,7 @@ class DualHeadReasoningModel(nn.Module):
                                    "loss_weight_alpha": loss_weight_alpha}})  # fmt: skip
         self.settings = settings or given.model
         self.loss_settings = loss or given.loss
-        loaded = backbone or load_backbone(self.settings)
+        loaded = backbone or load_backbone(self.settings, seed=seed)
         self.tokenizer, self.backbone_name = loaded.tokenizer, loaded.name
         self.causal_lm = loaded.model
         self._transform = logit_transform(self.causal_lm.config)
@@ -88,28 +104,50 @@ class DualHeadReasoningModel(nn.Module):
         self.head = ClassificationHead(
             head_width(self.causal_lm), num_labels, kind=self.settings.head, dropout=self.settings.dropout, seed=seed
         ).to(self.causal_lm.device)
+        if self.settings.head_init == "label_words":
+            self.head.score.weight.data.copy_(label_word_rows(self.causal_lm, self.tokenizer, label_words))
+        self.projection = self._new_projection() if self.loss_settings.alignment_weight else None
+        if (visible := self.settings.visible_input_tokens) is not None:
+            check_bottleneck(self.causal_lm, visible)
         self.adapted = add_lora(self.causal_lm, self.settings.lora) if self.settings.lora else []
         freeze_lower(self.causal_lm, self.settings.freeze_layers)
         self._freeze_unused()
 
     def forward(self, batch: Batch) -> DualHeadOutput:
-        """Class logits, and both losses where the batch has labels and targets.
+        """Class logits, and the losses where the batch has labels.
 
         Args:
             batch: See `data/records.py`; sequences with or without continuation.
         """
         hidden_BTD = self.hidden_states(batch)
-        logits_BC = self.head(pool(hidden_BTD, batch, self.settings.pooling))
-        output = DualHeadOutput(logits_BC=logits_BC)
-        if batch.label_BC is not None:
-            output["classification"] = self.label_loss(logits_BC, batch)
-        if batch.target_BT is not None and self.loss_settings.reasoning_weight:
-            output["reasoning"] = self.reasoning_loss(hidden_BTD, batch)
-        return output
+        pooled_BD = pool(hidden_BTD, batch, self.settings.pooling)
+        logits_BC = self.head(pooled_BD)
+        if batch.label_BC is None:
+            return DualHeadOutput(logits_BC=logits_BC)
+        losses: dict[LossName, Callable[[], LossTerm]] = {
+            "classification": lambda: self.label_loss(logits_BC, batch),
+            "reasoning": lambda: self.reasoning_loss(hidden_BTD, batch),
+            "keyword": lambda: self.keyword_loss(pooled_BD, batch),
+            "alignment": lambda: self.alignment_loss(pooled_BD, hidden_BTD, batch),
+            "privileged": lambda: self.privileged_loss(logits_BC, hidden_BTD, batch),
+        }
+        return DualHeadOutput(logits_BC=logits_BC, losses={name: losses[name]() for name in self.loss_settings.names})
+
+    def loss_counts(self, batch: Batch) -> dict[LossName, Float[Tensor, ""]]:
+        """What each loss of a batch is divided by, known before the forward pass."""
+        counts: dict[LossName, Callable[[Batch], Tensor]] = {
+            "classification": self.label_loss.count,
+            "reasoning": target_count,
+            "keyword": keyword_count,
+            "alignment": rationale_count,
+            "privileged": rationale_count,
+        }
+        return {name: counts[name](batch) for name in self.loss_settings.names}
 
     def hidden_states(self, batch: Batch) -> Float[Tensor, "B T D"]:
         """Last hidden states, after the final norm."""
-        return last_hidden_states(self.causal_lm.base_model, batch)
+        with instead_of_frozen(self, batch.frozen_BTD):
+            return last_hidden_states(self.causal_lm.base_model, batch)
 
     def reasoning_loss(self, hidden_BTD: Float[Tensor, "B T D"], batch: Batch) -> LossTerm:
         """L_lm at the batch's target positions.
@@ -118,10 +156,32 @@ class DualHeadReasoningModel(nn.Module):
         """
         assert batch.target_BT is not None
         chosen_BT = batch.target_BT != IGNORE
+        return reasoning_loss(hidden_BTD[chosen_BT], batch.target_BT[chosen_BT], *self._lm_head())
+
+    def keyword_loss(self, pooled_BD: Float[Tensor, "B D"], batch: Batch) -> LossTerm:
+        """L_kw of the batch's rationales."""
+        assert batch.keyword_2K is not None
+        return keyword_loss(pooled_BD, batch.keyword_2K, *self._lm_head())
+
+    def alignment_loss(
+        self, pooled_BD: Float[Tensor, "B D"], hidden_BTD: Float[Tensor, "B T D"], batch: Batch
+    ) -> LossTerm:
+        """L_al of the batch's rationales."""
+        assert self.projection is not None and batch.reason_end_B is not None
+        return alignment_loss(self.projection(pooled_BD), hidden_BTD, batch.reason_end_B)
+
+    def privileged_loss(
+        self, logits_BC: Float[Tensor, "B C"], hidden_BTD: Float[Tensor, "B T D"], batch: Batch
+    ) -> LossTerm:
+        """L_pv of the batch's rationales."""
+        assert batch.reason_end_B is not None
+        rows_B = torch.arange(len(hidden_BTD), device=hidden_BTD.device)
+        privileged_BC = self.head(hidden_BTD[rows_B, batch.reason_end_B.clamp(min=0)])
+        return privileged_loss(logits_BC, privileged_BC, batch, self.label_loss)
+
+    def _lm_head(self) -> tuple[Tensor, Tensor | None, LogitTransform]:
         head = self.causal_lm.get_output_embeddings()
-        return reasoning_loss(
-            hidden_BTD[chosen_BT], batch.target_BT[chosen_BT], head.weight, getattr(head, "bias", None), self._transform
-        )
+        return head.weight, getattr(head, "bias", None), self._transform
 
     def trained_state(self) -> dict[str, Tensor]:
         """The tensors that training moves, by name: what a checkpoint holds."""
@@ -141,13 +201,20 @@ class DualHeadReasoningModel(nn.Module):
             for name, parameter in own.items():
                 parameter.copy_(state[name])
 
+    def _new_projection(self) -> nn.Linear:
+        """The linear map of L_al, at first the identity; it is no part of the artifact."""
+        width = head_width(self.causal_lm)
+        projection = nn.Linear(width, width, bias=False)
+        nn.init.eye_(projection.weight)
+        return projection.to(self.causal_lm.device)
+
     def _freeze_unused(self) -> None:
         """Freeze what gets no gradient with these weights: distributed training waits for every trained tensor."""
         if self.loss_settings.classification_weight == 0:
             self.head.requires_grad_(False)
         lm_head = self.causal_lm.get_output_embeddings()
         tied = lm_head.weight is self.causal_lm.get_input_embeddings().weight
-        if self.loss_settings.reasoning_weight == 0 and not tied:
+        if not {"reasoning", "keyword"} & set(self.loss_settings.names) and not tied:
             lm_head.requires_grad_(False)
 
 

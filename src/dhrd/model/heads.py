@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dhrd.errors import ModelError
+from dhrd.model.backbone import logit_transform
+
 HeadKind = Literal["linear", "mlp"]
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _INIT_STD = 0.02  # what most families initialise their own linear layers with
 
@@ -54,3 +61,30 @@ class ClassificationHead(nn.Module):
             if self.dense is not None:
                 hidden = self.dropout(nn.functional.gelu(self.dense(hidden)))
             return self.score(hidden).float()
+
+
+def label_word_rows(
+    causal_lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, words: Sequence[str]
+) -> Float[Tensor, "C D"]:
+    """First rows of a linear head: for each label the LM head's rows of its word's tokens, averaged.
+
+    Class logits are then the LM logits of the words, scaled as the family scales them; a soft cap, which no linear
+    head has, is left out.
+
+    Args:
+        causal_lm: The backbone.
+        tokenizer: Its tokenizer; a word is read as it follows the answer's marker, after a space.
+        words: One a label.
+
+    Raises:
+        ModelError: Two labels have equal rows, so the head could not tell them apart, or a word has no tokens.
+    """
+    weight_VD = causal_lm.get_output_embeddings().weight.detach().float()
+    tokens = [tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in words]
+    for word, ids in zip(words, tokens, strict=True):
+        same = [other for other, theirs in zip(words, tokens, strict=True) if sorted(theirs) == sorted(ids)]
+        if not ids or len(same) > 1:
+            what = f"{' and '.join(map(repr, same))} have the same tokens" if ids else f"{word!r} has no tokens"
+            raise ModelError(f"model.head_init: label_words: {what}; rename a label, or use head_init: random")
+    scale = logit_transform(causal_lm.config).scale
+    return torch.stack([weight_VD[ids].mean(0) for ids in tokens]) * scale

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dhrd.data.records import Batch
+from dhrd.model.masks import layer_masks, visible_tokens
 
 Pooling = Literal["last", "mean"]
 
@@ -20,10 +21,15 @@ def last_hidden_states(body: Any, batch: Batch) -> Float[Tensor, "B T D"]:
         body: The backbone without LM head.
         batch: Inputs, with or without what follows them.
     """
+    position_BT = batch.position_ids_BT
+    mask: Any = batch.attention_mask_BT.long()
+    if batch.visible_from_B is not None:
+        config = body.config.get_text_config()
+        mask = layer_masks(visible_tokens(batch), position_BT, position_BT, config, body.dtype)
     output = body(
         input_ids=batch.input_ids_BT,
-        attention_mask=batch.attention_mask_BT.long(),
-        position_ids=batch.position_ids_BT,
+        attention_mask=mask,
+        position_ids=position_BT,
         use_cache=False,
     )
     return output.last_hidden_state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,16 +11,19 @@ from typing import TYPE_CHECKING
 import torch
 
 from dhrd.config import RunConfig
-from dhrd.data.batches import PlannedUpdates
+from dhrd.data.batches import Bottleneck, PlannedUpdates
+from dhrd.data.plan import num_updates
 from dhrd.data.records import Example
 from dhrd.data.rows import Rows, encode_labels
-from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder
+from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder, SequenceTemplate
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError
 from dhrd.losses import LabelLoss
 from dhrd.model.backbone import Backbone, check_context
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.model.save import check_can_be_saved
+from dhrd.training.frozen import FrozenUpdates
+from dhrd.training.loop import Updates
 from dhrd.training.position import Position
 from dhrd.training.state import Checkpoints
 from dhrd.training.step import Stepper
@@ -62,11 +66,18 @@ def _encode_part(
         ),
         labels=rows.labels,
         max_sequence_tokens=config.data.max_sequence_tokens,
-        with_reasoning=is_train and config.loss.reasoning_weight > 0,
+        with_reasoning=is_train and config.loss.runs_continuation,
+        with_keywords=is_train and config.loss.keyword_weight > 0,
         rationale_mode=config.data.rationale_mode if is_train else "aligned",
         seed=config.seed,
+        template=sequence_template(config),
     )
     return encoder.encode(examples, description=f"tokenising {name}")
+
+
+def sequence_template(config: RunConfig) -> SequenceTemplate:
+    """What follows an input, and how much of the input it sees."""
+    return SequenceTemplate(order=config.data.order, visible_input_tokens=config.model.visible_input_tokens)
 
 
 def build_model(config: RunConfig, rows: Rows, backbone: Backbone) -> DualHeadReasoningModel:
@@ -82,6 +93,7 @@ def build_model(config: RunConfig, rows: Rows, backbone: Backbone) -> DualHeadRe
         loss=config.loss,
         backbone=backbone,
         label_loss=_label_loss(config, rows),
+        label_words=rows.labels.words,
         seed=config.seed,
     )
     if warning := check_can_be_saved(model):
@@ -110,19 +122,37 @@ def plan_updates(
     data: Mapping[str, EncodedData],
     model: DualHeadReasoningModel,
     accelerator: Accelerator,
-) -> PlannedUpdates:
-    """The training rows in the order of the plan, for this process."""
-    return PlannedUpdates(
-        examples=data["train"].examples,
+) -> Updates:
+    """The training rows in the order of the plan, for this process.
+
+    Raises:
+        ConfigError: `training.cache_frozen`, and the frozen layers do not always give the same.
+    """
+    examples, training = data["train"].examples, config.training
+    rows_per_update = training.batch_size * training.gradient_accumulation_steps * accelerator.num_processes
+    updates = PlannedUpdates(
+        examples=examples,
         num_labels=len(rows.labels),
         pad_token_id=model.tokenizer.pad_token_id,
         lm_targets=config.loss.lm_targets,
-        batch_size=config.training.batch_size,
-        gradient_accumulation_steps=config.training.gradient_accumulation_steps,
+        batch_size=training.batch_size,
+        gradient_accumulation_steps=training.gradient_accumulation_steps,
         num_processes=accelerator.num_processes,
         process_index=accelerator.process_index,
         seed=config.seed,
+        bottleneck=_bottleneck(config, training.num_epochs * num_updates(len(examples), rows_per_update)),
     )
+    if not config.training.cache_frozen:
+        return updates
+    return FrozenUpdates(updates=updates, model=model, accelerator=accelerator)
+
+
+def _bottleneck(config: RunConfig, total_updates: int) -> Bottleneck | None:
+    visible = config.model.visible_input_tokens
+    if visible is None:
+        return None
+    first = math.ceil(config.model.bottleneck_start * total_updates)
+    return Bottleneck(num_tokens=visible, share=config.model.bottleneck_share, first_update=first)
 
 
 def resume(

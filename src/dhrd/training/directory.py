@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from dhrd.config import RunConfig, resolve
 from dhrd.errors import CheckpointError, ConfigError
 from dhrd.model.artifact import MANIFEST, library_versions
 from dhrd.model.files import saving, write_json
+from dhrd.training.setup import Precision
 from dhrd.training.state import find_checkpoint
 
 logger = logging.getLogger("dhrd")
@@ -44,12 +46,13 @@ def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrit
     return output_dir, start
 
 
-def start_run(output_dir: Path, config: RunConfig, *, fresh: bool) -> None:
+def start_run(output_dir: Path, config: RunConfig, precision: Precision, *, fresh: bool) -> None:
     """Make the directory a run's, once all that the user gave is known to work: what was there is lost only then.
 
     Args:
         output_dir: Created where absent.
         config: Written beside the checkpoints, for `--checkpoint` without `--config`.
+        precision: Written too: the run keeps it when it goes on.
         fresh: Begin at the first step: an older artifact and older checkpoints are removed.
 
     Raises:
@@ -61,7 +64,7 @@ def start_run(output_dir: Path, config: RunConfig, *, fresh: bool) -> None:
             (output_dir / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(checkpoints, ignore_errors=True)
         checkpoints.mkdir(parents=True, exist_ok=True)
-        write_json(checkpoints / "run.json", run_record(config))
+        write_json(checkpoints / "run.json", run_record(config, precision))
 
 
 def read_run(output_dir: Path) -> RunConfig | None:
@@ -75,9 +78,25 @@ def read_run(output_dir: Path) -> RunConfig | None:
     return None
 
 
-def run_record(config: RunConfig) -> dict[str, Any]:
-    """run.json: the resolved config, the seed, the libraries."""
-    return {"config": config.model_dump(mode="json"), "seed": config.seed, "versions": library_versions()}
+def read_precision(output_dir: Path) -> Precision | None:
+    """The precision that the unfinished run in a directory began with; None where there is none."""
+    path = output_dir / "checkpoints" / "run.json"
+    if not path.is_file():
+        return None
+    try:
+        return Precision(**json.loads(path.read_text(encoding="utf-8"))["precision"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: damaged ({error})") from error
+
+
+def run_record(config: RunConfig, precision: Precision) -> dict[str, Any]:
+    """run.json: the resolved config, the seed, the precision and what was measured for it, the libraries."""
+    return {
+        "config": config.model_dump(mode="json"),
+        "seed": config.seed,
+        "precision": asdict(precision),
+        "versions": library_versions(),
+    }
 
 
 _FREE = {"output_dir", "tracking", "teacher"}  # may differ between a run and its continuation: they decide no weight

@@ -2,67 +2,116 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 
 from dhrd.config import RunConfig
 from dhrd.errors import ConfigError
-from dhrd.model.device import check_device, fast_dtype
+from dhrd.model.device import check_device
 from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.memory import keep_freed_memory
+from dhrd.model.precision import fast_dtype, product_rates, shapes_of
 from dhrd.training.optim import make_optimizer, make_schedule
 from dhrd.training.step import Stepper
 
-Precision = Literal["no", "bf16", "fp16"]
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+Mixed = Literal["no", "bf16", "fp16"]
 
 
-def make_accelerator(config: RunConfig, device: str | None = None) -> Accelerator:
-    """The accelerator of a run; its own gradient accumulation is not used.
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """The precision of a run's matrix products, and why.
 
     Args:
-        config: Precision and trackers.
+        mixed: As accelerate calls it; "no" is fp32.
+        measured: The figures that decided, for run.json; None where nothing was measured.
+    """
+
+    mixed: Mixed
+    measured: Mapping[str, Any] | None = None
+
+
+def start_processes(config: RunConfig, device: str | None = None) -> PartialState:
+    """Join the processes of a run, before anything is loaded.
+
+    Args:
+        config: Its precision is checked against the device.
         device: "cpu", "cuda", "mps"; None: the best there is.
 
     Raises:
         ConfigError: The device is not there, or cannot compute in the precision asked for.
     """
-    kind = check_device(device) if device else None
+    kind = _kind(device)
     if device and kind == "cuda" and ":" in device:
         torch.cuda.set_device(device)
-    precision = choose_precision(config.training.mixed_precision, kind)
-    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
+    if config.training.mixed_precision == "fp16" and kind != "cuda":
+        raise ConfigError("training.mixed_precision: fp16 needs a GPU; use bf16 or no")
+    return PartialState(cpu=device == "cpu")
+
+
+def make_accelerator(config: RunConfig, device: str | None = None, precision: Precision | None = None) -> Accelerator:
+    """The accelerator of a run; its own gradient accumulation is not used.
+
+    Args:
+        config: Precision and trackers.
+        device: "cpu", "cuda", "mps"; None: the best there is.
+        precision: What was chosen already; None: chosen here, at shapes like a backbone's.
+
+    Raises:
+        ConfigError: The device is not there, or cannot compute in the precision asked for.
+    """
+    start_processes(config, device)
+    mixed = (precision or choose_precision(config.training.mixed_precision, device)).mixed
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != mixed:
         AcceleratorState._reset_state()  # it is global to the process; an earlier run may have had another precision
     return Accelerator(
-        cpu=kind == "cpu",
-        mixed_precision=precision,
+        cpu=device == "cpu",
+        mixed_precision=mixed,
         gradient_accumulation_steps=1,
         log_with=[one for one in config.tracking.report_to if one != "mlflow"] or None,
         project_dir=config.output_dir,
     )
 
 
-def choose_precision(asked: Literal["auto", "no", "bf16", "fp16"], device: str | None = None) -> Precision:
+def choose_precision(
+    asked: Literal["auto", "no", "bf16", "fp16"],
+    device: str | None = None,
+    backbone: PreTrainedConfig | None = None,
+) -> Precision:
     """The precision of matrix products.
 
-    `auto`: what `fast_dtype` says of the device.
-
-    Raises:
-        ConfigError: fp16 on a CPU, where its products are not implemented fast and its range needs a scaler.
+    Args:
+        asked: `auto`: what `fast_dtype` says of the device.
+        device: As `make_accelerator`'s.
+        backbone: Its config, for the shapes to measure; None: shapes of the same kind.
     """
-    on_gpu = device != "cpu" and torch.cuda.is_available()
-    if asked == "fp16" and not on_gpu:
-        raise ConfigError("training.mixed_precision: fp16 needs a GPU; use bf16 or no")
     if asked != "auto":
-        return asked
-    return "bf16" if fast_dtype(torch.device("cuda" if on_gpu else "cpu")) == torch.bfloat16 else "no"
+        return Precision(asked)
+    kind = _kind(device)
+    mixed: Mixed = "bf16" if fast_dtype(torch.device(kind), backbone) == torch.bfloat16 else "no"
+    return Precision(mixed, asdict(product_rates(shapes_of(backbone))) if kind == "cpu" else None)
+
+
+def _kind(device: str | None) -> str:
+    """The kind of the device that accelerate takes."""
+    if device is not None:
+        return check_device(device)
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def make_stepper(
     model: DualHeadReasoningModel, config: RunConfig, accelerator: Accelerator, num_updates: int
 ) -> Stepper:
     """Prepare a model for training: device, wrapping, optimizer, schedule."""
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
     if config.training.gradient_checkpointing:
         model.causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         # transformers makes the embeddings' output require a gradient, as reentrant checkpointing needs; ours does not,
@@ -72,7 +121,7 @@ def make_stepper(
     optimizer = make_optimizer(model, config.training)
     return Stepper(
         model=wrapped,
-        label_loss=model.label_loss,
+        loss_counts=model.loss_counts,
         weights=config.loss,
         optimizer=accelerator.prepare_optimizer(optimizer) if accelerator.scaler is not None else optimizer,
         schedule=make_schedule(optimizer, config.training, num_updates),

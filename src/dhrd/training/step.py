@@ -1,16 +1,17 @@
 """One update: the only place that divides a loss, calls backward, and moves weights.
 
-    L = w_cls · Σ L_cls / examples + w_lm · Σ L_lm / target tokens          paper, section 3
+    L = Σ weight · Σ loss / count, over the losses by name
+      = w_cls · Σ L_cls / examples + w_lm · Σ L_lm / target tokens + …      paper, section 3
 
-Both sums run over the whole effective batch: all micro-batches of all processes. So any split of the same rows gives
-the same update.
+The inner sums run over the whole effective batch: all micro-batches of all processes. So any split of the same rows
+gives the same update.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,9 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from dhrd.config import LossSettings
+from dhrd.config.schema import LossName
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import NonFiniteError
-from dhrd.losses import LabelLoss, target_count
+from dhrd.losses import LossTerm
 from dhrd.training.optim import learning_rates
 
 if TYPE_CHECKING:
@@ -36,17 +38,17 @@ class Stepper:
 
     Args:
         model: The wrapped model (DDP), as `accelerate` prepared it.
-        label_loss: The model's L_cls, for its count.
-        weights: Of the two losses.
+        loss_counts: What each loss of a batch is divided by, by name.
+        weights: Of the losses, and their courses.
         optimizer: Over the trained parameters.
         schedule: Stepped once an update; None: constant rates.
         accelerator: Device, precision, processes.
         clip_norm: Largest global gradient norm; None: no clipping.
-        num_updates: Of the whole run, for `reasoning_schedule`.
+        num_updates: Of the whole run, for the courses of the weights.
     """
 
     model: nn.Module
-    label_loss: LabelLoss
+    loss_counts: Callable[[Batch], dict[LossName, Tensor]]
     weights: LossSettings
     optimizer: Optimizer
     schedule: LRScheduler | None
@@ -54,11 +56,19 @@ class Stepper:
     clip_norm: float | None = 1.0
     num_updates: int = 1
 
-    def weights_at(self, step: int) -> tuple[float, float]:
-        """The weights of L_cls and L_lm in the `step`-th update, counted from 1."""
-        course = {"constant": 1.0, "decay": 1 - (step - 1) / self.num_updates, "rise": step / self.num_updates}
-        scale = max(0.0, min(1.0, course[self.weights.reasoning_schedule]))
-        return self.weights.classification_weight, self.weights.reasoning_weight * scale
+    def weights_at(self, step: int) -> dict[LossName, float]:
+        """The weight of each loss in the `step`-th update, counted from 1."""
+        return {name: self.weights.weight_at(name, step, self.num_updates) for name in self.weights.names}
+
+
+LOG_NAMES: dict[LossName, str] = {
+    "classification": "classification_loss",
+    "reasoning": "lm_loss",
+    "keyword": "keyword_loss",
+    "alignment": "alignment_loss",
+    "privileged": "privileged_loss",
+}
+"""What a loss's mean is logged as."""
 
 
 def train_step(stepper: Stepper, micro_batches: Sequence[Batch], step: int) -> dict[str, float]:
@@ -70,8 +80,8 @@ def train_step(stepper: Stepper, micro_batches: Sequence[Batch], step: int) -> d
         step: The update's number, for errors.
 
     Returns:
-        `loss`, `classification_loss`, `lm_loss`, `grad_norm`, the learning rates, `tokens_per_second`,
-        `num_tokens`, `rationale_share`.
+        `loss`, the mean of each loss (`LOG_NAMES`; `lm_loss` is 0 where it weighs nothing), `grad_norm`, the learning
+        rates, `tokens_per_second`, `num_tokens`, `rationale_share`.
 
     Raises:
         NonFiniteError: A loss or the gradient is not finite; the weights were not changed.
@@ -79,20 +89,19 @@ def train_step(stepper: Stepper, micro_batches: Sequence[Batch], step: int) -> d
     accelerator, began = stepper.accelerator, time.perf_counter()
     stepper.model.train()
     batches = [batch.to(accelerator.device) for batch in micro_batches]
-    num_examples, num_targets = _global_counts(stepper, batches)
-    weights = stepper.weights_at(step)
-    sums = torch.zeros(2, device=accelerator.device)
-    for index, batch in enumerate(batches):
-        is_last = index == len(batches) - 1
-        with nullcontext() if is_last else accelerator.no_sync(stepper.model):
-            output = stepper.model(batch)
-            terms = (output.classification, output.reasoning)
-            loss = _combine(weights, terms, num_examples, num_targets)
-            # DDP averages gradients over processes; the division above is already by the global counts.
-            accelerator.backward(loss * accelerator.num_processes)
-        sums += torch.stack([term.total.detach() if term is not None else sums.new_zeros(()) for term in terms])
+    counts, weights = _global_counts(stepper, batches), stepper.weights_at(step)
+    sums = torch.zeros(len(counts), device=accelerator.device)
+    with accelerator.autocast():  # around all micro-batches: they share one copy of each trained weight in bf16
+        for index, batch in enumerate(batches):
+            is_last = index == len(batches) - 1
+            with nullcontext() if is_last else accelerator.no_sync(stepper.model):
+                losses = stepper.model(batch).losses
+                loss = _combine(weights, losses, counts)
+                # DDP averages gradients over processes; the division above is already by the global counts.
+                _backward(accelerator, loss * accelerator.num_processes)
+            sums += torch.stack([losses[name].total.detach() for name in counts])
     grad_norm = _clip(stepper)
-    log = _log(stepper, batches, accelerator.reduce(sums), num_examples, num_targets, weights)
+    log = _log(stepper, batches, accelerator.reduce(sums), counts, weights)
     log["grad_norm"] = float(grad_norm)
     _refuse_non_finite(stepper, log, batches, step)
     log |= learning_rates(stepper.optimizer)
@@ -106,24 +115,24 @@ def train_step(stepper: Stepper, micro_batches: Sequence[Batch], step: int) -> d
     return log
 
 
-def _global_counts(stepper: Stepper, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
-    """Examples and target tokens of the whole effective batch, before the first forward."""
-    counts = torch.stack(
-        [
-            torch.stack([stepper.label_loss.count(batch) for batch in batches]).sum(),
-            torch.stack([target_count(batch) for batch in batches]).sum(),
-        ]
-    )
-    num_examples, num_targets = stepper.accelerator.reduce(counts).unbind()
-    return num_examples, num_targets
+def _backward(accelerator: Accelerator, loss: Tensor) -> None:
+    """Each product in the dtype that its forward had: autocast itself stays out of it."""
+    with torch.autocast(accelerator.device.type, enabled=False):
+        accelerator.backward(loss)
 
 
-def _combine(weights: tuple[float, float], terms: tuple, num_examples: Tensor, num_targets: Tensor) -> Tensor:
-    classification, reasoning = terms
-    loss = weights[0] * classification.total / num_examples
-    if reasoning is not None:
-        loss = loss + weights[1] * reasoning.total / num_targets.clamp(min=1)
-    return loss
+def _global_counts(stepper: Stepper, batches: Sequence[Batch]) -> dict[LossName, Tensor]:
+    """What each loss of the whole effective batch is divided by, before the first forward; 1 where there is nothing."""
+    of_batches = [stepper.loss_counts(batch) for batch in batches]
+    counts = torch.stack([torch.stack([counts[name] for counts in of_batches]).sum() for name in stepper.weights.names])
+    reduced = stepper.accelerator.reduce(counts)
+    return dict(zip(stepper.weights.names, torch.where(reduced > 0, reduced, 1).unbind(), strict=True))
+
+
+def _combine(
+    weights: dict[LossName, float], losses: dict[LossName, LossTerm], counts: dict[LossName, Tensor]
+) -> Tensor:
+    return torch.stack([weights[name] * losses[name].total / counts[name] for name in counts]).sum()
 
 
 def _clip(stepper: Stepper) -> Tensor:
@@ -137,12 +146,10 @@ def _log(
     stepper: Stepper,
     batches: Sequence[Batch],
     sums: Tensor,
-    num_examples: Tensor,
-    num_targets: Tensor,
-    weights: tuple[float, float],
+    counts: dict[LossName, Tensor],
+    weights: dict[LossName, float],
 ) -> dict[str, float]:
-    classification = float(sums[0] / num_examples)
-    lm = float(sums[1] / num_targets.clamp(min=1))
+    means = {name: float(total / count) for (name, count), total in zip(counts.items(), sums, strict=True)}
     real, reasoned = 0.0, 0.0
     for batch in batches:
         assert batch.row_weight_B is not None and batch.target_BT is not None
@@ -150,16 +157,16 @@ def _log(
         reasoned += float((batch.target_BT != IGNORE).any(1).sum())
     shares = stepper.accelerator.reduce(torch.tensor([reasoned, real], device=stepper.accelerator.device))
     return {
-        "loss": weights[0] * classification + weights[1] * lm,
-        "classification_loss": classification,
-        "lm_loss": lm,
+        "loss": sum(weights[name] * mean for name, mean in means.items()),
+        "lm_loss": 0.0,
+        **{LOG_NAMES[name]: mean for name, mean in means.items()},
         "rationale_share": float(shares[0] / shares[1]),
     }
 
 
 def _refuse_non_finite(stepper: Stepper, log: dict[str, float], batches: Sequence[Batch], step: int) -> None:
     """Stop before the weights take harm. With fp16 an infinite gradient is the loss scaler's business: it skips."""
-    watched = ["classification_loss", "lm_loss"]
+    watched = [name for name in LOG_NAMES.values() if name in log]
     if stepper.accelerator.mixed_precision != "fp16":
         watched.append("grad_norm")
     bad = next((name for name in watched if not math.isfinite(log[name])), None)

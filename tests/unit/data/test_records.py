@@ -106,6 +106,6 @@ def test_a_batch_moves_whole_and_counts_its_tokens() -> None:
     moved = training.to("meta")
     assert moved.ids == ("a", "b")
     tensors = [value for name in training.__slots__ if isinstance(value := getattr(moved, name), torch.Tensor)]
-    assert len(tensors) == 8
+    assert len(tensors) == 10
     assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert inference.to("cpu").label_BC is None

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import dhrd
 from dhrd import ArtifactError, Classifier, ConfigError, DataError, Example
-from dhrd.model.device import fast_dtype
+from dhrd.model.precision import fast_dtype
 from helpers_runs import make_config, rows
 
 
@@ -170,7 +170,9 @@ def test_dtypes_by_name_and_a_head_in_fp32(artifact: Path) -> None:
     assert torch.equal(half.head.score.weight, whole.head.score.weight)
     assert half.head.score.weight.dtype == torch.float32
     assert numpy.abs(half.predict_proba(TEXTS) - whole.predict_proba(TEXTS)).max() < 0.03
-    assert Classifier.from_pretrained(artifact, device="cpu").dtype == fast_dtype(torch.device("cpu"))
+    assert Classifier.from_pretrained(artifact, device="cpu").dtype == fast_dtype(
+        torch.device("cpu"), whole.body.config
+    )
     with pytest.raises(ConfigError, match=r"--dtype int8: unknown; give auto, float32"):
         Classifier.from_pretrained(artifact, dtype="int8")
 

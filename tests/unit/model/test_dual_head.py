@@ -112,7 +112,7 @@ def test_inputs_alone_give_logits_alone() -> None:
     model = make_model("llama")
     batch = make_batch(rows(), model)
     output = model(replace(batch, target_BT=None, label_BC=None, row_weight_B=None))
-    assert (output.classification, output.reasoning) == (None, None)
+    assert output.losses is None
     assert output.logits_BC.shape == (6, 3)
     assert output.logits_BC.dtype == torch.float32
 
@@ -121,17 +121,17 @@ def test_losses_are_sums_and_counts() -> None:
     model, examples = make_model("llama"), rows()
     output = model(make_batch(examples, model))
     sequences = [len(e.input_ids) + len(e.continuation_ids) for e in examples if e.continuation_ids]
-    assert float(output.classification.count) == 6
-    assert float(output.reasoning.count) == sum(sequences) - len(sequences)
+    assert float(output.losses["classification"].count) == 6
+    assert float(output.losses["reasoning"].count) == sum(sequences) - len(sequences)
     expected = torch.nn.functional.cross_entropy(
         output.logits_BC, torch.tensor([e.label[0] for e in examples]), reduction="sum"
     )
-    torch.testing.assert_close(output.classification.total, expected)
+    torch.testing.assert_close(output.losses["classification"].total, expected)
 
 
 def test_without_reasoning_weight_no_lm_loss_is_computed() -> None:
     model = make_model("llama", loss=LossSettings(reasoning_weight=0))
-    assert model(make_batch(rows(), model)).reasoning is None
+    assert model(make_batch(rows(), model)).losses.keys() == {"classification"}
 
 
 @pytest.mark.parametrize("reasoned", [True, False])

@@ -14,6 +14,8 @@ import pytest
 from dhrd import run
 from dhrd.config import RunConfig, load_config
 from dhrd.errors import CheckpointError, ConfigError
+from dhrd.model import precision
+from dhrd.training import setup
 from dhrd.training.state import find_checkpoint, whole_checkpoints
 from helpers_runs import Recorder, Stop, make_config, read_jsonl, rows
 
@@ -242,3 +244,51 @@ def test_the_config_of_a_run_is_found_again(broken: Broken) -> None:
     assert found.model_copy(update={"output_dir": broken.config.output_dir}) == broken.config
     assert load_config(base=found) == found
     assert run.read_run(broken.output / "nothing") is None
+
+
+def test_a_resumed_run_keeps_the_precision_that_it_began_with(
+    tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The measurement is told to flip: the run must not notice, and must end as if unbroken."""
+    config = make_config(tiny_backbone, tmp_path, "training.mixed_precision=auto", "training.save_steps=2")
+    whole = config.model_copy(update={"output_dir": str(tmp_path / "whole")})
+    output = Path(config.output_dir)
+    _measure(monkeypatch, float32=100.0, bfloat16=200.0)
+    run.train(whole, device="cpu")
+    with pytest.raises(Stop):
+        run.train(config, device="cpu", callbacks=[Recorder(fail_at=3)])
+    _measure(monkeypatch, float32=200.0, bfloat16=100.0)
+    run.train(config, device="cpu", checkpoint=output)
+    records = [json.loads((path / "run.json").read_text(encoding="utf-8")) for path in (output, tmp_path / "whole")]
+    assert records[0]["precision"] == records[1]["precision"]
+    assert records[0]["precision"]["mixed"] == "bf16"
+    assert records[0]["precision"]["measured"]["bfloat16"] == 200.0
+    assert (output / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+def test_a_new_run_takes_what_is_measured(tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make_config(tiny_backbone, tmp_path, "training.mixed_precision=auto", "training.num_epochs=1")
+    _measure(monkeypatch, float32=200.0, bfloat16=100.0)
+    run.train(config, device="cpu")
+    record = json.loads((Path(config.output_dir) / "run.json").read_text(encoding="utf-8"))
+    assert record["precision"]["mixed"] == "no"
+    assert record["precision"]["measured"]["shapes"] == [[16, 16], [16, 32], [32, 16]]
+
+
+def test_a_checkpoint_of_another_precision_is_refused(broken: Broken) -> None:
+    record = broken.checkpoints / "run.json"
+    saved = json.loads(record.read_text(encoding="utf-8"))
+    record.write_text(json.dumps(saved | {"precision": {"mixed": "bf16"}}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="precision: 'no' in the checkpoint, 'bf16' now"):
+        broken.resume()
+    record.write_text(json.dumps(saved | {"precision": {"mixed": "bf16", "why": "?"}}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="damaged"):
+        broken.resume()
+
+
+def _measure(monkeypatch: pytest.MonkeyPatch, *, float32: float, bfloat16: float) -> None:
+    def rates(shapes: precision.Shapes) -> precision.ProductRates:
+        return precision.ProductRates(shapes=shapes, num_tokens=512, num_threads=1, float32=float32, bfloat16=bfloat16)
+
+    monkeypatch.setattr(precision, "product_rates", rates)
+    monkeypatch.setattr(setup, "product_rates", rates)

@@ -53,9 +53,10 @@ def unchanged(model: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
 def test_what_is_logged(prepared: Prepared) -> None:
     stepper, model, batches = prepared
     model.train()
-    output = model(batches[0])
-    classification, lm = (float(term.total.detach() / term.count) for term in (output.classification, output.reasoning))
-    (classification_term, lm_term) = (output.classification.total / 8, output.reasoning.total / output.reasoning.count)
+    losses = model(batches[0]).losses
+    terms = [losses[name] for name in ("classification", "reasoning")]
+    classification, lm = (float(term.total.detach() / term.count) for term in terms)
+    classification_term, lm_term = terms[0].total / 8, terms[1].total / terms[1].count
     (classification_term + lm_term).backward()
     norm = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None))
     model.zero_grad()

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from dhrd.inference import memory
+from dhrd.model import memory
 
 _FAULTS = """
 import resource, torch
-from dhrd.inference.memory import keep_freed_memory
+from dhrd.model.memory import keep_freed_memory
 if {keep}:
     assert keep_freed_memory()
 def faults():

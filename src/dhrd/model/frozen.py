@@ -1,0 +1,90 @@
+"""The frozen lower blocks apart from the rest: what they give for a row never changes (`training.cache_frozen`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dhrd.data.records import Batch
+from dhrd.errors import ConfigError
+from dhrd.model.adapters import blocks
+
+Hidden = Float[Tensor, "B T D"]
+
+
+def frozen_states(model: Any, batch: Batch, *, training: bool = False) -> Hidden:
+    """Hidden states after the frozen blocks; the blocks above them are left out.
+
+    Args:
+        model: A `DualHeadReasoningModel` with `freeze_layers`.
+        batch: Sequences, on the model's device.
+        training: With the dropout of training, if the frozen part has any.
+    """
+    layers, num_frozen = blocks(model.causal_lm), model.settings.freeze_layers
+    found: list[Any] = []
+    with torch.no_grad(), _mode(model, training), _forwards(layers[num_frozen:], lambda hidden, *_, **__: hidden):
+        hook = layers[num_frozen - 1].register_forward_hook(lambda block, given, output: found.append(output))
+        try:
+            model.hidden_states(batch)
+        finally:
+            hook.remove()
+    (output,) = found
+    return output[0] if isinstance(output, tuple) else output
+
+
+def instead_of_frozen(model: Any, hidden_BTD: Hidden | None) -> ExitStack:
+    """A context in which the frozen blocks are not run but give `hidden_BTD`; None: they are run."""
+    stack = ExitStack()
+    if hidden_BTD is not None:
+        frozen = blocks(model.causal_lm)[: model.settings.freeze_layers]
+        stack.enter_context(_forwards(frozen, lambda *_, **__: hidden_BTD))
+    return stack
+
+
+def check_frozen(model: Any, batch: Batch) -> None:
+    """Compare the pass from kept states with a whole pass, on a few rows.
+
+    The kept states are taken with dropout: where the frozen part has any, or hands the upper blocks more than hidden
+    states, the two differ.
+
+    Raises:
+        ConfigError: They do.
+    """
+    with torch.no_grad(), torch.random.fork_rng(), _mode(model, training=False):
+        whole_BTD = model.hidden_states(batch)[batch.attention_mask_BT]
+        kept_BTD = frozen_states(model, batch, training=True)
+        with instead_of_frozen(model, kept_BTD):
+            found_BTD = model.hidden_states(batch)[batch.attention_mask_BT]
+    if not torch.allclose(found_BTD, whole_BTD, rtol=1e-3, atol=1e-3 * float(whole_BTD.abs().max())):
+        raise ConfigError(
+            f"training.cache_frozen: the frozen part of {type(model.causal_lm).__name__} has dropout, or gives more "
+            "than hidden states, so that it must run in every step; leave cache_frozen out, or set its dropout to 0"
+        )
+
+
+@contextmanager
+def _forwards(layers: Iterable[nn.Module], forward: Callable[..., Any]) -> Iterator[None]:
+    """Another `forward` for some blocks. It is set on the objects: the model's own loop and masks stay as they are."""
+    layers = list(layers)
+    for layer in layers:
+        layer.forward = forward
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+@contextmanager
+def _mode(model: nn.Module, training: bool) -> Iterator[None]:
+    before = model.training
+    model.train(training)
+    try:
+        yield
+    finally:
+        model.train(before)

@@ -1,0 +1,80 @@
+"""Attention masks beyond causal ones: which keys each token sees, as what a backbone takes for each kind of layer.
+
+Shape legend beyond `data/records.py`: K keys.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dhrd.data.records import Batch
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+
+def kinds_of(config: PretrainedConfig) -> set[str]:
+    """The kinds of attention layers, in the words of transformers' configs."""
+    kinds = getattr(config, "layer_types", None)
+    if kinds is not None:
+        return set(kinds)
+    return {SLIDING if getattr(config, "sliding_window", None) else FULL}
+
+
+def why_no_masks(config: PretrainedConfig) -> str:
+    """What keeps a backbone from taking such masks, in words; empty where nothing does."""
+    if not kinds_of(config) <= {FULL, SLIDING}:
+        return "some of its layers attend in ways that dhrd does not know"
+    if config._attn_implementation not in ("sdpa", "eager"):
+        return f"attention by {config._attn_implementation} takes no masks; load the model with sdpa"
+    return ""
+
+
+def layer_masks(
+    visible_BTK: Tensor, position_BT: Tensor, key_position_BK: Tensor, config: PretrainedConfig, dtype: torch.dtype
+) -> Any:
+    """What the model takes as `attention_mask`: (B, 1, T, K), or one such mask for each kind of layer.
+
+    The masks are added to the scores: what "eager" attention takes, and what "sdpa" would turn others into, each layer
+    anew.
+
+    Args:
+        visible_BTK: Which keys a token sees where no window bounds it; each token must see one.
+        position_BT: Each token's place in its row.
+        key_position_BK: Each key's; a layer with a sliding window sees those that are near by position.
+        config: Of the backbone; names the kinds of its layers and their window.
+        dtype: Of the backbone.
+    """
+    kinds = kinds_of(config)
+    visible = {FULL: visible_BTK[:, None]}
+    if SLIDING in kinds:
+        near_BTK = _near(position_BT, key_position_BK, config.sliding_window)
+        visible[SLIDING] = visible[FULL] & near_BTK[:, None]
+    hidden = torch.tensor(torch.finfo(dtype).min, dtype=dtype, device=visible_BTK.device)
+    masks = {kind: torch.where(visible[kind], hidden.new_zeros(()), hidden) for kind in kinds}
+    return masks if len(masks) > 1 else next(iter(masks.values()))
+
+
+def _near(position_BT: Tensor, key_position_BK: Tensor, window: int) -> Tensor:
+    return position_BT[:, :, None] - key_position_BK[:, None, :] < window
+
+
+def visible_tokens(batch: Batch) -> Tensor:
+    """Which tokens of its row each token sees, (B, T, T), where the continuation does not see all of the input.
+
+    x sees x as always. A token after x sees from `visible_from_B` on alone: in every layer all that it learns of the
+    rest of x passes through those tokens (as through gist tokens: Mu et al. 2023, arXiv 2304.08467, section 3.1).
+    """
+    assert batch.visible_from_B is not None
+    place_T = torch.arange(batch.input_ids_BT.shape[1], device=batch.input_ids_BT.device)
+    causal_TT = place_T[:, None] >= place_T[None, :]
+    follows_BT = place_T > batch.pool_index_B[:, None]
+    seen_by_continuation_BT = place_T >= batch.visible_from_B[:, None]
+    visible_BTT = causal_TT & batch.attention_mask_BT[:, None, :]
+    visible_BTT = visible_BTT & (~follows_BT[:, :, None] | seen_by_continuation_BT[:, None, :])
+    return visible_BTT | torch.eye(len(place_T), dtype=torch.bool, device=place_T.device)  # padding sees itself

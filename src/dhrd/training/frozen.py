@@ -1,0 +1,79 @@
+"""Updates whose batches carry what the frozen blocks give, computed once a row (`training.cache_frozen`)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dhrd.data.batches import PlannedUpdates
+from dhrd.data.records import Batch
+from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.frozen import check_frozen, frozen_states
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+logger = logging.getLogger("dhrd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrozenUpdates:
+    """The updates of a plan; a batch with a row that was not seen yet runs through the frozen blocks first.
+
+    Args:
+        updates: The plan.
+        model: With `freeze_layers`.
+        accelerator: Device and precision.
+        kept: Key of a row -> its hidden states, (tokens of the row, D), in the machine's memory.
+    """
+
+    updates: PlannedUpdates
+    model: DualHeadReasoningModel
+    accelerator: Accelerator
+    kept: dict[bytes, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        first = next(self.updates.epoch(0))[0]
+        check_frozen(self.model, first.to(self.model.causal_lm.device))
+        num_tokens = sum(len(e.input_ids) + len(e.continuation_ids) for e in self.updates.examples)
+        causal_lm = self.model.causal_lm
+        num_bytes = num_tokens * causal_lm.config.get_text_config().hidden_size * causal_lm.dtype.itemsize
+        logger.info("training.cache_frozen: %d tokens will take %.0f MB of memory", num_tokens, num_bytes / 1e6)
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the rows."""
+        return self.updates.updates_per_epoch
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+        """As `PlannedUpdates.epoch`, with `frozen_BTD`."""
+        for batches in self.updates.epoch(epoch, start):
+            yield [self._attached(batch) for batch in batches]
+
+    def _attached(self, batch: Batch) -> Batch:
+        keys = _keys(batch)
+        if any(key not in self.kept for key in keys):
+            with self.accelerator.autocast():
+                hidden_BTD = frozen_states(self.model, batch.to(self.accelerator.device)).cpu()
+            self.kept.update(
+                (key, hidden_TD[mask_T])
+                for key, hidden_TD, mask_T in zip(keys, hidden_BTD, batch.attention_mask_BT, strict=True)
+            )
+        states = torch.cat([self.kept[key] for key in keys])
+        frozen_BTD = states.new_zeros(*batch.input_ids_BT.shape, states.shape[-1])
+        frozen_BTD[batch.attention_mask_BT] = states
+        return replace(batch, frozen_BTD=frozen_BTD)
+
+
+def _keys(batch: Batch) -> list[bytes]:
+    """For each row its tokens, where its input ends, and what of it the rest sees: all that its states depend on."""
+    start_B = batch.pool_start_B
+    seen_B = batch.visible_from_B if batch.visible_from_B is not None else start_B
+    places_B2 = torch.stack([batch.pool_index_B - start_B, seen_B - start_B], 1)
+    rows = zip(places_B2, batch.input_ids_BT, batch.attention_mask_BT, strict=True)
+    return [torch.cat([places_2, ids_T[mask_T]]).numpy().tobytes() for places_2, ids_T, mask_T in rows]
