@@ -25,7 +25,7 @@ ITEMS = {
         *("picture book", "poetry book", "comic", "grammar"),
     ),
     "tools": (
-        *("drill", "hammer", "saw", "screwdriver", "sander", "wrench", "ladder", "hedge trimmer", "chisel"),
+        *("drill", "hammer", "handsaw", "screwdriver", "sander", "wrench", "ladder", "hedge trimmer", "chisel"),
         *("spirit level", "lawn mower", "workbench"),
     ),
     "cosmetics": (
