@@ -113,7 +113,7 @@ def make_step(variant: Variant, directory: Path, rows: list[EncodedExample], num
 
 
 def work(name: str, directory: Path, rows: list[EncodedExample], num_labels: int) -> None:
-    """A variant's process: one step for each line on stdin, its seconds on stdout, by the processor and by the clock."""
+    """A variant's process: a step for each line on stdin, its seconds by the processor and by the clock on stdout."""
     step = make_step(VARIANTS[name], directory, rows, num_labels)
     step()
     print("ready", flush=True)
