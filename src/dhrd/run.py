@@ -28,7 +28,7 @@ from dhrd.evaluation.metrics import check_metric, higher_is_better, main_metric,
 from dhrd.evaluation.rows import held_out_rows, open_rows, rows_of
 from dhrd.inference.cascade import CoT
 from dhrd.inference.classifier import Classifier
-from dhrd.inference.cot import Reasoner
+from dhrd.inference.cot import Reasoner, check_answers
 from dhrd.model.artifact import MANIFEST
 from dhrd.model.backbone import Backbone, load_backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
@@ -104,7 +104,7 @@ def train(
         return TrainResult(output_dir=output_dir, was_finished=True)
     rows = load_rows(config, train_dataset, validation_dataset)
     watch = make_watch(config, rows)
-    backbone = backbone or load_backbone(config.model)
+    backbone = backbone or load_backbone(config.model, seed=config.seed)
     recorded = output_dir if checkpoint is not None else None
     precision = _on_main_process(processes, lambda: _precision(config, recorded, backbone, device))
     accelerator = make_accelerator(config, device, precision)
@@ -246,6 +246,7 @@ def evaluate(
         "max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "batch_size": batch_size
     }  # fmt: skip
     if isinstance(model, Reasoner):
+        check_answers(model.info.sequence)
         return evaluate_decoded(model, examples, **cot)
     if mode == "classifier":
         return evaluate_classifier(model, examples)

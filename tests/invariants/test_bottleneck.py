@@ -1,4 +1,4 @@
-"""The reasoning bottleneck: the continuation sees the classified tokens and itself, in every layer, on nine families."""
+"""The reasoning bottleneck on nine families: the continuation sees the classified tokens and itself in every layer."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from dhrd.data.sequence import EncodedInput
 from dhrd.errors import ConfigError
 from dhrd.evaluation.intervals import wilson
 from dhrd.inference.classifier import Classifier
-from dhrd.inference.cot import Decoded, decode
+from dhrd.inference.cot import Decoded, check_answers, decode
 from dhrd.inference.vllm_decoder import VllmDecoder, check_vllm
 from dhrd.model.artifact import load_reasoning_model
 from dhrd.model.backbone import load_backbone
@@ -34,6 +34,8 @@ def check_decoding(ways: Sequence[str], classifier: Classifier) -> None:
     Raises:
         ConfigError: vLLM is not installed, or the backbone's name is not known.
     """
+    if any(way in ("cot", "cot_vllm") for way in ways):
+        check_answers(classifier.info.sequence)
     if "cot_vllm" in ways:
         check_vllm("--against cot_vllm")
     if "cot_untuned" in ways and not classifier.info.training.get("backbone"):
@@ -79,7 +81,7 @@ def _ways(way: str, directory: Path, classifier: Classifier, longest: int) -> It
     labels, template, tokenizer = classifier.labels, classifier.info.sequence, classifier.tokenizer
     if way == "cot_vllm":
         model = load_reasoning_model(directory).to(dtype=classifier.dtype)
-        engine = VllmDecoder(model, tokenizer, max_model_len=longest + _MARKER_TOKENS)
+        engine = VllmDecoder(model, tokenizer, max_model_len=longest + _MARKER_TOKENS, template=template)
         greedy: dict[str, Any] = {"temperature": 0.0, "top_p": 1.0, "seed": 0}
         yield way, lambda some, most: engine.decode(some, labels, max_new_tokens=most, **greedy)
         return

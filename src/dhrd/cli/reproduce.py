@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dhrd.cli.options import Config, Device, Set
-from dhrd.errors import ConfigError
 
 if TYPE_CHECKING:
     from dhrd.experiments.plan import Request
@@ -28,8 +26,13 @@ def reproduce(
     backbones: Annotated[
         str | None, typer.Option(help="Backbones, with commas; default: model.name_or_path of the settings.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many, from the settings' seed on.")] = 5,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many, from the settings' seed on; default: the study's own, else 5.")
+    ] = None,
     arms: Annotated[str | None, typer.Option(help="Arms of the study, with commas; default: all but optional.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Of arms that have one: a hub name, a directory, or package:NAME/DIRECTORY.")
+    ] = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(metavar="SECTION.KEY=V1,V2", help="Choose a setting for each arm on training rows; repeatable."),
@@ -55,7 +58,9 @@ def reproduce(
     copying them into one directory.
     """
     from dhrd.config import load_config
+    from dhrd.experiments.asked import make_request
     from dhrd.experiments.cells import Decoding
+    from dhrd.experiments.plan import check_data
 
     decoding = Decoding(
         max_new_tokens=max_new_tokens,
@@ -64,17 +69,19 @@ def reproduce(
         batch_size=decode_batch_size,
         limit=decode_limit,
     )
-    request = _request(
+    request = make_request(
         study,
         load_config(config, overrides or ()),
         tasks=_names(tasks),
         backbones=_names(backbones),
         num_seeds=seeds,
         arms=_names(arms),
+        encoder=encoder,
         grid=grid or (),
         decoding=decoding,
-        output=output,
+        output_dir=output,
     )
+    check_data(request)
     if dry_run:
         _show_cells(request, device, jobs)
         return
@@ -87,38 +94,6 @@ def reproduce(
 
 def _names(text: str | None) -> tuple[str, ...] | None:
     return tuple(name.strip() for name in text.split(",") if name.strip()) if text is not None else None
-
-
-def _request(
-    study: str,
-    base: Any,
-    *,
-    tasks: Sequence[str] | None,
-    backbones: Sequence[str] | None,
-    num_seeds: int,
-    arms: Sequence[str] | None,
-    grid: Sequence[str],
-    decoding: Any,
-    output: Path | None,
-) -> Request:
-    from dhrd.experiments import STUDIES
-    from dhrd.experiments.plan import Request, check_data, find_arms, find_tasks, read_grid
-
-    if study not in STUDIES:
-        raise ConfigError(f"{study}: no such study; give one of {', '.join(STUDIES)}")
-    request = Request(
-        study=STUDIES[study],
-        base=base,
-        tasks=find_tasks(base, tasks),
-        backbones=tuple(backbones or (base.model.name_or_path,)),
-        num_seeds=num_seeds,
-        arms=find_arms(STUDIES[study], arms),
-        grid=read_grid(grid),
-        decoding=decoding,
-        output_dir=output or Path("reproduce") / study,
-    )
-    check_data(request)
-    return request
 
 
 def _run(request: Request, jobs: int, device: str | None, *, run: bool) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -38,32 +39,30 @@ def study_table(report: dict[str, Any]) -> None:
     console = Console()
     for backbone in report["backbones"]:
         table = Table(title=f"{report['title']}: {backbone['name']}", title_justify="left")
-        for column in ("task", "way", "metric", "mean", "95 % interval", "difference", "95 % interval"):
-            table.add_column(column, justify="left" if column in ("task", "way", "metric") else "right")
+        for column in ("task", "way", "metric", "mean", "95 % interval", "against", "difference", "95 % interval"):
+            table.add_column(column, justify="left" if column in ("task", "way", "metric", "against") else "right")
         for task in backbone["tasks"]:
             for arm in task["arms"]:
-                table.add_row(*_arm_row(task, arm))
+                for row in _arm_rows(task, arm):
+                    table.add_row(*row)
         console.print(table)
     console.print(report["answer"], highlight=False)
     if report["undone"]:
         console.print(f"{len(report['undone'])} cells are not done; the report lists them.")
 
 
-def _arm_row(task: dict[str, Any], arm: dict[str, Any]) -> list[str]:
-    metric = task["metrics"][0]
-    ours = (one for one in task["comparisons"] if one["other"] == arm["arm"] and one["metric"] == metric)
-    found = next(ours, {"difference": None, "interval_95": None})
-    difference = f"{found['difference']:+.3f}" if found["difference"] is not None else ""
-    mark = "*" if arm["selected_on"] else ""
-    return [
-        task["task"],
-        f"{arm['title']}, {len(arm['seeds'])} seed{'s' if len(arm['seeds']) > 1 else ''}",
-        metric,
-        f"{arm['mean'][metric]:.3f}{mark}",
-        _interval(arm["interval_95"].get(metric)),
-        difference,
-        _interval(found["interval_95"], signed=True),
-    ]
+def _arm_rows(task: dict[str, Any], arm: dict[str, Any]) -> Iterator[list[str]]:
+    """The arm's mean with its first comparison, then a row for each further baseline."""
+    metric, mark = task["metrics"][0], "*" if arm["selected_on"] else ""
+    seeds = f"{len(arm['seeds'])} seed{'s' if len(arm['seeds']) > 1 else ''}"
+    mean, interval = f"{arm['mean'][metric]:.3f}{mark}", _interval(arm["interval_95"].get(metric))
+    row = [task["task"], f"{arm['title']}, {seeds}", metric, mean, interval]
+    compared = [one for one in task["comparisons"] if one["other"] == arm["arm"] and one["metric"] == metric]
+    if not compared:
+        yield row
+    for number, one in enumerate(compared):
+        shown = [one["baseline"], f"{one['difference']:+.3f}", _interval(one["interval_95"], signed=True)]
+        yield [*([""] * len(row) if number else row), *shown]
 
 
 def _interval(low_high: Any, *, signed: bool = False) -> str:

@@ -46,7 +46,9 @@ class ModelSettings(Section):
     """The backbone and the classification head."""
 
     name_or_path: str = "gpt2"
-    """A hub name, a local directory, a local `.gguf` file, or `package:NAME/FILE.gguf` in an installed package."""
+    """A hub name, a local directory, a local `.gguf` file, or `package:NAME/FILE.gguf` in an installed package.
+    `scratch:CONFIG.json`: a model of that transformers config, its weights drawn from `seed`, with the tokenizer that
+    lies beside the file."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     num_labels: Annotated[int, Field(ge=2)] | None = None
@@ -108,9 +110,10 @@ class DataSettings(Section):
     """Where the rows come from and how a row becomes a sequence."""
 
     train: str | None = None
-    """`superglue:TASK`, `hub:NAME[:CONFIG]`, or a .json, .jsonl, .csv or .parquet file."""
+    """`superglue:TASK`, `policy_desk:rows=N,hops=H,noise=P,seed=S`, `hub:NAME[:CONFIG]`, or a .json, .jsonl, .csv or
+    .parquet file."""
     validation: str | None = None
-    """As `train`. With `superglue:` and `hub:` it means the validation split."""
+    """As `train`. With `superglue:`, `policy_desk:` and `hub:` it means the validation split."""
     test: str | None = None
     """As `train`; only `dhrd evaluate --split test` reads it."""
     rationales: str | None = None
@@ -139,6 +142,8 @@ class DataSettings(Section):
     """Use only this share of the training rows, drawn by the seed, stratified; smaller shares are parts of larger."""
     rationale_share: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
     """Keep the rationales of this share of the rows that have one, drawn by the seed; the rest learn their label."""
+    label_noise: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Give this share of the training rows, drawn by the seed, a label drawn from all; their rationales stay."""
     validation_limit: Count | None = None
     """Use only the first rows."""
     dev_share: Share = 0.0
@@ -169,7 +174,7 @@ class DataSettings(Section):
         return self
 
 
-LossName = Literal["classification", "reasoning", "keyword", "alignment"]
+LossName = Literal["classification", "reasoning", "keyword", "alignment", "privileged"]
 Course = Literal["constant", "decay", "rise", "first_half", "second_half"]
 
 
@@ -185,6 +190,9 @@ class LossSettings(Section):
     rationale is run for it."""
     alignment_weight: Weight = 0.0
     """Weight of drawing the classified vector, through one linear map, to the hidden state at the rationale's end."""
+    privileged_weight: Weight = 0.0
+    """Weight of classifying at the rationale's end too, with the same head, and of drawing the classifier's answer to
+    what is answered there: a reader of the rationale is less easily misled by a wrong label."""
     classification_schedule: Course = "constant"
     """Course of `classification_weight` over the run, as `reasoning_schedule`."""
     reasoning_schedule: Course = "constant"
@@ -202,8 +210,9 @@ class LossSettings(Section):
     def _check(self) -> LossSettings:
         if self.classification_weight == 0 and self.reasoning_weight == 0:
             raise ValueError("classification_weight and reasoning_weight are both 0: there is nothing to train")
-        if self.alignment_weight and self.lm_targets == "input":
-            raise ValueError("alignment_weight needs the rationale, which lm_targets: input does not run")
+        if (self.alignment_weight or self.privileged_weight) and self.lm_targets == "input":
+            name = "alignment_weight" if self.alignment_weight else "privileged_weight"
+            raise ValueError(f"{name} needs the rationale, which lm_targets: input does not run")
         return self
 
     def weight(self, name: LossName) -> float:
@@ -226,7 +235,8 @@ class LossSettings(Section):
     @property
     def runs_continuation(self) -> bool:
         """Whether rationale and answer are run through the backbone in training."""
-        return bool(self.alignment_weight or (self.reasoning_weight and self.lm_targets != "input"))
+        wants_its_end = self.alignment_weight or self.privileged_weight
+        return bool(wants_its_end or (self.reasoning_weight and self.lm_targets != "input"))
 
     @property
     def reads_rationales(self) -> bool:
@@ -374,7 +384,8 @@ class RunConfig(Section):
     output_dir: str = "output"
     """The artifact is written here, checkpoints/ below it while training."""
     seed: int = 0
-    """Decides the head's first weights, the order of rows, dropout and the shuffles of `rationale_mode`."""
+    """Decides the first weights of the head and of a `scratch:` backbone, the order of rows, dropout and the shuffles
+    of `rationale_mode`."""
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
@@ -387,6 +398,11 @@ class RunConfig(Section):
         if self.loss.classification_weight == 0 and chooses:
             raise ValueError(
                 "with loss.classification_weight: 0 there is no classifier to select by; use selection: last"
+            )
+        if self.loss.privileged_weight and self.data.order == "label_first":
+            raise ValueError(
+                "loss.privileged_weight classifies at the rationale's end, which with data.order: label_first has read "
+                "the label; use reason_first"
             )
         if self.training.calibrate and self.data.validation is None and self.data.dev_share == 0:
             raise ValueError(

@@ -64,7 +64,7 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
         logger.info("%s", joined.summary())
     labels = label_set(config, source, train)
     _check_labels(train, labels, "train")
-    train = _draw(train, config)
+    train = add_label_noise(_draw(train, config), labels, config.data.label_noise, config.seed)
     validation = _load_validation(config, validation_dataset, labels)
     _check_rationales(config, train)
     choose, choose_name = validation, str(settings.validation)
@@ -93,6 +93,36 @@ def _draw(train: list[Example], config: RunConfig) -> list[Example]:
         without = set(reasoned[round(settings.rationale_share * len(reasoned)) :])
         train = [replace(e, rationale=None) if index in without else e for index, e in enumerate(train)]
     return train
+
+
+def add_label_noise(train: list[Example], labels: LabelSet, share: float, seed: int) -> list[Example]:
+    """Give a share of the rows a label drawn uniformly from all, their own among them; all else stays as it is.
+
+    Args:
+        train: Training rows with labels.
+        labels: What is drawn from.
+        share: Of the rows. With the same seed a larger share's rows hold a smaller one's, with the same labels.
+        seed: Decides which rows, and which labels.
+
+    Raises:
+        ConfigError: Rows may have several labels.
+    """
+    if not share:
+        return train
+    if labels.multi_label:
+        raise ConfigError("data.label_noise: rows with several labels have no other label to draw; leave it out")
+    rng = random.Random(f"label noise {seed}")
+    order = list(range(len(train)))
+    rng.shuffle(order)
+    noisy = list(train)
+    for index in order[: round(share * len(train))]:
+        drawn, is_integer = rng.randrange(len(labels)), isinstance(train[index].label, int)
+        noisy[index] = replace(train[index], label=drawn if is_integer else labels.names[drawn])
+    num_changed = sum(ours.label != theirs.label for ours, theirs in zip(noisy, train, strict=True))
+    logger.info(
+        "label noise: %d of %d rows drawn, %d labels changed", round(share * len(train)), len(train), num_changed
+    )
+    return noisy
 
 
 def label_set(config: RunConfig, source: Source, examples: Sequence[Example]) -> LabelSet:

@@ -1,4 +1,4 @@
-"""From what a config names (`superglue:cb`, `hub:…`, a file, a data set) to checked `Example`s."""
+"""From what a config names (`superglue:cb`, `policy_desk:…`, `hub:…`, a file, a data set) to checked `Example`s."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from dhrd.config import DataSettings
 from dhrd.data.fields import MAX_PROBLEMS, check_characters, column_names, input_text, key, label, optional_text
+from dhrd.data.policy_desk import LABELS, WORDS, PolicyDesk
 from dhrd.data.readers import BadRow, Row, read_file
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.superglue import TASKS, Task
@@ -108,10 +109,10 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
     """Find rows.
 
     Args:
-        spec: `superglue:TASK`, `hub:NAME[:CONFIG]`, a path, a `datasets.Dataset`, or an iterable of dicts or
-            `Example`s.
+        spec: `superglue:TASK`, `policy_desk:KEY=VALUE,…`, `hub:NAME[:CONFIG]`, a path, a `datasets.Dataset`, or an
+            iterable of dicts or `Example`s.
         settings: Column names, template, the SuperGLUE folder.
-        split: Which split of `superglue:` and `hub:`.
+        split: Which split of `superglue:`, `policy_desk:` and `hub:`.
 
     Raises:
         DataError: The spec names nothing that is there.
@@ -120,6 +121,8 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
         kind, _, rest = str(spec).partition(":")
         if kind == "superglue":
             source = _superglue(rest, split, settings)
+        elif kind == "policy_desk":
+            source = _policy_desk(rest, split)
         elif kind == "hub":
             source = _hub(rest, split, settings)
         else:
@@ -192,6 +195,16 @@ def _task_rows(task: Task, records: Iterator[Row | BadRow], split: str) -> Itera
                 yield Row(record.where, columns)
         except (LookupError, TypeError, AttributeError) as error:
             yield BadRow(record.where, f"not a {task.folder} record: {error} is missing or of the wrong type")
+
+
+def _policy_desk(keys: str, split: str) -> Source:
+    name, desk = f"policy_desk:{keys}", PolicyDesk.parse(keys)
+    desk.generate(split)  # says at once that there is no such split
+
+    def read() -> Iterator[Row | BadRow]:
+        return (Row(f"{name}:{row['id']}", row) for row in desk.generate(split))
+
+    return Source(name=name, read=read, columns={}, labels=LabelSet(LABELS, WORDS))
 
 
 def _hub(name: str, split: str, settings: DataSettings) -> Source:

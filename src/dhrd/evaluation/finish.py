@@ -18,6 +18,7 @@ from dhrd.inference.classifier import Classifier
 from dhrd.model.artifact import ArtifactInfo
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.model.save import kind_of, save_artifact
+from dhrd.training.assemble import sequence_template
 from dhrd.training.directory import run_record
 from dhrd.training.setup import Precision
 
@@ -74,6 +75,7 @@ def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: Dual
         head=config.model.head,
         pooling=config.model.pooling,
         task=rows.task.name if rows.task else None,
+        sequence=sequence_template(config),
         training={
             "backbone": model.backbone_name,
             "num_train_examples": len(train),
@@ -81,7 +83,7 @@ def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: Dual
             "num_inputs_cut": train.num_inputs_cut,
             "num_rationales_cut": train.num_rationales_cut,
             "classification_weight": config.loss.classification_weight,
-            "reasoning_weight": config.loss.reasoning_weight,
+            "reasoning_weight": config.loss.reasoning_weight if config.loss.lm_targets != "input" else 0,
             "seed": config.seed,
         },
     )

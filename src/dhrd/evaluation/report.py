@@ -27,23 +27,27 @@ PAPER_SPEEDUP = "96 to 142 ×"
 
 
 def write_report(report: dict[str, Any], directory: Path) -> list[Path]:
-    """Write a report in its three forms.
+    """Write a report in its forms.
 
     Args:
         report: The report; what it may hold is listed in `report_format.py`. Anything may be missing or null.
         directory: Made if it is not there.
 
     Returns:
-        The paths of `report.json` (the report as given), `report.md` and `report.html`.
+        The paths of `report.json` (the report as given), `report.md`, `report.html` and, where the study varies the
+        number of training rows, `accuracy_by_rows.svg`.
 
     Raises:
         SaveError: A file could not be written.
     """
+    drawings, missing = _draw(complete(report))
     texts = {
         "report.json": json.dumps(report, indent=2, ensure_ascii=False) + "\n",
         "report.md": markdown(report),
-        "report.html": html(report),
+        "report.html": _page(report, drawings, missing),
     }
+    if drawings["by_rows"]:
+        texts["accuracy_by_rows.svg"] = figures.as_file(drawings["by_rows"][0])
     with saving(str(directory)):
         directory.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
@@ -61,17 +65,26 @@ def html(report: dict[str, Any]) -> str:
     Returns:
         An HTML document that loads nothing.
     """
-    whole = complete(report)
+    return _page(report, *_draw(complete(report)))
+
+
+def _draw(report: dict[str, Any]) -> tuple[dict[str, list[figures.Drawing]], str | None]:
+    """The figures, or why there are none."""
     try:
-        drawings, missing = figures.draw(whole), None
+        return figures.draw(report), None
     except MissingExtra as error:
-        drawings, missing = {name: [] for name in figures.NAMES}, f"Figures are left out: {error}"
+        return {name: [] for name in figures.NAMES}, f"Figures are left out: {error}"
+
+
+def _page(report: dict[str, Any], drawings: dict[str, list[figures.Drawing]], missing: str | None) -> str:
     return _template("html").render(
-        **_shown(whole),
+        **_shown(complete(report)),
         drawings=drawings,
         missing=missing,
         markers=figures.MARKER_PATHS,
         num_colours=figures.NUM_COLOURS,
+        light=figures.LIGHT,
+        dark=figures.DARK,
     )
 
 
@@ -131,6 +144,10 @@ def _backbone(backbone: dict[str, Any], arms: dict[str, Arm]) -> dict[str, Any]:
     return {
         "name": backbone["name"],
         "average_over": backbone["average_over"],
+        "over_tasks": [
+            (arms[str(one["other"])], arms[str(one["baseline"])], one, _tone(one, "average"))
+            for one in backbone["over_tasks"]
+        ],
         "tasks": [{**task, "rows": list(_rows(task, arms)), "facts": list(_facts(task))} for task in backbone["tasks"]],
         "seeds": _seeds(backbone),
         "averages": [

@@ -61,6 +61,7 @@ _ARM: dict[str, Any] = {
 }
 _TASK: dict[str, Any] = {
     "task": None,
+    "factors": {},
     "metrics": [],
     "num_validation": None,
     "num_train": None,
@@ -100,7 +101,16 @@ _REPORT: dict[str, Any] = {
     "command": None,
     "created": None,
     "environments": [{"device": None, "versions": {}, "num_cells": None}],
-    "backbones": [{"name": None, "average": {}, "average_over": [], "relative_gain_percent": {}, "tasks": [_TASK]}],
+    "backbones": [
+        {
+            "name": None,
+            "average": {},
+            "average_over": [],
+            "relative_gain_percent": {},
+            "over_tasks": [{**_COMPARISON, "num_tasks": None}],
+            "tasks": [_TASK],
+        }
+    ],
     "choices": [_CHOICE],
     "paper": [{"what": None, "where": None, "value": None}],
     "undone": [{"cell": None, "why": None}],

@@ -14,9 +14,9 @@ STUDY = Study(
     question="Does the gain need the row's own rationale, or would the label's words or any rationale do?",
     arms=(
         POOLED,
-        Arm(name="dhrd", title="DHRD, aligned", settings={"data.rationale_mode": "aligned"}, baseline="pooled"),
+        Arm(name="dhrd", title="DHRD, aligned", settings={"data.rationale_mode": "aligned"}, baselines=("pooled",)),
         *(
-            Arm(name=mode, title=title, settings={"data.rationale_mode": mode}, baseline="dhrd")
+            Arm(name=mode, title=title, settings={"data.rationale_mode": mode}, baselines=("dhrd",))
             for mode, title in _MODES
         ),
     ),

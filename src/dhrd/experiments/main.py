@@ -19,7 +19,7 @@ STUDY = Study(
             name="dhrd_mlp",
             title="DHRD, mlp head",
             settings={"model.head": "mlp"},
-            baseline="pooled_mlp",
+            baselines=("pooled_mlp",),
             optional=True,
         ),
     ),

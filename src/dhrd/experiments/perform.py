@@ -22,6 +22,7 @@ from dhrd.evaluation.metrics import Predictions, compute_metrics
 from dhrd.evaluation.outcomes import Outcomes
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.decoding import decode_rows
+from dhrd.experiments.encoders import run_encoder
 from dhrd.experiments.speed import measure
 from dhrd.experiments.workshop import Workshop
 from dhrd.inference.batching import probabilities
@@ -36,6 +37,7 @@ from dhrd.training.assemble import build_model, plan_updates, seed_dropout
 from dhrd.training.loop import fit
 from dhrd.training.setup import choose_precision, make_accelerator, make_stepper
 from dhrd.training.state import Checkpoints
+from dhrd.training.step import LOG_NAMES
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -71,7 +73,7 @@ class _Curve:
             self.held_out.append({"step": step, **values})
             return
         self.num_tokens += values["num_tokens"]
-        kept = ("loss", "classification_loss", "lm_loss", "grad_norm", "rationale_share")
+        kept = ("loss", *(name for name in LOG_NAMES.values() if name in values), "grad_norm", "rationale_share")
         self.points.append({"step": step, **{name: round(values[name], 5) for name in kept}})
 
     def state(self) -> dict[str, str]:
@@ -127,38 +129,64 @@ def perform(cell: Cell, workshop: Workshop) -> dict[str, Any]:
         UserError: A row or a setting cannot be used.
         NonFiniteError: Training diverged.
     """
-    clock, curve = _Clock(), _Curve()
+    clock = _Clock()
     with clock("total"):
-        ready = _prepare(cell, workshop, clock, curve)
-        with clock("evaluate"):
-            found = _READERS[cell.arm.read](ready)
-        if cell.arm.speed and cell.arm.read == "head":
-            with clock("speed"):
-                found["speed"] = measure(ready)
+        run = _perform_encoder if cell.arm.encoder is not None else _perform_backbone
+        found, accelerator = run(cell, workshop, clock)
     return {
         "speed": None,
         **found,
-        "selected_on": cell.fold is not None or _chose_on_validation(ready),
-        "data": _describe_data(ready),
-        "curve": curve.thinned(),
-        "held_out_curve": curve.held_out,
-        "steps": ready.steps,
-        "temperature": ready.temperature,
-        "train_tokens": int(curve.num_tokens),
         "seconds": {name: round(value, 2) for name, value in clock.seconds.items()},
-        "device": describe_device(ready.accelerator.device),
-        "precision": ready.accelerator.mixed_precision,
+        "device": describe_device(accelerator.device),
+        "precision": accelerator.mixed_precision,
         "threads": torch.get_num_threads(),
         "versions": library_versions(),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
 
+def _perform_backbone(cell: Cell, workshop: Workshop, clock: _Clock) -> tuple[dict[str, Any], Accelerator]:
+    curve = _Curve()
+    ready = _prepare(cell, workshop, clock, curve)
+    with clock("evaluate"):
+        found = _READERS[cell.arm.read](ready)
+    if cell.arm.speed and cell.arm.read == "head":
+        with clock("speed"):
+            found["speed"] = measure(ready)
+    found |= {
+        "selected_on": cell.fold is not None or _chose_on_validation(ready),
+        "data": _describe_data(ready.rows, ready.data),
+        "curve": curve.thinned(),
+        "held_out_curve": curve.held_out,
+        "steps": ready.steps,
+        "temperature": ready.temperature,
+        "train_tokens": int(curve.num_tokens),
+    }
+    return found, ready.accelerator
+
+
+def _perform_encoder(cell: Cell, workshop: Workshop, clock: _Clock) -> tuple[dict[str, Any], Accelerator]:
+    accelerator = make_accelerator(cell.config, workshop.device)
+    with clock("load"):
+        rows = workshop.rows(cell.config, cell.fold)
+    run = run_encoder(cell, rows, accelerator, clock)
+    found = _of_predictions(rows, run.predictions) | {
+        "selected_on": cell.fold is not None,
+        "data": _describe_data(rows, run.data),
+        "curve": [],
+        "held_out_curve": [],
+        "steps": run.steps,
+        "temperature": None,
+        "train_tokens": run.train_tokens,
+    }
+    return found, accelerator
+
+
 def _prepare(cell: Cell, workshop: Workshop, clock: _Clock, curve: _Curve) -> Ready:
     config = cell.config
     with clock("load"):
         rows = workshop.rows(config, cell.fold)
-        backbone = workshop.backbone(config.model)
+        backbone = workshop.backbone(config)
         data = workshop.encoded(cell, rows)
         precision = choose_precision(config.training.mixed_precision, workshop.device, backbone.model.config)
         accelerator = make_accelerator(config, workshop.device, precision)
@@ -219,11 +247,11 @@ def _chose_on_validation(ready: Ready) -> bool:
     return chose and not ready.cell.config.data.dev_share
 
 
-def _describe_data(ready: Ready) -> dict[str, Any]:
-    train, held_out = ready.data["train"], ready.data["validation"]
+def _describe_data(rows: Rows, data: Mapping[str, EncodedData]) -> dict[str, Any]:
+    train, held_out = data["train"], data["validation"]
     return {
         "num_train": len(train),
-        "num_with_rationale": sum(bool(example.rationale) for example in ready.rows.train),
+        "num_with_rationale": sum(bool(example.rationale) for example in rows.train),
         "num_validation": len(held_out),
         "num_inputs_cut": train.num_inputs_cut + held_out.num_inputs_cut,
         "num_rationales_cut": train.num_rationales_cut,
@@ -234,7 +262,7 @@ def _describe_data(ready: Ready) -> dict[str, Any]:
 
 def _read_head(ready: Ready) -> dict[str, Any]:
     assert ready.model is not None
-    return _of_predictions(ready, predict_model(ready.model, ready.held_out, ready.rows.labels))
+    return _of_predictions(ready.rows, predict_model(ready.model, ready.held_out, ready.rows.labels))
 
 
 def _read_label_scores(ready: Ready) -> dict[str, Any]:
@@ -247,7 +275,7 @@ def _read_label_scores(ready: Ready) -> dict[str, Any]:
     )
     labels = ready.rows.labels
     return _of_predictions(
-        ready,
+        ready.rows,
         Predictions(
             ids=[example.id for example in ready.held_out],
             probabilities_BC=probabilities(scores, multi_label=False),
@@ -257,9 +285,9 @@ def _read_label_scores(ready: Ready) -> dict[str, Any]:
     )
 
 
-def _of_predictions(ready: Ready, predictions: Predictions) -> dict[str, Any]:
+def _of_predictions(rows: Rows, predictions: Predictions) -> dict[str, Any]:
     return {
-        "metrics": compute_metrics(predictions, task=ready.rows.task, intervals=False),
+        "metrics": compute_metrics(predictions, task=rows.task, intervals=False),
         "outcomes": Outcomes.of(predictions).to_json(),
     }
 

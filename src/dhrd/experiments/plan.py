@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dhrd.config import RunConfig, load_config
+from dhrd.config import RunConfig, load_config, resolve
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError
 from dhrd.evaluation.metrics import higher_is_better, main_metric
@@ -18,11 +18,14 @@ from dhrd.experiments.cells import Cell, CellStore, Decoding, hash_rows
 from dhrd.experiments.study import Arm, Study
 from dhrd.experiments.workshop import Workshop
 from dhrd.inference.vllm_decoder import check_vllm
+from dhrd.model.backbone import locate
 from dhrd.training.directory import flat
 
 logger = logging.getLogger("dhrd")
 
 NUM_FOLDS = 5
+NUM_SEEDS = 5
+SEED = "{seed}"  # in data.train: rows that differ by seed
 _FEW_ROWS = 1000  # below, all five folds take part in a choice; above, one is enough
 
 Choice = Mapping[str, Any]
@@ -38,9 +41,10 @@ class Request:
         base: Settings that all arms share.
         tasks: SuperGLUE tasks; or the one name of the base settings' own data.
         backbones: Names or paths.
-        num_seeds: Seeds from the base settings' on.
+        num_seeds: Seeds from the base settings' on; None: as many as the study asks for.
         arms: Of the study.
         grid: Settings to choose for every trained arm, each at its own best, by dotted name.
+        num_judges: Folds that take part in a choice; None: all five below 1,000 rows, above one.
         decoding: For arms that decode.
         output_dir: `cells/` and the report.
     """
@@ -49,9 +53,10 @@ class Request:
     base: RunConfig
     tasks: tuple[str, ...]
     backbones: tuple[str, ...]
-    num_seeds: int
+    num_seeds: int | None
     arms: tuple[Arm, ...]
     grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    num_judges: int | None = None
     decoding: Decoding = field(default_factory=Decoding)
     output_dir: Path = Path("reproduce")
 
@@ -60,9 +65,38 @@ class Request:
         """The finished cells."""
         return CellStore(self.output_dir / "cells")
 
+    def arms_of(self, task: str) -> tuple[Arm, ...]:
+        """The arms that are run on a task."""
+        condition = self.study.condition(task)
+        if condition is None or not condition.arms:
+            return self.arms
+        return tuple(arm for arm in self.arms if arm.name in condition.arms)
+
+    def baselines_of(self, arm: Arm) -> tuple[str, ...]:
+        """The arms that an arm is compared with, as far as they were asked for."""
+        asked = {one.name for one in self.arms}
+        return tuple(name for name in arm.baselines if name in asked)
+
     def grid_of(self, arm: Arm) -> dict[str, tuple[Any, ...]]:
         """What is chosen for an arm."""
         return {**(self.grid if arm.trained else {}), **arm.grid}
+
+
+def with_defaults(study: Study, base: RunConfig) -> RunConfig:
+    """The user's settings, and the study's own for what they leave open.
+
+    Raises:
+        ConfigError: They contradict each other.
+    """
+    ours, theirs = (
+        config.model_dump(mode="json", exclude_unset=True) for config in (_with(None, study.settings), base)
+    )
+    return resolve(_over(ours, theirs))
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    both = {name for name in below if isinstance(below[name], Mapping) and isinstance(above.get(name), Mapping)}
+    return {**below, **above, **{name: _over(below[name], above[name]) for name in both}}
 
 
 def find_tasks(base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
@@ -97,24 +131,54 @@ def find_tasks(base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
     return found
 
 
-def own_data(base: RunConfig) -> str | None:
-    """The name of the settings' own data; None where the tasks are SuperGLUE's."""
-    spec = base.data.train
-    if spec is None or spec.startswith("superglue:"):
-        return None
-    return Path(spec.partition(":")[2] or spec).stem.removesuffix("_train") or "data"
-
-
-def find_arms(study: Study, asked: Sequence[str] | None) -> tuple[Arm, ...]:
-    """The arms to run, in the study's order: those asked for, or all but the optional.
+def find_conditions(study: Study, base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
+    """The tasks of a study that brings its own: those asked for, else all.
 
     Raises:
-        ConfigError: The study has no such arm.
+        ConfigError: A task is unknown, or the settings name data.
+    """
+    known = [condition.name for condition in study.conditions]
+    if base.data.train is not None:
+        raise ConfigError(f"data.train is {base.data.train}: leave it out, {study.name} makes its own rows")
+    if unknown := [name for name in asked or () if name not in (*known, "all")]:
+        raise ConfigError(f"--tasks {unknown[0]}: {study.name} has {', '.join(known)}")
+    return tuple(name for name in known if not asked or "all" in asked or name in asked)
+
+
+def own_data(base: RunConfig) -> str | None:
+    """The name of the settings' own data: a file's, or the generator's; None where the tasks are SuperGLUE's."""
+    spec = base.data.train or "superglue:"
+    kind, _, rest = spec.partition(":")
+    if kind == "superglue":
+        return None
+    if rest and kind != "hub" and kind.isidentifier():
+        return kind
+    return Path(rest or spec).stem.replace(SEED, "").rstrip("-_").removesuffix("_train") or "data"
+
+
+def find_arms(study: Study, asked: Sequence[str] | None, encoder: str | None = None) -> tuple[Arm, ...]:
+    """The arms to run, in the study's order: those asked for, or all but the optional.
+
+    Args:
+        study: Whose arms.
+        asked: Their names.
+        encoder: Takes the place of the encoder in arms that have one.
+
+    Raises:
+        ConfigError: The study has no such arm, or an encoder is given and no arm has one.
     """
     known = [arm.name for arm in study.arms]
     if unknown := [name for name in asked or () if name not in known]:
         raise ConfigError(f"--arms {unknown[0]}: {study.name} has {', '.join(known)}")
-    return tuple(arm for arm in study.arms if (arm.name in asked if asked else not arm.optional))
+    arms = tuple(arm for arm in study.arms if (arm.name in asked if asked else not arm.optional))
+    if encoder is None:
+        return arms
+    if not any(arm.encoder for arm in arms):
+        raise ConfigError(
+            f"--encoder {encoder}: no arm of this run has one; run baselines with --arms pooled,embeddings,encoder, or "
+            "leave it out"
+        )
+    return tuple(replace(arm, encoder=encoder) if arm.encoder else arm for arm in arms)
 
 
 def read_grid(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
@@ -138,9 +202,15 @@ def check_data(request: Request) -> None:
 
     Raises:
         ConfigError: Naming what is missing.
+        ModelError: An arm's encoder is in a package that is not installed.
     """
     if any(arm.engine == "vllm" for arm in request.arms):
         check_vllm("--arms")
+    for arm in request.arms:
+        if arm.encoder is not None:
+            locate(arm.encoder)
+    if request.study.conditions:
+        return
     base, learns = request.base, [arm for arm in request.arms if arm.trained and _learns_reasons(arm, request.base)]
     if own_data(base) is not None and base.data.validation is None:
         raise ConfigError("data.validation is not set: cells are evaluated on its rows")
@@ -168,28 +238,39 @@ def _learns_reasons(arm: Arm, base: RunConfig) -> bool:
 def cell_config(
     request: Request, task: str, backbone: str, arm: Arm, seed: int, chosen: Mapping[str, Any] | None = None
 ) -> RunConfig:
-    """All settings of a cell: the base's, the task's, the arm's and the seed.
+    """All settings of a cell: the base's, the task's, the arm's and the seed, also where `data.train` names it.
 
     Raises:
         ConfigError: They contradict each other.
     """
     data: dict[str, Any] = {}
-    if own_data(request.base) is None:
+    if (condition := request.study.condition(task)) is not None:
+        data = dict(condition.settings)
+    elif own_data(request.base) is None:
         data = {"data.train": f"superglue:{task}", "data.validation": f"superglue:{task}"}
     if request.base.data.rationales is not None:
         data["data.rationales"] = request.base.data.rationales.replace("{task}", task)
+    elif request.base.data.train is not None:
+        data = {"data.train": request.base.data.train}
+    if "data.train" in data:
+        data["data.train"] = data["data.train"].replace(SEED, str(seed))
     settings = {"model.name_or_path": backbone, **data, **arm.settings, **(chosen or {}), "seed": seed}
-    return load_config(base=request.base, **{name.replace(".", "__"): value for name, value in settings.items()})
+    return _with(request.base, settings)
+
+
+def _with(base: RunConfig | None, settings: Mapping[str, Any]) -> RunConfig:
+    return load_config(base=base, **{name.replace(".", "__"): value for name, value in settings.items()})
 
 
 def choice_cells(request: Request, workshop: Workshop) -> dict[tuple[str, str, str], list[tuple[Choice, list[Cell]]]]:
     """For each task, backbone and arm with a grid: every combination of its values, and the cells that judge it."""
     found: dict[tuple[str, str, str], list[tuple[Choice, list[Cell]]]] = {}
-    for task, backbone, arm in itertools.product(request.tasks, request.backbones, request.arms):
-        grid = request.grid_of(arm)
-        if not grid:
+    asked = itertools.product(request.tasks, request.backbones)
+    for task, backbone, arm in [(*pair, arm) for pair in asked for arm in request.arms_of(pair[0])]:
+        tried = request.grid_of(arm)
+        if not tried:
             continue
-        points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+        points = [dict(zip(tried, values, strict=True)) for values in itertools.product(*tried.values())]
         found[task, backbone, arm.name] = [
             (point, list(_judges(request, workshop, task, backbone, arm, point))) for point in points
         ]
@@ -199,7 +280,8 @@ def choice_cells(request: Request, workshop: Workshop) -> dict[tuple[str, str, s
 def _judges(request: Request, workshop: Workshop, task: str, backbone: str, arm: Arm, point: Choice) -> Iterator[Cell]:
     config = cell_config(request, task, backbone, arm, request.base.seed, point)
     rows = workshop.rows(config)
-    folds = range(NUM_FOLDS if len(rows.train) < _FEW_ROWS else 1)
+    num_judges = request.num_judges or (NUM_FOLDS if len(rows.train) < _FEW_ROWS else 1)
+    folds = range(num_judges)
     for fold in folds:
         yield Cell(
             task=task,
@@ -234,17 +316,25 @@ def metric_of_choice(cell: Cell) -> str:
 def final_cells(request: Request, workshop: Workshop, choices: Choices) -> list[Cell]:
     """The cells of the table itself. Arms whose choice is not made yet are left out."""
     cells = []
-    for backbone, task in itertools.product(request.backbones, request.tasks):
-        for seed, arm in itertools.product(seeds(request), request.arms):
-            key = (task, backbone, arm.name)
-            if request.grid_of(arm) and key not in choices:
-                continue
-            config = cell_config(request, task, backbone, arm, seed, choices.get(key))
-            rows_hash = hash_rows(workshop.rows(config), config)
-            cells.append(Cell(task=task, arm=arm, config=config, rows_hash=rows_hash, decoding=request.decoding))
+    for backbone, task, seed, arm in planned(request):
+        key = (task, backbone, arm.name)
+        if request.grid_of(arm) and key not in choices:
+            continue
+        config = cell_config(request, task, backbone, arm, seed, choices.get(key))
+        rows_hash = hash_rows(workshop.rows(config), config)
+        cells.append(Cell(task=task, arm=arm, config=config, rows_hash=rows_hash, decoding=request.decoding))
     return cells
 
 
-def seeds(request: Request) -> range:
-    """The seeds of the table."""
-    return range(request.base.seed, request.base.seed + request.num_seeds)
+def planned(request: Request) -> Iterator[tuple[str, str, int, Arm]]:
+    """Backbone, task, seed and arm of every cell of the table, in the order in which they are run: pairs together."""
+    for backbone, task in itertools.product(request.backbones, request.tasks):
+        for seed, arm in itertools.product(seeds(request, task), request.arms_of(task)):
+            yield backbone, task, seed, arm
+
+
+def seeds(request: Request, task: str) -> range:
+    """The seeds of a task."""
+    condition = request.study.condition(task)
+    number = request.num_seeds or (condition.num_seeds if condition else NUM_SEEDS)
+    return range(request.base.seed, request.base.seed + number)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from typing import Any
-
-import torch
 
 from dhrd.errors import DhrdError, SaveError, UserError
 from dhrd.experiments.cells import Cell, CellStore, unfinished
 from dhrd.experiments.perform import perform
-from dhrd.experiments.plan import Choice, Request, choice_cells, choose, final_cells
+from dhrd.experiments.plan import Choice, Request, choice_cells, choose, final_cells, planned
+from dhrd.experiments.workers import WorkerDied, perform_in_worker, result_of, workers
 from dhrd.experiments.workshop import Workshop
 from dhrd.training.directory import flat
 
@@ -75,8 +71,7 @@ def look(request: Request, workshop: Workshop) -> tuple[list[Cell], int]:
     judges = [cell for points in candidates.values() for _, cells in points for cell in cells]
     choices = _choices(request, Outcome(candidates=candidates))
     cells = final_cells(request, workshop, choices)
-    total = len(request.backbones) * len(request.tasks) * request.num_seeds * len(request.arms)
-    return [*judges, *cells], total - len(cells)
+    return [*judges, *cells], len(list(planned(request))) - len(cells)
 
 
 def _choices(request: Request, outcome: Outcome) -> dict[tuple[str, str, str], Choice]:
@@ -101,8 +96,8 @@ def run_cells(cells: Sequence[Cell], store: CellStore, workshop: Workshop, jobs:
     for number, (cell, attempt) in enumerate(_attempts(todo, workshop, jobs), 1):
         title = f"[{number}/{len(todo)}] {cell.title}"
         try:
-            result = _result(attempt)
-        except (_WorkerDied, SaveError):
+            result = attempt()
+        except (WorkerDied, SaveError):
             raise
         except DhrdError as error:
             if isinstance(error, UserError) and number == 1:
@@ -122,20 +117,6 @@ def run_cells(cells: Sequence[Cell], store: CellStore, workshop: Workshop, jobs:
     return failures
 
 
-class _WorkerDied(DhrdError):
-    """A process ended without a word; the others of the pool go with it."""
-
-
-def _result(attempt: Attempt) -> dict[str, Any]:
-    try:
-        return attempt()
-    except BrokenProcessPool as error:
-        raise _WorkerDied(
-            "a worker process died, probably for want of memory; finished cells are kept: run the same command again "
-            "with a smaller --jobs"
-        ) from error
-
-
 Attempt = Callable[[], dict[str, Any]]
 
 
@@ -145,36 +126,10 @@ def _attempts(cells: Sequence[Cell], workshop: Workshop, jobs: int) -> Iterator[
         for cell in cells:
             yield cell, lambda cell=cell: perform(cell, workshop)  # type: ignore[misc]
         return
-    context = multiprocessing.get_context("spawn")  # a forked torch hangs in its threads
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(workshop.device, threads)) as pool:
-        futures = {pool.submit(_perform, cell): cell for cell in cells}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-_workshop: Workshop | None = None  # of a worker process
-
-
-def _start(device: str | None, threads: int) -> None:
-    global _workshop
-    torch.set_num_threads(threads)
-    _workshop = Workshop(_device_of_worker(device))
-
-
-def _device_of_worker(device: str | None) -> str | None:
-    """Workers take turns over the GPUs where there are several."""
-    if device in (None, "cuda") and torch.cuda.device_count() > 1:
-        return f"cuda:{os.getpid() % torch.cuda.device_count()}"
-    return device
-
-
-def _perform(cell: Cell) -> dict[str, Any]:
-    assert _workshop is not None
-    return perform(cell, _workshop)
+    with workers(jobs, workshop) as pool:
+        futures = {pool.submit(perform_in_worker, cell): cell for cell in cells}
+        for future in as_completed(futures):
+            yield futures[future], lambda future=future: result_of(future)  # type: ignore[misc]
 
 
 def today() -> str:

@@ -10,12 +10,12 @@ STUDY = Study(
     question="Should the reasoning loss weigh the same throughout, lead early, or come in late?",
     arms=(
         POOLED,
-        Arm(name="dhrd", title="DHRD, constant weight", baseline="pooled"),
+        Arm(name="dhrd", title="DHRD, constant weight", baselines=("pooled",)),
         Arm(
             name="dhrd_course",
             title="DHRD, course chosen",
             grid={"loss.reasoning_schedule": COURSES},
-            baseline="pooled",
+            baselines=("pooled",),
         ),
     ),
     primary=("pooled", "dhrd_course"),

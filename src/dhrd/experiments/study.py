@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Read = Literal["head", "decode", "label_scores"]
+Read = Literal["head", "decode", "label_scores", "embeddings", "encoder"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +18,13 @@ class Arm:
         title: In tables.
         settings: What differs from the base settings, by dotted name.
         read: How labels are read: by the classification `head`; by `decode`, chain of thought with the reasoning head;
-            by `label_scores`, the LM head's probability of each label's words.
+            by `label_scores`, the LM head's probability of each label's words; without the backbone, by logistic
+            regression on `embeddings`, or by a fine-tuned `encoder`.
         trained: Whether the backbone is trained at all; `head` always is.
-        baseline: The arm that this one is compared with; None: it is not.
+        baselines: The arms that this one is compared with, where they are run too; the first is its gain's measure.
         speed: Whether queries per second are measured too.
         engine: What decodes: `transformers`, or `vllm` where it is installed.
+        encoder: What `embeddings` and `encoder` load, as `model.name_or_path`; other arms have none.
         optional: Only run where `--arms` names it.
         grid: Settings to choose by cross-validation on the training rows: their values, by dotted name.
     """
@@ -32,11 +34,31 @@ class Arm:
     settings: Mapping[str, Any] = field(default_factory=dict)
     read: Read = "head"
     trained: bool = True
-    baseline: str | None = None
+    baselines: tuple[str, ...] = ()
     speed: bool = False
     engine: Literal["transformers", "vllm"] = "transformers"
+    encoder: str | None = None
     optional: bool = False
     grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """A task that a study brings along: rows to train and to evaluate on.
+
+    Args:
+        name: As a task's: in file names, tables and `--tasks`.
+        settings: What differs from the base settings, by dotted name; `data.train` and `data.validation` among them.
+        factors: What the study varies, for its figures.
+        arms: Names of the study's arms that are run here; empty: all.
+        num_seeds: Unless `--seeds` says otherwise.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    factors: Mapping[str, float] = field(default_factory=dict)
+    arms: tuple[str, ...] = ()
+    num_seeds: int = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +73,8 @@ class Study:
         primary: The baseline and the arm of the study's first question.
         paper: What the paper reports, as `what`, `where`, `value`, to stand beside it.
         limits: What cannot be concluded however it comes out.
+        conditions: Its own tasks; empty: those that the settings name.
+        settings: By dotted name, for what the user's settings leave open.
     """
 
     name: str
@@ -60,6 +84,12 @@ class Study:
     primary: tuple[str, str]
     paper: tuple[Mapping[str, str], ...] = ()
     limits: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def condition(self, task: str) -> Condition | None:
+        """The condition that a task is; None where it is none of the study's own."""
+        return next((condition for condition in self.conditions if condition.name == task), None)
 
     def arm(self, name: str) -> Arm:
         """An arm by its name."""
@@ -67,11 +97,70 @@ class Study:
 
 
 POOLED = Arm(name="pooled", title="pooled baseline", settings={"loss.reasoning_weight": 0.0})
-DHRD = Arm(name="dhrd", title="DHRD", baseline="pooled")
+LM_ON_X = Arm(
+    name="lm_on_x", title="LM loss on the input", settings={"loss.lm_targets": "input"}, baselines=("pooled",)
+)
+LABEL_ONLY = Arm(
+    name="label_only",
+    title="label words, no rationale",
+    settings={"data.rationale_mode": "label_only"},
+    baselines=("pooled", "lm_on_x"),
+)
+SHUFFLED = Arm(
+    name="shuffled",
+    title="shuffled rationales",
+    settings={"data.rationale_mode": "shuffled"},
+    baselines=("pooled", "lm_on_x"),
+)
+DHRD = Arm(name="dhrd", title="DHRD", baselines=("pooled", "lm_on_x", "shuffled"))
+LABEL_FIRST = Arm(
+    name="label_first",
+    title="DHRD, label first",
+    settings={"data.order": "label_first"},
+    baselines=("pooled", "lm_on_x", "dhrd"),
+)
+BOTTLENECK = Arm(
+    name="bottleneck",
+    title="bottleneck",
+    settings={"model.reasoning_bottleneck": True},
+    baselines=("pooled", "lm_on_x", "bottleneck_shuffled", "dhrd"),
+)
+KEYWORDS = Arm(
+    name="keywords",
+    title="rationale's words",
+    settings={"loss.reasoning_weight": 0.0, "loss.keyword_weight": 1.0},
+    baselines=("pooled", "lm_on_x", "keywords_shuffled"),
+)
+ALIGNMENT = Arm(
+    name="alignment",
+    title="DHRD, aligned vectors",
+    settings={"loss.alignment_weight": 1.0},
+    baselines=("pooled", "lm_on_x", "dhrd"),
+)
+BEST_SETTINGS = {"model.reasoning_bottleneck": True, "data.order": "label_first", "loss.keyword_weight": 1.0}
+BEST = Arm(
+    name="best",
+    title="bottleneck, label first, words",
+    settings=BEST_SETTINGS,
+    baselines=("pooled", "lm_on_x", "best_shuffled", "dhrd", "bottleneck"),
+)
+
+
+def shuffled(arm: Arm) -> Arm:
+    """An arm's own control: the same with another row's rationale."""
+    return replace(
+        arm,
+        name=f"{arm.name}_shuffled",
+        title=f"{arm.title}, shuffled",
+        settings={**arm.settings, "data.rationale_mode": "shuffled"},
+        baselines=("pooled", "lm_on_x"),
+    )
+
+
 STUDENT = Arm(
     name="cot_student",
     title="CoT student",
     settings={"loss.classification_weight": 0.0, "loss.reasoning_weight": 1.0},
     read="decode",
-    baseline="pooled",
+    baselines=("pooled",),
 )

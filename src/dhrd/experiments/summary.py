@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from dhrd.evaluation.calibration import calibration
-from dhrd.evaluation.compare import compare, describe, holm
+from dhrd.evaluation.compare import Pair, compare, describe, holm
 from dhrd.experiments import conclusions
 from dhrd.experiments.cells import decisive_settings, short_name
 from dhrd.experiments.found import Found, metrics_of, task_of
@@ -49,20 +49,32 @@ def summarize(request: Request, outcome: Outcome, *, command: str, created: str)
         "undone": list(conclusions.undone(found)),
         "limits": [*request.study.limits, *conclusions.limits(found, backbones)],
         "settings": decisive_settings(request.base),
-        "arm_settings": {arm.name: dict(arm.settings) for arm in request.arms},
+        "arm_settings": {arm.name: _settings(arm) for arm in request.arms},
     }
+
+
+def _settings(arm: Arm) -> dict[str, Any]:
+    return {**arm.settings, **({"encoder": arm.encoder} if arm.encoder is not None else {})}
 
 
 def _backbone(found: Found, name: str) -> dict[str, Any]:
     request = found.request
     tasks = [found_task for task in request.tasks if (found_task := _of_task(found, name, task)) is not None]
     _correct(tasks, request.arms)
-    return {"name": short_name(name), **_averages(tasks, request.arms), "tasks": tasks}
+    over_tasks = list(_over_tasks(found, name)) if len(tasks) > 1 else []
+    return {"name": short_name(name), **_averages(tasks, request.arms), "over_tasks": over_tasks, "tasks": tasks}
+
+
+def _over_tasks(found: Found, backbone: str) -> Iterator[dict[str, Any]]:
+    for arm in found.request.arms:
+        for baseline in found.request.baselines_of(arm):
+            if (result := conclusions.over_tasks(found, backbone, baseline, arm.name)) is not None:
+                yield result
 
 
 def _of_task(found: Found, backbone: str, task: str) -> dict[str, Any] | None:
     request = found.request
-    arms = [_arm(found, backbone, task, arm) for arm in request.arms]
+    arms = [_arm(found, backbone, task, arm) for arm in request.arms_of(task)]
     arms = [arm for arm in arms if arm is not None]
     if not arms:
         return None
@@ -71,6 +83,7 @@ def _of_task(found: Found, backbone: str, task: str) -> dict[str, Any] | None:
     full = max((result["outcomes"] for result in results), key=lambda outcomes: len(outcomes.ids))
     return {
         "task": task,
+        "factors": dict(condition.factors) if (condition := request.study.condition(task)) else {},
         "metrics": list(metrics_of(task)),
         "num_validation": len(full.ids),
         "num_train": data["num_train"],
@@ -142,15 +155,18 @@ def _speed(results: Mapping[int, Mapping[str, Any]]) -> dict[str, Any] | None:
 
 
 def _comparisons(found: Found, backbone: str, task: str, arm: Arm) -> Iterator[dict[str, Any]]:
-    if arm.baseline is None or arm.baseline not in {one.name for one in found.request.arms}:
-        return
-    pairs = found.pairs(task, backbone, arm.baseline, arm.name)
-    if not pairs:
-        return
-    names = (found.request.study.arm(arm.baseline).title, arm.title)
+    for baseline in found.request.baselines_of(arm):
+        if pairs := found.pairs(task, backbone, baseline, arm.name):
+            yield from _comparison(found, task, baseline, arm, pairs)
+
+
+def _comparison(
+    found: Found, task: str, baseline: str, arm: Arm, pairs: Mapping[int, Pair]
+) -> Iterator[dict[str, Any]]:
+    names = (found.request.study.arm(baseline).title, arm.title)
     for metric in metrics_of(task):
         yield {
-            "baseline": arm.baseline,
+            "baseline": baseline,
             "other": arm.name,
             "seeds": list(pairs),
             "p_holm": None,
@@ -159,13 +175,13 @@ def _comparisons(found: Found, backbone: str, task: str, arm: Arm) -> Iterator[d
 
 
 def _correct(tasks: Sequence[dict[str, Any]], arms: Sequence[Arm]) -> None:
-    """Holm over tasks of each arm's comparison in the task's first metric: one family an arm."""
-    for arm in arms:
+    """Holm over tasks of each comparison in the task's first metric: one family an arm and baseline."""
+    for pair in [(baseline, arm.name) for arm in arms for baseline in arm.baselines]:
         family = {
             task["task"]: comparison
             for task in tasks
             for comparison in task["comparisons"]
-            if comparison["other"] == arm.name and comparison["metric"] == task["metrics"][0]
+            if (comparison["baseline"], comparison["other"]) == pair and comparison["metric"] == task["metrics"][0]
         }
         corrected = holm({name: comparison["p_value"] for name, comparison in family.items()})
         for name, comparison in family.items():
@@ -173,7 +189,7 @@ def _correct(tasks: Sequence[dict[str, Any]], arms: Sequence[Arm]) -> None:
 
 
 def _averages(tasks: Sequence[dict[str, Any]], arms: Sequence[Arm]) -> dict[str, Any]:
-    """Each arm's mean over tasks of its first metric, as the paper gives it, and its gain over its baseline.
+    """Each arm's mean over tasks of its first metric, as the paper gives it, and its gain over its first baseline.
 
     Over the tasks that all arms have, and in each over the seeds that all arms have: another mean would compare
     unlike with unlike.
@@ -189,10 +205,11 @@ def _averages(tasks: Sequence[dict[str, Any]], arms: Sequence[Arm]) -> dict[str,
             for name, seeds in by_arm.items():
                 values[name].append(fmean(seeds[seed] for seed in common))
     average = {name: fmean(found) for name, found in values.items() if found}
+    first = {arm.name: next((name for name in arm.baselines if average.get(name)), None) for arm in arms}
     gains = {
-        arm.name: 100 * (average[arm.name] / average[arm.baseline] - 1)
-        for arm in arms
-        if arm.baseline in average and arm.name in average and average[arm.baseline]
+        name: 100 * (average[name] / average[baseline] - 1)
+        for name, baseline in first.items()
+        if baseline is not None and name in average
     }
     return {
         "average": average,

@@ -5,16 +5,16 @@ from dataclasses import replace
 from dhrd.experiments.study import DHRD, STUDENT, Arm, Study
 
 _UNTUNED = Arm(
-    name="cot_untuned", title="CoT, untuned backbone", read="decode", trained=False, speed=True, baseline="dhrd"
+    name="cot_untuned", title="CoT, untuned backbone", read="decode", trained=False, speed=True, baselines=("dhrd",)
 )
-_STUDENT = replace(STUDENT, speed=True, baseline="dhrd")
+_STUDENT = replace(STUDENT, speed=True, baselines=("dhrd",))
 
 STUDY = Study(
     name="throughput",
     title="Queries per second (paper, Table 5)",
     question="How much faster does the classifier answer than chain-of-thought decoding, and at what accuracy?",
     arms=(
-        replace(DHRD, title="DHRD classifier", speed=True, baseline=None),
+        replace(DHRD, title="DHRD classifier", speed=True, baselines=()),
         _UNTUNED,
         _STUDENT,
         replace(_UNTUNED, name="cot_untuned_vllm", title="CoT, untuned, vLLM", engine="vllm", optional=True),

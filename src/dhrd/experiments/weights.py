@@ -8,7 +8,7 @@ def _arm(classification: float, reasoning: float) -> Arm:
         name=f"w{classification:g}_{reasoning:g}",
         title=f"classification {classification:g}, reasoning {reasoning:g}",
         settings={"loss.classification_weight": classification, "loss.reasoning_weight": reasoning},
-        baseline="pooled",
+        baselines=("pooled",),
     )
 
 

@@ -6,19 +6,19 @@ import copy
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dhrd.config import ModelSettings, RunConfig
 from dhrd.data.rows import Rows, load_rows
 from dhrd.data.sequence import EncodedData
 from dhrd.data.split import split_fold
-from dhrd.model.backbone import Backbone, load_backbone
+from dhrd.model.backbone import SCRATCH, Backbone, load_backbone
 from dhrd.training.assemble import encode
 
 if TYPE_CHECKING:
     from dhrd.experiments.cells import Cell
 
-_MAX_ENCODED = 16  # data sets kept as tokens; the oldest goes first
+_MAX_KEPT = 16  # data sets kept as rows, and as tokens; the oldest goes first
 
 
 class Workshop:
@@ -26,10 +26,13 @@ class Workshop:
 
     Args:
         device: "cpu", "cuda", "mps"; None: the best there is.
+        places: Name of a backbone -> the directory that it is loaded from here. The name stays the cell's, so cells of
+            machines that keep the same backbone in different places are the same cells.
     """
 
-    def __init__(self, device: str | None = None) -> None:
+    def __init__(self, device: str | None = None, places: Mapping[str, str] | None = None) -> None:
         self.device = device
+        self.places = dict(places or {})
         self._rows: dict[str, Rows] = {}
         self._backbones: dict[str, Backbone] = {}
         self._encoded: dict[str, Mapping[str, EncodedData]] = {}
@@ -42,6 +45,7 @@ class Workshop:
         """
         key = _rows_key(config)
         if key not in self._rows:
+            _make_room(self._rows)
             self._rows[key] = load_rows(config)
         rows = self._rows[key]
         if fold is None:
@@ -50,11 +54,11 @@ class Workshop:
         name = f"fold {fold[0] + 1} of {fold[1]} of {config.data.train}"
         return replace(rows, train=train, choose=held_out, validation=held_out, choose_name=name)
 
-    def backbone(self, settings: ModelSettings) -> Backbone:
-        """A backbone to change at will, as it was loaded."""
-        if settings.quantization:
-            return load_backbone(settings)  # quantized weights do not survive copying
-        pristine = self._pristine(settings)
+    def backbone(self, config: RunConfig) -> Backbone:
+        """A backbone to change at will, as it was loaded or drawn."""
+        if config.model.quantization:
+            return self._load(config)  # quantized weights do not survive copying
+        pristine = self._pristine(config)
         return replace(pristine, model=copy.deepcopy(pristine.model))
 
     def encoded(self, cell: Cell, rows: Rows) -> Mapping[str, EncodedData]:
@@ -68,18 +72,28 @@ class Workshop:
         learned = [config.loss.runs_continuation, config.loss.keyword_weight > 0]
         key = json.dumps([*parts, _model_key(config.model), *learned])
         if key not in self._encoded:
-            while len(self._encoded) >= _MAX_ENCODED:
-                del self._encoded[next(iter(self._encoded))]
-            self._encoded[key] = encode(config, rows, self._pristine(config.model))
+            _make_room(self._encoded)
+            self._encoded[key] = encode(config, rows, self._pristine(config))
         return self._encoded[key]
 
-    def _pristine(self, settings: ModelSettings) -> Backbone:
-        """A backbone that nobody changes."""
-        key = _model_key(settings)
+    def _pristine(self, config: RunConfig) -> Backbone:
+        """A backbone that nobody changes; one that is drawn differs by seed."""
+        drawn = config.model.name_or_path.startswith(SCRATCH)
+        key = _model_key(config.model) + (f" {config.seed}" if drawn else "")
         if key not in self._backbones:
-            self._backbones.clear()  # one at a time: cells come in the order of their backbones
-            self._backbones[key] = load_backbone(settings)
+            self._backbones.clear()  # one at a time: cells come in the order of their backbones and seeds
+            self._backbones[key] = self._load(config)
         return self._backbones[key]
+
+    def _load(self, config: RunConfig) -> Backbone:
+        name = config.model.name_or_path
+        settings = config.model.model_copy(update={"name_or_path": self.places.get(name, name)})
+        return replace(load_backbone(settings, seed=config.seed), name=name)
+
+
+def _make_room(kept: dict[str, Any]) -> None:
+    while len(kept) >= _MAX_KEPT:
+        del kept[next(iter(kept))]
 
 
 def _model_key(settings: ModelSettings) -> str:
@@ -92,7 +106,7 @@ def _shuffles(config: RunConfig) -> bool:
 
 def _rows_key(config: RunConfig) -> str:
     data = config.data
-    drawn = data.dev_share or data.train_share < 1 or data.rationale_share < 1
+    drawn = data.dev_share or data.label_noise or data.train_share < 1 or data.rationale_share < 1
     needs_rationales = config.loss.reads_rationales  # load_rows then checks that there are any
     seed = config.seed if drawn else None
     return json.dumps([data.model_dump(mode="json"), config.model.num_labels, needs_rationales, seed])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy
 
 from dhrd.errors import ConfigError
-from dhrd.inference.cot import Decoded
+from dhrd.inference.cot import Decoded, check_answers
 from dhrd.inference.prediction import Prediction
 from dhrd.model.artifact import ArtifactInfo
 
@@ -47,6 +47,7 @@ def check_cascade(info: ArtifactInfo, threshold: float | None) -> None:
             f"threshold {threshold}: a cascade asks rows under it, from 0 (none) to 1 (all); "
             "dhrd evaluate --mode cascade chooses one"
         )
+    check_answers(info.sequence)
     if info.training.get("reasoning_weight") == 0:
         raise ConfigError(
             "the artifact was trained with loss.reasoning_weight: 0, so its reasoning head learned nothing that a "

@@ -20,7 +20,16 @@ from dhrd.inference.cot import Reasoner
 from dhrd.inference.engine import Engine
 from dhrd.inference.loading import load_body_and_head
 from dhrd.inference.options import Options
-from dhrd.inference.prediction import Explanation, Prediction, Row, as_list, columns_of, is_one
+from dhrd.inference.prediction import (
+    EXPLANATION_NOTE,
+    LABEL_FIRST_NOTE,
+    Explanation,
+    Prediction,
+    Row,
+    as_list,
+    columns_of,
+    is_one,
+)
 from dhrd.inference.stages import Window, encoded_windows
 from dhrd.model.artifact import ArtifactInfo, input_encoder, load_input_encoder, read_info
 from dhrd.model.device import check_device
@@ -257,8 +266,9 @@ class Classifier:
         inputs = self._encode(items, 0)
         decoded = self.reasoner().decode(inputs, max_new_tokens=max_new_tokens)
         labels = [one.label for one in map(self._prediction, items, inputs, self.predict_proba_encoded(inputs))]
+        note = LABEL_FIRST_NOTE if self.info.sequence.order == "label_first" else EXPLANATION_NOTE
         found = [
-            Explanation(one.rationale, one.label, label, item.text)
+            Explanation(one.rationale, one.label, label, item.text, note)
             for one, label, item in zip(decoded, labels, inputs, strict=True)
         ]
         return found[0] if is_one(rows) else found

@@ -29,7 +29,7 @@ class Decoded:
     """One decoded row.
 
     Args:
-        rationale: What the reasoning head wrote before its answer.
+        rationale: What the reasoning head wrote before its answer, or after it where training had the label first.
         label: The label it named (a list of them for multi-label), or None where the answer cannot be read.
         num_tokens: New tokens, without eos.
     """
@@ -132,22 +132,54 @@ def decode(
     if temperature < 0 or not 0 < top_p <= 1:
         raise ConfigError(f"--temperature {temperature} --top-p {top_p}: give 0 or more, and above 0 up to 1")
     template = template or SequenceTemplate()
-    prompts = encode_prompts(tokenizer, inputs, template)
-    if prompts:
-        _check_context(model, max(map(len, prompts)), max_new_tokens)
-    new = generate(
-        model,
-        tokenizer,
-        prompts,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        batch_size=batch_size,
-        seed=seed,
-        stop=_answer_is_written(tokenizer, template) if stop_at_answer else None,
-    )
-    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in new]
-    return [read_decoded(text, len(ids), labels, template) for text, ids in zip(texts, new, strict=True)]
+    markers = encode_markers(tokenizer, inputs, template)
+    if inputs:
+        longest = max(len(item.input_ids) + len(marker) for item, marker in zip(inputs, markers, strict=True))
+        _check_context(model, longest, max_new_tokens)
+    stops = stop_at_answer and template.order == "reason_first"
+    result: list[list[int]] = [[] for _ in inputs]
+    for marker in dict.fromkeys(markers):  # one, unless only some inputs end in the answer's marker
+        rows = [row for row, own in enumerate(markers) if own == marker]
+        new = generate(
+            model,
+            tokenizer,
+            [inputs[row].input_ids for row in rows],
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            batch_size=batch_size,
+            seed=seed,
+            stop=_answer_is_written(tokenizer, template) if stops else None,
+            marker=marker,
+            visible_prompt_tokens=template.visible_input_tokens,
+        )
+        for row, ids in zip(rows, new, strict=True):
+            result[row] = ids
+    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in result]
+    return [read_decoded(text, len(ids), labels, template) for text, ids in zip(texts, result, strict=True)]
+
+
+def check_answers(template: SequenceTemplate) -> None:
+    """Refuse chain of thought by a head that would not reason before it answers.
+
+    Raises:
+        ConfigError: It was trained with the label first.
+    """
+    if template.order == "label_first":
+        raise ConfigError(
+            "this artifact was trained with data.order: label_first, so its reasoning head names the label before it "
+            "reasons, and its rationale cannot lead to the answer: use the classifier (mode classifier), or "
+            "Classifier.explain to read its rationales"
+        )
+
+
+def encode_markers(
+    tokenizer: PreTrainedTokenizerBase, inputs: Sequence[EncodedInput], template: SequenceTemplate
+) -> list[tuple[int, ...]]:
+    """What follows each input and comes before what the reasoning head writes first."""
+    texts = [template.first_marker(item.text).rstrip(" ") for item in inputs]
+    known = {text: tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else () for text in texts}
+    return [known[text] for text in texts]
 
 
 def encode_prompts(
@@ -155,9 +187,9 @@ def encode_prompts(
     inputs: Sequence[EncodedInput],
     template: SequenceTemplate | None = None,
 ) -> list[list[int]]:
-    """Each input's tokens and the marker after which the rationale begins."""
-    marker = tokenizer((template or SequenceTemplate()).reason.rstrip(" "), add_special_tokens=False)["input_ids"]
-    return [[*item.input_ids, *marker] for item in inputs]
+    """Each input's tokens and the marker after which the reasoning head writes."""
+    markers = encode_markers(tokenizer, inputs, template or SequenceTemplate())
+    return [[*item.input_ids, *marker] for item, marker in zip(inputs, markers, strict=True)]
 
 
 def _check_context(model: PreTrainedModel, longest: int, max_new_tokens: int) -> None:
@@ -194,7 +226,12 @@ def _parts(text: str, template: SequenceTemplate) -> tuple[str, str, str]:
 
 def read_decoded(text: str, num_tokens: int, labels: LabelSet, template: SequenceTemplate | None = None) -> Decoded:
     """What was written after a prompt, as rationale and answer."""
-    rationale, found, answer = _parts(text, template or SequenceTemplate())
+    template = template or SequenceTemplate()
+    if template.order == "label_first":
+        answer, _, rationale = text.partition(template.reason.strip())
+        answer = answer.removeprefix(template.answer.rstrip(" "))
+        return Decoded(rationale.strip(), parse_answer(answer, labels), num_tokens)
+    rationale, found, answer = _parts(text, template)
     return Decoded(rationale.strip(), parse_answer(answer, labels) if found else None, num_tokens)
 
 

@@ -36,6 +36,7 @@ EXPLANATION_NOTE = (
     "The rationale illustrates what the model learned to write about such a text. The label comes from another head, "
     "which does not read it: it is not the cause of the label."
 )
+LABEL_FIRST_NOTE = f"{EXPLANATION_NOTE} Its reasoning head names a label first: the rationale follows that answer."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,12 @@ class Explanation:
     """What the reasoning head writes about a row: an illustration, not the cause of the classifier's label.
 
     Args:
-        rationale: What the reasoning head wrote before its answer.
+        rationale: What the reasoning head wrote before its answer, or after it where it was trained with
+            `data.order: label_first`.
         answer: The label that it named (a list for multi-label), or None where its answer cannot be read.
         label: The classifier's own label, as in `Prediction`; it may be another one.
         text: The text as the model saw it.
-        note: `EXPLANATION_NOTE`, for whoever is shown the rationale.
+        note: `EXPLANATION_NOTE` or `LABEL_FIRST_NOTE`, for whoever is shown the rationale.
     """
 
     rationale: str

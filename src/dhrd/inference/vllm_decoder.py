@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dhrd.data.records import LabelSet
-from dhrd.data.sequence import EncodedInput
+from dhrd.data.sequence import EncodedInput, SequenceTemplate
 from dhrd.errors import ConfigError, DhrdError
 from dhrd.inference.cot import Decoded, encode_prompts, read_decoded
 from dhrd.model.adapters import merged_state
@@ -60,9 +60,25 @@ class VllmDecoder:
         model: Saved to a temporary directory, from which vLLM loads it.
         tokenizer: Its tokenizer.
         max_model_len: Tokens of the longest prompt and its answer.
+        template: The markers of training.
+
+    Raises:
+        ConfigError: The reasoning head was trained with a bottleneck, which vLLM's attention does not have.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_model_len: int) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        max_model_len: int,
+        template: SequenceTemplate | None = None,
+    ) -> None:
+        self.template = template or SequenceTemplate()
+        if self.template.visible_input_tokens is not None:
+            raise ConfigError(
+                "vLLM cannot decode a reasoning head that was trained with model.reasoning_bottleneck: its attention "
+                "would see the whole input; decode with transformers"
+            )
         self._directory = tempfile.TemporaryDirectory()
         model.save_pretrained(self._directory.name, state_dict=merged_state(model))
         tokenizer.save_pretrained(self._directory.name)
@@ -86,9 +102,10 @@ class VllmDecoder:
         sampling: Any = SamplingParams(
             max_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, skip_special_tokens=True
         )
-        prompts = [{"prompt_token_ids": ids} for ids in encode_prompts(self.tokenizer, inputs)]
+        prompts = [{"prompt_token_ids": ids} for ids in encode_prompts(self.tokenizer, inputs, self.template)]
         outputs = self._engine.generate(prompts, sampling, use_tqdm=False)
-        return [read_decoded(one.outputs[0].text, len(one.outputs[0].token_ids), labels) for one in outputs]
+        texts = [(one.outputs[0].text, len(one.outputs[0].token_ids)) for one in outputs]
+        return [read_decoded(text, length, labels, self.template) for text, length in texts]
 
 
 def _share_of_memory(device: torch.device) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -72,7 +72,14 @@ class ArtifactInfo:
 
 def library_versions() -> dict[str, str]:
     """Versions of what decides an artifact's numbers."""
-    return {name: version(name) for name in ("dhrd", "torch", "transformers", "tokenizers", "peft", "safetensors")}
+    return {name: _version(name) for name in ("dhrd", "torch", "transformers", "tokenizers", "peft", "safetensors")}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # on the path without having been installed, as a checkout of ours may be
+        return "not installed"
 
 
 def to_manifest(info: ArtifactInfo) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from dhrd._extras import require
@@ -21,6 +23,9 @@ from dhrd.losses import LogitTransform
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+
+SCRATCH = "scratch:"
+"""Before the path of a config: a backbone of that shape with weights drawn from the run's seed."""
 
 HEAD_NAMES = ("lm_head", "embed_out", "score")
 """Modules that are never quantized nor adapted: the two heads."""
@@ -43,8 +48,12 @@ class Backbone:
     added_pad: bool = False
 
 
-def load_backbone(settings: ModelSettings) -> Backbone:
-    """Load a backbone from the hub, a directory, a GGUF file or an installed package.
+def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
+    """Load a backbone from the hub, a directory, a GGUF file or an installed package; or draw one.
+
+    Args:
+        settings: Of the model.
+        seed: Of the weights that `scratch:` draws; nothing else is drawn here.
 
     Raises:
         ModelError: It is unknown, damaged, not a causal language model, or its tokenizer cannot pad.
@@ -52,6 +61,8 @@ def load_backbone(settings: ModelSettings) -> Backbone:
     """
     from transformers import AutoModelForCausalLM
 
+    if settings.name_or_path.startswith(SCRATCH):
+        return _draw_backbone(settings, seed)
     location = locate(settings.name_or_path)
     if "gguf_file" in location:
         require("gguf", extra="gguf")
@@ -72,6 +83,44 @@ def load_backbone(settings: ModelSettings) -> Backbone:
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.use_cache = False
     return Backbone(model, tokenizer, settings.name_or_path, added_pad)
+
+
+def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:
+    """A backbone of random weights, the same for the same seed in every `dtype`."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    name = settings.name_or_path
+    if settings.quantization or settings.revision:
+        raise ModelError(f"model.name_or_path: {name} is drawn, not loaded; leave out model.quantization and .revision")
+    try:
+        given = json.loads(_file_of(name.removeprefix(SCRATCH), name).read_text(encoding="utf-8"))
+        config = AutoConfig.for_model(**given)
+        tokenizer, added_pad = load_tokenizer(name)  # after the config, which it reads too
+        _fit_to_tokenizer(config, tokenizer, name)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    except _CONFIG_ERRORS as error:
+        raise _not_a_config(name, error) from error
+    return Backbone(model.to(getattr(torch, settings.dtype or "float32")), tokenizer, name, added_pad)
+
+
+def _fit_to_tokenizer(config: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """The tokenizer names the special tokens: a family's defaults would be ordinary words of it."""
+    if config.vocab_size < len(tokenizer):
+        raise ModelError(
+            f"{name}: vocab_size is {config.vocab_size}, but the tokenizer has {len(tokenizer)} tokens; raise it"
+        )
+    for kind in ("bos", "eos", "pad"):
+        setattr(config, f"{kind}_token_id", getattr(tokenizer, f"{kind}_token_id"))
+    config.use_cache = False
+
+
+def _not_a_config(name: str, error: BaseException) -> ModelError:
+    return ModelError(
+        f"model.name_or_path: {name} gives no causal language model: write {SCRATCH} and a transformers config in JSON "
+        f"with its model_type, beside a tokenizer ({_reason(error)})"
+    )
 
 
 def _forget_gguf(model: PreTrainedModel) -> None:
@@ -103,11 +152,23 @@ def load_tokenizer(name_or_path: str, revision: str | None = None) -> tuple[PreT
 def locate(name_or_path: str) -> dict[str, str]:
     """What `from_pretrained` needs to find a backbone.
 
-    `package:NAME/FILE` is a file that an installed package ships; the package is not imported.
+    `package:NAME/FILE` is a file that an installed package ships; the package is not imported. `scratch:CONFIG` has no
+    weights to find: its tokenizer lies beside the config.
 
     Raises:
         ModelError: The package or the file is not there.
     """
+    if name_or_path.startswith(SCRATCH):
+        return {"pretrained_model_name_or_path": str(_file_of(name_or_path.removeprefix(SCRATCH), name_or_path).parent)}
+    path = _path_of(name_or_path)
+    if Path(path).suffix.lower() == ".gguf":
+        found = _file_of(name_or_path, name_or_path)
+        return {"pretrained_model_name_or_path": str(found.parent), "gguf_file": found.name}
+    return {"pretrained_model_name_or_path": path}
+
+
+def _path_of(name_or_path: str) -> str:
+    """A path in an installed package, or the name as it is."""
     name = name_or_path
     if name.startswith("package:"):
         package, _, file = name.removeprefix("package:").partition("/")
@@ -119,24 +180,30 @@ def locate(name_or_path: str) -> dict[str, str]:
         name = str(Path(spec.submodule_search_locations[0]) / file)
         if not Path(name).exists():
             raise ModelError(f"{name_or_path}: the package {package!r} has no file {file!r}")
-    path = Path(name)
-    if path.suffix.lower() == ".gguf":
-        if not path.is_file():
-            raise ModelError(f"{name_or_path}: no such file")
-        return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    return {"pretrained_model_name_or_path": name}
+    return name
+
+
+def _file_of(name_or_path: str, shown: str) -> Path:
+    path = Path(_path_of(name_or_path))
+    if not path.is_file():
+        raise ModelError(f"{shown}: no such file")
+    return path
 
 
 _LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError, struct.error)
+_CONFIG_ERRORS = (*_LOAD_ERRORS, TypeError, AttributeError, ArithmeticError, StrictDataclassError)  # of the values
 
 
 def _not_loaded(name: str, error: BaseException) -> ModelError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    reason = reason if len(reason) <= 300 else reason[:300] + " …"
     return ModelError(
         f"model.name_or_path: {name} cannot be loaded as a causal language model: give a hub name, a directory or a "
-        f".gguf file ({reason})"
+        f".gguf file ({_reason(error)})"
     )
+
+
+def _reason(error: BaseException) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return reason if len(reason) <= 300 else reason[:300] + " …"
 
 
 def _check_gguf(path: Path) -> None:

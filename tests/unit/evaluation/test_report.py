@@ -10,6 +10,7 @@ from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -515,3 +516,45 @@ def test_a_curve_is_smoothed_lightly_and_thinned() -> None:
     assert losses[10:-10] == pytest.approx([2.5] * 220, abs=0.01)
     few = [{"step": step, "lm_loss": float(step)} for step in range(5)]
     assert smoothed(few, "lm_loss")[1].tolist() == [0, 1, 2, 3, 4]
+
+
+def by_rows_report() -> dict[str, Any]:
+    """Two arms at three numbers of training rows, with and without noise, and at a single number with other hops."""
+    conditions = [(rows, 3, noise) for noise in (0.0, 0.25) for rows in (100, 400, 1600)] + [(400, 1, 0.0)]
+
+    def cell(name: str, rows: int, noise: float) -> dict[str, Any]:
+        seeds = [
+            {"seed": seed, "values": {"accuracy": 0.6 + rows / 1e4 - noise / 2 + 0.01 * seed}} for seed in range(4)
+        ]
+        return {"arm": name, "title": name.title(), "seeds": seeds}
+
+    tasks = [
+        {
+            "task": f"rows{rows}-hops{hops}-noise{noise}",
+            "factors": {"rows": rows, "hops": hops, "noise": noise},
+            "metrics": ["accuracy"],
+            "arms": [cell(name, rows, noise) for name in ("pooled", "dhrd")],
+        }
+        for rows, hops, noise in conditions
+    ]
+    return {"study": "controlled", "backbones": [{"name": "b", "tasks": tasks}]}
+
+
+def test_accuracy_by_rows_is_a_file_that_follows_the_readers_mode(tmp_path: Path) -> None:
+    paths = write_report(by_rows_report(), tmp_path)
+    assert paths[-1] == tmp_path / "accuracy_by_rows.svg"
+    svg = ElementTree.fromstring(paths[-1].read_text())
+    seen = svg.attrib["aria-label"]
+    assert "hops 3, noise 0: Pooled 62.5 to 77.5 %; hops 3, noise 0: Dhrd 62.5 to 77.5 %; hops 3, noise 0.25" in seen
+    assert "hops 1" not in seen  # one number of rows is no line
+    text = paths[-1].read_text()
+    assert "prefers-color-scheme: dark" in text
+    assert not re.search(r"#0[a1]0[b1]", text)  # no stand-in colour is left
+    assert [part for part in ("100", "400", "1,600") if f">{part}<" not in text] == []
+    assert paths[-1].read_text().count("fill-opacity: 0.14") >= 4
+
+
+def test_without_several_numbers_of_rows_there_is_no_such_file(tmp_path: Path) -> None:
+    report = by_rows_report()
+    report["backbones"][0]["tasks"] = report["backbones"][0]["tasks"][:2]
+    assert [path.name for path in write_report(report, tmp_path)] == ["report.json", "report.md", "report.html"]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dhrd.config import load_config
+from dhrd.config import load_config, resolve
 from dhrd.data.rows import load_rows
 from dhrd.errors import DataError
-from dhrd.experiments.cells import Cell, CellStore, Decoding, decisive_settings, hash_rows, unfinished
+from dhrd.experiments.cells import Cell, CellStore, Decoding, decisive_settings, hash_rows, read_cell, unfinished
 from dhrd.experiments.study import DHRD, POOLED, STUDENT
 from helpers import write_jsonl
 from helpers_runs import make_config, rows, settings, write_rows
@@ -42,6 +42,24 @@ def test_places_do_not(override: str) -> None:
 def test_a_setting_given_as_its_default_is_no_other_cell() -> None:
     assert with_settings("training.batch_size=8").key == CELL.key
     assert "training.batch_size" not in decisive_settings(with_settings("training.batch_size=8").config)
+
+
+def test_committed_cells_still_have_their_keys(repository: Path) -> None:
+    """Settings that later versions add orphan no result: a file's key is found again from its settings."""
+    paths = sorted((repository / "docs/results").glob("*/cells/*.json"))
+    assert len(paths) >= 11
+    for path in paths:
+        found = read_cell(path)
+        arm = replace(DHRD, name=found["arm"], read=found["read"], trained=found["trained"], speed=bool(found["speed"]))
+        cell = Cell(
+            task=found["task"],
+            arm=arm,
+            config=resolve(found["config"]),
+            rows_hash=found["rows"],
+            decoding=Decoding(**found["decoding"] or {}),
+            fold=tuple(found["fold"]) if found["fold"] else None,
+        )
+        assert (cell.key, cell.file_name) == (found["key"], path.name)
 
 
 def test_rows_fold_and_reading_decide() -> None:

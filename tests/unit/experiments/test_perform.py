@@ -216,3 +216,16 @@ def test_shares_of_rows_and_of_rationales(tiny_backbone: Path, tmp_path: Path) -
     assert len(reasoned["dhrd_rationales_25"]) == round(0.25 * whole)
     assert reasoned["dhrd_rationales_25"] < reasoned["dhrd_rationales_50"] < reasoned["dhrd_100"]
     assert ids["dhrd_rationales_25"] == ids["dhrd_100"]
+
+
+def test_a_drawn_backbone_is_the_seeds_and_the_same_in_both_arms(tiny_backbone: Path, tmp_path: Path) -> None:
+    request = make_request(tiny_backbone, tmp_path, num_seeds=2)
+    request = replace(request, backbones=(f"scratch:{tiny_backbone / 'config.json'}",))
+    workshop = Workshop("cpu")
+    drawn = {
+        (cell.config.seed, cell.arm.name): workshop.backbone(cell.config).model.lm_head.weight
+        for cell in final_cells(request, workshop, {})
+    }
+    assert torch.equal(drawn[0, "pooled"], drawn[0, "dhrd"])
+    assert torch.equal(drawn[1, "pooled"], drawn[1, "dhrd"])
+    assert not torch.equal(drawn[0, "pooled"], drawn[1, "pooled"])

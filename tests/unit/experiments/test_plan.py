@@ -19,9 +19,13 @@ from dhrd.experiments.plan import (
     choose,
     final_cells,
     find_arms,
+    find_conditions,
     find_tasks,
+    planned,
     read_grid,
+    with_defaults,
 )
+from dhrd.experiments.study import DHRD, POOLED, Condition, Study
 from dhrd.experiments.workshop import Workshop
 from dhrd.training.directory import flat, identity
 from helpers_experiments import make_request
@@ -36,7 +40,7 @@ def test_every_study_is_sound() -> None:
         assert len(set(names)) == len(names)
         assert set(study.primary) <= set(names)
         for arm in study.arms:
-            assert arm.baseline is None or arm.baseline in names
+            assert not arm.baselines or set(arm.baselines) & set(names)
             settings = {name.replace(".", "__"): value for name, value in arm.settings.items()}
             load_config(**settings)  # every setting exists, and they do not contradict each other
             for name, values in arm.grid.items():
@@ -189,3 +193,79 @@ def test_rows_that_change_are_other_cells(tiny_backbone: Path, tmp_path: Path) -
     text = (tmp_path / "train.jsonl").read_text().replace("case 0", "case 00", 1)
     (tmp_path / "train.jsonl").write_text(text)
     assert not before & {cell.key for cell in final_cells(request, Workshop("cpu"), {})}
+
+
+def test_rows_may_differ_by_seed(tiny_backbone: Path, tmp_path: Path) -> None:
+    request = make_request(tiny_backbone, tmp_path, num_seeds=2)
+    train = (tmp_path / "train.jsonl").read_text()
+    for seed in (0, 1):
+        (tmp_path / f"train_{seed}.jsonl").write_text(train.replace("case", f"case of {seed}"))
+    base = load_config(base=request.base, data__train=f"{tmp_path}/train_{{seed}}.jsonl")
+    workshop = Workshop("cpu")
+    cells = final_cells(replace(request, base=base, tasks=find_tasks(base, None)), workshop, {})
+    assert [cell.task for cell in cells] == ["train"] * 4
+    assert [cell.config.data.train for cell in cells] == [f"{tmp_path}/train_{seed}.jsonl" for seed in (0, 0, 1, 1)]
+    assert (
+        len({cell.rows_hash for cell in cells}) == len({cell.key for cell in cells}) == 4
+    )  # rationales are hashed too
+    assert all(f"case of {cell.config.seed}" in workshop.rows(cell.config).train[0].input_text for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("policy_desk:rows=400,hops=2,noise=0.25,seed={seed}", "policy_desk"),
+        ("hub:org/mail:en", "mail:en"),
+        ("rows/mail_train.jsonl", "mail"),
+        ("rows/mail_train_{seed}.jsonl", "mail"),
+        ("{seed}.jsonl", "data"),
+    ],
+)
+def test_a_name_for_own_data(spec: str, name: str) -> None:
+    assert find_tasks(load_config(overrides=[f"data.train='{spec}'"]), None) == (name,)
+
+
+STUDY = Study(
+    name="two",
+    title="Two conditions",
+    question="?",
+    arms=(POOLED, DHRD),
+    primary=("pooled", "dhrd"),
+    conditions=(
+        Condition(name="few", settings={"data.train": "few_{seed}.jsonl", "data.validation": "v.jsonl"}, num_seeds=3),
+        Condition(name="many", settings={"data.train": "many.jsonl"}, arms=("dhrd",)),
+    ),
+    settings={"training.learning_rate": 1e-3, "model.dropout": 0.0, "loss.class_weights": "balanced"},
+)
+
+
+def conditions(**more: object) -> Request:
+    base = with_defaults(STUDY, load_config(overrides=["training.num_epochs=2", "model.dropout=0.3"]))
+    given = {"tasks": find_conditions(STUDY, base, None), "num_seeds": None, "arms": STUDY.arms} | more
+    return Request(study=STUDY, base=base, backbones=("x",), **given)  # type: ignore[arg-type]
+
+
+def test_a_study_brings_its_own_tasks_seeds_and_settings() -> None:
+    request = conditions()
+    asked = [(task, seed, arm.name) for _, task, seed, arm in planned(request)]
+    assert asked == [
+        *(("few", seed, arm) for seed in range(3) for arm in ("pooled", "dhrd")),
+        *(("many", seed, "dhrd") for seed in range(5)),
+    ]
+    assert len(list(planned(conditions(num_seeds=1)))) == 2 + 1
+    check_data(request)
+    config = cell_config(request, "few", "x", POOLED, 2)
+    assert (config.data.train, config.data.validation) == ("few_2.jsonl", "v.jsonl")
+    assert config.training.learning_rate == 1e-3  # the study's
+    assert config.model.dropout == 0.3  # the user's, over the study's
+    assert config.training.num_epochs == 2
+
+
+def test_tasks_of_a_study_are_asked_for_by_name() -> None:
+    base = load_config()
+    assert find_conditions(STUDY, base, ["many"]) == ("many",)
+    assert find_conditions(STUDY, base, ["all"]) == ("few", "many")
+    with pytest.raises(ConfigError, match="--tasks cb: two has few, many"):
+        find_conditions(STUDY, base, ["cb"])
+    with pytest.raises(ConfigError, match=r"data\.train is mail\.jsonl: leave it out, two makes its own rows"):
+        find_conditions(STUDY, load_config(overrides=["data.train=mail.jsonl"]), None)

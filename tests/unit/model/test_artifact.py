@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from dhrd.config import LossSettings
 from dhrd.data.records import LabelSet
 from dhrd.errors import ArtifactError, ModelError, SaveError
 from dhrd.model import save as saving_module
-from dhrd.model.artifact import ArtifactInfo, load_reasoning_model, read_info
+from dhrd.model.artifact import ArtifactInfo, library_versions, load_reasoning_model, read_info
 from dhrd.model.backbone import Backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.model.save import check_can_be_saved, kind_of, save_artifact
@@ -450,3 +451,13 @@ def test_with_lora_the_difference_to_the_trained_model_is_reported(
     assert len(said) == 1
     assert "on 10 rows" in said[0]
     assert "same label on 100.0 %" in said[0]
+
+
+def test_versions_of_a_checkout_that_was_put_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(name: str) -> str:
+        if name == "dhrd":
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr("dhrd.model.artifact.version", find)
+    assert library_versions() == dict.fromkeys(library_versions(), "1.0") | {"dhrd": "not installed"}

@@ -6,16 +6,18 @@ from typing import Any
 
 from dhrd._extras import require
 from dhrd.evaluation.figures.arms import MARKER_PATHS, NUM_COLOURS, Arm, arms_of
+from dhrd.evaluation.figures.by_rows import draw_by_rows
 from dhrd.evaluation.figures.confidence import draw_reliability, draw_risk_coverage
 from dhrd.evaluation.figures.curves import draw_curves
 from dhrd.evaluation.figures.differences import draw_differences
 from dhrd.evaluation.figures.radar import draw_radars
 from dhrd.evaluation.figures.speed import draw_speed
-from dhrd.evaluation.figures.svg import Drawing
+from dhrd.evaluation.figures.svg import DARK, LIGHT, Drawing, as_file
 
-__all__ = ["MARKER_PATHS", "NAMES", "NUM_COLOURS", "Arm", "Drawing", "arms_of", "draw"]
+__all__ = ["DARK", "LIGHT", "MARKER_PATHS", "NAMES", "NUM_COLOURS", "Arm", "Drawing", "arms_of", "as_file", "draw"]
 
 _KINDS = {
+    "by_rows": draw_by_rows,
     "differences": draw_differences,
     "radar": draw_radars,
     "reliability": draw_reliability,
@@ -34,7 +36,7 @@ def draw(report: dict[str, Any]) -> dict[str, list[Drawing]]:
 
     Returns:
         Drawings by `NAMES`, none where there is nothing to draw; `differences` for a screen, then for a phone; all
-        others for each task, but `radar` for each backbone.
+        others for each task, but `radar` for each backbone and `by_rows` once.
 
     Raises:
         MissingExtra: Matplotlib is not installed.

@@ -20,6 +20,16 @@ ARM_COLOURS = tuple(f"#0a0b{index:02x}" for index in range(8))
 _VARIABLES = {INK: "--ink", SOFT: "--soft", LINE: "--line", GROUND: "--ground"}
 _VARIABLES |= {colour: f"--arm-{index}" for index, colour in enumerate(ARM_COLOURS)}
 
+LIGHT = (
+    "--ink: #1c2024; --soft: #60656c; --line: #dfe3e6; --ground: #ffffff; --arm-0: #6a7078; --arm-1: #0b68cb; "
+    "--arm-2: #c27400; --arm-3: #00805f; --arm-4: #a8478a; --arm-5: #c4450c; --arm-6: #2f93cc; --arm-7: #7d7300;"
+)
+DARK = (
+    "--ink: #e8eaed; --soft: #a2a8b0; --line: #33383f; --ground: #14171a; --arm-0: #a7adb5; --arm-1: #6cb2ff; "
+    "--arm-2: #eda93c; --arm-3: #3cc79b; --arm-4: #e59acb; --arm-5: #ff8a57; --arm-6: #9ad8ff; --arm-7: #d9cf62;"
+)
+"""The page's colours, by what it is seen on."""
+
 LONGEST_LABEL = 34  # letters
 
 _STYLE = {
@@ -117,6 +127,16 @@ def _own_ids(body: str, name: str) -> str:
 def _font(found: re.Match[str]) -> str:
     """The size and weight alone; the family is the page's."""
     return f"font-size: {found[2]}px" + (f"; font-weight: {found[1]}" if found[1] else "")
+
+
+def as_file(drawing: Drawing) -> str:
+    """A drawing as a file of its own, for a README: its colours follow the reader's light or dark mode."""
+    style = (
+        f"svg {{ {LIGHT} font-family: system-ui, sans-serif; }} "
+        f"@media (prefers-color-scheme: dark) {{ svg {{ {DARK} }} }}"
+    )
+    element, rest = drawing.svg.split(">", 1)
+    return f'{element} xmlns="http://www.w3.org/2000/svg" width="{drawing.width}"><style>{style}</style>{rest}\n'
 
 
 def make_axes(figure: Any, *, left: float, right: float, top: float, bottom: float, **more: Any) -> Any:

@@ -1,0 +1,93 @@
+"""Run the next undone cells of the pre-registered list of studies.
+
+    python benchmarks/evidence.py                        everything, one cell after another
+    python benchmarks/evidence.py --list                 how far each entry is
+    python benchmarks/evidence.py --only cb --jobs 2     one entry, two cells at a time
+    python benchmarks/evidence.py --seconds 600          what fits into ten minutes
+    python benchmarks/evidence.py --report               the reports of what is there
+
+Finished cells are files, each written whole, so it can be killed at any moment and goes on where it was; cells of
+several machines merge by copying files. It runs at low priority, one thread a process unless `--threads` says more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dhrd.errors import DhrdError
+from dhrd.evaluation.report import write_report
+from dhrd.experiments.agenda import read_agenda
+from dhrd.experiments.evidence import Progress, look_at, run_agenda
+from dhrd.experiments.reproduce import reproduce, today
+from dhrd.experiments.summary import summarize
+from dhrd.experiments.workshop import Workshop
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What a run of the list needs, here and in `gpu.py`."""
+    parser.add_argument("--plan", type=Path, default=Path("docs/results/plan.yaml"))
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="an entry; repeatable")
+    parser.add_argument("--jobs", type=int, default=1, help="cells at a time, each in a process of its own")
+    parser.add_argument("--threads", type=int, default=1, help="of each process")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the folder that {data} stands for")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides")
+    parser.add_argument("--backbone-path", action="append", default=[], metavar="NAME=DIR", help="load NAME from DIR")
+    parser.add_argument("--device")
+
+
+def places(given: Sequence[str]) -> dict[str, str]:
+    """Name -> directory of `--backbone-path`."""
+    return {name: directory for name, _, directory in (one.rpartition("=") for one in given)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument("--seconds", type=float, help="from now")
+    parser.add_argument("--list", action="store_true", help="how many cells of each entry are done")
+    parser.add_argument("--report", action="store_true", help="write the report of each entry; run nothing")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    workshop = Workshop(given.device, places(given.backbone_path))
+    runs = not (given.list or given.report)
+    progress = look_at(read_agenda(given.plan).chosen(given.only), given.data, workshop, given.overrides, prepare=runs)
+    if given.report:
+        report(progress)
+    elif runs:
+        os.nice(15)
+        run_agenda(progress, workshop, jobs=given.jobs, threads=given.threads, seconds=given.seconds)
+    show(progress)
+    return int(bool(progress.failures or progress.problems))
+
+
+def report(progress: Progress) -> None:
+    for work in progress.works:
+        request, command = work.request, f"python benchmarks/evidence.py --only {work.name}"
+        found = summarize(request, reproduce(request, run=False), command=command, created=today())
+        print(f"{work.name}: {', '.join(map(str, write_report(found, request.output_dir)))}")
+
+
+def show(progress: Progress) -> None:
+    for work in progress.works:
+        work.refresh()
+        waiting = f", {work.num_waiting} wait for a choice" if work.num_waiting else ""
+        print(f"{work.name}: {work.num_done} of {work.num_cells} cells{waiting}")
+    for name, why in progress.problems.items():
+        print(f"{name}: cannot run: {why}")
+    for title, why in progress.failures.items():
+        print(f"failed: {title}: {why}")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except DhrdError as error:
+        sys.exit(f"evidence: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

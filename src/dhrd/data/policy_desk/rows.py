@@ -1,0 +1,79 @@
+"""Rows of the returns desk by a spec such as `policy_desk:rows=400,hops=2,noise=0.25,seed=3`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dhrd.data.policy_desk import phrases
+from dhrd.data.policy_desk.mail import write_mail
+from dhrd.data.policy_desk.policy import LABELS, MAX_HOPS, decide, draw_case, misread
+from dhrd.data.policy_desk.rationale import write_rationale
+from dhrd.data.policy_desk.wording import SPLITS, say_days
+from dhrd.errors import DataError
+
+
+class PolicyDesk(BaseModel):
+    """Which rows to generate."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: Annotated[int, Field(ge=1)] = 300
+    """How many. Fewer rows are the first of more."""
+    hops: Annotated[int, Field(ge=1, le=MAX_HOPS)] = 3
+    """How many rules interact: kind and days; condition; receipt; tier."""
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """This share of the training rows gets a label drawn uniformly from all four; held-out rows never do."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Another seed, other rows."""
+    rationale_of: Literal["true", "given"] = "true"
+    """What the rationale of a wrong label argues for: the true label, or the given one, with facts misread."""
+
+    @classmethod
+    def parse(cls, text: str) -> PolicyDesk:
+        """From `key=value,key=value`; "" is the default.
+
+        Raises:
+            DataError: A key is unknown, or a value is out of range.
+        """
+        spec = f"policy_desk:{text}"
+        pairs = [part.partition("=") for part in text.split(",") if part]
+        if wrong := [key for key, equals, _ in pairs if key not in cls.model_fields or not equals]:
+            known = ", ".join(f"{key}=…" for key in cls.model_fields)
+            raise DataError(f"{spec}: {wrong[0]!r} is unknown; it takes {known}, separated by commas")
+        try:
+            return cls.model_validate({key: value for key, _, value in pairs})
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise DataError(f"{spec}: {problem['loc'][0]}={problem['input']}: {problem['msg']}") from None
+
+    def generate(self, split: str = "train") -> Iterator[dict[str, Any]]:
+        """The rows of a split, each with `id`, `input_text`, `label`, `true_label`, `rationale`.
+
+        Raises:
+            DataError: There is no such split.
+        """
+        if split not in SPLITS:
+            raise DataError(f"policy_desk: no split {split!r}; splits are {', '.join(SPLITS)}")
+        return (self._row(split, number) for number in range(self.rows))
+
+    def _row(self, split: str, number: int) -> dict[str, Any]:
+        rng = random.Random(f"policy_desk {split} {self.seed} {self.hops} {number}")
+        case = draw_case(rng, self.hops)
+        item = rng.choice(phrases.ITEMS[case.kind])
+        days = say_days(case.days, rng)
+        text = write_mail(case, item, days, rng, hops=self.hops, split=split)
+        label = given = decide(case)
+        # Drawn apart, so that noise changes no text, and the rows that it hits at one share are hit at every larger.
+        noise_rng = random.Random(f"noise {split} {self.seed} {self.hops} {number}")
+        if split == "train" and noise_rng.random() < self.noise:
+            given = noise_rng.choice(LABELS)
+        if self.rationale_of == "given" and given != label:
+            case = misread(case, given, noise_rng, self.hops)
+            days = f"{case.days} days"
+        rationale = write_rationale(case, item, days, rng, hops=self.hops)
+        row_id = f"policy-{split}-{self.seed}-{number}"
+        return {"id": row_id, "input_text": text, "label": given, "true_label": label, "rationale": rationale}

@@ -1,0 +1,207 @@
+"""Running the undone cells of a list of studies: any number of processes, a deadline, any order of interruption."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from dhrd.errors import DhrdError, UserError
+from dhrd.experiments.agenda import Entry
+from dhrd.experiments.cells import Cell, unfinished
+from dhrd.experiments.plan import Request
+from dhrd.experiments.reproduce import look
+from dhrd.experiments.workers import WorkerDied, perform_in_worker, result_of, workers
+from dhrd.experiments.workshop import Workshop
+
+logger = logging.getLogger("dhrd")
+
+
+@dataclass
+class Work:
+    """An entry, and how far it is.
+
+    Args:
+        name: The entry's.
+        request: What it asks for.
+        workshop: Loads its rows.
+        todo: Cells without a file that can be run now, in order.
+        num_cells: All of them, those that still wait for a choice too.
+        num_waiting: Cells whose settings are still to be chosen.
+        seconds: That the cells of this call took.
+    """
+
+    name: str
+    request: Request
+    workshop: Workshop
+    todo: list[Cell] = field(default_factory=list)
+    num_cells: int = 0
+    num_waiting: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again at what is there: choices that are made unlock cells."""
+        cells, self.num_waiting = look(self.request, self.workshop)
+        self.todo = list(unfinished(cells, self.request.store))
+        self.num_cells = len({cell.key for cell in cells}) + self.num_waiting
+
+    @property
+    def num_done(self) -> int:
+        """Finished cells."""
+        return self.num_cells - self.num_waiting - len(self.todo)
+
+
+@dataclass
+class Progress:
+    """What a call did.
+
+    Args:
+        works: The entries that could be looked at.
+        problems: Name of an entry that could not, and why.
+        failures: Title of a cell that failed, and why.
+        num_run: Cells that this call finished.
+        num_cut: Cells that the deadline ended in the middle.
+    """
+
+    works: list[Work] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    num_run: int = 0
+    num_cut: int = 0
+
+
+def look_at(
+    entries: Sequence[Entry], data: Path, workshop: Workshop, overrides: Sequence[str] = (), *, prepare: bool = True
+) -> Progress:
+    """How far each entry is. One whose rows are missing is a problem and no hindrance to the others.
+
+    Args:
+        entries: The most urgent first.
+        data: The folder that `{data}` stands for.
+        workshop: Loads rows.
+        overrides: `section.key=value` for all entries.
+        prepare: Make rows that are not there.
+    """
+    progress = Progress()
+    for entry in entries:
+        try:
+            request = (entry.ready if prepare else entry.request)(data, overrides)
+            progress.works.append(Work(entry.name, request, workshop))
+        except DhrdError as error:
+            progress.problems[entry.name] = str(error)
+            logger.error("%s: %s", entry.name, error)
+    return progress
+
+
+def run_agenda(
+    progress: Progress, workshop: Workshop, *, jobs: int = 1, threads: int | None = None, seconds: float | None = None
+) -> None:
+    """Run undone cells in order; each is a file as soon as it is finished.
+
+    Args:
+        progress: What `look_at` found; filled in.
+        workshop: Its device and places are the workers' too.
+        jobs: Cells at a time, each in a process of its own.
+        threads: Of each process; None: its share of the cores.
+        seconds: From now; cells that by the mean so far would not finish in time are not begun, and those that run
+            then are ended.
+
+    Raises:
+        WorkerDied: For want of memory.
+        SaveError: A cell could not be written.
+    """
+    deadline_s = time.monotonic() + seconds if seconds is not None else float("inf")
+    with workers(jobs, workshop, threads) as pool:
+        _Run(progress, pool, jobs, deadline_s).run()
+
+
+@dataclass
+class _Started:
+    work: Work
+    cell: Cell
+    began_s: float
+
+
+@dataclass
+class _Run:
+    progress: Progress
+    pool: ProcessPoolExecutor
+    jobs: int
+    deadline_s: float
+    running: dict[Future[dict[str, Any]], _Started] = field(default_factory=dict)
+
+    def run(self) -> None:
+        while True:
+            for work, cell in self._next():
+                self.running[self.pool.submit(perform_in_worker, cell)] = _Started(work, cell, time.monotonic())
+            if not self.running:
+                return
+            left_s = self.deadline_s - time.monotonic()
+            done, _ = wait(self.running, timeout=max(0.0, min(left_s, 1e6)), return_when=FIRST_COMPLETED)
+            if not done and left_s <= 0:
+                self.progress.num_cut = len(self.running)
+                return
+            for future in done:
+                self._finish(future)
+
+    def _next(self) -> Iterator[tuple[Work, Cell]]:
+        """As many cells as there are free processes. A key that two entries share is run once."""
+        for work in self.progress.works:
+            while work.todo and len(self.running) < self.jobs and self._fits(work):
+                cell = work.todo.pop(0)
+                if not self._is_taken(work, cell):
+                    yield work, cell
+
+    def _is_taken(self, work: Work, cell: Cell) -> bool:
+        runs = any(
+            one.cell.key == cell.key and one.work.request.store.directory == work.request.store.directory
+            for one in self.running.values()
+        )
+        return runs or work.request.store.has(cell)
+
+    def _fits(self, work: Work) -> bool:
+        known = work.seconds or [one for other in self.progress.works for one in other.seconds]
+        return time.monotonic() + (fmean(known) if known else 0.0) <= self.deadline_s
+
+    def _finish(self, future: Future[dict[str, Any]]) -> None:
+        started = self.running.pop(future)
+        work, cell = started.work, started.cell
+        try:
+            result = result_of(future)
+        except WorkerDied:
+            raise
+        except DhrdError as error:
+            self.progress.failures[f"{work.name} · {cell.title}"] = str(error)
+            logger.error("%s: %s: failed: %s", work.name, cell.title, error)
+            if isinstance(error, UserError) and not work.seconds:
+                work.todo.clear()  # the rest of the entry would fail alike
+            return
+        work.request.store.save(cell, result)
+        self.progress.num_run += 1
+        work.seconds.append(time.monotonic() - started.began_s)
+        metric = (result["metrics"]["official"] or ["accuracy"])[0]
+        value = result["metrics"][metric]
+        logger.info("%s: %s: %s %.3f, %.0f s", work.name, cell.title, metric, value, work.seconds[-1])
+        if cell.fold is not None and not self._judged(work, cell):
+            self._unlock(work)
+
+    def _judged(self, work: Work, cell: Cell) -> bool:
+        """Whether a choice for this cell's arm still lacks a cell."""
+        cells = [*work.todo, *(one.cell for one in self.running.values() if one.work is work)]
+        return any(one.fold is not None and (one.task, one.arm.name) == (cell.task, cell.arm.name) for one in cells)
+
+    def _unlock(self, work: Work) -> None:
+        work.refresh()
+        running = {one.cell.key for one in self.running.values() if one.work is work}
+        failed = self.progress.failures
+        work.todo = [
+            cell for cell in work.todo if cell.key not in running and f"{work.name} · {cell.title}" not in failed
+        ]

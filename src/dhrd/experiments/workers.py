@@ -1,0 +1,91 @@
+"""Processes that run cells, each with what it has loaded."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from dhrd.errors import DhrdError
+from dhrd.experiments.cells import Cell
+from dhrd.experiments.perform import perform
+from dhrd.experiments.workshop import Workshop
+
+
+class WorkerDied(DhrdError):
+    """A process ended without a word; the others of the pool go with it."""
+
+
+@contextmanager
+def workers(jobs: int, workshop: Workshop, threads: int | None = None) -> Iterator[ProcessPoolExecutor]:
+    """Processes for `perform_in_worker`. They are ended on leaving, whatever they are at.
+
+    Args:
+        jobs: How many.
+        workshop: Its device and places are theirs too.
+        threads: Of each; None: its share of the cores.
+    """
+    context = multiprocessing.get_context("spawn")  # a forked torch hangs in its threads
+    threads = threads or max(1, (os.cpu_count() or 1) // jobs)
+    others = set(multiprocessing.active_children())
+    start = (workshop.device, workshop.places, threads)
+    pool = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=start)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+
+
+def result_of(future: Future[dict[str, Any]]) -> dict[str, Any]:
+    """What a worker's cell gave, or raises what running it raised.
+
+    Raises:
+        WorkerDied: The process is gone.
+    """
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise WorkerDied(
+            "a worker process died, probably for want of memory; finished cells are kept: run the same command again "
+            "with a smaller --jobs"
+        ) from error
+
+
+_workshop: Workshop | None = None  # of a worker process
+
+
+def perform_in_worker(cell: Cell) -> dict[str, Any]:
+    """Run a cell with what this process has loaded."""
+    assert _workshop is not None
+    return perform(cell, _workshop)
+
+
+def _start(device: str | None, places: Mapping[str, str], threads: int) -> None:
+    global _workshop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    _workshop = Workshop(_device_of_worker(device), places)
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot end its workers: without this they would wait for work forever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _device_of_worker(device: str | None) -> str | None:
+    """Workers take turns over the GPUs where there are several."""
+    if device in (None, "cuda") and torch.cuda.device_count() > 1:
+        return f"cuda:{os.getpid() % torch.cuda.device_count()}"
+    return device

@@ -1,0 +1,221 @@
+"""The list of studies and its runner: order, choices, deadline, what is missing, and cells of several machines."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dhrd.errors import ConfigError, ModelError
+from dhrd.experiments import evidence
+from dhrd.experiments.agenda import Agenda, read_agenda
+from dhrd.experiments.evidence import Progress, look_at, run_agenda
+from dhrd.experiments.perform import perform
+from dhrd.experiments.workshop import Workshop
+from helpers_runs import settings, write_rows
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """`python benchmarks/evidence.py`, in this process, at ordinary priority."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    monkeypatch.setattr("os.nice", lambda by: by)
+    sys.modules.pop("evidence", None)
+    from evidence import main  # type: ignore[import-not-found]
+
+    return lambda *arguments: main([str(argument) for argument in arguments])
+
+
+def write_plan(directory: Path, backbone: object, *entries: dict[str, Any]) -> Path:
+    """A plan over the rows of `write_rows`, which lie in the folder that `{data}` stands for."""
+    write_rows(directory)
+    places = ["data.train={data}/train.jsonl", "data.validation={data}/validation.jsonl"]
+    given = settings(Path(str(backbone)), directory, "training.num_epochs=1")
+    common = {"study": "main", "seeds": 1, "output": str(directory / "out")}
+    common["set"] = [one for one in given if not one.startswith(("data.", "output_dir"))] + places
+    plan = {"entries": [{**common, "name": f"entry {number}", **entry} for number, entry in enumerate(entries)]}
+    path = directory / "plan.yaml"
+    path.write_text(json.dumps(plan), encoding="utf-8")  # JSON is YAML
+    return path
+
+
+def look(path: Path, *, device: str | None = "cpu", places: dict[str, str] | None = None) -> Progress:
+    return look_at(read_agenda(path).entries, path.parent, Workshop(device, places))
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Cells run in this process, one at a time, as they are submitted: their titles."""
+    ran: list[str] = []
+
+    class Pool:
+        def submit(self, _call: Any, cell: Any) -> Future[dict[str, Any]]:
+            future: Future[dict[str, Any]] = Future()
+            try:
+                future.set_result(perform(cell, shop))
+            except Exception as error:
+                future.set_exception(error)
+            ran.append(cell.title)
+            return future
+
+    shop = Workshop("cpu")
+
+    @contextmanager
+    def one(_jobs: int, workshop: Workshop, _threads: int | None) -> Any:
+        shop.places.update(workshop.places)
+        yield Pool()
+
+    monkeypatch.setattr(evidence, "workers", one)
+    return ran
+
+
+def test_undone_cells_are_run_in_the_order_of_the_list(tiny_backbone: Path, tmp_path: Path, here: list[str]) -> None:
+    later, urgent = {"name": "later", "seeds": 2}, {"name": "urgent", "arms": ["dhrd"], "priority": -1}
+    path = write_plan(tmp_path, tiny_backbone, later, urgent)
+    agenda = read_agenda(path)
+    assert [entry.name for entry in agenda.chosen()] == ["urgent", "later"]
+    shop = Workshop("cpu")
+    progress = look_at(agenda.chosen(), tmp_path, shop)
+    assert [(work.num_done, work.num_cells) for work in progress.works] == [(0, 1), (0, 4)]
+    run_agenda(progress, shop)
+    assert [title.split(" · ")[2:] for title in here] == [
+        ["DHRD", "seed 0"],
+        ["pooled baseline", "seed 0"],  # DHRD at this seed is there: the entries share a directory
+        ["pooled baseline", "seed 1"],
+        ["DHRD", "seed 1"],
+    ]
+    assert progress.num_run == 4
+    again = look(path)
+    assert [(work.num_done, work.num_cells) for work in again.works] == [(4, 4), (1, 1)]
+    run_agenda(again, shop)
+    assert len(here) == 4
+
+
+def test_a_choice_unlocks_the_cells_of_the_table(tiny_backbone: Path, tmp_path: Path, here: list[str]) -> None:
+    grid = {"training.learning_rate": [1e-9, "1e-2"]}
+    path = write_plan(tmp_path, tiny_backbone, {"grid": grid, "arms": ["pooled"], "seeds": 2})
+    progress = look(path)
+    (work,) = progress.works
+    assert (work.num_waiting, work.num_cells) == (2, 2 * 5 + 2)
+    run_agenda(progress, work.workshop)
+    assert ["fold" in title for title in here] == [True] * 10 + [False] * 2
+    assert (work.num_waiting, work.num_done) == (0, 12)
+
+
+def test_no_cell_is_begun_that_would_not_finish(
+    tiny_backbone: Path, tmp_path: Path, here: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_plan(tmp_path, tiny_backbone, {"seeds": 5})
+    progress = look(path)
+    now = [0.0]
+    monkeypatch.setattr(evidence.time, "monotonic", lambda: now[0])
+    submit = perform
+
+    def slow(cell: Any, workshop: Any) -> dict[str, Any]:
+        now[0] += 10
+        return submit(cell, workshop)
+
+    monkeypatch.setitem(globals(), "perform", slow)
+    run_agenda(progress, progress.works[0].workshop, seconds=35)
+    assert len(here) == 3  # the fourth would end at 40
+    assert progress.num_cut == 0
+
+
+def test_an_entry_that_cannot_run_leaves_the_others(tiny_backbone: Path, tmp_path: Path, here: list[str]) -> None:
+    missing = {"name": "missing", "set": ["data.train=nowhere.jsonl", "data.validation=nowhere.jsonl"]}
+    broken = {"name": "broken", "backbones": [str(tmp_path / "no_model")], "output": str(tmp_path / "broken")}
+    progress = look(write_plan(tmp_path, tiny_backbone, missing, broken, {"name": "sound"}))
+    assert "nowhere.jsonl" in progress.problems["missing"]
+    run_agenda(progress, Workshop("cpu"))
+    assert progress.num_run == 2
+    (failed,) = progress.failures
+    assert failed.startswith("broken · ")
+
+
+def test_a_backbone_that_lies_elsewhere_is_the_same(tiny_backbone: Path, tmp_path: Path, here: list[str]) -> None:
+    """Trained from a copy under another path, on rows in another folder: the cell's key and answers are the same."""
+    one = write_plan(tmp_path / "one", tiny_backbone, {})
+    run_agenda(look(one), Workshop("cpu"))
+    copy = shutil.copytree(tiny_backbone, tmp_path / "elsewhere")
+    two = write_plan(tmp_path / "two", tiny_backbone, {})
+    elsewhere = Workshop("cpu", {str(tiny_backbone): str(copy)})
+    run_agenda(look(two), elsewhere)
+    files = [sorted((tmp_path / name / "out/cells").iterdir()) for name in ("one", "two")]
+    assert [path.name for path in files[0]] == [path.name for path in files[1]]
+    for ours, theirs in zip(*files, strict=True):
+        assert json.loads(ours.read_text())["outcomes"] == json.loads(theirs.read_text())["outcomes"]
+    with pytest.raises(ModelError, match="elsewhere_gone"):
+        Workshop("cpu", {str(tiny_backbone): str(tmp_path / "elsewhere_gone")}).backbone(
+            look(two).works[0].request.base
+        )
+
+
+def test_from_the_command_line_in_processes(
+    command: Callable[..., int], tiny_backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_plan(tmp_path, tiny_backbone, {"name": "own"})
+    common = ["--plan", path, "--data", tmp_path, "--device", "cpu"]
+    assert command(*common, "--list") == 0
+    assert "own: 0 of 2 cells" in capsys.readouterr().out
+    assert command(*common, "--seconds", "0.001") == 0
+    assert "own: 0 of 2 cells" in capsys.readouterr().out
+    assert command(*common, "--jobs", "2") == 0
+    assert "own: 2 of 2 cells" in capsys.readouterr().out
+    assert command(*common, "--report") == 0
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["undone"] == []
+    assert "--only own" in report["command"]
+
+
+def test_rows_that_are_not_there_are_made_first(tiny_backbone: Path, tmp_path: Path, here: list[str]) -> None:
+    script = tmp_path / "make.py"
+    script.write_text("import shutil, sys; shutil.copy(sys.argv[1], sys.argv[2])")
+    made = tmp_path / "made.jsonl"
+    step = {"creates": str(made), "run": [str(script), "{data}/train.jsonl", str(made)]}
+    broken = {"creates": str(tmp_path / "never"), "run": [str(script), "nothing"]}
+    path = write_plan(tmp_path, tiny_backbone, {"prepare": [step]}, {"name": "broken", "prepare": [broken]})
+    look_at(read_agenda(path).chosen(["entry 0"]), tmp_path, Workshop("cpu"), prepare=False)
+    assert not made.exists()
+    progress = look(path)
+    assert made.is_file()
+    assert "it makes" in progress.problems["broken"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"study": "table9"}, "table9: no such study; give one of main"),
+        ({"arms": ["nobody"]}, "--arms nobody: main has pooled"),
+        ({"set": ["model.colour=red"]}, "model.colour"),
+    ],
+)
+def test_what_an_entry_cannot_ask_for(
+    tiny_backbone: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    progress = look(write_plan(tmp_path, tiny_backbone, change))
+    assert message in progress.problems["entry 0"]
+
+
+def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    with pytest.raises(ConfigError, match="No such file"):
+        read_agenda(path)
+    entry = {"name": "a", "study": "main", "output": "x"}
+    for plan, message in (
+        ({"entries": [entry | {"seed": 5}]}, "entries.0.seed"),
+        ({"entries": [entry, entry]}, "two entries are named a"),
+    ):
+        path.write_text(json.dumps(plan))
+        with pytest.raises(ConfigError, match=message):
+            read_agenda(path)
+    with pytest.raises(ConfigError, match="--only b: the plan has a"):
+        Agenda(entries=(entry,)).chosen(["b"])  # type: ignore[arg-type]

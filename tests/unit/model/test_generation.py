@@ -1,0 +1,62 @@
+"""Decoding after a bottleneck: greedy tokens are those of a full masked pass for each new token."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dhrd.data.collate import collate
+from dhrd.data.records import EncodedExample
+from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.generation import generate
+from helpers_models import FAMILIES, make_model, rows
+
+MARKER = [9, 4]
+NUM_NEW = 6
+
+
+def one_by_one(model: DualHeadReasoningModel, prompt: list[int], visible: int | None) -> list[int]:
+    """Each new token from a pass of its own over all that is there, with the mask of training."""
+    new: list[int] = []
+    head, transform = model.causal_lm.get_output_embeddings(), model._transform
+    for _ in range(NUM_NEW):
+        row = EncodedExample(id="", input_ids=prompt, continuation_ids=MARKER + new, label=())
+        batch = collate([row], pad_token_id=0, visible_input_tokens=[visible])
+        logits = transform(head(model.hidden_states(batch)[0, -1]))
+        new.append(int(logits.argmax()))
+        if new[-1] == model.tokenizer.eos_token_id:
+            return new[:-1]
+    return new
+
+
+@pytest.mark.parametrize("visible", [None, 1, 5])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_tokens_are_those_of_full_passes(family: str, visible: int | None) -> None:
+    model = make_model(family).eval()
+    model.causal_lm.generation_config.eos_token_id = None
+    prompts = [row.input_ids for row in rows(5)]
+    assert len({len(prompt) for prompt in prompts}) > 2 and min(map(len, prompts)) < 5
+    with torch.no_grad():
+        expected = [one_by_one(model, prompt, visible) for prompt in prompts]
+    decoded = generate(
+        model.causal_lm,
+        model.tokenizer,
+        prompts,
+        max_new_tokens=NUM_NEW,
+        batch_size=3,
+        marker=MARKER,
+        visible_prompt_tokens=visible,
+    )
+    assert decoded == expected
+
+
+def test_rows_that_end_early_leave_the_others_as_they_are() -> None:
+    """More steps than one call decodes, and a row that a rule ends between two calls."""
+    model = make_model("llama").eval()
+    model.causal_lm.generation_config.eos_token_id = None
+    prompts = [row.input_ids for row in rows(3)]
+    options = {"max_new_tokens": 40, "marker": MARKER, "visible_prompt_tokens": 2}
+    whole = generate(model.causal_lm, model.tokenizer, prompts, **options)
+    ended = generate(model.causal_lm, model.tokenizer, prompts, stop=lambda new: new == whole[0][:5], **options)
+    assert ended[0] == whole[0][:5]
+    assert ended[1:] == whole[1:] and max(map(len, whole)) > 16
