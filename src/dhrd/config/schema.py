@@ -174,7 +174,7 @@ class DataSettings(Section):
         return self
 
 
-LossName = Literal["classification", "reasoning", "keyword", "alignment"]
+LossName = Literal["classification", "reasoning", "keyword", "alignment", "privileged"]
 Course = Literal["constant", "decay", "rise", "first_half", "second_half"]
 
 
@@ -190,6 +190,9 @@ class LossSettings(Section):
     rationale is run for it."""
     alignment_weight: Weight = 0.0
     """Weight of drawing the classified vector, through one linear map, to the hidden state at the rationale's end."""
+    privileged_weight: Weight = 0.0
+    """Weight of classifying at the rationale's end too, with the same head, and of drawing the classifier's answer to
+    what is answered there: a reader of the rationale is less easily misled by a wrong label."""
     classification_schedule: Course = "constant"
     """Course of `classification_weight` over the run, as `reasoning_schedule`."""
     reasoning_schedule: Course = "constant"
@@ -207,8 +210,9 @@ class LossSettings(Section):
     def _check(self) -> LossSettings:
         if self.classification_weight == 0 and self.reasoning_weight == 0:
             raise ValueError("classification_weight and reasoning_weight are both 0: there is nothing to train")
-        if self.alignment_weight and self.lm_targets == "input":
-            raise ValueError("alignment_weight needs the rationale, which lm_targets: input does not run")
+        if (self.alignment_weight or self.privileged_weight) and self.lm_targets == "input":
+            name = "alignment_weight" if self.alignment_weight else "privileged_weight"
+            raise ValueError(f"{name} needs the rationale, which lm_targets: input does not run")
         return self
 
     def weight(self, name: LossName) -> float:
@@ -231,7 +235,8 @@ class LossSettings(Section):
     @property
     def runs_continuation(self) -> bool:
         """Whether rationale and answer are run through the backbone in training."""
-        return bool(self.alignment_weight or (self.reasoning_weight and self.lm_targets != "input"))
+        wants_its_end = self.alignment_weight or self.privileged_weight
+        return bool(wants_its_end or (self.reasoning_weight and self.lm_targets != "input"))
 
     @property
     def reads_rationales(self) -> bool:
@@ -393,6 +398,11 @@ class RunConfig(Section):
         if self.loss.classification_weight == 0 and chooses:
             raise ValueError(
                 "with loss.classification_weight: 0 there is no classifier to select by; use selection: last"
+            )
+        if self.loss.privileged_weight and self.data.order == "label_first":
+            raise ValueError(
+                "loss.privileged_weight classifies at the rationale's end, which with data.order: label_first has read "
+                "the label; use reason_first"
             )
         if self.training.calibrate and self.data.validation is None and self.data.dev_share == 0:
             raise ValueError(

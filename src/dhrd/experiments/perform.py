@@ -37,6 +37,7 @@ from dhrd.training.assemble import build_model, plan_updates, seed_dropout
 from dhrd.training.loop import fit
 from dhrd.training.setup import choose_precision, make_accelerator, make_stepper
 from dhrd.training.state import Checkpoints
+from dhrd.training.step import LOG_NAMES
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -72,7 +73,7 @@ class _Curve:
             self.held_out.append({"step": step, **values})
             return
         self.num_tokens += values["num_tokens"]
-        kept = ("loss", "classification_loss", "lm_loss", "grad_norm", "rationale_share")
+        kept = ("loss", *(name for name in LOG_NAMES.values() if name in values), "grad_norm", "rationale_share")
         self.points.append({"step": step, **{name: round(values[name], 5) for name in kept}})
 
     def state(self) -> dict[str, str]:

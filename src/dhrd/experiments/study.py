@@ -48,7 +48,7 @@ class Condition:
 
     Args:
         name: As a task's: in file names, tables and `--tasks`.
-        settings: What differs from the base settings, by dotted name; `data.train` and `data.validation` among them.
+        settings: By dotted name, its rows among them, for what the user's settings leave open.
         factors: What the study varies, for its figures.
         arms: Names of the study's arms that are run here; empty: all.
         num_seeds: Unless `--seeds` says otherwise.
@@ -97,7 +97,9 @@ class Study:
 
 
 POOLED = Arm(name="pooled", title="pooled baseline", settings={"loss.reasoning_weight": 0.0})
-LM_ON_X = Arm(name="lm_on_x", title="LM loss on the input", settings={"loss.lm_targets": "input"}, baselines=("pooled",))
+LM_ON_X = Arm(
+    name="lm_on_x", title="LM loss on the input", settings={"loss.lm_targets": "input"}, baselines=("pooled",)
+)
 LABEL_ONLY = Arm(
     name="label_only",
     title="label words, no rationale",

@@ -23,6 +23,7 @@ from dhrd.losses import (
     alignment_loss,
     keyword_count,
     keyword_loss,
+    privileged_loss,
     rationale_count,
     reasoning_loss,
     target_count,
@@ -128,6 +129,7 @@ class DualHeadReasoningModel(nn.Module):
             "reasoning": lambda: self.reasoning_loss(hidden_BTD, batch),
             "keyword": lambda: self.keyword_loss(pooled_BD, batch),
             "alignment": lambda: self.alignment_loss(pooled_BD, hidden_BTD, batch),
+            "privileged": lambda: self.privileged_loss(logits_BC, hidden_BTD, batch),
         }
         return DualHeadOutput(logits_BC=logits_BC, losses={name: losses[name]() for name in self.loss_settings.names})
 
@@ -138,6 +140,7 @@ class DualHeadReasoningModel(nn.Module):
             "reasoning": target_count,
             "keyword": keyword_count,
             "alignment": rationale_count,
+            "privileged": rationale_count,
         }
         return {name: counts[name](batch) for name in self.loss_settings.names}
 
@@ -166,6 +169,15 @@ class DualHeadReasoningModel(nn.Module):
         """L_al of the batch's rationales."""
         assert self.projection is not None and batch.reason_end_B is not None
         return alignment_loss(self.projection(pooled_BD), hidden_BTD, batch.reason_end_B)
+
+    def privileged_loss(
+        self, logits_BC: Float[Tensor, "B C"], hidden_BTD: Float[Tensor, "B T D"], batch: Batch
+    ) -> LossTerm:
+        """L_pv of the batch's rationales."""
+        assert batch.reason_end_B is not None
+        rows_B = torch.arange(len(hidden_BTD), device=hidden_BTD.device)
+        privileged_BC = self.head(hidden_BTD[rows_B, batch.reason_end_B.clamp(min=0)])
+        return privileged_loss(logits_BC, privileged_BC, batch, self.label_loss)
 
     def _lm_head(self) -> tuple[Tensor, Tensor | None, LogitTransform]:
         head = self.causal_lm.get_output_embeddings()

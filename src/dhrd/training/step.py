@@ -66,6 +66,7 @@ LOG_NAMES: dict[LossName, str] = {
     "reasoning": "lm_loss",
     "keyword": "keyword_loss",
     "alignment": "alignment_loss",
+    "privileged": "privileged_loss",
 }
 """What a loss's mean is logged as."""
 
