@@ -245,7 +245,8 @@ def cell_config(
     """
     data: dict[str, Any] = {}
     if (condition := request.study.condition(task)) is not None:
-        data = dict(condition.settings)
+        given = flat(request.base.model_dump(mode="json", exclude_unset=True))
+        data = {name: value for name, value in condition.settings.items() if name not in given}
     elif own_data(request.base) is None:
         data = {"data.train": f"superglue:{task}", "data.validation": f"superglue:{task}"}
     if request.base.data.rationales is not None:

@@ -48,7 +48,7 @@ class Condition:
 
     Args:
         name: As a task's: in file names, tables and `--tasks`.
-        settings: What differs from the base settings, by dotted name; `data.train` and `data.validation` among them.
+        settings: By dotted name, its rows among them, for what the user's settings leave open.
         factors: What the study varies, for its figures.
         arms: Names of the study's arms that are run here; empty: all.
         num_seeds: Unless `--seeds` says otherwise.

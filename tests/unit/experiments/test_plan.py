@@ -34,7 +34,7 @@ SUPERGLUE = Path("../shared/data/superglue")
 
 
 def test_every_study_is_sound() -> None:
-    assert len(STUDIES) == 7
+    assert len(STUDIES) == 9
     for study in STUDIES.values():
         names = [arm.name for arm in study.arms]
         assert len(set(names)) == len(names)
@@ -232,7 +232,11 @@ STUDY = Study(
     arms=(POOLED, DHRD),
     primary=("pooled", "dhrd"),
     conditions=(
-        Condition(name="few", settings={"data.train": "few_{seed}.jsonl", "data.validation": "v.jsonl"}, num_seeds=3),
+        Condition(
+            name="few",
+            settings={"data.train": "few_{seed}.jsonl", "data.validation": "v.jsonl", "training.num_epochs": 9},
+            num_seeds=3,
+        ),
         Condition(name="many", settings={"data.train": "many.jsonl"}, arms=("dhrd",)),
     ),
     settings={"training.learning_rate": 1e-3, "model.dropout": 0.0, "loss.class_weights": "balanced"},
@@ -258,7 +262,7 @@ def test_a_study_brings_its_own_tasks_seeds_and_settings() -> None:
     assert (config.data.train, config.data.validation) == ("few_2.jsonl", "v.jsonl")
     assert config.training.learning_rate == 1e-3  # the study's
     assert config.model.dropout == 0.3  # the user's, over the study's
-    assert config.training.num_epochs == 2
+    assert config.training.num_epochs == 2  # the user's, over the condition's
 
 
 def test_tasks_of_a_study_are_asked_for_by_name() -> None:
