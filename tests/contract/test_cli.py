@@ -72,7 +72,6 @@ CONTRACT: dict[str, Any] = {
         "clip_norm": 1.0,
         "mixed_precision": "auto",
         "gradient_checkpointing": False,
-        "cache_frozen": False,
         "save_steps": None,
         "eval_steps": None,
         "selection": "last",
@@ -116,12 +115,29 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+ADDED = {
+    "data.label_noise": 0.0,
+    "data.order": "reason_first",
+    "loss.alignment_weight": 0.0,
+    "loss.classification_schedule": "constant",
+    "loss.keyword_weight": 0.0,
+    "loss.privileged_weight": 0.0,
+    "model.bottleneck_share": 1.0,
+    "model.bottleneck_start": 0.0,
+    "model.bottleneck_tokens": 1,
+    "model.head_init": "random",
+    "model.reasoning_bottleneck": False,
+    "training.cache_frozen": False,
+}
+"""Settings beyond the contract: each leaves a run as it was unless it is given."""
+
+
 def test_every_default_of_the_contract_is_the_schemas() -> None:
     ours = flat(RunConfig().model_dump(mode="json"))
     theirs = flat(CONTRACT)
     assert len(theirs) == 75
     assert {name: ours.get(name, "absent") for name in theirs} == theirs
-    assert set(ours) - set(theirs) == {"model.name_or_path", "model.num_labels"}
+    assert {name: ours[name] for name in set(ours) - set(theirs) - {"model.name_or_path", "model.num_labels"}} == ADDED
     lora = resolve({"model": {"lora": {}}}).model.lora
     assert lora is not None
     assert lora.model_dump() == {"r": 16, "alpha": 32, "dropout": 0.1, "target_modules": None}

@@ -28,8 +28,7 @@ CONTRACT_DEFAULTS: dict[str, dict[str, object]] = {
         "num_epochs": 3, "learning_rate": 5e-5, "head_learning_rate": 1e-3, "batch_size": 8,
         "gradient_accumulation_steps": 1, "schedule": "linear", "warmup_share": 0.1, "warmup_steps": None,
         "weight_decay": 0.01, "clip_norm": 1.0, "mixed_precision": "auto", "gradient_checkpointing": False,
-        "cache_frozen": False, "save_steps": None, "eval_steps": None, "selection": "last", "metric": None,
-        "patience": None,
+        "save_steps": None, "eval_steps": None, "selection": "last", "metric": None, "patience": None,
     },
     "tracking": {"report_to": (), "uri": None, "run_name": None},
 }  # fmt: skip
