@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from dhrd.experiments.plan import Request
     from dhrd.experiments.reproduce import Outcome
 
-_STUDIES = "main, ablation, weights, throughput (the paper's), baselines, data_scale, schedules, reasoning, controlled (beyond it)"
+_STUDIES = (
+    "main, ablation, weights, throughput (the paper's), "
+    "baselines, data_scale, schedules, reasoning, controlled (beyond it)"
+)
 
 
 def reproduce(
