@@ -7,6 +7,7 @@ rows do not. Every cell makes the same number of updates, whatever its number of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dhrd.experiments import study
 from dhrd.experiments.study import Arm, Condition, Study
@@ -30,9 +31,7 @@ ARMS = (
     study.shuffled(study.BEST),
     study.LABEL_ONLY,
     study.LABEL_FIRST,
-    study.KEYWORDS,
-    study.shuffled(study.KEYWORDS),
-    study.ALIGNMENT,
+    *(replace(arm, optional=True) for arm in (study.KEYWORDS, study.shuffled(study.KEYWORDS), study.ALIGNMENT)),
 )
 _VARIED: tuple[Arm, ...] = (study.POOLED, study.LM_ON_X, study.SHUFFLED, study.DHRD, study.BOTTLENECK)
 

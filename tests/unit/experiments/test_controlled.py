@@ -25,7 +25,8 @@ def make_request(**more: Any) -> Request:
 
 
 def test_arms_and_conditions_are_valid_settings() -> None:
-    request = make_request()
+    assert len(list(planned(make_request()))) == 2 * 8 * 10 + 12 * 4 * 5  # three arms are optional
+    request = make_request(arms=STUDY.arms)
     asked = list(planned(request))
     assert len(asked) == 2 * 8 * 13 + 12 * 4 * 5
     configs = [cell_config(request, task, backbone, arm, seed) for backbone, task, seed, arm in asked]
