@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup quickstart test lint bench
+.PHONY: setup quickstart test lint bench evidence gpu
 
 setup: $(READY)
 
@@ -44,3 +44,12 @@ bench: setup
 	$(BIN)/python benchmarks/inference.py multirc
 	$(BIN)/python benchmarks/inference.py instruction
 	$(BIN)/python benchmarks/inference.py profile
+
+# The next undone cells of docs/results/plan.yaml, at low priority; may be killed at any moment and goes on.
+# For example: make evidence EVIDENCE="--seconds 3600 --jobs 2"
+evidence: setup
+	$(BIN)/python benchmarks/evidence.py $(EVIDENCE)
+
+# Correctness and speed on a GPU, then cells of the same plan: make gpu GPU="--seconds 600 --jobs 8"
+gpu: setup
+	$(BIN)/python benchmarks/gpu.py $(GPU)

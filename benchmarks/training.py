@@ -41,6 +41,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+import training_step
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from dhrd.config import LossSettings, ModelSettings, RunConfig, TrainingSettings
@@ -239,14 +240,33 @@ def save_backbone(directory: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/training.json"))
+    parser.add_argument("--group", help="instead of two passes: frozen, full or both by comma; see training_step.py")
+    parser.add_argument("--output", type=Path, help="default: benchmarks/results/training.json or training_step.json")
     parser.add_argument("--cache", type=Path, default=Path("build/smollm2"), help="where the backbone is unpacked")
     parser.add_argument("--memory-of", choices=VARIANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=training_step.VARIANTS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     directory = save_backbone(arguments.cache)
     if arguments.memory_of:
         print(measure_memory(arguments.memory_of, directory))
-        return
+    elif arguments.worker:
+        training_step.work(arguments.worker, directory, rows(), NUM_LABELS)
+    elif arguments.group:
+        command = [sys.executable, __file__, "--cache", str(directory)]
+        report = training_step.report(arguments.group.split(","), command, arguments.rounds, rows())
+        write(report, arguments.output or Path("benchmarks/results/training_step.json"))
+    else:
+        write(compare_passes(directory, arguments.rounds), arguments.output or Path("benchmarks/results/training.json"))
+
+
+def write(report: dict[str, Any], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=2) + "\n")
+    print(json.dumps(report))
+
+
+def compare_passes(directory: Path, rounds: int) -> dict[str, Any]:
+    """One pass against two, and the pooled baseline against a bare loop."""
     memory = {}
     for variant in ("dhrd", "two_pass"):
         command = [sys.executable, __file__, "--cache", str(directory), "--memory-of", variant]
@@ -254,11 +274,7 @@ def main() -> None:
         memory[variant] = int(
             subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
         )
-    seconds = measure_times(directory, arguments.rounds)
-    report = summarise(seconds, memory)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(report, indent=2) + "\n")
-    print(json.dumps(report))
+    return summarise(measure_times(directory, rounds), memory)
 
 
 def summarise(seconds: dict[str, list[float]], memory: dict[str, int]) -> dict[str, Any]:

@@ -210,8 +210,9 @@ def reasoning_loss(
     return LossTerm(total, torch.tensor(float(len(target_N)), device=hidden_ND.device))
 
 
-_CHUNK_LOGITS = 2**25
-"""Logits held at once: 128 MiB in fp32. Smaller chunks repeat the addition to the weight's gradient more often."""
+_CHUNK_LOGITS, _CHUNK_LOGITS_CPU = 2**25, 2**24
+"""Logits held at once: 128 MiB in fp32, and on a CPU 64 MiB, which is a fifth faster with its caches. Smaller chunks
+repeat the addition to the weight's gradient more often."""
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -238,7 +239,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for given, need in zip((hidden_ND, weight_VD, bias_V), needs, strict=True)
         ]
         weight = weight_VD.to(dtype)
-        chunk = max(1, _CHUNK_LOGITS // weight_VD.shape[0])
+        most = _CHUNK_LOGITS_CPU if hidden_ND.device.type == "cpu" else _CHUNK_LOGITS
+        chunk = max(1, most // weight_VD.shape[0])
         total = torch.zeros((), device=hidden_ND.device)
         for start in range(0, len(target_N), chunk):
             rows = slice(start, start + chunk)
@@ -247,10 +249,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if bias_V is not None:
                 logits += bias_V.float()
             logits = transform(logits)
-            log_norm = torch.logsumexp(logits, dim=1)
-            total += (log_norm - logits.gather(1, target[:, None])[:, 0]).sum()
+            gold, top = logits.gather(1, target[:, None]), logits.amax(1, keepdim=True)
+            shifted = logits - top if transform.soft_cap is not None else logits.sub_(top)
+            exponentials = shifted.exp_()  # one pass over them serves the loss and its gradient
+            norm = exponentials.sum(1, keepdim=True)
+            total += (norm.log() + top - gold).sum()
             if any(needs):
-                _add_gradients(grads, rows, hidden, weight, logits, log_norm, target, transform, dtype)
+                _add_gradients(grads, rows, hidden, weight, logits, exponentials.div_(norm), target, transform, dtype)
         ctx.save_for_backward(*grads)
         return total
 
@@ -268,15 +273,13 @@ def _add_gradients(
     hidden: Tensor,
     weight: Tensor,
     logits: Tensor,
-    log_norm: Tensor,
+    softmax: Tensor,
     target: Tensor,
     transform: LogitTransform,
     dtype: torch.dtype,
 ) -> None:
     """Add one chunk's d total / d (hidden, weight, bias): softmax minus one-hot, through the layer."""
     grad_hidden, grad_weight, grad_bias = grads
-    needs_logits = transform.soft_cap is not None
-    softmax = torch.exp(logits - log_norm[:, None]) if needs_logits else logits.sub_(log_norm[:, None]).exp_()
     softmax[torch.arange(len(target), device=target.device), target] -= 1
     grad = transform.backward_(softmax, logits)
     if grad_bias is not None:

@@ -112,7 +112,7 @@ def gradients(total: Tensor, *given: Tensor | None) -> list[Tensor]:
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_lm_loss_and_gradients(name: str, bias: bool, chunk_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "_CHUNK_LOGITS", chunk_rows * V)
+    monkeypatch.setattr(losses, "_CHUNK_LOGITS_CPU", chunk_rows * V)
     hidden, weight, bias_v, target = layer(bias=bias)
     term = reasoning_loss(hidden, target, weight, bias_v, TRANSFORMS[name])
     expected = stock(TRANSFORMS[name], hidden, weight, bias_v, target)
@@ -124,7 +124,7 @@ def test_lm_loss_and_gradients(name: str, bias: bool, chunk_rows: int, monkeypat
 
 
 def test_no_more_logits_than_a_chunk_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "_CHUNK_LOGITS", 2 * V)
+    monkeypatch.setattr(losses, "_CHUNK_LOGITS_CPU", 2 * V)
     sizes: list[int] = []
     linear = F.linear
 

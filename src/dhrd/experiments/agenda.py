@@ -9,6 +9,7 @@
         seeds: 5                       # null: the study's own number
         arms: [pooled, dhrd]           # null: all but the optional
         grid: {training.learning_rate: [3e-5, 1e-4]}
+        judges: 1                      # folds that choose; null: as `dhrd reproduce`
         prepare: [{creates: data/x.jsonl, run: [examples/x.py, data/x.jsonl]}]
         output: docs/results/cb        # cells/ and the report; entries may share one
         priority: 1                    # lower first; equals in the order of the list
@@ -22,7 +23,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, ValidationError
@@ -31,7 +32,7 @@ from dhrd.config import load_config
 from dhrd.config.schema import Count, Section
 from dhrd.errors import ConfigError
 from dhrd.experiments.asked import make_request
-from dhrd.experiments.plan import Request, check_data
+from dhrd.experiments.plan import NUM_FOLDS, Request, check_data
 
 
 class Step(Section):
@@ -55,6 +56,7 @@ class Entry(Section):
     seeds: Count | None = None
     arms: tuple[str, ...] | None = None
     grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    judges: Annotated[int, Field(ge=1, le=NUM_FOLDS)] | None = None
     prepare: tuple[Step, ...] = ()
     output: str
     priority: float = 0.0
@@ -78,6 +80,7 @@ class Entry(Section):
             num_seeds=self.seeds,
             arms=self.arms,
             grid=[f"{name}={','.join(map(str, values))}" for name, values in self.grid.items()],
+            num_judges=self.judges,
             output_dir=Path(self.output),
         )
 

@@ -22,6 +22,7 @@ def make_request(
     arms: Sequence[str] | None = None,
     encoder: str | None = None,
     grid: Sequence[str] = (),
+    num_judges: int | None = None,
     decoding: Decoding | None = None,
     output_dir: Path | None = None,
 ) -> Request:
@@ -42,6 +43,7 @@ def make_request(
         num_seeds=num_seeds,
         arms=find_arms(found, arms, encoder),
         grid=read_grid(grid),
+        num_judges=num_judges,
         decoding=decoding or Decoding(),
         output_dir=output_dir or Path("reproduce") / study,
     )

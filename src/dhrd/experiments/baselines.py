@@ -34,7 +34,7 @@ STUDY = Study(
         STUDENT,
         Arm(
             name="embeddings",
-            title="sentence embeddings, logistic regression",
+            title="embeddings, logistic regression",
             settings={"loss.reasoning_weight": 0.0},
             read="embeddings",
             trained=False,

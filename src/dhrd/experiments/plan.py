@@ -44,6 +44,7 @@ class Request:
         num_seeds: Seeds from the base settings' on; None: as many as the study asks for.
         arms: Of the study.
         grid: Settings to choose for every trained arm, each at its own best, by dotted name.
+        num_judges: Folds that take part in a choice; None: all five below 1,000 rows, above one.
         decoding: For arms that decode.
         output_dir: `cells/` and the report.
     """
@@ -55,6 +56,7 @@ class Request:
     num_seeds: int | None
     arms: tuple[Arm, ...]
     grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    num_judges: int | None = None
     decoding: Decoding = field(default_factory=Decoding)
     output_dir: Path = Path("reproduce")
 
@@ -279,7 +281,8 @@ def choice_cells(request: Request, workshop: Workshop) -> dict[tuple[str, str, s
 def _judges(request: Request, workshop: Workshop, task: str, backbone: str, arm: Arm, point: Choice) -> Iterator[Cell]:
     config = cell_config(request, task, backbone, arm, request.base.seed, point)
     rows = workshop.rows(config)
-    folds = range(NUM_FOLDS if len(rows.train) < _FEW_ROWS else 1)
+    num_judges = request.num_judges or (NUM_FOLDS if len(rows.train) < _FEW_ROWS else 1)
+    folds = range(num_judges)
     for fold in folds:
         yield Cell(
             task=task,

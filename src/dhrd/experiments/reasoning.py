@@ -27,6 +27,7 @@ def _variant(name: str, title: str, **settings: Any) -> Arm:
 
 
 _NARROW: dict[str, Any] = {"model__reasoning_bottleneck": True}
+_PV_LOW: dict[str, Any] = {"loss__privileged_weight": 1.0, "loss__classification_weight": 0.2}
 
 STUDY = Study(
     name="reasoning",
@@ -61,6 +62,18 @@ STUDY = Study(
         _variant("pv_kw", "privileged, words", loss__privileged_weight=1.0, loss__keyword_weight=1.0),
         _variant(
             "pv_low", "privileged, little direct label", loss__privileged_weight=1.0, loss__classification_weight=0.2
+        ),
+        _variant(
+            "pv_shuffled", "privileged, DHRD, shuffled", loss__privileged_weight=1.0, data__rationale_mode="shuffled"
+        ),
+        _variant(
+            "pv_x", "privileged x2, little direct label", loss__privileged_weight=2.0, loss__classification_weight=0.1
+        ),
+        _variant("pv_low_bn", "privileged, bottleneck, little direct label", **_NARROW, **_PV_LOW),
+        _variant("pv_low_kw", "privileged, words, little direct label", **_PV_LOW, loss__keyword_weight=0.3),
+        _variant("pv_low_alone", "privileged alone, little direct label", **_PV_LOW, loss__reasoning_weight=0.0),
+        _variant(
+            "pv_low_shuffled", "privileged, little direct label, shuffled", **_PV_LOW, data__rationale_mode="shuffled"
         ),
         _variant(
             "two_stage",

@@ -315,3 +315,10 @@ def test_every_setting_can_be_set_to_what_config_show_prints() -> None:
     }
     assert len(leaves) == len([name for name in setting_names() if not name.startswith("model.lora.")]) - 6
     assert load_config(overrides=[f"{name}={json.dumps(value)}" for name, value in leaves.items()]) == config
+
+
+def test_every_preset_loads(repository: Path) -> None:
+    presets = sorted((repository / "configs").glob("*.yaml"))
+    assert {path.stem for path in presets} >= {"cb", "dhrd_config", "esnli", "natural", "natural_esnli", "paper"}
+    for path in presets:
+        assert load_config(path).model.name_or_path, path

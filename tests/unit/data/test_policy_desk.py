@@ -54,12 +54,12 @@ def cases(hops: int) -> list[Case]:
 
 # Results are computed on these rows: they must never change.
 GOLDEN = {
-    ("hops=1", "train"): "",
-    ("hops=2", "validation"): "",
-    ("", "train"): "",
-    ("", "test"): "",
-    ("hops=4,noise=0.5,seed=3", "train"): "",
-    ("noise=0.5,rationale_of=given", "train"): "",
+    ("hops=1", "train"): "b8935698ee436c3b",
+    ("hops=2", "validation"): "71d27f9eecad738e",
+    ("", "train"): "3c2c1887f07eb883",
+    ("", "test"): "7704d587f94f657f",
+    ("hops=4,noise=0.5,seed=3", "train"): "f30579b3b153bd5f",
+    ("noise=0.5,rationale_of=given", "train"): "3d79fc653ba45f47",
 }
 
 

@@ -6,9 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dhrd import run
 from dhrd.data.batches import PlannedUpdates
@@ -233,3 +236,48 @@ def test_the_checkpoint_of_a_stopped_run_restores(prepared: Prepared, tmp_path: 
     assert checkpoints.restore(tmp_path / "checkpoints" / "step-00000002", stepper, model) == Position(step=2)
     assert unchanged(model, before)
     assert math.isfinite(train_step(stepper, batches, 3)["loss"])
+
+
+class _Casts(TorchDispatchMode):
+    """Counts how often each of some tensors is cast to bf16."""
+
+    def __init__(self, tensors: list[torch.Tensor]) -> None:
+        super().__init__()
+        self.counts = {tensor.data_ptr(): 0 for tensor in tensors}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        is_cast = func is torch.ops.aten._to_copy.default and result.dtype == torch.bfloat16
+        if is_cast and args[0].data_ptr() in self.counts:
+            self.counts[args[0].data_ptr()] += 1
+        return result
+
+
+def test_an_update_casts_each_trained_weight_once(tiny_backbone: Path, tmp_path: Path) -> None:
+    """And its gradients, in fp32, are those of micro-batches that cast for themselves."""
+    stepper, model, batches = prepare(
+        tiny_backbone, tmp_path, "training.mixed_precision=bf16", "training.clip_norm=null"
+    )
+    micro_batches = batches * 3
+    linear = [m.weight for layer in model.causal_lm.model.layers for m in layer.modules() if isinstance(m, nn.Linear)]
+    assert len(linear) == 14
+    names = dict(model.named_parameters())
+    model.train()
+    counts = {name: 3 * count for name, count in model.loss_counts(batches[0]).items()}
+    for batch in micro_batches:
+        with stepper.accelerator.autocast():
+            losses = model(batch).losses
+        sum(losses[name].total / counts[name] for name in counts).backward()
+    expected = {name: weight.grad.clone() for name, weight in names.items() if weight.grad is not None}
+    model.zero_grad()
+    found: dict[str, torch.Tensor] = {}
+    stepper.optimizer.register_step_pre_hook(
+        lambda *_: found.update({name: p.grad.clone() for name, p in names.items() if p.grad is not None})
+    )
+    with _Casts(linear) as casts:
+        train_step(stepper, micro_batches, 1)
+    assert set(casts.counts.values()) == {1}
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        assert gradient.dtype == torch.float32
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-6, atol=1e-7)

@@ -9,7 +9,7 @@ from dhrd.data.policy_desk import phrases
 from dhrd.data.policy_desk.policy import Case
 from dhrd.data.policy_desk.wording import draw_sentence
 
-_LEAST_WORDS, _MOST_WORDS = 34, 48  # with the last sentence some 40 to 90 tokens
+_LEAST_WORDS, _MOST_WORDS = 26, 40  # with the last sentence some 40 to 90 tokens
 _ITEM_AGAIN_SHARE, _ONE_SENTENCE_SHARE, _SIGNED_SHARE = 0.5, 0.65, 0.6
 
 

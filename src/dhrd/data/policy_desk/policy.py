@@ -34,8 +34,6 @@ _CONDITIONS = {"unused": 38, "opened": 30, "faulty": 20, "damaged": 12}
 _TIERS = {"none": 30, "silver": 35, "gold": 35}
 _RECEIPT_SHARE, _FINAL_SALE_SHARE = 0.65, 0.08
 _BAND_WEIGHTS = (50, 30, 20)
-_LATEST_DAYS = 30  # after the leeway
-_EARLIEST_SHARE = 0.3  # of the limit: nobody writes on the first day
 _FACTS = ("days", "condition", "receipt", "tier", "final_sale", "kind")
 
 
@@ -126,6 +124,7 @@ def _draw_facts(rng: random.Random, hops: int) -> Case:
 
 
 def _draw_days(rng: random.Random, limit: int) -> int:
-    bounds = (round(_EARLIEST_SHARE * limit), limit, limit + LEEWAY_DAYS, limit + LEEWAY_DAYS + _LATEST_DAYS)
-    band = rng.choices(range(3), _BAND_WEIGHTS)[0]
-    return rng.randint(bounds[band] + 1, bounds[band + 1])
+    """Well inside one of the three bands: nobody is late by a day."""
+    late = limit + LEEWAY_DAYS
+    bands = ((limit // 5 + 1, limit * 4 // 5), (limit + 5, late - 5), (late + 10, late + 35))
+    return rng.randint(*rng.choices(bands, _BAND_WEIGHTS)[0])

@@ -56,7 +56,7 @@ def say_days(days: int, rng: random.Random) -> str:
     """A number of days in one of the ways that people write it: `41 days`, `forty-one days`, `six weeks`."""
     spell = rng.choice((str, number_word)) if days < 100 else str
     weeks, rest = divmod(days, 7)
-    if weeks < 2 or rng.random() < (0.3 if not rest else 0.8):
+    if weeks < 2 or rng.random() < (0.5 if not rest else 0.95):
         return f"{spell(days)} days"
     if not rest:
         return f"{spell(weeks)} weeks"

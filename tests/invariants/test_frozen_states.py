@@ -1,0 +1,122 @@
+"""`training.cache_frozen`: from kept states come the same losses and weights, and the frozen blocks run once a row."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dhrd import run
+from dhrd.data.batches import Bottleneck, PlannedUpdates
+from dhrd.errors import ConfigError
+from dhrd.model.adapters import blocks
+from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.training.frozen import FrozenUpdates
+from dhrd.training.step import train_step
+from helpers_models import NUM_LABELS, difference, make_model, rows, step_of
+from helpers_runs import make_config
+
+TOLERANCE = 1e-5
+NUM_ROWS, NUM_EPOCHS = 10, 3
+
+
+def planned(model: DualHeadReasoningModel, **options: Any) -> PlannedUpdates:
+    """Updates of two micro-batches of two rows; the last is short."""
+    pad = model.tokenizer.pad_token_id
+    assert isinstance(pad, int)
+    return PlannedUpdates(
+        examples=rows(NUM_ROWS),
+        num_labels=NUM_LABELS,
+        pad_token_id=pad,
+        batch_size=2,
+        gradient_accumulation_steps=2,
+        **options,
+    )
+
+
+def kept(model: DualHeadReasoningModel, updates: PlannedUpdates) -> FrozenUpdates:
+    return FrozenUpdates(updates=updates, model=model, accelerator=Accelerator(cpu=True, mixed_precision="no"))
+
+
+def fitted(model: DualHeadReasoningModel, updates: Any) -> tuple[list[float], dict[str, Tensor]]:
+    """The losses of a few epochs, and the weights after them."""
+    stepper, losses = step_of(model, learning_rate=1e-3), []
+    for epoch in range(NUM_EPOCHS):
+        for step, batches in enumerate(updates.epoch(epoch), 1):
+            losses.append(train_step(stepper, batches, step)["loss"])
+    state = model.trained_state()
+    for name in state:
+        if name.endswith("c_attn.bias"):  # a key's bias has no gradient on paper: Adam makes steps out of its rounding
+            state[name] = state[name].clone()
+            state[name].chunk(3)[1].zero_()
+    return losses, state
+
+
+@pytest.mark.parametrize("share", [None, 0.5])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mistral", "gemma3"])
+def test_losses_and_weights_are_those_of_whole_passes(family: str, share: float | None) -> None:
+    """Also where a bottleneck hides the input from the continuation, on half of the rows, drawn anew each epoch."""
+    bottleneck = Bottleneck(num_tokens=1, share=share, first_update=2) if share is not None else None
+    settings: dict[str, Any] = {"freeze_layers": 1, "reasoning_bottleneck": share is not None}
+    whole, from_kept = (make_model(family, **settings) for _ in range(2))
+    expected = fitted(whole, planned(whole, bottleneck=bottleneck))
+    found = fitted(from_kept, kept(from_kept, planned(from_kept, bottleneck=bottleneck)))
+    assert found[0] == pytest.approx(expected[0], rel=TOLERANCE)
+    assert difference(found[1], expected[1]) < TOLERANCE
+    assert expected[0][-1] < expected[0][0]  # it has learned, so the weights did move
+
+
+def test_frozen_blocks_run_once_a_row(caplog: pytest.LogCaptureFixture) -> None:
+    model = make_model(freeze_layers=1)
+    with caplog.at_level(logging.INFO, "dhrd"):
+        updates = kept(model, planned(model))
+    num_tokens = sum(len(row.input_ids) + len(row.continuation_ids) for row in rows(NUM_ROWS))
+    assert f"{num_tokens} tokens will take" in caplog.text
+    calls: list[int] = []
+    frozen, upper = blocks(model.causal_lm)
+    for number, block in enumerate((frozen, upper)):
+        block.self_attn.register_forward_hook(lambda *_, number=number: calls.append(number))
+    fitted(model, updates)
+    num_batches = NUM_ROWS // 2
+    assert (calls.count(0), calls.count(1)) == (num_batches, num_batches * NUM_EPOCHS)
+    assert len(updates.kept) == NUM_ROWS
+    assert sum(len(states) for states in updates.kept.values()) == num_tokens
+
+
+def test_all_blocks_may_be_frozen() -> None:
+    whole, from_kept = (make_model("gpt2", freeze_layers=2) for _ in range(2))
+    expected, found = fitted(whole, planned(whole)), fitted(from_kept, kept(from_kept, planned(from_kept)))
+    assert difference(found[1], expected[1]) < TOLERANCE
+
+
+@pytest.mark.parametrize("dropout", ["embd_pdrop", "attn_pdrop", "resid_pdrop"])
+def test_dropout_in_the_frozen_part_is_refused(dropout: str) -> None:
+    model = make_model("gpt2", freeze_layers=1, config={dropout: 0.1})
+    before = torch.get_rng_state()
+    with pytest.raises(ConfigError, match=r"training.cache_frozen: the frozen part of GPT2LMHeadModel has dropout"):
+        kept(model, planned(model))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert model.hidden_states(next(planned(model).epoch(0))[0]).requires_grad  # left as it was
+
+
+def test_a_whole_run(tiny_backbone: Path, tmp_path: Path) -> None:
+    weights = []
+    for name in ("false", "true"):
+        config = make_config(
+            tiny_backbone, tmp_path / name, "model.freeze_layers=1", f"training.cache_frozen={name}",
+            "training.learning_rate=1e-3",
+        )  # fmt: skip
+        run.train(config, device="cpu")
+        weights.append(load_file(Path(config.output_dir) / "model.safetensors"))
+    assert difference(*weights) < TOLERANCE
+
+
+def test_without_frozen_layers_it_is_refused(tiny_backbone: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cache_frozen keeps what frozen layers give: set model.freeze_layers"):
+        make_config(tiny_backbone, tmp_path, "training.cache_frozen=true")
