@@ -52,9 +52,9 @@ def make_config(tokenizer: PreTrainedTokenizerFast) -> dict[str, object]:
     """A Llama that trains on a CPU core in seconds."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=96,
-        intermediate_size=256,
-        num_hidden_layers=3,
+        hidden_size=64,
+        intermediate_size=176,
+        num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=256,

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from dhrd.experiments.reproduce import Outcome
 
 _STUDIES = (
-    "main, ablation, weights, throughput (the paper's), baselines, data_scale, schedules, reasoning, controlled "
-    "(beyond it)"
+    "main, ablation, weights, throughput (the paper's), "
+    "baselines, data_scale, schedules, reasoning, controlled (beyond it)"
 )
 
 

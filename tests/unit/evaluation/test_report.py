@@ -558,3 +558,14 @@ def test_without_several_numbers_of_rows_there_is_no_such_file(tmp_path: Path) -
     report = by_rows_report()
     report["backbones"][0]["tasks"] = report["backbones"][0]["tasks"][:2]
     assert [path.name for path in write_report(report, tmp_path)] == ["report.json", "report.md", "report.html"]
+
+
+def test_of_many_comparisons_those_over_all_tasks_are_drawn() -> None:
+    report = full_report()
+    backbone = report["backbones"][0]
+    first = backbone["tasks"][0]["comparisons"][0]
+    backbone["over_tasks"] = [{**first, "difference": 0.031, "interval_95": [0.01, 0.05], "num_tasks": 70}]
+    backbone["tasks"] += [{**backbone["tasks"][0], "task": f"another-{number}"} for number in range(70)]
+    wide, _ = figures.draw(complete(report))["differences"]
+    assert "+3.1" in wide.svg
+    assert "another-" not in wide.svg

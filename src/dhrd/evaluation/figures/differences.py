@@ -22,6 +22,7 @@ from dhrd.evaluation.figures.svg import (
 from dhrd.evaluation.report_format import first_metric, tasks
 from dhrd.evaluation.report_numbers import excludes_zero, is_interval, is_number, points, points_range
 
+_MOST_COMPARISONS = 60  # of more, only those over all tasks are drawn
 _LONGEST_BESIDE = 25  # letters, where an interval shares the line on a phone
 
 _Pairs = set[tuple[Any, Any]]
@@ -90,6 +91,10 @@ def _rows(report: dict[str, Any], arms: dict[str, Arm]) -> Iterator[_Row]:
     """The mean first, as it is the answer; then each task, a row for each arm against its baseline."""
     compared = [comparison for _, task in tasks(report) for comparison in _comparisons(task)]
     pairs = {(comparison["baseline"], comparison["other"]) for comparison in compared}
+    if len(compared) > _MOST_COMPARISONS:
+        for found in [found for backbone in report["backbones"] for found in backbone["over_tasks"]]:
+            yield _row(_pair_title(found, arms, pairs), found, arms[str(found["other"])].colour)
+        return
     yield from _means(report, arms, pairs)
     for backbone in report["backbones"]:
         found = [(task, _comparisons(task)) for task in backbone["tasks"]]
