@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 import helpers_split
 from dhrd.config import LossSettings
+from dhrd.config.schema import LossName
 from dhrd.data.records import Batch, EncodedExample
 from dhrd.losses import LabelLoss, LossTerm
 from dhrd.model.dual_head import DualHeadReasoningModel
@@ -83,10 +84,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
 def test_a_run_does_not_depend_on_its_split(runs: dict[str, Any], other: str) -> None:
     assert len(runs) == 5
     (ours, our_weights, our_log), (theirs, their_weights, their_log) = runs[other], runs["1x8"]
-    assert len(ours) == 3 * len(our_weights)
+    assert len(ours) == 3 * (len(our_weights) + 1)  # and the linear map of the alignment, which no artifact holds
     assert difference(ours, theirs) < TOLERANCE
     assert difference(our_weights, their_weights) < TOLERANCE
     assert len(our_log) == len(their_log) == 3 + 1
+    assert all(line[name] > 0 for name in step.LOG_NAMES.values() for line in our_log[:2])
     for mine, other_line in zip(our_log, their_log, strict=True):
         assert mine.keys() == other_line.keys()
         numbers = [name for name in mine if name != "tokens_per_second"]
@@ -131,15 +133,46 @@ def test_every_label_loss_adds_up(name: str, targets: str) -> None:
     assert difference(parts, whole) < TOLERANCE
 
 
-@pytest.mark.parametrize("loss", ["classification", "reasoning"])
+LOSSES = get_args(LossName)
+
+
+def taught(examples: Sequence[EncodedExample]) -> list[EncodedExample]:
+    """The rows with the end of each rationale and some words of it: one word in the first, two in the second …"""
+    return [
+        replace(
+            row,
+            reason_end=max(0, len(row.continuation_ids) - 2),
+            keyword_ids=tuple(sorted(set(row.continuation_ids)))[: 1 + i],
+        )
+        for i, row in enumerate(examples)
+    ]
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3"])
+def test_every_loss_by_name_adds_up(family: str) -> None:
+    settings = LossSettings(**{f"{name}_weight": 0.5 + i for i, name in enumerate(LOSSES)})  # type: ignore[arg-type]
+    model, examples = make_model(family, loss=settings), taught(rows(8))
+    log, whole = gradients_of_step(clone(model), split(model, examples, 8))
+    assert set(settings.names) == set(LOSSES) and len(LOSSES) == 5
+    assert log["loss"] == pytest.approx(sum((0.5 + i) * log[step.LOG_NAMES[name]] for i, name in enumerate(LOSSES)))
+    for size in (1, 3):  # a row without a rationale is a micro-batch of its own, or not
+        other, parts = gradients_of_step(clone(model), split(model, examples, size))
+        assert difference(parts, whole) < TOLERANCE
+        for name in step.LOG_NAMES.values():
+            assert other[name] == pytest.approx(log[name], rel=TOLERANCE), name
+
+
+@pytest.mark.parametrize("loss", LOSSES)
 def test_a_mean_of_means_would_be_seen(monkeypatch: pytest.MonkeyPatch, loss: str) -> None:
     """Each micro-batch divided by its own counts, as trainers with one loss scale do."""
-    settings = LossSettings(classification_weight=float(loss == "classification"),
-                            reasoning_weight=float(loss == "reasoning"))  # fmt: skip
+    weights = {f"{name}_weight": float(name == loss) for name in LOSSES}
+    if loss not in ("classification", "reasoning"):  # one of these must weigh something
+        weights["classification_weight"] = 1e-9
     label_loss = LabelLoss(class_weight_C=torch.tensor([0.5, 1.0, 2.0]))
-    model, examples = make_model("llama", loss=settings, label_loss=label_loss), rows(8)
+    settings = LossSettings(**weights)  # type: ignore[arg-type]
+    model, examples = make_model("llama", loss=settings, label_loss=label_loss), taught(rows(8))
     _, whole = gradients_of_step(clone(model), split(model, examples, 8))
-    combine, micro_batches = step._combine, split(model, examples, 3)
+    combine, micro_batches = step._combine, split(model, examples, 2)
 
     def mean_of_means(weights: dict[Any, float], losses: dict[Any, LossTerm], _: dict[Any, Tensor]) -> Tensor:
         return combine(weights, losses, {name: term.count * len(micro_batches) for name, term in losses.items()})

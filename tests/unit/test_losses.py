@@ -1,4 +1,4 @@
-"""Both losses against torch's own, and the gradients of the LM loss against autograd's."""
+"""Every loss against torch's own, and its gradients against autograd's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ from torch import Tensor
 from dhrd import losses
 from dhrd.data.collate import collate
 from dhrd.data.records import Batch, EncodedExample
-from dhrd.losses import LabelLoss, LogitTransform, reasoning_loss, target_count
+from dhrd.losses import (
+    LabelLoss,
+    LogitTransform,
+    alignment_loss,
+    keyword_count,
+    keyword_loss,
+    privileged_loss,
+    rationale_count,
+    reasoning_loss,
+    target_count,
+)
 
 WEIGHT_C = torch.tensor([0.5, 1.0, 4.0])
 
@@ -213,3 +223,100 @@ def test_small_probabilities_survive_fp16() -> None:
 def test_a_soft_cap_bounds_logits() -> None:
     capped = LogitTransform(scale=2.0, soft_cap=5.0)(torch.tensor([-1e4, 0.0, 0.1, 1e4]))
     torch.testing.assert_close(capped, torch.tensor([-5.0, 0.0, 5 * float(torch.tanh(torch.tensor(0.04))), 5.0]))
+
+
+KEYWORDS_2K = torch.tensor([[0, 0, 2, 5, 5, 5], [3, 7, 3, 0, 10, 4]])
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_keyword_loss_and_gradients(name: str, bias: bool) -> None:
+    """A bag: the cross-entropy of each of a row's words, at one and the same vector."""
+    pooled, weight, bias_v, _ = layer(bias=bias)
+    term = keyword_loss(pooled, KEYWORDS_2K, weight, bias_v, TRANSFORMS[name])
+    expected = stock(TRANSFORMS[name], pooled[KEYWORDS_2K[0]], weight, bias_v, KEYWORDS_2K[1])
+    torch.testing.assert_close(term.total, expected)
+    assert float(term.count) == 6
+    found = gradients(term.total, pooled, weight, bias_v)
+    torch.testing.assert_close(found, gradients(expected, pooled, weight, bias_v))
+    assert [int(row) for row in found[0].abs().amax(1).nonzero()] == [0, 2, 5]  # rows without a word get nothing
+
+
+ENDS = (2, 0, 3, 1)  # tokens of each row's continuation up to its rationale's last; the second row has none
+
+
+def reasoned_batch(labels: list[tuple[int, ...]], *, ghost: bool = False) -> Batch:
+    examples = [
+        EncodedExample(
+            id=f"{i}", input_ids=[1, 2], continuation_ids=[3] * 4, label=one, reason_end=end, keyword_ids=(5,) * end
+        )
+        for i, (one, end) in enumerate(zip(labels, ENDS, strict=True))
+    ]
+    return collate(examples, pad_token_id=0, num_labels=3, ghost=ghost)
+
+
+def states() -> tuple[Tensor, Tensor]:
+    """projected_BD, hidden_BTD."""
+    generator = torch.Generator().manual_seed(2)
+    first, second = (torch.randn(shape, generator=generator) for shape in ((4, D), (4, 6, D)))
+    return first.requires_grad_(), second.requires_grad_()
+
+
+def test_alignment_loss_and_gradients() -> None:
+    (projected, hidden), batch = states(), reasoned_batch(SINGLE)
+    assert batch.reason_end_B is not None and batch.reason_end_B.tolist() == [3, -1, 4, 2]
+    term = alignment_loss(projected, hidden, batch.reason_end_B)
+    goals = [(0, hidden[0, 3]), (2, hidden[2, 4]), (3, hidden[3, 2])]
+    expected = sum(1 - projected[i] @ h.detach() / (projected[i].norm() * h.norm().detach()) for i, h in goals)
+    torch.testing.assert_close(term.total, expected)
+    assert float(term.count) == float(rationale_count(batch)) == 3
+    gradient, into_goal = torch.autograd.grad(term.total, [projected, hidden], retain_graph=True, allow_unused=True)
+    assert into_goal is None  # sg
+    torch.testing.assert_close(gradient, *torch.autograd.grad(expected, projected))  # type: ignore[arg-type]
+    assert gradient[1].abs().max() == 0 < gradient[[0, 2, 3]].abs().amax(1).min()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("weight", [None, WEIGHT_C])
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_privileged_loss_and_gradients(
+    logits: Tensor, multi_label: bool, weight: Tensor | None, smoothing: float
+) -> None:
+    """The label is learned where the rationale has been read, and only from there is the classifier taught."""
+    batch = reasoned_batch(SEVERAL if multi_label else SINGLE)
+    label_loss = LabelLoss(multi_label=multi_label, class_weight_C=weight, smoothing=smoothing)
+    privileged = (logits.flip(0, 1) * 1.5).requires_grad_()
+    logits, taking_part = logits.requires_grad_(), [0, 2, 3]
+    seen, read = logits[taking_part], privileged[taking_part]
+    if multi_label:
+        target = torch.tensor([[1.0, 0, 1], [0, 1, 0], [1, 1, 1]]) * (1 - smoothing) + smoothing / 2
+        known = F.binary_cross_entropy_with_logits(read, target, weight, reduction="sum")
+        p = read.detach().sigmoid()
+        taught = -(p * F.logsigmoid(seen) + (1 - p) * F.logsigmoid(-seen)).sum()
+    else:
+        target = torch.tensor([0, 1, 2])
+        known = F.cross_entropy(read, target, weight, reduction="sum", label_smoothing=smoothing)
+        taught = -(read.detach().softmax(1) * seen.log_softmax(1)).sum()
+    term = privileged_loss(logits, privileged, batch, label_loss)
+    torch.testing.assert_close(term.total, known + taught)
+    assert float(term.count) == 3
+    found = gradients(term.total, logits, privileged)
+    torch.testing.assert_close(found, [*gradients(taught, logits), *gradients(known, privileged)])
+    assert all(gradient[1].abs().max() == 0 < gradient[0].abs().max() for gradient in found)
+
+
+def test_ghost_rows_have_no_rationale_and_no_words_but_keep_the_graph(logits: Tensor) -> None:
+    (projected, hidden), ghost = states(), reasoned_batch(SINGLE, ghost=True)
+    vectors, weight, _, _ = layer(bias=False)
+    logits = logits.requires_grad_()
+    assert ghost.keyword_2K is not None and ghost.reason_end_B is not None
+    terms = {
+        projected: alignment_loss(projected, hidden, ghost.reason_end_B),
+        logits: privileged_loss(logits, logits * 2, ghost, LabelLoss()),
+        vectors: keyword_loss(vectors, ghost.keyword_2K, weight),
+    }
+    for given, term in terms.items():
+        assert float(term.total.detach()) == float(term.count) == 0
+        assert torch.autograd.grad(term.total, given)[0].abs().max() == 0
+    assert float(rationale_count(ghost)) == float(keyword_count(ghost)) == 0
+    assert float(keyword_count(reasoned_batch(SINGLE))) == 6
