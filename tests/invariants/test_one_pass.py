@@ -138,3 +138,23 @@ def test_lm_loss_is_the_stock_one(family: str, targets: str) -> None:
             uncapped = model.causal_lm(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT.long(),
                                        labels=labels, use_cache=False).loss  # fmt: skip
         assert abs(float(uncapped) - float(stock)) > 100 * TOLERANCE * float(stock)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lm_loss_on_the_input_alone_is_the_stock_one(family: str) -> None:
+    """Rows without a rationale count as the others do, and a continuation, were it run, would change nothing."""
+    model, examples = make_model(family), rows(6)
+    inputs = [replace(example, continuation_ids=[]) for example in examples]
+    batch = make_batch(inputs, model, lm_targets="input")
+    with torch.no_grad():
+        stock = model.causal_lm(
+            input_ids=batch.input_ids_BT,
+            attention_mask=batch.attention_mask_BT.long(),
+            labels=stock_labels(batch, [True] * 6),
+            use_cache=False,
+        ).loss
+    log, gradients = gradients_of_step(clone(model), [batch])
+    assert log["lm_loss"] == pytest.approx(float(stock), rel=TOLERANCE)
+    other, found = gradients_of_step(model, [make_batch(examples, model, lm_targets="input")])
+    assert other["lm_loss"] == pytest.approx(float(stock), rel=TOLERANCE)
+    assert difference(found, gradients) < TOLERANCE

@@ -101,7 +101,7 @@ def test_pooled_steps_are_stock_steps(family: str) -> None:
     assert difference(named_as_stock(model.state_dict()), stock.state_dict()) < TOLERANCE
 
 
-def tokens_run(tmp_path: Path, **loss: float) -> tuple[int, int]:
+def tokens_run(tmp_path: Path, **loss: float | str) -> tuple[int, int]:
     """(tokens that went through the backbone in training, those of the inputs)."""
     counts: list[int] = []
     causal_lm = make_causal_lm("llama")
@@ -122,4 +122,16 @@ def test_the_pooled_baseline_runs_no_rationale_token(tmp_path: Path) -> None:
     run, inputs = tokens_run(tmp_path, reasoning_weight=0.0)
     assert run == inputs
     run, inputs = tokens_run(tmp_path, reasoning_weight=1.0)
+    assert run > 1.5 * inputs
+
+
+@pytest.mark.parametrize("loss", [{"reasoning_weight": 0.0, "keyword_weight": 1.0}, {"lm_targets": "input"}])
+def test_words_of_rationales_and_lm_loss_on_x_run_no_rationale_token(tmp_path: Path, loss: dict[str, Any]) -> None:
+    run, inputs = tokens_run(tmp_path, **loss)
+    assert run == inputs
+
+
+@pytest.mark.parametrize("name", ["alignment", "privileged"])
+def test_what_reads_the_rationales_end_runs_it_without_the_lm_loss_too(tmp_path: Path, name: str) -> None:
+    run, inputs = tokens_run(tmp_path, reasoning_weight=0.0, **{f"{name}_weight": 1.0})
     assert run > 1.5 * inputs

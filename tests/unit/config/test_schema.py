@@ -7,6 +7,7 @@ import pytest
 
 from dhrd.config import LossSettings, ModelSettings, RunConfig, resolve
 from dhrd.config.load import setting_names
+from dhrd.config.schema import LossName
 from dhrd.errors import ConfigError, UserError
 
 CONTRACT_DEFAULTS: dict[str, dict[str, object]] = {
@@ -83,6 +84,11 @@ def test_the_configuration_is_frozen() -> None:
         ({"data": {"dev_share": 1.0}}, "data.dev_share"),
         ({"loss": {"classification_weight": 0, "reasoning_weight": 0}}, "both 0: there is nothing to train"),
         ({"loss": {"reasoning_weight": -1}}, "loss.reasoning_weight"),
+        ({"loss": {"alignment_weight": 1, "lm_targets": "input"}}, "alignment_weight needs the rationale, which"),
+        ({"loss": {"privileged_weight": 1, "lm_targets": "input"}}, "privileged_weight needs the rationale, which"),
+        ({"loss": {"privileged_weight": 1}, "data": {"order": "label_first"}}, "has read the label; use reason_first"),
+        ({"model": {"head_init": "label_words", "head": "mlp"}}, "`head_init: label_words` fills a linear head on"),
+        ({"model": {"reasoning_bottleneck": True, "pooling": "mean"}}, "goes with pooling: last; a mean is of all"),
         ({"loss": {"reasoning_weight": float("nan")}}, "loss.reasoning_weight"),
         ({"loss": {"class_weights": {"a": 0}}}, "loss.class_weights"),
         ({"training": {"learning_rate": 0}}, "training.learning_rate: input should be greater than 0, got 0"),
@@ -108,6 +114,23 @@ def test_a_setting_that_cannot_work_is_refused(tree: dict[str, object], message:
 def test_choosing_is_allowed_where_there_are_rows_to_choose_by() -> None:
     assert resolve({"training": {"selection": "best"}, "data": {"dev_share": 0.1}}).training.selection == "best"
     assert resolve({"training": {"patience": 1}, "data": {"validation": "dev.jsonl"}}).training.patience == 1
+
+
+@pytest.mark.parametrize(
+    ("course", "scales"),
+    [
+        ("constant", [1, 1, 1, 1, 1]),
+        ("decay", [1, 0.8, 0.6, 0.4, 0.2]),
+        ("rise", [0.2, 0.4, 0.6, 0.8, 1]),
+        ("first_half", [1, 1, 1, 0, 0]),
+        ("second_half", [0, 0, 0, 1, 1]),
+    ],
+)
+@pytest.mark.parametrize("name", ["classification", "reasoning"])
+def test_the_course_of_a_weight_over_the_updates(name: LossName, course: str, scales: list[float]) -> None:
+    loss = LossSettings(**{f"{name}_weight": 3.0, f"{name}_schedule": course, "keyword_weight": 0.5})
+    assert [loss.weight_at(name, step, 5) for step in range(1, 6)] == pytest.approx([3 * scale for scale in scales])
+    assert {loss.weight_at("keyword", step, 5) for step in range(1, 6)} == {0.5}
 
 
 def test_class_weights_are_null_a_word_or_a_map() -> None:

@@ -203,6 +203,30 @@ def models(monkeypatch: pytest.MonkeyPatch) -> list[run.DualHeadReasoningModel]:
     return built
 
 
+def test_reason_first_and_classify_after_is_a_setting(
+    tiny_backbone: Path, tmp_path: Path, models: list[run.DualHeadReasoningModel]
+) -> None:
+    """Both losses are logged all along; the one that weighs nothing moves nothing."""
+    courses = ("loss.reasoning_schedule=first_half", "loss.classification_schedule=second_half")
+    more = ("training.weight_decay=0", "training.schedule=constant", "training.warmup_share=0", "model.dropout=0")
+    heads: list[torch.Tensor] = []
+
+    class Watch(Recorder):
+        def log(self, values: Any, step: int) -> None:
+            super().log(values, step)
+            heads.append(models[0].head.score.weight.detach().clone())
+
+    sink = Watch()
+    run.train(make_config(tiny_backbone, tmp_path, *courses, *more), device="cpu", callbacks=[sink])
+    updates = [(row, head) for row, head in zip(sink.rows, heads, strict=True) if "loss" in row]
+    assert len(updates) == 6
+    for number, (row, head) in enumerate(updates):
+        weighs, other = ("lm_loss", "classification_loss") if number < 3 else ("classification_loss", "lm_loss")
+        assert row["loss"] == pytest.approx(row[weighs], rel=1e-6)
+        assert row[other] > 0
+        assert torch.equal(head, updates[0][1]) == (number < 3)
+
+
 def test_a_run_that_diverges_leaves_its_last_checkpoint_and_log(
     tiny_backbone: Path, tmp_path: Path, models: list[run.DualHeadReasoningModel]
 ) -> None:
