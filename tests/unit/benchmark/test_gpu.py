@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dhrd.benchmark import inference
 from dhrd.benchmark.machine import matmul_flops_per_second
@@ -87,6 +89,34 @@ def test_a_check_sees_what_is_wrong(bench: Any, monkeypatch: pytest.MonkeyPatch)
     assert not found["class logits see no rationale"]
     assert not found["one pass is two passes"]
     assert found["LM loss is the stock one"]
+
+
+def test_rows_share_their_prefixes_in_a_model_too_small_for_it_to_pay(scripts: None, tmp_path: Path) -> None:
+    from gpu_checks import EXACT, Bench, shared_prefixes
+
+    name = save_backbone(tmp_path / "tiny", "llama", max_position_embeddings=1024)
+    assert shared_prefixes(Bench(load_backbone(ModelSettings(name_or_path=name)), "cpu", tmp_path / "artifact")) < EXACT
+
+
+@pytest.mark.parametrize("is_called", [False, True], ids=["skipped", "called, as a fused one"])
+@pytest.mark.parametrize("num_overflowing", [0, 3, 12])
+def test_updates_that_a_loss_scaler_skips_are_not_taken_for_one(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, num_overflowing: int, is_called: bool
+) -> None:
+    import gpu_checks
+
+    def train_step(stepper: Any, _: Any, step: int) -> dict[str, float]:
+        overflows = step <= num_overflowing
+        for parameter in bench.model.parameters():
+            parameter.grad = torch.full_like(parameter, math.inf if overflows else 1.0)
+        if is_called or not overflows:
+            stepper.optimizer.step()
+        return {"loss": 1.0, "step": step}
+
+    monkeypatch.setattr(gpu_checks, "train_step", train_step)
+    log, found = bench.gradients([])
+    assert log["step"] == min(12, num_overflowing + 1)
+    assert bool(found and gpu_checks.finite(found)) == (num_overflowing < 12)
 
 
 def test_what_is_measured_is_named_with_its_units(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
