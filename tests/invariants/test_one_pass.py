@@ -155,6 +155,7 @@ def test_lm_loss_on_the_input_alone_is_the_stock_one(family: str) -> None:
         ).loss
     log, gradients = gradients_of_step(clone(model), [batch])
     assert log["lm_loss"] == pytest.approx(float(stock), rel=TOLERANCE)
+    assert log["rationale_share"] == 0
     other, found = gradients_of_step(model, [make_batch(examples, model, lm_targets="input")])
     assert other["lm_loss"] == pytest.approx(float(stock), rel=TOLERANCE)
     assert difference(found, gradients) < TOLERANCE

@@ -154,7 +154,9 @@ def _log(
     for batch in batches:
         assert batch.row_weight_B is not None and batch.target_BT is not None
         real += float(batch.row_weight_B.sum())
-        reasoned += float((batch.target_BT != IGNORE).any(1).sum())
+        place_T = torch.arange(batch.target_BT.shape[1], device=batch.target_BT.device)
+        taught_BT = (batch.target_BT != IGNORE) & (place_T >= batch.pool_index_B[:, None])  # not x itself
+        reasoned += float(taught_BT.any(1).sum())
     shares = stepper.accelerator.reduce(torch.tensor([reasoned, real], device=stepper.accelerator.device))
     return {
         "loss": sum(weights[name] * mean for name, mean in means.items()),
