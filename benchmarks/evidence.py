@@ -16,6 +16,7 @@ import argparse
 import logging
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, help="from now")
     parser.add_argument("--list", action="store_true", help="how many cells of each entry are done")
     parser.add_argument("--report", action="store_true", help="write the report of each entry; run nothing")
-    given = parser.parse_args(arguments)
+    given, began_s = parser.parse_args(arguments), time.monotonic()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     workshop = Workshop(given.device, places(given.backbone_path))
@@ -61,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report(progress)
     elif runs:
         os.nice(15)
-        run_agenda(progress, workshop, jobs=given.jobs, threads=given.threads, seconds=given.seconds)
+        left_s = given.seconds and given.seconds - (time.monotonic() - began_s)
+        run_agenda(progress, workshop, jobs=given.jobs, threads=given.threads, seconds=left_s)
     show(progress)
     return int(bool(progress.failures or progress.problems))
 
@@ -75,7 +77,6 @@ def report(progress: Progress) -> None:
 
 def show(progress: Progress) -> None:
     for work in progress.works:
-        work.refresh()
         waiting = f", {work.num_waiting} wait for a choice" if work.num_waiting else ""
         print(f"{work.name}: {work.num_done} of {work.num_cells} cells{waiting}")
     for name, why in progress.problems.items():

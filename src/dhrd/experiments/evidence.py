@@ -33,6 +33,7 @@ class Work:
         todo: Cells without a file that can be run now, in order.
         num_cells: All of them, those that still wait for a choice too.
         num_waiting: Cells whose settings are still to be chosen.
+        num_failed: Cells that this call could not run.
         seconds: That the cells of this call took.
     """
 
@@ -42,6 +43,7 @@ class Work:
     todo: list[Cell] = field(default_factory=list)
     num_cells: int = 0
     num_waiting: int = 0
+    num_failed: int = 0
     seconds: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -56,7 +58,7 @@ class Work:
     @property
     def num_done(self) -> int:
         """Finished cells."""
-        return self.num_cells - self.num_waiting - len(self.todo)
+        return self.num_cells - self.num_waiting - self.num_failed - len(self.todo)
 
 
 @dataclass
@@ -147,10 +149,16 @@ class _Run:
             left_s = self.deadline_s - time.monotonic()
             done, _ = wait(self.running, timeout=max(0.0, min(left_s, 1e6)), return_when=FIRST_COMPLETED)
             if not done and left_s <= 0:
-                self.progress.num_cut = len(self.running)
+                self._cut()
                 return
             for future in done:
                 self._finish(future)
+
+    def _cut(self) -> None:
+        """The cells that run are undone again."""
+        self.progress.num_cut = len(self.running)
+        for started in self.running.values():
+            started.work.todo.insert(0, started.cell)
 
     def _next(self) -> Iterator[tuple[Work, Cell]]:
         """As many cells as there are free processes. A key that two entries share is run once."""
@@ -181,7 +189,9 @@ class _Run:
         except DhrdError as error:
             self.progress.failures[f"{work.name} · {cell.title}"] = str(error)
             logger.error("%s: %s: failed: %s", work.name, cell.title, error)
+            work.num_failed += 1
             if isinstance(error, UserError) and not work.seconds:
+                work.num_failed += len(work.todo)
                 work.todo.clear()  # the rest of the entry would fail alike
             return
         work.request.store.save(cell, result)
