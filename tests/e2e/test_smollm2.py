@@ -28,7 +28,7 @@ def trained(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few updates of the upper layers: enough to move every trained part."""
     data = repository / "examples" / "returns_desk"
     config = load_config(
-        data / "quickstart.yaml",
+        repository / "configs" / "policy_desk.yaml",
         data__train=str(data / "train.jsonl"),
         data__train_limit=24,
         data__validation=str(data / "test.jsonl"),

@@ -1,0 +1,62 @@
+"""`make quickstart`'s script from end to end, on a tiny backbone and few rows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import pipeline
+
+from dhrd.experiments.study import BEST, DHRD, POOLED
+from helpers_runs import environment
+
+SETTINGS = (
+    "data.train=policy_desk:rows=24,hops=3",
+    "data.test=policy_desk:rows=20,hops=3",
+    "data.max_sequence_tokens=512",  # bytes are tokens here
+    "model.freeze_layers=1",
+    "training.num_epochs=1",
+    "training.mixed_precision=no",
+)
+
+
+@pytest.fixture(scope="module")
+def ran(repository: Path, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Where the classifiers are, and what was printed."""
+    output = tmp_path_factory.mktemp("quickstart") / "out"
+    settings = (f"model.name_or_path={tiny_backbone}", *SETTINGS)
+    command = [sys.executable, str(repository / "examples/quickstart.py"), "--output", str(output)]
+    command += [part for one in settings for part in ("--set", one)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300, cwd=output.parent)
+    assert done.returncode == 0, done.stderr
+    return output, done.stdout
+
+
+def test_it_leaves_classifiers_that_transformers_loads(ran: tuple[Path, str]) -> None:
+    for arm in (POOLED, DHRD, BEST):
+        found = pipeline("text-classification", model=str(ran[0] / arm.name), top_k=None)("I want my money back.")
+        assert {label["label"] for label in found[0]} == {"refund", "exchange", "store_credit", "decline"}
+
+
+def test_the_arms_differ_in_their_settings_alone(ran: tuple[Path, str]) -> None:
+    arms = {arm: json.loads((ran[0] / arm.name / "run.json").read_text())["config"] for arm in (POOLED, DHRD, BEST)}
+    own = {tuple(name.split(".")) for arm in arms for name in arm.settings}
+    for arm, config in arms.items():
+        found = {(section, key): config[section].pop(key) for section, key in own}
+        assert {name: found[tuple(name.split("."))] for name in arm.settings} == arm.settings
+        del config["output_dir"]
+    pooled, paper, best = arms.values()
+    assert pooled == paper == best
+
+
+def test_it_prints_a_row_for_each_way_and_the_paired_differences(ran: tuple[Path, str]) -> None:
+    text = " ".join(ran[1].split())
+    for arm in (POOLED, DHRD, BEST):
+        assert f"│ {arm.title} │" in text
+    for arm in (DHRD, BEST):
+        assert f"{arm.title} minus {POOLED.title}: " in text
+    assert "Transfer to 120 hand-written mails" in text
+    assert str(ran[0] / BEST.name) in ran[1]
