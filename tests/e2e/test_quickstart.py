@@ -42,14 +42,14 @@ def test_it_leaves_classifiers_that_transformers_loads(ran: tuple[Path, str]) ->
 
 
 def test_the_arms_differ_in_their_settings_alone(ran: tuple[Path, str]) -> None:
-    arms = {arm: json.loads((ran[0] / arm.name / "run.json").read_text())["config"] for arm in (POOLED, DHRD, BEST)}
-    own = {tuple(name.split(".")) for arm in arms for name in arm.settings}
-    for arm, config in arms.items():
-        found = {(section, key): config[section].pop(key) for section, key in own}
-        assert {name: found[tuple(name.split("."))] for name in arm.settings} == arm.settings
+    arms = (POOLED, DHRD, BEST)
+    configs = [json.loads((ran[0] / arm.name / "run.json").read_text())["config"] for arm in arms]
+    varied = {name for arm in arms for name in arm.settings}
+    for arm, config in zip(arms, configs, strict=True):
+        found = {name: config[name.partition(".")[0]].pop(name.partition(".")[2]) for name in varied}
+        assert {name: found[name] for name in arm.settings} == arm.settings
         del config["output_dir"]
-    pooled, paper, best = arms.values()
-    assert pooled == paper == best
+    assert configs[0] == configs[1] == configs[2]
 
 
 def test_it_prints_a_row_for_each_way_and_the_paired_differences(ran: tuple[Path, str]) -> None:
