@@ -35,6 +35,7 @@ def trained(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         data__validation_limit=12,
         model__freeze_layers=27,
         training__num_epochs=1,
+        training__batch_size=8,
         output_dir=str(tmp_path_factory.mktemp("smollm2") / "out"),
     )
     return dhrd.train(config).output_dir
