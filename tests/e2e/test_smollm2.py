@@ -31,13 +31,14 @@ def trained(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few updates of the upper layers: enough to move every trained part."""
     data = repository / "examples" / "returns_desk"
     config = load_config(
-        data / "quickstart.yaml",
+        repository / "configs" / "policy_desk.yaml",
         data__train=str(data / "train.jsonl"),
         data__train_limit=24,
         data__validation=str(data / "test.jsonl"),
         data__validation_limit=12,
         model__freeze_layers=27,
         training__num_epochs=1,
+        training__batch_size=8,
         output_dir=str(tmp_path_factory.mktemp("smollm2") / "out"),
     )
     return dhrd.train(config).output_dir

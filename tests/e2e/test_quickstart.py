@@ -1,0 +1,68 @@
+"""`make quickstart`'s script from end to end, on a tiny backbone and few rows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import pipeline
+
+import dhrd
+from dhrd.experiments.study import BEST, DHRD, POOLED
+from helpers_runs import environment
+
+SETTINGS = (
+    "data.train=policy_desk:rows=24,hops=3",
+    "data.test=policy_desk:rows=60,hops=3",
+    "data.max_sequence_tokens=512",  # bytes are tokens here
+    "model.freeze_layers=1",
+    "training.num_epochs=3",
+    "training.learning_rate=1e-2",  # so that the arms come to differ
+    "training.mixed_precision=no",
+)
+
+
+@pytest.fixture(scope="module")
+def ran(repository: Path, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Where the classifiers are, and what was printed."""
+    output = tmp_path_factory.mktemp("quickstart") / "out"
+    settings = (f"model.name_or_path={tiny_backbone}", *SETTINGS)
+    command = [sys.executable, str(repository / "examples/quickstart.py"), "--output", str(output)]
+    command += [part for one in settings for part in ("--set", one)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300, cwd=output.parent)
+    assert done.returncode == 0, done.stderr
+    return output, done.stdout
+
+
+def test_it_leaves_classifiers_that_transformers_loads(ran: tuple[Path, str]) -> None:
+    for arm in (POOLED, DHRD, BEST):
+        found = pipeline("text-classification", model=str(ran[0] / arm.name), top_k=None)("I want my money back.")
+        assert {label["label"] for label in found[0]} == {"refund", "exchange", "store_credit", "decline"}
+
+
+def test_the_arms_differ_in_their_settings_alone(ran: tuple[Path, str]) -> None:
+    arms = (POOLED, DHRD, BEST)
+    configs = [json.loads((ran[0] / arm.name / "run.json").read_text())["config"] for arm in arms]
+    varied = {name for arm in arms for name in arm.settings}
+    for arm, config in zip(arms, configs, strict=True):
+        found = {name: config[name.partition(".")[0]].pop(name.partition(".")[2]) for name in varied}
+        assert {name: found[name] for name in arm.settings} == arm.settings
+        del config["output_dir"]
+    assert configs[0] == configs[1] == configs[2]
+
+
+def test_it_prints_each_way_and_the_paired_differences_of_what_the_classifiers_say(ran: tuple[Path, str]) -> None:
+    text = " ".join(ran[1].split())
+    arms = (POOLED, DHRD, BEST)
+    evaluated = {arm.name: dhrd.evaluate(ran[0] / arm.name, split="test") for arm in arms}
+    accuracy = {name: found.metrics["accuracy"] for name, found in evaluated.items()}
+    for arm in arms:
+        assert f"│ {arm.title} │ {accuracy[arm.name]:.3f} │" in text
+    for arm in (DHRD, BEST):
+        points = 100 * (accuracy[arm.name] - accuracy[POOLED.name])
+        assert f"{arm.title} minus {POOLED.title}: {points:+.1f} points (95 % interval" in text
+    assert "Transfer to 120 hand-written mails" in text
+    assert str(ran[0] / BEST.name) in ran[1]
