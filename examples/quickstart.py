@@ -2,7 +2,8 @@
 
     python examples/quickstart.py [--output quickstart] [--set section.key=value]
 
-Trains the three on SmolLM2-135M with generated mail to a returns desk (policy_desk), evaluates them on held-out mail
+Trains the three on SmolLM2-135M with generated mail to a returns desk (policy_desk), a quarter of its labels random
+beside rationales for the true one, as where people label in haste and a program gives the reasons; evaluates them on held-out mail
 and on the hand-written mail of another shop (returns_desk), and measures queries per second of the classifier and of
 chain of thought by the same backbone. What it leaves are classifiers that transformers loads.
 """
@@ -38,9 +39,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = REPOSITORY / "configs" / "policy_desk.yaml"
 TRANSFER = REPOSITORY / "examples" / "returns_desk" / "test.jsonl"
 SETTINGS = (
-    "data.train=policy_desk:rows=300,hops=3",
+    "data.train=policy_desk:rows=300,hops=2,noise=0.25",
     "data.validation=null",  # nothing is chosen
-    "data.test=policy_desk:rows=500,hops=3",
+    "data.test=policy_desk:rows=500,hops=2",
     "model.freeze_layers=20",  # of 30, and fewer epochs than the config's: three arms shall take minutes
     "training.num_epochs=4",
     "training.batch_size=16",
@@ -81,6 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
     pooled, paper, best = (train_and_evaluate(arm, config, given.output) for arm in (POOLED, DHRD, BEST))
     console = Console(highlight=False)
     console.print(accuracies(pooled, paper, best, trained_on=str(config.data.train)))
+    console.print("A quarter of the training labels was random; rationales argued for the true one.")
     for other in (paper, best):
         console.print(difference(pooled, other))
     console.print("One seed: another one can turn this round. Over seeds, and against controls: docs/results.")

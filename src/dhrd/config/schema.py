@@ -68,8 +68,8 @@ class ModelSettings(Section):
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Data type of the weights, in training and in the artifact; null: float32."""
     head_init: Literal["random", "label_words"] = "random"
-    """First weights of the head: drawn by the seed, or the LM head's rows of each label's words, averaged. With an input
-    template that ends in the answer's marker (and shows examples) the classifier then answers before any training."""
+    """First weights of the head: drawn by the seed, or the LM head's rows of each label's words, averaged. With an
+    input template that ends in the answer's marker (and shows examples) it then answers before any training."""
     reasoning_bottleneck: bool = False
     """Rationale and answer see of the input only its last tokens, those that are classified, so that what they need
     of it must pass through them. No change to the classifier's own forward pass."""
