@@ -3,9 +3,9 @@
     python examples/quickstart.py [--output quickstart] [--set section.key=value]
 
 Trains the three on SmolLM2-135M with generated mail to a returns desk (policy_desk), a quarter of its labels random
-beside rationales for the true one, as where people label in haste and a program gives the reasons; evaluates them on held-out mail
-and on the hand-written mail of another shop (returns_desk), and measures queries per second of the classifier and of
-chain of thought by the same backbone. What it leaves are classifiers that transformers loads.
+beside rationales for the true one, as where people label in haste and a program gives the reasons. Evaluates them on
+held-out mail and on the hand-written mail of another shop (returns_desk), and measures queries per second of the
+classifiers and of chain of thought by the same backbone. What it leaves are classifiers that transformers loads.
 """
 
 from __future__ import annotations
