@@ -19,7 +19,7 @@ from torch import Tensor
 
 import helpers_split
 from dhrd.config import LossSettings
-from dhrd.config.schema import LossName
+from dhrd.config.losses import LossName
 from dhrd.data.records import Batch, EncodedExample
 from dhrd.losses import LabelLoss, LossTerm
 from dhrd.model.dual_head import DualHeadReasoningModel

@@ -64,7 +64,7 @@ def generate(
 ) -> None:
     """Ask a teacher for a rationale for each row. The key comes from OPENAI_API_KEY."""
     from dhrd.config import load_config
-    from dhrd.config.schema import TeacherSettings
+    from dhrd.config.teacher import TeacherSettings
     from dhrd.teacher.generate import generate_rationales, survey_rationales
 
     given: dict[str, Any] = {name: value for name, value in locals().items() if name in TeacherSettings.model_fields}

@@ -6,21 +6,13 @@ prints the resolved values. Reading and overriding is `config/load.py`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-Share = Annotated[float, Field(ge=0.0, lt=1.0)]
-Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-Part = Annotated[float, Field(gt=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """Common behaviour of all sections: frozen, unknown keys refused, docstrings under fields are descriptions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+from dhrd.config.losses import LossSettings
+from dhrd.config.section import Count, Part, Positive, Section, Share
+from dhrd.config.teacher import TeacherSettings
 
 
 class LoraSettings(Section):
@@ -174,76 +166,6 @@ class DataSettings(Section):
         return self
 
 
-LossName = Literal["classification", "reasoning", "keyword", "alignment", "privileged"]
-Course = Literal["constant", "decay", "rise", "first_half", "second_half"]
-
-
-class LossSettings(Section):
-    """L = Σ weight · loss over the losses by name; the first two are the paper's (section 3)."""
-
-    classification_weight: Weight = 1.0
-    """The paper's β; the DHRD documents' `loss_weight_alpha`. 0: reasoning-only student."""
-    reasoning_weight: Weight = 1.0
-    """The paper's α; the DHRD documents' 1 − `loss_weight_alpha`. 0: pooled baseline."""
-    keyword_weight: Weight = 0.0
-    """Weight of predicting the rationale's content words, a bag, from the classified vector; no token of the
-    rationale is run for it."""
-    alignment_weight: Weight = 0.0
-    """Weight of drawing the classified vector, through one linear map, to the hidden state at the rationale's end."""
-    privileged_weight: Weight = 0.0
-    """Weight of classifying at the rationale's end too, with the same head, and of drawing the classifier's answer to
-    what is answered there: a reader of the rationale is less easily misled by a wrong label."""
-    classification_schedule: Course = "constant"
-    """Course of `classification_weight` over the run, as `reasoning_schedule`."""
-    reasoning_schedule: Course = "constant"
-    """Course of `reasoning_weight` over the run: as it is, linearly down to 0, linearly up from 0, or in one half of
-    the updates only (`reasoning_schedule: first_half` with `classification_schedule: second_half`: reason first)."""
-    lm_targets: Literal["all", "continuation", "input"] = "all"
-    """Which tokens the reasoning head predicts: input + rationale + answer (paper), the last two, or the input alone,
-    which needs no rationale: the control that tells reasoning from regularisation."""
-    class_weights: Literal["balanced"] | dict[str, Positive] | None = None
-    """Weight of each label in L_cls; `balanced`: inverse to its frequency in train."""
-    label_smoothing: Share = 0.0
-    """Share of the label's probability that is spread over all labels."""
-
-    @model_validator(mode="after")
-    def _check(self) -> LossSettings:
-        if self.classification_weight == 0 and self.reasoning_weight == 0:
-            raise ValueError("classification_weight and reasoning_weight are both 0: there is nothing to train")
-        if (self.alignment_weight or self.privileged_weight) and self.lm_targets == "input":
-            name = "alignment_weight" if self.alignment_weight else "privileged_weight"
-            raise ValueError(f"{name} needs the rationale, which lm_targets: input does not run")
-        return self
-
-    def weight(self, name: LossName) -> float:
-        """A loss's weight, before its schedule."""
-        return float(getattr(self, f"{name}_weight"))
-
-    def weight_at(self, name: LossName, step: int, num_updates: int) -> float:
-        """A loss's weight in the `step`-th of `num_updates` updates, counted from 1."""
-        course: Course = getattr(self, f"{name}_schedule", "constant")
-        done = (step - 1) / num_updates
-        scale = {"constant": 1.0, "decay": 1 - done, "rise": step / num_updates, "first_half": float(done < 0.5),
-                 "second_half": float(done >= 0.5)}[course]  # fmt: skip
-        return self.weight(name) * max(0.0, min(1.0, scale))
-
-    @property
-    def names(self) -> tuple[LossName, ...]:
-        """The losses that are computed: L_cls always, the others where they weigh anything."""
-        return tuple(name for name in get_args(LossName) if name == "classification" or self.weight(name))
-
-    @property
-    def runs_continuation(self) -> bool:
-        """Whether rationale and answer are run through the backbone in training."""
-        wants_its_end = self.alignment_weight or self.privileged_weight
-        return bool(wants_its_end or (self.reasoning_weight and self.lm_targets != "input"))
-
-    @property
-    def reads_rationales(self) -> bool:
-        """Whether any loss looks at rationales."""
-        return self.runs_continuation or bool(self.keyword_weight)
-
-
 class TrainingSettings(Section):
     """Optimisation."""
 
@@ -310,66 +232,6 @@ class TrackingSettings(Section):
     @classmethod
     def _one_name_is_a_list(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
-
-
-class TeacherSettings(Section):
-    """Who writes the rationales, and within which limits (`dhrd rationales generate`)."""
-
-    name: str | None = None
-    """`openai:MODEL` at any OpenAI-compatible endpoint, or `local:` and what `model.name_or_path` takes."""
-    base_url: str | None = None
-    """The endpoint; null: the environment's OPENAI_BASE_URL, else OpenAI's own."""
-    template: str | None = None
-    """A Jinja2 file, the prompt; null: the paper's protocol."""
-    label_hidden: bool = False
-    """Do not tell the teacher the label; keep a rationale only where the teacher's own answer is the label."""
-    samples: Count = 1
-    """With `label_hidden`: ask so many times, and keep the first rationale that ends in the label."""
-    attempts: Count = 3
-    """Ask again, up to so many times in all, where an answer is empty, cut, or without the sentinel."""
-    temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
-    """Of sampling; null: the endpoint's own default; `local:` takes the likeliest token."""
-    top_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
-    """Nucleus of sampling; null: the endpoint's own default."""
-    seed: int | None = None
-    """Of sampling, raised by one with each further answer to a row; null: none is sent; `local:` takes 0."""
-    max_tokens: Count = 512
-    """Longest answer. A teacher that thinks before it answers needs more."""
-    timeout_s: Positive = 120.0
-    """Longest wait for a whole answer, in seconds."""
-    max_retries: Annotated[int, Field(ge=0)] = 6
-    """Send a request again, up to so many times, where no answer came: 429, 5xx, a timeout, a cut connection."""
-    concurrency: Count = 16
-    """Requests in flight."""
-    requests_per_minute: Positive | None = None
-    """At most so many requests a minute, evenly spread; null: no limit."""
-    tokens_per_minute: Positive | None = None
-    """At most so many tokens a minute, prompts and answers; null: no limit."""
-    input_price: Weight | None = None
-    """Price of a million prompt tokens."""
-    output_price: Weight | None = None
-    """Price of a million answer tokens."""
-    max_cost: Positive | None = None
-    """Stop before all answers to this output file together cost more, in the currency of the prices."""
-    tokenizer: str | None = None
-    """Counts tokens for estimates, as `model.name_or_path`; null: what answers so far show, else 4 bytes a token."""
-    batch_size: Count = 16
-    """`local:`: rows decoded together."""
-
-    @model_validator(mode="after")
-    def _check(self) -> TeacherSettings:
-        kind, _, model = (self.name or "openai:x").partition(":")
-        if kind not in ("openai", "local") or not model.strip():
-            raise ValueError(f"name {self.name!r} is unknown; write openai:MODEL or local:MODEL_OR_PATH")
-        if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
-            raise ValueError(f"base_url {self.base_url!r} is no address; write http://HOST:PORT/v1 or https://…")
-        if self.samples > 1 and not self.label_hidden:
-            raise ValueError("samples chooses by the teacher's own answer, so it needs label_hidden")
-        if self.samples > 1 and (self.temperature == 0 or (kind == "local" and not self.temperature)):
-            raise ValueError("samples would all be the same; give a temperature above 0")
-        if self.max_cost is not None and (self.input_price is None or self.output_price is None):
-            raise ValueError("max_cost needs input_price and output_price, per million tokens")
-        return self
 
 
 class RunConfig(Section):

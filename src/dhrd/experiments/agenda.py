@@ -29,7 +29,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from dhrd.config import load_config
-from dhrd.config.schema import Count, Section
+from dhrd.config.section import Count, Section
 from dhrd.errors import ConfigError
 from dhrd.experiments.asked import make_request
 from dhrd.experiments.plan import NUM_FOLDS, Request, check_data

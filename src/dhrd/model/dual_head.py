@@ -13,7 +13,7 @@ from transformers.utils import ModelOutput
 
 from dhrd.config import LossSettings, ModelSettings
 from dhrd.config.load import resolve
-from dhrd.config.schema import LossName
+from dhrd.config.losses import LossName
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import ModelError
 from dhrd.losses import (
@@ -105,6 +105,10 @@ class DualHeadReasoningModel(nn.Module):
             head_width(self.causal_lm), num_labels, kind=self.settings.head, dropout=self.settings.dropout, seed=seed
         ).to(self.causal_lm.device)
         if self.settings.head_init == "label_words":
+            if len(label_words) != num_labels:
+                raise ModelError(
+                    f"model.head_init: label_words needs {num_labels} words, one a label; got {label_words}"
+                )
             self.head.score.weight.data.copy_(label_word_rows(self.causal_lm, self.tokenizer, label_words))
         self.projection = self._new_projection() if self.loss_settings.alignment_weight else None
         if (visible := self.settings.visible_input_tokens) is not None:

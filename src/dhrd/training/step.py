@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from dhrd.config import LossSettings
-from dhrd.config.schema import LossName
+from dhrd.config.losses import LossName
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import NonFiniteError
 from dhrd.losses import LossTerm

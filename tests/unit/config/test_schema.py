@@ -7,7 +7,7 @@ import pytest
 
 from dhrd.config import LossSettings, ModelSettings, RunConfig, resolve
 from dhrd.config.load import setting_names
-from dhrd.config.schema import LossName
+from dhrd.config.losses import LossName
 from dhrd.errors import ConfigError, UserError
 
 CONTRACT_DEFAULTS: dict[str, dict[str, object]] = {
