@@ -131,6 +131,12 @@ KEYWORDS = Arm(
     settings={"loss.reasoning_weight": 0.0, "loss.keyword_weight": 1.0},
     baselines=("pooled", "lm_on_x", "keywords_shuffled"),
 )
+PRIVILEGED = Arm(
+    name="privileged",
+    title="privileged",
+    settings={"loss.privileged_weight": 1.0, "loss.classification_weight": 0.2},
+    baselines=("pooled", "lm_on_x", "privileged_shuffled", "dhrd"),
+)
 ALIGNMENT = Arm(
     name="alignment",
     title="DHRD, aligned vectors",

@@ -25,7 +25,7 @@ def make_request(**more: Any) -> Request:
 
 
 def test_arms_and_conditions_are_valid_settings() -> None:
-    assert len(list(planned(make_request()))) == 2 * 8 * 10 + 12 * 4 * 5  # three arms are optional
+    assert len(list(planned(make_request()))) == 2 * 8 * 9 + 12 * 4 * 5  # four arms are optional
     request = make_request(arms=STUDY.arms)
     asked = list(planned(request))
     assert len(asked) == 2 * 8 * 13 + 12 * 4 * 5
@@ -95,7 +95,7 @@ def test_a_part_of_it_runs_from_the_command_line(capsys: pytest.CaptureFixture[s
         "--device",
         "cpu",
     ]
-    arms = ["--arms", "lm_on_x,bottleneck", "--seeds", "2", "--tasks", tasks]
+    arms = ["--arms", "lm_on_x,best", "--seeds", "2", "--tasks", tasks]
     ended = run_here(capsys, "reproduce", "controlled", *short, *arms, "--output", str(tmp_path))
     assert ended.code == 0, ended.err
     report = json.loads((tmp_path / "report.json").read_text())
@@ -103,8 +103,8 @@ def test_a_part_of_it_runs_from_the_command_line(capsys: pytest.CaptureFixture[s
     assert report["primary"]["num_tasks"] == 3
     (backbone,) = report["backbones"]
     assert backbone["name"] == "desk_llama"
-    assert [(one["baseline"], one["other"]) for one in backbone["over_tasks"]] == [("lm_on_x", "bottleneck")]
+    assert [(one["baseline"], one["other"]) for one in backbone["over_tasks"]] == [("lm_on_x", "best")]
     hashes = [json.loads(path.read_text())["rows"] for path in (tmp_path / "cells").glob("*.json")]
     assert len(hashes) == 12
     assert len(set(hashes)) == 12  # other rows by task and seed; one arm learns from rationales
-    assert "bottleneck" in (tmp_path / "accuracy_by_rows.svg").read_text()
+    assert "privileged + words" in (tmp_path / "accuracy_by_rows.svg").read_text()
