@@ -231,8 +231,8 @@ def check_data(request: Request) -> None:
 
 
 def _learns_reasons(arm: Arm, base: RunConfig) -> bool:
-    weight = arm.settings.get("loss.reasoning_weight", base.loss.reasoning_weight)
-    return weight != 0 and arm.settings.get("data.rationale_mode") != "label_only"
+    config = _with(base, arm.settings)
+    return config.loss.reads_rationales and config.data.rationale_mode != "label_only"
 
 
 def cell_config(
