@@ -53,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="how many cells of each entry are done")
     parser.add_argument("--report", action="store_true", help="write the report of each entry; run nothing")
     given, began_s = parser.parse_args(arguments), time.monotonic()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    runs = not (given.list or given.report)
+    logging.basicConfig(level=logging.INFO if runs else logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     workshop = Workshop(given.device, places(given.backbone_path))
-    runs = not (given.list or given.report)
     progress = look_at(read_agenda(given.plan).chosen(given.only), given.data, workshop, given.overrides, prepare=runs)
     if given.report:
         report(progress)
@@ -89,6 +89,7 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except DhrdError as error:
-        sys.exit(f"evidence: error: {error}")
+        print(f"evidence: error: {error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

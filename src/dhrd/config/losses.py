@@ -44,6 +44,9 @@ class LossSettings(Section):
     def _check(self) -> LossSettings:
         if self.classification_weight == 0 and self.reasoning_weight == 0:
             raise ValueError("classification_weight and reasoning_weight are both 0: there is nothing to train")
+        for half, step in (("first", 1), ("second", 100)):
+            if not any(self.weight_at(name, step, 100) for name in self.names):
+                raise ValueError(f"with these schedules no loss weighs anything in the {half} half of the run")
         if self.privileged_weight and self.classification_weight == 0:
             raise ValueError("privileged_weight teaches the classifier, which classification_weight: 0 leaves out")
         if (self.alignment_weight or self.privileged_weight) and self.lm_targets == "input":

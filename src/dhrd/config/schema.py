@@ -261,6 +261,11 @@ class RunConfig(Section):
             raise ValueError(
                 "with loss.classification_weight: 0 there is no classifier to select by; use selection: last"
             )
+        needing = [name for name in ("keyword", "alignment", "privileged") if self.loss.weight(name)]
+        if idle and self.data.rationale_mode == "label_only":
+            raise ValueError(
+                f"loss.{idle[0]}_weight needs rationales, which data.rationale_mode: label_only leaves out"
+            )
         if self.loss.privileged_weight and self.data.order == "label_first":
             raise ValueError(
                 "loss.privileged_weight classifies at the rationale's end, which with data.order: label_first has read "

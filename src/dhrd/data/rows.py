@@ -156,15 +156,20 @@ def _load_validation(config: RunConfig, dataset: Any, labels: LabelSet) -> list[
 
 
 def _check_rationales(config: RunConfig, examples: Sequence[Example]) -> None:
-    needs = config.loss.reads_rationales and config.data.rationale_mode != "label_only"
-    if not needs and not config.loss.keyword_weight:
+    loss = config.loss
+    if not loss.reads_rationales or config.data.rationale_mode == "label_only":
         return
-    if not any(example.rationale for example in examples):
-        raise DataError(
-            "no training row has a rationale, so loss.reasoning_weight has nothing to learn from: add a rationale "
-            "column or data.rationales=FILE, set loss.reasoning_weight=0 for the pooled baseline, or "
-            "loss.lm_targets=input to learn from the inputs alone"
-        )
+    if any(example.rationale for example in examples):
+        return
+    reads = [name for name in loss.names if name in ("keyword", "alignment", "privileged")]
+    if loss.reasoning_weight and loss.lm_targets != "input":
+        reads.insert(0, "reasoning")
+    weights = ", ".join(f"loss.{name}_weight" for name in reads)
+    hint = "for the pooled baseline, or loss.lm_targets=input to learn from the inputs alone"
+    raise DataError(
+        f"no training row has a rationale, so {weights} has nothing to learn from: add a rationale column or "
+        f"data.rationales=FILE, set {weights.replace(',', '=0,')}=0{' ' + hint if reads == ['reasoning'] else ''}"
+    )
 
 
 def encode_labels(examples: Sequence[Example], labels: LabelSet) -> numpy.ndarray:

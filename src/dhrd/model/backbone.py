@@ -100,6 +100,10 @@ def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        if config.get_text_config().num_hidden_layers < 1:
+            raise ValueError("num_hidden_layers must be 1 or more")
+        with torch.no_grad():
+            model(input_ids=torch.zeros((1, 2), dtype=torch.long))  # heads that do not divide show only now
     except _CONFIG_ERRORS as error:
         raise _not_a_config(name, error) from error
     return Backbone(model.to(getattr(torch, settings.dtype or "float32")), tokenizer, name, added_pad)
@@ -145,6 +149,11 @@ def load_tokenizer(name_or_path: str, revision: str | None = None) -> tuple[PreT
             **locate(name_or_path), **({"revision": revision} if revision else {})
         )
     except _LOAD_ERRORS as error:
+        if name_or_path.startswith(SCRATCH):
+            raise ModelError(
+                f"model.name_or_path: {name_or_path}: no usable tokenizer lies beside the config: save one there with "
+                f"tokenizer.save_pretrained ({_reason(error)})"
+            ) from error
         raise _not_loaded(name_or_path, error) from error
     return tokenizer, prepare_tokenizer(tokenizer, name_or_path)
 
