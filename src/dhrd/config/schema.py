@@ -262,9 +262,9 @@ class RunConfig(Section):
                 "with loss.classification_weight: 0 there is no classifier to select by; use selection: last"
             )
         needing = [name for name in ("keyword", "alignment", "privileged") if self.loss.weight(name)]
-        if idle and self.data.rationale_mode == "label_only":
+        if needing and self.data.rationale_mode == "label_only":
             raise ValueError(
-                f"loss.{idle[0]}_weight needs rationales, which data.rationale_mode: label_only leaves out"
+                f"loss.{needing[0]}_weight needs rationales, which data.rationale_mode: label_only leaves out"
             )
         if self.loss.privileged_weight and self.data.order == "label_first":
             raise ValueError(

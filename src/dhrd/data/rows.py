@@ -161,7 +161,7 @@ def _check_rationales(config: RunConfig, examples: Sequence[Example]) -> None:
         return
     if any(example.rationale for example in examples):
         return
-    reads = [name for name in loss.names if name in ("keyword", "alignment", "privileged")]
+    reads: list[str] = [name for name in loss.names if name in ("keyword", "alignment", "privileged")]
     if loss.reasoning_weight and loss.lm_targets != "input":
         reads.insert(0, "reasoning")
     weights = ", ".join(f"loss.{name}_weight" for name in reads)

@@ -82,6 +82,14 @@ def test_the_configuration_is_frozen() -> None:
             "max_sequence_tokens (500) is smaller than max_input_tokens (600); the sequence holds the input, so raise",
         ),
         ({"data": {"dev_share": 1.0}}, "data.dev_share"),
+        (
+            {"loss": {"classification_schedule": "second_half", "reasoning_schedule": "second_half"}},
+            "no loss weighs anything in the first half",
+        ),
+        (
+            {"loss": {"keyword_weight": 1}, "data": {"rationale_mode": "label_only"}},
+            "loss.keyword_weight needs rationales",
+        ),
         ({"loss": {"classification_weight": 0, "reasoning_weight": 0}}, "both 0: there is nothing to train"),
         ({"loss": {"reasoning_weight": -1}}, "loss.reasoning_weight"),
         ({"loss": {"alignment_weight": 1, "lm_targets": "input"}}, "alignment_weight needs the rationale, which"),
