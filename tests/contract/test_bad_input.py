@@ -164,6 +164,7 @@ def test_one_label_is_not_a_task(train: Train, tmp_path: Path) -> None:
 def test_no_rationale_at_all(train: Train, tmp_path: Path) -> None:
     write_rows(tmp_path, reasoned=0)
     assert_refused(train(), "no training row has a rationale", "loss.reasoning_weight=0")
+    assert_refused(train("loss.reasoning_weight=0", "loss.keyword_weight=1"), "loss.keyword_weight=0")
     assert_refused(
         train("data.rationale_mode=shuffled", more=("--device", "cpu", "--overwrite")),
         "no training row has a rationale",

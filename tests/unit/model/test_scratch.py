@@ -87,6 +87,8 @@ def test_what_is_no_config_is_refused(tmp_path: Path) -> None:
     assert advice in refusal(write_config(tmp_path, model_type="t5"))  # an encoder and a decoder
     assert advice in refusal(write_config(tmp_path, hidden_size=15))
     assert advice in refusal(write_config(tmp_path, hidden_size="wide"))
+    assert advice in refusal(write_config(tmp_path, num_hidden_layers=0))
+    assert advice in refusal(write_config(tmp_path, num_attention_heads=4, num_key_value_heads=3))
     (tmp_path / "config.json").write_text("[1]")
     assert advice in refusal(f"scratch:{tmp_path}/config.json")
     (tmp_path / "config.json").write_text("{")
@@ -99,7 +101,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     assert "drawn, not loaded; leave out model.quantization and .revision" in refusal(name, revision="main")
     for file in tmp_path.glob("tokenizer*"):
         file.unlink()
-    assert f"model.name_or_path: {name} cannot be loaded" in refusal(name)
+    assert f"model.name_or_path: {name}: no usable tokenizer lies beside the config" in refusal(name)
 
 
 def test_a_run_draws_from_its_seed_and_its_artifact_is_as_any_other(tmp_path: Path) -> None:
