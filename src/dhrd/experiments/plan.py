@@ -281,9 +281,7 @@ def choice_cells(request: Request, workshop: Workshop) -> dict[tuple[str, str, s
 def _judges(request: Request, workshop: Workshop, task: str, backbone: str, arm: Arm, point: Choice) -> Iterator[Cell]:
     config = cell_config(request, task, backbone, arm, request.base.seed, point)
     rows = workshop.rows(config)
-    num_judges = request.num_judges or (NUM_FOLDS if len(rows.train) < _FEW_ROWS else 1)
-    folds = range(num_judges)
-    for fold in folds:
+    for fold in range(request.num_judges or (NUM_FOLDS if len(rows.train) < _FEW_ROWS else 1)):
         yield Cell(
             task=task,
             arm=arm,
