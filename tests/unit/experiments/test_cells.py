@@ -50,7 +50,14 @@ def test_committed_cells_still_have_their_keys(repository: Path) -> None:
     assert len(paths) >= 11
     for path in paths:
         found = read_cell(path)
-        arm = replace(DHRD, name=found["arm"], read=found["read"], trained=found["trained"], speed=bool(found["speed"]))
+        arm = replace(
+            DHRD,
+            name=found["arm"],
+            read=found["read"],
+            encoder=found.get("encoder"),
+            trained=found["trained"],
+            speed=bool(found["speed"]),
+        )
         cell = Cell(
             task=found["task"],
             arm=arm,
