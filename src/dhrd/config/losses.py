@@ -80,4 +80,10 @@ class LossSettings(Section):
     @property
     def reads_rationales(self) -> bool:
         """Whether any loss looks at rationales."""
-        return self.runs_continuation or bool(self.keyword_weight)
+        return bool(self.rationale_losses)
+
+    @property
+    def rationale_losses(self) -> tuple[LossName, ...]:
+        """The losses that look at rationales."""
+        blind = {"classification", *(["reasoning"] if self.lm_targets == "input" else [])}
+        return tuple(name for name in self.names if name not in blind)

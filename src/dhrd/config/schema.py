@@ -261,7 +261,7 @@ class RunConfig(Section):
             raise ValueError(
                 "with loss.classification_weight: 0 there is no classifier to select by; use selection: last"
             )
-        needing = [name for name in ("keyword", "alignment", "privileged") if self.loss.weight(name)]
+        needing = [name for name in self.loss.rationale_losses if name != "reasoning"]
         if needing and self.data.rationale_mode == "label_only":
             raise ValueError(
                 f"loss.{needing[0]}_weight needs rationales, which data.rationale_mode: label_only leaves out"

@@ -161,14 +161,12 @@ def _check_rationales(config: RunConfig, examples: Sequence[Example]) -> None:
         return
     if any(example.rationale for example in examples):
         return
-    reads: list[str] = [name for name in loss.names if name in ("keyword", "alignment", "privileged")]
-    if loss.reasoning_weight and loss.lm_targets != "input":
-        reads.insert(0, "reasoning")
-    weights = ", ".join(f"loss.{name}_weight" for name in reads)
-    hint = "for the pooled baseline, or loss.lm_targets=input to learn from the inputs alone"
+    weights = ", ".join(f"loss.{name}_weight" for name in loss.rationale_losses)
+    alone = loss.rationale_losses == ("reasoning",)
+    hint = " for the pooled baseline, or loss.lm_targets=input to learn from the inputs alone" if alone else ""
     raise DataError(
         f"no training row has a rationale, so {weights} has nothing to learn from: add a rationale column or "
-        f"data.rationales=FILE, set {weights.replace(',', '=0,')}=0{' ' + hint if reads == ['reasoning'] else ''}"
+        f"data.rationales=FILE, set {weights.replace(',', '=0,')}=0{hint}"
     )
 
 
