@@ -18,11 +18,19 @@
 
 from __future__ import annotations
 
+from dhrd._text import clipped, escaped
+
 
 class DhrdError(Exception):
-    """Base of every error raised on purpose; the command line prints it as one line and exits with `exit_code`."""
+    """Base of every error raised on purpose; the command line prints it as one line and exits with `exit_code`.
+
+    Whatever data the message quotes, its lines are bounded and hold no control characters.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__("\n".join(clipped(line) for line in escaped(message).split("\n")))
 
 
 class UserError(DhrdError):
