@@ -66,7 +66,7 @@ class RowCheck:
             )
         if self._unread_weight:
             self.remark(
-                f"{self.name}: the column {self._unread_weight!r} is not read, as all rows count alike; classes are "
+                f"{self.name}: the column {shown(self._unread_weight)} is not read, as all rows count alike; classes are "
                 "weighed by loss.class_weights"
             )
 
@@ -121,7 +121,7 @@ class RowCheck:
 
 
 def _refuse_header(row: Row) -> None:
-    """Refuse a row whose values are the names of its columns, in any order: files that were joined with their headers."""
+    """Refuse a row whose values are the names of its columns, in any order: files joined with their headers."""
     names, values = list(row.columns), list(row.columns.values())
     if not all(isinstance(value, str) for value in values) or (len(names) < 2 and names != ["input_text"]):
         return

@@ -56,7 +56,7 @@ def row_of(item: Any, where: str, mapping: Mapping[str, str]) -> Row | BadRow:
         return _plain(item.where or where, {**theirs, **item.fields, **own})
     item = plain(item) if not isinstance(item, Mapping) else item
     if isinstance(item, str):
-        return Row(where, {name: item for name in ("input_text", mapping.get("input_text", "input_text"))})
+        return Row(where, dict.fromkeys(("input_text", mapping.get("input_text", "input_text")), item))
     if isinstance(item, Mapping):
         return _plain(where, item)
     return BadRow(where, f"a row must be a text, a dict or an Example, got {_article(item)}")
@@ -101,7 +101,7 @@ def columns_of(
 def with_own_names(columns: Mapping[str, Any], mapping: Mapping[str, str]) -> Mapping[str, Any]:
     """Columns, the text under our name as well as under theirs."""
     theirs = mapping.get("input_text")
-    return {**columns, "input_text": columns[theirs]} if theirs in columns else columns
+    return columns if theirs is None or theirs not in columns else {**columns, "input_text": columns[theirs]}
 
 
 def _plain(where: str, columns: Mapping[Any, Any]) -> Row | BadRow:
@@ -126,7 +126,7 @@ def _is_column(value: Any) -> bool:
 def _rows_of_lists(columns: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
     """The rows of a dict of lists, such as a slice of a data set gives."""
     names = ", ".join(map(str, columns))
-    if any(_is_split(values) for values in columns.values()):
+    if any(map(_is_split, columns.values())):
         raise DataError(f"the data set is a mapping of {names}; give one split of it, or a list of rows")
     lengths = {len(values) for values in columns.values()}
     if len(lengths) > 1:
@@ -138,7 +138,9 @@ def _rows_of_lists(columns: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
 
 
 def _is_split(values: Any) -> bool:
-    return is_dataset(values) or _library(values) in _FRAMES and hasattr(values, "columns")
+    if isinstance(values, Sequence):
+        return bool(values) and isinstance(values[0], Mapping | Example)
+    return is_dataset(values) or (_library(values) in _FRAMES and hasattr(values, "columns"))
 
 
 def _library(value: Any) -> str:

@@ -46,7 +46,12 @@ def budget(columns: Mapping[str, Any]) -> Iterator[None]:
         _LEFT.reset(token)
 
 
-def _charge(amount: int) -> None:
+def charge(amount: int) -> None:
+    """Take from the budget of what is being rendered.
+
+    Raises:
+        TooMuch: It is used up.
+    """
     left = _LEFT.get() - amount
     if left < 0:
         raise TooMuch("it computes or writes far more than the row holds; take out loops, padding or repetition")
@@ -74,11 +79,11 @@ def _charge_use(name: str, values: list[Any]) -> None:
     """Charge a filter, a test or a method by what it is given."""
     sizes = [_size(value) for value in values]
     numbers = [abs(value) if isinstance(value, int) else 0 for value in values[1:]]
-    _charge(sum(sizes))
+    charge(sum(sizes))
     if name in _ADD:
-        _charge(sum(numbers))
+        charge(sum(numbers))
     elif name in _MULTIPLY:
-        _charge(sizes[0] * max([0, *sizes[1:], *numbers]))
+        charge(sizes[0] * max([0, *sizes[1:], *numbers]))
 
 
 def _charged(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -123,8 +128,8 @@ class _Guards(NodeTransformer):
         if not isinstance(node.node, nodes.Getattr):
             return self.generic_visit(node)
         callee = node.node
-        callee.node = self.visit(callee.node)
-        node.node = nodes.Const(None)  # not to be visited
+        self.generic_visit(callee)  # what is before the dot; the method itself stays
+        node.node = nodes.Const(None)
         self.generic_visit(node)
         node.node = callee
         return node
@@ -158,7 +163,7 @@ class _Guards(NodeTransformer):
         return nodes.Const(node.data).set_lineno(node.lineno)  # so that it passes `finalize`, which charges for it
 
 
-def _guarded(name: str, *arguments: nodes.Node) -> nodes.Node:
+def _guarded(name: str, *arguments: nodes.Node) -> nodes.Call:
     """A call of a method of the environment in the place of a node."""
     method = nodes.EnvironmentAttribute(name)
     return nodes.Call(method, list(arguments), [], None, None).set_lineno(arguments[0].lineno)
@@ -169,8 +174,9 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(optimized=False, finalize=_finalize, **options)  # the optimizer computes constants, unbounded
+    def __init__(self, *, finalize: Callable[..., Any] | None = None, **options: Any) -> None:
+        # No optimizer: it computes constants while it compiles, without bounds.
+        super().__init__(optimized=False, finalize=finalize or _finalize, **options)
         self.globals.clear()
         self.filters = {n: _charged(n, f) for n, f in self.filters.items() if n not in _NO_FILTERS}
         self.tests = {n: _charged(n, f) for n, f in self.tests.items()}
@@ -197,7 +203,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
     def getitem(self, obj: Any, argument: Any) -> Any:
         """A column, an element, or an attribute such as `loop.index`; never a method."""
         if isinstance(argument, slice):
-            _charge(len(obj))
+            charge(len(obj))
         try:
             return obj[argument]
         except (TypeError, LookupError):
@@ -216,23 +222,23 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             sizes = left.bit_length() * abs(right)
         elif operator == "%":
             _check_format(left)
-        _charge(sizes)
+        charge(sizes)
         return super().call_binop(context, operator, left, right)
 
     def steps(self, values: Iterable[Any]) -> Iterator[Any]:
         """The values of a loop, each charged."""
         for value in values:
-            _charge(1)
+            charge(1)
             yield value
 
     def weighed(self, value: Any) -> Any:
         """A value that is compared, or a list that was made: charged by its size."""
-        _charge(_size(value))
+        charge(_size(value))
         return value
 
     def concatenated(self, *values: Any) -> str:
         """What `~` gives."""
-        _charge(sum(map(_size, values)))
+        charge(sum(map(_size, values)))
         return "".join(map(str, values))
 
 
@@ -242,10 +248,10 @@ def _finalize(context: Any, value: Any) -> Any:
     if value is None:  # Jinja2 would write the word None
         raise jinja2.UndefinedError('a column that it writes is null; fill it in, or write {{ column or "" }}')
     if isinstance(value, str):
-        _charge(len(value))
+        charge(len(value))
         return value
     is_code = callable(value) or type(value).__module__.startswith("jinja2.runtime")
     if isinstance(value, bytes | Iterator) or (is_code and not isinstance(value, jinja2.Undefined)):
         raise jinja2.UndefinedError(f"what it writes is a {type(value).__name__}, not text; name a column of text")
-    _charge(_size(value))
+    charge(_size(value))
     return value

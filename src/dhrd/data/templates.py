@@ -14,6 +14,7 @@ import jinja2.meta
 from jinja2 import nodes
 
 from dhrd._text import message_of
+from dhrd.data.chat import as_chat
 from dhrd.data.sandbox import TemplateEnvironment, budget
 from dhrd.errors import ConfigError, DataError
 
@@ -91,7 +92,7 @@ class InputTemplate:
         if not text.strip() and not may_be_empty:
             what = "input_text" if self.is_plain else f"the text of {self.setting}"
             raise DataError(f"{where}: {what} is empty; fill it in or remove the row")
-        return _as_chat(text, tokenizer) if self.chat and tokenizer is not None else text
+        return as_chat(text, tokenizer, where) if self.chat and tokenizer is not None else text
 
     def _rendered(self, columns: Mapping[str, Any], where: str) -> str:
         try:
@@ -123,14 +124,3 @@ def _is_column_of_row(node: nodes.Getitem) -> bool:
     """Whether this is `row["name"]`."""
     is_row = isinstance(node.node, nodes.Name) and node.node.name == ROW
     return is_row and isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str)
-
-
-def _as_chat(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
-    if not tokenizer.chat_template:
-        raise ConfigError("data.chat: the tokenizer has no chat template; write the turns in data.input_template")
-    turn = [{"role": "user", "content": text}]
-    wrapped = str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
-    # Every consumer tokenises with tokenizer(text), which adds the beginning-of-sequence token by itself.
-    bos = tokenizer.bos_token
-    adds_bos = bos is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
-    return wrapped.removeprefix(bos) if adds_bos else wrapped
