@@ -66,8 +66,8 @@ class RowCheck:
             )
         if self._unread_weight:
             self.remark(
-                f"{self.name}: the column {shown(self._unread_weight)} is not read, as all rows count alike; classes are "
-                "weighed by loss.class_weights"
+                f"{self.name}: the column {shown(self._unread_weight)} is not read, as all rows count alike; "
+                "loss.class_weights weighs classes"
             )
 
     def _example(self, row: Row) -> Example:

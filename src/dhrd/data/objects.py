@@ -35,7 +35,7 @@ def as_rows(rows: Any) -> Iterable[Any]:
     if isinstance(rows, Mapping):
         return _rows_of_lists(rows)
     if is_dataset(rows):
-        return rows.with_format(None)  # type: ignore[no-any-return]  # in their own format its rows are arrays
+        return rows.with_format(None)  # in their own format its rows are arrays
     if (library := _library(rows)) in _FRAMES and (frame := _FRAMES[library](rows)) is not None:
         return frame
     if isinstance(rows, Iterable) and not isinstance(rows, bytes | bytearray | memoryview | Set | Path):

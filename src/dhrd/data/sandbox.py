@@ -22,6 +22,7 @@ from jinja2.visitor import NodeTransformer
 
 _LEAST = 1_000_000
 _TIMES_THE_ROW = 20
+_CALL = 32  # a macro's call takes so many times a loop's step
 _LEFT: ContextVar[int] = ContextVar("dhrd_template_budget", default=_LEAST)
 # Whose numbers are sizes that are added, and whose arguments multiply the text: `x | indent(8)`, `", ".join(x)`.
 _ADD = {"center", "ljust", "rjust", "zfill", "batch", "slice", "truncate", "round", "to_bytes"}
@@ -86,7 +87,7 @@ def _charge_use(name: str, values: list[Any]) -> None:
         charge(sizes[0] * max([0, *sizes[1:], *numbers]))
 
 
-def _charged(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _charged(name: str, function: Any) -> Callable[..., Any]:
     """A filter or a test that is charged for; with what Jinja2 marked it with (`pass_context` and the like)."""
     skipped = 1 if hasattr(function, "jinja_pass_arg") else 0
 
@@ -166,7 +167,9 @@ class _Guards(NodeTransformer):
 def _guarded(name: str, *arguments: nodes.Node) -> nodes.Call:
     """A call of a method of the environment in the place of a node."""
     method = nodes.EnvironmentAttribute(name)
-    return nodes.Call(method, list(arguments), [], None, None).set_lineno(arguments[0].lineno)
+    call = nodes.Call(method, list(arguments), [], None, None)
+    call.set_lineno(arguments[0].lineno)
+    return call
 
 
 class TemplateEnvironment(ImmutableSandboxedEnvironment):
@@ -184,11 +187,12 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = _Guards().visit(super()._parse(source, name, filename))
         tree.set_environment(self)
-        return tree  # type: ignore[no-any-return]
+        return tree
 
-    def call(self, context: Any, function: Any, /, *args: Any, **options: Any) -> Any:  # type: ignore[override]
+    def call(self, context: Any, function: Any, /, *args: Any, **options: Any) -> Any:
         """Call a method of a value, a macro, or one of the guards below."""
         if getattr(function, "__self__", None) is not self:
+            charge(_CALL)
             owner = getattr(function, "__self__", None)
             values = [*args, *options.values()]
             _charge_use(getattr(function, "__name__", ""), values if owner is None else [owner, *values])
@@ -251,6 +255,10 @@ def _finalize(context: Any, value: Any) -> Any:
         charge(len(value))
         return value
     is_code = callable(value) or type(value).__module__.startswith("jinja2.runtime")
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    for part in parts:
+        if isinstance(part, jinja2.Undefined):
+            return str(part)  # says which; in a list it would be the word Undefined
     if isinstance(value, bytes | Iterator) or (is_code and not isinstance(value, jinja2.Undefined)):
         raise jinja2.UndefinedError(f"what it writes is a {type(value).__name__}, not text; name a column of text")
     charge(_size(value))
