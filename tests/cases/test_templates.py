@@ -114,7 +114,7 @@ LARGE = [
     "{{ ('\\t' * 1000).expandtabs(2000000) }}",
     "{{ ('ab ' * 1000) | wordwrap(1, wrapstring='x' * 900000) }}",
     "".join(f"{{% for a{i} in input_text %}}" for i in range(15)) + "x" + "{% endfor %}" * 15,
-    "{% set t = 'a' * 400000 %}{% for a in input_text %}{% for b in input_text %}{{ 'ab' in t }}{% endfor %}{% endfor %}",
+    "{% set t = 'a' * 400000 %}{% for a in input_text %}{% for b in 'abc' %}{{ 'b' in t }}{% endfor %}{% endfor %}",
 ]
 
 
@@ -156,7 +156,8 @@ CHAT = {
     "roles": "{% for m in messages %}<|{{ m['role'] }}|>{{ m.content | trim }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}",
     "chatml": "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nHelp.<|im_end|>\n' }}{% endif %}"
-    "{%- for message in messages %}\n    {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}\n"
+    "{%- for message in messages %}\n    {{- '<|im_start|>' + message.role + '\n' }}{{ message.content }}"
+    "{{- '<|im_end|>\n' }}\n"
     "{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}",
     "namespace, tools, undefined": "{{- bos_token }}{% set ns = namespace(first=true, last=messages | length - 1) %}"
     "{%- if tools is not none and tools %}tools{% endif %}{% if enable_thinking %}think{% endif %}\n"
@@ -164,8 +165,8 @@ CHAT = {
     "{%- if ns.first and message.role == 'user' and message.content is string %}{% set ns.first = false %}"
     "{{ '[INST]' ~ message.content.split('</think>')[-1].lstrip('\n') ~ '[/INST]' }}{{ index }}{% endif %}"
     "{%- if message.tool_calls %}{{ message.tool_calls | tojson }}{% endif %}{% if loop.first %}{{ message | tojson }}"
-    "{% endif %}{%- endfor %}{% generation %}x{% endgeneration %}{% for i in range(3) %}{% if i == 1 %}{% break %}{% endif %}"
-    "{{ i }}{% endfor %}{{ eos_token }}{% macro f(x) %}<{{ x }}>{% endmacro %}{{ f(date_string) }}{{ none }}",
+    "{% endif %}{%- endfor %}{% generation %}x{% endgeneration %}{% for i in range(3) %}{% if i == 1 %}{% break %}"
+    "{% endif %}{{ i }}{% endfor %}{{ eos_token }}{% macro f(x) %}<{{ x }}>{% endmacro %}{{ f(date_string) }}{{ none }}",
 }
 
 
@@ -173,7 +174,7 @@ CHAT = {
 def test_a4_a_chat_template_gives_what_transformers_gives(name: str) -> None:
     tokenizer = make_tokenizer(bos=None)
     tokenizer.chat_template = CHAT[name]
-    for text in ("a plain text", 'quotes "\'<>& \n and Ünïcödé </think>\nrest'):
+    for text in ("a plain text", "quotes \"'<>& \n and Ünïcödé </think>\nrest"):
         turns = [{"role": "user", "content": text}]
         theirs = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         assert as_chat(text, tokenizer, "row 0") == theirs
@@ -193,7 +194,9 @@ def test_a4_a_chat_template_gives_what_transformers_gives(name: str) -> None:
 def test_a4_a_chat_template_is_bounded_and_fails_in_one_line(source: str, message: str) -> None:
     tokenizer = make_tokenizer(bos=None)
     tokenizer.chat_template = source
-    with pytest.raises(ConfigError, match=f"row 0: data.chat: the tokenizer's chat template fails: .*({message})") as caught:
+    with pytest.raises(
+        ConfigError, match=f"row 0: data.chat: the tokenizer's chat template fails: .*({message})"
+    ) as caught:
         as_chat("text", tokenizer, "row 0")
     assert "\n" not in str(caught.value)
 

@@ -48,12 +48,19 @@ def is_dataset(rows: Any) -> bool:
     return _library(rows) == "datasets" and hasattr(rows, "features") and hasattr(rows, "with_format")
 
 
-def row_of(item: Any, where: str, mapping: Mapping[str, str]) -> Row | BadRow:
-    """One row's columns, its values made plain; a text's and an `Example`'s under the mapped names, too."""
+def row_of(item: Any, where: str, mapping: Mapping[str, str], own: Sequence[str] = ()) -> Row | BadRow:
+    """One row's columns, its values made plain.
+
+    Args:
+        item: The row.
+        where: Its place, where it does not know its own.
+        mapping: Our field -> their column, which a text and an `Example` get as well.
+        own: Fields of an `Example` that are wanted besides its columns.
+    """
     if isinstance(item, Example):
-        own = {name: getattr(item, name) for name in ("input_text", "rationale", "id", "group", "label")}
-        theirs = {mapping[name]: value for name, value in own.items() if name in mapping and value}
-        return _plain(item.where or where, {**theirs, **item.fields, **own})
+        fields = {name: getattr(item, name) for name in own}
+        theirs = {mapping[name]: getattr(item, name) for name in ("input_text", *own) if name in mapping}
+        return _plain(item.where or where, {**theirs, **item.columns(), **fields})
     item = plain(item) if not isinstance(item, Mapping) else item
     if isinstance(item, str):
         return Row(where, dict.fromkeys(("input_text", mapping.get("input_text", "input_text")), item))
@@ -68,7 +75,8 @@ def rows_of(rows: Any, mapping: Mapping[str, str]) -> Iterator[Row | BadRow]:
     Raises:
         DataError: As `as_rows`.
     """
-    return (row_of(item, f"row {number}", mapping) for number, item in enumerate(as_rows(rows)))
+    own = ("label", "rationale", "id", "group")
+    return (row_of(item, f"row {number}", mapping, own) for number, item in enumerate(as_rows(rows)))
 
 
 def columns_of(

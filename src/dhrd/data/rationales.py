@@ -72,8 +72,8 @@ def join_rationales(examples: Sequence[Example], path: str | Path) -> tuple[list
     if not num_matched:
         first = next(iter(rationales), "none")
         raise DataError(
-            f"{path}: none of its {len(rationales)} ids ({shown(first)} …) is the id of a row ({shown(ids[0])} …); "
-            f"the two must use the same ids{_hint(examples)}"
+            f"{path}: none of its {len(rationales)} ids ({shown(first, 40)} …) is the id of a row "
+            f"({shown(ids[0], 40)} …); the two must use the same ids{_hint(examples)}"
         )
     _check_texts(examples, rationales, path)
     joined = [replace(e, rationale=rationales[e.id].text) if e.id in rationales else e for e in examples]
@@ -86,10 +86,7 @@ def join_rationales(examples: Sequence[Example], path: str | Path) -> tuple[list
 def _hint(examples: Sequence[Example]) -> str:
     if not any(e.id.startswith(e.digest) for e in examples if e.digest):
         return ""
-    return (
-        " (rows without an id are named by a digest of their text: generate the rationales again, which asks nothing "
-        "that is in the store, or give the rows ids)"
-    )
+    return "; rows without ids are named by their text: generate again (stored answers are not asked again)"
 
 
 def _check_texts(examples: Sequence[Example], rationales: Mapping[str, RationaleRow], path: str | Path) -> None:
