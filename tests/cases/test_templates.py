@@ -101,6 +101,10 @@ LARGE = [
     "{{ input_text | indent(2000000000, true) }}",
     "{{ '%2000000000d' | format(1) }}",
     "{{ '%*d' % (2000000000, 1) }}",
+    "{{ '%.2000000000f' % 1 }}",
+    "{{ '%-5.*f' % (2000000000, 1) }}",
+    "{{ '%(a)2000000000d' % {'a': 1} }}",
+    "{{ '{a:.2000000000f}'.format(a=1) }}",
     "{{ '{:2000000000}'.format(1) }}",
     "{{ '{:{}}'.format(1, 2000000000) }}",
     "{{ '{a:2000000000}'.format_map({'a': 1}) }}",
@@ -144,6 +148,13 @@ def test_a4_the_bound_grows_with_the_row() -> None:
     assert render("{% for turn in turns %}{{ loop.index }}: {{ turn }}\n{% endfor %}", {"turns": ["a"] * 20_000})
 
 
+def test_a4_ordinary_formats_are_written() -> None:
+    assert render("{{ '**case 12345**: %-5s|' % input_text[:3] }} {{ '{{{}}} 12345 {:>4}'.format(n, n) }}") == (
+        "**case 12345**: the  | {2} 12345    2"
+    )
+    assert render("{{ '%.2f of %5d, %(a)s' | replace('%(a)s', '') }}{{ '%.2f' | format(n) }}") == "%.2f of %5d, 2.00"
+
+
 def test_a4_shapes_of_foreign_rationales_run_in_the_same_bounds(tmp_path: Any) -> None:
     source = write_jsonl(tmp_path / "s.jsonl", [{"id": "a", "rationale": "because"}])
     shape = shape_of("columns", rationale="{{ rationale * 100000000 }}")
@@ -166,7 +177,8 @@ CHAT = {
     "{{ '[INST]' ~ message.content.split('</think>')[-1].lstrip('\n') ~ '[/INST]' }}{{ index }}{% endif %}"
     "{%- if message.tool_calls %}{{ message.tool_calls | tojson }}{% endif %}{% if loop.first %}{{ message | tojson }}"
     "{% endif %}{%- endfor %}{% generation %}x{% endgeneration %}{% for i in range(3) %}{% if i == 1 %}{% break %}"
-    "{% endif %}{{ i }}{% endfor %}{{ eos_token }}{% macro f(x) %}<{{ x }}>{% endmacro %}{{ f(date_string) }}{{ none }}",
+    "{% endif %}{{ i }}{% endfor %}{{ eos_token }}{% macro f(x) %}<{{ x }}>{% endmacro %}"
+    "{{ f(date_string) }}{{ none }}",
 }
 
 

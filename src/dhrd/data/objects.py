@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from io import IOBase
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from dhrd.data.templates import InputTemplate
 from dhrd.data.values import plain, plain_columns
 from dhrd.errors import DataError
 
+_NO_ROWS = (bytes, bytearray, memoryview, Set, Path, IOBase)  # bytes, what has no order, and files: give their names
 _WANTED = "give texts, dicts or Examples, or a table (a DataFrame, a Dataset, a dict of lists)"
 
 
@@ -38,7 +40,7 @@ def as_rows(rows: Any) -> Iterable[Any]:
         return rows.with_format(None)  # in their own format its rows are arrays
     if (library := _library(rows)) in _FRAMES and (frame := _FRAMES[library](rows)) is not None:
         return frame
-    if isinstance(rows, Iterable) and not isinstance(rows, bytes | bytearray | memoryview | Set | Path):
+    if isinstance(rows, Iterable) and not isinstance(rows, _NO_ROWS):
         return rows
     raise DataError(f"rows: got {_article(rows)} ({shown(rows, 40)}); {_WANTED}")
 

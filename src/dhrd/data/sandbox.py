@@ -29,7 +29,8 @@ _ADD = {"center", "ljust", "rjust", "zfill", "batch", "slice", "truncate", "roun
 _MULTIPLY = {"indent", "wordwrap", "tojson", "replace", "join", "expandtabs", "translate"}
 # `random` is another text each time; `attr` is for methods; the others are for web pages.
 _NO_FILTERS = {"attr", "random", "pprint", "urlize", "xmlattr"}
-_WIDE_FORMAT = re.compile(r"\d{5}|\*|\{[^}]*\{")
+# `%99999d`, `%.*f`, `{:99999}`, and `{:{}}`, whose width comes from elsewhere.
+_WIDE_FORMAT = re.compile(r"%(\([^)]*\))?[-#0 +]*\d*\.?(\*|\d{5})|\{[^{}]*\d{5}|\{[^{}]+\{")
 
 
 class TooMuch(Exception):
@@ -40,7 +41,7 @@ class TooMuch(Exception):
 def budget(columns: Mapping[str, Any]) -> Iterator[None]:
     """Bound what is rendered within by the size of the row, and by a million characters where that is more."""
     token = _LEFT.set(1 << 62)  # the row may be of any size
-    _LEFT.set(_LEAST + _TIMES_THE_ROW * _size(columns))
+    _LEFT.set(_LEAST + _TIMES_THE_ROW * _size(dict(columns)))
     try:
         yield
     finally:
@@ -67,7 +68,7 @@ def _size(value: Any) -> int:
         total += 1
         if isinstance(item, str | bytes):
             total += len(item)
-        elif isinstance(item, Mapping):
+        elif isinstance(item, dict):  # of plain rows; to ask for any mapping takes ten times as long
             pending += [*item.keys(), *item.values()]
         elif isinstance(item, list | tuple | set | frozenset):
             pending += item
@@ -255,7 +256,7 @@ def _finalize(context: Any, value: Any) -> Any:
         charge(len(value))
         return value
     is_code = callable(value) or type(value).__module__.startswith("jinja2.runtime")
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     for part in parts:
         if isinstance(part, jinja2.Undefined):
             return str(part)  # says which; in a list it would be the word Undefined
