@@ -127,6 +127,16 @@ def test_l12_the_header_again_is_refused_from_parquet_and_python(tmp_path: Path)
         assert "the names of the columns again" in error_of(spec)
 
 
+def test_l12_two_columns_of_one_name_are_refused_in_every_reader(tmp_path: Path) -> None:
+    table = pyarrow.Table.from_arrays([pyarrow.array(["a"])] * 3, names=["input_text", "label", "label"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    write(tmp_path / "a.csv", "input_text,label,label\na,x,y\n")
+    write(tmp_path / "a.tsv", "input_text\tlabel\tlabel\na\tx\ty\n")
+    frame = pd.DataFrame([["a", "x", "y"]], columns=["input_text", "label", "label"])
+    for spec in (*(tmp_path / f"a.{kind}" for kind in ("parquet", "csv", "tsv")), table, frame):
+        assert "two columns have the same name: input_text, label, label" in error_of(spec)
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.jsonl.gz"])
 @pytest.mark.parametrize("row", ['{"label": "x", "label": "y"}', '{"input_text": "a", "meta": {"k": 1, "k": 1}}'])
 def test_l12_a_key_that_occurs_twice_is_refused_with_its_line(tmp_path: Path, name: str, row: str) -> None:

@@ -160,8 +160,7 @@ def _library(value: Any) -> str:
 def _of_pandas(frame: Any) -> Iterable[dict[str, Any]] | None:
     if not hasattr(frame, "columns"):  # a Series is a sequence of texts
         return None
-    if not frame.columns.is_unique:
-        raise DataError(f"rows: two columns of the DataFrame have one name: {', '.join(map(str, frame.columns))}")
+    _check_names(list(frame.columns))
     return (dict(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False, name=None))
 
 
@@ -172,8 +171,14 @@ def _of_polars(frame: Any) -> Iterable[dict[str, Any]] | None:
 def _of_pyarrow(table: Any) -> Iterable[dict[str, Any]] | None:
     if not hasattr(table, "schema"):  # an array is a sequence of texts
         return None
+    _check_names(table.schema.names)
     batches = (table if hasattr(table, "to_batches") else pyarrow.table(table)).to_batches()
     return (row for batch in batches for row in batch.to_pylist())
+
+
+def _check_names(names: Sequence[Any]) -> None:
+    if len(set(names)) < len(names):
+        raise DataError(f"rows: two columns have the same name: {', '.join(map(str, names))}")
 
 
 _FRAMES = {"pandas": _of_pandas, "polars": _of_polars, "pyarrow": _of_pyarrow}

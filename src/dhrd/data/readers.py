@@ -129,6 +129,7 @@ def _read_parquet(path: Path) -> Iterator[Row | BadRow]:
         source = path if path.suffix.lower() != ".gz" else pyarrow.BufferReader(gzip.decompress(path.read_bytes()))
         # By default the whole compressed file is read ahead; this way a buffer's worth of a column at a time.
         file = pyarrow.parquet.ParquetFile(source, pre_buffer=False, buffer_size=1 << 16)
+        _check_names(file.schema_arrow.names, str(path))
         number = 0
         for batch in file.iter_batches(batch_size=1024):
             for index in range(batch.num_rows):
@@ -136,6 +137,11 @@ def _read_parquet(path: Path) -> Iterator[Row | BadRow]:
                 yield _parquet_row(batch, index, f"{path}:row {number}")
     except (pyarrow.ArrowException, UnicodeDecodeError, ValueError) as error:  # a schema may have bad bytes as well
         raise DataError(f"{path}: not a readable Parquet file: {message_of(error)}") from error
+
+
+def _check_names(names: list[str], name: str) -> None:
+    if len(set(names)) < len(names):
+        raise DataError(f"{name}: two columns have the same name: {', '.join(names)}")
 
 
 def _parquet_row(batch: Any, index: int, where: str) -> Row | BadRow:
