@@ -285,6 +285,9 @@ def test_l21_one_text_twice_is_told_with_counts(tmp_path: Path, caplog: pytest.L
     )
     assert any(line.startswith("data.validation: 2 of 3 rows have the text of a training row") for line in said)
     assert warnings_of(caplog, lambda: load_rows(config, train[:2], held[1:2])) == []
+    cut = load_config(loss__reasoning_weight=0, data__dev_share=0.5)
+    said = warnings_of(caplog, lambda: load_rows(cut, [{"input_text": "a", "label": n} for n in "xxxxyyyy"]))
+    assert any(line.startswith("data.dev_share: 4 of 4 rows have the text of a training row") for line in said)
 
 
 @pytest.mark.parametrize("kind", ["timestamp", "schema"])
@@ -532,6 +535,14 @@ def test_l19_the_mapping_of_columns_travels_with_the_artifact(artifact: Path, cl
     assert json.loads((artifact / "dhrd.json").read_text())["columns"] == {"input_text": "text"}
     with pytest.raises(DataError, match=r"row 0: input_text: missing; the row has body"):
         classifier.predict([{"body": "a"}])
+
+
+def test_l19_a_mapping_that_is_given_wins_over_the_artifacts(artifact: Path, classifier: Classifier) -> None:
+    rows = [{"text": "not this", "body": text} for text in TEXTS]
+    config = load_config(data__columns={"input_text": "body"})
+    found = dhrd.predict(artifact, rows, config=config, device="cpu", dtype=None)
+    expected = classifier.predict_proba(TEXTS)
+    assert np.allclose([list(row["probabilities"].values()) for row in found], expected)
 
 
 # Standard input and pipes

@@ -78,6 +78,11 @@ def test_l10_missing_columns_are_refused_from_files_and_from_python_alike(tmp_pa
             open_source(rows, settings).load(labels_required=False)
 
 
+def test_a_plain_template_with_a_line_end_keeps_it() -> None:
+    assert render("{{ input_text }}\n") == "the bed is hard\n"
+    assert render("{{ input_text }}") == "the bed is hard"
+
+
 DOUBLED = {
     "~": "{% set a = 'xxxxxxxxxx' %}" + "{% set a = a ~ a %}" * 60 + "{{ a }}",
     "+": "{% set a = 'xxxxxxxxxx' %}" + "{% set a = a + a %}" * 60 + "{{ a }}",

@@ -98,7 +98,8 @@ def columns_of(
     row = row_of(item, where, mapping)
     if isinstance(row, BadRow):
         raise DataError(f"{row.where}: {row.problem}")
-    columns = with_own_names(row.columns, mapping)
+    is_ours = isinstance(item, Example) and item.input_text  # whatever other columns it has
+    columns = row.columns if is_ours else with_own_names(row.columns, mapping)
     try:
         check_characters(row, template.variables)
         if "input_text" in template.variables:

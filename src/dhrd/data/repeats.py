@@ -12,13 +12,8 @@ from dhrd.data.records import Example
 logger = logging.getLogger("dhrd")
 
 
-def warn_of_repeats(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]]) -> None:
-    """Say how many texts have two labels in the training rows, and how many held-out rows were trained on.
-
-    Args:
-        train: The training rows, their labels as given.
-        held_out: Other rows by their name.
-    """
+def warn_of_two_labels(train: Sequence[Example]) -> None:
+    """Say how many texts of the training rows have more than one label."""
     labels: dict[str, set[str]] = defaultdict(set)
     for example in train:
         labels[digest_of(example)].add(str(example.label))
@@ -30,8 +25,13 @@ def warn_of_repeats(train: Sequence[Example], held_out: Mapping[str, Sequence[Ex
             len(odd),
             first.where,
         )
+
+
+def warn_of_overlap(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]]) -> None:
+    """Say how many held-out rows, by the setting that they come from, were trained on."""
+    trained = {digest_of(example) for example in train}
     for name, examples in held_out.items():
-        known = sum(digest_of(example) in labels for example in examples)
+        known = sum(digest_of(example) in trained for example in examples)
         if known:
             logger.warning(
                 "data.%s: %d of %d rows have the text of a training row, so the metrics flatter the model",

@@ -86,7 +86,7 @@ class InputTemplate:
         Raises:
             DataError: A column that the template reads is missing, the text is empty, or it is far longer than the row.
         """
-        text = columns.get("input_text") if self.is_plain else None
+        text = columns.get("input_text") if self.source == PLAIN else None
         if not isinstance(text, str):
             text = self._rendered(columns, where)
         if not text.strip() and not may_be_empty:
