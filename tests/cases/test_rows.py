@@ -314,6 +314,13 @@ def test_a14_values_are_clipped_in_messages() -> None:
         assert found.startswith(f"row 0: {field}: [0, 1, 2")
 
 
+@pytest.mark.parametrize("depth", [900, 100_000])
+def test_values_that_are_nested_without_end_are_refused_by_line(tmp_path: Path, depth: int) -> None:
+    path = write(tmp_path / "a.jsonl", '{"input_text": "a", "label": "x", "n": ' + "[" * depth + "]" * depth + "}\n")
+    for labels_required in (True, False):
+        assert error_of(path, labels_required=labels_required).startswith(f"{path}:1: ")
+
+
 # Rows in Python
 
 
@@ -395,7 +402,9 @@ def test_s3_training_and_evaluation_take_a_table(artifact: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "rows", [5, 2.5, None, True, b"bytes", bytearray(b"b"), Path("a.jsonl"), {"a", "b"}, object(), datetime(2026, 1, 1)]
+    "rows",
+    [5, 2.5, None, True, b"bytes", bytearray(b"b"), Path("a.jsonl"), {"a", "b"}, object(), datetime(2026, 1, 1)]
+    + [np.array("a text"), np.float32(1), io.StringIO("a")],
 )
 def test_decision_4_anything_else_is_named_by_its_type(classifier: Classifier, rows: Any) -> None:
     entries = (classifier.predict, classifier.predict_proba, classifier.explain, lambda r: list(classifier.stream(r)))
@@ -407,9 +416,11 @@ def test_decision_4_anything_else_is_named_by_its_type(classifier: Classifier, r
             open_source(rows, PLAIN)
 
 
-@pytest.mark.parametrize("row", [5, None, b"bytes", ["a"], ("a", "b"), object(), 2.5, np.int64(3), True])
+@pytest.mark.parametrize(
+    "row", [5, None, b"bytes", ["a"], ("a", "b"), object(), 2.5, np.int64(3), True, pd.Series(["a"])]
+)
 def test_decision_4_a_row_that_is_none_is_named_by_its_type(classifier: Classifier, row: Any) -> None:
-    with pytest.raises(DataError, match="row 1: a row must be a text, a dict or an Example, got a"):
+    with pytest.raises(DataError, match=f"row 1: a row must be .* or an Example, got a {type(row).__name__}"):
         classifier.predict(["a", row])
     assert "row 1: a row must be a text, a dict or an Example" in error_of(["a", row], labels_required=False)
 

@@ -49,7 +49,7 @@ class RowCheck:
         try:
             example = self._example(Row(row.where, plain_columns(row.columns)))
             self.template.render(example.columns(), where=row.where)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return f"{row.where}: {error}"
         except DataError as error:
             return str(error) if str(error).startswith(row.where) else f"{row.where}: {error}"

@@ -40,7 +40,7 @@ def as_rows(rows: Any) -> Iterable[Any]:
         return rows.with_format(None)  # in their own format its rows are arrays
     if (library := _library(rows)) in _FRAMES and (frame := _FRAMES[library](rows)) is not None:
         return frame
-    if isinstance(rows, Iterable) and not isinstance(rows, _NO_ROWS):
+    if isinstance(rows, Iterable) and not isinstance(rows, _NO_ROWS) and getattr(rows, "shape", None) != ():
         return rows
     raise DataError(f"rows: got {_article(rows)} ({shown(rows, 40)}); {_WANTED}")
 
@@ -63,11 +63,11 @@ def row_of(item: Any, where: str, mapping: Mapping[str, str], own: Sequence[str]
         fields = {name: getattr(item, name) for name in own}
         theirs = {mapping[name]: getattr(item, name) for name in ("input_text", *own) if name in mapping}
         return _plain(item.where or where, {**theirs, **item.columns(), **fields})
-    item = plain(item) if not isinstance(item, Mapping) else item
-    if isinstance(item, str):
-        return Row(where, dict.fromkeys(("input_text", mapping.get("input_text", "input_text")), item))
     if isinstance(item, Mapping):
         return _plain(where, item)
+    text = plain(item) if isinstance(item, str | pyarrow.Scalar) else None  # what a pyarrow array is made of
+    if isinstance(text, str):
+        return Row(where, dict.fromkeys(("input_text", mapping.get("input_text", "input_text")), text))
     return BadRow(where, f"a row must be a text, a dict or an Example, got {_article(item)}")
 
 
