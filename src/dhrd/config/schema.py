@@ -119,7 +119,11 @@ class DataSettings(Section):
     chat: bool = False
     """Wrap the rendered text in the tokenizer's chat template, as one user turn."""
     labels: tuple[str, ...] | None = None
-    """The label names in the order of their integers; null: found in the training rows (sorted)."""
+    """The label names in the order of the head; null: a ClassLabel's own, or found in the training rows and sorted
+    (integers by number). An integer in a row is the name that it spells; where no name here is an integer, it is a place
+    in this list, counted from 0."""
+    label_separator: Annotated[str, Field(min_length=1)] | None = None
+    """Splits a label's text into several labels: `"|"` reads `a|b` as a and b; null: text is one label."""
     max_input_tokens: Count = 512
     """Longer inputs are shortened: plain text on the right, templated rows in their longest field."""
     max_sequence_tokens: Count = 1024

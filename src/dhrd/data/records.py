@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Bool, Float, Int
 
+from dhrd._text import shown
+from dhrd.data.label_names import as_integer, as_label, bits, fold, is_zeros_and_ones, listed, multi_hot_problem, places_of
+from dhrd.data.wording import wording
 from dhrd.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ class Example:
 
     Args:
         input_text: The text to classify; "" where the template reads other columns.
-        label: An integer, a name, several names (multi-label), or None where unknown.
+        label: A name, several names (multi-label), or None where unknown. An integer is the name that it spells.
         rationale: A teacher's reasoning toward the label, without naming it.
         id: Names the row in errors, joins and predictions.
         group: Rows of one group are never split between train and dev (MultiRC: the paragraph).
@@ -61,14 +64,17 @@ class LabelSet:
     """The labels of a task.
 
     Args:
-        names: In the order of their integers; `id2label` of the artifact.
+        names: In the order of their places in the head; `id2label` of the artifact.
         words: How the reasoning head writes each; the names unless a task says otherwise.
         multi_label: Whether a row may have several (or none).
+        ordered: Whether the order is its author's (`data.labels`, a ClassLabel, a task), so that an integer that is no
+            name may be a place in it. False: we sorted the names, and no user ever saw their places.
     """
 
     names: tuple[str, ...]
     words: tuple[str, ...] = ()
     multi_label: bool = False
+    ordered: bool = False
 
     def __post_init__(self) -> None:
         if not self.words:
@@ -84,83 +90,74 @@ class LabelSet:
         Raises:
             DataError: The label is unknown or of the wrong kind.
         """
-        several = isinstance(label, tuple)
-        if several != self.multi_label:
-            given, wanted = ("a list", "one label") if several else ("one label", "a list of labels")
-            raise DataError(f"{where}: label: {given} ({label!r}) where the other rows have {wanted}")
-        return tuple(sorted({self._index(one, where) for one in (label if isinstance(label, tuple) else (label,))}))
+        try:
+            given = as_label(label)
+        except ValueError as error:
+            raise DataError(f"{where}: {error}") from None
+        if given is None:
+            raise DataError(f"{where}: label: missing")
+        if isinstance(given, tuple) != self.multi_label:
+            kinds = ("a list", "one label") if isinstance(given, tuple) else ("one label", "a list of labels")
+            raise DataError(f"{where}: label: {kinds[0]} ({shown(label)}) where the other rows have {kinds[1]}")
+        if isinstance(given, tuple) and given and is_zeros_and_ones(given):
+            if (hot := self._multi_hot(given, where)) is not None:
+                return hot
+        return tuple(sorted({self._index(name, where) for name in (given if isinstance(given, tuple) else (given,))}))
 
-    def _index(self, label: int | str, where: str) -> int:
-        if isinstance(label, int):
-            if 0 <= label < len(self.names):
-                return label
-            raise DataError(f"{where}: label: {label} is out of range; labels are 0 to {len(self.names) - 1}")
-        if label in self.names:
-            return self.names.index(label)
+    def named(self, label: Label, where: str = "") -> str | tuple[str, ...]:
+        """A row's label by name, or names.
+
+        Raises:
+            DataError: As `encode`.
+        """
+        names = tuple(self.names[index] for index in self.encode(label, where))
+        return names if self.multi_label else names[0]
+
+    def _index(self, name: str, where: str) -> int:
+        places = places_of(self.names)
+        if (index := places.get(name)) is not None:
+            return index
+        place = as_integer(name)
+        if place is not None and not any(as_integer(one) is not None for one in self.names):
+            if self.ordered and 0 <= place < len(self.names):
+                return place
+            raise DataError(f"{where}: label: {self._no_place(place)}")
+        alike = next((f"; {shown(one)} differs from it in case or space alone" for one in self.names
+                      if fold(one) == fold(name)), "")  # fmt: skip
         raise DataError(
-            f"{where}: label: {label!r} is unknown; labels are {', '.join(map(repr, self.names))} "
+            f"{where}: label: {shown(name)} is unknown; labels are {listed(self.names)}{alike} "
             "(correct the row, or list all labels in data.labels)"
         )
 
+    def _no_place(self, place: int) -> str:
+        if self.ordered:
+            return f"{place} is out of range; labels are 0 to {len(self.names) - 1}"
+        return (
+            f"labels are names here, {listed(self.names)}; {place} is none of them "
+            "(write the name, or train with data.labels or a ClassLabel, which say what an integer means)"
+        )
+
+    def _multi_hot(self, values: tuple[str, ...], where: str) -> tuple[int, ...] | None:
+        """The classes of a row of 0 and 1, one for each label; None: it is a list of labels."""
+        repeats = len(set(values)) < len(values)
+        if self.ordered and len(values) == len(self) and repeats:
+            return tuple(index for index, value in enumerate(values) if value == "1")
+        if self.ordered and len(values) == len(self):
+            raise DataError(f"{where}: label: {bits(values)} is multi-hot, or lists both labels; list the names")
+        if repeats:
+            raise DataError(f"{where}: label: {multi_hot_problem(values)}; these rows have {len(self)} labels")
+        return None
+
     def write(self, indices: Sequence[int]) -> str:
         """The answer as the reasoning head writes it: y of the sequence (paper, section 3)."""
-        return ", ".join(self.words[index] for index in indices) if indices else "none"
+        return wording(self.words, self.names).write([self.words[index] for index in indices])
 
     def read(self, answer: str) -> tuple[int, ...] | None:
         """The class indices that an answer names, the inverse of `write`; None where it cannot be read.
 
-        Its first line must be a label's word or name and nothing else but a full stop.
+        Its first line must be a label's word or name, and nothing else but a heading, markup, or a remark in brackets.
         """
-        first = answer.strip().partition("\n")[0].strip().rstrip(".").casefold()
-        if not self.multi_label:
-            return self._read_one(first)
-        if first == "none":
-            return ()
-        found = [self._read_one(part.strip()) for part in first.split(",")]
-        return tuple(sorted({one[0] for one in found if one})) if all(found) else None
-
-    def _read_one(self, text: str) -> tuple[int, ...] | None:
-        for spelling in (self.words, self.names):  # words first: a word may be another label's name
-            for index, word in enumerate(spelling):
-                if text == word.casefold():
-                    return (index,)
-        return None
-
-
-def infer_labels(
-    examples: Sequence[Example], *, names: Sequence[str] | None = None, num_labels: int | None = None
-) -> LabelSet:
-    """The label set of training rows.
-
-    Args:
-        examples: Rows with labels.
-        names: Given names, in the order of their integers; None: found in the rows, sorted.
-        num_labels: How many there are; needed only where integers leave out the highest.
-
-    Raises:
-        DataError: Integers and names are mixed, there are fewer than two labels, or their number is not `num_labels`.
-    """
-    multi_label = any(isinstance(example.label, tuple) for example in examples)
-    seen = {one for e in examples for one in (e.label if isinstance(e.label, tuple) else (e.label,)) if one is not None}
-    if names is None:
-        kinds = {type(one) for one in seen}
-        if len(kinds) > 1:
-            raise DataError("label: some rows have integers and some have names; use one kind, or give data.labels")
-        if kinds == {int} and num_labels is None and 0 not in seen:
-            least = min(map(int, seen))
-            raise DataError(f"label: integers count from 0, but the least here is {least}; give model.num_labels")
-        if kinds == {int}:
-            names = [str(index) for index in range(num_labels or max(map(int, seen)) + 1)]
-        else:
-            names = sorted(map(str, seen))
-    if len(names) < 2:
-        raise DataError(f"the training rows have {len(names)} label(s) ({', '.join(names)}); a classifier needs two")
-    if num_labels is not None and num_labels != len(names):
-        raise DataError(
-            f"model.num_labels is {num_labels}, but there are {len(names)} labels ({', '.join(names)}); "
-            "correct it or leave it out"
-        )
-    return LabelSet(tuple(names), multi_label=multi_label)
+        return wording(self.words, self.names).read(answer, multi_label=self.multi_label)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

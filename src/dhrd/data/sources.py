@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dhrd.config import DataSettings
+from dhrd.data.classes import Classes
 from dhrd.data.fields import MAX_PROBLEMS, check_characters, column_names, input_text, key, label, optional_text
 from dhrd.data.policy_desk import LABELS, WORDS, PolicyDesk
 from dhrd.data.readers import BadRow, Row, read_file
@@ -31,6 +32,7 @@ class Source:
         default_id: Prefix of the ids of rows that have none.
         template: The config's input template, or the origin's own.
         labels: The origin's own label set, where it has one.
+        label_separator: Splits a label's text into several.
         task: The SuperGLUE task, for its official metrics.
     """
 
@@ -40,6 +42,7 @@ class Source:
     default_id: str = "row"
     template: str = PLAIN
     labels: LabelSet | None = None
+    label_separator: str | None = None
     task: Task | None = None
 
     def examples(self, *, labels_required: bool = True, limit: int | None = None) -> Iterator[Example]:
@@ -90,7 +93,7 @@ class Source:
             check_characters(row)
             example = Example(
                 input_text=input_text(values["input_text"], row, required="input_text" in template.variables),
-                label=label(values["label"], labels_required, row),
+                label=label(values["label"], labels_required, row, self.label_separator),
                 rationale=optional_text("rationale", values["rationale"]),
                 id=key("id", values["id"]) or f"{self.default_id}-{number}",
                 group=key("group", values["group"]),
@@ -126,10 +129,7 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
         elif kind == "hub":
             source = _hub(rest, split, settings)
         else:
-            path = Path(spec)
-            source = Source(
-                name=str(spec), read=lambda: read_file(path), columns=settings.columns, default_id=path.stem
-            )
+            source = _file(Path(spec), settings)
     elif hasattr(spec, "features") and hasattr(spec, "column_names"):
         source = _dataset(spec, f"the data set {spec.info.dataset_name or ''}".strip(), settings)
     elif isinstance(spec, Mapping):
@@ -137,7 +137,19 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
         raise DataError(f"the data set is a mapping of {names}; give one split of it, or a list of rows")
     else:
         source = Source(name="the given rows", read=lambda: _objects(spec), columns=settings.columns)
-    return source if settings.input_template == PLAIN else replace(source, template=settings.input_template)
+    template = source.template if settings.input_template == PLAIN else settings.input_template
+    return replace(source, template=template, label_separator=settings.label_separator)
+
+
+def _file(path: Path, settings: DataSettings) -> Source:
+    classes = Classes.of_file(path)
+    return Source(
+        name=str(path),
+        read=lambda: classes.named(read_file(path)),
+        columns=settings.columns,
+        default_id=path.stem,
+        labels=classes.label_set(settings.columns.get("label", "label")),
+    )
 
 
 def _objects(items: Iterable[Any]) -> Iterator[Row | BadRow]:
@@ -160,7 +172,8 @@ def _superglue(name: str, split: str, settings: DataSettings) -> Source:
     if task is None:
         raise DataError(f"superglue:{name}: no such task; tasks are {', '.join(TASKS)}")
     if settings.superglue_root is None:
-        read, where = _hub_reader("aps/super_glue", name, split), f"superglue:{name}"
+        where = f"superglue:{name}"
+        read = _dataset(_hub_dataset("aps/super_glue", name, split), where, settings).read
     else:
         files = {"train": "train.jsonl", "validation": "val.jsonl", "test": "test.jsonl"}
         if split not in files:
@@ -174,7 +187,7 @@ def _superglue(name: str, split: str, settings: DataSettings) -> Source:
         read=lambda: _task_rows(task, read(), split),
         columns={},
         template=task.template,
-        labels=LabelSet(task.labels, task.words),
+        labels=LabelSet(task.labels, task.words, ordered=True),
         task=task,
     )
 
@@ -209,42 +222,29 @@ def _policy_desk(keys: str, split: str) -> Source:
 
 def _hub(name: str, split: str, settings: DataSettings) -> Source:
     dataset, _, config = name.partition(":")
-    read = _hub_reader(dataset, config or None, split)
-    return Source(name=f"hub:{name}", read=read, columns=settings.columns, default_id=split)
+    source = _dataset(_hub_dataset(dataset, config or None, split), f"hub:{name}", settings)
+    return replace(source, default_id=split)
 
 
-def _hub_reader(name: str, config: str | None, split: str) -> Callable[[], Iterator[Row | BadRow]]:
-    def read() -> Iterator[Row | BadRow]:
-        import datasets
+def _hub_dataset(name: str, config: str | None, split: str) -> Any:
+    import datasets
 
-        try:
-            dataset = datasets.load_dataset(name, config, split=split)
-        except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-            reason = str(error).partition("\n")[0] or type(error).__name__
-            raise DataError(
-                f"hub:{name}: cannot be loaded ({reason}); check the name and the connection, or "
-                "use local files (data.superglue_root for SuperGLUE)"
-            ) from error
-        yield from _dataset_rows(dataset, f"hub:{name}")
-
-    return read
+    try:
+        return datasets.load_dataset(name, config, split=split)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DataError(
+            f"hub:{name}: cannot be loaded ({reason}); check the name and the connection, or "
+            "use local files (data.superglue_root for SuperGLUE)"
+        ) from error
 
 
 def _dataset(dataset: Any, name: str, settings: DataSettings) -> Source:
-    return Source(name=name, read=lambda: _dataset_rows(dataset, name), columns=settings.columns)
-
-
-def _dataset_rows(dataset: Any, name: str) -> Iterator[Row | BadRow]:
-    """Rows of a `datasets.Dataset`, its `ClassLabel` integers, or lists of them, as names."""
-    kinds = {column: getattr(kind, "feature", kind) for column, kind in (dataset.features or {}).items()}
-    classes = {column: kind.names for column, kind in kinds.items() if hasattr(kind, "int2str")}
-    for number, columns in enumerate(dataset):
-        for column, names in classes.items():
-            columns[column] = _class_name(columns[column], names)
-        yield Row(f"{name}:row {number}", columns)
-
-
-def _class_name(index: Any, names: Sequence[str]) -> Any:
-    if isinstance(index, list):
-        return [_class_name(one, names) for one in index]
-    return names[index] if isinstance(index, int) and 0 <= index < len(names) else None  # -1: unknown
+    """Rows of a `datasets.Dataset`; a `ClassLabel`'s names are the label set, in their own order."""
+    classes = Classes.of_features(dataset.features)
+    return Source(
+        name=name,
+        read=lambda: classes.named(Row(f"{name}:row {number}", row) for number, row in enumerate(dataset)),
+        columns=settings.columns,
+        labels=classes.label_set(settings.columns.get("label", "label")),
+    )

@@ -72,7 +72,7 @@ class Answered:
     def _by_classifier(self) -> np.ndarray:
         if self.labels.multi_label:
             return (self.probabilities_BC >= 0.5).astype(np.int64)
-        return np.eye(len(self.labels), dtype=np.int64)[self.probabilities_BC.argmax(1)]
+        return one_hot(self.probabilities_BC.argmax(1), len(self.labels))
 
 
 def answer(classifier: Classifier, examples: Sequence[Example], cot: CoT) -> Answered:

@@ -17,9 +17,11 @@ from sklearn.metrics import confusion_matrix, f1_score, multilabel_confusion_mat
 from dhrd.data.records import LabelSet
 from dhrd.data.superglue import Task
 from dhrd.errors import ArtifactError, ConfigError, DataError
-from dhrd.evaluation.intervals import Interval, bootstrap, wilson
+from dhrd.evaluation.intervals import Interval, bootstrap, percentile_interval, wilson
 
 _METRICS = ("accuracy", "macro_f1", "weighted_f1", "log_loss")
+_DENSE_LABELS = 1000
+"""Up to so many labels the whole table of gold by predicted is counted."""
 _LOWER_IS_BETTER = frozenset({"log_loss"})
 _ANSWER_ID = re.compile(r"(?P<question>(?P<paragraph>.+-\d+)-\d+)-\d+")  # multirc-SPLIT-PARAGRAPH-QUESTION-ANSWER
 
@@ -77,7 +79,14 @@ class Predictions:
         """0/1 as `gold_BC`: the labels at p >= 0.5 for multi-label, else the most probable one."""
         if self.labels.multi_label:
             return (self.probabilities_BC >= 0.5).astype(np.int64)
-        return np.eye(len(self.labels), dtype=np.int64)[self.predicted_B]
+        return one_hot(self.predicted_B, len(self.labels))
+
+
+def one_hot(label_B: np.ndarray, num_labels: int) -> np.ndarray:
+    """Class indices as (B, C) of 0 and 1, without a (C, C) table."""
+    hot_BC = np.zeros((len(label_B), num_labels), dtype=np.int64)
+    hot_BC[np.arange(len(label_B)), label_B] = 1
+    return hot_BC
 
 
 def compute_metrics(
@@ -90,8 +99,9 @@ def compute_metrics(
 ) -> dict[str, Any]:
     """Every number of an evaluation, ready for JSON.
 
-    F1 averages are over all labels of the label set: one that is in neither gold nor predictions counts as 0, as does
-    every 0/0 (scikit-learn's `f1_score(labels=range(C), zero_division=0)`). `log_loss` is in nats.
+    F1 averages are over all labels of the label set: one that is in neither gold nor predictions (`absent`) counts as
+    0 in `macro_f1`, as does every 0/0 (scikit-learn's `f1_score(labels=range(C), zero_division=0)`). `log_loss` is in
+    nats.
 
     Args:
         predictions: At least one row.
@@ -104,7 +114,8 @@ def compute_metrics(
         seed: Of each bootstrap.
 
     Returns:
-        `num_examples`, `accuracy`, `macro_f1`, `weighted_f1`, `log_loss`, `per_class`, `confusion_matrix`, `official`.
+        `num_examples`, `accuracy`, `macro_f1`, `weighted_f1`, `log_loss`, `per_class`, `absent`, `confusion_matrix`
+        (above 1,000 labels its cells that are not 0, as `[gold, predicted, count]`), `official`.
         Multi-label: `accuracy` is the share of rows with every label right, `log_loss` the mean over rows and labels,
         `micro_f1` is added, `confusion_matrix` has [[tn, fp], [fn, tp]] by label.
 
@@ -129,6 +140,8 @@ def compute_metrics(
         found |= answers.intervals(**settings) if answers else {}
         metrics["interval_95"] = {name: list(interval) for name, interval in found.items()}
     metrics["per_class"] = _per_class(predictions)
+    seen_C = (predictions.gold_BC.astype(bool) | predictions.predicted_BC.astype(bool)).any(axis=0)
+    metrics["absent"] = [name for name, seen in zip(predictions.labels.names, seen_C, strict=True) if not seen]
     metrics["confusion_matrix"] = _confusion(predictions)
     missing = [name for name in metrics["official"] if name not in metrics]
     assert not missing, f"{missing} are official but not computed"
@@ -200,7 +213,14 @@ def _confusion(predictions: Predictions) -> dict[str, Any]:
     if predictions.labels.multi_label:
         tables = multilabel_confusion_matrix(predictions.gold_BC.astype(np.int64), predictions.predicted_BC)
         return {name: table.tolist() for name, table in zip(names, tables, strict=True)}
+    if len(names) > _DENSE_LABELS:
+        return {"labels": list(names), "cells": _confusion_cells(predictions)}
     return {"labels": list(names), "counts": _confusion_CC(predictions).tolist()}
+
+
+def _confusion_cells(predictions: Predictions) -> list[list[int]]:
+    pairs, counts = np.unique(np.stack([predictions.gold_B, predictions.predicted_B], 1), axis=0, return_counts=True)
+    return np.concatenate([pairs, counts[:, None]], axis=1).tolist()  # type: ignore[no-any-return]
 
 
 def _confusion_CC(predictions: Predictions) -> np.ndarray:
@@ -211,6 +231,8 @@ def _f1_intervals(predictions: Predictions, *, num_resamples: int, seed: int) ->
     """Single-label: within gold classes. Multi-label: over rows, as sets of labels are too many to be strata."""
     if predictions.labels.multi_label:
         strata, totals = _kinds_of_row(predictions)
+    elif len(predictions.labels) > _DENSE_LABELS:
+        return _f1_intervals_by_row(predictions, num_resamples=num_resamples, seed=seed)
     else:
         strata, totals = _confusion_CC(predictions), _confusion_totals
     return {
@@ -219,6 +241,22 @@ def _f1_intervals(predictions: Predictions, *, num_resamples: int, seed: int) ->
         )
         for average in _averages(predictions)
     }
+
+
+def _f1_intervals_by_row(predictions: Predictions, *, num_resamples: int, seed: int) -> dict[str, Interval]:
+    """The same bootstrap, row by row: with many labels the table of gold by predicted is too large to resample."""
+    rng, order = np.random.default_rng(seed), np.argsort(predictions.gold_B, kind="stable")
+    gold_B, predicted_B = predictions.gold_B[order], predictions.predicted_B[order]
+    first_B = np.searchsorted(gold_B, gold_B)
+    size_B = np.searchsorted(gold_B, gold_B, side="right") - first_B
+    count = partial(np.bincount, minlength=len(predictions.labels))
+    values: dict[str, list[float]] = {average: [] for average in _averages(predictions)}
+    for _ in range(num_resamples):
+        drawn_B = predicted_B[first_B + rng.integers(size_B)]
+        counts = (count(gold_B[drawn_B == gold_B])[None], count(drawn_B)[None], count(gold_B)[None])
+        for average, found in values.items():
+            found.append(float(_resampled_f1(np.empty(0), totals=lambda _, counts=counts: counts, average=average)[0]))
+    return {f"{average}_f1": percentile_interval(np.array(found)) for average, found in values.items()}
 
 
 _Totals = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
