@@ -120,8 +120,8 @@ class DataSettings(Section):
     """Wrap the rendered text in the tokenizer's chat template, as one user turn."""
     labels: tuple[str, ...] | None = None
     """The label names in the order of the head; null: a ClassLabel's own, or found in the training rows and sorted
-    (integers by number). An integer in a row is the name that it spells; where no name here is an integer, it is a place
-    in this list, counted from 0."""
+    (integers by number). An integer in a row is the name that it spells; where no name here is an integer, it is a
+    place in this list, counted from 0."""
     label_separator: Annotated[str, Field(min_length=1)] | None = None
     """Splits a label's text into several labels: `"|"` reads `a|b` as a and b; null: text is one label."""
     max_input_tokens: Count = 512

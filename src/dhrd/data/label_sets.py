@@ -36,7 +36,7 @@ def infer_labels(
     Args:
         examples: Rows with labels.
         names: Given names, in the order of their places; None: found in the rows, sorted (integers by number).
-        num_labels: How many there are. Where the rows have fewer, all integers below it, they are 0 to `num_labels` - 1.
+        num_labels: How many there are. Where all that the rows have are integers below it, they are 0 to it.
 
     Raises:
         DataError: There are fewer than two labels, or their number is not `num_labels`; they are so many that it must
@@ -143,9 +143,7 @@ def _refuse_twins(names: Sequence[str], counts: Mapping[str, int]) -> None:
         alike[fold(name)].append(name)
     twins = [found for found in alike.values() if len(found) > 1]
     if twins:
-        said = "; ".join(
-            " and ".join(f"{shown(name)}{_rows(counts, name)}" for name in found) for found in twins[:3]
-        )
+        said = "; ".join(" and ".join(f"{shown(name)}{_rows(counts, name)}" for name in found) for found in twins[:3])
         raise DataError(f"labels that differ in case or space alone: {said}; write each in one way")
 
 

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Bool, Float, Int
 
 from dhrd._text import shown
-from dhrd.data.label_names import as_integer, as_label, bits, fold, is_zeros_and_ones, listed, multi_hot_problem, places_of
+from dhrd.data.label_names import (
+    as_integer,
+    as_label,
+    bits,
+    fold,
+    is_zeros_and_ones,
+    listed,
+    multi_hot_problem,
+    places_of,
+)
 from dhrd.data.wording import wording
 from dhrd.errors import DataError
 
@@ -99,10 +108,9 @@ class LabelSet:
         if isinstance(given, tuple) != self.multi_label:
             kinds = ("a list", "one label") if isinstance(given, tuple) else ("one label", "a list of labels")
             raise DataError(f"{where}: label: {kinds[0]} ({shown(label)}) where the other rows have {kinds[1]}")
-        if isinstance(given, tuple) and given and is_zeros_and_ones(given):
-            if (hot := self._multi_hot(given, where)) is not None:
-                return hot
-        return tuple(sorted({self._index(name, where) for name in (given if isinstance(given, tuple) else (given,))}))
+        names = given if isinstance(given, tuple) else (given,)
+        hot = self._multi_hot(names, where) if self.multi_label and is_zeros_and_ones(names) else None
+        return hot if hot is not None else tuple(sorted({self._index(name, where) for name in names}))
 
     def named(self, label: Label, where: str = "") -> str | tuple[str, ...]:
         """A row's label by name, or names.
@@ -139,10 +147,10 @@ class LabelSet:
 
     def _multi_hot(self, values: tuple[str, ...], where: str) -> tuple[int, ...] | None:
         """The classes of a row of 0 and 1, one for each label; None: it is a list of labels."""
-        repeats = len(set(values)) < len(values)
-        if self.ordered and len(values) == len(self) and repeats:
+        repeats, fits = len(set(values)) < len(values), self.ordered and len(values) == len(self)
+        if fits and repeats:
             return tuple(index for index, value in enumerate(values) if value == "1")
-        if self.ordered and len(values) == len(self):
+        if fits:
             raise DataError(f"{where}: label: {bits(values)} is multi-hot, or lists both labels; list the names")
         if repeats:
             raise DataError(f"{where}: label: {multi_hot_problem(values)}; these rows have {len(self)} labels")

@@ -221,3 +221,10 @@ def multi_hot(indices: Sequence[tuple[int, ...]], num_labels: int) -> numpy.ndar
     for row, chosen in enumerate(indices):
         result[row, list(chosen)] = 1
     return result
+
+
+def one_hot(label_B: numpy.ndarray, num_labels: int) -> numpy.ndarray:
+    """The class index of each row as (rows, C) of 0 and 1."""
+    result = numpy.zeros((len(label_B), num_labels), dtype=numpy.int64)
+    result[numpy.arange(len(label_B)), label_B] = 1
+    return result

@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 from sklearn.metrics import log_loss
 
 from dhrd.data.records import EncodedExample
-from dhrd.data.rows import multi_hot
+from dhrd.data.rows import multi_hot, one_hot
 from dhrd.errors import DataError
 from dhrd.inference.batching import predict_logits
 from dhrd.model.dual_head import DualHeadReasoningModel

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dhrd.data.records import Example, LabelSet
-from dhrd.data.rows import encode_labels
+from dhrd.data.rows import encode_labels, one_hot
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.decoded import predicted_labels, readable_rows

@@ -6,22 +6,21 @@ Shape legend: B rows, C classes, R resamples; in the bootstraps K is kinds of ro
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, f1_score, multilabel_confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import f1_score, multilabel_confusion_matrix, precision_recall_fscore_support
 
 from dhrd.data.records import LabelSet
+from dhrd.data.rows import one_hot
 from dhrd.data.superglue import Task
 from dhrd.errors import ArtifactError, ConfigError, DataError
-from dhrd.evaluation.intervals import Interval, bootstrap, percentile_interval, wilson
+from dhrd.evaluation.f1 import DENSE_LABELS, averages, confusion_CC, f1, f1_intervals
+from dhrd.evaluation.intervals import Interval, bootstrap, wilson
 
 _METRICS = ("accuracy", "macro_f1", "weighted_f1", "log_loss")
-_DENSE_LABELS = 1000
-"""Up to so many labels the whole table of gold by predicted is counted."""
 _LOWER_IS_BETTER = frozenset({"log_loss"})
 _ANSWER_ID = re.compile(r"(?P<question>(?P<paragraph>.+-\d+)-\d+)-\d+")  # multirc-SPLIT-PARAGRAPH-QUESTION-ANSWER
 
@@ -82,13 +81,6 @@ class Predictions:
         return one_hot(self.predicted_B, len(self.labels))
 
 
-def one_hot(label_B: np.ndarray, num_labels: int) -> np.ndarray:
-    """Class indices as (B, C) of 0 and 1, without a (C, C) table."""
-    hot_BC = np.zeros((len(label_B), num_labels), dtype=np.int64)
-    hot_BC[np.arange(len(label_B)), label_B] = 1
-    return hot_BC
-
-
 def compute_metrics(
     predictions: Predictions,
     *,
@@ -136,7 +128,7 @@ def compute_metrics(
     }
     if intervals:
         settings = {"num_resamples": num_resamples, "seed": seed}
-        found = {"accuracy": wilson(int(hits_B.sum()), len(hits_B)), **_f1_intervals(predictions, **settings)}
+        found = {"accuracy": wilson(int(hits_B.sum()), len(hits_B)), **f1_intervals(predictions, **settings)}
         found |= answers.intervals(**settings) if answers else {}
         metrics["interval_95"] = {name: list(interval) for name, interval in found.items()}
     metrics["per_class"] = _per_class(predictions)
@@ -185,15 +177,11 @@ def _log_loss(predictions: Predictions) -> float:
     return float(-(gold_BC * np.log(p_BC)).sum(axis=1).mean())
 
 
-def _averages(predictions: Predictions) -> list[str]:
-    return ["macro", "weighted", *(["micro"] if predictions.labels.multi_label else [])]
-
-
 def _f1_averages(predictions: Predictions) -> dict[str, float]:
     gold_BC, predicted_BC = predictions.gold_BC.astype(np.int64), predictions.predicted_BC
     return {
         f"{average}_f1": float(f1_score(gold_BC, predicted_BC, average=average, zero_division=0))
-        for average in _averages(predictions)
+        for average in averages(predictions)
     }
 
 
@@ -213,87 +201,14 @@ def _confusion(predictions: Predictions) -> dict[str, Any]:
     if predictions.labels.multi_label:
         tables = multilabel_confusion_matrix(predictions.gold_BC.astype(np.int64), predictions.predicted_BC)
         return {name: table.tolist() for name, table in zip(names, tables, strict=True)}
-    if len(names) > _DENSE_LABELS:
+    if len(names) > DENSE_LABELS:
         return {"labels": list(names), "cells": _confusion_cells(predictions)}
-    return {"labels": list(names), "counts": _confusion_CC(predictions).tolist()}
+    return {"labels": list(names), "counts": confusion_CC(predictions).tolist()}
 
 
 def _confusion_cells(predictions: Predictions) -> list[list[int]]:
     pairs, counts = np.unique(np.stack([predictions.gold_B, predictions.predicted_B], 1), axis=0, return_counts=True)
-    return np.concatenate([pairs, counts[:, None]], axis=1).tolist()  # type: ignore[no-any-return]
-
-
-def _confusion_CC(predictions: Predictions) -> np.ndarray:
-    return confusion_matrix(predictions.gold_B, predictions.predicted_B, labels=range(len(predictions.labels)))
-
-
-def _f1_intervals(predictions: Predictions, *, num_resamples: int, seed: int) -> dict[str, Interval]:
-    """Single-label: within gold classes. Multi-label: over rows, as sets of labels are too many to be strata."""
-    if predictions.labels.multi_label:
-        strata, totals = _kinds_of_row(predictions)
-    elif len(predictions.labels) > _DENSE_LABELS:
-        return _f1_intervals_by_row(predictions, num_resamples=num_resamples, seed=seed)
-    else:
-        strata, totals = _confusion_CC(predictions), _confusion_totals
-    return {
-        f"{average}_f1": bootstrap(
-            partial(_resampled_f1, totals=totals, average=average), strata, num_resamples=num_resamples, seed=seed
-        )
-        for average in _averages(predictions)
-    }
-
-
-def _f1_intervals_by_row(predictions: Predictions, *, num_resamples: int, seed: int) -> dict[str, Interval]:
-    """The same bootstrap, row by row: with many labels the table of gold by predicted is too large to resample."""
-    rng, order = np.random.default_rng(seed), np.argsort(predictions.gold_B, kind="stable")
-    gold_B, predicted_B = predictions.gold_B[order], predictions.predicted_B[order]
-    first_B = np.searchsorted(gold_B, gold_B)
-    size_B = np.searchsorted(gold_B, gold_B, side="right") - first_B
-    count = partial(np.bincount, minlength=len(predictions.labels))
-    values: dict[str, list[float]] = {average: [] for average in _averages(predictions)}
-    for _ in range(num_resamples):
-        drawn_B = predicted_B[first_B + rng.integers(size_B)]
-        counts = (count(gold_B[drawn_B == gold_B])[None], count(drawn_B)[None], count(gold_B)[None])
-        for average, found in values.items():
-            found.append(float(_resampled_f1(np.empty(0), totals=lambda _, counts=counts: counts, average=average)[0]))
-    return {f"{average}_f1": percentile_interval(np.array(found)) for average, found in values.items()}
-
-
-_Totals = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""From resampled counts to (R, C) true positives, predicted and gold: all that F1 depends on."""
-
-
-def _confusion_totals(counts_RCC: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return counts_RCC.diagonal(axis1=1, axis2=2), counts_RCC.sum(axis=1), counts_RCC.sum(axis=2)
-
-
-def _kinds_of_row(predictions: Predictions) -> tuple[np.ndarray, _Totals]:
-    """How many rows there are of each kind, (1, K), and their totals; rows alike in gold and predicted are one kind."""
-    rows = np.concatenate([predictions.gold_BC.astype(bool), predictions.predicted_BC.astype(bool)], axis=1)
-    kinds, counts_K = np.unique(rows, axis=0, return_counts=True)
-    gold_KC, predicted_KC = np.split(kinds.astype(np.float64), 2, axis=1)
-
-    def totals(counts_R1K: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        counts_RK = counts_R1K[:, 0].astype(np.float64)  # floats are multiplied by BLAS, integers are not
-        return counts_RK @ (gold_KC * predicted_KC), counts_RK @ predicted_KC, counts_RK @ gold_KC
-
-    return counts_K[None, :], totals
-
-
-def _resampled_f1(counts: np.ndarray, *, totals: _Totals, average: str) -> np.ndarray:
-    """The F1 of each resample, (R,)."""
-    hits_RC, predicted_RC, gold_RC = totals(counts)
-    if average == "micro":
-        return f1(hits_RC.sum(axis=1), predicted_RC.sum(axis=1), gold_RC.sum(axis=1))
-    f1_RC = f1(hits_RC, predicted_RC, gold_RC)
-    if average == "macro":
-        return f1_RC.mean(axis=1)
-    return (f1_RC * gold_RC).sum(axis=1) / np.maximum(gold_RC.sum(axis=1), 1)
-
-
-def f1(hits: np.ndarray, predicted: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """2 tp / (predicted + gold), with 0/0 = 0: scikit-learn's F1 for many resamples at once."""
-    return 2 * hits / np.maximum(predicted + gold, 1)  # the sum is 0 only where hits are
+    return np.concatenate([pairs, counts[:, None]], axis=1).tolist()
 
 
 @dataclass(frozen=True, kw_only=True)
