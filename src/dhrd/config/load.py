@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from dhrd._text import shown
 from dhrd.config.schema import RunConfig
 from dhrd.errors import ConfigError
 
@@ -105,7 +107,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 with two repairs: `5e-5` is a number, and a key given twice is an error rather than the last one."""
+    """YAML 1.1 with three repairs: `5e-5` is a number; `010`, `1:30` and `1_0` stay text, as a label is, rather than 8, 90
+    and 10 (a setting that is a number reads its digits); and a key given twice is an error rather than the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -121,7 +124,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_INT = "tag:yaml.org,2002:int"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _INT]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_INT, re.compile(r"^-?(?:0|[1-9][0-9]*)$"), list("-0123456789"))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
@@ -215,7 +223,25 @@ def _describe(error: Any) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
         return f"{name}: {message}" if name else message
-    return f"{name}: {message[:1].lower()}{message[1:]}, got {error['input']!r}"
+    return f"{name}: {message[:1].lower()}{message[1:]}, got {shown(error['input'])}{_hint(error, name)}"
+
+
+def _hint(error: Any, name: str) -> str:
+    """What YAML, or the dots of `--set`, made of a text that was meant."""
+    kind, given = error["type"], error["input"]
+    if kind == "string_type" and isinstance(given, bool):
+        return f"; YAML reads {'yes, on and true' if given else 'no, off and false'} so: put quotes around it"
+    if kind == "string_type" and not isinstance(given, dict | list):
+        return "; put quotes around it"
+    if kind == "tuple_type" and not isinstance(given, dict):
+        return f'; give a list, with quotes around yes and no: {name}=["no", "yes"]'
+    if kind in ("float_type", "string_type") and isinstance(given, dict):
+        parent, _, key = name.rpartition(".")
+        while isinstance(given, dict) and given:
+            part, given = next(iter(given.items()))
+            key = f"{key}.{part}"
+        return f"; a name with a dot goes in braces: {parent}={{{json.dumps(key)}: {shown(given)}}}"
+    return ""
 
 
 def _nearest(location: list[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from dhrd.config.losses import LossSettings
-from dhrd.config.section import Count, Part, Positive, Section, Share
+from dhrd.config.section import Count, LabelName, Part, Positive, Section, Share
 from dhrd.config.teacher import TeacherSettings
 
 
@@ -118,7 +118,7 @@ class DataSettings(Section):
     """Jinja2 over the row's columns; what the classifier reads, in training and at inference."""
     chat: bool = False
     """Wrap the rendered text in the tokenizer's chat template, as one user turn."""
-    labels: tuple[str, ...] | None = None
+    labels: tuple[LabelName, ...] | None = None
     """The label names in the order of the head; null: a ClassLabel's own, or found in the training rows and sorted
     (integers by number). An integer in a row is the name that it spells; where no name here is an integer, it is a
     place in this list, counted from 0."""

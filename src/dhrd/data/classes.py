@@ -56,7 +56,7 @@ class Classes:
         if column not in self.names:
             return None
         names = tuple(map(clean_name, self.names[column]))
-        return LabelSet(names, multi_label=column in self.lists, ordered=True)
+        return LabelSet(names, multi_label=column in self.lists)
 
     def named(self, rows: Iterable[Row | BadRow]) -> Iterator[Row | BadRow]:
         """The rows with names for integers."""

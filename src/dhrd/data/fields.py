@@ -61,8 +61,8 @@ def label(value: Any, required: bool, row: Row, separator: str | None = None) ->
     found = as_label(value, separator)
     if found is None and required:
         raise ValueError(
-            "label: missing: blank, null, or the -1 of a ClassLabel, which means unlabelled; the row has "
-            f"{column_names(row)} (map it with data.columns.label=COLUMN, or leave the row out)"
+            f"label: missing; the row has {column_names(row)} (map it with data.columns.label=COLUMN); blank, null and "
+            "the -1 of a ClassLabel mean unlabelled: leave such rows out"
         )
     return found
 

@@ -63,9 +63,18 @@ def as_label(value: Any, separator: str | None = None) -> str | tuple[str, ...] 
         ValueError: It is none of these; a name in a list is empty or there twice.
     """
     value = _plain(value)
+    try:
+        return _as_label(value, separator)
+    except TypeError:
+        raise ValueError(
+            f"label: {shown(value)} is neither an integer, a name, nor a list of names; correct the row"
+        ) from None
+
+
+def _as_label(value: Any, separator: str | None) -> str | tuple[str, ...] | None:
     if separator is not None and value is not None and not isinstance(value, list | tuple | set | frozenset):
         text = _name(value)
-        return None if text is None else _several(text.split(separator), value) if text else ()
+        return _several(text.split(separator), value) if text else None if text is None else ()
     if isinstance(value, set | frozenset):
         value = sorted(value, key=str)
     return _several(value, value) if isinstance(value, list | tuple) else _name(value) or None
@@ -79,7 +88,11 @@ def _plain(value: Any) -> Any:
 
 
 def _name(value: Any) -> str | None:
-    value = _plain(value)
+    """A name; None for a null.
+
+    Raises:
+        TypeError: It is of no kind that a label can be.
+    """
     if value is None or isinstance(value, str):
         return value if value is None else clean_name(value)
     if isinstance(value, bool):
@@ -88,13 +101,13 @@ def _name(value: Any) -> str | None:
         return None
     if isinstance(value, int) or (isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value)):
         return str(int(value))
-    raise ValueError(f"label: {shown(value)} is neither an integer, a name, nor a list of names; correct the row")
+    raise TypeError(type(value))
 
 
 def _several(values: Iterable[Any], given: Any) -> tuple[str, ...]:
     parts = [_plain(value) for value in values]
-    if any(isinstance(part, list | tuple | Mapping) for part in parts):
-        raise ValueError(f"label: {shown(given)} is neither an integer, a name, nor a list of names; correct the row")
+    if any(part is None for part in parts):
+        raise TypeError(type(None))
     if any(isinstance(part, bool) for part in parts):
         raise ValueError(f"label: {shown(given)} has booleans; list the names, or write multi-hot as 0 and 1")
     names = [_name(part) or "" for part in parts]

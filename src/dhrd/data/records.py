@@ -83,7 +83,7 @@ class LabelSet:
     names: tuple[str, ...]
     words: tuple[str, ...] = ()
     multi_label: bool = False
-    ordered: bool = False
+    ordered: bool = True
 
     def __post_init__(self) -> None:
         if not self.words:

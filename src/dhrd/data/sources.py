@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ class Source:
         columns: Our field -> the row's column.
         default_id: Prefix of the ids of rows that have none.
         template: The config's input template, or the origin's own.
-        labels: The origin's own label set, where it has one.
+        own_labels: The origin's own label set, where it has one, or what finds it.
         label_separator: Splits a label's text into several.
         task: The SuperGLUE task, for its official metrics.
     """
@@ -41,9 +42,14 @@ class Source:
     columns: Mapping[str, str]
     default_id: str = "row"
     template: str = PLAIN
-    labels: LabelSet | None = None
+    own_labels: LabelSet | Callable[[], LabelSet | None] | None = None
     label_separator: str | None = None
     task: Task | None = None
+
+    @property
+    def labels(self) -> LabelSet | None:
+        """The origin's own label set, where it has one."""
+        return self.own_labels() if callable(self.own_labels) else self.own_labels
 
     def examples(self, *, labels_required: bool = True, limit: int | None = None) -> Iterator[Example]:
         """Read, check and yield the rows, in constant memory.
@@ -131,7 +137,7 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
         else:
             source = _file(Path(spec), settings)
     elif hasattr(spec, "features") and hasattr(spec, "column_names"):
-        source = _dataset(spec, f"the data set {spec.info.dataset_name or ''}".strip(), settings)
+        source = _dataset(lambda: spec, f"the data set {spec.info.dataset_name or ''}".strip(), settings)
     elif isinstance(spec, Mapping):
         names = ", ".join(map(str, spec))
         raise DataError(f"the data set is a mapping of {names}; give one split of it, or a list of rows")
@@ -142,13 +148,13 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
 
 
 def _file(path: Path, settings: DataSettings) -> Source:
-    classes = Classes.of_file(path)
+    classes = cache(lambda: Classes.of_file(path))
     return Source(
         name=str(path),
-        read=lambda: classes.named(read_file(path)),
+        read=lambda: classes().named(read_file(path)),
         columns=settings.columns,
         default_id=path.stem,
-        labels=classes.label_set(settings.columns.get("label", "label")),
+        own_labels=lambda: classes().label_set(settings.columns.get("label", "label")),
     )
 
 
@@ -173,7 +179,7 @@ def _superglue(name: str, split: str, settings: DataSettings) -> Source:
         raise DataError(f"superglue:{name}: no such task; tasks are {', '.join(TASKS)}")
     if settings.superglue_root is None:
         where = f"superglue:{name}"
-        read = _dataset(_hub_dataset("aps/super_glue", name, split), where, settings).read
+        read = _dataset(lambda: _hub_dataset("aps/super_glue", name, split), where, settings).read
     else:
         files = {"train": "train.jsonl", "validation": "val.jsonl", "test": "test.jsonl"}
         if split not in files:
@@ -187,7 +193,7 @@ def _superglue(name: str, split: str, settings: DataSettings) -> Source:
         read=lambda: _task_rows(task, read(), split),
         columns={},
         template=task.template,
-        labels=LabelSet(task.labels, task.words, ordered=True),
+        own_labels=LabelSet(task.labels, task.words),
         task=task,
     )
 
@@ -217,12 +223,12 @@ def _policy_desk(keys: str, split: str) -> Source:
     def read() -> Iterator[Row | BadRow]:
         return (Row(f"{name}:{row['id']}", row) for row in desk.generate(split))
 
-    return Source(name=name, read=read, columns={}, labels=LabelSet(LABELS, WORDS))
+    return Source(name=name, read=read, columns={}, own_labels=LabelSet(LABELS, WORDS))
 
 
 def _hub(name: str, split: str, settings: DataSettings) -> Source:
     dataset, _, config = name.partition(":")
-    source = _dataset(_hub_dataset(dataset, config or None, split), f"hub:{name}", settings)
+    source = _dataset(lambda: _hub_dataset(dataset, config or None, split), f"hub:{name}", settings)
     return replace(source, default_id=split)
 
 
@@ -239,12 +245,13 @@ def _hub_dataset(name: str, config: str | None, split: str) -> Any:
         ) from error
 
 
-def _dataset(dataset: Any, name: str, settings: DataSettings) -> Source:
+def _dataset(load: Callable[[], Any], name: str, settings: DataSettings) -> Source:
     """Rows of a `datasets.Dataset`; a `ClassLabel`'s names are the label set, in their own order."""
-    classes = Classes.of_features(dataset.features)
+    dataset = cache(load)  # once, and not before it is read
+    classes = cache(lambda: Classes.of_features(dataset().features))
     return Source(
         name=name,
-        read=lambda: classes.named(Row(f"{name}:row {number}", row) for number, row in enumerate(dataset)),
+        read=lambda: classes().named(Row(f"{name}:row {number}", row) for number, row in enumerate(dataset())),
         columns=settings.columns,
-        labels=classes.label_set(settings.columns.get("label", "label")),
+        own_labels=lambda: classes().label_set(settings.columns.get("label", "label")),
     )
