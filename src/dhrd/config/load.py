@@ -80,7 +80,7 @@ def resolve(tree: Mapping[str, Any], *, source: str = "the settings") -> RunConf
     try:
         config = RunConfig.model_validate(translated)
     except ValidationError as error:
-        problems += [_describe(item) for item in error.errors()]
+        problems += [_describe(item) for item in error.errors() if not _is_of_another_branch(item)]
     if problems:
         raise ConfigError(f"{source}: " + "; ".join(problems))
     return config
@@ -107,8 +107,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 with three repairs: `5e-5` is a number; `010`, `1:30` and `1_0` stay text, as a label is, rather than 8, 90
-    and 10 (a setting that is a number reads its digits); and a key given twice is an error rather than the last one."""
+    """YAML 1.1 with three repairs: `5e-5` is a number; `010`, `1:30` and `1_0` stay text, as a label is, rather than 8,
+    90 and 10 (a setting that is a number reads its digits); a key given twice is an error rather than the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -139,6 +139,8 @@ def _parse_override(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise ConfigError(f"--set {text}: write it as section.key=value")
+    if len(value) == 1 and value in "|>#,;:&*-%@`":  # a separator, where YAML would see the start of something
+        return name.strip(), value
     try:
         return name.strip(), yaml.load(value, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
@@ -214,6 +216,11 @@ def _has(tree: Mapping[str, Any], dotted: str) -> bool:
     return isinstance(inner, Mapping) and key in inner
 
 
+def _is_of_another_branch(error: Any) -> bool:
+    """Whether a mapping was tried as a word (`class_weights: balanced`): what is wrong in it has an error of its own."""
+    return error["type"] == "literal_error" and isinstance(error["input"], dict)
+
+
 def _describe(error: Any) -> str:
     """One pydantic error as `name: what is wrong`, with the nearest known name for an unknown one."""
     location = [str(part) for part in error["loc"]]
@@ -230,7 +237,8 @@ def _hint(error: Any, name: str) -> str:
     """What YAML, or the dots of `--set`, made of a text that was meant."""
     kind, given = error["type"], error["input"]
     if kind == "string_type" and isinstance(given, bool):
-        return f"; YAML reads {'yes, on and true' if given else 'no, off and false'} so: put quotes around it"
+        read = "yes, on and true" if given else "no, off and false"
+        return f"; YAML reads {read} as a boolean: put quotes around it"
     if kind == "string_type" and not isinstance(given, dict | list):
         return "; put quotes around it"
     if kind == "tuple_type" and not isinstance(given, dict):
