@@ -217,7 +217,7 @@ def _has(tree: Mapping[str, Any], dotted: str) -> bool:
 
 
 def _is_of_another_branch(error: Any) -> bool:
-    """Whether a mapping was tried as a word (`class_weights: balanced`): what is wrong in it has an error of its own."""
+    """Whether a mapping was tried as a word (`class_weights: balanced`); what is wrong in it has its own error."""
     return error["type"] == "literal_error" and isinstance(error["input"], dict)
 
 
