@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from dhrd.data.label_names import clean_name
 from dhrd.data.label_sets import check_labels
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
@@ -27,8 +28,6 @@ NAMES = st.one_of(st.lists(PIECES, min_size=1, max_size=4).map("".join), st.text
 
 def accepted(names: list[str], *, multi_label: bool) -> LabelSet | None:
     """The label set, where training takes it."""
-    from dhrd.data.label_names import clean_name
-
     labels = LabelSet(tuple(map(clean_name, names)), multi_label=multi_label)
     try:
         check_labels(labels)

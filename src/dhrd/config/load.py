@@ -139,7 +139,7 @@ def _parse_override(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise ConfigError(f"--set {text}: write it as section.key=value")
-    if len(value) == 1 and value in "|>#,;:&*-%@`":  # a separator, where YAML would see the start of something
+    if len(value) == 1 and value in "|>#,;:&*-%@`\t":  # a separator, where YAML would see the start of something
         return name.strip(), value
     try:
         return name.strip(), yaml.load(value, Loader=_Loader)
