@@ -32,9 +32,7 @@ def doubts(caplog: pytest.LogCaptureFixture, rows: list[dict[str, Any]], **setti
 
 
 def rows(*labels: Any, count: int = 1) -> list[dict[str, Any]]:
-    return [
-        {"id": f"r{i}", "input_text": f"note {i} {label}", "label": label} for i, label in enumerate(labels * count)
-    ]
+    return [{"id": f"r{i}", "input_text": f"note {i}", "label": label} for i, label in enumerate(labels * count)]
 
 
 @pytest.fixture(scope="module")
