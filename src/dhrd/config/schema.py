@@ -44,7 +44,8 @@ class ModelSettings(Section):
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     num_labels: Annotated[int, Field(ge=2)] | None = None
-    """How many labels there are, when labels are plain integers; otherwise the data tells, and this is checked."""
+    """How many labels there are; the data tells, and this is checked. Needed where labels are the integers from 0 and
+    the rows lack some, and where there are more than 1,000 or one a row, to say that it is meant."""
     head: Literal["linear", "mlp"] = "linear"
     """`linear`: one bias-free linear layer, what Hugging Face and vLLM serve. `mlp`: the paper's two layers."""
     pooling: Literal["last", "mean"] = "last"

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from dhrd.data.collate import collate
-from dhrd.data.label_sets import infer_labels
-from dhrd.data.records import EncodedExample, Example, LabelSet
+from dhrd.data.records import EncodedExample, Example, LabelSet, infer_labels
 from dhrd.errors import DataError
 
 
