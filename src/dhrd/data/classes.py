@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 
@@ -60,6 +61,9 @@ class Classes:
 
     def named(self, rows: Iterable[Row | BadRow]) -> Iterator[Row | BadRow]:
         """The rows with names for integers."""
+        if not self.names:
+            yield from rows
+            return
         for row in rows:
             found = {column: _name(row.columns[column], self.names[column])
                      for column in self.names if isinstance(row, Row) and column in row.columns}  # fmt: skip
@@ -69,4 +73,4 @@ class Classes:
 def _name(index: Any, names: Sequence[str]) -> Any:
     if isinstance(index, list):
         return [_name(one, names) for one in index]
-    return names[index] if isinstance(index, int) and 0 <= index < len(names) else None  # -1: unlabelled
+    return names[int(index)] if isinstance(index, int | np.integer) and 0 <= index < len(names) else None  # -1: unlabelled
