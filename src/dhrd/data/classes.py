@@ -73,4 +73,6 @@ class Classes:
 def _name(index: Any, names: Sequence[str]) -> Any:
     if isinstance(index, list):
         return [_name(one, names) for one in index]
-    return names[int(index)] if isinstance(index, int | np.integer) and 0 <= index < len(names) else None  # -1: unlabelled
+    return (
+        names[int(index)] if isinstance(index, int | np.integer) and 0 <= index < len(names) else None
+    )  # -1: unlabelled

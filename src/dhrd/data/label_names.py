@@ -143,6 +143,12 @@ def listed(names: Iterable[str], most: int = 12) -> str:
     return ", ".join(map(shown, found[:most])) + (f" … ({len(found)} in all)" if len(found) > most else "")
 
 
+def spelled(names: Iterable[str], most: int = 12) -> str:
+    """The same without quotes."""
+    found = list(names)
+    return ", ".join(found[:most]) + (f" … ({len(found)} in all)" if len(found) > most else "")
+
+
 @lru_cache(maxsize=64)
 def places_of(names: tuple[str, ...]) -> Mapping[str, int]:
     """Each name's place; a name of an older artifact is found by its clean spelling too."""

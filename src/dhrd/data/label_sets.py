@@ -17,6 +17,7 @@ from dhrd.data.label_names import (
     listed,
     multi_hot_problem,
     sort_names,
+    spelled,
 )
 from dhrd.data.labels import LabelSet
 from dhrd.data.wording import wording
@@ -58,7 +59,7 @@ def infer_labels(
         found, ordered = [str(place) for place in range(num_labels)], True
     if num_labels is not None and num_labels != len(found):
         raise DataError(
-            f"model.num_labels is {num_labels}, but there are {len(found)} labels ({_spelled(found)}); "
+            f"model.num_labels is {num_labels}, but there are {len(found)} labels ({spelled(found)}); "
             "correct it or leave it out"
         )
     labels = LabelSet(tuple(found), multi_label=multi_label, ordered=ordered)
@@ -79,12 +80,12 @@ def check_labels(labels: LabelSet, counts: Mapping[str, int] | None = None) -> N
     """
     names = labels.names
     if len(names) < 2:
-        raise DataError(f"the training rows have {len(names)} label(s) ({_spelled(names)}); a classifier needs two")
+        raise DataError(f"the training rows have {len(names)} label(s) ({spelled(names)}); a classifier needs two")
     for text in (*names, *labels.words):
         if len(text.splitlines()) != 1 or not clean_name(text):
             raise DataError(f"label: {shown(text)} is blank or of several lines; a name is one line: correct it")
-    for spelled in (names, labels.words):
-        _refuse_twins(spelled, counts or {})
+    for texts in (names, labels.words):
+        _refuse_twins(texts, counts or {})
     written = wording(labels.words, names)
     if labels.multi_label and (written.separator is None or written.nothing is None):
         missing = "a comma, a semicolon and a bar" if written.separator is None else "every word for no label"
@@ -136,7 +137,7 @@ def _refuse_multi_hot(labels: Sequence[str | tuple[str, ...]]) -> None:
 def _refuse_too_many(counts: Counter[str], num_rows: int) -> None:
     if len(counts) > MOST_LABELS or len(counts) == num_rows > _FEW_ROWS:
         raise DataError(
-            f"the {num_rows} training rows have {len(counts)} labels ({_spelled(counts, 3)}); if that is meant, "
+            f"the {num_rows} training rows have {len(counts)} labels ({spelled(counts, 3)}); if that is meant, "
             f"give model.num_labels={len(counts)}; if not, correct data.columns.label"
         )
 
@@ -153,11 +154,6 @@ def _refuse_twins(names: Sequence[str], counts: Mapping[str, int]) -> None:
 
 def _rows(counts: Mapping[str, int], name: str) -> str:
     return f" ({counts.get(name, 0)} rows)" if counts else ""
-
-
-def _spelled(names: Iterable[str], most: int = 12) -> str:
-    found = list(names)
-    return ", ".join(found[:most]) + (" …" if len(found) > most else "")
 
 
 def _looks_like_a_list(name: str, counts: Mapping[str, int]) -> bool:

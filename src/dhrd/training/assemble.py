@@ -12,7 +12,7 @@ import torch
 
 from dhrd.config import RunConfig
 from dhrd.data.batches import Bottleneck, PlannedUpdates
-from dhrd.data.label_names import clean_name, listed
+from dhrd.data.label_names import clean_name, spelled
 from dhrd.data.plan import num_updates
 from dhrd.data.records import Example
 from dhrd.data.rows import Rows, encode_labels
@@ -111,7 +111,7 @@ def _label_loss(config: RunConfig, rows: Rows) -> LabelLoss:
     elif given is not None:
         given = {clean_name(name): weight for name, weight in given.items()}
         if set(given) != set(names):
-            raise ConfigError(f"loss.class_weights: give one weight for each of {listed(names)}; got {listed(given)}")
+            raise ConfigError(f"loss.class_weights: give one weight for each of {spelled(names)}; got {spelled(given)}")
         weights = torch.tensor([given[name] for name in names], dtype=torch.float32)
     return LabelLoss(multi_label=rows.labels.multi_label, class_weight_C=weights, smoothing=config.loss.label_smoothing)
 
