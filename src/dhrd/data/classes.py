@@ -73,6 +73,5 @@ class Classes:
 def _name(index: Any, names: Sequence[str]) -> Any:
     if isinstance(index, list):
         return [_name(one, names) for one in index]
-    return (
-        names[int(index)] if isinstance(index, int | np.integer) and 0 <= index < len(names) else None
-    )  # -1: unlabelled
+    is_one = isinstance(index, int | np.integer) and 0 <= index < len(names)  # -1: unlabelled
+    return names[int(index)] if is_one else None
