@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from dhrd.data.label_names import listed
+
 _DECODED = ("mean_new_tokens", "max_new_tokens_reached")
 _METRICS = ("accuracy", "macro_f1", "micro_f1", "weighted_f1", "f1a", "em", "log_loss", "unparsable", *_DECODED)
 
@@ -30,6 +32,10 @@ def metrics_table(metrics: dict[str, Any], title: str) -> None:
     for name, row in metrics["per_class"].items():
         classes.add_row(name, *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")), str(row["support"]))
     console.print(classes)
+    if absent := metrics.get("absent"):
+        console.print(
+            f"Neither gold nor predicted here, F1 0 in macro_f1: {listed(absent)}.", highlight=False, markup=False
+        )
     if metrics.get("selected_on"):
         console.print("The weights, or a temperature, were chosen on these very rows: expect less on new ones.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from dhrd._text import shown
 from dhrd.config.schema import RunConfig
 from dhrd.errors import ConfigError
 
@@ -78,7 +80,7 @@ def resolve(tree: Mapping[str, Any], *, source: str = "the settings") -> RunConf
     try:
         config = RunConfig.model_validate(translated)
     except ValidationError as error:
-        problems += [_describe(item) for item in error.errors()]
+        problems += [_describe(item) for item in error.errors() if not _is_of_another_branch(item)]
     if problems:
         raise ConfigError(f"{source}: " + "; ".join(problems))
     return config
@@ -105,7 +107,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 with two repairs: `5e-5` is a number, and a key given twice is an error rather than the last one."""
+    """YAML 1.1 with three repairs: `5e-5` is a number; `010`, `1:30` and `1_0` stay text, as a label is, rather than 8,
+    90 and 10 (a setting that is a number reads its digits); a key given twice is an error rather than the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -121,7 +124,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_INT = "tag:yaml.org,2002:int"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _INT]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_INT, re.compile(r"^-?(?:0|[1-9][0-9]*)$"), list("-0123456789"))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
@@ -131,6 +139,8 @@ def _parse_override(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise ConfigError(f"--set {text}: write it as section.key=value")
+    if len(value) == 1 and value in "|>#,;:&*-%@`\t":  # a separator, where YAML would see the start of something
+        return name.strip(), value
     try:
         return name.strip(), yaml.load(value, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
@@ -206,6 +216,11 @@ def _has(tree: Mapping[str, Any], dotted: str) -> bool:
     return isinstance(inner, Mapping) and key in inner
 
 
+def _is_of_another_branch(error: Any) -> bool:
+    """Whether a mapping was tried as a word (`class_weights: balanced`); what is wrong in it has its own error."""
+    return error["type"] == "literal_error" and isinstance(error["input"], dict)
+
+
 def _describe(error: Any) -> str:
     """One pydantic error as `name: what is wrong`, with the nearest known name for an unknown one."""
     location = [str(part) for part in error["loc"]]
@@ -215,7 +230,26 @@ def _describe(error: Any) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
         return f"{name}: {message}" if name else message
-    return f"{name}: {message[:1].lower()}{message[1:]}, got {error['input']!r}"
+    return f"{name}: {message[:1].lower()}{message[1:]}, got {shown(error['input'])}{_hint(error, name)}"
+
+
+def _hint(error: Any, name: str) -> str:
+    """What YAML, or the dots of `--set`, made of a text that was meant."""
+    kind, given = error["type"], error["input"]
+    if kind == "string_type" and isinstance(given, bool):
+        read = "yes, on and true" if given else "no, off and false"
+        return f"; YAML reads {read} as a boolean: put quotes around it"
+    if kind == "string_type" and not isinstance(given, dict | list):
+        return "; put quotes around it"
+    if kind == "tuple_type" and not isinstance(given, dict):
+        return f'; give a list, with quotes around yes and no: {name}=["no", "yes"]'
+    if kind in ("float_type", "string_type") and isinstance(given, dict):
+        parent, _, key = name.rpartition(".")
+        while isinstance(given, dict) and given:
+            part, given = next(iter(given.items()))
+            key = f"{key}.{part}"
+        return f"; a name with a dot goes in braces: {parent}={{{json.dumps(key)}: {shown(given)}}}"
+    return ""
 
 
 def _nearest(location: list[str]) -> str:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from pydantic import model_validator
 
-from dhrd.config.section import Positive, Section, Share, Weight
+from dhrd.config.section import LabelName, Positive, Section, Share, Weight
 
 LossName = Literal["classification", "reasoning", "keyword", "alignment", "privileged"]
 Course = Literal["constant", "decay", "rise", "first_half", "second_half"]
@@ -35,8 +35,9 @@ class LossSettings(Section):
     lm_targets: Literal["all", "continuation", "input"] = "all"
     """Which tokens the reasoning head predicts: input + rationale + answer (paper), the last two, or the input alone,
     which needs no rationale: the control that tells reasoning from regularisation."""
-    class_weights: Literal["balanced"] | dict[str, Positive] | None = None
-    """Weight of each label in L_cls; `balanced`: inverse to its frequency in train."""
+    class_weights: Literal["balanced"] | dict[LabelName, Positive] | None = None
+    """Weight of each label in L_cls; `balanced`: inverse to its frequency in train. With `--set` a name that has a dot
+    goes in braces: `loss.class_weights={"v1.0": 2, "v1.1": 1}`."""
     label_smoothing: Share = 0.0
     """Share of the label's probability that is spread over all labels."""
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from dhrd.config.losses import LossSettings
-from dhrd.config.section import Count, Part, Positive, Section, Share
+from dhrd.config.section import Count, LabelName, Part, Positive, Section, Share
 from dhrd.config.teacher import TeacherSettings
 
 
@@ -44,7 +44,8 @@ class ModelSettings(Section):
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     num_labels: Annotated[int, Field(ge=2)] | None = None
-    """How many labels there are, when labels are plain integers; otherwise the data tells, and this is checked."""
+    """How many labels there are; the data tells, and this is checked. Needed where labels are the integers from 0 and
+    the rows lack some, and where there are more than 1,000 or one a row, to say that it is meant."""
     head: Literal["linear", "mlp"] = "linear"
     """`linear`: one bias-free linear layer, what Hugging Face and vLLM serve. `mlp`: the paper's two layers."""
     pooling: Literal["last", "mean"] = "last"
@@ -120,8 +121,12 @@ class DataSettings(Section):
     """Jinja2 over the row's columns; what the classifier reads, in training and at inference."""
     chat: bool = False
     """Wrap the rendered text in the tokenizer's chat template, as one user turn."""
-    labels: tuple[str, ...] | None = None
-    """The label names in the order of their integers; null: found in the training rows (sorted)."""
+    labels: tuple[LabelName, ...] | None = None
+    """The label names in the order of the head; null: a ClassLabel's own, or found in the training rows and sorted
+    (integers by number). An integer in a row is the name that it spells; where no name here is an integer, it is a
+    place in this list, counted from 0."""
+    label_separator: Annotated[str, Field(min_length=1)] | None = None
+    """Splits a label's text into several labels: `"|"` reads `a|b` as a and b; null: text is one label."""
     max_input_tokens: Count = 512
     """Longer inputs are shortened: plain text on the right, templated rows in their longest field."""
     max_sequence_tokens: Count = 1024

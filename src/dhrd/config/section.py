@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Part = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _spelled(value: Any) -> Any:
+    """A whole number as its digits; all else as it is, so that what is no text is refused by its type."""
+    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return str(int(value)) if is_whole and not isinstance(value, bool) else value
+
+
+LabelName = Annotated[str, BeforeValidator(_spelled)]
+"""A label's text. An integer is the name that it spells; YAML's booleans are refused, for they lost their text."""
 
 
 class Section(BaseModel):

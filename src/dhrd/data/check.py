@@ -29,6 +29,7 @@ class RowCheck:
         name: Of the rows, for messages.
         columns: Our field -> the row's column.
         template: The input template.
+        label_separator: Splits a label's text into several.
         labels_required: Whether rows must have a label; else nothing but the id and the template's columns is read.
         remark: Told, at the end, what looks wrong but may be right.
     """
@@ -37,6 +38,7 @@ class RowCheck:
     columns: Mapping[str, str]
     template: InputTemplate
     labels_required: bool
+    label_separator: str | None = None
     remark: Callable[[str], None]
     _ids: DigestIds = field(default_factory=DigestIds)
     _missing: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -83,7 +85,7 @@ class RowCheck:
         digest = input_digest(fields, self.template)
         return Example(
             input_text=text,
-            label=label(values["label"], self.labels_required, row),
+            label=label(values["label"], self.labels_required, row, self.label_separator),
             rationale=optional_text("rationale", values["rationale"]),
             id=key("id", values["id"]) or self._ids.next(digest),
             group=key("group", values["group"]),

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from dhrd._text import shown
+from dhrd.data.label_names import as_label
 from dhrd.data.row import Row
 
 MAX_PROBLEMS = 10
@@ -70,23 +71,15 @@ def column_names(row: Row) -> str:
     return ", ".join(map(str, row.columns)) or "no columns"
 
 
-def label(value: Any, required: bool, row: Row) -> Any:
-    """An integer, a name, several as a tuple, or None; JSON's booleans become names."""
-    if value is None or value == "":
-        if required:
-            raise ValueError(f"label: missing; the row has {column_names(row)} (map it with data.columns.label=COLUMN)")
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | str):
-        return value
-    if (
-        isinstance(value, list)
-        and len({type(one) for one in value} | {str}) <= 2
-        and all(isinstance(one, str) or (isinstance(one, int) and not isinstance(one, bool)) for one in value)
-    ):
-        return tuple(value)
-    raise ValueError(f"label: {value!r} is neither an integer, a name, nor a list of names; correct the row")
+def label(value: Any, required: bool, row: Row, separator: str | None = None) -> str | tuple[str, ...] | None:
+    """A name, several as a tuple, or None where there is none; see `as_label`."""
+    found = as_label(value, separator)
+    if found is None and required:
+        raise ValueError(
+            f"label: missing; the row has {column_names(row)} (map it with data.columns.label=COLUMN); blank, null and "
+            "the -1 of a ClassLabel mean unlabelled: leave such rows out"
+        )
+    return found
 
 
 def optional_text(name: str, value: Any) -> str | None:

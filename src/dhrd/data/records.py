@@ -10,20 +10,21 @@ Shape legend, used as name suffixes here, in `model/`, `losses.py` and `training
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Bool, Float, Int
 
-from dhrd.errors import DataError
+from dhrd.data.label_sets import infer_labels
+from dhrd.data.labels import Label, LabelSet
 
 if TYPE_CHECKING:
     from torch import Tensor
 else:
     from typing import Any as Tensor
 
-Label = int | str | tuple[str, ...] | tuple[int, ...]
+__all__ = ["IGNORE", "Batch", "EncodedExample", "Example", "Label", "LabelSet", "infer_labels"]
 
 IGNORE = -100
 """Target of a position that no head predicts; the field's usual value."""
@@ -35,7 +36,7 @@ class Example:
 
     Args:
         input_text: The text to classify; "" where the template reads other columns.
-        label: An integer, a name, several names (multi-label), or None where unknown.
+        label: A name, several names (multi-label), or None where unknown. An integer is the name that it spells.
         rationale: A teacher's reasoning toward the label, without naming it.
         id: Names the row in errors, joins and predictions.
         group: Rows of one group are never split between train and dev (MultiRC: the paragraph).
@@ -56,113 +57,6 @@ class Example:
     def columns(self) -> Mapping[str, Any]:
         """What the input template sees."""
         return {**self.fields, "input_text": self.input_text} if self.input_text else self.fields
-
-
-@dataclass(frozen=True, slots=True)
-class LabelSet:
-    """The labels of a task.
-
-    Args:
-        names: In the order of their integers; `id2label` of the artifact.
-        words: How the reasoning head writes each; the names unless a task says otherwise.
-        multi_label: Whether a row may have several (or none).
-    """
-
-    names: tuple[str, ...]
-    words: tuple[str, ...] = ()
-    multi_label: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.words:
-            object.__setattr__(self, "words", self.names)
-        assert len(self.words) == len(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def encode(self, label: Label, where: str = "") -> tuple[int, ...]:
-        """A row's label as a tuple of class indices, of length one unless multi-label.
-
-        Raises:
-            DataError: The label is unknown or of the wrong kind.
-        """
-        several = isinstance(label, tuple)
-        if several != self.multi_label:
-            given, wanted = ("a list", "one label") if several else ("one label", "a list of labels")
-            raise DataError(f"{where}: label: {given} ({label!r}) where the other rows have {wanted}")
-        return tuple(sorted({self._index(one, where) for one in (label if isinstance(label, tuple) else (label,))}))
-
-    def _index(self, label: int | str, where: str) -> int:
-        if isinstance(label, int):
-            if 0 <= label < len(self.names):
-                return label
-            raise DataError(f"{where}: label: {label} is out of range; labels are 0 to {len(self.names) - 1}")
-        if label in self.names:
-            return self.names.index(label)
-        raise DataError(
-            f"{where}: label: {label!r} is unknown; labels are {', '.join(map(repr, self.names))} "
-            "(correct the row, or list all labels in data.labels)"
-        )
-
-    def write(self, indices: Sequence[int]) -> str:
-        """The answer as the reasoning head writes it: y of the sequence (paper, section 3)."""
-        return ", ".join(self.words[index] for index in indices) if indices else "none"
-
-    def read(self, answer: str) -> tuple[int, ...] | None:
-        """The class indices that an answer names, the inverse of `write`; None where it cannot be read.
-
-        Its first line must be a label's word or name and nothing else but a full stop.
-        """
-        first = answer.strip().partition("\n")[0].strip().rstrip(".").casefold()
-        if not self.multi_label:
-            return self._read_one(first)
-        if first == "none":
-            return ()
-        found = [self._read_one(part.strip()) for part in first.split(",")]
-        return tuple(sorted({one[0] for one in found if one})) if all(found) else None
-
-    def _read_one(self, text: str) -> tuple[int, ...] | None:
-        for spelling in (self.words, self.names):  # words first: a word may be another label's name
-            for index, word in enumerate(spelling):
-                if text == word.casefold():
-                    return (index,)
-        return None
-
-
-def infer_labels(
-    examples: Sequence[Example], *, names: Sequence[str] | None = None, num_labels: int | None = None
-) -> LabelSet:
-    """The label set of training rows.
-
-    Args:
-        examples: Rows with labels.
-        names: Given names, in the order of their integers; None: found in the rows, sorted.
-        num_labels: How many there are; needed only where integers leave out the highest.
-
-    Raises:
-        DataError: Integers and names are mixed, there are fewer than two labels, or their number is not `num_labels`.
-    """
-    multi_label = any(isinstance(example.label, tuple) for example in examples)
-    seen = {one for e in examples for one in (e.label if isinstance(e.label, tuple) else (e.label,)) if one is not None}
-    if names is None:
-        kinds = {type(one) for one in seen}
-        if len(kinds) > 1:
-            raise DataError("label: some rows have integers and some have names; use one kind, or give data.labels")
-        if kinds == {int} and num_labels is None and 0 not in seen:
-            least = min(map(int, seen))
-            raise DataError(f"label: integers count from 0, but the least here is {least}; give model.num_labels")
-        if kinds == {int}:
-            names = [str(index) for index in range(num_labels or max(map(int, seen)) + 1)]
-        else:
-            names = sorted(map(str, seen))
-    if len(names) < 2:
-        raise DataError(f"the training rows have {len(names)} label(s) ({', '.join(names)}); a classifier needs two")
-    if num_labels is not None and num_labels != len(names):
-        raise DataError(
-            f"model.num_labels is {num_labels}, but there are {len(names)} labels ({', '.join(names)}); "
-            "correct it or leave it out"
-        )
-    return LabelSet(tuple(names), multi_label=multi_label)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

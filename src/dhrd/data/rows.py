@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy
 
+from dhrd._text import shown
 from dhrd.config import RunConfig
 from dhrd.data.fields import MAX_PROBLEMS
+from dhrd.data.label_sets import check_labels, infer_labels, label_doubts
 from dhrd.data.rationales import join_rationales
-from dhrd.data.records import Example, LabelSet, infer_labels
+from dhrd.data.records import Example, Label, LabelSet
 from dhrd.data.repeats import warn_of_overlap, warn_of_two_labels
 from dhrd.data.sources import Source, open_source
 from dhrd.data.split import split_dev
 from dhrd.data.superglue import Task
+from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError, DataError
 
 logger = logging.getLogger("dhrd")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +68,8 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
     if settings.rationales is not None:
         train, _ = join_rationales(train, settings.rationales)
     labels = label_set(config, source, train)
-    _check_labels(train, labels, "train")
+    train = _with_names(train, labels, "train")
+    _warn(config, source, train, labels)
     warn_of_two_labels(train)
     train = add_label_noise(_draw(train, config), labels, config.data.label_noise, config.seed)
     validation = _load_validation(config, validation_dataset, labels)
@@ -101,7 +107,7 @@ def add_label_noise(train: list[Example], labels: LabelSet, share: float, seed: 
     """Give a share of the rows a label drawn uniformly from all, their own among them; all else stays as it is.
 
     Args:
-        train: Training rows with labels.
+        train: Training rows with labels by name.
         labels: What is drawn from.
         share: Of the rows. With the same seed a larger share's rows hold a smaller one's, with the same labels.
         seed: Decides which rows, and which labels.
@@ -118,8 +124,7 @@ def add_label_noise(train: list[Example], labels: LabelSet, share: float, seed: 
     rng.shuffle(order)
     noisy = list(train)
     for index in order[: round(share * len(train))]:
-        drawn, is_integer = rng.randrange(len(labels)), isinstance(train[index].label, int)
-        noisy[index] = replace(train[index], label=drawn if is_integer else labels.names[drawn])
+        noisy[index] = replace(train[index], label=labels.names[rng.randrange(len(labels))])
     num_changed = sum(ours.label != theirs.label for ours, theirs in zip(noisy, train, strict=True))
     logger.info(
         "label noise: %d of %d rows drawn, %d labels changed", round(share * len(train)), len(train), num_changed
@@ -135,17 +140,31 @@ def label_set(config: RunConfig, source: Source, examples: Sequence[Example]) ->
             raise DataError(
                 f"model.num_labels is {config.model.num_labels}; {source.name} has {len(source.labels)} labels"
             )
+        check_labels(source.labels)
         return source.labels
     return infer_labels(examples, names=names, num_labels=config.model.num_labels)
 
 
-def _check_labels(examples: Sequence[Example], labels: LabelSet, name: str) -> None:
+def _with_names(examples: Sequence[Example], labels: LabelSet, name: str) -> list[Example]:
+    """The rows, their labels by name, whatever spelled them."""
     try:
-        encode_labels(examples, labels)
+        named = _each_row(examples, labels.named)
     except DataError as error:
         raise DataError(
             f"data.{name}: labels that the training rows do not have:\n{error}" if name != "train" else str(error)
         ) from error
+    pairs = zip(examples, named, strict=True)
+    return [example if example.label == label else replace(example, label=label) for example, label in pairs]
+
+
+def _warn(config: RunConfig, source: Source, train: Sequence[Example], labels: LabelSet) -> None:
+    """Say what training on these labels would not."""
+    for doubt in label_doubts(train, labels):
+        logger.warning("%s", doubt)
+    column, columns = source.columns.get("label", "label"), InputTemplate(source.template).variables
+    read = {source.columns.get(name, name) if name == "input_text" else name for name in columns}
+    if column in read and not source.task:
+        logger.warning("data.input_template reads %s, the label's own column: the input tells the label", shown(column))
 
 
 def _load_validation(config: RunConfig, dataset: Any, labels: LabelSet) -> list[Example]:
@@ -153,8 +172,7 @@ def _load_validation(config: RunConfig, dataset: Any, labels: LabelSet) -> list[
     if spec is None:
         return []
     examples = open_source(spec, config.data, split="validation").load(limit=config.data.validation_limit)
-    _check_labels(examples, labels, "validation")
-    return examples
+    return _with_names(examples, labels, "validation")
 
 
 def _check_rationales(config: RunConfig, examples: Sequence[Example]) -> None:
@@ -178,18 +196,25 @@ def encode_labels(examples: Sequence[Example], labels: LabelSet) -> numpy.ndarra
     Raises:
         DataError: Up to ten rows whose label is unknown, missing, or of the wrong kind, a line each.
     """
-    encoded: list[tuple[int, ...]] = []
+    return multi_hot(_each_row(examples, labels.encode), len(labels))
+
+
+def _each_row(examples: Sequence[Example], read: Callable[[Label, str], T]) -> list[T]:
+    """What each row's label reads as; the first problems are reported together."""
+    found: list[T] = []
     problems: list[str] = []
     for example in examples:
         try:
             if example.label is None:
                 raise DataError(f"{example.where}: label: missing")
-            encoded.append(labels.encode(example.label, example.where))
+            found.append(read(example.label, example.where))
         except DataError as error:
             problems.append(str(error))
+            if len(problems) == MAX_PROBLEMS:
+                break
     if problems:
-        raise DataError("\n".join(problems[:MAX_PROBLEMS]))
-    return multi_hot(encoded, len(labels))
+        raise DataError("\n".join(problems))
+    return found
 
 
 def multi_hot(indices: Sequence[tuple[int, ...]], num_labels: int) -> numpy.ndarray:
@@ -197,4 +222,11 @@ def multi_hot(indices: Sequence[tuple[int, ...]], num_labels: int) -> numpy.ndar
     result = numpy.zeros((len(indices), num_labels), dtype=numpy.int64)
     for row, chosen in enumerate(indices):
         result[row, list(chosen)] = 1
+    return result
+
+
+def one_hot(label_B: numpy.ndarray, num_labels: int) -> numpy.ndarray:
+    """The class index of each row as (rows, C) of 0 and 1."""
+    result = numpy.zeros((len(label_B), num_labels), dtype=numpy.int64)
+    result[numpy.arange(len(label_B)), label_B] = 1
     return result

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dhrd.config import DataSettings
 from dhrd.data.check import RowCheck
+from dhrd.data.classes import Classes
 from dhrd.data.fields import MAX_PROBLEMS
 from dhrd.data.objects import as_rows, is_dataset, rows_of
 from dhrd.data.policy_desk import LABELS, WORDS, PolicyDesk
@@ -30,7 +32,8 @@ class Source:
         read: Starts reading; may be called again.
         columns: Our field -> the row's column.
         template: The config's input template, or the origin's own.
-        labels: The origin's own label set, where it has one.
+        own_labels: The origin's own label set, where it has one, or what finds it.
+        label_separator: Splits a label's text into several.
         task: The SuperGLUE task, for its official metrics.
         remarks: Says what looks wrong but may be right.
     """
@@ -39,9 +42,15 @@ class Source:
     read: Callable[[], Iterator[Row | BadRow]]
     columns: Mapping[str, str]
     template: str = PLAIN
-    labels: LabelSet | None = None
+    own_labels: LabelSet | Callable[[], LabelSet | None] | None = None
+    label_separator: str | None = None
     task: Task | None = None
     remarks: Remarks = field(default_factory=Remarks, compare=False)
+
+    @property
+    def labels(self) -> LabelSet | None:
+        """The origin's own label set, where it has one."""
+        return self.own_labels() if callable(self.own_labels) else self.own_labels
 
     def examples(self, *, labels_required: bool = True, limit: int | None = None) -> Iterator[Example]:
         """Read, check and yield the rows, in constant memory (but for the digests of those without an id).
@@ -58,6 +67,7 @@ class Source:
             name=self.name,
             columns=self.columns,
             template=InputTemplate(self.template),
+            label_separator=self.label_separator if labels_required else None,
             labels_required=labels_required,
             remark=self.remarks,
         )
@@ -109,21 +119,28 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
         else:
             source = _file(spec, settings)
     elif is_dataset(spec):
-        source = _dataset(spec, f"the data set {spec.info.dataset_name or ''}".strip(), settings)
+        source = _dataset(lambda: spec, f"the data set {spec.info.dataset_name or ''}".strip(), settings)
     else:
         as_rows(spec)  # says at once that they are none
         source = Source(name="the given rows", read=lambda: rows_of(spec, settings.columns), columns=settings.columns)
-    return source if settings.input_template == PLAIN else replace(source, template=settings.input_template)
+    template = source.template if settings.input_template == PLAIN else settings.input_template
+    return replace(source, template=template, label_separator=settings.label_separator)
 
 
 def _file(spec: str | Path, settings: DataSettings) -> Source:
     path, remarks = Path(spec).expanduser(), Remarks()
+    classes = cache(lambda: Classes.of_file(path))
 
     def read() -> Iterator[Row | BadRow]:
-        return read_file(path, delimiter=settings.csv_delimiter, remark=remarks)
+        return classes().named(read_file(path, delimiter=settings.csv_delimiter, remark=remarks))
 
-    once = _once(read, str(spec)) if is_stream(path) else read
-    return Source(name=str(spec), read=once, columns=settings.columns, remarks=remarks)
+    return Source(
+        name=str(spec),
+        read=_once(read, str(spec)) if is_stream(path) else read,
+        columns=settings.columns,
+        own_labels=lambda: classes().label_set(settings.columns.get("label", "label")),
+        remarks=remarks,
+    )
 
 
 def _once(read: Callable[[], Iterator[Row | BadRow]], name: str) -> Callable[[], Iterator[Row | BadRow]]:
@@ -143,7 +160,8 @@ def _superglue(name: str, split: str, settings: DataSettings) -> Source:
     if task is None:
         raise DataError(f"superglue:{name}: no such task; tasks are {', '.join(TASKS)}")
     if settings.superglue_root is None:
-        read, where = _hub_reader("aps/super_glue", name, split), f"superglue:{name}"
+        where = f"superglue:{name}"
+        read = _dataset(lambda: _hub_dataset("aps/super_glue", name, split), where, settings).read
     else:
         files = {"train": "train.jsonl", "validation": "val.jsonl", "test": "test.jsonl"}
         if split not in files:
@@ -157,7 +175,7 @@ def _superglue(name: str, split: str, settings: DataSettings) -> Source:
         read=lambda: _task_rows(task, read(), split),
         columns={},
         template=task.template,
-        labels=LabelSet(task.labels, task.words),
+        own_labels=LabelSet(task.labels, task.words),
         task=task,
     )
 
@@ -187,47 +205,39 @@ def _policy_desk(keys: str, split: str) -> Source:
     def read() -> Iterator[Row | BadRow]:
         return (Row(f"{name}:{row['id']}", row) for row in desk.generate(split))
 
-    return Source(name=name, read=read, columns={}, labels=LabelSet(LABELS, WORDS))
+    return Source(name=name, read=read, columns={}, own_labels=LabelSet(LABELS, WORDS))
 
 
 def _hub(name: str, split: str, settings: DataSettings) -> Source:
     dataset, _, config = name.partition(":")
-    read = _hub_reader(dataset, config or None, split)
-    return Source(name=f"hub:{name}", read=read, columns=settings.columns)
+    return _dataset(lambda: _hub_dataset(dataset, config or None, split), f"hub:{name}", settings)
 
 
-def _hub_reader(name: str, config: str | None, split: str) -> Callable[[], Iterator[Row | BadRow]]:
-    def read() -> Iterator[Row | BadRow]:
-        import datasets
+def _hub_dataset(name: str, config: str | None, split: str) -> Any:
+    import datasets
 
-        try:
-            dataset = datasets.load_dataset(name, config, split=split)
-        except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-            reason = str(error).partition("\n")[0] or type(error).__name__
-            raise DataError(
-                f"hub:{name}: cannot be loaded ({reason}); check the name and the connection, or "
-                "use local files (data.superglue_root for SuperGLUE)"
-            ) from error
-        yield from _dataset_rows(dataset, f"hub:{name}")
-
-    return read
+    try:
+        return datasets.load_dataset(name, config, split=split)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DataError(
+            f"hub:{name}: cannot be loaded ({reason}); check the name and the connection, or "
+            "use local files (data.superglue_root for SuperGLUE)"
+        ) from error
 
 
-def _dataset(dataset: Any, name: str, settings: DataSettings) -> Source:
-    return Source(name=name, read=lambda: _dataset_rows(dataset, name), columns=settings.columns)
+def _dataset(load: Callable[[], Any], name: str, settings: DataSettings) -> Source:
+    """Rows of a `datasets.Dataset`; a `ClassLabel`'s names are the label set, in their own order."""
+    dataset = cache(load)  # once, and not before it is read
+    classes = cache(lambda: Classes.of_features(dataset().features))
 
+    def read() -> Iterator[Row]:
+        plain = dataset().with_format(None)  # in another format a row is made of arrays
+        return (Row(f"{name}:row {number}", row) for number, row in enumerate(plain))
 
-def _dataset_rows(dataset: Any, name: str) -> Iterator[Row | BadRow]:
-    """Rows of a `datasets.Dataset`, its `ClassLabel` integers, or lists of them, as names."""
-    kinds = {column: getattr(kind, "feature", kind) for column, kind in (dataset.features or {}).items()}
-    classes = {column: kind.names for column, kind in kinds.items() if hasattr(kind, "int2str")}
-    for number, columns in enumerate(dataset.with_format(None)):  # in another format a row is made of arrays
-        for column, names in classes.items():
-            columns[column] = _class_name(columns[column], names)
-        yield Row(f"{name}:row {number}", columns)
-
-
-def _class_name(index: Any, names: Sequence[str]) -> Any:
-    if isinstance(index, list):
-        return [_class_name(one, names) for one in index]
-    return names[index] if isinstance(index, int) and 0 <= index < len(names) else None  # -1: unknown
+    return Source(
+        name=name,
+        read=lambda: classes().named(read()),
+        columns=settings.columns,
+        own_labels=lambda: classes().label_set(settings.columns.get("label", "label")),
+    )

@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 from sklearn.metrics import log_loss
 
 from dhrd.data.records import EncodedExample
-from dhrd.data.rows import multi_hot
+from dhrd.data.rows import multi_hot, one_hot
 from dhrd.errors import DataError
 from dhrd.inference.batching import predict_logits
 from dhrd.model.dual_head import DualHeadReasoningModel
@@ -58,7 +58,7 @@ def calibration(probabilities_BC: np.ndarray, gold_B: np.ndarray, num_bins: int 
     bins = _reliability(confidence_B, right_B, num_bins)
     return {
         "ece": sum(one["count"] * abs(one["accuracy"] - one["confidence"]) for one in bins) / len(gold_B),
-        "brier": float(((p_BC - np.eye(num_classes)[gold_B]) ** 2).sum(axis=1).mean()),
+        "brier": float(((p_BC - one_hot(gold_B, num_classes)) ** 2).sum(axis=1).mean()),
         "log_loss": float(log_loss(gold_B, p_BC, labels=range(num_classes))),
         "reliability": bins,
         **_risk_coverage(confidence_B, right_B),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dhrd.data.records import Example, LabelSet
-from dhrd.data.rows import encode_labels
+from dhrd.data.rows import encode_labels, one_hot
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.decoded import predicted_labels, readable_rows
@@ -72,7 +72,7 @@ class Answered:
     def _by_classifier(self) -> np.ndarray:
         if self.labels.multi_label:
             return (self.probabilities_BC >= 0.5).astype(np.int64)
-        return np.eye(len(self.labels), dtype=np.int64)[self.probabilities_BC.argmax(1)]
+        return one_hot(self.probabilities_BC.argmax(1), len(self.labels))
 
 
 def answer(classifier: Classifier, examples: Sequence[Example], cot: CoT) -> Answered:

@@ -200,12 +200,13 @@ def _single(said: Predictions, readable_B: np.ndarray, settings: dict[str, Any])
     )
     metrics = compute_metrics(extended, **settings)
     del metrics["per_class"][_UNREADABLE]
+    metrics["absent"] = [name for name in metrics["absent"] if name != _UNREADABLE]
     metrics["macro_f1"] = fmean(row["f1"] for row in metrics["per_class"].values())
     of_more = metrics["interval_95"]["macro_f1"]  # a mean over one class more, 0 in every resample
     metrics["interval_95"]["macro_f1"] = [min(1.0, end * (num_labels + 1) / num_labels) for end in of_more]
-    names = list(said.labels.names)
-    counts = metrics["confusion_matrix"]["counts"][:num_labels]
-    metrics["confusion_matrix"] = {"labels": names, "columns": [*names, None], "counts": counts}
+    names, table = list(said.labels.names), metrics["confusion_matrix"]
+    counts = {"cells": table["cells"]} if "cells" in table else {"counts": table["counts"][:num_labels]}
+    metrics["confusion_matrix"] = {"labels": names, "columns": [*names, None], **counts}
     return metrics
 
 

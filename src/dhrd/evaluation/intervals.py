@@ -67,7 +67,12 @@ def bootstrap(
     assert strata.ndim == 2 and strata.sum() > 0, "nothing to resample"
     values = np.concatenate([metric_fn(counts) for counts in _resamples(strata, num_resamples, seed)])
     assert values.shape == (num_resamples,), values.shape
-    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return percentile_interval(values, confidence)
+
+
+def percentile_interval(values_R: np.ndarray, confidence: float = 0.95) -> Interval:
+    """The middle part of a metric's resamples, (R,)."""
+    low, high = np.quantile(values_R, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 

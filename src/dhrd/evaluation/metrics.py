@@ -6,17 +6,18 @@ Shape legend: B rows, C classes, R resamples; in the bootstraps K is kinds of ro
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, f1_score, multilabel_confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import f1_score, multilabel_confusion_matrix, precision_recall_fscore_support
 
 from dhrd.data.records import LabelSet
+from dhrd.data.rows import one_hot
 from dhrd.data.superglue import Task
 from dhrd.errors import ArtifactError, ConfigError, DataError
+from dhrd.evaluation.f1 import DENSE_LABELS, averages, confusion_CC, f1, f1_intervals
 from dhrd.evaluation.intervals import Interval, bootstrap, wilson
 
 _METRICS = ("accuracy", "macro_f1", "weighted_f1", "log_loss")
@@ -77,7 +78,7 @@ class Predictions:
         """0/1 as `gold_BC`: the labels at p >= 0.5 for multi-label, else the most probable one."""
         if self.labels.multi_label:
             return (self.probabilities_BC >= 0.5).astype(np.int64)
-        return np.eye(len(self.labels), dtype=np.int64)[self.predicted_B]
+        return one_hot(self.predicted_B, len(self.labels))
 
 
 def compute_metrics(
@@ -90,8 +91,9 @@ def compute_metrics(
 ) -> dict[str, Any]:
     """Every number of an evaluation, ready for JSON.
 
-    F1 averages are over all labels of the label set: one that is in neither gold nor predictions counts as 0, as does
-    every 0/0 (scikit-learn's `f1_score(labels=range(C), zero_division=0)`). `log_loss` is in nats.
+    F1 averages are over all labels of the label set: one that is in neither gold nor predictions (`absent`) counts as
+    0 in `macro_f1`, as does every 0/0 (scikit-learn's `f1_score(labels=range(C), zero_division=0)`). `log_loss` is in
+    nats.
 
     Args:
         predictions: At least one row.
@@ -104,7 +106,8 @@ def compute_metrics(
         seed: Of each bootstrap.
 
     Returns:
-        `num_examples`, `accuracy`, `macro_f1`, `weighted_f1`, `log_loss`, `per_class`, `confusion_matrix`, `official`.
+        `num_examples`, `accuracy`, `macro_f1`, `weighted_f1`, `log_loss`, `per_class`, `absent`, `confusion_matrix`
+        (above 1,000 labels its cells that are not 0, as `[gold, predicted, count]`), `official`.
         Multi-label: `accuracy` is the share of rows with every label right, `log_loss` the mean over rows and labels,
         `micro_f1` is added, `confusion_matrix` has [[tn, fp], [fn, tp]] by label.
 
@@ -125,10 +128,12 @@ def compute_metrics(
     }
     if intervals:
         settings = {"num_resamples": num_resamples, "seed": seed}
-        found = {"accuracy": wilson(int(hits_B.sum()), len(hits_B)), **_f1_intervals(predictions, **settings)}
+        found = {"accuracy": wilson(int(hits_B.sum()), len(hits_B)), **f1_intervals(predictions, **settings)}
         found |= answers.intervals(**settings) if answers else {}
         metrics["interval_95"] = {name: list(interval) for name, interval in found.items()}
     metrics["per_class"] = _per_class(predictions)
+    seen_C = (predictions.gold_BC.astype(bool) | predictions.predicted_BC.astype(bool)).any(axis=0)
+    metrics["absent"] = [name for name, seen in zip(predictions.labels.names, seen_C, strict=True) if not seen]
     metrics["confusion_matrix"] = _confusion(predictions)
     missing = [name for name in metrics["official"] if name not in metrics]
     assert not missing, f"{missing} are official but not computed"
@@ -172,15 +177,11 @@ def _log_loss(predictions: Predictions) -> float:
     return float(-(gold_BC * np.log(p_BC)).sum(axis=1).mean())
 
 
-def _averages(predictions: Predictions) -> list[str]:
-    return ["macro", "weighted", *(["micro"] if predictions.labels.multi_label else [])]
-
-
 def _f1_averages(predictions: Predictions) -> dict[str, float]:
     gold_BC, predicted_BC = predictions.gold_BC.astype(np.int64), predictions.predicted_BC
     return {
         f"{average}_f1": float(f1_score(gold_BC, predicted_BC, average=average, zero_division=0))
-        for average in _averages(predictions)
+        for average in averages(predictions)
     }
 
 
@@ -200,62 +201,14 @@ def _confusion(predictions: Predictions) -> dict[str, Any]:
     if predictions.labels.multi_label:
         tables = multilabel_confusion_matrix(predictions.gold_BC.astype(np.int64), predictions.predicted_BC)
         return {name: table.tolist() for name, table in zip(names, tables, strict=True)}
-    return {"labels": list(names), "counts": _confusion_CC(predictions).tolist()}
+    if len(names) > DENSE_LABELS:
+        return {"labels": list(names), "cells": _confusion_cells(predictions)}
+    return {"labels": list(names), "counts": confusion_CC(predictions).tolist()}
 
 
-def _confusion_CC(predictions: Predictions) -> np.ndarray:
-    return confusion_matrix(predictions.gold_B, predictions.predicted_B, labels=range(len(predictions.labels)))
-
-
-def _f1_intervals(predictions: Predictions, *, num_resamples: int, seed: int) -> dict[str, Interval]:
-    """Single-label: within gold classes. Multi-label: over rows, as sets of labels are too many to be strata."""
-    if predictions.labels.multi_label:
-        strata, totals = _kinds_of_row(predictions)
-    else:
-        strata, totals = _confusion_CC(predictions), _confusion_totals
-    return {
-        f"{average}_f1": bootstrap(
-            partial(_resampled_f1, totals=totals, average=average), strata, num_resamples=num_resamples, seed=seed
-        )
-        for average in _averages(predictions)
-    }
-
-
-_Totals = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""From resampled counts to (R, C) true positives, predicted and gold: all that F1 depends on."""
-
-
-def _confusion_totals(counts_RCC: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return counts_RCC.diagonal(axis1=1, axis2=2), counts_RCC.sum(axis=1), counts_RCC.sum(axis=2)
-
-
-def _kinds_of_row(predictions: Predictions) -> tuple[np.ndarray, _Totals]:
-    """How many rows there are of each kind, (1, K), and their totals; rows alike in gold and predicted are one kind."""
-    rows = np.concatenate([predictions.gold_BC.astype(bool), predictions.predicted_BC.astype(bool)], axis=1)
-    kinds, counts_K = np.unique(rows, axis=0, return_counts=True)
-    gold_KC, predicted_KC = np.split(kinds.astype(np.float64), 2, axis=1)
-
-    def totals(counts_R1K: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        counts_RK = counts_R1K[:, 0].astype(np.float64)  # floats are multiplied by BLAS, integers are not
-        return counts_RK @ (gold_KC * predicted_KC), counts_RK @ predicted_KC, counts_RK @ gold_KC
-
-    return counts_K[None, :], totals
-
-
-def _resampled_f1(counts: np.ndarray, *, totals: _Totals, average: str) -> np.ndarray:
-    """The F1 of each resample, (R,)."""
-    hits_RC, predicted_RC, gold_RC = totals(counts)
-    if average == "micro":
-        return f1(hits_RC.sum(axis=1), predicted_RC.sum(axis=1), gold_RC.sum(axis=1))
-    f1_RC = f1(hits_RC, predicted_RC, gold_RC)
-    if average == "macro":
-        return f1_RC.mean(axis=1)
-    return (f1_RC * gold_RC).sum(axis=1) / np.maximum(gold_RC.sum(axis=1), 1)
-
-
-def f1(hits: np.ndarray, predicted: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """2 tp / (predicted + gold), with 0/0 = 0: scikit-learn's F1 for many resamples at once."""
-    return 2 * hits / np.maximum(predicted + gold, 1)  # the sum is 0 only where hits are
+def _confusion_cells(predictions: Predictions) -> list[list[int]]:
+    pairs, counts = np.unique(np.stack([predictions.gold_B, predictions.predicted_B], 1), axis=0, return_counts=True)
+    return np.concatenate([pairs, counts[:, None]], axis=1).tolist()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from dhrd.data.label_names import sort_names
 from dhrd.data.readers import BadRow, Row, read_file
 from dhrd.data.records import LabelSet
 from dhrd.errors import DataError
@@ -204,7 +205,7 @@ def _labels(rows: Sequence[Row]) -> LabelSet:
         if isinstance(probabilities, dict) and len(probabilities) > 1:
             return LabelSet(tuple(probabilities), multi_label=multi_label)
     seen = {one for row in rows for key in ("gold", "label") for one in _names(row, key) or ()}
-    return LabelSet(tuple(sorted(seen)), multi_label=multi_label)
+    return LabelSet(tuple(sort_names(seen)), multi_label=multi_label)
 
 
 def _names(row: Row, key: str) -> list[str] | None:

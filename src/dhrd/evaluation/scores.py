@@ -15,7 +15,8 @@ import numpy as np
 
 from dhrd.data.superglue import Task
 from dhrd.errors import ConfigError, DataError
-from dhrd.evaluation.metrics import f1, paragraphs_and_questions
+from dhrd.evaluation.f1 import f1
+from dhrd.evaluation.metrics import paragraphs_and_questions
 from dhrd.evaluation.outcomes import Outcomes
 
 

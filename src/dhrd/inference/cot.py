@@ -228,7 +228,7 @@ def read_decoded(text: str, num_tokens: int, labels: LabelSet, template: Sequenc
     """What was written after a prompt, as rationale and answer."""
     template = template or SequenceTemplate()
     if template.order == "label_first":
-        answer, _, rationale = text.partition(template.reason.strip())
+        answer, _, rationale = text.partition("\n" + template.reason.strip())  # a label is one line, and may hold it
         answer = answer.removeprefix(template.answer.rstrip(" "))
         return Decoded(rationale.strip(), parse_answer(answer, labels), num_tokens)
     rationale, found, answer = _parts(text, template)

@@ -90,6 +90,7 @@ def to_manifest(info: ArtifactInfo) -> dict[str, Any]:
         "names": list(info.labels.names),
         "words": list(info.labels.words),
         "multi_label": info.labels.multi_label,
+        "ordered": info.labels.ordered,
     }
     return {"format_version": FORMAT_VERSION, **asdict(info), "labels": labels}
 
@@ -120,12 +121,17 @@ def read_info(directory: str | Path) -> ArtifactInfo:
             )
         labels = manifest.pop("labels")
         return ArtifactInfo(
-            labels=LabelSet(tuple(labels["names"]), tuple(labels["words"]), labels["multi_label"]),
+            labels=LabelSet(tuple(labels["names"]), tuple(labels["words"]), labels["multi_label"], _ordered(labels)),
             sequence=SequenceTemplate(**manifest.pop("sequence")),
             **manifest,
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path}: damaged ({error}); write the artifact again") from error
+
+
+def _ordered(labels: Mapping[str, Any]) -> bool:
+    """Whether the labels are in their author's order. Older artifacts do not say: what is not sorted was given."""
+    return bool(labels.get("ordered", labels["names"] != sorted(labels["names"])))
 
 
 def load_input_encoder(directory: str | Path, info: ArtifactInfo) -> InputEncoder:

@@ -93,7 +93,7 @@ def judge(answer: Answer, question: Question, labels: LabelSet, *, label_hidden:
         return Rejection("cut" if answer.finish == "length" else "no_sentinel")
     if not explanation:
         return Rejection("empty", "no explanation before the sentinel")
-    said = read_label(rest, labels)
+    said = labels.read(rest)
     if label_hidden and said != question.label:
         if said is None and answer.finish == "length":
             return Rejection("cut")
@@ -136,10 +136,6 @@ _SENTINEL = re.compile(r"[*_`#\s]*" + r"\s+".join(map(re.escape, SENTINEL.split(
 _TAGS = re.compile(r"</?(?:explanation|reasoning|rationale|answer)>", re.IGNORECASE)  # the prompt's form, copied
 _HEADING = re.compile(r"\A[\s*_#]*(?:explanation|reasoning|rationale)[*_]*\s*:[*_]*\s*", re.IGNORECASE)
 _ANSWER_LINE = re.compile(r"\n[\s*_#]*(?:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?)[*_]*\s*:[^\n]*\Z", re.IGNORECASE)
-_ANSWER_HEADING = re.compile(
-    r"\A[\s*_#>]*(?:(?:so\s+|therefore,?\s+)?(?:the|my)\s+)?(?:(?:final|correct)\s+)?answer(?:\s+is)?[*_]*\s*:?[*_]*\s*",
-    re.IGNORECASE,
-)
 
 
 def _split(text: str) -> tuple[str, bool, str]:
@@ -148,12 +144,3 @@ def _split(text: str) -> tuple[str, bool, str]:
         return "", False, ""
     explanation = _HEADING.sub("", text[: match.start()])
     return _ANSWER_LINE.sub("", "\n" + explanation.rstrip()).strip(), True, text[match.end() :]
-
-
-def read_label(text: str, labels: LabelSet) -> tuple[int, ...] | None:
-    """The label after the sentinel, whatever heading, quotes or markup a model puts around it."""
-    lines = [line for line in text.splitlines() if line.strip(" *_`#>")]
-    if not lines:
-        return None
-    line = _ANSWER_HEADING.sub("", lines[0]) or (lines[1] if len(lines) > 1 else "")
-    return labels.read(line.strip(" \t.*_`#>\"'“”‘’"))

@@ -199,12 +199,9 @@ def _questions(config: RunConfig, data: Any, split: str, limit: int | None) -> Q
 
 def _labels(config: RunConfig, source: Source) -> LabelSet:
     """The label set, found over all rows whatever the limit: prompts name it, so it must not depend on that."""
-    if config.data.labels is not None or source.labels is not None:
+    if config.data.labels is None and source.labels is not None:
         return label_set(config, source, [])
-    one_of_each: dict[Any, Example] = {}
-    for example in source.examples():
-        one_of_each.setdefault(example.label, example)
-    return label_set(config, source, list(one_of_each.values()))
+    return label_set(config, source, [Example(label=row.label, where=row.where) for row in source.examples()])
 
 
 def _survey(questions: Questions, store: Store) -> Survey:

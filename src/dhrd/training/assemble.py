@@ -12,6 +12,7 @@ import torch
 
 from dhrd.config import RunConfig
 from dhrd.data.batches import Bottleneck, PlannedUpdates
+from dhrd.data.label_names import clean_name, spelled
 from dhrd.data.plan import num_updates
 from dhrd.data.records import Example
 from dhrd.data.rows import Rows, encode_labels
@@ -108,10 +109,9 @@ def _label_loss(config: RunConfig, rows: Rows) -> LabelLoss:
         counts = encode_labels(rows.train, rows.labels).sum(0)
         weights = torch.tensor([counts.sum() / (len(names) * max(1, count)) for count in counts], dtype=torch.float32)
     elif given is not None:
+        given = {clean_name(name): weight for name, weight in given.items()}
         if set(given) != set(names):
-            raise ConfigError(
-                f"loss.class_weights: give one weight for each of {', '.join(names)}; got {', '.join(given)}"
-            )
+            raise ConfigError(f"loss.class_weights: give one weight for each of {spelled(names)}; got {spelled(given)}")
         weights = torch.tensor([given[name] for name in names], dtype=torch.float32)
     return LabelLoss(multi_label=rows.labels.multi_label, class_weight_C=weights, smoothing=config.loss.label_smoothing)
 

@@ -121,11 +121,12 @@ def test_a_dictionary_of_splits_is_not_taken_for_rows() -> None:
     ("label", "expected"),
     [
         ("yes", "yes"),
-        (3, 3),
+        (3, "3"),
+        (3.0, "3"),
         (True, "true"),
         (False, "false"),
         (["a", "b"], ("a", "b")),
-        ([1, 0], (1, 0)),
+        ([1, 0], ("1", "0")),
         ([], ()),
     ],
 )
@@ -135,7 +136,7 @@ def test_labels_are_integers_names_or_lists(tmp_path: Path, label: Any, expected
     assert type(row.label) is type(expected)
 
 
-@pytest.mark.parametrize("label", [0.5, 1.0, {"a": 1}, [["a"]], [True], [0.5], [None]])
+@pytest.mark.parametrize("label", [0.5, {"a": 1}, [["a"]], [0.5], [None]])
 def test_a_label_of_another_type_is_refused(tmp_path: Path, label: Any) -> None:
     path = write_jsonl(tmp_path / "a.jsonl", [{"input_text": "a", "label": label}])
     assert error_of(path) == (
@@ -235,7 +236,7 @@ def test_columns_are_mapped_and_the_template_sees_both_names() -> None:
     )
     source = open_source([{"review": "nice", "stars": 5, "why": "w", "key": "k", "shop": "s", "label": "no"}], settings)
     (row,) = source.load()
-    assert (row.input_text, row.label, row.rationale, row.id, row.group) == ("nice", 5, "w", "k", "s")
+    assert (row.input_text, row.label, row.rationale, row.id, row.group) == ("nice", "5", "w", "k", "s")
     assert row.columns()["review"] == row.columns()["input_text"] == "nice"
 
 

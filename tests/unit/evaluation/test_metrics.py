@@ -14,7 +14,7 @@ import sklearn.metrics as sk
 from dhrd.data.records import LabelSet
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ArtifactError, ConfigError, DataError
-from dhrd.evaluation import metrics
+from dhrd.evaluation import f1
 from dhrd.evaluation.intervals import wilson
 from dhrd.evaluation.metrics import Predictions, check_metric, compute_metrics, higher_is_better, main_metric
 
@@ -210,12 +210,12 @@ def test_the_formula_of_the_resamples_is_scikit_learns() -> None:
     several = Predictions(ids=["x"] * 80, probabilities_BC=said.astype(float), gold_BC=gold, labels=tags)
     one = _said([0] * 50 + [1] * 20 + [2] * 9, [0] * 25 + [1] * 30 + [0] * 15 + [2] * 9, LabelSet(tuple("abcd")))
     for predictions, strata, totals in (
-        (several, *metrics._kinds_of_row(several)),
-        (one, metrics._confusion_CC(one), metrics._confusion_totals),
+        (several, *f1._kinds_of_row(several)),
+        (one, f1.confusion_CC(one), f1._confusion_totals),
     ):
         found = {
-            average: metrics._resampled_f1(strata[None], totals=totals, average=average).item()
-            for average in metrics._averages(predictions)
+            average: f1._resampled_f1(strata[None], totals=totals, average=average).item()
+            for average in f1.averages(predictions)
         }
         assert len(set(found.values())) == len(found) == (3 if predictions is several else 2)
         for average, value in found.items():

@@ -8,7 +8,7 @@ import pytest
 
 from dhrd.config import TeacherSettings
 from dhrd.data.records import LabelSet
-from dhrd.teacher.answers import Answer, Rationale, Rejection, judge, read_label, standing
+from dhrd.teacher.answers import Answer, Rationale, Rejection, judge, standing
 from dhrd.teacher.prompt import SENTINEL
 from helpers_teacher import GOOD, LABELS, QUESTION
 
@@ -92,13 +92,13 @@ def test_an_answer_cut_after_the_sentinel_lost_nothing() -> None:
     ],
 )
 def test_labels_are_read_by_word_or_name(text: str, label: tuple[int, ...] | None) -> None:
-    assert read_label(text, LabelSet(("true", "false"), ("yes", "no"))) == label
+    assert LabelSet(("true", "false"), ("yes", "no")).read(text) == label
 
 
 @pytest.mark.parametrize(("text", "label"), [("b, a", (0, 1)), ("none", ()), ("a, x", None), ("a", (0,))])
 def test_several_labels_are_read_too(text: str, label: tuple[int, ...] | None) -> None:
     labels = LabelSet(("a", "b"), multi_label=True)
-    assert read_label(text, labels) == label
+    assert labels.read(text) == label
     if label is not None:
         assert labels.read(labels.write(label)) == label
 

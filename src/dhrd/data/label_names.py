@@ -1,0 +1,156 @@
+"""What a label is: its text, the same from every format. A raw cell becomes a name, or several; names are compared."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from dhrd._text import LONGEST_VALUE, clipped, shown
+
+# Space of any kind, and what is there without being seen: soft hyphen, zero-width and direction marks, byte order mark.
+_BLANK = r"[\s\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]+"
+_EDGES = re.compile(rf"\A{_BLANK}|{_BLANK}\Z")
+_BLANKS = re.compile(_BLANK)
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
+_WHOLE = re.compile(rf"({_INTEGER.pattern})\.0+")
+
+
+def clean_name(text: str) -> str:
+    """A label's text as it counts: NFC, without space at its ends, a whole number without decimals ("1.0" is "1").
+
+    Example:
+        >>> clean_name(" spam "), clean_name("4.0")
+        ('spam', '4')
+    """
+    name = _EDGES.sub("", unicodedata.normalize("NFC", text))
+    whole = _WHOLE.fullmatch(name)
+    return str(int(whole[1])) if whole else name
+
+
+def fold(name: str) -> str:
+    """What two names share that differ in case, space or Unicode form alone."""
+    return _BLANKS.sub("", unicodedata.normalize("NFC", name.casefold()))
+
+
+def as_integer(name: str) -> int | None:
+    """The integer that a name spells, as a program writes it: "7", not "007"."""
+    return int(name) if _INTEGER.fullmatch(name) and name != "-0" else None
+
+
+def sort_names(names: Iterable[str]) -> list[str]:
+    """Names in order: by number where all are integers, else as text."""
+    found = list(names)
+    if all(as_integer(name) is not None for name in found):
+        return sorted(found, key=int)
+    return sorted(found)
+
+
+def as_label(value: Any, separator: str | None = None) -> str | tuple[str, ...] | None:
+    """A cell's label: a name, several as a tuple, or None where it is blank or null.
+
+    A tuple of "0" and "1" may hold one twice: it may be multi-hot, which the label set decides.
+
+    Args:
+        value: Text, a number (of NumPy too), a boolean, or a list, tuple, set or array of those.
+        separator: Splits text into several names; text without a name then is no label at all, `()`.
+
+    Raises:
+        ValueError: It is none of these; a name in a list is empty or there twice.
+    """
+    value = _plain(value)
+    try:
+        return _as_label(value, separator)
+    except TypeError:
+        raise ValueError(
+            f"label: {shown(value)} is neither an integer, a name, nor a list of names; correct the row"
+        ) from None
+
+
+def _as_label(value: Any, separator: str | None) -> str | tuple[str, ...] | None:
+    if separator is not None and value is not None and not isinstance(value, list | tuple | set | frozenset):
+        text = _name(value)
+        return _several(text.split(separator), value) if text else None if text is None else ()
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=str)
+    return _several(value, value) if isinstance(value, list | tuple) else _name(value) or None
+
+
+def _plain(value: Any) -> Any:
+    """Scalars and arrays of NumPy, torch and pandas as Python's own; its nulls as None."""
+    to_list = getattr(value, "tolist", None)
+    value = to_list() if callable(to_list) else value
+    return None if type(value).__name__ in ("NAType", "NaTType") else value
+
+
+def _name(value: Any) -> str | None:
+    """A name; None for a null.
+
+    Raises:
+        TypeError: It is of no kind that a label can be.
+    """
+    if value is None or isinstance(value, str):
+        return value if value is None else clean_name(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"  # JSON's words
+    if isinstance(value, float | Decimal) and math.isnan(value):
+        return None
+    if isinstance(value, int) or (isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value)):
+        return str(int(value))
+    raise TypeError(type(value))
+
+
+def _several(values: Iterable[Any], given: Any) -> tuple[str, ...]:
+    parts = [_plain(value) for value in values]
+    if any(part is None for part in parts):
+        raise TypeError(type(None))
+    if any(isinstance(part, bool) for part in parts):
+        raise ValueError(f"label: {shown(given)} has booleans; list the names, or write multi-hot as 0 and 1")
+    names = [_name(part) or "" for part in parts]
+    if "" in names:
+        raise ValueError(f"label: {shown(given)} has an empty name; fill it in or take it out")
+    twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
+    if twice is not None and not is_zeros_and_ones(names):
+        raise ValueError(f"label: {shown(given)} has {shown(twice)} twice; name it once")
+    return tuple(names)
+
+
+def is_zeros_and_ones(names: Iterable[str]) -> bool:
+    """Whether a list may be multi-hot."""
+    return set(names) <= {"0", "1"}
+
+
+def multi_hot_problem(values: Iterable[str]) -> str:
+    """What to say of a list that may be multi-hot where it cannot be read so."""
+    return (
+        f"{bits(values)} looks like multi-hot, which needs a 0 or 1 for each name in data.labels (or in a ClassLabel); "
+        "give data.labels=[…], or list the names in the rows"
+    )
+
+
+def bits(values: Iterable[str]) -> str:
+    """A list of 0 and 1 for a message."""
+    return f"[{clipped(', '.join(values), LONGEST_VALUE)}]"
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """Names for a message, the first of them where they are many."""
+    found = list(names)
+    return ", ".join(map(shown, found[:most])) + (f" … ({len(found)} in all)" if len(found) > most else "")
+
+
+def spelled(names: Iterable[str], most: int = 12) -> str:
+    """The same without quotes."""
+    found = list(names)
+    return ", ".join(found[:most]) + (f" … ({len(found)} in all)" if len(found) > most else "")
+
+
+@lru_cache(maxsize=64)
+def places_of(names: tuple[str, ...]) -> Mapping[str, int]:
+    """Each name's place; a name of an older artifact is found by its clean spelling too."""
+    clean = {clean_name(name): place for place, name in reversed(list(enumerate(names)))}
+    return clean | {name: place for place, name in enumerate(names)}

@@ -1,0 +1,122 @@
+"""The labels of a task: from a row's label to its places in the head, and from what was written back to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dhrd._text import shown
+from dhrd.data.label_names import (
+    as_integer,
+    as_label,
+    bits,
+    fold,
+    is_zeros_and_ones,
+    listed,
+    multi_hot_problem,
+    places_of,
+)
+from dhrd.data.wording import wording
+from dhrd.errors import DataError
+
+Label = int | str | tuple[str, ...] | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """The labels of a task.
+
+    Args:
+        names: In the order of their places in the head; `id2label` of the artifact.
+        words: How the reasoning head writes each; the names unless a task says otherwise.
+        multi_label: Whether a row may have several (or none).
+        ordered: Whether the order is its author's (`data.labels`, a ClassLabel, a task), so that an integer that is no
+            name may be a place in it. False: we sorted the names, and no user ever saw their places.
+    """
+
+    names: tuple[str, ...]
+    words: tuple[str, ...] = ()
+    multi_label: bool = False
+    ordered: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.words:
+            object.__setattr__(self, "words", self.names)
+        assert len(self.words) == len(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def encode(self, label: Label, where: str = "") -> tuple[int, ...]:
+        """A row's label as a tuple of class indices, of length one unless multi-label.
+
+        Raises:
+            DataError: The label is unknown or of the wrong kind.
+        """
+        try:
+            given = as_label(label)
+        except ValueError as error:
+            raise DataError(f"{where}: {error}") from None
+        if given is None:
+            raise DataError(f"{where}: label: missing")
+        if isinstance(given, tuple) != self.multi_label:
+            kinds = ("a list", "one label") if isinstance(given, tuple) else ("one label", "a list of labels")
+            raise DataError(f"{where}: label: {kinds[0]} ({shown(label)}) where the other rows have {kinds[1]}")
+        names = given if isinstance(given, tuple) else (given,)
+        hot = self._multi_hot(names, where) if self.multi_label and is_zeros_and_ones(names) else None
+        return hot if hot is not None else tuple(sorted({self._index(name, where) for name in names}))
+
+    def named(self, label: Label, where: str = "") -> str | tuple[str, ...]:
+        """A row's label by name, or names.
+
+        Raises:
+            DataError: As `encode`.
+        """
+        names = tuple(self.names[index] for index in self.encode(label, where))
+        return names if self.multi_label else names[0]
+
+    def _index(self, name: str, where: str) -> int:
+        places = places_of(self.names)
+        if (index := places.get(name)) is not None:
+            return index
+        place = as_integer(name)
+        if place is not None and not any(as_integer(one) is not None for one in self.names):
+            if self.ordered and 0 <= place < len(self.names):
+                return place
+            raise DataError(f"{where}: label: {self._no_place(place)}")
+        alike = next((f"; {shown(one)} differs from it in case or space alone" for one in self.names
+                      if fold(one) == fold(name)), "")  # fmt: skip
+        raise DataError(
+            f"{where}: label: {shown(name)} is unknown; labels are {listed(self.names)}{alike} "
+            "(correct the row, or list all labels in data.labels)"
+        )
+
+    def _no_place(self, place: int) -> str:
+        if self.ordered:
+            return f"{place} is out of range; labels are 0 to {len(self.names) - 1}"
+        return (
+            f"labels are names here, {listed(self.names)}; {place} is none of them "
+            "(write the name, or train with data.labels or a ClassLabel, which say what an integer means)"
+        )
+
+    def _multi_hot(self, values: tuple[str, ...], where: str) -> tuple[int, ...] | None:
+        """The classes of a row of 0 and 1, one for each label; None: it is a list of labels."""
+        repeats, fits = len(set(values)) < len(values), self.ordered and len(values) == len(self)
+        if fits and repeats:
+            return tuple(index for index, value in enumerate(values) if value == "1")
+        if fits:
+            raise DataError(f"{where}: label: {bits(values)} is multi-hot, or lists both labels; list the names")
+        if repeats:
+            raise DataError(f"{where}: label: {multi_hot_problem(values)}; these rows have {len(self)} labels")
+        return None
+
+    def write(self, indices: Sequence[int]) -> str:
+        """The answer as the reasoning head writes it: y of the sequence (paper, section 3)."""
+        return wording(self.words, self.names).write([self.words[index] for index in indices])
+
+    def read(self, answer: str) -> tuple[int, ...] | None:
+        """The class indices that an answer names, the inverse of `write`; None where it cannot be read.
+
+        Its first line must be a label's word or name, and nothing else but a heading, markup, or a remark in brackets.
+        """
+        return wording(self.words, self.names).read(answer, multi_label=self.multi_label)
