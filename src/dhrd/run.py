@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -98,14 +99,48 @@ def train(
         SaveError: A file could not be written; the last checkpoint is intact.
     """
     processes = start_processes(config, device)
-    output_dir, start = _on_main_process(processes, lambda: prepare_output(config, checkpoint, overwrite=overwrite))
-    if checkpoint is not None and (output_dir / MANIFEST).is_file():
-        logger.warning("%s: training is finished already; nothing to do", output_dir)
-        return TrainResult(output_dir=output_dir, was_finished=True)
+    with ExitStack() as held:  # the lock on output_dir, on the main process
+        output_dir, start = _on_main_process(
+            processes, lambda: prepare_output(config, checkpoint, overwrite=overwrite, held=held)
+        )
+        if checkpoint is not None and (output_dir / MANIFEST).is_file():
+            logger.warning("%s: training is finished already; nothing to do", output_dir)
+            return TrainResult(output_dir=output_dir, was_finished=True)
+        place = Place(output_dir, start, recorded=checkpoint is not None)
+        return _train(config, train_dataset, validation_dataset, backbone, callbacks, place, device, processes)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run writes.
+
+    Args:
+        output_dir: Of the artifact.
+        start: The checkpoint to go on from; None: from the beginning.
+        recorded: A run was started there before.
+    """
+
+    output_dir: Path
+    start: Path | None
+    recorded: bool
+
+
+def _train(
+    config: RunConfig,
+    train_dataset: Any,
+    validation_dataset: Any,
+    backbone: Backbone | None,
+    callbacks: Sequence[Sink],
+    place: Place,
+    device: str | None,
+    processes: Accelerator | PartialState,
+) -> TrainResult:
+    """The whole way, with output_dir held."""
+    output_dir, start = place.output_dir, place.start
     rows = load_rows(config, train_dataset, validation_dataset)
     watch = make_watch(config, rows)
     backbone = backbone or load_backbone(config.model, seed=config.seed)
-    recorded = output_dir if checkpoint is not None else None
+    recorded = output_dir if place.recorded else None
     precision = _on_main_process(processes, lambda: _precision(config, recorded, backbone, device))
     accelerator = make_accelerator(config, device, precision)
     data = encode(config, rows, backbone)

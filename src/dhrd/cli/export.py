@@ -32,11 +32,12 @@ def export(
 ) -> None:
     """Write a classifier for another runtime, with a report of how it agrees on real rows; refuse where it does not."""
     from dhrd.cli.settings import inference_config
-    from dhrd.evaluation.export import export_onnx
+    from dhrd.evaluation.export import check_export_place, export_onnx
     from dhrd.evaluation.rows import rows_of
 
     if format != "onnx":
         raise ConfigError(f"--format {format}: unknown; give onnx")
+    check_export_place(model, output, overwrite=overwrite)
     settled = inference_config(model, config, overrides)
     examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)
     parity = export_onnx(

@@ -103,7 +103,7 @@ def read_info(directory: str | Path) -> ArtifactInfo:
     if not directory.is_dir():
         raise ArtifactError(f"{directory}: no such directory; give one that `dhrd train` wrote")
     if not path.is_file():
-        unfinished = (directory / "checkpoints").is_dir() or (directory / ".partial").is_dir()
+        unfinished = (directory / "checkpoints").is_dir()
         raise ArtifactError(
             f"{directory}: training is not finished (no {MANIFEST}); go on with dhrd train --checkpoint {directory}"
             if unfinished

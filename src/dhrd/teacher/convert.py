@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dhrd._files import writing
+from dhrd._outputs import JSON_LINES, Output, check_outputs
 from dhrd.data.fields import MAX_PROBLEMS, check_characters
 from dhrd.data.readers import BadRow, Row, read_file
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError, DataError
-from dhrd.model.files import writing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +107,9 @@ def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> 
 
     Raises:
         DataError: A record does not have the shape; up to ten are named, and nothing is written.
-        ConfigError: A template of the shape is not valid.
+        ConfigError: A template of the shape is not valid, or the output would take the source's place.
     """
+    check_outputs([Output("--output", Path(output), JSON_LINES)], [source])
     reader = _Reader(shape)
     problems: list[str] = []
     found: dict[str, str] = {}
@@ -134,7 +135,7 @@ def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> 
     with writing(Path(output)) as file:
         for row_id, text in found.items():
             row = {"id": row_id, "rationale": text, **({"teacher": shape.teacher} if shape.teacher else {})}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.row(row)
     return Converted(
         num_records=num_records, num_rationales=len(found), num_without=num_without, conflicting=sorted(conflicting)
     )
