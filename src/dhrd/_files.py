@@ -202,6 +202,9 @@ def _publish(partial: Path, target: Path, last: str, stale: Iterable[str]) -> No
     for path in [path for name in stale for path in target.glob(name)]:
         if not (partial / path.relative_to(target)).exists():
             path.unlink()
+            if path.parent != target:
+                with suppress(OSError):  # there is something else in it
+                    path.parent.rmdir()
     files = [path for path in sorted(partial.rglob("*")) if not path.is_dir()]
     for path in sorted(files, key=lambda path: path == partial / last):
         place = target / path.relative_to(partial)

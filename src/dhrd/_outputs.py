@@ -20,7 +20,8 @@ class Format:
     suffixes: tuple[str, ...]
 
 
-JSON_LINES = Format("JSON lines", (".jsonl",))
+JSON_LINES = Format("JSON lines", (".jsonl", ""))
+RATIONALES = Format("rationales in JSON lines", (".jsonl",))
 JSON = Format("JSON", (".json", ""))
 PAGE = Format("a page", (".html", ".htm"))
 FIGURE = Format("a figure", (".svg", ".png"))

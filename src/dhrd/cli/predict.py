@@ -35,19 +35,19 @@ def predict(
 
     settings = inference_config(model, config, overrides)
     check_outputs([Output("--output", output, JSON_LINES)], read_by(model, settings, input_file, config))
+    rows = run.predict(
+        model,
+        input_file,
+        config=settings,
+        device=device,
+        dtype=dtype,
+        share_prefixes=sharing,
+        compile=compile,
+        max_tokens_per_pass=max_tokens_per_pass,
+        strict=strict,
+    )
     count = 0
     with writing(output) as file:
-        rows = run.predict(
-            model,
-            input_file,
-            config=settings,
-            device=device,
-            dtype=dtype,
-            share_prefixes=sharing,
-            compile=compile,
-            max_tokens_per_pass=max_tokens_per_pass,
-            strict=strict,
-        )
         for row in rows:
             file.row(row)
             count += 1

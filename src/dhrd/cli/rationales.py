@@ -111,7 +111,7 @@ def audit(
 ) -> None:
     """Check that rationales are about their rows, do not name the label, and are whole."""
     from dhrd._files import talking, writing
-    from dhrd._outputs import JSON, JSON_LINES, PAGE, Output, check_outputs
+    from dhrd._outputs import JSON, PAGE, RATIONALES, Output, check_outputs
     from dhrd.config import load_config
     from dhrd.model.owned import inputs_of
     from dhrd.teacher.audit.audit import audit_rationales
@@ -122,7 +122,7 @@ def audit(
     _check_fix(fix, kind, output)
     written = [Output("--json", json_file, JSON), Output("--html", html, PAGE)]
     if fix is not None:
-        written += [Output("--output", clean, JSON_LINES), Output("the list of changes", changes_beside(clean))]
+        written += [Output("--output", clean, RATIONALES), Output("the list of changes", changes_beside(clean))]
     resolved = load_config(config, overrides or ())
     rows = _rows(data, resolved)
     check_outputs(written, inputs_of(resolved, rationales, rows, config))

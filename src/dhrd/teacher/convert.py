@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dhrd._files import writing
-from dhrd._outputs import JSON_LINES, Output, check_outputs
+from dhrd._outputs import RATIONALES, Output, check_outputs
 from dhrd.data.fields import MAX_PROBLEMS, check_characters
 from dhrd.data.readers import BadRow, Row, read_file
 from dhrd.data.templates import InputTemplate
@@ -109,7 +109,7 @@ def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> 
         DataError: A record does not have the shape; up to ten are named, and nothing is written.
         ConfigError: A template of the shape is not valid, or the output would take the source's place.
     """
-    check_outputs([Output("--output", Path(output), JSON_LINES)], [source])
+    check_outputs([Output("--output", Path(output), RATIONALES)], [source])
     reader = _Reader(shape)
     problems: list[str] = []
     found: dict[str, str] = {}
