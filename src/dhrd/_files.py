@@ -178,38 +178,49 @@ def writing_directory(directory: Path, *, last: str, stale: Iterable[str] = ()) 
     """
     target = Path(os.path.realpath(directory))
     partial = temporary(target, target if target.is_dir() else target.parent)
+    sweep(target, partial.parent)
+    partial.mkdir(parents=True)
+    descriptor = os.open(partial, os.O_RDONLY)
     try:
-        sweep(target, partial.parent)
-        partial.mkdir(parents=True)
-        descriptor = os.open(partial, os.O_RDONLY)
+        lock(descriptor, partial)
         try:
-            lock(descriptor, partial)
             yield partial
             set_modes(partial)
             sync(partial)
-            if target.exists():
-                _publish(partial, target, last, stale)
-            else:
-                os.replace(partial, target)
-        finally:
-            os.close(descriptor)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        files = [path.relative_to(partial) for path in sorted(partial.rglob("*")) if not path.is_dir()]
+        files.sort(key=lambda path: path == Path(last))
+        try:
+            _publish(partial, target, files, stale)
+        except KeyboardInterrupt:  # renaming takes no time, and half of it is of no use to anyone
+            _publish(partial, target, files, stale)
+            raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        os.close(descriptor)
 
 
-def _publish(partial: Path, target: Path, last: str, stale: Iterable[str]) -> None:
-    (target / last).unlink(missing_ok=True)
-    for path in [path for name in stale for path in target.glob(name)]:
-        if not (partial / path.relative_to(target)).exists():
-            path.unlink()
-            if path.parent != target:
-                with suppress(OSError):  # there is something else in it
-                    path.parent.rmdir()
-    files = [path for path in sorted(partial.rglob("*")) if not path.is_dir()]
-    for path in sorted(files, key=lambda path: path == partial / last):
-        place = target / path.relative_to(partial)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, place)
+def _publish(partial: Path, target: Path, files: list[Path], stale: Iterable[str]) -> None:
+    """Move files, the last one last, as far as they were not moved before."""
+    if not target.exists():
+        os.replace(partial, target)
+    elif (partial / files[-1]).exists():
+        (target / files[-1]).unlink(missing_ok=True)
+        for path in [path for name in stale for path in target.glob(name)]:
+            if path.relative_to(target) not in files:
+                _remove(path)
+        for file in files:
+            if (partial / file).exists():
+                (target / file).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(partial / file, target / file)
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+    with suppress(OSError):  # there is something else beside it
+        path.parent.rmdir()
 
 
 def set_modes(directory: Path) -> None:

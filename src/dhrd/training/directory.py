@@ -62,14 +62,14 @@ def prepare_output(
 
 
 def started_run(checkpoint: Path) -> RunConfig | None:
-    """The config of the run that `--checkpoint` names; None where only its artifact is left.
+    """The config of the run that `--checkpoint` names; None where only its artifact or its checkpoints are left.
 
     Raises:
         CheckpointError: The path is not there, or no run of ours was started in it.
     """
-    output_dir, _ = find_checkpoint(checkpoint)
+    output_dir, start = find_checkpoint(checkpoint)
     found = read_run(output_dir)
-    if found is None and not (output_dir / MANIFEST).is_file():
+    if found is None and start is None and not (output_dir / MANIFEST).is_file():
         raise CheckpointError(
             f"--checkpoint {checkpoint}: no run was started there; give a run's output_dir, or leave --checkpoint out"
         )
