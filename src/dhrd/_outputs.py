@@ -64,10 +64,11 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[str | Path]) -> No
             identity = _identity(path)
             if not is_stream(path):
                 os.stat(os.path.dirname(os.path.realpath(path)))
-        if identity in taken:
+        ours = f"what {output.option} writes"  # of a directory, several files
+        if taken.get(identity, ours) != ours:
             raise ConfigError(f"{output.option} {path}: would take the place of {taken[identity]}; give another name")
         if identity is not None:
-            taken[identity] = f"what {output.option} writes"
+            taken[identity] = ours
 
 
 def _check_name(option: str, path: Path, form: Format | None) -> None:

@@ -305,7 +305,7 @@ class TestF20Small:
     def test_f20_a_log_that_cannot_be_closed(self, tmp_path: Path) -> None:
         sink = JsonlSink(tmp_path / "metrics.jsonl")
         sink._file.close()
-        sink._file = Path("/dev/full").open("a")
+        sink._file = Path("/dev/full").open("a")  # noqa: SIM115
         with pytest.raises(SaveError, match=r"metrics\.jsonl could not be saved"):
             sink.log({"loss": 1.0}, 1)
         sink.abort("FAILED")
