@@ -8,37 +8,19 @@ import random
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from dhrd import run
 from helpers import write_jsonl
-from helpers_endpoint import FaultyEndpoint
+from helpers_endpoint import FaultyEndpoint, serving
 from helpers_fork import ForkServer
 from helpers_runs import make_config, read_jsonl, rows, run_forked
-from helpers_server import serving
 
-NUM_ROWS = 2000
+NUM_ROWS = 200
+NUM_ASKED = 40
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command, and what it leaves when nothing stops it.
-
-    Args:
-        arguments: Of `dhrd`.
-        place: The directory that it writes to; what the test itself writes lies elsewhere.
-        seconds: How long it takes.
-        result: File below `place` -> whether its content is as it should be.
-    """
-
-    arguments: list[str]
-    place: Path
-    seconds: float
-    names: frozenset[str]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +47,7 @@ def arguments(command: str, artifact: Path, place: Path, endpoint: FaultyEndpoin
         + ["--device", "cpu"],
         "export": [*model, "--output", str(place / "onnx")],
         "rationales generate": ["--teacher", "openai:tiny", "--base-url", endpoint.url, "--data", many]
-        + ["--limit", "60", "--output", str(place / "o.jsonl")],
+        + ["--limit", str(NUM_ASKED), "--output", str(place / "o.jsonl")],
     }
     return [*command.split(), *given[command]]
 
@@ -76,66 +58,76 @@ def whole(path: Path) -> bool:
         return {"dhrd.json", "parity.json", "model.onnx", "config.json"} <= set(os.listdir(path))
     if path.suffix == ".json":
         return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
-    return len(read_jsonl(path)) in (NUM_ROWS, 60)
+    return len(read_jsonl(path)) in (NUM_ROWS, NUM_ASKED)
 
 
 STORE = {"o.answers.sqlite", "o.answers.sqlite-wal", "o.answers.sqlite-shm"}
 """Answers that were paid for stay."""
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate", "rationales generate", "export"])
-def test_killed_at_random_moments(
-    fork_server: ForkServer,
-    artifact: Path,
-    endpoint: FaultyEndpoint,
-    tmp_path: Path,
-    command: str,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Where a command writes; what the test itself writes lies elsewhere."""
+    (tmp_path / "said").mkdir()
+    (tmp_path / "place").mkdir()
+    return tmp_path / "place"
+
+
+def check_left(place: Path, code: int, number: int) -> None:
+    """What a signal may leave: whole files, the store, and of a SIGKILL one that says what it is."""
+    err = (place.parent / "said" / "stderr.txt").read_text(encoding="utf-8")
+    assert code in (130, -number), err
+    assert "Traceback" not in err
+    left = {path.name for path in place.iterdir()}
+    temporary = {name for name in left if name.endswith(".partial")}
+    assert len(temporary) <= (number == signal.SIGKILL)
+    assert all(whole(place / name) for name in left - temporary - STORE)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("command", ["predict", "evaluate", "rationales generate"])
+def test_killed_while_writing(
+    fork_server: ForkServer, artifact: Path, endpoint: FaultyEndpoint, place: Path, command: str, number: int
 ) -> None:
-    """Each signal at seeded moments within the command; then once to its end."""
-    place, said = tmp_path / "place", tmp_path / "said"
-    place.mkdir()
-    said.mkdir()
-    given = arguments(command, artifact, place, endpoint)
-    began_s = time.monotonic()
-    ended = run_forked(fork_server, said, *given)
-    lasts_s = time.monotonic() - began_s
-    assert ended.code == 0, ended.err
-    names = {path.name for path in place.iterdir()}
-    rng, num_killed = random.Random(command), 0
-    for number in SIGNALS:
-        clear(place)
-        pid = fork_server.start(given, said / "out", said / "err")
-        time.sleep(rng.uniform(0.3, 0.95) * lasts_s)
-        os.kill(pid, number)
-        code = fork_server.wait()
-        num_killed += code != 0
-        assert code in (0, 130, -number), (said / "err").read_text(encoding="utf-8")
-        left = {path.name for path in place.iterdir()}
-        temporary = {name for name in left if name.endswith(".partial")}
-        assert len(temporary) <= (number == signal.SIGKILL)
-        assert left - temporary <= names | STORE
-        assert all(whole(place / name) for name in left - temporary - STORE)
-        assert "Traceback" not in (said / "err").read_text(encoding="utf-8")
-        assert run_forked(fork_server, said, *given).code == 0 or command == "export"
-    assert num_killed >= 1  # on a busy machine a command may be done before a signal comes
-    assert {path.name for path in place.iterdir()} == names
+    """At a seeded row; then once to its end."""
+    given, said = arguments(command, artifact, place, endpoint), place.parent / "said"
+    moment = random.Random(f"{command} {number}").randint(1, NUM_ASKED)
+    ended = run_forked(fork_server, said, *given, signal_at_write=(moment, number))
+    check_left(place, ended.code, number)
+    assert not (place / "o.jsonl").exists() or command == "evaluate"
+    assert run_forked(fork_server, said, *given).code == 0
+    assert not list(place.glob(".*"))
+    assert all(whole(path) for path in place.iterdir() if path.name not in STORE)
 
 
-def clear(place: Path) -> None:
-    for path in sorted(place.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
+@pytest.mark.parametrize("number", SIGNALS)
+def test_an_export_killed(
+    fork_server: ForkServer, artifact: Path, endpoint: FaultyEndpoint, place: Path, number: int
+) -> None:
+    """A moment after its temporary directory is there; then once to its end."""
+    given, said = arguments("export", artifact, place, endpoint), place.parent / "said"
+    pid = fork_server.start(given, said / "stdout.txt", said / "stderr.txt")
+    deadline = time.monotonic() + 120
+    while not list(place.iterdir()):
+        assert time.monotonic() < deadline, (said / "stderr.txt").read_text(encoding="utf-8")
+        time.sleep(0.001)
+    time.sleep(random.Random(number).uniform(0, 0.5))
+    os.kill(pid, number)
+    code = fork_server.wait()
+    if code != 0:  # on a slow machine it may be done before the signal comes
+        check_left(place, code, number)
+    given = [*given, "--overwrite"] if (place / "onnx").exists() else given
+    assert run_forked(fork_server, said, *given).code == 0
+    assert os.listdir(place) == ["onnx"]
+    assert whole(place / "onnx")
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate", "rationales generate"])
 def test_killed_in_place_of_the_replacement(
-    fork_server: ForkServer, artifact: Path, endpoint: FaultyEndpoint, tmp_path: Path, command: str
+    fork_server: ForkServer, artifact: Path, endpoint: FaultyEndpoint, place: Path, command: str
 ) -> None:
     """The worst moment: all is written, nothing has its name yet. What was there before is as it was."""
-    place, said = tmp_path / "place", tmp_path / "said"
-    place.mkdir()
-    said.mkdir()
-    given = arguments(command, artifact, place, endpoint)
+    given, said = arguments(command, artifact, place, endpoint), place.parent / "said"
     if command != "rationales generate":  # that one replaces nothing that it did not write
         (place / "o.jsonl").write_text("yesterday\n")
     before = {path.name: path.read_bytes() for path in place.iterdir()}
