@@ -30,11 +30,10 @@ from dhrd.evaluation.rows import held_out_rows, open_rows, rows_of
 from dhrd.inference.cascade import CoT
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import Reasoner, check_answers
-from dhrd.model.artifact import MANIFEST
 from dhrd.model.backbone import Backbone, load_backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.assemble import build_model, encode, plan_updates, resume
-from dhrd.training.directory import identity, prepare_output, read_precision, read_run, start_run
+from dhrd.training.directory import Place, identity, prepare_output, read_precision, read_run, start_run
 from dhrd.training.loop import EvaluateFn, Watch, fit
 from dhrd.training.setup import Precision, choose_precision, make_accelerator, make_stepper, start_processes
 from dhrd.training.sinks import Sink, open_sinks
@@ -100,29 +99,11 @@ def train(
     """
     processes = start_processes(config, device)
     with ExitStack() as held:  # the lock on output_dir, on the main process
-        output_dir, start = _on_main_process(
-            processes, lambda: prepare_output(config, checkpoint, overwrite=overwrite, held=held)
-        )
-        if checkpoint is not None and (output_dir / MANIFEST).is_file():
-            logger.warning("%s: training is finished already; nothing to do", output_dir)
-            return TrainResult(output_dir=output_dir, was_finished=True)
-        place = Place(output_dir, start, recorded=checkpoint is not None)
+        place = _on_main_process(processes, lambda: prepare_output(config, checkpoint, overwrite=overwrite, held=held))
+        if place.is_finished:
+            logger.warning("%s: training is finished already; nothing to do", place.output_dir)
+            return TrainResult(output_dir=place.output_dir, was_finished=True)
         return _train(config, train_dataset, validation_dataset, backbone, callbacks, place, device, processes)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a run writes.
-
-    Args:
-        output_dir: Of the artifact.
-        start: The checkpoint to go on from; None: from the beginning.
-        recorded: A run was started there before.
-    """
-
-    output_dir: Path
-    start: Path | None
-    recorded: bool
 
 
 def _train(
@@ -140,7 +121,7 @@ def _train(
     rows = load_rows(config, train_dataset, validation_dataset)
     watch = make_watch(config, rows)
     backbone = backbone or load_backbone(config.model, seed=config.seed)
-    recorded = output_dir if place.recorded else None
+    recorded = output_dir if place.goes_on else None
     precision = _on_main_process(processes, lambda: _precision(config, recorded, backbone, device))
     accelerator = make_accelerator(config, device, precision)
     data = encode(config, rows, backbone)

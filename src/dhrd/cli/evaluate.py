@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,7 +48,7 @@ def evaluate(
 ) -> None:
     """Evaluate a trained classifier, or its reasoning head, on labelled rows."""
     from dhrd import run
-    from dhrd._files import talking, writing
+    from dhrd._files import talking
     from dhrd._outputs import FIGURE, JSON, JSON_LINES, Output, check_outputs
     from dhrd.cli.settings import inference_config, read_by
     from dhrd.cli.show import cascade_table, metrics_table
@@ -82,6 +82,18 @@ def evaluate(
         target_cost=target_cost,
         dev_data=dev_data,
     )
+    _write(found, json_file, predictions, plot if mode == "cascade" else None)
+    cut = f"; {found.num_cut} inputs shortened" if found.num_cut else ""
+    what = data or "the run's own data"
+    with talking(json_file, predictions, plot):
+        metrics_table(found.metrics, f"{what}, {split}: {found.metrics['num_examples']} rows{cut}")
+        if mode == "cascade":
+            cascade_table(found.metrics)
+
+
+def _write(found: Any, json_file: Path | None, predictions: Path | None, plot: Path | None) -> None:
+    from dhrd._files import writing
+
     if json_file is not None:
         with writing(json_file) as file:
             file.json(found.metrics)
@@ -89,13 +101,7 @@ def evaluate(
         with writing(predictions) as file:
             for row in found.rows():
                 file.row(row)
-    if plot is not None and mode == "cascade":
+    if plot is not None:
         from dhrd.benchmark.plots import plot_cascade
 
         plot_cascade(found.metrics, plot)
-    cut = f"; {found.num_cut} inputs shortened" if found.num_cut else ""
-    what = data or "the run's own data"
-    with talking(json_file, predictions, plot):
-        metrics_table(found.metrics, f"{what}, {split}: {found.metrics['num_examples']} rows{cut}")
-        if mode == "cascade":
-            cascade_table(found.metrics)

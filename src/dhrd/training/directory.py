@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,24 @@ from dhrd.training.state import find_checkpoint, remove_checkpoints
 logger = logging.getLogger("dhrd")
 
 
-def prepare_output(
-    config: RunConfig, checkpoint: str | Path | None, *, overwrite: bool, held: ExitStack
-) -> tuple[Path, Path | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a run writes.
+
+    Args:
+        output_dir: Gets the artifact.
+        goes_on: A run was started there before.
+        start: The checkpoint to go on from; None: from the beginning.
+        is_finished: There is nothing left to do.
+    """
+
+    output_dir: Path
+    goes_on: bool = False
+    start: Path | None = None
+    is_finished: bool = False
+
+
+def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrite: bool, held: ExitStack) -> Place:
     """Decide where to write and where to go on; nothing is written yet but the lock.
 
     Args:
@@ -32,9 +47,6 @@ def prepare_output(
         checkpoint: Go on with the run in this directory, or from one checkpoint in it.
         overwrite: Replace a run of ours.
         held: Takes the lock on output_dir, where there is something to do.
-
-    Returns:
-        (output_dir, the checkpoint to go on from, or None).
 
     Raises:
         ConfigError: output_dir is not empty and neither `--checkpoint` nor `--overwrite` was given; or it holds no run
@@ -47,7 +59,8 @@ def prepare_output(
         if started is not None:
             _check_same(started, config, output_dir)
         if (output_dir / MANIFEST).is_file():
-            return _tidied(output_dir), None
+            _tidy(output_dir)
+            return Place(output_dir=output_dir, goes_on=True, is_finished=True)
         held.enter_context(locked(output_dir))
         _, start = find_checkpoint(Path(checkpoint))  # again: none is being written any more
         if start is None:
@@ -58,7 +71,7 @@ def prepare_output(
         _check_free(output_dir, overwrite=overwrite)
     reads = inputs_of(config, config.data.rationales)
     check_outputs([Output("output_dir", path) for path in model_files(output_dir)], reads)
-    return output_dir, start
+    return Place(output_dir=output_dir, goes_on=checkpoint is not None, start=start)
 
 
 def started_run(checkpoint: Path) -> RunConfig | None:
@@ -76,13 +89,12 @@ def started_run(checkpoint: Path) -> RunConfig | None:
     return found
 
 
-def _tidied(output_dir: Path) -> Path:
-    """A finished run, without the checkpoints that a kill just after its last step has left."""
+def _tidy(output_dir: Path) -> None:
+    """Remove the checkpoints of a finished run that was killed before it could."""
     checkpoints = output_dir / "checkpoints"
     if checkpoints.is_dir():
         with locked(output_dir):
             remove_checkpoints(checkpoints)
-    return output_dir
 
 
 def _check_free(output_dir: Path, *, overwrite: bool) -> None:
