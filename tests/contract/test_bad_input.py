@@ -262,6 +262,11 @@ def test_a_used_output_dir(train: Train, tmp_path: Path) -> None:
     ended = train()
     assert_refused(ended, "output_dir", "is not empty", "--checkpoint", "--overwrite")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["precious.txt"]
+    ended = train(more=("--device", "cpu", "--overwrite"))
+    assert_refused(ended, "no run.json or dhrd.json there says that they are a run of dhrd's")
+    (tmp_path / "out" / "precious.txt").rename(tmp_path / "precious.txt")
+    assert train(more=("--device", "cpu")).code == 0
+    (tmp_path / "precious.txt").rename(tmp_path / "out" / "precious.txt")
     assert train(more=("--device", "cpu", "--overwrite")).code == 0
     assert (tmp_path / "out" / "precious.txt").read_text() == "mine"
 
