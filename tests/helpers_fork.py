@@ -36,7 +36,8 @@ class ForkServer:
             out: Takes its stdout.
             err: Takes its stderr.
             **request: `max_file_bytes`: no file may grow over it, as on a full disk. `kill_at_replace`: SIGKILL in
-                place of the n-th `os.replace`, counted from 1.
+                place of the n-th `os.replace`, counted from 1. `signal_at_write`: (n, signal): itself before the n-th
+                write to an output.
 
         Returns:
             The child's process id.
@@ -113,6 +114,8 @@ def _run(request: dict[str, Any]) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     if (count := request.get("kill_at_replace")) is not None:
         _kill_at_replace(count)
+    if (moment := request.get("signal_at_write")) is not None:
+        _signal_at_write(*moment)
     code = 1
     try:
         from dhrd.cli import main
@@ -140,6 +143,21 @@ def _kill_at_replace(count: int) -> None:
         replace(*arguments, **more)
 
     os.replace = counted
+
+
+def _signal_at_write(count: int, number: int) -> None:
+    from dhrd._files import Writer
+
+    write, left = Writer.write, count
+
+    def counted(self: Any, content: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), number)
+        write(self, content)
+
+    Writer.write = counted  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,11 +30,10 @@ from dhrd.evaluation.rows import held_out_rows, open_rows, rows_of
 from dhrd.inference.cascade import CoT
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import Reasoner, check_answers
-from dhrd.model.artifact import MANIFEST
 from dhrd.model.backbone import Backbone, load_backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.assemble import build_model, encode, plan_updates, resume
-from dhrd.training.directory import identity, prepare_output, read_precision, read_run, start_run
+from dhrd.training.directory import Place, identity, prepare_output, read_precision, read_run, start_run
 from dhrd.training.loop import EvaluateFn, Watch, fit
 from dhrd.training.setup import Precision, choose_precision, make_accelerator, make_stepper, start_processes
 from dhrd.training.sinks import Sink, open_sinks
@@ -98,14 +98,30 @@ def train(
         SaveError: A file could not be written; the last checkpoint is intact.
     """
     processes = start_processes(config, device)
-    output_dir, start = _on_main_process(processes, lambda: prepare_output(config, checkpoint, overwrite=overwrite))
-    if checkpoint is not None and (output_dir / MANIFEST).is_file():
-        logger.warning("%s: training is finished already; nothing to do", output_dir)
-        return TrainResult(output_dir=output_dir, was_finished=True)
+    with ExitStack() as held:  # the lock on output_dir, on the main process
+        place = _on_main_process(processes, lambda: prepare_output(config, checkpoint, overwrite=overwrite, held=held))
+        if place.is_finished:
+            logger.warning("%s: training is finished already; nothing to do", place.output_dir)
+            return TrainResult(output_dir=place.output_dir, was_finished=True)
+        return _train(config, train_dataset, validation_dataset, backbone, callbacks, place, device, processes)
+
+
+def _train(
+    config: RunConfig,
+    train_dataset: Any,
+    validation_dataset: Any,
+    backbone: Backbone | None,
+    callbacks: Sequence[Sink],
+    place: Place,
+    device: str | None,
+    processes: Accelerator | PartialState,
+) -> TrainResult:
+    """The whole way, with output_dir held."""
+    output_dir, start = place.output_dir, place.start
     rows = load_rows(config, train_dataset, validation_dataset)
     watch = make_watch(config, rows)
     backbone = backbone or load_backbone(config.model, seed=config.seed)
-    recorded = output_dir if checkpoint is not None else None
+    recorded = output_dir if place.goes_on else None
     precision = _on_main_process(processes, lambda: _precision(config, recorded, backbone, device))
     accelerator = make_accelerator(config, device, precision)
     data = encode(config, rows, backbone)

@@ -262,6 +262,11 @@ def test_a_used_output_dir(train: Train, tmp_path: Path) -> None:
     ended = train()
     assert_refused(ended, "output_dir", "is not empty", "--checkpoint", "--overwrite")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["precious.txt"]
+    ended = train(more=("--device", "cpu", "--overwrite"))
+    assert_refused(ended, "no run.json or dhrd.json there says that they are a run of dhrd's")
+    (tmp_path / "out" / "precious.txt").rename(tmp_path / "precious.txt")
+    assert train(more=("--device", "cpu")).code == 0
+    (tmp_path / "precious.txt").rename(tmp_path / "out" / "precious.txt")
     assert train(more=("--device", "cpu", "--overwrite")).code == 0
     assert (tmp_path / "out" / "precious.txt").read_text() == "mine"
 
@@ -367,7 +372,7 @@ def test_a_full_disk_while_predicting(capsys: Capsys, artifact: Path, tmp_path: 
     ended = run_here(capsys, "predict", "--model", artifact, *source, "--output", "/dev/full")
     assert_refused(ended, "/dev/full could not be saved (No space left on device)", code=1)
     assert Path("/dev/full").is_char_device()
-    assert not Path("/dev/full.partial").exists()
+    assert not list(Path("/dev").glob("*.partial"))
     ended = run_here(capsys, "predict", "--model", artifact, *source, "--output", tmp_path / "no" / "p.jsonl")
     assert_refused(ended, "could not be saved (No such file or directory)", code=1)
 
@@ -417,7 +422,7 @@ def test_a_full_disk_while_saving_the_artifact(fork_server: ForkServer, tiny_bac
     assert again.code == 0, again.err
     assert (out / "metrics.jsonl").read_bytes() == logged
     assert (out / "dhrd.json").is_file()
-    assert not (out / ".partial").exists()
+    assert not list(out.glob(".*"))
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "predict"])

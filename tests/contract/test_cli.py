@@ -369,7 +369,7 @@ def test_predict_reads_every_format_in_order(capsys: Capsys, trained: Path, tmp_
         assert ended.code == 0, ended.err
         found[kind] = read_jsonl(tmp_path / f"out-{kind}.jsonl")
         assert [row["id"] for row in found[kind]] == [row["id"] for row in given]
-        assert not list(tmp_path.glob("*.partial"))
+        assert not list(tmp_path.glob(".*"))
     assert found["jsonl"] == found["json"] == found["csv"] == found["parquet"]
     assert len({round(row["probabilities"]["keep"], 6) for row in found["csv"]}) > 20
 

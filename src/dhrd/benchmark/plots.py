@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 from dhrd._extras import require
-from dhrd.model.files import saving
+from dhrd._files import writing
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
@@ -26,8 +27,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     rows, device = result["rows"], result["conditions"]["device"]
     title = f"{rows['num_rows']} rows of {rows['mean_tokens']:.0f} tokens, {result['conditions']['dtype']}, {device}"
     figure.suptitle(title, fontsize=10)
-    with saving(str(path)):
-        figure.savefig(path)
+    _write(figure, path)
 
 
 def _against_batch_size(axes: Any, result: dict[str, Any]) -> None:
@@ -83,5 +83,11 @@ def plot_cascade(metrics: dict[str, Any], path: Path) -> None:
     axes.annotate("chain of thought alone", (rates[-1], accuracies[-1]), fontsize=8, va="bottom")
     axes.set(xlabel="queries per second", ylabel="accuracy", xscale="log")
     axes.legend(fontsize=8)
-    with saving(str(path)):
-        figure.savefig(path)
+    _write(figure, path)
+
+
+def _write(figure: Any, path: Path) -> None:
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="svg" if path.suffix.lower() == ".svg" else "png")
+    with writing(path) as file:
+        file.write(drawn.getvalue())

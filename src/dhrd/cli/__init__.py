@@ -5,13 +5,18 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 import typer
 
+from dhrd._files import expanded
+from dhrd._text import message_of
 from dhrd.cli import benchmark, compare, doctor, evaluate, export, predict, rationales, reproduce, train
 from dhrd.cli import config as config_command
 from dhrd.errors import DhrdError
@@ -26,48 +31,82 @@ app = typer.Typer(
 )
 
 
-def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
-    """Say so when Ctrl-C ends a command: typer would leave in silence."""
+def _ending(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that takes `~` in every path, and says how it ended where typer would leave in silence."""
 
     @functools.wraps(command)
-    def run(*arguments: Any, **options: Any) -> None:
+    def run(**options: Any) -> None:
         try:
-            command(*arguments, **options)
-        except KeyboardInterrupt:
-            _stop("interrupted", 130)
+            command(**{name: expanded(value) for name, value in options.items()})
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _leave_quietly()
+        except KeyboardInterrupt as error:
+            _stop("interrupted", 130, error)
 
     return run
 
 
-app.command("train")(_interruptible(train.train))
-app.command("evaluate")(_interruptible(evaluate.evaluate))
-app.command("reproduce")(_interruptible(reproduce.reproduce))
-app.command("compare")(_interruptible(compare.compare))
-app.command("predict")(_interruptible(predict.predict))
-app.command("benchmark")(_interruptible(benchmark.benchmark))
-app.command("export")(_interruptible(export.export))
-app.command("doctor")(_interruptible(doctor.doctor))
+app.command("train")(_ending(train.train))
+app.command("evaluate")(_ending(evaluate.evaluate))
+app.command("reproduce")(_ending(reproduce.reproduce))
+app.command("compare")(_ending(compare.compare))
+app.command("predict")(_ending(predict.predict))
+app.command("benchmark")(_ending(benchmark.benchmark))
+app.command("export")(_ending(export.export))
+app.command("doctor")(_ending(doctor.doctor))
 app.add_typer(config_command.app, name="config")
 app.add_typer(rationales.app, name="rationales")
 for group in app.registered_groups:
     assert group.typer_instance is not None
     for command in group.typer_instance.registered_commands:
         assert command.callback is not None
-        command.callback = _interruptible(command.callback)
+        command.callback = _ending(command.callback)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 the user's input, 3 a limit of the user's, 130 Ctrl-C."""
+    """Run the command line and exit: 0 done, 1 failed, 2 the user's input, 3 a limit of the user's, 130 Ctrl-C.
+
+    SIGTERM and SIGHUP end it as Ctrl-C does; a reader of standard output that leaves ends it with 0.
+    """
     _quiet()
     arguments = [_dashes(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     try:
-        app(args=arguments, prog_name="dhrd")
+        with _interrupting_signals():
+            app(args=arguments, prog_name="dhrd")
     except DhrdError as error:
-        _stop(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _stop("interrupted", 130)
+        _stop(str(error), error.exit_code, error)
+    except KeyboardInterrupt as error:
+        _stop("interrupted", 130, error)
     except MemoryError:
         _stop("out of memory; lower training.batch_size or data.max_sequence_tokens", 1)
+    except OSError as error:  # of a file or a connection that is read
+        _stop(str(DhrdError(message_of(error))), 1, error)
+
+
+@contextmanager
+def _interrupting_signals() -> Iterator[None]:
+    """Let TERM and HUP end a command as Ctrl-C does, so that it tidies up; under `nohup` HUP stays ignored."""
+
+    def interrupt(number: int, frame: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        ours = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) == signal.SIG_DFL]
+        before = {one: signal.signal(one, interrupt) for one in ours}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _leave_quietly() -> NoReturn:
+    """Who read our output has what they wanted; what Python flushes at its end goes nowhere."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
 
 
 def _dashes(argument: str) -> str:
@@ -76,7 +115,8 @@ def _dashes(argument: str) -> str:
     return name.replace("_", "-") + equals + value if name.startswith("--") else argument
 
 
-def _stop(message: str, code: int) -> None:
+def _stop(message: str, code: int, error: BaseException | None = None) -> NoReturn:
+    message = "; ".join([message, *getattr(error, "__notes__", [])])
     print(f"dhrd: error: {message}", file=sys.stderr, flush=True)
     sys.exit(code)
 

@@ -44,11 +44,13 @@ def benchmark(
 ) -> None:
     """Measure a classifier against what one would run instead, in one run on the same rows. The last line is JSON."""
     from dhrd._extras import require
+    from dhrd._files import talking, writing
+    from dhrd._outputs import FIGURE, JSON, Output, check_outputs
     from dhrd.benchmark.inference import Settings, benchmark
-    from dhrd.cli.settings import inference_config
+    from dhrd.cli.settings import inference_config, read_by
     from dhrd.cli.show import benchmark_table
     from dhrd.evaluation.rows import rows_of
-    from dhrd.model.files import writing
+    from dhrd.model.owned import model_files
 
     if plot is not None:
         require("matplotlib", extra="report")
@@ -64,6 +66,8 @@ def benchmark(
         onnx=onnx,
     )
     settled = inference_config(model, config, overrides)
+    inputs = [*read_by(model, settled, data, config), *(model_files(onnx) if onnx else ())]
+    check_outputs([Output("--json", json_file, JSON), Output("--plot", plot, FIGURE)], inputs)
     examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)
     options: dict[str, Any] = {
         "device": device,
@@ -76,13 +80,14 @@ def benchmark(
     result = {"data": f"{data or 'the run’s own'}, {split}", **result}
     if json_file is not None:
         with writing(json_file) as file:
-            file.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+            file.json(result)
     if plot is not None:
         from dhrd.benchmark.plots import plot as draw
 
         draw(result, plot)
-    benchmark_table(result)
-    print(json.dumps(result, ensure_ascii=False))
+    with talking(json_file, plot):
+        benchmark_table(result)
+        print(json.dumps(result, ensure_ascii=False))
 
 
 def _say(text: str) -> None:

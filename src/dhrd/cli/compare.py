@@ -23,18 +23,18 @@ def compare(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
 ) -> None:
     """Say whether one model is better than another on the same rows."""
-    import json
-
+    from dhrd._files import talking, writing
+    from dhrd._outputs import JSON, Output, check_outputs
     from dhrd.data.records import LabelSet
     from dhrd.evaluation.compare import compare as compare_outcomes
     from dhrd.evaluation.metrics import main_metric
     from dhrd.evaluation.outcomes import pair, read_together
-    from dhrd.model.files import writing
 
     paths = _paths(baseline, other)
     given = _task(task) if task is not None else None
     labels = LabelSet(given.labels, given.words) if given else None
     files = [path for both in paths for path in both]
+    check_outputs([Output("--json", json_file, JSON)], files)
     outcomes = read_together(files, labels)
     aligned = [
         pair(outcomes[0], one, names=(str(files[0]), str(file)))[1] for one, file in zip(outcomes, files, strict=True)
@@ -45,8 +45,9 @@ def compare(
     found = compare_outcomes(pairs, metric=metric or main_metric(known), task=known, names=(f"baseline {ours}", theirs))
     if json_file is not None:
         with writing(json_file) as file:
-            file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
-    _print(found, [path.name for path, _ in paths], f"{other} minus {baseline}")
+            file.json(found)
+    with talking(json_file):
+        _print(found, [path.name for path, _ in paths], f"{other} minus {baseline}")
 
 
 def _paths(baseline: Path, other: Path) -> list[tuple[Path, Path]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,18 +48,28 @@ def evaluate(
 ) -> None:
     """Evaluate a trained classifier, or its reasoning head, on labelled rows."""
     from dhrd import run
-    from dhrd.cli.settings import inference_config
+    from dhrd._files import talking
+    from dhrd._outputs import FIGURE, JSON, JSON_LINES, Output, check_outputs
+    from dhrd.cli.settings import inference_config, read_by
     from dhrd.cli.show import cascade_table, metrics_table
-    from dhrd.model.files import writing
 
     directory = model or checkpoint
     if directory is None:
         raise ConfigError("give --model DIR, the directory that `dhrd train` wrote")
+    settings = inference_config(directory, config, overrides)
+    check_outputs(
+        [
+            Output("--json", json_file, JSON),
+            Output("--predictions", predictions, JSON_LINES),
+            Output("--plot", plot, FIGURE),
+        ],
+        read_by(directory, settings, data, dev_data, config),
+    )
     found = run.evaluate(
         directory,
         data,
         split=split,
-        config=inference_config(directory, config, overrides),
+        config=settings,
         device=device,
         limit=limit,
         mode=mode,  # type: ignore[arg-type]  # checked there
@@ -73,19 +82,26 @@ def evaluate(
         target_cost=target_cost,
         dev_data=dev_data,
     )
+    _write(found, json_file, predictions, plot if mode == "cascade" else None)
+    cut = f"; {found.num_cut} inputs shortened" if found.num_cut else ""
+    what = data or "the run's own data"
+    with talking(json_file, predictions, plot):
+        metrics_table(found.metrics, f"{what}, {split}: {found.metrics['num_examples']} rows{cut}")
+        if mode == "cascade":
+            cascade_table(found.metrics)
+
+
+def _write(found: Any, json_file: Path | None, predictions: Path | None, plot: Path | None) -> None:
+    from dhrd._files import writing
+
     if json_file is not None:
         with writing(json_file) as file:
-            file.write(json.dumps(found.metrics, indent=2, ensure_ascii=False) + "\n")
+            file.json(found.metrics)
     if predictions is not None:
         with writing(predictions) as file:
             for row in found.rows():
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    if plot is not None and mode == "cascade":
+                file.row(row)
+    if plot is not None:
         from dhrd.benchmark.plots import plot_cascade
 
         plot_cascade(found.metrics, plot)
-    cut = f"; {found.num_cut} inputs shortened" if found.num_cut else ""
-    what = data or "the run's own data"
-    metrics_table(found.metrics, f"{what}, {split}: {found.metrics['num_examples']} rows{cut}")
-    if mode == "cascade":
-        cascade_table(found.metrics)

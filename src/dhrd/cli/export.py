@@ -31,13 +31,19 @@ def export(
     overrides: Set = None,
 ) -> None:
     """Write a classifier for another runtime, with a report of how it agrees on real rows; refuse where it does not."""
-    from dhrd.cli.settings import inference_config
-    from dhrd.evaluation.export import export_onnx
+    from dhrd._outputs import Output, check_outputs
+    from dhrd.cli.settings import inference_config, read_by
+    from dhrd.evaluation.export import check_export_place, export_onnx
     from dhrd.evaluation.rows import rows_of
+    from dhrd.model.owned import model_files
 
     if format != "onnx":
         raise ConfigError(f"--format {format}: unknown; give onnx")
+    check_export_place(model, output, overwrite=overwrite)
     settled = inference_config(model, config, overrides)
+    if output.is_dir():
+        places = [Output("--output", path) for path in model_files(output)]
+        check_outputs(places, read_by(model, settled, data, config))
     examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)
     parity = export_onnx(
         model,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +15,7 @@ def predict(
     input_file: Annotated[
         str, typer.Option("--input", help="A file or directory of rows, - for JSON lines on stdin, or as data.train.")
     ],
-    output: Annotated[Path, typer.Option(help="Where to write one JSON object a row.")],
+    output: Annotated[Path, typer.Option(help="A .jsonl file, one object a row; - is standard output.")],
     config: Config = None,
     overrides: Set = None,
     device: Device = None,
@@ -31,24 +29,27 @@ def predict(
 ) -> None:
     """Label rows: `id`, `label` and the probability of each label, in the input's order."""
     from dhrd import run
-    from dhrd.cli.settings import inference_config
-    from dhrd.model.files import is_stream, writing
+    from dhrd._files import talking, writing
+    from dhrd._outputs import JSON_LINES, Output, check_outputs
+    from dhrd.cli.settings import inference_config, read_by
 
     settings = inference_config(model, config, overrides)
+    check_outputs([Output("--output", output, JSON_LINES)], read_by(model, settings, input_file, config))
+    rows = run.predict(
+        model,
+        input_file,
+        config=settings,
+        device=device,
+        dtype=dtype,
+        share_prefixes=sharing,
+        compile=compile,
+        max_tokens_per_pass=max_tokens_per_pass,
+        strict=strict,
+    )
     count = 0
     with writing(output) as file:
-        rows = run.predict(
-            model,
-            input_file,
-            config=settings,
-            device=device,
-            dtype=dtype,
-            share_prefixes=sharing,
-            compile=compile,
-            max_tokens_per_pass=max_tokens_per_pass,
-            strict=strict,
-        )
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.row(row)
             count += 1
-    print(f"{count} rows are in {output}", file=sys.stderr if is_stream(output) else sys.stdout)
+    with talking(output):
+        print(f"{count} rows are in {output}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,7 @@ from dhrd.cli.options import Config, Device, Set
 if TYPE_CHECKING:
     from dhrd.config import RunConfig
     from dhrd.teacher.audit.audit import Audit
+    from dhrd.teacher.convert import Converted
     from dhrd.teacher.generate import Generated, Survey
 
 app = typer.Typer(
@@ -110,29 +110,35 @@ def audit(
     overrides: Set = None,
 ) -> None:
     """Check that rationales are about their rows, do not name the label, and are whole."""
+    from dhrd._files import talking, writing
+    from dhrd._outputs import JSON, PAGE, RATIONALES, Output, check_outputs
     from dhrd.config import load_config
+    from dhrd.model.owned import inputs_of
     from dhrd.teacher.audit.audit import audit_rationales
     from dhrd.teacher.audit.fix import changes_beside
     from dhrd.teacher.audit.show import print_table, to_json, write_page
 
     clean = output or rationales.with_name(f"{rationales.stem}.clean.jsonl")
-    _check_fix(fix, kind, output, clean)
-    written = {"--json": json_file, "--html": html}
+    _check_fix(fix, kind, output)
+    written = [Output("--json", json_file, JSON), Output("--html", html, PAGE)]
     if fix is not None:
-        written |= {"--output": clean, "the list of changes": changes_beside(clean)}
-    _check_targets(rationales, written)
+        written += [Output("--output", clean, RATIONALES), Output("the list of changes", changes_beside(clean))]
     resolved = load_config(config, overrides or ())
-    found = audit_rationales(
-        rationales, _rows(data, resolved), config=resolved, split=split, forbid=forbid or (), allow=allow or ()
-    )
-    print_table(found)
+    rows = _rows(data, resolved)
+    check_outputs(written, inputs_of(resolved, rationales, rows, config))
+    found = audit_rationales(rationales, rows, config=resolved, split=split, forbid=forbid or (), allow=allow or ())
+    with talking(json_file, html):
+        print_table(found)
     if json_file is not None:
-        _write_json(json_file, to_json(found))
+        with writing(json_file) as file:
+            file.json(to_json(found))
     if html is not None:
         write_page(found, html)
-        print(f"the page is {html}")
-    if fix is not None:
-        _fix(found, fix, kind or [], clean)
+    with talking(json_file, html):
+        if html is not None:
+            print(f"the page is {html}")
+        if fix is not None:
+            _fix(found, fix, kind or [], clean)
 
 
 @app.command()
@@ -149,13 +155,17 @@ def convert(
     teacher: Annotated[str | None, typer.Option(help="Who wrote them, for the output.")] = None,
 ) -> None:
     """Bring rationales of another shape into the form that training reads."""
+    from dhrd._files import talking
     from dhrd.teacher.convert import convert_rationales, shape_of
 
     parts = {"id": id_part, "rationale": rationale, "rows": rows, "choices": choices, "rating": rating}
     asked = shape_of(shape, **parts, where=where, teacher=teacher)
-    _check_jsonl(output)
-    _check_targets(source, {"--output": output})
     found = convert_rationales(source, output, asked)
+    with talking(output):
+        _print_converted(found, output)
+
+
+def _print_converted(found: Converted, output: Path) -> None:
     print(f"{found.num_rationales:,} rationales from {found.num_records:,} records: {output}")
     if found.num_without:
         print(f"{found.num_without:,} rows have none there")
@@ -164,7 +174,7 @@ def convert(
         print(f"{len(found.conflicting):,} ids have two different ones and were left out: {some}")
 
 
-def _check_fix(fix: str | None, kinds: list[str] | None, output: Path | None, clean: Path) -> None:
+def _check_fix(fix: str | None, kinds: list[str] | None, output: Path | None) -> None:
     from dhrd.errors import ConfigError
     from dhrd.teacher.audit.fix import check_kinds
 
@@ -175,22 +185,6 @@ def _check_fix(fix: str | None, kinds: list[str] | None, output: Path | None, cl
     if output is not None and fix is None:
         raise ConfigError(f"--output {output}: is the cleaned file; give --fix drop or --fix strip too")
     check_kinds(kinds or [])
-    _check_jsonl(clean)
-
-
-def _check_jsonl(output: Path) -> None:
-    from dhrd.errors import ConfigError
-
-    if output.suffix != ".jsonl":
-        raise ConfigError(f"--output {output}: rationales are JSON lines; give a name that ends in .jsonl")
-
-
-def _check_targets(source: Path, targets: Mapping[str, Path | None]) -> None:
-    from dhrd.errors import ConfigError
-
-    for name, target in targets.items():
-        if target is not None and target.exists() and source.exists() and target.samefile(source):
-            raise ConfigError(f"{name} {target}: would take the place of what is read; give another name")
 
 
 def _fix(audit: Audit, mode: str, kinds: list[str], output: Path) -> None:
@@ -203,15 +197,6 @@ def _fix(audit: Audit, mode: str, kinds: list[str], output: Path) -> None:
     if len(changes) > _CHANGES_SHOWN:
         print(f"… and {len(changes) - _CHANGES_SHOWN:,} more")
     print(f"{len(kept):,} of {len(audit.lines):,} rationales are in {output}; every change is in {beside}")
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    import json
-
-    from dhrd.model.files import writing
-
-    with writing(path) as file:
-        file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def _rows(data: str | None, config: RunConfig) -> str:

@@ -85,6 +85,7 @@ def reproduce(
         output_dir=output,
     )
     check_data(request)
+    _check_reports(request, config)
     if dry_run:
         _show_cells(request, device, jobs)
         return
@@ -93,6 +94,21 @@ def reproduce(
     if outcome.failures:
         print(f"dhrd: error: {len(outcome.failures)} cells failed; see the report", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _check_reports(request: Request, config: Path | None) -> None:
+    """Refuse a directory where the report would take the place of what is read."""
+    from dhrd._outputs import Output, check_outputs
+    from dhrd.evaluation.report import NAMES
+    from dhrd.model.owned import inputs_of, model_files
+
+    if not request.output_dir.is_dir():
+        return
+    rationales = str(request.base.data.rationales or "")
+    specs = [spec for task in request.tasks for spec in (f"superglue:{task}", rationales.replace("{task}", task))]
+    backbones = [path for name in request.backbones for path in model_files(name)]
+    outputs = [Output("--output", request.output_dir / name) for name in NAMES]
+    check_outputs(outputs, [*inputs_of(request.base, config, *specs), *backbones])
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

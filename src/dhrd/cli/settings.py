@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from dhrd.config import RunConfig, load_config
+from dhrd.model.owned import inputs_of, model_files
 from dhrd.training.directory import read_run
 
 
 def inference_config(directory: Path, config: Path | None, overrides: Sequence[str] | None) -> RunConfig:
     """The config file's settings, or else the training run's own, with `--set` over them."""
     return load_config(config, overrides or (), base=read_run(directory))
+
+
+def read_by(directory: Path, settings: RunConfig, *specs: Any) -> Iterator[Path]:
+    """What a command reads that uses an artifact: its files, the run's own data, the settings' data, and the specs'."""
+    yield from model_files(directory)
+    for one in (settings, read_run(directory) or settings):
+        yield from inputs_of(one, *specs, one.data.rationales)

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from dhrd.cli.options import Config, Device, Set
-from dhrd.errors import ConfigError
 
 
 def train(
@@ -56,11 +55,6 @@ def train(
 
 def _own_config(checkpoint: Path) -> Any:
     """The settings that the run to go on with was started with."""
-    from dhrd.training.directory import read_run
-    from dhrd.training.state import find_checkpoint
+    from dhrd.training.directory import started_run
 
-    output_dir, _ = find_checkpoint(checkpoint)
-    found = read_run(output_dir)
-    if found is None:
-        raise ConfigError(f"--checkpoint {checkpoint}: no run was started there; give --config as well")
-    return found
+    return started_run(checkpoint)

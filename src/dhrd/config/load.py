@@ -82,7 +82,7 @@ def resolve(tree: Mapping[str, Any], *, source: str = "the settings") -> RunConf
     except ValidationError as error:
         problems += [_describe(item) for item in error.errors() if not _is_of_another_branch(item)]
     if problems:
-        raise ConfigError(f"{source}: " + "; ".join(problems))
+        raise ConfigError("\n".join(f"{source}: {problem}" for problem in problems))
     return config
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from dhrd.config.losses import LossSettings
-from dhrd.config.section import Count, LabelName, Part, Positive, Section, Share
+from dhrd.config.section import Count, FileName, LabelName, Part, Positive, Section, Share
 from dhrd.config.teacher import TeacherSettings
 
 
@@ -37,7 +37,7 @@ class LoraSettings(Section):
 class ModelSettings(Section):
     """The backbone and the classification head."""
 
-    name_or_path: str = "gpt2"
+    name_or_path: FileName = "gpt2"
     """A hub name, a local directory, a local `.gguf` file, or `package:NAME/FILE.gguf` in an installed package.
     `scratch:CONFIG.json`: a model of that transformers config, its weights drawn from `seed`, with the tokenizer that
     lies beside the file."""
@@ -102,16 +102,16 @@ class ModelSettings(Section):
 class DataSettings(Section):
     """Where the rows come from and how a row becomes a sequence."""
 
-    train: str | None = None
+    train: FileName | None = None
     """`superglue:TASK`, `policy_desk:rows=N,hops=H,noise=P,seed=S`, `hub:NAME[:CONFIG]`, or a .json, .jsonl, .csv,
     .tsv or .parquet file (plain or .gz), or a directory of such files; `-`: JSON lines from standard input."""
-    validation: str | None = None
+    validation: FileName | None = None
     """As `train`. With `superglue:`, `policy_desk:` and `hub:` it means the validation split."""
-    test: str | None = None
+    test: FileName | None = None
     """As `train`; only `dhrd evaluate --split test` reads it."""
-    rationales: str | None = None
+    rationales: FileName | None = None
     """A JSONL file of `id`, `rationale` and `input_digest`, joined to the training rows by id and digest."""
-    superglue_root: str | None = None
+    superglue_root: FileName | None = None
     """The folder that holds CB/train.jsonl and so on; null: the hub, when online."""
     csv_delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """What stands between the fields of .csv files: one character, or `tab`."""
@@ -257,7 +257,7 @@ class RunConfig(Section):
     training: TrainingSettings = TrainingSettings()
     tracking: TrackingSettings = TrackingSettings()
     teacher: TeacherSettings = TeacherSettings()
-    output_dir: str = "output"
+    output_dir: FileName = "output"
     """The artifact is written here, checkpoints/ below it while training."""
     seed: int = 0
     """Decides the first weights of the head and of a `scratch:` backbone, the order of rows, dropout and the shuffles

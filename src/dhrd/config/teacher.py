@@ -6,17 +6,17 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from dhrd.config.section import Count, Positive, Section, Weight
+from dhrd.config.section import Count, FileName, Positive, Section, Weight
 
 
 class TeacherSettings(Section):
     """Who writes the rationales, and within which limits (`dhrd rationales generate`)."""
 
-    name: str | None = None
+    name: FileName | None = None
     """`openai:MODEL` at any OpenAI-compatible endpoint, or `local:` and what `model.name_or_path` takes."""
     base_url: str | None = None
     """The endpoint; null: the environment's OPENAI_BASE_URL, else OpenAI's own."""
-    template: str | None = None
+    template: FileName | None = None
     """A Jinja2 file, the prompt; null: the paper's protocol."""
     label_hidden: bool = False
     """Do not tell the teacher the label; keep a rationale only where the teacher's own answer is the label."""
@@ -48,7 +48,7 @@ class TeacherSettings(Section):
     """Price of a million answer tokens."""
     max_cost: Positive | None = None
     """Stop before all answers to this output file together cost more, in the currency of the prices."""
-    tokenizer: str | None = None
+    tokenizer: FileName | None = None
     """Counts tokens for estimates, as `model.name_or_path`; null: what answers so far show, else 4 bytes a token."""
     batch_size: Count = 16
     """`local:`: rows decoded together."""

@@ -45,7 +45,7 @@ class Classes:
             return cls()
         try:
             schema = pyarrow.parquet.read_schema(path)
-        except (OSError, pyarrow.ArrowException):
+        except (OSError, ValueError, pyarrow.ArrowException):
             return cls()  # the reader says what is wrong with it
         if _METADATA not in (schema.metadata or {}):
             return cls()

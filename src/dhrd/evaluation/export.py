@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,14 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
+from dhrd._files import holds_nothing, locked, saving, write_json, writing_directory
 from dhrd.data.records import Example
 from dhrd.errors import ConfigError, DataError, DhrdError
 from dhrd.evaluation.evaluate import compare_forwards
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.onnx_model import OnnxForward, WeightType, write_onnx
 from dhrd.model.artifact import MANIFEST, library_versions, to_manifest
-from dhrd.model.files import saving, write_json
+from dhrd.model.owned import is_export
 
 PARITY_FILE = "parity.json"
 _FP32_TOLERANCE = 1e-3  # of a probability: ONNX Runtime adds up in another order, over a whole depth
@@ -43,14 +43,14 @@ def export_onnx(
         weight_type: `int8` is smaller, faster and another model: look at its agreement.
         min_agreement: Share of the rows whose label must be the same; None: 1 in fp32, where probabilities must be
             within 0.001 as well, and 0.99 in int8.
-        overwrite: Replace what is in `output_dir`.
+        overwrite: Replace an older export in `output_dir`; other files in it are kept.
 
     Returns:
         What parity.json holds.
 
     Raises:
         ArtifactError: The artifact cannot be used.
-        ConfigError: `output_dir` is not empty, or a setting is not valid.
+        ConfigError: `output_dir` is not empty, or holds something else than an export; or a setting is not valid.
         DataError: There are no rows, or one cannot be encoded.
         DhrdError: The graph cannot be written or disagrees; `output_dir` is as it was.
         MissingExtra: ONNX Runtime or the exporter is not installed.
@@ -58,32 +58,45 @@ def export_onnx(
     output_dir = Path(output_dir)
     if weight_type not in ("float32", "int8"):
         raise ConfigError(f"--weights {weight_type}: unknown; give float32 or int8")
-    if Path(model_dir).resolve().is_relative_to(output_dir.resolve()):  # --overwrite would remove it
-        raise ConfigError(f"--output {output_dir}: that is the artifact itself, or holds it; give another directory")
-    if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())) and not overwrite:
-        raise ConfigError(f"--output {output_dir}: is there already; replace it with --overwrite, or give another")
+    check_export_place(model_dir, output_dir, overwrite=overwrite)
     if not examples:
         raise DataError("an export is compared with its artifact on rows, and there are none; give --data SPEC")
     classifier = Classifier.from_pretrained(model_dir, device="cpu", dtype=torch.float32)
     inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
-    partial = output_dir.resolve().with_name(output_dir.resolve().name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        with saving(str(output_dir)):
-            partial.mkdir(parents=True)
-            write_onnx(classifier, partial, weight_type=weight_type)
-            parity = _parity(classifier, partial, [item.input_ids for item in inputs])
-            _check(parity, weight_type, min_agreement, output_dir)
-            AutoConfig.from_pretrained(model_dir).save_pretrained(partial)
-            classifier.tokenizer.save_pretrained(partial)
-            write_json(partial / PARITY_FILE, parity)
-            write_json(partial / MANIFEST, to_manifest(classifier.info) | {"kind": "onnx"})
-            if output_dir.exists():
-                shutil.rmtree(output_dir)
-            os.replace(partial, output_dir)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    config = AutoConfig.from_pretrained(model_dir)
+    with (
+        locked(output_dir) if output_dir.is_dir() else nullcontext(),
+        saving(str(output_dir)),
+        writing_directory(output_dir, last=MANIFEST, stale=["model.onnx.data"]) as partial,
+    ):
+        write_onnx(classifier, partial, weight_type=weight_type)
+        parity = _parity(classifier, partial, [item.input_ids for item in inputs])
+        _check(parity, weight_type, min_agreement, output_dir)
+        config.save_pretrained(partial)
+        classifier.tokenizer.save_pretrained(partial)
+        write_json(partial / PARITY_FILE, parity)
+        write_json(partial / MANIFEST, to_manifest(classifier.info) | {"kind": "onnx"})
     return parity
+
+
+def check_export_place(model_dir: str | Path, output_dir: Path, *, overwrite: bool) -> None:
+    """Refuse a directory in which an export would take the place of something else.
+
+    Raises:
+        ConfigError: It is the artifact's, is not empty, or with `overwrite` holds no export.
+    """
+    if Path(model_dir).resolve().is_relative_to(output_dir.resolve()):
+        raise ConfigError(f"--output {output_dir}: that is the artifact itself, or holds it; give another directory")
+    was_cut = is_export(output_dir) and not (output_dir / MANIFEST).exists()
+    if holds_nothing(output_dir) or was_cut:
+        return
+    if not overwrite:
+        raise ConfigError(f"--output {output_dir}: is there already; replace it with --overwrite, or give another")
+    if not is_export(output_dir):
+        raise ConfigError(
+            f"--output {output_dir}: --overwrite replaces what `dhrd export` wrote, and no dhrd.json there says that "
+            "it did; give another directory"
+        )
 
 
 def _parity(classifier: Classifier, directory: Path, input_ids: Sequence[list[int]]) -> dict[str, Any]:

@@ -14,13 +14,16 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from dhrd._files import saving, writing
 from dhrd.errors import MissingExtra
 from dhrd.evaluation import figures
 from dhrd.evaluation.figures import Arm
 from dhrd.evaluation.metrics import higher_is_better
 from dhrd.evaluation.report_format import cells, complete, tasks
 from dhrd.evaluation.report_numbers import FILTERS, excludes_zero, is_number
-from dhrd.model.files import saving, writing
+
+NAMES = ("report.json", "report.md", "report.html", "accuracy_by_rows.svg")
+"""The files of a report."""
 
 PAPER_SPEEDUP = "96 to 142 ×"
 """Queries per second against chain of thought: the paper's Table 5."""

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dhrd._files import saving, writing
 from dhrd.config import RunConfig
 from dhrd.data.records import Example
 from dhrd.data.rows import Rows
 from dhrd.errors import DataError
 from dhrd.experiments.study import Arm
-from dhrd.model.files import saving, writing
 from dhrd.training.directory import flat, identity
 
 FORMAT_VERSION = 1
@@ -175,8 +175,7 @@ class CellStore:
             self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / cell.file_name
         with writing(path) as file:
-            json.dump({"format_version": FORMAT_VERSION, **describe(cell), **result}, file, ensure_ascii=False)
-            file.write("\n")
+            file.row({"format_version": FORMAT_VERSION, **describe(cell), **result})
         return path
 
 

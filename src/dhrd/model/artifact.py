@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from dhrd._temporary import is_temporary
 from dhrd.data.progress import no_foreign_bars, no_loading_report
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import InputEncoder, SequenceTemplate
@@ -106,7 +107,7 @@ def read_info(directory: str | Path) -> ArtifactInfo:
     if not directory.is_dir():
         raise ArtifactError(f"{directory}: no such directory; give one that `dhrd train` wrote")
     if not path.is_file():
-        unfinished = (directory / "checkpoints").is_dir() or (directory / ".partial").is_dir()
+        unfinished = (directory / "checkpoints").is_dir() or any(map(is_temporary, directory.iterdir()))
         raise ArtifactError(
             f"{directory}: training is not finished (no {MANIFEST}); go on with dhrd train --checkpoint {directory}"
             if unfinished

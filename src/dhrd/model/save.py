@@ -1,6 +1,6 @@
 """Writing a trained model as an artifact.
 
-It is written file by file from `.partial/` below the directory; `dhrd.json` is removed first and moved last, so a
+It is written to a temporary directory below and moved file by file; `dhrd.json` is removed first and moved last, so a
 directory without it is unfinished.
 """
 
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,16 +16,24 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from dhrd._files import RESUME, saving, write_json, writing_directory
 from dhrd.data.progress import no_foreign_bars
 from dhrd.data.records import LabelSet
 from dhrd.errors import ModelError
 from dhrd.model.adapters import adapter_state, merged_state
 from dhrd.model.artifact import MANIFEST, ArtifactInfo, Kind, to_manifest
 from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.model.files import saving, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+_STALE = (
+    *("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"),
+    *("head.safetensors", "reasoning_head.safetensors", "chat_template.jinja"),
+    *("adapter/adapter_config.json", "adapter/adapter_model.safetensors", "adapter/README.md"),
+)
+"""What an older artifact in the same place may have, and would be taken for a part of the new one."""
 
 
 def kind_of(model: DualHeadReasoningModel) -> Kind:
@@ -103,44 +109,15 @@ def save_artifact(
     Raises:
         SaveError: A write failed; an artifact that was there before its first replaced file is intact.
     """
-    partial = directory / ".partial"
-    with saving(f"the artifact {directory}"):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    with (
+        saving(f"the artifact {directory}", RESUME),
+        writing_directory(directory, last=MANIFEST, stale=_STALE) as partial,
+    ):
         _write_weights(partial, model, info)
         _write_tokenizer(partial, model.tokenizer, info)
         (partial / "README.md").write_text(card, encoding="utf-8")
         write_json(partial / "run.json", dict(run or {}))
         write_json(partial / MANIFEST, to_manifest(info))
-        for path in partial.rglob("*"):
-            if path.is_file():
-                _fsync(path)
-        _publish(partial, directory)
-
-
-def _publish(partial: Path, directory: Path) -> None:
-    (directory / MANIFEST).unlink(missing_ok=True)
-    stale = {
-        "model.safetensors.index.json",
-        "head.safetensors",
-        "reasoning_head.safetensors",
-        "adapter",
-        "chat_template.jinja",
-    }
-    for path in [*directory.glob("model*.safetensors"), *(directory / name for name in stale)]:
-        if not (partial / path.name).exists():
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    for path in sorted(partial.iterdir(), key=lambda path: path.name == MANIFEST):
-        target = directory / path.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        os.replace(path, target)
-    partial.rmdir()
-
-
-def _fsync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _write_weights(partial: Path, model: DualHeadReasoningModel, info: ArtifactInfo) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dhrd._files import writing
+from dhrd._outputs import RATIONALES, Output, check_outputs
 from dhrd._text import shown
 from dhrd.data.digest import input_digest
 from dhrd.data.fields import MAX_PROBLEMS, check_characters
@@ -17,7 +18,6 @@ from dhrd.data.readers import read_file
 from dhrd.data.row import BadRow, Row
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError, DataError
-from dhrd.model.files import writing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +111,9 @@ def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> 
 
     Raises:
         DataError: A record does not have the shape; up to ten are named, and nothing is written.
-        ConfigError: A template of the shape is not valid.
+        ConfigError: A template of the shape is not valid, or the output would take the source's place.
     """
+    check_outputs([Output("--output", Path(output), RATIONALES)], [source])
     reader = _Reader(shape)
     problems: list[str] = []
     found: dict[str, str] = {}
@@ -141,8 +142,7 @@ def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> 
     with writing(Path(output)) as file:
         for row_id, text in found.items():
             more = {"teacher": shape.teacher, DIGEST: digests[row_id]}
-            row = {"id": row_id, "rationale": text, **{name: value for name, value in more.items() if value}}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.row({"id": row_id, "rationale": text, **{name: value for name, value in more.items() if value}})
     return Converted(
         num_records=num_records, num_rationales=len(found), num_without=num_without, conflicting=sorted(conflicting)
     )

@@ -7,7 +7,6 @@ so a run killed at any moment is gone on with by running the same command again.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dhrd._files import writing
+from dhrd._outputs import Output, check_outputs
 from dhrd.config import RunConfig, TeacherSettings
 from dhrd.data.progress import bar
 from dhrd.data.rationales import DIGEST
@@ -25,7 +26,7 @@ from dhrd.data.sources import Source, open_source
 from dhrd.errors import ConfigError
 from dhrd.model.artifact import library_versions
 from dhrd.model.backbone import Backbone, load_tokenizer
-from dhrd.model.files import writing
+from dhrd.model.owned import inputs_of
 from dhrd.teacher import client, local
 from dhrd.teacher.answers import Rejection
 from dhrd.teacher.prompt import Questions, load_template
@@ -117,7 +118,7 @@ def generate_rationales(
         UserError: A setting, a row, the template, the teacher or the store cannot be used.
         SaveError: The disk is full; all answers before are kept.
     """
-    output = _check_output(Path(output), data)
+    output = _check_output(Path(output), data, config)
     questions = _questions(config, data, split, limit)
     with Store(_beside(output, "answers.sqlite")) as store:
         survey = _survey(questions, store)
@@ -155,7 +156,7 @@ def survey_rationales(
     Raises:
         UserError: As there.
     """
-    output = _check_output(Path(output), data)
+    output = _check_output(Path(output), data, config)
     path = _beside(output, "answers.sqlite")
     with Store(path if path.is_file() else Path(":memory:")) as store:
         return _survey(_questions(config, data, split, limit), store)
@@ -165,18 +166,19 @@ def _beside(output: Path, suffix: str) -> Path:
     return output.with_name(f"{output.stem}.{suffix}")
 
 
-def _check_output(output: Path, data: Any) -> Path:
+def _check_output(output: Path, data: Any, config: RunConfig) -> Path:
     if output.suffix != ".jsonl":
         raise ConfigError(f"--output {output}: rationales are JSON lines; give a name that ends in .jsonl")
     if not output.parent.is_dir():
         raise ConfigError(f"--output {output}: there is no folder {output.parent}; make it first")
-    if isinstance(data, str | Path) and Path(data).exists() and output.exists() and output.samefile(data):
-        raise ConfigError(f"--output {output}: is the data itself; give another name")
-    if output.exists() and not _beside(output, "answers.sqlite").is_file():
-        raise ConfigError(
-            f"--output {output}: exists, and no {_beside(output, 'answers.sqlite').name} beside it says that this "
-            "command wrote it; move it away, or give another name"
-        )
+    store, manifest = _beside(output, "answers.sqlite"), _beside(output, "manifest.json")
+    check_outputs([Output("--output", path) for path in (output, store, manifest)], inputs_of(config, data))
+    for path in (output, manifest):
+        if path.exists() and not store.is_file():
+            raise ConfigError(
+                f"--output {output}: {path.name} exists, and no {store.name} beside it says that this command wrote "
+                "it; move it away, or give another name"
+            )
     return output
 
 
@@ -275,8 +277,7 @@ def _write_output(output: Path, questions: Questions, session: Session) -> Gener
                 counts["rationales"] += 1
                 counts["disagreeing"] += not standing.agrees
                 row = {"id": question.id, "rationale": standing.text, "teacher": session.settings.name}
-                row |= {DIGEST: question.digest}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.row(row | {DIGEST: question.digest})
     return Generated(
         output=output,
         num_rows=counts["rows"],
@@ -326,4 +327,4 @@ def _write_manifest(output: Path, found: Generated, questions: Questions, store:
         "versions": library_versions(),
     }
     with writing(_beside(output, "manifest.json")) as file:
-        file.write(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+        file.json(manifest)

@@ -4,46 +4,112 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dhrd._files import RESUME, holds_nothing, locked, saving, writing
+from dhrd._outputs import Output, check_outputs
 from dhrd.config import RunConfig, resolve
 from dhrd.errors import CheckpointError, ConfigError
 from dhrd.model.artifact import MANIFEST, library_versions
-from dhrd.model.files import saving, write_json
+from dhrd.model.owned import inputs_of, model_files, wrote
 from dhrd.training.setup import Precision
-from dhrd.training.state import find_checkpoint
+from dhrd.training.state import find_checkpoint, remove_checkpoints
 
 logger = logging.getLogger("dhrd")
 
 
-def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrite: bool) -> tuple[Path, Path | None]:
-    """Decide where to write and where to go on; nothing is written yet.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a run writes.
 
-    Returns:
-        (output_dir, the checkpoint to go on from, or None).
+    Args:
+        output_dir: Gets the artifact.
+        goes_on: A run was started there before.
+        start: The checkpoint to go on from; None: from the beginning.
+        is_finished: There is nothing left to do.
+    """
+
+    output_dir: Path
+    goes_on: bool = False
+    start: Path | None = None
+    is_finished: bool = False
+
+
+def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrite: bool, held: ExitStack) -> Place:
+    """Decide where to write and where to go on; nothing is written yet but the lock.
+
+    Args:
+        config: The run's.
+        checkpoint: Go on with the run in this directory, or from one checkpoint in it.
+        overwrite: Replace a run of ours.
+        held: Takes the lock on output_dir, where there is something to do.
 
     Raises:
-        ConfigError: output_dir is not empty and neither `--checkpoint` nor `--overwrite` was given.
-        CheckpointError: The run there is of another config, or the checkpoint is not there.
+        ConfigError: output_dir is not empty and neither `--checkpoint` nor `--overwrite` was given; or it holds no run
+            of ours, or what this run reads; or another training is at it.
+        CheckpointError: No run was started there, it is of another config, or the checkpoint is not there.
     """
-    output_dir, start = Path(config.output_dir), None
     if checkpoint is not None:
-        output_dir, start = find_checkpoint(Path(checkpoint))
-        found = read_run(output_dir)
-        if found is not None:
-            _check_same(found, config, output_dir)
-        if start is None and not (output_dir / MANIFEST).is_file():
+        output_dir, _ = find_checkpoint(Path(checkpoint))
+        started = started_run(Path(checkpoint))
+        if started is not None:
+            _check_same(started, config, output_dir)
+        if (output_dir / MANIFEST).is_file():
+            _tidy(output_dir)
+            return Place(output_dir=output_dir, goes_on=True, is_finished=True)
+        held.enter_context(locked(output_dir))
+        _, start = find_checkpoint(Path(checkpoint))  # again: none is being written any more
+        if start is None:
             logger.warning("%s: no whole checkpoint yet; starting over", output_dir)
-    elif output_dir.is_dir() and any(output_dir.iterdir()) and not overwrite:
+    else:
+        output_dir, start = Path(config.output_dir), None
+        held.enter_context(locked(output_dir))
+        _check_free(output_dir, overwrite=overwrite)
+    reads = inputs_of(config, config.data.rationales)
+    check_outputs([Output("output_dir", path) for path in model_files(output_dir)], reads)
+    return Place(output_dir=output_dir, goes_on=checkpoint is not None, start=start)
+
+
+def started_run(checkpoint: Path) -> RunConfig | None:
+    """The config of the run that `--checkpoint` names; None where only its artifact or its checkpoints are left.
+
+    Raises:
+        CheckpointError: The path is not there, or no run of ours was started in it.
+    """
+    output_dir, start = find_checkpoint(checkpoint)
+    found = read_run(output_dir)
+    if found is None and start is None and not (output_dir / MANIFEST).is_file():
+        raise CheckpointError(
+            f"--checkpoint {checkpoint}: no run was started there; give a run's output_dir, or leave --checkpoint out"
+        )
+    return found
+
+
+def _tidy(output_dir: Path) -> None:
+    """Remove the checkpoints of a finished run that was killed before it could."""
+    checkpoints = output_dir / "checkpoints"
+    if checkpoints.is_dir():
+        with locked(output_dir):
+            remove_checkpoints(checkpoints)
+
+
+def _check_free(output_dir: Path, *, overwrite: bool) -> None:
+    if holds_nothing(output_dir):
+        return
+    if not overwrite:
         raise ConfigError(
             f"output_dir: {output_dir} is not empty; go on with --checkpoint {output_dir}, replace it with "
             "--overwrite, or give another --set output_dir=…"
         )
-    return output_dir, start
+    if not wrote(output_dir):
+        raise ConfigError(
+            f"output_dir: {output_dir} holds files, and no run.json or dhrd.json there says that they are a run of "
+            "dhrd's, which is all that --overwrite replaces; give another output_dir"
+        )
 
 
 def start_run(output_dir: Path, config: RunConfig, precision: Precision, *, fresh: bool) -> None:
@@ -59,17 +125,20 @@ def start_run(output_dir: Path, config: RunConfig, precision: Precision, *, fres
         SaveError: The directory is not writable.
     """
     checkpoints = output_dir / "checkpoints"
-    with saving(str(output_dir)):
+    with saving(str(output_dir), RESUME):
         if fresh:
             (output_dir / MANIFEST).unlink(missing_ok=True)
-            shutil.rmtree(checkpoints, ignore_errors=True)
+            remove_checkpoints(checkpoints)
         checkpoints.mkdir(parents=True, exist_ok=True)
-        write_json(checkpoints / "run.json", run_record(config, precision))
+        with writing(checkpoints / "run.json") as file:
+            file.json(run_record(config, precision))
+        if fresh:
+            (output_dir / "run.json").unlink(missing_ok=True)  # not earlier: it says that the directory is ours
 
 
 def read_run(output_dir: Path) -> RunConfig | None:
     """The config that a run in a directory was started with; None where there is none."""
-    for path in (output_dir / "run.json", output_dir / "checkpoints" / "run.json"):
+    for path in (output_dir / "checkpoints" / "run.json", output_dir / "run.json"):
         if path.is_file():
             try:
                 return resolve(json.loads(path.read_text(encoding="utf-8"))["config"], source=str(path))

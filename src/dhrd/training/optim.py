@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 import torch
@@ -11,6 +12,8 @@ from transformers import get_scheduler
 
 from dhrd.config import TrainingSettings
 from dhrd.model.dual_head import DualHeadReasoningModel
+
+logger = logging.getLogger("dhrd")
 
 HEAD_GROUP = "head"
 
@@ -51,6 +54,12 @@ def make_schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings, 
     warmup = (
         settings.warmup_steps if settings.warmup_steps is not None else math.ceil(settings.warmup_share * num_updates)
     )
+    if warmup >= num_updates:
+        logger.warning(
+            "training.warmup_steps: %d of %d updates: the learning rate never reaches its peak; lower it",
+            warmup,
+            num_updates,
+        )
     name = "constant_with_warmup" if settings.schedule == "constant" else settings.schedule
     return get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=num_updates)
 

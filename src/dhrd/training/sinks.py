@@ -6,14 +6,14 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dhrd._extras import require
+from dhrd._files import LOCK, RESUME, saving
 from dhrd.config import RunConfig
 from dhrd.errors import UserError
-from dhrd.model.files import saving
 from dhrd.training.directory import flat
 from dhrd.training.position import Position
 
@@ -51,7 +51,7 @@ class JsonlSink:
 
     def __init__(self, path: Path, step: int = 0) -> None:
         kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step] if step else []
-        with saving(str(path)):
+        with saving(str(path), RESUME):
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(".partial")
             partial.write_text("".join(kept), encoding="utf-8")
@@ -59,7 +59,7 @@ class JsonlSink:
             self._file = path.open("a", encoding="utf-8")
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        with saving("metrics.jsonl"):
+        with saving("metrics.jsonl", RESUME):
             self._file.write(json.dumps({"step": step, **values}) + "\n")
             self._file.flush()
 
@@ -67,10 +67,12 @@ class JsonlSink:
         return {}
 
     def finish(self, artifact: Path | None) -> None:
-        self._file.close()
+        with saving("metrics.jsonl", RESUME):
+            self._file.close()
 
     def abort(self, status: str) -> None:
-        self._file.close()
+        with suppress(OSError):  # a full disk has been told of, and closing writes again what did not fit
+            self._file.close()
 
 
 def _whole_lines(path: Path) -> Iterator[str]:
@@ -125,7 +127,7 @@ class MlflowSink:
     def finish(self, artifact: Path | None) -> None:
         if artifact is not None:
             for path in sorted(artifact.iterdir()):
-                if path.is_file():
+                if path.is_file() and path.name != LOCK:
                     self._mlflow.log_artifact(str(path), artifact_path="model", run_id=self._run_id)
         if self._owns:
             self._mlflow.end_run()

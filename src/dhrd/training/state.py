@@ -13,6 +13,7 @@ import pickle
 import random
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from dhrd._files import RESUME, saving, set_modes, sync, write_json
 from dhrd.errors import CheckpointError, ModelError
 from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.model.files import saving, write_json
 from dhrd.training.position import Position
 from dhrd.training.step import Stepper
 
@@ -56,7 +57,7 @@ class Checkpoints:
         accelerator = stepper.accelerator
         final = self.directory / f"step-{position.step:08d}"
         partial = self.directory / f".partial-{position.step:08d}"
-        with saving(f"the checkpoint {final}"):
+        with saving(f"the checkpoint {final}", RESUME):
             if accelerator.is_main_process:
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir(parents=True)
@@ -68,7 +69,8 @@ class Checkpoints:
                 write_json(partial / "state.json", {"position": asdict(position), "identity": self.identity})
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
-                _sync(partial)
+                set_modes(partial)
+                sync(partial)
                 shutil.rmtree(final, ignore_errors=True)
                 os.replace(partial, final)
                 self._remove_old()
@@ -82,10 +84,11 @@ class Checkpoints:
         """
         if not accelerator.is_main_process:
             return
-        with saving("the best checkpoint"):
+        with saving("the best checkpoint", RESUME):
             self.directory.mkdir(parents=True, exist_ok=True)
             partial = self.directory / ".partial-best.safetensors"
             _save_tensors(model, partial)
+            set_modes(partial)
             os.replace(partial, self.directory / "best.safetensors")
 
     def load_best(self, model: DualHeadReasoningModel) -> None:
@@ -118,14 +121,30 @@ class Checkpoints:
     def remove(self, accelerator: Accelerator) -> None:
         """Training is done: the artifact has taken the checkpoints' place."""
         if accelerator.is_main_process:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            remove_checkpoints(self.directory)
         accelerator.wait_for_everyone()
 
     def _remove_old(self) -> None:
         for path in whole_checkpoints(self.directory)[:-_KEEP]:
             shutil.rmtree(path)
-        for path in self.directory.glob(".partial-*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _remove_partial(self.directory)
+
+
+def remove_checkpoints(directory: Path) -> None:
+    """Remove all checkpoints, and the directory where nothing of anyone else's is in it."""
+    for path in directory.glob("step-*"):
+        if _NAME.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+    _remove_partial(directory)
+    for name in ("best.safetensors", "run.json"):
+        (directory / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        directory.rmdir()
+
+
+def _remove_partial(directory: Path) -> None:
+    for path in directory.glob(".partial-*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def whole_checkpoints(directory: Path) -> list[Path]:
@@ -225,12 +244,3 @@ def _restore_rng(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if "cuda" in state:
         torch.cuda.set_rng_state_all(state["cuda"])
-
-
-def _sync(directory: Path) -> None:
-    for path in [*directory.iterdir(), directory]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

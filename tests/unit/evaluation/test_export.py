@@ -97,6 +97,7 @@ def test_a_graph_that_disagrees_is_no_export(artifact: Path, tmp_path: Path, cap
     if was_there:
         out.mkdir()
         (out / "old").write_text("kept")
+        (out / "dhrd.json").write_text('{"kind": "onnx"}')
     ended = run_here(capsys, "export", "--model", artifact, "--output", out, "--overwrite")
     assert ended.code == 1
     assert (
@@ -139,6 +140,7 @@ def test_int8_shows_its_agreement(artifact: Path, tmp_path: Path, fork_server: F
 
 @pytest.mark.usefixtures("traced")
 def test_another_is_replaced_only_when_told(artifact: Path, tmp_path: Path, capsys: Capsys) -> None:
+    """And only an export, and of it only what is ours."""
     out = tmp_path / "out"
     out.mkdir()
     (out / "old").write_text("")
@@ -146,9 +148,12 @@ def test_another_is_replaced_only_when_told(artifact: Path, tmp_path: Path, caps
     ended = run_here(capsys, *command)
     assert ended.code == 2
     assert "is there already; replace it with --overwrite, or give another" in ended.error_lines[0]
+    ended = run_here(capsys, *command, "--overwrite")
+    assert ended.code == 2
+    assert "no dhrd.json there says that it did" in ended.error_lines[0]
+    (out / "dhrd.json").write_text('{"kind": "onnx"}')
     assert run_here(capsys, *command, "--overwrite").code == 0
-    assert not (out / "old").exists()
-    assert (out / "model.onnx").is_file()
+    assert sorted(path.name for path in out.iterdir() if path.suffix in ("", ".onnx")) == ["model.onnx", "old"]
 
 
 @pytest.mark.parametrize(

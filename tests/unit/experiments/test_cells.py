@@ -128,7 +128,7 @@ def test_a_saved_cell_is_found_by_its_key_whatever_its_name(tmp_path: Path) -> N
     assert found is not None
     assert found["metrics"] == {"accuracy": 0.5}
     assert found["config"]["model"]["name_or_path"] == "some/Model-1B"
-    assert not list(store.directory.glob("*.partial"))
+    assert not list(store.directory.glob(".*"))
 
 
 def test_cells_merge_by_copying_files(tmp_path: Path) -> None:

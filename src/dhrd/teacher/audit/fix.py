@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from dhrd._files import writing
 from dhrd.errors import ConfigError
-from dhrd.model.files import writing
 from dhrd.teacher.audit.audit import Audit, Audited
 from dhrd.teacher.audit.flags import KINDS, Written
 from dhrd.teacher.audit.leak import find_leak, without_verdict
@@ -118,5 +117,5 @@ def write_fixed(path: Path, kept: list[dict[str, Any]], changes: list[Change]) -
     for target, rows in ((path, kept), (beside, [asdict(change) for change in changes])):
         with writing(target) as file:
             for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.row(row)
     return beside

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dhrd.model.files import writing
+from dhrd._files import writing
 from dhrd.teacher.audit.audit import Audit, Audited
 from dhrd.teacher.audit.flags import KINDS
 from dhrd.teacher.audit.text import input_of

@@ -1,0 +1,291 @@
+"""Writing files: whole or not at all, and every failure one clear line.
+
+What a command writes grows beside its target under a name of its own and takes the target's place when it is whole.
+Whatever ends the command removes it; what a SIGKILL leaves goes when the same target is written again.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from safetensors import SafetensorError
+
+from dhrd._temporary import is_temporary, lock, sweep, temporary
+from dhrd._text import message_of
+from dhrd.errors import ConfigError, DhrdError, SaveError
+
+RESUME = "run again (training goes on with --checkpoint)"
+LOCK = ".lock"
+"""The file by which one process at a time holds a directory."""
+
+STANDARD = "-"
+"""The path that stands for standard output."""
+
+
+@contextmanager
+def saving(what: str, then: str = "run again") -> Iterator[None]:
+    """Turn a failed write into one clear line.
+
+    Args:
+        what: Was to be saved.
+        then: What to do once there is room.
+
+    Raises:
+        SaveError: The disk is full, or the place not writable.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # who reads it has what they wanted: no failure
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or message_of(error)
+        raise SaveError(
+            f"{what} could not be saved ({reason}); what was saved before is intact: make room or correct the path, "
+            f"and {then}"
+        ) from error
+
+
+class Writer:
+    """An output that is open. A failure to write it is a `SaveError`; other failures around it stay what they are."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    def write(self, content: str | bytes) -> None:
+        """Write text as UTF-8, or bytes; a half of a surrogate pair becomes its escape in JSON."""
+        with saving(self._name):
+            self._file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+
+    def row(self, value: Any) -> None:
+        """Write one line of JSON."""
+        self.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+    def json(self, value: Any) -> None:
+        """Write JSON for people to read."""
+        self.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Writer]:
+    """A file to write, which takes the path's place, or that of what a link leads to, only when it is whole.
+
+    What was there, or its absence, stays until then, and for good where the block ends with an error. `-`, a device or
+    a pipe is written to as it is.
+
+    Raises:
+        SaveError: The disk is full, or the place not writable.
+    """
+    if is_stream(path):
+        with _stream(path) as writer:
+            yield writer
+        return
+    target, file = Path(os.path.realpath(path)), None
+    partial = temporary(target, target.parent)
+    try:
+        with saving(str(path)):
+            sweep(target, target.parent)
+            file = _create(partial, target)
+        yield Writer(file, str(path))
+        with saving(str(path)):
+            file.flush()
+            os.replace(partial, target)
+    except (DhrdError, KeyboardInterrupt) as error:
+        error.add_note(f"nothing was written to {path}")
+        raise
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+        with suppress(OSError):  # the lock goes with it
+            if file is not None:
+                file.close()
+
+
+def _create(partial: Path, target: Path) -> BinaryIO:
+    """A new locked file with the mode of the one whose place it will take, else the umask's."""
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    while not lock(descriptor, partial):  # someone took it for a dead process's
+        os.close(descriptor)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT, 0o666)
+    if target.exists():
+        os.fchmod(descriptor, stat.S_IMODE(target.stat().st_mode))
+    return os.fdopen(descriptor, "wb")
+
+
+@contextmanager
+def _stream(path: Path) -> Iterator[Writer]:
+    if is_stdout(path):
+        sys.stdout.flush()
+        file, name = sys.stdout.buffer, "standard output"
+    else:
+        with saving(str(path)):
+            file, name = path.open("ab"), str(path)  # appending: nothing that a descriptor's file holds is cut off
+    try:
+        yield Writer(file, name)
+        with saving(name):
+            file.flush()
+    finally:
+        if not is_stdout(path):
+            with suppress(OSError):
+                file.close()
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is written to as it is: standard output, a device, a pipe, an open descriptor."""
+    if is_stdout(path) or str(path).startswith(("/dev/fd/", "/proc/")):
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def is_stdout(path: Path | None) -> bool:
+    """Whether a path is standard output, by any of its names."""
+    if path is None or str(path) == STANDARD:
+        return path is not None
+    with suppress(OSError, ValueError):
+        return os.path.samestat(os.stat(path), os.fstat(1))
+    return False
+
+
+@contextmanager
+def talking(*outputs: Path | None) -> Iterator[None]:
+    """Around what a command says: on stderr where one of its outputs is standard output itself."""
+    with redirect_stdout(sys.stderr) if any(map(is_stdout, outputs)) else nullcontext():
+        yield
+
+
+@contextmanager
+def writing_directory(directory: Path, *, last: str, stale: Iterable[str] = ()) -> Iterator[Path]:
+    """A directory to fill; its files take their places in `directory` once all are whole.
+
+    Args:
+        directory: Made where there is none; other files in it are kept.
+        last: The file that marks it as whole: removed before the first file is replaced, moved after all others.
+        stale: Names (with wildcards) of files that go where the new ones have none of that name.
+
+    Yields:
+        An empty directory on the same disk. Modes of what is put there are set by the umask.
+    """
+    target = Path(os.path.realpath(directory))
+    partial = temporary(target, target if target.is_dir() else target.parent)
+    sweep(target, partial.parent)
+    partial.mkdir(parents=True)
+    descriptor = os.open(partial, os.O_RDONLY)
+    try:
+        lock(descriptor, partial)
+        try:
+            yield partial
+            set_modes(partial)
+            sync(partial)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        files = [path.relative_to(partial) for path in sorted(partial.rglob("*")) if not path.is_dir()]
+        files.sort(key=lambda path: path == Path(last))
+        try:
+            _publish(partial, target, files, stale)
+        except KeyboardInterrupt:  # renaming takes no time, and half of it is of no use to anyone
+            _publish(partial, target, files, stale)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _publish(partial: Path, target: Path, files: list[Path], stale: Iterable[str]) -> None:
+    """Move files, the last one last, as far as they were not moved before."""
+    if not target.exists():
+        os.replace(partial, target)
+    elif (partial / files[-1]).exists():
+        (target / files[-1]).unlink(missing_ok=True)
+        for path in [path for name in stale for path in target.glob(name)]:
+            if path.relative_to(target) not in files:
+                _remove(path)
+        for file in files:
+            if (partial / file).exists():
+                (target / file).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(partial / file, target / file)
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+    with suppress(OSError):  # there is something else beside it
+        path.parent.rmdir()
+
+
+def set_modes(directory: Path) -> None:
+    """Give files the mode that the umask asks for: safetensors makes its own readable by their owner alone."""
+    mask = os.umask(0o077)  # to read it one must set it; for that moment to what harms nobody
+    os.umask(mask)
+    for path in [directory, *directory.rglob("*")]:
+        if path.is_file() and not path.is_symlink():
+            path.chmod(0o666 & ~mask)
+
+
+def sync(directory: Path) -> None:
+    """Wait until a directory and all in it are on the disk."""
+    for path in [*directory.rglob("*"), directory]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold a directory, made where there is none, against other processes; a kill lets go of it.
+
+    Raises:
+        ConfigError: Another process holds it.
+        SaveError: It cannot be made or written.
+    """
+    path, made = directory / LOCK, not directory.exists()
+    with saving(str(directory), RESUME):
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if not lock(descriptor, path):
+            raise ConfigError(f"{directory}: another process is writing there; wait for it, or give another directory")
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()
+            if made:
+                with suppress(OSError):  # there is something in it
+                    directory.rmdir()
+    finally:
+        os.close(descriptor)
+
+
+def holds_nothing(directory: Path) -> bool:
+    """Whether a directory is not there, or has nothing in it but what a process of ours left that was killed early."""
+    if not directory.is_dir():
+        return not os.path.lexists(directory)
+    return all(
+        path.name == LOCK or is_temporary(path) or (path.is_dir() and not path.is_symlink() and holds_nothing(path))
+        for path in directory.iterdir()
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON for people to read, into a directory that takes its place when it is whole."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def expanded(value: Any) -> Any:
+    """A path, or text that is one, with `~` as the home directory; anything else as it is."""
+    if isinstance(value, Path) and str(value).startswith("~"):
+        return Path(os.path.expanduser(value))
+    return os.path.expanduser(value) if isinstance(value, str) and value.startswith("~/") else value

@@ -1,0 +1,65 @@
+"""Temporary files beside a target, each locked as long as its writer lives, so that what a kill leaves is known."""
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import os
+import re
+import secrets
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+_TEMPORARY = re.compile(r"\..*\.\d+-[0-9a-f]{8}\.partial")
+_NAME_SHOWN = 50  # characters of the target's name in a temporary one: a name may have 255 bytes
+
+
+def temporary(target: Path, directory: Path) -> Path:
+    """A name of its own in a directory for what will take a target's place."""
+    return directory / f"{_start(target)}{os.getpid()}-{secrets.token_hex(4)}.partial"
+
+
+def _start(target: Path) -> str:
+    return f".{target.name[:_NAME_SHOWN]}."
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether this is a name that `temporary` gave."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def sweep(target: Path, directory: Path) -> None:
+    """Remove what killed processes left of a target in a directory."""
+    for path in directory.glob(f"{glob.escape(_start(target))}*"):
+        if not is_temporary(path):
+            continue
+        with suppress(OSError):  # its writer lives, or the disk knows no locks: then nobody can tell
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def lock(descriptor: int, path: Path) -> bool:
+    """Lock an open file until it is closed or its process ends.
+
+    Args:
+        descriptor: Of the file.
+        path: By which it was opened.
+
+    Returns:
+        False where another process holds it, or has removed it since. Disks that know no locks give them to all.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
