@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dhrd.data.records import Example
+import numpy
+
+from dhrd._text import shown
+from dhrd.data.records import Example, LabelSet
 from dhrd.errors import DataError
 
 Row = str | Mapping[str, Any] | Example
@@ -59,14 +62,28 @@ class Explanation:
     note: str = EXPLANATION_NOTE
 
 
+def read_probabilities(probability_C: numpy.ndarray, labels: LabelSet) -> tuple[str | list[str], dict[str, float]]:
+    """The label of a row, or the list of labels with p ≥ 0.5 for multi-label, and each label's probability."""
+    named = dict(zip(labels.names, probability_C.tolist(), strict=True))
+    if labels.multi_label:
+        return [name for name, probability in named.items() if probability >= 0.5], named
+    return labels.names[int(probability_C.argmax())], named
+
+
 def is_one(rows: Row | Iterable[Row]) -> bool:
     """Whether one row was given instead of several."""
     return isinstance(rows, str | Mapping | Example)
 
 
 def as_list(rows: Row | Iterable[Row]) -> list[Row]:
-    """Rows as a list; one alone is a list of one."""
-    return [rows] if is_one(rows) else list(rows)  # type: ignore[list-item, arg-type]
+    """Rows as a list; one alone is a list of one.
+
+    Raises:
+        DataError: They are no rows.
+    """
+    if not isinstance(rows, Iterable):
+        raise DataError(f"rows: give texts, dicts or Examples, got a {type(rows).__name__} ({shown(rows)})")
+    return [rows] if is_one(rows) else list(rows)  # type: ignore[list-item]
 
 
 def columns_of(row: Any, where: str) -> tuple[Mapping[str, Any], str]:
