@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,30 +57,33 @@ def evaluate(
     directory = model or checkpoint
     if directory is None:
         raise ConfigError("give --model DIR, the directory that `dhrd train` wrote")
-    found = run.evaluate(
-        directory,
-        data,
-        split=split,
-        config=inference_config(directory, config, overrides),
-        device=device,
-        limit=limit,
-        mode=mode,  # type: ignore[arg-type]  # checked there
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        batch_size=batch_size,
-        threshold=threshold,
-        target_accuracy=target_accuracy,
-        target_cost=target_cost,
-        dev_data=dev_data,
-    )
+    with writing(predictions) if predictions is not None else nullcontext() as file:
+
+        def write_row(row: dict[str, Any]) -> None:
+            if file is not None:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+        found = run.evaluate(
+            directory,
+            data,
+            split=split,
+            config=inference_config(directory, config, overrides),
+            device=device,
+            limit=limit,
+            mode=mode,  # type: ignore[arg-type]  # checked there
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            batch_size=batch_size,
+            threshold=threshold,
+            target_accuracy=target_accuracy,
+            target_cost=target_cost,
+            dev_data=dev_data,
+            write_row=write_row,
+        )
     if json_file is not None:
         with writing(json_file) as file:
             file.write(json.dumps(found.metrics, indent=2, ensure_ascii=False) + "\n")
-    if predictions is not None:
-        with writing(predictions) as file:
-            for row in found.rows():
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
     if plot is not None and mode == "cascade":
         from dhrd.benchmark.plots import plot_cascade
 
