@@ -29,7 +29,7 @@ from dhrd.inference.prediction import (
     Explanation,
     Prediction,
     Row,
-    as_list,
+    as_rows,
     columns_of,
     is_one,
     read_probabilities,
@@ -205,7 +205,7 @@ class Classifier:
         Raises:
             DataError: A row is not text, is empty, lacks a column of the template, or (`strict`) is too long.
         """
-        return [prediction.label for prediction in self.stream(as_list(rows))]  # type: ignore[return-value]
+        return [prediction.label for prediction in self.stream(rows)]  # type: ignore[return-value]
 
     def predict_proba(self, rows: Row | Sequence[Row]) -> numpy.ndarray:
         """Probabilities of the classification head, (rows, C), columns in the order of `labels.names`; no cascade.
@@ -214,7 +214,7 @@ class Classifier:
             DataError: As `predict`.
         """
         empty = numpy.empty((0, len(self.labels)))
-        return numpy.concatenate([empty, *(part.probabilities_BC for part in self.scored(as_list(rows)))])
+        return numpy.concatenate([empty, *(part.probabilities_BC for part in self.scored(rows))])
 
     def predict_proba_encoded(self, inputs: Sequence[EncodedInput]) -> numpy.ndarray:
         """Probabilities of inputs that are encoded already, (rows, C)."""
@@ -226,7 +226,7 @@ class Classifier:
             raise ArtifactError("the classifier gives NaN or infinite logits: its weights are damaged; train again")
         return probabilities(logits, multi_label=self.labels.multi_label)
 
-    def stream(self, rows: Iterable[Row], *, window: int = _WINDOW_ROWS) -> Iterator[Prediction]:
+    def stream(self, rows: Row | Iterable[Row], *, window: int = _WINDOW_ROWS) -> Iterator[Prediction]:
         """Predictions of any number of rows, in order, in constant memory.
 
         While a window of rows is in the model, the next is read and tokenised.
@@ -243,9 +243,9 @@ class Classifier:
         for part in self.scored(rows, window=window):
             yield from self._predictions(part)
 
-    def scored(self, rows: Iterable[Row], *, window: int = _WINDOW_ROWS) -> Iterator[Scored]:
+    def scored(self, rows: Row | Iterable[Row], *, window: int = _WINDOW_ROWS) -> Iterator[Scored]:
         """Rows with their tokens and the classification head's probabilities, window by window; as `stream`."""
-        for found in encoded_windows(rows, self._encode, check_count("window", window)):
+        for found in encoded_windows(as_rows(rows), self._encode, check_count("window", window)):
             with self._lock:
                 self.num_cut += sum(item.was_cut for item in found.inputs)
                 self.num_mended += sum(item.was_mended for item in found.inputs)
@@ -277,7 +277,7 @@ class Classifier:
             DataError: As `predict`.
             ConfigError: A row and `max_new_tokens` are over the model's context, or the latter is no number of tokens.
         """
-        items = as_list(rows)
+        items = list(as_rows(rows))
         check_count("max_new_tokens", max_new_tokens)
         if not items:
             return []

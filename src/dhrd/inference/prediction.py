@@ -75,15 +75,17 @@ def is_one(rows: Row | Iterable[Row]) -> bool:
     return isinstance(rows, str | Mapping | Example)
 
 
-def as_list(rows: Row | Iterable[Row]) -> list[Row]:
-    """Rows as a list; one alone is a list of one.
+def as_rows(rows: Row | Iterable[Row]) -> Iterable[Row]:
+    """Rows one by one; one alone is a list of one.
 
     Raises:
         DataError: They are no rows.
     """
+    if is_one(rows):
+        return [rows]  # type: ignore[list-item]
     if not isinstance(rows, Iterable):
         raise DataError(f"rows: give texts, dicts or Examples, got a {type(rows).__name__} ({shown(rows)})")
-    return [rows] if is_one(rows) else list(rows)  # type: ignore[list-item]
+    return rows
 
 
 def columns_of(row: Any, where: str) -> tuple[Mapping[str, Any], str]:
