@@ -193,8 +193,7 @@ class Classifier:
 
     def logits(self, batch: Batch) -> Tensor:
         """Class logits of a batch of inputs, (B, C), computed as in training: padded, masked, nothing shared."""
-        with self._lock:
-            return self.head(pool(last_hidden_states(self.body, batch), batch, self.info.pooling))
+        return self.head(pool(last_hidden_states(self.body, batch), batch, self.info.pooling))
 
     def predict(self, rows: Row | Sequence[Row]) -> list[str] | list[list[str]]:
         """The label of each row, or the list of labels with p ≥ 0.5 for multi-label.
