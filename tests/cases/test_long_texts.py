@@ -16,6 +16,7 @@ from dhrd import Classifier, DataError
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.sequence import InputEncoder, SequenceEncoder
 from dhrd.data.templates import InputTemplate
+from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.data.tokens import TextTokenizer
 from dhrd.inference import stages
 from helpers import make_tokenizer
@@ -124,6 +125,16 @@ def test_f14_strict_refuses_a_long_text_without_reading_it() -> None:
         encoder.encode([({"input_text": "x" * 25}, "f:1")])
     with pytest.raises(DataError, match=r"^f:1: more than \d{2,3} tokens are over the limit of 20"):
         encoder.encode([({"input_text": "x" * 1_000_000}, "f:1")])
+
+
+def test_s1_a_tokenizer_that_comes_with_truncation_and_padding_is_read_without() -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.backend_tokenizer.enable_truncation(3)
+    tokenizer.backend_tokenizer.enable_padding(length=9)
+    assert TextTokenizer(tokenizer).all(["abcdef"]) == [tokenizer.convert_tokens_to_ids(list("abcdef"))]
+    assert tokenizer.backend_tokenizer.truncation is not None  # left as it is
+    prepare_tokenizer(tokenizer)
+    assert (tokenizer.backend_tokenizer.truncation, tokenizer.backend_tokenizer.padding) == (None, None)
 
 
 class Row(dict[str, str]):
