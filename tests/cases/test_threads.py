@@ -169,6 +169,7 @@ def test_s9_weights_left_on_meta_are_an_artifact_error(classifier: Classifier) -
         check_loaded(empty, "DIR")
 
 
+@pytest.mark.parametrize("artifact", ["llama"], indirect=True)
 def test_s10_a_classifier_in_a_spawned_process(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(artifact.parent)
     classifier = Classifier.from_pretrained(artifact.name, device="cpu", dtype=None, max_tokens_per_pass=64)
