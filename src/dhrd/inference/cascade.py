@@ -14,7 +14,7 @@ import numpy
 
 from dhrd._text import shown
 from dhrd.errors import ConfigError
-from dhrd.inference.cot import Decoded, check_answers, check_decoding
+from dhrd.inference.cot import Decoded, check_answers, check_sampling
 from dhrd.inference.prediction import Prediction
 from dhrd.model.artifact import ArtifactInfo
 
@@ -41,7 +41,7 @@ class CoT:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_decoding(**asdict(self))
+        check_sampling(**asdict(self))
 
 
 def check_cascade(info: ArtifactInfo, threshold: float | None) -> None:

@@ -139,7 +139,7 @@ def decode(
     Raises:
         ConfigError: An input and `max_new_tokens` are over the model's context, or sampling is out of its range.
     """
-    check_decoding(max_new_tokens, temperature, top_p, batch_size, seed)
+    check_sampling(max_new_tokens, temperature, top_p, batch_size, seed)
     template = template or SequenceTemplate()
     markers = encode_markers(tokenizer, inputs, template)
     if inputs:
@@ -168,7 +168,7 @@ def decode(
     return [read_decoded(text, len(ids), labels, template) for text, ids in zip(texts, result, strict=True)]
 
 
-def check_decoding(max_new_tokens: int, temperature: float, top_p: float, batch_size: int, seed: int) -> None:
+def check_sampling(max_new_tokens: int, temperature: float, top_p: float, batch_size: int, seed: int) -> None:
     """Refuse options of decoding that make no sense.
 
     Raises:
