@@ -23,10 +23,10 @@ from dhrd.data.sequence import EncodedData
 from dhrd.errors import ConfigError, DhrdError
 from dhrd.evaluation.cascade import CascadeEvaluation, evaluate_cascade
 from dhrd.evaluation.decoded import DecodedEvaluation, evaluate_decoded
-from dhrd.evaluation.evaluate import Evaluation, evaluate_classifier, evaluate_model
+from dhrd.evaluation.evaluate import Evaluation, WriteRow, evaluate_classifier, evaluate_model
 from dhrd.evaluation.finish import save
 from dhrd.evaluation.metrics import check_metric, higher_is_better, main_metric, numbers
-from dhrd.evaluation.rows import held_out_rows, open_rows, rows_of
+from dhrd.evaluation.rows import each_row_of, held_out_rows, open_rows, rows_of
 from dhrd.inference.cascade import CoT
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import Reasoner, check_answers
@@ -225,6 +225,7 @@ def evaluate(
     target_accuracy: float | None = None,
     target_cost: float | None = None,
     dev_data: Any = None,
+    write_row: WriteRow | None = None,
 ) -> Evaluation | DecodedEvaluation | CascadeEvaluation:
     """Evaluate an artifact on labelled rows.
 
@@ -246,6 +247,8 @@ def evaluate(
         target_accuracy: With `cascade`: the threshold of least cost that reaches it on the rows of the choice.
         target_cost: With `cascade`: the threshold of best accuracy at so many times the classifier's seconds.
         dev_data: With a target: labelled rows for the choice; None: those that training held out.
+        write_row: Given each of the evaluation's `rows()`; with `classifier` as soon as it is known, so that any number
+            of rows goes by in constant memory but for a few numbers each.
 
     Returns:
         An `Evaluation`; with `cot` a `DecodedEvaluation`, with `cascade` a `CascadeEvaluation`.
@@ -257,21 +260,21 @@ def evaluate(
         raise ConfigError(f"--mode {mode}: unknown; give classifier, cot or cascade")
     load = Reasoner.from_pretrained if mode == "cot" else Classifier.from_pretrained
     model = load(model_dir, device=device, dtype=None)  # as saved, so that no figure depends on the machine
-    if mode != "classifier":
-        check_answers(model.info.sequence)
+    if mode == "classifier" and isinstance(model, Classifier):
+        each = each_row_of(model_dir, data, split=split, config=config, limit=limit)
+        return evaluate_classifier(model, track(each, "evaluating"), write_row=write_row)
+    check_answers(model.info.sequence)
     examples = rows_of(model_dir, data, split=split, config=config, limit=limit)
     cot: dict[str, Any] = {
         "max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "batch_size": batch_size
     }  # fmt: skip
     if isinstance(model, Reasoner):
-        return evaluate_decoded(model, examples, **cot)
-    if mode == "classifier":
-        return evaluate_classifier(model, examples)
+        return _written(evaluate_decoded(model, examples, **cot), write_row)
     choose_on: list[Example] = []
     if threshold is None and (target_accuracy is not None or target_cost is not None):
         own = dev_data is None
         choose_on = held_out_rows(model_dir, config) if own else rows_of(model_dir, dev_data, config=config)
-    return evaluate_cascade(
+    found = evaluate_cascade(
         model,
         examples,
         cot=CoT(**cot),
@@ -280,6 +283,16 @@ def evaluate(
         target_accuracy=target_accuracy,
         target_cost=target_cost,
     )
+    return _written(found, write_row)
+
+
+def _written(
+    found: DecodedEvaluation | CascadeEvaluation, write_row: WriteRow | None
+) -> DecodedEvaluation | CascadeEvaluation:
+    if write_row is not None:
+        for row in found.rows():
+            write_row(row)
+    return found
 
 
 def predict(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -48,7 +49,7 @@ def evaluate(
 ) -> None:
     """Evaluate a trained classifier, or its reasoning head, on labelled rows."""
     from dhrd import run
-    from dhrd._files import talking
+    from dhrd._files import talking, writing
     from dhrd._outputs import FIGURE, JSON, JSON_LINES, Output, check_outputs
     from dhrd.cli.settings import inference_config, read_by
     from dhrd.cli.show import cascade_table, metrics_table
@@ -65,43 +66,35 @@ def evaluate(
         ],
         read_by(directory, settings, data, dev_data, config),
     )
-    found = run.evaluate(
-        directory,
-        data,
-        split=split,
-        config=settings,
-        device=device,
-        limit=limit,
-        mode=mode,  # type: ignore[arg-type]  # checked there
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        batch_size=batch_size,
-        threshold=threshold,
-        target_accuracy=target_accuracy,
-        target_cost=target_cost,
-        dev_data=dev_data,
-    )
-    _write(found, json_file, predictions, plot if mode == "cascade" else None)
+    with writing(predictions) if predictions is not None else nullcontext() as file:
+        found = run.evaluate(
+            directory,
+            data,
+            split=split,
+            config=settings,
+            device=device,
+            limit=limit,
+            mode=mode,  # type: ignore[arg-type]  # checked there
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            batch_size=batch_size,
+            threshold=threshold,
+            target_accuracy=target_accuracy,
+            target_cost=target_cost,
+            dev_data=dev_data,
+            write_row=file.row if file is not None else None,
+        )
+    if json_file is not None:
+        with writing(json_file) as file:
+            file.json(found.metrics)
+    if plot is not None and mode == "cascade":
+        from dhrd.benchmark.plots import plot_cascade
+
+        plot_cascade(found.metrics, plot)
     cut = f"; {found.num_cut} inputs shortened" if found.num_cut else ""
     what = data or "the run's own data"
     with talking(json_file, predictions, plot):
         metrics_table(found.metrics, f"{what}, {split}: {found.metrics['num_examples']} rows{cut}")
         if mode == "cascade":
             cascade_table(found.metrics)
-
-
-def _write(found: Any, json_file: Path | None, predictions: Path | None, plot: Path | None) -> None:
-    from dhrd._files import writing
-
-    if json_file is not None:
-        with writing(json_file) as file:
-            file.json(found.metrics)
-    if predictions is not None:
-        with writing(predictions) as file:
-            for row in found.rows():
-                file.row(row)
-    if plot is not None:
-        from dhrd.benchmark.plots import plot_cascade
-
-        plot_cascade(found.metrics, plot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -11,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 T = TypeVar("T")
+
+_LOADING = threading.RLock()
 
 
 def bar() -> Progress:
@@ -29,20 +32,23 @@ def bar() -> Progress:
 
 @contextmanager
 def no_foreign_bars() -> Iterator[None]:
-    """Keep transformers' own progress bars away where stderr is not a terminal.
+    """Load with transformers: one thread at a time, its own progress bars kept away where stderr is not a terminal.
 
-    The environment variable for that is read on import: too late where transformers was imported before us.
+    While it loads, transformers changes what belongs to the process (how torch makes parameters, its logging): a model
+    that another thread loads meanwhile may be left without weights. The environment variable for its bars is read on
+    import: too late where it was imported before us.
     """
     from transformers.utils import logging
 
-    if sys.stderr.isatty() or not logging.is_progress_bar_enabled():
-        yield
-        return
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.enable_progress_bar()
+    with _LOADING:
+        if sys.stderr.isatty() or not logging.is_progress_bar_enabled():
+            yield
+            return
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.enable_progress_bar()
 
 
 @contextmanager

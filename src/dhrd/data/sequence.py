@@ -6,21 +6,21 @@ x is the same tokens with and without a rationale.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from dhrd.data.keywords import keyword_ids
 from dhrd.data.progress import track
 from dhrd.data.records import EncodedExample, Example, LabelSet
+from dhrd.data.supervise import RationaleMode, Supervised, supervise
 from dhrd.data.templates import InputTemplate
+from dhrd.data.tokens import FirstTokens, TextTokenizer
 from dhrd.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-RationaleMode = Literal["aligned", "label_only", "shuffled", "shuffled_with_label"]
 
 _CHUNK_ROWS = 512  # rows per call of the tokenizer: enough to use its threads, little memory
 
@@ -78,6 +78,10 @@ class InputEncoder:
     max_input_tokens: int = 512
     mend_pad_ending: bool = False
     strict: bool = False
+    tokens: TextTokenizer = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tokens", TextTokenizer(self.tokenizer))
 
     def encode(self, rows: Sequence[tuple[Mapping[str, Any], str]]) -> list[EncodedInput]:
         """Encode rows given as (columns, `file:line`).
@@ -87,28 +91,27 @@ class InputEncoder:
                 `strict`), or (in training) it ends in the padding token.
         """
         texts = [self.template.render(columns, where=where, tokenizer=self.tokenizer) for columns, where in rows]
-        encoded = []
-        for (columns, where), text, ids in zip(rows, texts, self._tokenize(texts), strict=True):
-            item = EncodedInput(text, ids)
-            if not ids:
-                raise DataError(f"{where}: the text has no tokens; fill it in or remove the row")
-            if len(ids) > self.max_input_tokens:
-                if self.strict:
-                    raise DataError(
-                        f"{where}: {len(ids)} tokens are over the limit of {self.max_input_tokens}; shorten the text, "
-                        "or leave out --strict to have it cut"
-                    )
-                item = self._shorten(columns, where, text)
-            encoded.append(self._check_ending(item, where))
-        return encoded
+        found = self.tokens.first(texts, self.max_input_tokens)
+        return [
+            self._check_ending(self._fitting(columns, where, text, first), where)
+            for (columns, where), text, first in zip(rows, texts, found, strict=True)
+        ]
 
-    def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        return self.tokenizer(texts, verbose=False)["input_ids"] if texts else []
-
-    def _shorten(self, columns: Mapping[str, Any], where: str, text: str) -> EncodedInput:
+    def _fitting(self, columns: Mapping[str, Any], where: str, text: str, first: FirstTokens) -> EncodedInput:
+        if first.was_cut and self.strict:
+            raise DataError(
+                f"{where}: {'' if first.was_read else 'more than '}{first.num_tokens} tokens are over the limit of "
+                f"{self.max_input_tokens}; shorten the text, or leave out --strict to have it cut"
+            )
+        if not first.ids:
+            raise DataError(f"{where}: the text has no tokens; fill it in or remove the row")
+        if not first.was_cut:
+            return EncodedInput(text, first.ids)
         if self.template.is_plain:
-            ids = self.tokenizer(text, truncation=True, max_length=self.max_input_tokens)["input_ids"]
-            return EncodedInput(self.tokenizer.decode(ids, skip_special_tokens=True), ids, was_cut=True)
+            return EncodedInput(self.tokenizer.decode(first.ids, skip_special_tokens=True), first.ids, was_cut=True)
+        return self._shorten(columns, where)
+
+    def _shorten(self, columns: Mapping[str, Any], where: str) -> EncodedInput:
         columns = dict(columns)
         texts = [name for name in self.template.variables if isinstance(columns.get(name), str)]
         for name in sorted(texts, key=lambda name: (-len(columns[name]), name)):
@@ -129,11 +132,11 @@ class InputEncoder:
             middle = (low + high) // 2
             trial = {**columns, name: whole[:middle].rstrip()}
             text = self.template.render(trial, where=where, tokenizer=self.tokenizer)
-            ids = self._tokenize([text])[0]
-            if len(ids) <= self.max_input_tokens:
-                best, low = EncodedInput(text, ids, was_cut=True), middle + 1
-            else:
+            (first,) = self.tokens.first([text], self.max_input_tokens)
+            if first.was_cut:
                 high = middle - 1
+            else:
+                best, low = EncodedInput(text, first.ids, was_cut=True), middle + 1
         return best
 
     def _check_ending(self, item: EncodedInput, where: str) -> EncodedInput:
@@ -145,7 +148,7 @@ class InputEncoder:
                 f"{where}: the input ends in the padding token ({self.tokenizer.pad_token!r}), at which stock "
                 "classifiers do not pool; remove it from the text, or end data.input_template in other text"
             )
-        newline = self.tokenizer("\n", add_special_tokens=False)["input_ids"]
+        (newline,) = self.tokens.all(["\n"], special_tokens=False)
         ids = item.input_ids[: self.max_input_tokens - len(newline)] + newline
         return replace(item, text=item.text + "\n", input_ids=ids, was_mended=True)
 
@@ -251,10 +254,12 @@ class SequenceEncoder:
         if eos is None:
             raise ModelError("the tokenizer has no eos token, at which the reasoning head learns to stop; set one")
         texts = [self._parts(rows[i], inputs[i].text) for i in wanted]
-        reasons, answers = (self._tokenize([part[at] for part in texts]) for at in (0, 1))
+        tokens = self.inputs.tokens
+        reasons = tokens.first([reason for reason, _ in texts], self.max_sequence_tokens, special_tokens=False)
+        answers = tokens.all([answer for _, answer in texts], special_tokens=False)
         for i, reason, answer in zip(wanted, reasons, answers, strict=True):
             room = max(0, self.max_sequence_tokens - len(inputs[i].input_ids) - len(answer) - 1)
-            kept, was_cut = reason[:room], len(reason) > room
+            kept, was_cut = reason.ids[:room], reason.num_tokens > room
             if self.template.order == "reason_first":
                 result[i] = _Continuation([*kept, *answer, eos], len(kept), was_cut)
             else:
@@ -272,14 +277,12 @@ class SequenceEncoder:
         answer = self.labels.write(self.labels.encode(donor.label, donor.where))
         return reason, (template.answer if reason_first else first) + answer
 
-    def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        return self.inputs.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-
     def _add_keywords(
         self, examples: Sequence[EncodedExample], supervised: Sequence[Supervised]
     ) -> list[EncodedExample]:
-        words = {token for ids in self._tokenize([f" {word}" for word in self.labels.words]) for token in ids}
-        rationales = self._tokenize([f" {row.rationale}" if row.reason_donor else "" for row in supervised])
+        tokenize = partial(self.inputs.tokens.all, special_tokens=False)
+        words = {token for ids in tokenize([f" {word}" for word in self.labels.words]) for token in ids}
+        rationales = tokenize([f" {row.rationale}" if row.reason_donor else "" for row in supervised])
         found = keyword_ids(rationales, self.inputs.tokenizer, left_out=words)
         return [replace(example, keyword_ids=ids) for example, ids in zip(examples, found, strict=True)]
 
@@ -291,48 +294,3 @@ class _Continuation:
     ids: list[int] = field(default_factory=list)
     reason_end: int = 0
     was_cut: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Supervised:
-    """A row and the rows that its rationale, its answer and its class label come from: itself unless shuffled."""
-
-    example: Example
-    reason_donor: Example | None
-    answer_donor: Example | None
-    class_donor: Example
-
-    @property
-    def rationale(self) -> str:
-        """What the row is taught; "" where there is none."""
-        return (self.reason_donor.rationale or "").strip() if self.reason_donor else ""
-
-
-def supervise(examples: Sequence[Example], mode: RationaleMode, seed: int) -> list[Supervised]:
-    """Decide what each row is taught (paper, Table 2).
-
-    `aligned`: its own rationale and answer. `label_only`: no rationale, on the same rows (all rows where none has a
-    rationale). `shuffled`: another row's rationale. `shuffled_with_label`: another row's rationale, answer and class
-    label. Rows without a rationale are taught their class alone. Donors are one seeded derangement for the whole run.
-
-    Raises:
-        DataError: There are fewer than two rationales to shuffle.
-    """
-    reasoned = [i for i, example in enumerate(examples) if example.rationale]
-    if mode == "label_only":
-        taught = set(reasoned) or set(range(len(examples)))
-        return [Supervised(e, None, e if i in taught else None, e) for i, e in enumerate(examples)]
-    donor_of = {i: i for i in reasoned}
-    if mode in ("shuffled", "shuffled_with_label"):
-        if len(reasoned) < 2:
-            raise DataError(f"data.rationale_mode: {mode} needs two or more rows with a rationale, got {len(reasoned)}")
-        cycle = list(reasoned)
-        random.Random(f"donors {seed}").shuffle(cycle)
-        donor_of = dict(zip(cycle, cycle[1:] + cycle[:1], strict=True))
-    result = []
-    for i, example in enumerate(examples):
-        donor = examples[donor_of[i]] if i in donor_of else None
-        whole = donor is not None and mode == "shuffled_with_label"
-        teacher = donor if whole else example
-        result.append(Supervised(example, donor, teacher if donor else None, teacher or example))
-    return result

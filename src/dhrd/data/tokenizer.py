@@ -27,6 +27,9 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str = "the token
         ModelError: There is neither.
     """
     tokenizer.padding_side = tokenizer.truncation_side = "right"
+    if tokenizer.is_fast:  # some come with both, which the first call takes off, whoever else is calling
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
     if tokenizer.pad_token is not None:
         return False
     if tokenizer.eos_token is None:

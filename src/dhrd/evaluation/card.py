@@ -50,7 +50,7 @@ The classifier reads this Jinja2 template{{ ", wrapped as a user turn in the cha
 {% if info.kind == "sequence_classifier" %}
 ```python
 from transformers import pipeline
-classifier = pipeline("text-classification", model="DIR")   # takes text that is in the template's form already
+classifier = pipeline("text-classification", model="DIR", truncation=True)  # of text in the template's form already
 ```
 
 ```sh

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -13,14 +13,18 @@ import torch
 from dhrd.data.records import Batch, EncodedExample, Example, LabelSet
 from dhrd.data.rows import encode_labels, multi_hot
 from dhrd.data.superglue import TASKS, Task
-from dhrd.errors import DataError
+from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.metrics import Predictions, compute_metrics
 from dhrd.inference.batching import Forward, predict_logits, probabilities
 from dhrd.inference.classifier import Classifier
+from dhrd.inference.prediction import read_probabilities
+from dhrd.inference.stages import Scored
 from dhrd.model.dual_head import DualHeadReasoningModel
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+WriteRow = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +34,7 @@ class Evaluation:
     Args:
         metrics: See `compute_metrics`, and `selected_on`: whether a choice was made on these very rows.
         predictions: What was predicted.
-        texts: Each input as the model saw it.
+        texts: Each input as the model saw it; empty where `write_row` was given.
         num_cut: Inputs that were shortened.
         num_mended: Inputs to which a newline was added because they ended in the padding token.
     """
@@ -41,56 +45,107 @@ class Evaluation:
     num_cut: int = 0
     num_mended: int = 0
 
-    def rows(self) -> Iterable[dict[str, Any]]:
-        """One dict a row: `id`, `input_text`, `gold`, `label`, `probabilities`."""
-        found, names = self.predictions, self.predictions.labels.names
-        for index, (row_id, text) in enumerate(zip(found.ids, self.texts, strict=True)):
-            gold, label = (
-                [names[i] for i in row.nonzero()[0]] for row in (found.gold_BC[index], found.predicted_BC[index])
-            )
-            single = not found.labels.multi_label
-            yield {
-                "id": row_id,
-                "input_text": text,
-                "gold": gold[0] if single else gold,
-                "label": label[0] if single else label,
-                "probabilities": dict(zip(names, map(float, found.probabilities_BC[index]), strict=True)),
-            }
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One dict a row: `id`, `input_text`, `gold`, `label`, `probabilities`.
+
+        Raises:
+            ConfigError: `write_row` was given, so they were not kept.
+        """
+        found = self.predictions
+        if len(self.texts) != len(found.ids):
+            raise ConfigError("the rows were given to write_row as they came and are not kept; evaluate without it")
+        return rows_of_predictions(found.ids, self.texts, found.gold_BC, found.probabilities_BC, found.labels)
+
+
+def rows_of_predictions(
+    ids: Iterable[str], texts: Iterable[str], gold_BC: numpy.ndarray, probabilities_BC: numpy.ndarray, labels: LabelSet
+) -> Iterator[dict[str, Any]]:
+    """One dict a row, as `Evaluation.rows` gives them."""
+    for row_id, text, gold_C, probability_C in zip(ids, texts, gold_BC, probabilities_BC, strict=True):
+        gold = [labels.names[index] for index in gold_C.nonzero()[0]]
+        label, named = read_probabilities(probability_C, labels)
+        yield {
+            "id": row_id,
+            "input_text": text,
+            "gold": gold if labels.multi_label else gold[0],
+            "label": label,
+            "probabilities": named,
+        }
+
+
+@dataclass(slots=True)
+class _Collected:
+    """What is kept of rows that go by: numbers, and the texts where nobody takes them as they come."""
+
+    labels: LabelSet
+    write_row: WriteRow | None
+    ids: list[str] = field(default_factory=list)
+    gold: list[numpy.ndarray] = field(default_factory=list)
+    probabilities: list[numpy.ndarray] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    num_cut: int = 0
+    num_mended: int = 0
+    fingerprint: int = 0
+
+    def add(self, part: Scored[Any]) -> None:
+        ids, texts = [example.id for example in part.rows], [item.text for item in part.inputs]
+        gold_BC = encode_labels(part.rows, self.labels)
+        self.ids += ids
+        self.gold.append(gold_BC)
+        self.probabilities.append(part.probabilities_BC)
+        self.num_cut += sum(item.was_cut for item in part.inputs)
+        self.num_mended += sum(item.was_mended for item in part.inputs)
+        self.fingerprint += _sum_of_hashes(texts)
+        if self.write_row is None:
+            self.texts += texts
+            return
+        for row in rows_of_predictions(ids, texts, gold_BC, part.probabilities_BC, self.labels):
+            self.write_row(row)
+
+    def predictions(self) -> Predictions:
+        shape = (0, len(self.labels))
+        return Predictions(
+            ids=self.ids,
+            probabilities_BC=numpy.concatenate([numpy.empty(shape), *self.probabilities]),
+            gold_BC=numpy.concatenate([numpy.empty(shape, dtype=numpy.int64), *self.gold]),
+            labels=self.labels,
+        )
 
 
 def evaluate_classifier(
-    classifier: Classifier, examples: Sequence[Example], *, num_resamples: int = 2000, seed: int = 0
+    classifier: Classifier,
+    examples: Iterable[Example],
+    *,
+    write_row: WriteRow | None = None,
+    num_resamples: int = 2000,
+    seed: int = 0,
 ) -> Evaluation:
-    """Evaluate an artifact.
+    """Evaluate an artifact, in memory that grows by some numbers a row, and by its text unless `write_row` takes it.
 
     Args:
         classifier: The loaded artifact.
-        examples: Labelled rows.
+        examples: Labelled rows, any number.
+        write_row: Given each of `Evaluation.rows` as soon as it is known.
         num_resamples: Of the bootstrap intervals.
         seed: Of the bootstrap.
 
     Raises:
-        DataError: A row has an unknown label or cannot be encoded.
+        DataError: There are no rows, or one has an unknown label or cannot be encoded; those before it were written.
     """
-    gold = encode_labels(examples, classifier.labels)
-    inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
-    predictions = Predictions(
-        ids=[example.id for example in examples],
-        probabilities_BC=classifier.predict_proba_encoded(inputs),
-        gold_BC=gold,
-        labels=classifier.labels,
-    )
+    collected = _Collected(classifier.labels, write_row)
+    for part in classifier.scored(examples):
+        collected.add(part)
+    predictions = collected.predictions()
     task = TASKS.get(classifier.info.task or "")
     metrics = compute_metrics(predictions, task=task, num_resamples=num_resamples, seed=seed)
-    texts = [item.text for item in inputs]
     chosen_on = classifier.info.training.get("selected_on") or {}
-    metrics["selected_on"] = chosen_on.get("fingerprint") == rows_fingerprint(texts)
+    metrics["selected_on"] = chosen_on.get("fingerprint") == _as_fingerprint(collected.fingerprint)
     return Evaluation(
         metrics=metrics,
         predictions=predictions,
-        texts=texts,
-        num_cut=sum(item.was_cut for item in inputs),
-        num_mended=sum(item.was_mended for item in inputs),
+        texts=collected.texts,
+        num_cut=collected.num_cut,
+        num_mended=collected.num_mended,
     )
 
 
@@ -160,9 +215,14 @@ def _gather(part: numpy.ndarray, processes: int) -> list[numpy.ndarray]:
 
 def rows_fingerprint(texts: Iterable[str]) -> str:
     """A hash of a set of inputs, whatever their order: to know rows again that a choice was made on."""
-    total = 0
-    for text in texts:
-        total += int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "big")
+    return _as_fingerprint(_sum_of_hashes(texts))
+
+
+def _sum_of_hashes(texts: Iterable[str]) -> int:
+    return sum(int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "big") for text in texts)
+
+
+def _as_fingerprint(total: int) -> str:
     return f"{total % 2**64:016x}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ from dhrd.config import RunConfig
 from dhrd.data.records import Example
 from dhrd.data.rows import load_rows
 from dhrd.data.sources import Source, open_source
-from dhrd.errors import ConfigError
+from dhrd.errors import ConfigError, DataError
+from dhrd.inference.options import check_count
 from dhrd.model.artifact import ArtifactInfo, read_info
 from dhrd.training.directory import read_run
 
@@ -36,6 +39,34 @@ def rows_of(
     Raises:
         UserError: The artifact or the rows cannot be used.
     """
+    source, limit = _find(model_dir, data, split, config, limit)
+    return source.load(limit=limit, labels_required=labels_required)
+
+
+def each_row_of(
+    model_dir: str | Path,
+    data: Any = None,
+    *,
+    split: str = "validation",
+    config: RunConfig | None = None,
+    limit: int | None = None,
+) -> Iterator[Example]:
+    """Labelled rows for an artifact as `rows_of` takes them, one by one in constant memory.
+
+    Raises:
+        UserError: The artifact or a row cannot be used, or there is none.
+    """
+    source, limit = _find(model_dir, data, split, config, limit)
+    examples = source.examples(limit=limit)
+    first = next(examples, None)
+    if first is None:
+        raise DataError(f"{source.name}: no rows")
+    return chain([first], examples)
+
+
+def _find(
+    model_dir: str | Path, data: Any, split: str, config: RunConfig | None, limit: int | None
+) -> tuple[Source, int | None]:
     config = config or read_run(Path(model_dir)) or RunConfig()
     if data is None and split not in ("train", "validation", "test"):
         raise ConfigError(f"--split {split}: unknown; the run has train, validation and test")
@@ -44,7 +75,9 @@ def rows_of(
         raise ConfigError(f"no rows to evaluate: give --data SPEC, or set data.{split}")
     if limit is None and data is None:
         limit = getattr(config.data, f"{split}_limit", None)
-    return open_rows(spec, split, config, read_info(model_dir)).load(limit=limit, labels_required=labels_required)
+    if limit is not None:
+        check_count("limit", limit)
+    return open_rows(spec, split, config, read_info(model_dir)), limit
 
 
 def open_rows(spec: Any, split: str, config: RunConfig, info: ArtifactInfo) -> Source:

@@ -7,12 +7,14 @@ place. At threshold 0 no row is asked: the pure classifier. At 1 every row is: p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from numbers import Real
 
 import numpy
 
+from dhrd._text import shown
 from dhrd.errors import ConfigError
-from dhrd.inference.cot import Decoded, check_answers
+from dhrd.inference.cot import Decoded, check_answers, check_sampling
 from dhrd.inference.prediction import Prediction
 from dhrd.model.artifact import ArtifactInfo
 
@@ -27,6 +29,9 @@ class CoT:
         top_p: The paper: 0.7.
         batch_size: Rows decoded together.
         seed: Of sampling.
+
+    Raises:
+        ConfigError: One of them makes no sense.
     """
 
     max_new_tokens: int = 500
@@ -35,6 +40,9 @@ class CoT:
     batch_size: int = 16
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        check_sampling(**asdict(self))
+
 
 def check_cascade(info: ArtifactInfo, threshold: float | None) -> None:
     """Refuse a cascade that cannot mean anything.
@@ -42,9 +50,9 @@ def check_cascade(info: ArtifactInfo, threshold: float | None) -> None:
     Raises:
         ConfigError: There is no threshold, it is out of range, or the reasoning head was not trained.
     """
-    if threshold is None or not 0 <= threshold <= 1:
+    if not isinstance(threshold, Real) or isinstance(threshold, bool) or not 0 <= threshold <= 1:
         raise ConfigError(
-            f"threshold {threshold}: a cascade asks rows under it, from 0 (none) to 1 (all); "
+            f"threshold {shown(threshold)}: a cascade asks rows under it, from 0 (none) to 1 (all); "
             "dhrd evaluate --mode cascade chooses one"
         )
     check_answers(info.sequence)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dhrd.data.objects import as_rows, columns_of, is_one
+from dhrd.data.progress import no_foreign_bars
 from dhrd.data.records import Batch, Example, LabelSet
 from dhrd.data.sequence import EncodedInput
 from dhrd.errors import ArtifactError
@@ -19,8 +22,8 @@ from dhrd.inference.batching import probabilities
 from dhrd.inference.cascade import CoT, asked_rows, check_cascade, confidences, redecided
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.engine import Engine
-from dhrd.inference.loading import load_body_and_head
-from dhrd.inference.options import Options
+from dhrd.inference.loading import check_has_classifier, load_body_and_head
+from dhrd.inference.options import Options, check_count
 from dhrd.inference.prediction import (
     EXPLANATION_NOTE,
     LABEL_FIRST_NOTE,
@@ -28,10 +31,11 @@ from dhrd.inference.prediction import (
     Prediction,
     Row,
     Rows,
+    read_probabilities,
 )
-from dhrd.inference.stages import Window, encoded_windows
+from dhrd.inference.stages import Scored, encoded_windows
 from dhrd.model.artifact import ArtifactInfo, input_encoder, load_input_encoder, read_info
-from dhrd.model.device import check_device
+from dhrd.model.device import check_loaded, find_device
 from dhrd.model.memory import keep_freed_memory
 from dhrd.model.pooling import last_hidden_states, pool
 
@@ -42,7 +46,10 @@ _WINDOW_ROWS = 2048
 
 
 class Classifier:
-    """A trained classifier.
+    """A trained classifier. Any number of threads may use it at once; the model itself runs for one at a time.
+
+    A classifier that was loaded from a directory is pickled and copied as that directory and its options, and loaded
+    again from there.
 
     Example:
         ```python
@@ -93,6 +100,8 @@ class Classifier:
             check_cascade(info, threshold)
         self.cascade, self.threshold = cascade, threshold or 0.0
         self._reasoner: Reasoner | None = None
+        self._lock = threading.RLock()  # around the model and the counts
+        self._load_again: Callable[[], Classifier] | None = None
         self.num_cut = 0
         self.num_mended = 0
         self.num_asked = 0
@@ -102,7 +111,7 @@ class Classifier:
         cls,
         directory: str | Path,
         *,
-        device: str | torch.device | None = None,
+        device: str | int | torch.device | None = None,
         dtype: str | torch.dtype | None = "auto",
         max_tokens_per_pass: int | None = None,
         share_prefixes: bool = True,
@@ -116,7 +125,7 @@ class Classifier:
 
         Args:
             directory: What `dhrd train` wrote.
-            device: None: a GPU where there is one.
+            device: None: a GPU where there is one; -1: the CPU.
             dtype: Of the backbone; the head is in fp32 always. "auto": bf16 where the device multiplies it faster
                 (GPUs; CPUs as measured, once a process), else fp32. None: as saved.
             max_tokens_per_pass: Bounds the memory of a forward pass, padding included; None: what suits the device.
@@ -132,33 +141,34 @@ class Classifier:
         Raises:
             ArtifactError: The directory is not a finished artifact, has no classifier, or is damaged.
             ConfigError: The device is not there, the dtype is unknown, the layers cannot be compiled here, or the
-                cascade has no threshold or no trained reasoning head.
+                cascade has no threshold or no trained reasoning head, or a number makes no sense.
         """
+        directory = Path(directory).expanduser()
         info = read_info(directory)
-        if info.kind == "causal_lm":
-            raise ArtifactError(
-                f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; let it reason "
-                f"instead: dhrd evaluate --mode cot --model {directory}"
-            )
-        if info.kind == "onnx":
-            raise ArtifactError(
-                f"{directory}: an export for ONNX Runtime (docs/export.md); give the artifact that it was made from"
-            )
-        if isinstance(device, str):
-            check_device(device)
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        body, head = load_body_and_head(Path(directory), info, dtype, device)
+        check_has_classifier(directory, info)
+        again = partial(
+            cls.from_pretrained, directory.absolute(), device=device, dtype=dtype, compile=compile, strict=strict,
+            max_tokens_per_pass=max_tokens_per_pass, share_prefixes=share_prefixes, keep_memory=keep_memory,
+            cascade=cascade, threshold=threshold,
+        )  # fmt: skip
+        device = find_device(device)
+        best = Options.best(device, max_tokens_per_pass, share_prefixes=share_prefixes)
+        with no_foreign_bars():
+            body, head = load_body_and_head(directory, info, dtype, device)
+            tokenizer = load_input_encoder(directory, info).tokenizer
+        check_loaded(body, directory)
         classifier = cls(
             body.to(device),
             head.to(device),
-            load_input_encoder(directory, info).tokenizer,
+            tokenizer,
             info,
-            options=Options.best(device, max_tokens_per_pass, share_prefixes=share_prefixes),
+            options=best,
             strict=strict,
             cascade=cascade,
             threshold=threshold,
-            directory=Path(directory),
+            directory=directory,
         )
+        classifier._load_again = again
         if keep_memory and device.type == "cpu":
             keep_freed_memory()
         if compile:
@@ -202,18 +212,15 @@ class Classifier:
         Raises:
             DataError: As `predict`.
         """
-        parts = [numpy.empty((0, len(self.labels)))]
-        for window in self._windows(rows, _WINDOW_ROWS):
-            if window.failure is not None:
-                raise window.failure
-            parts.append(self.predict_proba_encoded(window.inputs))
-        return numpy.concatenate(parts)
+        empty = numpy.empty((0, len(self.labels)))
+        return numpy.concatenate([empty, *(part.probabilities_BC for part in self.scored(rows))])
 
     def predict_proba_encoded(self, inputs: Sequence[EncodedInput]) -> numpy.ndarray:
         """Probabilities of inputs that are encoded already, (rows, C)."""
         if not inputs:
             return numpy.empty((0, len(self.labels)))
-        logits = self.engine.logits([item.input_ids for item in inputs]).numpy()
+        with self._lock:
+            logits = self.engine.logits([item.input_ids for item in inputs]).numpy()
         if not numpy.isfinite(logits).all():
             raise ArtifactError("the classifier gives NaN or infinite logits: its weights are damaged; train again")
         return probabilities(logits, multi_label=self.labels.multi_label)
@@ -225,14 +232,23 @@ class Classifier:
 
         Args:
             rows: As `predict`'s, or an iterator of them.
-            window: Rows within which batches are formed by length and shared text is found; at most two windows are
-                read ahead of the predictions.
+            window: Rows within which batches are formed by length and shared text is found, fewer where they are
+                large; at most two windows are read ahead of the predictions.
 
         Raises:
             DataError: As `predict`, or the source failed; predictions of the rows before it were delivered.
+            ConfigError: `window` is no number of rows.
         """
-        for found in self._windows(rows, window):
-            yield from self._predictions(found.rows, found.inputs)
+        for part in self.scored(rows, window=window):
+            yield from self._predictions(part)
+
+    def scored(self, rows: Rows, *, window: int = _WINDOW_ROWS) -> Iterator[Scored]:
+        """Rows with their tokens and the classification head's probabilities, window by window; as `stream`."""
+        for found in encoded_windows(as_rows(rows), self._encode, check_count("window", window)):
+            with self._lock:
+                self.num_cut += sum(item.was_cut for item in found.inputs)
+                self.num_mended += sum(item.was_mended for item in found.inputs)
+            yield Scored(found.rows, found.inputs, self.predict_proba_encoded(found.inputs))
             if found.failure is not None:
                 raise found.failure
 
@@ -258,9 +274,10 @@ class Classifier:
         Raises:
             ArtifactError: The classifier was not loaded from a directory.
             DataError: As `predict`.
-            ConfigError: A row and `max_new_tokens` are over the model's context.
+            ConfigError: A row and `max_new_tokens` are over the model's context, or the latter is no number of tokens.
         """
         items = list(as_rows(rows))
+        check_count("max_new_tokens", max_new_tokens)
         if not items:
             return []
         inputs = self._encode(items, 0)
@@ -279,44 +296,43 @@ class Classifier:
         Raises:
             ArtifactError: The classifier was not loaded from a directory.
         """
-        if self._reasoner is None:
-            if self.directory is None:
-                raise ArtifactError(
-                    "the classifier was not loaded from a directory, where the reasoning head is: "
-                    "use Classifier.from_pretrained(DIR)"
-                )
-            self._reasoner = Reasoner.from_pretrained(self.directory, device=self.device, dtype=self.body.dtype)
-        return self._reasoner
+        if self.directory is None:
+            raise ArtifactError(
+                "the classifier was not loaded from a directory, where the reasoning head is: "
+                "use Classifier.from_pretrained(DIR)"
+            )
+        with self._lock:
+            if self._reasoner is None:
+                self._reasoner = Reasoner.from_pretrained(self.directory, device=self.device, dtype=self.body.dtype)
+            return self._reasoner
 
-    def _windows(self, rows: Rows, size: int) -> Iterator[Window[Row]]:
-        for window in encoded_windows(as_rows(rows), self._encode, size):
-            self.num_cut += sum(item.was_cut for item in window.inputs)
-            self.num_mended += sum(item.was_mended for item in window.inputs)
-            yield window
+    def __reduce__(self) -> tuple[Callable[[], Classifier], tuple[()]]:
+        """For pickle and copy: to be loaded again."""
+        if self._load_again is None:
+            raise ArtifactError(
+                "a classifier that was not loaded from a directory can be neither copied nor sent to another process: "
+                "call Classifier.from_pretrained(DIR) there"
+            )
+        return self._load_again, ()
 
     def _encode(self, rows: Sequence[Row], first: int) -> list[EncodedInput]:
         read = self.encoder.template, self.info.columns
         return self.encoder.encode([columns_of(row, f"row {first + i}", *read) for i, row in enumerate(rows)])
 
-    def _predictions(self, rows: Sequence[Row], inputs: Sequence[EncodedInput]) -> list[Prediction]:
-        probabilities_BC = self.predict_proba_encoded(inputs)
-        found = list(map(self._prediction, rows, inputs, probabilities_BC))
+    def _predictions(self, part: Scored) -> list[Prediction]:
+        found = list(map(self._prediction, part.rows, part.inputs, part.probabilities_BC))
         if self.cascade is None:
             return found
-        confidence_B = confidences(probabilities_BC, multi_label=self.labels.multi_label)
+        confidence_B = confidences(part.probabilities_BC, multi_label=self.labels.multi_label)
         asked_B = asked_rows(confidence_B, self.threshold)
         if not asked_B.any():
             return found
-        self.num_asked += int(asked_B.sum())
-        decoded = self.reasoner().decode([inputs[int(index)] for index in asked_B.nonzero()[0]], **asdict(self.cascade))
+        with self._lock:
+            self.num_asked += int(asked_B.sum())
+        asked = [part.inputs[int(index)] for index in asked_B.nonzero()[0]]
+        decoded = self.reasoner().decode(asked, **asdict(self.cascade))
         return redecided(found, asked_B, decoded)
 
     def _prediction(self, row: Row, item: EncodedInput, probability_C: numpy.ndarray) -> Prediction:
-        names = self.labels.names
-        named = dict(zip(names, map(float, probability_C), strict=True))
-        label: str | list[str]
-        if self.labels.multi_label:
-            label = [name for name in names if named[name] >= 0.5]
-        else:
-            label = names[int(probability_C.argmax())]
+        label, named = read_probabilities(probability_C, self.labels)
         return Prediction(label, named, item.text, row.id if isinstance(row, Example) else "")

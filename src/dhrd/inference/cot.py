@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import logging
+import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dhrd._text import shown
+from dhrd.data.progress import no_foreign_bars
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import EncodedInput, InputEncoder, SequenceTemplate
 from dhrd.errors import ConfigError
+from dhrd.inference.options import check_count
 from dhrd.model.artifact import ArtifactInfo, load_input_encoder, load_reasoning_model, read_info
-from dhrd.model.device import check_device
+from dhrd.model.device import check_loaded, find_device
 from dhrd.model.generation import Stop, generate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger("dhrd")
+
+_DECODING = threading.Lock()  # one thread at a time: the random numbers that it draws from are the process's
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +66,29 @@ class Reasoner:
         cls,
         directory: str | Path,
         *,
-        device: str | torch.device | None = None,
+        device: str | int | torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> Reasoner:
         """Load any artifact, one without a classifier too.
 
         Args:
             directory: What `dhrd train` wrote.
-            device: None: a GPU where there is one.
+            device: None: a GPU where there is one; -1: the CPU.
             dtype: None: as saved.
 
         Raises:
             ArtifactError: The directory is not a finished artifact, or damaged.
             ConfigError: The device is not there.
         """
+        directory, device = Path(directory).expanduser(), find_device(device)
         info = read_info(directory)
-        if isinstance(device, str):
-            check_device(device)
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if info.training.get("reasoning_weight") == 0:
             logger.warning("%s: trained with loss.reasoning_weight: 0, its reasoning head learned nothing", directory)
-        model = load_reasoning_model(directory).to(device=device, dtype=dtype)
-        return cls(model, load_input_encoder(directory, info), info)
+        with no_foreign_bars():
+            model = load_reasoning_model(directory)
+            encoder = load_input_encoder(directory, info)
+        check_loaded(model, directory)
+        return cls(model.to(device=device, dtype=dtype), encoder, info)
 
     def decode(self, inputs: Sequence[EncodedInput], **options: Any) -> list[Decoded]:
         """Let the reasoning head write a rationale and an answer for each input.
@@ -91,9 +100,10 @@ class Reasoner:
         Raises:
             ConfigError: An input and `max_new_tokens` are over the model's context.
         """
-        return decode(
-            self.model, self.encoder.tokenizer, inputs, self.info.labels, template=self.info.sequence, **options
-        )
+        with _DECODING:
+            return decode(
+                self.model, self.encoder.tokenizer, inputs, self.info.labels, template=self.info.sequence, **options
+            )
 
 
 def decode(
@@ -129,8 +139,7 @@ def decode(
     Raises:
         ConfigError: An input and `max_new_tokens` are over the model's context, or sampling is out of its range.
     """
-    if temperature < 0 or not 0 < top_p <= 1:
-        raise ConfigError(f"--temperature {temperature} --top-p {top_p}: give 0 or more, and above 0 up to 1")
+    check_sampling(max_new_tokens, temperature, top_p, batch_size, seed)
     template = template or SequenceTemplate()
     markers = encode_markers(tokenizer, inputs, template)
     if inputs:
@@ -157,6 +166,22 @@ def decode(
             result[row] = ids
     texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in result]
     return [read_decoded(text, len(ids), labels, template) for text, ids in zip(texts, result, strict=True)]
+
+
+def check_sampling(max_new_tokens: int, temperature: float, top_p: float, batch_size: int, seed: int) -> None:
+    """Refuse options of decoding that make no sense.
+
+    Raises:
+        ConfigError: A number is out of its range, or none.
+    """
+    check_count("max_new_tokens", max_new_tokens)
+    check_count("batch_size", batch_size)
+    check_count("seed", seed, least=0)
+    numbers = all(isinstance(one, Real) and not isinstance(one, bool) for one in (temperature, top_p))
+    if not numbers or not 0 <= temperature < math.inf or not 0 < top_p <= 1:
+        raise ConfigError(
+            f"--temperature {shown(temperature)} --top-p {shown(top_p)}: give 0 or more, and above 0 up to 1"
+        )
 
 
 def check_answers(template: SequenceTemplate) -> None:

@@ -23,6 +23,23 @@ if TYPE_CHECKING:
 _SCORE = "score.weight"
 
 
+def check_has_classifier(directory: Path, info: ArtifactInfo) -> None:
+    """Refuse an artifact of another kind.
+
+    Raises:
+        ArtifactError: It has no classifier, or none for torch.
+    """
+    if info.kind == "causal_lm":
+        raise ArtifactError(
+            f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; let it reason "
+            f"instead: dhrd evaluate --mode cot --model {directory}"
+        )
+    if info.kind == "onnx":
+        raise ArtifactError(
+            f"{directory}: an export for ONNX Runtime (docs/export.md); give the artifact that it was made from"
+        )
+
+
 def load_body_and_head(
     directory: Path, info: ArtifactInfo, dtype: str | torch.dtype | None, device: torch.device
 ) -> tuple[PreTrainedModel, ClassificationHead]:
@@ -43,7 +60,7 @@ def load_body_and_head(
     try:
         config = AutoConfig.from_pretrained(directory)
         options = {"dtype": choose_dtype(dtype, device, config) or "auto", "output_loading_info": True}
-        with warnings.catch_warnings(), no_foreign_bars():
+        with no_foreign_bars(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if info.kind == "dhrd_classifier":
                 body, loading = AutoModel.from_pretrained(directory, **options)

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral
+from typing import Any
 
 import torch
 
+from dhrd._text import shown
+from dhrd.errors import ConfigError
 from dhrd.inference.prefixes import Group
 from dhrd.model.flops import causal_pairs
+
+
+def check_count(name: str, value: Any, *, least: int = 1) -> int:
+    """An argument that counts something.
+
+    Raises:
+        ConfigError: It is no whole number, or a smaller one.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ConfigError(f"{name}: give a whole number of {least} or more, got {shown(value)}")
+    return int(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +34,18 @@ class Options:
         max_tokens_per_pass: Padding included; a longer row runs alone. It bounds the memory of a pass.
         pass_overhead_tokens: What a pass costs beyond its tokens, in tokens: padding up to it is cheaper than a pass.
         share_prefixes: Compute the first tokens that rows have in common once, where that costs less.
+
+    Raises:
+        ConfigError: A number makes no sense.
     """
 
     max_tokens_per_pass: int
     pass_overhead_tokens: int
     share_prefixes: bool = True
+
+    def __post_init__(self) -> None:
+        check_count("max_tokens_per_pass", self.max_tokens_per_pass)
+        check_count("pass_overhead_tokens", self.pass_overhead_tokens, least=0)
 
     @classmethod
     def best(
@@ -32,7 +54,7 @@ class Options:
         """What suits a device."""
         tokens, overhead = (4096, 128) if device.type == "cpu" else (32768, 2048)
         return cls(
-            max_tokens_per_pass=max_tokens_per_pass or tokens,
+            max_tokens_per_pass=tokens if max_tokens_per_pass is None else max_tokens_per_pass,
             pass_overhead_tokens=overhead,
             share_prefixes=share_prefixes,
         )

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dhrd.data.records import Example
+import numpy
+
+from dhrd.data.records import Example, LabelSet
 
 Row = str | Mapping[str, Any] | Example
 """A text, a dict of the template's columns, or an `Example`."""
@@ -59,3 +61,11 @@ class Explanation:
     label: str | list[str]
     text: str
     note: str = EXPLANATION_NOTE
+
+
+def read_probabilities(probability_C: numpy.ndarray, labels: LabelSet) -> tuple[str | list[str], dict[str, float]]:
+    """The label of a row, or the list of labels with p ≥ 0.5 for multi-label, and each label's probability."""
+    named = dict(zip(labels.names, probability_C.tolist(), strict=True))
+    if labels.multi_label:
+        return [name for name, probability in named.items() if probability >= 0.5], named
+    return labels.names[int(probability_C.argmax())], named

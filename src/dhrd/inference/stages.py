@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+import numpy
+
+from dhrd._text import message_of
+from dhrd.data.records import Example
 from dhrd.data.sequence import EncodedInput
 from dhrd.errors import DataError
 
 Row = TypeVar("Row")
 Encode = Callable[[Sequence[Row], int], list[EncodedInput]]
+
+_WINDOW_CHARACTERS = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,21 @@ class Window(Generic[Row]):
     failure: DataError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Scored(Generic[Row]):
+    """Rows of a window with what the classification head gives them.
+
+    Args:
+        rows: As they were given.
+        inputs: Their tokens.
+        probabilities_BC: (rows, C).
+    """
+
+    rows: Sequence[Row]
+    inputs: Sequence[EncodedInput]
+    probabilities_BC: numpy.ndarray
+
+
 def encoded_windows(rows: Iterable[Row], encode: Encode[Row], size: int) -> Iterator[Window[Row]]:
     """Rows in encoded windows, in order, at most two windows ahead of what was taken.
 
@@ -38,14 +59,13 @@ def encoded_windows(rows: Iterable[Row], encode: Encode[Row], size: int) -> Iter
     Args:
         rows: Any number.
         encode: From rows and the first one's number to tokens.
-        size: Rows of a window.
+        size: Rows of a window; it ends earlier where they are large.
     """
     iterator, first = iter(rows), 0
     pending: Future[Window[Row]] | None = None
     with ThreadPoolExecutor(1, thread_name_prefix="dhrd-tokenize") as pool:
         while True:
-            chunk, failure = _take(iterator, size, first)
-            last = failure is not None or len(chunk) < size
+            chunk, failure, last = _take(iterator, size, first)
             if last and pending is None:  # nothing to overlap with
                 yield _encoded(chunk, failure, encode, first)
                 return
@@ -61,18 +81,31 @@ def encoded_windows(rows: Iterable[Row], encode: Encode[Row], size: int) -> Iter
                 return
 
 
-def _take(iterator: Iterator[Row], size: int, first: int) -> tuple[list[Row], DataError | None]:
-    """The next rows, and the error that cut them short."""
+def _take(iterator: Iterator[Row], size: int, first: int) -> tuple[list[Row], DataError | None, bool]:
+    """The next rows, the error that cut them short, and whether they are the last."""
     rows: list[Row] = []
+    num_characters = 0
     try:
-        rows.extend(islice(iterator, size))
+        for row in islice(iterator, size):
+            rows.append(row)
+            num_characters += _num_characters(row)
+            if num_characters > _WINDOW_CHARACTERS:
+                return rows, None, False
     except DataError as error:
-        return rows, error
+        return rows, error, True
     except Exception as error:  # whatever a user's source raises: rows before it must still be delivered
-        failure = DataError(f"row {first + len(rows)}: reading it failed ({type(error).__name__}: {error})")
+        failure = DataError(f"row {first + len(rows)}: reading it failed ({type(error).__name__}: {message_of(error)})")
         failure.__cause__ = error
-        return rows, failure
-    return rows, None
+        return rows, failure, True
+    return rows, None, len(rows) < size
+
+
+def _num_characters(row: Any) -> int:
+    """Of a row's texts, about."""
+    if isinstance(row, str):
+        return len(row)
+    values = row.columns() if isinstance(row, Example) else row
+    return sum(len(value) for value in values.values() if isinstance(value, str)) if isinstance(values, Mapping) else 0
 
 
 def _encoded(chunk: list[Row], failure: DataError | None, encode: Encode[Row], first: int) -> Window[Row]:

@@ -102,7 +102,7 @@ def read_info(directory: str | Path) -> ArtifactInfo:
     Raises:
         ArtifactError: The directory is missing, unfinished, not an artifact, or of a newer format.
     """
-    directory = Path(directory)
+    directory = Path(directory).expanduser()
     path = directory / MANIFEST
     if not directory.is_dir():
         raise ArtifactError(f"{directory}: no such directory; give one that `dhrd train` wrote")

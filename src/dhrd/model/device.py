@@ -8,8 +8,10 @@ import re
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from dhrd.errors import ConfigError
+from dhrd._text import shown
+from dhrd.errors import ArtifactError, ConfigError
 
 _NAME = re.compile(r"(cpu|mps|cuda)(?::(\d+))?")
 
@@ -29,6 +31,42 @@ def check_device(device: str) -> str:
         found = f"torch finds {count or 'no'} {kind} device{'' if count == 1 else 's'} here"
         raise ConfigError(f"--device {device}: {found}; leave it out for the best there is")
     return kind
+
+
+def find_device(device: str | int | torch.device | None) -> torch.device:
+    """A device as it may be named: as torch names it, by a GPU's number, or -1 for the CPU as in transformers.
+
+    Args:
+        device: None: a GPU where there is one.
+
+    Raises:
+        ConfigError: The name is none, or the device is not there.
+    """
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if isinstance(device, torch.device) and device.type not in ("cpu", "cuda", "mps"):
+        return device  # of a back end that is torch's to know
+    number = str(device) if isinstance(device, str | int) and not isinstance(device, bool) else ""
+    if re.fullmatch(r"-1|\d+", number):
+        device = "cpu" if number == "-1" else f"cuda:{number}"
+    if not isinstance(device, str | torch.device):
+        raise ConfigError(f"device {shown(device)}: give cpu, cuda, cuda:NUMBER, mps, or a GPU's number")
+    check_device(str(device))
+    return torch.device(device)
+
+
+def check_loaded(model: nn.Module, name: str | Path) -> None:
+    """Refuse a model whose weights were never filled in.
+
+    Raises:
+        ArtifactError: Some are on torch's `meta` device, where nothing is.
+    """
+    tensors = (*model.named_parameters(), *model.named_buffers())
+    if empty := [key for key, tensor in tensors if tensor.is_meta]:
+        raise ArtifactError(
+            f"{name}: {len(empty)} weights were not loaded ({empty[0]}), as happens where another thread calls "
+            "transformers itself meanwhile; load again, one model at a time"
+        )
 
 
 def describe_device(device: torch.device) -> str:

@@ -138,6 +138,7 @@ def start_run(output_dir: Path, config: RunConfig, precision: Precision, *, fres
 
 def read_run(output_dir: Path) -> RunConfig | None:
     """The config that a run in a directory was started with; None where there is none."""
+    output_dir = output_dir.expanduser()
     for path in (output_dir / "checkpoints" / "run.json", output_dir / "run.json"):
         if path.is_file():
             try:

@@ -1,0 +1,162 @@
+"""Text to its first token ids: the same from any thread, at a price that the limit bounds and not the text."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tokenizers import Encoding, Tokenizer
+
+from dhrd.data.cutting import Cuts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_MANY_CHARACTERS = 16  # for each token: a text of more is not tokenised whole before its beginning was tried
+_GROWTH = 4
+_MARGIN_TOKENS = 32
+_CHUNK = 16  # beginnings of a long text at once
+
+
+@dataclass(frozen=True, slots=True)
+class FirstTokens:
+    """The first tokens of a text.
+
+    Args:
+        ids: Special tokens among them.
+        num_tokens: Of the whole text, or at least so many where it was not read to its end.
+        was_cut: Whether the text has more tokens than `ids`.
+        was_read: Whether it was read to its end.
+    """
+
+    ids: list[int]
+    num_tokens: int
+    was_cut: bool = False
+    was_read: bool = True
+
+
+class TextTokenizer:
+    """Gives the ids of `tokenizer(text, truncation=True, max_length=limit)`, and leaves the tokenizer as it is.
+
+    A fast tokenizer keeps truncation and padding of its last call, where another thread's call meets them. So the first
+    call makes a copy that nobody else has, and sets nothing on it afterwards.
+
+    Args:
+        tokenizer: Of transformers, cutting on the right; what is changed on it after the first call is not seen.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+        self._lock = threading.Lock()
+        self._copy: _FastTokenizer | None = None
+
+    def __reduce__(self) -> tuple[type[TextTokenizer], tuple[PreTrainedTokenizerBase]]:
+        return TextTokenizer, (self.tokenizer,)  # a lock is not pickled
+
+    def all(self, texts: Sequence[str], *, special_tokens: bool = True) -> list[list[int]]:
+        """All ids of each text."""
+        if not texts:
+            return []
+        if fast := self._fast():
+            return [encoding.ids for encoding in fast.encode(texts, special_tokens=special_tokens)]
+        with self._lock:
+            return list(self.tokenizer(list(texts), add_special_tokens=special_tokens, verbose=False)["input_ids"])
+
+    def first(self, texts: Sequence[str], limit: int, *, special_tokens: bool = True) -> list[FirstTokens]:
+        """The first `limit` ids of each text."""
+        if fast := self._fast():
+            return fast.first(texts, limit, special_tokens)
+        return [
+            FirstTokens(self._cut(text, limit, special_tokens), len(ids), was_cut=True)
+            if len(ids) > limit
+            else FirstTokens(ids, len(ids))
+            for text, ids in zip(texts, self.all(texts, special_tokens=special_tokens), strict=True)
+        ]
+
+    def _cut(self, text: str, limit: int, special_tokens: bool) -> list[int]:
+        with self._lock:
+            return list(
+                self.tokenizer(text, add_special_tokens=special_tokens, truncation=True, max_length=limit)["input_ids"]
+            )
+
+    def _fast(self) -> _FastTokenizer | None:
+        """The copy; None for a tokenizer written in Python, or one that does more than its backend."""
+        from transformers import PreTrainedTokenizerFast
+
+        own = type(self.tokenizer)
+        plain = issubclass(own, PreTrainedTokenizerFast) and own._encode_plus is PreTrainedTokenizerFast._encode_plus
+        with self._lock:
+            if plain and self._copy is None:
+                self._copy = _FastTokenizer(self.tokenizer)
+        return self._copy
+
+
+class _FastTokenizer:
+    """A backend of its own, on which nothing is set once it is made."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        description = tokenizer.backend_tokenizer.to_str()
+        self.backend: Tokenizer = Tokenizer.from_str(description)
+        self.backend.no_truncation()
+        self.backend.no_padding()
+        self.backend.encode_special_tokens = tokenizer.split_special_tokens
+        self.num_special_tokens: int = self.backend.num_special_tokens_to_add(False)
+        self.cuts = Cuts.of(json.loads(description))
+
+    def encode(self, texts: Sequence[str], *, special_tokens: bool = False) -> list[Encoding]:
+        return list(self.backend.encode_batch_fast(list(texts), add_special_tokens=special_tokens))
+
+    def first(self, texts: Sequence[str], limit: int, special_tokens: bool) -> list[FirstTokens]:
+        room = max(0, limit - self.num_special_tokens * special_tokens)
+        most = _MANY_CHARACTERS * (room + 1)
+        short = iter(self.encode([text for text in texts if len(text) <= most]))
+        found = [(next(short), True) if len(text) <= most else self._beginning(text, room, most) for text in texts]
+        return [self._finished(encoding, was_read, room, special_tokens) for encoding, was_read in found]
+
+    def _finished(self, encoding: Encoding, was_read: bool, room: int, special_tokens: bool) -> FirstTokens:
+        num_special, was_cut = self.num_special_tokens * special_tokens, len(encoding) > room
+        num_tokens = len(encoding) + num_special
+        if not num_special:
+            return FirstTokens(encoding.ids[:room], num_tokens, was_cut, was_read)
+        if was_cut:
+            encoding.truncate(room)
+        return FirstTokens(self.backend.post_process(encoding).ids, num_tokens, was_cut, was_read)
+
+    def _beginning(self, text: str, room: int, size: int) -> tuple[Encoding, bool]:
+        """A long text's tokens, of which the first `room` are right, and whether it was read to its end."""
+        while size < len(text):
+            encoding = self._until_word_border(text, size, room) or self._until_agreement(text, size, room)
+            if encoding is not None:
+                return encoding, False
+            size *= _GROWTH
+        return self.encode([text])[0], True
+
+    def _until_word_border(self, text: str, size: int, room: int) -> Encoding | None:
+        end = self.cuts.word_border(text, size)
+        if end is None:
+            return None
+        (encoding,) = self.encode([text[:end]])
+        return encoding if len(encoding) > room else None
+
+    def _until_agreement(self, text: str, size: int, room: int) -> Encoding | None:
+        window = self.cuts.window
+        if window is None or window * room > len(text):  # the window would cost more than the whole text
+            return None
+        encoding = self.backend.encode(text[:size], add_special_tokens=False)
+        if len(encoding) <= room + _MARGIN_TOKENS:
+            return None
+        end = encoding.offsets[room + _MARGIN_TOKENS][1] + window
+        if window * end > len(text) or not self.cuts.can_agree(text, end, self._normalize):
+            return None
+        agreed = encoding.ids[:room]
+        for first in range(end - window, end + 1, _CHUNK):
+            for other in self.encode([text[:at] for at in range(first, min(first + _CHUNK, end + 1))]):
+                if len(other) <= room or other.ids[:room] != agreed:
+                    return None
+        return encoding
+
+    def _normalize(self, text: str) -> str:
+        return self.backend.normalizer.normalize_str(text) if self.backend.normalizer is not None else text
