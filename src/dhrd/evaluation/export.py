@@ -19,6 +19,7 @@ from dhrd.inference.classifier import Classifier
 from dhrd.inference.onnx_model import OnnxForward, WeightType, write_onnx
 from dhrd.model.artifact import MANIFEST, library_versions, to_manifest
 from dhrd.model.files import saving, write_json
+from dhrd.model.foreign import HERE
 
 PARITY_FILE = "parity.json"
 _FP32_TOLERANCE = 1e-3  # of a probability: ONNX Runtime adds up in another order, over a whole depth
@@ -74,7 +75,7 @@ def export_onnx(
             write_onnx(classifier, partial, weight_type=weight_type)
             parity = _parity(classifier, partial, [item.input_ids for item in inputs])
             _check(parity, weight_type, min_agreement, output_dir)
-            AutoConfig.from_pretrained(model_dir).save_pretrained(partial)
+            AutoConfig.from_pretrained(model_dir, **HERE).save_pretrained(partial)
             classifier.tokenizer.save_pretrained(partial)
             write_json(partial / PARITY_FILE, parity)
             write_json(partial / MANIFEST, to_manifest(classifier.info) | {"kind": "onnx"})

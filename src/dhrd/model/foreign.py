@@ -47,7 +47,8 @@ _LOADS_OTHERS = {
     "distributed_config",
 }
 _QUANTIZED = {"quantization_config", "compression_config"}
-_BUILT_IN = (None, "eager", "sdpa")
+_BUILT_IN = (None, "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+_SHARED_LAYERS = 1000  # a backbone may run one block's weights as many layers
 
 _NUM_LAYERS = re.compile(r"(n|num)_(hidden_|decoder_|encoder_)?layers?|(en|de)coder_layers|depth")
 
@@ -128,12 +129,14 @@ class Weights:
         path = directory / _INDEX
         if not path.is_file():
             raise ArtifactError(
-                f"{directory}: {_WEIGHTS}: no such file; pickled weights (.bin, .pt) can run code and are not read: load "
-                "them where they are trusted, and save them again with save_pretrained"
+                f"{directory}: no {_WEIGHTS}; pickled weights (.bin, .pt) can run code and are not read: where they "
+                "are trusted, load them and save them again with save_pretrained"
             )
         named = read_json(path).get("weight_map")
         if not isinstance(named, dict) or not all(map(_is_plain_name, named.values())):
-            raise ArtifactError(f"{directory}: {_INDEX}: weight_map must name a .safetensors file beside it for each tensor")
+            raise ArtifactError(
+                f"{directory}: {_INDEX}: weight_map must name a .safetensors file beside it for each tensor"
+            )
         return cls._with_shapes(path, {name: directory / file for name, file in named.items()})
 
     @classmethod
@@ -179,13 +182,13 @@ def _is_plain_name(name: Any) -> bool:
     return isinstance(name, str) and name.endswith(".safetensors") and name == Path(name).name and "\\" not in name
 
 
-def check_directory(directory: Path, weights: Weights, *, quantized: bool = False) -> None:
+def check_directory(directory: Path, weights: Weights, *, is_backbone: bool = False) -> None:
     """Refuse a model's directory in which transformers would find other weights, kernels or code, or endless sizes.
 
     Args:
         directory: Holds config.json.
-        weights: Its weights: no more layers and no larger sizes than theirs are built.
-        quantized: Whether its weights may be quantized.
+        weights: Its weights: no more layers than theirs are built.
+        is_backbone: Whether the weights may be quantized, and shared among layers.
 
     Raises:
         ArtifactError: Naming the file.
@@ -193,15 +196,18 @@ def check_directory(directory: Path, weights: Weights, *, quantized: bool = Fals
     strangers = [directory / "adapter_config.json", *directory.glob(_SHARDS)]
     if found := [path for path in strangers if path.exists()]:
         raise ArtifactError(
-            f"{directory}: {found[0].name}: transformers would load more than {weights.path.name} because of it; remove it (an adapter: "
-            "merge it into its model)"
+            f"{directory}: {found[0].name}: transformers would load more than {weights.path.name} because of it; "
+            "remove it (an adapter: merge it into its model)"
         )
-    path = directory / "config.json"
+    path, num_layers = directory / "config.json", max(weights.num_blocks, _SHARED_LAYERS * is_backbone)
     for key, value in _settings(read_json(path)):
-        if (key in _LOADS_OTHERS and value not in _BUILT_IN) or (key in _QUANTIZED and value and not quantized):
-            raise ArtifactError(f"{directory}: {path.name}: {key} is {shown(value)}, which dhrd does not load; remove it")
+        loads_others = key in _LOADS_OTHERS and value not in _BUILT_IN
+        if loads_others or (key in _QUANTIZED and value and not is_backbone):
+            raise ArtifactError(
+                f"{directory}: {path.name}: {key} is {shown(value)}, which dhrd does not load; remove it"
+            )
         if _NUM_LAYERS.fullmatch(key):
-            _check_size(path, key, value, weights.num_blocks, weights)
+            _check_size(path, key, value, num_layers, weights)
 
 
 def check_sizes(path: Path, config: Any, weights: Weights) -> None:
