@@ -99,9 +99,9 @@ def run_encoder(cell: Cell, rows: Rows, accelerator: Accelerator, clock: Clock) 
     return EncoderRun(predictions=predictions, data=data, steps=steps, train_tokens=num_tokens)
 
 
-def _not_an_encoder(cell: Cell, name: str, error: BaseException) -> ModelError:
+def _not_an_encoder(what: str, error: BaseException) -> ModelError:
     return ModelError(
-        f"the arm {cell.arm.name}: {name} cannot be loaded as an encoder: give --encoder a hub name, a directory or "
+        f"{what} cannot be loaded as an encoder: give --encoder a hub name, a directory or "
         f"package:NAME/DIRECTORY ({' '.join(str(error).split())})"
     )
 
@@ -156,7 +156,8 @@ class _Encoder:
         kind = AutoModelForSequenceClassification if classifies else AutoModel
         torch.manual_seed(cell.config.seed)
         location = locate(name)
-        with no_loading_report(), loading(location, lambda error: _not_an_encoder(cell, name, error)):
+        what = f"the arm {cell.arm.name}: {name}"
+        with no_loading_report(), loading(location, what, lambda error: _not_an_encoder(what, error)):
             tokenizer = AutoTokenizer.from_pretrained(**location, **NO_CODE)
             config = AutoConfig.from_pretrained(**location, **NO_CODE)
             config.num_labels = len(rows.labels)

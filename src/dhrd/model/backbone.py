@@ -31,7 +31,7 @@ SCRATCH = "scratch:"
 HEAD_NAMES = ("lm_head", "embed_out", "score")
 """Modules that are never quantized nor adapted: the two heads."""
 
-_LONGEST_REASON = 120  # characters of a library's message: the advice beside it matters more
+_LONGEST_REASON = 60  # characters of a library's message: the advice beside it matters more
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,8 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
     if settings.quantization:
         options["quantization_config"] = _four_bits()
     revision = {"revision": settings.revision} if settings.revision is not None else {}
-    with loading(location, lambda error: _not_loaded(settings.name_or_path, error)):
+    name = settings.name_or_path
+    with loading(location, f"model.name_or_path: {name}", lambda error: _not_loaded(name, error)):
         config = AutoConfig.from_pretrained(**location, **revision, **NO_CODE)  # first: its kernels are not taken
         model = AutoModelForCausalLM.from_pretrained(**location, **revision, config=config, **options, **NO_PICKLE)
     if "gguf_file" in location:
@@ -192,12 +193,16 @@ def _file_of(name_or_path: str, shown: str) -> Path:
 
 
 @contextmanager
-def loading(location: Mapping[str, str], describe: Callable[[BaseException], ModelError]) -> Iterator[None]:
+def loading(location: Mapping[str, str], what: str, describe: Callable[[BaseException], ModelError]) -> Iterator[None]:
     """Load a model's weights from where `locate` found them.
 
+    Args:
+        location: A directory is looked at first.
+        what: Is loaded, for the error of a directory.
+        describe: The error of all else that is raised inside.
+
     Raises:
-        ModelError: As `describe` says it: whatever was raised inside, or a directory has other weights than
-            safetensors, an adapter, or a config whose sizes are not theirs.
+        ModelError: A directory has no safetensors, an adapter, or a config that is not of its weights; or `describe`'s.
     """
     directory = Path(location["pretrained_model_name_or_path"])
     with foreign(describe):
@@ -205,7 +210,8 @@ def loading(location: Mapping[str, str], describe: Callable[[BaseException], Mod
             if directory.is_dir() and "gguf_file" not in location:
                 check_directory(directory, Weights.of(directory), is_backbone=True)
         except ArtifactError as error:
-            raise describe(error) from error
+            reason = str(error).removeprefix(f"{directory}: ")
+            raise ModelError(f"{what} cannot be loaded: {reason}") from error
         yield
 
 

@@ -208,6 +208,8 @@ def check_directory(directory: Path, weights: Weights, *, is_backbone: bool = Fa
             )
         if _NUM_LAYERS.fullmatch(key):
             _check_size(path, key, value, num_layers, weights)
+        if key == "num_labels":
+            _check_size(path, key, value, weights.largest_size, weights)
 
 
 def check_sizes(path: Path, config: Any, weights: Weights) -> None:
