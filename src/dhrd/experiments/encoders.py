@@ -157,7 +157,7 @@ class _Encoder:
         torch.manual_seed(cell.config.seed)
         location = locate(name)
         what = f"the arm {cell.arm.name}: {name}"
-        with no_loading_report(), loading(location, what, lambda error: _not_an_encoder(what, error)):
+        with no_loading_report(), loading(location, lambda error: _not_an_encoder(what, error)):
             tokenizer = AutoTokenizer.from_pretrained(**location, **NO_CODE)
             config = AutoConfig.from_pretrained(**location, **NO_CODE)
             config.num_labels = len(rows.labels)

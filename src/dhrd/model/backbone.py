@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dhrd._extras import require
-from dhrd._text import clipped
 from dhrd.config import ModelSettings
 from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.errors import ArtifactError, ModelError
@@ -30,8 +29,6 @@ SCRATCH = "scratch:"
 
 HEAD_NAMES = ("lm_head", "embed_out", "score")
 """Modules that are never quantized nor adapted: the two heads."""
-
-_LONGEST_REASON = 60  # characters of a library's message: the advice beside it matters more
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +73,7 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
         options["quantization_config"] = _four_bits()
     revision = {"revision": settings.revision} if settings.revision is not None else {}
     name = settings.name_or_path
-    with loading(location, f"model.name_or_path: {name}", lambda error: _not_loaded(name, error)):
+    with loading(location, lambda error: _not_loaded(name, error)):
         config = AutoConfig.from_pretrained(**location, **revision, **NO_CODE)  # first: its kernels are not taken
         model = AutoModelForCausalLM.from_pretrained(**location, **revision, config=config, **options, **NO_PICKLE)
     if "gguf_file" in location:
@@ -122,7 +119,7 @@ def _fit_to_tokenizer(config: Any, tokenizer: PreTrainedTokenizerBase, name: str
 def _not_a_config(name: str, error: BaseException) -> ModelError:
     return ModelError(
         f"model.name_or_path: {name} gives no causal language model: write {SCRATCH} and a transformers config in JSON "
-        f"with its model_type, beside a tokenizer ({_reason(error)})"
+        f"with its model_type, beside a tokenizer ({_reason(error, 60)})"
     )
 
 
@@ -193,16 +190,12 @@ def _file_of(name_or_path: str, shown: str) -> Path:
 
 
 @contextmanager
-def loading(location: Mapping[str, str], what: str, describe: Callable[[BaseException], ModelError]) -> Iterator[None]:
-    """Load a model's weights from where `locate` found them.
-
-    Args:
-        location: A directory is looked at first.
-        what: Is loaded, for the error of a directory.
-        describe: The error of all else that is raised inside.
+def loading(location: Mapping[str, str], describe: Callable[[BaseException], ModelError]) -> Iterator[None]:
+    """Load a model's weights from where `locate` found them; a directory is looked at first.
 
     Raises:
-        ModelError: A directory has no safetensors, an adapter, or a config that is not of its weights; or `describe`'s.
+        ModelError: As `describe` says it: whatever was raised inside, or a directory has no safetensors, an adapter, or
+            a config that is not of its weights.
     """
     directory = Path(location["pretrained_model_name_or_path"])
     with foreign(describe):
@@ -210,8 +203,7 @@ def loading(location: Mapping[str, str], what: str, describe: Callable[[BaseExce
             if directory.is_dir() and "gguf_file" not in location:
                 check_directory(directory, Weights.of(directory), is_backbone=True)
         except ArtifactError as error:
-            reason = str(error).removeprefix(f"{directory}: ")
-            raise ModelError(f"{what} cannot be loaded: {reason}") from error
+            raise describe(ArtifactError(str(error).removeprefix(f"{directory}: "))) from error
         yield
 
 
@@ -229,8 +221,10 @@ def _no_tokenizer(name: str, error: BaseException) -> ModelError:
     )
 
 
-def _reason(error: BaseException) -> str:
-    return clipped(" ".join(str(error).split()), _LONGEST_REASON) or type(error).__name__
+def _reason(error: BaseException, limit: int = 80) -> str:
+    """The beginning of a library's message, which may be a page; one of ours is whole."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return reason if len(reason) <= limit or isinstance(error, ArtifactError) else f"{reason[:limit]} …"
 
 
 def _check_gguf(path: Path) -> None:

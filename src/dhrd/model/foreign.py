@@ -129,8 +129,8 @@ class Weights:
         path = directory / _INDEX
         if not path.is_file():
             raise ArtifactError(
-                f"{directory}: no {_WEIGHTS}; pickled weights (.bin, .pt) can run code and are not read: where they "
-                "are trusted, load them and save them again with save_pretrained"
+                f"{directory}: no {_WEIGHTS}; pickled weights (.bin, .pt) can run code: load them where they are "
+                "trusted, and save_pretrained"
             )
         named = read_json(path).get("weight_map")
         if not isinstance(named, dict) or not all(map(_is_plain_name, named.values())):
