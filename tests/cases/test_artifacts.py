@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from dhrd.errors import ArtifactError
 from dhrd.inference.classifier import Classifier
 from dhrd.model.artifact import ArtifactInfo, load_reasoning_model, read_info, to_manifest
+from dhrd.model.manifest import Manifest
 from helpers import write_jsonl
 from helpers_artifacts import LABELS, assert_refused, change, predict, save_tiny
 from helpers_runs import run_here
@@ -76,6 +78,8 @@ MANIFESTS: dict[str, tuple[Any, str]] = {
     "input_template of parentheses": ({"input_template": "{{" + "(" * 3000 + "1" + ")" * 3000 + "}}"}, "dhrd.json"),
     "input_template that is none": ({"input_template": "{% if %}"}, "input_template"),
     "input_template with a filter that is none": ({"input_template": "{{ a|evil }}"}, "input_template"),
+    "columns that are a list": ({"columns": ["a"]}, "columns"),
+    "columns of numbers": ({"columns": {"input_text": 1}}, "columns"),
     "chat yes": ({"chat": "yes"}, "chat"),
     "format_version -1": ({"format_version": -1}, "format_version"),
     "format_version as text": ({"format_version": "1"}, "format_version"),
@@ -150,6 +154,11 @@ def test_a11_a_file_that_is_a_directory_is_named(capsys: Capsys, copy: Path, row
     (copy / name).unlink()
     (copy / name).mkdir()
     assert_refused(predict(capsys, copy, rows), str(copy), name)
+
+
+def test_a10_no_field_is_left_unchecked() -> None:
+    fields = {field.name for field in dataclasses.fields(ArtifactInfo)}
+    assert set(Manifest.model_fields) == fields | {"format_version"}
 
 
 def test_older_manifests_load(copy: Path) -> None:

@@ -62,6 +62,7 @@ class Manifest(_Checked):
     kind: Kind
     labels: _Labels
     input_template: str = "{{ input_text }}"
+    columns: dict[str, str] = {}
     chat: bool = False
     max_input_tokens: _Tokens = 512
     max_sequence_tokens: _Tokens = 1024
