@@ -36,7 +36,7 @@ def mutated_json(draw: st.DrawFn, tree: Any) -> str:
     for _ in range(draw(st.integers(1, 3))):
         *parents, last = [None, *draw(st.sampled_from(_paths(tree)))]
         act = draw(st.sampled_from(["odd", "odd", "odd", "drop", "rename", "deep"]))
-        value = _deep() if act == "deep" else draw(st.sampled_from(ODD))
+        value = _deep() if act == "deep" else copy.deepcopy(draw(st.sampled_from(ODD)))  # the next act may change it
         if not parents:  # the root
             tree = value
             continue
