@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup quickstart test lint bench evidence gpu
+.PHONY: setup quickstart test fuzz lint bench evidence gpu
 
 setup: $(READY)
 
@@ -33,6 +33,10 @@ lint: setup
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2  # one thread for each of two workers: more would fight over the cores
+
+# 20,000 damaged artifacts, configs, rows, checkpoints and teacher's answers; `make test` gives 200.
+fuzz: setup
+	DHRD_FUZZ=20000 OMP_NUM_THREADS=1 $(BIN)/pytest tests/fuzz
 
 bench: setup
 	$(BIN)/python benchmarks/training.py

@@ -14,7 +14,10 @@ from dhrd.data.records import Example
 from dhrd.errors import ArtifactError
 from dhrd.inference.batching import predict_logits
 from dhrd.inference.classifier import Classifier
+from dhrd.inference.loading import load_stock_model
 from dhrd.inference.vllm_decoder import check_vllm, start_vllm
+from dhrd.model.artifact import load_config
+from dhrd.model.foreign import Weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -92,14 +95,13 @@ def stock_model(directory: Path, classifier: Classifier, dtype: torch.dtype) -> 
     Raises:
         ArtifactError: It has no stock head.
     """
-    from transformers import AutoModelForSequenceClassification
-
     if classifier.info.kind != "sequence_classifier":
         raise ArtifactError(
             f"{directory}: an mlp head or mean pooling, which transformers and vLLM do not load; "
             "leave pipeline, loop and vllm out of --against"
         )
-    loaded = AutoModelForSequenceClassification.from_pretrained(directory, dtype=dtype)
+    weights = Weights.of(directory)
+    loaded, _ = load_stock_model(directory, load_config(directory, weights, classifier.info), weights, dtype)
     return loaded.eval().to(classifier.device)
 
 

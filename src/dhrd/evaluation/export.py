@@ -18,6 +18,7 @@ from dhrd.evaluation.evaluate import compare_forwards
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.onnx_model import OnnxForward, WeightType, write_onnx
 from dhrd.model.artifact import MANIFEST, library_versions, to_manifest
+from dhrd.model.foreign import HERE
 from dhrd.model.owned import is_export
 
 PARITY_FILE = "parity.json"
@@ -63,7 +64,7 @@ def export_onnx(
         raise DataError("an export is compared with its artifact on rows, and there are none; give --data SPEC")
     classifier = Classifier.from_pretrained(model_dir, device="cpu", dtype=torch.float32)
     inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
-    config = AutoConfig.from_pretrained(model_dir)
+    config = AutoConfig.from_pretrained(model_dir, **HERE)
     with (
         locked(output_dir) if output_dir.is_dir() else nullcontext(),
         saving(str(output_dir)),

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from torch import Tensor
@@ -23,7 +22,7 @@ from torch.nn import functional as F
 
 from dhrd.config import RunConfig, TrainingSettings
 from dhrd.data.batches import PlannedUpdates
-from dhrd.data.progress import no_foreign_bars, no_loading_report
+from dhrd.data.progress import no_loading_report
 from dhrd.data.records import Batch, EncodedExample
 from dhrd.data.rows import Rows, encode_labels, multi_hot
 from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder
@@ -32,7 +31,8 @@ from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.errors import DataError, ModelError
 from dhrd.evaluation.metrics import Predictions
 from dhrd.inference.batching import predict_logits, probabilities
-from dhrd.model.backbone import locate
+from dhrd.model.backbone import loading, locate
+from dhrd.model.foreign import NO_CODE, NO_PICKLE
 from dhrd.training.optim import make_schedule
 
 if TYPE_CHECKING:
@@ -99,6 +99,13 @@ def run_encoder(cell: Cell, rows: Rows, accelerator: Accelerator, clock: Clock) 
     return EncoderRun(predictions=predictions, data=data, steps=steps, train_tokens=num_tokens)
 
 
+def _not_an_encoder(what: str, error: BaseException) -> ModelError:
+    return ModelError(
+        f"{what} cannot be loaded as an encoder: give --encoder a hub name, a directory or "
+        f"package:NAME/DIRECTORY ({' '.join(str(error).split())})"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderRates:
     """Seconds for a row: in an epoch of training (to embed it, where the encoder is frozen), and to read its answer."""
@@ -141,23 +148,20 @@ class _Encoder:
         Raises:
             ModelError: It is not there, or not a model of transformers.
         """
-        from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+        from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
         name = cell.arm.encoder
         assert name is not None
         classifies = cell.arm.read == "encoder"
         kind = AutoModelForSequenceClassification if classifies else AutoModel
         torch.manual_seed(cell.config.seed)
-        try:
-            with no_foreign_bars(), no_loading_report():
-                tokenizer = AutoTokenizer.from_pretrained(**locate(name))
-                options = {"num_labels": len(rows.labels)} if classifies else {}
-                model = kind.from_pretrained(**locate(name), dtype=torch.float32, **options)
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-            raise ModelError(
-                f"the arm {cell.arm.name}: {name} cannot be loaded as an encoder: give --encoder a hub name, a "
-                f"directory or package:NAME/DIRECTORY ({' '.join(str(error).split())[:300]})"
-            ) from error
+        location = locate(name)
+        what = f"the arm {cell.arm.name}: {name}"
+        with no_loading_report(), loading(location, lambda error: _not_an_encoder(what, error)):
+            tokenizer = AutoTokenizer.from_pretrained(**location, **NO_CODE)
+            config = AutoConfig.from_pretrained(**location, **NO_CODE)
+            config.num_labels = len(rows.labels)
+            model = kind.from_pretrained(**location, config=config, dtype=torch.float32, **NO_PICKLE)
         prepare_tokenizer(tokenizer, name)
         model.config.pad_token_id = tokenizer.pad_token_id
         return cls(model=model.to(accelerator.device), tokenizer=tokenizer, accelerator=accelerator)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
-from dhrd.data.progress import no_foreign_bars
 from dhrd.errors import ArtifactError
-from dhrd.model.artifact import ArtifactInfo, load_head
+from dhrd.model.artifact import SCORE, ArtifactInfo, load_config, load_head, load_model
+from dhrd.model.foreign import Weights, reading
 from dhrd.model.heads import ClassificationHead
 from dhrd.model.precision import choose_dtype
 from dhrd.model.save import stock_class
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-_SCORE = "score.weight"
 
 
 def check_has_classifier(directory: Path, info: ArtifactInfo) -> None:
@@ -55,39 +50,49 @@ def load_body_and_head(
         ConfigError: The dtype is unknown.
         ArtifactError: The weights are missing, damaged, or of another number of labels.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import MODEL_MAPPING
 
-    try:
-        config = AutoConfig.from_pretrained(directory)
-        options = {"dtype": choose_dtype(dtype, device, config) or "auto", "output_loading_info": True}
-        with no_foreign_bars(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if info.kind == "dhrd_classifier":
-                body, loading = AutoModel.from_pretrained(directory, **options)
-                head = load_head(directory, info)
-            else:
-                stock = stock_class(config)
-                assert stock is not None
-                model, loading = stock.from_pretrained(directory, **options)
-                body, head = model.base_model, _stock_head(directory, model.score.weight)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ArtifactError(f"{directory}: the weights cannot be loaded: {str(error).splitlines()[0]}") from error
-    if missing := [*loading["missing_keys"], *loading["mismatched_keys"]]:
-        raise ArtifactError(f"{directory}: weights are missing or of another shape ({missing[0]}); train again")
+    weights = Weights.of(directory)
+    config = load_config(directory, weights, info)
+    chosen = choose_dtype(dtype, device, config) or "auto"
+    if info.kind == "dhrd_classifier":
+        with reading(directory / "config.json", "of no family with a backbone"):
+            kind = MODEL_MAPPING[type(config)]
+        body, missing = load_model(kind, config, weights, chosen)
+        head = load_head(directory, info)
+    else:
+        model, missing = load_stock_model(directory, config, weights, chosen)
+        body, head = model.base_model, _stock_head(weights)
+    if missing:
+        raise ArtifactError(f"{directory}: weights are missing ({min(missing)}); train again")
     num_labels = head.score.weight.shape[0]
     if num_labels != len(info.labels):
         raise ArtifactError(f"{directory}: the head has {num_labels} labels, dhrd.json {len(info.labels)}; train again")
+    with reading(directory / "config.json", "does not fit the weights"), torch.inference_mode():
+        tokens = torch.zeros((1, 2), dtype=torch.long)
+        head(body(input_ids=tokens, use_cache=False).last_hidden_state[:, -1])  # what no shape tells shows only now
     return body, head
 
 
-def _stock_head(directory: Path, loaded: Tensor) -> ClassificationHead:
+def load_stock_model(
+    directory: Path, config: Any, weights: Weights, dtype: torch.dtype | str
+) -> tuple[PreTrainedModel, set[str]]:
+    """The artifact as the family's own sequence classifier, and the names of the tensors that it lacks.
+
+    Raises:
+        ArtifactError: The family has none, or the weights do not fit.
+    """
+    kind = stock_class(config)
+    if kind is None:
+        raise ArtifactError(f"{directory / 'config.json'}: {config.model_type} has no sequence classifier; train again")
+    return load_model(kind, config, weights, dtype)
+
+
+def _stock_head(weights: Weights) -> ClassificationHead:
     """`score` in fp32, as saved: a backbone in bf16 is no reason to round what decides between the labels."""
-    num_labels, width = loaded.shape
+    score = weights.load(SCORE)[SCORE]
+    num_labels, width = score.shape
     head = ClassificationHead(width, num_labels, dropout=0.0)
     with torch.no_grad():
-        head.score.weight.copy_(loaded)
-        for path in directory.glob("*.safetensors"):
-            with safe_open(path, framework="pt") as file:
-                if _SCORE in file.keys():  # noqa: SIM118  # it is no mapping
-                    head.score.weight.copy_(file.get_tensor(_SCORE))
+        head.score.weight.copy_(score)
     return head

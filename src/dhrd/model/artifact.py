@@ -5,7 +5,6 @@ Writing it is `model/save.py`. A directory without `dhrd.json` is unfinished and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -13,25 +12,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from safetensors import SafetensorError
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from dhrd._temporary import is_temporary
-from dhrd.data.progress import no_foreign_bars, no_loading_report
+from dhrd._text import shown
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import InputEncoder, SequenceTemplate
 from dhrd.data.templates import InputTemplate
 from dhrd.data.tokenizer import prepare_tokenizer
-from dhrd.errors import ArtifactError
+from dhrd.errors import ArtifactError, UserError
+from dhrd.model.foreign import HERE, NO_PICKLE, Weights, check_directory, check_sizes, read_json, reading
 from dhrd.model.heads import ClassificationHead
+from dhrd.model.manifest import Kind, Manifest, problems_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 MANIFEST = "dhrd.json"
+SCORE = "score.weight"
 FORMAT_VERSION = 1
-Kind = Literal["sequence_classifier", "dhrd_classifier", "causal_lm", "onnx"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +98,10 @@ def to_manifest(info: ArtifactInfo) -> dict[str, Any]:
 
 
 def read_info(directory: str | Path) -> ArtifactInfo:
-    """Read `dhrd.json`.
+    """Read and check `dhrd.json`.
 
     Raises:
-        ArtifactError: The directory is missing, unfinished, not an artifact, or of a newer format.
+        ArtifactError: The directory is missing, unfinished, not an artifact, of a newer format, or a field is wrong.
     """
     directory = Path(directory).expanduser()
     path = directory / MANIFEST
@@ -113,21 +114,29 @@ def read_info(directory: str | Path) -> ArtifactInfo:
             if unfinished
             else f"{directory}: not a dhrd artifact (no {MANIFEST}); give a directory that `dhrd train` wrote"
         )
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        found = manifest.pop("format_version")
-        if found > FORMAT_VERSION:
-            raise ArtifactError(
-                f"{path}: format {found} is newer than this dhrd reads ({FORMAT_VERSION}); upgrade dhrd"
-            )
-        labels = manifest.pop("labels")
-        return ArtifactInfo(
-            labels=LabelSet(tuple(labels["names"]), tuple(labels["words"]), labels["multi_label"], _ordered(labels)),
-            sequence=SequenceTemplate(**manifest.pop("sequence")),
-            **manifest,
+    found = read_json(path)
+    if type(found.get("format_version")) is int and found["format_version"] > FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path}: format {shown(found['format_version'])} is newer than this dhrd reads ({FORMAT_VERSION}); "
+            "upgrade dhrd"
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path}: damaged ({error}); write the artifact again") from error
+    try:
+        with reading(path):
+            InputTemplate(str(found.get("input_template", "")), setting="input_template")
+        return _info_of(Manifest.model_validate(found))
+    except (ValidationError, UserError) as error:
+        what = problems_of(error) if isinstance(error, ValidationError) else str(error)
+        raise ArtifactError(f"{path}: damaged ({what}); download or write the artifact again") from error
+
+
+def _info_of(manifest: Manifest) -> ArtifactInfo:
+    fields = manifest.model_dump(exclude={"format_version"}, exclude_unset=True)
+    labels, sequence = fields.pop("labels"), fields.pop("sequence", {})
+    return ArtifactInfo(
+        labels=LabelSet(tuple(labels["names"]), tuple(labels["words"]), labels["multi_label"], _ordered(labels)),
+        sequence=SequenceTemplate(**sequence),
+        **fields,
+    )
 
 
 def _ordered(labels: Mapping[str, Any]) -> bool:
@@ -139,13 +148,35 @@ def load_input_encoder(directory: str | Path, info: ArtifactInfo) -> InputEncode
     """What turns rows into the tokens that the artifact was trained on; its `tokenizer` is the artifact's.
 
     Raises:
+        ArtifactError: A file of the tokenizer is missing or damaged.
         ConfigError: The input template is not valid.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(directory)
-    prepare_tokenizer(tokenizer, str(directory))
+    path = Path(directory) / "tokenizer.json"
+    with reading(path):
+        config = AutoConfig.from_pretrained(directory, **HERE)
+        tokenizer = AutoTokenizer.from_pretrained(directory, config=config, **HERE)
+        if not any((path.parent / name).is_file() for name in tokenizer.vocab_files_names.values()):
+            raise FileNotFoundError("no such file")  # some families begin with an empty vocabulary then
+        prepare_tokenizer(tokenizer, str(directory))
+        _check_tokens(tokenizer, config.get_text_config().vocab_size)
+    if info.chat:
+        with reading(path.parent, "its chat template fails"):
+            InputTemplate(chat=True).render({"input_text": "a"}, tokenizer=tokenizer)
     return input_encoder(tokenizer, info)
+
+
+def _check_tokens(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> None:
+    """Every ordinary token has an embedding, and so has what pads; a backbone's tokenizer may have special ones more.
+
+    Raises:
+        ValueError: One has none.
+    """
+    special = {*tokenizer.added_tokens_decoder} - {tokenizer.pad_token_id}
+    last = max({*tokenizer.get_vocab().values()} - special)
+    if last >= vocab_size or not tokenizer("a")["input_ids"]:
+        raise ValueError(f"it has token {last}, config.json {vocab_size} tokens")
 
 
 def input_encoder(tokenizer: PreTrainedTokenizerBase, info: ArtifactInfo, *, strict: bool = False) -> InputEncoder:
@@ -159,6 +190,49 @@ def input_encoder(tokenizer: PreTrainedTokenizerBase, info: ArtifactInfo, *, str
     )
 
 
+def load_config(directory: Path, weights: Weights, info: ArtifactInfo) -> Any:
+    """The artifact's config.json, as a config of transformers; its sizes are those of the weights.
+
+    Raises:
+        ArtifactError: It is missing or damaged, or does not fit the weights or `dhrd.json`.
+    """
+    from transformers import AutoConfig
+
+    path = directory / "config.json"
+    check_directory(directory, weights)
+    with reading(path):
+        config = AutoConfig.from_pretrained(directory, **HERE)
+        check_sizes(path, config, weights)
+        names = dict(enumerate(info.labels.names))
+        if info.kind == "sequence_classifier" and len(config.id2label) == len(names) and config.id2label != names:
+            raise ValueError(f"id2label names other labels than {MANIFEST}")  # of another number: the head tells
+    return config
+
+
+def load_model(kind: Any, config: Any, weights: Weights, dtype: torch.dtype | str) -> tuple[PreTrainedModel, set[str]]:
+    """A model of transformers with the artifact's weights, on the CPU.
+
+    Args:
+        kind: Its class.
+        config: Of `load_config`.
+        weights: What fills it; `score.weight` alone may find no place in it.
+        dtype: Or "auto".
+
+    Returns:
+        (model, names of its tensors that the weights do not have).
+
+    Raises:
+        ArtifactError: Weights and config do not fit.
+    """
+    with reading(weights.path, "the weights cannot be loaded, or do not fit config.json"):
+        model, found = kind.from_pretrained(
+            None, config=config, state_dict=weights.load(), dtype=dtype, output_loading_info=True, **NO_PICKLE
+        )
+        if odd := {*found["mismatched_keys"], *found["unexpected_keys"]} - {SCORE}:
+            raise ValueError(f"{len(odd)} tensors have no place, for example {min(map(str, odd))}")
+    return model, set(found["missing_keys"])
+
+
 def load_head(directory: Path, info: ArtifactInfo) -> ClassificationHead:
     """The head of a `dhrd_classifier`.
 
@@ -166,13 +240,11 @@ def load_head(directory: Path, info: ArtifactInfo) -> ClassificationHead:
         ArtifactError: head.safetensors is missing or does not fit.
     """
     path = directory / "head.safetensors"
-    try:
+    with reading(path, "missing or damaged"):
         state = load_file(path)
-        num_labels, width = state["score.weight"].shape
+        num_labels, width = state[SCORE].shape
         head = ClassificationHead(width, num_labels, kind=info.head, dropout=0.0)
         head.load_state_dict(state)
-    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
-        raise ArtifactError(f"{path}: missing or damaged ({error}); train again") from error
     return head
 
 
@@ -182,22 +254,44 @@ def load_reasoning_model(directory: str | Path) -> PreTrainedModel:
     Raises:
         ArtifactError: The directory is not an artifact, or damaged.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    read_info(directory)
-    path = Path(directory) / "reasoning_head.safetensors"
-    try:  # score.weight is left over, an untied LM head comes from its own file
-        with no_foreign_bars(), no_loading_report():
-            model = AutoModelForCausalLM.from_pretrained(directory, dtype="auto")
-        state = load_file(path) if path.is_file() else {}
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ArtifactError(f"{directory}: the weights cannot be loaded: {str(error).splitlines()[0]}") from error
-    if state:
-        weight = next(tensor for name, tensor in state.items() if name.endswith("weight"))
-        head = model.get_output_embeddings()
-        with torch.no_grad():
-            head.weight.copy_(weight)
-            for name, tensor in state.items():
-                if name.endswith("bias"):
-                    head.bias.copy_(tensor)
+    directory, info = Path(directory), read_info(directory)
+    weights = Weights.of(directory)
+    config = load_config(directory, weights, info)
+    with reading(directory / "config.json", "no causal language model"):
+        kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    model, missing = load_model(kind, config, weights, "auto")
+    missing -= _fill_reasoning_head(model, directory / "reasoning_head.safetensors")
+    if missing:
+        raise ArtifactError(f"{weights.path}: weights are missing ({min(missing)}); train again")
+    with reading(directory / "generation_config.json"):
+        _configure_generation(model, directory)
     return model
+
+
+def _fill_reasoning_head(model: PreTrainedModel, path: Path) -> set[str]:
+    """Load an LM head that is not tied to the embeddings; gives the names of its tensors in the model."""
+    if not path.is_file():
+        return set()
+    head = model.get_output_embeddings()
+    prefix = next(name for name, module in model.named_modules() if module is head)
+    with reading(path, "does not fit the model, or is damaged"):
+        state = {name.rpartition(".")[2]: tensor for name, tensor in load_file(path).items()}
+        head.load_state_dict(state)  # strict, shapes too
+    return {f"{prefix}.{name}" for name in state}
+
+
+def _configure_generation(model: PreTrainedModel, directory: Path) -> None:
+    """Take generation_config.json, where there is one, once it is known to decode one token a row."""
+    from transformers import GenerationConfig
+
+    if (directory / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(directory, local_files_only=True)
+    for name in ("num_beams", "num_return_sequences", "num_beam_groups"):
+        if (getattr(model.generation_config, name, None) or 1) != 1:
+            raise ValueError(f"{name} must be 1")
+    rows = torch.zeros((2, 1), dtype=torch.long)
+    found = model.generate(input_ids=rows, attention_mask=torch.ones_like(rows), max_new_tokens=1)
+    if tuple(found.shape) != (2, 2):
+        raise ValueError("it does not decode one token a row")

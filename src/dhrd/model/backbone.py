@@ -5,20 +5,20 @@ from __future__ import annotations
 import importlib.util
 import json
 import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 
 from dhrd._extras import require
 from dhrd.config import ModelSettings
-from dhrd.data.progress import no_foreign_bars
 from dhrd.data.tokenizer import prepare_tokenizer
-from dhrd.errors import ModelError
+from dhrd.errors import ArtifactError, ModelError
 from dhrd.losses import LogitTransform
+from dhrd.model.foreign import NO_CODE, NO_PICKLE, Weights, check_directory, foreign
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -59,7 +59,7 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
         ModelError: It is unknown, damaged, not a causal language model, or its tokenizer cannot pad.
         MissingExtra: A GGUF file without `gguf`, quantization without `bitsandbytes`.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     if settings.name_or_path.startswith(SCRATCH):
         return _draw_backbone(settings, seed)
@@ -71,13 +71,11 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
     options: dict[str, Any] = {"dtype": getattr(torch, settings.dtype or "float32")}
     if settings.quantization:
         options["quantization_config"] = _four_bits()
-    if settings.revision is not None:
-        options["revision"] = settings.revision
-    try:
-        with no_foreign_bars():
-            model = AutoModelForCausalLM.from_pretrained(**location, **options)
-    except _LOAD_ERRORS as error:
-        raise _not_loaded(settings.name_or_path, error) from error
+    revision = {"revision": settings.revision} if settings.revision is not None else {}
+    name = settings.name_or_path
+    with loading(location, lambda error: _not_loaded(name, error)):
+        config = AutoConfig.from_pretrained(**location, **revision, **NO_CODE)  # first: its kernels are not taken
+        model = AutoModelForCausalLM.from_pretrained(**location, **revision, config=config, **options, **NO_PICKLE)
     if "gguf_file" in location:
         _forget_gguf(model)
     model.config.pad_token_id = tokenizer.pad_token_id
@@ -92,7 +90,7 @@ def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:
     name = settings.name_or_path
     if settings.quantization or settings.revision:
         raise ModelError(f"model.name_or_path: {name} is drawn, not loaded; leave out model.quantization and .revision")
-    try:
+    with foreign(lambda error: _not_a_config(name, error)):
         given = json.loads(_file_of(name.removeprefix(SCRATCH), name).read_text(encoding="utf-8"))
         config = AutoConfig.for_model(**given)
         tokenizer, added_pad = load_tokenizer(name)  # after the config, which it reads too
@@ -104,8 +102,6 @@ def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:
             raise ValueError("num_hidden_layers must be 1 or more")
         with torch.no_grad():
             model(input_ids=torch.zeros((1, 2), dtype=torch.long))  # heads that do not divide show only now
-    except _CONFIG_ERRORS as error:
-        raise _not_a_config(name, error) from error
     return Backbone(model.to(getattr(torch, settings.dtype or "float32")), tokenizer, name, added_pad)
 
 
@@ -123,7 +119,7 @@ def _fit_to_tokenizer(config: Any, tokenizer: PreTrainedTokenizerBase, name: str
 def _not_a_config(name: str, error: BaseException) -> ModelError:
     return ModelError(
         f"model.name_or_path: {name} gives no causal language model: write {SCRATCH} and a transformers config in JSON "
-        f"with its model_type, beside a tokenizer ({_reason(error)})"
+        f"with its model_type, beside a tokenizer ({_reason(error, 60)})"
     )
 
 
@@ -144,17 +140,11 @@ def load_tokenizer(name_or_path: str, revision: str | None = None) -> tuple[PreT
     """
     from transformers import AutoTokenizer
 
-    try:
+    describe = _no_tokenizer if name_or_path.startswith(SCRATCH) else _not_loaded
+    with foreign(lambda error: describe(name_or_path, error)):
         tokenizer = AutoTokenizer.from_pretrained(
-            **locate(name_or_path), **({"revision": revision} if revision else {})
+            **locate(name_or_path), **({"revision": revision} if revision else {}), **NO_CODE
         )
-    except _LOAD_ERRORS as error:
-        if name_or_path.startswith(SCRATCH):
-            raise ModelError(
-                f"model.name_or_path: {name_or_path}: no usable tokenizer lies beside the config: save one there with "
-                f"tokenizer.save_pretrained ({_reason(error)})"
-            ) from error
-        raise _not_loaded(name_or_path, error) from error
     return tokenizer, prepare_tokenizer(tokenizer, name_or_path)
 
 
@@ -199,8 +189,22 @@ def _file_of(name_or_path: str, shown: str) -> Path:
     return path
 
 
-_LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError, struct.error)
-_CONFIG_ERRORS = (*_LOAD_ERRORS, TypeError, AttributeError, ArithmeticError, StrictDataclassError)  # of the values
+@contextmanager
+def loading(location: Mapping[str, str], describe: Callable[[BaseException], ModelError]) -> Iterator[None]:
+    """Load a model's weights from where `locate` found them; a directory is looked at first.
+
+    Raises:
+        ModelError: As `describe` says it: whatever was raised inside, or a directory has no safetensors, an adapter, or
+            a config that is not of its weights.
+    """
+    directory = Path(location["pretrained_model_name_or_path"])
+    with foreign(describe):
+        try:
+            if directory.is_dir() and "gguf_file" not in location:
+                check_directory(directory, Weights.of(directory), is_backbone=True)
+        except ArtifactError as error:
+            raise describe(ArtifactError(str(error).removeprefix(f"{directory}: "))) from error
+        yield
 
 
 def _not_loaded(name: str, error: BaseException) -> ModelError:
@@ -210,9 +214,17 @@ def _not_loaded(name: str, error: BaseException) -> ModelError:
     )
 
 
-def _reason(error: BaseException) -> str:
+def _no_tokenizer(name: str, error: BaseException) -> ModelError:
+    return ModelError(
+        f"model.name_or_path: {name}: no usable tokenizer lies beside the config: save one there with "
+        f"tokenizer.save_pretrained ({_reason(error)})"
+    )
+
+
+def _reason(error: BaseException, limit: int = 80) -> str:
+    """The beginning of a library's message, which may be a page; one of ours is whole."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    return reason if len(reason) <= 300 else reason[:300] + " …"
+    return reason if len(reason) <= limit or isinstance(error, ArtifactError) else f"{reason[:limit]} …"
 
 
 def _check_gguf(path: Path) -> None:

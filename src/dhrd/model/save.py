@@ -21,8 +21,9 @@ from dhrd.data.progress import no_foreign_bars
 from dhrd.data.records import LabelSet
 from dhrd.errors import ModelError
 from dhrd.model.adapters import adapter_state, merged_state
-from dhrd.model.artifact import MANIFEST, ArtifactInfo, Kind, to_manifest
+from dhrd.model.artifact import MANIFEST, SCORE, ArtifactInfo, to_manifest
 from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.manifest import Kind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -61,7 +62,7 @@ def _has_stock_head(config: Any) -> bool:
         return False
     with torch.device("meta"):
         names = cls(copy.deepcopy(config)).state_dict()
-    return [name for name in names if not name.startswith(f"{cls.base_model_prefix}.")] == ["score.weight"]
+    return [name for name in names if not name.startswith(f"{cls.base_model_prefix}.")] == [SCORE]
 
 
 def check_can_be_saved(model: DualHeadReasoningModel) -> str | None:
@@ -135,7 +136,7 @@ def _write_weights(partial: Path, model: DualHeadReasoningModel, info: ArtifactI
     if info.kind == "sequence_classifier":
         cls = stock_class(config)
         assert cls is not None  # refused before training
-        state["score.weight"] = _plain(model.head.score.weight, dtype)
+        state[SCORE] = _plain(model.head.score.weight, dtype)
         _label_config(config, info.labels)
         _save_stock(partial, cls, config, state)
         _complete_config(partial / "config.json", config, info.labels)

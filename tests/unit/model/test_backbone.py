@@ -95,6 +95,9 @@ def test_a_directory_that_is_no_model_is_refused(tmp_path: Path) -> None:
     make_tokenizer().save_pretrained(tmp_path)
     assert f"model.name_or_path: {tmp_path} cannot be loaded" in refusal(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "no-such-family"}')
+    assert "no model.safetensors; pickled weights" in refusal(tmp_path)
+    save_backbone(tmp_path, "llama")
+    (tmp_path / "config.json").write_text('{"model_type": "no-such-family"}')
     assert "no-such-family" in refusal(tmp_path)
 
 

@@ -1,0 +1,245 @@
+"""Reading what others wrote: no code of theirs runs, no pickle is opened, nothing outside the directory is asked.
+
+An artifact may come from a stranger, a backbone from a hub. Their weights are taken from safetensors files that are
+named here, never by transformers' own search, which also finds pickles, adapters, shards and files that a config names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import safe_open
+
+from dhrd._text import message_of, shown
+from dhrd.data.progress import no_foreign_bars, no_loading_report
+from dhrd.errors import ArtifactError, DhrdError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NO_CODE: Mapping[str, Any] = {"trust_remote_code": False}
+"""For every `from_pretrained`; None, the default, asks on the terminal."""
+
+NO_PICKLE: Mapping[str, Any] = {**NO_CODE, "use_safetensors": True, "attn_implementation": None}
+"""For every `from_pretrained` of a model; a config's `attn_implementation` may name native code on the hub."""
+
+HERE: Mapping[str, Any] = {**NO_CODE, "local_files_only": True}
+"""For what lies in an artifact's directory."""
+
+_LARGEST_JSON = 16 * 2**20  # bytes of a config
+_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_SHARDS = "shard-*-model-*.safetensors"  # transformers prefers them to model.safetensors
+
+# By these a config has transformers load other code, kernels or weights than the directory's.
+_LOADS_OTHERS = {
+    "transformers_weights",
+    "attn_implementation",
+    "_attn_implementation",
+    "experts_implementation",
+    "_experts_implementation",
+    "fusion_config",
+    "distributed_config",
+}
+_QUANTIZED = {"quantization_config", "compression_config"}
+_BUILT_IN = (None, "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+_SHARED_LAYERS = 1000  # a backbone may run one block's weights as many layers
+
+_NUM_LAYERS = re.compile(r"(n|num)_(hidden_|decoder_|encoder_)?layers?|(en|de)coder_layers|depth")
+
+
+@contextmanager
+def foreign(describe: Callable[[BaseException], DhrdError]) -> Iterator[None]:
+    """Turn whatever a library raises over the data of others into the one line that `describe` gives."""
+    try:
+        with no_foreign_bars():
+            yield
+    except (DhrdError, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # five libraries have no base class, and a panic of Rust is no Exception
+        raise describe(error) from error
+
+
+@contextmanager
+def reading(path: Path, what: str = "damaged") -> Iterator[None]:
+    """Read a file of an artifact.
+
+    Args:
+        path: Named in the error.
+        what: Is wrong with it.
+
+    Raises:
+        ArtifactError: Whatever was raised inside.
+    """
+    with no_loading_report(), foreign(lambda error: _damaged(path, what, error)):
+        yield
+
+
+def _damaged(path: Path, what: str, error: BaseException) -> ArtifactError:
+    reason = message_of(error)
+    return ArtifactError(f"{path.parent}: {path.name}: {what} ({reason}); download or write the artifact again")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a small JSON file.
+
+    Raises:
+        ArtifactError: There is none.
+    """
+    if not path.is_file():  # a pipe or a device never ends
+        raise ArtifactError(f"{path.parent}: {path.name}: no such file; download or write the artifact again")
+    with reading(path):
+        if (size := path.stat().st_size) > _LARGEST_JSON:
+            raise ValueError(f"{size} bytes are too many")
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError(f"it holds {shown(value)}, no object")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The tensors of model.safetensors, or of the files that its index names; none is loaded before it is asked for.
+
+    Args:
+        path: Of that file, or of the index.
+        files: Which file holds each tensor.
+        shapes: Of each tensor.
+    """
+
+    path: Path
+    files: Mapping[str, Path]
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, directory: Path) -> Weights:
+        """Find them and read the files' headers.
+
+        Raises:
+            ArtifactError: They are missing or damaged, or the index leads out of the directory.
+        """
+        path = directory / _WEIGHTS
+        if path.is_file():
+            return cls._with_shapes(path, dict.fromkeys(_names_in(path), path))
+        path = directory / _INDEX
+        if not path.is_file():
+            raise ArtifactError(
+                f"{directory}: no {_WEIGHTS}; pickled weights (.bin, .pt) can run code: load them where they are "
+                "trusted, and save_pretrained"
+            )
+        named = read_json(path).get("weight_map")
+        if not isinstance(named, dict) or not all(map(_is_plain_name, named.values())):
+            raise ArtifactError(
+                f"{directory}: {_INDEX}: weight_map must name a .safetensors file beside it for each tensor"
+            )
+        return cls._with_shapes(path, {name: directory / file for name, file in named.items()})
+
+    @classmethod
+    def _with_shapes(cls, path: Path, files: Mapping[str, Path]) -> Weights:
+        shapes: dict[str, tuple[int, ...]] = {}
+        for file in sorted(set(files.values())):
+            with reading(file), safe_open(file, framework="pt") as opened:
+                own = [name for name in files if files[name] == file]
+                shapes |= {name: tuple(opened.get_slice(name).get_shape()) for name in own}
+        return cls(path, files, shapes)
+
+    @property
+    def num_blocks(self) -> int:
+        """How many numbered blocks the tensors' names tell of."""
+        numbers = [int(part) for name in self.shapes for part in name.split(".") if re.fullmatch("[0-9]{1,9}", part)]
+        return max(numbers, default=-1) + 1
+
+    @property
+    def largest_size(self) -> int:
+        """The largest dimension of any tensor."""
+        return max((size for shape in self.shapes.values() for size in shape), default=0)
+
+    def load(self, *names: str) -> dict[str, Tensor]:
+        """Tensors by name, on the CPU; all where none are named.
+
+        Raises:
+            ArtifactError: A file is damaged, or has no such tensor.
+        """
+        tensors: dict[str, Tensor] = {}
+        for file in sorted({self.files.get(name, self.path) for name in names or self.files}):
+            with reading(file), safe_open(file, framework="pt") as opened:
+                own = [name for name in names or self.files if self.files.get(name, self.path) == file]
+                tensors |= {name: opened.get_tensor(name) for name in own}
+        return tensors
+
+
+def _names_in(path: Path) -> list[str]:
+    with reading(path), safe_open(path, framework="pt") as file:
+        return list(file.keys())
+
+
+def _is_plain_name(name: Any) -> bool:
+    return isinstance(name, str) and name.endswith(".safetensors") and name == Path(name).name and "\\" not in name
+
+
+def check_directory(directory: Path, weights: Weights, *, is_backbone: bool = False) -> None:
+    """Refuse a model's directory in which transformers would find other weights, kernels or code, or endless sizes.
+
+    Args:
+        directory: Holds config.json.
+        weights: Its weights: no more layers than theirs are built.
+        is_backbone: Whether the weights may be quantized, and shared among layers.
+
+    Raises:
+        ArtifactError: Naming the file.
+    """
+    strangers = [directory / "adapter_config.json", *directory.glob(_SHARDS)]
+    if found := [path for path in strangers if path.exists()]:
+        raise ArtifactError(
+            f"{directory}: {found[0].name}: transformers would load more than {weights.path.name} because of it; "
+            "remove it (an adapter: merge it into its model)"
+        )
+    path, num_layers = directory / "config.json", max(weights.num_blocks, _SHARED_LAYERS * is_backbone)
+    for key, value in _settings(read_json(path)):
+        loads_others = key in _LOADS_OTHERS and value not in _BUILT_IN
+        if loads_others or (key in _QUANTIZED and value and not is_backbone):
+            raise ArtifactError(
+                f"{directory}: {path.name}: {key} is {shown(value)}, which dhrd does not load; remove it"
+            )
+        if _NUM_LAYERS.fullmatch(key):
+            _check_size(path, key, value, num_layers, weights)
+        if key == "num_labels":
+            _check_size(path, key, value, weights.largest_size, weights)
+
+
+def check_sizes(path: Path, config: Any, weights: Weights) -> None:
+    """Compare a config's sizes, whatever the family calls them, with the weights, before anything is built.
+
+    Raises:
+        ArtifactError: One is larger than the weights have.
+    """
+    text = config.get_text_config()
+    for name, limit in (
+        ("num_hidden_layers", weights.num_blocks),
+        ("hidden_size", weights.largest_size),
+        ("vocab_size", weights.largest_size),
+    ):
+        _check_size(path, name, getattr(text, name, None), limit, weights)
+
+
+def _check_size(path: Path, name: str, value: Any, limit: int, weights: Weights) -> None:
+    if isinstance(value, int) and not 0 <= value <= limit:
+        raise ArtifactError(
+            f"{path.parent}: {path.name}: {name} is {shown(value)}, but {weights.path.name} has {limit}; download or "
+            "write the artifact again"
+        )
+
+
+def _settings(tree: Any) -> Iterator[tuple[str, Any]]:
+    """Every key of nested JSON with its value."""
+    left = [tree]
+    while left:
+        node = left.pop()
+        if isinstance(node, dict):
+            yield from node.items()
+        left += node.values() if isinstance(node, dict) else node if isinstance(node, list) else []

@@ -1,0 +1,67 @@
+"""Artifacts of a few thousand random weights, to be damaged and given to `dhrd predict`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dhrd.config import LossSettings
+from dhrd.data.records import LabelSet
+from dhrd.model.artifact import ArtifactInfo
+from dhrd.model.save import kind_of, save_artifact
+from helpers import make_tokenizer, write_jsonl
+from helpers_models import make_backbone, make_model
+from helpers_runs import Ended, run_here
+
+LABELS = LabelSet(("bill", "login", "mail"))
+
+
+def save_tiny(directory: Path, family: str = "llama", *, layers: int = 1, reasons: bool = False, **model: Any) -> Path:
+    """Write an artifact as training does.
+
+    Args:
+        directory: Where to.
+        family: Of `helpers_models.FAMILIES`.
+        layers: Of the backbone.
+        reasons: No classifier, a reasoning head alone.
+        **model: As `make_model`'s.
+    """
+    tokenizer = make_tokenizer(chat=True)
+    backbone = make_backbone(family, tokenizer=tokenizer, num_hidden_layers=layers)
+    loss = LossSettings(classification_weight=0.0 if reasons else 0.5)
+    made = make_model(family, backbone=backbone, loss=loss, **model)
+    info = ArtifactInfo(
+        kind=kind_of(made),
+        labels=LABELS,
+        max_input_tokens=64,
+        max_sequence_tokens=128,
+        head=made.settings.head,
+        pooling=made.settings.pooling,
+    )
+    save_artifact(directory, made, info, card="#", run={})
+    (directory / "run.json").unlink()  # it would be the config of a run
+    write_jsonl(directory.with_suffix(".jsonl"), [{"input_text": f"case {i}", "label": "bill"} for i in range(3)])
+    return directory
+
+
+def change(path: Path, **fields: Any) -> None:
+    """Set fields of a JSON object in a file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def predict(capsys: Any, directory: Path, rows: Path) -> Ended:
+    """`dhrd predict` with an artifact in this process, each time to a new file."""
+    output = directory.with_suffix(".out.jsonl")
+    output.unlink(missing_ok=True)
+    given = "--model", directory, "--input", rows, "--output", output
+    return run_here(capsys, "predict", *given, "--device", "cpu", "--dtype", "float32")
+
+
+def assert_refused(ended: Ended, *parts: str) -> None:
+    """One line that names what is wrong, exit code 2."""
+    assert ended.code == 2, ended.err
+    assert len(ended.err.strip().splitlines()) == 1, ended.err
+    assert len(ended.err) < 400
+    for part in parts:
+        assert part in ended.err
