@@ -87,10 +87,10 @@ def access_of(settings: TeacherSettings) -> Access:
 def _sendable(name: str) -> str:
     """A variable of the environment without space around it; "" where it is unset."""
     value = os.environ.get(name, "").strip().strip("\ufeff\u200b\xa0").strip()
-    if bad := re.search(r"[^\x21-\x7e]", value):
+    if bad := re.search(r"[^\x20-\x7e]", value):
         raise ConfigError(
-            f"{name}: its character {bad.start() + 1} of {len(value)} is a space, a line end or no ASCII, and cannot "
-            "be sent; export it again"
+            f"{name}: its character {bad.start() + 1} of {len(value)} is a line end or no ASCII, and cannot be sent; "
+            "export it again"
         )
     return value
 

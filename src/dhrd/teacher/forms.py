@@ -32,7 +32,7 @@ _SENTENCE_END = re.compile(r"[.!?…:;。！？][\"'”’)\]*_`>]*\s*\Z")
 _WORD = r"(?:explanation|reasoning|rationale|reasons?|justification|analysis|thought process)"
 _HEADING = re.compile(
     rf"\A[\s*_#>]*(?:\d[.)]\s*)?(?:(?:(?:brief|short|step[- ]by[- ]step|my|the|an?)\s+){{1,2}})?{_WORD}"
-    r"(?:\s(?:of|for|why|behind)\b[^\n:.]{0,60}(?=:)|\s\([^()\n]{0,60}\))?[ \t*_]*(?::[ \t*_]*|\n)\s*",
+    r"(?:\s(?:of|for|why|behind)\b[^\n:.]{0,60}(?=:[ *_]*\n)|\s\([^()\n]{0,60}\))?[ \t*_]*(?::[ \t*_]*|\n)\s*",
     re.IGNORECASE,
 )
 _YES = r"(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|alright|great|got it|understood|no problem)"
@@ -65,13 +65,13 @@ def split(text: str, is_answer: Callable[[str], bool]) -> tuple[str, str] | None
         The explanation ("" where there is none) and the rest; None where nothing divides them.
     """
     text = _TOKENS.sub("", text.replace("\r\n", "\n"))
-    if (fields := _fields(text)) is not None:
+    if (fields := _fields(text)) is not None and not (_ALONE.search(text) and not fields[1]):
         inner = split(fields[0], is_answer)  # a sentinel within the field
         return (inner[0] if inner else _bare(fields[0])), fields[1]
     parts = _divide(_TAGS.sub("", text))
     if len(parts) < 2:
         return None
-    return _last_explanation(parts[:-1], is_answer), _FENCE.sub("", parts[-1])
+    return _last_explanation(parts[:-1], is_answer), _RULE.sub("", _FENCE.sub("", parts[-1]).strip())
 
 
 def _divide(text: str) -> list[str]:

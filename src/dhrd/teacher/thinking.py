@@ -25,6 +25,7 @@ _START, _END = r"(?:start_(?:of_)?|begin_(?:of_)?)?", r"(?:/\s?|end_(?:of_)?)"
 _OTHER_ENDS = (
     r"<\|channel\|>\s*final\b[^<]{0,100}(?:<\|constrain\|>[^<]{0,100})?<\|message\|>",
     r"\A\W*analysis.*assistant\s*final",
+    r"<think(?:ing)?\s*/>",
     r"<channel\|>",
     r"<unused95>",
     r"<\|inner_suffix\|>",
