@@ -31,7 +31,7 @@ _SENTENCE_END = re.compile(r"[.!?…:;。！？][\"'”’)\]*_`>]*\s*\Z")
 
 _WORD = r"(?:explanation|reasoning|rationale|reasons?|justification|analysis|thought process)"
 _HEADING = re.compile(
-    rf"\A[\s*_#>]*(?:\d[.)]\s*)?(?:(?:(?:brief|short|step[- ]by[- ]step|my|the|an?)\s+){{1,2}})?{_WORD}"
+    rf"\A[\s*_#>]*(?:\d[.)][\s*_]*)?(?:(?:(?:brief|short|step[- ]by[- ]step|my|the|an?)\s+){{1,2}})?{_WORD}"
     r"(?:\s(?:of|for|why|behind)\b[^\n:.]{0,60}(?=:[ *_]*\n)|\s\([^()\n]{0,60}\))?[ \t*_]*(?::[ \t*_]*|\n)\s*",
     re.IGNORECASE,
 )

@@ -48,8 +48,9 @@ class Change:
 def fix(audit: Audit, mode: Mode, kinds: Collection[str] = ()) -> tuple[list[dict[str, Any]], list[Change]]:
     """The lines of a cleaned file, in order, and every change.
 
-    `drop` leaves out the lines with a flag, other than for a beginning that nearly all share, unless that is asked for. `strip` cuts verdicts off the ends of those with a `label_leak`, and leaves
-    out what has nothing before its verdict. Both leave out what training could not read.
+    `drop` leaves out the lines with a flag, other than for a beginning that nearly all share, unless that is asked
+    for. `strip` cuts verdicts off the ends of those with a `label_leak`, and leaves out what has nothing before its
+    verdict. Both leave out what training could not read.
 
     Args:
         audit: Of the file.

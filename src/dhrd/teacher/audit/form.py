@@ -27,8 +27,8 @@ _NEARLY_ALL, _ENOUGH_TO_BE_A_HABIT = 0.9, 10
 _ENDING = re.compile(r"[.!?…。！？؟](?:\[\d+\]|[\W_])*\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd\ufffe\uffff]")
 _MARKUP = re.compile(
-    r"&(?:#\d+|#x[0-9a-f]+|[a-z]{2,8});|\[END[ _-]OF[ _-]REASONING\\?\]|</?(?:explanation|rationale|answer|br|p|div)\s*/?>"
-    rf"|<[|｜][^<>|｜\n]{{1,40}}[|｜]>|{LEFT_OVER.pattern}",
+    r"&(?:#\d+|#x[0-9a-f]+|[a-z]{2,8});|\[END[ _-]OF[ _-]REASONING\\?\]"
+    rf"|</?(?:explanation|rationale|answer|br|p|div)\s*/?>|<[|｜][^<>|｜\n]{{1,40}}[|｜]>|{LEFT_OVER.pattern}",
     re.IGNORECASE,
 )
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
