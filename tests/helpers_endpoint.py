@@ -164,7 +164,8 @@ class ScriptedEndpoint(FaultyEndpoint):
     respond: Scripted = lambda number, prompt: None
 
     def _response(self, body: dict[str, Any], fault: str) -> Response:
-        told = self.respond(self.num_requests - 1, body["messages"][0]["content"])
+        number = next(index for index, request in enumerate(self.requests) if request is body)
+        told = self.respond(number, body["messages"][0]["content"])
         if told is None:
             return super()._response(body, fault)
         return JSONResponse(told) if isinstance(told, dict) else told

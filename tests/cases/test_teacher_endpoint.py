@@ -167,7 +167,7 @@ def test_t6_a_filter_inside_a_200_settles_its_row_too(tmp_path: Path) -> None:
 def test_t6_only_the_same_refusal_of_every_row_stops_a_run(tmp_path: Path) -> None:
     data, output = write_cases(tmp_path / "d.jsonl", 40), tmp_path / "o.jsonl"
     with saying(lambda number, _: error(400, f"cannot do it, request {number}")) as endpoint:
-        with pytest.raises(TeacherError, match="answered none of the last 40 questions .* refuses every one alike"):
+        with pytest.raises(TeacherError, match=r"answered none of the last 40 questions .* refuses every one alike"):
             ask(endpoint, data, output)
         assert not output.exists()
         endpoint.respond = lambda *_: None
@@ -236,7 +236,7 @@ def test_t7_what_is_in_flight_at_a_stop_is_waited_for_and_paid_once(tmp_path: Pa
 
 REFUSED_NAMES: dict[str, Any] = {
     "OpenAI's": error(400, "Unsupported parameter", param="max_tokens", code="unsupported_parameter"),
-    "in words": error(400, "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead."),
+    "in words": error(400, "Unsupported: 'max_tokens' is not supported. Use 'max_completion_tokens' instead."),
     "FastAPI's": Response(
         '{"detail": [{"loc": ["body", "max_tokens"], "msg": "Extra inputs are not permitted"}]}', 422,
         media_type="application/json",
@@ -295,7 +295,9 @@ def test_t11_a_rows_text_is_in_no_message(tmp_path: Path, capsys: Capsys, status
     data = tmp_path / "d.jsonl"
     data.write_text(json.dumps({"id": "r0", "input_text": SECRET_ROW, "label": "keep"}), encoding="utf-8")
     with saying(respond) as endpoint:
-        done = generate(capsys, endpoint, data, tmp_path / "o.jsonl", "--max-retries", "0")
+        done = generate(
+            capsys, endpoint, data, tmp_path / "o.jsonl", "--max-retries=0", "--set=data.labels=[keep, return]"
+        )
     assert done.code == 2
     assert "cannot read" in done.err
     assert not re.search("acacia|forty|pounds|rd.g", done.err + done.out, re.IGNORECASE)
@@ -305,7 +307,7 @@ def test_t11_a_rows_text_is_in_no_message(tmp_path: Path, capsys: Capsys, status
 
 def test_t11_what_an_endpoint_says_itself_stays() -> None:
     said = "This model's maximum context length is 8192 tokens; your request has 9000"
-    assert without_quotations(said, "a prompt about a model and its tokens, your request") == said
+    assert without_quotations(said, "a prompt about a model, and tokens of a length") == said
     assert (
         without_quotations("flagged for 'kill it' in: We will kill it", "We will kill it.") == "flagged for '…' in: …"
     )

@@ -90,6 +90,8 @@ CONTRACT: dict[str, Any] = {
         "temperature": None,
         "top_p": None,
         "seed": None,
+        "reasoning_effort": None,
+        "extra_body": {},
         "max_tokens": 512,
         "timeout_s": 120,
         "max_retries": 6,
@@ -242,7 +244,7 @@ def test_every_flag_is_taken_in_dashes_and_underscores(capsys: Capsys) -> None:
                 ended = run_here(capsys, *command.split(), given, "--help")
                 assert ended.code == 0, ended.err
                 seen += 1
-    assert seen == 78
+    assert seen == 79
     assert run_here(capsys, "train", "--batch_sizes=1", "--help").code == 2
 
 

@@ -278,7 +278,7 @@ def _print_open(found: Generated) -> None:
     tally = found.tally
     if tally.num_unanswered:
         print(f"{tally.num_unanswered:,} rows got no answer ({tally.last_failure}); the same command again asks them")
-    elif found.num_open:
+    if tally.is_spent and found.num_open:
         print(f"max_cost is reached with {found.num_open} rows not asked; raise --max-cost and run again to go on")
 
 

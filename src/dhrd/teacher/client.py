@@ -47,7 +47,7 @@ async def _ask(questions: Iterator[Asked], session: Session) -> bool:
         await places.endpoint.close()
     if places.error is None:
         await places.ledger.close(places.endpoint.host)
-        return not places.is_spent
+        return not session.tally.is_spent
     raise places.error
 
 
@@ -74,14 +74,13 @@ class _Places:
         self._in_flight: set[str] = set()
         self.tasks: list[asyncio.Task[None]] = []
         self.error: TeacherError | None = None
-        self.is_spent = False
 
     async def work(self) -> None:
         """One place."""
         try:
             for asked in self._questions:
                 key = asked.question.key
-                if self.error is not None or self.is_spent:
+                if self.error is not None or self._session.tally.is_spent:
                     return
                 if key in self._in_flight:  # the same row twice: the answer to the one will serve both
                     continue
@@ -90,7 +89,7 @@ class _Places:
                 self._in_flight.remove(key)
                 self._session.advance()
         except BudgetSpent:
-            self.is_spent = True
+            self._session.tally.is_spent = True
         except TeacherError as error:
             self._stop(error)
 
@@ -133,7 +132,9 @@ class _Places:
         return cost(self._session.settings, prompt_tokens, completion_tokens) or 0.0
 
     def _most_cost(self, prompt: str) -> float:
-        return self._cost(self._session.estimate.prompt_tokens(prompt), self._session.settings.max_tokens)
+        session = self._session
+        longest = max(session.settings.max_tokens, session.tally.longest_answer)
+        return self._cost(session.estimate.prompt_tokens(prompt), longest)
 
     def _lose(self, prompt: str) -> None:
         """A request may be billed though no answer came."""

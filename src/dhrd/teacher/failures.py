@@ -98,7 +98,7 @@ _STATUS_OF_CODE = (
 )
 _UNSUPPORTED = re.compile(
     r"unsupported|not (?:be )?(?:support|permit|allow|recogni)|unknown|unrecogni[sz]ed|unexpected|extra (?:input|field)"
-    r"|deprecated|invalid[ _](?:param|arg|field|request_param)|\buse '?`?\"?max_"
+    r"|not (?:a )?valid|n't|no longer|instead|removed|illegal|deprecated|invalid[ _](?:param|arg|field|request_param)|\buse '?`?\"?max_"
 )
 _VALUE = re.compile(
     r"too (?:large|big|high|long|small|low)|at most|at least|maximum|exceed|greater|less than|between|range"
@@ -203,6 +203,8 @@ def failure_of(fault: Fault, *, host: str, model: str, wait_s: float = 0.0) -> E
     status, said, words = fault.status, fault.said, (fault.code, fault.said)
     if status not in (401, 407, 429) and matches(_FILTER, *words):
         return RowRefused(fault, surely=True)
+    if any(refuses_limit(fault, name) for name in _LIMITS):  # `endpoint` sends the other name
+        return RowRefused(fault, surely=False)
     if status == 402 or matches(_QUOTA, fault.code) or (status < 429 and matches(_QUOTA_WORDS, said)):
         return TeacherError(f"{host}: the account's quota is used up ({said}); answers so far are kept")
     if status in (401, 403, 407):
@@ -215,6 +217,6 @@ def failure_of(fault: Fault, *, host: str, model: str, wait_s: float = 0.0) -> E
     if status in _AGAIN or (status >= 500 and not matches(_TOO_LONG, *words)) or status < 400:
         return NoAnswer(fault.kind, said, retry_after_s=wait_s, may_be_billed=status in (504, 524))
     name = fault.param.partition(".")[0]
-    if name in _SETTINGS or (name in _LIMITS and not matches(r"context|prompt|input|message", said)):
+    if name in _SETTINGS or (name in _LIMITS and not matches("context|prompt|input|message", said)):
         return TeacherError(f"{host} refuses the setting {name} ({said}); correct or leave out teacher.{name}")
     return RowRefused(fault, surely=status == 413 or matches(_TOO_LONG, *words))

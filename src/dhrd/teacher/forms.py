@@ -19,12 +19,14 @@ _FIELDS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _TOKEN = r"(?:<[|｜][^<>|｜\n]{1,40}[|｜]>|</?s>|<(?:eos|bos|pad|end_of_turn|end_of_text)>)"
-_TOKENS = re.compile(rf"\A(?:\s*{_TOKEN})+|(?:{_TOKEN}\s*)+\Z", re.IGNORECASE)  # "<|im_end|>", "<|return|>"
+_TOKENS = re.compile(
+    rf"\A(?:\s{{0,20}}{_TOKEN}){{1,20}}|(?:{_TOKEN}\s{{0,20}}){{1,20}}\Z", re.IGNORECASE
+)  # "<|im_end|>", "<|return|>"
 
 _END_OF_REASONING = r"END[ \t_\-\xa0]{1,4}OF[ \t_\-\xa0]{1,4}(?:REASONING|EXPLANATION|RATIONALE)"
-_ALONE = re.compile(rf"^(?:[^\w\n]|_)*?{_END_OF_REASONING}(?:[^\w\n]|_)*?$", re.IGNORECASE | re.MULTILINE)
+_ALONE = re.compile(rf"^(?:[^\w\n]|_){{0,80}}?{_END_OF_REASONING}(?:[^\w\n]|_){{0,80}}?$", re.IGNORECASE | re.MULTILINE)
 _WITHIN = re.compile(
-    rf"(?:^|(?<=[.!?…:;。！？\"'”’)\]*_`>\s]))[*_`#\\]*[\[(<【]\s?/?{_END_OF_REASONING}\s?\\?[\])>】][*_`]*(?!\s*[,.;)])",
+    rf"(?:^|(?<=[.!?…:;。！？\"'”’)\]*_`>\s]))[*_`#\\]{{0,10}}[\[(<【]\s?/?{_END_OF_REASONING}\s?\\?[\])>】][*_`]{{0,10}}(?!\s*[,.;)])",
     re.IGNORECASE | re.MULTILINE,
 )
 _SENTENCE_END = re.compile(r"[.!?…:;。！？][\"'”’)\]*_`>]*\s*\Z")
@@ -47,9 +49,13 @@ _LEAD_IN = re.compile(
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"^[ \t]*(?:`{3,}|~{3,})[ \t]*[\w+-]*[ \t]*$", re.MULTILINE)
-_RULE = re.compile(r"\A\s*(?:[-*_=]{3,}[ \t]*\n)+|(?:\n[ \t]*[-*_=]{3,}[ \t]*)+\Z")
-_ANSWER_LINE = re.compile(r"\n[\s*_#]*(?:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?)[*_]*\s*:[^\n]*\Z", re.IGNORECASE)
+_RULE = re.compile(r"\A\s*(?:[-*_=]{3,200}[ \t]{0,80}\n){1,5}|(?:\n[ \t]{0,80}[-*_=]{3,200}[ \t]{0,80}){1,5}\Z")
+_ANSWER_LINE = re.compile(
+    r"\n[\s*_#]{0,20}(?:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?)[*_]*\s*:[^\n]*\Z", re.IGNORECASE
+)
 
+_MOST_LAYERS = 8  # heading in a fence behind a lead-in …; bounded, so that no answer takes long
+_LONGEST_FIELDS = 20_000
 _EXPLANATION_KEYS = ("explanation", "reasoning", "rationale", "justification", "analysis", "reason", "reasons")
 _ANSWER_KEYS = ("answer", "finalanswer", "label", "classification", "prediction", "category", "class", "verdict")
 
@@ -81,7 +87,7 @@ def _divide(text: str) -> list[str]:
         parts.pop()
     if len(parts) > 1:
         return parts
-    for match in reversed(list(_WITHIN.finditer(text))):
+    for match in reversed(list(_WITHIN.finditer(text))[-_MOST_LAYERS:]):
         before = text[: match.start()]
         line = before.rpartition("\n")[2]
         if not line.strip() or _SENTENCE_END.search(line) or not text[match.end() :].partition("\n")[0].strip():
@@ -101,20 +107,21 @@ def _last_explanation(parts: list[str], is_answer: Callable[[str], bool]) -> str
 
 def _bare(text: str) -> str:
     """An explanation without fences, lead-in, headings, and an answer at its end."""
-    before = None
-    while before != text:
+    for _ in range(_MOST_LAYERS):
         before = text
         text = _without_fences(_RULE.sub("", text).strip())
         text = _HEADING.sub("", _LEAD_IN.sub("", text))
         if (fields := _fields(text)) is not None:
             text = fields[0]
         text = _ANSWER_LINE.sub("", "\n" + text.rstrip()).strip()
+        if text == before:
+            break
     return text
 
 
 def _without_fences(text: str) -> str:
     """Without a fence around it all, or half of one: the other half is around the answer."""
-    fences = list(_FENCE.finditer(text))
+    fences = list(_FENCE.finditer(text)) if "```" in text or "~~~" in text else []
     if not fences:
         return text
     first, last = fences[0], fences[-1]
@@ -129,7 +136,7 @@ def _without_fences(text: str) -> str:
 def _fields(text: str) -> tuple[str, str] | None:
     """Explanation and answer of `{"explanation": …, "answer": …}`, or of elements with these names."""
     text = _without_fences(_LEAD_IN.sub("", text.strip()).strip())
-    if match := _FIELDS.fullmatch(text):
+    if text.startswith("<") and (match := _FIELDS.fullmatch(text[:_LONGEST_FIELDS])):
         return match[2], match[4]
     if not text.startswith("{"):
         return None

@@ -85,6 +85,8 @@ class Session:
         Raises:
             TeacherError: Every one of the first answers of this run was cut.
         """
+        if self.tally.num_cut < self.tally.num_judged:  # one was whole
+            return
         last = judge(asked.answers[-1], asked.question, self.labels, label_hidden=self.settings.label_hidden)
         self.tally.num_judged += 1
         self.tally.num_cut += isinstance(last, Rejection) and last.reason == "cut"
