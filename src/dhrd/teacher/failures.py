@@ -98,7 +98,7 @@ _STATUS_OF_CODE = (
 )
 _UNSUPPORTED = re.compile(
     r"unsupported|not (?:be )?(?:support|permit|allow|recogni)|unknown|unrecogni[sz]ed|unexpected|extra (?:input|field)"
-    r"|not (?:a )?valid|n't|no longer|instead|removed|illegal|deprecated|invalid[ _](?:param|arg|field|request_param)|\buse '?`?\"?max_"
+    r"|not (?:a )?valid|n't|no longer|instead|removed|illegal|deprecated|invalid[ _](?:param|arg|field|request_param)"
 )
 _VALUE = re.compile(
     r"too (?:large|big|high|long|small|low)|at most|at least|maximum|exceed|greater|less than|between|range"
