@@ -284,23 +284,26 @@ def test_t10_only_openai_is_openai(url: str, is_openai: bool) -> None:
 SECRET_ROW = 'Mrs Ördög of 12 Acacia Avenue\nowes "forty" pounds'
 
 
-@pytest.mark.parametrize("status", [400, 404, 422, 500])
 @pytest.mark.parametrize("form", ["as it is", "JSON", "repr", "upper case", "a part", "text"])
-def test_t11_a_rows_text_is_in_no_message(tmp_path: Path, capsys: Capsys, status: int, form: str) -> None:
-    def respond(_: int, prompt: str) -> Any:
+def test_t11_a_rows_text_is_in_no_message(tmp_path: Path, capsys: Capsys, form: str) -> None:
+    statuses = [400, 404, 422, 500]
+
+    def respond(number: int, prompt: str) -> Any:
         said = {"JSON": json.dumps(prompt), "repr": repr(prompt), "upper case": prompt.upper(), "a part": prompt[3:24]}
         message = f"cannot read {said.get(form, prompt)} here"
-        return Response(message, status) if form == "text" else error(status, message)
+        return Response(message, statuses[number]) if form == "text" else error(statuses[number], message)
 
     data = tmp_path / "d.jsonl"
     data.write_text(json.dumps({"id": "r0", "input_text": SECRET_ROW, "label": "keep"}), encoding="utf-8")
     with saying(respond) as endpoint:
-        done = generate(
-            capsys, endpoint, data, tmp_path / "o.jsonl", "--max-retries=0", "--set=data.labels=[keep, return]"
-        )
-    assert done.code == 2
-    assert "cannot read" in done.err
-    assert not re.search("acacia|forty|pounds|rd.g", done.err + done.out, re.IGNORECASE)
+        for _ in statuses:
+            done = generate(
+                capsys, endpoint, data, tmp_path / "o.jsonl", "--max-retries=0", "--set=data.labels=[keep, return]"
+            )
+            assert done.code == 2
+            assert "cannot read" in done.err
+            assert not re.search("acacia|forty|pounds|rd.g", done.err + done.out, re.IGNORECASE)
+    assert endpoint.num_requests == len(statuses)
     with Store(tmp_path / "o.answers.sqlite") as store:
         assert store.totals().num_records == 0
 
