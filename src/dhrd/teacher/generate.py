@@ -56,7 +56,8 @@ def generate_rationales(
         teacher: A loaded model, instead of the one that `local:` names.
 
     Returns:
-        The counts. `output` has an object a row that has a rationale, in the rows' order: `id`, `rationale`, `teacher`.
+        The counts. `output` has an object a row that has a rationale, in the rows' order: `id`, `rationale`, `teacher`,
+        `input_digest`.
 
     Raises:
         UserError: A setting, a row, the template, the teacher or the store cannot be used. Where the teacher stopped a

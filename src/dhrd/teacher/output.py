@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dhrd.data.rationales import DIGEST
 from dhrd.model.artifact import library_versions
 from dhrd.model.files import writing
 from dhrd.teacher.answers import Rejection
@@ -69,6 +70,7 @@ def write_output(output: Path, questions: Questions, session: Session) -> Genera
                 counts["rationales"] += 1
                 counts["disagreeing"] += not standing.agrees
                 row = {"id": question.id, "rationale": standing.text, "teacher": session.settings.name}
+                row |= {DIGEST: question.digest}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return Generated(
         output=output,
