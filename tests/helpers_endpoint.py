@@ -66,6 +66,7 @@ class FaultyEndpoint:
     url: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    queries: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)
@@ -95,6 +96,7 @@ class FaultyEndpoint:
         body = await request.json()
         self.requests.append(body)
         self.headers.append(dict(request.headers))
+        self.queries.append(dict(request.query_params))
         self.times.append(time.monotonic())
         fault = self._fault()
         self.outcomes[fault] += 1
@@ -149,6 +151,37 @@ def _completion(body: dict[str, Any], text: str, fault: str) -> dict[str, Any]:
             "total_tokens": prompt_tokens + completion_tokens,
         },
     }
+
+
+Scripted = Callable[[int, str], "Response | dict[str, Any] | None"]
+"""From a request's number and prompt to a response, or its JSON; None: an ordinary answer."""
+
+
+@dataclass
+class ScriptedEndpoint(FaultyEndpoint):
+    """An endpoint that says what it is told to."""
+
+    respond: Scripted = lambda number, prompt: None
+
+    def _response(self, body: dict[str, Any], fault: str) -> Response:
+        number = next(index for index, request in enumerate(self.requests) if request is body)
+        told = self.respond(number, body["messages"][0]["content"])
+        if told is None:
+            return super()._response(body, fault)
+        return JSONResponse(told) if isinstance(told, dict) else told
+
+
+def error(status: int, message: str = "no", **parts: Any) -> Response:
+    """An HTTP error as OpenAI writes it."""
+    return JSONResponse({"error": {"message": message, **parts}}, status)
+
+
+def completion(content: Any, finish: Any = "stop", usage: Any = (10, 5), **message: Any) -> dict[str, Any]:
+    """The JSON of an answer; `usage` is a mapping, prompt and answer tokens, or None."""
+    if isinstance(usage, tuple):
+        usage = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
+    choice = {"index": 0, "message": {"role": "assistant", "content": content, **message}, "finish_reason": finish}
+    return {"choices": [choice]} | ({"usage": usage} if usage is not None else {})
 
 
 async def _cut() -> AsyncIterator[bytes]:

@@ -90,6 +90,8 @@ CONTRACT: dict[str, Any] = {
         "temperature": None,
         "top_p": None,
         "seed": None,
+        "reasoning_effort": None,
+        "extra_body": {},
         "max_tokens": 512,
         "timeout_s": 120,
         "max_retries": 6,
@@ -137,7 +139,7 @@ ADDED = {
 def test_every_default_of_the_contract_is_the_schemas() -> None:
     ours = flat(RunConfig().model_dump(mode="json"))
     theirs = flat(CONTRACT)
-    assert len(theirs) == 75
+    assert len(theirs) == 77
     assert {name: ours.get(name, "absent") for name in theirs} == theirs
     assert {name: ours[name] for name in set(ours) - set(theirs) - {"model.name_or_path", "model.num_labels"}} == ADDED
     lora = resolve({"model": {"lora": {}}}).model.lora
@@ -244,7 +246,7 @@ def test_every_flag_is_taken_in_dashes_and_underscores(capsys: Capsys) -> None:
                 ended = run_here(capsys, *command.split(), given, "--help")
                 assert ended.code == 0, ended.err
                 seen += 1
-    assert seen == 78
+    assert seen == 80
     assert run_here(capsys, "train", "--batch_sizes=1", "--help").code == 2
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from dhrd.config import RunConfig
     from dhrd.teacher.audit.audit import Audit
     from dhrd.teacher.convert import Converted
-    from dhrd.teacher.generate import Generated, Survey
+    from dhrd.teacher.output import Generated
+    from dhrd.teacher.survey import Survey
 
 app = typer.Typer(
     help="Rationales: get them from a teacher, audit them, bring them in from elsewhere.",
@@ -44,7 +45,10 @@ def generate(
     attempts: Annotated[int | None, typer.Option(help="At a well-formed answer [teacher.attempts]")] = None,
     temperature: Annotated[float | None, typer.Option(help="teacher.temperature")] = None,
     top_p: Annotated[float | None, typer.Option(help="teacher.top_p")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest answer [teacher.max_tokens]")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Longest answer, thinking included [teacher.max_tokens]")
+    ] = None,
+    reasoning_effort: Annotated[str | None, typer.Option(help="Of thinking [teacher.reasoning_effort]")] = None,
     timeout_s: Annotated[float | None, typer.Option(help="Seconds for an answer [teacher.timeout_s]")] = None,
     max_retries: Annotated[int | None, typer.Option(help="Where no answer came [teacher.max_retries]")] = None,
     concurrency: Annotated[int | None, typer.Option(help="Requests in flight [teacher.concurrency]")] = None,
@@ -82,9 +86,8 @@ def generate(
     except KeyboardInterrupt:
         print("dhrd: interrupted; answers so far are kept: run the same command again to go on", file=sys.stderr)
         raise typer.Exit(130) from None
-    _print_generated(found)
-    if found.num_open:
-        print(f"max_cost is reached with {found.num_open} rows not asked; raise --max-cost and run again to go on")
+    _print_generated(found, resolved)
+    if found.num_open or _is_all_cut(found):
         raise typer.Exit(3)
     if require_all and found.rejected:
         raise typer.Exit(1)
@@ -217,6 +220,8 @@ def _print_survey(survey: Survey, config: RunConfig) -> None:
     print(
         f"{survey.num_rows:,} rows, {survey.num_rows - survey.num_open:,} of them settled; {survey.num_open:,} to ask"
     )
+    if survey.warning:
+        print(survey.warning)
     print(f"prompts: {survey.prompt_tokens:,} tokens ({survey.counted_by})")
     print(f"answers: {survey.completion_tokens:,} tokens expected ({each}), at most {survey.most_completion_tokens:,}")
     expected = cost(config.teacher, survey.prompt_tokens, survey.completion_tokens)
@@ -229,7 +234,7 @@ def _print_survey(survey: Survey, config: RunConfig) -> None:
     print(f"cost: {expected:.4g} expected, at most {most:.4g}; {paid:.4g} paid so far")
 
 
-def _print_generated(found: Generated) -> None:
+def _print_generated(found: Generated, config: RunConfig) -> None:
     tally = found.tally
     print(f"{found.num_rationales:,} of {found.num_rows:,} rows have a rationale: {found.output}")
     if found.num_disagreeing:
@@ -237,6 +242,8 @@ def _print_generated(found: Generated) -> None:
     if found.rejected:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in found.rejected.most_common())
         print(f"{found.rejected.total():,} rejected: {reasons}; --retry-rejected asks them again")
+    if found.rejected["cut"]:
+        print(f"a higher --max-tokens than {config.teacher.max_tokens:,} asks those that were cut again, and no others")
     failed = ", ".join(f"{count:,} {kind}" for kind, count in tally.failures.most_common())
     print(
         f"{tally.num_requests:,} requests in this run, {tally.num_answers:,} answered"
@@ -244,3 +251,22 @@ def _print_generated(found: Generated) -> None:
     )
     paid = f", cost {found.cost:.4g}" if found.cost is not None else ""
     print(f"in all {tally.prompt_tokens:,} prompt tokens, {tally.completion_tokens:,} answer tokens{paid}")
+    if tally.num_lost:
+        most = f" {found.possible_cost:.4g}, which is" if found.possible_cost is not None else ""
+        tokens = f"{tally.lost_prompt_tokens:,} prompt and {tally.lost_completion_tokens:,} answer tokens"
+        print(f"{tally.num_lost:,} requests without an answer may be billed too: at most{most} {tokens}")
+    _print_open(found)
+
+
+def _print_open(found: Generated) -> None:
+    """Why rows are left to ask."""
+    tally = found.tally
+    if tally.num_unanswered:
+        print(f"{tally.num_unanswered:,} rows got no answer ({tally.last_failure}); the same command again asks them")
+    if tally.is_spent and found.num_open:
+        print(f"max_cost is reached with {found.num_open} rows not asked; raise --max-cost and run again to go on")
+
+
+def _is_all_cut(found: Generated) -> bool:
+    """Whether the limit left nothing of any answer: a job that goes on to train must not take this for done."""
+    return not found.num_rationales and 0 < found.rejected["cut"] == found.rejected.total()

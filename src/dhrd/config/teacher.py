@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from dhrd._text import shown
+from dhrd.config.address import parse_address
 from dhrd.config.section import Count, FileName, Positive, Section, Weight
+
+_OURS = ("model", "messages", "stream", "n", "temperature", "top_p", "seed", "max_tokens", "max_completion_tokens")
+_SECRET = re.compile(r"api[_-]?key|password|secret|authorization|credential", re.IGNORECASE)
 
 
 class TeacherSettings(Section):
@@ -30,8 +36,14 @@ class TeacherSettings(Section):
     """Nucleus of sampling; null: the endpoint's own default."""
     seed: int | None = None
     """Of sampling, raised by one with each further answer to a row; null: none is sent; `local:` takes 0."""
+    reasoning_effort: str | None = None
+    """How long a reasoning model thinks, in the endpoint's words ("minimal", "low", …); null: its own default."""
+    extra_body: dict[str, Any] = Field(default={})
+    """Further fields of each request, as `chat_template_kwargs: {enable_thinking: false}`; the manifest tells them."""
+    extra_headers: dict[str, str] = Field(default={}, exclude=True, repr=False)
+    """Further headers of each request. They may hold secrets, so they are in no file that dhrd writes."""
     max_tokens: Count = 512
-    """Longest answer. A teacher that thinks before it answers needs more."""
+    """Longest answer, thinking included: a teacher that thinks before it answers needs 4000 or more."""
     timeout_s: Positive = 120.0
     """Longest wait for a whole answer, in seconds."""
     max_retries: Annotated[int, Field(ge=0)] = 6
@@ -53,13 +65,47 @@ class TeacherSettings(Section):
     batch_size: Count = 16
     """`local:`: rows decoded together."""
 
+    @field_validator("base_url", mode="after")
+    @classmethod
+    def _check_address(cls, base_url: str | None) -> str | None:
+        if base_url is None or not base_url.strip():
+            return None
+        try:
+            parse_address(base_url)
+        except ValueError as error:
+            raise ValueError(f"base_url {error}") from None
+        return base_url.strip()
+
+    @field_validator("extra_body", mode="after")
+    @classmethod
+    def _check_body(cls, body: dict[str, Any]) -> dict[str, Any]:
+        for name in body:
+            if name in _OURS:
+                raise ValueError(
+                    f"{name} is not for extra_body; it has a setting of its own, or would change the answer"
+                )
+            if _SECRET.search(name):
+                raise ValueError(f"{name} looks like a secret, and the manifest tells extra_body; use extra_headers")
+        return body
+
+    @field_validator("extra_headers", mode="before")
+    @classmethod
+    def _check_headers(cls, headers: Any) -> dict[str, str]:
+        """Names and values that can be sent; no value is repeated in a message."""
+        if not isinstance(headers, dict):
+            raise ValueError("extra_headers is no mapping; write NAME: VALUE")
+        for name, value in headers.items():
+            if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", str(name)):
+                raise ValueError("extra_headers: a name of a header has letters, digits and - alone; correct it")
+            if isinstance(value, dict | list) or not re.fullmatch(r"[\x20-\x7e\t]*", str(value).strip()):
+                raise ValueError(f"extra_headers: the value of {name} cannot be sent: a line end, or no ASCII text")
+        return {str(name): str(value).strip() for name, value in headers.items()}
+
     @model_validator(mode="after")
     def _check(self) -> TeacherSettings:
         kind, _, model = (self.name or "openai:x").partition(":")
         if kind not in ("openai", "local") or not model.strip():
-            raise ValueError(f"name {self.name!r} is unknown; write openai:MODEL or local:MODEL_OR_PATH")
-        if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
-            raise ValueError(f"base_url {self.base_url!r} is no address; write http://HOST:PORT/v1 or https://…")
+            raise ValueError(f"name {shown(self.name)} is unknown; write openai:MODEL or local:MODEL_OR_PATH")
         if self.samples > 1 and not self.label_hidden:
             raise ValueError("samples chooses by the teacher's own answer, so it needs label_hidden")
         if self.samples > 1 and (self.temperature == 0 or (kind == "local" and not self.temperature)):

@@ -6,19 +6,29 @@ limit, more samples or a better reader of answers never needs a second payment.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from dhrd.config import TeacherSettings
 from dhrd.data.records import LabelSet
-from dhrd.teacher.prompt import SENTINEL, Question
+from dhrd.teacher.content import read_content
+from dhrd.teacher.forms import split
+from dhrd.teacher.prompt import Question
+from dhrd.teacher.thinking import without_thinking
 
-Reason = Literal["empty", "cut", "no_sentinel", "refused", "wrong_answer", "failed"]
+Reason = Literal["empty", "cut", "no_sentinel", "unreadable", "refused", "wrong_answer", "failed"]
 
-_AGAIN: frozenset[Reason] = frozenset({"empty", "cut", "no_sentinel"})
-"""What another attempt may mend."""
+_CUT = {"length", "max_tokens", "max_output_tokens", "model_length"}
+_FILTERED = {
+    "content_filter",
+    "safety",
+    "prohibited_content",
+    "blocklist",
+    "recitation",
+    "refusal",
+    "guardrail_intervened",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +39,7 @@ class Answer:
         text: What the teacher wrote.
         finish: Why it stopped: "stop", "length", "content_filter", or the endpoint's own word.
         refusal: The endpoint's refusal, where it gave one.
+        problem: Why the text is no words; it is then what came, as JSON.
         failure: Why there is no answer: the request was refused, or failed each time it was sent.
         max_tokens: The limit that it was asked with.
         prompt_bytes: Of the prompt, UTF-8: with `prompt_tokens` it tells how many tokens other prompts have.
@@ -41,6 +52,7 @@ class Answer:
     text: str = ""
     finish: str = "stop"
     refusal: str | None = None
+    problem: str | None = None
     failure: str | None = None
     max_tokens: int = 0
     prompt_bytes: int = 0
@@ -52,6 +64,29 @@ class Answer:
     def record(self) -> dict[str, Any]:
         """For the store."""
         return asdict(self)
+
+    @classmethod
+    def of_record(cls, record: Any) -> Answer:
+        """From the store, whatever version wrote it: a field that is not what it is here stops no run."""
+        given = record if isinstance(record, dict) else {"text": record}
+        kept = {one.name: given[one.name] for one in fields(cls) if isinstance(given.get(one.name), _TYPES[one.type])}
+        if isinstance(kept.get("text", ""), str) and "text" in kept:
+            return cls(**kept)
+        content = read_content(given.get("text"))
+        return cls(**{"refusal": content.refusal, "problem": content.problem, **kept, "text": content.text})
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it was stopped at `max_tokens`."""
+        return self.finish.lower() in _CUT
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the endpoint held it back."""
+        return self.finish.lower() in _FILTERED
+
+
+_TYPES: dict[Any, type] = {"str": str, "str | None": str, "int": int}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +104,17 @@ class Rationale:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why an answer is not a rationale."""
+    """Why an answer is not a rationale.
+
+    Args:
+        reason: Its kind.
+        detail: What was found.
+        again: Whether another attempt may mend it.
+    """
 
     reason: Reason
     detail: str = ""
+    again: bool = field(default=False, compare=False)
 
 
 def judge(answer: Answer, question: Question, labels: LabelSet, *, label_hidden: bool) -> Rationale | Rejection:
@@ -83,22 +125,39 @@ def judge(answer: Answer, question: Question, labels: LabelSet, *, label_hidden:
     """
     if answer.failure is not None:
         return Rejection("failed", answer.failure)
-    if answer.refusal is not None or answer.finish == "content_filter":
+    if answer.refusal is not None or answer.is_filtered:
         return Rejection("refused", answer.refusal or "content filter")
-    text = _TAGS.sub("", _THOUGHTS.sub("", answer.text))
-    if not text.strip():
-        return Rejection("cut" if answer.finish == "length" else "empty")
-    explanation, found, rest = _split(text)
-    if not found:
-        return Rejection("cut" if answer.finish == "length" else "no_sentinel")
+    if answer.problem is not None:
+        return Rejection("unreadable", answer.problem)
+    said, parts = _parts(answer.text, labels)
+    if not said.strip():  # cut before it said anything: the same limit would cut it again
+        return Rejection("cut") if answer.is_cut else Rejection("empty", again=True)
+    if parts is None:
+        return Rejection("cut" if answer.is_cut else "no_sentinel", again=True)
+    explanation, rest = parts
     if not explanation:
-        return Rejection("empty", "no explanation before the sentinel")
-    said = labels.read(rest)
-    if label_hidden and said != question.label:
-        if said is None and answer.finish == "length":
-            return Rejection("cut")
-        return Rejection("wrong_answer", labels.write(said) if said is not None else rest.strip()[:80])
-    return Rationale(explanation, agrees=said == question.label)
+        return Rejection("empty", "no explanation before the sentinel", again=True)
+    label = labels.read(rest)
+    if label_hidden and label != question.label:
+        if label is None and answer.is_cut:
+            return Rejection("cut", again=True)
+        return Rejection("wrong_answer", labels.write(label) if label is not None else rest.strip()[:80])
+    return Rationale(explanation, agrees=label == question.label)
+
+
+def _parts(text: str, labels: LabelSet) -> tuple[str, tuple[str, str] | None]:
+    """What was said after thinking, and its explanation and rest.
+
+    Tags that stand around thinking in one model stand around the explanation in another: where nothing would be left
+    before the sentinel they are the latter.
+    """
+    said, parts = "", None
+    for sure in (False, True):
+        said = without_thinking(text, sure=sure)
+        parts = split(said, lambda line: labels.read(line) is not None)
+        if parts is not None and parts[0]:
+            break
+    return said, parts
 
 
 def standing(
@@ -125,22 +184,6 @@ def standing(
             continue
         last = verdict
         attempts += 1
-        if verdict.reason not in _AGAIN or attempts >= settings.attempts:
+        if not verdict.again or attempts >= settings.attempts:
             samples, attempts = samples + 1, 0
     return last if samples >= settings.samples else None
-
-
-# What some models write before their answer; where it is cut there is no answer at all.
-_THOUGHTS = re.compile(r"\A\s*<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL)
-_SENTINEL = re.compile(r"[*_`#\s]*" + r"\s+".join(map(re.escape, SENTINEL.split())) + r"[*_`]*", re.IGNORECASE)
-_TAGS = re.compile(r"</?(?:explanation|reasoning|rationale|answer)>", re.IGNORECASE)  # the prompt's form, copied
-_HEADING = re.compile(r"\A[\s*_#]*(?:explanation|reasoning|rationale)[*_]*\s*:[*_]*\s*", re.IGNORECASE)
-_ANSWER_LINE = re.compile(r"\n[\s*_#]*(?:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?)[*_]*\s*:[^\n]*\Z", re.IGNORECASE)
-
-
-def _split(text: str) -> tuple[str, bool, str]:
-    match = _SENTINEL.search(text)
-    if match is None:
-        return "", False, ""
-    explanation = _HEADING.sub("", text[: match.start()])
-    return _ANSWER_LINE.sub("", "\n" + explanation.rstrip()).strip(), True, text[match.end() :]

@@ -6,85 +6,32 @@ so a run killed at any moment is gone on with by running the same command again.
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dhrd._files import writing
 from dhrd._outputs import Output, check_outputs
 from dhrd.config import RunConfig, TeacherSettings
 from dhrd.data.progress import bar
-from dhrd.data.rationales import DIGEST
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import label_set
 from dhrd.data.sources import Source, open_source
-from dhrd.errors import ConfigError
-from dhrd.model.artifact import library_versions
-from dhrd.model.backbone import Backbone, load_tokenizer
+from dhrd.errors import ConfigError, TeacherError
+from dhrd.model.backbone import Backbone
 from dhrd.model.owned import inputs_of
 from dhrd.teacher import client, local
-from dhrd.teacher.answers import Rejection
+from dhrd.teacher.output import Generated, beside, write_manifest, write_output
 from dhrd.teacher.prompt import Questions, load_template
 from dhrd.teacher.session import Asked, Session
-from dhrd.teacher.store import Store, Totals
-from dhrd.teacher.tally import Estimate, Tally
+from dhrd.teacher.store import Store
+from dhrd.teacher.survey import Survey, survey
+from dhrd.teacher.tally import Tally
 
-MANIFEST_FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What a run would ask.
-
-    Args:
-        num_rows: Rows of the data.
-        num_open: Those to be asked.
-        prompt_tokens: Of those.
-        completion_tokens: Of their answers, expected.
-        most_completion_tokens: Of their answers, each as long as `max_tokens` allows.
-        counted_by: What prompt tokens were counted by.
-        estimate: What the expectation rests on.
-        before: What the store holds already.
-    """
-
-    num_rows: int
-    num_open: int
-    prompt_tokens: int
-    completion_tokens: int
-    most_completion_tokens: int
-    counted_by: str
-    estimate: Estimate
-    before: Totals
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generated:
-    """How the rows of a run ended.
-
-    Args:
-        output: The file of rationales.
-        num_rows: Rows of the data.
-        num_rationales: Rows that have one.
-        num_disagreeing: Of those, rationales whose own answer is another label, though the label was given.
-        rejected: Rows whose answers hold none, by reason.
-        num_open: Rows not asked yet, as `max_cost` was reached.
-        tally: Requests of this run; tokens of all runs.
-        cost: Of all answers, this run's and earlier ones'; None where no price is set.
-    """
-
-    output: Path
-    num_rows: int = 0
-    num_rationales: int = 0
-    num_disagreeing: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    num_open: int = 0
-    tally: Tally = field(default_factory=Tally)
-    cost: float | None = None
+logger = logging.getLogger("dhrd")
 
 
 def generate_rationales(
@@ -115,29 +62,46 @@ def generate_rationales(
         `input_digest`.
 
     Raises:
-        UserError: A setting, a row, the template, the teacher or the store cannot be used.
+        UserError: A setting, a row, the template, the teacher or the store cannot be used. Where the teacher stopped a
+            run, what was paid for by then is in `output` all the same.
         SaveError: The disk is full; all answers before are kept.
     """
     output = _check_output(Path(output), data, config)
     questions = _questions(config, data, split, limit)
-    with Store(_beside(output, "answers.sqlite")) as store:
-        survey = _survey(questions, store)
+    with Store(beside(output, "answers.sqlite")) as store:
+        found = survey(questions, store, beside(output, "manifest.json"))
+        if found.warning:
+            logger.warning(found.warning)
         session = Session(
             settings=questions.settings,
             labels=questions.labels,
             store=store,
-            tally=Tally(prompt_tokens=survey.before.prompt_tokens, completion_tokens=survey.before.completion_tokens),
-            estimate=survey.estimate,
+            tally=Tally(prompt_tokens=found.before.prompt_tokens, completion_tokens=found.before.completion_tokens),
+            estimate=found.estimate,
+            is_known=found.num_open < found.num_rows,
             retry_after=store.last_number() if retry_rejected else None,
         )
-        ask = _asker(questions.settings, device, teacher) if survey.num_open or retry_rejected else None
-        all_asked, found = True, None
-        while found is None or (found.num_open and all_asked):  # a row equal to one in flight waits for a second round
+        ask = _asker(questions.settings, device, teacher) if found.num_open or retry_rejected else None
+        return _ask_and_write(output, questions, session, ask, found.num_rows)
+
+
+def _ask_and_write(output: Path, questions: Questions, session: Session, ask: Asker | None, num_rows: int) -> Generated:
+    """Ask what is open, and write what has come of it, also where the teacher ends the run."""
+    found: Generated | None = None
+    all_asked, stopped = ask is not None, None
+    while found is None or (found.num_open and all_asked):  # a row equal to one in flight waits for a second round
+        try:
             if ask is not None:
-                with _progress(session, survey.num_rows) as watched:
-                    all_asked = ask(watched.open(questions), watched)
-            found = _write_output(output, questions, session)
-        _write_manifest(output, found, questions, store)
+                with _progress(session, num_rows) as watched:
+                    all_asked = ask(watched.open(questions), watched) and not session.tally.num_unanswered
+        except TeacherError as error:
+            if not session.store.totals().num_answers:  # there is nothing to write
+                raise
+            all_asked, stopped = False, error
+        found = write_output(output, questions, session)
+        write_manifest(output, found, questions, session.store)
+    if stopped is not None:
+        raise TeacherError(f"{stopped}; {found.num_rationales:,} rationales so far are in {output}") from stopped
     return found
 
 
@@ -157,13 +121,9 @@ def survey_rationales(
         UserError: As there.
     """
     output = _check_output(Path(output), data, config)
-    path = _beside(output, "answers.sqlite")
+    path = beside(output, "answers.sqlite")
     with Store(path if path.is_file() else Path(":memory:")) as store:
-        return _survey(_questions(config, data, split, limit), store)
-
-
-def _beside(output: Path, suffix: str) -> Path:
-    return output.with_name(f"{output.stem}.{suffix}")
+        return survey(_questions(config, data, split, limit), store, beside(output, "manifest.json"))
 
 
 def _check_output(output: Path, data: Any, config: RunConfig) -> Path:
@@ -171,7 +131,7 @@ def _check_output(output: Path, data: Any, config: RunConfig) -> Path:
         raise ConfigError(f"--output {output}: rationales are JSON lines; give a name that ends in .jsonl")
     if not output.parent.is_dir():
         raise ConfigError(f"--output {output}: there is no folder {output.parent}; make it first")
-    store, manifest = _beside(output, "answers.sqlite"), _beside(output, "manifest.json")
+    store, manifest = beside(output, "answers.sqlite"), beside(output, "manifest.json")
     check_outputs([Output("--output", path) for path in (output, store, manifest)], inputs_of(config, data))
     for path in (output, manifest):
         if path.exists() and not store.is_file():
@@ -206,46 +166,10 @@ def _labels(config: RunConfig, source: Source) -> LabelSet:
     return label_set(config, source, [Example(label=row.label, where=row.where) for row in source.examples()])
 
 
-def _survey(questions: Questions, store: Store) -> Survey:
-    """Read all rows once, so that a bad row or template is an error before the first request."""
-    settings = questions.settings
-    before = store.totals()
-    estimate = Estimate.from_totals(before)
-    session = Session(settings=settings, labels=questions.labels, store=store)
-    count, counted_by = _counter(settings, estimate)
-    num_rows = num_open = prompt_tokens = 0
-    for question in questions:
-        store.check_new(question.id)
-        num_rows += 1
-        if session.take(question) is not None:
-            num_open += 1
-            prompt_tokens += count(question.prompt)
-    return Survey(
-        num_rows=num_rows,
-        num_open=num_open,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=int(num_open * estimate.tokens_per_answer),
-        most_completion_tokens=num_open * settings.max_tokens * settings.attempts * settings.samples,
-        counted_by=counted_by,
-        estimate=estimate,
-        before=before,
-    )
+Asker = Callable[[Iterator[Asked], Session], bool]
 
 
-def _counter(settings: TeacherSettings, estimate: Estimate) -> tuple[Callable[[str], int], str]:
-    """How to count a prompt's tokens, and how that is called."""
-    if settings.tokenizer is None:
-        basis = f"{estimate.bytes_per_token:.2f} bytes a token, " + (
-            "as the answers so far show" if estimate.measured else "assumed; teacher.tokenizer counts them"
-        )
-        return estimate.prompt_tokens, basis
-    tokenizer, _ = load_tokenizer(settings.tokenizer)
-    return (lambda prompt: len(tokenizer(prompt, verbose=False)["input_ids"])), f"the tokenizer {settings.tokenizer}"
-
-
-def _asker(
-    settings: TeacherSettings, device: str | None, teacher: Backbone | None
-) -> Callable[[Iterator[Asked], Session], bool]:
+def _asker(settings: TeacherSettings, device: str | None, teacher: Backbone | None) -> Asker:
     kind, _, model = str(settings.name).partition(":")
     if kind == "openai":
         return client.ask
@@ -258,73 +182,3 @@ def _progress(session: Session, num_rows: int) -> Iterator[Session]:
     with bar() as progress:
         task = progress.add_task("asking", total=num_rows, note="")
         yield replace(session, on_progress=lambda note: progress.update(task, advance=1, note=note))
-
-
-def _write_output(output: Path, questions: Questions, session: Session) -> Generated:
-    """Judge all answers, and write the rationales in the rows' order."""
-    counts: Counter[str] = Counter()
-    rejected: Counter[str] = Counter()
-    _beside(output, "manifest.json").unlink(missing_ok=True)  # what it says is no longer so
-    with writing(output) as file:
-        for question in questions:
-            counts["rows"] += 1
-            standing = session.standing(question)
-            if standing is None:
-                counts["open"] += 1
-            elif isinstance(standing, Rejection):
-                rejected[standing.reason] += 1
-            else:
-                counts["rationales"] += 1
-                counts["disagreeing"] += not standing.agrees
-                row = {"id": question.id, "rationale": standing.text, "teacher": session.settings.name}
-                file.row(row | {DIGEST: question.digest})
-    return Generated(
-        output=output,
-        num_rows=counts["rows"],
-        num_rationales=counts["rationales"],
-        num_disagreeing=counts["disagreeing"],
-        rejected=rejected,
-        num_open=counts["open"],
-        tally=session.tally,
-        cost=session.cost(),
-    )
-
-
-def _write_manifest(output: Path, found: Generated, questions: Questions, store: Store) -> None:
-    """Where the rationales come from; written last, so that a file with a manifest is whole."""
-    settings, totals = questions.settings, store.totals()
-    first, last = store.dates()
-    sampling = {name: getattr(settings, name) for name in ("temperature", "top_p", "seed", "samples")}
-    manifest = {
-        "format": MANIFEST_FORMAT,
-        "file": output.name,
-        "sha256": hashlib.sha256(output.read_bytes()).hexdigest(),
-        "complete": not found.num_open,
-        "data": questions.source.name,
-        "teacher": settings.name,
-        "endpoint_hosts": store.hosts(),
-        "template": {"name": questions.template.name, "sha256": questions.template.sha256}
-        | {"label_hidden": settings.label_hidden, "text": questions.template.text},
-        "labels": list(questions.labels.words),
-        "sampling": sampling | {"attempts": settings.attempts, "max_tokens": settings.max_tokens},
-        "dates": {"first_answer": first, "last_answer": last},
-        "rows": {
-            "total": found.num_rows,
-            "with_rationale": found.num_rationales,
-            "naming_another_label": found.num_disagreeing,
-            "rejected": dict(sorted(found.rejected.items())),
-            "not_asked": found.num_open,
-        },
-        "requests_of_last_run": {
-            "sent": found.tally.num_requests,
-            "answered": found.tally.num_answers,
-            "failed": dict(sorted(found.tally.failures.items())),
-        },
-        "answers": totals.num_answers,
-        "tokens": {"prompt": totals.prompt_tokens, "completion": totals.completion_tokens},
-        "cost": found.cost,
-        "prices_per_million_tokens": {"input": settings.input_price, "output": settings.output_price},
-        "versions": library_versions(),
-    }
-    with writing(_beside(output, "manifest.json")) as file:
-        file.json(manifest)

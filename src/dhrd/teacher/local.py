@@ -43,6 +43,9 @@ def ask(questions: Iterator[Asked], session: Session, teacher: Backbone) -> bool
 
     Returns:
         True: all were asked.
+
+    Raises:
+        TeacherError: Every one of the first answers was cut.
     """
     size = session.settings.batch_size
     while window := list(islice(questions, size * _BATCHES_AT_ONCE)):
@@ -58,6 +61,7 @@ def ask(questions: Iterator[Asked], session: Session, teacher: Backbone) -> bool
                 session.tally.num_requests += 1
                 session.tally.add(answer)
                 asked.answers.append(answer)
+                session.check_limit(asked)
                 if session.is_settled(asked):
                     session.advance()
                 else:

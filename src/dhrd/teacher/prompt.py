@@ -140,9 +140,11 @@ def key_of(settings: TeacherSettings) -> Callable[[str], str]:
     Limits (`max_tokens`, timeouts, attempts) and the endpoint's address are no part of it: raising a limit or serving
     the same model elsewhere asks nothing again.
     """
-    asked_of = [settings.name, settings.temperature, settings.top_p, settings.seed]
+    asked_of: list[Any] = [settings.name, settings.temperature, settings.top_p, settings.seed]
+    if settings.reasoning_effort is not None or settings.extra_body:  # else as before there were these
+        asked_of.append([settings.reasoning_effort, settings.extra_body])
 
     def address(prompt: str) -> str:
-        return hashlib.sha256(json.dumps([*asked_of, prompt]).encode()).hexdigest()[:32]
+        return hashlib.sha256(json.dumps([*asked_of, prompt], sort_keys=True, default=str).encode()).hexdigest()[:32]
 
     return address

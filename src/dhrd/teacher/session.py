@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 
 from dhrd.config import TeacherSettings
 from dhrd.data.records import LabelSet
-from dhrd.teacher.answers import Answer, Rationale, Rejection, standing
+from dhrd.errors import TeacherError
+from dhrd.teacher.answers import Answer, Rationale, Rejection, judge, standing
 from dhrd.teacher.prompt import Question
 from dhrd.teacher.store import Store
 from dhrd.teacher.tally import Estimate, Tally, cost
+
+_ALL_CUT = 8  # answers: where every one of the first is cut, so will be those after them
 
 
 @dataclass(slots=True)
@@ -43,6 +46,7 @@ class Session:
         store: Where answers are kept.
         tally: The counts.
         estimate: Tokens of what is yet to be asked.
+        is_known: Whether this teacher settled rows of this data under these settings before.
         retry_after: Ask rejected rows again, unless they were since this answer's number; None: they stay rejected.
         on_progress: Told of each settled question, with a note for the progress bar.
     """
@@ -52,6 +56,7 @@ class Session:
     store: Store
     tally: Tally = field(default_factory=Tally)
     estimate: Estimate = field(default_factory=Estimate)
+    is_known: bool = False
     retry_after: int | None = None
     on_progress: Callable[[str], None] = lambda note: None
 
@@ -73,6 +78,23 @@ class Session:
 
     def _standing(self, asked: Asked) -> Rationale | Rejection | None:
         return standing(asked.answers, asked.question, self.labels, self.settings)
+
+    def check_limit(self, asked: Asked) -> None:
+        """Look at the newest answer: whether the limit cut it, as it did all before.
+
+        Raises:
+            TeacherError: Every one of the first answers of this run was cut.
+        """
+        if self.tally.num_cut < self.tally.num_judged:  # one was whole
+            return
+        last = judge(asked.answers[-1], asked.question, self.labels, label_hidden=self.settings.label_hidden)
+        self.tally.num_judged += 1
+        self.tally.num_cut += isinstance(last, Rejection) and last.reason == "cut"
+        if self.tally.num_cut == self.tally.num_judged >= _ALL_CUT:
+            raise TeacherError(
+                f"each of the first {self.tally.num_cut} answers was cut at max_tokens {self.settings.max_tokens}, so "
+                "no other was asked for; raise --max-tokens (thinking counts: 4000 or more) and run the command again"
+            )
 
     def open(self, questions: Iterable[Question]) -> Iterator[Asked]:
         """Those that are to be asked; the others count as progress at once."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from dhrd._text import shown
 from dhrd.errors import DataError, SaveError
 from dhrd.teacher.answers import Answer
 
@@ -27,13 +28,14 @@ CREATE TRIGGER IF NOT EXISTS answers_stay BEFORE DELETE ON answer
 CREATE TRIGGER IF NOT EXISTS answers_do_not_change BEFORE UPDATE ON answer
     BEGIN SELECT raise(ABORT, 'answers never change'); END;
 CREATE TEMP TABLE checked_row (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TABLE asked (key TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 _TOTALS = """
 SELECT count(*), count(json_extract(answer, '$.failure')),
-       coalesce(sum(json_extract(answer, '$.prompt_bytes')), 0),
-       coalesce(sum(json_extract(answer, '$.prompt_tokens')), 0),
-       coalesce(sum(json_extract(answer, '$.completion_tokens')), 0)
-FROM answer
+       coalesce(sum(max(0, json_extract(answer, '$.prompt_bytes'))), 0),
+       coalesce(sum(max(0, json_extract(answer, '$.prompt_tokens'))), 0),
+       coalesce(sum(max(0, json_extract(answer, '$.completion_tokens'))), 0)
+FROM answer WHERE json_valid(answer)
 """
 
 
@@ -69,6 +71,7 @@ class Store:
         self._lock = threading.Lock()
         with self._errors():
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+            self._db.text_factory = lambda text: text.decode(errors="replace")
             # One process at a time, so write-ahead needs no shared memory and works on network disks too.
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -81,7 +84,7 @@ class Store:
         Raises:
             SaveError: The disk is full; none of them was written, all before are.
         """
-        records = [(key, json.dumps(answer.record(), ensure_ascii=False)) for key, answer in answers]
+        records = [(key, _whole(json.dumps(answer.record(), ensure_ascii=False))) for key, answer in answers]
         with self._lock, self._errors():
             self._db.execute("BEGIN")
             try:
@@ -101,7 +104,7 @@ class Store:
         """
         query = "SELECT answer FROM answer WHERE key = ? AND number > ? ORDER BY number"
         with self._lock, self._errors():
-            return [Answer(**json.loads(text)) for (text,) in self._db.execute(query, (key, after))]
+            return [_answer(text) for (text,) in self._db.execute(query, (key, after))]
 
     def last_number(self) -> int:
         """The number of the newest answer; 0 where there is none."""
@@ -111,17 +114,22 @@ class Store:
     def totals(self) -> Totals:
         """Sums over all answers."""
         with self._lock, self._errors():
-            return Totals(*self._db.execute(_TOTALS).fetchone())
+            return Totals(*map(int, self._db.execute(_TOTALS).fetchone()))
 
     def hosts(self) -> list[str]:
         """Who answered, sorted."""
-        query = "SELECT DISTINCT json_extract(answer, '$.host') AS host FROM answer ORDER BY host"
+        query = (
+            "SELECT DISTINCT json_extract(answer, '$.host') AS host FROM answer WHERE json_valid(answer) ORDER BY host"
+        )
         with self._lock, self._errors():
-            return [host for (host,) in self._db.execute(query) if host]
+            return [str(host) for (host,) in self._db.execute(query) if host]
 
     def dates(self) -> tuple[str, str]:
         """When the first and the newest answer came; "" where there is none."""
-        query = "SELECT min(json_extract(answer, '$.time')), max(json_extract(answer, '$.time')) FROM answer"
+        query = (
+            "SELECT min(json_extract(answer, '$.time')), max(json_extract(answer, '$.time')) FROM answer "
+            "WHERE json_valid(answer)"
+        )
         with self._lock, self._errors():
             first, last = self._db.execute(query).fetchone()
         return first or "", last or ""
@@ -137,8 +145,19 @@ class Store:
                 self._db.execute("INSERT INTO checked_row VALUES (?)", (row_id,))
             except sqlite3.IntegrityError:
                 raise DataError(
-                    f"the id {row_id!r} occurs twice in the rows; rationales are joined by id, so give each its own"
+                    f"the id {shown(row_id)} occurs twice in the rows; rationales are joined by id: give each its own"
                 ) from None
+
+    def mark_asked(self, key: str) -> None:
+        """Remember that a question is asked, for `num_unused`."""
+        with self._lock, self._errors():
+            self._db.execute("INSERT OR IGNORE INTO asked VALUES (?)", (key,))
+
+    def num_unused(self) -> int:
+        """Questions that have answers here and were not marked."""
+        query = "SELECT count(DISTINCT key) FROM answer WHERE key NOT IN (SELECT key FROM asked)"
+        with self._lock, self._errors():
+            return int(self._db.execute(query).fetchone()[0])
 
     def __enter__(self) -> Store:
         return self
@@ -159,7 +178,21 @@ class Store:
                     f"{self.path}: another process is writing these rationales; wait for it, or give another --output"
                 ) from error
             raise SaveError(f"{self.path}: {error}; what was saved before is intact: mend it and run again") from error
-        except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+        except sqlite3.DatabaseError as error:
             raise DataError(
                 f"{self.path}: not a store of answers, or damaged ({error}); move it away, or give another --output"
             ) from error
+
+
+def _whole(text: str) -> str:
+    """The text with U+FFFD for half a character, which UTF-8 cannot hold: one answer must not lose those beside it."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _answer(text: str) -> Answer:
+    """A record, also where it is not what this version writes."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        record = text
+    return Answer.of_record(record)

@@ -26,10 +26,28 @@ class Tally:
         failures: Requests without an answer, by kind: "429", "timeout" and so on.
         prompt_tokens: Of all answers in the store, those of earlier runs included.
         completion_tokens: Likewise.
+        lost_prompt_tokens: Of this run's requests that a provider may have billed though no answer came.
+        lost_completion_tokens: Likewise, as many as the limit allows.
+        num_lost: How many such requests there were.
+        is_spent: Whether `max_cost` stopped it.
+        num_unanswered: Questions that were given up without an answer; the next run asks them.
+        last_failure: What the last of those came to.
+        longest_answer: Tokens of the longest answer of this run: not every endpoint's limit bounds thinking.
+        num_judged: Answers of this run that were looked at.
+        num_cut: Those of them that the limit cut.
     """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    lost_prompt_tokens: int = 0
+    lost_completion_tokens: int = 0
+    num_lost: int = 0
+    is_spent: bool = False
+    num_unanswered: int = 0
+    last_failure: str = ""
+    longest_answer: int = 0
+    num_judged: int = 0
+    num_cut: int = 0
     num_requests: int = 0
     num_answers: int = 0
     failures: Counter[str] = field(default_factory=Counter)
@@ -40,6 +58,13 @@ class Tally:
         self.num_answers += 1
         self.prompt_tokens += answer.prompt_tokens
         self.completion_tokens += answer.completion_tokens
+        self.longest_answer = max(self.longest_answer, answer.completion_tokens)
+
+    def lose(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Count a request that may be billed though no answer came."""
+        self.num_lost += 1
+        self.lost_prompt_tokens += prompt_tokens
+        self.lost_completion_tokens += completion_tokens
 
     def note(self, cost: float | None) -> str:
         """For the progress bar."""
@@ -119,6 +144,10 @@ class Budget:
                 await self._changed.wait()
             self._reserved += amount
             self._num_reserved += 1
+
+    def lose(self, amount: float) -> None:
+        """Take what a request may have cost, though no answer came, for spent."""
+        self._spent += amount
 
     async def settle(self, reserved: float, actual: float) -> None:
         """Replace what was set aside by what was paid."""

@@ -13,8 +13,8 @@ import pytest
 
 from dhrd.config import TeacherSettings
 from dhrd.errors import ConfigError, TeacherError
-from dhrd.teacher.client import _retry_after
-from dhrd.teacher.tally import Budget, BudgetSpent, Estimate, Pace
+from dhrd.teacher.endpoint import Endpoint, _retry_after
+from dhrd.teacher.tally import Budget, BudgetSpent, Estimate, Pace, Tally
 from helpers_endpoint import FAULTS, FaultyEndpoint, serving
 from helpers_runs import read_jsonl
 from helpers_teacher import ask, ids, manifest, teacher_config, write_cases
@@ -96,13 +96,14 @@ def test_a_refused_row_is_rejected_and_the_others_go_on(tmp_path: Path) -> None:
     assert ids(tmp_path / "o.jsonl") == ["r0", "r2", "r3", "r4"]
 
 
-@pytest.mark.parametrize("status", ["400", "500"])
-def test_an_endpoint_that_answers_nothing_rejects_no_row(tmp_path: Path, status: str) -> None:
+@pytest.mark.parametrize(("status", "num_asked"), [("400", 30), ("500", 8)])
+def test_an_endpoint_that_answers_nothing_rejects_no_row(tmp_path: Path, status: str, num_asked: int) -> None:
+    """A refusal may be of the row, so only that of every row stops the run."""
     data = write_cases(tmp_path / "d.jsonl", 30)
     settings = {"concurrency": 4, "max_retries": 0}
     with serving(FaultyEndpoint(rates={status: 1})) as endpoint:
         with pytest.raises(
-            TeacherError, match=f"answered none of the last 8 questions .HTTP {status}: .*status {status}"
+            TeacherError, match=f"answered none of the last {num_asked} questions .HTTP {status}: .*status {status}"
         ):
             ask(endpoint, data, tmp_path / "o.jsonl", **settings)
         endpoint.rates = {}
@@ -119,7 +120,7 @@ def test_an_address_where_nobody_listens_is_said_soon(tmp_path: Path) -> None:
 
 
 def test_a_wait_of_hours_is_no_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dhrd.teacher.client._LONGEST_RETRY_AFTER_S", 0.5)
+    monkeypatch.setattr("dhrd.teacher.failures.LONGEST_RETRY_AFTER_S", 0.5)
     with (
         serving(FaultyEndpoint(rates={"429 with Retry-After": 1})) as endpoint,
         pytest.raises(TeacherError, match=r"127\.0\.0\.1 asks to wait 1 s; run the same command again after that"),
@@ -282,9 +283,6 @@ def test_no_usage_is_estimated(tmp_path: Path) -> None:
 
 
 def test_openai_itself_gets_the_new_name_of_the_limit() -> None:
-    from dhrd.teacher.client import Endpoint
-    from dhrd.teacher.tally import Tally
-
     def limit_name(url: str) -> str:
         settings = TeacherSettings(name="openai:m", base_url=url)
         return Endpoint(settings, Tally(), Estimate())._limit_name

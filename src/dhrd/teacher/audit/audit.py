@@ -22,6 +22,7 @@ from dhrd.teacher.audit.alignment import Alignment, measure_alignment
 from dhrd.teacher.audit.flags import KINDS, Flag, Written
 from dhrd.teacher.audit.form import (
     beginnings,
+    check_beginnings,
     check_damage,
     check_duplicates,
     check_endings,
@@ -36,6 +37,7 @@ _CHECKS: Sequence[Callable[[Sequence[Written]], Mapping[int, Flag]]] = (
     check_duplicates,
     check_endings,
     check_damage,
+    check_beginnings,
     check_language,
 )
 

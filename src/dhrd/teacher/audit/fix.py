@@ -15,6 +15,7 @@ from dhrd.teacher.audit.leak import find_leak, without_verdict
 
 Mode = Literal["drop", "strip"]
 
+_OF_THE_FILE = {"beginning"}  # a finding about the file: dropping by it would leave next to nothing
 _NOT_A_ROW = {"malformed", "duplicate_id", "other_text"}
 """What no file of rationales can hold: training refuses it whole."""
 
@@ -46,8 +47,9 @@ class Change:
 def fix(audit: Audit, mode: Mode, kinds: Collection[str] = ()) -> tuple[list[dict[str, Any]], list[Change]]:
     """The lines of a cleaned file, in order, and every change.
 
-    `drop` leaves out the lines with a flag. `strip` cuts verdicts off the ends of those with a `label_leak`, and leaves
-    out what has nothing before its verdict. Both leave out what training could not read.
+    `drop` leaves out the lines with a flag, other than for a beginning that nearly all share, unless that is asked
+    for. `strip` cuts verdicts off the ends of those with a `label_leak`, and leaves out what has nothing before its
+    verdict. Both leave out what training could not read.
 
     Args:
         audit: Of the file.
@@ -84,7 +86,8 @@ def changes_beside(path: Path) -> Path:
 
 
 def _drop(line: Audited, kinds: Collection[str]) -> tuple[str, Change | None]:
-    why = [flag.kind for flag in line.flags if not kinds or flag.kind in kinds or flag.kind in _NOT_A_ROW]
+    wanted = {*kinds, *_NOT_A_ROW} if kinds else set(KINDS) - _OF_THE_FILE
+    why = [flag.kind for flag in line.flags if flag.kind in wanted]
     if not why:
         return line.text, None
     return "", Change(where=line.where, id=line.id, action="dropped", why=why, removed=line.text)

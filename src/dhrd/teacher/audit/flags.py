@@ -17,6 +17,7 @@ KINDS = {
     "near_duplicate": "It is all but the same as an earlier one.",
     "truncated": "It stops in the middle of a sentence.",
     "damaged": "It holds broken characters or markup that is no text.",
+    "beginning": "It begins as nearly all others do, so it is a habit of their author, or left-over thinking.",
     "language": "It is in another language, or another script, than the others.",
 }
 """Kinds of flags, in the order in which they are shown."""

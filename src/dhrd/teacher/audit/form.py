@@ -11,6 +11,7 @@ from statistics import median
 
 from dhrd.teacher.audit.flags import Flag, Written
 from dhrd.teacher.audit.text import words
+from dhrd.teacher.thinking import LEFT_OVER
 
 _COMMONEST_SHINGLE = 50  # rows; one that more share, of a stock opening, tells no two of them from the others
 _MOJIBAKE = frozenset("ÃÂâÐÑðÎÏ")
@@ -21,11 +22,14 @@ _SHINGLE_WORDS, _SKETCH, _SAME = 3, 12, 0.8
 _USUAL_ENDINGS = 0.5  # a file in which fewer end in a full stop has another style, not cut rows
 _ENOUGH_WORDS, _ENOUGH_ROWS, _COMMON_WORDS, _LEAST_COMMON_SHARE = 6, 50, 150, 0.12
 _BEGINNING_WORDS = 3
+_NEARLY_ALL, _ENOUGH_TO_BE_A_HABIT = 0.9, 10
 
 _ENDING = re.compile(r"[.!?…。！？؟](?:\[\d+\]|[\W_])*\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd\ufffe\uffff]")
 _MARKUP = re.compile(
-    r"&(?:#\d+|#x[0-9a-f]+|[a-z]{2,8});|\[END OF REASONING\]|</?(?:think|explanation|br|p|div)\s*/?>", re.IGNORECASE
+    r"&(?:#\d+|#x[0-9a-f]+|[a-z]{2,8});|\[END[ _-]OF[ _-]REASONING\\?\]"
+    rf"|</?(?:explanation|rationale|answer|br|p|div)\s*/?>|<[|｜][^<>|｜\n]{{1,40}}[|｜]>|{LEFT_OVER.pattern}",
+    re.IGNORECASE,
 )
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
 
@@ -141,5 +145,21 @@ def _script(text: str) -> str:
 
 def beginnings(rows: Sequence[Written], most: int = 5) -> list[tuple[str, float]]:
     """The commonest first three words, each with the share of rows that begin so; those of one row are left out."""
-    starts = Counter(" ".join(words(row.text)[:_BEGINNING_WORDS]) for row in rows)
+    starts = Counter(_beginning(row) for row in rows)
     return [(start, count / len(rows)) for start, count in starts.most_common(most) if count > 1]
+
+
+def check_beginnings(rows: Sequence[Written]) -> dict[int, Flag]:
+    """Flag a beginning that nearly all rationales share: thinking that was taken for the explanation begins so."""
+    start, share = next(iter(beginnings(rows, most=1)), ("", 0.0))
+    if share < _NEARLY_ALL or len(rows) < _ENOUGH_TO_BE_A_HABIT:
+        return {}
+    return {
+        index: Flag("beginning", f"begins “{start}”, as {share:.0%} of the file do")
+        for index, row in enumerate(rows)
+        if _beginning(row) == start
+    }
+
+
+def _beginning(row: Written) -> str:
+    return " ".join(words(row.text)[:_BEGINNING_WORDS])

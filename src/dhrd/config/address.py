@@ -1,0 +1,55 @@
+"""The address of an endpoint, checked before anything is sent there."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+_UNSENDABLE = re.compile(r"[\s\x00-\x1f\x7f<>\"{}|\\^`]")
+_HOW = "write http://HOST:PORT/v1 or https://…"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where requests go.
+
+    Args:
+        url: Scheme, host, port and path, without the API's own `/chat/completions`.
+        query: What follows each path, such as Azure's `api-version`.
+    """
+
+    url: str
+    query: tuple[tuple[str, str], ...] = ()
+
+
+def parse_address(text: str) -> Address:
+    """Read an address.
+
+    Args:
+        text: A base URL; space around it is left out.
+
+    Raises:
+        ValueError: It is none, saying why; an address that may hold a password is not repeated.
+    """
+    text = text.strip()
+    shown = "" if "@" in text or "?" in text else f"{text[:100]!r} "
+    if _UNSENDABLE.search(text):
+        raise ValueError(f"{shown}holds a space or another character that no address has; {_HOW}")
+    try:
+        parts = urlsplit(text)
+        port = f":{parts.port}" if parts.port is not None else ""
+        host = _host(parts)
+    except (ValueError, UnicodeError):
+        raise ValueError(f"{shown}is no address: its host or port cannot be read; {_HOW}") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError(f"{shown}is no address; {_HOW}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("holds a user or password; leave them out, the key goes into OPENAI_API_KEY")
+    path = parts.path.rstrip("/").removesuffix("/chat/completions")
+    return Address(f"{parts.scheme}://{host}{port}{path}", tuple(parse_qsl(parts.query, keep_blank_values=True)))
+
+
+def _host(parts: SplitResult) -> str:
+    host = parts.hostname or ""
+    return f"[{host}]" if ":" in host else host.encode("idna").decode("ascii") if host else ""
