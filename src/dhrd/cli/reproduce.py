@@ -113,15 +113,15 @@ def _show_cells(request: Request, device: str | None, jobs: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from dhrd.experiments.cache import Cache
     from dhrd.experiments.cells import unfinished
     from dhrd.experiments.estimate import estimate, in_words
     from dhrd.experiments.reproduce import look
-    from dhrd.experiments.workshop import Workshop
 
-    workshop = Workshop(device)
-    cells, num_waiting = look(request, workshop)
+    cache = Cache(device)
+    cells, num_waiting = look(request, cache)
     todo = list(unfinished(cells, request.store))
-    seconds = estimate(todo, workshop)
+    seconds = estimate(todo, cache)
     table = Table(title=f"{request.study.title}: {len(cells)} cells", title_justify="left")
     table.add_column("cell")
     table.add_column("estimate", justify="right")
@@ -140,9 +140,9 @@ def _show_cells(request: Request, device: str | None, jobs: int) -> None:
 
 def _report(request: Request, outcome: Outcome) -> None:
     from dhrd.cli.show import study_table
-    from dhrd.evaluation.report import write_report
+    from dhrd.experiments.report.render import write_report
+    from dhrd.experiments.report.summary import summarize
     from dhrd.experiments.reproduce import today
-    from dhrd.experiments.summary import summarize
 
     report = summarize(request, outcome, command=_command(), created=today())
     paths = write_report(report, request.output_dir)

@@ -16,7 +16,7 @@ from dhrd.training.assemble import sequence_template
 
 if TYPE_CHECKING:
     from dhrd.experiments.cells import Cell
-    from dhrd.experiments.perform import Ready
+    from dhrd.experiments.run_cell import Ready
 
 _MARKER_TOKENS = 16  # room for the marker between input and rationale
 _FEW_RESAMPLES = 10  # a cell's own intervals are not shown: the report works out those over seeds

@@ -13,11 +13,11 @@ from typing import Any
 
 from dhrd.errors import DhrdError, UserError
 from dhrd.experiments.agenda import Entry
+from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import Cell, unfinished
 from dhrd.experiments.plan import Request
 from dhrd.experiments.reproduce import look
-from dhrd.experiments.workers import WorkerDied, perform_in_worker, result_of, workers
-from dhrd.experiments.workshop import Workshop
+from dhrd.experiments.workers import WorkerDied, result_of, run_in_worker, workers
 
 logger = logging.getLogger("dhrd")
 
@@ -29,7 +29,7 @@ class Work:
     Args:
         name: The entry's.
         request: What it asks for.
-        workshop: Loads its rows.
+        cache: Loads its rows.
         todo: Cells without a file that can be run now, in order.
         num_cells: All of them, those that still wait for a choice too.
         num_waiting: Cells whose settings are still to be chosen.
@@ -39,7 +39,7 @@ class Work:
 
     name: str
     request: Request
-    workshop: Workshop
+    cache: Cache
     todo: list[Cell] = field(default_factory=list)
     num_cells: int = 0
     num_waiting: int = 0
@@ -51,7 +51,7 @@ class Work:
 
     def refresh(self) -> None:
         """Look again at what is there: choices that are made unlock cells."""
-        cells, self.num_waiting = look(self.request, self.workshop)
+        cells, self.num_waiting = look(self.request, self.cache)
         self.todo = list(unfinished(cells, self.request.store))
         self.num_cells = len({cell.key for cell in cells}) + self.num_waiting
 
@@ -81,14 +81,14 @@ class Progress:
 
 
 def look_at(
-    entries: Sequence[Entry], data: Path, workshop: Workshop, overrides: Sequence[str] = (), *, prepare: bool = True
+    entries: Sequence[Entry], data: Path, cache: Cache, overrides: Sequence[str] = (), *, prepare: bool = True
 ) -> Progress:
     """How far each entry is. One whose rows are missing is a problem and no hindrance to the others.
 
     Args:
         entries: The most urgent first.
         data: The folder that `{data}` stands for.
-        workshop: Loads rows.
+        cache: Loads rows.
         overrides: `section.key=value` for all entries.
         prepare: Make rows that are not there.
     """
@@ -96,7 +96,7 @@ def look_at(
     for entry in entries:
         try:
             request = (entry.ready if prepare else entry.request)(data, overrides)
-            progress.works.append(Work(entry.name, request, workshop))
+            progress.works.append(Work(entry.name, request, cache))
         except DhrdError as error:
             progress.problems[entry.name] = str(error)
             logger.error("%s: %s", entry.name, error)
@@ -104,13 +104,13 @@ def look_at(
 
 
 def run_agenda(
-    progress: Progress, workshop: Workshop, *, jobs: int = 1, threads: int | None = None, seconds: float | None = None
+    progress: Progress, cache: Cache, *, jobs: int = 1, threads: int | None = None, seconds: float | None = None
 ) -> None:
     """Run undone cells in order; each is a file as soon as it is finished.
 
     Args:
         progress: What `look_at` found; filled in.
-        workshop: Its device and places are the workers' too.
+        cache: Its device and places are the workers' too.
         jobs: Cells at a time, each in a process of its own.
         threads: Of each process; None: its share of the cores.
         seconds: From now; cells that by the mean so far would not finish in time are not begun, and those that run
@@ -121,7 +121,7 @@ def run_agenda(
         SaveError: A cell could not be written.
     """
     deadline_s = time.monotonic() + seconds if seconds is not None else float("inf")
-    with workers(jobs, workshop, threads) as pool:
+    with workers(jobs, cache, threads) as pool:
         _Run(progress, pool, jobs, deadline_s).run()
 
 
@@ -143,7 +143,7 @@ class _Run:
     def run(self) -> None:
         while True:
             for work, cell in self._next():
-                self.running[self.pool.submit(perform_in_worker, cell)] = _Started(work, cell, time.monotonic())
+                self.running[self.pool.submit(run_in_worker, cell)] = _Started(work, cell, time.monotonic())
             if not self.running:
                 return
             left_s = self.deadline_s - time.monotonic()

@@ -14,9 +14,9 @@ from dhrd.config import RunConfig, load_config, resolve
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError
 from dhrd.evaluation.metrics import higher_is_better, main_metric
+from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import Cell, CellStore, Decoding, hash_rows
 from dhrd.experiments.study import Arm, Study
-from dhrd.experiments.workshop import Workshop
 from dhrd.inference.vllm_decoder import check_vllm
 from dhrd.model.backbone import locate
 from dhrd.training.directory import flat
@@ -263,7 +263,7 @@ def _with(base: RunConfig | None, settings: Mapping[str, Any]) -> RunConfig:
     return load_config(base=base, **{name.replace(".", "__"): value for name, value in settings.items()})
 
 
-def choice_cells(request: Request, workshop: Workshop) -> dict[tuple[str, str, str], list[tuple[Choice, list[Cell]]]]:
+def choice_cells(request: Request, cache: Cache) -> dict[tuple[str, str, str], list[tuple[Choice, list[Cell]]]]:
     """For each task, backbone and arm with a grid: every combination of its values, and the cells that judge it."""
     found: dict[tuple[str, str, str], list[tuple[Choice, list[Cell]]]] = {}
     asked = itertools.product(request.tasks, request.backbones)
@@ -273,14 +273,14 @@ def choice_cells(request: Request, workshop: Workshop) -> dict[tuple[str, str, s
             continue
         points = [dict(zip(tried, values, strict=True)) for values in itertools.product(*tried.values())]
         found[task, backbone, arm.name] = [
-            (point, list(_judges(request, workshop, task, backbone, arm, point))) for point in points
+            (point, list(_judges(request, cache, task, backbone, arm, point))) for point in points
         ]
     return found
 
 
-def _judges(request: Request, workshop: Workshop, task: str, backbone: str, arm: Arm, point: Choice) -> Iterator[Cell]:
+def _judges(request: Request, cache: Cache, task: str, backbone: str, arm: Arm, point: Choice) -> Iterator[Cell]:
     config = cell_config(request, task, backbone, arm, request.base.seed, point)
-    rows = workshop.rows(config)
+    rows = cache.rows(config)
     for fold in range(request.num_judges or (NUM_FOLDS if len(rows.train) < _FEW_ROWS else 1)):
         yield Cell(
             task=task,
@@ -312,7 +312,7 @@ def metric_of_choice(cell: Cell) -> str:
     return cell.config.training.metric or main_metric(TASKS.get(cell.task))
 
 
-def final_cells(request: Request, workshop: Workshop, choices: Choices) -> list[Cell]:
+def final_cells(request: Request, cache: Cache, choices: Choices) -> list[Cell]:
     """The cells of the table itself. Arms whose choice is not made yet are left out."""
     cells = []
     for backbone, task, seed, arm in planned(request):
@@ -320,7 +320,7 @@ def final_cells(request: Request, workshop: Workshop, choices: Choices) -> list[
         if request.grid_of(arm) and key not in choices:
             continue
         config = cell_config(request, task, backbone, arm, seed, choices.get(key))
-        rows_hash = hash_rows(workshop.rows(config), config)
+        rows_hash = hash_rows(cache.rows(config), config)
         cells.append(Cell(task=task, arm=arm, config=config, rows_hash=rows_hash, decoding=request.decoding))
     return cells
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dhrd.errors import DhrdError, SaveError, UserError
+from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import Cell, CellStore, unfinished
-from dhrd.experiments.perform import perform
 from dhrd.experiments.plan import Choice, Request, choice_cells, choose, final_cells, planned
-from dhrd.experiments.workers import WorkerDied, perform_in_worker, result_of, workers
-from dhrd.experiments.workshop import Workshop
+from dhrd.experiments.run_cell import run_cell
+from dhrd.experiments.workers import WorkerDied, result_of, run_in_worker, workers
 from dhrd.training.directory import flat
 
 logger = logging.getLogger("dhrd")
@@ -53,24 +53,24 @@ def reproduce(request: Request, *, jobs: int = 1, device: str | None = None, run
         UserError: The first cell cannot be run for a reason that the user can mend.
         SaveError: A finished cell could not be written.
     """
-    workshop = Workshop(device)
-    outcome = Outcome(candidates=choice_cells(request, workshop))
+    cache = Cache(device)
+    outcome = Outcome(candidates=choice_cells(request, cache))
     judges = [cell for points in outcome.candidates.values() for _, cells in points for cell in cells]
     if run:
-        outcome.failures |= run_cells(judges, request.store, workshop, jobs)
+        outcome.failures |= run_cells(judges, request.store, cache, jobs)
     outcome.choices = _choices(request, outcome)
-    outcome.cells = final_cells(request, workshop, outcome.choices)
+    outcome.cells = final_cells(request, cache, outcome.choices)
     if run:
-        outcome.failures |= run_cells(outcome.cells, request.store, workshop, jobs)
+        outcome.failures |= run_cells(outcome.cells, request.store, cache, jobs)
     return outcome
 
 
-def look(request: Request, workshop: Workshop) -> tuple[list[Cell], int]:
+def look(request: Request, cache: Cache) -> tuple[list[Cell], int]:
     """The cells that a call would run or find finished, and how many more wait for a choice."""
-    candidates = choice_cells(request, workshop)
+    candidates = choice_cells(request, cache)
     judges = [cell for points in candidates.values() for _, cells in points for cell in cells]
     choices = _choices(request, Outcome(candidates=candidates))
-    cells = final_cells(request, workshop, choices)
+    cells = final_cells(request, cache, choices)
     return [*judges, *cells], len(list(planned(request))) - len(cells)
 
 
@@ -82,7 +82,7 @@ def _choices(request: Request, outcome: Outcome) -> dict[tuple[str, str, str], C
     return {key: point for key, point in found.items() if point is not None}
 
 
-def run_cells(cells: Sequence[Cell], store: CellStore, workshop: Workshop, jobs: int = 1) -> dict[str, str]:
+def run_cells(cells: Sequence[Cell], store: CellStore, cache: Cache, jobs: int = 1) -> dict[str, str]:
     """Run the cells that have no file yet, and write each as it is finished.
 
     One cell's failure leaves the others to run; only if the very first fails by the user's doing, the rest would too.
@@ -93,7 +93,7 @@ def run_cells(cells: Sequence[Cell], store: CellStore, workshop: Workshop, jobs:
     todo = list(unfinished(cells, store))
     failures: dict[str, str] = {}
     began_s, steps_s = time.perf_counter(), 0.0
-    for number, (cell, attempt) in enumerate(_attempts(todo, workshop, jobs), 1):
+    for number, (cell, attempt) in enumerate(_attempts(todo, cache, jobs), 1):
         title = f"[{number}/{len(todo)}] {cell.title}"
         try:
             result = attempt()
@@ -120,14 +120,14 @@ def run_cells(cells: Sequence[Cell], store: CellStore, workshop: Workshop, jobs:
 Attempt = Callable[[], dict[str, Any]]
 
 
-def _attempts(cells: Sequence[Cell], workshop: Workshop, jobs: int) -> Iterator[tuple[Cell, Attempt]]:
+def _attempts(cells: Sequence[Cell], cache: Cache, jobs: int) -> Iterator[tuple[Cell, Attempt]]:
     """Each cell with a call that gives its result, or raises what running it raised."""
     if jobs <= 1 or len(cells) <= 1:
         for cell in cells:
-            yield cell, lambda cell=cell: perform(cell, workshop)  # type: ignore[misc]
+            yield cell, lambda cell=cell: run_cell(cell, cache)  # type: ignore[misc]
         return
-    with workers(jobs, workshop) as pool:
-        futures = {pool.submit(perform_in_worker, cell): cell for cell in cells}
+    with workers(jobs, cache) as pool:
+        futures = {pool.submit(run_in_worker, cell): cell for cell in cells}
         for future in as_completed(futures):
             yield futures[future], lambda future=future: result_of(future)  # type: ignore[misc]
 

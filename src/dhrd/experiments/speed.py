@@ -9,7 +9,7 @@ from dhrd.evaluation.finish import artifact_info
 from dhrd.inference.classifier import Classifier
 
 if TYPE_CHECKING:
-    from dhrd.experiments.perform import Ready
+    from dhrd.experiments.run_cell import Ready
 
 _MAX_ROWS = 512
 

@@ -10,6 +10,7 @@ import pytest
 from dhrd.config import load_config
 from dhrd.errors import ConfigError
 from dhrd.experiments import STUDIES
+from dhrd.experiments.cache import Cache
 from dhrd.experiments.plan import (
     NUM_FOLDS,
     Request,
@@ -26,7 +27,6 @@ from dhrd.experiments.plan import (
     with_defaults,
 )
 from dhrd.experiments.study import DHRD, POOLED, Condition, Study
-from dhrd.experiments.workshop import Workshop
 from dhrd.training.directory import flat, identity
 from helpers_experiments import make_request
 
@@ -145,11 +145,11 @@ def test_superglue_cells_have_their_own_rationales(tiny_backbone: Path, tmp_path
     request = replace(make_request(tiny_backbone, tmp_path), base=base, tasks=("cb", "copa"), num_seeds=2)
     check_data(request)
     named = replace(request, base=load_config(base=base, data__train="superglue:rte"), num_seeds=1)
-    assert {cell.config.data.train for cell in final_cells(named, Workshop("cpu"), {})} == {
+    assert {cell.config.data.train for cell in final_cells(named, Cache("cpu"), {})} == {
         "superglue:cb",
         "superglue:copa",
     }
-    cells = final_cells(request, Workshop("cpu"), {})
+    cells = final_cells(request, Cache("cpu"), {})
     assert len(cells) == len({cell.key for cell in cells}) == 8
     assert {cell.config.data.rationales.rpartition("/")[2] for cell in cells} == {"cb.jsonl", "copa.jsonl"}
     assert [cell.config.seed for cell in cells[:4]] == [0, 0, 1, 1]  # pairs are finished first
@@ -157,21 +157,21 @@ def test_superglue_cells_have_their_own_rationales(tiny_backbone: Path, tmp_path
 
 def test_a_choice_is_made_on_folds_of_train_and_never_sees_validation(tiny_backbone: Path, tmp_path: Path) -> None:
     request = make_request(tiny_backbone, tmp_path, grid={"training.learning_rate": (1e-4, 1e-3)})
-    workshop = Workshop("cpu")
-    candidates = choice_cells(request, workshop)
+    cache = Cache("cpu")
+    candidates = choice_cells(request, cache)
     assert {key[2] for key in candidates} == {"pooled", "dhrd"}  # the same grid for both
-    train = {example.id for example in workshop.rows(request.base).train}
+    train = {example.id for example in cache.rows(request.base).train}
     for points in candidates.values():
         assert [point["training.learning_rate"] for point, _ in points] == [1e-4, 1e-3]
         for _, cells in points:
             assert [cell.fold for cell in cells] == [(fold, NUM_FOLDS) for fold in range(NUM_FOLDS)]
-            held_out = [example.id for cell in cells for example in workshop.rows(cell.config, cell.fold).validation]
+            held_out = [example.id for cell in cells for example in cache.rows(cell.config, cell.fold).validation]
             assert sorted(held_out) == sorted(train)
 
 
 def test_the_better_mean_over_folds_is_chosen(tiny_backbone: Path, tmp_path: Path) -> None:
     request = make_request(tiny_backbone, tmp_path, grid={"training.learning_rate": (1e-4, 1e-3, 1e-2)}, arms=("dhrd",))
-    ((_, points),) = choice_cells(request, Workshop("cpu")).items()
+    ((_, points),) = choice_cells(request, Cache("cpu")).items()
     assert choose(request, points) is None
     values = {1e-4: [0.5] * 5, 1e-3: [0.9, 0.9, 0.9, 0.2, 0.2], 1e-2: [0.62] * 5}
     for point, cells in points:
@@ -183,16 +183,16 @@ def test_the_better_mean_over_folds_is_chosen(tiny_backbone: Path, tmp_path: Pat
 def test_many_rows_need_one_fold_alone(tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dhrd.experiments.plan._FEW_ROWS", 10)
     request = make_request(tiny_backbone, tmp_path, study="schedules", arms=("dhrd_course",))
-    ((_, points),) = choice_cells(request, Workshop("cpu")).items()
+    ((_, points),) = choice_cells(request, Cache("cpu")).items()
     assert [len(cells) for _, cells in points] == [1, 1, 1]
 
 
 def test_rows_that_change_are_other_cells(tiny_backbone: Path, tmp_path: Path) -> None:
     request = make_request(tiny_backbone, tmp_path)
-    before = {cell.key for cell in final_cells(request, Workshop("cpu"), {})}
+    before = {cell.key for cell in final_cells(request, Cache("cpu"), {})}
     text = (tmp_path / "train.jsonl").read_text().replace("case 0", "case 00", 1)
     (tmp_path / "train.jsonl").write_text(text)
-    assert not before & {cell.key for cell in final_cells(request, Workshop("cpu"), {})}
+    assert not before & {cell.key for cell in final_cells(request, Cache("cpu"), {})}
 
 
 def test_rows_may_differ_by_seed(tiny_backbone: Path, tmp_path: Path) -> None:
@@ -201,14 +201,14 @@ def test_rows_may_differ_by_seed(tiny_backbone: Path, tmp_path: Path) -> None:
     for seed in (0, 1):
         (tmp_path / f"train_{seed}.jsonl").write_text(train.replace("case", f"case of {seed}"))
     base = load_config(base=request.base, data__train=f"{tmp_path}/train_{{seed}}.jsonl")
-    workshop = Workshop("cpu")
-    cells = final_cells(replace(request, base=base, tasks=find_tasks(base, None)), workshop, {})
+    cache = Cache("cpu")
+    cells = final_cells(replace(request, base=base, tasks=find_tasks(base, None)), cache, {})
     assert [cell.task for cell in cells] == ["train"] * 4
     assert [cell.config.data.train for cell in cells] == [f"{tmp_path}/train_{seed}.jsonl" for seed in (0, 0, 1, 1)]
     assert (
         len({cell.rows_hash for cell in cells}) == len({cell.key for cell in cells}) == 4
     )  # rationales are hashed too
-    assert all(f"case of {cell.config.seed}" in workshop.rows(cell.config).train[0].input_text for cell in cells)
+    assert all(f"case of {cell.config.seed}" in cache.rows(cell.config).train[0].input_text for cell in cells)
 
 
 @pytest.mark.parametrize(

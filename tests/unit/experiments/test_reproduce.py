@@ -11,8 +11,8 @@ import pytest
 
 from dhrd.errors import ConfigError, NonFiniteError
 from dhrd.experiments import reproduce as module
-from dhrd.experiments.perform import perform
 from dhrd.experiments.reproduce import reproduce
+from dhrd.experiments.run_cell import run_cell
 from helpers import write_jsonl
 from helpers_experiments import make_request
 from helpers_runs import Ended, flags, rows, run_here, settings, write_rows
@@ -59,7 +59,7 @@ def test_the_same_command_runs_nothing_twice(
     arguments = command(tiny_backbone, tmp_path, "--seeds", "1")
     assert dhrd(*arguments).code == 0
     before = cell_files(tmp_path)
-    monkeypatch.setattr(module, "perform", pytest.fail)
+    monkeypatch.setattr(module, "run_cell", pytest.fail)
     assert dhrd(*arguments).code == 0
     assert cell_files(tmp_path) == before
 
@@ -70,17 +70,17 @@ def test_a_run_that_was_killed_goes_on_after_the_last_cell(
     request = make_request(tiny_backbone, tmp_path, num_seeds=2)
     ran: list[str] = []
 
-    def killed(cell: Any, workshop: Any) -> dict[str, Any]:
+    def killed(cell: Any, cache: Any) -> dict[str, Any]:
         if len(ran) == 3:
             raise KeyboardInterrupt
         ran.append(cell.key)
-        return perform(cell, workshop)
+        return run_cell(cell, cache)
 
-    monkeypatch.setattr(module, "perform", killed)
+    monkeypatch.setattr(module, "run_cell", killed)
     with pytest.raises(KeyboardInterrupt):
         reproduce(request, device="cpu")
     again: list[str] = []
-    monkeypatch.setattr(module, "perform", lambda cell, shop: again.append(cell.key) or perform(cell, shop))
+    monkeypatch.setattr(module, "run_cell", lambda cell, shop: again.append(cell.key) or run_cell(cell, shop))
     outcome = reproduce(request, device="cpu")
     assert len(again) == 1
     assert {cell.key for cell in outcome.cells} == {*ran, *again}
@@ -89,12 +89,12 @@ def test_a_run_that_was_killed_goes_on_after_the_last_cell(
 def test_one_failed_cell_leaves_the_others_and_is_listed(
     dhrd: Command, tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def diverges(cell: Any, workshop: Any) -> dict[str, Any]:
+    def diverges(cell: Any, cache: Any) -> dict[str, Any]:
         if cell.arm.name == "dhrd" and cell.config.seed == 0:
             raise NonFiniteError("step 3: lm_loss is nan")
-        return perform(cell, workshop)
+        return run_cell(cell, cache)
 
-    monkeypatch.setattr(module, "perform", diverges)
+    monkeypatch.setattr(module, "run_cell", diverges)
     arguments = command(tiny_backbone, tmp_path, "--seeds", "2")
     ended = dhrd(*arguments)
     assert ended.code == 1

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from dhrd.evaluation.figures.arms import Arm
-from dhrd.evaluation.figures.svg import GROUND, LINE, SOFT, Drawing, make_axes, make_drawing, shortened
-from dhrd.evaluation.report_format import first_metric
-from dhrd.evaluation.report_numbers import is_number
+from dhrd.experiments.report.figures.arms import Arm
+from dhrd.experiments.report.figures.svg import GROUND, LINE, SOFT, Drawing, make_axes, make_drawing, shortened
+from dhrd.experiments.report.numbers import is_number
+from dhrd.experiments.report.schema import first_metric
 
 _LONGEST_TASK = 16  # letters
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MAX_KEPT = 16  # data sets kept as rows, and as tokens; the oldest goes first
 
 
-class Workshop:
+class Cache:
     """Caches of one process.
 
     Args:

@@ -9,8 +9,8 @@ from typing import Any
 
 from dhrd.evaluation import compare
 from dhrd.experiments.cells import short_name
-from dhrd.experiments.found import Found, metrics_of, task_of
 from dhrd.experiments.plan import metric_of_choice, planned
+from dhrd.experiments.report.results import Found, metrics_of, task_of
 
 
 def primary(found: Found) -> dict[str, Any] | None:

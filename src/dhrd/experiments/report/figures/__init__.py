@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from dhrd._extras import require
-from dhrd.evaluation.figures.arms import MARKER_PATHS, NUM_COLOURS, Arm, arms_of
-from dhrd.evaluation.figures.by_rows import draw_by_rows
-from dhrd.evaluation.figures.confidence import draw_reliability, draw_risk_coverage
-from dhrd.evaluation.figures.curves import draw_curves
-from dhrd.evaluation.figures.differences import draw_differences
-from dhrd.evaluation.figures.radar import draw_radars
-from dhrd.evaluation.figures.speed import draw_speed
-from dhrd.evaluation.figures.svg import DARK, LIGHT, Drawing, as_file
+from dhrd.experiments.report.figures.arms import MARKER_PATHS, NUM_COLOURS, Arm, arms_of
+from dhrd.experiments.report.figures.by_rows import draw_by_rows
+from dhrd.experiments.report.figures.confidence import draw_reliability, draw_risk_coverage
+from dhrd.experiments.report.figures.curves import draw_curves
+from dhrd.experiments.report.figures.differences import draw_differences
+from dhrd.experiments.report.figures.radar import draw_radars
+from dhrd.experiments.report.figures.speed import draw_speed
+from dhrd.experiments.report.figures.svg import DARK, LIGHT, Drawing, as_file
 
 __all__ = ["DARK", "LIGHT", "MARKER_PATHS", "NAMES", "NUM_COLOURS", "Arm", "Drawing", "arms_of", "as_file", "draw"]
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from dhrd.evaluation.figures.arms import Arm
-from dhrd.evaluation.figures.svg import Drawing, make_axes, make_drawing, name_axes, write_in_percent
-from dhrd.evaluation.report_format import first_metric
-from dhrd.evaluation.report_numbers import is_number
+from dhrd.experiments.report.figures.arms import Arm
+from dhrd.experiments.report.figures.svg import Drawing, make_axes, make_drawing, name_axes, write_in_percent
+from dhrd.experiments.report.numbers import is_number
+from dhrd.experiments.report.schema import first_metric
 
 _LEAST_POINTS = 3  # a line through fewer says little
 _WIDTH, _HEIGHT = 360, 330

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from dhrd.evaluation.figures.arms import Arm
-from dhrd.evaluation.figures.panels import Painted, draw_panels, thinned
-from dhrd.evaluation.figures.svg import GROUND, SOFT, Drawing, make_axes, name_axes, write_in_percent
-from dhrd.evaluation.report_format import cells
-from dhrd.evaluation.report_numbers import is_number
+from dhrd.experiments.report.figures.arms import Arm
+from dhrd.experiments.report.figures.panels import Painted, draw_panels, thinned
+from dhrd.experiments.report.figures.svg import GROUND, SOFT, Drawing, make_axes, name_axes, write_in_percent
+from dhrd.experiments.report.numbers import is_number
+from dhrd.experiments.report.schema import cells
 
 
 def draw_reliability(report: dict[str, Any], arms: dict[str, Arm]) -> Iterator[Drawing]:

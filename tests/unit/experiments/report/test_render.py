@@ -15,11 +15,11 @@ from xml.etree import ElementTree
 import pytest
 
 from dhrd.errors import SaveError
-from dhrd.evaluation import figures
-from dhrd.evaluation.figures.curves import smoothed
-from dhrd.evaluation.figures.speed import spread
-from dhrd.evaluation.report import html, markdown, write_report
-from dhrd.evaluation.report_format import complete
+from dhrd.experiments.report import figures
+from dhrd.experiments.report.figures.curves import smoothed
+from dhrd.experiments.report.figures.speed import spread
+from dhrd.experiments.report.render import html, markdown, write_report
+from dhrd.experiments.report.schema import complete
 from helpers_report import full_report, minimal_report, throughput_report, tuned_report, without_panels
 
 HOSTILE = "<script>alert('$1$')</script> & | `x` \"q\"\n**b**"

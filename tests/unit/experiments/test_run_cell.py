@@ -17,17 +17,17 @@ from dhrd.config import load_config
 from dhrd.data.records import LabelSet
 from dhrd.errors import DataError
 from dhrd.evaluation.outcomes import Outcomes
+from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import Cell
-from dhrd.experiments.perform import perform
 from dhrd.experiments.plan import Request, final_cells
-from dhrd.experiments.workshop import Workshop
+from dhrd.experiments.run_cell import run_cell
 from dhrd.inference.label_scores import score_labels
 from dhrd.model.backbone import load_backbone
 from helpers_experiments import make_request
 
 
 def cells(request: Request) -> list[Cell]:
-    return final_cells(request, Workshop("cpu"), {})
+    return final_cells(request, Cache("cpu"), {})
 
 
 def cell(request: Request) -> Cell:
@@ -35,7 +35,7 @@ def cell(request: Request) -> Cell:
 
 
 def performed(request: Request) -> dict[str, Any]:
-    result = perform(cell(request), Workshop("cpu"))
+    result = run_cell(cell(request), Cache("cpu"))
     return json.loads(json.dumps(result))  # what comes back from a file
 
 
@@ -76,20 +76,20 @@ def test_a_file_says_what_it_was_run_on(tiny_backbone: Path, tmp_path: Path) -> 
 
 def test_pairs_train_the_same_tokens_of_input(tiny_backbone: Path, tmp_path: Path) -> None:
     request = make_request(tiny_backbone, tmp_path)
-    workshop = Workshop("cpu")
-    pooled, dhrd = (perform(one, workshop) for one in cells(request))
+    cache = Cache("cpu")
+    pooled, dhrd = (run_cell(one, cache) for one in cells(request))
     assert pooled["outcomes"]["ids"] == dhrd["outcomes"]["ids"]
     assert pooled["train_tokens"] < dhrd["train_tokens"]
     assert pooled["data"]["validation_tokens_hash"] == dhrd["data"]["validation_tokens_hash"]
     assert all(point["lm_loss"] == 0 for point in pooled["curve"])
 
 
-def test_a_workshop_gives_what_a_fresh_one_gives(tiny_backbone: Path, tmp_path: Path) -> None:
+def test_a_cache_gives_what_a_fresh_one_gives(tiny_backbone: Path, tmp_path: Path) -> None:
     """A cell must not see what an earlier one did to the backbone."""
     request = make_request(tiny_backbone, tmp_path, "training.learning_rate=1e-2", num_seeds=2)
-    shared = Workshop("cpu")
+    shared = Cache("cpu")
     for one in cells(request):
-        ours, fresh = perform(one, shared), perform(one, Workshop("cpu"))
+        ours, fresh = run_cell(one, shared), run_cell(one, Cache("cpu"))
         assert ours["outcomes"] == fresh["outcomes"]
         assert ours["curve"] == fresh["curve"]
 
@@ -125,7 +125,7 @@ def test_a_temperature_is_that_of_train(tiny_backbone: Path, tmp_path: Path) -> 
 
 def test_a_fold_is_trained_on_the_others_and_marked(tiny_backbone: Path, tmp_path: Path) -> None:
     one = replace(cell(make_request(tiny_backbone, tmp_path, arms=("pooled",))), fold=(1, 5))
-    found = perform(one, Workshop("cpu"))
+    found = run_cell(one, Cache("cpu"))
     assert found["selected_on"]
     assert found["data"]["num_train"] == 16
     assert all(row_id in {f"r{i}" for i in range(20)} for row_id in found["outcomes"]["ids"])
@@ -206,8 +206,8 @@ def test_the_course_of_the_weight_reaches_training(tiny_backbone: Path, tmp_path
 
 def test_shares_of_rows_and_of_rationales(tiny_backbone: Path, tmp_path: Path) -> None:
     request = make_request(tiny_backbone, tmp_path, study="data_scale", num_train=40)
-    workshop = Workshop("cpu")
-    found = {one.arm.name: workshop.rows(one.config) for one in cells(request)}
+    cache = Cache("cpu")
+    found = {one.arm.name: cache.rows(one.config) for one in cells(request)}
     ids = {name: {example.id for example in rows.train} for name, rows in found.items()}
     assert len(ids["dhrd_25"]) == pytest.approx(10, abs=1)
     assert ids["dhrd_25"] == ids["pooled_25"] < ids["dhrd_50"] < ids["dhrd_100"]
@@ -221,10 +221,10 @@ def test_shares_of_rows_and_of_rationales(tiny_backbone: Path, tmp_path: Path) -
 def test_a_drawn_backbone_is_the_seeds_and_the_same_in_both_arms(tiny_backbone: Path, tmp_path: Path) -> None:
     request = make_request(tiny_backbone, tmp_path, num_seeds=2)
     request = replace(request, backbones=(f"scratch:{tiny_backbone / 'config.json'}",))
-    workshop = Workshop("cpu")
+    cache = Cache("cpu")
     drawn = {
-        (cell.config.seed, cell.arm.name): workshop.backbone(cell.config).model.lm_head.weight
-        for cell in final_cells(request, workshop, {})
+        (cell.config.seed, cell.arm.name): cache.backbone(cell.config).model.lm_head.weight
+        for cell in final_cells(request, cache, {})
     }
     assert torch.equal(drawn[0, "pooled"], drawn[0, "dhrd"])
     assert torch.equal(drawn[1, "pooled"], drawn[1, "dhrd"])

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from dhrd.evaluation.figures.arms import Arm
-from dhrd.evaluation.figures.panels import Painted, draw_panels, thinned
-from dhrd.evaluation.figures.svg import Drawing, make_axes, name_axes
-from dhrd.evaluation.report_numbers import is_number
+from dhrd.experiments.report.figures.arms import Arm
+from dhrd.experiments.report.figures.panels import Painted, draw_panels, thinned
+from dhrd.experiments.report.figures.svg import Drawing, make_axes, name_axes
+from dhrd.experiments.report.numbers import is_number
 
 _HEIGHT, _BOTTOM = 300, 40
 _SMOOTHED_SHARE = 30  # a curve is averaged over a thirtieth of its steps

@@ -20,11 +20,11 @@ from dhrd.evaluation.calibration import calibrate_head
 from dhrd.evaluation.evaluate import predict_model
 from dhrd.evaluation.metrics import Predictions, compute_metrics
 from dhrd.evaluation.outcomes import Outcomes
+from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.decoding import decode_rows
 from dhrd.experiments.encoders import run_encoder
 from dhrd.experiments.speed import measure
-from dhrd.experiments.workshop import Workshop
 from dhrd.inference.batching import probabilities
 from dhrd.inference.label_scores import score_labels
 from dhrd.model.adapters import merge_in_place
@@ -115,12 +115,12 @@ class Ready:
         return self.model.causal_lm if self.model is not None else self.backbone.model
 
 
-def perform(cell: Cell, workshop: Workshop) -> dict[str, Any]:
+def run_cell(cell: Cell, cache: Cache) -> dict[str, Any]:
     """Run a cell.
 
     Args:
         cell: What to run.
-        workshop: What this process has loaded.
+        cache: What this process has loaded.
 
     Returns:
         Metrics, outcomes row by row, curve, seconds, speed, and what it was run on: the cell's file.
@@ -132,7 +132,7 @@ def perform(cell: Cell, workshop: Workshop) -> dict[str, Any]:
     clock = _Clock()
     with clock("total"):
         run = _perform_encoder if cell.arm.encoder is not None else _perform_backbone
-        found, accelerator = run(cell, workshop, clock)
+        found, accelerator = run(cell, cache, clock)
     return {
         "speed": None,
         **found,
@@ -145,9 +145,9 @@ def perform(cell: Cell, workshop: Workshop) -> dict[str, Any]:
     }
 
 
-def _perform_backbone(cell: Cell, workshop: Workshop, clock: _Clock) -> tuple[dict[str, Any], Accelerator]:
+def _perform_backbone(cell: Cell, cache: Cache, clock: _Clock) -> tuple[dict[str, Any], Accelerator]:
     curve = _Curve()
-    ready = _prepare(cell, workshop, clock, curve)
+    ready = _prepare(cell, cache, clock, curve)
     with clock("evaluate"):
         found = _READERS[cell.arm.read](ready)
     if cell.arm.speed and cell.arm.read == "head":
@@ -165,10 +165,10 @@ def _perform_backbone(cell: Cell, workshop: Workshop, clock: _Clock) -> tuple[di
     return found, ready.accelerator
 
 
-def _perform_encoder(cell: Cell, workshop: Workshop, clock: _Clock) -> tuple[dict[str, Any], Accelerator]:
-    accelerator = make_accelerator(cell.config, workshop.device)
+def _perform_encoder(cell: Cell, cache: Cache, clock: _Clock) -> tuple[dict[str, Any], Accelerator]:
+    accelerator = make_accelerator(cell.config, cache.device)
     with clock("load"):
-        rows = workshop.rows(cell.config, cell.fold)
+        rows = cache.rows(cell.config, cell.fold)
     run = run_encoder(cell, rows, accelerator, clock)
     found = _of_predictions(rows, run.predictions) | {
         "selected_on": cell.fold is not None,
@@ -182,14 +182,14 @@ def _perform_encoder(cell: Cell, workshop: Workshop, clock: _Clock) -> tuple[dic
     return found, accelerator
 
 
-def _prepare(cell: Cell, workshop: Workshop, clock: _Clock, curve: _Curve) -> Ready:
+def _prepare(cell: Cell, cache: Cache, clock: _Clock, curve: _Curve) -> Ready:
     config = cell.config
     with clock("load"):
-        rows = workshop.rows(config, cell.fold)
-        backbone = workshop.backbone(config)
-        data = workshop.encoded(cell, rows)
-        precision = choose_precision(config.training.mixed_precision, workshop.device, backbone.model.config)
-        accelerator = make_accelerator(config, workshop.device, precision)
+        rows = cache.rows(config, cell.fold)
+        backbone = cache.backbone(config)
+        data = cache.encoded(cell, rows)
+        precision = choose_precision(config.training.mixed_precision, cache.device, backbone.model.config)
+        accelerator = make_accelerator(config, cache.device, precision)
     if not cell.arm.trained and cell.arm.read != "head":
         backbone.model.to(accelerator.device)
         return Ready(cell=cell, rows=rows, data=data, backbone=backbone, model=None, accelerator=accelerator)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from dhrd.evaluation.figures.arms import Arm
-from dhrd.evaluation.figures.svg import (
+from dhrd.experiments.report.figures.arms import Arm
+from dhrd.experiments.report.figures.svg import (
     GROUND,
     INK,
     LINE,
@@ -19,8 +19,8 @@ from dhrd.evaluation.figures.svg import (
     make_drawing,
     shortened,
 )
-from dhrd.evaluation.report_format import first_metric, tasks
-from dhrd.evaluation.report_numbers import excludes_zero, is_interval, is_number, points, points_range
+from dhrd.experiments.report.numbers import excludes_zero, is_interval, is_number, points, points_range
+from dhrd.experiments.report.schema import first_metric, tasks
 
 _MOST_COMPARISONS = 60  # of more, only those over all tasks are drawn
 _LONGEST_BESIDE = 25  # letters, where an interval shares the line on a phone

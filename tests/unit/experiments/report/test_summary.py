@@ -13,13 +13,13 @@ from dhrd.cli.show import study_table
 from dhrd.data.records import LabelSet
 from dhrd.evaluation.metrics import Predictions, compute_metrics
 from dhrd.evaluation.outcomes import Outcomes
-from dhrd.evaluation.report import html, markdown
+from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.plan import Request, final_cells
+from dhrd.experiments.report.render import html, markdown
+from dhrd.experiments.report.summary import summarize
 from dhrd.experiments.reproduce import Outcome
 from dhrd.experiments.study import DHRD, POOLED, Arm, Condition, Study
-from dhrd.experiments.summary import summarize
-from dhrd.experiments.workshop import Workshop
 from helpers_experiments import make_request
 from helpers_runs import write_rows
 
@@ -60,7 +60,7 @@ def request_(tiny_backbone: Path, tmp_path: Path) -> Request:
 
 
 def fill(request: Request, shares: dict[str, list[float]]) -> list[Cell]:
-    cells = final_cells(request, Workshop("cpu"), {})
+    cells = final_cells(request, Cache("cpu"), {})
     for cell in cells:
         values = shares[cell.arm.name]
         if cell.config.seed < len(values):
@@ -116,7 +116,7 @@ def test_one_seed_says_so(request_: Request) -> None:
 
 
 def test_failures_and_limits_are_named(request_: Request) -> None:
-    cells = final_cells(request_, Workshop("cpu"), {})
+    cells = final_cells(request_, Cache("cpu"), {})
     failed = next(cell for cell in cells if cell.arm.name == "dhrd" and cell.config.seed == 4)
     report = report_of(
         request_, {"pooled": [0.6] * 5, "dhrd": [0.7, 0.7, 0.7, 0.7]}, failures={failed.key: "lm_loss is nan"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dhrd.evaluation.figures.svg import ARM_COLOURS
-from dhrd.evaluation.report_format import cells, tasks
+from dhrd.experiments.report.figures.svg import ARM_COLOURS
+from dhrd.experiments.report.schema import cells, tasks
 
 NUM_COLOURS = len(ARM_COLOURS)
 

@@ -15,11 +15,11 @@ import jinja2
 from markupsafe import Markup
 
 from dhrd.errors import MissingExtra
-from dhrd.evaluation import figures
-from dhrd.evaluation.figures import Arm
 from dhrd.evaluation.metrics import higher_is_better
-from dhrd.evaluation.report_format import cells, complete, tasks
-from dhrd.evaluation.report_numbers import FILTERS, excludes_zero, is_number
+from dhrd.experiments.report import figures
+from dhrd.experiments.report.figures import Arm
+from dhrd.experiments.report.numbers import FILTERS, excludes_zero, is_number
+from dhrd.experiments.report.schema import cells, complete, tasks
 from dhrd.model.files import saving, writing
 
 PAPER_SPEEDUP = "96 to 142 ×"
@@ -112,7 +112,7 @@ def _template(kind: str) -> jinja2.Template:
         finalize=_dashed if kind == "html" else _plain,
     )
     environment.filters |= {**FILTERS, "fenced": _fenced}
-    source = resources.files("dhrd.evaluation").joinpath(f"report.{kind}.jinja").read_text(encoding="utf-8")
+    source = resources.files("dhrd.experiments.report").joinpath(f"report.{kind}.jinja").read_text(encoding="utf-8")
     return environment.from_string(source)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from dhrd.evaluation.calibration import calibration
 from dhrd.evaluation.compare import Pair, compare, describe, holm
-from dhrd.experiments import conclusions
 from dhrd.experiments.cells import decisive_settings, short_name
-from dhrd.experiments.found import Found, metrics_of, task_of
 from dhrd.experiments.plan import Request
+from dhrd.experiments.report import conclusions
+from dhrd.experiments.report.results import Found, metrics_of, task_of
 from dhrd.experiments.reproduce import Outcome
 from dhrd.experiments.study import Arm
 

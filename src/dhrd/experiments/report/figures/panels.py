@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from dhrd.evaluation.figures.arms import Arm
-from dhrd.evaluation.figures.svg import Drawing, make_drawing
-from dhrd.evaluation.report_format import tasks
+from dhrd.experiments.report.figures.arms import Arm
+from dhrd.experiments.report.figures.svg import Drawing, make_drawing
+from dhrd.experiments.report.schema import tasks
 
 _MOST_POINTS = 240
 
