@@ -9,11 +9,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from dhrd.errors import DhrdError, UserError
 from dhrd.experiments.agenda import Entry
 from dhrd.experiments.cache import Cache
+from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.cells import Cell, unfinished
 from dhrd.experiments.plan import Request
 from dhrd.experiments.reproduce import look
@@ -138,7 +138,7 @@ class _Run:
     pool: ProcessPoolExecutor
     jobs: int
     deadline_s: float
-    running: dict[Future[dict[str, Any]], _Started] = field(default_factory=dict)
+    running: dict[Future[CellResult], _Started] = field(default_factory=dict)
 
     def run(self) -> None:
         while True:
@@ -179,7 +179,7 @@ class _Run:
         known = work.seconds or [one for other in self.progress.works for one in other.seconds]
         return time.monotonic() + (fmean(known) if known else 0.0) <= self.deadline_s
 
-    def _finish(self, future: Future[dict[str, Any]]) -> None:
+    def _finish(self, future: Future[CellResult]) -> None:
         started = self.running.pop(future)
         work, cell = started.work, started.cell
         try:
@@ -197,9 +197,7 @@ class _Run:
         work.request.store.save(cell, result)
         self.progress.num_run += 1
         work.seconds.append(time.monotonic() - started.began_s)
-        metric = (result["metrics"]["official"] or ["accuracy"])[0]
-        value = result["metrics"][metric]
-        logger.info("%s: %s: %s %.3f, %.0f s", work.name, cell.title, metric, value, work.seconds[-1])
+        logger.info("%s: %s: %s, %.0f s", work.name, cell.title, result.headline, work.seconds[-1])
         if cell.fold is not None and not self._judged(work, cell):
             self._unlock(work)
 

@@ -30,6 +30,8 @@ _FEW_ROWS = 1000  # below, all five folds take part in a choice; above, one is e
 
 Choice = Mapping[str, Any]
 Choices = Mapping[tuple[str, str, str], Choice]
+Candidates = dict[tuple[str, str, str], list[tuple[Choice, list[Cell]]]]
+"""For each task, backbone and arm with a grid: every combination of its values, and the cells that judge it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,19 +265,19 @@ def _with(base: RunConfig | None, settings: Mapping[str, Any]) -> RunConfig:
     return load_config(base=base, **{name.replace(".", "__"): value for name, value in settings.items()})
 
 
-def choice_cells(request: Request, cache: Cache) -> dict[tuple[str, str, str], list[tuple[Choice, list[Cell]]]]:
-    """For each task, backbone and arm with a grid: every combination of its values, and the cells that judge it."""
-    found: dict[tuple[str, str, str], list[tuple[Choice, list[Cell]]]] = {}
+def choice_cells(request: Request, cache: Cache) -> Candidates:
+    """What is to be chosen, and from what."""
+    candidates: Candidates = {}
     asked = itertools.product(request.tasks, request.backbones)
     for task, backbone, arm in [(*pair, arm) for pair in asked for arm in request.arms_of(pair[0])]:
         tried = request.grid_of(arm)
         if not tried:
             continue
         points = [dict(zip(tried, values, strict=True)) for values in itertools.product(*tried.values())]
-        found[task, backbone, arm.name] = [
+        candidates[task, backbone, arm.name] = [
             (point, list(_judges(request, cache, task, backbone, arm, point))) for point in points
         ]
-    return found
+    return candidates
 
 
 def _judges(request: Request, cache: Cache, task: str, backbone: str, arm: Arm, point: Choice) -> Iterator[Cell]:
@@ -296,11 +298,11 @@ def choose(request: Request, candidates: Sequence[tuple[Choice, list[Cell]]]) ->
     """The combination with the best mean over its folds; the earlier of equals; None while a cell is missing."""
     best: tuple[float, Choice] | None = None
     for point, cells in candidates:
-        found = [request.store.find(cell) for cell in cells]
-        if None in found:
+        results = [result for cell in cells if (result := request.store.find(cell)) is not None]
+        if len(results) < len(cells):
             return None
         metric = metric_of_choice(cells[0])
-        value = fmean(cell["metrics"][metric] for cell in found if cell is not None)
+        value = fmean(result.metrics[metric] for result in results)
         value = value if higher_is_better(metric) else -value
         if best is None or value > best[0]:
             best = (value, point)

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass, field
-from typing import Any
 
 from dhrd.errors import DhrdError, SaveError, UserError
 from dhrd.experiments.cache import Cache
+from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.cells import Cell, CellStore, unfinished
-from dhrd.experiments.plan import Choice, Request, choice_cells, choose, final_cells, planned
+from dhrd.experiments.plan import Candidates, Choice, Request, choice_cells, choose, final_cells, planned
 from dhrd.experiments.run_cell import run_cell
 from dhrd.experiments.workers import WorkerDied, result_of, run_in_worker, workers
 from dhrd.training.directory import flat
@@ -33,7 +33,7 @@ class Outcome:
 
     cells: list[Cell] = field(default_factory=list)
     choices: dict[tuple[str, str, str], Choice] = field(default_factory=dict)
-    candidates: dict[tuple[str, str, str], Any] = field(default_factory=dict)
+    candidates: Candidates = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
 
@@ -75,11 +75,11 @@ def look(request: Request, cache: Cache) -> tuple[list[Cell], int]:
 
 
 def _choices(request: Request, outcome: Outcome) -> dict[tuple[str, str, str], Choice]:
-    found = {key: choose(request, candidates) for key, candidates in outcome.candidates.items()}
-    for (task, _, arm), point in found.items():
+    chosen = {key: choose(request, candidates) for key, candidates in outcome.candidates.items()}
+    for (task, _, arm), point in chosen.items():
         if point is not None:
             logger.info("chosen for %s, %s: %s", task, arm, ", ".join(f"{k}={v}" for k, v in flat(point).items()))
-    return {key: point for key, point in found.items() if point is not None}
+    return {key: point for key, point in chosen.items() if point is not None}
 
 
 def run_cells(cells: Sequence[Cell], store: CellStore, cache: Cache, jobs: int = 1) -> dict[str, str]:
@@ -106,10 +106,8 @@ def run_cells(cells: Sequence[Cell], store: CellStore, cache: Cache, jobs: int =
             logger.error("%s: failed: %s", title, error)
             continue
         store.save(cell, result)
-        steps_s += sum(result["seconds"].get(name, 0.0) for name in ("train", "evaluate", "speed"))
-        metric = (result["metrics"]["official"] or ["accuracy"])[0]
-        minutes = result["seconds"]["total"] / 60
-        logger.info("%s: %s %.3f, %.1f min", title, metric, result["metrics"][metric], minutes)
+        steps_s += sum(result.seconds.get(name, 0.0) for name in ("train", "evaluate", "speed"))
+        logger.info("%s: %s, %.1f min", title, result.headline, result.seconds["total"] / 60)
     if todo:
         wall_s = time.perf_counter() - began_s
         share = 100 * steps_s / wall_s / min(max(jobs, 1), len(todo))
@@ -117,7 +115,7 @@ def run_cells(cells: Sequence[Cell], store: CellStore, cache: Cache, jobs: int =
     return failures
 
 
-Attempt = Callable[[], dict[str, Any]]
+Attempt = Callable[[], CellResult]
 
 
 def _attempts(cells: Sequence[Cell], cache: Cache, jobs: int) -> Iterator[tuple[Cell, Attempt]]:

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
 from dhrd.errors import DhrdError
 from dhrd.experiments.cache import Cache
+from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.run_cell import run_cell
 
@@ -45,7 +45,7 @@ def workers(jobs: int, cache: Cache, threads: int | None = None) -> Iterator[Pro
             process.terminate()
 
 
-def result_of(future: Future[dict[str, Any]]) -> dict[str, Any]:
+def result_of(future: Future[CellResult]) -> CellResult:
     """What a worker's cell gave, or raises what running it raised.
 
     Raises:
@@ -63,7 +63,7 @@ def result_of(future: Future[dict[str, Any]]) -> dict[str, Any]:
 _cache: Cache | None = None  # of a worker process
 
 
-def run_in_worker(cell: Cell) -> dict[str, Any]:
+def run_in_worker(cell: Cell) -> CellResult:
     """Run a cell with what this process has loaded."""
     assert _cache is not None
     return run_cell(cell, _cache)

@@ -2,65 +2,50 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 from dhrd.evaluation.metrics import higher_is_better
+from dhrd.experiments.report.schema import Interval, Number
+
+NOTHING = "–"
+
+_METRICS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "weighted_f1": "weighted F1", "f1a": "F1a", "em": "EM"}
 
 
-def is_number(value: Any) -> bool:
-    """Whether there is a finite number, rather than nothing or NaN."""
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
-def is_interval(value: Any) -> bool:
-    """Whether there are two finite ends."""
-    return isinstance(value, (list, tuple)) and len(value) == 2 and all(is_number(end) for end in value)
-
-
-def excludes_zero(interval: Any) -> bool:
-    """Whether an interval is there and lies on one side of zero."""
-    return is_interval(interval) and (interval[0] > 0 or interval[1] < 0)
-
-
-def points(value: Any) -> str:
+def points(value: Number) -> str:
     """A difference of two shares in percentage points, always with its sign."""
-    if not is_number(value):
-        return "–"
+    if value is None:
+        return NOTHING
     text = f"{100 * value:+.1f}"
     return "0.0" if float(text) == 0 else text.replace("-", "−")
 
 
-def points_range(interval: Any) -> str:
+def points_range(interval: Interval | None) -> str:
     """An interval of a difference in percentage points."""
-    return f"{points(interval[0])} to {points(interval[1])}" if is_interval(interval) else "–"
+    return _range(interval, points)
+
+
+def _range(interval: Interval | None, write: Callable[[Number], str]) -> str:
+    return f"{write(interval[0])} to {write(interval[1])}" if interval else NOTHING
 
 
 def _or_dash(write: Callable[[Any], str]) -> Callable[[Any], str]:
-    return lambda value: write(value) if is_number(value) else "–"
+    return lambda value: NOTHING if value is None else write(value)
 
 
-def _metric(value: Any, name: str) -> str:
+def _metric(value: Number, name: str) -> str:
     """A share in percent; a loss as it is."""
-    if not is_number(value):
-        return "–"
+    if value is None:
+        return NOTHING
     return f"{100 * value:.1f}" if higher_is_better(name) else f"{value:.3f}"
 
 
-def _metric_range(interval: Any, name: str) -> str:
-    return f"{_metric(interval[0], name)} to {_metric(interval[1], name)}" if is_interval(interval) else "–"
-
-
-def _change(value: Any, name: str) -> str:
+def _change(value: Number, name: str) -> str:
     """A difference of a metric: points, or a loss as it is."""
-    if not is_number(value) or higher_is_better(name):
+    if value is None or higher_is_better(name):
         return points(value)
     return f"{value:+.3f}".replace("-", "−")
-
-
-def _change_range(interval: Any, name: str) -> str:
-    return f"{_change(interval[0], name)} to {_change(interval[1], name)}" if is_interval(interval) else "–"
 
 
 def _p_value(value: float) -> str:
@@ -82,22 +67,16 @@ def _rate(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3g}"
 
 
-def _name(metric: Any) -> str:
-    """A metric as people write it."""
-    known = {"macro_f1": "macro F1", "micro_f1": "micro F1", "weighted_f1": "weighted F1", "f1a": "F1a", "em": "EM"}
-    return known.get(str(metric), str(metric).replace("_", " ")) if metric is not None else "–"
-
-
 def _settings(chosen: dict[str, Any]) -> str:
     """Settings with their values on one line."""
-    return ", ".join(f"{name} {'–' if value is None else value}" for name, value in chosen.items()) or "–"
+    return ", ".join(f"{name} {NOTHING if value is None else value}" for name, value in chosen.items()) or NOTHING
 
 
-FILTERS: dict[str, Callable[..., Any]] = {
+FILTERS: dict[str, Callable[..., str]] = {
     "metric": _metric,
-    "metric_range": _metric_range,
+    "metric_range": lambda interval, name: _range(interval, lambda end: _metric(end, name)),
     "change": _change,
-    "change_range": _change_range,
+    "change_range": lambda interval, name: _range(interval, lambda end: _change(end, name)),
     "points": points,
     "points_range": points_range,
     "percent": _or_dash(lambda value: f"{100 * value:.1f} %"),
@@ -109,9 +88,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "gain": _or_dash(lambda value: f"{value:+.2f} %".replace("-", "−")),
     "p": _or_dash(_p_value),
     "duration": _or_dash(_duration),
-    "name": _name,
+    "name": _or_dash(lambda metric: _METRICS.get(metric, metric.replace("_", " "))),
     "settings": _settings,
-    "excludes_zero": excludes_zero,
-    "known": is_number,
 }
 """What templates may write a value with; nothing known is a dash."""

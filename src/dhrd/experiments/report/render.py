@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -17,20 +18,26 @@ from markupsafe import Markup
 from dhrd.errors import MissingExtra
 from dhrd.evaluation.metrics import higher_is_better
 from dhrd.experiments.report import figures
-from dhrd.experiments.report.figures import Arm
-from dhrd.experiments.report.numbers import FILTERS, excludes_zero, is_number
-from dhrd.experiments.report.schema import cells, complete, tasks
+from dhrd.experiments.report.numbers import FILTERS, NOTHING
+from dhrd.experiments.report.schema import (
+    ArmResult,
+    BackboneResult,
+    Comparison,
+    Number,
+    Report,
+    TaskResult,
+)
 from dhrd.model.files import saving, writing
 
 PAPER_SPEEDUP = "96 to 142 ×"
 """Queries per second against chain of thought: the paper's Table 5."""
 
 
-def write_report(report: dict[str, Any], directory: Path) -> list[Path]:
+def write_report(report: Report, directory: Path) -> list[Path]:
     """Write a report in its forms.
 
     Args:
-        report: The report; what it may hold is listed in `report_format.py`. Anything may be missing or null.
+        report: Anything of it may be missing.
         directory: Made if it is not there.
 
     Returns:
@@ -40,14 +47,14 @@ def write_report(report: dict[str, Any], directory: Path) -> list[Path]:
     Raises:
         SaveError: A file could not be written.
     """
-    drawings, missing = _draw(complete(report))
+    drawings, missing = _draw(report)
     texts = {
-        "report.json": json.dumps(report, indent=2, ensure_ascii=False) + "\n",
+        "report.json": json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n",
         "report.md": markdown(report),
         "report.html": _page(report, drawings, missing),
     }
     if drawings["by_rows"]:
-        texts["accuracy_by_rows.svg"] = figures.as_file(drawings["by_rows"][0])
+        texts["accuracy_by_rows.svg"] = drawings["by_rows"][0].svg
     with saving(str(directory)):
         directory.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
@@ -56,7 +63,7 @@ def write_report(report: dict[str, Any], directory: Path) -> list[Path]:
     return [directory / name for name in texts]
 
 
-def html(report: dict[str, Any]) -> str:
+def html(report: Report) -> str:
     """The page: self-contained, for light, dark, phone and print; without figures where matplotlib is missing.
 
     Args:
@@ -65,10 +72,10 @@ def html(report: dict[str, Any]) -> str:
     Returns:
         An HTML document that loads nothing.
     """
-    return _page(report, *_draw(complete(report)))
+    return _page(report, *_draw(report))
 
 
-def _draw(report: dict[str, Any]) -> tuple[dict[str, list[figures.Drawing]], str | None]:
+def _draw(report: Report) -> tuple[figures.Drawings, str | None]:
     """The figures, or why there are none."""
     try:
         return figures.draw(report), None
@@ -76,19 +83,13 @@ def _draw(report: dict[str, Any]) -> tuple[dict[str, list[figures.Drawing]], str
         return {name: [] for name in figures.NAMES}, f"Figures are left out: {error}"
 
 
-def _page(report: dict[str, Any], drawings: dict[str, list[figures.Drawing]], missing: str | None) -> str:
+def _page(report: Report, drawings: figures.Drawings, missing: str | None) -> str:
     return _template("html").render(
-        **_shown(complete(report)),
-        drawings=drawings,
-        missing=missing,
-        markers=figures.MARKER_PATHS,
-        num_colours=figures.NUM_COLOURS,
-        light=figures.LIGHT,
-        dark=figures.DARK,
+        _shown(report), drawings=drawings, missing=missing, looks=figures.LOOKS, dark=figures.DARK
     )
 
 
-def markdown(report: dict[str, Any]) -> str:
+def markdown(report: Report) -> str:
     """The same numbers as compact tables, fit for a README.
 
     Args:
@@ -97,8 +98,7 @@ def markdown(report: dict[str, Any]) -> str:
     Returns:
         GitHub-flavoured Markdown without images.
     """
-    text = _template("md").render(**_shown(complete(report)))
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    return re.sub(r"\n{3,}", "\n\n", _template("md").render(_shown(report))).strip() + "\n"
 
 
 @cache
@@ -116,157 +116,135 @@ def _template(kind: str) -> jinja2.Template:
     return environment.from_string(source)
 
 
-def _shown(report: dict[str, Any]) -> dict[str, Any]:
+# What the tables show
+
+
+def _shown(report: Report) -> dict[str, Any]:
     """What both templates are given."""
-    arms = figures.arms_of(report)
-    compared = [one for _, task in tasks(report) for one in task["comparisons"]]
+    cells = list(report.cells())
+    compared = [comparison for _, task in report.tasks() for comparison in task.comparisons]
+    num_tried = Counter((one.task, one.backbone, one.arm) for one in report.choices)
     return {
         "report": report,
-        "arms": arms,
-        "results": [_backbone(backbone, arms) for backbone in report["backbones"]],
-        "several_baselines": len({one["baseline"] for one in compared}) > 1,
+        "primary": report.primary,
+        "arms": figures.looks_of(report),
+        "several": len(report.backbones) > 1,
+        "several_baselines": len({one.baseline for one in compared}) > 1,
         "has_comparisons": bool(compared),
-        "methods": _methods(report),
-        "mean_methods": _each_once(arm["interval_method"] for _, _, arm in cells(report)),
-        "is_selected": any(arm["selected_on"] for _, _, arm in cells(report)),
+        "methods": _each_once(one.interval_method for one in (*compared, report.primary) if one),
+        "mean_methods": _each_once(arm.interval_method for _, _, arm in cells),
+        "is_selected": any(arm.selected_on for _, _, arm in cells),
+        "has_averages": any(_averages(backbone) for backbone in report.backbones),
+        "calibrated": [cell for cell in cells if cell[2].calibration],
+        "timed": [(*cell, _times_the_slowest(cell[1], cell[2])) for cell in cells if cell[2].speed],
+        "trained": [cell for cell in cells if cell[2].seconds is not None or cell[2].train_tokens is not None],
+        "choices": [(one, num_tried[one.task, one.backbone, one.arm]) for one in report.choices],
         "paper_speedup": PAPER_SPEEDUP,
-        "arm_settings": _arm_settings(report["arm_settings"]),
-        "choices": _choices(report["choices"]),
+        **{function.__name__.lstrip("_"): function for function in (_rows, _facts, _tone, _seeds, _averages, _decoded)},
     }
 
 
-# What the tables show, by backbone
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """A line of a task's table: an arm in one metric, compared with one baseline.
+
+    Args:
+        cell: The arm's numbers.
+        metric: Its name.
+        comparison: None where the arm is compared with none.
+        is_first: Whether the arm's own numbers stand in this line.
+        is_baseline: Whether others are compared with it, and it with none.
+        is_main: Whether the metric is the task's first.
+    """
+
+    cell: ArmResult
+    metric: str
+    comparison: Comparison | None
+    is_first: bool
+    is_baseline: bool
+    is_main: bool
+
+    @property
+    def seeds(self) -> dict[int | None, Number]:
+        """The metric by seed."""
+        return {one.seed: one.values.get(self.metric) for one in self.cell.seeds}
 
 
-def _backbone(backbone: dict[str, Any], arms: dict[str, Arm]) -> dict[str, Any]:
-    """The rows of one backbone's tables."""
-    found = [(task, cell, arms[str(cell["arm"])]) for task in backbone["tasks"] for cell in task["arms"]]
-    return {
-        "name": backbone["name"],
-        "average_over": backbone["average_over"],
-        "over_tasks": [
-            (arms[str(one["other"])], arms[str(one["baseline"])], one, _tone(one, "average"))
-            for one in backbone["over_tasks"]
-        ],
-        "tasks": [{**task, "rows": list(_rows(task, arms)), "facts": list(_facts(task))} for task in backbone["tasks"]],
-        "seeds": _seeds(backbone),
-        "averages": [
-            {"arm": arm, "average": backbone["average"].get(name), "gain": backbone["relative_gain_percent"].get(name)}
-            for name, arm in arms.items()
-            if is_number(backbone["average"].get(name)) or is_number(backbone["relative_gain_percent"].get(name))
-        ],
-        "calibrations": [(task["task"], arm, cell["calibration"]) for task, cell, arm in found if cell["calibration"]],
-        "speeds": [(task["task"], arm, _speed(task, cell)) for task, cell, arm in found if cell["speed"]],
-        "costs": [
-            (task["task"], arm, cell)
-            for task, cell, arm in found
-            if is_number(cell["seconds"]) or is_number(cell["train_tokens"])
-        ],
-        "decoded": [
-            (task["task"], arm, cell)
-            for task, cell, arm in found
-            if is_number(cell["mean_new_tokens"]) or is_number(cell["unparsable"])
-        ],
-    }
-
-
-def _facts(task: dict[str, Any]) -> Iterator[str]:
-    """What is known of a task's rows."""
-    if is_number(task["num_validation"]):
-        yield f"{task['num_validation']:,} validation rows"
-    if is_number(task["num_train"]):
-        reasoned = task["num_with_rationale"]
-        with_rationale = f", {reasoned:,} with a rationale" if is_number(reasoned) else ""
-        yield f"{task['num_train']:,} training rows{with_rationale}"
-    if is_number(task["majority_share"]):
-        yield f"commonest label {100 * task['majority_share']:.1f} %"
-
-
-def _rows(task: dict[str, Any], arms: dict[str, Arm]) -> Iterator[dict[str, Any]]:
+def _rows(task: TaskResult) -> Iterator[_Row]:
     """A row for each metric and arm, and one more for each further baseline that the arm is compared with."""
-    metrics = task["metrics"] or list(dict.fromkeys(name for cell in task["arms"] for name in cell["mean"]))
-    baselines = {one["baseline"] for one in task["comparisons"]}
+    metrics = task.metrics or list(dict.fromkeys(name for cell in task.arms for name in cell.mean))
+    baselines = {one.baseline for one in task.comparisons}
     for metric in metrics:
-        for cell in task["arms"]:
-            compared = [
-                one
-                for one in task["comparisons"]
-                if one["other"] == cell["arm"] and (one["metric"] or metrics[0]) == metric
-            ]
+        for cell in task.arms:
+            compared = [one for one in task.comparisons if one.other == cell.arm and task.compares_in(one, metric)]
             for number, comparison in enumerate(compared or [None]):
-                yield {
-                    "arm": arms[str(cell["arm"])],
-                    "metric": metric,
-                    "is_first": number == 0,
-                    "is_baseline": comparison is None and cell["arm"] in baselines,
-                    "mean": cell["mean"].get(metric),
-                    "interval": cell["interval_95"].get(metric),
-                    "selected_on": cell["selected_on"],
-                    "chosen": cell["chosen"] if metric == metrics[0] else {},
-                    "seeds": {one["seed"]: one["values"].get(metric) for one in cell["seeds"]},
-                    "comparison": comparison,
-                    "baseline": arms[str(comparison["baseline"])] if comparison else None,
-                    "tone": _tone(comparison, metric),
-                }
+                yield _Row(
+                    cell=cell,
+                    metric=metric,
+                    comparison=comparison,
+                    is_first=number == 0,
+                    is_baseline=comparison is None and cell.arm in baselines,
+                    is_main=metric == metrics[0],
+                )
 
 
-def _tone(comparison: dict[str, Any] | None, metric: str) -> str:
+def _facts(task: TaskResult) -> Iterator[str]:
+    """What is known of a task's rows."""
+    if task.num_validation is not None:
+        yield f"{task.num_validation:,} validation rows"
+    if task.num_train is not None:
+        reasoned = task.num_with_rationale
+        with_rationale = "" if reasoned is None else f", {reasoned:,} with a rationale"
+        yield f"{task.num_train:,} training rows{with_rationale}"
+    if task.majority_share is not None:
+        yield f"commonest label {100 * task.majority_share:.1f} %"
+
+
+def _tone(comparison: Comparison | None, metric: str = "average") -> str:
     """`better` or `worse` where the interval excludes zero, else nothing."""
-    if comparison is None or not excludes_zero(comparison["interval_95"]):
+    if comparison is None or comparison.interval_95 is None or not comparison.is_told:
         return ""
-    return "better" if (comparison["interval_95"][0] > 0) == higher_is_better(metric) else "worse"
+    return "better" if (comparison.interval_95[0] > 0) == higher_is_better(metric) else "worse"
 
 
-def _seeds(backbone: dict[str, Any]) -> list[Any]:
+def _seeds(backbone: BackboneResult) -> list[int]:
     """The seeds that any of a backbone's cells has, in order."""
-    seeds = {one["seed"] for task in backbone["tasks"] for cell in task["arms"] for one in cell["seeds"]}
-    return sorted(seeds, key=lambda seed: (not is_number(seed), seed if is_number(seed) else 0, str(seed)))
+    seeds = (one.seed for task in backbone.tasks for cell in task.arms for one in cell.seeds)
+    return sorted({seed for seed in seeds if seed is not None})
 
 
-def _speed(task: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
-    """A cell's speed, with how many times the slowest arm's it is where all were measured on one device."""
-    speeds = [one["speed"] for one in task["arms"] if one["speed"]]
-    rates = [one["queries_per_second"] for one in speeds if is_number(one["queries_per_second"])]
-    is_fair = len({one["device"] for one in speeds}) == 1 and len(rates) > 1 and min(rates) > 0
-    rate = cell["speed"]["queries_per_second"]
-    return {**cell["speed"], "times": rate / min(rates) if is_fair and is_number(rate) else None}
+def _averages(backbone: BackboneResult) -> list[tuple[str, Number, Number]]:
+    """Each arm that has an average or a gain, with both."""
+    average, gain = backbone.average, backbone.relative_gain_percent
+    arms = dict.fromkeys(cell.arm for task in backbone.tasks for cell in task.arms)
+    rows = [(arm, average.get(arm), gain.get(arm)) for arm in arms]
+    return [row for row in rows if row[1:] != (None, None)]
 
 
-def _methods(report: dict[str, Any]) -> list[str]:
-    """How the intervals of differences were made, each way once."""
-    named = [one["interval_method"] for _, task in tasks(report) for one in task["comparisons"]]
-    named += [report["primary"]["interval_method"]] if report["primary"] else []
-    return _each_once(named)
+def _decoded(backbone: BackboneResult) -> list[tuple[TaskResult, ArmResult]]:
+    """The cells whose answers were written."""
+    cells = [(task, cell) for task in backbone.tasks for cell in task.arms]
+    return [(task, cell) for task, cell in cells if (cell.mean_new_tokens, cell.unparsable) != (None, None)]
 
 
-def _each_once(names: Iterable[Any]) -> list[str]:
-    return list(dict.fromkeys(str(name) for name in names if name))
+def _times_the_slowest(task: TaskResult, cell: ArmResult) -> Number:
+    """How many times the slowest arm's speed a cell's is, where all were measured on one device."""
+    speeds = [arm.speed for arm in task.arms if arm.speed]
+    rates = [one.queries_per_second for one in speeds if one.queries_per_second is not None]
+    rate = cell.speed.queries_per_second if cell.speed else None
+    is_fair = len({one.device for one in speeds}) == 1 and len(rates) > 1 and min(rates) > 0
+    return rate / min(rates) if is_fair and rate is not None else None
 
 
-def _arm_settings(settings: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Each arm's settings, a line each."""
-    return [
-        (arm, key, value)
-        for arm, changed in settings.items()
-        for key, value in (changed.items() if isinstance(changed, Mapping) else [("", changed)])
-    ]
-
-
-def _choices(choices: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every setting that was tried, with how many were tried beside it."""
-
-    def place(one: dict[str, Any]) -> tuple[Any, ...]:
-        return one["task"], one["backbone"], one["arm"]
-
-    num_tried = Counter(map(place, choices))
-    return [{**one, "num_tried": num_tried[place(one)]} for one in choices]
+def _each_once(names: Iterable[str | None]) -> list[str]:
+    return list(dict.fromkeys(name for name in names if name))
 
 
 # What templates make of a value
 
 
 def _dashed(value: Any) -> Any:
-    return "–" if value is None else value
+    return NOTHING if value is None else value
 
 
 def _plain(value: Any) -> str:

@@ -14,9 +14,11 @@ from dhrd.data.records import LabelSet
 from dhrd.evaluation.metrics import Predictions, compute_metrics
 from dhrd.evaluation.outcomes import Outcomes
 from dhrd.experiments.cache import Cache
+from dhrd.experiments.cell_result import CellData, CellResult
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.plan import Request, final_cells
 from dhrd.experiments.report.render import html, markdown
+from dhrd.experiments.report.schema import Report
 from dhrd.experiments.report.summary import summarize
 from dhrd.experiments.reproduce import Outcome
 from dhrd.experiments.study import DHRD, POOLED, Arm, Condition, Study
@@ -27,31 +29,29 @@ LABELS = LabelSet(("keep", "return", "repair"))
 NUM_ROWS = 400
 
 
-def answers(share_right: float, seed: int) -> dict[str, Any]:
+def answers(share_right: float, seed: int, prefix: str = "v") -> CellResult:
     """A cell's result in which this share of the rows is right: the first ones, so that better arms are nested."""
     gold = numpy.random.default_rng(0).integers(3, size=NUM_ROWS)
     wrong = numpy.arange(NUM_ROWS) >= share_right * NUM_ROWS
     predicted = numpy.where(wrong, (gold + 1 + seed % 2) % 3, gold)
     p_BC = numpy.full((NUM_ROWS, 3), 0.1)
     p_BC[numpy.arange(NUM_ROWS), predicted] = 0.8
-    ids = [f"v{i}" for i in range(NUM_ROWS)]
+    ids = [f"{prefix}{i}" for i in range(NUM_ROWS)]
     predictions = Predictions(ids=ids, probabilities_BC=p_BC, gold_BC=numpy.eye(3, dtype=int)[gold], labels=LABELS)
-    return {
-        "metrics": compute_metrics(predictions, intervals=False),
-        "outcomes": Outcomes.of(predictions).to_json(),
-        "speed": None,
-        "selected_on": False,
-        "data": {"num_train": 20, "num_with_rationale": 15},
-        "curve": [{"step": 1, "classification_loss": 1.0 + seed, "lm_loss": 2.0}],
-        "steps": 1,
-        "temperature": None,
-        "train_tokens": 100,
-        "seconds": {"total": 2.0},
-        "device": "a machine",
-        "precision": "no",
-        "threads": 1,
-        "versions": {"torch": "2.13.0"},
-    }
+    return CellResult(
+        metrics=compute_metrics(predictions, intervals=False),
+        outcomes=Outcomes.of(predictions),
+        selected_on=False,
+        data=CellData(num_train=20, num_with_rationale=15),
+        curve=[{"step": 1, "classification_loss": 1.0 + seed, "lm_loss": 2.0}],
+        steps=1,
+        train_tokens=100,
+        seconds={"total": 2.0},
+        device="a machine",
+        precision="no",
+        threads=1,
+        versions={"torch": "2.13.0"},
+    )
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def report_of(request: Request, shares: dict[str, list[float]], **outcome: Any) 
     report = summarize(request, Outcome(cells=cells, **outcome), command="dhrd …", created="2026-01-01")
     assert html(report)
     assert markdown(report)
-    return report
+    return report.to_json()
 
 
 def test_a_plain_gain_is_told(request_: Request) -> None:
@@ -129,8 +129,7 @@ def test_failures_and_limits_are_named(request_: Request) -> None:
 
 def test_other_rows_in_one_directory_are_refused(request_: Request) -> None:
     cells = fill(request_, {"pooled": [0.6], "dhrd": []})
-    other = answers(0.7, 0)
-    other["outcomes"]["ids"] = [f"w{i}" for i in range(NUM_ROWS)]
+    other = answers(0.7, 0, prefix="w")
     request_.store.save(next(cell for cell in cells if cell.arm.name == "dhrd"), other)
     with pytest.raises(Exception, match="no row in common"):
         summarize(request_, Outcome(cells=cells), command="", created="")
@@ -177,7 +176,7 @@ def test_an_arm_is_compared_with_each_of_its_controls(request_: Request, tmp_pat
     assert over["control", "dhrd"]["difference"] == pytest.approx(0.02)
     assert over["control", "dhrd"]["num_tasks"] == 2
     assert backbone["relative_gain_percent"]["dhrd"] == pytest.approx(100 * 0.1 / 0.6)  # of the first baseline
-    assert "Differences over all tasks that have both arms" in markdown(report)
+    assert "Differences over all tasks that have both arms" in markdown(Report.model_validate(report))
 
 
 def test_the_table_shows_each_control(
@@ -186,6 +185,7 @@ def test_the_table_shows_each_control(
     monkeypatch.setenv("COLUMNS", "200")
     write_rows(tmp_path)
     request = several_controls(request_, tmp_path)
-    study_table(report_of(request, {"pooled": [0.6] * 5, "control": [0.68] * 5, "dhrd": [0.7] * 5}))
+    report = report_of(request, {"pooled": [0.6] * 5, "control": [0.68] * 5, "dhrd": [0.7] * 5})
+    study_table(Report.model_validate(report))
     lines = [line for line in capsys.readouterr().out.splitlines() if "+0." in line]
     assert [line.split("│")[6].strip() for line in lines] == ["pooled", "pooled", "control"] * 2

@@ -1,20 +1,19 @@
-"""A report's figures. `svg` is the page's side of a drawing, `arms` how arms look; a file for each figure else."""
+"""A report's figures: `looks` is how arms are drawn, `drawing` what all figures share; a file for each figure else."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from dhrd._extras import require
-from dhrd.experiments.report.figures.arms import MARKER_PATHS, NUM_COLOURS, Arm, arms_of
 from dhrd.experiments.report.figures.by_rows import draw_by_rows
 from dhrd.experiments.report.figures.confidence import draw_reliability, draw_risk_coverage
 from dhrd.experiments.report.figures.curves import draw_curves
 from dhrd.experiments.report.figures.differences import draw_differences
+from dhrd.experiments.report.figures.drawing import DARK, Drawing
+from dhrd.experiments.report.figures.looks import LOOKS, looks_of
 from dhrd.experiments.report.figures.radar import draw_radars
 from dhrd.experiments.report.figures.speed import draw_speed
-from dhrd.experiments.report.figures.svg import DARK, LIGHT, Drawing, as_file
+from dhrd.experiments.report.schema import Report
 
-__all__ = ["DARK", "LIGHT", "MARKER_PATHS", "NAMES", "NUM_COLOURS", "Arm", "Drawing", "arms_of", "as_file", "draw"]
+__all__ = ["DARK", "LOOKS", "NAMES", "Drawing", "Drawings", "draw", "looks_of"]
 
 _KINDS = {
     "by_rows": draw_by_rows,
@@ -27,20 +26,20 @@ _KINDS = {
 }
 NAMES = tuple(_KINDS)
 
+Drawings = dict[str, list[Drawing]]
+"""Drawings by `NAMES`."""
 
-def draw(report: dict[str, Any]) -> dict[str, list[Drawing]]:
+
+def draw(report: Report) -> Drawings:
     """Every figure that a report has data for.
 
-    Args:
-        report: As `report_format.complete` gives it.
-
     Returns:
-        Drawings by `NAMES`, none where there is nothing to draw; `differences` for a screen, then for a phone; all
-        others for each task, but `radar` for each backbone and `by_rows` once.
+        None where there is nothing to draw; `differences` for a screen, then for a phone; all others for each task, but
+        `radar` for each backbone and `by_rows` once.
 
     Raises:
         MissingExtra: Matplotlib is not installed.
     """
     require("matplotlib", extra="report")
-    arms = arms_of(report)
-    return {name: list(draw_kind(report, arms)) for name, draw_kind in _KINDS.items()}
+    looks = looks_of(report)
+    return {name: list(draw_kind(report, looks)) for name, draw_kind in _KINDS.items()}

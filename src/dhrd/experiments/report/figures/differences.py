@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from dhrd.experiments.report.figures.arms import Arm
-from dhrd.experiments.report.figures.svg import (
+from dhrd.experiments.report.figures.drawing import (
     GROUND,
     INK,
     LINE,
@@ -19,14 +18,15 @@ from dhrd.experiments.report.figures.svg import (
     make_drawing,
     shortened,
 )
-from dhrd.experiments.report.numbers import excludes_zero, is_interval, is_number, points, points_range
-from dhrd.experiments.report.schema import first_metric, tasks
+from dhrd.experiments.report.figures.looks import Looks
+from dhrd.experiments.report.numbers import points, points_range
+from dhrd.experiments.report.schema import BackboneResult, Comparison, Report, TaskResult
 
 _MOST_COMPARISONS = 60  # of more, only those over all tasks are drawn
 _LONGEST_BESIDE = 25  # letters, where an interval shares the line on a phone
 
-_Pairs = set[tuple[Any, Any]]
-"""The baselines, each with an arm that is compared with it."""
+
+_NOTHING = Comparison()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,20 +36,26 @@ class _Row:
     label: str
     kind: str  # heading, task or mean
     colour: str = INK
-    difference: float | None = None
-    interval: Any = None
-    seeds: Sequence[float] = ()
+    comparison: Comparison = _NOTHING
 
     @property
-    def is_told(self) -> bool:
-        return excludes_zero(self.interval)
+    def difference(self) -> float | None:
+        return self.comparison.difference
+
+    @property
+    def interval(self) -> str:
+        """In points; empty where there is none."""
+        return points_range(self.comparison.interval_95) if self.comparison.interval_95 else ""
+
+    @property
+    def seeds(self) -> list[float]:
+        return [one for one in self.comparison.seed_differences or () if one is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Layout:
     """The dot plot's measures in pixels."""
 
-    name: str
     width: int
     row: int
     left: int
@@ -63,116 +69,100 @@ class _Layout:
         return self.width - self.left - self.right
 
 
-_WIDE = _Layout(name="wide", width=940, row=28, left=300, right=190, font=13, labels_above=False)
+_WIDE = _Layout(width=940, row=28, left=300, right=190, font=13, labels_above=False)
 _POINTS_END, _RANGE_START = 62, 78  # the columns right of the plot
-_NARROW = _Layout(name="narrow", width=360, row=42, left=6, right=6, font=12, labels_above=True)
+_NARROW = _Layout(width=360, row=42, left=6, right=6, font=12, labels_above=True)
 
 
-def draw_differences(report: dict[str, Any], arms: dict[str, Arm]) -> Iterator[Drawing]:
+def draw_differences(report: Report, looks: Looks) -> Iterator[Drawing]:
     """The same rows for a screen, then for a phone."""
-    rows = list(_rows(report, arms))
+    rows = list(_Rows(report, looks).all())
     if all(row.kind == "heading" for row in rows):
         return
     # A letter of the widest common font takes 9 pixels at most on the whole; what labels do not need, the plot gets
     needed = 24 + 9 * max(len(shortened(row.label)) for row in rows if row.kind != "heading")
     for layout in (replace(_WIDE, left=min(_WIDE.left, needed)), _NARROW):
-        yield make_drawing(
-            partial(_paint, rows=rows, layout=layout),
-            name=f"differences-{layout.name}",
-            width=layout.width,
-            height=layout.row * len(rows) + 62,
-        )
+        paint = partial(_paint, rows=rows, layout=layout)
+        yield make_drawing(paint, width=layout.width, height=layout.row * len(rows) + 62)
 
 
 # What the rows say
 
 
-def _rows(report: dict[str, Any], arms: dict[str, Arm]) -> Iterator[_Row]:
-    """The mean first, as it is the answer; then each task, a row for each arm against its baseline."""
-    compared = [comparison for _, task in tasks(report) for comparison in _comparisons(task)]
-    pairs = {(comparison["baseline"], comparison["other"]) for comparison in compared}
-    if len(compared) > _MOST_COMPARISONS:
-        for found in [found for backbone in report["backbones"] for found in backbone["over_tasks"]]:
-            yield _row(_pair_title(found, arms, pairs), found, arms[str(found["other"])].colour)
-        return
-    yield from _means(report, arms, pairs)
-    for backbone in report["backbones"]:
-        found = [(task, _comparisons(task)) for task in backbone["tasks"]]
-        if len(report["backbones"]) > 1 and any(comparisons for _, comparisons in found):
-            yield _Row(label=str(backbone["name"]), kind="heading")
-        for task, comparisons in found:
-            if len(pairs) > 1 and comparisons:
-                yield _Row(label=str(task["task"]), kind="heading")
-            for comparison in comparisons:
-                label = _pair_title(comparison, arms, pairs) if len(pairs) > 1 else str(task["task"])
-                yield _row(label, comparison, arms[str(comparison["other"])].colour)
+class _Rows:
+    """The rows of a report: which comparisons are shown, and what they are called."""
+
+    def __init__(self, report: Report, looks: Looks) -> None:
+        self.report, self.looks = report, looks
+        self.compared = [one for _, task in report.tasks() for one in _comparisons(task)]
+        self.pairs = {(one.baseline, one.other) for one in self.compared}
+
+    def all(self) -> Iterator[_Row]:
+        """The mean first, as it is the answer; then each task, a row for each arm against its baseline."""
+        if len(self.compared) > _MOST_COMPARISONS:
+            over_tasks = [one for backbone in self.report.backbones for one in backbone.over_tasks]
+            yield from (self._row(self._title(one), one) for one in over_tasks if one.difference is not None)
+            return
+        yield from self._means()
+        for backbone in self.report.backbones:
+            tasks = [(task, comparisons) for task in backbone.tasks if (comparisons := _comparisons(task))]
+            if len(self.report.backbones) > 1 and tasks:
+                yield _Row(label=str(backbone.name), kind="heading")
+            for task, comparisons in tasks:
+                if len(self.pairs) > 1:
+                    yield _Row(label=str(task.task), kind="heading")
+                for one in comparisons:
+                    yield self._row(self._title(one) if len(self.pairs) > 1 else str(task.task), one)
+
+    def _means(self) -> Iterator[_Row]:
+        """The primary comparison; without one, plain averages over tasks, which have no interval."""
+        primary = self.report.primary
+        if primary and primary.difference is not None:
+            label = f"mean of {primary.num_tasks} tasks" if primary.num_tasks else "mean"
+            colour = self.looks[next(iter(self.pairs))[1]].colour if len(self.pairs) == 1 else INK
+            yield _Row(label=label, kind="mean", colour=colour, comparison=primary)
+            return
+        for backbone in self.report.backbones:
+            yield from self._averages(backbone)
+
+    def _averages(self, backbone: BackboneResult) -> Iterator[_Row]:
+        average, num_tasks = backbone.average, len(backbone.average_over or backbone.tasks)
+        label = f"mean of {num_tasks} tasks" + (f", {backbone.name}" if len(self.report.backbones) > 1 else "")
+        rows = []
+        for baseline, other in sorted(self.pairs, key=lambda pair: [self.looks[name].index for name in pair]):
+            first, second = average.get(baseline), average.get(other)
+            if num_tasks > 1 and first is not None and second is not None:
+                mean = Comparison(baseline=baseline, other=other, difference=second - first)
+                rows.append(self._row(self._title(mean) if len(self.pairs) > 1 else label, mean, "mean"))
+        if rows and len(self.pairs) > 1:
+            yield _Row(label=label, kind="heading")
+        yield from rows
+
+    def _row(self, label: str, comparison: Comparison, kind: str = "task") -> _Row:
+        return _Row(label=label, kind=kind, colour=self.looks[comparison.other].colour, comparison=comparison)
+
+    def _title(self, comparison: Comparison) -> str:
+        """Which arm is compared; with which, where there is more than one baseline."""
+        other, baseline = self.looks[comparison.other].title, self.looks[comparison.baseline].title
+        return other if len({one for one, _ in self.pairs}) == 1 else f"{other} − {baseline}"
 
 
-def _comparisons(task: dict[str, Any]) -> list[dict[str, Any]]:
+def _comparisons(task: TaskResult) -> list[Comparison]:
     """Those by the task's first official metric."""
-    first = first_metric(task)
-    return [
-        one for one in task["comparisons"] if is_number(one["difference"]) and first in (None, one["metric"] or first)
-    ]
-
-
-def _pair_title(comparison: dict[str, Any], arms: dict[str, Arm], pairs: _Pairs) -> str:
-    """Which arm is compared; with which, where there is more than one baseline."""
-    other, baseline = arms[str(comparison["other"])].title, arms[str(comparison["baseline"])].title
-    return other if len({one for one, _ in pairs}) == 1 else f"{other} − {baseline}"
-
-
-def _row(label: str, found: dict[str, Any], colour: str, kind: str = "task") -> _Row:
-    return _Row(
-        label=label,
-        kind=kind,
-        colour=colour,
-        difference=float(found["difference"]),
-        interval=found["interval_95"] if is_interval(found["interval_95"]) else None,
-        seeds=[float(one) for one in found["seed_differences"] if is_number(one)],
-    )
-
-
-def _means(report: dict[str, Any], arms: dict[str, Arm], pairs: _Pairs) -> Iterator[_Row]:
-    """The primary comparison; without one, plain averages over tasks, which have no interval."""
-    primary = report["primary"]
-    if primary and is_number(primary["difference"]):
-        colour = arms[str(next(iter(pairs))[1])].colour if len(pairs) == 1 else INK
-        label = f"mean of {primary['num_tasks']} tasks" if primary["num_tasks"] else "mean"
-        yield _row(label, primary, colour, "mean")
-        return
-    for backbone in report["backbones"]:
-        of = f", {backbone['name']}" if len(report["backbones"]) > 1 else ""
-        yield from _averages(backbone, arms, pairs, of)
-
-
-def _averages(backbone: dict[str, Any], arms: dict[str, Arm], pairs: _Pairs, of: str) -> Iterator[_Row]:
-    average, num_tasks = backbone["average"], len(backbone["average_over"] or backbone["tasks"])
-    shown = [pair for pair in pairs if all(is_number(average.get(name)) for name in pair)] if num_tasks > 1 else []
-    label = f"mean of {num_tasks} tasks{of}"
-    if shown and len(pairs) > 1:
-        yield _Row(label=label, kind="heading")
-    for baseline, other in sorted(shown, key=lambda pair: [arms[str(name)].index for name in pair]):
-        found = {"baseline": baseline, "other": other}
-        yield _Row(
-            label=_pair_title(found, arms, pairs) if len(pairs) > 1 else label,
-            kind="mean",
-            colour=arms[str(other)].colour,
-            difference=average[other] - average[baseline],
-        )
+    shown = [one for one in task.comparisons if task.compares_in(one, task.first_metric)]
+    return [one for one in shown if one.difference is not None]
 
 
 def _seen(rows: Sequence[_Row]) -> str:
-    found = [row for row in rows if row.kind == "task"]
-    above = sum(row.difference > 0 for row in found if row.difference is not None)
-    told = sum(row.is_told for row in found)
+    tasks = [row for row in rows if row.kind == "task"]
+    above = sum(row.difference > 0 for row in tasks if row.difference is not None)
+    told = sum(row.comparison.is_told for row in tasks)
     means = [
-        f"{row.label}: {points(row.difference)} points"
-        + (f", 95 % interval {points_range(row.interval)}" if row.interval else "")
+        f"{row.label}: {points(row.difference)} points" + (f", 95 % interval {row.interval}" if row.interval else "")
         for row in rows
         if row.kind == "mean"
     ]
-    counts = f"{above} of {len(found)} differences are above zero; the interval excludes zero in {told}"
+    counts = f"{above} of {len(tasks)} differences are above zero; the interval excludes zero in {told}"
     return "Dot plot of differences in percentage points. " + "; ".join([*means, counts]) + "."
 
 
@@ -197,7 +187,7 @@ def _paint(figure: Any, *, rows: Sequence[_Row], layout: _Layout) -> str:
 
 
 def _scale(axes: Any, rows: Sequence[_Row]) -> None:
-    shown = [value for row in rows for value in (row.difference, *(row.interval or ()), *row.seeds)]
+    shown = [value for row in rows for value in (row.difference, *(row.comparison.interval_95 or ()), *row.seeds)]
     values = [value for value in shown if value is not None]
     low, high = 100 * min([0.0, *values]), 100 * max([0.0, *values])
     margin = 0.06 * (high - low) or 1.0
@@ -232,24 +222,24 @@ def _write_row(axes: Any, place: int, row: _Row, layout: _Layout) -> None:
     axes.text((2 - layout.left) / plot, line, shortened(row.label, longest), ha="left", **bold, **style)
     if row.difference is None:
         return
-    colour = row.colour if row.is_told else INK
+    style["color"] = row.colour if row.comparison.is_told else INK
     if layout.labels_above:
-        text = points(row.difference) + (f" ({points_range(row.interval)})" if row.interval else "")
-        axes.text(1 + (layout.right - 2) / plot, line, text, ha="right", color=colour, **bold, **style)
+        text = points(row.difference) + (f" ({row.interval})" if row.interval else "")
+        axes.text(1 + (layout.right - 2) / plot, line, text, ha="right", **bold, **style)
     else:
-        interval = points_range(row.interval) if row.interval else "none"
-        axes.text(1 + _POINTS_END / plot, line, points(row.difference), ha="right", color=colour, **bold, **style)
-        axes.text(1 + _RANGE_START / plot, line, interval, ha="left", color=SOFT, **style)
+        axes.text(1 + _POINTS_END / plot, line, points(row.difference), ha="right", **bold, **style)
+        axes.text(1 + _RANGE_START / plot, line, row.interval or "none", ha="left", **style | {"color": SOFT})
 
 
 def _draw_row(axes: Any, place: float, row: _Row) -> None:
     """Coloured and filled where the interval excludes zero, else hollow and grey; seeds lie faintly below."""
     assert row.difference is not None
-    colour = row.colour if row.is_told else SOFT
+    is_told = row.comparison.is_told
+    colour = row.colour if is_told else SOFT
     seeds = [100 * seed for seed in row.seeds]
     axes.scatter(seeds, [place - 0.2] * len(seeds), s=14, color=SOFT, alpha=0.45, linewidths=0)
-    if row.interval:
-        axes.plot([100 * end for end in row.interval], [place] * 2, color=colour, linewidth=2.4)
+    if row.comparison.interval_95:
+        axes.plot([100 * end for end in row.comparison.interval_95], [place] * 2, color=colour, linewidth=2.4)
     size, marker = (80, "D") if row.kind == "mean" else (58, "o")
-    fill = {"facecolor": colour if row.is_told else GROUND, "edgecolor": colour, "linewidths": 1.8}
+    fill = {"facecolor": colour if is_told else GROUND, "edgecolor": colour, "linewidths": 1.8}
     axes.scatter([100 * row.difference], [place], s=size, marker=marker, zorder=4, **fill)

@@ -3,46 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from dhrd.experiments.report.figures.arms import Arm
-from dhrd.experiments.report.figures.svg import Drawing, make_drawing
-from dhrd.experiments.report.schema import tasks
+from dhrd.experiments.report.figures.drawing import Drawing, make_drawing
+from dhrd.experiments.report.figures.looks import ArmLook, Looks
+from dhrd.experiments.report.numbers import NOTHING
+from dhrd.experiments.report.schema import ArmResult, Report
+
+T = TypeVar("T")
 
 _MOST_POINTS = 240
 
-Painted = list[tuple[Arm, dict[str, Any]]]
-"""The arms of one task that have something to draw, each with its cell."""
+Painted = list[tuple[ArmLook, T]]
+"""The arms of one task that have something to draw, each with it."""
 
 
-def draw_panels(
-    report: dict[str, Any],
-    arms: dict[str, Arm],
-    name: str,
-    has: Callable[[dict[str, Any]], bool],
-    paint: Callable[[Any, Painted], str],
-    *,
-    width: int = 300,
-    height: int = 230,
-) -> Iterator[Drawing]:
-    """A drawing for each task where an arm `has` what is to be drawn; `paint` says what is seen in it."""
-    for number, (backbone, task) in enumerate(tasks(report)):
-        painted = [(arms[str(cell["arm"])], cell) for cell in task["arms"] if has(cell)]
-        if painted:
-            title = str(task["task"]) + (f" · {backbone['name']}" if len(report["backbones"]) > 1 else "")
-            paint_titled = partial(_paint_titled, title=title, painted=painted, paint=paint)
-            yield make_drawing(paint_titled, name=f"{name}-{number}", width=width, height=height, title=title)
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """How one kind of panel is drawn.
+
+    Args:
+        part: What is drawn of an arm; where it is empty, the arm is left out.
+        paint: Paints a figure with the arms' parts and says what is seen in it.
+        width: In pixels.
+        height: In pixels.
+    """
+
+    part: Callable[[ArmResult], Any]
+    paint: Callable[[Any, Painted[Any]], str]
+    width: int = 300
+    height: int = 230
+
+    def draw(self, report: Report, looks: Looks) -> Iterator[Drawing]:
+        """A drawing for each task where an arm has what is to be drawn."""
+        for backbone, task in report.tasks():
+            parts = [(looks[cell.arm], self.part(cell)) for cell in task.arms]
+            painted = [(look, part) for look, part in parts if part]
+            if painted:
+                title = (task.task or NOTHING) + (f" · {backbone.name}" if len(report.backbones) > 1 else "")
+                paint = partial(self._paint, title=title, painted=painted)
+                yield make_drawing(paint, width=self.width, height=self.height, title=title)
+
+    def _paint(self, figure: Any, *, title: str, painted: Painted[Any]) -> str:
+        return f"{title}: {self.paint(figure, painted)}"
 
 
-def _paint_titled(figure: Any, *, title: str, painted: Painted, paint: Callable[[Any, Painted], str]) -> str:
-    return f"{title}: {paint(figure, painted)}"
-
-
-def thinned(found: Sequence[Any]) -> list[Any]:
+def thinned(points: Sequence[T]) -> list[T]:
     """At most so many points, the first and the last among them."""
-    if len(found) <= _MOST_POINTS:
-        return list(found)
-    return [found[round(place)] for place in np.linspace(0, len(found) - 1, _MOST_POINTS)]
+    if len(points) <= _MOST_POINTS:
+        return list(points)
+    return [points[round(place)] for place in np.linspace(0, len(points) - 1, _MOST_POINTS)]
