@@ -5,12 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dhrd.config import load_config
+from dhrd.data.records import LabelSet
+from dhrd.evaluation.outcomes import Outcomes
 from dhrd.experiments import STUDIES
+from dhrd.experiments.cell_result import CellData, CellResult
 from dhrd.experiments.cells import Decoding
 from dhrd.experiments.plan import Request, find_arms, find_tasks
 from helpers_runs import settings, write_rows
 
+_LABELS = LabelSet(("keep", "return"))
 DECODING = Decoding(max_new_tokens=12, temperature=0.0, top_p=1.0, batch_size=4, limit=6)
 
 
@@ -37,4 +43,23 @@ def make_request(
         decoding=more.pop("decoding", DECODING),
         output_dir=directory / "out",
         **more,
+    )
+
+
+def cell_result(**metrics: float) -> CellResult:
+    """A finished cell of one row, with these metrics."""
+    hot_BC = np.eye(2, dtype=np.int64)[:1]
+    return CellResult(
+        metrics=metrics,
+        outcomes=Outcomes(ids=["r0"], gold_BC=hot_BC, predicted_BC=hot_BC, labels=_LABELS),
+        selected_on=False,
+        data=CellData(num_train=1, num_with_rationale=1),
+        curve=[],
+        steps=1,
+        train_tokens=1,
+        seconds={"total": 1.0},
+        device="cpu",
+        precision="no",
+        threads=1,
+        versions={},
     )

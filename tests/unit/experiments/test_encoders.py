@@ -64,7 +64,7 @@ def cells(request: Request) -> list[Cell]:
 
 
 def performed(request: Request) -> dict[str, Any]:
-    return json.loads(json.dumps(run_cell(cells(request)[0], Cache("cpu"))))
+    return json.loads(json.dumps(run_cell(cells(request)[0], Cache("cpu")).model_dump()))
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -87,7 +87,7 @@ def test_the_same_seed_gives_the_same_answers(
     request = request_of(tiny_backbone, tmp_path, tiny_encoder, arms=(arm,), num_seeds=2)
     first, again = performed(request), performed(request)
     assert first["outcomes"] == again["outcomes"]
-    assert run_cell(cells(request)[1], Cache("cpu"))["outcomes"]["ids"] == first["outcomes"]["ids"]
+    assert run_cell(cells(request)[1], Cache("cpu")).outcomes.ids == first["outcomes"]["ids"]
 
 
 def test_embeddings_are_normalised_means_and_c_is_of_the_grid(
@@ -155,7 +155,7 @@ def test_several_labels_a_row(tiny_backbone: Path, tiny_encoder: Path, tmp_path:
     embeddings, encoder = cells(request)
     with pytest.raises(DataError, match="these rows may have several; leave it out"):
         run_cell(embeddings, Cache("cpu"))
-    assert run_cell(encoder, Cache("cpu"))["outcomes"]["labels"]["multi_label"]
+    assert run_cell(encoder, Cache("cpu")).outcomes.labels.multi_label
 
 
 def test_too_few_rows_to_choose_c(tiny_backbone: Path, tiny_encoder: Path, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_label_that_no_training_row_has_gets_no_probability(
     tiny_backbone: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
     request = request_of(tiny_backbone, tmp_path, tiny_encoder, "data.labels=[keep,return,repair,other]", arms=ARMS)
-    embeddings, encoder = (run_cell(cell, Cache("cpu"))["outcomes"]["probabilities"] for cell in cells(request))
+    embeddings, encoder = (run_cell(cell, Cache("cpu")).outcomes.probabilities_BC for cell in cells(request))
     assert {row[3] for row in embeddings} == {0.0}
     assert all(row[3] > 0 for row in encoder)
 
@@ -192,7 +192,7 @@ def test_a_fold_chooses_the_rate_of_the_encoder_alone(tiny_backbone: Path, tiny_
     request = request_of(tiny_backbone, tmp_path, tiny_encoder, arms=ARMS, grid=grid)
     assert [list(request.grid_of(arm)) for arm in request.arms] == [[], ["training.learning_rate"]]
     fold = replace(cells(request)[0], fold=(1, 5))
-    found = run_cell(fold, Cache("cpu"))
+    found = run_cell(fold, Cache("cpu")).model_dump()
     assert found["selected_on"]
     assert found["data"]["num_train"] == 16
 

@@ -17,6 +17,7 @@ from dhrd.errors import ConfigError, ModelError
 from dhrd.experiments import evidence
 from dhrd.experiments.agenda import Agenda, read_agenda
 from dhrd.experiments.cache import Cache
+from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.evidence import Progress, look_at, run_agenda
 from dhrd.experiments.run_cell import run_cell
 from helpers_runs import settings, write_rows
@@ -58,8 +59,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ran: list[str] = []
 
     class Pool:
-        def submit(self, _call: Any, cell: Any) -> Future[dict[str, Any]]:
-            future: Future[dict[str, Any]] = Future()
+        def submit(self, _call: Any, cell: Any) -> Future[CellResult]:
+            future: Future[CellResult] = Future()
             try:
                 future.set_result(run_cell(cell, shop))
             except Exception as error:
@@ -120,7 +121,7 @@ def test_no_cell_is_begun_that_would_not_finish(
     monkeypatch.setattr(evidence.time, "monotonic", lambda: now[0])
     submit = run_cell
 
-    def slow(cell: Any, cache: Any) -> dict[str, Any]:
+    def slow(cell: Any, cache: Any) -> CellResult:
         now[0] += 10
         return submit(cell, cache)
 

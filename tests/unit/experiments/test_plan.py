@@ -28,7 +28,7 @@ from dhrd.experiments.plan import (
 )
 from dhrd.experiments.study import DHRD, POOLED, Condition, Study
 from dhrd.training.directory import flat, identity
-from helpers_experiments import make_request
+from helpers_experiments import cell_result, make_request
 
 SUPERGLUE = Path("../shared/data/superglue")
 
@@ -176,7 +176,7 @@ def test_the_better_mean_over_folds_is_chosen(tiny_backbone: Path, tmp_path: Pat
     values = {1e-4: [0.5] * 5, 1e-3: [0.9, 0.9, 0.9, 0.2, 0.2], 1e-2: [0.62] * 5}
     for point, cells in points:
         for cell, value in zip(cells, values[point["training.learning_rate"]], strict=True):
-            request.store.save(cell, {"metrics": {"accuracy": value}})
+            request.store.save(cell, cell_result(accuracy=value))
     assert choose(request, points) == {"training.learning_rate": 1e-3}  # 0.62 both: the earlier of equals
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from dhrd.errors import ConfigError, NonFiniteError
 from dhrd.experiments import reproduce as module
+from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.reproduce import reproduce
 from dhrd.experiments.run_cell import run_cell
 from helpers import write_jsonl
@@ -70,7 +71,7 @@ def test_a_run_that_was_killed_goes_on_after_the_last_cell(
     request = make_request(tiny_backbone, tmp_path, num_seeds=2)
     ran: list[str] = []
 
-    def killed(cell: Any, cache: Any) -> dict[str, Any]:
+    def killed(cell: Any, cache: Any) -> CellResult:
         if len(ran) == 3:
             raise KeyboardInterrupt
         ran.append(cell.key)
@@ -89,7 +90,7 @@ def test_a_run_that_was_killed_goes_on_after_the_last_cell(
 def test_one_failed_cell_leaves_the_others_and_is_listed(
     dhrd: Command, tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def diverges(cell: Any, cache: Any) -> dict[str, Any]:
+    def diverges(cell: Any, cache: Any) -> CellResult:
         if cell.arm.name == "dhrd" and cell.config.seed == 0:
             raise NonFiniteError("step 3: lm_loss is nan")
         return run_cell(cell, cache)

@@ -36,7 +36,7 @@ def cell(request: Request) -> Cell:
 
 def performed(request: Request) -> dict[str, Any]:
     result = run_cell(cell(request), Cache("cpu"))
-    return json.loads(json.dumps(result))  # what comes back from a file
+    return json.loads(json.dumps(result.model_dump()))  # what comes back from a file
 
 
 @pytest.mark.parametrize("arm", ["pooled", "dhrd"])
@@ -77,7 +77,7 @@ def test_a_file_says_what_it_was_run_on(tiny_backbone: Path, tmp_path: Path) -> 
 def test_pairs_train_the_same_tokens_of_input(tiny_backbone: Path, tmp_path: Path) -> None:
     request = make_request(tiny_backbone, tmp_path)
     cache = Cache("cpu")
-    pooled, dhrd = (run_cell(one, cache) for one in cells(request))
+    pooled, dhrd = (run_cell(one, cache).model_dump() for one in cells(request))
     assert pooled["outcomes"]["ids"] == dhrd["outcomes"]["ids"]
     assert pooled["train_tokens"] < dhrd["train_tokens"]
     assert pooled["data"]["validation_tokens_hash"] == dhrd["data"]["validation_tokens_hash"]
@@ -89,7 +89,7 @@ def test_a_cache_gives_what_a_fresh_one_gives(tiny_backbone: Path, tmp_path: Pat
     request = make_request(tiny_backbone, tmp_path, "training.learning_rate=1e-2", num_seeds=2)
     shared = Cache("cpu")
     for one in cells(request):
-        ours, fresh = run_cell(one, shared), run_cell(one, Cache("cpu"))
+        ours, fresh = (run_cell(one, cache).model_dump() for cache in (shared, Cache("cpu")))
         assert ours["outcomes"] == fresh["outcomes"]
         assert ours["curve"] == fresh["curve"]
 
@@ -125,7 +125,7 @@ def test_a_temperature_is_that_of_train(tiny_backbone: Path, tmp_path: Path) -> 
 
 def test_a_fold_is_trained_on_the_others_and_marked(tiny_backbone: Path, tmp_path: Path) -> None:
     one = replace(cell(make_request(tiny_backbone, tmp_path, arms=("pooled",))), fold=(1, 5))
-    found = run_cell(one, Cache("cpu"))
+    found = run_cell(one, Cache("cpu")).model_dump()
     assert found["selected_on"]
     assert found["data"]["num_train"] == 16
     assert all(row_id in {f"r{i}" for i in range(20)} for row_id in found["outcomes"]["ids"])
