@@ -126,7 +126,7 @@ def test_processes_give_what_one_gives(tiny_backbone: Path, tmp_path: Path) -> N
         first, second = alone.store.find(ours), together.store.find(theirs)
         assert first is not None
         assert second is not None
-        assert first["outcomes"] == second["outcomes"]
+        assert first.outcomes.to_json() == second.outcomes.to_json()
 
 
 def test_a_grid_is_chosen_then_run_and_reported(dhrd: Command, tiny_backbone: Path, tmp_path: Path) -> None:

@@ -90,9 +90,9 @@ class Bin(Record):
 class Coverage(Record):
     """What is wrong among the rows that are answered at a threshold."""
 
-    threshold: Number = None
     coverage: Number = None
     risk: Number = None
+    threshold: Number = None
 
 
 class CalibrationResult(Record):
