@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,9 @@ from dhrd.experiments.report.numbers import points, points_range
 from dhrd.experiments.report.schema import BackboneResult, Comparison, Report, TaskResult
 
 _MOST_COMPARISONS = 60  # of more, only those over all tasks are drawn
-_LONGEST_BESIDE = 25  # letters, where an interval shares the line on a phone
+_LONGEST_BESIDE = 25  # letters, where an interval shares the line
+_WIDTHS = (760, 360)  # pixels, of a screen and of a phone
+_ROW = 42  # pixels, of a row: the label and the numbers stand above the dot
 
 
 _NOTHING = Comparison()
@@ -52,38 +54,13 @@ class _Row:
         return [one for one in self.comparison.seed_differences or () if one is not None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Layout:
-    """The dot plot's measures in pixels."""
-
-    width: int
-    row: int
-    left: int
-    right: int
-    font: int
-    labels_above: bool
-
-    @property
-    def plot(self) -> int:
-        """The width between the columns."""
-        return self.width - self.left - self.right
-
-
-_WIDE = _Layout(width=940, row=28, left=300, right=190, font=13, labels_above=False)
-_POINTS_END, _RANGE_START = 62, 78  # the columns right of the plot
-_NARROW = _Layout(width=360, row=42, left=6, right=6, font=12, labels_above=True)
-
-
 def draw_differences(report: Report, looks: Looks) -> Iterator[Drawing]:
     """The same rows for a screen, then for a phone."""
     rows = list(_Rows(report, looks).all())
     if all(row.kind == "heading" for row in rows):
         return
-    # A letter of the widest common font takes 9 pixels at most on the whole; what labels do not need, the plot gets
-    needed = 24 + 9 * max(len(shortened(row.label)) for row in rows if row.kind != "heading")
-    for layout in (replace(_WIDE, left=min(_WIDE.left, needed)), _NARROW):
-        paint = partial(_paint, rows=rows, layout=layout)
-        yield make_drawing(paint, width=layout.width, height=layout.row * len(rows) + 62)
+    for width in _WIDTHS:
+        yield make_drawing(partial(_paint, rows=rows, width=width), width=width, height=_ROW * len(rows) + 62)
 
 
 # What the rows say
@@ -169,20 +146,16 @@ def _seen(rows: Sequence[_Row]) -> str:
 # How they are drawn
 
 
-def _paint(figure: Any, *, rows: Sequence[_Row], layout: _Layout) -> str:
-    axes = make_axes(figure, left=layout.left, right=layout.right, top=26, bottom=36)
+def _paint(figure: Any, *, rows: Sequence[_Row], width: int) -> str:
+    axes = make_axes(figure, left=6, right=6, top=26, bottom=36)
     _scale(axes, rows)
     for place, row in enumerate(reversed(rows)):
-        _write_row(axes, place, row, layout)
+        _write_row(axes, place, row, beside=4 / width)
         if row.difference is not None:
-            _draw_row(axes, place - (0.22 if layout.labels_above else 0), row)
+            _draw_row(axes, place - 0.22, row)
     above = max((place for place, row in enumerate(rows, start=1) if row.kind == "mean"), default=0)
     if 0 < above < len(rows):
         axes.axhline(len(rows) - above - 0.5, color=LINE, linewidth=1)
-    if not layout.labels_above:
-        style = {"transform": axes.get_yaxis_transform(), "color": SOFT, "va": "bottom", "fontsize": 11}
-        axes.text(1 + _POINTS_END / layout.plot, len(rows) - 0.3, "points", ha="right", **style)
-        axes.text(1 + _RANGE_START / layout.plot, len(rows) - 0.3, "95 % interval", ha="left", **style)
     return _seen(rows)
 
 
@@ -211,24 +184,17 @@ def _name_sides(axes: Any, low: float, high: float) -> None:
             axes.annotate(text, (0, 1), xytext=(gap, 5), ha=anchor, va="bottom", **style)
 
 
-def _write_row(axes: Any, place: int, row: _Row, layout: _Layout) -> None:
-    """The label at the left edge, the numbers at the right one or in columns beside the plot."""
-    plot, style = layout.plot, {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": layout.font}
-    if layout.labels_above:  # else the zero line would make a plus of a minus
-        style["bbox"] = {"facecolor": GROUND, "edgecolor": "none", "pad": 1}
-    bold = {"fontweight": "normal" if row.kind == "task" else "bold"}
-    line = place + ((-0.1 if row.kind == "heading" else 0.24) if layout.labels_above else 0)
-    longest = _LONGEST_BESIDE if layout.labels_above and row.interval else LONGEST_LABEL
-    axes.text((2 - layout.left) / plot, line, shortened(row.label, longest), ha="left", **bold, **style)
-    if row.difference is None:
-        return
-    style["color"] = row.colour if row.comparison.is_told else INK
-    if layout.labels_above:
+def _write_row(axes: Any, place: int, row: _Row, *, beside: float) -> None:
+    """The label at the left edge, the numbers at the right one."""
+    style = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 12}
+    style |= {"bbox": {"facecolor": GROUND, "edgecolor": "none", "pad": 1}}  # else zero's line makes a plus of a minus
+    style |= {"fontweight": "normal" if row.kind == "task" else "bold"}
+    line = place + (-0.1 if row.kind == "heading" else 0.24)
+    label = shortened(row.label, _LONGEST_BESIDE if row.interval else LONGEST_LABEL)
+    axes.text(-beside, line, label, ha="left", **style)
+    if row.difference is not None:
         text = points(row.difference) + (f" ({row.interval})" if row.interval else "")
-        axes.text(1 + (layout.right - 2) / plot, line, text, ha="right", **bold, **style)
-    else:
-        axes.text(1 + _POINTS_END / plot, line, points(row.difference), ha="right", **bold, **style)
-        axes.text(1 + _RANGE_START / plot, line, row.interval or "none", ha="left", **style | {"color": SOFT})
+        axes.text(1 + beside, line, text, ha="right", color=row.colour if row.comparison.is_told else INK, **style)
 
 
 def _draw_row(axes: Any, place: float, row: _Row) -> None:
