@@ -11,9 +11,10 @@ from dhrd.config import load_config
 from dhrd.data.records import LabelSet
 from dhrd.evaluation.outcomes import Outcomes
 from dhrd.experiments import STUDIES
+from dhrd.experiments.asked import find_arms, find_tasks
 from dhrd.experiments.cell_result import CellData, CellResult
 from dhrd.experiments.cells import Decoding
-from dhrd.experiments.plan import Request, find_arms, find_tasks
+from dhrd.experiments.plan import Request
 from helpers_runs import settings, write_rows
 
 _LABELS = LabelSet(("keep", "return"))

@@ -61,9 +61,8 @@ def reproduce(
     copying them into one directory.
     """
     from dhrd.config import load_config
-    from dhrd.experiments.asked import make_request
+    from dhrd.experiments.asked import Asked, check_data
     from dhrd.experiments.cells import Decoding
-    from dhrd.experiments.plan import check_data
 
     decoding = Decoding(
         max_new_tokens=max_new_tokens,
@@ -72,9 +71,9 @@ def reproduce(
         batch_size=decode_batch_size,
         limit=decode_limit,
     )
-    request = make_request(
-        study,
-        load_config(config, overrides or ()),
+    request = Asked(
+        study=study,
+        base=load_config(config, overrides or ()),
         tasks=_names(tasks),
         backbones=_names(backbones),
         num_seeds=seeds,
@@ -83,7 +82,7 @@ def reproduce(
         grid=grid or (),
         decoding=decoding,
         output_dir=output,
-    )
+    ).request()
     check_data(request)
     if dry_run:
         _show_cells(request, device, jobs)

@@ -23,7 +23,7 @@ logger = logging.getLogger("dhrd")
 
 
 @dataclass
-class Work:
+class EntryState:
     """An entry, and how far it is.
 
     Args:
@@ -73,7 +73,7 @@ class Progress:
         num_cut: Cells that the deadline ended in the middle.
     """
 
-    works: list[Work] = field(default_factory=list)
+    works: list[EntryState] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     num_run: int = 0
@@ -96,7 +96,7 @@ def look_at(
     for entry in entries:
         try:
             request = (entry.ready if prepare else entry.request)(data, overrides)
-            progress.works.append(Work(entry.name, request, cache))
+            progress.works.append(EntryState(entry.name, request, cache))
         except DhrdError as error:
             progress.problems[entry.name] = str(error)
             logger.error("%s: %s", entry.name, error)
@@ -127,7 +127,7 @@ def run_agenda(
 
 @dataclass
 class _Started:
-    work: Work
+    work: EntryState
     cell: Cell
     began_s: float
 
@@ -160,7 +160,7 @@ class _Run:
         for started in self.running.values():
             started.work.todo.insert(0, started.cell)
 
-    def _next(self) -> Iterator[tuple[Work, Cell]]:
+    def _next(self) -> Iterator[tuple[EntryState, Cell]]:
         """As many cells as there are free processes. A key that two entries share is run once."""
         for work in self.progress.works:
             while work.todo and len(self.running) < self.jobs and self._fits(work):
@@ -168,14 +168,14 @@ class _Run:
                 if not self._is_taken(work, cell):
                     yield work, cell
 
-    def _is_taken(self, work: Work, cell: Cell) -> bool:
+    def _is_taken(self, work: EntryState, cell: Cell) -> bool:
         runs = any(
             one.cell.key == cell.key and one.work.request.store.directory == work.request.store.directory
             for one in self.running.values()
         )
         return runs or work.request.store.has(cell)
 
-    def _fits(self, work: Work) -> bool:
+    def _fits(self, work: EntryState) -> bool:
         known = work.seconds or [one for other in self.progress.works for one in other.seconds]
         return time.monotonic() + (fmean(known) if known else 0.0) <= self.deadline_s
 
@@ -201,12 +201,12 @@ class _Run:
         if cell.fold is not None and not self._judged(work, cell):
             self._unlock(work)
 
-    def _judged(self, work: Work, cell: Cell) -> bool:
+    def _judged(self, work: EntryState, cell: Cell) -> bool:
         """Whether a choice for this cell's arm still lacks a cell."""
         cells = [*work.todo, *(one.cell for one in self.running.values() if one.work is work)]
         return any(one.fold is not None and (one.task, one.arm.name) == (cell.task, cell.arm.name) for one in cells)
 
-    def _unlock(self, work: Work) -> None:
+    def _unlock(self, work: EntryState) -> None:
         work.refresh()
         running = {one.cell.key for one in self.running.values() if one.work is work}
         failed = self.progress.failures

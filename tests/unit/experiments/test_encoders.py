@@ -17,10 +17,11 @@ from dhrd.config import load_config
 from dhrd.errors import ConfigError, DataError, ModelError
 from dhrd.evaluation.outcomes import Outcomes
 from dhrd.experiments import STUDIES
+from dhrd.experiments.asked import check_data, find_arms
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.estimate import estimate
-from dhrd.experiments.plan import Request, check_data, final_cells, find_arms
+from dhrd.experiments.plan import Request, final_cells
 from dhrd.experiments.run_cell import run_cell
 from dhrd.experiments.studies.baselines import ENCODER
 from helpers import make_tokenizer, write_jsonl

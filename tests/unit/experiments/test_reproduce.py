@@ -188,7 +188,7 @@ def test_an_unknown_study_is_one_line(dhrd: Command) -> None:
 
 
 def test_vllm_is_asked_for_by_name(tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dhrd.experiments.plan import check_data
+    from dhrd.experiments.asked import check_data
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     request = make_request(tiny_backbone, tmp_path, study="throughput", arms=("dhrd", "cot_student_vllm"))

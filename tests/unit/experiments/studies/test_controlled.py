@@ -12,7 +12,8 @@ import pytest
 
 from dhrd.config import ModelSettings, load_config
 from dhrd.data.policy_desk.rows import PolicyDesk
-from dhrd.experiments.plan import Request, cell_config, find_arms, find_conditions, planned, with_defaults
+from dhrd.experiments.asked import find_arms, find_conditions, with_defaults
+from dhrd.experiments.plan import Request, cell_config, planned
 from dhrd.experiments.studies.controlled import BACKBONE, NUM_TRAINED_ROWS, STUDY
 from dhrd.model.backbone import load_backbone
 from helpers_runs import run_here

@@ -11,7 +11,6 @@ from dhrd.experiments.report.figures.drawing import (
     GROUND,
     INK,
     LINE,
-    LONGEST_LABEL,
     SOFT,
     Drawing,
     make_axes,
@@ -23,7 +22,6 @@ from dhrd.experiments.report.numbers import points, points_range
 from dhrd.experiments.report.schema import BackboneResult, Comparison, Report, TaskResult
 
 _MOST_COMPARISONS = 60  # of more, only those over all tasks are drawn
-_LONGEST_BESIDE = 25  # letters, where an interval shares the line
 _WIDTHS = (760, 360)  # pixels, of a screen and of a phone
 _ROW = 42  # pixels, of a row: the label and the numbers stand above the dot
 
@@ -150,7 +148,7 @@ def _paint(figure: Any, *, rows: Sequence[_Row], width: int) -> str:
     axes = make_axes(figure, left=6, right=6, top=26, bottom=36)
     _scale(axes, rows)
     for place, row in enumerate(reversed(rows)):
-        _write_row(axes, place, row, beside=4 / width)
+        _write_row(axes, place, row, width)
         if row.difference is not None:
             _draw_row(axes, place - 0.22, row)
     above = max((place for place, row in enumerate(rows, start=1) if row.kind == "mean"), default=0)
@@ -184,14 +182,15 @@ def _name_sides(axes: Any, low: float, high: float) -> None:
             axes.annotate(text, (0, 1), xytext=(gap, 5), ha=anchor, va="bottom", **style)
 
 
-def _write_row(axes: Any, place: int, row: _Row, *, beside: float) -> None:
+def _write_row(axes: Any, place: int, row: _Row, width: int) -> None:
     """The label at the left edge, the numbers at the right one."""
+    beside = 4 / width
+    num_letters = (width - (185 if row.interval else 110)) // 7  # what the numbers leave, 7 pixels a letter
     style = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 12}
     style |= {"bbox": {"facecolor": GROUND, "edgecolor": "none", "pad": 1}}  # else zero's line makes a plus of a minus
     style |= {"fontweight": "normal" if row.kind == "task" else "bold"}
     line = place + (-0.1 if row.kind == "heading" else 0.24)
-    label = shortened(row.label, _LONGEST_BESIDE if row.interval else LONGEST_LABEL)
-    axes.text(-beside, line, label, ha="left", **style)
+    axes.text(-beside, line, shortened(row.label, num_letters), ha="left", **style)
     if row.difference is not None:
         text = points(row.difference) + (f" ({row.interval})" if row.interval else "")
         axes.text(1 + beside, line, text, ha="right", color=row.colour if row.comparison.is_told else INK, **style)

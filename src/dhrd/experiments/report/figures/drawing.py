@@ -16,7 +16,6 @@ from dhrd._extras import require
 INK, SOFT, LINE, GROUND = "#1c2024", "#60656c", "#dfe3e6", "#ffffff"
 DARK = "invert(0.92) hue-rotate(180deg)"
 """The filter that makes a drawing one for a dark ground: light turns dark, and colours keep their hue."""
-LONGEST_LABEL = 34  # letters
 
 _STYLE = {
     "svg.fonttype": "none",
@@ -116,7 +115,7 @@ def name_axes(axes: Any, x: str, y: str) -> None:
     axes.set_title(y, fontsize=11, loc="left", color=SOFT, pad=6, x=-0.02)
 
 
-def shortened(text: str, longest: int = LONGEST_LABEL) -> str:
+def shortened(text: str, longest: int) -> str:
     """A label on one line, of so many letters at most."""
     text = " ".join(text.split())
     return text if len(text) <= longest else text[: longest - 1] + "…"
