@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from dhrd.benchmark import contenders
-from dhrd.benchmark.contenders import Contender, Rows
+from dhrd.benchmark.contenders import BenchmarkRows, Contender
 from dhrd.benchmark.decoding import WAYS, check_decoding, measure_decoding
 from dhrd.benchmark.machine import conditions, matmul_flops_per_second, matmul_flops_per_second_of
 from dhrd.benchmark.measure import latency, peak_memory, spread, time_share, timed
@@ -103,6 +103,7 @@ def benchmark(
         say(f"warming up {one.title}")
         one.run(rows.part(0, settings.warmup_rows))
     measured = _rounds(found, rows, settings, say, classifier)
+    batch_sizes = measured.pop("batch_size_sweep")
     say("latency, memory, roofline")
     result = {
         "rows": {
@@ -113,7 +114,7 @@ def benchmark(
         },
         **measured,
         "roofline": roofline(classifier, rows, settings.repeats),
-        "sweeps": {"batch_size": measured.pop("batch_size_sweep"), "length": _length_sweep(found, classifier, rows)},
+        "sweeps": {"batch_size": batch_sizes, "length": _length_sweep(found, classifier, rows)},
     }
     if settings.parity:
         say("parity with fp32")
@@ -138,7 +139,7 @@ def _plain(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value if isinstance(value, int | None) else str(value) for name, value in options.items()}
 
 
-def prepare_rows(classifier: Classifier, examples: Sequence[Example]) -> Rows:
+def prepare_rows(classifier: Classifier, examples: Sequence[Example]) -> BenchmarkRows:
     """Rows as each contender takes them. Labels are kept where all rows have one."""
     inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
     labels = [example.label for example in examples]
@@ -146,7 +147,7 @@ def prepare_rows(classifier: Classifier, examples: Sequence[Example]) -> Rows:
     gold = None
     if not classifier.labels.multi_label and all(label is not None for label in labels):
         gold = [names[classifier.labels.encode(one, e.where)[0]] for one, e in zip(labels, examples, strict=True)]  # type: ignore[arg-type]
-    return Rows(list(examples), [item.text for item in inputs], [item.input_ids for item in inputs], gold)
+    return BenchmarkRows(list(examples), [item.text for item in inputs], [item.input_ids for item in inputs], gold)
 
 
 def _contenders(directory: Path, classifier: Classifier, settings: Settings) -> Iterator[Contender]:
@@ -173,7 +174,7 @@ def _contenders(directory: Path, classifier: Classifier, settings: Settings) -> 
 
 
 def _rounds(
-    found: list[Contender], rows: Rows, settings: Settings, say: Callable[[str], None], classifier: Classifier
+    found: list[Contender], rows: BenchmarkRows, settings: Settings, say: Callable[[str], None], classifier: Classifier
 ) -> dict[str, Any]:
     """Time all contenders in turn; after the first round the pipeline goes on at batch 1, 32 and its best."""
     rates: dict[str, list[float]] = {one.name: [] for one in found}
@@ -219,7 +220,7 @@ def _measured(
     one: Contender,
     rates: dict[str, list[float]],
     labels: dict[str, list[str]],
-    rows: Rows,
+    rows: BenchmarkRows,
     settings: Settings,
     classifier: Classifier,
 ) -> dict[str, Any]:
@@ -245,7 +246,7 @@ def _share(some: Sequence[str], others: Sequence[str]) -> float:
     return sum(a == b for a, b in zip(some, others, strict=True)) / len(some)
 
 
-def roofline(classifier: Classifier, rows: Rows, repeats: int) -> dict[str, Any]:
+def roofline(classifier: Classifier, rows: BenchmarkRows, repeats: int) -> dict[str, Any]:
     """How much of the machine's matrix products the forward pass reaches, tokens in and logits out.
 
     Operations are those of the model's linear layers and of attention for the tokens that are needed after sharing:
@@ -273,7 +274,7 @@ def roofline(classifier: Classifier, rows: Rows, repeats: int) -> dict[str, Any]
     }
 
 
-def _length_sweep(found: Sequence[Contender], classifier: Classifier, rows: Rows) -> list[dict[str, Any]]:
+def _length_sweep(found: Sequence[Contender], classifier: Classifier, rows: BenchmarkRows) -> list[dict[str, Any]]:
     """Queries per second against input length: few rows, each cut to one length."""
     peers = [one for one in found if one.name in ("pipeline_1", "pipeline_32")]
     plain = replace(classifier.info, input_template="{{ input_text }}", chat=False)
@@ -286,13 +287,13 @@ def _length_sweep(found: Sequence[Contender], classifier: Classifier, rows: Rows
         if len(long) < min(8, len(rows)):
             return sweep
         texts = [classifier.tokenizer.decode(ids, skip_special_tokens=True) or "-" for ids in long]
-        some = Rows([Example(input_text=text) for text in texts], texts, long)
+        some = BenchmarkRows([Example(input_text=text) for text in texts], texts, long)
         rates = {one.name: len(some) / timed(one.run, some)[0] for one in (contenders.ours(ours), *peers)}
         sweep.append({"num_tokens": length, "num_rows": len(some), "queries_per_second": rates})
         length *= 2
 
 
-def _parity(directory: Path, classifier: Classifier, rows: Rows, options: dict[str, Any]) -> dict[str, Any]:
+def _parity(directory: Path, classifier: Classifier, rows: BenchmarkRows, options: dict[str, Any]) -> dict[str, Any]:
     """This dtype and sharing against fp32 with every row run whole."""
     exact = Classifier.from_pretrained(
         directory, **options | {"dtype": torch.float32, "share_prefixes": False, "compile": False}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from dhrd.benchmark.measure import timed
 from dhrd.data.records import EncodedExample
 from dhrd.evaluation.evaluate import predict_model
 from dhrd.experiments.cache import Cache
@@ -53,16 +53,16 @@ def estimate(cells: Sequence[Cell], cache: Cache) -> dict[str, float]:
     """
     rates: dict[str, _Rates] = {}
     encoders: dict[tuple[Any, ...], EncoderRates] = {}
-    found = {}
+    seconds = {}
     for cell in cells:
         if cell.arm.encoder is not None:
-            found[cell.key] = _encoder_seconds(cell, cache, encoders)
+            seconds[cell.key] = _encoder_seconds(cell, cache, encoders)
             continue
         kind = _kind(cell)
         if kind not in rates:
             rates[kind] = _measure(cell, cache)
-        found[cell.key] = _seconds(cell, cache, rates[kind])
-    return found
+        seconds[cell.key] = _seconds(cell, cache, rates[kind])
+    return seconds
 
 
 def _encoder_seconds(cell: Cell, cache: Cache, known: dict[tuple[Any, ...], EncoderRates]) -> float:
@@ -97,22 +97,16 @@ def _measure(cell: Cell, cache: Cache) -> _Rates:
         train_step(stepper, first, 1)  # the first update allocates the optimizer's state
         trained = train_step(stepper, next(epoch, first), 2)["tokens_per_second"]
     some = data["validation"].examples[:8]
-    seconds = _time(lambda: predict_model(model, some, rows.labels))
+    seconds, _ = timed(predict_model, model, some, rows.labels)
     decode_step_s = 0.0
     if cell.arm.read == "decode":
         prompts = [example.input_ids for example in data["validation"].examples[: cell.decoding.batch_size]]
-        decode_step_s = _time(lambda: _decode(model, prompts)) / _NUM_DECODED_TOKENS
+        decode_step_s = timed(_decode, model, prompts)[0] / _NUM_DECODED_TOKENS
     return _Rates(trained=trained, read=_num_tokens(some) / seconds, decode_step_s=decode_step_s)
 
 
 def _decode(model: Any, prompts: Sequence[Sequence[int]]) -> None:
     generate(model.causal_lm, model.tokenizer, prompts, max_new_tokens=_NUM_DECODED_TOKENS, batch_size=len(prompts))
-
-
-def _time(run: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
 
 
 def _seconds(cell: Cell, cache: Cache, rates: _Rates) -> float:

@@ -81,7 +81,7 @@ def _paint(figure: Any, *, panels: dict[str, _Lines]) -> str:
 
 def _draw(axes: Any, arm: ArmLook, points: _Points) -> None:
     rows, means, halves = np.array(points).T
-    axes.fill_between(rows, means - halves, means + halves, color=arm.colour, alpha=0.14, linewidth=0)
+    axes.fill_between(rows, means - halves, means + halves, color=arm.look.colour, alpha=0.14, linewidth=0)
     axes.plot(rows, means, marker=arm.look.marker, markersize=4.5, label=arm.title, **arm.line)
 
 

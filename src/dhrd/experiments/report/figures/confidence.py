@@ -70,7 +70,7 @@ def _draw_bins(axes: Any, arm: ArmLook, points: Sequence[_Point], most: int) -> 
     """A marker's area grows with its rows."""
     confidences, accuracies, counts = zip(*points, strict=True) if points else ((), (), ())
     axes.plot(confidences, accuracies, linewidth=1, alpha=0.6, **arm.line)
-    look = {"color": arm.colour, "marker": arm.look.marker, "linewidths": 0.8, "edgecolor": GROUND, "alpha": 0.8}
+    look = {"color": arm.look.colour, "marker": arm.look.marker, "linewidths": 0.8, "edgecolor": GROUND, "alpha": 0.8}
     areas = [10 + 130 * count / most for count in counts]
     axes.scatter(confidences, accuracies, s=areas, zorder=3, clip_on=False, **look)
 

@@ -94,7 +94,7 @@ class _Rows:
         primary = self.report.primary
         if primary and primary.difference is not None:
             label = f"mean of {primary.num_tasks} tasks" if primary.num_tasks else "mean"
-            colour = self.looks[next(iter(self.pairs))[1]].colour if len(self.pairs) == 1 else INK
+            colour = self.looks[next(iter(self.pairs))[1]].look.colour if len(self.pairs) == 1 else INK
             yield _Row(label=label, kind="mean", colour=colour, comparison=primary)
             return
         for backbone in self.report.backbones:
@@ -114,7 +114,7 @@ class _Rows:
         yield from rows
 
     def _row(self, label: str, comparison: Comparison, kind: str = "task") -> _Row:
-        return _Row(label=label, kind=kind, colour=self.looks[comparison.other].colour, comparison=comparison)
+        return _Row(label=label, kind=kind, colour=self.looks[comparison.other].look.colour, comparison=comparison)
 
     def _title(self, comparison: Comparison) -> str:
         """Which arm is compared; with which, where there is more than one baseline."""

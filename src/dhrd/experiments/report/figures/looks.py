@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dhrd.experiments.report.numbers import NOTHING
 from dhrd.experiments.report.schema import Report
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """A way to draw.
-
-    Args:
-        colour: On white; on a dark ground it is inverted with the whole figure.
-        marker: As Matplotlib names it.
-        symbol: The marker in text.
-        dashes: As Matplotlib takes them.
-    """
+class Look(NamedTuple):
+    """A colour on white, a marker and dashes as Matplotlib takes them, and the marker in text."""
 
     colour: str
     marker: str
@@ -61,11 +53,6 @@ class ArmLook:
     def look(self) -> Look:
         """Its colour, marker and dashes."""
         return LOOKS[self.style]
-
-    @property
-    def colour(self) -> str:
-        """Its colour."""
-        return self.look.colour
 
     @property
     def line(self) -> dict[str, Any]:

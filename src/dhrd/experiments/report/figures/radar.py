@@ -36,8 +36,10 @@ def _paint(figure: Any, *, means: dict[str, dict[str, Number]], looks: Looks) ->
     for arm in looks.values():
         values = [arms.get(arm.name) for arms in means.values()]
         if None not in values:
-            axes.fill(angles, values, facecolor="none", edgecolor=arm.colour, linestyle=arm.look.dashes, linewidth=1.8)
-            axes.fill(angles, values, color=arm.colour, alpha=0.07)
+            axes.fill(
+                angles, values, facecolor="none", edgecolor=arm.look.colour, linestyle=arm.look.dashes, linewidth=1.8
+            )
+            axes.fill(angles, values, color=arm.look.colour, alpha=0.07)
     axes.set_xticks(angles, [shortened(task, 16) for task in means])
     known = [value for arms in means.values() for value in arms.values() if value is not None]
     axes.set_ylim(max(0.0, np.floor(10 * min(known)) / 10 - 0.1), min(1.0, np.ceil(10 * max(known)) / 10))

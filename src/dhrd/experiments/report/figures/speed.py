@@ -70,8 +70,8 @@ def _scale(axes: Any, rates: Sequence[float], accuracies: Sequence[float]) -> No
 def _draw(axes: Any, arm: ArmLook, point: _Point) -> None:
     """A marker on a bar from the slowest repetition to the fastest."""
     if point.span:
-        axes.plot(point.span, [point.accuracy] * 2, color=arm.colour, linewidth=2, alpha=0.6)
-    look = {"color": arm.colour, "marker": arm.look.marker, "markersize": 9, "zorder": 4}
+        axes.plot(point.span, [point.accuracy] * 2, color=arm.look.colour, linewidth=2, alpha=0.6)
+    look = {"color": arm.look.colour, "marker": arm.look.marker, "markersize": 9, "zorder": 4}
     axes.plot([point.rate], [point.accuracy], markeredgecolor=GROUND, markeredgewidth=0.8, **look)
 
 
