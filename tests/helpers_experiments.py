@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ from dhrd.config import load_config
 from dhrd.data.records import LabelSet
 from dhrd.evaluation.outcomes import Outcomes
 from dhrd.experiments import STUDIES
+from dhrd.experiments.agenda import read_agenda
 from dhrd.experiments.asked import find_arms, find_tasks
+from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import CellData, CellResult
-from dhrd.experiments.cells import Decoding
-from dhrd.experiments.plan import Request
+from dhrd.experiments.cells import Cell, Decoding
+from dhrd.experiments.evidence import Progress, look_at
+from dhrd.experiments.plan import Request, final_cells
+from dhrd.experiments.run_cell import run_cell
 from helpers_runs import settings, write_rows
 
 _LABELS = LabelSet(("keep", "return"))
@@ -64,3 +69,37 @@ def cell_result(**metrics: float) -> CellResult:
         threads=1,
         versions={},
     )
+
+
+def cells(request: Request) -> list[Cell]:
+    """The table's cells."""
+    return final_cells(request, Cache("cpu"), {})
+
+
+def cell(request: Request) -> Cell:
+    """The first of them."""
+    return cells(request)[0]
+
+
+def performed(request: Request) -> dict[str, Any]:
+    """What running the first cell gives, as it comes back from a file."""
+    result = run_cell(cell(request), Cache("cpu"))
+    return json.loads(json.dumps(result.model_dump()))
+
+
+def write_plan(directory: Path, backbone: object, *entries: dict[str, Any]) -> Path:
+    """A plan over the rows of `write_rows`, which lie in the folder that `{data}` stands for."""
+    write_rows(directory)
+    places = ["data.train={data}/train.jsonl", "data.validation={data}/validation.jsonl"]
+    given = settings(Path(str(backbone)), directory, "training.num_epochs=1")
+    common = {"study": "main", "seeds": 1, "output": str(directory / "out")}
+    common["set"] = [one for one in given if not one.startswith(("data.", "output_dir"))] + places
+    plan = {"entries": [{**common, "name": f"entry {number}", **entry} for number, entry in enumerate(entries)]}
+    path = directory / "plan.yaml"
+    path.write_text(json.dumps(plan), encoding="utf-8")  # JSON is YAML
+    return path
+
+
+def look(path: Path, *, device: str | None = "cpu", places: dict[str, str] | None = None) -> Progress:
+    """How far the entries of a plan are."""
+    return look_at(read_agenda(path).entries, path.parent, Cache(device, places))

@@ -10,7 +10,6 @@ import pytest
 
 from dhrd.config import load_config, resolve
 from dhrd.data.rows import load_rows
-from dhrd.errors import DataError
 from dhrd.experiments.cell_result import read_cell
 from dhrd.experiments.cells import Cell, CellStore, Decoding, decisive_settings, hash_rows, unfinished
 from dhrd.experiments.study import DHRD, POOLED, STUDENT
@@ -19,6 +18,8 @@ from helpers_experiments import cell_result
 from helpers_runs import make_config, rows, settings, write_rows
 
 CONFIG = load_config(overrides=["model.name_or_path=some/Model-1B", "data.train=a.jsonl"])
+
+
 CELL = Cell(task="mail", arm=DHRD, config=CONFIG, rows_hash="r0")
 
 
@@ -146,14 +147,3 @@ def test_cells_merge_by_copying_files(tmp_path: Path) -> None:
 
 def test_a_cell_that_two_arms_share_is_run_once(tmp_path: Path) -> None:
     assert list(unfinished([CELL, CELL], CellStore(tmp_path))) == [CELL]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [("{", "damaged"), ('{"metrics": 1}', "damaged"), (json.dumps({"format_version": 99}), "upgrade dhrd")],
-)
-def test_a_damaged_cell_is_named(tmp_path: Path, content: str, message: str) -> None:
-    store = CellStore(tmp_path)
-    store.save(CELL, cell_result()).write_text(content)
-    with pytest.raises(DataError, match=rf"{CELL.key}.*{message}"):
-        store.find(CELL)

@@ -19,13 +19,12 @@ from dhrd.evaluation.outcomes import Outcomes
 from dhrd.experiments import STUDIES
 from dhrd.experiments.asked import check_data, find_arms
 from dhrd.experiments.cache import Cache
-from dhrd.experiments.cells import Cell
 from dhrd.experiments.estimate import estimate
-from dhrd.experiments.plan import Request, final_cells
+from dhrd.experiments.plan import Request
 from dhrd.experiments.run_cell import run_cell
 from dhrd.experiments.studies.baselines import ENCODER
 from helpers import make_tokenizer, write_jsonl
-from helpers_experiments import make_request
+from helpers_experiments import cells, make_request, performed
 from helpers_runs import LABELS, Ended, flags, read_jsonl, run_here, settings, write_rows
 
 ARMS = ("embeddings", "encoder")
@@ -58,14 +57,6 @@ def request_of(
 ) -> Request:
     request = make_request(backbone, directory, *overrides, study="baselines", arms=arms, **more)
     return replace(request, arms=find_arms(STUDIES["baselines"], arms, str(encoder)))
-
-
-def cells(request: Request) -> list[Cell]:
-    return final_cells(request, Cache("cpu"), {})
-
-
-def performed(request: Request) -> dict[str, Any]:
-    return json.loads(json.dumps(run_cell(cells(request)[0], Cache("cpu")).model_dump()))
 
 
 @pytest.mark.parametrize("arm", ARMS)

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from dhrd.errors import ConfigError, ModelError
+from dhrd.errors import ModelError
 from dhrd.experiments import evidence
-from dhrd.experiments.agenda import Agenda, read_agenda
+from dhrd.experiments.agenda import read_agenda
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import CellResult
-from dhrd.experiments.evidence import Progress, look_at, run_agenda
+from dhrd.experiments.evidence import look_at, run_agenda
 from dhrd.experiments.run_cell import run_cell
-from helpers_runs import settings, write_rows
+from helpers_experiments import look, write_plan
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -34,23 +34,6 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     from evidence import main  # type: ignore[import-not-found]
 
     return lambda *arguments: main([str(argument) for argument in arguments])
-
-
-def write_plan(directory: Path, backbone: object, *entries: dict[str, Any]) -> Path:
-    """A plan over the rows of `write_rows`, which lie in the folder that `{data}` stands for."""
-    write_rows(directory)
-    places = ["data.train={data}/train.jsonl", "data.validation={data}/validation.jsonl"]
-    given = settings(Path(str(backbone)), directory, "training.num_epochs=1")
-    common = {"study": "main", "seeds": 1, "output": str(directory / "out")}
-    common["set"] = [one for one in given if not one.startswith(("data.", "output_dir"))] + places
-    plan = {"entries": [{**common, "name": f"entry {number}", **entry} for number, entry in enumerate(entries)]}
-    path = directory / "plan.yaml"
-    path.write_text(json.dumps(plan), encoding="utf-8")  # JSON is YAML
-    return path
-
-
-def look(path: Path, *, device: str | None = "cpu", places: dict[str, str] | None = None) -> Progress:
-    return look_at(read_agenda(path).entries, path.parent, Cache(device, places))
 
 
 @pytest.fixture
@@ -173,48 +156,3 @@ def test_from_the_command_line_in_processes(
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert report["undone"] == []
     assert "--only own" in report["command"]
-
-
-def test_rows_that_are_not_there_are_made_first(tiny_backbone: Path, tmp_path: Path, here: list[str]) -> None:
-    script = tmp_path / "make.py"
-    script.write_text("import shutil, sys; shutil.copy(sys.argv[1], sys.argv[2])")
-    made = tmp_path / "made.jsonl"
-    step = {"creates": str(made), "run": [str(script), "{data}/train.jsonl", str(made)]}
-    broken = {"creates": str(tmp_path / "never"), "run": [str(script), "nothing"]}
-    path = write_plan(tmp_path, tiny_backbone, {"prepare": [step]}, {"name": "broken", "prepare": [broken]})
-    look_at(read_agenda(path).chosen(["entry 0"]), tmp_path, Cache("cpu"), prepare=False)
-    assert not made.exists()
-    progress = look(path)
-    assert made.is_file()
-    assert "it makes" in progress.problems["broken"]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"study": "table9"}, "table9: no such study; give one of main"),
-        ({"arms": ["nobody"]}, "--arms nobody: main has pooled"),
-        ({"set": ["model.colour=red"]}, "model.colour"),
-    ],
-)
-def test_what_an_entry_cannot_ask_for(
-    tiny_backbone: Path, tmp_path: Path, change: dict[str, Any], message: str
-) -> None:
-    progress = look(write_plan(tmp_path, tiny_backbone, change))
-    assert message in progress.problems["entry 0"]
-
-
-def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:
-    path = tmp_path / "plan.yaml"
-    with pytest.raises(ConfigError, match="No such file"):
-        read_agenda(path)
-    entry = {"name": "a", "study": "main", "output": "x"}
-    for plan, message in (
-        ({"entries": [entry | {"seed": 5}]}, "entries.0.seed"),
-        ({"entries": [entry, entry]}, "two entries are named a"),
-    ):
-        path.write_text(json.dumps(plan))
-        with pytest.raises(ConfigError, match=message):
-            read_agenda(path)
-    with pytest.raises(ConfigError, match="--only b: the plan has a"):
-        Agenda(entries=(entry,)).chosen(["b"])  # type: ignore[arg-type]

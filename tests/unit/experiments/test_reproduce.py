@@ -116,19 +116,6 @@ def test_what_would_fail_everywhere_stops_at_the_first_cell(dhrd: Command, tiny_
     assert "cannot be loaded as a causal language model" in ended.err
 
 
-def test_processes_give_what_one_gives(tiny_backbone: Path, tmp_path: Path) -> None:
-    alone, together = (make_request(tiny_backbone, tmp_path / name) for name in ("one", "two"))
-    one, two = reproduce(alone, device="cpu"), reproduce(together, jobs=2, device="cpu")
-    assert not one.failures
-    assert not two.failures
-    for ours, theirs in zip(one.cells, two.cells, strict=True):
-        assert ours.key == theirs.key
-        first, second = alone.store.find(ours), together.store.find(theirs)
-        assert first is not None
-        assert second is not None
-        assert first.outcomes.to_json() == second.outcomes.to_json()
-
-
 def test_a_grid_is_chosen_then_run_and_reported(dhrd: Command, tiny_backbone: Path, tmp_path: Path) -> None:
     arguments = command(tiny_backbone, tmp_path, "--seeds", "1", "--grid", "training.learning_rate=1e-9,1e-2")
     ended = dhrd(*arguments)
@@ -143,16 +130,6 @@ def test_a_grid_is_chosen_then_run_and_reported(dhrd: Command, tiny_backbone: Pa
         assert shown["chosen"] == chosen["settings"]
         assert not shown["selected_on"]  # chosen on training rows, reported on validation
     assert not any("not tuned" in limit for limit in report["limits"])
-
-
-def test_a_dry_run_lists_cells_with_an_estimate_and_runs_none(
-    dhrd: Command, tiny_backbone: Path, tmp_path: Path
-) -> None:
-    ended = dhrd(*command(tiny_backbone, tmp_path, "--seeds", "2", "--dry-run"))
-    assert ended.code == 0, ended.err
-    assert "4 to run" in ended.out
-    assert ended.out.count("DHRD · seed") == 2
-    assert not (tmp_path / "rep").exists()
 
 
 def test_a_report_of_what_is_there_runs_nothing(dhrd: Command, tiny_backbone: Path, tmp_path: Path) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import sys
-from copy import deepcopy
 from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,26 +13,25 @@ from xml.etree import ElementTree
 import pytest
 
 from dhrd.errors import SaveError
-from dhrd.experiments.report import figures, render
-from dhrd.experiments.report.schema import Report
-from helpers_report import full_report, minimal_report, throughput_report, tuned_report, without_panels
+from helpers_report import (
+    DATA,
+    SVG,
+    Elements,
+    drawn,
+    figures_of,
+    full_report,
+    html,
+    markdown,
+    minimal_report,
+    task_of,
+    throughput_report,
+    tuned_report,
+    without_panels,
+    words,
+    write_report,
+)
 
-_SVG = "{http://www.w3.org/2000/svg}"
-_DATA = "data:image/svg+xml;base64,"
 HOSTILE = "<script>alert('$1$')</script> & | `x` \"q\"\n**b**"
-_VOID = {"meta", "br", "link", "img", "input", "hr"}
-
-
-def html(report: dict[str, Any]) -> str:
-    return render.html(Report.model_validate(report))
-
-
-def markdown(report: dict[str, Any]) -> str:
-    return render.markdown(Report.model_validate(report))
-
-
-def write_report(report: dict[str, Any], directory: Path) -> list[Path]:
-    return render.write_report(Report.model_validate(report), directory)
 
 
 # A figure takes a tenth of a second: few reports are drawn, each once, and tests of tables alone draw none.
@@ -44,7 +40,7 @@ def write_report(report: dict[str, Any], directory: Path) -> list[Path]:
 def _study() -> dict[str, Any]:
     """Three tasks, the last of them without what takes a drawing for each task."""
     report = full_report(num_seeds=2, num_tasks=3)
-    for arm in _task(report, 2)["arms"]:
+    for arm in task_of(report, 2)["arms"]:
         arm |= {"calibration": None, "curve": []}
     return report
 
@@ -65,55 +61,9 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
 
 
-class _Elements(HTMLParser):
-    """Every element of a page with its attributes; unclosed or crossed elements fail."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.feed(page)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def of(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes in self.found if tag == name]
-
-
 @pytest.fixture(scope="module")
-def elements(page: str) -> _Elements:
-    return _Elements(page)
-
-
-def _drawn(report: dict[str, Any]) -> dict[str, int]:
-    """How many drawings a report has of each kind, where there are any."""
-    return {name: len(found) for name, found in figures.draw(Report.model_validate(report)).items() if found}
-
-
-def _task(report: dict[str, Any], number: int = 0) -> dict[str, Any]:
-    return report["backbones"][0]["tasks"][number]
-
-
-def _figures(page: str) -> list[str]:
-    """The files of a page's figures."""
-    sources = [found["src"] or "" for found in _Elements(page).of("img")]
-    return [base64.b64decode(source.removeprefix(_DATA)).decode() for source in sources]
-
-
-def _words(page: str) -> str:
-    """The text that a page shows outside of its figures."""
-    shown = re.sub(r"<style>.*?</style>|<figure.*?</figure>", "", page, flags=re.DOTALL)
-    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", "", shown)))
+def elements(page: str) -> Elements:
+    return Elements(page)
 
 
 def _numbers(report: dict[str, Any]) -> list[str]:
@@ -165,18 +115,18 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> No
         write_report(minimal_report(), tmp_path / "file" / "report")
 
 
-def test_a_page_is_whole_and_loads_nothing(page: str, elements: _Elements, speed_page: str) -> None:
+def test_a_page_is_whole_and_loads_nothing(page: str, elements: Elements, speed_page: str) -> None:
     _check_whole(page, elements)
     for text in (speed_page, html(minimal_report())):
-        _check_whole(text, _Elements(text))
+        _check_whole(text, Elements(text))
 
 
-def _check_whole(text: str, page: _Elements) -> None:
+def _check_whole(text: str, page: Elements) -> None:
     loaded = [value for _, found in page.found for key, value in found.items() if key in ("src", "href", "xlink:href")]
-    assert all(value is not None and value.startswith(("#", _DATA)) for value in loaded)
+    assert all(value is not None and value.startswith(("#", DATA)) for value in loaded)
     assert not {"script", "link", "iframe", "object", "embed"} & {tag for tag, _ in page.found}
     assert not re.search(r"https?://|@import|url\((?!#)", text)
-    for figure in _figures(text):
+    for figure in figures_of(text):
         used = [value for part in ElementTree.fromstring(figure).iter() for value in _addresses(part)]
         assert all(value.startswith("#") for value in used)
         assert not re.search(r"@import|url\((?!#)|<(script|image|use [^>]*href=\"[^#])", figure)
@@ -189,7 +139,7 @@ def _addresses(element: ElementTree.Element) -> list[str]:
 def test_every_number_is_in_both_forms(page: str, speed_page: str) -> None:
     num_checked = 0
     for report, text in ((_study(), page), (throughput_report(num_tasks=2), speed_page)):
-        shown, written = _words(text), unescape(markdown(report))
+        shown, written = words(text), unescape(markdown(report))
         for number in _numbers(report):
             assert number in shown, number
             assert number in written, number
@@ -202,16 +152,16 @@ def test_the_verdict_the_primary_and_the_limits_are_in_both_forms(page: str) -> 
     primary = report["primary"]
     says = [report["title"], report["question"], report["answer"], report["command"], *report["limits"]]
     says += [f"+{100 * primary['difference']:.1f}", "0.004", "+5.47 %", report["undone"][0]["cell"], "cpu, 2 cores"]
-    for form in (_words(page), markdown(report)):
+    for form in (words(page), markdown(report)):
         assert [one for one in says if one not in form] == []
 
 
 def test_settings_are_shown(page: str) -> None:
-    shown = _words(page)
+    shown = words(page)
     assert "training.learning_rate" in shown and "0.0001" in shown and "loss.reasoning_weight" in shown
 
 
-def test_figures_are_all_there_each_saying_what_is_seen(elements: _Elements, speed_page: str) -> None:
+def test_figures_are_all_there_each_saying_what_is_seen(elements: Elements, speed_page: str) -> None:
     num_drawn = {"differences": 2, "radar": 1, "reliability": 2, "risk_coverage": 2, "curves": 2}
     images = elements.of("img")
     assert len(images) == sum(num_drawn.values())
@@ -224,7 +174,7 @@ def test_figures_are_all_there_each_saying_what_is_seen(elements: _Elements, spe
 
 def test_in_each_figure_ids_are_unique_and_every_reference_is_met(page: str) -> None:
     num_used = 0
-    for figure in _figures(page):
+    for figure in figures_of(page):
         elements = list(ElementTree.fromstring(figure).iter())
         ids = [element.attrib["id"] for element in elements if "id" in element.attrib]
         used = {one or other for one, other in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', figure)}
@@ -234,11 +184,11 @@ def test_in_each_figure_ids_are_unique_and_every_reference_is_met(page: str) -> 
 
 
 def test_each_figure_says_what_is_seen_and_follows_the_readers_mode(page: str, speed_page: str) -> None:
-    drawings = _figures(page + speed_page)
+    drawings = figures_of(page + speed_page)
     assert len(drawings) == 9 + 4
     for drawing in drawings:
         assert "prefers-color-scheme: dark" in drawing
-        assert len(ElementTree.fromstring(drawing).findtext(f"{_SVG}title") or "") > 40
+        assert len(ElementTree.fromstring(drawing).findtext(f"{SVG}title") or "") > 40
 
 
 def test_the_same_report_gives_the_same_files(page: str) -> None:
@@ -251,51 +201,15 @@ def test_without_matplotlib_the_page_says_how_to_get_figures() -> None:
     page = html(full_report())
     assert "pip install 'dhrd[report]'" in unescape(page)
     assert "<img" not in page and "<figure" not in page
-    shown = _words(page)
+    shown = words(page)
     assert [number for number in _numbers(full_report()) if number not in shown] == []
     assert "Figures" not in markdown(full_report())
 
 
 def test_a_report_with_hardly_anything_is_shown() -> None:
-    for form in (_words(html(minimal_report())), markdown(minimal_report())):
+    for form in (words(html(minimal_report())), markdown(minimal_report())):
         assert "Nothing can be said yet." in form and "not run" in form
         assert not re.search(r"\bNone\b|\bnan\b", form)
-
-
-def test_an_empty_report_is_shown() -> None:
-    assert _Elements(html({})).of("h1") and markdown({}).startswith("# Report")
-
-
-def _nulled(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place of a report that can be null: all but lists' elements."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    below = [place for key, one in inner for place in _nulled(one, (*path, key))]
-    return below + ([path] if path and isinstance(path[-1], str) else [])
-
-
-def test_any_value_may_be_null_or_missing() -> None:
-    report = throughput_report(num_tasks=2)
-    report["backbones"][0]["tasks"] = [_task(report, 1)]
-    _task(report)["arms"].pop(1)
-    _task(report)["comparisons"] = [one for one in _task(report)["comparisons"] if one["other"] == "cot"]
-    report["choices"] = tuned_report()["choices"][:2]
-    calibration = _task(full_report(num_tasks=1))["arms"][0]["calibration"]
-    for key in ("risk_coverage", "reliability"):
-        del calibration[key][2:]
-    _task(report)["arms"][0] |= {"calibration": calibration, "curve": [{"step": 1, "lm_loss": 2.0}]}
-    _task(report)["arms"][1]["chosen"] = {"training.epochs": 2}
-    places = _nulled(report)
-    assert len(places) > 100
-    for place in places:
-        for drop in (False, True):
-            changed = deepcopy(report)
-            within = changed
-            for key in place[:-1]:
-                within = within[key]
-            within[place[-1]] = None
-            if drop:
-                del within[place[-1]]
-            assert not re.search(r"\b(None|nan)\b", markdown(changed)), place
 
 
 _ARM_KEYS = (
@@ -308,57 +222,32 @@ _ARM_KEYS = (
 @pytest.mark.parametrize("key", _ARM_KEYS)
 def test_a_page_lives_with_nulls_in_an_arm(key: str) -> None:
     report = full_report(num_tasks=1)
-    _task(report)["arms"][0][key] = None
-    _task(report)["arms"][1].pop(key, None)
-    assert "None" not in _words(html(report))
+    task_of(report)["arms"][0][key] = None
+    task_of(report)["arms"][1].pop(key, None)
+    assert "None" not in words(html(report))
 
 
 def test_figures_live_with_nulls_in_an_arm() -> None:
     report = _study()
     for key in _ARM_KEYS:
-        _task(report, 0)["arms"][0][key] = None
-        _task(report, 1)["arms"][1].pop(key, None)
-    assert _drawn(report) == {"differences": 2, "radar": 1, "reliability": 2, "risk_coverage": 2, "curves": 2}
+        task_of(report, 0)["arms"][0][key] = None
+        task_of(report, 1)["arms"][1].pop(key, None)
+    assert drawn(report) == {"differences": 2, "radar": 1, "reliability": 2, "risk_coverage": 2, "curves": 2}
     for key in _ARM_KEYS:
-        _task(report, 0)["arms"][1][key] = None
+        task_of(report, 0)["arms"][1][key] = None
     del report["backbones"][0]["tasks"][1:]
-    _task(report)["comparisons"], report["primary"] = [], None
-    assert _drawn(report) == {}
-
-
-@pytest.mark.parametrize(
-    ("where", "key"),
-    [
-        ("reliability", "confidence"),
-        ("reliability", "accuracy"),
-        ("reliability", "count"),
-        ("reliability", "low"),
-        ("risk_coverage", "risk"),
-        ("risk_coverage", "coverage"),
-        ("curves", "step"),
-        ("curves", "classification_loss"),
-        ("curves", "lm_loss"),
-    ],
-)
-def test_figures_live_with_points_that_lack_a_number(where: str, key: str) -> None:
-    whole, report = (full_report(num_tasks=1) for _ in range(2))
-    _task(without_panels(report))["comparisons"] = []
-    for number, (arm, shown) in enumerate(zip(_task(report)["arms"], _task(whole)["arms"], strict=True)):
-        found = shown["curve"] if where == "curves" else shown["calibration"][where]
-        for point in found[number:]:
-            point[key] = None
-        arm |= {"curve": found} if where == "curves" else {"calibration": {where: found}}
-    assert _drawn(report | {"primary": None}) == {where: 1}
+    task_of(report)["comparisons"], report["primary"] = [], None
+    assert drawn(report) == {}
 
 
 @pytest.mark.parametrize("key", ["accuracy", "min", "max", "mean_new_tokens", "unparsable_share", "queries_per_second"])
 def test_a_speed_that_lacks_a_number_is_shown(key: str) -> None:
     report = throughput_report(num_tasks=1)
-    _task(report)["comparisons"] = []
-    _task(report)["arms"][2]["speed"][key] = None
-    _task(report)["arms"][0]["speed"][key] = float("nan")
+    task_of(report)["comparisons"] = []
+    task_of(report)["arms"][2]["speed"][key] = None
+    task_of(report)["arms"][0]["speed"][key] = float("nan")
     page = html(report)
-    assert not re.search(r"\bNone\b|\bnan\b", _words(page)) and page.count("<figure") == 1
+    assert not re.search(r"\bNone\b|\bnan\b", words(page)) and page.count("<figure") == 1
 
 
 def _hostile(value: Any) -> Any:
@@ -382,12 +271,12 @@ def test_hostile_text_is_escaped_in_the_page_and_its_figures() -> None:
         for one in task["comparisons"]:
             one["metric"] = "accuracy"
     page = html(report)
-    elements = _Elements(page)
+    elements = Elements(page)
     assert elements.of("script") == [] and elements.of("b") and "<script" not in page
     assert page.count("&lt;script&gt;") > 20
     assert any("<script>" in (found.get("alt") or "") for found in elements.of("img"))
-    parts = [part.tag for figure in _figures(page) for part in ElementTree.fromstring(figure).iter()]
-    assert f"{_SVG}text" in parts and f"{_SVG}script" not in parts
+    parts = [part.tag for figure in figures_of(page) for part in ElementTree.fromstring(figure).iter()]
+    assert f"{SVG}text" in parts and f"{SVG}script" not in parts
 
 
 def test_hostile_text_stays_within_its_markdown_cell() -> None:
@@ -406,7 +295,7 @@ def test_hostile_text_stays_within_its_markdown_cell() -> None:
 
 @pytest.mark.usefixtures("no_figures")
 def test_a_number_selected_on_its_rows_is_marked() -> None:
-    for form in (_words(html(full_report(num_tasks=2))), markdown(full_report(num_tasks=2))):
+    for form in (words(html(full_report(num_tasks=2))), markdown(full_report(num_tasks=2))):
         assert "60.9†" in form and "† Selected on these rows" in form
     report = full_report(num_tasks=2)
     for task in report["backbones"][0]["tasks"]:
@@ -432,11 +321,11 @@ def test_a_difference_is_coloured_only_where_its_interval_excludes_zero(
 ) -> None:
     report = full_report(num_tasks=1)
     report["primary"] = None
-    task = _task(report)
+    task = task_of(report)
     task["metrics"] = [metric]
     task["comparisons"][0] |= {"interval_95": interval, "metric": metric}
     page = html(report)
-    assert [found["class"] for found in _Elements(page).of("td") if "number" in (found.get("class") or "")].count(
+    assert [found["class"] for found in Elements(page).of("td") if "number" in (found.get("class") or "")].count(
         f"number {tone}"
     ) == 1
     assert ("**+" in markdown(report)) == bool(tone)
@@ -448,7 +337,7 @@ def test_chosen_settings_are_shown_with_the_numbers_that_chose_them() -> None:
     report["choices"][0]["value"] = None
     page = html(report)
     (table,) = re.findall(r"<summary>What was chosen, and by what</summary>.*?</details>", page, flags=re.DOTALL)
-    rows = [_words(row) for row in re.findall(r"<tr.*?</tr>", table, flags=re.DOTALL)[1:]]
+    rows = [words(row) for row in re.findall(r"<tr.*?</tr>", table, flags=re.DOTALL)[1:]]
     assert len(rows) == len(report["choices"]) == 8
     for one, row in zip(report["choices"], rows, strict=True):
         value = "–" if one["value"] is None else f"{100 * one['value']:.1f}†"
@@ -456,7 +345,7 @@ def test_chosen_settings_are_shown_with_the_numbers_that_chose_them() -> None:
             row.startswith(one["task"]) and f"training.learning_rate {one['settings']['training.learning_rate']}" in row
         )
         assert row.endswith(f"{value}5chosen" if one["chosen"] else f"{value}5")
-    assert table.count('<tr class="chosen">') == 4 and "† Selected on" in _words(table)
+    assert table.count('<tr class="chosen">') == 4 and "† Selected on" in words(table)
     assert page.count("<small>training.learning_rate 0.0003</small>") == 4
 
 
@@ -479,109 +368,26 @@ def test_without_choices_nothing_is_said_of_them() -> None:
 @pytest.mark.usefixtures("no_figures")
 def test_decoded_answers_are_told_beside_the_seeds_only_where_there_are_any() -> None:
     report = throughput_report(num_tasks=2)
-    _task(report)["arms"][2]["unparsable"] = None
+    task_of(report)["arms"][2]["unparsable"] = None
     for form in (html(report), markdown(report)):
         assert "unparsable" in form
     (table,) = re.findall(r"<h3>Decoded answers</h3>.*?</details>", html(report), flags=re.DOTALL)
-    cells = [_words(cell) for cell in re.findall(r"<td.*?</td>", table, flags=re.DOTALL)]
-    found = [_task(report, number)["arms"][2] for number in range(2)]
+    cells = [words(cell) for cell in re.findall(r"<td.*?</td>", table, flags=re.DOTALL)]
+    found = [task_of(report, number)["arms"][2] for number in range(2)]
     assert cells[2::4] == [f"{arm['mean_new_tokens']:.1f}" for arm in found]
     assert cells[3::4] == ["–", f"{100 * found[1]['unparsable']:.1f} %"]
     assert "Decoded answers" not in html(_study())
 
 
-def test_an_average_says_over_which_tasks_it_is() -> None:
-    report = full_report(("pooled", "dhrd", "shuffled"), num_seeds=2, num_tasks=3)
-    report["backbones"][0]["average_over"] = ["cb", "copa"]
-    page = html(without_panels(report))
-    assert "average over tasks cb · copa" in _words(page.replace("<small>", " "))
-    assert "Averages are over cb, copa." in markdown(report)
-    drawn = "".join(_figures(page))
-    assert "mean of 2 tasks" in drawn and "mean of 3 tasks" not in drawn
-
-
 @pytest.mark.usefixtures("no_figures")
 def test_both_kinds_of_intervals_say_how_they_were_made() -> None:
-    for form in (_words(html(_study())), markdown(_study())):
+    for form in (words(html(_study())), markdown(_study())):
         assert form.count("Interval of a task’s first metric: Wilson's score interval.") == 1
         assert form.count("Interval of a difference: seeds and rows bootstrapped in pairs.") == 1
-
-
-def test_arms_keep_their_colour_when_one_is_missing_from_a_task() -> None:
-    report = full_report(("pooled", "dhrd", "shuffled"), num_seeds=2, num_tasks=2)
-    del _task(report, 1)["arms"][0]
-    arms = figures.looks_of(Report.model_validate(report))
-    assert [(arm.name, arm.style) for arm in arms.values()] == [("pooled", 0), ("dhrd", 1), ("shuffled", 2)]
-
-
-def test_the_radar_needs_three_tasks() -> None:
-    assert _drawn(without_panels(full_report(num_tasks=2))) == {"differences": 2}
-    assert _drawn(without_panels(full_report(num_tasks=3))) == {"differences": 2, "radar": 1}
 
 
 def test_speed_is_compared_on_one_device_only() -> None:
     report = throughput_report(num_tasks=1)
     assert "122 ×" in markdown(report)
-    _task(report)["arms"][0]["speed"]["device"] = "cuda"
+    task_of(report)["arms"][0]["speed"]["device"] = "cuda"
     assert "122 ×" not in markdown(report) and "96 to 142 ×" in markdown(report)
-
-
-def test_arms_are_compared_with_several_baselines() -> None:
-    report = without_panels(full_report(("pooled", "dhrd", "shuffled"), num_seeds=2, num_tasks=1))
-    for task in report["backbones"][0]["tasks"]:
-        task["comparisons"].append({**task["comparisons"][-1], "baseline": "dhrd"})
-    for form in (_words(html(report)), markdown(report)):
-        assert "against" in form
-    assert "DHRD, rationale shuffled − DHRD" in "".join(_figures(html(report)))
-
-
-def by_rows_report() -> dict[str, Any]:
-    """Two arms at three numbers of training rows, with and without noise, and at a single number with other hops."""
-    conditions = [(rows, 3, noise) for noise in (0.0, 0.25) for rows in (100, 400, 1600)] + [(400, 1, 0.0)]
-
-    def cell(name: str, rows: int, noise: float) -> dict[str, Any]:
-        seeds = [
-            {"seed": seed, "values": {"accuracy": 0.6 + rows / 1e4 - noise / 2 + 0.01 * seed}} for seed in range(4)
-        ]
-        return {"arm": name, "title": name.title(), "seeds": seeds}
-
-    tasks = [
-        {
-            "task": f"rows{rows}-hops{hops}-noise{noise}",
-            "factors": {"rows": rows, "hops": hops, "noise": noise},
-            "metrics": ["accuracy"],
-            "arms": [cell(name, rows, noise) for name in ("pooled", "dhrd")],
-        }
-        for rows, hops, noise in conditions
-    ]
-    return {"study": "controlled", "backbones": [{"name": "b", "tasks": tasks}]}
-
-
-def test_accuracy_by_rows_is_a_file_that_follows_the_readers_mode(tmp_path: Path) -> None:
-    paths = write_report(by_rows_report(), tmp_path)
-    assert paths[-1] == tmp_path / "accuracy_by_rows.svg"
-    svg = ElementTree.fromstring(paths[-1].read_text())
-    seen = svg.findtext(f"{_SVG}title") or ""
-    assert "hops 3, noise 0: Pooled 62.5 to 77.5 %; hops 3, noise 0: Dhrd 62.5 to 77.5 %; hops 3, noise 0.25" in seen
-    assert "hops 1" not in seen  # one number of rows is no line
-    text = paths[-1].read_text()
-    assert "prefers-color-scheme: dark" in text
-    assert [part for part in ("100", "400", "1,600") if f">{part}<" not in text] == []
-    assert paths[-1].read_text().count("fill-opacity: 0.14") >= 4
-
-
-def test_without_several_numbers_of_rows_there_is_no_such_file(tmp_path: Path) -> None:
-    report = by_rows_report()
-    report["backbones"][0]["tasks"] = report["backbones"][0]["tasks"][:2]
-    assert [path.name for path in write_report(report, tmp_path)] == ["report.json", "report.md", "report.html"]
-
-
-def test_of_many_comparisons_those_over_all_tasks_are_drawn() -> None:
-    report = full_report()
-    backbone = report["backbones"][0]
-    first = backbone["tasks"][0]["comparisons"][0]
-    backbone["over_tasks"] = [{**first, "difference": 0.031, "interval_95": [0.01, 0.05], "num_tasks": 70}]
-    backbone["tasks"] += [{**backbone["tasks"][0], "task": f"another-{number}"} for number in range(70)]
-    wide, _ = figures.draw(Report.model_validate(report))["differences"]
-    assert "+3.1" in wide.svg
-    assert "another-" not in wide.svg

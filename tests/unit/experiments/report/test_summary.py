@@ -4,76 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy
 import pytest
 
 from dhrd.cli.show import study_table
-from dhrd.data.records import LabelSet
-from dhrd.evaluation.metrics import Predictions, compute_metrics
-from dhrd.evaluation.outcomes import Outcomes
-from dhrd.experiments.cache import Cache
-from dhrd.experiments.cell_result import CellData, CellResult
-from dhrd.experiments.cells import Cell
-from dhrd.experiments.plan import Request, final_cells
-from dhrd.experiments.report.render import html, markdown
+from dhrd.experiments.plan import Request
+from dhrd.experiments.report.render import markdown
 from dhrd.experiments.report.schema import Report
-from dhrd.experiments.report.summary import summarize
-from dhrd.experiments.reproduce import Outcome
 from dhrd.experiments.study import DHRD, POOLED, Arm, Condition, Study
-from helpers_experiments import make_request
 from helpers_runs import write_rows
-
-LABELS = LabelSet(("keep", "return", "repair"))
-NUM_ROWS = 400
-
-
-def answers(share_right: float, seed: int, prefix: str = "v") -> CellResult:
-    """A cell's result in which this share of the rows is right: the first ones, so that better arms are nested."""
-    gold = numpy.random.default_rng(0).integers(3, size=NUM_ROWS)
-    wrong = numpy.arange(NUM_ROWS) >= share_right * NUM_ROWS
-    predicted = numpy.where(wrong, (gold + 1 + seed % 2) % 3, gold)
-    p_BC = numpy.full((NUM_ROWS, 3), 0.1)
-    p_BC[numpy.arange(NUM_ROWS), predicted] = 0.8
-    ids = [f"{prefix}{i}" for i in range(NUM_ROWS)]
-    predictions = Predictions(ids=ids, probabilities_BC=p_BC, gold_BC=numpy.eye(3, dtype=int)[gold], labels=LABELS)
-    return CellResult(
-        metrics=compute_metrics(predictions, intervals=False),
-        outcomes=Outcomes.of(predictions),
-        selected_on=False,
-        data=CellData(num_train=20, num_with_rationale=15),
-        curve=[{"step": 1, "classification_loss": 1.0 + seed, "lm_loss": 2.0}],
-        steps=1,
-        train_tokens=100,
-        seconds={"total": 2.0},
-        device="a machine",
-        precision="no",
-        threads=1,
-        versions={"torch": "2.13.0"},
-    )
-
-
-@pytest.fixture
-def request_(tiny_backbone: Path, tmp_path: Path) -> Request:
-    return make_request(tiny_backbone, tmp_path, num_seeds=5)
-
-
-def fill(request: Request, shares: dict[str, list[float]]) -> list[Cell]:
-    cells = final_cells(request, Cache("cpu"), {})
-    for cell in cells:
-        values = shares[cell.arm.name]
-        if cell.config.seed < len(values):
-            request.store.save(cell, answers(values[cell.config.seed], cell.config.seed))
-    return cells
-
-
-def report_of(request: Request, shares: dict[str, list[float]], **outcome: Any) -> dict[str, Any]:
-    cells = fill(request, shares)
-    report = summarize(request, Outcome(cells=cells, **outcome), command="dhrd …", created="2026-01-01")
-    assert html(report)
-    assert markdown(report)
-    return report.to_json()
+from helpers_study import report_of
 
 
 def test_a_plain_gain_is_told(request_: Request) -> None:
@@ -91,48 +31,6 @@ def test_a_plain_gain_is_told(request_: Request) -> None:
     assert [one["only_other"] for one in first["mcnemar"]] == [40, 44, 36, 40, 40]
     assert report["backbones"][0]["relative_gain_percent"] == {"dhrd": pytest.approx(100 * 0.1 / 0.6)}
     assert report["undone"] == []
-
-
-def test_no_gain_is_not_told_and_says_what_it_would_take(request_: Request) -> None:
-    report = report_of(request_, {"pooled": [0.6, 0.62, 0.58, 0.6, 0.6], "dhrd": [0.61, 0.59, 0.6, 0.62, 0.58]})
-    assert "No difference can be told at n = 400" in report["answer"]
-    assert "it would take about" in report["answer"]
-
-
-def test_arms_are_compared_at_the_seeds_that_both_have(request_: Request) -> None:
-    report = report_of(request_, {"pooled": [0.6, 0.6, 0.9, 0.9], "dhrd": [0.7, 0.71]})
-    assert report["primary"]["seeds"] == [0, 1]
-    assert report["primary"]["difference"] == pytest.approx(0.105)
-    assert report["backbones"][0]["average"] == {"pooled": pytest.approx(0.6), "dhrd": pytest.approx(0.705)}
-    assert len(report["undone"]) == 1 + 3
-    assert {one["why"] for one in report["undone"]} == {"not run"}
-    assert any("With 2 seeds" in limit for limit in report["limits"])
-
-
-def test_one_seed_says_so(request_: Request) -> None:
-    report = report_of(replace(request_, num_seeds=1), {"pooled": [0.6], "dhrd": [0.7]})
-    assert any("With one seed" in limit for limit in report["limits"])
-    assert "one seed" in report["answer"]
-
-
-def test_failures_and_limits_are_named(request_: Request) -> None:
-    cells = final_cells(request_, Cache("cpu"), {})
-    failed = next(cell for cell in cells if cell.arm.name == "dhrd" and cell.config.seed == 4)
-    report = report_of(
-        request_, {"pooled": [0.6] * 5, "dhrd": [0.7, 0.7, 0.7, 0.7]}, failures={failed.key: "lm_loss is nan"}
-    )
-    assert [one["why"] for one in report["undone"]] == ["failed: lm_loss is nan"]
-    assert any("75% of the training rows have a rationale" in limit for limit in report["limits"])
-    assert any("not tuned" in limit for limit in report["limits"])
-    assert any("One backbone" in limit for limit in report["limits"])
-
-
-def test_other_rows_in_one_directory_are_refused(request_: Request) -> None:
-    cells = fill(request_, {"pooled": [0.6], "dhrd": []})
-    other = answers(0.7, 0, prefix="w")
-    request_.store.save(next(cell for cell in cells if cell.arm.name == "dhrd"), other)
-    with pytest.raises(Exception, match="no row in common"):
-        summarize(request_, Outcome(cells=cells), command="", created="")
 
 
 def test_the_curve_is_the_mean_over_seeds(request_: Request) -> None:
