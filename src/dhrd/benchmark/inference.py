@@ -102,8 +102,7 @@ def benchmark(
     for one in found:
         say(f"warming up {one.title}")
         one.run(rows.part(0, settings.warmup_rows))
-    measured = _rounds(found, rows, settings, say, classifier)
-    batch_sizes = measured.pop("batch_size_sweep")
+    measured, batch_sizes = _rounds(found, rows, settings, say, classifier)
     say("latency, memory, roofline")
     result = {
         "rows": {
@@ -175,8 +174,12 @@ def _contenders(directory: Path, classifier: Classifier, settings: Settings) -> 
 
 def _rounds(
     found: list[Contender], rows: BenchmarkRows, settings: Settings, say: Callable[[str], None], classifier: Classifier
-) -> dict[str, Any]:
-    """Time all contenders in turn; after the first round the pipeline goes on at batch 1, 32 and its best."""
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Time all contenders in turn; after the first round the pipeline goes on at batch 1, 32 and its best.
+
+    Returns:
+        What was measured, and the pipeline's sweep of batch sizes.
+    """
     rates: dict[str, list[float]] = {one.name: [] for one in found}
     labels: dict[str, list[str]] = {}
     work = Work()
@@ -197,7 +200,7 @@ def _rounds(
             going = [one for one in found if one not in sweep or one.name in kept]
             if work.sharing_ratio < 1.05:  # nothing to compare: both run the same
                 going = [one for one in going if one.name != "dhrd_without_sharing"]
-    return {
+    measured = {
         "contenders": {one.name: _measured(one, rates, labels, rows, settings, classifier) for one in going},
         "dhrd_over": {
             one.name: spread(a / b for a, b in zip(rates["dhrd"], rates[one.name], strict=True))
@@ -205,7 +208,6 @@ def _rounds(
             if one.name != "dhrd"
         },
         "pipeline_best_batch_size": best.batch_size if best else None,
-        "batch_size_sweep": [{"batch_size": one.batch_size, "queries_per_second": rates[one.name][0]} for one in sweep],
         "work": {
             "padding_ratio": work.padding_ratio,
             "sharing_ratio": work.sharing_ratio,
@@ -214,6 +216,7 @@ def _rounds(
             "num_passes": work.num_passes,
         },
     }
+    return measured, [{"batch_size": one.batch_size, "queries_per_second": rates[one.name][0]} for one in sweep]
 
 
 def _measured(
