@@ -96,9 +96,7 @@ def cycles(modules: list[Module]) -> list[str]:
         return seen
 
     reach = {name: reachable(name) for name in graph}
-    return sorted(
-        {" ".join(sorted(n for n in reach[name] if name in reach[n])) for name in graph if name in reach[name]}
-    )
+    return sorted({" ".join(sorted(n for n in reach[name] if name in reach[n])) for name in graph if name in reach[name]})
 
 
 def num_parameters(function: Function) -> int:
@@ -153,9 +151,7 @@ def without_test(modules: list[Module]) -> list[str]:
 
 def undocumented(modules: list[Module]) -> list[str]:
     """Public names without a docstring."""
-    return [
-        f"{m.path}:{node.lineno}: {node.name}" for m in modules for node in m.public() if not ast.get_docstring(node)
-    ]
+    return [f"{m.path}:{node.lineno}: {node.name}" for m in modules for node in m.public() if not ast.get_docstring(node)]
 
 
 def untyped(modules: list[Module]) -> list[str]:
@@ -220,9 +216,7 @@ def figures(modules: list[Module]) -> list[Figure]:
         Figure("lines of src", num_lines, float("inf")),
         Figure("longest file", max(files.values()), 340, lambda: [f"{n}: {c}" for n, c in files.most_common(5)]),
         Figure("function body, p90", quantile(list(bodies.values()), 0.9), 18),
-        Figure(
-            "longest function body", max(bodies.values()), 45, lambda: [f"{n}: {c}" for n, c in bodies.most_common(5)]
-        ),
+        Figure("longest function body", max(bodies.values()), 45, lambda: [f"{n}: {c}" for n, c in bodies.most_common(5)]),
         Figure("dict[str, Any]", occurrences(modules, r"dict\[str, Any\]"), 99),
         Figure("Any in a thousand lines", round(1000 * any_names(modules) / num_lines, 1), 12),
         *(Figure(name, len(found), bound, lambda found=found: found) for name, (found, bound) in lists.items()),
