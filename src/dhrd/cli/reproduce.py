@@ -61,7 +61,7 @@ def reproduce(
     copying them into one directory.
     """
     from dhrd.config import load_config
-    from dhrd.experiments.asked import Asked, check_data
+    from dhrd.experiments.asked import RequestNames, check_data
     from dhrd.experiments.cells import Decoding
 
     decoding = Decoding(
@@ -71,7 +71,7 @@ def reproduce(
         batch_size=decode_batch_size,
         limit=decode_limit,
     )
-    request = Asked(
+    request = RequestNames(
         study=study,
         base=load_config(config, overrides or ()),
         tasks=_names(tasks),

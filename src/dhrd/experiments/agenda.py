@@ -31,7 +31,7 @@ from pydantic import Field, ValidationError
 from dhrd.config import load_config
 from dhrd.config.section import Count, Section
 from dhrd.errors import ConfigError
-from dhrd.experiments.asked import Asked, check_data
+from dhrd.experiments.asked import RequestNames, check_data
 from dhrd.experiments.plan import NUM_FOLDS, Request
 
 
@@ -72,7 +72,7 @@ class Entry(Section):
             ConfigError: The study or a setting is unknown.
         """
         base = load_config(self.config, [*(one.replace("{data}", str(data)) for one in self.set), *overrides])
-        return Asked(
+        return RequestNames(
             study=self.study,
             base=base,
             tasks=self.tasks,

@@ -20,7 +20,7 @@ from dhrd.training.directory import flat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class RequestNames:
     """A study by its name, and what it is to be run on; None leaves the choice to the study and the settings.
 
     Args:
