@@ -21,12 +21,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dhrd.errors import DhrdError
-from dhrd.evaluation.report import write_report
 from dhrd.experiments.agenda import read_agenda
+from dhrd.experiments.cache import Cache
 from dhrd.experiments.evidence import Progress, look_at, run_agenda
+from dhrd.experiments.report.render import write_report
+from dhrd.experiments.report.summary import summarize
 from dhrd.experiments.reproduce import reproduce, today
-from dhrd.experiments.summary import summarize
-from dhrd.experiments.workshop import Workshop
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,14 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs = not (given.list or given.report)
     logging.basicConfig(level=logging.INFO if runs else logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    workshop = Workshop(given.device, places(given.backbone_path))
-    progress = look_at(read_agenda(given.plan).chosen(given.only), given.data, workshop, given.overrides, prepare=runs)
+    cache = Cache(given.device, places(given.backbone_path))
+    progress = look_at(read_agenda(given.plan).chosen(given.only), given.data, cache, given.overrides, prepare=runs)
     if given.report:
         report(progress)
     elif runs:
         os.nice(15)
         left_s = given.seconds and given.seconds - (time.monotonic() - began_s)
-        run_agenda(progress, workshop, jobs=given.jobs, threads=given.threads, seconds=left_s)
+        run_agenda(progress, cache, jobs=given.jobs, threads=given.threads, seconds=left_s)
     show(progress)
     return int(bool(progress.failures or progress.problems))
 

@@ -132,15 +132,15 @@ def run_cells(given: argparse.Namespace, seconds: float) -> dict[str, Any]:
     from evidence import places, show
 
     from dhrd.experiments.agenda import read_agenda
+    from dhrd.experiments.cache import Cache
     from dhrd.experiments.evidence import look_at, run_agenda
-    from dhrd.experiments.workshop import Workshop
 
     began_s = time.monotonic()
-    workshop = Workshop(given.device, places(given.backbone_path))
-    progress = look_at(read_agenda(given.plan).chosen(given.only), given.data, workshop, given.overrides)
+    cache = Cache(given.device, places(given.backbone_path))
+    progress = look_at(read_agenda(given.plan).chosen(given.only), given.data, cache, given.overrides)
     left_s = seconds - (time.monotonic() - began_s)
     if left_s > 0:
-        run_agenda(progress, workshop, jobs=given.jobs, threads=given.threads, seconds=left_s)
+        run_agenda(progress, cache, jobs=given.jobs, threads=given.threads, seconds=left_s)
     show(progress)
     taken = {work.name: work.seconds for work in progress.works if work.seconds}
     return {

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import math
 import random
+import re
 from collections.abc import Sequence
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
+from dhrd.experiments.report import figures, render
+from dhrd.experiments.report.schema import Report
+
+SVG = "{http://www.w3.org/2000/svg}"
+DATA = "data:image/svg+xml;base64,"
+_VOID = {"meta", "br", "link", "img", "input", "hr"}
 TASKS = {
     "boolq": (["accuracy"], 3270, 0.62),
     "cb": (["macro_f1", "accuracy"], 56, 0.5),
@@ -306,3 +317,87 @@ def _speed(rng: random.Random, arm: str, accuracy: float) -> dict[str, Any]:
         "accuracy": accuracy,
         "device": "cpu",
     }
+
+
+def html(report: dict[str, Any]) -> str:
+    """The page of a report's JSON."""
+    return render.html(Report.model_validate(report))
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The Markdown of a report's JSON."""
+    return render.markdown(Report.model_validate(report))
+
+
+def write_report(report: dict[str, Any], directory: Path) -> list[Path]:
+    """Write the files of a report's JSON."""
+    return render.write_report(Report.model_validate(report), directory)
+
+
+class Elements(HTMLParser):
+    """Every element of a page with its attributes; unclosed or crossed elements fail."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def of(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.found if tag == name]
+
+
+def drawn(report: dict[str, Any]) -> dict[str, int]:
+    """How many drawings a report has of each kind, where there are any."""
+    return {name: len(found) for name, found in figures.draw(Report.model_validate(report)).items() if found}
+
+
+def task_of(report: dict[str, Any], number: int = 0) -> dict[str, Any]:
+    """A task of the first backbone."""
+    return report["backbones"][0]["tasks"][number]
+
+
+def figures_of(page: str) -> list[str]:
+    """The files of a page's figures."""
+    sources = [found["src"] or "" for found in Elements(page).of("img")]
+    return [base64.b64decode(source.removeprefix(DATA)).decode() for source in sources]
+
+
+def words(page: str) -> str:
+    """The text that a page shows outside of its figures."""
+    shown = re.sub(r"<style>.*?</style>|<figure.*?</figure>", "", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", "", shown)))
+
+
+def by_rows_report() -> dict[str, Any]:
+    """Two arms at three numbers of training rows, with and without noise, and at a single number with other hops."""
+    conditions = [(rows, 3, noise) for noise in (0.0, 0.25) for rows in (100, 400, 1600)] + [(400, 1, 0.0)]
+
+    def cell(name: str, rows: int, noise: float) -> dict[str, Any]:
+        seeds = [
+            {"seed": seed, "values": {"accuracy": 0.6 + rows / 1e4 - noise / 2 + 0.01 * seed}} for seed in range(4)
+        ]
+        return {"arm": name, "title": name.title(), "seeds": seeds}
+
+    tasks = [
+        {
+            "task": f"rows{rows}-hops{hops}-noise{noise}",
+            "factors": {"rows": rows, "hops": hops, "noise": noise},
+            "metrics": ["accuracy"],
+            "arms": [cell(name, rows, noise) for name in ("pooled", "dhrd")],
+        }
+        for rows, hops, noise in conditions
+    ]
+    return {"study": "controlled", "backbones": [{"name": "b", "tasks": tasks}]}

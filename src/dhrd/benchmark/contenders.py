@@ -26,7 +26,7 @@ LOOP_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class BenchmarkRows:
     """The rows of a benchmark.
 
     Args:
@@ -44,10 +44,10 @@ class Rows:
     def __len__(self) -> int:
         return len(self.examples)
 
-    def part(self, start: int, end: int) -> Rows:
+    def part(self, start: int, end: int) -> BenchmarkRows:
         """Rows from `start` to before `end`."""
         gold = self.gold[start:end] if self.gold is not None else None
-        return Rows(self.examples[start:end], self.texts[start:end], self.input_ids[start:end], gold)
+        return BenchmarkRows(self.examples[start:end], self.texts[start:end], self.input_ids[start:end], gold)
 
     @property
     def num_tokens(self) -> int:
@@ -55,7 +55,7 @@ class Rows:
         return sum(map(len, self.input_ids))
 
 
-Run = Callable[[Rows], list[str]]
+Run = Callable[[BenchmarkRows], list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ def ours(classifier: Classifier, name: str = "dhrd", title: str = "dhrd.Classifi
     """`dhrd.Classifier`, from raw rows."""
     names = classifier.labels.names
 
-    def run(rows: Rows) -> list[str]:
+    def run(rows: BenchmarkRows) -> list[str]:
         return [names[index] for index in classifier.predict_proba(rows.examples).argmax(1)]
 
     return Contender(name=name, title=title, dtype=str(classifier.dtype).removeprefix("torch."), run=run)
@@ -114,7 +114,7 @@ def pipeline(
     pipe = make("text-classification", model=model, tokenizer=classifier.tokenizer, device=classifier.device)
     limit = {"truncation": True, "max_length": classifier.info.max_input_tokens}
 
-    def run(rows: Rows) -> list[str]:
+    def run(rows: BenchmarkRows) -> list[str]:
         return [found["label"] for found in pipe(list(rows.texts), batch_size=batch_size, **limit)]
 
     return Contender(
@@ -130,7 +130,7 @@ def loop(model: PreTrainedModel, classifier: Classifier) -> Contender:
     """A bare loop over batches in the rows' order: what people write."""
     tokenizer, names = classifier.tokenizer, classifier.labels.names
 
-    def run(rows: Rows) -> list[str]:
+    def run(rows: BenchmarkRows) -> list[str]:
         found: list[str] = []
         for start in range(0, len(rows), LOOP_BATCH_SIZE):
             batch = tokenizer(
@@ -157,7 +157,7 @@ def vllm(directory: Path, classifier: Classifier) -> Contender:
     engine = start_vllm(directory, classifier.device, runner="pooling", dtype=dtype, max_model_len=limit)
     names = classifier.labels.names
 
-    def run(rows: Rows) -> list[str]:
+    def run(rows: BenchmarkRows) -> list[str]:
         outputs: Any = engine.classify([{"prompt_token_ids": ids} for ids in rows.input_ids], use_tqdm=False)
         return [names[max(range(len(names)), key=one.outputs.probs.__getitem__)] for one in outputs]
 
@@ -171,7 +171,7 @@ def onnx(directory: Path, classifier: Classifier) -> Contender:
 
     forward, names = OnnxForward.from_pretrained(directory), classifier.labels.names
 
-    def run(rows: Rows) -> list[str]:
+    def run(rows: BenchmarkRows) -> list[str]:
         inputs = classifier.encoder.encode([(example.columns(), example.where) for example in rows.examples])
         logits = predict_logits(
             forward,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dhrd.benchmark.contenders import Rows
+from dhrd.benchmark.contenders import BenchmarkRows
 from dhrd.benchmark.measure import timed
 from dhrd.config import ModelSettings
 from dhrd.data.sequence import EncodedInput
@@ -43,7 +43,7 @@ def check_decoding(ways: Sequence[str], classifier: Classifier) -> None:
 
 
 def measure_decoding(
-    directory: Path, classifier: Classifier, rows: Rows, ways: Sequence[str], *, max_new_tokens: int
+    directory: Path, classifier: Classifier, rows: BenchmarkRows, ways: Sequence[str], *, max_new_tokens: int
 ) -> dict[str, dict[str, Any]]:
     """One pass over the rows for each way and batch size, after a warm-up of a few tokens.
 
@@ -104,7 +104,7 @@ def _model(way: str, directory: Path, classifier: Classifier) -> PreTrainedModel
     return model.eval().to(device=classifier.device, dtype=classifier.dtype)
 
 
-def _result(decoded: Sequence[Decoded], rows: Rows, taken_s: float) -> dict[str, Any]:
+def _result(decoded: Sequence[Decoded], rows: BenchmarkRows, taken_s: float) -> dict[str, Any]:
     found: dict[str, Any] = {
         "queries_per_second": len(decoded) / taken_s,
         "tokens_per_second": sum(one.num_tokens for one in decoded) / taken_s,

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from dhrd.benchmark import contenders
-from dhrd.benchmark.contenders import Contender, Rows
+from dhrd.benchmark.contenders import BenchmarkRows, Contender
 from dhrd.benchmark.decoding import WAYS, check_decoding, measure_decoding
 from dhrd.benchmark.machine import conditions, matmul_flops_per_second, matmul_flops_per_second_of
 from dhrd.benchmark.measure import latency, peak_memory, spread, time_share, timed
@@ -102,7 +102,7 @@ def benchmark(
     for one in found:
         say(f"warming up {one.title}")
         one.run(rows.part(0, settings.warmup_rows))
-    measured = _rounds(found, rows, settings, say, classifier)
+    measured, batch_sizes = _rounds(found, rows, settings, say, classifier)
     say("latency, memory, roofline")
     result = {
         "rows": {
@@ -113,7 +113,7 @@ def benchmark(
         },
         **measured,
         "roofline": roofline(classifier, rows, settings.repeats),
-        "sweeps": {"batch_size": measured.pop("batch_size_sweep"), "length": _length_sweep(found, classifier, rows)},
+        "sweeps": {"batch_size": batch_sizes, "length": _length_sweep(found, classifier, rows)},
     }
     if settings.parity:
         say("parity with fp32")
@@ -138,7 +138,7 @@ def _plain(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value if isinstance(value, int | None) else str(value) for name, value in options.items()}
 
 
-def prepare_rows(classifier: Classifier, examples: Sequence[Example]) -> Rows:
+def prepare_rows(classifier: Classifier, examples: Sequence[Example]) -> BenchmarkRows:
     """Rows as each contender takes them. Labels are kept where all rows have one."""
     inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
     labels = [example.label for example in examples]
@@ -146,7 +146,7 @@ def prepare_rows(classifier: Classifier, examples: Sequence[Example]) -> Rows:
     gold = None
     if not classifier.labels.multi_label and all(label is not None for label in labels):
         gold = [names[classifier.labels.encode(one, e.where)[0]] for one, e in zip(labels, examples, strict=True)]  # type: ignore[arg-type]
-    return Rows(list(examples), [item.text for item in inputs], [item.input_ids for item in inputs], gold)
+    return BenchmarkRows(list(examples), [item.text for item in inputs], [item.input_ids for item in inputs], gold)
 
 
 def _contenders(directory: Path, classifier: Classifier, settings: Settings) -> Iterator[Contender]:
@@ -173,9 +173,13 @@ def _contenders(directory: Path, classifier: Classifier, settings: Settings) -> 
 
 
 def _rounds(
-    found: list[Contender], rows: Rows, settings: Settings, say: Callable[[str], None], classifier: Classifier
-) -> dict[str, Any]:
-    """Time all contenders in turn; after the first round the pipeline goes on at batch 1, 32 and its best."""
+    found: list[Contender], rows: BenchmarkRows, settings: Settings, say: Callable[[str], None], classifier: Classifier
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Time all contenders in turn; after the first round the pipeline goes on at batch 1, 32 and its best.
+
+    Returns:
+        What was measured, and the pipeline's sweep of batch sizes.
+    """
     rates: dict[str, list[float]] = {one.name: [] for one in found}
     labels: dict[str, list[str]] = {}
     work = Work()
@@ -196,7 +200,7 @@ def _rounds(
             going = [one for one in found if one not in sweep or one.name in kept]
             if work.sharing_ratio < 1.05:  # nothing to compare: both run the same
                 going = [one for one in going if one.name != "dhrd_without_sharing"]
-    return {
+    measured = {
         "contenders": {one.name: _measured(one, rates, labels, rows, settings, classifier) for one in going},
         "dhrd_over": {
             one.name: spread(a / b for a, b in zip(rates["dhrd"], rates[one.name], strict=True))
@@ -204,7 +208,6 @@ def _rounds(
             if one.name != "dhrd"
         },
         "pipeline_best_batch_size": best.batch_size if best else None,
-        "batch_size_sweep": [{"batch_size": one.batch_size, "queries_per_second": rates[one.name][0]} for one in sweep],
         "work": {
             "padding_ratio": work.padding_ratio,
             "sharing_ratio": work.sharing_ratio,
@@ -213,13 +216,14 @@ def _rounds(
             "num_passes": work.num_passes,
         },
     }
+    return measured, [{"batch_size": one.batch_size, "queries_per_second": rates[one.name][0]} for one in sweep]
 
 
 def _measured(
     one: Contender,
     rates: dict[str, list[float]],
     labels: dict[str, list[str]],
-    rows: Rows,
+    rows: BenchmarkRows,
     settings: Settings,
     classifier: Classifier,
 ) -> dict[str, Any]:
@@ -245,7 +249,7 @@ def _share(some: Sequence[str], others: Sequence[str]) -> float:
     return sum(a == b for a, b in zip(some, others, strict=True)) / len(some)
 
 
-def roofline(classifier: Classifier, rows: Rows, repeats: int) -> dict[str, Any]:
+def roofline(classifier: Classifier, rows: BenchmarkRows, repeats: int) -> dict[str, Any]:
     """How much of the machine's matrix products the forward pass reaches, tokens in and logits out.
 
     Operations are those of the model's linear layers and of attention for the tokens that are needed after sharing:
@@ -273,7 +277,7 @@ def roofline(classifier: Classifier, rows: Rows, repeats: int) -> dict[str, Any]
     }
 
 
-def _length_sweep(found: Sequence[Contender], classifier: Classifier, rows: Rows) -> list[dict[str, Any]]:
+def _length_sweep(found: Sequence[Contender], classifier: Classifier, rows: BenchmarkRows) -> list[dict[str, Any]]:
     """Queries per second against input length: few rows, each cut to one length."""
     peers = [one for one in found if one.name in ("pipeline_1", "pipeline_32")]
     plain = replace(classifier.info, input_template="{{ input_text }}", chat=False)
@@ -286,13 +290,13 @@ def _length_sweep(found: Sequence[Contender], classifier: Classifier, rows: Rows
         if len(long) < min(8, len(rows)):
             return sweep
         texts = [classifier.tokenizer.decode(ids, skip_special_tokens=True) or "-" for ids in long]
-        some = Rows([Example(input_text=text) for text in texts], texts, long)
+        some = BenchmarkRows([Example(input_text=text) for text in texts], texts, long)
         rates = {one.name: len(some) / timed(one.run, some)[0] for one in (contenders.ours(ours), *peers)}
         sweep.append({"num_tokens": length, "num_rows": len(some), "queries_per_second": rates})
         length *= 2
 
 
-def _parity(directory: Path, classifier: Classifier, rows: Rows, options: dict[str, Any]) -> dict[str, Any]:
+def _parity(directory: Path, classifier: Classifier, rows: BenchmarkRows, options: dict[str, Any]) -> dict[str, Any]:
     """This dtype and sharing against fp32 with every row run whole."""
     exact = Classifier.from_pretrained(
         directory, **options | {"dtype": torch.float32, "share_prefixes": False, "compile": False}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy
+import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
@@ -79,7 +79,7 @@ def latency(run_one: Callable[[Any], Any], rows: Sequence[Any]) -> dict[str, flo
     """
     run_one(rows[0])
     taken_ms = [1000 * timed(run_one, row)[0] for row in rows]
-    p50, p95, p99 = numpy.percentile(taken_ms, [50, 95, 99])
+    p50, p95, p99 = np.percentile(taken_ms, [50, 95, 99])
     return {"p50_ms": float(p50), "p95_ms": float(p95), "p99_ms": float(p99), "num_requests": len(rows)}
 
 

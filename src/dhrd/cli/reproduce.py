@@ -61,9 +61,8 @@ def reproduce(
     copying them into one directory.
     """
     from dhrd.config import load_config
-    from dhrd.experiments.asked import make_request
+    from dhrd.experiments.asked import RequestNames, check_data
     from dhrd.experiments.cells import Decoding
-    from dhrd.experiments.plan import check_data
 
     decoding = Decoding(
         max_new_tokens=max_new_tokens,
@@ -72,9 +71,9 @@ def reproduce(
         batch_size=decode_batch_size,
         limit=decode_limit,
     )
-    request = make_request(
-        study,
-        load_config(config, overrides or ()),
+    request = RequestNames(
+        study=study,
+        base=load_config(config, overrides or ()),
         tasks=_names(tasks),
         backbones=_names(backbones),
         num_seeds=seeds,
@@ -83,7 +82,7 @@ def reproduce(
         grid=grid or (),
         decoding=decoding,
         output_dir=output,
-    )
+    ).request()
     check_data(request)
     _check_reports(request, config)
     if dry_run:
@@ -99,7 +98,7 @@ def reproduce(
 def _check_reports(request: Request, config: Path | None) -> None:
     """Refuse a directory where the report would take the place of what is read."""
     from dhrd._outputs import Output, check_outputs
-    from dhrd.evaluation.report import NAMES
+    from dhrd.experiments.report.render import NAMES
     from dhrd.model.owned import inputs_of, model_files
 
     if not request.output_dir.is_dir():
@@ -129,15 +128,15 @@ def _show_cells(request: Request, device: str | None, jobs: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from dhrd.experiments.cache import Cache
     from dhrd.experiments.cells import unfinished
     from dhrd.experiments.estimate import estimate, in_words
     from dhrd.experiments.reproduce import look
-    from dhrd.experiments.workshop import Workshop
 
-    workshop = Workshop(device)
-    cells, num_waiting = look(request, workshop)
+    cache = Cache(device)
+    cells, num_waiting = look(request, cache)
     todo = list(unfinished(cells, request.store))
-    seconds = estimate(todo, workshop)
+    seconds = estimate(todo, cache)
     table = Table(title=f"{request.study.title}: {len(cells)} cells", title_justify="left")
     table.add_column("cell")
     table.add_column("estimate", justify="right")
@@ -156,9 +155,9 @@ def _show_cells(request: Request, device: str | None, jobs: int) -> None:
 
 def _report(request: Request, outcome: Outcome) -> None:
     from dhrd.cli.show import study_table
-    from dhrd.evaluation.report import write_report
+    from dhrd.experiments.report.render import write_report
+    from dhrd.experiments.report.summary import summarize
     from dhrd.experiments.reproduce import today
-    from dhrd.experiments.summary import summarize
 
     report = summarize(request, outcome, command=_command(), created=today())
     paths = write_report(report, request.output_dir)

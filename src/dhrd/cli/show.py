@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from dhrd.data.label_names import listed
+
+if TYPE_CHECKING:
+    from dhrd.experiments.report.schema import ArmResult, Report, TaskResult
 
 _DECODED = ("mean_new_tokens", "max_new_tokens_reached")
 _METRICS = ("accuracy", "macro_f1", "micro_f1", "weighted_f1", "f1a", "em", "log_loss", "unparsable", *_DECODED)
@@ -40,34 +43,34 @@ def metrics_table(metrics: dict[str, Any], title: str) -> None:
         console.print("The weights, or a temperature, were chosen on these very rows: expect less on new ones.")
 
 
-def study_table(report: dict[str, Any]) -> None:
+def study_table(report: Report) -> None:
     """Print a study's answer, and each comparison in its task's first metric."""
     console = Console()
-    for backbone in report["backbones"]:
-        table = Table(title=f"{report['title']}: {backbone['name']}", title_justify="left")
+    for backbone in report.backbones:
+        table = Table(title=f"{report.title}: {backbone.name}", title_justify="left")
         for column in ("task", "way", "metric", "mean", "95 % interval", "against", "difference", "95 % interval"):
             table.add_column(column, justify="left" if column in ("task", "way", "metric", "against") else "right")
-        for task in backbone["tasks"]:
-            for arm in task["arms"]:
+        for task in backbone.tasks:
+            for arm in task.arms:
                 for row in _arm_rows(task, arm):
                     table.add_row(*row)
         console.print(table)
-    console.print(report["answer"], highlight=False)
-    if report["undone"]:
-        console.print(f"{len(report['undone'])} cells are not done; the report lists them.")
+    console.print(report.answer, highlight=False)
+    if report.undone:
+        console.print(f"{len(report.undone)} cells are not done; the report lists them.")
 
 
-def _arm_rows(task: dict[str, Any], arm: dict[str, Any]) -> Iterator[list[str]]:
+def _arm_rows(task: TaskResult, arm: ArmResult) -> Iterator[list[str]]:
     """The arm's mean with its first comparison, then a row for each further baseline."""
-    metric, mark = task["metrics"][0], "*" if arm["selected_on"] else ""
-    seeds = f"{len(arm['seeds'])} seed{'s' if len(arm['seeds']) > 1 else ''}"
-    mean, interval = f"{arm['mean'][metric]:.3f}{mark}", _interval(arm["interval_95"].get(metric))
-    row = [task["task"], f"{arm['title']}, {seeds}", metric, mean, interval]
-    compared = [one for one in task["comparisons"] if one["other"] == arm["arm"] and one["metric"] == metric]
+    metric, mark = task.metrics[0], "*" if arm.selected_on else ""
+    seeds = f"{len(arm.seeds)} seed{'s' if len(arm.seeds) > 1 else ''}"
+    mean, interval = f"{arm.mean[metric]:.3f}{mark}", _interval(arm.interval_95.get(metric))
+    row = [str(task.task), f"{arm.title}, {seeds}", metric, mean, interval]
+    compared = [one for one in task.comparisons if one.other == arm.arm and one.metric == metric]
     if not compared:
         yield row
     for number, one in enumerate(compared):
-        shown = [one["baseline"], f"{one['difference']:+.3f}", _interval(one["interval_95"], signed=True)]
+        shown = [one.baseline, f"{one.difference:+.3f}", _interval(one.interval_95, signed=True)]
         yield [*([""] * len(row) if number else row), *shown]
 
 

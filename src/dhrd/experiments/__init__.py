@@ -1,21 +1,6 @@
-"""The paper's tables and figures, and what goes beyond them: one file a study, each a grid of cells."""
+"""The paper's tables and figures, and what goes beyond them: a study is a grid of cells and a report."""
 
-from dhrd.experiments import (
-    ablation,
-    baselines,
-    controlled,
-    data_scale,
-    main,
-    reasoning,
-    schedules,
-    throughput,
-    weights,
-)
+from dhrd.experiments.studies import STUDIES
 from dhrd.experiments.study import Study
-
-STUDIES: dict[str, Study] = {
-    module.STUDY.name: module.STUDY
-    for module in (main, ablation, weights, throughput, baselines, data_scale, schedules, reasoning, controlled)
-}
 
 __all__ = ["STUDIES", "Study"]

@@ -31,8 +31,8 @@ from pydantic import Field, ValidationError
 from dhrd.config import load_config
 from dhrd.config.section import Count, Section
 from dhrd.errors import ConfigError
-from dhrd.experiments.asked import make_request
-from dhrd.experiments.plan import NUM_FOLDS, Request, check_data
+from dhrd.experiments.asked import RequestNames, check_data
+from dhrd.experiments.plan import NUM_FOLDS, Request
 
 
 class Step(Section):
@@ -72,9 +72,9 @@ class Entry(Section):
             ConfigError: The study or a setting is unknown.
         """
         base = load_config(self.config, [*(one.replace("{data}", str(data)) for one in self.set), *overrides])
-        return make_request(
-            self.study,
-            base,
+        return RequestNames(
+            study=self.study,
+            base=base,
             tasks=self.tasks,
             backbones=self.backbones,
             num_seeds=self.seeds,
@@ -82,7 +82,7 @@ class Entry(Section):
             grid=[f"{name}={','.join(map(str, values))}" for name, values in self.grid.items()],
             num_judges=self.judges,
             output_dir=Path(self.output),
-        )
+        ).request()
 
     def ready(self, data: Path, overrides: Sequence[str] = ()) -> Request:
         """The same, once its rows are there.

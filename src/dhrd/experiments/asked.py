@@ -2,48 +2,214 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from dhrd.config import RunConfig
+from dhrd.config import RunConfig, load_config, resolve
+from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError
 from dhrd.experiments import STUDIES
 from dhrd.experiments.cells import Decoding
-from dhrd.experiments.plan import Request, find_arms, find_conditions, find_tasks, read_grid, with_defaults
+from dhrd.experiments.plan import Request, own_data, with_settings
+from dhrd.experiments.study import Arm, Study
+from dhrd.inference.vllm_decoder import check_vllm
+from dhrd.model.backbone import locate
+from dhrd.training.directory import flat
 
 
-def make_request(
-    study: str,
-    base: RunConfig,
-    *,
-    tasks: Sequence[str] | None = None,
-    backbones: Sequence[str] | None = None,
-    num_seeds: int | None = None,
-    arms: Sequence[str] | None = None,
-    encoder: str | None = None,
-    grid: Sequence[str] = (),
-    num_judges: int | None = None,
-    decoding: Decoding | None = None,
-    output_dir: Path | None = None,
-) -> Request:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestNames:
     """A study by its name, and what it is to be run on; None leaves the choice to the study and the settings.
 
-    Raises:
-        ConfigError: A name is unknown, or the settings contradict the study.
+    Args:
+        study: Its name.
+        base: Settings that all arms share.
+        tasks: By name.
+        backbones: Names or paths.
+        num_seeds: How many.
+        arms: By name.
+        encoder: Takes the place of the encoder in arms that have one.
+        grid: `section.key=v1,v2` each.
+        num_judges: Folds that take part in a choice.
+        decoding: For arms that decode.
+        output_dir: Of the cells and the report.
     """
-    if study not in STUDIES:
-        raise ConfigError(f"{study}: no such study; give one of {', '.join(STUDIES)}")
-    found = STUDIES[study]
-    base = with_defaults(found, base)
-    return Request(
-        study=found,
-        base=base,
-        tasks=find_conditions(found, base, tasks) if found.conditions else find_tasks(base, tasks),
-        backbones=tuple(backbones or (base.model.name_or_path,)),
-        num_seeds=num_seeds,
-        arms=find_arms(found, arms, encoder),
-        grid=read_grid(grid),
-        num_judges=num_judges,
-        decoding=decoding or Decoding(),
-        output_dir=output_dir or Path("reproduce") / study,
+
+    study: str
+    base: RunConfig
+    tasks: Sequence[str] | None = None
+    backbones: Sequence[str] | None = None
+    num_seeds: int | None = None
+    arms: Sequence[str] | None = None
+    encoder: str | None = None
+    grid: Sequence[str] = ()
+    num_judges: int | None = None
+    decoding: Decoding = field(default_factory=Decoding)
+    output_dir: Path | None = None
+
+    def request(self) -> Request:
+        """What is asked for.
+
+        Raises:
+            ConfigError: A name is unknown, or the settings contradict the study.
+        """
+        if self.study not in STUDIES:
+            raise ConfigError(f"{self.study}: no such study; give one of {', '.join(STUDIES)}")
+        study = STUDIES[self.study]
+        base = with_defaults(study, self.base)
+        return Request(
+            study=study,
+            base=base,
+            tasks=find_conditions(study, base, self.tasks) if study.conditions else find_tasks(base, self.tasks),
+            backbones=tuple(self.backbones or (base.model.name_or_path,)),
+            num_seeds=self.num_seeds,
+            arms=find_arms(study, self.arms, self.encoder),
+            grid=read_grid(self.grid),
+            num_judges=self.num_judges,
+            decoding=self.decoding,
+            output_dir=self.output_dir or Path("reproduce") / self.study,
+        )
+
+
+def with_defaults(study: Study, base: RunConfig) -> RunConfig:
+    """The user's settings, and the study's own for what they leave open.
+
+    Raises:
+        ConfigError: They contradict each other.
+    """
+    ours, theirs = (
+        config.model_dump(mode="json", exclude_unset=True) for config in (with_settings(None, study.settings), base)
     )
+    return resolve(_over(ours, theirs))
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    both = {name for name in below if isinstance(below[name], Mapping) and isinstance(above.get(name), Mapping)}
+    return {**below, **above, **{name: _over(below[name], above[name]) for name in both}}
+
+
+def find_tasks(base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
+    """The tasks to run: those asked for; else the one that the settings name; else all that are there.
+
+    Args:
+        base: The settings.
+        asked: Names of SuperGLUE tasks, or `all` alone.
+
+    Raises:
+        ConfigError: A task is unknown, or there is no data at all.
+    """
+    own = own_data(base)
+    if own is not None:
+        if asked and tuple(asked) != (own,):
+            raise ConfigError(f"--tasks {','.join(asked)}: data.train is {base.data.train}; leave one of the two out")
+        return (own,)
+    if base.data.train is not None and not asked:
+        return (base.data.train.partition(":")[2],)
+    if asked and tuple(asked) != ("all",):
+        if unknown := [task for task in asked if task not in TASKS]:
+            raise ConfigError(f"--tasks {unknown[0]}: unknown; give all, or of {', '.join(TASKS)}")
+        return tuple(dict.fromkeys(asked))
+    root = base.data.superglue_root
+    if root is None:
+        return tuple(TASKS)  # from the hub
+    found = tuple(name for name, task in TASKS.items() if (Path(root) / task.folder / "train.jsonl").is_file())
+    if not found:
+        raise ConfigError(
+            f"data.superglue_root: {root} has no task; it must hold {TASKS['cb'].folder}/train.jsonl and so on"
+        )
+    return found
+
+
+def find_conditions(study: Study, base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
+    """The tasks of a study that brings its own: those asked for, else all.
+
+    Raises:
+        ConfigError: A task is unknown, or the settings name data.
+    """
+    known = [condition.name for condition in study.conditions]
+    if base.data.train is not None:
+        raise ConfigError(f"data.train is {base.data.train}: leave it out, {study.name} makes its own rows")
+    if unknown := [name for name in asked or () if name not in (*known, "all")]:
+        raise ConfigError(f"--tasks {unknown[0]}: {study.name} has {', '.join(known)}")
+    return tuple(name for name in known if not asked or "all" in asked or name in asked)
+
+
+def find_arms(study: Study, asked: Sequence[str] | None, encoder: str | None = None) -> tuple[Arm, ...]:
+    """The arms to run, in the study's order: those asked for, or all but the optional.
+
+    Args:
+        study: Whose arms.
+        asked: Their names.
+        encoder: Takes the place of the encoder in arms that have one.
+
+    Raises:
+        ConfigError: The study has no such arm, or an encoder is given and no arm has one.
+    """
+    known = [arm.name for arm in study.arms]
+    if unknown := [name for name in asked or () if name not in known]:
+        raise ConfigError(f"--arms {unknown[0]}: {study.name} has {', '.join(known)}")
+    arms = tuple(arm for arm in study.arms if (arm.name in asked if asked else not arm.optional))
+    if encoder is None:
+        return arms
+    if not any(arm.encoder for arm in arms):
+        raise ConfigError(
+            f"--encoder {encoder}: no arm of this run has one; run baselines with --arms pooled,embeddings,encoder, or "
+            "leave it out"
+        )
+    return tuple(replace(arm, encoder=encoder) if arm.encoder else arm for arm in arms)
+
+
+def read_grid(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """`section.key=v1,v2` as values by dotted name, each value in YAML.
+
+    Raises:
+        ConfigError: It is written otherwise, or a setting is unknown or wrong.
+    """
+    grid = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        if not equals or not values.strip():
+            raise ConfigError(f"--grid {text}: write it as section.key=value,value")
+        configs = [load_config(overrides=[f"{name}={value}"]) for value in values.split(",")]
+        grid[name.strip()] = tuple(flat(config.model_dump(mode="json"))[name.strip()] for config in configs)
+    return grid
+
+
+def check_data(request: Request) -> None:
+    """Refuse before anything is run where rows or rationales are not there.
+
+    Raises:
+        ConfigError: Naming what is missing.
+        ModelError: An arm's encoder is in a package that is not installed.
+    """
+    if any(arm.engine == "vllm" for arm in request.arms):
+        check_vllm("--arms")
+    for arm in request.arms:
+        if arm.encoder is not None:
+            locate(arm.encoder)
+    if request.study.conditions:
+        return
+    base, learns = request.base, [arm for arm in request.arms if arm.trained and _learns_reasons(arm, request.base)]
+    if own_data(base) is not None and base.data.validation is None:
+        raise ConfigError("data.validation is not set: cells are evaluated on its rows")
+    spec = base.data.rationales
+    if not learns or (spec is None and own_data(base) is not None):
+        return  # own rows may carry their rationales in a column
+    if spec is None:
+        raise ConfigError(
+            f"the arm {learns[0].name} learns from rationales: give their files with "
+            "--set 'data.rationales=DIR/{task}.jsonl'"
+        )
+    for task in request.tasks:
+        path = Path(spec.replace("{task}", task))
+        if not path.is_file():
+            raise ConfigError(
+                f"data.rationales: {path}: no such file, for {task}; add it or leave the task out of --tasks"
+            )
+
+
+def _learns_reasons(arm: Arm, base: RunConfig) -> bool:
+    config = with_settings(base, arm.settings)
+    return config.loss.reads_rationales and config.data.rationale_mode != "label_only"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,10 @@ from dhrd._files import saving, writing
 from dhrd.config import RunConfig
 from dhrd.data.records import Example
 from dhrd.data.rows import Rows
-from dhrd.errors import DataError
+from dhrd.experiments.cell_result import FORMAT_VERSION, CellResult, read_cell
 from dhrd.experiments.study import Arm
 from dhrd.training.directory import flat, identity
 
-FORMAT_VERSION = 1
 _PLACES = {"train", "validation", "test", "rationales", "superglue_root"}  # the rows are hashed, not their places
 
 
@@ -89,11 +88,11 @@ class Cell:
 
     @property
     def _settings(self) -> dict[str, Any]:
-        found = decisive_settings(self.config, trained=self.arm.trained)
+        settings = decisive_settings(self.config, trained=self.arm.trained)
         if self.arm.encoder is None:
-            return found
+            return settings
         # An encoder takes the backbone's place and knows its own loss
-        return {name: value for name, value in found.items() if not name.startswith(("model.", "loss."))}
+        return {name: value for name, value in settings.items() if not name.startswith(("model.", "loss."))}
 
     @property
     def title(self) -> str:
@@ -116,10 +115,11 @@ def decisive_settings(config: RunConfig, *, trained: bool = True) -> dict[str, A
     """
     ours, defaults = flat(identity(config)), flat(identity(RunConfig()))
     places = {f"data.{name}" for name in _PLACES}
-    found = {name: value for name, value in ours.items() if name not in places and defaults.get(name) != value}
-    if not trained:  # then neither the optimisation nor the losses decide anything
-        found = {name: value for name, value in found.items() if not name.startswith(("training.", "loss."))}
-    return found
+    changed = {name: value for name, value in ours.items() if name not in places and defaults.get(name) != value}
+    if trained:
+        return changed
+    # Neither the optimisation nor the losses decide anything
+    return {name: value for name, value in changed.items() if not name.startswith(("training.", "loss."))}
 
 
 def short_name(name_or_path: str) -> str:
@@ -155,7 +155,7 @@ class CellStore:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def find(self, cell: Cell) -> dict[str, Any] | None:
+    def find(self, cell: Cell) -> CellResult | None:
         """The finished cell, whatever arm's or study's name it was run under; None where there is none.
 
         Raises:
@@ -169,33 +169,17 @@ class CellStore:
         """Whether the cell is finished."""
         return next(self.directory.glob(f"*-{cell.key}.json"), None) is not None
 
-    def save(self, cell: Cell, result: Mapping[str, Any]) -> Path:
+    def save(self, cell: Cell, result: CellResult) -> Path:
         """Write a finished cell, whole or not at all."""
         with saving(str(self.directory)):
             self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / cell.file_name
         with writing(path) as file:
-            file.row({"format_version": FORMAT_VERSION, **describe(cell), **result})
+            file.row({"format_version": FORMAT_VERSION, **_identity(cell), **result.model_dump()})
         return path
 
 
-def read_cell(path: Path) -> dict[str, Any]:
-    """A cell's file.
-
-    Raises:
-        DataError: It is damaged, or of a newer format.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        version = found["format_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: damaged ({error}); remove the file and run the same command again") from error
-    if version > FORMAT_VERSION:
-        raise DataError(f"{path}: format {version} is newer than this dhrd reads ({FORMAT_VERSION}); upgrade dhrd")
-    return found
-
-
-def describe(cell: Cell) -> dict[str, Any]:
+def _identity(cell: Cell) -> dict[str, Any]:
     """What decides a cell, for its file."""
     return {
         "key": cell.key,

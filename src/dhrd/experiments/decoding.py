@@ -5,38 +5,39 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dhrd.data.rows import multi_hot
 from dhrd.data.sequence import EncodedInput, SequenceTemplate
 from dhrd.evaluation.decoded import decoded_metrics, predicted_labels, readable_rows
 from dhrd.evaluation.outcomes import Outcomes
+from dhrd.experiments.cell_result import Answers, CellSpeed, Metrics
+from dhrd.experiments.cells import Cell
+from dhrd.experiments.trained_cell import TrainedCell
 from dhrd.inference.cot import Decoded, check_answers, decode
 from dhrd.training.assemble import sequence_template
-
-if TYPE_CHECKING:
-    from dhrd.experiments.cells import Cell
-    from dhrd.experiments.perform import Ready
 
 _MARKER_TOKENS = 16  # room for the marker between input and rationale
 _FEW_RESAMPLES = 10  # a cell's own intervals are not shown: the report works out those over seeds
 
 
-def decode_rows(ready: Ready) -> dict[str, Any]:
+def decode_rows(trained: TrainedCell) -> Answers:
     """Decode the held-out rows, or as many as `Decoding.limit` allows, drawn by the seed.
 
     Args:
-        ready: A trained student, or an untrained backbone.
+        trained: A student, or an untrained backbone.
 
     Returns:
-        `metrics`, where an answer that cannot be read is wrong and `unparsable` their share; `outcomes`; `speed`, from
-        tokens to labels in one pass over the rows.
+        In the metrics an answer that cannot be read is wrong, and `unparsable` their share; the speed is from tokens to
+        labels in one pass over the rows.
     """
-    cell, labels = ready.cell, ready.rows.labels
-    chosen = drawn(len(ready.held_out), cell.decoding.limit, cell.config.seed)
-    examples = [ready.held_out[index] for index in chosen]
-    inputs = [EncodedInput(ready.data["validation"].texts[index], ready.held_out[index].input_ids) for index in chosen]
-    run = _decoder(ready)
+    cell, labels = trained.cell, trained.rows.labels
+    chosen = drawn(len(trained.held_out), cell.decoding.limit, cell.config.seed)
+    examples = [trained.held_out[index] for index in chosen]
+    inputs = [
+        EncodedInput(trained.data["validation"].texts[index], trained.held_out[index].input_ids) for index in chosen
+    ]
+    run = _decoder(trained)
     began = time.perf_counter()
     decoded = run(inputs)
     seconds = time.perf_counter() - began
@@ -48,7 +49,7 @@ def decode_rows(ready: Ready) -> dict[str, Any]:
         labels,
         ids=ids,
         max_new_tokens=cell.decoding.max_new_tokens,
-        task=ready.rows.task,
+        task=trained.rows.task,
         num_resamples=_FEW_RESAMPLES,
     )
     outcomes = Outcomes(
@@ -58,7 +59,7 @@ def decode_rows(ready: Ready) -> dict[str, Any]:
         labels=labels,
         readable_B=readable_rows(decoded),
     )
-    return {"metrics": metrics, "outcomes": outcomes.to_json(), "speed": _speed(cell, metrics, len(inputs), seconds)}
+    return Answers(metrics=metrics, outcomes=outcomes, speed=_speed(cell, metrics, len(inputs), seconds))
 
 
 def drawn(num_rows: int, limit: int | None, seed: int) -> list[int]:
@@ -68,9 +69,9 @@ def drawn(num_rows: int, limit: int | None, seed: int) -> list[int]:
     return sorted(random.Random(f"decode {seed}").sample(range(num_rows), limit))
 
 
-def _decoder(ready: Ready) -> Callable[[Sequence[EncodedInput]], list[Decoded]]:
+def _decoder(trained: TrainedCell) -> Callable[[Sequence[EncodedInput]], list[Decoded]]:
     """What decodes, ready to start: building an engine is no part of its speed."""
-    cell, model, tokenizer, labels = ready.cell, ready.causal_lm, ready.backbone.tokenizer, ready.rows.labels
+    cell, model, tokenizer, labels = trained.cell, trained.causal_lm, trained.backbone.tokenizer, trained.rows.labels
     template = sequence_template(cell.config) if cell.arm.trained else SequenceTemplate()
     check_answers(template)
     settings: dict[str, Any] = {
@@ -89,17 +90,17 @@ def _decoder(ready: Ready) -> Callable[[Sequence[EncodedInput]], list[Decoded]]:
     return lambda inputs: decode(model, tokenizer, inputs, labels, **settings)
 
 
-def _speed(cell: Cell, metrics: dict[str, Any], num_queries: int, seconds: float) -> dict[str, Any]:
+def _speed(cell: Cell, metrics: Metrics, num_queries: int, seconds: float) -> CellSpeed:
     decoding, rate = cell.decoding, num_queries / seconds
     how = "temperature 0" if not decoding.temperature else f"temperature {decoding.temperature}, top-p {decoding.top_p}"
     batch = f", batch {decoding.batch_size}" if cell.arm.engine == "transformers" else ""
-    return {
-        "queries_per_second": rate,
-        "min": rate,
-        "max": rate,
-        "num_queries": num_queries,
-        "num_repeats": 1,
-        "engine": f"{cell.arm.engine}{batch}, {how}, at most {decoding.max_new_tokens} new tokens",
-        "mean_new_tokens": metrics["mean_new_tokens"],
-        "unparsable_share": metrics["unparsable"],
-    }
+    return CellSpeed(
+        queries_per_second=rate,
+        min=rate,
+        max=rate,
+        num_queries=num_queries,
+        num_repeats=1,
+        engine=f"{cell.arm.engine}{batch}, {how}, at most {decoding.max_new_tokens} new tokens",
+        mean_new_tokens=metrics["mean_new_tokens"],
+        unparsable_share=metrics["unparsable"],
+    )

@@ -7,7 +7,6 @@ batch, schedule, weight decay, clipping and precision: its last weights count.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from torch import Tensor
 from torch.nn import functional as F
 
+from dhrd.benchmark.measure import timed
 from dhrd.config import RunConfig, TrainingSettings
 from dhrd.data.batches import PlannedUpdates
 from dhrd.data.progress import no_loading_report
@@ -120,17 +120,11 @@ def encoder_rates(cell: Cell, rows: Rows, accelerator: Accelerator) -> EncoderRa
     encoder = _Encoder.load(cell, rows, accelerator)
     train, held_out = (part.examples for part in encoder.encode(few, cell.config))
     if cell.arm.read == "embeddings":
-        seconds = _time(lambda: encoder.embed(held_out)) / len(held_out)
+        seconds = timed(encoder.embed, held_out)[0] / len(held_out)
         return EncoderRates(train_s=seconds, read_s=seconds)
     once = cell.config.model_copy(update={"training": cell.config.training.model_copy(update={"num_epochs": 1})})
-    trained_s = _time(lambda: encoder.fine_tune(train, rows, once)) / len(train)
-    return EncoderRates(train_s=trained_s, read_s=_time(lambda: encoder.classify(held_out)) / len(held_out))
-
-
-def _time(run: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
+    trained_s, read_s = timed(encoder.fine_tune, train, rows, once)[0], timed(encoder.classify, held_out)[0]
+    return EncoderRates(train_s=trained_s / len(train), read_s=read_s / len(held_out))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

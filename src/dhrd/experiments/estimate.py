@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from dhrd.benchmark.measure import timed
 from dhrd.data.records import EncodedExample
 from dhrd.evaluation.evaluate import predict_model
+from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.encoders import EncoderRates, encoder_rates
-from dhrd.experiments.workshop import Workshop
 from dhrd.model.generation import generate
 from dhrd.training.assemble import build_model, plan_updates
 from dhrd.training.setup import choose_precision, make_accelerator, make_stepper
@@ -37,7 +37,7 @@ class _Rates:
     decode_step_s: float
 
 
-def estimate(cells: Sequence[Cell], workshop: Workshop) -> dict[str, float]:
+def estimate(cells: Sequence[Cell], cache: Cache) -> dict[str, float]:
     """Seconds that cells will take one after the other on this machine; loading is left out.
 
     One update, one forward pass and a few decoded tokens are timed for each kind of cell: backbone, what is trained,
@@ -46,30 +46,30 @@ def estimate(cells: Sequence[Cell], workshop: Workshop) -> dict[str, float]:
 
     Args:
         cells: Not run yet.
-        workshop: Loads backbones and rows.
+        cache: Loads backbones and rows.
 
     Returns:
         Key of a cell -> seconds.
     """
     rates: dict[str, _Rates] = {}
     encoders: dict[tuple[Any, ...], EncoderRates] = {}
-    found = {}
+    seconds = {}
     for cell in cells:
         if cell.arm.encoder is not None:
-            found[cell.key] = _encoder_seconds(cell, workshop, encoders)
+            seconds[cell.key] = _encoder_seconds(cell, cache, encoders)
             continue
         kind = _kind(cell)
         if kind not in rates:
-            rates[kind] = _measure(cell, workshop)
-        found[cell.key] = _seconds(cell, workshop, rates[kind])
-    return found
+            rates[kind] = _measure(cell, cache)
+        seconds[cell.key] = _seconds(cell, cache, rates[kind])
+    return seconds
 
 
-def _encoder_seconds(cell: Cell, workshop: Workshop, known: dict[tuple[Any, ...], EncoderRates]) -> float:
-    rows = workshop.rows(cell.config, cell.fold)
+def _encoder_seconds(cell: Cell, cache: Cache, known: dict[tuple[Any, ...], EncoderRates]) -> float:
+    rows = cache.rows(cell.config, cell.fold)
     kind = (cell.task, cell.arm.read, cell.arm.encoder, cell.config.training.batch_size)
     if kind not in known:
-        known[kind] = encoder_rates(cell, rows, make_accelerator(cell.config, workshop.device))
+        known[kind] = encoder_rates(cell, rows, make_accelerator(cell.config, cache.device))
     num_epochs = cell.config.training.num_epochs if cell.arm.trained else 1
     return num_epochs * len(rows.train) * known[kind].train_s + len(rows.validation) * known[kind].read_s
 
@@ -80,13 +80,13 @@ def _kind(cell: Cell) -> str:
     return json.dumps([*parts, cell.arm.trained, decodes, decodes and cell.decoding.batch_size])
 
 
-def _measure(cell: Cell, workshop: Workshop) -> _Rates:
+def _measure(cell: Cell, cache: Cache) -> _Rates:
     config = cell.config
-    rows = workshop.rows(config, cell.fold)
-    backbone = workshop.backbone(config)
-    data = workshop.encoded(cell, rows)
-    precision = choose_precision(config.training.mixed_precision, workshop.device, backbone.model.config)
-    accelerator = make_accelerator(config, workshop.device, precision)
+    rows = cache.rows(config, cell.fold)
+    backbone = cache.backbone(config)
+    data = cache.encoded(cell, rows)
+    precision = choose_precision(config.training.mixed_precision, cache.device, backbone.model.config)
+    accelerator = make_accelerator(config, cache.device, precision)
     model = build_model(config, rows, backbone)
     updates = plan_updates(config, rows, data, model, accelerator)
     stepper = make_stepper(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)
@@ -97,11 +97,11 @@ def _measure(cell: Cell, workshop: Workshop) -> _Rates:
         train_step(stepper, first, 1)  # the first update allocates the optimizer's state
         trained = train_step(stepper, next(epoch, first), 2)["tokens_per_second"]
     some = data["validation"].examples[:8]
-    seconds = _time(lambda: predict_model(model, some, rows.labels))
+    seconds, _ = timed(predict_model, model, some, rows.labels)
     decode_step_s = 0.0
     if cell.arm.read == "decode":
         prompts = [example.input_ids for example in data["validation"].examples[: cell.decoding.batch_size]]
-        decode_step_s = _time(lambda: _decode(model, prompts)) / _NUM_DECODED_TOKENS
+        decode_step_s = timed(_decode, model, prompts)[0] / _NUM_DECODED_TOKENS
     return _Rates(trained=trained, read=_num_tokens(some) / seconds, decode_step_s=decode_step_s)
 
 
@@ -109,16 +109,10 @@ def _decode(model: Any, prompts: Sequence[Sequence[int]]) -> None:
     generate(model.causal_lm, model.tokenizer, prompts, max_new_tokens=_NUM_DECODED_TOKENS, batch_size=len(prompts))
 
 
-def _time(run: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
-
-
-def _seconds(cell: Cell, workshop: Workshop, rates: _Rates) -> float:
+def _seconds(cell: Cell, cache: Cache, rates: _Rates) -> float:
     config = cell.config
-    rows = workshop.rows(config, cell.fold)
-    data = workshop.encoded(cell, rows)
+    rows = cache.rows(config, cell.fold)
+    data = cache.encoded(cell, rows)
     train, held_out = data["train"].examples, data["validation"].examples
     seconds = 0.0
     if cell.arm.trained:

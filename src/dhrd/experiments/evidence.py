@@ -9,27 +9,27 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from dhrd.errors import DhrdError, UserError
 from dhrd.experiments.agenda import Entry
+from dhrd.experiments.cache import Cache
+from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.cells import Cell, unfinished
 from dhrd.experiments.plan import Request
 from dhrd.experiments.reproduce import look
-from dhrd.experiments.workers import WorkerDied, perform_in_worker, result_of, workers
-from dhrd.experiments.workshop import Workshop
+from dhrd.experiments.workers import WorkerDied, result_of, run_in_worker, workers
 
 logger = logging.getLogger("dhrd")
 
 
 @dataclass
-class Work:
+class EntryState:
     """An entry, and how far it is.
 
     Args:
         name: The entry's.
         request: What it asks for.
-        workshop: Loads its rows.
+        cache: Loads its rows.
         todo: Cells without a file that can be run now, in order.
         num_cells: All of them, those that still wait for a choice too.
         num_waiting: Cells whose settings are still to be chosen.
@@ -39,7 +39,7 @@ class Work:
 
     name: str
     request: Request
-    workshop: Workshop
+    cache: Cache
     todo: list[Cell] = field(default_factory=list)
     num_cells: int = 0
     num_waiting: int = 0
@@ -51,7 +51,7 @@ class Work:
 
     def refresh(self) -> None:
         """Look again at what is there: choices that are made unlock cells."""
-        cells, self.num_waiting = look(self.request, self.workshop)
+        cells, self.num_waiting = look(self.request, self.cache)
         self.todo = list(unfinished(cells, self.request.store))
         self.num_cells = len({cell.key for cell in cells}) + self.num_waiting
 
@@ -73,7 +73,7 @@ class Progress:
         num_cut: Cells that the deadline ended in the middle.
     """
 
-    works: list[Work] = field(default_factory=list)
+    works: list[EntryState] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     num_run: int = 0
@@ -81,14 +81,14 @@ class Progress:
 
 
 def look_at(
-    entries: Sequence[Entry], data: Path, workshop: Workshop, overrides: Sequence[str] = (), *, prepare: bool = True
+    entries: Sequence[Entry], data: Path, cache: Cache, overrides: Sequence[str] = (), *, prepare: bool = True
 ) -> Progress:
     """How far each entry is. One whose rows are missing is a problem and no hindrance to the others.
 
     Args:
         entries: The most urgent first.
         data: The folder that `{data}` stands for.
-        workshop: Loads rows.
+        cache: Loads rows.
         overrides: `section.key=value` for all entries.
         prepare: Make rows that are not there.
     """
@@ -96,7 +96,7 @@ def look_at(
     for entry in entries:
         try:
             request = (entry.ready if prepare else entry.request)(data, overrides)
-            progress.works.append(Work(entry.name, request, workshop))
+            progress.works.append(EntryState(entry.name, request, cache))
         except DhrdError as error:
             progress.problems[entry.name] = str(error)
             logger.error("%s: %s", entry.name, error)
@@ -104,13 +104,13 @@ def look_at(
 
 
 def run_agenda(
-    progress: Progress, workshop: Workshop, *, jobs: int = 1, threads: int | None = None, seconds: float | None = None
+    progress: Progress, cache: Cache, *, jobs: int = 1, threads: int | None = None, seconds: float | None = None
 ) -> None:
     """Run undone cells in order; each is a file as soon as it is finished.
 
     Args:
         progress: What `look_at` found; filled in.
-        workshop: Its device and places are the workers' too.
+        cache: Its device and places are the workers' too.
         jobs: Cells at a time, each in a process of its own.
         threads: Of each process; None: its share of the cores.
         seconds: From now; cells that by the mean so far would not finish in time are not begun, and those that run
@@ -121,13 +121,13 @@ def run_agenda(
         SaveError: A cell could not be written.
     """
     deadline_s = time.monotonic() + seconds if seconds is not None else float("inf")
-    with workers(jobs, workshop, threads) as pool:
+    with workers(jobs, cache, threads) as pool:
         _Run(progress, pool, jobs, deadline_s).run()
 
 
 @dataclass
 class _Started:
-    work: Work
+    work: EntryState
     cell: Cell
     began_s: float
 
@@ -138,12 +138,12 @@ class _Run:
     pool: ProcessPoolExecutor
     jobs: int
     deadline_s: float
-    running: dict[Future[dict[str, Any]], _Started] = field(default_factory=dict)
+    running: dict[Future[CellResult], _Started] = field(default_factory=dict)
 
     def run(self) -> None:
         while True:
             for work, cell in self._next():
-                self.running[self.pool.submit(perform_in_worker, cell)] = _Started(work, cell, time.monotonic())
+                self.running[self.pool.submit(run_in_worker, cell)] = _Started(work, cell, time.monotonic())
             if not self.running:
                 return
             left_s = self.deadline_s - time.monotonic()
@@ -160,7 +160,7 @@ class _Run:
         for started in self.running.values():
             started.work.todo.insert(0, started.cell)
 
-    def _next(self) -> Iterator[tuple[Work, Cell]]:
+    def _next(self) -> Iterator[tuple[EntryState, Cell]]:
         """As many cells as there are free processes. A key that two entries share is run once."""
         for work in self.progress.works:
             while work.todo and len(self.running) < self.jobs and self._fits(work):
@@ -168,18 +168,18 @@ class _Run:
                 if not self._is_taken(work, cell):
                     yield work, cell
 
-    def _is_taken(self, work: Work, cell: Cell) -> bool:
+    def _is_taken(self, work: EntryState, cell: Cell) -> bool:
         runs = any(
             one.cell.key == cell.key and one.work.request.store.directory == work.request.store.directory
             for one in self.running.values()
         )
         return runs or work.request.store.has(cell)
 
-    def _fits(self, work: Work) -> bool:
+    def _fits(self, work: EntryState) -> bool:
         known = work.seconds or [one for other in self.progress.works for one in other.seconds]
         return time.monotonic() + (fmean(known) if known else 0.0) <= self.deadline_s
 
-    def _finish(self, future: Future[dict[str, Any]]) -> None:
+    def _finish(self, future: Future[CellResult]) -> None:
         started = self.running.pop(future)
         work, cell = started.work, started.cell
         try:
@@ -197,18 +197,16 @@ class _Run:
         work.request.store.save(cell, result)
         self.progress.num_run += 1
         work.seconds.append(time.monotonic() - started.began_s)
-        metric = (result["metrics"]["official"] or ["accuracy"])[0]
-        value = result["metrics"][metric]
-        logger.info("%s: %s: %s %.3f, %.0f s", work.name, cell.title, metric, value, work.seconds[-1])
+        logger.info("%s: %s: %s, %.0f s", work.name, cell.title, result.headline, work.seconds[-1])
         if cell.fold is not None and not self._judged(work, cell):
             self._unlock(work)
 
-    def _judged(self, work: Work, cell: Cell) -> bool:
+    def _judged(self, work: EntryState, cell: Cell) -> bool:
         """Whether a choice for this cell's arm still lacks a cell."""
         cells = [*work.todo, *(one.cell for one in self.running.values() if one.work is work)]
         return any(one.fold is not None and (one.task, one.arm.name) == (cell.task, cell.arm.name) for one in cells)
 
-    def _unlock(self, work: Work) -> None:
+    def _unlock(self, work: EntryState) -> None:
         work.refresh()
         running = {one.cell.key for one in self.running.values() if one.work is work}
         failed = self.progress.failures

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass, field
-from typing import Any
 
 from dhrd.errors import DhrdError, SaveError, UserError
+from dhrd.experiments.cache import Cache
+from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.cells import Cell, CellStore, unfinished
-from dhrd.experiments.perform import perform
-from dhrd.experiments.plan import Choice, Request, choice_cells, choose, final_cells, planned
-from dhrd.experiments.workers import WorkerDied, perform_in_worker, result_of, workers
-from dhrd.experiments.workshop import Workshop
+from dhrd.experiments.plan import Candidates, Choice, Request, choice_cells, choose, final_cells, planned
+from dhrd.experiments.run_cell import run_cell
+from dhrd.experiments.workers import WorkerDied, result_of, run_in_worker, workers
 from dhrd.training.directory import flat
 
 logger = logging.getLogger("dhrd")
@@ -33,7 +33,7 @@ class Outcome:
 
     cells: list[Cell] = field(default_factory=list)
     choices: dict[tuple[str, str, str], Choice] = field(default_factory=dict)
-    candidates: dict[tuple[str, str, str], Any] = field(default_factory=dict)
+    candidates: Candidates = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
 
@@ -53,36 +53,36 @@ def reproduce(request: Request, *, jobs: int = 1, device: str | None = None, run
         UserError: The first cell cannot be run for a reason that the user can mend.
         SaveError: A finished cell could not be written.
     """
-    workshop = Workshop(device)
-    outcome = Outcome(candidates=choice_cells(request, workshop))
+    cache = Cache(device)
+    outcome = Outcome(candidates=choice_cells(request, cache))
     judges = [cell for points in outcome.candidates.values() for _, cells in points for cell in cells]
     if run:
-        outcome.failures |= run_cells(judges, request.store, workshop, jobs)
+        outcome.failures |= run_cells(judges, request.store, cache, jobs)
     outcome.choices = _choices(request, outcome)
-    outcome.cells = final_cells(request, workshop, outcome.choices)
+    outcome.cells = final_cells(request, cache, outcome.choices)
     if run:
-        outcome.failures |= run_cells(outcome.cells, request.store, workshop, jobs)
+        outcome.failures |= run_cells(outcome.cells, request.store, cache, jobs)
     return outcome
 
 
-def look(request: Request, workshop: Workshop) -> tuple[list[Cell], int]:
+def look(request: Request, cache: Cache) -> tuple[list[Cell], int]:
     """The cells that a call would run or find finished, and how many more wait for a choice."""
-    candidates = choice_cells(request, workshop)
+    candidates = choice_cells(request, cache)
     judges = [cell for points in candidates.values() for _, cells in points for cell in cells]
     choices = _choices(request, Outcome(candidates=candidates))
-    cells = final_cells(request, workshop, choices)
+    cells = final_cells(request, cache, choices)
     return [*judges, *cells], len(list(planned(request))) - len(cells)
 
 
 def _choices(request: Request, outcome: Outcome) -> dict[tuple[str, str, str], Choice]:
-    found = {key: choose(request, candidates) for key, candidates in outcome.candidates.items()}
-    for (task, _, arm), point in found.items():
+    chosen = {key: choose(request, candidates) for key, candidates in outcome.candidates.items()}
+    for (task, _, arm), point in chosen.items():
         if point is not None:
             logger.info("chosen for %s, %s: %s", task, arm, ", ".join(f"{k}={v}" for k, v in flat(point).items()))
-    return {key: point for key, point in found.items() if point is not None}
+    return {key: point for key, point in chosen.items() if point is not None}
 
 
-def run_cells(cells: Sequence[Cell], store: CellStore, workshop: Workshop, jobs: int = 1) -> dict[str, str]:
+def run_cells(cells: Sequence[Cell], store: CellStore, cache: Cache, jobs: int = 1) -> dict[str, str]:
     """Run the cells that have no file yet, and write each as it is finished.
 
     One cell's failure leaves the others to run; only if the very first fails by the user's doing, the rest would too.
@@ -93,7 +93,7 @@ def run_cells(cells: Sequence[Cell], store: CellStore, workshop: Workshop, jobs:
     todo = list(unfinished(cells, store))
     failures: dict[str, str] = {}
     began_s, steps_s = time.perf_counter(), 0.0
-    for number, (cell, attempt) in enumerate(_attempts(todo, workshop, jobs), 1):
+    for number, (cell, attempt) in enumerate(_attempts(todo, cache, jobs), 1):
         title = f"[{number}/{len(todo)}] {cell.title}"
         try:
             result = attempt()
@@ -106,10 +106,8 @@ def run_cells(cells: Sequence[Cell], store: CellStore, workshop: Workshop, jobs:
             logger.error("%s: failed: %s", title, error)
             continue
         store.save(cell, result)
-        steps_s += sum(result["seconds"].get(name, 0.0) for name in ("train", "evaluate", "speed"))
-        metric = (result["metrics"]["official"] or ["accuracy"])[0]
-        minutes = result["seconds"]["total"] / 60
-        logger.info("%s: %s %.3f, %.1f min", title, metric, result["metrics"][metric], minutes)
+        steps_s += sum(result.seconds.get(name, 0.0) for name in ("train", "evaluate", "speed"))
+        logger.info("%s: %s, %.1f min", title, result.headline, result.seconds["total"] / 60)
     if todo:
         wall_s = time.perf_counter() - began_s
         share = 100 * steps_s / wall_s / min(max(jobs, 1), len(todo))
@@ -117,17 +115,17 @@ def run_cells(cells: Sequence[Cell], store: CellStore, workshop: Workshop, jobs:
     return failures
 
 
-Attempt = Callable[[], dict[str, Any]]
+Attempt = Callable[[], CellResult]
 
 
-def _attempts(cells: Sequence[Cell], workshop: Workshop, jobs: int) -> Iterator[tuple[Cell, Attempt]]:
+def _attempts(cells: Sequence[Cell], cache: Cache, jobs: int) -> Iterator[tuple[Cell, Attempt]]:
     """Each cell with a call that gives its result, or raises what running it raised."""
     if jobs <= 1 or len(cells) <= 1:
         for cell in cells:
-            yield cell, lambda cell=cell: perform(cell, workshop)  # type: ignore[misc]
+            yield cell, lambda cell=cell: run_cell(cell, cache)  # type: ignore[misc]
         return
-    with workers(jobs, workshop) as pool:
-        futures = {pool.submit(perform_in_worker, cell): cell for cell in cells}
+    with workers(jobs, cache) as pool:
+        futures = {pool.submit(run_in_worker, cell): cell for cell in cells}
         for future in as_completed(futures):
             yield futures[future], lambda future=future: result_of(future)  # type: ignore[misc]
 

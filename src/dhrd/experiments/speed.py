@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from dhrd.benchmark.measure import throughput
 from dhrd.evaluation.finish import artifact_info
+from dhrd.experiments.cell_result import CellSpeed
+from dhrd.experiments.trained_cell import TrainedCell
 from dhrd.inference.classifier import Classifier
-
-if TYPE_CHECKING:
-    from dhrd.experiments.perform import Ready
 
 _MAX_ROWS = 512
 
 
-def measure(ready: Ready) -> dict[str, Any]:
-    """Time the trained classifier on validation rows.
+def measure(trained: TrainedCell) -> CellSpeed:
+    """Time the trained classifier on validation rows: the median of three repeats after a warm-up.
 
     Args:
-        ready: A cell whose answers are read by the classification head.
-
-    Returns:
-        `queries_per_second` (the median of three repeats after a warm-up), `min`, `max`, `num_queries`, `engine`.
+        trained: A cell whose answers are read by the classification head.
     """
-    model = ready.model
+    model = trained.model
     assert model is not None
-    info = artifact_info(ready.cell.config, ready.rows, ready.data["train"], model)
-    classifier = Classifier(model.causal_lm.base_model, model.head, ready.backbone.tokenizer, info)
-    rows = ready.rows.validation[:_MAX_ROWS]
-    found = throughput(lambda: classifier.predict(rows), len(rows))
-    return {
-        "queries_per_second": found.median_qps,
-        "min": found.min_qps,
-        "max": found.max_qps,
-        "num_queries": found.num_queries,
-        "num_repeats": found.num_repeats,
-        "engine": f"dhrd, {classifier.engine.options.max_tokens_per_pass} tokens a pass",
-        "mean_new_tokens": 0.0,
-        "unparsable_share": None,
-    }
+    info = artifact_info(trained.cell.config, trained.rows, trained.data["train"], model)
+    classifier = Classifier(model.causal_lm.base_model, model.head, trained.backbone.tokenizer, info)
+    rows = trained.rows.validation[:_MAX_ROWS]
+    speed = throughput(lambda: classifier.predict(rows), len(rows))
+    return CellSpeed(
+        queries_per_second=speed.median_qps,
+        min=speed.min_qps,
+        max=speed.max_qps,
+        num_queries=speed.num_queries,
+        num_repeats=speed.num_repeats,
+        engine=f"dhrd, {classifier.engine.options.max_tokens_per_pass} tokens a pass",
+    )

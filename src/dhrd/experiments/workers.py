@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
 from dhrd.errors import DhrdError
+from dhrd.experiments.cache import Cache
+from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.cells import Cell
-from dhrd.experiments.perform import perform
-from dhrd.experiments.workshop import Workshop
+from dhrd.experiments.run_cell import run_cell
 
 
 class WorkerDied(DhrdError):
@@ -24,18 +24,18 @@ class WorkerDied(DhrdError):
 
 
 @contextmanager
-def workers(jobs: int, workshop: Workshop, threads: int | None = None) -> Iterator[ProcessPoolExecutor]:
-    """Processes for `perform_in_worker`. They are ended on leaving, whatever they are at.
+def workers(jobs: int, cache: Cache, threads: int | None = None) -> Iterator[ProcessPoolExecutor]:
+    """Processes for `run_in_worker`. They are ended on leaving, whatever they are at.
 
     Args:
         jobs: How many.
-        workshop: Its device and places are theirs too.
+        cache: Its device and places are theirs too.
         threads: Of each; None: its share of the cores.
     """
     context = multiprocessing.get_context("spawn")  # a forked torch hangs in its threads
     threads = threads or max(1, (os.cpu_count() or 1) // jobs)
     others = set(multiprocessing.active_children())
-    start = (workshop.device, workshop.places, threads)
+    start = (cache.device, cache.places, threads)
     pool = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=start)
     try:
         yield pool
@@ -45,7 +45,7 @@ def workers(jobs: int, workshop: Workshop, threads: int | None = None) -> Iterat
             process.terminate()
 
 
-def result_of(future: Future[dict[str, Any]]) -> dict[str, Any]:
+def result_of(future: Future[CellResult]) -> CellResult:
     """What a worker's cell gave, or raises what running it raised.
 
     Raises:
@@ -60,20 +60,20 @@ def result_of(future: Future[dict[str, Any]]) -> dict[str, Any]:
         ) from error
 
 
-_workshop: Workshop | None = None  # of a worker process
+_cache: Cache | None = None  # of a worker process
 
 
-def perform_in_worker(cell: Cell) -> dict[str, Any]:
+def run_in_worker(cell: Cell) -> CellResult:
     """Run a cell with what this process has loaded."""
-    assert _workshop is not None
-    return perform(cell, _workshop)
+    assert _cache is not None
+    return run_cell(cell, _cache)
 
 
 def _start(device: str | None, places: Mapping[str, str], threads: int) -> None:
-    global _workshop
+    global _cache
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    _workshop = Workshop(_device_of_worker(device), places)
+    _cache = Cache(_device_of_worker(device), places)
 
 
 def _end_with_parent() -> None:

@@ -13,7 +13,7 @@ import pytest
 import dhrd
 from dhrd import ConfigError, DataError
 from dhrd.benchmark import contenders, decoding
-from dhrd.benchmark.contenders import Rows
+from dhrd.benchmark.contenders import BenchmarkRows
 from dhrd.benchmark.inference import Settings, benchmark
 from dhrd.evaluation.rows import rows_of
 from helpers_runs import make_config, run_here
@@ -84,7 +84,7 @@ def test_a_contender_that_is_wrong_is_seen(artifact: Path, monkeypatch: pytest.M
     def loop(model: Any, classifier: Any) -> contenders.Contender:
         one, names = honest(model, classifier), classifier.labels.names
 
-        def run(rows: Rows) -> list[str]:
+        def run(rows: BenchmarkRows) -> list[str]:
             said = one.run(rows)
             return [next(name for name in names if name != said[0]), *said[1:]]
 
@@ -146,7 +146,7 @@ def test_a_head_that_transformers_does_not_load_is_refused(tiny_backbone: Path, 
 
 def test_an_unreadable_answer_is_wrong() -> None:
     said = [decoding.Decoded("", one, 4) for one in ("a", None, "b", "a")]
-    found = decoding._result(said, Rows([], [], [], gold=list("aabb")), taken_s=8.0)
+    found = decoding._result(said, BenchmarkRows([], [], [], gold=list("aabb")), taken_s=8.0)
     assert found["accuracy"] == 0.5
     assert found["unparsable_share"] == 0.25
     assert (found["queries_per_second"], found["tokens_per_second"]) == (0.5, 2.0)

@@ -15,8 +15,8 @@ from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import add_label_noise, load_rows
 from dhrd.data.sequence import InputEncoder, SequenceEncoder
 from dhrd.errors import ConfigError
+from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import hash_rows
-from dhrd.experiments.workshop import Workshop
 from helpers import make_tokenizer
 from helpers_runs import LABELS, settings, write_rows
 
@@ -90,10 +90,10 @@ def test_training_rows_alone_get_it_and_the_answer_is_the_new_label(
 
 
 def test_it_is_drawn_anew_for_each_seed_and_is_part_of_a_cells_rows(tmp_path: Path) -> None:
-    workshop = Workshop("cpu")
+    cache = Cache("cpu")
     grid = itertools.product((0, 0.5), (0, 1))
     configs = [config_of(tmp_path, f"data.label_noise={share}", f"seed={seed}") for share, seed in grid]
-    hashes = [hash_rows(workshop.rows(config), config) for config in configs]
+    hashes = [hash_rows(cache.rows(config), config) for config in configs]
     assert hashes[0] == hashes[1]
     assert len(set(hashes)) == 3
 

@@ -10,13 +10,16 @@ import pytest
 
 from dhrd.config import load_config, resolve
 from dhrd.data.rows import load_rows
-from dhrd.errors import DataError
-from dhrd.experiments.cells import Cell, CellStore, Decoding, decisive_settings, hash_rows, read_cell, unfinished
+from dhrd.experiments.cell_result import read_cell
+from dhrd.experiments.cells import Cell, CellStore, Decoding, decisive_settings, hash_rows, unfinished
 from dhrd.experiments.study import DHRD, POOLED, STUDENT
 from helpers import write_jsonl
+from helpers_experiments import cell_result
 from helpers_runs import make_config, rows, settings, write_rows
 
 CONFIG = load_config(overrides=["model.name_or_path=some/Model-1B", "data.train=a.jsonl"])
+
+
 CELL = Cell(task="mail", arm=DHRD, config=CONFIG, rows_hash="r0")
 
 
@@ -49,7 +52,8 @@ def test_committed_cells_still_have_their_keys(repository: Path) -> None:
     paths = sorted((repository / "docs/results").glob("*/cells/*.json"))
     assert len(paths) >= 11
     for path in paths:
-        found = read_cell(path)
+        assert read_cell(path).metrics["accuracy"] > 0
+        found = json.loads(path.read_text())
         arm = replace(
             DHRD,
             name=found["arm"],
@@ -121,21 +125,21 @@ def test_rationales_do_not_decide_where_nothing_is_learned_from_them(tiny_backbo
 def test_a_saved_cell_is_found_by_its_key_whatever_its_name(tmp_path: Path) -> None:
     store = CellStore(tmp_path / "cells")
     assert store.find(CELL) is None
-    path = store.save(CELL, {"metrics": {"accuracy": 0.5}})
+    path = store.save(CELL, cell_result(accuracy=0.5))
     assert path.name.startswith("mail-Model-1B-dhrd-seed0-")
     renamed = replace(CELL, arm=replace(DHRD, name="aligned"))
     found = store.find(renamed)
     assert found is not None
-    assert found["metrics"] == {"accuracy": 0.5}
-    assert found["config"]["model"]["name_or_path"] == "some/Model-1B"
+    assert found.metrics == {"accuracy": 0.5}
+    assert json.loads(path.read_text())["config"]["model"]["name_or_path"] == "some/Model-1B"
     assert not list(store.directory.glob(".*"))
 
 
 def test_cells_merge_by_copying_files(tmp_path: Path) -> None:
     here, there = CellStore(tmp_path / "here"), CellStore(tmp_path / "there")
-    here.save(CELL, {})
+    here.save(CELL, cell_result())
     other = replace(CELL, arm=POOLED, config=with_settings("loss.reasoning_weight=0").config)
-    path = there.save(other, {})
+    path = there.save(other, cell_result())
     (here.directory / path.name).write_bytes(path.read_bytes())
     assert list(unfinished([CELL, other], here)) == []
     assert list(unfinished([CELL, other], there)) == [CELL]
@@ -143,14 +147,3 @@ def test_cells_merge_by_copying_files(tmp_path: Path) -> None:
 
 def test_a_cell_that_two_arms_share_is_run_once(tmp_path: Path) -> None:
     assert list(unfinished([CELL, CELL], CellStore(tmp_path))) == [CELL]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [("{", "damaged"), ('{"metrics": 1}', "damaged"), (json.dumps({"format_version": 99}), "upgrade dhrd")],
-)
-def test_a_damaged_cell_is_named(tmp_path: Path, content: str, message: str) -> None:
-    store = CellStore(tmp_path)
-    store.save(CELL, {}).write_text(content)
-    with pytest.raises(DataError, match=rf"{CELL.key}.*{message}"):
-        store.find(CELL)

@@ -17,14 +17,14 @@ from dhrd.config import load_config
 from dhrd.errors import ConfigError, DataError, ModelError
 from dhrd.evaluation.outcomes import Outcomes
 from dhrd.experiments import STUDIES
-from dhrd.experiments.baselines import ENCODER
-from dhrd.experiments.cells import Cell
+from dhrd.experiments.asked import check_data, find_arms
+from dhrd.experiments.cache import Cache
 from dhrd.experiments.estimate import estimate
-from dhrd.experiments.perform import perform
-from dhrd.experiments.plan import Request, check_data, final_cells, find_arms
-from dhrd.experiments.workshop import Workshop
+from dhrd.experiments.plan import Request
+from dhrd.experiments.run_cell import run_cell
+from dhrd.experiments.studies.baselines import ENCODER
 from helpers import make_tokenizer, write_jsonl
-from helpers_experiments import make_request
+from helpers_experiments import cells, make_request, performed
 from helpers_runs import LABELS, Ended, flags, read_jsonl, run_here, settings, write_rows
 
 ARMS = ("embeddings", "encoder")
@@ -59,14 +59,6 @@ def request_of(
     return replace(request, arms=find_arms(STUDIES["baselines"], arms, str(encoder)))
 
 
-def cells(request: Request) -> list[Cell]:
-    return final_cells(request, Workshop("cpu"), {})
-
-
-def performed(request: Request) -> dict[str, Any]:
-    return json.loads(json.dumps(perform(cells(request)[0], Workshop("cpu"))))
-
-
 @pytest.mark.parametrize("arm", ARMS)
 def test_what_the_text_says_is_learned(tiny_backbone: Path, tiny_encoder: Path, tmp_path: Path, arm: str) -> None:
     overrides = ["training.num_epochs=40", "training.learning_rate=3e-3", "training.head_learning_rate=3e-2"]
@@ -87,7 +79,7 @@ def test_the_same_seed_gives_the_same_answers(
     request = request_of(tiny_backbone, tmp_path, tiny_encoder, arms=(arm,), num_seeds=2)
     first, again = performed(request), performed(request)
     assert first["outcomes"] == again["outcomes"]
-    assert perform(cells(request)[1], Workshop("cpu"))["outcomes"]["ids"] == first["outcomes"]["ids"]
+    assert run_cell(cells(request)[1], Cache("cpu")).outcomes.ids == first["outcomes"]["ids"]
 
 
 def test_embeddings_are_normalised_means_and_c_is_of_the_grid(
@@ -154,8 +146,8 @@ def test_several_labels_a_row(tiny_backbone: Path, tiny_encoder: Path, tmp_path:
         )
     embeddings, encoder = cells(request)
     with pytest.raises(DataError, match="these rows may have several; leave it out"):
-        perform(embeddings, Workshop("cpu"))
-    assert perform(encoder, Workshop("cpu"))["outcomes"]["labels"]["multi_label"]
+        run_cell(embeddings, Cache("cpu"))
+    assert run_cell(encoder, Cache("cpu")).outcomes.labels.multi_label
 
 
 def test_too_few_rows_to_choose_c(tiny_backbone: Path, tiny_encoder: Path, tmp_path: Path) -> None:
@@ -168,7 +160,7 @@ def test_a_label_that_no_training_row_has_gets_no_probability(
     tiny_backbone: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
     request = request_of(tiny_backbone, tmp_path, tiny_encoder, "data.labels=[keep,return,repair,other]", arms=ARMS)
-    embeddings, encoder = (perform(cell, Workshop("cpu"))["outcomes"]["probabilities"] for cell in cells(request))
+    embeddings, encoder = (run_cell(cell, Cache("cpu")).outcomes.probabilities_BC for cell in cells(request))
     assert {row[3] for row in embeddings} == {0.0}
     assert all(row[3] > 0 for row in encoder)
 
@@ -192,14 +184,14 @@ def test_a_fold_chooses_the_rate_of_the_encoder_alone(tiny_backbone: Path, tiny_
     request = request_of(tiny_backbone, tmp_path, tiny_encoder, arms=ARMS, grid=grid)
     assert [list(request.grid_of(arm)) for arm in request.arms] == [[], ["training.learning_rate"]]
     fold = replace(cells(request)[0], fold=(1, 5))
-    found = perform(fold, Workshop("cpu"))
+    found = run_cell(fold, Cache("cpu")).model_dump()
     assert found["selected_on"]
     assert found["data"]["num_train"] == 16
 
 
 def test_the_estimate_needs_no_backbone(tiny_encoder: Path, tmp_path: Path) -> None:
     todo = cells(request_of(Path("nowhere"), tmp_path, tiny_encoder, "training.num_epochs=50", arms=ARMS, num_seeds=2))
-    seconds = estimate(todo, Workshop("cpu"))
+    seconds = estimate(todo, Cache("cpu"))
     assert set(seconds) == {cell.key for cell in todo}
     assert all(value > 0 for value in seconds.values())
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from dhrd.errors import ConfigError, ModelError
+from dhrd.errors import ModelError
 from dhrd.experiments import evidence
-from dhrd.experiments.agenda import Agenda, read_agenda
-from dhrd.experiments.evidence import Progress, look_at, run_agenda
-from dhrd.experiments.perform import perform
-from dhrd.experiments.workshop import Workshop
-from helpers_runs import settings, write_rows
+from dhrd.experiments.agenda import read_agenda
+from dhrd.experiments.cache import Cache
+from dhrd.experiments.cell_result import CellResult
+from dhrd.experiments.evidence import look_at, run_agenda
+from dhrd.experiments.run_cell import run_cell
+from helpers_experiments import look, write_plan
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -35,43 +36,26 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     return lambda *arguments: main([str(argument) for argument in arguments])
 
 
-def write_plan(directory: Path, backbone: object, *entries: dict[str, Any]) -> Path:
-    """A plan over the rows of `write_rows`, which lie in the folder that `{data}` stands for."""
-    write_rows(directory)
-    places = ["data.train={data}/train.jsonl", "data.validation={data}/validation.jsonl"]
-    given = settings(Path(str(backbone)), directory, "training.num_epochs=1")
-    common = {"study": "main", "seeds": 1, "output": str(directory / "out")}
-    common["set"] = [one for one in given if not one.startswith(("data.", "output_dir"))] + places
-    plan = {"entries": [{**common, "name": f"entry {number}", **entry} for number, entry in enumerate(entries)]}
-    path = directory / "plan.yaml"
-    path.write_text(json.dumps(plan), encoding="utf-8")  # JSON is YAML
-    return path
-
-
-def look(path: Path, *, device: str | None = "cpu", places: dict[str, str] | None = None) -> Progress:
-    return look_at(read_agenda(path).entries, path.parent, Workshop(device, places))
-
-
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Cells run in this process, one at a time, as they are submitted: their titles."""
     ran: list[str] = []
 
     class Pool:
-        def submit(self, _call: Any, cell: Any) -> Future[dict[str, Any]]:
-            future: Future[dict[str, Any]] = Future()
+        def submit(self, _call: Any, cell: Any) -> Future[CellResult]:
+            future: Future[CellResult] = Future()
             try:
-                future.set_result(perform(cell, shop))
+                future.set_result(run_cell(cell, shop))
             except Exception as error:
                 future.set_exception(error)
             ran.append(cell.title)
             return future
 
-    shop = Workshop("cpu")
+    shop = Cache("cpu")
 
     @contextmanager
-    def one(_jobs: int, workshop: Workshop, _threads: int | None) -> Any:
-        shop.places.update(workshop.places)
+    def one(_jobs: int, cache: Cache, _threads: int | None) -> Any:
+        shop.places.update(cache.places)
         yield Pool()
 
     monkeypatch.setattr(evidence, "workers", one)
@@ -83,7 +67,7 @@ def test_undone_cells_are_run_in_the_order_of_the_list(tiny_backbone: Path, tmp_
     path = write_plan(tmp_path, tiny_backbone, later, urgent)
     agenda = read_agenda(path)
     assert [entry.name for entry in agenda.chosen()] == ["urgent", "later"]
-    shop = Workshop("cpu")
+    shop = Cache("cpu")
     progress = look_at(agenda.chosen(), tmp_path, shop)
     assert [(work.num_done, work.num_cells) for work in progress.works] == [(0, 1), (0, 4)]
     run_agenda(progress, shop)
@@ -106,7 +90,7 @@ def test_a_choice_unlocks_the_cells_of_the_table(tiny_backbone: Path, tmp_path: 
     progress = look(path)
     (work,) = progress.works
     assert (work.num_waiting, work.num_cells) == (2, 2 * 5 + 2)
-    run_agenda(progress, work.workshop)
+    run_agenda(progress, work.cache)
     assert ["fold" in title for title in here] == [True] * 10 + [False] * 2
     assert (work.num_waiting, work.num_done) == (0, 12)
 
@@ -118,14 +102,14 @@ def test_no_cell_is_begun_that_would_not_finish(
     progress = look(path)
     now = [0.0]
     monkeypatch.setattr(evidence.time, "monotonic", lambda: now[0])
-    submit = perform
+    submit = run_cell
 
-    def slow(cell: Any, workshop: Any) -> dict[str, Any]:
+    def slow(cell: Any, cache: Any) -> CellResult:
         now[0] += 10
-        return submit(cell, workshop)
+        return submit(cell, cache)
 
-    monkeypatch.setitem(globals(), "perform", slow)
-    run_agenda(progress, progress.works[0].workshop, seconds=35)
+    monkeypatch.setitem(globals(), "run_cell", slow)
+    run_agenda(progress, progress.works[0].cache, seconds=35)
     assert len(here) == 3  # the fourth would end at 40
     assert progress.num_cut == 0
 
@@ -135,7 +119,7 @@ def test_an_entry_that_cannot_run_leaves_the_others(tiny_backbone: Path, tmp_pat
     broken = {"name": "broken", "backbones": [str(tmp_path / "no_model")], "output": str(tmp_path / "broken")}
     progress = look(write_plan(tmp_path, tiny_backbone, missing, broken, {"name": "sound"}))
     assert "nowhere.jsonl" in progress.problems["missing"]
-    run_agenda(progress, Workshop("cpu"))
+    run_agenda(progress, Cache("cpu"))
     assert progress.num_run == 2
     (failed,) = progress.failures
     assert failed.startswith("broken · ")
@@ -144,19 +128,17 @@ def test_an_entry_that_cannot_run_leaves_the_others(tiny_backbone: Path, tmp_pat
 def test_a_backbone_that_lies_elsewhere_is_the_same(tiny_backbone: Path, tmp_path: Path, here: list[str]) -> None:
     """Trained from a copy under another path, on rows in another folder: the cell's key and answers are the same."""
     one = write_plan(tmp_path / "one", tiny_backbone, {})
-    run_agenda(look(one), Workshop("cpu"))
+    run_agenda(look(one), Cache("cpu"))
     copy = shutil.copytree(tiny_backbone, tmp_path / "elsewhere")
     two = write_plan(tmp_path / "two", tiny_backbone, {})
-    elsewhere = Workshop("cpu", {str(tiny_backbone): str(copy)})
+    elsewhere = Cache("cpu", {str(tiny_backbone): str(copy)})
     run_agenda(look(two), elsewhere)
     files = [sorted((tmp_path / name / "out/cells").iterdir()) for name in ("one", "two")]
     assert [path.name for path in files[0]] == [path.name for path in files[1]]
     for ours, theirs in zip(*files, strict=True):
         assert json.loads(ours.read_text())["outcomes"] == json.loads(theirs.read_text())["outcomes"]
     with pytest.raises(ModelError, match="elsewhere_gone"):
-        Workshop("cpu", {str(tiny_backbone): str(tmp_path / "elsewhere_gone")}).backbone(
-            look(two).works[0].request.base
-        )
+        Cache("cpu", {str(tiny_backbone): str(tmp_path / "elsewhere_gone")}).backbone(look(two).works[0].request.base)
 
 
 def test_from_the_command_line_in_processes(
@@ -174,48 +156,3 @@ def test_from_the_command_line_in_processes(
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert report["undone"] == []
     assert "--only own" in report["command"]
-
-
-def test_rows_that_are_not_there_are_made_first(tiny_backbone: Path, tmp_path: Path, here: list[str]) -> None:
-    script = tmp_path / "make.py"
-    script.write_text("import shutil, sys; shutil.copy(sys.argv[1], sys.argv[2])")
-    made = tmp_path / "made.jsonl"
-    step = {"creates": str(made), "run": [str(script), "{data}/train.jsonl", str(made)]}
-    broken = {"creates": str(tmp_path / "never"), "run": [str(script), "nothing"]}
-    path = write_plan(tmp_path, tiny_backbone, {"prepare": [step]}, {"name": "broken", "prepare": [broken]})
-    look_at(read_agenda(path).chosen(["entry 0"]), tmp_path, Workshop("cpu"), prepare=False)
-    assert not made.exists()
-    progress = look(path)
-    assert made.is_file()
-    assert "it makes" in progress.problems["broken"]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"study": "table9"}, "table9: no such study; give one of main"),
-        ({"arms": ["nobody"]}, "--arms nobody: main has pooled"),
-        ({"set": ["model.colour=red"]}, "model.colour"),
-    ],
-)
-def test_what_an_entry_cannot_ask_for(
-    tiny_backbone: Path, tmp_path: Path, change: dict[str, Any], message: str
-) -> None:
-    progress = look(write_plan(tmp_path, tiny_backbone, change))
-    assert message in progress.problems["entry 0"]
-
-
-def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:
-    path = tmp_path / "plan.yaml"
-    with pytest.raises(ConfigError, match="No such file"):
-        read_agenda(path)
-    entry = {"name": "a", "study": "main", "output": "x"}
-    for plan, message in (
-        ({"entries": [entry | {"seed": 5}]}, "entries.0.seed"),
-        ({"entries": [entry, entry]}, "two entries are named a"),
-    ):
-        path.write_text(json.dumps(plan))
-        with pytest.raises(ConfigError, match=message):
-            read_agenda(path)
-    with pytest.raises(ConfigError, match="--only b: the plan has a"):
-        Agenda(entries=(entry,)).chosen(["b"])  # type: ignore[arg-type]

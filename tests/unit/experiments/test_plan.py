@@ -1,4 +1,4 @@
-"""From what was asked for to cells: tasks, arms, grids, and what is refused before anything is run."""
+"""From a request to cells: settings, folds, choices."""
 
 from __future__ import annotations
 
@@ -8,43 +8,14 @@ from pathlib import Path
 import pytest
 
 from dhrd.config import load_config
-from dhrd.errors import ConfigError
-from dhrd.experiments import STUDIES
-from dhrd.experiments.plan import (
-    NUM_FOLDS,
-    Request,
-    cell_config,
-    check_data,
-    choice_cells,
-    choose,
-    final_cells,
-    find_arms,
-    find_conditions,
-    find_tasks,
-    planned,
-    read_grid,
-    with_defaults,
-)
+from dhrd.experiments.asked import check_data, find_conditions, find_tasks, with_defaults
+from dhrd.experiments.cache import Cache
+from dhrd.experiments.plan import NUM_FOLDS, Request, cell_config, choice_cells, choose, final_cells, planned
 from dhrd.experiments.study import DHRD, POOLED, Condition, Study
-from dhrd.experiments.workshop import Workshop
 from dhrd.training.directory import flat, identity
-from helpers_experiments import make_request
+from helpers_experiments import cell_result, make_request
 
 SUPERGLUE = Path("../shared/data/superglue")
-
-
-def test_every_study_is_sound() -> None:
-    assert len(STUDIES) == 9
-    for study in STUDIES.values():
-        names = [arm.name for arm in study.arms]
-        assert len(set(names)) == len(names)
-        assert set(study.primary) <= set(names)
-        for arm in study.arms:
-            assert not arm.baselines or set(arm.baselines) & set(names)
-            settings = {name.replace(".", "__"): value for name, value in arm.settings.items()}
-            load_config(**settings)  # every setting exists, and they do not contradict each other
-            for name, values in arm.grid.items():
-                assert len(read_grid([f"{name}={','.join(map(str, values))}"])[name]) == len(values)
 
 
 def test_arms_of_a_pair_differ_in_the_reasoning_weight_alone(tiny_backbone: Path, tmp_path: Path) -> None:
@@ -57,87 +28,6 @@ def test_arms_of_a_pair_differ_in_the_reasoning_weight_alone(tiny_backbone: Path
     assert pooled["seed"] == 3
 
 
-def test_tasks_are_those_that_are_there(tmp_path: Path) -> None:
-    for folder in ("CB", "RTE"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "train.jsonl").touch()
-    base = load_config(overrides=[f"data.superglue_root={tmp_path}"])
-    assert find_tasks(base, None) == ("cb", "rte")
-    assert find_tasks(base, ["rte"]) == ("rte",)
-    assert len(find_tasks(load_config(), None)) == 7
-
-
-def test_own_data_is_one_task(tmp_path: Path) -> None:
-    assert find_tasks(load_config(overrides=["data.train=mail_train.jsonl"]), None) == ("mail",)
-    named = load_config(overrides=["data.train=superglue:cb", f"data.superglue_root={tmp_path}"])
-    assert find_tasks(named, None) == ("cb",)
-    assert find_tasks(named, ["rte", "wsc"]) == ("rte", "wsc")
-    assert len(find_tasks(load_config(overrides=["data.train=superglue:cb"]), ["all"])) == 7
-
-
-@pytest.mark.parametrize(
-    ("overrides", "tasks", "message"),
-    [
-        ([], ["cb", "xnli"], "--tasks xnli: unknown; give all, or of boolq, cb"),
-        (["data.superglue_root=/nowhere"], None, "has no task; it must hold CB/train.jsonl"),
-        (["data.train=mail.jsonl"], ["cb"], "leave one of the two out"),
-    ],
-)
-def test_tasks_that_are_not_there_are_refused(overrides: list[str], tasks: list[str] | None, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        find_tasks(load_config(overrides=overrides), tasks)
-
-
-def test_optional_arms_are_asked_for_and_unknown_ones_refused() -> None:
-    study = STUDIES["main"]
-    assert [arm.name for arm in find_arms(study, None)] == ["pooled", "dhrd"]
-    assert [arm.name for arm in find_arms(study, ["dhrd_mlp", "pooled_mlp"])] == ["pooled_mlp", "dhrd_mlp"]
-    with pytest.raises(ConfigError, match="--arms best: main has pooled, dhrd, pooled_mlp, dhrd_mlp"):
-        find_arms(study, ["best"])
-
-
-def test_a_grid_is_read_as_yaml() -> None:
-    assert read_grid(["training.learning_rate=1e-4,3e-4", "loss.lm_targets=all,continuation"]) == {
-        "training.learning_rate": (1e-4, 3e-4),
-        "loss.lm_targets": ("all", "continuation"),
-    }
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("training.learning_rate", "write it as section.key=value,value"),
-        ("training.learning_rat=1", "did you mean training.learning_rate"),
-        ("training.learning_rate=fast", "training.learning_rate"),
-    ],
-)
-def test_a_grid_that_cannot_be_is_refused(text: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        read_grid([text])
-
-
-def test_missing_rationales_are_refused_before_anything_is_run(tmp_path: Path) -> None:
-    study = STUDIES["main"]
-    request = Request(
-        study=study,
-        base=load_config(),
-        tasks=("cb", "rte"),
-        backbones=("x",),
-        num_seeds=1,
-        arms=find_arms(study, None),
-    )
-    with pytest.raises(ConfigError, match="dhrd learns from rationales: give their files with --set"):
-        check_data(request)
-    (tmp_path / "cb.jsonl").touch()
-    with_files = replace(request, base=load_config(overrides=[f"data.rationales={tmp_path}/{{task}}.jsonl"]))
-    with pytest.raises(ConfigError, match=r"rte\.jsonl: no such file, for rte"):
-        check_data(with_files)
-    check_data(replace(with_files, tasks=("cb",)))
-    check_data(replace(request, arms=find_arms(study, ["pooled"])))  # nothing learns from rationales
-    with pytest.raises(ConfigError, match=r"data\.validation is not set"):
-        check_data(replace(request, base=load_config(overrides=["data.train=mail.jsonl"])))
-
-
 @pytest.mark.skipif(not SUPERGLUE.is_dir(), reason="../shared/data is not there")
 def test_superglue_cells_have_their_own_rationales(tiny_backbone: Path, tmp_path: Path) -> None:
     teacher = SUPERGLUE.parent / "rationales/teacher/{task}.jsonl"
@@ -145,11 +35,11 @@ def test_superglue_cells_have_their_own_rationales(tiny_backbone: Path, tmp_path
     request = replace(make_request(tiny_backbone, tmp_path), base=base, tasks=("cb", "copa"), num_seeds=2)
     check_data(request)
     named = replace(request, base=load_config(base=base, data__train="superglue:rte"), num_seeds=1)
-    assert {cell.config.data.train for cell in final_cells(named, Workshop("cpu"), {})} == {
+    assert {cell.config.data.train for cell in final_cells(named, Cache("cpu"), {})} == {
         "superglue:cb",
         "superglue:copa",
     }
-    cells = final_cells(request, Workshop("cpu"), {})
+    cells = final_cells(request, Cache("cpu"), {})
     assert len(cells) == len({cell.key for cell in cells}) == 8
     assert {cell.config.data.rationales.rpartition("/")[2] for cell in cells} == {"cb.jsonl", "copa.jsonl"}
     assert [cell.config.seed for cell in cells[:4]] == [0, 0, 1, 1]  # pairs are finished first
@@ -157,42 +47,42 @@ def test_superglue_cells_have_their_own_rationales(tiny_backbone: Path, tmp_path
 
 def test_a_choice_is_made_on_folds_of_train_and_never_sees_validation(tiny_backbone: Path, tmp_path: Path) -> None:
     request = make_request(tiny_backbone, tmp_path, grid={"training.learning_rate": (1e-4, 1e-3)})
-    workshop = Workshop("cpu")
-    candidates = choice_cells(request, workshop)
+    cache = Cache("cpu")
+    candidates = choice_cells(request, cache)
     assert {key[2] for key in candidates} == {"pooled", "dhrd"}  # the same grid for both
-    train = {example.id for example in workshop.rows(request.base).train}
+    train = {example.id for example in cache.rows(request.base).train}
     for points in candidates.values():
         assert [point["training.learning_rate"] for point, _ in points] == [1e-4, 1e-3]
         for _, cells in points:
             assert [cell.fold for cell in cells] == [(fold, NUM_FOLDS) for fold in range(NUM_FOLDS)]
-            held_out = [example.id for cell in cells for example in workshop.rows(cell.config, cell.fold).validation]
+            held_out = [example.id for cell in cells for example in cache.rows(cell.config, cell.fold).validation]
             assert sorted(held_out) == sorted(train)
 
 
 def test_the_better_mean_over_folds_is_chosen(tiny_backbone: Path, tmp_path: Path) -> None:
     request = make_request(tiny_backbone, tmp_path, grid={"training.learning_rate": (1e-4, 1e-3, 1e-2)}, arms=("dhrd",))
-    ((_, points),) = choice_cells(request, Workshop("cpu")).items()
+    ((_, points),) = choice_cells(request, Cache("cpu")).items()
     assert choose(request, points) is None
     values = {1e-4: [0.5] * 5, 1e-3: [0.9, 0.9, 0.9, 0.2, 0.2], 1e-2: [0.62] * 5}
     for point, cells in points:
         for cell, value in zip(cells, values[point["training.learning_rate"]], strict=True):
-            request.store.save(cell, {"metrics": {"accuracy": value}})
+            request.store.save(cell, cell_result(accuracy=value))
     assert choose(request, points) == {"training.learning_rate": 1e-3}  # 0.62 both: the earlier of equals
 
 
 def test_many_rows_need_one_fold_alone(tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dhrd.experiments.plan._FEW_ROWS", 10)
     request = make_request(tiny_backbone, tmp_path, study="schedules", arms=("dhrd_course",))
-    ((_, points),) = choice_cells(request, Workshop("cpu")).items()
+    ((_, points),) = choice_cells(request, Cache("cpu")).items()
     assert [len(cells) for _, cells in points] == [1, 1, 1]
 
 
 def test_rows_that_change_are_other_cells(tiny_backbone: Path, tmp_path: Path) -> None:
     request = make_request(tiny_backbone, tmp_path)
-    before = {cell.key for cell in final_cells(request, Workshop("cpu"), {})}
+    before = {cell.key for cell in final_cells(request, Cache("cpu"), {})}
     text = (tmp_path / "train.jsonl").read_text().replace("case 0", "case 00", 1)
     (tmp_path / "train.jsonl").write_text(text)
-    assert not before & {cell.key for cell in final_cells(request, Workshop("cpu"), {})}
+    assert not before & {cell.key for cell in final_cells(request, Cache("cpu"), {})}
 
 
 def test_rows_may_differ_by_seed(tiny_backbone: Path, tmp_path: Path) -> None:
@@ -201,28 +91,14 @@ def test_rows_may_differ_by_seed(tiny_backbone: Path, tmp_path: Path) -> None:
     for seed in (0, 1):
         (tmp_path / f"train_{seed}.jsonl").write_text(train.replace("case", f"case of {seed}"))
     base = load_config(base=request.base, data__train=f"{tmp_path}/train_{{seed}}.jsonl")
-    workshop = Workshop("cpu")
-    cells = final_cells(replace(request, base=base, tasks=find_tasks(base, None)), workshop, {})
+    cache = Cache("cpu")
+    cells = final_cells(replace(request, base=base, tasks=find_tasks(base, None)), cache, {})
     assert [cell.task for cell in cells] == ["train"] * 4
     assert [cell.config.data.train for cell in cells] == [f"{tmp_path}/train_{seed}.jsonl" for seed in (0, 0, 1, 1)]
     assert (
         len({cell.rows_hash for cell in cells}) == len({cell.key for cell in cells}) == 4
     )  # rationales are hashed too
-    assert all(f"case of {cell.config.seed}" in workshop.rows(cell.config).train[0].input_text for cell in cells)
-
-
-@pytest.mark.parametrize(
-    ("spec", "name"),
-    [
-        ("policy_desk:rows=400,hops=2,noise=0.25,seed={seed}", "policy_desk"),
-        ("hub:org/mail:en", "mail:en"),
-        ("rows/mail_train.jsonl", "mail"),
-        ("rows/mail_train_{seed}.jsonl", "mail"),
-        ("{seed}.jsonl", "data"),
-    ],
-)
-def test_a_name_for_own_data(spec: str, name: str) -> None:
-    assert find_tasks(load_config(overrides=[f"data.train='{spec}'"]), None) == (name,)
+    assert all(f"case of {cell.config.seed}" in cache.rows(cell.config).train[0].input_text for cell in cells)
 
 
 STUDY = Study(
@@ -263,13 +139,3 @@ def test_a_study_brings_its_own_tasks_seeds_and_settings() -> None:
     assert config.training.learning_rate == 1e-3  # the study's
     assert config.model.dropout == 0.3  # the user's, over the study's
     assert config.training.num_epochs == 2  # the user's, over the condition's
-
-
-def test_tasks_of_a_study_are_asked_for_by_name() -> None:
-    base = load_config()
-    assert find_conditions(STUDY, base, ["many"]) == ("many",)
-    assert find_conditions(STUDY, base, ["all"]) == ("few", "many")
-    with pytest.raises(ConfigError, match="--tasks cb: two has few, many"):
-        find_conditions(STUDY, base, ["cb"])
-    with pytest.raises(ConfigError, match=r"data\.train is mail\.jsonl: leave it out, two makes its own rows"):
-        find_conditions(STUDY, load_config(overrides=["data.train=mail.jsonl"]), None)

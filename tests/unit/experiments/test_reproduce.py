@@ -11,8 +11,9 @@ import pytest
 
 from dhrd.errors import ConfigError, NonFiniteError
 from dhrd.experiments import reproduce as module
-from dhrd.experiments.perform import perform
+from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.reproduce import reproduce
+from dhrd.experiments.run_cell import run_cell
 from helpers import write_jsonl
 from helpers_experiments import make_request
 from helpers_runs import Ended, flags, rows, run_here, settings, write_rows
@@ -59,7 +60,7 @@ def test_the_same_command_runs_nothing_twice(
     arguments = command(tiny_backbone, tmp_path, "--seeds", "1")
     assert dhrd(*arguments).code == 0
     before = cell_files(tmp_path)
-    monkeypatch.setattr(module, "perform", pytest.fail)
+    monkeypatch.setattr(module, "run_cell", pytest.fail)
     assert dhrd(*arguments).code == 0
     assert cell_files(tmp_path) == before
 
@@ -70,17 +71,17 @@ def test_a_run_that_was_killed_goes_on_after_the_last_cell(
     request = make_request(tiny_backbone, tmp_path, num_seeds=2)
     ran: list[str] = []
 
-    def killed(cell: Any, workshop: Any) -> dict[str, Any]:
+    def killed(cell: Any, cache: Any) -> CellResult:
         if len(ran) == 3:
             raise KeyboardInterrupt
         ran.append(cell.key)
-        return perform(cell, workshop)
+        return run_cell(cell, cache)
 
-    monkeypatch.setattr(module, "perform", killed)
+    monkeypatch.setattr(module, "run_cell", killed)
     with pytest.raises(KeyboardInterrupt):
         reproduce(request, device="cpu")
     again: list[str] = []
-    monkeypatch.setattr(module, "perform", lambda cell, shop: again.append(cell.key) or perform(cell, shop))
+    monkeypatch.setattr(module, "run_cell", lambda cell, shop: again.append(cell.key) or run_cell(cell, shop))
     outcome = reproduce(request, device="cpu")
     assert len(again) == 1
     assert {cell.key for cell in outcome.cells} == {*ran, *again}
@@ -89,12 +90,12 @@ def test_a_run_that_was_killed_goes_on_after_the_last_cell(
 def test_one_failed_cell_leaves_the_others_and_is_listed(
     dhrd: Command, tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def diverges(cell: Any, workshop: Any) -> dict[str, Any]:
+    def diverges(cell: Any, cache: Any) -> CellResult:
         if cell.arm.name == "dhrd" and cell.config.seed == 0:
             raise NonFiniteError("step 3: lm_loss is nan")
-        return perform(cell, workshop)
+        return run_cell(cell, cache)
 
-    monkeypatch.setattr(module, "perform", diverges)
+    monkeypatch.setattr(module, "run_cell", diverges)
     arguments = command(tiny_backbone, tmp_path, "--seeds", "2")
     ended = dhrd(*arguments)
     assert ended.code == 1
@@ -115,19 +116,6 @@ def test_what_would_fail_everywhere_stops_at_the_first_cell(dhrd: Command, tiny_
     assert "cannot be loaded as a causal language model" in ended.err
 
 
-def test_processes_give_what_one_gives(tiny_backbone: Path, tmp_path: Path) -> None:
-    alone, together = (make_request(tiny_backbone, tmp_path / name) for name in ("one", "two"))
-    one, two = reproduce(alone, device="cpu"), reproduce(together, jobs=2, device="cpu")
-    assert not one.failures
-    assert not two.failures
-    for ours, theirs in zip(one.cells, two.cells, strict=True):
-        assert ours.key == theirs.key
-        first, second = alone.store.find(ours), together.store.find(theirs)
-        assert first is not None
-        assert second is not None
-        assert first["outcomes"] == second["outcomes"]
-
-
 def test_a_grid_is_chosen_then_run_and_reported(dhrd: Command, tiny_backbone: Path, tmp_path: Path) -> None:
     arguments = command(tiny_backbone, tmp_path, "--seeds", "1", "--grid", "training.learning_rate=1e-9,1e-2")
     ended = dhrd(*arguments)
@@ -142,16 +130,6 @@ def test_a_grid_is_chosen_then_run_and_reported(dhrd: Command, tiny_backbone: Pa
         assert shown["chosen"] == chosen["settings"]
         assert not shown["selected_on"]  # chosen on training rows, reported on validation
     assert not any("not tuned" in limit for limit in report["limits"])
-
-
-def test_a_dry_run_lists_cells_with_an_estimate_and_runs_none(
-    dhrd: Command, tiny_backbone: Path, tmp_path: Path
-) -> None:
-    ended = dhrd(*command(tiny_backbone, tmp_path, "--seeds", "2", "--dry-run"))
-    assert ended.code == 0, ended.err
-    assert "4 to run" in ended.out
-    assert ended.out.count("DHRD · seed") == 2
-    assert not (tmp_path / "rep").exists()
 
 
 def test_a_report_of_what_is_there_runs_nothing(dhrd: Command, tiny_backbone: Path, tmp_path: Path) -> None:
@@ -187,7 +165,7 @@ def test_an_unknown_study_is_one_line(dhrd: Command) -> None:
 
 
 def test_vllm_is_asked_for_by_name(tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dhrd.experiments.plan import check_data
+    from dhrd.experiments.asked import check_data
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     request = make_request(tiny_backbone, tmp_path, study="throughput", arms=("dhrd", "cot_student_vllm"))

@@ -1,0 +1,112 @@
+"""What a process loads once, for all its cells: the backbones, the rows and their tokens."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dhrd.config import ModelSettings, RunConfig
+from dhrd.data.rows import Rows, load_rows
+from dhrd.data.sequence import EncodedData
+from dhrd.data.split import split_fold
+from dhrd.model.backbone import SCRATCH, Backbone, load_backbone
+from dhrd.training.assemble import encode
+
+if TYPE_CHECKING:
+    from dhrd.experiments.cells import Cell
+
+_MAX_KEPT = 16  # data sets kept as rows, and as tokens; the oldest goes first
+
+
+class Cache:
+    """Caches of one process.
+
+    Args:
+        device: "cpu", "cuda", "mps"; None: the best there is.
+        places: Name of a backbone -> the directory that it is loaded from here. The name stays the cell's, so cells of
+            machines that keep the same backbone in different places are the same cells.
+    """
+
+    def __init__(self, device: str | None = None, places: Mapping[str, str] | None = None) -> None:
+        self.device = device
+        self.places = dict(places or {})
+        self._rows: dict[str, Rows] = {}
+        self._backbones: dict[str, Backbone] = {}
+        self._encoded: dict[str, Mapping[str, EncodedData]] = {}
+
+    def rows(self, config: RunConfig, fold: tuple[int, int] | None = None) -> Rows:
+        """The rows of a run; in a cell that chooses, its fold of the training rows takes the place of validation.
+
+        Raises:
+            UserError: As `load_rows`.
+        """
+        key = _rows_key(config)
+        if key not in self._rows:
+            _make_room(self._rows)
+            self._rows[key] = load_rows(config)
+        rows = self._rows[key]
+        if fold is None:
+            return rows
+        train, held_out = split_fold(rows.train, *fold, seed=config.seed)
+        name = f"fold {fold[0] + 1} of {fold[1]} of {config.data.train}"
+        return replace(rows, train=train, choose=held_out, validation=held_out, choose_name=name)
+
+    def backbone(self, config: RunConfig) -> Backbone:
+        """A backbone to change at will, as it was loaded or drawn."""
+        if config.model.quantization:
+            return self._load(config)  # quantized weights do not survive copying
+        pristine = self._pristine(config)
+        return replace(pristine, model=copy.deepcopy(pristine.model))
+
+    def encoded(self, cell: Cell, rows: Rows) -> Mapping[str, EncodedData]:
+        """The tokens of a cell's rows.
+
+        Raises:
+            DataError: A row cannot be encoded.
+        """
+        config = cell.config
+        parts = [_rows_key(config), cell.fold, config.seed if cell.fold or _shuffles(config) else None]
+        learned = [config.loss.runs_continuation, config.loss.keyword_weight > 0]
+        key = json.dumps([*parts, _model_key(config.model), *learned])
+        if key not in self._encoded:
+            _make_room(self._encoded)
+            self._encoded[key] = encode(config, rows, self._pristine(config))
+        return self._encoded[key]
+
+    def _pristine(self, config: RunConfig) -> Backbone:
+        """A backbone that nobody changes; one that is drawn differs by seed."""
+        drawn = config.model.name_or_path.startswith(SCRATCH)
+        key = _model_key(config.model) + (f" {config.seed}" if drawn else "")
+        if key not in self._backbones:
+            self._backbones.clear()  # one at a time: cells come in the order of their backbones and seeds
+            self._backbones[key] = self._load(config)
+        return self._backbones[key]
+
+    def _load(self, config: RunConfig) -> Backbone:
+        name = config.model.name_or_path
+        settings = config.model.model_copy(update={"name_or_path": self.places.get(name, name)})
+        return replace(load_backbone(settings, seed=config.seed), name=name)
+
+
+def _make_room(kept: dict[str, Any]) -> None:
+    while len(kept) >= _MAX_KEPT:
+        del kept[next(iter(kept))]
+
+
+def _model_key(settings: ModelSettings) -> str:
+    return json.dumps([settings.name_or_path, settings.revision, settings.dtype, settings.quantization])
+
+
+def _shuffles(config: RunConfig) -> bool:
+    return config.data.rationale_mode.startswith("shuffled")
+
+
+def _rows_key(config: RunConfig) -> str:
+    data = config.data
+    drawn = data.dev_share or data.label_noise or data.train_share < 1 or data.rationale_share < 1
+    needs_rationales = config.loss.reads_rationales  # load_rows then checks that there are any
+    seed = config.seed if drawn else None
+    return json.dumps([data.model_dump(mode="json"), config.model.num_labels, needs_rationales, seed])

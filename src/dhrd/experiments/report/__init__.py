@@ -1,0 +1,1 @@
+"""From finished cells to a report: `summary` makes the numbers, `render` the files."""

@@ -1,0 +1,142 @@
+"""Running one cell: train, read the answers, measure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dhrd.data.batches import fingerprint
+from dhrd.data.rows import Rows, multi_hot
+from dhrd.data.sequence import EncodedData
+from dhrd.evaluation.evaluate import predict_model
+from dhrd.evaluation.metrics import Predictions, compute_metrics
+from dhrd.evaluation.outcomes import Outcomes
+from dhrd.experiments.cache import Cache
+from dhrd.experiments.cell_result import Answers, CellData, CellResult
+from dhrd.experiments.cells import Cell
+from dhrd.experiments.decoding import decode_rows
+from dhrd.experiments.encoders import run_encoder
+from dhrd.experiments.speed import measure
+from dhrd.experiments.trained_cell import Clock, TrainedCell, train_cell
+from dhrd.inference.batching import probabilities
+from dhrd.inference.label_scores import score_labels
+from dhrd.model.artifact import library_versions
+from dhrd.model.device import describe_device
+from dhrd.training.setup import make_accelerator
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def run_cell(cell: Cell, cache: Cache) -> CellResult:
+    """Run a cell.
+
+    Args:
+        cell: What to run.
+        cache: What this process has loaded.
+
+    Raises:
+        UserError: A row or a setting cannot be used.
+        NonFiniteError: Training diverged.
+    """
+    clock = Clock()
+    with clock("total"):
+        run = _run_encoder if cell.arm.encoder is not None else _run_backbone
+        numbers, accelerator = run(cell, cache, clock)
+    return CellResult(
+        **numbers,
+        seconds={name: round(value, 2) for name, value in clock.seconds.items()},
+        device=describe_device(accelerator.device),
+        precision=accelerator.mixed_precision,
+        threads=torch.get_num_threads(),
+        versions=library_versions(),
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+
+
+def _run_backbone(cell: Cell, cache: Cache, clock: Clock) -> tuple[dict[str, Any], Accelerator]:
+    trained = train_cell(cell, cache, clock)
+    with clock("evaluate"):
+        answers = _READERS[cell.arm.read](trained)
+    speed = answers.speed
+    if cell.arm.speed and cell.arm.read == "head":
+        with clock("speed"):
+            speed = measure(trained)
+    numbers = {
+        "speed": speed,
+        "metrics": answers.metrics,
+        "outcomes": answers.outcomes,
+        "selected_on": cell.fold is not None or trained.chose_on_held_out,
+        "data": _describe_data(trained.rows, trained.data),
+        "curve": trained.curve.thinned(),
+        "held_out_curve": trained.curve.held_out,
+        "steps": trained.steps,
+        "temperature": trained.temperature,
+        "train_tokens": int(trained.curve.num_tokens),
+    }
+    return numbers, trained.accelerator
+
+
+def _run_encoder(cell: Cell, cache: Cache, clock: Clock) -> tuple[dict[str, Any], Accelerator]:
+    accelerator = make_accelerator(cell.config, cache.device)
+    with clock("load"):
+        rows = cache.rows(cell.config, cell.fold)
+    run = run_encoder(cell, rows, accelerator, clock)
+    answers = _answers(rows, run.predictions)
+    numbers = {
+        "metrics": answers.metrics,
+        "outcomes": answers.outcomes,
+        "selected_on": cell.fold is not None,
+        "data": _describe_data(rows, run.data),
+        "curve": [],
+        "steps": run.steps,
+        "train_tokens": run.train_tokens,
+    }
+    return numbers, accelerator
+
+
+def _describe_data(rows: Rows, data: Mapping[str, EncodedData]) -> CellData:
+    train, held_out = data["train"], data["validation"]
+    return CellData(
+        num_train=len(train),
+        num_with_rationale=sum(bool(example.rationale) for example in rows.train),
+        num_validation=len(held_out),
+        num_inputs_cut=train.num_inputs_cut + held_out.num_inputs_cut,
+        num_rationales_cut=train.num_rationales_cut,
+        train_tokens_hash=fingerprint(train.examples),
+        validation_tokens_hash=fingerprint(held_out.examples),
+    )
+
+
+def _read_head(trained: TrainedCell) -> Answers:
+    assert trained.model is not None
+    return _answers(trained.rows, predict_model(trained.model, trained.held_out, trained.rows.labels))
+
+
+def _read_label_scores(trained: TrainedCell) -> Answers:
+    held_out, labels = trained.held_out, trained.rows.labels
+    scores = score_labels(
+        trained.causal_lm,
+        trained.backbone.tokenizer,
+        [example.input_ids for example in held_out],
+        labels,
+        with_eos=trained.cell.arm.trained,
+    )
+    predictions = Predictions(
+        ids=[example.id for example in held_out],
+        probabilities_BC=probabilities(scores, multi_label=False),
+        gold_BC=multi_hot([example.label for example in held_out], len(labels)),
+        labels=labels,
+    )
+    return _answers(trained.rows, predictions)
+
+
+def _answers(rows: Rows, predictions: Predictions) -> Answers:
+    metrics = compute_metrics(predictions, task=rows.task, intervals=False)
+    return Answers(metrics=metrics, outcomes=Outcomes.of(predictions))
+
+
+_READERS = {"head": _read_head, "label_scores": _read_label_scores, "decode": decode_rows}

@@ -1,0 +1,192 @@
+"""Training one cell: the same calls as `dhrd.run.train`, without an artifact."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dhrd.data.records import EncodedExample
+from dhrd.data.rows import Rows
+from dhrd.data.sequence import EncodedData
+from dhrd.evaluation.calibration import calibrate_head
+from dhrd.experiments.cache import Cache
+from dhrd.experiments.cell_result import CurveRow
+from dhrd.experiments.cells import Cell
+from dhrd.model.adapters import merge_in_place
+from dhrd.model.backbone import Backbone
+from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.run import make_evaluate_fn, make_watch
+from dhrd.training.assemble import build_model, plan_updates, seed_dropout
+from dhrd.training.loop import fit
+from dhrd.training.setup import choose_precision, make_accelerator, make_stepper
+from dhrd.training.state import Checkpoints
+from dhrd.training.step import LOG_NAMES
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_MAX_CURVE_POINTS = 200
+
+
+@dataclass
+class Clock:
+    """Seconds by what they were spent on."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[what] = self.seconds.get(what, 0.0) + time.perf_counter() - began
+
+
+@dataclass
+class Curve:
+    """A sink that keeps what the report draws."""
+
+    points: list[CurveRow] = field(default_factory=list)
+    held_out: list[CurveRow] = field(default_factory=list)
+    num_tokens: float = 0.0
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Keep a step's losses, or a held-out metric."""
+        if "classification_loss" not in values:
+            self.held_out.append({"step": step, **values})
+            return
+        self.num_tokens += values["num_tokens"]
+        kept = ("loss", *(name for name in LOG_NAMES.values() if name in values), "grad_norm", "rationale_share")
+        self.points.append({"step": step, **{name: round(values[name], 5) for name in kept}})
+
+    def state(self) -> dict[str, str]:
+        """Nothing: cells are not resumed."""
+        return {}
+
+    def finish(self, artifact: Path | None) -> None:
+        """Nothing to close."""
+
+    def abort(self, status: str) -> None:
+        """Nothing to close."""
+
+    def thinned(self) -> list[CurveRow]:
+        """At most so many points, the last among them."""
+        every = -(-len(self.points) // _MAX_CURVE_POINTS) or 1
+        return self.points[::-1][::every][::-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedCell:
+    """A model whose answers can be read, with what it was made from.
+
+    Args:
+        cell: What is run.
+        rows: Its rows.
+        data: Their tokens.
+        backbone: With the trained weights, where it was trained.
+        model: None where an untrained backbone is read without a head.
+        accelerator: Device and precision.
+        curve: Of the training.
+        steps: Updates.
+        temperature: That the head was divided by.
+    """
+
+    cell: Cell
+    rows: Rows
+    data: Mapping[str, EncodedData]
+    backbone: Backbone
+    model: DualHeadReasoningModel | None
+    accelerator: Accelerator
+    curve: Curve
+    steps: int = 0
+    temperature: float | None = None
+
+    @property
+    def held_out(self) -> list[EncodedExample]:
+        """The rows that the cell is evaluated on."""
+        return self.data["validation"].examples
+
+    @property
+    def causal_lm(self) -> Any:
+        """Backbone and reasoning head."""
+        return self.model.causal_lm if self.model is not None else self.backbone.model
+
+    @property
+    def chose_on_held_out(self) -> bool:
+        """Whether an epoch or a temperature was chosen on the rows that the cell is evaluated on."""
+        training = self.cell.config.training
+        chose = training.selection == "best" or training.patience is not None or self.temperature is not None
+        return chose and not self.cell.config.data.dev_share
+
+
+def train_cell(cell: Cell, cache: Cache, clock: Clock) -> TrainedCell:
+    """Load what a cell needs and train it, where it is to be trained.
+
+    Raises:
+        UserError: A row or a setting cannot be used.
+        NonFiniteError: Training diverged.
+    """
+    config = cell.config
+    with clock("load"):
+        rows = cache.rows(config, cell.fold)
+        backbone = cache.backbone(config)
+        data = cache.encoded(cell, rows)
+        precision = choose_precision(config.training.mixed_precision, cache.device, backbone.model.config)
+        accelerator = make_accelerator(config, cache.device, precision)
+    model, curve, steps, temperature = None, Curve(), 0, None
+    if cell.arm.trained or cell.arm.read == "head":
+        with clock("train"):
+            model = build_model(config, rows, backbone)
+            steps = _train(cell, rows, data, model, accelerator, curve)
+            merge_in_place(model.causal_lm)
+        if config.training.calibrate and cell.arm.read == "head":
+            with clock("evaluate"):
+                temperature = calibrate_head(model, data["choose"].examples, multi_label=rows.labels.multi_label)
+    else:
+        backbone.model.to(accelerator.device)
+    return TrainedCell(
+        cell=cell,
+        rows=rows,
+        data=data,
+        backbone=backbone,
+        model=model,
+        accelerator=accelerator,
+        curve=curve,
+        steps=steps,
+        temperature=temperature,
+    )
+
+
+def _train(
+    cell: Cell,
+    rows: Rows,
+    data: Mapping[str, EncodedData],
+    model: DualHeadReasoningModel,
+    accelerator: Accelerator,
+    curve: Curve,
+) -> int:
+    """Returns the number of updates."""
+    config = cell.config
+    updates = plan_updates(config, rows, data, model, accelerator)
+    stepper = make_stepper(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)
+    seed_dropout(config, accelerator)
+    watch = make_watch(config, rows)
+    separate = rows.choose is not rows.validation  # validation rows are looked at once, at the end
+    with tempfile.TemporaryDirectory() if watch else nullcontext() as scratch:
+        end = fit(
+            stepper,
+            model,
+            updates,
+            config.training,
+            evaluate_fn=make_evaluate_fn(rows, data, config, accelerator) if separate or watch else None,
+            watch=watch,
+            sinks=[curve],
+            checkpoints=Checkpoints(Path(scratch), {"cell": cell.key}) if scratch else None,
+        )
+    return end.step

@@ -1,0 +1,140 @@
+"""From names to a request: tasks, arms, grids, and what is refused before anything is run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dhrd.config import load_config
+from dhrd.errors import ConfigError
+from dhrd.experiments import STUDIES
+from dhrd.experiments.asked import check_data, find_arms, find_conditions, find_tasks, read_grid
+from dhrd.experiments.plan import Request
+from dhrd.experiments.study import DHRD, POOLED, Condition, Study
+
+SUPERGLUE = Path("../shared/data/superglue")
+
+
+STUDY = Study(
+    name="two",
+    title="Two conditions",
+    question="?",
+    arms=(POOLED, DHRD),
+    primary=("pooled", "dhrd"),
+    conditions=(
+        Condition(
+            name="few",
+            settings={"data.train": "few_{seed}.jsonl", "data.validation": "v.jsonl", "training.num_epochs": 9},
+            num_seeds=3,
+        ),
+        Condition(name="many", settings={"data.train": "many.jsonl"}, arms=("dhrd",)),
+    ),
+    settings={"training.learning_rate": 1e-3, "model.dropout": 0.0, "loss.class_weights": "balanced"},
+)
+
+
+def test_tasks_are_those_that_are_there(tmp_path: Path) -> None:
+    for folder in ("CB", "RTE"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "train.jsonl").touch()
+    base = load_config(overrides=[f"data.superglue_root={tmp_path}"])
+    assert find_tasks(base, None) == ("cb", "rte")
+    assert find_tasks(base, ["rte"]) == ("rte",)
+    assert len(find_tasks(load_config(), None)) == 7
+
+
+def test_own_data_is_one_task(tmp_path: Path) -> None:
+    assert find_tasks(load_config(overrides=["data.train=mail_train.jsonl"]), None) == ("mail",)
+    named = load_config(overrides=["data.train=superglue:cb", f"data.superglue_root={tmp_path}"])
+    assert find_tasks(named, None) == ("cb",)
+    assert find_tasks(named, ["rte", "wsc"]) == ("rte", "wsc")
+    assert len(find_tasks(load_config(overrides=["data.train=superglue:cb"]), ["all"])) == 7
+
+
+@pytest.mark.parametrize(
+    ("overrides", "tasks", "message"),
+    [
+        ([], ["cb", "xnli"], "--tasks xnli: unknown; give all, or of boolq, cb"),
+        (["data.superglue_root=/nowhere"], None, "has no task; it must hold CB/train.jsonl"),
+        (["data.train=mail.jsonl"], ["cb"], "leave one of the two out"),
+    ],
+)
+def test_tasks_that_are_not_there_are_refused(overrides: list[str], tasks: list[str] | None, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        find_tasks(load_config(overrides=overrides), tasks)
+
+
+def test_optional_arms_are_asked_for_and_unknown_ones_refused() -> None:
+    study = STUDIES["main"]
+    assert [arm.name for arm in find_arms(study, None)] == ["pooled", "dhrd"]
+    assert [arm.name for arm in find_arms(study, ["dhrd_mlp", "pooled_mlp"])] == ["pooled_mlp", "dhrd_mlp"]
+    with pytest.raises(ConfigError, match="--arms best: main has pooled, dhrd, pooled_mlp, dhrd_mlp"):
+        find_arms(study, ["best"])
+
+
+def test_a_grid_is_read_as_yaml() -> None:
+    assert read_grid(["training.learning_rate=1e-4,3e-4", "loss.lm_targets=all,continuation"]) == {
+        "training.learning_rate": (1e-4, 3e-4),
+        "loss.lm_targets": ("all", "continuation"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training.learning_rate", "write it as section.key=value,value"),
+        ("training.learning_rat=1", "did you mean training.learning_rate"),
+        ("training.learning_rate=fast", "training.learning_rate"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_grid([text])
+
+
+def test_missing_rationales_are_refused_before_anything_is_run(tmp_path: Path) -> None:
+    study = STUDIES["main"]
+    request = Request(
+        study=study,
+        base=load_config(),
+        tasks=("cb", "rte"),
+        backbones=("x",),
+        num_seeds=1,
+        arms=find_arms(study, None),
+    )
+    with pytest.raises(ConfigError, match="dhrd learns from rationales: give their files with --set"):
+        check_data(request)
+    (tmp_path / "cb.jsonl").touch()
+    with_files = replace(request, base=load_config(overrides=[f"data.rationales={tmp_path}/{{task}}.jsonl"]))
+    with pytest.raises(ConfigError, match=r"rte\.jsonl: no such file, for rte"):
+        check_data(with_files)
+    check_data(replace(with_files, tasks=("cb",)))
+    check_data(replace(request, arms=find_arms(study, ["pooled"])))  # nothing learns from rationales
+    with pytest.raises(ConfigError, match=r"data\.validation is not set"):
+        check_data(replace(request, base=load_config(overrides=["data.train=mail.jsonl"])))
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("policy_desk:rows=400,hops=2,noise=0.25,seed={seed}", "policy_desk"),
+        ("hub:org/mail:en", "mail:en"),
+        ("rows/mail_train.jsonl", "mail"),
+        ("rows/mail_train_{seed}.jsonl", "mail"),
+        ("{seed}.jsonl", "data"),
+    ],
+)
+def test_a_name_for_own_data(spec: str, name: str) -> None:
+    assert find_tasks(load_config(overrides=[f"data.train='{spec}'"]), None) == (name,)
+
+
+def test_tasks_of_a_study_are_asked_for_by_name() -> None:
+    base = load_config()
+    assert find_conditions(STUDY, base, ["many"]) == ("many",)
+    assert find_conditions(STUDY, base, ["all"]) == ("few", "many")
+    with pytest.raises(ConfigError, match="--tasks cb: two has few, many"):
+        find_conditions(STUDY, base, ["cb"])
+    with pytest.raises(ConfigError, match=r"data\.train is mail\.jsonl: leave it out, two makes its own rows"):
+        find_conditions(STUDY, load_config(overrides=["data.train=mail.jsonl"]), None)

@@ -1,0 +1,51 @@
+"""What a process keeps changes no result."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from dhrd.experiments.cache import Cache
+from dhrd.experiments.plan import final_cells
+from dhrd.experiments.run_cell import run_cell
+from helpers_experiments import cells, make_request
+
+
+def test_a_cache_gives_what_a_fresh_one_gives(tiny_backbone: Path, tmp_path: Path) -> None:
+    """A cell must not see what an earlier one did to the backbone."""
+    request = make_request(tiny_backbone, tmp_path, "training.learning_rate=1e-2", num_seeds=2)
+    shared = Cache("cpu")
+    for one in cells(request):
+        ours, fresh = (run_cell(one, cache).model_dump() for cache in (shared, Cache("cpu")))
+        assert ours["outcomes"] == fresh["outcomes"]
+        assert ours["curve"] == fresh["curve"]
+
+
+def test_shares_of_rows_and_of_rationales(tiny_backbone: Path, tmp_path: Path) -> None:
+    request = make_request(tiny_backbone, tmp_path, study="data_scale", num_train=40)
+    cache = Cache("cpu")
+    found = {one.arm.name: cache.rows(one.config) for one in cells(request)}
+    ids = {name: {example.id for example in rows.train} for name, rows in found.items()}
+    assert len(ids["dhrd_25"]) == pytest.approx(10, abs=1)
+    assert ids["dhrd_25"] == ids["pooled_25"] < ids["dhrd_50"] < ids["dhrd_100"]
+    reasoned = {name: {e.id for e in rows.train if e.rationale} for name, rows in found.items()}
+    whole = len(reasoned["dhrd_100"])
+    assert len(reasoned["dhrd_rationales_25"]) == round(0.25 * whole)
+    assert reasoned["dhrd_rationales_25"] < reasoned["dhrd_rationales_50"] < reasoned["dhrd_100"]
+    assert ids["dhrd_rationales_25"] == ids["dhrd_100"]
+
+
+def test_a_drawn_backbone_is_the_seeds_and_the_same_in_both_arms(tiny_backbone: Path, tmp_path: Path) -> None:
+    request = make_request(tiny_backbone, tmp_path, num_seeds=2)
+    request = replace(request, backbones=(f"scratch:{tiny_backbone / 'config.json'}",))
+    cache = Cache("cpu")
+    drawn = {
+        (cell.config.seed, cell.arm.name): cache.backbone(cell.config).model.lm_head.weight
+        for cell in final_cells(request, cache, {})
+    }
+    assert torch.equal(drawn[0, "pooled"], drawn[0, "dhrd"])
+    assert torch.equal(drawn[1, "pooled"], drawn[1, "dhrd"])
+    assert not torch.equal(drawn[0, "pooled"], drawn[1, "pooled"])
