@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from dhrd._terminal import PlainFormatter, replace_unencodable, say
 from dhrd.cli import benchmark, compare, doctor, evaluate, export, predict, rationales, reproduce, train
 from dhrd.cli import config as config_command
 from dhrd.errors import DhrdError
@@ -58,6 +59,7 @@ for group in app.registered_groups:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 the user's input, 3 a limit of the user's, 130 Ctrl-C."""
+    replace_unencodable()
     _quiet()
     arguments = [_dashes(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     try:
@@ -68,6 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _stop("interrupted", 130)
     except MemoryError:
         _stop("out of memory; lower training.batch_size or data.max_sequence_tokens", 1)
+    except OSError as error:
+        if error.filename is None:  # nothing to name: then only the traceback tells where it was
+            raise
+        _stop(str(DhrdError(f"{error.filename}: {error.strerror}")), 1)
 
 
 def _dashes(argument: str) -> str:
@@ -77,7 +83,7 @@ def _dashes(argument: str) -> str:
 
 
 def _stop(message: str, code: int) -> None:
-    print(f"dhrd: error: {message}", file=sys.stderr, flush=True)
+    say(f"dhrd: error: {message}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -92,7 +98,7 @@ def _quiet() -> None:
     logger = logging.getLogger("dhrd")
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(PlainFormatter("%(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from dhrd._terminal import say
 from dhrd.cli.options import Compile, Config, Device, Dtype, MaxTokens, Set, Sharing
 
 
@@ -51,4 +52,4 @@ def predict(
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
-    print(f"{count} rows are in {output}", file=sys.stderr if is_stream(output) else sys.stdout)
+    say(f"{count} rows are in {output}", file=sys.stderr if is_stream(output) else sys.stdout)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dhrd._terminal import say
 from dhrd.cli.options import Config, Device, Set
 from dhrd.errors import ConfigError
 
@@ -47,11 +48,11 @@ def train(
         result = run.train(resolved, checkpoint=checkpoint, overwrite=overwrite, device=device)
     except KeyboardInterrupt:
         where = checkpoint or resolved.output_dir
-        print(f"dhrd: interrupted; go on with: dhrd train --checkpoint {where}", file=sys.stderr)
+        say(f"dhrd: interrupted; go on with: dhrd train --checkpoint {where}", file=sys.stderr)
         raise typer.Exit(130) from None
     if result.metrics:
         metrics_table(result.metrics, f"validation, {result.metrics['num_examples']} rows")
-    print(f"the classifier is in {result.output_dir}")
+    say(f"the classifier is in {result.output_dir}")
 
 
 def _own_config(checkpoint: Path) -> Any:

@@ -12,6 +12,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from dhrd._text import message_of, shown
+from dhrd.config.published import masked
 from dhrd.config.schema import RunConfig
 from dhrd.errors import ConfigError
 
@@ -24,6 +26,8 @@ _DOCUMENT_NAMES = {
     "data.max_input_length": "data.max_input_tokens",
     "data.max_rationale_length": "data.max_sequence_tokens",
 }
+MAX_VALUES = 100_000
+MAX_DEPTH = 20
 _ALPHA = "model.loss_weight_alpha"
 _WEIGHTS = ("loss.classification_weight", "loss.reasoning_weight")
 
@@ -74,6 +78,8 @@ def resolve(tree: Mapping[str, Any], *, source: str = "the settings") -> RunConf
     sections = set(RunConfig.model_fields) - {"output_dir", "seed"}
     # A section with every line commented out is null in YAML and means its defaults.
     tree = {name: {} if value is None and name in sections else value for name, value in tree.items()}
+    if problem := _unfit(tree):
+        raise ConfigError(f"{source}: {problem}")
     translated, problems = _translate(tree)
     try:
         config = RunConfig.model_validate(translated)
@@ -82,6 +88,23 @@ def resolve(tree: Mapping[str, Any], *, source: str = "the settings") -> RunConf
     if problems:
         raise ConfigError(f"{source}: " + "; ".join(problems))
     return config
+
+
+def _unfit(tree: Any) -> str | None:
+    """What no setting can be, whichever it is: too large (aliases of aliases), too deep, or with a NUL character."""
+    open_values, count = [(tree, 0)], 0
+    while open_values:
+        value, depth = open_values.pop()
+        count += 1
+        if count > MAX_VALUES or depth > MAX_DEPTH:
+            return f"more than {MAX_VALUES:,} values, or lists within lists {MAX_DEPTH} deep; settings are no data"
+        if isinstance(value, str) and "\0" in value:
+            return f"{shown(value)} holds a NUL character; leave it out"
+        if isinstance(value, Mapping):
+            open_values += [(part, depth + 1) for pair in value.items() for part in pair]
+        elif isinstance(value, list | tuple | set):
+            open_values += [(part, depth + 1) for part in value]
+    return None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -93,15 +116,21 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     try:
         tree = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
+    except _YAML_ERRORS as error:
         where = getattr(error, "problem_mark", None)
         line = f"{path}:{where.line + 1}" if where is not None else str(path)
-        raise ConfigError(f"{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+        problem = getattr(error, "problem", None) or message_of(error)
+        raise ConfigError(f"{line}: not valid YAML: {problem}") from error
     if tree is None:
         return {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: a config is a mapping of sections (model:, data:, …), not a {type(tree).__name__}")
     return tree
+
+
+# What the parser raises: its own errors, and those of Python on values such as a date that does not exist, `!!int ""`,
+# `!!bool abc`, an unhashable key, or brackets nested some thousand deep.
+_YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 class _Loader(yaml.SafeLoader):
@@ -115,7 +144,7 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=deep)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark
+                    problem=f"the key {shown(key)} is given twice", problem_mark=key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -133,8 +162,8 @@ def _parse_override(text: str) -> tuple[str, Any]:
         raise ConfigError(f"--set {text}: write it as section.key=value")
     try:
         return name.strip(), yaml.load(value, Loader=_Loader)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"--set {text}: the value is not valid YAML; put quotes around text: {name}='…'") from error
+    except _YAML_ERRORS as error:
+        raise ConfigError(f"--set {masked(text)}: the value is not valid YAML; put quotes around text: {name}='…'") from error
 
 
 def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
@@ -159,7 +188,7 @@ def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:
         if child is None or isinstance(child, bool):  # `lora: true`, then `lora.r: 4`
             child = tree[parent] = {}
         if not isinstance(child, dict):
-            raise ConfigError(f"{dotted}: {parent} is not a section of settings here, but {child!r}")
+            raise ConfigError(f"{dotted}: {parent} is not a section of settings here, but {shown(child)}")
         tree = child
     tree[last] = value
 
@@ -179,7 +208,7 @@ def _translate(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         if any(_has(result, name) for name in _WEIGHTS):
             problems.append(f"{_ALPHA} sets both weights of the loss; give it or loss.*_weight, not both")
         elif not _is_share(alpha):
-            problems.append(f"{_ALPHA}: a number from 0 to 1, got {alpha!r}")
+            problems.append(f"{_ALPHA}: a number from 0 to 1, got {shown(alpha)}")
         else:
             with suppress(ConfigError):
                 _set(result, _WEIGHTS[0], float(alpha))
@@ -214,8 +243,8 @@ def _describe(error: Any) -> str:
         return f"{name}: unknown setting{_nearest(location)}"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
-        return f"{name}: {message}" if name else message
-    return f"{name}: {message[:1].lower()}{message[1:]}, got {error['input']!r}"
+        return masked(f"{name}: {message}" if name else message)
+    return f"{name}: {message[:1].lower()}{message[1:]}, got {masked(shown(error['input']))}"
 
 
 def _nearest(location: list[str]) -> str:

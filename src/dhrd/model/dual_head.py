@@ -195,12 +195,19 @@ class DualHeadReasoningModel(nn.Module):
         """Put back what `trained_state` gave.
 
         Raises:
-            ModelError: The names differ.
+            ModelError: Names, shapes or dtypes differ.
         """
         own = {name: p for name, p in self.named_parameters() if p.requires_grad}
         if set(own) != set(state):
             odd = sorted(set(own) ^ set(state))
             raise ModelError(f"the weights do not fit this model: {len(odd)} names differ, for example {odd[0]}")
+        for name, parameter in own.items():  # before any is changed: `copy_` would spread a single number over all
+            found = state[name]
+            if found.shape != parameter.shape or found.dtype != parameter.dtype:
+                raise ModelError(
+                    f"the weights do not fit this model: {name} is of {list(found.shape)} {found.dtype}, not "
+                    f"{list(parameter.shape)} {parameter.dtype}"
+                )
         with torch.no_grad():
             for name, parameter in own.items():
                 parameter.copy_(state[name])

@@ -17,14 +17,14 @@ from dhrd.data.records import Example
 from dhrd.data.rows import Rows, encode_labels
 from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder, SequenceTemplate
 from dhrd.data.templates import InputTemplate
-from dhrd.errors import ConfigError
+from dhrd.errors import CheckpointError, ConfigError
 from dhrd.losses import LabelLoss
 from dhrd.model.backbone import Backbone, check_context
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.model.save import check_can_be_saved
 from dhrd.training.frozen import FrozenUpdates
 from dhrd.training.loop import Updates
-from dhrd.training.position import Position
+from dhrd.training.position import Position, is_possible
 from dhrd.training.state import Checkpoints
 from dhrd.training.step import Stepper
 
@@ -158,11 +158,20 @@ def _bottleneck(config: RunConfig, total_updates: int) -> Bottleneck | None:
 def resume(
     checkpoints: Checkpoints, start: Path | None, stepper: Stepper, model: DualHeadReasoningModel, config: RunConfig
 ) -> Position:
-    """Begin, or put a checkpoint back and go on after it."""
+    """Begin, or put a checkpoint back and go on after it.
+
+    Raises:
+        CheckpointError: It is of another run, or damaged.
+    """
     seed_dropout(config, stepper.accelerator)
     if start is None:
         return Position()
     position = checkpoints.restore(start, stepper, model)
+    if not is_possible(position, stepper.num_updates // config.training.num_epochs, stepper.num_updates):
+        raise CheckpointError(
+            f"{start}: damaged (step {position.step}, epoch {position.epoch}, update {position.update} is no position "
+            f"of this run's {stepper.num_updates} updates); remove it to go on from the one before it"
+        )
     logger.warning("going on after step %d from %s", position.step, start)
     return position
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -10,12 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dhrd._text import shown
 from dhrd.config import RunConfig, resolve
+from dhrd.config.published import published, recorded
 from dhrd.errors import CheckpointError, ConfigError
 from dhrd.model.artifact import MANIFEST, library_versions
 from dhrd.model.files import saving, write_json
 from dhrd.training.setup import Precision
-from dhrd.training.state import find_checkpoint
+from dhrd.training.checkpoint_files import as_record, find_checkpoint, read_object
 
 logger = logging.getLogger("dhrd")
 
@@ -64,35 +65,42 @@ def start_run(output_dir: Path, config: RunConfig, precision: Precision, *, fres
             (output_dir / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(checkpoints, ignore_errors=True)
         checkpoints.mkdir(parents=True, exist_ok=True)
-        write_json(checkpoints / "run.json", run_record(config, precision))
+        write_json(checkpoints / "run.json", run_record(config, precision) | {"config": recorded(config)})
 
 
 def read_run(output_dir: Path) -> RunConfig | None:
-    """The config that a run in a directory was started with; None where there is none."""
-    for path in (output_dir / "run.json", output_dir / "checkpoints" / "run.json"):
-        if path.is_file():
-            try:
-                return resolve(json.loads(path.read_text(encoding="utf-8"))["config"], source=str(path))
-            except (ValueError, KeyError) as error:
-                raise CheckpointError(f"{path}: damaged ({error})") from error
-    return None
+    """The config that a run in a directory was started with; None where there is none.
+
+    Raises:
+        CheckpointError: run.json is damaged.
+    """
+    paths = [output_dir / "run.json", output_dir / "checkpoints" / "run.json"]
+    if not (output_dir / MANIFEST).is_file():  # an unfinished run in the place of another
+        paths.reverse()
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        return None
+    config = read_object(path).get("config")
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path}: damaged (its config is {shown(config)}, no object)")
+    return resolve(config, source=str(path))
 
 
 def read_precision(output_dir: Path) -> Precision | None:
-    """The precision that the unfinished run in a directory began with; None where there is none."""
+    """The precision that the unfinished run in a directory began with; None where none is known.
+
+    Raises:
+        CheckpointError: run.json is damaged.
+    """
     path = output_dir / "checkpoints" / "run.json"
-    if not path.is_file():
-        return None
-    try:
-        return Precision(**json.loads(path.read_text(encoding="utf-8"))["precision"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: damaged ({error})") from error
+    found = read_object(path).get("precision") if path.is_file() else None
+    return None if found is None else as_record(Precision, found, path)
 
 
 def run_record(config: RunConfig, precision: Precision) -> dict[str, Any]:
-    """run.json: the resolved config, the seed, the precision and what was measured for it, the libraries."""
+    """An artifact's run.json: the resolved config, the seed, the precision and what decided it, the libraries."""
     return {
-        "config": config.model_dump(mode="json"),
+        "config": published(config),
         "seed": config.seed,
         "precision": asdict(precision),
         "versions": library_versions(),
@@ -104,13 +112,13 @@ _FREE = {"output_dir", "tracking", "teacher"}  # may differ between a run and it
 
 def identity(config: RunConfig) -> dict[str, Any]:
     """What must be equal for a run to go on."""
-    return config.model_dump(mode="json", exclude=_FREE)
+    return {name: value for name, value in recorded(config).items() if name not in _FREE}
 
 
 def _check_same(found: RunConfig, config: RunConfig, output_dir: Path) -> None:
     theirs, ours = flat(identity(found)), flat(identity(config))
     odd = [
-        f"{name}: {theirs.get(name)!r} there, {ours.get(name)!r} now"
+        f"{name}: {shown(theirs.get(name))} there, {shown(ours.get(name))} now"
         for name in theirs | ours
         if theirs.get(name) != ours.get(name)
     ]
