@@ -230,9 +230,7 @@ def _print_survey(survey: Survey, config: RunConfig) -> None:
     each = (
         f"{survey.estimate.tokens_per_answer:.0f} each, {'the mean so far' if survey.estimate.measured else 'assumed'}"
     )
-    say(
-        f"{survey.num_rows:,} rows, {survey.num_rows - survey.num_open:,} of them settled; {survey.num_open:,} to ask"
-    )
+    say(f"{survey.num_rows:,} rows, {survey.num_rows - survey.num_open:,} of them settled; {survey.num_open:,} to ask")
     say(f"prompts: {survey.prompt_tokens:,} tokens ({survey.counted_by})")
     say(f"answers: {survey.completion_tokens:,} tokens expected ({each}), at most {survey.most_completion_tokens:,}")
     expected = cost(config.teacher, survey.prompt_tokens, survey.completion_tokens)

@@ -72,10 +72,7 @@ def benchmark_table(result: dict[str, Any]) -> None:
     rows, dtype = result["rows"], result["conditions"]["dtype"]
     show_table(
         ("way", "queries/s (range)", "dhrd ×", "p50/95/99 ms", "agree", "MiB"),
-        (
-            [name, *_contender_row(one, result["dhrd_over"].get(name))]
-            for name, one in result["contenders"].items()
-        ),
+        ([name, *_contender_row(one, result["dhrd_over"].get(name))] for name, one in result["contenders"].items()),
         title=f"{rows['num_rows']} rows of {rows['mean_tokens']:.0f} tokens, {dtype}",
         left=("way",),
     )

@@ -40,10 +40,8 @@ def train(
         "seed": seed,
     }
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    resolved = None
-    if checkpoint is not None and config is None and not overrides and not settings:
-        resolved = _own_config(checkpoint)
-    resolved = resolved or load_config(config, overrides or (), **settings)
+    base = _own_config(checkpoint) if checkpoint is not None and config is None else None
+    resolved = load_config(config, overrides or (), base=base, **settings)
     try:
         result = run.train(resolved, checkpoint=checkpoint, overwrite=overwrite, device=device)
     except KeyboardInterrupt:
@@ -57,11 +55,10 @@ def train(
 
 def _own_config(checkpoint: Path) -> Any:
     """The settings that the run to go on with was started with."""
+    from dhrd.training.checkpoint_files import run_directory
     from dhrd.training.directory import read_run
-    from dhrd.training.state import find_checkpoint
 
-    output_dir, _ = find_checkpoint(checkpoint)
-    found = read_run(output_dir)
+    found = read_run(run_directory(checkpoint))
     if found is None:
         raise ConfigError(f"--checkpoint {checkpoint}: no run was started there; give --config as well")
     return found

@@ -163,7 +163,9 @@ def _parse_override(text: str) -> tuple[str, Any]:
     try:
         return name.strip(), yaml.load(value, Loader=_Loader)
     except _YAML_ERRORS as error:
-        raise ConfigError(f"--set {masked(text)}: the value is not valid YAML; put quotes around text: {name}='…'") from error
+        raise ConfigError(
+            f"--set {masked(text)}: the value is not valid YAML; put quotes around text: {name}='…'"
+        ) from error
 
 
 def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:

@@ -59,7 +59,8 @@ class ModelSettings(Section):
     freeze_layers: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Freeze the embeddings and this many of the lowest blocks; no gradient runs below, so steps are cheaper."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
-    """Data type of the weights, in training and in the artifact; null: float32."""
+    """Data type of the weights in the artifact, and of frozen weights under `lora`; null: float32. Weights that are
+    trained are kept in float32 until they are saved: steps at usual rates are below what bfloat16 can tell apart."""
     head_init: Literal["random", "label_words"] = "random"
     """First weights of the head: drawn by the seed, or the LM head's rows of each label's words, averaged. With an
     input template that ends in the answer's marker (and shows examples) it then answers before any training."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import struct
+import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from dhrd._extras import require
+from dhrd._text import message_of, shown
 from dhrd.config import ModelSettings
-from dhrd.data.progress import no_foreign_bars
+from dhrd.data.progress import no_foreign_bars, no_loading_report
 from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.errors import ModelError
 from dhrd.losses import LogitTransform
@@ -26,6 +30,9 @@ if TYPE_CHECKING:
 
 SCRATCH = "scratch:"
 """Before the path of a config: a backbone of that shape with weights drawn from the run's seed."""
+
+REASONING_HEAD = "reasoning_head.safetensors"
+"""Where an artifact keeps an LM head that is not tied to the embeddings."""
 
 HEAD_NAMES = ("lm_head", "embed_out", "score")
 """Modules that are never quantized nor adapted: the two heads."""
@@ -40,12 +47,14 @@ class Backbone:
         tokenizer: Padding on the right, with a padding token.
         name: What it was loaded from.
         added_pad: Whether eos was made the padding token because there was none.
+        lacks_head: Whether the checkpoint had no weights for the LM head, so that it is random.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     name: str
     added_pad: bool = False
+    lacks_head: bool = False
 
 
 def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
@@ -56,7 +65,8 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
         seed: Of the weights that `scratch:` draws; nothing else is drawn here.
 
     Raises:
-        ModelError: It is unknown, damaged, not a causal language model, or its tokenizer cannot pad.
+        ModelError: It is unknown, damaged, not a causal language model, lacks weights of the body, or its tokenizer
+            cannot pad.
         MissingExtra: A GGUF file without `gguf`, quantization without `bitsandbytes`.
     """
     from transformers import AutoModelForCausalLM
@@ -68,21 +78,95 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
         require("gguf", extra="gguf")
         _check_gguf(Path(location["pretrained_model_name_or_path"]) / location["gguf_file"])
     tokenizer, added_pad = load_tokenizer(settings.name_or_path, settings.revision)
+    if "gguf_file" not in location:  # transformers would fail on it while it builds the model
+        _check_special_tokens(tokenizer, _vocab_size(location, settings), settings.name_or_path)
     options: dict[str, Any] = {"dtype": getattr(torch, settings.dtype or "float32")}
     if settings.quantization:
         options["quantization_config"] = _four_bits()
     if settings.revision is not None:
         options["revision"] = settings.revision
     try:
-        with no_foreign_bars():
-            model = AutoModelForCausalLM.from_pretrained(**location, **options)
+        with no_foreign_bars(), no_loading_report():
+            model, report = AutoModelForCausalLM.from_pretrained(**location, **options, output_loading_info=True)
     except _LOAD_ERRORS as error:
         raise _not_loaded(settings.name_or_path, error) from error
+    lacks_head = _check_whole(model, report["missing_keys"], Path(location["pretrained_model_name_or_path"]))
     if "gguf_file" in location:
         _forget_gguf(model)
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.use_cache = False
-    return Backbone(model, tokenizer, settings.name_or_path, added_pad)
+    return Backbone(model, tokenizer, settings.name_or_path, added_pad, lacks_head)
+
+
+def _check_whole(model: PreTrainedModel, missing: Collection[str], directory: Path) -> bool:
+    """Refuse a body with random weights, and take the LM head of an artifact from the file that it lies in.
+
+    Returns:
+        Whether the LM head is random.
+    """
+    head = model.get_output_embeddings()
+    of_head = {name for name, parameter in model.named_parameters() if any(parameter is p for p in head.parameters())}
+    if absent := sorted(set(missing) - of_head):
+        raise ModelError(
+            f"model.name_or_path: {directory} lacks {len(absent)} of the model's weights, for example {absent[0]}, "
+            "which would begin from random ones; give a whole checkpoint of a causal language model"
+        )
+    if missing and (directory / REASONING_HEAD).is_file():
+        put_reasoning_head(model, directory / REASONING_HEAD)
+        return False
+    return bool(missing)
+
+
+def put_reasoning_head(model: PreTrainedModel, path: Path) -> None:
+    """Put the LM head in an artifact's file, whatever its family calls it, into a model.
+
+    Raises:
+        ModelError: The file is damaged, or of another model.
+    """
+    head = model.get_output_embeddings()
+    try:
+        found = {name.rpartition(".")[2]: tensor for name, tensor in load_file(path).items()}
+        head.load_state_dict(found)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{path}: damaged, or of another model ({message_of(error)})") from error
+
+
+def check_fits(backbone: Backbone, *, uses_lm_head: bool) -> None:
+    """Refuse an LM head of random weights where a loss uses it, and special tokens without a row of the embeddings.
+
+    Raises:
+        ModelError: Naming the token and both sizes, or that the checkpoint has no LM head.
+    """
+    num_rows = backbone.model.get_input_embeddings().weight.shape[0]
+    _check_special_tokens(backbone.tokenizer, num_rows, backbone.name)
+    if backbone.lacks_head and uses_lm_head:
+        raise ModelError(
+            f"model.name_or_path: {backbone.name} has no weights for the reasoning head (a classifier's checkpoint?): "
+            "it would begin from random ones; give a causal language model, or set loss.reasoning_weight=0 for the "
+            "pooled baseline"
+        )
+
+
+def _check_special_tokens(tokenizer: PreTrainedTokenizerBase, num_rows: int, name: str) -> None:
+    for kind in ("pad", "eos", "bos"):
+        index = getattr(tokenizer, f"{kind}_token_id")
+        if index is not None and index >= num_rows:
+            raise ModelError(
+                f"{name}: the tokenizer's {kind} token {shown(getattr(tokenizer, f'{kind}_token'))} is number {index}, "
+                f"but the embeddings have {num_rows} rows; set tokenizer.{kind}_token to a token that they have, or "
+                "resize them (model.resize_token_embeddings), and save both again"
+            )
+
+
+def _vocab_size(location: dict[str, str], settings: ModelSettings) -> int:
+    from transformers import AutoConfig
+
+    revision = {"revision": settings.revision} if settings.revision is not None else {}
+    try:
+        config = AutoConfig.from_pretrained(**location, **revision)
+        return int(getattr(config.get_text_config(), "vocab_size", sys.maxsize))
+    except _CONFIG_ERRORS as error:
+        raise _not_loaded(settings.name_or_path, error) from error
 
 
 def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, no_type_check
@@ -29,7 +30,7 @@ from dhrd.losses import (
     target_count,
 )
 from dhrd.model.adapters import add_lora, freeze_lower
-from dhrd.model.backbone import Backbone, load_backbone, logit_transform
+from dhrd.model.backbone import Backbone, check_fits, load_backbone, logit_transform
 from dhrd.model.bottleneck import check_bottleneck
 from dhrd.model.frozen import instead_of_frozen
 from dhrd.model.heads import ClassificationHead, label_word_rows
@@ -98,6 +99,9 @@ class DualHeadReasoningModel(nn.Module):
         loaded = backbone or load_backbone(self.settings, seed=seed)
         self.tokenizer, self.backbone_name = loaded.tokenizer, loaded.name
         self.causal_lm = loaded.model
+        check_fits(loaded, uses_lm_head=bool({"reasoning", "keyword"} & set(self.loss_settings.names)))
+        if not self.settings.lora:  # a bf16 weight loses most updates: they are below its resolution
+            self.causal_lm.float()
         self._transform = logit_transform(self.causal_lm.config)
         check_reasoning_head(self)
         self.label_loss = label_loss or LabelLoss(smoothing=self.loss_settings.label_smoothing)
@@ -211,6 +215,16 @@ class DualHeadReasoningModel(nn.Module):
         with torch.no_grad():
             for name, parameter in own.items():
                 parameter.copy_(state[name])
+
+    def frozen_fingerprint(self) -> str:
+        """A hash of the tensors that training leaves as they are, which no checkpoint holds."""
+        digest = hashlib.sha256()
+        for name, parameter in self.named_parameters():
+            if not parameter.requires_grad:
+                raw = parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+                digest.update(f"{name} {list(parameter.shape)} {parameter.dtype}".encode())
+                digest.update(raw.numpy().data)
+        return digest.hexdigest()[:16]
 
     def _new_projection(self) -> nn.Linear:
         """The linear map of L_al, at first the identity; it is no part of the artifact."""

@@ -40,11 +40,11 @@ def read_state(directory: Path) -> tuple[Position, Any]:
     state = read_object(path)
     digest = state.pop("digest", None)
     if digest is None or digest != _digest_of(state):
-        raise CheckpointError(f"{path}: damaged (it differs from its digest); {_MEND}")
+        raise CheckpointError(f"{path}: damaged (it differs from its digest)")
     given, found = state.get("files"), _digests(directory)
     written = given if isinstance(given, dict) else {}
     if odd := sorted(name for name in found | written if found.get(name) != written.get(name)):
-        raise CheckpointError(f"{directory / odd[0]}: missing or damaged (it differs from its digest); {_MEND}")
+        raise CheckpointError(f"{directory / odd[0]}: missing or damaged (it differs from its digest)")
     return as_record(Position, state.get("position"), path), state.get("identity")
 
 
@@ -116,15 +116,12 @@ def find_checkpoint(given: Path) -> tuple[Path, Path | None]:
             read_state(path)
         except CheckpointError as error:
             damage = error
-            logger.warning("%s; trying the checkpoint before it", error)
+            logger.warning("%s; the checkpoint before it is tried", error)
         else:
             return output_dir, path
     if damage is not None:
         raise CheckpointError(f"{output_dir}: no checkpoint there is whole; start again with --overwrite ({damage})")
     return output_dir, None
-
-
-_MEND = "remove the checkpoint to go on from the one before it"
 
 
 def digest(path: Path) -> str:

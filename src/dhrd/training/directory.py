@@ -15,8 +15,8 @@ from dhrd.config.published import published, recorded
 from dhrd.errors import CheckpointError, ConfigError
 from dhrd.model.artifact import MANIFEST, library_versions
 from dhrd.model.files import saving, write_json
-from dhrd.training.setup import Precision
 from dhrd.training.checkpoint_files import as_record, find_checkpoint, read_object
+from dhrd.training.setup import Precision
 
 logger = logging.getLogger("dhrd")
 

@@ -29,6 +29,7 @@ from dhrd.training.torch_state import optimizer_state, restore_optimizer, restor
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+_MEND = "remove the checkpoint to go on from the one before it"
 _KEEP = 2  # the newest, and the one before it in case the newest turns out damaged
 
 
@@ -107,7 +108,10 @@ class Checkpoints:
         Raises:
             CheckpointError: It is of another config or other rows (naming what differs), or damaged.
         """
-        position, identity = read_state(path)
+        try:
+            position, identity = read_state(path)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}; {_MEND}") from error
         if differing := _differences(identity, self.identity):
             raise CheckpointError(f"{path} is of another run; these differ: {'; '.join(differing)}")
         rng = path / f"rng-{stepper.accelerator.process_index}.pt"
@@ -119,9 +123,7 @@ class Checkpoints:
         except (CheckpointError, MemoryError):
             raise
         except Exception as error:  # torch has no base class for what it raises over a file that is not its own
-            raise CheckpointError(
-                f"{path}: damaged ({message_of(error)}); remove it to go on from the one before it"
-            ) from error
+            raise CheckpointError(f"{path}: damaged ({message_of(error)}); {_MEND}") from error
         return position
 
     def remove(self, accelerator: Accelerator) -> None:
@@ -159,9 +161,7 @@ def _load_tensors(model: DualHeadReasoningModel, path: Path) -> None:
     try:
         model.load_trained_state(load_file(path))
     except (OSError, SafetensorError, ModelError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{path}: missing or damaged ({message_of(error)}); remove the checkpoint to go on from another"
-        ) from error
+        raise CheckpointError(f"{path}: missing or damaged ({message_of(error)}); {_MEND}") from error
 
 
 def _sync(directory: Path) -> None:
