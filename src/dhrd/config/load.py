@@ -12,7 +12,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from dhrd._text import message_of, shown
+from dhrd._text import LONGEST_LINE, message_of, shown
 from dhrd.config.published import masked
 from dhrd.config.schema import RunConfig
 from dhrd.errors import ConfigError
@@ -28,6 +28,7 @@ _DOCUMENT_NAMES = {
 }
 MAX_VALUES = 100_000
 MAX_DEPTH = 20
+MAX_PROBLEMS = 20
 _ALPHA = "model.loss_weight_alpha"
 _WEIGHTS = ("loss.classification_weight", "loss.reasoning_weight")
 
@@ -86,7 +87,9 @@ def resolve(tree: Mapping[str, Any], *, source: str = "the settings") -> RunConf
     except ValidationError as error:
         problems += [_describe(item) for item in error.errors()]
     if problems:
-        raise ConfigError(f"{source}: " + "; ".join(problems))
+        line = f"{source}: " + "; ".join(problems)
+        many = [f"{source}: {len(problems)} settings cannot be used:", *problems[:MAX_PROBLEMS]]
+        raise ConfigError(line if len(line) <= LONGEST_LINE or len(problems) == 1 else "\n".join(many))
     return config
 
 

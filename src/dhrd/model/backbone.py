@@ -6,7 +6,6 @@ import importlib.util
 import json
 import struct
 import sys
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from dhrd._extras import require
-from dhrd._text import message_of, shown
+from dhrd._text import LONGEST_LINE
 from dhrd.config import ModelSettings
 from dhrd.data.progress import no_foreign_bars, no_loading_report
 from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.errors import ModelError
 from dhrd.losses import LogitTransform
+from dhrd.model.fit import check_special_tokens, check_whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 
 SCRATCH = "scratch:"
 """Before the path of a config: a backbone of that shape with weights drawn from the run's seed."""
-
-REASONING_HEAD = "reasoning_head.safetensors"
-"""Where an artifact keeps an LM head that is not tied to the embeddings."""
 
 HEAD_NAMES = ("lm_head", "embed_out", "score")
 """Modules that are never quantized nor adapted: the two heads."""
@@ -79,7 +75,7 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
         _check_gguf(Path(location["pretrained_model_name_or_path"]) / location["gguf_file"])
     tokenizer, added_pad = load_tokenizer(settings.name_or_path, settings.revision)
     if "gguf_file" not in location:  # transformers would fail on it while it builds the model
-        _check_special_tokens(tokenizer, _vocab_size(location, settings), settings.name_or_path)
+        check_special_tokens(tokenizer, _vocab_size(location, settings), settings.name_or_path)
     options: dict[str, Any] = {"dtype": getattr(torch, settings.dtype or "float32")}
     if settings.quantization:
         options["quantization_config"] = _four_bits()
@@ -90,72 +86,12 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
             model, report = AutoModelForCausalLM.from_pretrained(**location, **options, output_loading_info=True)
     except _LOAD_ERRORS as error:
         raise _not_loaded(settings.name_or_path, error) from error
-    lacks_head = _check_whole(model, report["missing_keys"], Path(location["pretrained_model_name_or_path"]))
+    lacks_head = check_whole(model, report["missing_keys"], Path(location["pretrained_model_name_or_path"]))
     if "gguf_file" in location:
         _forget_gguf(model)
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.use_cache = False
     return Backbone(model, tokenizer, settings.name_or_path, added_pad, lacks_head)
-
-
-def _check_whole(model: PreTrainedModel, missing: Collection[str], directory: Path) -> bool:
-    """Refuse a body with random weights, and take the LM head of an artifact from the file that it lies in.
-
-    Returns:
-        Whether the LM head is random.
-    """
-    head = model.get_output_embeddings()
-    of_head = {name for name, parameter in model.named_parameters() if any(parameter is p for p in head.parameters())}
-    if absent := sorted(set(missing) - of_head):
-        raise ModelError(
-            f"model.name_or_path: {directory} lacks {len(absent)} of the model's weights, for example {absent[0]}, "
-            "which would begin from random ones; give a whole checkpoint of a causal language model"
-        )
-    if missing and (directory / REASONING_HEAD).is_file():
-        put_reasoning_head(model, directory / REASONING_HEAD)
-        return False
-    return bool(missing)
-
-
-def put_reasoning_head(model: PreTrainedModel, path: Path) -> None:
-    """Put the LM head in an artifact's file, whatever its family calls it, into a model.
-
-    Raises:
-        ModelError: The file is damaged, or of another model.
-    """
-    head = model.get_output_embeddings()
-    try:
-        found = {name.rpartition(".")[2]: tensor for name, tensor in load_file(path).items()}
-        head.load_state_dict(found)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise ModelError(f"{path}: damaged, or of another model ({message_of(error)})") from error
-
-
-def check_fits(backbone: Backbone, *, uses_lm_head: bool) -> None:
-    """Refuse an LM head of random weights where a loss uses it, and special tokens without a row of the embeddings.
-
-    Raises:
-        ModelError: Naming the token and both sizes, or that the checkpoint has no LM head.
-    """
-    num_rows = backbone.model.get_input_embeddings().weight.shape[0]
-    _check_special_tokens(backbone.tokenizer, num_rows, backbone.name)
-    if backbone.lacks_head and uses_lm_head:
-        raise ModelError(
-            f"model.name_or_path: {backbone.name} has no weights for the reasoning head (a classifier's checkpoint?): "
-            "it would begin from random ones; give a causal language model, or set loss.reasoning_weight=0 for the "
-            "pooled baseline"
-        )
-
-
-def _check_special_tokens(tokenizer: PreTrainedTokenizerBase, num_rows: int, name: str) -> None:
-    for kind in ("pad", "eos", "bos"):
-        index = getattr(tokenizer, f"{kind}_token_id")
-        if index is not None and index >= num_rows:
-            raise ModelError(
-                f"{name}: the tokenizer's {kind} token {shown(getattr(tokenizer, f'{kind}_token'))} is number {index}, "
-                f"but the embeddings have {num_rows} rows; set tokenizer.{kind}_token to a token that they have, or "
-                "resize them (model.resize_token_embeddings), and save both again"
-            )
 
 
 def _vocab_size(location: dict[str, str], settings: ModelSettings) -> int:
@@ -205,9 +141,10 @@ def _fit_to_tokenizer(config: Any, tokenizer: PreTrainedTokenizerBase, name: str
 
 
 def _not_a_config(name: str, error: BaseException) -> ModelError:
-    return ModelError(
+    return _because(
         f"model.name_or_path: {name} gives no causal language model: write {SCRATCH} and a transformers config in JSON "
-        f"with its model_type, beside a tokenizer ({_reason(error)})"
+        "with its model_type, beside a tokenizer",
+        error,
     )
 
 
@@ -234,9 +171,10 @@ def load_tokenizer(name_or_path: str, revision: str | None = None) -> tuple[PreT
         )
     except _LOAD_ERRORS as error:
         if name_or_path.startswith(SCRATCH):
-            raise ModelError(
+            raise _because(
                 f"model.name_or_path: {name_or_path}: no usable tokenizer lies beside the config: save one there with "
-                f"tokenizer.save_pretrained ({_reason(error)})"
+                "tokenizer.save_pretrained",
+                error,
             ) from error
         raise _not_loaded(name_or_path, error) from error
     return tokenizer, prepare_tokenizer(tokenizer, name_or_path)
@@ -288,15 +226,18 @@ _CONFIG_ERRORS = (*_LOAD_ERRORS, TypeError, AttributeError, ArithmeticError, Str
 
 
 def _not_loaded(name: str, error: BaseException) -> ModelError:
-    return ModelError(
+    return _because(
         f"model.name_or_path: {name} cannot be loaded as a causal language model: give a hub name, a directory or a "
-        f".gguf file ({_reason(error)})"
+        ".gguf file",
+        error,
     )
 
 
-def _reason(error: BaseException) -> str:
+def _because(text: str, error: BaseException) -> ModelError:
+    """A message with the beginning of what a library says, on one line."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    return reason if len(reason) <= 300 else reason[:300] + " …"
+    room = max(60, LONGEST_LINE - len(text) - 3)
+    return ModelError(f"{text} ({reason if len(reason) <= room else reason[: room - 2] + ' …'})")
 
 
 def _check_gguf(path: Path) -> None:
@@ -336,34 +277,3 @@ def logit_transform(config: Any) -> LogitTransform:
     elif getattr(text, "logits_scaling", None) is not None:  # Granite divides
         scale = 1.0 / float(text.logits_scaling)
     return LogitTransform(scale=scale, soft_cap=getattr(text, "final_logit_softcapping", None))
-
-
-def check_context(config: Any, num_tokens: int) -> None:
-    """Refuse sequences that the backbone's positions cannot carry, or that would break one pass = two passes.
-
-    Args:
-        config: The backbone's.
-        num_tokens: The longest sequence.
-
-    Raises:
-        ModelError: It is over the context, or over the original context of a rotary scaling that is
-            chosen from the longest position in the batch: then h[last token of x] would depend on the rationale.
-    """
-    text = config.get_text_config()
-    context = getattr(text, "max_position_embeddings", None)
-    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
-    kinds = [rope, *(value for value in rope.values() if isinstance(value, dict))]  # some families: one per layer type
-    for kind in kinds:
-        if kind.get("rope_type") in ("longrope", "dynamic"):
-            original = kind.get("original_max_position_embeddings") or context
-            if original is not None and num_tokens > original:
-                raise ModelError(
-                    f"sequences of {num_tokens} tokens are over the original context ({original}) of this backbone's "
-                    f"{kind['rope_type']} positions, whose scaling depends on the longest row of a batch; lower "
-                    f"data.max_sequence_tokens to {original}"
-                )
-    if context is not None and num_tokens > context:
-        raise ModelError(
-            f"sequences of {num_tokens} tokens are over the backbone's context ({context}); lower "
-            f"data.max_sequence_tokens to {context}, and data.max_input_tokens so far that the answer fits too"
-        )

@@ -20,8 +20,9 @@ from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder, Seque
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import CheckpointError, ConfigError, ModelError
 from dhrd.losses import LabelLoss
-from dhrd.model.backbone import Backbone, check_context
+from dhrd.model.backbone import Backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.fit import check_context
 from dhrd.model.save import check_can_be_saved
 from dhrd.training.directory import identity
 from dhrd.training.frozen import FrozenUpdates
