@@ -45,7 +45,10 @@ def read_state(directory: Path) -> tuple[Position, Any]:
     written = given if isinstance(given, dict) else {}
     if odd := sorted(name for name in found | written if found.get(name) != written.get(name)):
         raise CheckpointError(f"{directory / odd[0]}: missing or damaged (it differs from its digest)")
-    return as_record(Position, state.get("position"), path), state.get("identity")
+    position, named = as_record(Position, state.get("position"), path), _NAME.fullmatch(directory.name)
+    if named and int(named[1]) != position.step:
+        raise CheckpointError(f"{path}: damaged (it is of step {position.step}, no position of {directory.name})")
+    return position, state.get("identity")
 
 
 def read_object(path: Path) -> dict[str, Any]:
