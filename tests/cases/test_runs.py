@@ -24,7 +24,7 @@ from dhrd.training.step import train_step
 from helpers import make_tokenizer
 from helpers_models import make_batch, make_causal_lm, make_model, parameters_of, step_of
 from helpers_models import rows as encoded_rows
-from helpers_runs import Recorder, make_config, read_jsonl, rows, run_here, save_backbone, settings, write_rows
+from helpers_runs import Recorder, Stop, make_config, read_jsonl, rows, run_here, save_backbone, settings, write_rows
 
 CAPTURE = pytest.CaptureFixture[str]
 
@@ -416,3 +416,20 @@ def test_a3_a_reports_command_hides_secrets(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "argv", ["dhrd", "reproduce", "main", "--set", SECRETS[0]])
     assert "hush" not in _command()
     assert "https://***@host/v1" in _command()
+
+
+def test_f15_going_on_in_another_store_begins_a_new_tracked_run(
+    tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F15: where a run is tracked may change between a run and its continuation."""
+    pytest.importorskip("mlflow")
+    monkeypatch.setattr(trackers, "_configured", False)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    stores = [f"tracking.uri=file:{tmp_path / name}" for name in ("one", "two")]
+    given = ["tracking.report_to=mlflow", "training.batch_size=4", "training.save_steps=2"]
+    config = make_config(tiny_backbone, tmp_path, *given, stores[0])
+    with pytest.raises(Stop):
+        run.train(config, device="cpu", callbacks=[Recorder(fail_at=5)])
+    run.train(make_config(tiny_backbone, tmp_path, *given, stores[1]), device="cpu", checkpoint=tmp_path / "out")
+    assert "a new one is begun" in caplog.text
+    assert list((tmp_path / "two").rglob("model.safetensors"))

@@ -26,6 +26,7 @@ _DOCUMENT_NAMES = {
     "data.max_input_length": "data.max_input_tokens",
     "data.max_rationale_length": "data.max_sequence_tokens",
 }
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 MAX_VALUES = 100_000
 MAX_DEPTH = 20
 MAX_PROBLEMS = 20
@@ -94,15 +95,15 @@ def resolve(tree: Mapping[str, Any], *, source: str = "the settings") -> RunConf
 
 
 def _unfit(tree: Any) -> str | None:
-    """What no setting can be, whichever it is: too large (aliases of aliases), too deep, or with a NUL character."""
+    """What no setting can be, whichever it is: too large (aliases of aliases), too deep, or no text."""
     open_values, count = [(tree, 0)], 0
     while open_values:
         value, depth = open_values.pop()
         count += 1
         if count > MAX_VALUES or depth > MAX_DEPTH:
             return f"more than {MAX_VALUES:,} values, or lists within lists {MAX_DEPTH} deep; settings are no data"
-        if isinstance(value, str) and "\0" in value:
-            return f"{shown(value)} holds a NUL character; leave it out"
+        if isinstance(value, str) and _NO_TEXT.search(value):
+            return f"{shown(value)} holds a NUL character or half a character, which no file can; leave it out"
         if isinstance(value, Mapping):
             open_values += [(part, depth + 1) for pair in value.items() for part in pair]
         elif isinstance(value, list | tuple | set):

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from dhrd._text import shown
 from dhrd.config.losses import LossSettings
 from dhrd.config.section import Count, Part, Positive, Section, Seed, Share, Weight
 from dhrd.config.teacher import TeacherSettings
@@ -148,7 +149,7 @@ class DataSettings(Section):
     def _known_columns(cls, value: dict[str, str]) -> dict[str, str]:
         allowed = {"input_text", "label", "rationale", "id", "group"}
         if unknown := sorted(set(value) - allowed):
-            raise ValueError(f"maps unknown field {unknown[0]!r}; fields are {', '.join(sorted(allowed))}")
+            raise ValueError(f"maps unknown field {shown(unknown[0])}; fields are {', '.join(sorted(allowed))}")
         return value
 
     @field_validator("labels")

@@ -15,7 +15,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from dhrd._extras import require
-from dhrd._text import LONGEST_LINE
+from dhrd._text import LONGEST_LINE, shown
 from dhrd.config import ModelSettings
 from dhrd.data.progress import no_foreign_bars, no_loading_report
 from dhrd.data.tokenizer import prepare_tokenizer
@@ -206,11 +206,11 @@ def _path_of(name_or_path: str) -> str:
         spec = importlib.util.find_spec(package) if package.isidentifier() else None
         if spec is None or not spec.submodule_search_locations:
             raise ModelError(
-                f"{name}: the package {package!r} is not installed: pip install {package.replace('_', '-')}"
+                f"{name}: the package {shown(package)} is not installed: pip install {package.replace('_', '-')}"
             )
         name = str(Path(spec.submodule_search_locations[0]) / file)
         if not Path(name).exists():
-            raise ModelError(f"{name_or_path}: the package {package!r} has no file {file!r}")
+            raise ModelError(f"{name_or_path}: the package {shown(package)} has no file {shown(file)}")
     return name
 
 

@@ -91,11 +91,25 @@ class MlflowSink:
         if self._owns and (uri is not None or not _configured):
             configure_mlflow(_known(uri) or os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI), experiment)
         with usable("tracking: mlflow"), self._closed_where_it_fails():
+            run_id = self._still_there(run_id)
             if self._owns:
                 self._mlflow.start_run(run_id=run_id, run_name=None if run_id else run_name)
             self._run_id = self._mlflow.active_run().info.run_id
             if run_id is None:
                 self._mlflow.log_params({name: str(value)[:500] for name, value in params.items()})
+
+    def _still_there(self, run_id: str | None) -> str | None:
+        """The run to go on with; None where this store has it no more, or never had."""
+        if run_id is None or not self._owns:
+            return run_id
+        try:
+            self._mlflow.get_run(run_id)
+        except self._mlflow.exceptions.MlflowException as error:
+            logger.warning(
+                "mlflow: run %s cannot be gone on with (%s); a new one is begun", run_id, masked(message_of(error))
+            )
+            return None
+        return run_id
 
     @contextmanager
     def _closed_where_it_fails(self) -> Iterator[None]:
