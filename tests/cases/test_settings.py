@@ -28,12 +28,17 @@ BOMB = "[&a [x,x,x,x,x,x,x,x,x,x], " + ", ".join(
     f"&{name} [{','.join(['*' + before] * 10)}]" for before, name in zip("abcdefg", "bcdefgh", strict=True)
 ) + "]"  # fmt: skip
 
+MERGES = "{a: &a {" + ", ".join(f"k{n}: 1" for n in range(10)) + "}, " + ", ".join(
+    f"{name}: &{name} {{<<: [{', '.join(['*' + before] * 10)}]}}" for before, name in zip("abcdefg", "bcdefgh", strict=True)
+) + "}"  # fmt: skip
+
 VALUES = {
     "data.train=" + DEEP: "not valid YAML",
     "data.columns=" + "{a: " * 3000: "not valid YAML",
     "data.train=" + "[" * 200 + "]" * 200: "lists within lists",
     "data.labels=" + BOMB: "100,000 values",
     "data.labels=&a [*a]": "values",
+    "data.columns=" + MERGES: "100,000 values",
     'seed=!!int ""': "not valid YAML",
     "seed=!!int x": "not valid YAML",
     "data.chat=!!bool abc": "not valid YAML",

@@ -123,7 +123,7 @@ def find_checkpoint(given: Path) -> tuple[Path, Path | None]:
         else:
             return output_dir, path
     if damage is not None:
-        raise CheckpointError(f"{output_dir}: no checkpoint there is whole; start again with --overwrite ({damage})")
+        raise CheckpointError(f"{output_dir}: no checkpoint there is whole; begin the run anew ({damage})")
     return output_dir, None
 
 

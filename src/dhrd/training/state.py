@@ -99,7 +99,7 @@ class Checkpoints:
         """
         path = self.directory / "best.safetensors"
         if position.best_digest is not None and path.is_file() and digest(path) != position.best_digest:
-            raise CheckpointError(f"{path}: damaged (it differs from its digest); train again with --overwrite")
+            raise CheckpointError(f"{path}: damaged (it differs from its digest); begin the run anew")
         _load_tensors(model, path)
 
     def restore(self, path: Path, stepper: Stepper, model: DualHeadReasoningModel) -> Position:

@@ -150,10 +150,7 @@ def _known(uri: str | None) -> str | None:
         return uri
     if "MLFLOW_TRACKING_URI" in os.environ:
         return None
-    raise ConfigError(
-        f"tracking.uri: {uri} was kept without its secret; give it again with --set tracking.uri=… or "
-        "MLFLOW_TRACKING_URI"
-    )
+    raise ConfigError(f"tracking.uri: {uri} was kept without its secret; give it again, or set MLFLOW_TRACKING_URI")
 
 
 class AccelerateSink:
