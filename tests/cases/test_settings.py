@@ -28,9 +28,11 @@ BOMB = "[&a [x,x,x,x,x,x,x,x,x,x], " + ", ".join(
     f"&{name} [{','.join(['*' + before] * 10)}]" for before, name in zip("abcdefg", "bcdefgh", strict=True)
 ) + "]"  # fmt: skip
 
-MERGES = "{a: &a {" + ", ".join(f"k{n}: 1" for n in range(10)) + "}, " + ", ".join(
-    f"{name}: &{name} {{<<: [{', '.join(['*' + before] * 10)}]}}" for before, name in zip("abcdefg", "bcdefgh", strict=True)
-) + "}"  # fmt: skip
+LEVELS = ", ".join(
+    f"{name}: &{name} {{<<: [{', '.join(['*' + before] * 10)}]}}"
+    for before, name in zip("abcdefg", "bcdefgh", strict=True)
+)
+MERGES = f"{{a: &a {{{', '.join(f'k{n}: 1' for n in range(10))}}}, {LEVELS}}}"
 
 VALUES = {
     "data.train=" + DEEP: "not valid YAML",

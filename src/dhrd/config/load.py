@@ -12,7 +12,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from dhrd._text import LONGEST_LINE, message_of, shown
+from dhrd._text import LONGEST_LINE, LONGEST_VALUE, clipped, message_of, shown
 from dhrd.config.published import masked
 from dhrd.config.schema import RunConfig
 from dhrd.errors import ConfigError
@@ -123,8 +123,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except _YAML_ERRORS as error:
         where = getattr(error, "problem_mark", None)
         line = f"{path}:{where.line + 1}" if where is not None else str(path)
-        problem = getattr(error, "problem", None) or message_of(error)
-        raise ConfigError(f"{line}: not valid YAML: {problem}") from error
+        raise ConfigError(f"{line}: not valid YAML: {_problem(error)}") from error
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -175,8 +174,13 @@ def _parse_override(text: str) -> tuple[str, Any]:
         return name.strip(), yaml.load(value, Loader=_Loader)
     except _YAML_ERRORS as error:
         raise ConfigError(
-            f"--set {masked(text)}: the value is not valid YAML; put quotes around text: {name}='…'"
+            f"--set {clipped(masked(text), LONGEST_VALUE)}: the value is not valid YAML ({_problem(error)}); put quotes "
+            f"around text: {clipped(name, LONGEST_VALUE)}='…'"
         ) from error
+
+
+def _problem(error: BaseException) -> str:
+    return getattr(error, "problem", None) or message_of(error)
 
 
 def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
