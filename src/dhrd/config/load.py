@@ -174,8 +174,8 @@ def _parse_override(text: str) -> tuple[str, Any]:
         return name.strip(), yaml.load(value, Loader=_Loader)
     except _YAML_ERRORS as error:
         raise ConfigError(
-            f"--set {clipped(masked(text), LONGEST_VALUE)}: the value is not valid YAML ({_problem(error)}); put quotes "
-            f"around text: {clipped(name, LONGEST_VALUE)}='…'"
+            f"--set {clipped(masked(text), LONGEST_VALUE)}: the value is not valid YAML; put quotes around text: "
+            f"{clipped(name, LONGEST_VALUE)}='…' ({_problem(error)})"
         ) from error
 
 
