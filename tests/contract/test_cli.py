@@ -116,6 +116,7 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 ADDED = {
+    "data.csv_delimiter": ",",
     "data.label_noise": 0.0,
     "data.order": "reason_first",
     "loss.alignment_weight": 0.0,

@@ -15,7 +15,7 @@ from dhrd.errors import ConfigError
 def evaluate(
     model: Model = None,
     data: Annotated[
-        str | None, typer.Option(help="superglue:TASK, hub:NAME, or a file; default: the run's own.")
+        str | None, typer.Option(help="superglue:TASK, hub:NAME, a file, or - for stdin; default: the run's own.")
     ] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all metrics to this file.")] = None,

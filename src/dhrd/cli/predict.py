@@ -16,7 +16,7 @@ from dhrd.cli.options import Compile, Config, Device, Dtype, MaxTokens, Set, Sha
 def predict(
     model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
     input_file: Annotated[
-        str, typer.Option("--input", help="A .json, .jsonl, .csv or .parquet file, or as data.train.")
+        str, typer.Option("--input", help="A file or directory of rows, - for JSON lines on stdin, or as data.train.")
     ],
     output: Annotated[Path, typer.Option(help="Where to write one JSON object a row.")],
     config: Config = None,

@@ -105,16 +105,18 @@ class DataSettings(Section):
     """Where the rows come from and how a row becomes a sequence."""
 
     train: str | None = None
-    """`superglue:TASK`, `policy_desk:rows=N,hops=H,noise=P,seed=S`, `hub:NAME[:CONFIG]`, or a .json, .jsonl, .csv or
-    .parquet file."""
+    """`superglue:TASK`, `policy_desk:rows=N,hops=H,noise=P,seed=S`, `hub:NAME[:CONFIG]`, or a .json, .jsonl, .csv,
+    .tsv or .parquet file (plain or .gz), or a directory of such files; `-`: JSON lines from standard input."""
     validation: str | None = None
     """As `train`. With `superglue:`, `policy_desk:` and `hub:` it means the validation split."""
     test: str | None = None
     """As `train`; only `dhrd evaluate --split test` reads it."""
     rationales: str | None = None
-    """A JSONL file of `id`, `rationale`, joined to the training rows by id."""
+    """A JSONL file of `id`, `rationale` and `input_digest`, joined to the training rows by id and digest."""
     superglue_root: str | None = None
     """The folder that holds CB/train.jsonl and so on; null: the hub, when online."""
+    csv_delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    """What stands between the fields of .csv files: one character, or `tab`."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Our field -> your column, for `input_text`, `label`, `rationale`, `id`, `group`."""
     input_template: str = "{{ input_text }}"
@@ -143,6 +145,13 @@ class DataSettings(Section):
     """Use only the first rows."""
     dev_share: Share = 0.0
     """Cut this share, stratified and in whole groups, off train, for every choice; validation stays for reporting."""
+
+    @field_validator("csv_delimiter", mode="before")
+    @classmethod
+    def _tab_by_name(cls, value: object) -> object:
+        if value in ('"', "\n", "\r"):
+            raise ValueError("quotes and line ends cannot stand between fields; give another character, or `tab`")
+        return "\t" if value in ("tab", "\\t") else value
 
     @field_validator("columns")
     @classmethod

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from dhrd.data.readers import Row
+from dhrd._text import shown
+from dhrd.data.row import Row
 
 MAX_PROBLEMS = 10
 """Bad rows that are reported together."""
 
 
-def check_characters(row: Row) -> None:
-    """Refuse half an emoji: JSON can escape it (`\\ud83d`), UTF-8 has no bytes for it and tokenizers stop at it."""
+def check_characters(row: Row, names: Collection[str] | None = None) -> None:
+    """Refuse half an emoji: JSON can escape it (`\\ud83d`), UTF-8 has no bytes for it and tokenizers stop at it.
+
+    Args:
+        row: The row.
+        names: The columns to look at; None: all.
+    """
     for name, value in row.columns.items():
-        for text in _texts(value):
+        if names is not None and name not in names:
+            continue
+        for text in _all_texts(value):
             try:
                 text.encode()
             except UnicodeEncodeError as error:
                 half = f"{text[error.start]!r} at character {error.start}"
                 raise ValueError(f"{name}: {half} is half of a surrogate pair, not text; correct the row") from None
+
+
+def _all_texts(value: Any) -> list[str]:
+    try:
+        return list(_texts(value))
+    except RecursionError:
+        raise ValueError("a value is nested too deep to be read; correct the row") from None
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -44,7 +59,7 @@ def input_text(value: Any, row: Row, *, required: bool) -> str:
             f"input_text: missing; the row has {column_names(row)} (map it with data.columns.input_text=COLUMN)"
         )
     if not isinstance(value, str):
-        raise ValueError(f"input_text: {value!r} is not text; put it in quotes")
+        raise ValueError(f"input_text: {shown(value)} is not text; put it in quotes")
     if not value.strip():
         raise ValueError("input_text: empty; fill it in or remove the row")
     return value
@@ -78,13 +93,15 @@ def optional_text(name: str, value: Any) -> str | None:
     """Text, or None where there is nothing but space."""
     if value is None or isinstance(value, str):
         return value if value and value.strip() else None
-    raise ValueError(f"{name}: {value!r} is not text; put it in quotes, or leave it out")
+    raise ValueError(f"{name}: {shown(value)} is not text; put it in quotes, or leave it out")
 
 
 def key(name: str, value: Any) -> str | None:
-    """An id or a group: text, or an integer as text."""
+    """An id or a group: text, or an integer (a whole decimal number, too: 7.0 is 7) as text."""
     if value is None or value == "":
         return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # what pandas makes of integers where one is missing
     if isinstance(value, str | int) and not isinstance(value, bool):
         return str(value)
-    raise ValueError(f"{name}: {value!r} is neither text nor an integer; correct the row")
+    raise ValueError(f"{name}: {shown(value)} is neither text nor an integer; correct the row")

@@ -1,15 +1,39 @@
-"""Joining rationales from a file of their own."""
+"""Joining rationales from a file of their own, by the row's id and the digest of its text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dhrd._text import shown
+from dhrd.data.digest import digest_of
 from dhrd.data.fields import MAX_PROBLEMS, check_characters, key, optional_text
-from dhrd.data.readers import BadRow, Row, read_file
+from dhrd.data.readers import read_file
 from dhrd.data.records import Example
+from dhrd.data.row import BadRow, Row
+from dhrd.data.values import plain_columns
 from dhrd.errors import DataError
+
+DIGEST = "input_digest"
+"""The column of a file of rationales that tells which text each is about."""
+
+logger = logging.getLogger("dhrd")
+
+
+@dataclass(frozen=True, slots=True)
+class RationaleRow:
+    """A line of a file of rationales; `digest` is "" where it does not say which text it is about."""
+
+    id: str
+    text: str
+    digest: str
+
+    def is_about(self, example: Example) -> bool:
+        """Whether it was written for this row's text, as far as it says."""
+        return not self.digest or self.digest == digest_of(example)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,55 +53,97 @@ class JoinReport:
 
 
 def join_rationales(examples: Sequence[Example], path: str | Path) -> tuple[list[Example], JoinReport]:
-    """Give rows the rationales of a JSONL file of `id`, `rationale`.
+    """Give rows the rationales of a JSONL file of `id`, `rationale`, `input_digest`.
+
+    Says in a line each which part of the file, or of the rows, found no partner, and that lines without a digest are
+    joined by their id alone.
 
     Raises:
-        DataError: A row of the file is malformed, an id occurs twice in either, or no id matches.
+        DataError: A row of the file is malformed, an id occurs twice in either, no id matches, or a rationale was
+            written for another text than its row's.
     """
-    rationales: dict[str, str] = {}
+    rationales = _read(Path(path))
+    ids = [example.id for example in examples]
+    if twice := [name for name, count in Counter(ids).items() if count > 1]:
+        raise DataError(
+            f"data.rationales: the id {shown(twice[0])} occurs twice in the rows, so they cannot be joined by id"
+        )
+    num_matched = sum(one in rationales for one in ids)
+    if not num_matched:
+        first = next(iter(rationales), "none")
+        raise DataError(
+            f"{path}: none of its {len(rationales)} ids ({shown(first, 40)} …) is the id of a row "
+            f"({shown(ids[0], 40)} …); the two must use the same ids{_hint(examples)}"
+        )
+    _check_texts(examples, rationales, path)
+    joined = [replace(e, rationale=rationales[e.id].text) if e.id in rationales else e for e in examples]
+    report = JoinReport(num_matched, len(ids) - num_matched, len(rationales) - num_matched)
+    log = logger.warning if report.num_unmatched or report.num_unused else logger.info
+    log("%s: %s", path, report.summary())
+    return joined, report
+
+
+def _hint(examples: Sequence[Example]) -> str:
+    if not any(e.id.startswith(e.digest) for e in examples if e.digest):
+        return ""
+    return "; rows without ids are named by their text: generate again (stored answers are not asked again)"
+
+
+def _check_texts(examples: Sequence[Example], rationales: Mapping[str, RationaleRow], path: str | Path) -> None:
+    """Refuse rationales of other texts than their rows'; say how many do not tell."""
+    pairs = [(example, rationales[example.id]) for example in examples if example.id in rationales]
+    others = [example for example, rationale in pairs if not rationale.is_about(example)]
+    if others:
+        some = ", ".join(shown(example.id, 24) for example in others[:5]) + (" …" if len(others) > 5 else "")
+        raise DataError(
+            f"{path}: {len(others)} of {len(pairs)} rationales were written for another text than their row has now "
+            f"({some}); generate them again, or take {DIGEST} out of these lines to join them by id alone"
+        )
+    if untold := sum(not rationale.digest for _, rationale in pairs):
+        logger.warning(
+            "%s: %d of %d rationales do not say which text they are about (no %s): joined by id alone",
+            path,
+            untold,
+            len(pairs),
+            DIGEST,
+        )
+
+
+def _read(path: Path) -> dict[str, RationaleRow]:
+    rationales: dict[str, RationaleRow] = {}
     problems: list[str] = []
-    for row in read_file(Path(path)):
+    for row in read_file(path):
         problem = _take_rationale(row, rationales)
         if problem and len(problems) < MAX_PROBLEMS:
             problems.append(problem)
     if problems:
         raise DataError("\n".join(problems))
-    ids = [example.id for example in examples]
-    if len(set(ids)) < len(ids):
-        twice = next(one for one in ids if ids.count(one) > 1)
-        raise DataError(f"data.rationales: the id {twice!r} occurs twice in the rows, so they cannot be joined by id")
-    joined = [replace(e, rationale=rationales[e.id]) if e.id in rationales else e for e in examples]
-    num_matched = sum(one in rationales for one in ids)
-    if not num_matched:
-        raise DataError(
-            f"{path}: none of its {len(rationales)} ids ({next(iter(rationales), 'none')!r} …) is the id of a row "
-            f"({ids[0]!r} …); the two must use the same ids"
-        )
-    return joined, JoinReport(num_matched, len(ids) - num_matched, len(rationales) - num_matched)
+    return rationales
 
 
-def _take_rationale(row: Row | BadRow, rationales: dict[str, str]) -> str | None:
+def _take_rationale(row: Row | BadRow, rationales: dict[str, RationaleRow]) -> str | None:
     found = read_rationale(row)
     if isinstance(found, str):
         return found
-    row_id, text = found
-    if row_id in rationales:
-        return f"{row.where}: id: {row_id!r} occurs twice; keep one of the two"
-    rationales[row_id] = text
+    if found.id in rationales:
+        return f"{row.where}: id: {shown(found.id)} occurs twice; keep one of the two"
+    rationales[found.id] = found
     return None
 
 
-def read_rationale(row: Row | BadRow) -> tuple[str, str] | str:
-    """The id and the text of a line of a file of rationales, or what is wrong with it: `file:line: what; fix`."""
+def read_rationale(row: Row | BadRow) -> RationaleRow | str:
+    """A line of a file of rationales, or what is wrong with it: `file:line: what; fix`."""
     if isinstance(row, BadRow):
         return f"{row.where}: {row.problem}"
     try:
+        columns = plain_columns(row.columns)
         check_characters(row)
-        row_id, text = key("id", row.columns.get("id")), optional_text("rationale", row.columns.get("rationale"))
-    except ValueError as error:
+        row_id, text = key("id", columns.get("id")), optional_text("rationale", columns.get("rationale"))
+        digest = optional_text(DIGEST, columns.get(DIGEST)) or ""
+    except (ValueError, DataError) as error:
         return f"{row.where}: {error}"
     if row_id is None:
         return f"{row.where}: id: missing; every rationale needs the id of its row"
     if text is None:
         return f"{row.where}: rationale: missing or empty; leave the line out"
-    return row_id, text
+    return RationaleRow(row_id, text, digest)

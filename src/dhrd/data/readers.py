@@ -6,185 +6,148 @@ row. A reader never stops at a bad row: it yields a `BadRow`, so that several ca
 
 from __future__ import annotations
 
-import csv
-import json
-import re
+import gzip
+import io
+import sys
+import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow
 import pyarrow.parquet
 
+from dhrd._text import message_of
+from dhrd.data.delimited import read_csv, read_tsv
+from dhrd.data.json_rows import not_utf8, read_json, read_jsonl
+from dhrd.data.row import BadRow, Remarks, Row
 from dhrd.errors import DataError
 
+__all__ = ["KINDS", "STDIN", "BadRow", "Row", "is_stream", "read_file"]
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The columns of one row and its place, `file:line`."""
+KINDS = (".csv", ".json", ".jsonl", ".parquet", ".tsv")
+"""The files that are read, each also with .gz after it."""
 
-    where: str
-    columns: dict[str, Any]
+STDIN = Path("-")
+"""Standard input: JSON lines."""
 
-
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """A place that is not a row, and why."""
-
-    where: str
-    problem: str
+_DEVICES = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
+_SPLITS = ("train", "validation", "valid", "dev", "val", "test")
 
 
-def read_file(path: Path) -> Iterator[Row | BadRow]:
-    """The rows of a .json, .jsonl, .csv, .tsv or .parquet file, streaming all but .json.
+def read_file(
+    path: Path, *, delimiter: str = ",", remark: Callable[[str], None] | None = None
+) -> Iterator[Row | BadRow]:
+    """The rows of a .json, .jsonl, .csv, .tsv or .parquet file, plain or gzipped, streaming all but .json.
+
+    A directory of such files is read as one, in the order of their names; `-` and pipes are JSON lines.
+
+    Args:
+        path: The file, the directory, or `STDIN`.
+        delimiter: Of .csv files.
+        remark: Told what looks wrong but may be right; None: it is logged.
 
     Raises:
         DataError: The file is missing, of another kind, or unreadable as a whole.
     """
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(f"{path}: unknown kind of file; use one of {', '.join(sorted(_READERS))}")
-    if not path.is_file():
+    for file in _files(path):
+        try:
+            yield from _read(file, delimiter, remark or Remarks())
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is standard input, or a pipe: it can be read once."""
+    is_device = path.parent in _DEVICES  # /dev/stdin may be a plain file, without a name that says its kind
+    return path == STDIN or is_device or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return _files_of(path)
+    if _kind(path) is None and not is_stream(path):
+        raise DataError(f"{path}: unknown kind of file; use one of {', '.join(KINDS)}, plain or .gz, or - for stdin")
+    if not path.is_file() and not is_stream(path):
         raise DataError(f"{path}: no such file")
-    try:
-        yield from reader(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return [path]
 
 
-def _read_jsonl(path: Path) -> Iterator[Row | BadRow]:
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            where = f"{path}:{number}"
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                yield BadRow(where, _not_utf8(error))
-                continue
-            if line.strip():
-                yield _parse_object(line.rstrip("\r\n"), where)
+def _files_of(folder: Path) -> list[Path]:
+    """The files of a directory that hold rows, if they are of one kind and of one split."""
+    files = sorted(file for file in folder.iterdir() if file.is_file() and _kind(file) and file.name[0] not in "._")
+    if not files:
+        raise DataError(f"{folder}: a directory that holds no file of rows; they are {', '.join(KINDS)}, or .gz")
+    kinds = sorted({_kind(file) or "" for file in files})
+    if len(kinds) > 1:
+        raise DataError(f"{folder}: a directory of several kinds of file ({', '.join(kinds)}); name the file")
+    splits = {split for split in _SPLITS for file in files if file.name.lower().startswith(split)}
+    if len(splits) > 1 and splits != {"valid", "validation", "val"} & splits:
+        raise DataError(f"{folder}: a directory of several splits ({', '.join(sorted(splits))}); name the file")
+    return files
 
 
-def _parse_object(text: str, where: str) -> Row | BadRow:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        return BadRow(where, f"not valid JSON: {error.msg} at column {error.colno}; one object a line is expected")
-    except (ValueError, RecursionError) as error:  # an integer of thousands of digits, nesting as deep
-        return BadRow(where, f"not valid JSON: {error}")
-    return _as_row(value, where)
+def _kind(path: Path) -> str | None:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    kind = suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else "".join(suffixes[-1:])
+    return kind if kind in KINDS else None
 
 
-def _as_row(value: Any, where: str) -> Row | BadRow:
-    if isinstance(value, dict):
-        return Row(where, value)
-    return BadRow(where, f'a row must be an object such as {{"input_text": …, "label": …}}, got {_kind(value)}')
-
-
-_NOT_UTF8 = "not valid UTF-8; save the file as UTF-8"
-_BETWEEN = re.compile(r"[\s,]*")
-
-
-def _read_json(path: Path) -> Iterator[Row | BadRow]:
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        yield BadRow(f"{path}:{line}", _not_utf8(error))
+def _read(path: Path, delimiter: str, remark: Callable[[str], None]) -> Iterator[Row | BadRow]:
+    name, kind = str(path), _kind(path) or ".jsonl"
+    if kind == ".parquet":
+        yield from _read_parquet(path)
         return
-    start = len(text) - len(text.lstrip())
-    if text[start : start + 1] != "[":
-        raise DataError(f"{path}: a .json file must be an array of objects; for one object a line, name it .jsonl")
-    decoder, position = json.JSONDecoder(), start + 1
-    line, counted = text.count("\n", 0, position) + 1, position
-    while True:
-        gap = _BETWEEN.match(text, position)
-        assert gap is not None
-        position = gap.end()
-        line, counted = line + text.count("\n", counted, position), position
-        where = f"{path}:{line}"
-        if text[position : position + 1] == "]":
-            if rest := text[position + 1 :].strip():
-                yield BadRow(where, f"text after the end of the array: {rest[:20]!r}; a .json file is one array")
-            return
-        try:
-            value, position = decoder.raw_decode(text, position)
-        except json.JSONDecodeError as error:
-            yield BadRow(f"{path}:{error.lineno}", f"not valid JSON: {error.msg} at column {error.colno}; correct it")
-            return
-        except (ValueError, RecursionError) as error:
-            yield BadRow(where, f"not valid JSON: {error}")
-            return
-        yield _as_row(value, where)
+    with _open(path) as file:
+        if kind == ".jsonl":
+            yield from read_jsonl(file, name)
+        elif kind == ".json":
+            yield from read_json(file, name)
+        else:
+            lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+            if kind == ".tsv":
+                yield from read_tsv(lines, name, remark=remark)
+            else:
+                yield from read_csv(lines, name, delimiter=delimiter, remark=remark)
 
 
-def _read_csv(path: Path) -> Iterator[Row | BadRow]:
-    csv.field_size_limit(2**31 - 1)  # the default of 128 KiB refuses long documents
-    # Bad bytes become lone surrogates, so that the row that holds them can be named and reading goes on.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.reader(file, strict=True, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        line = 1
-        try:
-            header = next(reader, [])
-            if _has_surrogates(header):
-                raise DataError(f"{path}:1: the header is {_NOT_UTF8}")
-            if len(set(header)) < len(header):
-                raise DataError(f"{path}:1: two columns have the same name: {', '.join(header)}")
-            line = reader.line_num + 1
-            for values in reader:
-                where, line = f"{path}:{line}", reader.line_num + 1
-                if values:
-                    yield _csv_row(header, values, where)
-        except csv.Error as error:  # the line is where the row begins: a quote never closed swallows the rest
-            yield BadRow(f"{path}:{line}", f"not valid CSV: {error}; close the quotes, and double those inside text")
-
-
-def _csv_row(header: list[str], values: list[str], where: str) -> Row | BadRow:
-    if _has_surrogates(values):
-        return BadRow(where, _NOT_UTF8)
-    if len(values) != len(header):
-        return BadRow(
-            where, f"{len(values)} fields where the header has {len(header)}; put quotes around text with commas"
-        )
-    return Row(where, dict(zip(header, values, strict=True)))
-
-
-def _has_surrogates(values: list[str]) -> bool:
-    return any("\ud800" <= char <= "\udfff" for value in values if not value.isascii() for char in value)
+@contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    if path == STDIN:
+        yield sys.stdin.buffer
+    elif path.suffix.lower() == ".gz":
+        with gzip.open(path) as file:
+            yield file  # type: ignore[misc]  # a GzipFile reads like any binary file
+    else:
+        with path.open("rb") as file:
+            yield file
 
 
 def _read_parquet(path: Path) -> Iterator[Row | BadRow]:
     try:
+        source = path if path.suffix.lower() != ".gz" else pyarrow.BufferReader(gzip.decompress(path.read_bytes()))
         # By default the whole compressed file is read ahead; this way a buffer's worth of a column at a time.
-        file = pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16)
+        file = pyarrow.parquet.ParquetFile(source, pre_buffer=False, buffer_size=1 << 16)
+        _check_names(file.schema_arrow.names, str(path))
         number = 0
         for batch in file.iter_batches(batch_size=1024):
             for index in range(batch.num_rows):
                 number += 1
-                where = f"{path}:row {number}"
-                try:
-                    yield Row(where, batch.slice(index, 1).to_pylist()[0])
-                except UnicodeDecodeError as error:
-                    yield BadRow(where, _not_utf8(error))
-    except pyarrow.ArrowException as error:
-        raise DataError(f"{path}: not a readable Parquet file: {str(error).splitlines()[0]}") from error
+                yield _parquet_row(batch, index, f"{path}:row {number}")
+    except (pyarrow.ArrowException, UnicodeDecodeError, ValueError) as error:  # a schema may have bad bytes as well
+        raise DataError(f"{path}: not a readable Parquet file: {message_of(error)}") from error
 
 
-def _not_utf8(error: UnicodeDecodeError) -> str:
-    return f"not valid UTF-8 at byte {error.start}; save the file as UTF-8"
+def _check_names(names: list[str], name: str) -> None:
+    if len(set(names)) < len(names):
+        raise DataError(f"{name}: two columns have the same name: {', '.join(names)}")
 
 
-def _kind(value: Any) -> str:
-    kinds = {str: "text", list: "a list", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
-    return kinds.get(type(value), f"a {type(value).__name__}")
-
-
-_READERS: dict[str, Callable[[Path], Iterator[Row | BadRow]]] = {
-    ".json": _read_json,
-    ".jsonl": _read_jsonl,
-    ".csv": _read_csv,
-    ".tsv": _read_csv,
-    ".parquet": _read_parquet,
-}
+def _parquet_row(batch: Any, index: int, where: str) -> Row | BadRow:
+    try:
+        return Row(where, batch.slice(index, 1).to_pylist()[0])
+    except UnicodeDecodeError as error:
+        return BadRow(where, not_utf8(error))
+    except (pyarrow.ArrowException, ValueError, OverflowError) as error:  # a time that Python's calendar lacks
+        return BadRow(where, f"a value cannot be read ({message_of(error)}); correct the row")

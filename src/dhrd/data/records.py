@@ -41,6 +41,7 @@ class Example:
         group: Rows of one group are never split between train and dev (MultiRC: the paragraph).
         fields: The row's columns, for the input template.
         where: `file:line`, for errors.
+        digest: Of the columns that the input template reads (`data/digest.py`); "" where no source read the row.
     """
 
     input_text: str = ""
@@ -50,6 +51,7 @@ class Example:
     group: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     where: str = ""
+    digest: str = ""
 
     def columns(self) -> Mapping[str, Any]:
         """What the input template sees."""

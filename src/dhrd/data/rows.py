@@ -14,6 +14,7 @@ from dhrd.config import RunConfig
 from dhrd.data.fields import MAX_PROBLEMS
 from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example, LabelSet, infer_labels
+from dhrd.data.repeats import warn_of_overlap, warn_of_two_labels
 from dhrd.data.sources import Source, open_source
 from dhrd.data.split import split_dev
 from dhrd.data.superglue import Task
@@ -60,10 +61,10 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
     source = open_source(spec, settings, split="train")
     train = source.load(limit=settings.train_limit)
     if settings.rationales is not None:
-        train, joined = join_rationales(train, settings.rationales)
-        logger.info("%s", joined.summary())
+        train, _ = join_rationales(train, settings.rationales)
     labels = label_set(config, source, train)
     _check_labels(train, labels, "train")
+    warn_of_two_labels(train)
     train = add_label_noise(_draw(train, config), labels, config.data.label_noise, config.seed)
     validation = _load_validation(config, validation_dataset, labels)
     _check_rationales(config, train)
@@ -71,6 +72,7 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
     if settings.dev_share:
         train, choose = split_dev(train, settings.dev_share, config.seed)
         choose_name = f"{settings.dev_share} of {settings.train}"
+    warn_of_overlap(train, {"validation": validation, "dev_share": choose if settings.dev_share else []})
     return Rows(
         train=train,
         choose=choose,

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dhrd.config import DataSettings
-from dhrd.data.fields import MAX_PROBLEMS, check_characters, column_names, input_text, key, label, optional_text
+from dhrd.data.check import RowCheck
+from dhrd.data.fields import MAX_PROBLEMS
+from dhrd.data.objects import as_rows, is_dataset, rows_of
 from dhrd.data.policy_desk import LABELS, WORDS, PolicyDesk
-from dhrd.data.readers import BadRow, Row, read_file
+from dhrd.data.readers import is_stream, read_file
 from dhrd.data.records import Example, LabelSet
+from dhrd.data.row import BadRow, Remarks, Row
 from dhrd.data.superglue import TASKS, Task
 from dhrd.data.templates import PLAIN, InputTemplate
 from dhrd.errors import DataError
-
-_FIELDS = ("input_text", "label", "rationale", "id", "group")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,22 +29,24 @@ class Source:
         name: What was asked for, for messages.
         read: Starts reading; may be called again.
         columns: Our field -> the row's column.
-        default_id: Prefix of the ids of rows that have none.
         template: The config's input template, or the origin's own.
         labels: The origin's own label set, where it has one.
         task: The SuperGLUE task, for its official metrics.
+        remarks: Says what looks wrong but may be right.
     """
 
     name: str
     read: Callable[[], Iterator[Row | BadRow]]
     columns: Mapping[str, str]
-    default_id: str = "row"
     template: str = PLAIN
     labels: LabelSet | None = None
     task: Task | None = None
+    remarks: Remarks = field(default_factory=Remarks, compare=False)
 
     def examples(self, *, labels_required: bool = True, limit: int | None = None) -> Iterator[Example]:
-        """Read, check and yield the rows, in constant memory.
+        """Read, check and yield the rows, in constant memory (but for the digests of those without an id).
+
+        Without `labels_required` nothing but the id and the template's columns is looked at.
 
         At the first bad row yielding stops; reading goes on until ten bad rows are found, to report them together.
 
@@ -51,9 +54,15 @@ class Source:
             DataError: One line a bad row: `file:line: field: what is wrong; how to mend it`.
         """
         problems: list[str] = []
-        template = InputTemplate(self.template)
-        for number, row in enumerate(islice(self.read(), limit)):
-            found = self._check(row, number, labels_required, template)
+        check = RowCheck(
+            name=self.name,
+            columns=self.columns,
+            template=InputTemplate(self.template),
+            labels_required=labels_required,
+            remark=self.remarks,
+        )
+        for row in islice(self.read(), limit):
+            found = check.example(row)
             if isinstance(found, str):
                 problems.append(found)
                 if len(problems) == MAX_PROBLEMS:
@@ -63,6 +72,7 @@ class Source:
                 yield found
         if problems:
             raise DataError("\n".join(problems))
+        check.finish()
 
     def load(self, *, labels_required: bool = True, limit: int | None = None) -> list[Example]:
         """All rows.
@@ -75,42 +85,13 @@ class Source:
             raise DataError(f"{self.name}: no rows")
         return examples
 
-    def _check(self, row: Row | BadRow, number: int, labels_required: bool, template: InputTemplate) -> Example | str:
-        """The row as an `Example`, or what is wrong with it."""
-        if isinstance(row, BadRow):
-            return f"{row.where}: {row.problem}"
-        values = {name: row.columns.get(self.columns.get(name, name)) for name in _FIELDS}
-        # Rows without a rationale are ordinary, and files to evaluate or predict on have none.
-        optional = {"rationale"} if labels_required else {"rationale", "label"}
-        for name, column in self.columns.items():
-            if column not in row.columns and name not in optional:
-                known = f"which data.columns names; known are {column_names(row)}"
-                return f"{row.where}: {name}: there is no column {column!r}, {known}"
-        try:
-            check_characters(row)
-            example = Example(
-                input_text=input_text(values["input_text"], row, required="input_text" in template.variables),
-                label=label(values["label"], labels_required, row),
-                rationale=optional_text("rationale", values["rationale"]),
-                id=key("id", values["id"]) or f"{self.default_id}-{number}",
-                group=key("group", values["group"]),
-                fields=row.columns,
-                where=row.where,
-            )
-            template.render(example.columns(), where=row.where)
-        except ValueError as error:
-            return f"{row.where}: {error}"
-        except DataError as error:
-            return str(error)
-        return example
-
 
 def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> Source:
     """Find rows.
 
     Args:
-        spec: `superglue:TASK`, `policy_desk:KEY=VALUE,…`, `hub:NAME[:CONFIG]`, a path, a `datasets.Dataset`, or an
-            iterable of dicts or `Example`s.
+        spec: `superglue:TASK`, `policy_desk:KEY=VALUE,…`, `hub:NAME[:CONFIG]`, a path (`-`: standard input), a
+            `datasets.Dataset`, a DataFrame or another table, or an iterable of texts, dicts or `Example`s.
         settings: Column names, template, the SuperGLUE folder.
         split: Which split of `superglue:`, `policy_desk:` and `hub:`.
 
@@ -126,33 +107,35 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
         elif kind == "hub":
             source = _hub(rest, split, settings)
         else:
-            path = Path(spec)
-            source = Source(
-                name=str(spec), read=lambda: read_file(path), columns=settings.columns, default_id=path.stem
-            )
-    elif hasattr(spec, "features") and hasattr(spec, "column_names"):
+            source = _file(spec, settings)
+    elif is_dataset(spec):
         source = _dataset(spec, f"the data set {spec.info.dataset_name or ''}".strip(), settings)
-    elif isinstance(spec, Mapping):
-        names = ", ".join(map(str, spec))
-        raise DataError(f"the data set is a mapping of {names}; give one split of it, or a list of rows")
     else:
-        source = Source(name="the given rows", read=lambda: _objects(spec), columns=settings.columns)
+        as_rows(spec)  # says at once that they are none
+        source = Source(name="the given rows", read=lambda: rows_of(spec, settings.columns), columns=settings.columns)
     return source if settings.input_template == PLAIN else replace(source, template=settings.input_template)
 
 
-def _objects(items: Iterable[Any]) -> Iterator[Row | BadRow]:
-    for number, item in enumerate(items):
-        where = f"row {number}"
-        if isinstance(item, Example):
-            own = {name: getattr(item, name) for name in ("rationale", "id", "group")}
-            label = list(item.label) if isinstance(item.label, tuple) else item.label
-            yield Row(item.where or where, {**item.columns(), **own, "label": label})
-        elif isinstance(item, Mapping):
-            yield Row(where, dict(item))
-        elif isinstance(item, str):
-            yield Row(where, {"input_text": item})
-        else:
-            yield BadRow(where, f"a row must be a text, a dict or an Example, got a {type(item).__name__}")
+def _file(spec: str | Path, settings: DataSettings) -> Source:
+    path, remarks = Path(spec).expanduser(), Remarks()
+
+    def read() -> Iterator[Row | BadRow]:
+        return read_file(path, delimiter=settings.csv_delimiter, remark=remarks)
+
+    once = _once(read, str(spec)) if is_stream(path) else read
+    return Source(name=str(spec), read=once, columns=settings.columns, remarks=remarks)
+
+
+def _once(read: Callable[[], Iterator[Row | BadRow]], name: str) -> Callable[[], Iterator[Row | BadRow]]:
+    """The same, but an error from the second time on, when a stream has no rows left."""
+    readings = [read]
+
+    def read_once() -> Iterator[Row | BadRow]:
+        if not readings:
+            raise DataError(f"{name}: a stream is read once, and this reads its rows again; save them to a file first")
+        return readings.pop()()
+
+    return read_once
 
 
 def _superglue(name: str, split: str, settings: DataSettings) -> Source:
@@ -210,7 +193,7 @@ def _policy_desk(keys: str, split: str) -> Source:
 def _hub(name: str, split: str, settings: DataSettings) -> Source:
     dataset, _, config = name.partition(":")
     read = _hub_reader(dataset, config or None, split)
-    return Source(name=f"hub:{name}", read=read, columns=settings.columns, default_id=split)
+    return Source(name=f"hub:{name}", read=read, columns=settings.columns)
 
 
 def _hub_reader(name: str, config: str | None, split: str) -> Callable[[], Iterator[Row | BadRow]]:
@@ -238,7 +221,7 @@ def _dataset_rows(dataset: Any, name: str) -> Iterator[Row | BadRow]:
     """Rows of a `datasets.Dataset`, its `ClassLabel` integers, or lists of them, as names."""
     kinds = {column: getattr(kind, "feature", kind) for column, kind in (dataset.features or {}).items()}
     classes = {column: kind.names for column, kind in kinds.items() if hasattr(kind, "int2str")}
-    for number, columns in enumerate(dataset):
+    for number, columns in enumerate(dataset.with_format(None)):  # in another format a row is made of arrays
         for column, names in classes.items():
             columns[column] = _class_name(columns[column], names)
         yield Row(f"{name}:row {number}", columns)

@@ -1,7 +1,7 @@
 """The input template: from a row's columns to the text that the classifier reads.
 
 The template runs in training and at inference and travels in the artifact, so both read the same text. It is Jinja2
-in its sandbox: a template from a downloaded artifact cannot reach Python.
+in a sandbox (`data/sandbox.py`): a template from a downloaded artifact cannot reach Python, nor run without end.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import jinja2.meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import nodes
 
+from dhrd._text import message_of
+from dhrd.data.chat import as_chat
+from dhrd.data.sandbox import TemplateEnvironment, budget
 from dhrd.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -21,15 +24,10 @@ if TYPE_CHECKING:
 PLAIN = "{{ input_text }}"
 
 
-def _refuse_null(value: Any) -> Any:
-    if value is None:  # Jinja2 would write the word None
-        raise jinja2.UndefinedError('a column that it writes is null; fill it in, or write {{ column or "" }}')
-    return value
+ROW = "row"
+"""Names the whole row in a template, for columns whose names are none of Jinja2's: `{{ row["review text"] }}`."""
 
-
-_environment = ImmutableSandboxedEnvironment(
-    undefined=jinja2.StrictUndefined, keep_trailing_newline=True, finalize=_refuse_null
-)
+_environment = TemplateEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
 
 
 class InputTemplate:
@@ -54,9 +52,11 @@ class InputTemplate:
         self.setting = setting
         try:
             self._template = _environment.from_string(source)
-            self.variables = frozenset(jinja2.meta.find_undeclared_variables(_environment.parse(source)))
+            self.variables = _columns_read(_environment.parse(source))
         except jinja2.TemplateSyntaxError as error:
             raise ConfigError(f"{setting}: {error.message} (line {error.lineno})") from error
+        except (SyntaxError, RecursionError, ValueError, MemoryError) as error:  # what Python's own compiler says
+            raise ConfigError(f"{setting}: cannot be compiled: {message_of(error)}; make it simpler") from error
 
     @property
     def is_plain(self) -> bool:
@@ -84,30 +84,43 @@ class InputTemplate:
             may_be_empty: Whether a text without anything but space is fine.
 
         Raises:
-            DataError: A column that the template reads is missing, or the text is empty.
+            DataError: A column that the template reads is missing, the text is empty, or it is far longer than the row.
         """
-        try:
-            text = self._template.render(columns)
-        except jinja2.UndefinedError as error:
-            names = ", ".join(sorted(f"{name} (null)" if columns[name] is None else str(name) for name in columns))
-            raise DataError(
-                f"{where}: {self._short}: {error.message}; the row's columns are {names or 'none'} "
-                f"(correct {self.setting} or data.columns)"
-            ) from error
-        except Exception as error:  # a template is a program: it may divide by zero or add text to a number
-            raise DataError(f"{where}: {self._short}: {error} (correct {self.setting}, or the row)") from error
+        text = columns.get("input_text") if self.source == PLAIN else None
+        if not isinstance(text, str):
+            text = self._rendered(columns, where)
         if not text.strip() and not may_be_empty:
             what = "input_text" if self.is_plain else f"the text of {self.setting}"
             raise DataError(f"{where}: {what} is empty; fill it in or remove the row")
-        return _as_chat(text, tokenizer) if self.chat and tokenizer is not None else text
+        return as_chat(text, tokenizer, where) if self.chat and tokenizer is not None else text
+
+    def _rendered(self, columns: Mapping[str, Any], where: str) -> str:
+        try:
+            with budget(columns):
+                return self._template.render({ROW: columns, **columns})
+        except jinja2.UndefinedError as error:
+            names = ", ".join(sorted(f"{name} (null)" if columns[name] is None else str(name) for name in columns))
+            hint = "" if all(map(str.isidentifier, columns)) else '; a name with other signs is written row["NAME"]'
+            raise DataError(
+                f"{where}: {self._short}: {error.message}; the row's columns are {names or 'none'} "
+                f"(correct {self.setting} or data.columns{hint})"
+            ) from error
+        except Exception as error:  # a template is a program: it may divide by zero or add text to a number
+            raise DataError(
+                f"{where}: {self._short}: {message_of(error)} (correct {self.setting}, or the row)"
+            ) from error
 
 
-def _as_chat(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
-    if not tokenizer.chat_template:
-        raise ConfigError("data.chat: the tokenizer has no chat template; write the turns in data.input_template")
-    turn = [{"role": "user", "content": text}]
-    wrapped = str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
-    # Every consumer tokenises with tokenizer(text), which adds the beginning-of-sequence token by itself.
-    bos = tokenizer.bos_token
-    adds_bos = bos is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
-    return wrapped.removeprefix(bos) if adds_bos else wrapped
+def _columns_read(tree: nodes.Template) -> frozenset[str]:
+    """The columns that a template names, with `row` itself where it may read any of them."""
+    named = {node.arg.value for node in tree.find_all(nodes.Getitem) if _is_column_of_row(node)}  # type: ignore[attr-defined]
+    num_rows = sum(node.name == ROW for node in tree.find_all(nodes.Name))
+    found = jinja2.meta.find_undeclared_variables(tree)
+    is_all_named = num_rows == sum(map(_is_column_of_row, tree.find_all(nodes.Getitem)))
+    return frozenset((found - {ROW} if is_all_named else found) | named)
+
+
+def _is_column_of_row(node: nodes.Getitem) -> bool:
+    """Whether this is `row["name"]`."""
+    is_row = isinstance(node.node, nodes.Name) and node.node.name == ROW
+    return is_row and isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str)

@@ -69,6 +69,7 @@ def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: Dual
         kind=kind_of(model),
         labels=rows.labels,
         input_template=rows.template,
+        columns=dict(config.data.columns) if rows.task is None else {},
         chat=config.data.chat,
         max_input_tokens=config.data.max_input_tokens,
         max_sequence_tokens=config.data.max_sequence_tokens,

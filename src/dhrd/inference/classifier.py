@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -11,6 +11,7 @@ import numpy
 import torch
 from torch import Tensor, nn
 
+from dhrd.data.objects import as_rows, columns_of, is_one
 from dhrd.data.records import Batch, Example, LabelSet
 from dhrd.data.sequence import EncodedInput
 from dhrd.errors import ArtifactError
@@ -26,9 +27,7 @@ from dhrd.inference.prediction import (
     Explanation,
     Prediction,
     Row,
-    as_list,
-    columns_of,
-    is_one,
+    Rows,
 )
 from dhrd.inference.stages import Window, encoded_windows
 from dhrd.model.artifact import ArtifactInfo, input_encoder, load_input_encoder, read_info
@@ -185,25 +184,26 @@ class Classifier:
         """Class logits of a batch of inputs, (B, C), computed as in training: padded, masked, nothing shared."""
         return self.head(pool(last_hidden_states(self.body, batch), batch, self.info.pooling))
 
-    def predict(self, rows: Row | Sequence[Row]) -> list[str] | list[list[str]]:
+    def predict(self, rows: Rows) -> list[str] | list[list[str]]:
         """The label of each row, or the list of labels with p ≥ 0.5 for multi-label.
 
         Args:
-            rows: Texts, dicts of the template's columns, or `Example`s; one alone is taken as a list of one.
+            rows: Texts, dicts of the template's columns, or `Example`s; one alone is taken as a list of one. Tables
+                (a DataFrame, a `datasets.Dataset`, a pyarrow table, a dict of lists) are taken row by row.
 
         Raises:
             DataError: A row is not text, is empty, lacks a column of the template, or (`strict`) is too long.
         """
-        return [prediction.label for prediction in self.stream(as_list(rows))]  # type: ignore[return-value]
+        return [prediction.label for prediction in self.stream(rows)]  # type: ignore[return-value]
 
-    def predict_proba(self, rows: Row | Sequence[Row]) -> numpy.ndarray:
+    def predict_proba(self, rows: Rows) -> numpy.ndarray:
         """Probabilities of the classification head, (rows, C), columns in the order of `labels.names`; no cascade.
 
         Raises:
             DataError: As `predict`.
         """
         parts = [numpy.empty((0, len(self.labels)))]
-        for window in self._windows(as_list(rows), _WINDOW_ROWS):
+        for window in self._windows(rows, _WINDOW_ROWS):
             if window.failure is not None:
                 raise window.failure
             parts.append(self.predict_proba_encoded(window.inputs))
@@ -218,13 +218,13 @@ class Classifier:
             raise ArtifactError("the classifier gives NaN or infinite logits: its weights are damaged; train again")
         return probabilities(logits, multi_label=self.labels.multi_label)
 
-    def stream(self, rows: Iterable[Row], *, window: int = _WINDOW_ROWS) -> Iterator[Prediction]:
+    def stream(self, rows: Rows, *, window: int = _WINDOW_ROWS) -> Iterator[Prediction]:
         """Predictions of any number of rows, in order, in constant memory.
 
         While a window of rows is in the model, the next is read and tokenised.
 
         Args:
-            rows: Texts, dicts, or `Example`s.
+            rows: As `predict`'s, or an iterator of them.
             window: Rows within which batches are formed by length and shared text is found; at most two windows are
                 read ahead of the predictions.
 
@@ -244,7 +244,7 @@ class Classifier:
     @overload
     def explain(self, rows: Sequence[Row], *, max_new_tokens: int = 500) -> list[Explanation]: ...
 
-    def explain(self, rows: Row | Sequence[Row], *, max_new_tokens: int = 500) -> Explanation | list[Explanation]:
+    def explain(self, rows: Rows, *, max_new_tokens: int = 500) -> Explanation | list[Explanation]:
         """Let the reasoning head write about rows: an illustration of what the model learned to write.
 
         It is not the cause of the label, which comes from the classification head alone and would be the same without
@@ -260,7 +260,7 @@ class Classifier:
             DataError: As `predict`.
             ConfigError: A row and `max_new_tokens` are over the model's context.
         """
-        items = as_list(rows)
+        items = list(as_rows(rows))
         if not items:
             return []
         inputs = self._encode(items, 0)
@@ -288,14 +288,15 @@ class Classifier:
             self._reasoner = Reasoner.from_pretrained(self.directory, device=self.device, dtype=self.body.dtype)
         return self._reasoner
 
-    def _windows(self, rows: Iterable[Row], size: int) -> Iterator[Window[Row]]:
-        for window in encoded_windows(rows, self._encode, size):
+    def _windows(self, rows: Rows, size: int) -> Iterator[Window[Row]]:
+        for window in encoded_windows(as_rows(rows), self._encode, size):
             self.num_cut += sum(item.was_cut for item in window.inputs)
             self.num_mended += sum(item.was_mended for item in window.inputs)
             yield window
 
     def _encode(self, rows: Sequence[Row], first: int) -> list[EncodedInput]:
-        return self.encoder.encode([columns_of(row, f"row {first + i}") for i, row in enumerate(rows)])
+        read = self.encoder.template, self.info.columns
+        return self.encoder.encode([columns_of(row, f"row {first + i}", *read) for i, row in enumerate(rows)])
 
     def _predictions(self, rows: Sequence[Row], inputs: Sequence[EncodedInput]) -> list[Prediction]:
         probabilities_BC = self.predict_proba_encoded(inputs)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from dhrd.data.records import Example
-from dhrd.errors import DataError
 
 Row = str | Mapping[str, Any] | Example
 """A text, a dict of the template's columns, or an `Example`."""
+
+Rows = Any
+"""One row, an iterable of rows, or a table: a DataFrame, a `datasets.Dataset`, a pyarrow table, a dict of lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +59,3 @@ class Explanation:
     label: str | list[str]
     text: str
     note: str = EXPLANATION_NOTE
-
-
-def is_one(rows: Row | Iterable[Row]) -> bool:
-    """Whether one row was given instead of several."""
-    return isinstance(rows, str | Mapping | Example)
-
-
-def as_list(rows: Row | Iterable[Row]) -> list[Row]:
-    """Rows as a list; one alone is a list of one."""
-    return [rows] if is_one(rows) else list(rows)  # type: ignore[list-item, arg-type]
-
-
-def columns_of(row: Any, where: str) -> tuple[Mapping[str, Any], str]:
-    """A row's columns for the input template, and its name in errors.
-
-    Raises:
-        DataError: It is no row.
-    """
-    if isinstance(row, Example):
-        return row.columns(), row.where or where
-    if isinstance(row, str):
-        return {"input_text": row}, where
-    if isinstance(row, Mapping):
-        return row, where
-    raise DataError(f"{where}: a row must be a text, a dict or an Example, got a {type(row).__name__}")

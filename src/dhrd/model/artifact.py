@@ -43,6 +43,7 @@ class ArtifactInfo:
             `dhrd export` wrote, for ONNX Runtime.
         labels: The label set.
         input_template: Jinja2 over a row's columns.
+        columns: Our field -> the column of the training rows, where another.
         chat: Whether the tokenizer's chat template wraps it.
         max_input_tokens: Longer inputs are shortened.
         max_sequence_tokens: Limit of the training sequences.
@@ -58,6 +59,7 @@ class ArtifactInfo:
     kind: Kind
     labels: LabelSet
     input_template: str = "{{ input_text }}"
+    columns: Mapping[str, str] = field(default_factory=dict)
     chat: bool = False
     max_input_tokens: int = 512
     max_sequence_tokens: int = 1024

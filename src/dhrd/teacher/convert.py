@@ -9,8 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dhrd._text import shown
+from dhrd.data.digest import input_digest
 from dhrd.data.fields import MAX_PROBLEMS, check_characters
-from dhrd.data.readers import BadRow, Row, read_file
+from dhrd.data.rationales import DIGEST
+from dhrd.data.readers import read_file
+from dhrd.data.row import BadRow, Row
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError, DataError
 from dhrd.model.files import writing
@@ -112,6 +116,7 @@ def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> 
     reader = _Reader(shape)
     problems: list[str] = []
     found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     conflicting: set[str] = set()
     num_records = num_without = 0
     for record in read_file(Path(source)):
@@ -122,6 +127,8 @@ def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> 
                     num_without += 1
                 elif found.setdefault(row_id, text) != text:
                     conflicting.add(row_id)
+                else:
+                    digests[row_id] = _digest(record, shape)
         except DataError as error:
             problems.append(str(error))
             if len(problems) == MAX_PROBLEMS:
@@ -133,11 +140,21 @@ def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> 
         raise DataError(f"{source}: none of its {num_records} records gives a rationale in this shape")
     with writing(Path(output)) as file:
         for row_id, text in found.items():
-            row = {"id": row_id, "rationale": text, **({"teacher": shape.teacher} if shape.teacher else {})}
+            more = {"teacher": shape.teacher, DIGEST: digests[row_id]}
+            row = {"id": row_id, "rationale": text, **{name: value for name, value in more.items() if value}}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return Converted(
         num_records=num_records, num_rationales=len(found), num_without=num_without, conflicting=sorted(conflicting)
     )
+
+
+def _digest(record: Row | BadRow, shape: Shape) -> str:
+    """The digest that a record carries, or that of its `input_text`; "" where it has neither, or several rows."""
+    columns = record.columns if isinstance(record, Row) and not shape.rows else {}
+    own, text = columns.get(DIGEST), columns.get("input_text")
+    if isinstance(own, str):
+        return own
+    return input_digest({"input_text": text}, InputTemplate()) if isinstance(text, str) else ""
 
 
 class _Reader:
@@ -182,7 +199,7 @@ def _part(text: str, setting: str) -> Callable[[Mapping[str, Any], str], str]:
     def look_up(view: Mapping[str, Any], where: str) -> str:
         value = _at(view, text)
         if isinstance(value, list | dict):
-            raise DataError(f"{where}: {setting} {text}: is {value!r:.60}, not text; name a part of it")
+            raise DataError(f"{where}: {setting} {text}: is {shown(value, 60)}, not text; name a part of it")
         if value is None and text.partition(".")[0] not in view:
             known = ", ".join(name for name in view if name not in ("row", "found"))
             raise DataError(f"{where}: {setting} {text}: there is no such column; known are {known}")
@@ -204,7 +221,7 @@ def _number(choice: Any, path: str, where: str) -> float:
     value = _at(choice, path)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return -math.inf if math.isnan(value) else float(value)  # what nobody rated comes last
-    raise DataError(f"{where}: --rating {path}: {value!r} is no number; name a part of each choice that holds one")
+    raise DataError(f"{where}: --rating {path}: {shown(value)} is no number; name a part of each choice that holds one")
 
 
 def _at(value: Any, path: str) -> Any:

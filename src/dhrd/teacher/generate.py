@@ -18,6 +18,7 @@ from typing import Any
 
 from dhrd.config import RunConfig, TeacherSettings
 from dhrd.data.progress import bar
+from dhrd.data.rationales import DIGEST
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import label_set
 from dhrd.data.sources import Source, open_source
@@ -109,7 +110,8 @@ def generate_rationales(
         teacher: A loaded model, instead of the one that `local:` names.
 
     Returns:
-        The counts. `output` has an object a row that has a rationale, in the rows' order: `id`, `rationale`, `teacher`.
+        The counts. `output` has an object a row that has a rationale, in the rows' order: `id`, `rationale`, `teacher`,
+        `input_digest`.
 
     Raises:
         UserError: A setting, a row, the template, the teacher or the store cannot be used.
@@ -276,6 +278,7 @@ def _write_output(output: Path, questions: Questions, session: Session) -> Gener
                 counts["rationales"] += 1
                 counts["disagreeing"] += not standing.agrees
                 row = {"id": question.id, "rationale": standing.text, "teacher": session.settings.name}
+                row |= {DIGEST: question.digest}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return Generated(
         output=output,

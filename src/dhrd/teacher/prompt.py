@@ -33,12 +33,14 @@ class Question:
         prompt: The whole question.
         key: Content address of what is asked, of whom, and how it is sampled: equal questions are asked once.
         label: Class indices of the gold label.
+        digest: Of the row's text, which the rationale is about.
     """
 
     id: str
     prompt: str
     key: str
     label: tuple[int, ...]
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class Questions:
         for example in self.source.examples(limit=self.limit):
             label = self.labels.encode(example.label, example.where) if example.label is not None else ()
             asked = prompt.render(self._variables(example, text, label), where=example.where)
-            yield Question(id=example.id, prompt=asked, key=address(asked), label=label)
+            yield Question(id=example.id, prompt=asked, key=address(asked), label=label, digest=example.digest)
 
     def _variables(self, example: Example, text: InputTemplate, label: tuple[int, ...]) -> dict[str, Any]:
         # A row's own columns must not tell what the teacher is not told: the label, or an older rationale.

@@ -27,7 +27,7 @@ def test_a_file_becomes_padded_batches(tmp_path: Path) -> None:
     assert [len(data[i].input_ids) for i in range(3)] == [4, 6, 3]
     assert len(data[0].input_ids) + len(data[0].continuation_ids) == 30
     (batch,) = DataLoader(data, batch_size=3, collate_fn=data.collate_fn)
-    assert batch.ids == ("rows-0", "rows-1", "rows-2")
+    assert len(set(batch.ids)) == 3, "rows without an id are named by their text"
     assert batch.input_ids_BT.shape == (3, 30)
     assert batch.label_BC.tolist() == [[0, 1], [1, 0], [0, 1]]
 

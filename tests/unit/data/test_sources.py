@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import tracemalloc
 from collections.abc import Callable
@@ -75,10 +76,11 @@ def test_every_kind_of_source_gives_the_same_examples(tmp_path: Path, kind: str)
     assert all(one.where for one in found)
 
 
-def test_rows_without_an_id_get_one_from_their_source(tmp_path: Path) -> None:
+def test_rows_without_an_id_have_the_digest_of_their_text(tmp_path: Path) -> None:
     rows = [{"input_text": "a", "label": "x"}, {"input_text": "b", "label": "y", "id": 7}]
-    assert [one.id for one in load(write_jsonl(tmp_path / "mine.jsonl", rows))] == ["mine-0", "7"]
-    assert [one.id for one in load(rows)] == ["row-0", "7"]
+    digest = hashlib.sha256(b"a").hexdigest()[:16]
+    assert [one.id for one in load(write_jsonl(tmp_path / "mine.jsonl", rows))] == [digest, "7"]
+    assert [one.id for one in load([*rows, rows[0]])] == [digest, "7", f"{digest}-2"]
 
 
 def test_a_file_can_be_read_twice(tmp_path: Path) -> None:
@@ -98,7 +100,7 @@ def test_class_labels_of_a_dataset_are_names() -> None:
     features = datasets.Features({"input_text": datasets.Value("string"), "label": kind})
     columns = {"input_text": ["a", "b", "c"], "label": [1, 0, -1]}
     data = datasets.Dataset.from_dict(columns, features=features)
-    assert [row.label for row in load(data, labels_required=False)] == ["pos", "neg", None]
+    assert [row.label for row in load(data, limit=2)] == ["pos", "neg"]
     assert "row 2: label: missing" in error_of(data)
 
 
@@ -112,7 +114,7 @@ def test_lists_of_class_labels_are_lists_of_names() -> None:
 def test_a_dictionary_of_splits_is_not_taken_for_rows() -> None:
     splits = datasets.DatasetDict({"train": datasets.Dataset.from_list(ROWS)})
     assert "the data set is a mapping of train; give one split of it" in error_of(splits)
-    assert "give one split" in error_of({"input_text": ["a"]}, labels_required=False)
+    assert "give one split" in error_of({"train": [{"input_text": "a"}]}, labels_required=False)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def problem(tmp_path: Path, records: Sequence[Any], shape: str = "columns", **pa
     ("name", "content"),
     [
         ("s.csv", 'key,why,other\n1,"It rained, so\nit is wet.",x\n2,Nobody came.,y\n'),
-        ("s.tsv", 'key\twhy\n1\t"It rained, so\nit is wet."\n2\tNobody came.\n'),
+        ("s.tsv", "key\twhy\n1\tIt rained,  so it is wet.\n2\tNobody came.\n"),
         ("s.json", json.dumps([{"key": 1, "why": "It rained,  so it is wet."}, {"key": 2, "why": "Nobody came."}])),
         ("s.jsonl", '{"key": "1", "why": " It rained, so\\nit is wet. "}\n\n{"key": 2, "why": "Nobody came."}\n'),
     ],

@@ -40,7 +40,7 @@ def test_the_output_is_in_the_rows_order(tmp_path: Path) -> None:
         ask(endpoint, data, output)
     rows = read_jsonl(output)
     assert [row["id"] for row in rows] == [f"r{i}" for i in range(50)]
-    assert all(set(row) == {"id", "rationale", "teacher"} for row in rows)
+    assert all(set(row) == {"id", "rationale", "teacher", "input_digest"} for row in rows)
     assert all(f"case number {row['id'][1:]}" in row["rationale"] for row in rows)
     assert not any(SENTINEL in row["rationale"] or "keep" in row["rationale"] for row in rows)
     assert {row["teacher"] for row in rows} == {"openai:tiny"}

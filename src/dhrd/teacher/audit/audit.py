@@ -16,7 +16,7 @@ from dhrd.data.readers import BadRow, read_file
 from dhrd.data.records import Example
 from dhrd.data.rows import label_set
 from dhrd.data.sources import open_source
-from dhrd.data.templates import InputTemplate
+from dhrd.data.templates import ROW, InputTemplate
 from dhrd.errors import ConfigError, DataError
 from dhrd.teacher.audit.alignment import Alignment, measure_alignment
 from dhrd.teacher.audit.flags import KINDS, Flag, Written
@@ -178,27 +178,24 @@ def _read(path: Path, examples: Mapping[str, Example]) -> Iterator[Audited]:
             problem = found.removeprefix(f"{row.where}: ")
             yield Audited(where=row.where, columns=columns, flags=(Flag("malformed", problem),))
             continue
-        row_id, text = found
-        flags = []
-        if row_id in seen:
-            flags.append(Flag("duplicate_id", f"{row_id} stands on an earlier line"))
-        if row_id not in examples:
-            flags.append(Flag("unmatched_id", f"no row has the id {row_id}"))
-        seen.add(row_id)
+        flags, example = [], examples.get(found.id)
+        if found.id in seen:
+            flags.append(Flag("duplicate_id", f"{found.id} stands on an earlier line"))
+        if example is None:
+            flags.append(Flag("unmatched_id", f"no row has the id {found.id}"))
+        elif not found.is_about(example):
+            flags.append(Flag("other_text", "the row's text is not the one that it was written for"))
+        seen.add(found.id)
         yield Audited(
-            where=row.where,
-            id=row_id,
-            text=text,
-            columns=columns,
-            example=examples.get(row_id),
-            flags=tuple(flags),
+            where=row.where, id=found.id, text=found.text, columns=columns, example=example, flags=tuple(flags)
         )
 
 
 def _as_read(example: Example, columns: frozenset[str]) -> Example:
     """A row without what the classifier does not read: another column may hold the label, or tell it."""
     text = example.input_text if "input_text" in columns else ""
-    return replace(example, input_text=text, fields={k: v for k, v in example.fields.items() if k in columns})
+    is_read = columns.__contains__ if ROW not in columns else lambda name: True
+    return replace(example, input_text=text, fields={k: v for k, v in example.fields.items() if is_read(k)})
 
 
 def _leaks(rows: Sequence[Written], patterns: LeakPatterns) -> dict[int, Flag]:

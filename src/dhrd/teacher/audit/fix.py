@@ -16,7 +16,7 @@ from dhrd.teacher.audit.leak import find_leak, without_verdict
 
 Mode = Literal["drop", "strip"]
 
-_NOT_A_ROW = {"malformed", "duplicate_id"}
+_NOT_A_ROW = {"malformed", "duplicate_id", "other_text"}
 """What no file of rationales can hold: training refuses it whole."""
 
 

@@ -10,6 +10,7 @@ KINDS = {
     "malformed": "The line is not an object with an id and a rationale.",
     "duplicate_id": "The id stands on an earlier line too.",
     "unmatched_id": "No row of the data has this id.",
+    "other_text": "The row's text is not the one that it was written for.",
     "label_leak": "It names the label, or restates a verdict.",
     "misaligned": "It is about another row's input rather than its own.",
     "length": "It has too few words to say anything, or far more than the others.",

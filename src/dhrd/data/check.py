@@ -1,0 +1,129 @@
+"""From a row to a checked `Example`, and what is noticed on the way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dhrd._text import shown
+from dhrd.data.digest import DigestIds, input_digest
+from dhrd.data.fields import check_characters, column_names, input_text, key, label, optional_text
+from dhrd.data.objects import with_own_names
+from dhrd.data.records import Example
+from dhrd.data.row import BadRow, Row
+from dhrd.data.templates import InputTemplate
+from dhrd.data.values import plain_columns
+from dhrd.errors import DataError
+
+_MISSING = {"nan", "none", "null", "nil", "n/a", "na", "#n/a", "<na>", "nat"}
+_WEIGHTS = ("weight", "weights", "sample_weight", "row_weight")
+
+
+@dataclass(kw_only=True)
+class RowCheck:
+    """Checks the rows of one reading.
+
+    Args:
+        name: Of the rows, for messages.
+        columns: Our field -> the row's column.
+        template: The input template.
+        labels_required: Whether rows must have a label; else nothing but the id and the template's columns is read.
+        remark: Told, at the end, what looks wrong but may be right.
+    """
+
+    name: str
+    columns: Mapping[str, str]
+    template: InputTemplate
+    labels_required: bool
+    remark: Callable[[str], None]
+    _ids: DigestIds = field(default_factory=DigestIds)
+    _missing: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _unread_weight: str = ""
+
+    def example(self, row: Row | BadRow) -> Example | str:
+        """The row as an `Example`, or what is wrong with it."""
+        if isinstance(row, BadRow):
+            return f"{row.where}: {row.problem}"
+        try:
+            example = self._example(Row(row.where, plain_columns(row.columns)))
+            self.template.render(example.columns(), where=row.where)
+        except (ValueError, RecursionError) as error:
+            return f"{row.where}: {error}"
+        except DataError as error:
+            return str(error) if str(error).startswith(row.where) else f"{row.where}: {error}"
+        self._notice(example)
+        return example
+
+    def finish(self) -> None:
+        """Say what was noticed."""
+        if self._missing:
+            counts = ", ".join(f"{name} {shown(word)} in {n} rows" for (name, word), n in self._missing.most_common(5))
+            self.remark(
+                f"{self.name}: words of missing data are kept as they are ({counts}); where nothing is meant, leave "
+                "the cell empty"
+            )
+        if self._unread_weight:
+            self.remark(
+                f"{self.name}: the column {shown(self._unread_weight)} is not read, as all rows count alike; "
+                "loss.class_weights weighs classes"
+            )
+
+    def _example(self, row: Row) -> Example:
+        _refuse_header(row)
+        self._refuse_unmapped(row)
+        values = {name: self._value(row, name) for name in ("input_text", "label", "rationale", "id", "group")}
+        names = None if self.labels_required else {*self.template.variables, *self.columns.values()}
+        check_characters(row, names)
+        if not self.labels_required:
+            values |= {"label": None, "rationale": None, "group": None}
+        fields = with_own_names(row.columns, self.columns)
+        text = input_text(values["input_text"], row, required="input_text" in self.template.variables)
+        digest = input_digest(fields, self.template)
+        return Example(
+            input_text=text,
+            label=label(values["label"], self.labels_required, row),
+            rationale=optional_text("rationale", values["rationale"]),
+            id=key("id", values["id"]) or self._ids.next(digest),
+            group=key("group", values["group"]),
+            fields=row.columns,
+            where=row.where,
+            digest=digest,
+        )
+
+    def _value(self, row: Row, name: str) -> Any:
+        """What stands in a field's column; rows to predict on may have our own name for it instead."""
+        column = self.columns.get(name, name)
+        if column not in row.columns and not self.labels_required:
+            column = name
+        return row.columns.get(column)
+
+    def _refuse_unmapped(self, row: Row) -> None:
+        """Refuse a row without a column that `data.columns` names, as far as it is needed."""
+        for name, column in self.columns.items():
+            if column in row.columns or name == "rationale":  # rows without one are ordinary
+                continue
+            is_needed = self.labels_required or (name == "input_text" and name in self.template.variables)
+            if is_needed and (self.labels_required or name not in row.columns):
+                known = f"which data.columns names; known are {column_names(row)}"
+                raise ValueError(f"{name}: there is no column {shown(column)}, {known}")
+
+    def _notice(self, example: Example) -> None:
+        labels = example.label if isinstance(example.label, tuple) else (example.label,)
+        for name, values in (("label", labels), ("rationale", (example.rationale,)), ("text", (example.input_text,))):
+            for value in values:
+                if isinstance(value, str) and len(value) < 8 and value.strip().casefold() in _MISSING:
+                    self._missing[name, value] += 1
+        if self.labels_required and not self._unread_weight:
+            read = {*self.template.variables, *self.columns.values()}
+            self._unread_weight = next((one for one in _WEIGHTS if one in example.fields and one not in read), "")
+
+
+def _refuse_header(row: Row) -> None:
+    """Refuse a row whose values are the names of its columns, in any order: files joined with their headers."""
+    names, values = list(row.columns), list(row.columns.values())
+    if not all(isinstance(value, str) for value in values) or (len(names) < 2 and names != ["input_text"]):
+        return
+    if sorted(value.strip("\ufeff ") for value in values) == sorted(names):
+        raise ValueError("the names of the columns again; remove the line (files were joined with their headers)")

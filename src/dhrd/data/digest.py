@@ -1,0 +1,60 @@
+"""The digest of a row's input: what tells whether a rationale, or a prediction, is about this very text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from dhrd.data.records import Example
+from dhrd.data.templates import PLAIN, InputTemplate
+
+_DIGITS = 16
+
+
+def input_digest(columns: Mapping[str, Any], template: InputTemplate) -> str:
+    """16 hexadecimal digits of the SHA-256 of the columns that the template reads.
+
+    Of the columns and not of what the template makes of them, so that other words around them change nothing: of the
+    text itself where one is read, else of a JSON list of them in the order of their names. Spaces count once, and
+    Unicode is in its composed form: a file that went through another format or editor has the same digests.
+
+    Args:
+        columns: Of the row.
+        template: Which of them are read.
+    """
+    names = sorted(template.variables)
+    if any(name not in columns for name in names if name == "row"):  # it may read any of them
+        return _digest(template.render(columns, may_be_empty=True))
+    values = [columns.get(name) for name in names]
+    if len(values) == 1 and isinstance(values[0], str):
+        return _digest(values[0])
+    return _digest(json.dumps(values, ensure_ascii=False, sort_keys=True, default=str))
+
+
+def digest_of(example: Example) -> str:
+    """An example's digest; of its `input_text` where it did not come from a source."""
+    return example.digest or input_digest(example.columns(), _PLAIN)
+
+
+def _digest(text: str) -> str:
+    canonical = unicodedata.normalize("NFC", " ".join(text.split()))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:_DIGITS]
+
+
+_PLAIN = InputTemplate(PLAIN)
+
+
+class DigestIds:
+    """Ids for rows that have none: their digests, the second of a kind with -2 after it; some 80 bytes a row."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+
+    def next(self, digest: str) -> str:
+        """The id of the next row with this digest."""
+        key = int(digest, 16)
+        count = self._counts[key] = self._counts.get(key, 0) + 1
+        return digest if count == 1 else f"{digest}-{count}"

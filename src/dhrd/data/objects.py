@@ -1,0 +1,189 @@
+"""Rows given in Python: what is a row, what is a table of them, and what is neither."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from io import IOBase
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+
+from dhrd._text import shown
+from dhrd.data.fields import check_characters, input_text
+from dhrd.data.records import Example
+from dhrd.data.row import BadRow, Row
+from dhrd.data.templates import InputTemplate
+from dhrd.data.values import plain, plain_columns
+from dhrd.errors import DataError
+
+_NO_ROWS = (bytes, bytearray, memoryview, Set, Path, IOBase)  # bytes, what has no order, and files: give their names
+_WANTED = "give texts, dicts or Examples, or a table (a DataFrame, a Dataset, a dict of lists)"
+
+
+def is_one(rows: Any) -> bool:
+    """Whether one row was given: a text, an `Example`, or a mapping that is not a dict of lists."""
+    return isinstance(rows, str | Example) or (isinstance(rows, Mapping) and not _is_table(rows))
+
+
+def as_rows(rows: Any) -> Iterable[Any]:
+    """Rows one by one: of one alone, of several, or of a table.
+
+    Raises:
+        DataError: What was given is neither; it is named by its type.
+    """
+    if is_one(rows):
+        return [rows]
+    if isinstance(rows, Mapping):
+        return _rows_of_lists(rows)
+    if is_dataset(rows):
+        return rows.with_format(None)  # in their own format its rows are arrays
+    if (library := _library(rows)) in _FRAMES and (frame := _FRAMES[library](rows)) is not None:
+        return frame
+    if isinstance(rows, Iterable) and not isinstance(rows, _NO_ROWS) and getattr(rows, "shape", None) != ():
+        return rows
+    raise DataError(f"rows: got {_article(rows)} ({shown(rows, 40)}); {_WANTED}")
+
+
+def is_dataset(rows: Any) -> bool:
+    """Whether this is a `datasets.Dataset` or `IterableDataset`; the library need not be imported."""
+    return _library(rows) == "datasets" and hasattr(rows, "features") and hasattr(rows, "with_format")
+
+
+def row_of(item: Any, where: str, mapping: Mapping[str, str], own: Sequence[str] = ()) -> Row | BadRow:
+    """One row's columns, its values made plain.
+
+    Args:
+        item: The row.
+        where: Its place, where it does not know its own.
+        mapping: Our field -> their column, which a text and an `Example` get as well.
+        own: Fields of an `Example` that are wanted besides its columns.
+    """
+    if isinstance(item, Example):
+        fields = {name: getattr(item, name) for name in own}
+        theirs = {mapping[name]: getattr(item, name) for name in ("input_text", *own) if name in mapping}
+        return _plain(item.where or where, {**theirs, **item.columns(), **fields})
+    if isinstance(item, Mapping):
+        return _plain(where, item)
+    text = plain(item) if isinstance(item, str | pyarrow.Scalar) else None  # what a pyarrow array is made of
+    if isinstance(text, str):
+        return Row(where, dict.fromkeys(("input_text", mapping.get("input_text", "input_text")), text))
+    return BadRow(where, f"a row must be a text, a dict or an Example, got {_article(item)}")
+
+
+def rows_of(rows: Any, mapping: Mapping[str, str]) -> Iterator[Row | BadRow]:
+    """The rows of what was given in Python, each with its number as its place.
+
+    Raises:
+        DataError: As `as_rows`.
+    """
+    own = ("label", "rationale", "id", "group")
+    return (row_of(item, f"row {number}", mapping, own) for number, item in enumerate(as_rows(rows)))
+
+
+def columns_of(
+    item: Any, where: str, template: InputTemplate, mapping: Mapping[str, str]
+) -> tuple[Mapping[str, Any], str]:
+    """What an input template sees of one row, and the row's name in errors; checked as rows of files are.
+
+    Args:
+        item: The row.
+        where: Its place, where it does not know its own.
+        template: Which columns are read.
+        mapping: Our field -> the rows' column, as in training; a row may have our name as well.
+
+    Raises:
+        DataError: It is no row, or what the template reads is not text.
+    """
+    row = row_of(item, where, mapping)
+    if isinstance(row, BadRow):
+        raise DataError(f"{row.where}: {row.problem}")
+    is_ours = isinstance(item, Example) and item.input_text  # whatever other columns it has
+    columns = row.columns if is_ours else with_own_names(row.columns, mapping)
+    try:
+        check_characters(row, template.variables)
+        if "input_text" in template.variables:
+            input_text(columns.get("input_text"), row, required=True)
+    except ValueError as error:
+        raise DataError(f"{row.where}: {error}") from None
+    return columns, row.where
+
+
+def with_own_names(columns: Mapping[str, Any], mapping: Mapping[str, str]) -> Mapping[str, Any]:
+    """Columns, the text under our name as well as under theirs."""
+    theirs = mapping.get("input_text")
+    return columns if theirs is None or theirs not in columns else {**columns, "input_text": columns[theirs]}
+
+
+def _plain(where: str, columns: Mapping[Any, Any]) -> Row | BadRow:
+    try:
+        return Row(where, plain_columns(columns))
+    except DataError as error:
+        return BadRow(where, str(error))
+
+
+def _is_table(rows: Mapping[Any, Any]) -> bool:
+    return bool(rows) and all(_is_column(value) for value in rows.values())
+
+
+def _is_column(value: Any) -> bool:
+    """Whether a value holds one value a row: a list, an array, a Series, a column of a data set, a whole split."""
+    if isinstance(value, str | bytes | Mapping | Set | Example):
+        return False
+    is_sized = hasattr(value, "__len__") and hasattr(value, "__iter__")
+    return isinstance(value, Sequence) or (is_sized and getattr(value, "shape", None) != ())
+
+
+def _rows_of_lists(columns: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
+    """The rows of a dict of lists, such as a slice of a data set gives."""
+    names = ", ".join(map(str, columns))
+    if any(map(_is_split, columns.values())):
+        raise DataError(f"the data set is a mapping of {names}; give one split of it, or a list of rows")
+    lengths = {len(values) for values in columns.values()}
+    if len(lengths) > 1:
+        raise DataError(
+            f"rows: a dict of lists of different lengths ({', '.join(map(str, sorted(lengths)))}); {_WANTED}; one row "
+            "whose columns are lists goes in a list"
+        )
+    return (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+
+
+def _is_split(values: Any) -> bool:
+    if isinstance(values, Sequence):
+        return bool(values) and isinstance(values[0], Mapping | Example)
+    return is_dataset(values) or (_library(values) in _FRAMES and hasattr(values, "columns"))
+
+
+def _library(value: Any) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def _of_pandas(frame: Any) -> Iterable[dict[str, Any]] | None:
+    if not hasattr(frame, "columns"):  # a Series is a sequence of texts
+        return None
+    _check_names(list(frame.columns))
+    return (dict(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False, name=None))
+
+
+def _of_polars(frame: Any) -> Iterable[dict[str, Any]] | None:
+    return frame.iter_rows(named=True) if hasattr(frame, "iter_rows") else None
+
+
+def _of_pyarrow(table: Any) -> Iterable[dict[str, Any]] | None:
+    if not hasattr(table, "schema"):  # an array is a sequence of texts
+        return None
+    _check_names(table.schema.names)
+    batches = (table if hasattr(table, "to_batches") else pyarrow.table(table)).to_batches()
+    return (row for batch in batches for row in batch.to_pylist())
+
+
+def _check_names(names: Sequence[Any]) -> None:
+    if len(set(names)) < len(names):
+        raise DataError(f"rows: two columns have the same name: {', '.join(map(str, names))}")
+
+
+_FRAMES = {"pandas": _of_pandas, "polars": _of_polars, "pyarrow": _of_pyarrow}
+
+
+def _article(value: Any) -> str:
+    return f"a {type(value).__name__}"

@@ -1,0 +1,266 @@
+"""Where templates run: Jinja2's sandbox without globals, with a bound on what a template computes and writes.
+
+A template may come with a downloaded artifact. Jinja2's sandbox keeps it from Python, but not from looping for ever,
+padding a text to 2 GB, or writing a function's address where a column is missing. Here whatever grows or repeats is
+charged to the rendering's budget before it happens: loops by their steps, operators, filters, tests and calls by the
+size of what they are given, so time and memory are bounded by a number that depends on the row's size alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import jinja2
+import jinja2.runtime
+from jinja2 import nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
+
+_LEAST = 1_000_000
+_TIMES_THE_ROW = 20
+_CALL = 32  # a macro's call takes so many times a loop's step
+_LEFT: ContextVar[int] = ContextVar("dhrd_template_budget", default=_LEAST)
+# Whose numbers are sizes that are added, and whose arguments multiply the text: `x | indent(8)`, `", ".join(x)`.
+_ADD = {"center", "ljust", "rjust", "zfill", "batch", "slice", "truncate", "round", "to_bytes"}
+_MULTIPLY = {"indent", "wordwrap", "tojson", "replace", "join", "expandtabs", "translate"}
+# `random` is another text each time; `attr` is for methods; the others are for web pages.
+_NO_FILTERS = {"attr", "random", "pprint", "urlize", "xmlattr"}
+# `%99999d`, `%.*f`, `{:99999}`, and `{:{}}`, whose width comes from elsewhere.
+_WIDE_FORMAT = re.compile(r"%(\([^)]*\))?[-#0 +]*\d*\.?(\*|\d{5})|\{[^{}]*\d{5}|\{[^{}]+\{")
+
+
+class TooMuch(Exception):
+    """A template computes or writes more than it may."""
+
+
+@contextmanager
+def budget(columns: Mapping[str, Any]) -> Iterator[None]:
+    """Bound what is rendered within by the size of the row, and by a million characters where that is more."""
+    token = _LEFT.set(1 << 62)  # the row may be of any size
+    _LEFT.set(_LEAST + _TIMES_THE_ROW * _size(dict(columns)))
+    try:
+        yield
+    finally:
+        _LEFT.reset(token)
+
+
+def charge(amount: int) -> None:
+    """Take from the budget of what is being rendered.
+
+    Raises:
+        TooMuch: It is used up.
+    """
+    left = _LEFT.get() - amount
+    if left < 0:
+        raise TooMuch("it computes or writes far more than the row holds; take out loops, padding or repetition")
+    _LEFT.set(left)
+
+
+def _size(value: Any) -> int:
+    """Characters and values in a value; stops counting where the budget ends: a list may hold itself many times."""
+    left, total, pending = _LEFT.get(), 0, [value]
+    while pending and total <= left:
+        item = pending.pop()
+        total += 1
+        if isinstance(item, str | bytes):
+            total += len(item)
+        elif isinstance(item, dict):  # of plain rows; to ask for any mapping takes ten times as long
+            pending += [*item.keys(), *item.values()]
+        elif isinstance(item, list | tuple | set | frozenset):
+            pending += item
+        elif isinstance(item, int):
+            total += item.bit_length() // 8
+    return total
+
+
+def _charge_use(name: str, values: list[Any]) -> None:
+    """Charge a filter, a test or a method by what it is given."""
+    sizes = [_size(value) for value in values]
+    numbers = [abs(value) if isinstance(value, int) else 0 for value in values[1:]]
+    charge(sum(sizes))
+    if name in _ADD:
+        charge(sum(numbers))
+    elif name in _MULTIPLY:
+        charge(sizes[0] * max([0, *sizes[1:], *numbers]))
+
+
+def _charged(name: str, function: Any) -> Callable[..., Any]:
+    """A filter or a test that is charged for; with what Jinja2 marked it with (`pass_context` and the like)."""
+    skipped = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+    def charged(*args: Any, **options: Any) -> Any:
+        values = list(args[skipped:])
+        if values and isinstance(values[0], Iterator):  # what `map` gives: count it, then use it
+            values[0] = list(values[0])
+        if name == "format":
+            _check_format(values[0])
+        _charge_use(name, [*values, *options.values()])
+        return function(*args[:skipped], *values, **options)
+
+    charged.__dict__.update(getattr(function, "__dict__", {}))
+    return charged
+
+
+def _check_format(text: Any) -> None:
+    if isinstance(text, str) and _WIDE_FORMAT.search(text):
+        raise TooMuch("a format with a width of five digits, or one that is computed; give a width of up to 9999")
+
+
+class _Guards(NodeTransformer):
+    """Puts the guards into a template's syntax tree.
+
+    A name after a dot is an item or plain attribute of a value, never a method of it, unless it is called: a nested
+    column may be called `items`.
+    """
+
+    def visit_Name(self, node: nodes.Name) -> nodes.Node:
+        if node.name == "self":
+            raise jinja2.TemplateSyntaxError('self is a name of Jinja2; write row["self"] for a column', node.lineno)
+        return node
+
+    def visit_Getattr(self, node: nodes.Getattr) -> nodes.Node:
+        item = nodes.Getitem(self.visit(node.node), nodes.Const(node.attr), node.ctx)
+        return item.set_lineno(node.lineno)
+
+    def visit_Call(self, node: nodes.Call) -> nodes.Node:
+        if not isinstance(node.node, nodes.Getattr):
+            return self.generic_visit(node)
+        callee = node.node
+        self.generic_visit(callee)  # what is before the dot; the method itself stays
+        node.node = nodes.Const(None)
+        self.generic_visit(node)
+        node.node = callee
+        return node
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:
+        self.generic_visit(node)
+        node.iter = _guarded("steps", node.iter)
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
+        self.generic_visit(node)
+        return _guarded("concatenated", *node.nodes)
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
+        self.generic_visit(node)
+        node.expr = _guarded("weighed", node.expr)
+        for operand in node.ops:
+            operand.expr = _guarded("weighed", operand.expr)
+        return node
+
+    def visit_List(self, node: nodes.Node) -> nodes.Node:
+        return _guarded("weighed", self.generic_visit(node))
+
+    visit_Dict = visit_List
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:
+        self.generic_visit(node)
+        return node if node.ctx != "load" else _guarded("weighed", node)
+
+    def visit_TemplateData(self, node: nodes.TemplateData) -> nodes.Node:
+        return nodes.Const(node.data).set_lineno(node.lineno)  # so that it passes `finalize`, which charges for it
+
+
+def _guarded(name: str, *arguments: nodes.Node) -> nodes.Call:
+    """A call of a method of the environment in the place of a node."""
+    method = nodes.EnvironmentAttribute(name)
+    call = nodes.Call(method, list(arguments), [], None, None)
+    call.set_lineno(arguments[0].lineno)
+    return call
+
+
+class TemplateEnvironment(ImmutableSandboxedEnvironment):
+    """Jinja2 over a row's columns: no globals, bounded, and nothing but data is written."""
+
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(self, *, finalize: Callable[..., Any] | None = None, **options: Any) -> None:
+        # No optimizer: it computes constants while it compiles, without bounds.
+        super().__init__(optimized=False, finalize=finalize or _finalize, **options)
+        self.globals.clear()
+        self.filters = {n: _charged(n, f) for n, f in self.filters.items() if n not in _NO_FILTERS}
+        self.tests = {n: _charged(n, f) for n, f in self.tests.items()}
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = _Guards().visit(super()._parse(source, name, filename))
+        tree.set_environment(self)
+        return tree
+
+    def call(self, context: Any, function: Any, /, *args: Any, **options: Any) -> Any:
+        """Call a method of a value, a macro, or one of the guards below."""
+        if getattr(function, "__self__", None) is not self:
+            charge(_CALL)
+            owner = getattr(function, "__self__", None)
+            values = [*args, *options.values()]
+            _charge_use(getattr(function, "__name__", ""), values if owner is None else [owner, *values])
+        return super().call(context, function, *args, **options)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """A method that is about to be called."""
+        if attribute in ("format", "format_map"):
+            _check_format(obj)
+        return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """A column, an element, or an attribute such as `loop.index`; never a method."""
+        if isinstance(argument, slice):
+            charge(len(obj))
+        try:
+            return obj[argument]
+        except (TypeError, LookupError):
+            if not isinstance(argument, str):
+                return self.undefined(obj=obj, name=argument)
+        value = super().getattr(obj, argument)
+        return self.undefined(obj=obj, name=argument) if callable(value) else value
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """The result of an operator whose result may be large."""
+        sizes = _size(left) + _size(right)
+        if operator == "*" and isinstance(left, int) != isinstance(right, int):
+            number, other = (left, right) if isinstance(left, int) else (right, left)
+            sizes = sizes if isinstance(other, float) else _size(other) * max(1, abs(number))
+        elif operator == "**" and isinstance(left, int) and isinstance(right, int):
+            sizes = left.bit_length() * abs(right)
+        elif operator == "%":
+            _check_format(left)
+        charge(sizes)
+        return super().call_binop(context, operator, left, right)
+
+    def steps(self, values: Iterable[Any]) -> Iterator[Any]:
+        """The values of a loop, each charged."""
+        for value in values:
+            charge(1)
+            yield value
+
+    def weighed(self, value: Any) -> Any:
+        """A value that is compared, or a list that was made: charged by its size."""
+        charge(_size(value))
+        return value
+
+    def concatenated(self, *values: Any) -> str:
+        """What `~` gives."""
+        charge(sum(map(_size, values)))
+        return "".join(map(str, values))
+
+
+@jinja2.pass_context  # with the context nothing is computed while the template is compiled
+def _finalize(context: Any, value: Any) -> Any:
+    """What is about to be written, if it is data."""
+    if value is None:  # Jinja2 would write the word None
+        raise jinja2.UndefinedError('a column that it writes is null; fill it in, or write {{ column or "" }}')
+    if isinstance(value, str):
+        charge(len(value))
+        return value
+    is_code = callable(value) or type(value).__module__.startswith("jinja2.runtime")
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    for part in parts:
+        if isinstance(part, jinja2.Undefined):
+            return str(part)  # says which; in a list it would be the word Undefined
+    if isinstance(value, bytes | Iterator) or (is_code and not isinstance(value, jinja2.Undefined)):
+        raise jinja2.UndefinedError(f"what it writes is a {type(value).__name__}, not text; name a column of text")
+    charge(_size(value))
+    return value

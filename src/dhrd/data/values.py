@@ -1,0 +1,59 @@
+"""Values of other libraries as plain ones, and what counts as missing: one meaning of null for every source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import pyarrow
+
+from dhrd.errors import DataError
+
+_PLAIN = (str, int, bool, bytes, type(None))
+_NULLS = ("NAType", "NaTType", "MaskedConstant")  # pandas' and NumPy's; neither need be installed or imported
+
+
+@runtime_checkable
+class _Array(Protocol):
+    """An array or a scalar of NumPy, PyTorch, JAX, or a pandas Series."""
+
+    def tolist(self) -> Any: ...
+
+
+def plain_columns(columns: Mapping[Any, Any]) -> dict[str, Any]:
+    """The columns of a row with plain values and text for names.
+
+    Raises:
+        DataError: A value is nested too deep.
+    """
+    try:
+        return {str(name): plain(value) for name, value in columns.items()}
+    except RecursionError:
+        raise DataError("a value is nested too deep to be read; correct the row") from None
+
+
+def plain(value: Any) -> Any:
+    """A value as Python's own: arrays and sets as lists, scalars by value; NaN and every library's null as None."""
+    if type(value) in _PLAIN:
+        return value
+    if type(value).__name__ in _NULLS:
+        return None
+    if isinstance(value, str):  # numpy.str_ and other subclasses
+        return str(value)
+    if isinstance(value, Mapping):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(plain, value), key=str)
+    return _foreign(value)
+
+
+def _foreign(value: Any) -> Any:
+    if isinstance(value, pyarrow.Scalar):
+        return plain(value.as_py())
+    if isinstance(value, _Array):
+        found = value.tolist()
+        return found if type(found) is type(value) else plain(found)
+    is_nan = isinstance(value, float) or type(value).__name__ == "Decimal"
+    return None if is_nan and value != value else value
