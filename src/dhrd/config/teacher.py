@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from dhrd._text import shown
 from dhrd.config.section import Count, FileName, Positive, Section, Weight
 
 
@@ -28,13 +29,13 @@ class TeacherSettings(Section):
     """Of sampling; null: the endpoint's own default; `local:` takes the likeliest token."""
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     """Nucleus of sampling; null: the endpoint's own default."""
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     """Of sampling, raised by one with each further answer to a row; null: none is sent; `local:` takes 0."""
     max_tokens: Count = 512
     """Longest answer. A teacher that thinks before it answers needs more."""
     timeout_s: Positive = 120.0
     """Longest wait for a whole answer, in seconds."""
-    max_retries: Annotated[int, Field(ge=0)] = 6
+    max_retries: Annotated[int, Field(ge=0, le=1000)] = 6
     """Send a request again, up to so many times, where no answer came: 429, 5xx, a timeout, a cut connection."""
     concurrency: Count = 16
     """Requests in flight."""
@@ -57,9 +58,9 @@ class TeacherSettings(Section):
     def _check(self) -> TeacherSettings:
         kind, _, model = (self.name or "openai:x").partition(":")
         if kind not in ("openai", "local") or not model.strip():
-            raise ValueError(f"name {self.name!r} is unknown; write openai:MODEL or local:MODEL_OR_PATH")
+            raise ValueError(f"name {shown(self.name)} is unknown; write openai:MODEL or local:MODEL_OR_PATH")
         if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
-            raise ValueError(f"base_url {self.base_url!r} is no address; write http://HOST:PORT/v1 or https://…")
+            raise ValueError(f"base_url {shown(self.base_url)} is no address; write http://HOST:PORT/v1 or https://…")
         if self.samples > 1 and not self.label_hidden:
             raise ValueError("samples chooses by the teacher's own answer, so it needs label_hidden")
         if self.samples > 1 and (self.temperature == 0 or (kind == "local" and not self.temperature)):

@@ -15,6 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from dhrd._files import saving, writing
+from dhrd._markdown import as_markdown, fenced
 from dhrd.errors import MissingExtra
 from dhrd.evaluation import figures
 from dhrd.evaluation.figures import Arm
@@ -273,15 +274,9 @@ def _dashed(value: Any) -> Any:
 
 
 def _plain(value: Any) -> str:
-    """Text that Markdown takes as it is, on one line so that it stays within its cell; safe text as it is."""
-    if isinstance(value, Markup):
-        return value
-    text = " ".join(str(_dashed(value)).split("\n"))
-    return re.sub(r"([\\`*\[\]|])", r"\\\1", text).replace("<", "&lt;").replace(">", "&gt;")
+    """Text that Markdown takes as it is; safe text as it is."""
+    return value if isinstance(value, Markup) else as_markdown(str(_dashed(value)))
 
 
 def _fenced(text: Any) -> Markup:
-    """A block of code, in a fence longer than any within."""
-    longest = max((len(run) for run in re.findall("`+", str(text))), default=0)
-    fence = "`" * max(3, longest + 1)
-    return Markup(f"{fence}sh\n{text}\n{fence}")
+    return Markup(fenced(str(text), "sh"))

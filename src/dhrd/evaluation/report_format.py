@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dhrd._text import escaped
+
 FORMAT_VERSION = 1
 
 _COMPARISON: dict[str, Any] = {
@@ -128,9 +130,17 @@ def complete(report: Mapping[str, Any]) -> dict[str, Any]:
         report: Whatever there is of a report.
 
     Returns:
-        A copy, in which templates and figures need not ask whether a key is there.
+        A copy, in which templates and figures need not ask whether a key is there, nor for control characters.
     """
-    return _complete(report, _REPORT)
+    return _complete(_escaped(report), _REPORT)
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return escaped(value)
+    if isinstance(value, Mapping):
+        return {_escaped(key): _escaped(one) for key, one in value.items()}
+    return [_escaped(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _complete(given: Mapping[str, Any], shape: Mapping[str, Any]) -> dict[str, Any]:

@@ -208,7 +208,7 @@ def describe(cell: Cell) -> dict[str, Any]:
         "seed": cell.config.seed,
         "fold": cell.fold,
         "decoding": asdict(cell.decoding) if cell.arm.read == "decode" else None,
-        "config": cell.config.model_dump(mode="json", exclude={"tracking", "teacher", "output_dir"}),
+        "config": identity(cell.config),
         "rows": cell.rows_hash,
     }
 

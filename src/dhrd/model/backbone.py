@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import struct
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,13 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from dhrd._extras import require
+from dhrd._text import LONGEST_LINE, shown
 from dhrd.config import ModelSettings
-from dhrd.data.progress import no_foreign_bars
+from dhrd.data.progress import no_foreign_bars, no_loading_report
 from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.errors import ModelError
 from dhrd.losses import LogitTransform
+from dhrd.model.fit import check_special_tokens, check_whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -40,12 +43,14 @@ class Backbone:
         tokenizer: Padding on the right, with a padding token.
         name: What it was loaded from.
         added_pad: Whether eos was made the padding token because there was none.
+        lacks_head: Whether the checkpoint had no weights for the LM head, so that it is random.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     name: str
     added_pad: bool = False
+    lacks_head: bool = False
 
 
 def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
@@ -56,7 +61,8 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
         seed: Of the weights that `scratch:` draws; nothing else is drawn here.
 
     Raises:
-        ModelError: It is unknown, damaged, not a causal language model, or its tokenizer cannot pad.
+        ModelError: It is unknown, damaged, not a causal language model, lacks weights of the body, or its tokenizer
+            cannot pad.
         MissingExtra: A GGUF file without `gguf`, quantization without `bitsandbytes`.
     """
     from transformers import AutoModelForCausalLM
@@ -68,21 +74,35 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
         require("gguf", extra="gguf")
         _check_gguf(Path(location["pretrained_model_name_or_path"]) / location["gguf_file"])
     tokenizer, added_pad = load_tokenizer(settings.name_or_path, settings.revision)
+    if "gguf_file" not in location:  # transformers would fail on it while it builds the model
+        check_special_tokens(tokenizer, _vocab_size(location, settings), settings.name_or_path)
     options: dict[str, Any] = {"dtype": getattr(torch, settings.dtype or "float32")}
     if settings.quantization:
         options["quantization_config"] = _four_bits()
     if settings.revision is not None:
         options["revision"] = settings.revision
     try:
-        with no_foreign_bars():
-            model = AutoModelForCausalLM.from_pretrained(**location, **options)
+        with no_foreign_bars(), no_loading_report():
+            model, report = AutoModelForCausalLM.from_pretrained(**location, **options, output_loading_info=True)
     except _LOAD_ERRORS as error:
         raise _not_loaded(settings.name_or_path, error) from error
+    lacks_head = check_whole(model, report["missing_keys"], Path(location["pretrained_model_name_or_path"]))
     if "gguf_file" in location:
         _forget_gguf(model)
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.use_cache = False
-    return Backbone(model, tokenizer, settings.name_or_path, added_pad)
+    return Backbone(model, tokenizer, settings.name_or_path, added_pad, lacks_head)
+
+
+def _vocab_size(location: dict[str, str], settings: ModelSettings) -> int:
+    from transformers import AutoConfig
+
+    revision = {"revision": settings.revision} if settings.revision is not None else {}
+    try:
+        config = AutoConfig.from_pretrained(**location, **revision)
+        return int(getattr(config.get_text_config(), "vocab_size", sys.maxsize))
+    except _CONFIG_ERRORS as error:
+        raise _not_loaded(settings.name_or_path, error) from error
 
 
 def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:
@@ -121,9 +141,10 @@ def _fit_to_tokenizer(config: Any, tokenizer: PreTrainedTokenizerBase, name: str
 
 
 def _not_a_config(name: str, error: BaseException) -> ModelError:
-    return ModelError(
+    return _because(
         f"model.name_or_path: {name} gives no causal language model: write {SCRATCH} and a transformers config in JSON "
-        f"with its model_type, beside a tokenizer ({_reason(error)})"
+        "with its model_type, beside a tokenizer",
+        error,
     )
 
 
@@ -150,9 +171,10 @@ def load_tokenizer(name_or_path: str, revision: str | None = None) -> tuple[PreT
         )
     except _LOAD_ERRORS as error:
         if name_or_path.startswith(SCRATCH):
-            raise ModelError(
+            raise _because(
                 f"model.name_or_path: {name_or_path}: no usable tokenizer lies beside the config: save one there with "
-                f"tokenizer.save_pretrained ({_reason(error)})"
+                "tokenizer.save_pretrained",
+                error,
             ) from error
         raise _not_loaded(name_or_path, error) from error
     return tokenizer, prepare_tokenizer(tokenizer, name_or_path)
@@ -184,11 +206,11 @@ def _path_of(name_or_path: str) -> str:
         spec = importlib.util.find_spec(package) if package.isidentifier() else None
         if spec is None or not spec.submodule_search_locations:
             raise ModelError(
-                f"{name}: the package {package!r} is not installed: pip install {package.replace('_', '-')}"
+                f"{name}: the package {shown(package)} is not installed: pip install {package.replace('_', '-')}"
             )
         name = str(Path(spec.submodule_search_locations[0]) / file)
         if not Path(name).exists():
-            raise ModelError(f"{name_or_path}: the package {package!r} has no file {file!r}")
+            raise ModelError(f"{name_or_path}: the package {shown(package)} has no file {shown(file)}")
     return name
 
 
@@ -204,15 +226,18 @@ _CONFIG_ERRORS = (*_LOAD_ERRORS, TypeError, AttributeError, ArithmeticError, Str
 
 
 def _not_loaded(name: str, error: BaseException) -> ModelError:
-    return ModelError(
+    return _because(
         f"model.name_or_path: {name} cannot be loaded as a causal language model: give a hub name, a directory or a "
-        f".gguf file ({_reason(error)})"
+        ".gguf file",
+        error,
     )
 
 
-def _reason(error: BaseException) -> str:
+def _because(text: str, error: BaseException) -> ModelError:
+    """A message with the beginning of what a library says, on one line."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    return reason if len(reason) <= 300 else reason[:300] + " …"
+    room = max(60, LONGEST_LINE - len(text) - 3)
+    return ModelError(f"{text} ({reason if len(reason) <= room else reason[: room - 2] + ' …'})")
 
 
 def _check_gguf(path: Path) -> None:
@@ -252,34 +277,3 @@ def logit_transform(config: Any) -> LogitTransform:
     elif getattr(text, "logits_scaling", None) is not None:  # Granite divides
         scale = 1.0 / float(text.logits_scaling)
     return LogitTransform(scale=scale, soft_cap=getattr(text, "final_logit_softcapping", None))
-
-
-def check_context(config: Any, num_tokens: int) -> None:
-    """Refuse sequences that the backbone's positions cannot carry, or that would break one pass = two passes.
-
-    Args:
-        config: The backbone's.
-        num_tokens: The longest sequence.
-
-    Raises:
-        ModelError: It is over the context, or over the original context of a rotary scaling that is
-            chosen from the longest position in the batch: then h[last token of x] would depend on the rationale.
-    """
-    text = config.get_text_config()
-    context = getattr(text, "max_position_embeddings", None)
-    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
-    kinds = [rope, *(value for value in rope.values() if isinstance(value, dict))]  # some families: one per layer type
-    for kind in kinds:
-        if kind.get("rope_type") in ("longrope", "dynamic"):
-            original = kind.get("original_max_position_embeddings") or context
-            if original is not None and num_tokens > original:
-                raise ModelError(
-                    f"sequences of {num_tokens} tokens are over the original context ({original}) of this backbone's "
-                    f"{kind['rope_type']} positions, whose scaling depends on the longest row of a batch; lower "
-                    f"data.max_sequence_tokens to {original}"
-                )
-    if context is not None and num_tokens > context:
-        raise ModelError(
-            f"sequences of {num_tokens} tokens are over the backbone's context ({context}); lower "
-            f"data.max_sequence_tokens to {context}, and data.max_input_tokens so far that the answer fits too"
-        )
