@@ -6,7 +6,6 @@ x is the same tokens with and without a rationale.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from dhrd.data.keywords import keyword_ids
 from dhrd.data.progress import track
 from dhrd.data.records import EncodedExample, Example, LabelSet
+from dhrd.data.supervise import RationaleMode, Supervised, supervise
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-RationaleMode = Literal["aligned", "label_only", "shuffled", "shuffled_with_label"]
 
 _CHUNK_ROWS = 512  # rows per call of the tokenizer: enough to use its threads, little memory
 
@@ -297,48 +295,3 @@ class _Continuation:
     ids: list[int] = field(default_factory=list)
     reason_end: int = 0
     was_cut: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Supervised:
-    """A row and the rows that its rationale, its answer and its class label come from: itself unless shuffled."""
-
-    example: Example
-    reason_donor: Example | None
-    answer_donor: Example | None
-    class_donor: Example
-
-    @property
-    def rationale(self) -> str:
-        """What the row is taught; "" where there is none."""
-        return (self.reason_donor.rationale or "").strip() if self.reason_donor else ""
-
-
-def supervise(examples: Sequence[Example], mode: RationaleMode, seed: int) -> list[Supervised]:
-    """Decide what each row is taught (paper, Table 2).
-
-    `aligned`: its own rationale and answer. `label_only`: no rationale, on the same rows (all rows where none has a
-    rationale). `shuffled`: another row's rationale. `shuffled_with_label`: another row's rationale, answer and class
-    label. Rows without a rationale are taught their class alone. Donors are one seeded derangement for the whole run.
-
-    Raises:
-        DataError: There are fewer than two rationales to shuffle.
-    """
-    reasoned = [i for i, example in enumerate(examples) if example.rationale]
-    if mode == "label_only":
-        taught = set(reasoned) or set(range(len(examples)))
-        return [Supervised(e, None, e if i in taught else None, e) for i, e in enumerate(examples)]
-    donor_of = {i: i for i in reasoned}
-    if mode in ("shuffled", "shuffled_with_label"):
-        if len(reasoned) < 2:
-            raise DataError(f"data.rationale_mode: {mode} needs two or more rows with a rationale, got {len(reasoned)}")
-        cycle = list(reasoned)
-        random.Random(f"donors {seed}").shuffle(cycle)
-        donor_of = dict(zip(cycle, cycle[1:] + cycle[:1], strict=True))
-    result = []
-    for i, example in enumerate(examples):
-        donor = examples[donor_of[i]] if i in donor_of else None
-        whole = donor is not None and mode == "shuffled_with_label"
-        teacher = donor if whole else example
-        result.append(Supervised(example, donor, teacher if donor else None, teacher or example))
-    return result

@@ -199,10 +199,10 @@ def _check_same(found: RunConfig, config: RunConfig, output_dir: Path) -> None:
         if theirs.get(name) != ours.get(name)
     ]
     if odd:
-        raise CheckpointError(
-            f"--checkpoint {output_dir}: the run there has other settings ({'; '.join(odd)}); "
-            "leave --config and --set out to go on with its own, or give another output_dir"
-        )
+        one, lines = (f" ({odd[0]})", []) if len(odd) == 1 else ("", odd)
+        mend = "leave --config and --set out to go on with its own, or give another output_dir"
+        line = f"--checkpoint {output_dir}: the run there has other settings{one}; {mend}"
+        raise CheckpointError("\n".join([line, *lines]))
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
