@@ -32,14 +32,14 @@ _WHERE = {
     "TeacherError": "dhrd.errors",
     "UserError": "dhrd.errors",
     "audit_rationales": "dhrd.teacher.audit.audit",
-    "configure_mlflow": "dhrd.training.sinks",
+    "configure_mlflow": "dhrd.training.trackers",
     "convert_rationales": "dhrd.teacher.convert",
-    "enable_autologging": "dhrd.training.sinks",
+    "enable_autologging": "dhrd.training.trackers",
     "evaluate": "dhrd.run",
     "generate_rationales": "dhrd.teacher.generate",
     "load_config": "dhrd.config",
     "load_json_dataset": "dhrd.data.dataset",
-    "mlflow_run": "dhrd.training.sinks",
+    "mlflow_run": "dhrd.training.trackers",
     "predict": "dhrd.run",
     "train": "dhrd.run",
 }
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from dhrd.teacher.audit.audit import audit_rationales
     from dhrd.teacher.convert import convert_rationales
     from dhrd.teacher.generate import generate_rationales
-    from dhrd.training.sinks import configure_mlflow, enable_autologging, mlflow_run
+    from dhrd.training.trackers import configure_mlflow, enable_autologging, mlflow_run
 
 __all__ = [
     "ArtifactError",

@@ -15,8 +15,9 @@ from dhrd.evaluation.metrics import numbers
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.loop import fit
 from dhrd.training.setup import choose_precision, make_accelerator
-from dhrd.training.sinks import MlflowSink, Sink, autologging
+from dhrd.training.sinks import Sink
 from dhrd.training.step import Stepper
+from dhrd.training.trackers import Lasting, MlflowSink, autologging
 
 
 class LoaderUpdates:
@@ -90,7 +91,8 @@ class DHRDTrainer:
         history = _History()
         sinks: list[Sink] = [history]
         if autologging():
-            sinks.append(MlflowSink({"num_epochs": num_epochs, **self.model.loss_settings.model_dump()}))
+            settings = {"num_epochs": num_epochs, **self.model.loss_settings.model_dump()}
+            sinks.append(Lasting("mlflow", MlflowSink(settings)))
         precision = choose_precision("auto", self.device, self.model.causal_lm.config)
         accelerator = make_accelerator(RunConfig(), self.device, precision)
         self.model.to(accelerator.device)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from accelerate.utils import broadcast_object_list
 
 from dhrd.config import RunConfig
-from dhrd.data.batches import fingerprint
 from dhrd.data.progress import track
 from dhrd.data.records import Example
 from dhrd.data.rows import Rows, load_rows
@@ -32,11 +31,11 @@ from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import Reasoner, check_answers
 from dhrd.model.backbone import Backbone, load_backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.training.assemble import build_model, encode, plan_updates, resume
-from dhrd.training.directory import Place, identity, prepare_output, read_precision, read_run, start_run
+from dhrd.training.assemble import build_model, encode, plan_updates, resume, run_identity
+from dhrd.training.directory import Place, prepare_output, read_precision, read_run, start_run
 from dhrd.training.loop import EvaluateFn, Watch, fit
 from dhrd.training.setup import Precision, choose_precision, make_accelerator, make_stepper, start_processes
-from dhrd.training.sinks import Sink, open_sinks
+from dhrd.training.sinks import Sink, check_callbacks, open_sinks
 from dhrd.training.state import Checkpoints
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def train(
     Args:
         config: The settings.
         train_dataset: Rows instead of `data.train`: a `datasets.Dataset`, dicts, or `Example`s.
-        validation_dataset: Rows instead of `data.validation`.
+        validation_dataset: Rows instead of `data.validation`; they serve choices as those do.
         backbone: A loaded backbone, changed in place, instead of `model.name_or_path`.
         callbacks: Further sinks for every logged number.
         checkpoint: Go on with the run in this `output_dir`, or from one checkpoint in it.
@@ -97,6 +96,8 @@ def train(
         NonFiniteError: Training diverged; the last checkpoint is intact.
         SaveError: A file could not be written; the last checkpoint is intact.
     """
+    check_callbacks(callbacks)
+    config.check_choices(has_validation=validation_dataset is not None or config.data.validation is not None)
     processes = start_processes(config, device)
     with ExitStack() as held:  # the lock on output_dir, on the main process
         place = _on_main_process(processes, lambda: prepare_output(config, checkpoint, overwrite=overwrite, held=held))
@@ -126,10 +127,11 @@ def _train(
     accelerator = make_accelerator(config, device, precision)
     data = encode(config, rows, backbone)
     model = build_model(config, rows, backbone)
+    belongs = run_identity(config, rows, data, model, accelerator)
     updates = plan_updates(config, rows, data, model, accelerator)
     stepper = make_stepper(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)
     _on_main_process(accelerator, lambda: start_run(output_dir, config, precision, fresh=start is None))
-    checkpoints = Checkpoints(output_dir / "checkpoints", _run_identity(config, data, accelerator))
+    checkpoints = Checkpoints(output_dir / "checkpoints", belongs)
     position = resume(checkpoints, start, stepper, model, config)
     with open_sinks(config, accelerator, output_dir, position, callbacks) as sinks:
         end = fit(
@@ -146,7 +148,7 @@ def _train(
         metrics = {}
         if accelerator.is_main_process:
             metrics = save(config, rows, data, model, output_dir, end.step, precision)
-    checkpoints.remove(accelerator)
+        checkpoints.remove(accelerator)  # before the sinks are told: whatever they raise, nothing is left behind
     return TrainResult(output_dir=output_dir, steps=end.step, metrics=metrics, encoding=data["train"].summary())
 
 
@@ -162,16 +164,6 @@ def _on_main_process(processes: Accelerator | PartialState, act: Callable[[], An
     if isinstance(outcome[0], DhrdError):
         raise outcome[0]
     return outcome[0]
-
-
-def _run_identity(config: RunConfig, data: Mapping[str, EncodedData], accelerator: Accelerator) -> dict[str, Any]:
-    rows = fingerprint(data["train"].examples)
-    return {
-        "config": identity(config),
-        "rows": rows,
-        "processes": accelerator.num_processes,
-        "precision": accelerator.mixed_precision,
-    }
 
 
 def _precision(config: RunConfig, recorded: Path | None, backbone: Backbone, device: str | None) -> Precision:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from dhrd.training import sinks
+from dhrd.training import trackers
 from helpers import make_tokenizer
 from helpers_runs import Ended, rows, run_here
 
@@ -124,8 +124,8 @@ def test_the_limits_are_tokens(here: Path) -> None:
 @pytest.fixture
 def fresh_mlflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     mlflow = pytest.importorskip("mlflow")
-    monkeypatch.setattr(sinks, "_configured", False)
-    monkeypatch.setattr(sinks, "_autolog", False)
+    monkeypatch.setattr(trackers, "_configured", False)
+    monkeypatch.setattr(trackers, "_autolog", False)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "")
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE")
     yield mlflow

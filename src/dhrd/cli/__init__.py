@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import typer
 
 from dhrd._files import expanded
+from dhrd._terminal import PlainFormatter, replace_unencodable, say
 from dhrd._text import message_of
 from dhrd.cli import benchmark, compare, doctor, evaluate, export, predict, rationales, reproduce, train
 from dhrd.cli import config as config_command
@@ -69,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     SIGTERM and SIGHUP end it as Ctrl-C does; a reader of standard output that leaves ends it with 0.
     """
+    replace_unencodable()
     _quiet()
     arguments = [_dashes(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     try:
@@ -117,7 +119,7 @@ def _dashes(argument: str) -> str:
 
 def _stop(message: str, code: int, error: BaseException | None = None) -> NoReturn:
     message = "; ".join([message, *getattr(error, "__notes__", [])])
-    print(f"dhrd: error: {message}", file=sys.stderr, flush=True)
+    say(f"dhrd: error: {message}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -132,7 +134,7 @@ def _quiet() -> None:
     logger = logging.getLogger("dhrd")
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(PlainFormatter("%(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False

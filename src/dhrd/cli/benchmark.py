@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dhrd._terminal import say
 from dhrd.cli.options import Compile, Config, Device, Dtype, MaxTokens, Set, Sharing
 from dhrd.errors import ConfigError
 
@@ -87,11 +88,11 @@ def benchmark(
         draw(result, plot)
     with talking(json_file, plot):
         benchmark_table(result)
-        print(json.dumps(result, ensure_ascii=False))
+        say(json.dumps(result))
 
 
 def _say(text: str) -> None:
-    print(f"• {text} …", file=sys.stderr, flush=True)
+    say(f"• {text} …", file=sys.stderr)
 
 
 def _parts(text: str) -> list[str]:

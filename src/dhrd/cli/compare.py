@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dhrd._terminal import say, show_table
+
 if TYPE_CHECKING:
     from dhrd.data.superglue import Task
 
@@ -95,29 +97,28 @@ def _task_of(ids: list[str], labels: tuple[str, ...]) -> Task | None:
 
 
 def _print(found: dict[str, Any], files: list[str], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
     seeds = f", {found['num_seeds']} seeds" if found["num_seeds"] > 1 else ""
-    table = Table(title=f"{title}: {found['num_rows']:,} rows{seeds}", title_justify="left")
-    for column in (found["metric"], "difference", "95 % interval", "p"):
-        table.add_column(column, justify="left" if column == found["metric"] else "right")
     intervals = {"overall": (found["interval_95"], found["p_value"])}
     if found["num_seeds"] > 1:
         intervals["rows alone"] = (found["rows_interval_95"], None)
-    for name, (interval, p) in intervals.items():
-        table.add_row(name, f"{found['difference']:+.4f}", _interval(interval), "" if p is None else f"{p:.4f}")
-    console.print(table)
-    each = Table()
-    for column in ("file", "difference", "only baseline right", "only other right", "p (McNemar)"):
-        each.add_column(column, justify="left" if column == "file" else "right")
-    for name, difference, test in zip(files, found["seed_differences"], found["mcnemar"], strict=True):
-        counts = str(test["only_baseline"]), str(test["only_other"])
-        each.add_row(name, f"{difference:+.4f}", *counts, f"{test['p_value']:.4f}")
-    console.print(each)
-    print(f"interval: {found['interval_method']}")
-    print(found["verdict"])
+    show_table(
+        (found["metric"], "difference", "95 % interval", "p"),
+        (
+            [name, f"{found['difference']:+.4f}", _interval(interval), "" if p is None else f"{p:.4f}"]
+            for name, (interval, p) in intervals.items()
+        ),
+        title=f"{title}: {found['num_rows']:,} rows{seeds}",
+        left=(found["metric"],),
+    )
+    show_table(
+        ("file", "difference", "only baseline right", "only other right", "p (McNemar)"),
+        (
+            [name, f"{gap:+.4f}", str(test["only_baseline"]), str(test["only_other"]), f"{test['p_value']:.4f}"]
+            for name, gap, test in zip(files, found["seed_differences"], found["mcnemar"], strict=True)
+        ),
+        left=("file",),
+    )
+    say(f"interval: {found['interval_method']}", found["verdict"])
 
 
 def _interval(interval: list[float] | None) -> str:

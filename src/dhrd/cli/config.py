@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from dhrd._text import escaped
 from dhrd.cli.options import Set
 
 app = typer.Typer(help="Show settings and their schema.", no_args_is_help=True, rich_markup_mode=None)
@@ -24,8 +25,11 @@ def show(
 
     from dhrd.config import load_config
 
-    resolved = load_config(file or config, overrides or ())
-    print(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False, allow_unicode=True), end="")
+    resolved = load_config(file or config, overrides or ()).model_dump(mode="json")
+    text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
+    if escaped(text) != text:  # what a terminal must not get is written in YAML's own escapes
+        text = yaml.safe_dump(resolved, sort_keys=False)
+    print(text, end="")
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dhrd._terminal import say
 from dhrd.cli.options import Config, Set
 from dhrd.errors import ConfigError
 
@@ -53,7 +54,7 @@ def export(
         min_agreement=min_agreement,
         overwrite=overwrite,
     )
-    print(
+    say(
         f"{output}: {parity['size_bytes'] / 2**20:.0f} MiB; on {parity['num_examples']} rows the same label on "
         f"{parity['label_agreement']:.2%}, probabilities within {parity['max_probability_difference']:.2g}"
     )

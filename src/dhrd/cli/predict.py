@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dhrd._terminal import say
 from dhrd.cli.options import Compile, Config, Device, Dtype, MaxTokens, Set, Sharing
 
 
@@ -52,4 +53,4 @@ def predict(
             file.row(row)
             count += 1
     with talking(output):
-        print(f"{count} rows are in {output}")
+        say(f"{count} rows are in {output}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dhrd._terminal import say
 from dhrd.cli.options import Config, Device, Set
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def generate(
             resolved, rows, output, split=split, limit=limit, retry_rejected=retry_rejected, device=device
         )
     except KeyboardInterrupt:
-        print("dhrd: interrupted; answers so far are kept: run the same command again to go on", file=sys.stderr)
+        say("dhrd: interrupted; answers so far are kept: run the same command again to go on", file=sys.stderr)
         raise typer.Exit(130) from None
     _print_generated(found, resolved)
     if found.num_open or _is_all_cut(found):
@@ -139,7 +140,7 @@ def audit(
         write_page(found, html)
     with talking(json_file, html):
         if html is not None:
-            print(f"the page is {html}")
+            say(f"the page is {html}")
         if fix is not None:
             _fix(found, fix, kind or [], clean)
 
@@ -169,12 +170,12 @@ def convert(
 
 
 def _print_converted(found: Converted, output: Path) -> None:
-    print(f"{found.num_rationales:,} rationales from {found.num_records:,} records: {output}")
+    say(f"{found.num_rationales:,} rationales from {found.num_records:,} records: {output}")
     if found.num_without:
-        print(f"{found.num_without:,} rows have none there")
+        say(f"{found.num_without:,} rows have none there")
     if found.conflicting:
         some = ", ".join(found.conflicting[:5]) + (" …" if len(found.conflicting) > 5 else "")
-        print(f"{len(found.conflicting):,} ids have two different ones and were left out: {some}")
+        say(f"{len(found.conflicting):,} ids have two different ones and were left out: {some}")
 
 
 def _check_fix(fix: str | None, kinds: list[str] | None, output: Path | None) -> None:
@@ -196,10 +197,10 @@ def _fix(audit: Audit, mode: str, kinds: list[str], output: Path) -> None:
     kept, changes = fix(audit, mode, kinds)  # type: ignore[arg-type]
     beside = write_fixed(output, kept, changes)
     for change in changes[:_CHANGES_SHOWN]:
-        print(change.line())
+        say(change.line())
     if len(changes) > _CHANGES_SHOWN:
-        print(f"… and {len(changes) - _CHANGES_SHOWN:,} more")
-    print(f"{len(kept):,} of {len(audit.lines):,} rationales are in {output}; every change is in {beside}")
+        say(f"… and {len(changes) - _CHANGES_SHOWN:,} more")
+    say(f"{len(kept):,} of {len(audit.lines):,} rationales are in {output}; every change is in {beside}")
 
 
 def _rows(data: str | None, config: RunConfig) -> str:
@@ -217,44 +218,42 @@ def _print_survey(survey: Survey, config: RunConfig) -> None:
     each = (
         f"{survey.estimate.tokens_per_answer:.0f} each, {'the mean so far' if survey.estimate.measured else 'assumed'}"
     )
-    print(
-        f"{survey.num_rows:,} rows, {survey.num_rows - survey.num_open:,} of them settled; {survey.num_open:,} to ask"
-    )
+    say(f"{survey.num_rows:,} rows, {survey.num_rows - survey.num_open:,} of them settled; {survey.num_open:,} to ask")
     if survey.warning:
-        print(survey.warning)
-    print(f"prompts: {survey.prompt_tokens:,} tokens ({survey.counted_by})")
-    print(f"answers: {survey.completion_tokens:,} tokens expected ({each}), at most {survey.most_completion_tokens:,}")
+        say(survey.warning)
+    say(f"prompts: {survey.prompt_tokens:,} tokens ({survey.counted_by})")
+    say(f"answers: {survey.completion_tokens:,} tokens expected ({each}), at most {survey.most_completion_tokens:,}")
     expected = cost(config.teacher, survey.prompt_tokens, survey.completion_tokens)
     if expected is None:
-        print("cost: unknown; give --input-price and --output-price, per million tokens")
+        say("cost: unknown; give --input-price and --output-price, per million tokens")
         return
     attempts = config.teacher.attempts * config.teacher.samples
     most = cost(config.teacher, survey.prompt_tokens * attempts, survey.most_completion_tokens)
     paid = cost(config.teacher, survey.before.prompt_tokens, survey.before.completion_tokens)
-    print(f"cost: {expected:.4g} expected, at most {most:.4g}; {paid:.4g} paid so far")
+    say(f"cost: {expected:.4g} expected, at most {most:.4g}; {paid:.4g} paid so far")
 
 
 def _print_generated(found: Generated, config: RunConfig) -> None:
     tally = found.tally
-    print(f"{found.num_rationales:,} of {found.num_rows:,} rows have a rationale: {found.output}")
+    say(f"{found.num_rationales:,} of {found.num_rows:,} rows have a rationale: {found.output}")
     if found.num_disagreeing:
-        print(f"{found.num_disagreeing:,} of them end in another label than the one given: audit them")
+        say(f"{found.num_disagreeing:,} of them end in another label than the one given: audit them")
     if found.rejected:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in found.rejected.most_common())
-        print(f"{found.rejected.total():,} rejected: {reasons}; --retry-rejected asks them again")
+        say(f"{found.rejected.total():,} rejected: {reasons}; --retry-rejected asks them again")
     if found.rejected["cut"]:
-        print(f"a higher --max-tokens than {config.teacher.max_tokens:,} asks those that were cut again, and no others")
+        say(f"a higher --max-tokens than {config.teacher.max_tokens:,} asks those that were cut again, and no others")
     failed = ", ".join(f"{count:,} {kind}" for kind, count in tally.failures.most_common())
-    print(
+    say(
         f"{tally.num_requests:,} requests in this run, {tally.num_answers:,} answered"
         + (f", {tally.failures.total():,} failed ({failed})" if failed else "")
     )
     paid = f", cost {found.cost:.4g}" if found.cost is not None else ""
-    print(f"in all {tally.prompt_tokens:,} prompt tokens, {tally.completion_tokens:,} answer tokens{paid}")
+    say(f"in all {tally.prompt_tokens:,} prompt tokens, {tally.completion_tokens:,} answer tokens{paid}")
     if tally.num_lost:
         most = f" {found.possible_cost:.4g}, which is" if found.possible_cost is not None else ""
         tokens = f"{tally.lost_prompt_tokens:,} prompt and {tally.lost_completion_tokens:,} answer tokens"
-        print(f"{tally.num_lost:,} requests without an answer may be billed too: at most{most} {tokens}")
+        say(f"{tally.num_lost:,} requests without an answer may be billed too: at most{most} {tokens}")
     _print_open(found)
 
 
@@ -262,9 +261,9 @@ def _print_open(found: Generated) -> None:
     """Why rows are left to ask."""
     tally = found.tally
     if tally.num_unanswered:
-        print(f"{tally.num_unanswered:,} rows got no answer ({tally.last_failure}); the same command again asks them")
+        say(f"{tally.num_unanswered:,} rows got no answer ({tally.last_failure}); the same command again asks them")
     if tally.is_spent and found.num_open:
-        print(f"max_cost is reached with {found.num_open} rows not asked; raise --max-cost and run again to go on")
+        say(f"max_cost is reached with {found.num_open} rows not asked; raise --max-cost and run again to go on")
 
 
 def _is_all_cut(found: Generated) -> bool:

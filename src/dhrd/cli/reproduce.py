@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dhrd._terminal import say, show_table
 from dhrd.cli.options import Config, Device, Set
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def reproduce(
     outcome = _run(request, jobs, device, run=not report_only)
     _report(request, outcome)
     if outcome.failures:
-        print(f"dhrd: error: {len(outcome.failures)} cells failed; see the report", file=sys.stderr)
+        say(f"dhrd: error: {len(outcome.failures)} cells failed; see the report", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -120,14 +121,11 @@ def _run(request: Request, jobs: int, device: str | None, *, run: bool) -> Outco
     try:
         return reproduce(request, jobs=jobs, device=device, run=run)
     except KeyboardInterrupt:
-        print("dhrd: interrupted; finished cells are kept, the same command goes on", file=sys.stderr)
+        say("dhrd: interrupted; finished cells are kept, the same command goes on", file=sys.stderr)
         raise typer.Exit(130) from None
 
 
 def _show_cells(request: Request, device: str | None, jobs: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from dhrd.experiments.cache import Cache
     from dhrd.experiments.cells import unfinished
     from dhrd.experiments.estimate import estimate, in_words
@@ -137,17 +135,15 @@ def _show_cells(request: Request, device: str | None, jobs: int) -> None:
     cells, num_waiting = look(request, cache)
     todo = list(unfinished(cells, request.store))
     seconds = estimate(todo, cache)
-    table = Table(title=f"{request.study.title}: {len(cells)} cells", title_justify="left")
-    table.add_column("cell")
-    table.add_column("estimate", justify="right")
-    for cell in cells:
-        shown = in_words(seconds[cell.key]) if cell.key in seconds else "done"
-        table.add_row(cell.title, shown)
-    console = Console()
-    console.print(table)
+    show_table(
+        ("cell", "estimate"),
+        ([cell.title, in_words(seconds[cell.key]) if cell.key in seconds else "done"] for cell in cells),
+        title=f"{request.study.title}: {len(cells)} cells",
+        left=("cell",),
+    )
     if num_waiting:
-        console.print(f"{num_waiting} more cells wait for settings to be chosen by these.")
-    console.print(
+        say(f"{num_waiting} more cells wait for settings to be chosen by these.")
+    say(
         f"{len(todo)} to run, {in_words(sum(seconds.values()))} one after the other"
         + (f"; --jobs {jobs} shares the same cores" if jobs > 1 else "")
     )
@@ -162,10 +158,12 @@ def _report(request: Request, outcome: Outcome) -> None:
     report = summarize(request, outcome, command=_command(), created=today())
     paths = write_report(report, request.output_dir)
     study_table(report)
-    print("the report is in " + ", ".join(map(str, paths)))
+    say("the report is in " + ", ".join(map(str, paths)))
 
 
 def _command() -> str:
     import shlex
 
-    return shlex.join(["dhrd", *(argument for argument in sys.argv[1:] if argument != "--report-only")])
+    from dhrd.config.published import masked
+
+    return shlex.join(["dhrd", *(masked(argument) for argument in sys.argv[1:] if argument != "--report-only")])

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
+from dhrd._terminal import say, show_table
 from dhrd.data.label_names import listed
 
 if TYPE_CHECKING:
@@ -19,45 +17,41 @@ _METRICS = ("accuracy", "macro_f1", "micro_f1", "weighted_f1", "f1a", "em", "log
 
 def metrics_table(metrics: dict[str, Any], title: str) -> None:
     """Print metrics with their intervals, then each class."""
-    console = Console()
-    table = Table(title=title, title_justify="left")
-    for column in ("metric", "value", "95 % interval"):
-        table.add_column(column, justify="left" if column == "metric" else "right")
+    show_table(("metric", "value", "95 % interval"), _metric_rows(metrics), title=title, left=("metric",))
+    show_table(
+        ("label", "precision", "recall", "f1", "support"),
+        (
+            [name, *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")), str(row["support"])]
+            for name, row in metrics["per_class"].items()
+        ),
+        left=("label",),
+    )
+    if absent := metrics.get("absent"):
+        say(f"Neither gold nor predicted here, F1 0 in macro_f1: {listed(absent)}.")
+    if metrics.get("selected_on"):
+        say("The weights, or a temperature, were chosen on these very rows: expect less on new ones.")
+
+
+def _metric_rows(metrics: dict[str, Any]) -> Iterator[list[str]]:
     for name in _METRICS:
         if name in metrics:
             low_high = metrics.get("interval_95", {}).get(name)
             shown = f"{low_high[0]:.3f} to {low_high[1]:.3f}" if low_high else ""
-            table.add_row(name + (" (official)" if name in metrics["official"] else ""), f"{metrics[name]:.3f}", shown)
-    console.print(table)
-    classes = Table()
-    for column in ("label", "precision", "recall", "f1", "support"):
-        classes.add_column(column, justify="left" if column == "label" else "right")
-    for name, row in metrics["per_class"].items():
-        classes.add_row(name, *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")), str(row["support"]))
-    console.print(classes)
-    if absent := metrics.get("absent"):
-        console.print(
-            f"Neither gold nor predicted here, F1 0 in macro_f1: {listed(absent)}.", highlight=False, markup=False
-        )
-    if metrics.get("selected_on"):
-        console.print("The weights, or a temperature, were chosen on these very rows: expect less on new ones.")
+            yield [name + (" (official)" if name in metrics["official"] else ""), f"{metrics[name]:.3f}", shown]
 
 
 def study_table(report: Report) -> None:
     """Print a study's answer, and each comparison in its task's first metric."""
-    console = Console()
     for backbone in report.backbones:
-        table = Table(title=f"{report.title}: {backbone.name}", title_justify="left")
-        for column in ("task", "way", "metric", "mean", "95 % interval", "against", "difference", "95 % interval"):
-            table.add_column(column, justify="left" if column in ("task", "way", "metric", "against") else "right")
-        for task in backbone.tasks:
-            for arm in task.arms:
-                for row in _arm_rows(task, arm):
-                    table.add_row(*row)
-        console.print(table)
-    console.print(report.answer, highlight=False)
+        show_table(
+            ("task", "way", "metric", "mean", "95 % interval", "against", "difference", "95 % interval"),
+            (row for task in backbone.tasks for arm in task.arms for row in _arm_rows(task, arm)),
+            title=f"{report.title}: {backbone.name}",
+            left=("task", "way", "metric", "against"),
+        )
+    say(report.answer or "")
     if report.undone:
-        console.print(f"{len(report.undone)} cells are not done; the report lists them.")
+        say(f"{len(report.undone)} cells are not done; the report lists them.")
 
 
 def _arm_rows(task: TaskResult, arm: ArmResult) -> Iterator[list[str]]:
@@ -81,35 +75,29 @@ def _interval(low_high: Any, *, signed: bool = False) -> str:
 
 def benchmark_table(result: dict[str, Any]) -> None:
     """Print a benchmark: contenders, what was computed, how far from the machine's limit, decoding."""
-    console = Console()
     rows, dtype = result["rows"], result["conditions"]["dtype"]
-    table = Table(title=f"{rows['num_rows']} rows of {rows['mean_tokens']:.0f} tokens, {dtype}", title_justify="left")
-    for column in ("way", "queries/s (range)", "dhrd ×", "p50/95/99 ms", "agree", "MiB"):
-        table.add_column(column, justify="left" if column == "way" else "right")
-    for name, one in result["contenders"].items():
-        table.add_row(name, *_contender_row(one, result["dhrd_over"].get(name)))
-    console.print(table)
+    show_table(
+        ("way", "queries/s (range)", "dhrd ×", "p50/95/99 ms", "agree", "MiB"),
+        ([name, *_contender_row(one, result["dhrd_over"].get(name))] for name, one in result["contenders"].items()),
+        title=f"{rows['num_rows']} rows of {rows['mean_tokens']:.0f} tokens, {dtype}",
+        left=("way",),
+    )
     work, roof = result["work"], result["roofline"]
-    console.print(
+    say(
         f"Padding {work['padding_ratio']:.3f}, sharing {work['sharing_ratio']:.2f}: {work['num_run_tokens']} positions "
         f"run for {rows['num_tokens']} tokens in {work['num_passes']} passes.",
-        highlight=False,
-    )
-    console.print(
         f"The forward pass does {roof['forward_flops_per_second'] / 1e9:.0f} GFLOP/s of needed work: "
         f"{roof['share_of_matmul_rate']:.0%} of this machine's fastest {dtype} matrix product, "
         f"{roof['share_of_matmul_rate_at_own_shapes']:.0%} of products of the model's own shapes.",
-        highlight=False,
     )
     if "parity" in result:
         found = result["parity"]["as_run"]
-        console.print(
+        say(
             f"Against fp32 with rows run whole, {result['parity']['num_rows']} rows: same label on "
-            f"{found['label_agreement']:.1%}, probabilities within {found['max_probability_difference']:.2g}.",
-            highlight=False,
+            f"{found['label_agreement']:.1%}, probabilities within {found['max_probability_difference']:.2g}."
         )
     if "decoding" in result:
-        console.print(_decoding_table(result["decoding"]))
+        _decoding_table(result["decoding"])
 
 
 def _contender_row(one: dict[str, Any], over: dict[str, float] | None) -> list[str]:
@@ -123,48 +111,52 @@ def _contender_row(one: dict[str, Any], over: dict[str, float] | None) -> list[s
     ]
 
 
-def _decoding_table(decoding: dict[str, dict[str, Any]]) -> Table:
+def _decoding_table(decoding: dict[str, dict[str, Any]]) -> None:
     num_rows = max(one["num_rows"] for one in decoding.values())
-    table = Table(title=f"chain-of-thought decoding, {num_rows} rows", title_justify="left")
-    for column in ("way", "queries/s", "dhrd ×", "tokens", "unread", "accuracy", "95 %"):
-        table.add_column(column, justify="left" if column == "way" else "right")
-    for name, one in decoding.items():
-        known = one["accuracy"] is not None
-        table.add_row(
-            name,
-            f"{one['queries_per_second']:.3f}",
-            f"{one['dhrd_over_it']:.0f}",
-            f"{one['mean_new_tokens']:.0f}",
-            f"{one['unparsable_share']:.0%}",
-            f"{one['accuracy']:.2f}" if known else "",
-            "{:.2f}–{:.2f}".format(*one["accuracy_interval_95"]) if known else "",
-        )
-    return table
+    show_table(
+        ("way", "queries/s", "dhrd ×", "tokens", "unread", "accuracy", "95 %"),
+        ([name, *_decoding_row(one)] for name, one in decoding.items()),
+        title=f"chain-of-thought decoding, {num_rows} rows",
+        left=("way",),
+    )
+
+
+def _decoding_row(one: dict[str, Any]) -> list[str]:
+    known = one["accuracy"] is not None
+    return [
+        f"{one['queries_per_second']:.3f}",
+        f"{one['dhrd_over_it']:.0f}",
+        f"{one['mean_new_tokens']:.0f}",
+        f"{one['unparsable_share']:.0%}",
+        f"{one['accuracy']:.2f}" if known else "",
+        "{:.2f}–{:.2f}".format(*one["accuracy_interval_95"]) if known else "",
+    ]
 
 
 def cascade_table(metrics: dict[str, Any]) -> None:
     """Print some thresholds of a cascade, the chosen one among them."""
-    console, curve = Console(), metrics["curve"]
-    table = Table(title="the cascade, from the classifier alone to chain of thought alone", title_justify="left")
-    for column in ("threshold", "asked", "accuracy", "95 % interval", "queries/s", "cost"):
-        table.add_column(column, justify="right")
+    curve = metrics["curve"]
     shown = {round(index * (len(curve) - 1) / 6) for index in range(7)}
     nearest = min(range(len(curve)), key=lambda index: abs(curve[index]["threshold"] - metrics["threshold"]))
-    for index in sorted(shown | {nearest}):
-        one = curve[index]
-        table.add_row(
-            f"{one['threshold']:.3f}{' *' if index == nearest else ''}",
-            f"{one['share_asked']:.0%}",
-            f"{one['accuracy']:.3f}",
-            _interval(one["accuracy_interval_95"]),
-            f"{one['queries_per_second']:.2f}",
-            f"{one['relative_cost']:.1f}",
-        )
-    console.print(table)
+    show_table(
+        ("threshold", "asked", "accuracy", "95 % interval", "queries/s", "cost"),
+        (_threshold_row(curve[index], " *" if index == nearest else "") for index in sorted(shown | {nearest})),
+        title="the cascade, from the classifier alone to chain of thought alone",
+    )
     if metrics["chosen_on"]:
         chosen = metrics["chosen_on"]
-        console.print(
+        say(
             f"* chosen on {chosen['num_rows']} other rows, where it has accuracy {chosen['accuracy']:.3f} at "
-            f"{chosen['relative_cost']:.1f} times the classifier's cost.",
-            highlight=False,
+            f"{chosen['relative_cost']:.1f} times the classifier's cost."
         )
+
+
+def _threshold_row(one: dict[str, Any], mark: str) -> list[str]:
+    return [
+        f"{one['threshold']:.3f}{mark}",
+        f"{one['share_asked']:.0%}",
+        f"{one['accuracy']:.3f}",
+        _interval(one["accuracy_interval_95"]),
+        f"{one['queries_per_second']:.2f}",
+        f"{one['relative_cost']:.1f}",
+    ]

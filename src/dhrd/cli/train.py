@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dhrd._terminal import say
 from dhrd.cli.options import Config, Device, Set
 
 
@@ -38,19 +39,17 @@ def train(
         "seed": seed,
     }
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    resolved = None
-    if checkpoint is not None and config is None and not overrides and not settings:
-        resolved = _own_config(checkpoint)
-    resolved = resolved or load_config(config, overrides or (), **settings)
+    base = _own_config(checkpoint) if checkpoint is not None and config is None else None
+    resolved = load_config(config, overrides or (), base=base, **settings)
     try:
         result = run.train(resolved, checkpoint=checkpoint, overwrite=overwrite, device=device)
     except KeyboardInterrupt:
         where = checkpoint or resolved.output_dir
-        print(f"dhrd: interrupted; go on with: dhrd train --checkpoint {where}", file=sys.stderr)
+        say(f"dhrd: interrupted; go on with: dhrd train --checkpoint {where}", file=sys.stderr)
         raise typer.Exit(130) from None
     if result.metrics:
         metrics_table(result.metrics, f"validation, {result.metrics['num_examples']} rows")
-    print(f"the classifier is in {result.output_dir}")
+    say(f"the classifier is in {result.output_dir}")
 
 
 def _own_config(checkpoint: Path) -> Any:

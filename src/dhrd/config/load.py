@@ -13,7 +13,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from dhrd._text import shown
+from dhrd._text import LONGEST_VALUE, clipped, message_of, shown
+from dhrd.config.published import masked
 from dhrd.config.schema import RunConfig
 from dhrd.errors import ConfigError
 
@@ -26,6 +27,10 @@ _DOCUMENT_NAMES = {
     "data.max_input_length": "data.max_input_tokens",
     "data.max_rationale_length": "data.max_sequence_tokens",
 }
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+MAX_VALUES = 100_000
+MAX_DEPTH = 20
+MAX_PROBLEMS = 20
 _ALPHA = "model.loss_weight_alpha"
 _WEIGHTS = ("loss.classification_weight", "loss.reasoning_weight")
 
@@ -76,14 +81,36 @@ def resolve(tree: Mapping[str, Any], *, source: str = "the settings") -> RunConf
     sections = set(RunConfig.model_fields) - {"output_dir", "seed"}
     # A section with every line commented out is null in YAML and means its defaults.
     tree = {name: {} if value is None and name in sections else value for name, value in tree.items()}
+    if problem := _unfit(tree):
+        raise ConfigError(f"{source}: {problem}")
     translated, problems = _translate(tree)
     try:
         config = RunConfig.model_validate(translated)
     except ValidationError as error:
         problems += [_describe(item) for item in error.errors() if not _is_of_another_branch(item)]
     if problems:
-        raise ConfigError("\n".join(f"{source}: {problem}" for problem in problems))
+        lines = [f"{source}: {problem}" for problem in problems[:MAX_PROBLEMS]]
+        if (more := len(problems) - MAX_PROBLEMS) > 0:
+            lines.append(f"{source}: {more} more settings cannot be used")
+        raise ConfigError("\n".join(lines))
     return config
+
+
+def _unfit(tree: Any) -> str | None:
+    """What no setting can be, whichever it is: too large (aliases of aliases), too deep, or no text."""
+    open_values, count = [(tree, 0)], 0
+    while open_values:
+        value, depth = open_values.pop()
+        count += 1
+        if count > MAX_VALUES or depth > MAX_DEPTH:
+            return f"more than {MAX_VALUES:,} values, or lists within lists {MAX_DEPTH} deep; settings are no data"
+        if isinstance(value, str) and _NO_TEXT.search(value):
+            return f"{shown(value)} holds a NUL character or half a character, which no file can; leave it out"
+        if isinstance(value, Mapping):
+            open_values += [(part, depth + 1) for pair in value.items() for part in pair]
+        elif isinstance(value, list | tuple | set):
+            open_values += [(part, depth + 1) for part in value]
+    return None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -95,15 +122,20 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     try:
         tree = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
+    except _YAML_ERRORS as error:
         where = getattr(error, "problem_mark", None)
         line = f"{path}:{where.line + 1}" if where is not None else str(path)
-        raise ConfigError(f"{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+        raise ConfigError(f"{line}: not valid YAML: {_problem(error)}") from error
     if tree is None:
         return {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: a config is a mapping of sections (model:, data:, …), not a {type(tree).__name__}")
     return tree
+
+
+# What the parser raises: its own errors, and those of Python on values such as a date that does not exist, `!!int ""`,
+# `!!bool abc`, an unhashable key, or brackets nested some thousand deep.
+_YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 class _Loader(yaml.SafeLoader):
@@ -118,10 +150,17 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=deep)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark
+                    problem=f"the key {shown(key)} is given twice", problem_mark=key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > MAX_VALUES:  # merges of merges
+            raise yaml.constructor.ConstructorError(
+                problem=f"more than {MAX_VALUES:,} values", problem_mark=node.start_mark
+            )
 
 
 _INT = "tag:yaml.org,2002:int"
@@ -143,8 +182,15 @@ def _parse_override(text: str) -> tuple[str, Any]:
         return name.strip(), value
     try:
         return name.strip(), yaml.load(value, Loader=_Loader)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"--set {text}: the value is not valid YAML; put quotes around text: {name}='…'") from error
+    except _YAML_ERRORS as error:
+        raise ConfigError(
+            f"--set {clipped(masked(text), LONGEST_VALUE)}: the value is not valid YAML; put quotes around text: "
+            f"{clipped(name, LONGEST_VALUE)}='…' ({_problem(error)})"
+        ) from error
+
+
+def _problem(error: BaseException) -> str:
+    return getattr(error, "problem", None) or message_of(error)
 
 
 def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
@@ -169,7 +215,7 @@ def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:
         if child is None or isinstance(child, bool):  # `lora: true`, then `lora.r: 4`
             child = tree[parent] = {}
         if not isinstance(child, dict):
-            raise ConfigError(f"{dotted}: {parent} is not a section of settings here, but {child!r}")
+            raise ConfigError(f"{dotted}: {parent} is not a section of settings here, but {shown(child)}")
         tree = child
     tree[last] = value
 
@@ -189,7 +235,7 @@ def _translate(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         if any(_has(result, name) for name in _WEIGHTS):
             problems.append(f"{_ALPHA} sets both weights of the loss; give it or loss.*_weight, not both")
         elif not _is_share(alpha):
-            problems.append(f"{_ALPHA}: a number from 0 to 1, got {alpha!r}")
+            problems.append(f"{_ALPHA}: a number from 0 to 1, got {shown(alpha)}")
         else:
             with suppress(ConfigError):
                 _set(result, _WEIGHTS[0], float(alpha))
@@ -229,8 +275,8 @@ def _describe(error: Any) -> str:
         return f"{name}: unknown setting{_nearest(location)}"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
-        return f"{name}: {message}" if name else message
-    return f"{name}: {message[:1].lower()}{message[1:]}, got {shown(error['input'])}{_hint(error, name)}"
+        return masked(f"{name}: {message}" if name else message)
+    return f"{name}: {message[:1].lower()}{message[1:]}, got {masked(shown(error['input']))}{_hint(error, name)}"
 
 
 def _hint(error: Any, name: str) -> str:
@@ -248,7 +294,7 @@ def _hint(error: Any, name: str) -> str:
         while isinstance(given, dict) and given:
             part, given = next(iter(given.items()))
             key = f"{key}.{part}"
-        return f"; a name with a dot goes in braces: {parent}={{{json.dumps(key)}: {shown(given)}}}"
+        return f"; a name with a dot goes in braces: {parent}={{{json.dumps(key)}: {masked(shown(given))}}}"
     return ""
 
 

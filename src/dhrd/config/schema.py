@@ -10,15 +10,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from dhrd._text import shown
 from dhrd.config.losses import LossSettings
-from dhrd.config.section import Count, FileName, LabelName, Part, Positive, Section, Share
+from dhrd.config.section import Count, FileName, LabelName, Part, Positive, Section, Seed, Share, Weight
 from dhrd.config.teacher import TeacherSettings
+from dhrd.errors import ConfigError
 
 
 class LoraSettings(Section):
     """Low-rank adapters on the backbone; the base weights stay frozen. Defaults are the paper's."""
 
-    r: Count = 16
+    r: Annotated[int, Field(ge=1, le=65536)] = 16
     """Rank of the update."""
     alpha: Positive = 32
     """The update is scaled by alpha / r."""
@@ -43,7 +45,7 @@ class ModelSettings(Section):
     lies beside the file."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
-    num_labels: Annotated[int, Field(ge=2)] | None = None
+    num_labels: Annotated[int, Field(ge=2, le=2**31 - 1)] | None = None
     """How many labels there are; the data tells, and this is checked. Needed where labels are the integers from 0 and
     the rows lack some, and where there are more than 1,000 or one a row, to say that it is meant."""
     head: Literal["linear", "mlp"] = "linear"
@@ -56,10 +58,11 @@ class ModelSettings(Section):
     """null: full fine-tuning."""
     quantization: Literal["nf4"] | None = None
     """Load the frozen backbone in 4 bits (QLoRA); needs `lora` and the extra `qlora`."""
-    freeze_layers: Annotated[int, Field(ge=0)] = 0
+    freeze_layers: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Freeze the embeddings and this many of the lowest blocks; no gradient runs below, so steps are cheaper."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
-    """Data type of the weights, in training and in the artifact; null: float32."""
+    """Data type of the weights in the artifact, and of frozen weights under `lora`; null: float32. Weights that are
+    trained are kept in float32 until they are saved: steps at usual rates are below what bfloat16 can tell apart."""
     head_init: Literal["random", "label_words"] = "random"
     """First weights of the head: drawn by the seed, or the LM head's rows of each label's words, averaged. With an
     input template that ends in the answer's marker (and shows examples) it then answers before any training."""
@@ -160,7 +163,7 @@ class DataSettings(Section):
     def _known_columns(cls, value: dict[str, str]) -> dict[str, str]:
         allowed = {"input_text", "label", "rationale", "id", "group"}
         if unknown := sorted(set(value) - allowed):
-            raise ValueError(f"maps unknown field {unknown[0]!r}; fields are {', '.join(sorted(allowed))}")
+            raise ValueError(f"maps unknown field {shown(unknown[0])}; fields are {', '.join(sorted(allowed))}")
         return value
 
     @field_validator("labels")
@@ -197,9 +200,9 @@ class TrainingSettings(Section):
     """Course of the learning rate after warm-up."""
     warmup_share: Share = 0.1
     """Share of all updates in which the rate rises linearly from 0."""
-    warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    warmup_steps: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     """Warm-up in updates; given, it replaces `warmup_share`."""
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
+    weight_decay: Weight = 0.01
     """AdamW's; not applied to norms and biases."""
     clip_norm: Positive | None = 1.0
     """Clip the gradient's global norm; null: off."""
@@ -259,18 +262,36 @@ class RunConfig(Section):
     teacher: TeacherSettings = TeacherSettings()
     output_dir: FileName = "output"
     """The artifact is written here, checkpoints/ below it while training."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides the first weights of the head and of a `scratch:` backbone, the order of rows, dropout and the shuffles
     of `rationale_mode`."""
+
+    def check_choices(self, *, has_validation: bool) -> None:
+        """Before training: are there rows for the choices that are asked for?
+
+        Args:
+            has_validation: Whether there are validation rows, named here or given in Python.
+
+        Raises:
+            ConfigError: There are none.
+        """
+        training = self.training
+        if has_validation or self.data.dev_share:
+            return
+        if training.selection == "best" or training.patience is not None:
+            raise ConfigError(
+                "training.selection: best and training.patience need rows to choose by: set data.dev_share (say 0.1) "
+                "or data.validation"
+            )
+        if training.calibrate:
+            raise ConfigError(
+                "training.calibrate needs rows to fit the temperature on: set data.dev_share (say 0.1) or "
+                "data.validation"
+            )
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
         chooses = self.training.selection == "best" or self.training.patience is not None
-        if chooses and self.data.validation is None and self.data.dev_share == 0:
-            raise ValueError(
-                "training.selection: best and training.patience need rows to choose by: set data.dev_share (say 0.1) "
-                "or data.validation"
-            )
         if self.loss.classification_weight == 0 and chooses:
             raise ValueError(
                 "with loss.classification_weight: 0 there is no classifier to select by; use selection: last"
@@ -284,11 +305,6 @@ class RunConfig(Section):
             raise ValueError(
                 "loss.privileged_weight classifies at the rationale's end, which with data.order: label_first has read "
                 "the label; use reason_first"
-            )
-        if self.training.calibrate and self.data.validation is None and self.data.dev_share == 0:
-            raise ValueError(
-                "training.calibrate needs rows to fit the temperature on: set data.dev_share (say 0.1) or "
-                "data.validation"
             )
         if self.training.calibrate and self.loss.classification_weight == 0:
             raise ValueError("with loss.classification_weight: 0 there is no classifier; leave out training.calibrate")

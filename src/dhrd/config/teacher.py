@@ -34,7 +34,7 @@ class TeacherSettings(Section):
     """Of sampling; null: the endpoint's own default; `local:` takes the likeliest token."""
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     """Nucleus of sampling; null: the endpoint's own default."""
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     """Of sampling, raised by one with each further answer to a row; null: none is sent; `local:` takes 0."""
     reasoning_effort: str | None = None
     """How long a reasoning model thinks, in the endpoint's words ("minimal", "low", …); null: its own default."""
@@ -46,7 +46,7 @@ class TeacherSettings(Section):
     """Longest answer, thinking included: a teacher that thinks before it answers needs 4000 or more."""
     timeout_s: Positive = 120.0
     """Longest wait for a whole answer, in seconds."""
-    max_retries: Annotated[int, Field(ge=0)] = 6
+    max_retries: Annotated[int, Field(ge=0, le=1000)] = 6
     """Send a request again, up to so many times, where no answer came: 429, 5xx, a timeout, a cut connection."""
     concurrency: Count = 16
     """Requests in flight."""

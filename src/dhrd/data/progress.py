@@ -19,10 +19,10 @@ _LOADING = threading.RLock()
 def bar() -> Progress:
     """A progress bar on stderr; it draws nothing where stderr is not a terminal."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         TimeRemainingColumn(),
         console=Console(stderr=True, quiet=not sys.stderr.isatty()),  # a disabled bar still ends its line
         transient=True,

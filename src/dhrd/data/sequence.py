@@ -144,6 +144,12 @@ class InputEncoder:
         if item.input_ids[-1] != pad:
             return item
         if not self.mend_pad_ending:
+            if self.tokens.all(["a"])[0][-1] == pad:
+                raise ModelError(
+                    f"the tokenizer ends every text in {self.tokenizer.pad_token!r} and pads with it too, so that a "
+                    "classifier cannot tell the text's end; give it another pad token, or let it add none (often "
+                    "add_eos_token: false in tokenizer_config.json), and save it again"
+                )
             raise DataError(
                 f"{where}: the input ends in the padding token ({self.tokenizer.pad_token!r}), at which stock "
                 "classifiers do not pool; remove it from the text, or end data.input_template in other text"

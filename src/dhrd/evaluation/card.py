@@ -6,10 +6,17 @@ from typing import Any
 
 from jinja2 import Environment
 
+from dhrd._markdown import as_code, fenced
 from dhrd.config import RunConfig
+from dhrd.config.published import masked
 from dhrd.model.artifact import ArtifactInfo
 
-_CARD = Environment(trim_blocks=True, lstrip_blocks=True).from_string("""\
+_ENVIRONMENT = Environment(trim_blocks=True, lstrip_blocks=True)
+_ENVIRONMENT.filters |= {
+    "code": lambda value: as_code(masked(str(value))),
+    "jinja": lambda value: fenced(value, "jinja"),
+}
+_CARD = _ENVIRONMENT.from_string("""\
 ---
 library_name: transformers
 pipeline_tag: text-classification
@@ -18,17 +25,17 @@ tags: [dhrd, dual-head-reasoning-distillation]
 
 # {{ "Reasoning-only student" if info.kind == "causal_lm" else "Text classifier" }}, trained by dhrd
 
-Labels: {% for name in info.labels.names %}`{{ name }}`{{ ", " if not loop.last }}{% endfor %}{{ " (several at once)" if info.labels.multi_label }}.
-Backbone: `{{ training.backbone }}`. Method: {{ method }} (Dual-Head Reasoning Distillation, arXiv 2509.21487).
+Labels: {% for name in info.labels.names %}{{ name|code }}{{ ", " if not loop.last }}{% endfor %}{{ " (several at once)" if info.labels.multi_label }}.
+Backbone: {{ training.backbone|code }}. Method: {{ method }} (Dual-Head Reasoning Distillation, arXiv 2509.21487).
 
 ## Data
 
-{{ training.num_train_examples }} training rows from `{{ config.data.train }}`, {{ training.num_with_rationale }} with a rationale; {{ training.steps }} updates, seed {{ training.seed }}.
+{{ training.num_train_examples }} training rows from {{ (config.data.train or "given rows")|code }}, {{ training.num_with_rationale }} with a rationale; {{ training.steps }} updates, seed {{ training.seed }}.
 {% if metrics %}
 
 ## Results
 
-{{ metrics.num_examples }} rows of `{{ config.data.validation }}`{{ "; the weights were chosen on these rows" if metrics.selected_on }}.
+{{ metrics.num_examples }} rows of {{ (config.data.validation or "given rows")|code }}{{ "; the weights were chosen on these rows" if metrics.selected_on }}.
 
 | metric | value | 95 % interval |
 |---|---|---|
@@ -41,9 +48,7 @@ Backbone: `{{ training.backbone }}`. Method: {{ method }} (Dual-Head Reasoning D
 
 The classifier reads this Jinja2 template{{ ", wrapped as a user turn in the chat template" if info.chat }}, at most {{ info.max_input_tokens }} tokens:
 
-```jinja
-{{ info.input_template }}
-```
+{{ info.input_template|jinja }}
 
 ## Use
 

@@ -192,7 +192,7 @@ def _identity(cell: Cell) -> dict[str, Any]:
         "seed": cell.config.seed,
         "fold": cell.fold,
         "decoding": asdict(cell.decoding) if cell.arm.read == "decode" else None,
-        "config": cell.config.model_dump(mode="json", exclude={"tracking", "teacher", "output_dir"}),
+        "config": identity(cell.config),
         "rows": cell.rows_hash,
     }
 

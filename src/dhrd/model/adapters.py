@@ -59,23 +59,23 @@ def add_lora(causal_lm: PreTrainedModel, settings: LoraSettings) -> list[str]:
         The adapted layers' names.
 
     Raises:
-        ModelError: `target_modules` names no linear layer.
+        ModelError: A name of `target_modules` is of no linear layer.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
     names = list(settings.target_modules or linear_names(causal_lm))
+    whole = _linear_layers(causal_lm)
+    if unknown := [name for name in names if not any(f".{layer}".endswith(f".{name}") for layer in whole)]:
+        raise ModelError(  # peft leaves out what it does not find, where it finds any
+            f"model.lora.target_modules: {', '.join(unknown)}: no such linear layers; "
+            f"this backbone has {', '.join(linear_names(causal_lm))}"
+        )
     config = LoraConfig(
         r=settings.r, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules=list(names)
     )
     for parameter in causal_lm.parameters():
         parameter.requires_grad_(False)
-    try:
-        inject_adapter_in_model(config, causal_lm, adapter_name=ADAPTER)
-    except ValueError as error:
-        raise ModelError(
-            f"model.lora.target_modules: {', '.join(names)}: no such linear layers; "
-            f"this backbone has {', '.join(linear_names(causal_lm))}"
-        ) from error
+    inject_adapter_in_model(config, causal_lm, adapter_name=ADAPTER)
     for name, parameter in causal_lm.named_parameters():
         if "lora_" in name:
             parameter.requires_grad_(True)
@@ -85,14 +85,15 @@ def add_lora(causal_lm: PreTrainedModel, settings: LoraSettings) -> list[str]:
 
 def linear_names(causal_lm: PreTrainedModel) -> list[str]:
     """The distinct last names of the linear layers in the blocks."""
+    return sorted({name.rpartition(".")[2] for name in _linear_layers(causal_lm)})
+
+
+def _linear_layers(causal_lm: PreTrainedModel) -> list[str]:
+    """The full names of the linear layers in the blocks."""
     from transformers.pytorch_utils import Conv1D
 
-    found = {
-        name.rpartition(".")[2]
-        for name, module in blocks(causal_lm).named_modules()
-        if isinstance(module, nn.Linear | Conv1D)
-    }
-    return sorted(found)
+    inside = {id(module) for module in blocks(causal_lm).modules() if isinstance(module, nn.Linear | Conv1D)}
+    return [name for name, module in causal_lm.named_modules() if id(module) in inside]
 
 
 def adapter_state(causal_lm: PreTrainedModel) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import struct
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dhrd._extras import require
+from dhrd._text import LONGEST_LINE, shown
 from dhrd.config import ModelSettings
+from dhrd.data.progress import no_loading_report
 from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.errors import ArtifactError, ModelError
 from dhrd.losses import LogitTransform
+from dhrd.model.fit import check_special_tokens, check_whole
 from dhrd.model.foreign import NO_CODE, NO_PICKLE, Weights, check_directory, foreign
 
 if TYPE_CHECKING:
@@ -40,12 +44,14 @@ class Backbone:
         tokenizer: Padding on the right, with a padding token.
         name: What it was loaded from.
         added_pad: Whether eos was made the padding token because there was none.
+        lacks_head: Whether the checkpoint had no weights for the LM head, so that it is random.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     name: str
     added_pad: bool = False
+    lacks_head: bool = False
 
 
 def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
@@ -56,7 +62,8 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
         seed: Of the weights that `scratch:` draws; nothing else is drawn here.
 
     Raises:
-        ModelError: It is unknown, damaged, not a causal language model, or its tokenizer cannot pad.
+        ModelError: It is unknown, damaged, not a causal language model, lacks weights of the body, or its tokenizer
+            cannot pad.
         MissingExtra: A GGUF file without `gguf`, quantization without `bitsandbytes`.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -73,14 +80,19 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
         options["quantization_config"] = _four_bits()
     revision = {"revision": settings.revision} if settings.revision is not None else {}
     name = settings.name_or_path
-    with loading(location, lambda error: _not_loaded(name, error)):
+    with no_loading_report(), loading(location, lambda error: _not_loaded(name, error)):
         config = AutoConfig.from_pretrained(**location, **revision, **NO_CODE)  # first: its kernels are not taken
-        model = AutoModelForCausalLM.from_pretrained(**location, **revision, config=config, **options, **NO_PICKLE)
+        if "gguf_file" not in location:  # transformers would fail on it while it builds the model
+            check_special_tokens(tokenizer, getattr(config.get_text_config(), "vocab_size", sys.maxsize), name)
+        model, report = AutoModelForCausalLM.from_pretrained(
+            **location, **revision, config=config, output_loading_info=True, **options, **NO_PICKLE
+        )
+    lacks_head = check_whole(model, report["missing_keys"], Path(location["pretrained_model_name_or_path"]))
     if "gguf_file" in location:
         _forget_gguf(model)
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.use_cache = False
-    return Backbone(model, tokenizer, settings.name_or_path, added_pad)
+    return Backbone(model, tokenizer, settings.name_or_path, added_pad, lacks_head)
 
 
 def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:
@@ -117,9 +129,10 @@ def _fit_to_tokenizer(config: Any, tokenizer: PreTrainedTokenizerBase, name: str
 
 
 def _not_a_config(name: str, error: BaseException) -> ModelError:
-    return ModelError(
+    return _because(
         f"model.name_or_path: {name} gives no causal language model: write {SCRATCH} and a transformers config in JSON "
-        f"with its model_type, beside a tokenizer ({_reason(error, 60)})"
+        "with its model_type, beside a tokenizer",
+        error,
     )
 
 
@@ -174,11 +187,11 @@ def _path_of(name_or_path: str) -> str:
         spec = importlib.util.find_spec(package) if package.isidentifier() else None
         if spec is None or not spec.submodule_search_locations:
             raise ModelError(
-                f"{name}: the package {package!r} is not installed: pip install {package.replace('_', '-')}"
+                f"{name}: the package {shown(package)} is not installed: pip install {package.replace('_', '-')}"
             )
         name = str(Path(spec.submodule_search_locations[0]) / file)
         if not Path(name).exists():
-            raise ModelError(f"{name_or_path}: the package {package!r} has no file {file!r}")
+            raise ModelError(f"{name_or_path}: the package {shown(package)} has no file {shown(file)}")
     return name
 
 
@@ -208,23 +221,26 @@ def loading(location: Mapping[str, str], describe: Callable[[BaseException], Mod
 
 
 def _not_loaded(name: str, error: BaseException) -> ModelError:
-    return ModelError(
+    return _because(
         f"model.name_or_path: {name} cannot be loaded as a causal language model: give a hub name, a directory or a "
-        f".gguf file ({_reason(error)})"
+        ".gguf file",
+        error,
     )
 
 
 def _no_tokenizer(name: str, error: BaseException) -> ModelError:
-    return ModelError(
+    return _because(
         f"model.name_or_path: {name}: no usable tokenizer lies beside the config: save one there with "
-        f"tokenizer.save_pretrained ({_reason(error)})"
+        "tokenizer.save_pretrained",
+        error,
     )
 
 
-def _reason(error: BaseException, limit: int = 80) -> str:
-    """The beginning of a library's message, which may be a page; one of ours is whole."""
+def _because(text: str, error: BaseException) -> ModelError:
+    """A message with the beginning of what a library says, on one line."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    return reason if len(reason) <= limit or isinstance(error, ArtifactError) else f"{reason[:limit]} …"
+    room = max(60, LONGEST_LINE - len(text) - 3)
+    return ModelError(f"{text} ({reason if len(reason) <= room else reason[: room - 2] + ' …'})")
 
 
 def _check_gguf(path: Path) -> None:
@@ -264,34 +280,3 @@ def logit_transform(config: Any) -> LogitTransform:
     elif getattr(text, "logits_scaling", None) is not None:  # Granite divides
         scale = 1.0 / float(text.logits_scaling)
     return LogitTransform(scale=scale, soft_cap=getattr(text, "final_logit_softcapping", None))
-
-
-def check_context(config: Any, num_tokens: int) -> None:
-    """Refuse sequences that the backbone's positions cannot carry, or that would break one pass = two passes.
-
-    Args:
-        config: The backbone's.
-        num_tokens: The longest sequence.
-
-    Raises:
-        ModelError: It is over the context, or over the original context of a rotary scaling that is
-            chosen from the longest position in the batch: then h[last token of x] would depend on the rationale.
-    """
-    text = config.get_text_config()
-    context = getattr(text, "max_position_embeddings", None)
-    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
-    kinds = [rope, *(value for value in rope.values() if isinstance(value, dict))]  # some families: one per layer type
-    for kind in kinds:
-        if kind.get("rope_type") in ("longrope", "dynamic"):
-            original = kind.get("original_max_position_embeddings") or context
-            if original is not None and num_tokens > original:
-                raise ModelError(
-                    f"sequences of {num_tokens} tokens are over the original context ({original}) of this backbone's "
-                    f"{kind['rope_type']} positions, whose scaling depends on the longest row of a batch; lower "
-                    f"data.max_sequence_tokens to {original}"
-                )
-    if context is not None and num_tokens > context:
-        raise ModelError(
-            f"sequences of {num_tokens} tokens are over the backbone's context ({context}); lower "
-            f"data.max_sequence_tokens to {context}, and data.max_input_tokens so far that the answer fits too"
-        )

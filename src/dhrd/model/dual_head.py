@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, no_type_check
@@ -31,6 +32,7 @@ from dhrd.losses import (
 from dhrd.model.adapters import add_lora, freeze_lower
 from dhrd.model.backbone import Backbone, load_backbone, logit_transform
 from dhrd.model.bottleneck import check_bottleneck
+from dhrd.model.fit import check_fits
 from dhrd.model.frozen import instead_of_frozen
 from dhrd.model.heads import ClassificationHead, label_word_rows
 from dhrd.model.pooling import last_hidden_states, pool
@@ -98,6 +100,9 @@ class DualHeadReasoningModel(nn.Module):
         loaded = backbone or load_backbone(self.settings, seed=seed)
         self.tokenizer, self.backbone_name = loaded.tokenizer, loaded.name
         self.causal_lm = loaded.model
+        check_fits(loaded, uses_lm_head=bool({"reasoning", "keyword"} & set(self.loss_settings.names)))
+        if not self.settings.lora:  # a bf16 weight loses most updates: they are below its resolution
+            self.causal_lm.float()
         self._transform = logit_transform(self.causal_lm.config)
         check_reasoning_head(self)
         self.label_loss = label_loss or LabelLoss(smoothing=self.loss_settings.label_smoothing)
@@ -195,15 +200,32 @@ class DualHeadReasoningModel(nn.Module):
         """Put back what `trained_state` gave.
 
         Raises:
-            ModelError: The names differ.
+            ModelError: Names, shapes or dtypes differ.
         """
         own = {name: p for name, p in self.named_parameters() if p.requires_grad}
         if set(own) != set(state):
             odd = sorted(set(own) ^ set(state))
             raise ModelError(f"the weights do not fit this model: {len(odd)} names differ, for example {odd[0]}")
+        for name, parameter in own.items():  # before any is changed: `copy_` would spread a single number over all
+            found = state[name]
+            if found.shape != parameter.shape or found.dtype != parameter.dtype:
+                raise ModelError(
+                    f"the weights do not fit this model: {name} is of {list(found.shape)} {found.dtype}, not "
+                    f"{list(parameter.shape)} {parameter.dtype}"
+                )
         with torch.no_grad():
             for name, parameter in own.items():
                 parameter.copy_(state[name])
+
+    def frozen_fingerprint(self) -> str:
+        """A hash of the tensors that training leaves as they are, which no checkpoint holds."""
+        digest = hashlib.sha256()
+        for name, parameter in self.named_parameters():
+            if not parameter.requires_grad:
+                raw = parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+                digest.update(f"{name} {list(parameter.shape)} {parameter.dtype}".encode())
+                digest.update(raw.numpy().data)
+        return digest.hexdigest()[:16]
 
     def _new_projection(self) -> nn.Linear:
         """The linear map of L_al, at first the identity; it is no part of the artifact."""

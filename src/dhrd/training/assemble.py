@@ -6,26 +6,29 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dhrd._text import shown
 from dhrd.config import RunConfig
-from dhrd.data.batches import Bottleneck, PlannedUpdates
+from dhrd.data.batches import Bottleneck, PlannedUpdates, fingerprint
 from dhrd.data.label_names import clean_name, spelled
 from dhrd.data.plan import num_updates
 from dhrd.data.records import Example
 from dhrd.data.rows import Rows, encode_labels
 from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder, SequenceTemplate
 from dhrd.data.templates import InputTemplate
-from dhrd.errors import ConfigError
+from dhrd.errors import CheckpointError, ConfigError, ModelError
 from dhrd.losses import LabelLoss
-from dhrd.model.backbone import Backbone, check_context
+from dhrd.model.backbone import Backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.fit import check_context
 from dhrd.model.save import check_can_be_saved
+from dhrd.training.directory import identity
 from dhrd.training.frozen import FrozenUpdates
 from dhrd.training.loop import Updates
-from dhrd.training.position import Position
+from dhrd.training.position import Position, is_possible
 from dhrd.training.state import Checkpoints
 from dhrd.training.step import Stepper
 
@@ -50,8 +53,22 @@ def encode(config: RunConfig, rows: Rows, backbone: Backbone) -> dict[str, Encod
     same = rows.choose is rows.validation  # unless a dev part was cut off train
     data["choose"] = data["validation"] if same else _encode_part(config, rows, backbone, "choose", rows.choose)
     check_context(backbone.model.config, max(part.longest for part in data.values()))
+    _check_tokens(backbone, data)
     logger.info("train: %s", data["train"].summary())
     return data
+
+
+def _check_tokens(backbone: Backbone, data: Mapping[str, EncodedData]) -> None:
+    """Refuse rows with a token that the embeddings have no row for, as an added token may be."""
+    num_rows = backbone.model.get_input_embeddings().weight.shape[0]
+    for part in data.values():
+        for example in part.examples:
+            if (token := max(*example.input_ids, *example.continuation_ids, 0)) >= num_rows:
+                raise ModelError(
+                    f"{backbone.name}: row {example.id} has the token "
+                    f"{shown(backbone.tokenizer.convert_ids_to_tokens(token))}, number {token}, but the embeddings "
+                    f"have {num_rows} rows; resize them (model.resize_token_embeddings), or remove it from the text"
+                )
 
 
 def _encode_part(
@@ -151,18 +168,51 @@ def _bottleneck(config: RunConfig, total_updates: int) -> Bottleneck | None:
     visible = config.model.visible_input_tokens
     if visible is None:
         return None
+    if not config.loss.runs_continuation:
+        logger.warning(
+            "model.reasoning_bottleneck changes nothing: with these weights of the losses no rationale is run"
+        )
     first = math.ceil(config.model.bottleneck_start * total_updates)
     return Bottleneck(num_tokens=visible, share=config.model.bottleneck_share, first_update=first)
+
+
+def run_identity(
+    config: RunConfig,
+    rows: Rows,
+    data: Mapping[str, EncodedData],
+    model: DualHeadReasoningModel,
+    accelerator: Accelerator,
+) -> dict[str, Any]:
+    """What must be equal for a run to go on: all that decides its weights, and what they are chosen by."""
+    return {
+        "config": identity(config),
+        "rows": fingerprint(data["train"].examples),
+        "rows of choices": fingerprint(data["choose"].examples),
+        "validation rows": fingerprint(data["validation"].examples),
+        "labels": list(rows.labels.names),
+        "frozen weights": model.frozen_fingerprint(),
+        "processes": accelerator.num_processes,
+        "precision": accelerator.mixed_precision,
+    }
 
 
 def resume(
     checkpoints: Checkpoints, start: Path | None, stepper: Stepper, model: DualHeadReasoningModel, config: RunConfig
 ) -> Position:
-    """Begin, or put a checkpoint back and go on after it."""
+    """Begin, or put a checkpoint back and go on after it.
+
+    Raises:
+        CheckpointError: It is of another run, or damaged.
+    """
     seed_dropout(config, stepper.accelerator)
     if start is None:
         return Position()
     position = checkpoints.restore(start, stepper, model)
+    if not is_possible(position, stepper.num_updates // config.training.num_epochs, stepper.num_updates):
+        raise CheckpointError(
+            f"{start}: damaged (step {position.step}, epoch {position.epoch}, update {position.update} is no position "
+            f"of this run's {stepper.num_updates} updates); remove it to go on from the one before it"
+        )
     logger.warning("going on after step %d from %s", position.step, start)
     return position
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -12,12 +11,21 @@ from typing import Any
 
 from dhrd._files import RESUME, holds_nothing, locked, saving, writing
 from dhrd._outputs import Output, check_outputs
+from dhrd._text import shown
 from dhrd.config import RunConfig, resolve
+from dhrd.config.published import published, recorded
 from dhrd.errors import CheckpointError, ConfigError
 from dhrd.model.artifact import MANIFEST, library_versions
 from dhrd.model.owned import inputs_of, model_files, wrote
+from dhrd.training.checkpoint_files import (
+    as_record,
+    find_checkpoint,
+    read_object,
+    remove_checkpoints,
+    run_directory,
+    whole_checkpoints,
+)
 from dhrd.training.setup import Precision
-from dhrd.training.state import find_checkpoint, remove_checkpoints
 
 logger = logging.getLogger("dhrd")
 
@@ -54,7 +62,7 @@ def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrit
         CheckpointError: No run was started there, it is of another config, or the checkpoint is not there.
     """
     if checkpoint is not None:
-        output_dir, _ = find_checkpoint(Path(checkpoint))
+        output_dir = run_directory(Path(checkpoint))
         started = started_run(Path(checkpoint))
         if started is not None:
             _check_same(started, config, output_dir)
@@ -62,7 +70,7 @@ def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrit
             _tidy(output_dir)
             return Place(output_dir=output_dir, goes_on=True, is_finished=True)
         held.enter_context(locked(output_dir))
-        _, start = find_checkpoint(Path(checkpoint))  # again: none is being written any more
+        _, start = find_checkpoint(Path(checkpoint))  # only now: none is being written any more
         if start is None:
             logger.warning("%s: no whole checkpoint yet; starting over", output_dir)
     else:
@@ -80,9 +88,9 @@ def started_run(checkpoint: Path) -> RunConfig | None:
     Raises:
         CheckpointError: The path is not there, or no run of ours was started in it.
     """
-    output_dir, start = find_checkpoint(checkpoint)
+    output_dir = run_directory(checkpoint)
     found = read_run(output_dir)
-    if found is None and start is None and not (output_dir / MANIFEST).is_file():
+    if found is None and not (output_dir / MANIFEST).is_file() and not whole_checkpoints(output_dir / "checkpoints"):
         raise CheckpointError(
             f"--checkpoint {checkpoint}: no run was started there; give a run's output_dir, or leave --checkpoint out"
         )
@@ -131,38 +139,45 @@ def start_run(output_dir: Path, config: RunConfig, precision: Precision, *, fres
             remove_checkpoints(checkpoints)
         checkpoints.mkdir(parents=True, exist_ok=True)
         with writing(checkpoints / "run.json") as file:
-            file.json(run_record(config, precision))
+            file.json(run_record(config, precision) | {"config": recorded(config)})
         if fresh:
             (output_dir / "run.json").unlink(missing_ok=True)  # not earlier: it says that the directory is ours
 
 
 def read_run(output_dir: Path) -> RunConfig | None:
-    """The config that a run in a directory was started with; None where there is none."""
+    """The config that a run in a directory was started with; None where there is none.
+
+    Raises:
+        CheckpointError: run.json is damaged.
+    """
     output_dir = output_dir.expanduser()
-    for path in (output_dir / "checkpoints" / "run.json", output_dir / "run.json"):
-        if path.is_file():
-            try:
-                return resolve(json.loads(path.read_text(encoding="utf-8"))["config"], source=str(path))
-            except (ValueError, KeyError) as error:
-                raise CheckpointError(f"{path}: damaged ({error})") from error
-    return None
+    paths = [output_dir / "run.json", output_dir / "checkpoints" / "run.json"]
+    if not (output_dir / MANIFEST).is_file():  # an unfinished run in the place of another
+        paths.reverse()
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        return None
+    config = read_object(path).get("config")
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path}: damaged (its config is {shown(config)}, no object)")
+    return resolve(config, source=str(path))
 
 
 def read_precision(output_dir: Path) -> Precision | None:
-    """The precision that the unfinished run in a directory began with; None where there is none."""
+    """The precision that the unfinished run in a directory began with; None where none is known.
+
+    Raises:
+        CheckpointError: run.json is damaged.
+    """
     path = output_dir / "checkpoints" / "run.json"
-    if not path.is_file():
-        return None
-    try:
-        return Precision(**json.loads(path.read_text(encoding="utf-8"))["precision"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: damaged ({error})") from error
+    found = read_object(path).get("precision") if path.is_file() else None
+    return None if found is None else as_record(Precision, found, path)
 
 
 def run_record(config: RunConfig, precision: Precision) -> dict[str, Any]:
-    """run.json: the resolved config, the seed, the precision and what was measured for it, the libraries."""
+    """An artifact's run.json: the resolved config, the seed, the precision and what decided it, the libraries."""
     return {
-        "config": config.model_dump(mode="json"),
+        "config": published(config),
         "seed": config.seed,
         "precision": asdict(precision),
         "versions": library_versions(),
@@ -174,21 +189,21 @@ _FREE = {"output_dir", "tracking", "teacher"}  # may differ between a run and it
 
 def identity(config: RunConfig) -> dict[str, Any]:
     """What must be equal for a run to go on."""
-    return config.model_dump(mode="json", exclude=_FREE)
+    return {name: value for name, value in recorded(config).items() if name not in _FREE}
 
 
 def _check_same(found: RunConfig, config: RunConfig, output_dir: Path) -> None:
     theirs, ours = flat(identity(found)), flat(identity(config))
     odd = [
-        f"{name}: {theirs.get(name)!r} there, {ours.get(name)!r} now"
+        f"{name}: {shown(theirs.get(name))} there, {shown(ours.get(name))} now"
         for name in theirs | ours
         if theirs.get(name) != ours.get(name)
     ]
     if odd:
-        raise CheckpointError(
-            f"--checkpoint {output_dir}: the run there has other settings ({'; '.join(odd)}); "
-            "leave --config and --set out to go on with its own, or give another output_dir"
-        )
+        one, lines = (f" ({odd[0]})", []) if len(odd) == 1 else ("", odd)
+        mend = "leave --config and --set out to go on with its own, or give another output_dir"
+        line = f"--checkpoint {output_dir}: the run there has other settings{one}; {mend}"
+        raise CheckpointError("\n".join([line, *lines]))
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -99,7 +99,7 @@ def fit(
             if position.stopped:
                 break
     if settings.selection == "best" and checkpoints is not None and position.best_step is not None:
-        checkpoints.load_best(model)
+        checkpoints.load_best(model, position)
     return position
 
 
@@ -128,9 +128,10 @@ def _choose(
         return position
     value = metrics[watch.metric]
     if watch.improves(value, position.best_value):
+        kept = None
         if settings.selection == "best" and checkpoints is not None:
-            checkpoints.save_best(model, stepper.accelerator)
-        return replace(position, best_value=value, best_step=position.step, bad_evaluations=0)
+            kept = checkpoints.save_best(model, stepper.accelerator)
+        return replace(position, best_value=value, best_step=position.step, best_digest=kept, bad_evaluations=0)
     bad = position.bad_evaluations + 1
     stopped = settings.patience is not None and bad >= settings.patience
     return replace(position, bad_evaluations=bad, stopped=stopped)

@@ -55,11 +55,12 @@ def make_schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings, 
         settings.warmup_steps if settings.warmup_steps is not None else math.ceil(settings.warmup_share * num_updates)
     )
     if warmup >= num_updates:
+        learns = "so nothing is learned" if num_updates == 1 else "so the learning rate never reaches its peak"
         logger.warning(
-            "training.warmup_steps: %d of %d updates: the learning rate never reaches its peak; lower it",
-            warmup,
-            num_updates,
-        )
+            "the warm-up takes %d of %d updates, the first at rate 0, %s; set training.warmup_steps, train longer, or "
+            "lower training.batch_size",
+            min(warmup, num_updates), num_updates, learns,
+        )  # fmt: skip
     name = "constant_with_warmup" if settings.schedule == "constant" else settings.schedule
     return get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=num_updates)
 

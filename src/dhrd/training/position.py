@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
+
+from pydantic import Field
+
+Count = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,17 +20,19 @@ class Position:
         update: The next update's number within it.
         best_value: The watched metric's best value so far.
         best_step: The update after which it was reached.
+        best_digest: Of the file of the weights at it.
         bad_evaluations: Evaluations since then.
         stopped: Whether `patience` ran out.
         tracker: What trackers need to go on with the same run.
     """
 
-    step: int = 0
-    epoch: int = 0
-    update: int = 0
+    step: Count = 0
+    epoch: Count = 0
+    update: Count = 0
     best_value: float | None = None
-    best_step: int | None = None
-    bad_evaluations: int = 0
+    best_step: Count | None = None
+    best_digest: str | None = None
+    bad_evaluations: Count = 0
     stopped: bool = False
     tracker: dict[str, str] | None = None
 
@@ -35,3 +42,13 @@ def next_position(position: Position, updates_per_epoch: int) -> Position:
     update = position.update + 1
     epoch, update = (position.epoch + 1, 0) if update == updates_per_epoch else (position.epoch, update)
     return replace(position, step=position.step + 1, epoch=epoch, update=update)
+
+
+def is_possible(position: Position, updates_per_epoch: int, num_updates: int) -> bool:
+    """Whether a run of so many updates can stand there."""
+    return (
+        position.step == position.epoch * updates_per_epoch + position.update
+        and position.update < updates_per_epoch
+        and position.step <= num_updates
+        and (position.best_step or 0) <= position.step
+    )

@@ -1,28 +1,25 @@
-"""Where logged numbers go: metrics.jsonl always; MLflow, Weights & Biases, TensorBoard when asked for."""
+"""Where logged numbers go: metrics.jsonl always; trackers and callbacks when asked for."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dhrd._extras import require
-from dhrd._files import LOCK, RESUME, saving
+from dhrd._files import RESUME, saving
+from dhrd._text import shown
 from dhrd.config import RunConfig
-from dhrd.errors import UserError
+from dhrd.config.published import published
+from dhrd.errors import CheckpointError, ConfigError
 from dhrd.training.directory import flat
 from dhrd.training.position import Position
+from dhrd.training.trackers import AccelerateSink, Lasting, MlflowSink, autologging, usable
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-logger = logging.getLogger("dhrd")
-
-DEFAULT_URI = "sqlite:///mlflow.db"
 
 
 class Sink(Protocol):
@@ -50,7 +47,7 @@ class JsonlSink:
     """
 
     def __init__(self, path: Path, step: int = 0) -> None:
-        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step] if step else []
+        kept = _lines_until(path, step) if step else []
         with saving(str(path), RESUME):
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(".partial")
@@ -75,183 +72,110 @@ class JsonlSink:
             self._file.close()
 
 
-def _whole_lines(path: Path) -> Iterator[str]:
-    """The lines of a file that a kill may have cut within the last."""
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if line.endswith("}\n"):
-                yield line
-
-
-class MlflowSink:
-    """Logs to the active MLflow run, or to one of its own.
-
-    Args:
-        params: The run's settings.
-        uri: Tracking URI; None: what the process uses, or sqlite:///mlflow.db.
-        experiment: Name of the experiment, for a run of its own.
-        run_name: Name of the run.
-        run_id: Go on with this run.
+def _lines_until(path: Path, step: int) -> list[str]:
+    """The lines up to an update; the last may be torn, as a kill leaves it.
 
     Raises:
-        MissingExtra: mlflow is not installed.
+        CheckpointError: Another line is none that a run wrote, or the file cannot be read.
     """
-
-    def __init__(
-        self,
-        params: Mapping[str, Any],
-        *,
-        uri: str | None = None,
-        experiment: str = "dhrd",
-        run_name: str | None = None,
-        run_id: str | None = None,
-    ) -> None:
-        self._mlflow = require("mlflow", extra="mlflow")
-        self._owns = self._mlflow.active_run() is None
-        if self._owns:
-            if uri is not None or not _configured:
-                configure_mlflow(uri or os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI), experiment)
-            self._mlflow.start_run(run_id=run_id, run_name=None if run_id else run_name)
-        self._run_id = self._mlflow.active_run().info.run_id
-        if run_id is None:
-            self._mlflow.log_params({name: str(value)[:500] for name, value in params.items()})
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        self._mlflow.log_metrics(dict(values), step=step, run_id=self._run_id)
-
-    def state(self) -> dict[str, str]:
-        return {"mlflow_run_id": self._run_id}
-
-    def finish(self, artifact: Path | None) -> None:
-        if artifact is not None:
-            for path in sorted(artifact.iterdir()):
-                if path.is_file() and path.name != LOCK:
-                    self._mlflow.log_artifact(str(path), artifact_path="model", run_id=self._run_id)
-        if self._owns:
-            self._mlflow.end_run()
-
-    def abort(self, status: str) -> None:
-        if self._owns:
-            self._mlflow.end_run(status)
+    kept: list[str] = []
+    lines = _lines(path)
+    for number, line in enumerate(lines, 1):
+        found = _step_of(line)
+        if found is None and number < len(lines):
+            raise CheckpointError(
+                f"{path}:{number}: damaged (no object with a step: {shown(line.strip())}); remove the line to go on"
+            )
+        if found is not None and found <= step and line.endswith("\n"):
+            kept.append(line)
+    return kept
 
 
-class AccelerateSink:
-    """Weights & Biases and TensorBoard, through accelerate's trackers."""
+def _lines(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return list(file)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
 
-    def __init__(self, accelerator: Accelerator, experiment: str, params: Mapping[str, Any]) -> None:
-        self._accelerator = accelerator
-        plain = {name: v if isinstance(v, int | float | str | bool) else str(v) for name, v in params.items()}
-        accelerator.init_trackers(experiment, config=plain)
 
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        self._accelerator.log(dict(values), step=step)
+def _step_of(line: str) -> int | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    step = value.get("step") if isinstance(value, dict) else None
+    return step if type(step) is int else None
 
-    def state(self) -> dict[str, str]:
-        return {}
 
-    def finish(self, artifact: Path | None) -> None:
-        self._accelerator.end_training()
+def check_callbacks(callbacks: Any) -> None:
+    """Before training: can each of them be told what a run logs, and how it ended?
 
-    def abort(self, status: str) -> None:
-        self._accelerator.end_training()
+    Raises:
+        ConfigError: Naming what one lacks.
+    """
+    if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
+        raise ConfigError(f"callbacks: {shown(callbacks)} is no list; give a list of sinks")
+    needed = [name for name in vars(Sink) if not name.startswith("_")]
+    for number, callback in enumerate(callbacks):
+        if isinstance(callback, type):
+            raise ConfigError(f"callbacks[{number}]: {shown(callback)} is a class; give an object of it")
+        if lacking := [name for name in needed if not callable(getattr(callback, name, None))]:
+            raise ConfigError(
+                f"callbacks[{number}]: {shown(callback)} has no {', '.join(lacking)}; a sink has {', '.join(needed)}"
+            )
 
 
 @contextmanager
 def open_sinks(
     config: RunConfig, accelerator: Accelerator, output_dir: Path, position: Position, callbacks: Sequence[Sink]
 ) -> Iterator[list[Sink]]:
-    """The run's sinks, told how it ended: with the artifact in `output_dir`, or not."""
+    """The run's sinks, told how it ended: with the artifact in `output_dir`, or not.
+
+    Raises:
+        ConfigError: A tracker cannot be reached before training.
+        CheckpointError: metrics.jsonl is damaged.
+    """
     sinks: list[Sink] = list(callbacks)
-    tracking, params = config.tracking, flat(config.model_dump(mode="json"))
     try:
         if accelerator.is_main_process:
             sinks.append(JsonlSink(output_dir / "metrics.jsonl", position.step))
-            if "mlflow" in tracking.report_to or autologging():
-                run_id = (position.tracker or {}).get("mlflow_run_id")
-                sinks.append(
-                    MlflowSink(
-                        params,
-                        uri=tracking.uri,
-                        experiment=tracking.experiment,
-                        run_name=tracking.run_name,
-                        run_id=run_id,
-                    )
-                )
-        if any(one != "mlflow" for one in tracking.report_to):
-            sinks.append(AccelerateSink(accelerator, tracking.experiment, params))
+        sinks += _trackers(config, accelerator, position)
         yield sinks
-        for sink in sinks:
-            sink.finish(output_dir)
     except BaseException as error:
-        for sink in sinks:
-            sink.abort("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        _end(sinks, lambda sink: sink.abort(status))
         raise
+    if failures := _end(sinks, lambda sink: sink.finish(output_dir)):
+        raise failures[0]
 
 
-_configured = False
-_autolog = False
+def _end(sinks: Sequence[Sink], tell: Callable[[Sink], None]) -> list[Exception]:
+    """Tell every sink that the run ended, also where another one fails."""
+    failures: list[Exception] = []
+    for sink in sinks:
+        try:
+            tell(sink)
+        except Exception as error:  # a callback's own
+            failures.append(error)
+    return failures
 
 
-def configure_mlflow(tracking_uri: str = DEFAULT_URI, experiment: str = "dhrd") -> None:
-    """Choose MLflow's store and experiment for this process.
-
-    Recent mlflow refuses `file:` stores unless MLFLOW_ALLOW_FILE_STORE is set; it is set here, for this process, when
-    such a store is asked for and the variable is unset.
-
-    Args:
-        tracking_uri: For example `file:./mlruns`, `sqlite:///mlflow.db`, `http://host:5000`.
-        experiment: Created where absent.
-
-    Raises:
-        MissingExtra: mlflow is not installed.
-    """
-    global _configured
-    mlflow = require("mlflow", extra="mlflow")
-    is_file_store = tracking_uri.startswith("file:") or "://" not in tracking_uri
-    if is_file_store and "MLFLOW_ALLOW_FILE_STORE" not in os.environ:
-        os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
-        logger.warning("mlflow: MLFLOW_ALLOW_FILE_STORE=true is set for this process, as %s needs", tracking_uri)
-    mlflow.set_tracking_uri(tracking_uri)
-    try:
-        mlflow.set_experiment(experiment)
-    except mlflow.exceptions.MlflowException as error:
-        raise UserError(f"tracking.uri: {tracking_uri} cannot be used: {error.message}") from error
-    _configured = True
-
-
-def enable_autologging() -> None:
-    """From now on every training in this process logs params, metrics and the artifact to MLflow.
-
-    It logs to the active run (`mlflow_run`), or to a run of its own.
-
-    Raises:
-        MissingExtra: mlflow is not installed.
-    """
-    global _autolog
-    require("mlflow", extra="mlflow")
-    _autolog = True
-
-
-def autologging() -> bool:
-    """Whether `enable_autologging` was called."""
-    return _autolog
-
-
-@contextmanager
-def mlflow_run(run_name: str | None = None, tags: Mapping[str, str] | None = None) -> Iterator[Any]:
-    """An MLflow run around a block; training inside it logs to it once `enable_autologging()` was called.
-
-    Args:
-        run_name: Its name.
-        tags: Its tags.
-
-    Yields:
-        The mlflow run.
-    """
-    mlflow = require("mlflow", extra="mlflow")
-    if not _configured and "MLFLOW_TRACKING_URI" not in os.environ:
-        configure_mlflow()
-    with mlflow.start_run(run_name=run_name, tags=dict(tags or {})) as run:
-        yield run
+def _trackers(config: RunConfig, accelerator: Accelerator, position: Position) -> Iterator[Sink]:
+    tracking, params = config.tracking, flat(published(config))
+    if accelerator.is_main_process and ("mlflow" in tracking.report_to or autologging()):
+        mlflow = MlflowSink(
+            params,
+            uri=tracking.uri,
+            experiment=tracking.experiment,
+            run_name=tracking.run_name,
+            run_id=(position.tracker or {}).get("mlflow_run_id"),
+        )
+        yield Lasting("mlflow", mlflow)
+    if others := [one for one in tracking.report_to if one != "mlflow"]:
+        name = " and ".join(others)
+        with usable(f"tracking.report_to: {name}"):
+            sink = AccelerateSink(accelerator, tracking.experiment, params)
+        yield Lasting(name, sink)

@@ -102,8 +102,6 @@ def test_the_configuration_is_frozen() -> None:
         ({"training": {"learning_rate": 0}}, "training.learning_rate: input should be greater than 0, got 0"),
         ({"training": {"learning_rate": float("inf")}}, "training.learning_rate"),
         ({"training": {"batch_size": 2.5}}, "training.batch_size"),
-        ({"training": {"selection": "best"}}, "need rows to choose by: set data.dev_share"),
-        ({"training": {"patience": 2}}, "need rows to choose by: set data.dev_share"),
         (
             {"training": {"patience": 2}, "data": {"dev_share": 0.1}, "loss": {"classification_weight": 0}},
             "there is no classifier to select by",

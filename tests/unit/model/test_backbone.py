@@ -18,7 +18,8 @@ import dhrd
 from dhrd.config import ModelSettings
 from dhrd.errors import MissingExtra, ModelError
 from dhrd.model import backbone
-from dhrd.model.backbone import check_context, load_backbone, load_tokenizer, locate
+from dhrd.model.backbone import load_backbone, load_tokenizer, locate
+from dhrd.model.fit import check_context
 from helpers import make_tokenizer
 from helpers_models import VOCAB_SIZE, make_causal_lm, run_config, save_backbone, texts
 

@@ -119,18 +119,20 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize(("harm", "name"), DAMAGES, ids=[f"{harm.__name__} {name}" for harm, name in DAMAGES])
-def test_a_damaged_checkpoint_is_an_error_that_names_it(
-    broken: Broken, harm: Callable[[Path], None], name: str
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
+    broken: Broken, harm: Callable[[Path], None], name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     newest = broken.checkpoints / "step-00000006"
     before = (broken.output / "metrics.jsonl").read_bytes()
     harm(newest / name)
-    with pytest.raises(CheckpointError) as caught:
-        broken.resume()
+    with pytest.raises(CheckpointError) as caught:  # asked for by name it is an error
+        broken.resume(newest)
     assert str(newest) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert (broken.output / "metrics.jsonl").read_bytes() == before
-    broken.resume(broken.checkpoints / "step-00000004")
+    with caplog.at_level(logging.WARNING, "dhrd"):
+        assert broken.resume().steps == 10
+    assert "the checkpoint before it is tried" in caplog.text
     assert broken.is_as_if_unbroken()
 
 

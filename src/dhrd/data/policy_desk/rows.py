@@ -44,6 +44,8 @@ class PolicyDesk(BaseModel):
         if wrong := [key for key, equals, _ in pairs if key not in cls.model_fields or not equals]:
             known = ", ".join(f"{key}=…" for key in cls.model_fields)
             raise DataError(f"{spec}: {wrong[0]!r} is unknown; it takes {known}, separated by commas")
+        if twice := [key for number, (key, *_) in enumerate(pairs) if key in [other for other, *_ in pairs[:number]]]:
+            raise DataError(f"{spec}: {twice[0]} is given twice; give it once")
         try:
             return cls.model_validate({key: value for key, _, value in pairs})
         except ValidationError as error:

@@ -16,6 +16,7 @@ import jinja2
 from markupsafe import Markup
 
 from dhrd._files import saving, writing
+from dhrd._markdown import as_markdown, fenced
 from dhrd.errors import MissingExtra
 from dhrd.evaluation.metrics import higher_is_better
 from dhrd.experiments.report import figures
@@ -50,9 +51,10 @@ def write_report(report: Report, directory: Path) -> list[Path]:
     Raises:
         SaveError: A file could not be written.
     """
+    as_made, report = report.to_json(), report.without_controls()
     drawings, missing = _draw(report)
     texts = {
-        "report.json": json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n",
+        "report.json": json.dumps(as_made, indent=2, ensure_ascii=False) + "\n",
         "report.md": markdown(report),
         "report.html": _page(report, drawings, missing),
     }
@@ -75,6 +77,7 @@ def html(report: Report) -> str:
     Returns:
         An HTML document that loads nothing.
     """
+    report = report.without_controls()
     return _page(report, *_draw(report))
 
 
@@ -101,7 +104,7 @@ def markdown(report: Report) -> str:
     Returns:
         GitHub-flavoured Markdown without images.
     """
-    return re.sub(r"\n{3,}", "\n\n", _template("md").render(_shown(report))).strip() + "\n"
+    return re.sub(r"\n{3,}", "\n\n", _template("md").render(_shown(report.without_controls()))).strip() + "\n"
 
 
 @cache
@@ -251,15 +254,9 @@ def _dashed(value: Any) -> Any:
 
 
 def _plain(value: Any) -> str:
-    """Text that Markdown takes as it is, on one line so that it stays within its cell; safe text as it is."""
-    if isinstance(value, Markup):
-        return value
-    text = " ".join(str(_dashed(value)).split("\n"))
-    return re.sub(r"([\\`*\[\]|])", r"\\\1", text).replace("<", "&lt;").replace(">", "&gt;")
+    """Text that Markdown takes as it is; safe text as it is."""
+    return value if isinstance(value, Markup) else as_markdown(str(_dashed(value)))
 
 
 def _fenced(text: Any) -> Markup:
-    """A block of code, in a fence longer than any within."""
-    longest = max((len(run) for run in re.findall("`+", str(text))), default=0)
-    fence = "`" * max(3, longest + 1)
-    return Markup(f"{fence}sh\n{text}\n{fence}")
+    return Markup(fenced(str(text), "sh"))

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
+from dhrd._text import escaped
+
 FORMAT_VERSION = 1
 
 
@@ -261,3 +263,15 @@ class Report(Record):
     def to_json(self) -> dict[str, Any]:
         """The report as it was made: what was not given is left out."""
         return self.model_dump(exclude_unset=True)
+
+    def without_controls(self) -> Report:
+        """The same report, control characters in its texts as escapes: for pages and terminals."""
+        return Report.model_validate(_escaped(self.to_json()))
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return escaped(value)
+    if isinstance(value, Mapping):
+        return {_escaped(key): _escaped(one) for key, one in value.items()}
+    return [_escaped(one) for one in value] if isinstance(value, list | tuple) else value

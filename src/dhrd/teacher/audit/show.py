@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from dhrd._files import writing
+from dhrd._terminal import say, show_table
+from dhrd._text import escaped
 from dhrd.teacher.audit.audit import Audit, Audited
 from dhrd.teacher.audit.flags import KINDS
 from dhrd.teacher.audit.text import input_of
@@ -55,16 +54,18 @@ def to_json(audit: Audit) -> dict[str, Any]:
 
 def print_table(audit: Audit) -> None:
     """The totals, for a terminal."""
-    console = Console()
-    table = Table(title=escape(f"{audit.rationales}: {len(audit.lines):,} lines"), title_justify="left")
-    for column, justify in (("flag", "left"), ("lines", "right"), ("share", "right"), ("for example", "left")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
-    for kind, count in audit.counts.items():
-        example = next((f"{line.id or line.where}: {flag.detail}" for line, flag in _flagged(audit, kind)), "")
-        table.add_row(kind, f"{count:,}", f"{count / len(audit.lines):.1%}", escape(example))
-    console.print(table)
-    for line in facts(audit):
-        console.print(line, highlight=False, markup=False)
+    show_table(
+        ("flag", "lines", "share", "for example"),
+        ([kind, f"{count:,}", f"{count / len(audit.lines):.1%}", _example(audit, kind)]
+         for kind, count in audit.counts.items()),
+        title=f"{audit.rationales}: {len(audit.lines):,} lines",
+        left=("flag", "for example"),
+    )  # fmt: skip
+    say(*facts(audit))
+
+
+def _example(audit: Audit, kind: str) -> str:
+    return next((f"{line.id or line.where}: {flag.detail}" for line, flag in _flagged(audit, kind)), "")
 
 
 def facts(audit: Audit) -> Iterator[str]:
@@ -95,7 +96,9 @@ def write_page(audit: Audit, path: Path) -> None:
     Raises:
         SaveError: It could not be written.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=_without_control_characters
+    )
     source = resources.files("dhrd.teacher.audit").joinpath("page.html.jinja").read_text(encoding="utf-8")
     page = environment.from_string(source).render(
         audit=audit,
@@ -109,6 +112,10 @@ def write_page(audit: Audit, path: Path) -> None:
     )
     with writing(path) as file:
         file.write(page)
+
+
+def _without_control_characters(value: Any) -> Any:
+    return escaped(value) if type(value) is str else value  # not Markup: that is ours
 
 
 def _flagged(audit: Audit, kind: str) -> Iterator[tuple[Audited, Any]]:

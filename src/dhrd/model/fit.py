@@ -1,0 +1,117 @@
+"""Whether a checkpoint, its tokenizer and the sequences fit together: asked before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from dhrd._text import message_of, shown
+from dhrd.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from dhrd.model.backbone import Backbone
+
+REASONING_HEAD = "reasoning_head.safetensors"
+"""Where an artifact keeps an LM head that is not tied to the embeddings."""
+
+
+def check_whole(model: PreTrainedModel, missing: Collection[str], directory: Path) -> bool:
+    """Refuse a body with random weights, and take the LM head of an artifact from the file that it lies in.
+
+    Returns:
+        Whether the LM head is random.
+    """
+    head = model.get_output_embeddings()
+    of_head = {name for name, parameter in model.named_parameters() if any(parameter is p for p in head.parameters())}
+    if absent := sorted(set(missing) - of_head):
+        raise ModelError(
+            f"model.name_or_path: {directory} lacks {len(absent)} of the model's weights, for example {absent[0]}, "
+            "which would begin from random ones; give a whole checkpoint of a causal language model"
+        )
+    if missing and (directory / REASONING_HEAD).is_file():
+        put_reasoning_head(model, directory / REASONING_HEAD)
+        return False
+    return bool(missing)
+
+
+def put_reasoning_head(model: PreTrainedModel, path: Path) -> None:
+    """Put the LM head in an artifact's file, whatever its family calls it, into a model.
+
+    Raises:
+        ModelError: The file is damaged, or of another model.
+    """
+    head = model.get_output_embeddings()
+    try:
+        found = {name.rpartition(".")[2]: tensor for name, tensor in load_file(path).items()}
+        head.load_state_dict(found)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{path}: damaged, or of another model ({message_of(error)})") from error
+
+
+def check_fits(backbone: Backbone, *, uses_lm_head: bool) -> None:
+    """Refuse an LM head of random weights where a loss uses it, and special tokens without a row of the embeddings.
+
+    Raises:
+        ModelError: Naming the token and both sizes, or that the checkpoint has no LM head.
+    """
+    num_rows = backbone.model.get_input_embeddings().weight.shape[0]
+    check_special_tokens(backbone.tokenizer, num_rows, backbone.name)
+    if backbone.lacks_head and uses_lm_head:
+        raise ModelError(
+            f"model.name_or_path: {backbone.name} has no weights for the reasoning head (a classifier's checkpoint?): "
+            "it would begin from random ones; give a causal language model, or set loss.reasoning_weight=0 for the "
+            "pooled baseline"
+        )
+
+
+def check_special_tokens(tokenizer: PreTrainedTokenizerBase, num_rows: int, name: str) -> None:
+    """Refuse a tokenizer whose special tokens the embeddings have no rows for.
+
+    Raises:
+        ModelError: Naming the token and both sizes.
+    """
+    for kind in ("pad", "eos", "bos"):
+        index = getattr(tokenizer, f"{kind}_token_id")
+        if index is not None and index >= num_rows:
+            raise ModelError(
+                f"{name}: the tokenizer's {kind} token {shown(getattr(tokenizer, f'{kind}_token'))} is number {index}, "
+                f"but the embeddings have {num_rows} rows; set tokenizer.{kind}_token to a token that they have, or "
+                "resize them (model.resize_token_embeddings), and save both again"
+            )
+
+
+def check_context(config: Any, num_tokens: int) -> None:
+    """Refuse sequences that the backbone's positions cannot carry, or that would break one pass = two passes.
+
+    Args:
+        config: The backbone's.
+        num_tokens: The longest sequence.
+
+    Raises:
+        ModelError: It is over the context, or over the original context of a rotary scaling that is
+            chosen from the longest position in the batch: then h[last token of x] would depend on the rationale.
+    """
+    text = config.get_text_config()
+    context = getattr(text, "max_position_embeddings", None)
+    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    kinds = [rope, *(value for value in rope.values() if isinstance(value, dict))]  # some families: one per layer type
+    for kind in kinds:
+        if kind.get("rope_type") in ("longrope", "dynamic"):
+            original = kind.get("original_max_position_embeddings") or context
+            if original is not None and num_tokens > original:
+                raise ModelError(
+                    f"sequences of {num_tokens} tokens are over the original context ({original}) of this backbone's "
+                    f"{kind['rope_type']} positions, whose scaling depends on the longest row of a batch; lower "
+                    f"data.max_sequence_tokens to {original}"
+                )
+    if context is not None and num_tokens > context:
+        raise ModelError(
+            f"sequences of {num_tokens} tokens are over the backbone's context ({context}); lower "
+            f"data.max_sequence_tokens to {context}, and data.max_input_tokens so far that the answer fits too"
+        )

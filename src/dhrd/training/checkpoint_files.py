@@ -1,0 +1,161 @@
+"""The files of checkpoints: found, read, and checked against the digests that they were written with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import shutil
+from contextlib import suppress
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from dhrd._files import write_json
+from dhrd._text import message_of, shown
+from dhrd.errors import CheckpointError
+from dhrd.training.position import Position
+
+logger = logging.getLogger("dhrd")
+
+_STATE = "state.json"
+_NAME = re.compile(r"step-(\d+)")
+T = TypeVar("T")
+
+
+def write_state(directory: Path, position: Position, identity: dict[str, Any]) -> None:
+    """Write state.json, the last file of a checkpoint: where the run stands, and a digest of each file."""
+    state = {"position": asdict(position), "identity": identity, "files": _digests(directory)}
+    write_json(directory / _STATE, state | {"digest": _digest_of(state)})
+
+
+def read_state(directory: Path) -> tuple[Position, Any]:
+    """The position and the identity of a checkpoint whose files are as they were written.
+
+    Raises:
+        CheckpointError: A file is missing, changed, or not readable.
+    """
+    path = directory / _STATE
+    state = read_object(path)
+    digest = state.pop("digest", None)
+    if digest is None or digest != _digest_of(state):
+        raise CheckpointError(f"{path}: damaged (it differs from its digest)")
+    given, found = state.get("files"), _digests(directory)
+    written = given if isinstance(given, dict) else {}
+    if odd := sorted(name for name in found | written if found.get(name) != written.get(name)):
+        raise CheckpointError(f"{directory / odd[0]}: missing or damaged (it differs from its digest)")
+    position, named = as_record(Position, state.get("position"), path), _NAME.fullmatch(directory.name)
+    if named and int(named[1]) != position.step:
+        raise CheckpointError(f"{path}: damaged (it is of step {position.step}, no position of {directory.name})")
+    return position, state.get("identity")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a run.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: damaged ({message_of(error)})") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: damaged (it holds {shown(value)}, no object)")
+    return value
+
+
+def as_record(kind: type[T], value: Any, path: Path) -> T:
+    """A value of a JSON file as the dataclass that was written.
+
+    Raises:
+        CheckpointError: It has other fields, or a value of another kind.
+    """
+    try:
+        if not isinstance(value, dict) or set(value) - {field.name for field in fields(kind)}:  # type: ignore[arg-type]
+            raise ValueError
+        return TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged ({shown(value)} is no {kind.__name__.lower()})") from error
+
+
+def whole_checkpoints(directory: Path) -> list[Path]:
+    """The finished checkpoints in a directory, oldest first."""
+    found = [path for path in directory.glob("step-*") if _NAME.fullmatch(path.name) and (path / _STATE).is_file()]
+    return sorted(found, key=lambda path: path.name)
+
+
+def run_directory(given: Path) -> Path:
+    """The `output_dir` of the run that `--checkpoint` names: by itself, or by one checkpoint in it.
+
+    Raises:
+        CheckpointError: The path is not there.
+    """
+    if (given / _STATE).is_file():
+        return given.resolve().parent.parent
+    if not given.is_dir():
+        raise CheckpointError(f"--checkpoint {given}: no such directory; give a run's output_dir or a checkpoint in it")
+    return given.parent if given.name == "checkpoints" else given
+
+
+def find_checkpoint(given: Path) -> tuple[Path, Path | None]:
+    """What `--checkpoint` names: a run's `output_dir`, or one checkpoint in it.
+
+    Where the newest of a run is damaged, the one before it is taken, and a line says so.
+
+    Returns:
+        (output_dir, the checkpoint to go on from); None where there is none yet.
+
+    Raises:
+        CheckpointError: The path is not there, or all checkpoints are damaged.
+    """
+    output_dir = run_directory(given)
+    if (given / _STATE).is_file():
+        return output_dir, given
+    damage: CheckpointError | None = None
+    for path in reversed(whole_checkpoints(output_dir / "checkpoints")):
+        try:
+            read_state(path)
+        except CheckpointError as error:
+            damage = error
+            logger.warning("%s; the checkpoint before it is tried", error)
+        else:
+            return output_dir, path
+    if damage is not None:
+        raise CheckpointError(f"{output_dir}: no checkpoint there is whole; begin the run anew ({damage})")
+    return output_dir, None
+
+
+def remove_checkpoints(directory: Path) -> None:
+    """Remove all checkpoints, and the directory where nothing of anyone else's is in it."""
+    for path in directory.glob("step-*"):
+        if _NAME.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+    remove_partial(directory)
+    for name in ("best.safetensors", "run.json"):
+        (directory / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        directory.rmdir()
+
+
+def remove_partial(directory: Path) -> None:
+    """Remove what was cut off before it was a checkpoint."""
+    for path in directory.glob(".partial-*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digests(directory: Path) -> dict[str, str]:
+    return {path.name: digest(path) for path in sorted(directory.iterdir()) if path.name != _STATE and path.is_file()}
+
+
+def _digest_of(state: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()

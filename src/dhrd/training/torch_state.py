@@ -1,0 +1,117 @@
+"""What torch keeps between updates: optimizer, schedule, loss scaler, random state.
+
+A checkpoint's are compared with the run's own before anything is put back: torch would take a tensor of another shape,
+and its fused kernels would read past its end.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import TYPE_CHECKING, Any
+
+import numpy
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from dhrd.training.step import Stepper
+
+
+def optimizer_state(stepper: Stepper) -> dict[str, Any]:
+    """The state of optimizer, schedule and loss scaler."""
+    state = {"optimizer": stepper.optimizer.state_dict()}
+    if stepper.schedule is not None:
+        state["schedule"] = stepper.schedule.state_dict()
+    if stepper.accelerator.scaler is not None:
+        state["scaler"] = stepper.accelerator.scaler.state_dict()
+    return state
+
+
+def restore_optimizer(stepper: Stepper, state: dict[str, Any]) -> None:
+    """Put back what `optimizer_state` gave.
+
+    Raises:
+        ValueError: It is of another form.
+    """
+    own = optimizer_state(stepper)
+    _check_form({**state, "optimizer": None}, {**own, "optimizer": None}, "the state")
+    _check_optimizer(stepper, state["optimizer"], own["optimizer"])
+    stepper.optimizer.load_state_dict(state["optimizer"])
+    if stepper.schedule is not None:
+        stepper.schedule.load_state_dict(state["schedule"])
+    if stepper.accelerator.scaler is not None:
+        stepper.accelerator.scaler.load_state_dict(state["scaler"])
+
+
+def _check_optimizer(stepper: Stepper, state: Any, own: dict[str, Any]) -> None:
+    """The groups are the run's own but for their rates; each tensor has its parameter's shape, or is a count."""
+    _check_form({**state, "state": None}, {**own, "state": None}, "the optimizer's state")
+    parameters = [p for group in stepper.optimizer.param_groups for p in group["params"]]
+    if set(state["state"]) - set(range(len(parameters))):
+        raise ValueError(f"it is of more than the {len(parameters)} trained tensors")
+    for index, kept in state["state"].items():
+        like = parameters[index].detach()
+        own_state = {"step": torch.zeros(()), "exp_avg": like, "exp_avg_sq": like}  # AdamW's
+        _check_form(kept, own_state, f"the state of tensor {index}")
+
+
+def _check_form(found: Any, own: Any, name: str) -> None:
+    """Compare the kinds of values, the lengths of lists, the keys of mappings, the shapes and dtypes of tensors."""
+    if isinstance(own, dict):
+        if not isinstance(found, dict) or found.keys() != own.keys():
+            raise ValueError(f"{name} has other parts")
+        for key, value in own.items():
+            _check_form(found[key], value, f"{name}.{key}")
+    elif isinstance(own, list | tuple):
+        if not isinstance(found, list | tuple) or len(found) != len(own):
+            raise ValueError(f"{name} is not a list of {len(own)}")
+        for index, value in enumerate(own):
+            _check_form(found[index], value, f"{name}[{index}]")
+    elif isinstance(own, Tensor):
+        _check_tensor(found, own, name)
+    elif isinstance(own, float):
+        if type(found) not in (int, float) or not math.isfinite(found):
+            raise ValueError(f"{name} is no number")
+    elif own is not None and type(found) is not type(own):
+        raise ValueError(f"{name} is no {type(own).__name__}")
+
+
+def _check_tensor(found: Any, own: Tensor, name: str) -> None:
+    if not isinstance(found, Tensor) or found.layout != torch.strided or found.device.type == "meta":
+        raise ValueError(f"{name} is no tensor")
+    if found.shape != own.shape or found.dtype != own.dtype or not found.is_contiguous():
+        raise ValueError(f"{name} is of {list(found.shape)} {found.dtype}, not {list(own.shape)} {own.dtype}")
+
+
+def rng_state() -> dict[str, Any]:
+    """The state of every generator that a run may draw from."""
+    version, internal, gauss = random.getstate()
+    kind, keys, *rest = numpy.random.get_state(legacy=True)
+    state: dict[str, Any] = {
+        "python": [version, list(internal), gauss],
+        "numpy": [kind, torch.from_numpy(numpy.asarray(keys, dtype="int64")), *rest],
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def restore_rng(state: dict[str, Any]) -> None:
+    """Put back what `rng_state` gave.
+
+    Raises:
+        ValueError: It is of another form.
+    """
+    own = rng_state()
+    own["python"][2] = None  # a number, or none
+    for name in ("python", "numpy", "torch"):
+        _check_form(state[name], own[name], f"the state of {name}'s generator")
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    kind, keys, *rest = state["numpy"]
+    numpy.random.set_state((kind, keys.numpy().astype("uint32"), *rest))
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state:
+        torch.cuda.set_rng_state_all(state["cuda"])
