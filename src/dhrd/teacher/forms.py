@@ -19,9 +19,8 @@ _FIELDS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _TOKEN = r"(?:<[|｜][^<>|｜\n]{1,40}[|｜]>|</?s>|<(?:eos|bos|pad|end_of_turn|end_of_text)>)"
-_TOKENS = re.compile(
-    rf"\A(?:\s{{0,20}}{_TOKEN}){{1,20}}|(?:{_TOKEN}\s{{0,20}}){{1,20}}\Z", re.IGNORECASE
-)  # "<|im_end|>", "<|return|>"
+_FIRST_TOKENS = re.compile(rf"\A(?:\s{{0,20}}{_TOKEN}){{1,20}}", re.IGNORECASE)  # "<|im_start|>"
+_LAST_TOKENS = re.compile(rf"(?:{_TOKEN}\s{{0,20}}){{1,20}}\Z", re.IGNORECASE)  # "<|im_end|>", "<|return|>"
 
 _END_OF_REASONING = r"END[ \t_\-\xa0]{1,4}OF[ \t_\-\xa0]{1,4}(?:REASONING|EXPLANATION|RATIONALE)"
 _ALONE = re.compile(rf"^(?:[^\w\n]|_){{0,80}}?{_END_OF_REASONING}(?:[^\w\n]|_){{0,80}}?$", re.IGNORECASE | re.MULTILINE)
@@ -70,8 +69,8 @@ def split(text: str, is_answer: Callable[[str], bool]) -> tuple[str, str] | None
     Returns:
         The explanation ("" where there is none) and the rest; None where nothing divides them.
     """
-    text = _TOKENS.sub("", text.replace("\r\n", "\n"))
-    if (fields := _fields(text)) is not None and not (_ALONE.search(text) and not fields[1]):
+    text = _FIRST_TOKENS.sub("", text.replace("\r\n", "\n"))
+    if (fields := _fields(_LAST_TOKENS.sub("", text))) is not None and not (_ALONE.search(text) and not fields[1]):
         inner = split(fields[0], is_answer)  # a sentinel within the field
         return (inner[0] if inner else _bare(fields[0])), fields[1]
     parts = _divide(_TAGS.sub("", text))
