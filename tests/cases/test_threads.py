@@ -1,4 +1,4 @@
-"""S1, S2, S9, S10: one classifier in many threads and processes says what it says alone."""
+"""S1, S2, S9, S10, S12: one classifier in many threads and processes says what it says alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import copy
 import multiprocessing
 import pickle
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -196,3 +198,21 @@ def test_s10_without_a_directory_there_is_one_sentence(classifier: Classifier) -
     for act in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(ArtifactError, match=r"not loaded from a directory .*call Classifier\.from_pretrained"):
             act(built)
+
+
+FORKED = """
+import multiprocessing, sys, torch, dhrd
+torch.set_num_threads(1)
+classifier = dhrd.Classifier.from_pretrained(sys.argv[1], device="cpu", dtype=None)
+classifier.predict(["lost key"])
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    print(pool.map(classifier.predict, [["lost key"]] * 2) == [classifier.predict(["lost key"])] * 2)
+"""
+
+
+def test_s12_with_one_thread_of_torch_a_used_classifier_may_be_forked(artifact: Path) -> None:
+    """As docs/inference.md says; with two, torch itself hangs."""
+    ended = subprocess.run(
+        [sys.executable, "-c", FORKED, str(artifact)], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert ended.stdout.strip() == "True"
