@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -152,9 +153,9 @@ def read_run(output_dir: Path) -> RunConfig | None:
     """
     output_dir = output_dir.expanduser()
     paths = [output_dir / "run.json", output_dir / "checkpoints" / "run.json"]
-    if not (output_dir / MANIFEST).is_file():  # an unfinished run in the place of another
+    if not os.path.isfile(output_dir / MANIFEST):  # an unfinished run in the place of another
         paths.reverse()
-    path = next((path for path in paths if path.is_file()), None)
+    path = next((path for path in paths if os.path.isfile(path)), None)  # no error over any name
     if path is None:
         return None
     config = read_object(path).get("config")
