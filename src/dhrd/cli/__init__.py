@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = [_dashes(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     try:
         with _interrupting_signals():
-            app(args=arguments, prog_name="dhrd")
+            _run_app(arguments)
     except DhrdError as error:
         _stop(str(error), error.exit_code, error)
     except KeyboardInterrupt as error:
@@ -85,6 +85,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:  # of a file or a connection that is read
         told = _told(error)
         _stop(str(told), told.exit_code, error)
+
+
+def _run_app(arguments: Sequence[str]) -> None:
+    try:
+        app(args=arguments, prog_name="dhrd")
+    except SystemExit as stop:  # typer leaves in silence where a signal comes before or after the command itself
+        if isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt):
+            raise KeyboardInterrupt from stop
+        raise
 
 
 def _told(error: OSError) -> DhrdError:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import json
+import os
 import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping

@@ -16,7 +16,7 @@ from dhrd._text import shown
 from dhrd.config import RunConfig, resolve
 from dhrd.config.published import published, recorded
 from dhrd.errors import CheckpointError, ConfigError
-from dhrd.model.artifact import MANIFEST, library_versions
+from dhrd.model.artifact import MANIFEST, library_versions, read_info
 from dhrd.model.owned import inputs_of, model_files, wrote
 from dhrd.training.checkpoint_files import (
     as_record,
@@ -61,6 +61,7 @@ def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrit
         ConfigError: output_dir is not empty and neither `--checkpoint` nor `--overwrite` was given; or it holds no run
             of ours, or what this run reads; or another training is at it.
         CheckpointError: No run was started there, it is of another config, or the checkpoint is not there.
+        ArtifactError: It is finished, and its manifest is damaged.
     """
     if checkpoint is not None:
         output_dir = run_directory(Path(checkpoint))
@@ -68,6 +69,7 @@ def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrit
         if started is not None:
             _check_same(started, config, output_dir)
         if (output_dir / MANIFEST).is_file():
+            read_info(output_dir)  # what is damaged is not finished, and its checkpoints are all that there is
             _tidy(output_dir)
             return Place(output_dir=output_dir, goes_on=True, is_finished=True)
         held.enter_context(locked(output_dir))
