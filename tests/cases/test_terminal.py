@@ -14,8 +14,8 @@ import pytest
 from dhrd._markdown import as_code, as_markdown, fenced
 from dhrd._terminal import PlainFormatter, show_table
 from dhrd.cli import main
-from dhrd.experiments.report.render import html, markdown
 from helpers import write_jsonl
+from helpers_report import html, markdown
 from helpers_runs import Ended, flags, rows, run_here, settings, write_rows
 
 MARKUP = ("[/bug]", "[feature request]", "[red]alert", ":smile:")
