@@ -282,13 +282,12 @@ def evaluate(
 
 def _check_used(mode: Mode, given: Mapping[str, Any]) -> None:
     """Refuse what the mode would leave unused, since the figures then are not those that were asked for."""
-    odd = [name for name, value in given.items() if value is not None and mode != "cascade"]
-    if odd:
+    if odd := [name for name, value in given.items() if value is not None and mode != "cascade"]:
         raise ConfigError(
             f"{', '.join(odd)}: of --mode cascade, and the mode is {mode}; leave it out, or give that mode"
         )
     if given["threshold"] is not None and given["dev_data"] is not None:
-        raise ConfigError("dev_data: rows to choose a threshold on, and threshold gives one; leave one of them out")
+        raise ConfigError("dev_data: rows to choose a threshold on, which threshold gives; leave one of them out")
 
 
 def _written(
