@@ -41,6 +41,7 @@ def saving(what: str, then: str = "run again") -> Iterator[None]:
 
     Raises:
         SaveError: The disk is full, or the place not writable.
+        ConfigError: The system refuses the name.
     """
     try:
         yield
@@ -48,10 +49,17 @@ def saving(what: str, then: str = "run again") -> Iterator[None]:
         raise  # who reads it has what they wanted: no failure
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or message_of(error)
+        if refuses_name(error):
+            raise ConfigError(f"{what}: {reason}; give another name") from error
         raise SaveError(
             f"{what} could not be saved ({reason}); what was saved before is intact: make room or correct the path, "
             f"and {then}"
         ) from error
+
+
+def refuses_name(error: BaseException) -> bool:
+    """Whether the system says that no file can have this name, rather than that something is wrong with a file."""
+    return isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP)
 
 
 class Writer:
@@ -145,7 +153,7 @@ def is_stream(path: Path) -> bool:
     """Whether a path is written to as it is: standard output, a device, a pipe, an open descriptor."""
     if is_stdout(path) or str(path).startswith(("/dev/fd/", "/proc/")):
         return True
-    return path.exists() and not path.is_file() and not path.is_dir()
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def is_stdout(path: Path | None) -> bool:
@@ -250,9 +258,11 @@ def locked(directory: Path) -> Iterator[None]:
         ConfigError: Another process holds it.
         SaveError: It cannot be made or written.
     """
-    path, made = directory / LOCK, not directory.exists()
+    path, made = directory / LOCK, not os.path.exists(directory)
+    if not made and not os.path.isdir(directory):
+        raise ConfigError(f"{directory}: is not a directory, and what is written is one; give another name")
     with saving(str(directory), RESUME):
-        directory.mkdir(parents=True, exist_ok=True)
+        Path(os.path.realpath(directory)).mkdir(parents=True, exist_ok=True)  # a link may lead to none yet
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         if not lock(descriptor, path):
@@ -271,7 +281,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 def holds_nothing(directory: Path) -> bool:
     """Whether a directory is not there, or has nothing in it but what a process of ours left that was killed early."""
-    if not directory.is_dir():
+    if not os.path.isdir(directory):
         return not os.path.lexists(directory)
     return all(
         path.name == LOCK or is_temporary(path) or (path.is_dir() and not path.is_symlink() and holds_nothing(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +60,8 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[str | Path]) -> No
         path = output.path
         if path is None:
             continue
-        _check_name(output.option, path, output.format)
         with saving(str(path)):
+            _check_name(output.option, path, output.format)
             identity = _identity(path)
             if not is_stream(path):
                 os.stat(os.path.dirname(os.path.realpath(path)))
@@ -72,7 +73,7 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[str | Path]) -> No
 
 
 def _check_name(option: str, path: Path, form: Format | None) -> None:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ConfigError(f"{option} {path}: is a directory; give the name of a file")
     if form is not None and path.suffix.lower() not in form.suffixes and not is_stream(path):
         endings = " or ".join(suffix for suffix in form.suffixes if suffix)
@@ -83,10 +84,12 @@ def _identities(path: str | Path) -> Iterator[object]:
     """What tells the files of an input from all others."""
     try:
         files = [one for one in Path(path).rglob("*") if not one.is_dir()] if os.path.isdir(path) else [path]
-        found = [_identity(one, standard=0) for one in files]
     except (OSError, ValueError):  # its reader will say what is wrong with it
         return
-    yield from (one for one in found if one is not None)
+    for one in files:
+        with suppress(OSError, ValueError):  # a link to itself, say: the files beside it are read all the same
+            if (found := _identity(one, standard=0)) is not None:
+                yield found
 
 
 def _identity(path: str | Path, standard: int = 1) -> object:

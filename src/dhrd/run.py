@@ -250,6 +250,8 @@ def evaluate(
     """
     if mode not in ("classifier", "cot", "cascade"):
         raise ConfigError(f"--mode {mode}: unknown; give classifier, cot or cascade")
+    given = {"threshold": threshold, "target_accuracy": target_accuracy, "target_cost": target_cost}
+    _check_used(mode, given | {"dev_data": dev_data})
     load = Reasoner.from_pretrained if mode == "cot" else Classifier.from_pretrained
     model = load(model_dir, device=device, dtype=None)  # as saved, so that no figure depends on the machine
     if mode == "classifier" and isinstance(model, Classifier):
@@ -276,6 +278,16 @@ def evaluate(
         target_cost=target_cost,
     )
     return _written(found, write_row)
+
+
+def _check_used(mode: Mode, given: Mapping[str, Any]) -> None:
+    """Refuse what the mode would leave unused, since the figures then are not those that were asked for."""
+    if odd := [name for name, value in given.items() if value is not None and mode != "cascade"]:
+        raise ConfigError(
+            f"{', '.join(odd)}: of --mode cascade, and the mode is {mode}; leave it out, or give that mode"
+        )
+    if given["threshold"] is not None and given["dev_data"] is not None:
+        raise ConfigError("dev_data: rows to choose a threshold on, which threshold gives; leave one of them out")
 
 
 def _written(

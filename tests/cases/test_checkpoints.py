@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from dhrd import run
 from dhrd.config import RunConfig
-from dhrd.errors import CheckpointError
+from dhrd.errors import ArtifactError, CheckpointError, SaveError
+from dhrd.training import state
 from helpers import write_jsonl
 from helpers_runs import Recorder, Stop, make_config, read_jsonl, rows, run_here, save_backbone
 
@@ -329,3 +330,29 @@ def test_f16_another_backbone_under_what_is_trained_is_refused(tmp_path: Path, o
     assert "frozen weights" in found.refusal()
     save_file(kept, backbone / "model.safetensors", metadata={"format": "pt"})
     assert found.resume().steps == STEPS
+
+
+@pytest.mark.parametrize("content", ["[]", "", "{", '{"format_version": 1}', '{"kind": "onnx"}'])
+def test_a12_a_damaged_manifest_is_no_finished_run(broken: Broken, content: str) -> None:
+    """A12: its checkpoints are all that there is of the run, and stay."""
+    (broken.output / "dhrd.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"dhrd\.json"):
+        broken.resume()
+    assert broken.newest.is_dir()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+@pytest.mark.parametrize("part", ["_save_objects", "write_state", "set_modes"])
+def test_f13_a_checkpoint_that_is_not_whole_is_removed(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch, error: Any, part: str
+) -> None:
+    """F13: on Ctrl-C and on a full disk nothing half-written stays, and the run goes on to its end."""
+
+    def fails(*arguments: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, SaveError)):
+        patch.setattr(state, part, fails)
+        broken.resume()
+    assert not list((broken.output / "checkpoints").glob(".partial*"))
+    assert broken.resume().steps == STEPS

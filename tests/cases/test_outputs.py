@@ -125,6 +125,21 @@ class TestF1AnOutputIsNoInput:
             self.check(capsys, artifact.parent, "predict", "--model", artifact, "--input", source, "--output", own)
             self.check(capsys, artifact.parent, "evaluate", "--model", artifact, "--data", source, "--predictions", own)
 
+    def test_f1_a_directory_with_a_link_that_leads_nowhere(
+        self, capsys: Capsys, artifact: Path, source: Path, tmp_path: Path
+    ) -> None:
+        """What cannot be opened beside the rows leaves them as guarded as they were."""
+        (tmp_path / "aloop.jsonl").symlink_to(tmp_path / "aloop.jsonl")
+        (tmp_path / "zgone.jsonl").symlink_to(tmp_path / "nowhere.jsonl")
+        for spec in (tmp_path, by_a_link(tmp_path)):
+            refused(run_here(capsys, "predict", "--model", artifact, "--input", spec, "--output", source), "take the")
+        assert len(read_jsonl(source)) == 9
+
+    def test_f1_names_that_a_loader_looks_for(self, capsys: Capsys, artifact: Path, source: Path) -> None:
+        """They would change what the artifact is, though no such file is there yet."""
+        for name in ("adapter_config.json", "generation_config.json", "model.safetensors.index.json"):
+            self.check(capsys, artifact, "evaluate", "--model", artifact, "--data", source, "--json", artifact / name)
+
     def test_f1_the_config(self, capsys: Capsys, artifact: Path, source: Path, tmp_path: Path) -> None:
         config = tmp_path / "settings.json"
         config.write_text("{}")

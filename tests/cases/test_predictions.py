@@ -13,6 +13,7 @@ import dhrd
 from dhrd import Classifier, ConfigError, DataError, Example, run
 from dhrd.evaluation.evaluate import evaluate_classifier
 from dhrd.evaluation.metrics import Predictions
+from helpers import write_jsonl
 from helpers_runs import LABELS, make_config, read_jsonl, rows, run_here
 
 
@@ -106,6 +107,29 @@ def test_f6_a_bad_row_leaves_the_old_file(artifact: Path, tmp_path: Path, capsys
     assert ended.code == 2
     assert "d.jsonl:31" in ended.error_lines[0]
     assert predictions.read_text(encoding="utf-8") == "before\n"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--threshold", "0.3"),
+        ("--target-accuracy", "0.5"),
+        ("--target-cost", "2", "--mode", "cot"),
+        ("--dev-data", "{rows}"),
+        ("--plot", "x.svg"),
+        ("--mode", "cascade", "--threshold", "0.5", "--dev-data", "{rows}"),
+        ("--checkpoint", "another"),
+    ],
+    ids=" ".join,
+)
+def test_options_that_would_do_nothing_are_refused(
+    artifact: Path, tmp_path: Path, capsys: Any, given: tuple[str, ...]
+) -> None:
+    """What is asked for is done, or the command says why not."""
+    path = write_jsonl(tmp_path / "rows.jsonl", rows(6))
+    options = (part.format(rows=path) for part in given)
+    ended = run_here(capsys, "evaluate", "--model", artifact, "--data", path, *options)
+    assert (ended.code, len(ended.error_lines)) == (2, 1), ended.err
 
 
 def test_f6_no_rows_are_refused(artifact: Path, tmp_path: Path) -> None:

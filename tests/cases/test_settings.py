@@ -10,7 +10,9 @@ import pytest
 from dhrd.config import load_config
 from dhrd.config.published import masked, published, recorded
 from dhrd.data.policy_desk import PolicyDesk
-from dhrd.errors import ConfigError, DataError
+from dhrd.data.readers import read_file
+from dhrd.errors import ConfigError, DataError, DhrdError
+from dhrd.inference.classifier import Classifier
 from helpers_runs import Recorder, Stop, flags, make_config, run_here, settings, write_rows
 
 CAPTURE = pytest.CaptureFixture[str]
@@ -241,3 +243,47 @@ def test_settings_may_be_changed_when_going_on_that_decide_no_weight(
     ended = run_here(capsys, *given, "--set", "tracking.run_name=again")
     assert ended.code == 0, ended.err
     assert "going on after step 4" in ended.err
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("predict", "--model", LONG, "--input", "{rows}", "--output", "p.jsonl"),
+        ("predict", "--model", ".", "--input", "{rows}", "--output", f"{LONG}.jsonl"),
+        ("evaluate", "--model", LONG),
+        ("export", "--model", ".", "--output", LONG),
+        ("compare", LONG, LONG),
+        ("compare", "{rows}", "{rows}", "--json", LONG),
+        ("benchmark", "--model", ".", "--onnx", LONG, "--against", "onnx"),
+        ("train", "--set", "data.train={rows}", "--set", f"output_dir={LONG}"),
+        ("train", "--set", f"data.train={LONG}.jsonl"),
+        ("train", "--set", f"data.train={LONG}.parquet"),
+        ("train", "--set", "data.train={rows}", "--set", f"model.name_or_path=scratch:{LONG}"),
+        ("train", "--checkpoint", LONG),
+        ("config", "show", LONG),
+        ("rationales", "convert", "{rows}", "--output", f"{LONG}.jsonl"),
+        ("rationales", "audit", "{rows}", "--data", f"{LONG}.jsonl"),
+    ],
+    ids=lambda given: " ".join(given).replace(LONG, "LONG")[:60],
+)
+def test_a13_names_that_the_system_refuses(
+    capsys: CAPTURE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...]
+) -> None:
+    """A13: whatever command and option takes the name, exit code 2 and one line."""
+    monkeypatch.chdir(tmp_path)
+    train, _ = write_rows(tmp_path)
+    ended = run_here(capsys, *(part.format(rows=train) for part in given))
+    assert (ended.code, len(ended.error_lines)) == (2, 1), ended.err
+    assert "Errno" not in ended.err
+
+
+@pytest.mark.parametrize("kind", [".jsonl", ".csv", ".json", ".parquet", ""])
+def test_a13_a_name_that_the_system_refuses_in_python(kind: str) -> None:
+    """A13: the functions raise our errors."""
+    with pytest.raises(DhrdError):
+        list(read_file(Path(LONG + kind)))
+    with pytest.raises(DhrdError):
+        Classifier.from_pretrained(LONG + kind)

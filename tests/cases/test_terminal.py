@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dhrd.evaluation.report import html, markdown
 
 from dhrd._markdown import as_code, as_markdown, fenced
 from dhrd._terminal import PlainFormatter, show_table
 from dhrd.cli import main
 from helpers import write_jsonl
+from helpers_report import html, markdown
 from helpers_runs import Ended, flags, rows, run_here, settings, write_rows
 
 MARKUP = ("[/bug]", "[feature request]", "[red]alert", ":smile:")
@@ -223,3 +223,14 @@ def test_a7_a_cascades_table(capsys: CAPTURE, brackets: Path) -> None:
     assert "[/bug]" in ended.out
     assert "threshold" in ended.out
     assert json.loads((brackets / "out" / "dhrd.json").read_text(encoding="utf-8"))["labels"]["names"]
+
+
+def test_f13_an_interrupt_before_the_command_begins_is_told(capsys: CAPTURE, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F13: as one within it; typer alone would leave in silence."""
+
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("typer.core.TyperGroup.make_context", interrupted)
+    ended = run_here(capsys, "doctor")
+    assert (ended.code, ended.err) == (130, "dhrd: error: interrupted\n")

@@ -15,12 +15,12 @@ from typing import Any, NoReturn
 
 import typer
 
-from dhrd._files import expanded
+from dhrd._files import expanded, refuses_name
 from dhrd._terminal import PlainFormatter, replace_unencodable, say
 from dhrd._text import message_of
 from dhrd.cli import benchmark, compare, doctor, evaluate, export, predict, rationales, reproduce, train
 from dhrd.cli import config as config_command
-from dhrd.errors import DhrdError
+from dhrd.errors import DhrdError, UserError
 
 app = typer.Typer(
     name="dhrd",
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = [_dashes(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     try:
         with _interrupting_signals():
-            app(args=arguments, prog_name="dhrd")
+            _run_app(arguments)
     except DhrdError as error:
         _stop(str(error), error.exit_code, error)
     except KeyboardInterrupt as error:
@@ -83,7 +83,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MemoryError:
         _stop("out of memory; lower training.batch_size or data.max_sequence_tokens", 1)
     except OSError as error:  # of a file or a connection that is read
-        _stop(str(DhrdError(message_of(error))), 1, error)
+        told = _told(error)
+        _stop(str(told), told.exit_code, error)
+
+
+def _run_app(arguments: Sequence[str]) -> None:
+    try:
+        app(args=arguments, prog_name="dhrd")
+    except SystemExit as stop:  # typer leaves in silence where a signal comes before or after the command itself
+        if isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt):
+            raise KeyboardInterrupt from stop
+        raise
+
+
+def _told(error: OSError) -> DhrdError:
+    if refuses_name(error):
+        return UserError(f"{error.filename}: {error.strerror}; give another name")
+    return DhrdError(message_of(error))
 
 
 @contextmanager

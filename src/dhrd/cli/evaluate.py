@@ -57,6 +57,10 @@ def evaluate(
     directory = model or checkpoint
     if directory is None:
         raise ConfigError("give --model DIR, the directory that `dhrd train` wrote")
+    if checkpoint is not None and checkpoint != directory:
+        raise ConfigError(f"--model {model} and --checkpoint {checkpoint}: the same option twice; give one of them")
+    if plot is not None and mode != "cascade":
+        raise ConfigError(f"--plot {plot}: of --mode cascade, and the mode is {mode}; leave it out, or give that mode")
     settings = inference_config(directory, config, overrides)
     check_outputs(
         [
@@ -88,7 +92,7 @@ def evaluate(
     if json_file is not None:
         with writing(json_file) as file:
             file.json(found.metrics)
-    if plot is not None and mode == "cascade":
+    if plot is not None:
         from dhrd.benchmark.plots import plot_cascade
 
         plot_cascade(found.metrics, plot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,8 +41,8 @@ class Classes:
     @classmethod
     def of_file(cls, path: Path) -> Classes:
         """Of a Parquet file, or the first of a directory, that the library `datasets` wrote; none of any other."""
-        path = next(iter(sorted(path.glob("*.parquet"))), path)
-        if path.suffix.lower() != ".parquet" or not path.is_file():
+        path = next(iter(sorted(path.glob("*.parquet"))), path) if os.path.isdir(path) else path
+        if path.suffix.lower() != ".parquet" or not os.path.isfile(path):
             return cls()
         try:
             schema = pyarrow.parquet.read_schema(path)

@@ -28,7 +28,7 @@ def files_of_rows(spec: Any, settings: DataSettings) -> Iterator[Path]:
     elif kind == "hub":
         yield Path(rest)  # a directory of that name goes before the hub's
     else:
-        yield Path(spec)
+        yield Path(spec).expanduser()
 
 
 def files_of_settings(settings: DataSettings) -> Iterator[Path]:

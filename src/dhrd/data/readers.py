@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -61,15 +62,15 @@ def read_file(
 def is_stream(path: Path) -> bool:
     """Whether a path is standard input, or a pipe: it can be read once."""
     is_device = path.parent in _DEVICES  # /dev/stdin may be a plain file, without a name that says its kind
-    return path == STDIN or is_device or (path.exists() and not path.is_file() and not path.is_dir())
+    return path == STDIN or is_device or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path))
 
 
 def _files(path: Path) -> list[Path]:
-    if path.is_dir():
+    if os.path.isdir(path):  # of `os.path`: no error over a name that the system refuses
         return _files_of(path)
     if _kind(path) is None and not is_stream(path):
         raise DataError(f"{path}: unknown kind of file; use one of {', '.join(KINDS)}, plain or .gz, or - for stdin")
-    if not path.is_file() and not is_stream(path):
+    if not os.path.isfile(path) and not is_stream(path):
         raise DataError(f"{path}: no such file")
     return [path]
 

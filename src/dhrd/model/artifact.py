@@ -5,6 +5,7 @@ Writing it is `model/save.py`. A directory without `dhrd.json` is unfinished and
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -105,7 +106,7 @@ def read_info(directory: str | Path) -> ArtifactInfo:
     """
     directory = Path(directory).expanduser()
     path = directory / MANIFEST
-    if not directory.is_dir():
+    if not os.path.isdir(directory):  # no error over a name that the system refuses
         raise ArtifactError(f"{directory}: no such directory; give one that `dhrd train` wrote")
     if not path.is_file():
         unfinished = (directory / "checkpoints").is_dir() or any(map(is_temporary, directory.iterdir()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -197,7 +198,7 @@ def _path_of(name_or_path: str) -> str:
 
 def _file_of(name_or_path: str, shown: str) -> Path:
     path = Path(_path_of(name_or_path))
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelError(f"{shown}: no such file")
     return path
 

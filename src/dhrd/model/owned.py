@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ _NAMES = (
     *("config.json", "generation_config.json", "model.safetensors", "model.safetensors.index.json"),
     *("head.safetensors", "reasoning_head.safetensors", "model.onnx", "model.onnx.data"),
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
-    *("vocab.json", "vocab.txt", "merges.txt", "tokenizer.model"),
+    *("adapter_config.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model"),
 )
 _PATTERNS = ("*.safetensors", "*.bin", "*.gguf", "*.onnx", "*.model", "adapter/**/*", "checkpoints/**/*")
 
@@ -30,11 +31,11 @@ def model_files(directory: str | Path) -> Iterator[Path]:
     What someone else has put beside them, say predictions, is not among them.
     """
     directory = Path(directory)
-    if directory.is_file():
+    if os.path.isfile(directory):  # no error over a name that the system refuses
         yield directory
     yield from (directory / name for name in _NAMES)
-    for pattern in _PATTERNS:
-        yield from (path for path in directory.glob(pattern) if path.is_file())
+    for pattern in _PATTERNS if os.path.isdir(directory) else ():
+        yield from (path for path in directory.glob(pattern) if os.path.isfile(path))
 
 
 def wrote(directory: Path) -> bool:
@@ -75,6 +76,6 @@ def inputs_of(config: RunConfig, *specs: Any) -> Iterator[Path]:
     for name in (config.model.name_or_path, (teacher.name or "").removeprefix("local:"), teacher.tokenizer or ""):
         with suppress(ModelError):  # what cannot be found is not read
             found = locate(name)["pretrained_model_name_or_path"]
-            if name and Path(found).exists():
+            if name and os.path.exists(found):
                 yield from model_files(found)
-            yield from (path for path in [Path(name.removeprefix(SCRATCH))] if path.is_file())
+            yield from (path for path in [Path(name.removeprefix(SCRATCH))] if os.path.isfile(path))

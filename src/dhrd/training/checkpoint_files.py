@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import shutil
 from contextlib import suppress
@@ -94,9 +95,9 @@ def run_directory(given: Path) -> Path:
     Raises:
         CheckpointError: The path is not there.
     """
-    if (given / _STATE).is_file():
+    if os.path.isfile(given / _STATE):
         return given.resolve().parent.parent
-    if not given.is_dir():
+    if not os.path.isdir(given):
         raise CheckpointError(f"--checkpoint {given}: no such directory; give a run's output_dir or a checkpoint in it")
     return given.parent if given.name == "checkpoints" else given
 
@@ -113,7 +114,7 @@ def find_checkpoint(given: Path) -> tuple[Path, Path | None]:
         CheckpointError: The path is not there, or all checkpoints are damaged.
     """
     output_dir = run_directory(given)
-    if (given / _STATE).is_file():
+    if os.path.isfile(given / _STATE):
         return output_dir, given
     damage: CheckpointError | None = None
     for path in reversed(whole_checkpoints(output_dir / "checkpoints")):

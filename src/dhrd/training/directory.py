@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from dhrd._text import shown
 from dhrd.config import RunConfig, resolve
 from dhrd.config.published import published, recorded
 from dhrd.errors import CheckpointError, ConfigError
-from dhrd.model.artifact import MANIFEST, library_versions
+from dhrd.model.artifact import MANIFEST, library_versions, read_info
 from dhrd.model.owned import inputs_of, model_files, wrote
 from dhrd.training.checkpoint_files import (
     as_record,
@@ -60,6 +61,7 @@ def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrit
         ConfigError: output_dir is not empty and neither `--checkpoint` nor `--overwrite` was given; or it holds no run
             of ours, or what this run reads; or another training is at it.
         CheckpointError: No run was started there, it is of another config, or the checkpoint is not there.
+        ArtifactError: It is finished, and its manifest is damaged.
     """
     if checkpoint is not None:
         output_dir = run_directory(Path(checkpoint))
@@ -67,6 +69,7 @@ def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrit
         if started is not None:
             _check_same(started, config, output_dir)
         if (output_dir / MANIFEST).is_file():
+            read_info(output_dir)  # what is damaged is not finished, and its checkpoints are all that there is
             _tidy(output_dir)
             return Place(output_dir=output_dir, goes_on=True, is_finished=True)
         held.enter_context(locked(output_dir))
@@ -152,9 +155,9 @@ def read_run(output_dir: Path) -> RunConfig | None:
     """
     output_dir = output_dir.expanduser()
     paths = [output_dir / "run.json", output_dir / "checkpoints" / "run.json"]
-    if not (output_dir / MANIFEST).is_file():  # an unfinished run in the place of another
+    if not os.path.isfile(output_dir / MANIFEST):  # an unfinished run in the place of another
         paths.reverse()
-    path = next((path for path in paths if path.is_file()), None)
+    path = next((path for path in paths if os.path.isfile(path)), None)  # no error over any name
     if path is None:
         return None
     config = read_object(path).get("config")

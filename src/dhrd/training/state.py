@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +64,7 @@ class Checkpoints:
         accelerator = stepper.accelerator
         final = self.directory / f"step-{position.step:08d}"
         partial = self.directory / f".partial-{position.step:08d}"
-        with saving(f"the checkpoint {final}", RESUME):
+        with saving(f"the checkpoint {final}", RESUME), _gone_on_failure(partial):
             if accelerator.is_main_process:
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir(parents=True)
@@ -95,10 +97,11 @@ class Checkpoints:
         with saving("the best checkpoint", RESUME):
             self.directory.mkdir(parents=True, exist_ok=True)
             partial = self.directory / ".partial-best.safetensors"
-            _save_tensors(model, partial)
-            set_modes(partial)
-            found = digest(partial)
-            os.replace(partial, self.directory / "best.safetensors")
+            with _gone_on_failure(partial):
+                _save_tensors(model, partial)
+                set_modes(partial)
+                found = digest(partial)
+                os.replace(partial, self.directory / "best.safetensors")
         return found
 
     def load_best(self, model: DualHeadReasoningModel, position: Position) -> None:
@@ -146,6 +149,18 @@ class Checkpoints:
         for path in whole_checkpoints(self.directory)[:-_KEEP]:
             shutil.rmtree(path)
         remove_partial(self.directory)
+
+
+@contextmanager
+def _gone_on_failure(partial: Path) -> Iterator[None]:
+    """Remove what is half-written, however the writing ends: it is of no use, and a disk that is full stays so."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):
+            partial.unlink()
+        raise
 
 
 def _differences(theirs: Any, ours: Any, name: str = "") -> list[str]:
