@@ -47,5 +47,5 @@ def test_a5_no_product_of_believed_sizes_is_measured(capsys: Capsys, copy: Path,
     assert ended.code == 2
     assert len(ended.error_lines) == 1
     assert "config.json" in ended.err
-    with pytest.raises(ArtifactError, match="config.json"):
+    with pytest.raises(ArtifactError, match=r"config\.json"):
         Classifier.from_pretrained(copy, device="cpu")
