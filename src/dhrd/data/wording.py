@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 
 from dhrd.data.label_names import clean_name, fold
 
@@ -18,7 +19,7 @@ _SEPARATORS = (",", ";", "|")
 _NOTHING = ("none", "no label", "nothing of these")
 _LONGEST_LINE = 1000
 """Characters of a line of which anything is taken off."""
-_MOST_FORMS = 60
+_MOST_FORMS = 30
 
 # What may stand around a label. Each takes one thing off, so that what is left is tried before the next goes.
 _AROUND = tuple(
@@ -88,8 +89,8 @@ class Wording:
             if self.nothing is not None and fold(form) == fold(self.nothing):
                 return ()
             parts = form.split(self.separator) if self.separator else [form]
-            found = [self._read_one(list(_forms(part))) for part in parts]
-            if all(found):
+            found = list(takewhile(bool, (self._read_one(list(_forms(part))) for part in parts)))
+            if len(found) == len(parts):
                 return tuple(sorted({one[0] for one in found if one}))
         return None
 
