@@ -1,7 +1,8 @@
 """How the reasoning head and teachers write labels, and how what they wrote is read: one reader for both.
 
-A line is compared as it is, then stripped, then without case; only then is anything around the label taken off, a
-little at a time. So `C#` is never read as `C` where both are labels.
+A line is compared as it is, then stripped, then without case; only then is anything around the label taken off, one
+thing at a time and what takes least first. So `C#` is never read as `C` where both are labels, and a label that begins
+as a heading does ("label a") loses a full stop before it loses its first word.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 
 from dhrd.data.label_names import clean_name, fold
 
@@ -17,13 +19,14 @@ _SEPARATORS = (",", ";", "|")
 _NOTHING = ("none", "no label", "nothing of these")
 _LONGEST_LINE = 1000
 """Characters of a line of which anything is taken off."""
+_MOST_FORMS = 30
 
 # What may stand around a label. Each takes one thing off, so that what is left is tried before the next goes.
 _AROUND = tuple(
     re.compile(pattern, re.IGNORECASE | re.DOTALL)
     for pattern in (
         r"\s+(.*)|(.*?)\s+",
-        r"(.+?)(?:<\|[^<>|]*\|>|</?s>|<eos>|<end_of_turn>)",  # where a model's turn ends
+        r"(.+?)(?:<\|[^<>|]*\|>|</?s>|<eos>|<end_of_turn>)|<\|[^<>|]*\|>(.+)",  # where a model's turn or box ends
         r"[\s*_`#>=~-]+()",  # a line of markup alone
         r"(\*\*|__|[*_`])(?P<inner>(?:(?!\1).)+)\1",
         r"<(\w+)>(?P<inner>.+)</\1>",
@@ -32,10 +35,11 @@ _AROUND = tuple(
         r"\[(.+)\]|\((.+)\)|\{(.+)\}",
         # A heading ends where its word ends: "answerable" is none.
         r"[\s*_#>]*(?:(?:so|thus|hence|therefore),?\s+)?(?:(?:the|my)\s+)?(?:(?:final|correct|right|best)\s+)?"
-        r"(?:answer|label)(?:\s+is)?(?![^\W_])[*_]*\s*:?[*_]*\s*(.*)",
-        r"(?:#+|>|[-*•.:])\s+(.+)",
+        r"(?:(?:answer|label)(?:\s+is)?(?![^\W_])[*_]*\s*:?"
+        r"|(?:classification|category|class|prediction|verdict)[*_]*(?:\s*:|\s+is(?![^\W_])))[*_]*\s*(.*)",
+        r"(?:#+|>|[-*•.:→⇒➡✅✔☑]\ufe0f?|\d{1,2}[.)])\s+(.+)",
         r"(.+)[.!,;:。]",
-        r"(.+?)\s*(?:\(.*\)|\[.*\])",
+        r"(.+?)\s*(?:\([^()]*\)|\[[^\[\]]*\])|(.+?)\s*(?:\(.*\)|\[.*\])",
         r"\*\*(.+)|(.+)\*\*",  # the other half went with the sentinel
     )
 )
@@ -69,7 +73,7 @@ class Wording:
                 continue
             forms = list(_forms(line))
             found = self._read_several(forms) if multi_label else self._read_one(forms)
-            if found is not None or forms[-1]:
+            if found is not None or "" not in forms:
                 return found
         return None
 
@@ -85,8 +89,8 @@ class Wording:
             if self.nothing is not None and fold(form) == fold(self.nothing):
                 return ()
             parts = form.split(self.separator) if self.separator else [form]
-            found = [self._read_one(list(_forms(part))) for part in parts]
-            if all(found):
+            found = list(takewhile(bool, (self._read_one(list(_forms(part))) for part in parts)))
+            if len(found) == len(parts):
                 return tuple(sorted({one[0] for one in found if one}))
         return None
 
@@ -130,12 +134,14 @@ def wording(words: tuple[str, ...], names: tuple[str, ...]) -> Wording:
 
 
 def _forms(line: str) -> Iterator[str]:
-    """The line as it is, then with less and less around it; "" last where there is no more than a heading."""
-    yield line
-    while 0 < len(line) <= _LONGEST_LINE:
-        match = next((match for pattern in _AROUND if (match := pattern.fullmatch(line))), None)
-        if match is None:
-            return
-        inner = match.groupdict().get("inner")
-        line = inner if inner is not None else next(group for group in match.groups() if group is not None)
-        yield line
+    """The line as it is, then with one thing less around it, two, …; "" among them where it is a heading alone."""
+    found = [line]
+    for form in found:  # it grows
+        yield form
+        if not 0 < len(form) <= _LONGEST_LINE:
+            continue
+        for match in filter(None, (pattern.fullmatch(form) for pattern in _AROUND)):
+            inner = match.groupdict().get("inner")
+            less = inner if inner is not None else next(group for group in match.groups() if group is not None)
+            if less not in found and len(found) < _MOST_FORMS:
+                found.append(less)

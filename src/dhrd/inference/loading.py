@@ -11,7 +11,7 @@ from dhrd.errors import ArtifactError
 from dhrd.model.artifact import SCORE, ArtifactInfo, load_config, load_head, load_model
 from dhrd.model.foreign import Weights, reading
 from dhrd.model.heads import ClassificationHead
-from dhrd.model.precision import choose_dtype
+from dhrd.model.precision import choose_dtype, shapes_of
 from dhrd.model.save import stock_class
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def load_body_and_head(
 
     weights = Weights.of(directory)
     config = load_config(directory, weights, info)
-    chosen = choose_dtype(dtype, device, config) or "auto"
+    chosen = _choose_dtype(directory, dtype, device, config, weights) or "auto"
     if info.kind == "dhrd_classifier":
         with reading(directory / "config.json", "of no family with a backbone"):
             kind = MODEL_MAPPING[type(config)]
@@ -72,6 +72,16 @@ def load_body_and_head(
         tokens = torch.zeros((1, 2), dtype=torch.long)
         head(body(input_ids=tokens, use_cache=False).last_hidden_state[:, -1])  # what no shape tells shows only now
     return body, head
+
+
+def _choose_dtype(
+    directory: Path, dtype: str | torch.dtype | None, device: torch.device, config: Any, weights: Weights
+) -> torch.dtype | None:
+    """As `choose_dtype`, which measures products of the config's sizes: none that the weights do not have."""
+    with reading(directory / "config.json", "does not fit the weights"):
+        sizes = [size for shape in shapes_of(config) for size in shape] if dtype == "auto" else []
+        fits = all(0 < size <= weights.largest_size for size in sizes)
+    return choose_dtype(dtype, device, config if fits else None)
 
 
 def load_stock_model(

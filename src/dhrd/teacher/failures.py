@@ -78,7 +78,8 @@ class Fault:
 _QUOTA_WORDS = (
     r"insufficient[ _-]?(?:\w+[ _-])?(?:quota|balance|credits?|funds)|out of credits|arrearage|payment[ _]required"
     r"|balance (?:is |was )?(?:too low|insufficient|exhausted|used up|not enough)"
-    r"|credits? (?:are |is )?(?:exhausted|used up)|billing[ _](?:hard[ _])?limit"
+    r"|credits? (?:are |is )?(?:exhausted|used up)|billing[ _](?:hard[ _])?limit|spend(?:ing)?[ _]limit"
+    r"|(?:\bno|not enough|without)(?: \w+)? (?:credits?|funds|balance)\b"
 )
 _QUOTA = rf"{_QUOTA_WORDS}|billing"
 _FILTER = (
@@ -103,6 +104,8 @@ _UNSUPPORTED = re.compile(
 _VALUE = re.compile(
     r"too (?:large|big|high|long|small|low)|at most|at least|maximum|exceed|greater|less than|between|range"
 )
+# Why an answer ended that is not whole for the endpoint's own reasons: of DeepSeek, GLM and gateways too.
+_FAILED = re.compile(r"error\b|fail|abort|cancel|interrupt|insufficient_system|unavailable|time_?out|timed_out")
 _SETTINGS = ("temperature", "top_p", "seed", "reasoning_effort", "model")
 _AGAIN = (408, 409, 425, 429)
 _LIMITS = ("max_tokens", "max_completion_tokens")
@@ -148,9 +151,14 @@ def _errors_of_choices(choices: Any) -> list[Any]:
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, dict):
         return []
-    finish = str(choice.get("finish_reason")).lower()
-    failed = finish in ("error", "failed", "abort", "aborted")
-    return [choice.get("error"), {"message": f"finish_reason {finish}"} if failed else None]
+    message = choice.get("message")
+    finishes = [str(choice.get(key)).lower() for key in ("finish_reason", "native_finish_reason")]
+    failed = next((finish for finish in finishes if _FAILED.search(finish)), None)
+    return [
+        choice.get("error"),
+        message.get("error") if isinstance(message, dict) else None,
+        {"message": f"finish_reason {failed}"} if failed else None,
+    ]
 
 
 def describe(error: Any, status: int = 0) -> Fault:
@@ -163,6 +171,7 @@ def describe(error: Any, status: int = 0) -> Fault:
     if isinstance(error, list) and len(error) == 1:  # Gemini's
         error = error[0]
     if not isinstance(error, dict):
+        status = status or (int(str(error)) if _is_status(error) else 0)
         return Fault(status=status, said=error if isinstance(error, str) else json.dumps(error))
     if isinstance(error.get("error"), dict):
         return describe(error["error"], status)
@@ -205,7 +214,7 @@ def failure_of(fault: Fault, *, host: str, model: str, wait_s: float = 0.0) -> E
         return RowRefused(fault, surely=True)
     if any(refuses_limit(fault, name) for name in _LIMITS):  # `endpoint` sends the other name
         return RowRefused(fault, surely=False)
-    if status == 402 or matches(_QUOTA, fault.code) or (status < 429 and matches(_QUOTA_WORDS, said)):
+    if status == 402 or matches(_QUOTA, fault.code) or (status <= 429 and matches(_QUOTA_WORDS, said)):
         return TeacherError(f"{host}: the account's quota is used up ({said}); answers so far are kept")
     if status in (401, 403, 407):
         return TeacherError(f"{host} refuses the key in OPENAI_API_KEY ({fault.kind}); correct it")

@@ -5,9 +5,11 @@ Models put headings, lead-ins, fences and tags around what they were asked for; 
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 _TAGS = re.compile(
@@ -31,18 +33,22 @@ _WITHIN = re.compile(
 _SENTENCE_END = re.compile(r"[.!?…:;。！？][\"'”’)\]*_`>]*\s*\Z")
 
 _WORD = r"(?:explanation|reasoning|rationale|reasons?|justification|analysis|thought process)"
+_BOLD = r"</?(?:b|strong|em|u|p|h\d)>"
 _HEADING = re.compile(
-    rf"\A[\s*_#>]*(?:\d[.)][\s*_]*)?(?:(?:(?:brief|short|step[- ]by[- ]step|my|the|an?)\s+){{1,2}})?{_WORD}"
-    r"(?:\s(?:of|for|why|behind)\b[^\n:.]{0,60}(?=:[ *_]*\n)|\s\([^()\n]{0,60}\))?[ \t*_]*(?::[ \t*_]*|\n)\s*",
+    rf"\A(?:[\s*_#>]|{_BOLD})*(?:(?:step\s)?\d[.):][\s*_]*)?"
+    rf"(?:(?:(?:brief|short|step[- ]by[- ]step|my|the|an?)\s+){{1,2}})?"
+    rf"{_WORD}(?:\s(?:of|for|why|behind)\b[^\n:.]{{0,60}}(?=:[ *_]*\n)|\s\([^()\n]{{0,60}}\))?"
+    rf"(?:[ \t*_]|{_BOLD})*(?:[:：](?:[ \t*_]|{_BOLD})*|[–—]\s|(?<=\s)-\s|\n)\s*",
     re.IGNORECASE,
 )
 _YES = r"(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|alright|great|got it|understood|no problem)"
 _LEAD_IN = re.compile(
     rf"\A\s*(?:{_YES}[!.]+\s+"
-    rf"|(?:{_YES}[,!.:]?\s+)?(?:"
+    rf"|(?:(?:{_YES}|as (?:you )?(?:requested|asked|instructed))[,!.:]?\s+)?(?:"
     r"(?:here(?:'s|’s| is| are| goes)|below is|the following is|i(?:'ll|’ll| will) (?:now )?(?:give|provide|write))"
     rf"\b[^\n:.]{{0,60}}\b(?:{_WORD}|why|answer|response|json|output)\b[^\n:.]{{0,80}}:"
     r"|i(?:'d|’d| would) be happy to (?:explain|help)[^\n:.!]{0,60}[:.!]"
+    rf"|(?:the |my )?{_WORD} (?:is|are) as follows:|here you (?:go|are)[:.!]"
     r"|let(?:'s|’s| us| me) (?:think|explain|reason|work|break)\b[^\n:.]{0,60}[:.])"
     r"[ \t*_]*)",
     re.IGNORECASE,
@@ -52,6 +58,8 @@ _RULE = re.compile(r"\A\s*(?:[-*_=]{3,200}[ \t]{0,80}\n){1,5}|(?:\n[ \t]{0,80}[-
 _ANSWER_LINE = re.compile(
     r"\n[\s*_#]{0,20}(?:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?)[*_]*\s*:[^\n]*\Z", re.IGNORECASE
 )
+
+_QUOTE = re.compile(r"[ \t]*(?:>[ \t]?|\Z)")
 
 _MOST_LAYERS = 8  # heading in a fence behind a lead-in …; bounded, so that no answer takes long
 _LONGEST_FIELDS = 20_000
@@ -69,14 +77,15 @@ def split(text: str, is_answer: Callable[[str], bool]) -> tuple[str, str] | None
     Returns:
         The explanation ("" where there is none) and the rest; None where nothing divides them.
     """
-    text = _FIRST_TOKENS.sub("", text.replace("\r\n", "\n"))
+    text = _without_quoting(_FIRST_TOKENS.sub("", text.replace("\r\n", "\n").lstrip("\ufeff")))
     if (fields := _fields(_LAST_TOKENS.sub("", text))) is not None and not (_ALONE.search(text) and not fields[1]):
         inner = split(fields[0], is_answer)  # a sentinel within the field
         return (inner[0] if inner else _bare(fields[0])), fields[1]
     parts = _divide(_TAGS.sub("", text))
     if len(parts) < 2:
         return None
-    return _last_explanation(parts[:-1], is_answer), _RULE.sub("", _FENCE.sub("", parts[-1]).strip())
+    rest = _RULE.sub("", _FENCE.sub("", parts[-1]).strip())
+    return _last_explanation(parts[:-1], is_answer), _answer_of(_object(rest)) or rest
 
 
 def _divide(text: str) -> list[str]:
@@ -132,22 +141,66 @@ def _without_fences(text: str) -> str:
     return text.strip()
 
 
+def _without_quoting(text: str) -> str:
+    """Without the marks of a quotation, where each line has one."""
+    lines = text.strip().split("\n")
+    return "\n".join(_QUOTE.sub("", line) for line in lines) if all(map(_QUOTE.match, lines)) else text
+
+
 def _fields(text: str) -> tuple[str, str] | None:
     """Explanation and answer of `{"explanation": …, "answer": …}`, or of elements with these names."""
     text = _without_fences(_LEAD_IN.sub("", text.strip()).strip())
     if text.startswith("<") and (match := _FIELDS.fullmatch(text[:_LONGEST_FIELDS])):
         return match[2], match[4]
-    if not text.startswith("{"):
-        return None
-    try:
-        value, _ = json.JSONDecoder(strict=False).raw_decode(text)
-    except (ValueError, RecursionError):
-        return None
-    by_name = {re.sub(r"[\W_]", "", name).lower(): one for name, one in value.items()}
+    by_name = _object(text)
     explanation = next((_words(by_name[key]) for key in _EXPLANATION_KEYS if _words(by_name.get(key))), None)
-    if explanation is None:
-        return None
-    return explanation, next((_words(by_name[key], ", ") for key in _ANSWER_KEYS if key in by_name), "")
+    return None if explanation is None else (explanation, _answer_of(by_name))
+
+
+def _answer_of(by_name: dict[str, Any]) -> str:
+    return next((_words(by_name[key], ", ") for key in _ANSWER_KEYS if key in by_name), "")
+
+
+def _object(text: str) -> dict[str, Any]:
+    """The fields of the JSON object that a text begins with, of those after it, and of objects in them; by plain names.
+
+    Other spellings of it too: alone in a list, of Python, with a comma after its last field.
+    """
+    found: dict[str, Any] = {}
+    for _ in range(_MOST_LAYERS):
+        text = text.lstrip("[ \t\r\n,")
+        if not text.startswith("{"):
+            break
+        value, end = _read_object(text)
+        left = [value]
+        for node in left:  # it grows
+            found = {re.sub(r"[\W_]", "", str(name)).lower(): one for name, one in node.items()} | found
+            left += [one for one in node.values() if isinstance(one, dict)]
+        if not end:
+            break
+        text = text[end:]
+    return found
+
+
+def _read_object(text: str) -> tuple[dict[str, Any], int]:
+    """The object and where it ends, 0 where it takes the whole text or is none."""
+    try:
+        value, end = json.JSONDecoder(strict=False).raw_decode(text)
+        return value, end
+    except (ValueError, RecursionError):
+        pass
+    whole = text[: text.rfind("}") + 1][:_LONGEST_FIELDS]
+    for read, spelled in (
+        (partial(json.loads, strict=False), re.sub(r",\s*\}\Z", "}", whole)),
+        (ast.literal_eval, whole),
+    ):
+        try:
+            value = read(spelled)
+        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            continue
+        if isinstance(value, dict):
+            return value, 0
+    return {}, 0
 
 
 def _words(value: Any, joint: str = "\n") -> str:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 
 _SURE = r"(?:deep_?)?think(?:ing)?|(?:inner_)?thoughts?(?:_process)?|scratch_?pad|(?:inner_)?monologue"
-_AMBIGUOUS = r"reasoning(?:_process|_content)?|reason|reflection|analysis"  # some write the explanation in such tags
+# Some write the explanation in such tags; a front end folds thoughts into <details>.
+_AMBIGUOUS = r"reasoning(?:_process|_content)?|reason|reflection|analysis|details"
 _ATTRIBUTES = r"(?:\s[^<>\n]{0,200})?"
 _OPEN_BRACKET, _CLOSE_BRACKET = r"(?:[<\[◁]|&lt;)\s?[|｜]?", r"[|｜]?\s?(?:[>\]▷]|&gt;)"
 
