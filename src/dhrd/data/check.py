@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,11 +73,11 @@ class RowCheck:
             )
 
     def _example(self, row: Row) -> Example:
-        _refuse_header(row)
+        _refuse_header(row, {"input_text", *self.columns.values()})
         self._refuse_unmapped(row)
         values = {name: self._value(row, name) for name in ("input_text", "label", "rationale", "id", "group")}
-        names = None if self.labels_required else {*self.template.variables, *self.columns.values()}
-        check_characters(row, names)
+        read = {*self.template.variables, self._column(row, "input_text"), self._column(row, "id")}
+        check_characters(row, None if self.labels_required else read)
         if not self.labels_required:
             values |= {"label": None, "rationale": None, "group": None}
         fields = with_own_names(row.columns, self.columns)
@@ -95,11 +95,12 @@ class RowCheck:
         )
 
     def _value(self, row: Row, name: str) -> Any:
-        """What stands in a field's column; rows to predict on may have our own name for it instead."""
+        return row.columns.get(self._column(row, name))
+
+    def _column(self, row: Row, name: str) -> str:
+        """A field's column; rows to predict on may have our own name for it instead."""
         column = self.columns.get(name, name)
-        if column not in row.columns and not self.labels_required:
-            column = name
-        return row.columns.get(column)
+        return column if column in row.columns or self.labels_required else name
 
     def _refuse_unmapped(self, row: Row) -> None:
         """Refuse a row without a column that `data.columns` names, as far as it is needed."""
@@ -113,19 +114,29 @@ class RowCheck:
 
     def _notice(self, example: Example) -> None:
         labels = example.label if isinstance(example.label, tuple) else (example.label,)
-        for name, values in (("label", labels), ("rationale", (example.rationale,)), ("text", (example.input_text,))):
-            for value in values:
-                if isinstance(value, str) and len(value) < 8 and value.strip().casefold() in _MISSING:
-                    self._missing[name, value] += 1
+        texts = {"rationale": example.rationale, "text": example.input_text, "id": example.id, "group": example.group}
+        for name, value in (*(("label", one) for one in labels), *texts.items()):
+            if isinstance(value, str) and is_word_of_missing_data(value):
+                self._missing[name, value] += 1
         if self.labels_required and not self._unread_weight:
             read = {*self.template.variables, *self.columns.values()}
             self._unread_weight = next((one for one in _WEIGHTS if one in example.fields and one not in read), "")
 
 
-def _refuse_header(row: Row) -> None:
-    """Refuse a row whose values are the names of its columns, in any order: files joined with their headers."""
+def is_word_of_missing_data(text: str) -> bool:
+    """Whether a text is what programs write where there is none."""
+    return len(text) < 8 and text.strip().casefold() in _MISSING
+
+
+def _refuse_header(row: Row, mapped: Collection[str]) -> None:
+    """Refuse a row whose values are the names of its columns, in any order: files joined with their headers.
+
+    Args:
+        row: The row.
+        mapped: Names that are columns' even where there is no other column.
+    """
     names, values = list(row.columns), list(row.columns.values())
-    if not all(isinstance(value, str) for value in values) or (len(names) < 2 and names != ["input_text"]):
+    if not all(isinstance(value, str) for value in values) or (len(names) < 2 and not {*names} & {*mapped}):
         return
     if sorted(value.strip("\ufeff ") for value in values) == sorted(names):
         raise ValueError("the names of the columns again; remove the line (files were joined with their headers)")
