@@ -23,7 +23,10 @@ from dhrd.data.rows import load_rows
 from dhrd.data.sources import open_source
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError, DataError
+from dhrd.evaluation.rows import open_rows
+from dhrd.model.artifact import read_info
 from helpers import write_jsonl
+from helpers_artifacts import save_tiny
 
 
 def read(spec: Any, *, labels_required: bool = True, **settings: Any) -> list[Example]:
@@ -248,6 +251,13 @@ def test_a15_a_damaged_page_is_one_line(tmp_path: Path) -> None:
     raw = (tmp_path / "a.parquet").read_bytes()
     (tmp_path / "a.parquet").write_bytes(raw[:10] + b"\xff" * 30 + raw[40:])
     assert len(refused(tmp_path / "a.parquet").splitlines()) == 1
+
+
+def test_l14_evaluation_does_not_look_at_rationales(tmp_path: Path) -> None:
+    info = read_info(save_tiny(tmp_path / "model"))
+    rows = [{"input_text": "a", "label": "bill", "rationale": 5}, {"input_text": "b", "label": "mail", "rationale": []}]
+    assert [one.label for one in open_rows(rows, "validation", load_config(), info).load()] == ["bill", "mail"]
+    assert "rationale: 5 is not text" in refused(rows)
 
 
 def test_l18_a_set_has_no_order(tmp_path: Path) -> None:

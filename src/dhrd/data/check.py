@@ -31,6 +31,7 @@ class RowCheck:
         template: The input template.
         label_separator: Splits a label's text into several.
         labels_required: Whether rows must have a label; else nothing but the id and the template's columns is read.
+        reads_rationales: Whether the rationale's column is looked at.
         remark: Told, at the end, what looks wrong but may be right.
     """
 
@@ -39,6 +40,7 @@ class RowCheck:
     template: InputTemplate
     labels_required: bool
     label_separator: str | None = None
+    reads_rationales: bool = True
     remark: Callable[[str], None]
     _ids: DigestIds = field(default_factory=DigestIds)
     _missing: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -80,6 +82,8 @@ class RowCheck:
         check_characters(row, None if self.labels_required else read)
         if not self.labels_required:
             values |= {"label": None, "rationale": None, "group": None}
+        if not self.reads_rationales:
+            values["rationale"] = None
         fields = with_own_names(row.columns, self.columns)
         text = input_text(values["input_text"], row, required="input_text" in self.template.variables)
         digest = input_digest(fields, self.template)
