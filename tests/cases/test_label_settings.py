@@ -287,3 +287,9 @@ def test_l13_other_spellings_of_lists_are_doubted(label: str, caplog: pytest.Log
 def test_l13_a_label_a_row_is_doubted_in_small_too(caplog: pytest.LogCaptureFixture) -> None:
     load_rows(load_config(loss__reasoning_weight=0), [{"input_text": f"t {n}", "label": f"id {n}"} for n in range(6)])
     assert "labels: 6 in 6 rows; is data.columns.label the column of the label?" in caplog.text
+
+
+def test_l1_integers_of_any_size_are_sorted_by_number() -> None:
+    rows = [{"input_text": f"t {label}", "label": label} for label in (2**64 - 1, 5, "-0", -0.0, 10**19)]
+    found = load_rows(load_config(loss__reasoning_weight=0), rows)
+    assert found.labels.names == ("0", "5", "10000000000000000000", "18446744073709551615")

@@ -339,8 +339,3 @@ def test_l8_two_pictures_of_one_character_are_refused() -> None:
 def test_l8_given_names_that_are_one_are_shown_as_given() -> None:
     message = refused(rows("a", "b"), data__labels=["a", "b", "a "])
     assert "data.labels: 'a' and 'a ' are the same label; name it once" in message
-
-
-def test_l1_integers_of_any_size_are_sorted_by_number() -> None:
-    found = load(rows(2**64 - 1, 5, "-0", -0.0, 10**19))
-    assert found.labels.names == ("0", "5", "10000000000000000000", "18446744073709551615")
