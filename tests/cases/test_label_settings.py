@@ -293,3 +293,9 @@ def test_l1_integers_of_any_size_are_sorted_by_number() -> None:
     rows = [{"input_text": f"t {label}", "label": label} for label in (2**64 - 1, 5, "-0", -0.0, 10**19)]
     found = load_rows(load_config(loss__reasoning_weight=0), rows)
     assert found.labels.names == ("0", "5", "10000000000000000000", "18446744073709551615")
+
+
+def test_l8_two_pictures_of_one_character_are_refused() -> None:
+    rows = [{"input_text": f"t {label}", "label": label} for label in ("\u2764", "\u2764\ufe0f")]
+    with pytest.raises(DataError, match="differ in case or space alone"):
+        load_rows(load_config(loss__reasoning_weight=0), rows)

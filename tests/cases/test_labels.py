@@ -332,10 +332,6 @@ def test_l8_what_is_not_seen_makes_no_other_label(blank: str) -> None:
     assert "label: missing" in refused(rows("spam", blank))
 
 
-def test_l8_two_pictures_of_one_character_are_refused() -> None:
-    assert "differ in case or space alone" in refused(rows("\u2764", "\u2764\ufe0f"))
-
-
 def test_l8_given_names_that_are_one_are_shown_as_given() -> None:
     message = refused(rows("a", "b"), data__labels=["a", "b", "a "])
     assert "data.labels: 'a' and 'a ' are the same label; name it once" in message
