@@ -274,3 +274,28 @@ def test_l18_class_weights_are_matched_by_what_the_names_are(tiny_backbone: Path
     assert "give one weight for each of 1, 2; got 1" in bad.err
     good = run_here(capsys, "train", "--device", "cpu", *flags([*overrides, "loss.class_weights={1: 2, 2.0: 1}"]))
     assert good.code == 0, good.err
+
+
+@pytest.mark.parametrize("label", ["('a', 'b')", "a/b", "a+b", "a & b"])
+def test_l13_other_spellings_of_lists_are_doubted(label: str, caplog: pytest.LogCaptureFixture) -> None:
+    labels = [label, "a", "b", "a", "b"]
+    rows = [{"input_text": f"t {number}", "label": one} for number, one in enumerate(labels)]
+    load_rows(load_config(loss__reasoning_weight=0), rows)
+    assert "look like lists" in caplog.text
+
+
+def test_l13_a_label_a_row_is_doubted_in_small_too(caplog: pytest.LogCaptureFixture) -> None:
+    load_rows(load_config(loss__reasoning_weight=0), [{"input_text": f"t {n}", "label": f"id {n}"} for n in range(6)])
+    assert "labels: 6 in 6 rows; is data.columns.label the column of the label?" in caplog.text
+
+
+def test_l1_integers_of_any_size_are_sorted_by_number() -> None:
+    rows = [{"input_text": f"t {label}", "label": label} for label in (2**64 - 1, 5, "-0", -0.0, 10**19)]
+    found = load_rows(load_config(loss__reasoning_weight=0), rows)
+    assert found.labels.names == ("0", "5", "10000000000000000000", "18446744073709551615")
+
+
+def test_l8_two_pictures_of_one_character_are_refused() -> None:
+    rows = [{"input_text": f"t {label}", "label": label} for label in ("\u2764", "\u2764\ufe0f")]
+    with pytest.raises(DataError, match="differ in case or space alone"):
+        load_rows(load_config(loss__reasoning_weight=0), rows)

@@ -323,3 +323,15 @@ def test_l17_one_step_from_any_value_to_a_name(value: Any, label: Any) -> None:
 def test_l17_what_is_no_label_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="is neither an integer, a name, nor a list of names; correct the row"):
         as_label(value)
+
+
+@pytest.mark.parametrize("blank", ["\0", "\u3164", "\u2800", "\uffa0", "\x1f\x7f"], ids=ascii)
+def test_l8_what_is_not_seen_makes_no_other_label(blank: str) -> None:
+    """L8: fillers, empty braille and padding are space as well."""
+    assert labels_of(load(rows("spam", f"spam{blank}", "ham")).train) == ["spam", "spam", "ham"]
+    assert "label: missing" in refused(rows("spam", blank))
+
+
+def test_l8_given_names_that_are_one_are_shown_as_given() -> None:
+    message = refused(rows("a", "b"), data__labels=["a", "b", "a "])
+    assert "data.labels: 'a' and 'a ' are the same label; name it once" in message

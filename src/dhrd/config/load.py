@@ -133,6 +133,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
+def _refuse_set(loader: yaml.SafeLoader, node: yaml.Node) -> None:
+    raise yaml.constructor.ConstructorError(
+        problem="a !!set has no order; write a list, [a, b]", problem_mark=node.start_mark
+    )
+
+
 # What the parser raises: its own errors, and those of Python on values such as a date that does not exist, `!!int ""`,
 # `!!bool abc`, an unhashable key, or brackets nested some thousand deep.
 _YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -163,6 +169,7 @@ class _Loader(yaml.SafeLoader):
             )
 
 
+_Loader.add_constructor("tag:yaml.org,2002:set", _refuse_set)
 _INT = "tag:yaml.org,2002:int"
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != _INT]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ class RowCheck:
         template: The input template.
         label_separator: Splits a label's text into several.
         labels_required: Whether rows must have a label; else nothing but the id and the template's columns is read.
+        reads_rationales: Whether the rationale's column is looked at.
         remark: Told, at the end, what looks wrong but may be right.
     """
 
@@ -39,6 +40,7 @@ class RowCheck:
     template: InputTemplate
     labels_required: bool
     label_separator: str | None = None
+    reads_rationales: bool = True
     remark: Callable[[str], None]
     _ids: DigestIds = field(default_factory=DigestIds)
     _missing: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -73,13 +75,15 @@ class RowCheck:
             )
 
     def _example(self, row: Row) -> Example:
-        _refuse_header(row)
+        _refuse_header(row, {"input_text", *self.columns.values()})
         self._refuse_unmapped(row)
         values = {name: self._value(row, name) for name in ("input_text", "label", "rationale", "id", "group")}
-        names = None if self.labels_required else {*self.template.variables, *self.columns.values()}
-        check_characters(row, names)
+        read = {*self.template.variables, self._column(row, "input_text"), self._column(row, "id")}
+        check_characters(row, None if self.labels_required else read)
         if not self.labels_required:
             values |= {"label": None, "rationale": None, "group": None}
+        if not self.reads_rationales:
+            values["rationale"] = None
         fields = with_own_names(row.columns, self.columns)
         text = input_text(values["input_text"], row, required="input_text" in self.template.variables)
         digest = input_digest(fields, self.template)
@@ -95,11 +99,12 @@ class RowCheck:
         )
 
     def _value(self, row: Row, name: str) -> Any:
-        """What stands in a field's column; rows to predict on may have our own name for it instead."""
+        return row.columns.get(self._column(row, name))
+
+    def _column(self, row: Row, name: str) -> str:
+        """A field's column; rows to predict on may have our own name for it instead."""
         column = self.columns.get(name, name)
-        if column not in row.columns and not self.labels_required:
-            column = name
-        return row.columns.get(column)
+        return column if column in row.columns or self.labels_required else name
 
     def _refuse_unmapped(self, row: Row) -> None:
         """Refuse a row without a column that `data.columns` names, as far as it is needed."""
@@ -113,19 +118,29 @@ class RowCheck:
 
     def _notice(self, example: Example) -> None:
         labels = example.label if isinstance(example.label, tuple) else (example.label,)
-        for name, values in (("label", labels), ("rationale", (example.rationale,)), ("text", (example.input_text,))):
-            for value in values:
-                if isinstance(value, str) and len(value) < 8 and value.strip().casefold() in _MISSING:
-                    self._missing[name, value] += 1
+        texts = {"rationale": example.rationale, "text": example.input_text, "id": example.id, "group": example.group}
+        for name, value in (*(("label", one) for one in labels), *texts.items()):
+            if isinstance(value, str) and is_word_of_missing_data(value):
+                self._missing[name, value] += 1
         if self.labels_required and not self._unread_weight:
             read = {*self.template.variables, *self.columns.values()}
             self._unread_weight = next((one for one in _WEIGHTS if one in example.fields and one not in read), "")
 
 
-def _refuse_header(row: Row) -> None:
-    """Refuse a row whose values are the names of its columns, in any order: files joined with their headers."""
+def is_word_of_missing_data(text: str) -> bool:
+    """Whether a text is what programs write where there is none."""
+    return len(text) < 8 and text.strip().casefold() in _MISSING
+
+
+def _refuse_header(row: Row, mapped: Collection[str]) -> None:
+    """Refuse a row whose values are the names of its columns, in any order: files joined with their headers.
+
+    Args:
+        row: The row.
+        mapped: Names that are columns' even where there is no other column.
+    """
     names, values = list(row.columns), list(row.columns.values())
-    if not all(isinstance(value, str) for value in values) or (len(names) < 2 and names != ["input_text"]):
+    if not all(isinstance(value, str) for value in values) or (len(names) < 2 and not {*names} & {*mapped}):
         return
     if sorted(value.strip("\ufeff ") for value in values) == sorted(names):
         raise ValueError("the names of the columns again; remove the line (files were joined with their headers)")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 
+from dhrd._text import shown
 from dhrd.data.label_names import clean_name
 from dhrd.data.labels import LabelSet
+from dhrd.data.readers import parquet_metadata
 from dhrd.data.row import BadRow, Row
+from dhrd.errors import DataError
 
 _METADATA = b"huggingface"
 
@@ -40,19 +41,40 @@ class Classes:
 
     @classmethod
     def of_file(cls, path: Path) -> Classes:
-        """Of a Parquet file, or the first of a directory, that the library `datasets` wrote; none of any other."""
-        path = next(iter(sorted(path.glob("*.parquet"))), path) if os.path.isdir(path) else path
-        if path.suffix.lower() != ".parquet" or not os.path.isfile(path):
+        """Of a Parquet file, or of all in a directory, that the library `datasets` wrote; none of any other.
+
+        Raises:
+            DataError: The metadata cannot be read, or the files of a directory name the classes differently.
+        """
+        found = [(file, cls._of_metadata(file, raw)) for file, raw in parquet_metadata(path, _METADATA)]
+        for file, classes in found:
+            if classes != found[0][1]:
+                raise DataError(
+                    f"{file}: its schema names the classes differently than that of {found[0][0].name}, so that an "
+                    "integer would mean two labels; write them again as one data set"
+                )
+        return found[0][1] if found else cls()
+
+    @classmethod
+    def _of_metadata(cls, path: Path, raw: bytes) -> Classes:
+        """Of what `datasets` writes into a schema: JSON, read here so that its other kinds of column do not matter."""
+        if not raw:
             return cls()
         try:
-            schema = pyarrow.parquet.read_schema(path)
-        except (OSError, ValueError, pyarrow.ArrowException):
-            return cls()  # the reader says what is wrong with it
-        if _METADATA not in (schema.metadata or {}):
-            return cls()
-        import datasets
-
-        return cls.of_features(datasets.Features.from_arrow_schema(schema))
+            features = ((json.loads(raw).get("info") or {}).get("features") or {}).items()
+        except (ValueError, AttributeError, RecursionError):
+            raise DataError(
+                f"{path}: what the library datasets wrote into its schema is no longer readable, so the names of its "
+                "classes are lost; write the file again"
+            ) from None
+        names: dict[str, Sequence[str]] = {}
+        lists = set()
+        for column, kind in features:
+            inner = _inner(kind)
+            if isinstance(inner, dict) and inner.get("_type") == "ClassLabel":
+                names[column] = _checked(inner.get("names"), f"{path}: the column {shown(column)}")
+                lists |= {column} if inner is not kind else set()
+        return cls(names, frozenset(lists))
 
     def label_set(self, column: str) -> LabelSet | None:
         """The label set of a column, in its own order; None where the column has no names."""
@@ -70,6 +92,22 @@ class Classes:
             found = {column: _name(row.columns[column], self.names[column])
                      for column in self.names if isinstance(row, Row) and column in row.columns}  # fmt: skip
             yield replace(row, columns={**row.columns, **found}) if isinstance(row, Row) and found else row
+
+
+def _inner(kind: Any) -> Any:
+    """What the elements of a list are, as any version of `datasets` writes it; else the kind itself."""
+    if isinstance(kind, list) and len(kind) == 1:
+        return kind[0]
+    is_list = isinstance(kind, dict) and kind.get("_type") in ("List", "LargeList", "Sequence")
+    return kind.get("feature") if is_list else kind
+
+
+def _checked(names: Any, where: str) -> Sequence[str]:
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return names
+    raise DataError(
+        f"{where}: the names of its ClassLabel are {shown(names)}, not a list of texts; write the file again"
+    )
 
 
 def _name(index: Any, names: Sequence[str]) -> Any:

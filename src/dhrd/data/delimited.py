@@ -19,6 +19,7 @@ from dhrd.errors import DataError
 NOT_UTF8 = "not valid UTF-8; save the file as UTF-8"
 _DECLARED = re.compile(r"sep=(.)[\r\n]*")  # how spreadsheets name the delimiter, in a line before the header
 _OTHER_DELIMITERS = (";", "\t", "|")
+_LINE_END = re.compile(r"\r\n?|\n")
 
 
 def read_csv(
@@ -132,9 +133,9 @@ def _is_quoted(value: str) -> bool:
 def _holds_rows(values: list[str], delimiter: str) -> bool:
     """Whether each line of a row of several lines has as many fields as the header."""
     for index, value in enumerate(values):
-        if "\n" not in value:
+        if "\n" not in value and "\r" not in value:
             continue
-        counts = [line.count(delimiter) + 1 for line in value.rstrip("\r\n").split("\n")]
+        counts = [line.count(delimiter) + 1 for line in _LINE_END.split(value.rstrip("\r\n"))]
         counts[0] += index
         counts[-1] += len(values) - index - 1
         if len(counts) > 1 and all(count == len(values) for count in counts) and len(values) > 1:

@@ -8,6 +8,7 @@ from typing import Any
 from dhrd._text import shown
 from dhrd.data.label_names import as_label
 from dhrd.data.row import Row
+from dhrd.data.values import as_whole
 
 MAX_PROBLEMS = 10
 """Bad rows that are reported together."""
@@ -93,8 +94,8 @@ def key(name: str, value: Any) -> str | None:
     """An id or a group: text, or an integer (a whole decimal number, too: 7.0 is 7) as text."""
     if value is None or value == "":
         return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # what pandas makes of integers where one is missing
-    if isinstance(value, str | int) and not isinstance(value, bool):
-        return str(value)
+    if (number := as_whole(value)) is not None:  # 7.0 is what pandas makes of 7 where another is missing
+        return str(number)
+    if isinstance(value, str):
+        return value
     raise ValueError(f"{name}: {shown(value)} is neither text nor an integer; correct the row")

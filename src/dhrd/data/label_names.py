@@ -11,12 +11,18 @@ from functools import lru_cache
 from typing import Any
 
 from dhrd._text import LONGEST_VALUE, clipped, shown
+from dhrd.data.values import as_whole
 
 # Space of any kind, and what is there without being seen: soft hyphen, zero-width and direction marks, byte order mark.
-_BLANK = r"[\s\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]+"
+# Also control characters, with which other languages pad text, and letters that are blank: fillers, empty braille.
+_BLANK = (
+    r"[\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f"
+    r"\u2800\u3164\ufeff\uffa0]+"
+)
+_VARIATION = re.compile("[\ufe00-\ufe0f]")  # which of a character's pictures is meant: a heart in red or in black
 _EDGES = re.compile(rf"\A{_BLANK}|{_BLANK}\Z")
 _BLANKS = re.compile(_BLANK)
-_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,37})")
 _WHOLE = re.compile(rf"({_INTEGER.pattern})\.0+")
 
 
@@ -29,12 +35,12 @@ def clean_name(text: str) -> str:
     """
     name = _EDGES.sub("", unicodedata.normalize("NFC", text))
     whole = _WHOLE.fullmatch(name)
-    return str(int(whole[1])) if whole else name
+    return str(int(whole[1])) if whole else "0" if name == "-0" else name
 
 
 def fold(name: str) -> str:
     """What two names share that differ in case, space or Unicode form alone."""
-    return _BLANKS.sub("", unicodedata.normalize("NFC", name.casefold()))
+    return _VARIATION.sub("", _BLANKS.sub("", unicodedata.normalize("NFC", name.casefold())))
 
 
 def as_integer(name: str) -> int | None:
@@ -99,8 +105,8 @@ def _name(value: Any) -> str | None:
         return "true" if value else "false"  # JSON's words
     if isinstance(value, float | Decimal) and math.isnan(value):
         return None
-    if isinstance(value, int) or (isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value)):
-        return str(int(value))
+    if (number := as_whole(value)) is not None:
+        return str(number)
     raise TypeError(type(value))
 
 

@@ -32,6 +32,9 @@ MOST_LABELS = 1000
 _FEW_ROWS = 20
 """With no more rows than this, a label a row may be."""
 
+_FEWEST_ROWS = 4
+"""With fewer rows than this, a label a row is no doubt: the smallest examples are such."""
+
 
 def infer_labels(
     examples: Sequence[Example], *, names: Sequence[str] | None = None, num_labels: int | None = None
@@ -54,7 +57,7 @@ def infer_labels(
     if names is None and num_labels is None:
         _refuse_multi_hot(given)
         _refuse_too_many(counts, len(given))
-    found = [clean_name(name) for name in names] if names is not None else sort_names(counts)
+    found = _given(names) if names is not None else sort_names(counts)
     if names is None and num_labels is not None and _are_places(found, num_labels):
         found, ordered = [str(place) for place in range(num_labels)], True
     if num_labels is not None and num_labels != len(found):
@@ -96,7 +99,8 @@ def label_doubts(examples: Sequence[Example], labels: LabelSet) -> Iterator[str]
     """What a person should look at before training on these labels, a line each."""
     counts = count_labels(label for example in examples if (label := _label_of(example)) is not None)
     num_rows = len(examples)
-    if num_rows >= 10 and len(counts) * 2 >= num_rows and not labels.multi_label:
+    is_many = num_rows >= 10 and len(counts) * 2 >= num_rows
+    if (is_many or len(counts) == num_rows >= _FEWEST_ROWS) and not labels.multi_label:
         yield f"labels: {len(counts)} in {num_rows} rows; is data.columns.label the column of the label?"
     if unused := [name for name in labels.names if name not in counts]:
         yield f"labels: no training row has {listed(unused)}"
@@ -117,6 +121,17 @@ def _label_of(example: Example) -> str | tuple[str, ...] | None:
         return as_label(example.label)
     except ValueError as error:
         raise DataError(f"{example.where}: {error}") from None
+
+
+def _given(names: Sequence[str]) -> list[str]:
+    """Given names, clean, of which no two may be one then."""
+    spellings: dict[str, str] = {}
+    for name in names:
+        first = spellings.get(clean_name(name))
+        if first is not None:
+            raise DataError(f"data.labels: {shown(first)} and {shown(name)} are the same label; name it once")
+        spellings[clean_name(name)] = name
+    return list(spellings)
 
 
 def _are_places(names: Sequence[str], num_labels: int) -> bool:
@@ -157,8 +172,8 @@ def _rows(counts: Mapping[str, int], name: str) -> str:
 
 
 def _looks_like_a_list(name: str, counts: Mapping[str, int]) -> bool:
-    """`['a', 'b']`, `a|b`; or `a, b`, `a;b` where each part is a label too."""
-    if re.fullmatch(r"\[.*\]|\{.*\}", name):
+    """`['a', 'b']`, `('a', 'b')`, `a|b`; or `a, b`, `a;b`, `a/b`, `a+b` where each part is a label too."""
+    if re.fullmatch(r"\[.*\]|\{.*\}|\(.*,.*\)", name):
         return True
-    parts = [part.strip() for part in re.split("[;,]", name)]
+    parts = [part.strip() for part in re.split("[;,/+&\t]", name)]
     return "|" in name or (len(parts) > 1 and all(part in counts for part in parts))

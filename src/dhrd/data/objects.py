@@ -40,6 +40,8 @@ def as_rows(rows: Any) -> Iterable[Any]:
         return rows.with_format(None)  # in their own format its rows are arrays
     if (library := _library(rows)) in _FRAMES and (frame := _FRAMES[library](rows)) is not None:
         return frame
+    if library not in ("datasets", *_FRAMES) and _has_columns(rows):
+        raise DataError(f"rows: got {_article(rows)}, a table of a kind that is not known; give its rows as dicts")
     if isinstance(rows, Iterable) and not isinstance(rows, _NO_ROWS) and getattr(rows, "shape", None) != ():
         return rows
     raise DataError(f"rows: got {_article(rows)} ({shown(rows, 40)}); {_WANTED}")
@@ -155,11 +157,20 @@ def _is_split(values: Any) -> bool:
 
 
 def _library(value: Any) -> str:
-    return type(value).__module__.partition(".")[0]
+    """The library of tables that a value's type, or the type that this is made of, comes from; else its own."""
+    libraries = [base.__module__.partition(".")[0] for base in type(value).__mro__]
+    return next((library for library in libraries if library in ("datasets", *_FRAMES)), libraries[0])
+
+
+def _has_columns(rows: Any) -> bool:
+    """Whether this is a table of another library: going through one gives the names of its columns."""
+    return any(hasattr(rows, name) for name in ("columns", "column_names", "__dataframe__"))
 
 
 def _of_pandas(frame: Any) -> Iterable[dict[str, Any]] | None:
     if not hasattr(frame, "columns"):  # a Series is a sequence of texts
+        if "input_text" in getattr(frame, "index", ()):
+            raise DataError("rows: got a Series that is one row of a table; give row.to_dict(), or frame.iloc[[0]]")
         return None
     _check_names(list(frame.columns))
     return (dict(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False, name=None))
@@ -173,7 +184,9 @@ def _of_pyarrow(table: Any) -> Iterable[dict[str, Any]] | None:
     if not hasattr(table, "schema"):  # an array is a sequence of texts
         return None
     _check_names(table.schema.names)
-    batches = (table if hasattr(table, "to_batches") else pyarrow.table(table)).to_batches()
+    if isinstance(table, pyarrow.RecordBatch):
+        table = pyarrow.table(table)
+    batches = table if isinstance(table, pyarrow.RecordBatchReader) else table.to_batches()  # a reader is read once
     return (row for batch in batches for row in batch.to_pylist())
 
 

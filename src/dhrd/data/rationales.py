@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dhrd._text import shown
+from dhrd.data.check import is_word_of_missing_data
 from dhrd.data.digest import digest_of
 from dhrd.data.fields import MAX_PROBLEMS, check_characters, key, optional_text
 from dhrd.data.readers import read_file
@@ -99,6 +100,9 @@ def _check_texts(examples: Sequence[Example], rationales: Mapping[str, Rationale
             f"{path}: {len(others)} of {len(pairs)} rationales were written for another text than their row has now "
             f"({some}); generate them again, or take {DIGEST} out of these lines to join them by id alone"
         )
+    if words := Counter(one.text for _, one in pairs if is_word_of_missing_data(one.text)):
+        counts = ", ".join(f"{shown(word)} in {count} rows" for word, count in words.most_common(5))
+        logger.warning("%s: words of missing data are kept as rationales (%s); leave such lines out", path, counts)
     if untold := sum(not rationale.digest for _, rationale in pairs):
         logger.warning(
             "%s: %d of %d rationales do not say which text they are about (no %s): joined by id alone",

@@ -56,7 +56,8 @@ def read_file(
         try:
             yield from _read(file, delimiter, remark or Remarks())
         except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+            reason = getattr(error, "strerror", None) or message_of(error)
+            raise DataError(f"{file}: cannot be read: {reason}") from error
 
 
 def is_stream(path: Path) -> bool:
@@ -127,9 +128,7 @@ def _open(path: Path) -> Iterator[BinaryIO]:
 
 def _read_parquet(path: Path) -> Iterator[Row | BadRow]:
     try:
-        source = path if path.suffix.lower() != ".gz" else pyarrow.BufferReader(gzip.decompress(path.read_bytes()))
-        # By default the whole compressed file is read ahead; this way a buffer's worth of a column at a time.
-        file = pyarrow.parquet.ParquetFile(source, pre_buffer=False, buffer_size=1 << 16)
+        file = _open_parquet(path)
         _check_names(file.schema_arrow.names, str(path))
         number = 0
         for batch in file.iter_batches(batch_size=1024):
@@ -138,6 +137,28 @@ def _read_parquet(path: Path) -> Iterator[Row | BadRow]:
                 yield _parquet_row(batch, index, f"{path}:row {number}")
     except (pyarrow.ArrowException, UnicodeDecodeError, ValueError) as error:  # a schema may have bad bytes as well
         raise DataError(f"{path}: not a readable Parquet file: {message_of(error)}") from error
+
+
+def _open_parquet(path: Path) -> pyarrow.parquet.ParquetFile:
+    source = path if path.suffix.lower() != ".gz" else pyarrow.BufferReader(gzip.decompress(path.read_bytes()))
+    # By default the whole compressed file is read ahead; this way a buffer's worth of a column at a time.
+    return pyarrow.parquet.ParquetFile(source, pre_buffer=False, buffer_size=1 << 16)
+
+
+def parquet_metadata(path: Path, key: bytes) -> Iterator[tuple[Path, bytes]]:
+    """What the Parquet files of a path (a file, a directory) say under a key, b"" where they say nothing.
+
+    A file that cannot be read is left out: reading its rows says what is wrong with it.
+    """
+    try:
+        files = [file for file in _files(path) if _kind(file) == ".parquet" and not is_stream(file)]
+    except (DataError, OSError):
+        return
+    for file in files:
+        try:
+            yield file, (_open_parquet(file).schema_arrow.metadata or {}).get(key, b"")
+        except (OSError, EOFError, zlib.error, ValueError, pyarrow.ArrowException):
+            continue
 
 
 def _check_names(names: list[str], name: str) -> None:

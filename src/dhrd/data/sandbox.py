@@ -9,7 +9,7 @@ size of what they are given, so time and memory are bounded by a number that dep
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -29,6 +29,11 @@ _ADD = {"center", "ljust", "rjust", "zfill", "batch", "slice", "truncate", "roun
 _MULTIPLY = {"indent", "wordwrap", "tojson", "replace", "join", "expandtabs", "translate"}
 # `random` is another text each time; `attr` is for methods; the others are for web pages.
 _NO_FILTERS = {"attr", "random", "pprint", "urlize", "xmlattr"}
+# Filters and methods that write a value into text, where Jinja2 and Python would write the word None.
+_WRITE = {
+    *("capitalize", "center", "e", "escape", "forceescape", "format", "indent", "join", "lower", "replace", "safe"),
+    *("string", "striptags", "title", "trim", "truncate", "upper", "urlencode", "wordcount", "wordwrap"),
+}
 # `%99999d`, `%.*f`, `{:99999}`, and `{:{}}`, whose width comes from elsewhere.
 _WIDE_FORMAT = re.compile(r"%(\([^)]*\))?[-#0 +]*\d*\.?(\*|\d{5})|\{[^{}]*\d{5}|\{[^{}]+\{")
 
@@ -99,6 +104,8 @@ def _charged(name: str, function: Any) -> Callable[..., Any]:
         if name == "format":
             _check_format(values[0])
         _charge_use(name, [*values, *options.values()])
+        if name in _WRITE:
+            _check_written(*values, *options.values(), within=name == "join")
         return function(*args[:skipped], *values, **options)
 
     charged.__dict__.update(getattr(function, "__dict__", {}))
@@ -196,7 +203,10 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             charge(_CALL)
             owner = getattr(function, "__self__", None)
             values = [*args, *options.values()]
-            _charge_use(getattr(function, "__name__", ""), values if owner is None else [owner, *values])
+            name = getattr(function, "__name__", "")
+            _charge_use(name, values if owner is None else [owner, *values])
+            if name in ("format", "format_map"):
+                _check_written(*values, within=name == "format_map")
         return super().call(context, function, *args, **options)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -227,6 +237,8 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             sizes = left.bit_length() * abs(right)
         elif operator == "%":
             _check_format(left)
+            if isinstance(left, str):
+                _check_written(right, within=isinstance(right, tuple | dict))
         charge(sizes)
         return super().call_binop(context, operator, left, right)
 
@@ -244,23 +256,55 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
     def concatenated(self, *values: Any) -> str:
         """What `~` gives."""
         charge(sum(map(_size, values)))
+        _check_written(*values)
         return "".join(map(str, values))
 
 
 @jinja2.pass_context  # with the context nothing is computed while the template is compiled
 def _finalize(context: Any, value: Any) -> Any:
     """What is about to be written, if it is data."""
-    if value is None:  # Jinja2 would write the word None
-        raise jinja2.UndefinedError('a column that it writes is null; fill it in, or write {{ column or "" }}')
-    if isinstance(value, str):
-        charge(len(value))
-        return value
-    is_code = callable(value) or type(value).__module__.startswith("jinja2.runtime")
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    for part in parts:
-        if isinstance(part, jinja2.Undefined):
-            return str(part)  # says which; in a list it would be the word Undefined
-    if isinstance(value, bytes | Iterator) or (is_code and not isinstance(value, jinja2.Undefined)):
-        raise jinja2.UndefinedError(f"what it writes is a {type(value).__name__}, not text; name a column of text")
-    charge(_size(value))
+    charge(len(value) if isinstance(value, str) else _size(value))
+    _check_written(value)
     return value
+
+
+def _check_written(*values: Any, within: bool = False) -> None:
+    """Refuse to write what is no data.
+
+    Args:
+        *values: What is about to become text.
+        within: Whether the parts of lists and dicts are written each, so that none of them may be null.
+
+    Raises:
+        jinja2.UndefinedError: It is null or undefined, code, or something that Python would name by its address.
+    """
+    for value in values:
+        if type(value) is str:
+            continue
+        if value is None:  # Jinja2 would write the word None
+            raise jinja2.UndefinedError('a column that it writes is null; fill it in, or write {{ column or "" }}')
+        for part in _parts(value):
+            if isinstance(part, jinja2.Undefined):
+                str(part)  # says which; in a list it would be the word Undefined
+            elif not _is_data(part):
+                kind = type(part).__name__
+                raise jinja2.UndefinedError(f"what it writes is a {kind}, not text; name a column of text")
+        if within and isinstance(value, list | tuple | dict):
+            _check_written(*(value.values() if isinstance(value, dict) else value))
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """A value and all that is in it. What is written was weighed before, so there is an end."""
+    pending = [value]
+    while pending:
+        yield (part := pending.pop())
+        pending += part.values() if isinstance(part, dict) else part if isinstance(part, list | tuple) else ()
+
+
+def _is_data(value: Any) -> bool:
+    """Whether a value has a text of its own: no code, no bytes, nothing that is `<… object at 0x…>`."""
+    kind = type(value)
+    is_code = kind.__module__.startswith("jinja2.runtime") or callable(value)
+    if is_code or isinstance(value, bytes | Iterator | MappingView):
+        return False
+    return kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__

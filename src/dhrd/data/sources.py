@@ -35,6 +35,7 @@ class Source:
         own_labels: The origin's own label set, where it has one, or what finds it.
         label_separator: Splits a label's text into several.
         task: The SuperGLUE task, for its official metrics.
+        reads_rationales: Whether the rows' rationales are wanted; else their column may hold anything.
         remarks: Says what looks wrong but may be right.
     """
 
@@ -45,6 +46,7 @@ class Source:
     own_labels: LabelSet | Callable[[], LabelSet | None] | None = None
     label_separator: str | None = None
     task: Task | None = None
+    reads_rationales: bool = True
     remarks: Remarks = field(default_factory=Remarks, compare=False)
 
     @property
@@ -69,6 +71,7 @@ class Source:
             template=InputTemplate(self.template),
             label_separator=self.label_separator if labels_required else None,
             labels_required=labels_required,
+            reads_rationales=self.reads_rationales,
             remark=self.remarks,
         )
         for row in islice(self.read(), limit):

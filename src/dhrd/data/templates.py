@@ -97,7 +97,9 @@ class InputTemplate:
     def _rendered(self, columns: Mapping[str, Any], where: str) -> str:
         try:
             with budget(columns):
-                return self._template.render({ROW: columns, **columns})
+                text = self._template.render({ROW: columns, **columns})
+            text.encode()  # a template may write half an emoji, "\\ud83d", which no tokenizer takes
+            return text
         except jinja2.UndefinedError as error:
             names = ", ".join(sorted(f"{name} (null)" if columns[name] is None else str(name) for name in columns))
             hint = "" if all(map(str.isidentifier, columns)) else '; a name with other signs is written row["NAME"]'

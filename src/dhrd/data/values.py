@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
 import pyarrow
@@ -10,6 +11,7 @@ import pyarrow
 from dhrd.errors import DataError
 
 _PLAIN = (str, int, bool, bytes, type(None))
+_MOST_DIGITS = 100  # Decimal("1e999999999") is whole, and as an integer it fills the memory
 _NULLS = ("NAType", "NaTType", "MaskedConstant")  # pandas' and NumPy's; neither need be installed or imported
 
 
@@ -39,7 +41,9 @@ def plain(value: Any) -> Any:
     if type(value).__name__ in _NULLS:
         return None
     if isinstance(value, str):  # numpy.str_ and other subclasses
-        return str(value)
+        return str.__str__(value)  # of a member of an enumeration its text, not its name
+    if isinstance(value, int):  # the same of numbers
+        return int(value)
     if isinstance(value, Mapping):
         return {name: plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
@@ -47,6 +51,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(map(plain, value), key=str)
     return _foreign(value)
+
+
+def as_whole(value: Any) -> int | None:
+    """The integer that a number is, of whatever type; None: it is none, or a decimal of more than a hundred digits."""
+    if isinstance(value, Decimal):
+        is_whole = value.is_finite() and value.adjusted() < _MOST_DIGITS and value == value.to_integral_value()
+        return int(value) if is_whole else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
 def _foreign(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def _find(
 def open_rows(spec: Any, split: str, config: RunConfig, info: ArtifactInfo) -> Source:
     """A source of rows as an artifact's input template takes them."""
     settings = config.data.model_copy(update={"input_template": info.input_template})
-    return open_source(spec, settings, split=split)
+    return replace(open_source(spec, settings, split=split), reads_rationales=False)
 
 
 def held_out_rows(model_dir: str | Path, config: RunConfig | None = None) -> list[Example]:
