@@ -273,8 +273,8 @@ def test_f12_another_kinds_name_is_refused(capsys: Capsys, artifact: Path, sourc
 @pytest.mark.parametrize(("option", "name"), [("--json", "m.jsonl"), ("--json", "m.csv"), ("--plot", "m.pdf")])
 def test_f12_other_outputs(capsys: Capsys, artifact: Path, source: Path, option: str, name: str) -> None:
     """F12: the same for metrics and figures."""
-    given = "evaluate", "--model", artifact, "--data", source, option, source.parent / name
-    refused(run_here(capsys, *given), "give a name that ends in ")
+    given = "evaluate", "--model", artifact, "--data", source, "--mode", "cascade", option, source.parent / name
+    refused(run_here(capsys, *given, "--threshold", 0.5), "give a name that ends in ")
 
 
 class TestF13APartIsRemoved:

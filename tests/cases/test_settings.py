@@ -174,7 +174,7 @@ def test_a3_a_password_with_a_slash() -> None:
 
 def test_a3_settings_for_files() -> None:
     """A3: checkpoints keep addresses without secrets; artifacts and trackers have neither section. Other text stays."""
-    given = {"teacher__base_url": "https://ann:hu/sh@host/v1", "tracking__uri": "http://h/?token=hush"}
+    given = {"teacher__base_url": "https://ann:hush@host/v1", "tracking__uri": "http://h/?token=hush"}
     template = "see https://x.org/?q={{ input_text }} ann:pw@host"
     config = load_config(**given, data__input_template=template, data__train="https://ann:hush@host/t.csv?sig=hush")
     kept = recorded(config)

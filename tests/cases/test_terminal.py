@@ -19,7 +19,7 @@ from helpers_report import html, markdown
 from helpers_runs import Ended, flags, rows, run_here, settings, write_rows
 
 MARKUP = ("[/bug]", "[feature request]", "[red]alert", ":smile:")
-ESCAPES = ("\x1b]0;title\x07", "\x1b[31mred", "c1\x9b31m", "rtl\u202egnp")
+ESCAPES = ("a\x1b]0;title\x07b", "a\x1b[31mred", "c1\x9b31m", "rtl\u202egnp")
 PAGE = ("<img src=x onerror=alert(1)>", "`code`", "a|b", "*stars*", "&lt;b&gt;", "plain")
 CAPTURE = pytest.CaptureFixture[str]
 
@@ -134,7 +134,7 @@ def test_a7_control_characters_of_labels_reach_neither_terminal_nor_card(
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     for text in (ended.out, ended.err, card):
         assert not set(text) & set("\x1b\x07\x9b\u202e")
-    assert r"\x1b]0;title\x07" in ended.out
+    assert r"a\x1b]0;title\x07b" in ended.out
     evaluated = run_here(capsys, "evaluate", "--model", tmp_path / "out", "--device", "cpu")
     assert evaluated.code == 0, evaluated.err
     assert not set(evaluated.out + evaluated.err) & set("\x1b\x07\x9b\u202e")

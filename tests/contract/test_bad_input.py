@@ -273,7 +273,7 @@ def test_a_used_output_dir(train: Train, tmp_path: Path) -> None:
 
 def test_an_output_dir_that_cannot_be_made(train: Train, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
-    assert_refused(train(), "could not be saved", code=1)
+    assert_refused(train(), "is not a directory")
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "mps", "tpu", "cpu:x", "cuda:99"])

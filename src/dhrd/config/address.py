@@ -17,10 +17,12 @@ class Address:
     Args:
         url: Scheme, host, port and path, without the API's own `/chat/completions`.
         query: What follows each path, such as Azure's `api-version`.
+        has_user: Whether a user or password stands in it, which is never sent.
     """
 
     url: str
     query: tuple[tuple[str, str], ...] = ()
+    has_user: bool = False
 
 
 def parse_address(text: str) -> Address:
@@ -44,10 +46,9 @@ def parse_address(text: str) -> Address:
         raise ValueError(f"{shown}is no address: its host or port cannot be read; {_HOW}") from None
     if parts.scheme not in ("http", "https") or not host:
         raise ValueError(f"{shown}is no address; {_HOW}")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("holds a user or password; leave them out, the key goes into OPENAI_API_KEY")
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
-    return Address(f"{parts.scheme}://{host}{port}{path}", tuple(parse_qsl(parts.query, keep_blank_values=True)))
+    query = tuple(parse_qsl(parts.query, keep_blank_values=True))
+    return Address(f"{parts.scheme}://{host}{port}{path}", query, has_user="@" in parts.netloc)
 
 
 def _host(parts: SplitResult) -> str:

@@ -71,10 +71,13 @@ def access_of(settings: TeacherSettings) -> Access:
     base_url = settings.base_url or os.environ.get("OPENAI_BASE_URL", "").strip()
     if not key and not base_url:
         raise ConfigError("OPENAI_API_KEY is not set: export it, or give --base-url for an endpoint without keys")
+    origin = "teacher.base_url" if settings.base_url else "OPENAI_BASE_URL"
     try:
         address = parse_address(base_url or _OPENAI)
     except ValueError as error:
-        raise ConfigError(f"{'teacher.base_url' if settings.base_url else 'OPENAI_BASE_URL'} {error}") from None
+        raise ConfigError(f"{origin} {error}") from None
+    if address.has_user:
+        raise ConfigError(f"{origin} holds a user or password; leave them out, the key goes into OPENAI_API_KEY")
     return Access(
         address=address,
         key=key,
