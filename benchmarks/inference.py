@@ -37,7 +37,7 @@ from typing import Any
 
 import torch
 
-from dhrd.benchmark.contenders import Rows, pipeline, stock_model, without_sharing
+from dhrd.benchmark.contenders import BenchmarkRows, pipeline, stock_model, without_sharing
 from dhrd.benchmark.inference import Settings, benchmark, prepare_rows, roofline
 from dhrd.benchmark.machine import conditions
 from dhrd.benchmark.measure import spread, timed
@@ -136,10 +136,12 @@ def from_128_tokens(artifact: Path, examples: list[Example], rounds: int, *, com
     return roofline(classifier, long, rounds)
 
 
-def from_128(classifier: Classifier, examples: list[Example]) -> Rows:
+def from_128(classifier: Classifier, examples: list[Example]) -> BenchmarkRows:
     some = prepare_rows(classifier, examples)
     keep = [index for index, ids in enumerate(some.input_ids) if len(ids) >= 128]
-    return Rows([some.examples[i] for i in keep], [some.texts[i] for i in keep], [some.input_ids[i] for i in keep])
+    return BenchmarkRows(
+        [some.examples[i] for i in keep], [some.texts[i] for i in keep], [some.input_ids[i] for i in keep]
+    )
 
 
 def alone_qps(artifact: Path, examples: list[Example], batch_size: int) -> float:
