@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from dhrd._text import LONGEST_VALUE, clipped, shown
-from dhrd.data.values import as_whole
+from dhrd.data.values import as_whole, plain
 
 # Space of any kind, and what is there without being seen: soft hyphen, zero-width and direction marks, byte order mark.
 # Also control characters, with which other languages pad text, and letters that are blank: fillers, empty braille.
@@ -68,29 +68,19 @@ def as_label(value: Any, separator: str | None = None) -> str | tuple[str, ...] 
     Raises:
         ValueError: It is none of these; a name in a list is empty or there twice.
     """
-    value = _plain(value)
     try:
-        return _as_label(value, separator)
-    except TypeError:
+        return _as_label(plain(value), separator)
+    except (TypeError, RecursionError):
         raise ValueError(
             f"label: {shown(value)} is neither an integer, a name, nor a list of names; correct the row"
         ) from None
 
 
 def _as_label(value: Any, separator: str | None) -> str | tuple[str, ...] | None:
-    if separator is not None and value is not None and not isinstance(value, list | tuple | set | frozenset):
+    if separator is not None and value is not None and not isinstance(value, list):
         text = _name(value)
         return _several(text.split(separator), value) if text else None if text is None else ()
-    if isinstance(value, set | frozenset):
-        value = sorted(value, key=str)
-    return _several(value, value) if isinstance(value, list | tuple) else _name(value) or None
-
-
-def _plain(value: Any) -> Any:
-    """Scalars and arrays of NumPy, torch and pandas as Python's own; its nulls as None."""
-    to_list = getattr(value, "tolist", None)
-    value = to_list() if callable(to_list) else value
-    return None if type(value).__name__ in ("NAType", "NaTType") else value
+    return _several(value, value) if isinstance(value, list) else _name(value) or None
 
 
 def _name(value: Any) -> str | None:
@@ -111,7 +101,7 @@ def _name(value: Any) -> str | None:
 
 
 def _several(values: Iterable[Any], given: Any) -> tuple[str, ...]:
-    parts = [_plain(value) for value in values]
+    parts = list(values)
     if any(part is None for part in parts):
         raise TypeError(type(None))
     if any(isinstance(part, bool) for part in parts):
