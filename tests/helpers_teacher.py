@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from dhrd.config import RunConfig, load_config
 from dhrd.data.records import LabelSet
 from dhrd.teacher.generate import Generated, generate_rationales
 from dhrd.teacher.prompt import SENTINEL, Question
 from helpers import write_jsonl
-from helpers_endpoint import FaultyEndpoint
-from helpers_runs import read_jsonl
+from helpers_endpoint import FaultyEndpoint, Scripted, ScriptedEndpoint, serving
+from helpers_runs import Ended, read_jsonl, run_here
 
 LABELS = LabelSet(("keep", "return"))
 QUESTION = Question(id="r0", prompt="keep it?", key="k0", label=(0,))
@@ -48,3 +52,18 @@ def manifest(output: Path) -> dict[str, Any]:
 def ids(output: Path) -> list[str]:
     """The ids in an output."""
     return [row["id"] for row in read_jsonl(output)]
+
+
+@contextmanager
+def saying(respond: Scripted, **settings: Any) -> Iterator[ScriptedEndpoint]:
+    """Serve an endpoint that answers as `respond` says."""
+    with serving(ScriptedEndpoint(respond=respond, **settings)) as endpoint:
+        yield endpoint
+
+
+def generate(
+    capsys: pytest.CaptureFixture[str], endpoint: ScriptedEndpoint, data: Path, output: Path, *more: str
+) -> Ended:
+    """`dhrd rationales generate` against an endpoint."""
+    arguments = ["--data", data, "--output", output, "--teacher", "openai:tiny", "--base-url", endpoint.url]
+    return run_here(capsys, "rationales", "generate", *arguments, *more)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +15,11 @@ from dhrd.teacher.failures import Fault
 from dhrd.teacher.generate import survey_rationales
 from dhrd.teacher.prompt import SENTINEL
 from helpers import write_jsonl
-from helpers_endpoint import Scripted, ScriptedEndpoint, completion, serving
-from helpers_runs import run_here
-from helpers_teacher import ask, ids, manifest, teacher_config, write_cases
+from helpers_endpoint import completion
+from helpers_teacher import ask, generate, ids, manifest, saying, teacher_config, write_cases
 
 Capsys = pytest.CaptureFixture[str]
 PRICES: dict[str, Any] = {"input_price": 10.0, "output_price": 100.0}
-
-
-@contextmanager
-def saying(respond: Scripted, **settings: Any) -> Iterator[ScriptedEndpoint]:
-    with serving(ScriptedEndpoint(respond=respond, **settings)) as endpoint:
-        yield endpoint
-
-
-def generate(capsys: Capsys, endpoint: ScriptedEndpoint, data: Path, output: Path, *more: str) -> Any:
-    arguments = ["--data", data, "--output", output, "--teacher", "openai:tiny", "--base-url", endpoint.url]
-    return run_here(capsys, "rationales", "generate", *arguments, *more)
 
 
 CUT = {

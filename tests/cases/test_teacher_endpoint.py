@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +17,12 @@ from dhrd.teacher.failures import NoAnswer, RowRefused, describe, failure_of, fa
 from dhrd.teacher.generate import survey_rationales
 from dhrd.teacher.prompt import SENTINEL
 from dhrd.teacher.store import Store
-from helpers_endpoint import Scripted, ScriptedEndpoint, completion, error, serving
-from helpers_runs import read_jsonl, run_here
-from helpers_teacher import ask, ids, manifest, teacher_config, write_cases
+from helpers_endpoint import completion, error
+from helpers_runs import read_jsonl
+from helpers_teacher import ask, generate, ids, manifest, saying, teacher_config, write_cases
 
 PLAIN = f"Because of x.\n{SENTINEL}\nkeep"
 Capsys = pytest.CaptureFixture[str]
-
-
-@contextmanager
-def saying(respond: Scripted, **settings: Any) -> Iterator[ScriptedEndpoint]:
-    with serving(ScriptedEndpoint(respond=respond, **settings)) as endpoint:
-        yield endpoint
-
-
-def generate(capsys: Capsys, endpoint: ScriptedEndpoint, data: Path, output: Path, *more: str) -> Any:
-    arguments = ["--data", data, "--output", output, "--teacher", "openai:tiny", "--base-url", endpoint.url]
-    return run_here(capsys, "rationales", "generate", *arguments, *more)
 
 
 UNREADABLE = {
