@@ -74,8 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _quiet()
     arguments = [_dashes(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     try:
-        with _interrupting_signals():
-            _run_app(arguments)
+        with _interrupting_signals() as received:
+            try:
+                _run_app(arguments)
+            except Exception as error:  # a package that is stopped in its import says ImportError, or anything
+                if received:
+                    raise KeyboardInterrupt from error
+                raise
     except DhrdError as error:
         _stop(str(error), error.exit_code, error)
     except KeyboardInterrupt as error:
@@ -103,18 +108,25 @@ def _told(error: OSError) -> DhrdError:
 
 
 @contextmanager
-def _interrupting_signals() -> Iterator[None]:
-    """Let TERM and HUP end a command as Ctrl-C does, so that it tidies up; under `nohup` HUP stays ignored."""
+def _interrupting_signals() -> Iterator[list[int]]:
+    """Let TERM and HUP end a command as Ctrl-C does, so that it tidies up; under `nohup` HUP stays ignored.
+
+    Yields:
+        The numbers of the signals received so far.
+    """
+    received: list[int] = []
 
     def interrupt(number: int, frame: Any) -> NoReturn:
+        received.append(number)
         raise KeyboardInterrupt
 
     before = {}
     if threading.current_thread() is threading.main_thread():
-        ours = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) == signal.SIG_DFL]
+        ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        ours = [one for one in ending if signal.getsignal(one) in (signal.SIG_DFL, signal.default_int_handler)]
         before = {one: signal.signal(one, interrupt) for one in ours}
     try:
-        yield
+        yield received
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
