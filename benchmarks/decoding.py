@@ -27,8 +27,8 @@ from typing import Any
 
 import torch
 
+from dhrd._versions import library_versions
 from dhrd.config import ModelSettings
-from dhrd.model.artifact import library_versions
 from dhrd.model.backbone import Backbone, load_backbone
 from dhrd.model.generation import generate
 

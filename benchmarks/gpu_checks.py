@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, DynamicCache
 
+from dhrd.artifact.read import ArtifactInfo
+from dhrd.artifact.write import save_artifact
 from dhrd.config import LossSettings, ModelSettings, RunConfig, load_config
 from dhrd.data.collate import collate
 from dhrd.data.records import IGNORE, Batch, EncodedExample, Example, LabelSet
 from dhrd.inference.classifier import Classifier
-from dhrd.model.artifact import ArtifactInfo
 from dhrd.model.backbone import Backbone
 from dhrd.model.bottleneck import keep_last
 from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.model.save import save_artifact
 from dhrd.training.setup import make_accelerator, make_stepper
 from dhrd.training.step import train_step
 

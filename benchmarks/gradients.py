@@ -21,7 +21,7 @@ from dhrd.data.collate import collate
 from dhrd.data.rows import load_rows
 from dhrd.model.backbone import load_backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.training.assemble import build_model, encode, plan_updates, seed_dropout
+from dhrd.training.build import build_model, encode, plan_updates, seed_dropout
 from dhrd.training.setup import make_accelerator, make_stepper
 from dhrd.training.step import train_step
 

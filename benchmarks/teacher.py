@@ -25,10 +25,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dhrd._versions import library_versions
 from dhrd.config import RunConfig, load_config
-from dhrd.model.artifact import library_versions
-from dhrd.teacher.generate import generate_rationales
-from dhrd.teacher.prompt import SENTINEL
+from dhrd.rationales.generate import generate_rationales
+from dhrd.rationales.teacher.prompt import SENTINEL
 
 DELAY_S, IN_FLIGHT = 0.2, 64
 CEILING = IN_FLIGHT / DELAY_S
@@ -127,7 +127,7 @@ def memory(folder: Path, rounds: int) -> dict[str, Any]:
 
 def local(folder: Path, rounds: int) -> dict[str, Any]:
     """Rows/s of batches over rows/s of one row at a time, in alternating rounds."""
-    from dhrd.teacher.local import load_teacher
+    from dhrd.rationales.teacher.local import load_teacher
 
     print(f"predicted: 4 for batches of {LOCAL_BATCH}, aimed at: 3")
     teacher = load_teacher(SMOLLM2.removeprefix("local:"), "cpu")

@@ -44,10 +44,10 @@ import torch.nn.functional as F
 import training_step
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from dhrd._versions import library_versions
 from dhrd.config import LossSettings, ModelSettings, RunConfig, TrainingSettings
 from dhrd.data.collate import collate
 from dhrd.data.records import IGNORE, Batch, EncodedExample
-from dhrd.model.artifact import library_versions
 from dhrd.model.backbone import Backbone, load_backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.setup import make_accelerator, make_stepper

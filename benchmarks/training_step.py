@@ -36,12 +36,12 @@ from typing import Any, Literal
 
 import torch
 
+from dhrd._device import describe_device
+from dhrd._versions import library_versions
 from dhrd.config import ModelSettings, RunConfig, TrainingSettings
 from dhrd.data.batches import PlannedUpdates
 from dhrd.data.records import EncodedExample
-from dhrd.model.artifact import library_versions
 from dhrd.model.backbone import load_backbone
-from dhrd.model.device import describe_device
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training import setup
 from dhrd.training.frozen import FrozenUpdates

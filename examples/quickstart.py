@@ -27,13 +27,13 @@ from rich.table import Table
 
 import dhrd
 from dhrd.benchmark.measure import throughput, timed
-from dhrd.evaluation.compare import compare
 from dhrd.evaluation.decoded import evaluate_decoded
 from dhrd.evaluation.evaluate import Evaluation, evaluate_classifier
-from dhrd.evaluation.outcomes import Outcomes
-from dhrd.evaluation.rows import rows_of
 from dhrd.experiments.study import BEST, DHRD, POOLED, Arm
 from dhrd.inference.cot import Reasoner
+from dhrd.metrics.compare import compare
+from dhrd.metrics.outcomes import Outcomes
+from dhrd.run.rows import rows_of
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = REPOSITORY / "configs" / "policy_desk.yaml"

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dhrd.artifact.read import ArtifactInfo
+from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import LossSettings
 from dhrd.data.records import LabelSet
-from dhrd.model.artifact import ArtifactInfo
-from dhrd.model.save import kind_of, save_artifact
 from helpers import make_tokenizer, write_jsonl
 from helpers_models import make_backbone, make_model
 from helpers_runs import Ended, run_here

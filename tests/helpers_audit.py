@@ -13,7 +13,7 @@ from dhrd.config.schema import DataSettings
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.sources import open_source
 from dhrd.data.superglue import Task
-from dhrd.teacher.audit.flags import Written
+from dhrd.rationales.audit.flags import Written
 from helpers_runs import read_jsonl
 
 LABELS = LabelSet(("repair", "return"))

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from dhrd.teacher.prompt import SENTINEL
+from dhrd.rationales.teacher.prompt import SENTINEL
 
 FAULTS = (
     "429",

@@ -10,7 +10,6 @@ import numpy as np
 
 from dhrd.config import load_config
 from dhrd.data.records import LabelSet
-from dhrd.evaluation.outcomes import Outcomes
 from dhrd.experiments import STUDIES
 from dhrd.experiments.agenda import read_agenda
 from dhrd.experiments.asked import find_arms, find_tasks
@@ -20,6 +19,7 @@ from dhrd.experiments.cells import Cell, Decoding
 from dhrd.experiments.evidence import Progress, look_at
 from dhrd.experiments.plan import Request, final_cells
 from dhrd.experiments.run_cell import run_cell
+from dhrd.metrics.outcomes import Outcomes
 from helpers_runs import settings, write_rows
 
 _LABELS = LabelSet(("keep", "return"))

@@ -96,7 +96,7 @@ def _warm_up() -> None:
 
     import dhrd.cli
     import dhrd.cli.show
-    import dhrd.run  # noqa: F401
+    import dhrd.run.train  # noqa: F401
 
     torch.set_num_threads(1)
     config = LlamaConfig(vocab_size=8, hidden_size=4, intermediate_size=4, num_hidden_layers=1, num_attention_heads=1)

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 
 from dhrd.data.records import LabelSet
-from dhrd.evaluation.metrics import Predictions, compute_metrics
-from dhrd.evaluation.outcomes import Outcomes
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import CellData, CellResult
 from dhrd.experiments.cells import Cell
@@ -16,6 +14,8 @@ from dhrd.experiments.plan import Request, final_cells
 from dhrd.experiments.report.render import html, markdown
 from dhrd.experiments.report.summary import summarize
 from dhrd.experiments.reproduce import Outcome
+from dhrd.metrics.metrics import Predictions, compute_metrics
+from dhrd.metrics.outcomes import Outcomes
 
 LABELS = LabelSet(("keep", "return", "repair"))
 NUM_ROWS = 400

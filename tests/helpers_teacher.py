@@ -12,8 +12,8 @@ import pytest
 
 from dhrd.config import RunConfig, load_config
 from dhrd.data.records import LabelSet
-from dhrd.teacher.generate import Generated, generate_rationales
-from dhrd.teacher.prompt import SENTINEL, Question
+from dhrd.rationales.generate import Generated, generate_rationales
+from dhrd.rationales.teacher.prompt import SENTINEL, Question
 from helpers import write_jsonl
 from helpers_endpoint import FaultyEndpoint, Scripted, ScriptedEndpoint, serving
 from helpers_runs import Ended, read_jsonl, run_here

@@ -17,9 +17,9 @@ _WHERE = {
     "Classifier": "dhrd.inference.classifier",
     "CoT": "dhrd.inference.cascade",
     "ConfigError": "dhrd.errors",
-    "DHRDDataset": "dhrd.data.dataset",
-    "DHRDEvaluator": "dhrd.evaluation.evaluate",
-    "DHRDTrainer": "dhrd.documents",
+    "DHRDDataset": "dhrd.compat.dataset",
+    "DHRDEvaluator": "dhrd.compat.evaluator",
+    "DHRDTrainer": "dhrd.compat.trainer",
     "DataError": "dhrd.errors",
     "DhrdError": "dhrd.errors",
     "DualHeadReasoningModel": "dhrd.model.dual_head",
@@ -31,24 +31,25 @@ _WHERE = {
     "SaveError": "dhrd.errors",
     "TeacherError": "dhrd.errors",
     "UserError": "dhrd.errors",
-    "audit_rationales": "dhrd.teacher.audit.audit",
-    "configure_mlflow": "dhrd.training.trackers",
-    "convert_rationales": "dhrd.teacher.convert",
-    "enable_autologging": "dhrd.training.trackers",
-    "evaluate": "dhrd.run",
-    "generate_rationales": "dhrd.teacher.generate",
+    "audit_rationales": "dhrd.rationales.audit.audit",
+    "configure_mlflow": "dhrd.training.tracker_backends",
+    "convert_rationales": "dhrd.rationales.convert",
+    "enable_autologging": "dhrd.training.tracker_backends",
+    "evaluate": "dhrd.run.evaluate",
+    "generate_rationales": "dhrd.rationales.generate",
     "load_config": "dhrd.config",
-    "load_json_dataset": "dhrd.data.dataset",
-    "mlflow_run": "dhrd.training.trackers",
-    "predict": "dhrd.run",
-    "train": "dhrd.run",
+    "load_json_dataset": "dhrd.compat.dataset",
+    "mlflow_run": "dhrd.training.tracker_backends",
+    "predict": "dhrd.run.predict",
+    "train": "dhrd.run.train",
 }
 
 if TYPE_CHECKING:
+    from dhrd.compat.dataset import DHRDDataset, load_json_dataset
+    from dhrd.compat.evaluator import DHRDEvaluator
+    from dhrd.compat.trainer import DHRDTrainer
     from dhrd.config import RunConfig, load_config
-    from dhrd.data.dataset import DHRDDataset, load_json_dataset
     from dhrd.data.records import Example
-    from dhrd.documents import DHRDTrainer
     from dhrd.errors import (
         ArtifactError,
         CheckpointError,
@@ -62,15 +63,16 @@ if TYPE_CHECKING:
         TeacherError,
         UserError,
     )
-    from dhrd.evaluation.evaluate import DHRDEvaluator
     from dhrd.inference.cascade import CoT
     from dhrd.inference.classifier import Classifier
     from dhrd.model.dual_head import DualHeadReasoningModel
-    from dhrd.run import evaluate, predict, train
-    from dhrd.teacher.audit.audit import audit_rationales
-    from dhrd.teacher.convert import convert_rationales
-    from dhrd.teacher.generate import generate_rationales
-    from dhrd.training.trackers import configure_mlflow, enable_autologging, mlflow_run
+    from dhrd.rationales.audit.audit import audit_rationales
+    from dhrd.rationales.convert import convert_rationales
+    from dhrd.rationales.generate import generate_rationales
+    from dhrd.run.evaluate import evaluate
+    from dhrd.run.predict import predict
+    from dhrd.run.train import train
+    from dhrd.training.tracker_backends import configure_mlflow, enable_autologging, mlflow_run
 
 __all__ = [
     "ArtifactError",

@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from dhrd.artifact.manifest import Manifest
+from dhrd.artifact.read import ArtifactInfo, load_reasoning_model, read_info, to_manifest
 from dhrd.errors import ArtifactError
 from dhrd.inference.classifier import Classifier
-from dhrd.model.artifact import ArtifactInfo, load_reasoning_model, read_info, to_manifest
-from dhrd.model.manifest import Manifest
 from helpers import write_jsonl
 from helpers_artifacts import LABELS, assert_refused, change, predict, save_tiny
 from helpers_runs import run_here

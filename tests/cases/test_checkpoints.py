@@ -15,10 +15,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dhrd import run
 from dhrd.config import RunConfig
 from dhrd.errors import ArtifactError, CheckpointError, SaveError
-from dhrd.training import state
+from dhrd.run import train as run
+from dhrd.training import checkpoints as state
 from helpers import write_jsonl
 from helpers_runs import Recorder, Stop, make_config, read_jsonl, rows, run_here, save_backbone
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import dhrd
-from dhrd import Classifier, ConfigError, DataError, run
+from dhrd import Classifier, ConfigError, DataError
 from dhrd.inference.cascade import CoT
 from dhrd.inference.cot import Reasoner
-from dhrd.inference.options import Options
+from dhrd.inference.engine.options import Options
 from helpers_runs import make_config, read_jsonl, rows, run_here, save_backbone, write_rows
 
 LONG = "I have the receipt, and it arrived broken. " * 30
@@ -90,15 +90,15 @@ def test_s11_no_number_of_anything(name: str, number: Any, artifact: Path, class
         "max_tokens_per_pass": [
             lambda: Classifier.from_pretrained(artifact, max_tokens_per_pass=number),
             lambda: Options(max_tokens_per_pass=number, pass_overhead_tokens=0),
-            lambda: list(run.predict(artifact, ["a"], max_tokens_per_pass=number)),
+            lambda: list(dhrd.predict(artifact, ["a"], max_tokens_per_pass=number)),
         ],
         "max_new_tokens": [
             lambda: classifier.explain("a", max_new_tokens=number),
             lambda: CoT(max_new_tokens=number),
             lambda: classifier.reasoner().decode([], max_new_tokens=number),
-            lambda: run.evaluate(artifact, rows(2), device="cpu", mode="cot", max_new_tokens=number),
+            lambda: dhrd.evaluate(artifact, rows(2), device="cpu", mode="cot", max_new_tokens=number),
         ],
-        "limit": [lambda: run.evaluate(artifact, rows(2), device="cpu", limit=number)],
+        "limit": [lambda: dhrd.evaluate(artifact, rows(2), device="cpu", limit=number)],
         "batch_size": [lambda: CoT(batch_size=number)],
     }
     for call in calls[name]:
@@ -160,9 +160,9 @@ def test_s13_an_artifact_by_home_directory(
     name = f"~/{artifact.name}"
     labels = classifier.predict([row["input_text"] for row in rows(4)])
     assert Classifier.from_pretrained(name).predict([row["input_text"] for row in rows(4)]) == labels
-    assert [row["label"] for row in run.predict(name, rows(4))] == labels
-    assert run.evaluate(name, rows(4)).metrics["num_examples"] == 4
-    assert run.evaluate(name, rows(2), mode="cot", max_new_tokens=2).metrics["num_examples"] == 2
+    assert [row["label"] for row in dhrd.predict(name, rows(4))] == labels
+    assert dhrd.evaluate(name, rows(4)).metrics["num_examples"] == 4
+    assert dhrd.evaluate(name, rows(2), mode="cot", max_new_tokens=2).metrics["num_examples"] == 2
     train, _ = write_rows(tmp_path)
     output = tmp_path / "out.jsonl"
     assert run_here(capsys, "predict", f"--model={name}", "--input", train, "--output", output).code == 0

@@ -15,9 +15,9 @@ from dhrd.data.records import Example
 from dhrd.data.rows import Rows, load_rows
 from dhrd.data.sources import open_source
 from dhrd.errors import DataError
-from dhrd.teacher.audit.audit import audit_rationales
-from dhrd.teacher.audit.fix import fix
-from dhrd.teacher.convert import convert_rationales, shape_of
+from dhrd.rationales.audit.audit import audit_rationales
+from dhrd.rationales.audit.fix import fix
+from dhrd.rationales.convert import convert_rationales, shape_of
 from helpers import write_jsonl
 from helpers_endpoint import FaultyEndpoint, serving
 from helpers_runs import read_jsonl

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dhrd.artifact.read import MANIFEST, read_info
 from dhrd.config import load_config
 from dhrd.data.records import LabelSet
 from dhrd.data.rows import load_rows
 from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.evaluate import evaluate_classifier
-from dhrd.evaluation.metrics import Predictions, compute_metrics
 from dhrd.inference.classifier import Classifier
-from dhrd.model.artifact import MANIFEST, read_info
+from dhrd.metrics.metrics import Predictions, compute_metrics
 from helpers import write_jsonl
 from helpers_runs import Ended, flags, read_jsonl, run_here
 
@@ -38,7 +38,7 @@ def rows(*labels: Any, count: int = 1) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def trained(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A classifier of digits from CSV, the text of each row saying which."""
-    from dhrd.run import train
+    from dhrd.run.train import train
 
     directory = tmp_path_factory.mktemp("digits")
     lines = ["input_text,label,rationale", *(f"note {digit},{digit},it says so" for digit in DIGITS * 3)]
@@ -242,7 +242,7 @@ def test_l9_the_intervals_of_many_labels_are_those_of_few(monkeypatch: pytest.Mo
         labels=labels,
     )
     few = compute_metrics(said)["interval_95"]
-    monkeypatch.setattr("dhrd.evaluation.f1.DENSE_LABELS", 1)
+    monkeypatch.setattr("dhrd.metrics.f1.DENSE_LABELS", 1)
     many = compute_metrics(said)["interval_95"]
     assert few != many
     for name in ("macro_f1", "weighted_f1"):

@@ -14,8 +14,8 @@ from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
 from dhrd.errors import DataError
 from dhrd.inference.cot import parse_answer, read_decoded
-from dhrd.teacher.answers import Answer, Rationale, Rejection, judge
-from dhrd.teacher.prompt import SENTINEL, Question
+from dhrd.rationales.teacher.answers import Answer, Rationale, Rejection, judge
+from dhrd.rationales.teacher.prompt import SENTINEL, Question
 
 # What readers take off, headings, separators, and the words for nothing: everything that could be mistaken.
 PIECES = st.sampled_from(

@@ -18,7 +18,7 @@ from dhrd.data.sequence import InputEncoder, SequenceEncoder
 from dhrd.data.templates import InputTemplate
 from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.data.tokens import TextTokenizer
-from dhrd.inference import stages
+from dhrd.inference import streaming as stages
 from helpers import make_tokenizer
 from helpers_runs import make_config
 from helpers_tokenizers import TOKENIZER_FAMILIES, family_tokenizer, odd_text

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 import dhrd
-from dhrd import _files, run
+from dhrd import _files
 from dhrd._files import writing
 from dhrd._outputs import Output, check_outputs
 from dhrd.errors import ConfigError, DhrdError, SaveError
+from dhrd.run import train as run
 from helpers import write_jsonl
 from helpers_fork import ForkServer
 from helpers_runs import Ended, make_config, read_jsonl, rows, run_forked, run_here

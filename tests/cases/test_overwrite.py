@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from dhrd import run
 from dhrd._files import LOCK, locked, writing_directory
 from dhrd.config import TrainingSettings
 from dhrd.errors import ConfigError, SaveError
-from dhrd.evaluation.export import check_export_place
+from dhrd.export.export import check_export_place
+from dhrd.run import train as run
 from dhrd.training.optim import make_optimizer, make_schedule
-from dhrd.training.sinks import JsonlSink
+from dhrd.training.trackers import JsonlSink
 from helpers_fork import ForkServer
 from helpers_models import make_model
 from helpers_runs import Ended, Recorder, Stop, flags, make_config, run_forked, run_here, settings, write_rows

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import dhrd
-from dhrd import Classifier, ConfigError, DataError, Example, run
+from dhrd import Classifier, ConfigError, DataError, Example
 from dhrd.evaluation.evaluate import evaluate_classifier
-from dhrd.evaluation.metrics import Predictions
+from dhrd.metrics.metrics import Predictions
 from helpers import write_jsonl
 from helpers_runs import LABELS, make_config, read_jsonl, rows, run_here
 
@@ -38,8 +38,8 @@ def test_f6_written_rows_are_those_of_the_evaluation(several: bool, artifact: Pa
     model = several_labels if several else artifact
     given = [{**row, "label": [row["label"]] if several else row["label"]} for row in rows(50)]
     written: list[dict[str, Any]] = []
-    kept = run.evaluate(model, given, device="cpu")
-    passed = run.evaluate(model, given, device="cpu", write_row=written.append)
+    kept = dhrd.evaluate(model, given, device="cpu")
+    passed = dhrd.evaluate(model, given, device="cpu", write_row=written.append)
     assert written == list(kept.rows())
     assert passed.metrics == kept.metrics
     assert [row["id"] for row in written] == [row["id"] for row in given]
@@ -52,7 +52,7 @@ def test_f6_written_rows_are_those_of_the_evaluation(several: bool, artifact: Pa
 
 
 def test_f6_labels_of_all_rows_are_computed_once(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = run.evaluate(artifact, rows(60), device="cpu")
+    found = dhrd.evaluate(artifact, rows(60), device="cpu")
 
     def never(self: Predictions) -> None:
         raise AssertionError("the labels of all rows, for one row")
@@ -65,7 +65,7 @@ def test_f6_labels_of_all_rows_are_computed_once(artifact: Path, monkeypatch: py
 def test_f6_every_mode_writes_its_rows(mode: Any, artifact: Path) -> None:
     written: list[dict[str, Any]] = []
     options: dict[str, Any] = {"threshold": 0.5} if mode == "cascade" else {}
-    found = run.evaluate(
+    found = dhrd.evaluate(
         artifact, rows(6), device="cpu", mode=mode, max_new_tokens=5, write_row=written.append, **options
     )
     assert written == list(found.rows())
@@ -93,7 +93,7 @@ def test_f6_the_command_writes_what_python_gives(artifact: Path, tmp_path: Path,
         capsys, "evaluate", "--model", artifact, "--data", data, "--predictions", predictions, "--json", metrics
     )
     assert ended.code == 0, ended.err
-    found = run.evaluate(artifact, str(data))
+    found = dhrd.evaluate(artifact, str(data))
     assert read_jsonl(predictions) == list(found.rows())
     assert json.loads(metrics.read_text(encoding="utf-8")) == found.metrics
 
@@ -136,4 +136,4 @@ def test_f6_no_rows_are_refused(artifact: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty.jsonl"
     empty.write_text("", encoding="utf-8")
     with pytest.raises(DataError, match=r"empty\.jsonl: no rows"):
-        run.evaluate(artifact, str(empty))
+        dhrd.evaluate(artifact, str(empty))

@@ -16,6 +16,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from dhrd.artifact.read import read_info
 from dhrd.config import load_config
 from dhrd.data.objects import as_rows
 from dhrd.data.records import Example
@@ -23,8 +24,7 @@ from dhrd.data.rows import load_rows
 from dhrd.data.sources import open_source
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError, DataError
-from dhrd.evaluation.rows import open_rows
-from dhrd.model.artifact import read_info
+from dhrd.run.rows import open_rows
 from helpers import write_jsonl
 from helpers_artifacts import save_tiny
 

@@ -19,7 +19,7 @@ from dhrd.config import ModelSettings, load_config
 from dhrd.config.schema import LoraSettings
 from dhrd.errors import ConfigError, ModelError
 from dhrd.model.backbone import Backbone, load_backbone
-from dhrd.training import trackers
+from dhrd.training import tracker_backends as trackers
 from dhrd.training.step import train_step
 from helpers import make_tokenizer
 from helpers_models import make_batch, make_causal_lm, make_model, parameters_of, step_of
@@ -186,7 +186,7 @@ def test_f15_a_trackers_failure_does_not_end_the_run(
 ) -> None:
     """F15: a server gone at step 2, or at the end, ended the run in a traceback and left checkpoints behind."""
     tracker = Fails(*names)
-    monkeypatch.setattr("dhrd.training.sinks.AccelerateSink", lambda *_: tracker)
+    monkeypatch.setattr("dhrd.training.trackers.AccelerateSink", lambda *_: tracker)
     config = make_config(tiny_backbone, tmp_path, "tracking.report_to=tensorboard", "training.batch_size=4")
     assert run.train(config, device="cpu").steps == 10
     assert [row["step"] for row in read_jsonl(tmp_path / "out" / "metrics.jsonl") if "loss" in row] == [*range(1, 11)]
@@ -203,7 +203,7 @@ def test_f15_a_tracker_that_works_is_finished(
 ) -> None:
     """F15: the control."""
     tracker = Fails()
-    monkeypatch.setattr("dhrd.training.sinks.AccelerateSink", lambda *_: tracker)
+    monkeypatch.setattr("dhrd.training.trackers.AccelerateSink", lambda *_: tracker)
     run.train(make_config(tiny_backbone, tmp_path, "tracking.report_to=tensorboard"), device="cpu")
     assert tracker.calls[-1] == "finish"
     assert "abort" not in tracker.calls

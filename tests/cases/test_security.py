@@ -18,11 +18,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from dhrd.artifact.read import load_reasoning_model
 from dhrd.config import ModelSettings
 from dhrd.errors import ArtifactError, ModelError
+from dhrd.export.onnx_model import OnnxForward
 from dhrd.inference.classifier import Classifier
-from dhrd.inference.onnx_model import OnnxForward
-from dhrd.model.artifact import load_reasoning_model
 from dhrd.model.backbone import load_backbone
 from helpers import write_jsonl
 from helpers_artifacts import assert_refused, change, predict, save_tiny

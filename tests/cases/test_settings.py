@@ -203,7 +203,7 @@ def test_a_warm_up_that_takes_every_update_is_said(
     tiny_backbone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One update at rate 0 teaches nothing; warm-up steps above all updates never reach the rate."""
-    from dhrd import run
+    from dhrd.run import train as run
 
     one = make_config(tiny_backbone, tmp_path / "a", "training.batch_size=64", "training.num_epochs=1")
     run.train(one, device="cpu")
@@ -221,7 +221,7 @@ def test_a_warm_up_that_takes_every_update_is_said(
 def test_a_bottleneck_without_anything_behind_it_is_said(
     tiny_backbone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, loss: str
 ) -> None:
-    from dhrd import run
+    from dhrd.run import train as run
 
     run.train(make_config(tiny_backbone, tmp_path, "model.reasoning_bottleneck=true", loss), device="cpu")
     assert "model.reasoning_bottleneck changes nothing" in caplog.text
@@ -231,7 +231,7 @@ def test_settings_may_be_changed_when_going_on_that_decide_no_weight(
     capsys: CAPTURE, tiny_backbone: Path, tmp_path: Path
 ) -> None:
     """A3: a secret that no file keeps is given again with --set, over the run's own settings."""
-    from dhrd import run
+    from dhrd.run import train as run
 
     config = make_config(tiny_backbone, tmp_path, "training.batch_size=4", "training.save_steps=2")
     with pytest.raises(Stop):

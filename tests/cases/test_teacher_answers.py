@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from dhrd.data.records import LabelSet
-from dhrd.teacher.answers import Answer, Rationale, judge
-from dhrd.teacher.audit.audit import audit_rationales
-from dhrd.teacher.audit.fix import fix
-from dhrd.teacher.content import read_content
-from dhrd.teacher.forms import _bare
-from dhrd.teacher.prompt import SENTINEL, Question
-from dhrd.teacher.store import Store
+from dhrd.rationales.audit.audit import audit_rationales
+from dhrd.rationales.audit.fix import fix
+from dhrd.rationales.teacher.answers import Answer, Rationale, judge
+from dhrd.rationales.teacher.content import read_content
+from dhrd.rationales.teacher.forms import _bare
+from dhrd.rationales.teacher.prompt import SENTINEL, Question
+from dhrd.rationales.teacher.store import Store
 from helpers import write_jsonl
 from helpers_runs import read_jsonl
 

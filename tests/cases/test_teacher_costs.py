@@ -10,10 +10,10 @@ import pytest
 from starlette.responses import Response
 
 from dhrd.errors import TeacherError
-from dhrd.teacher.completion import read_completion
-from dhrd.teacher.failures import Fault
-from dhrd.teacher.generate import survey_rationales
-from dhrd.teacher.prompt import SENTINEL
+from dhrd.rationales.generate import survey_rationales
+from dhrd.rationales.teacher.completion import read_completion
+from dhrd.rationales.teacher.failures import Fault
+from dhrd.rationales.teacher.prompt import SENTINEL
 from helpers import write_jsonl
 from helpers_endpoint import completion
 from helpers_teacher import ask, generate, ids, manifest, saying, teacher_config, write_cases

@@ -12,11 +12,11 @@ from starlette.responses import Response
 
 from dhrd.config import load_config
 from dhrd.errors import ConfigError, TeacherError
-from dhrd.teacher.access import access_of, without_quotations
-from dhrd.teacher.failures import NoAnswer, RowRefused, describe, failure_of, fault_in
-from dhrd.teacher.generate import survey_rationales
-from dhrd.teacher.prompt import SENTINEL
-from dhrd.teacher.store import Store
+from dhrd.rationales.generate import survey_rationales
+from dhrd.rationales.teacher.access import access_of, without_quotations
+from dhrd.rationales.teacher.failures import NoAnswer, RowRefused, describe, failure_of, fault_in
+from dhrd.rationales.teacher.prompt import SENTINEL
+from dhrd.rationales.teacher.store import Store
 from helpers_endpoint import completion, error
 from helpers_runs import read_jsonl
 from helpers_teacher import ask, generate, ids, manifest, saying, teacher_config, write_cases

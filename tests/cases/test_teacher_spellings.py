@@ -9,9 +9,9 @@ import pytest
 
 from dhrd.data.records import LabelSet
 from dhrd.errors import TeacherError
-from dhrd.teacher.answers import Answer, Rationale, judge
-from dhrd.teacher.failures import describe, failure_of, fault_in
-from dhrd.teacher.prompt import SENTINEL, Question
+from dhrd.rationales.teacher.answers import Answer, Rationale, judge
+from dhrd.rationales.teacher.failures import describe, failure_of, fault_in
+from dhrd.rationales.teacher.prompt import SENTINEL, Question
 from helpers_endpoint import ScriptedEndpoint, completion, serving
 from helpers_teacher import ask, write_cases
 

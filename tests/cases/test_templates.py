@@ -12,7 +12,7 @@ from dhrd.data.chat import as_chat
 from dhrd.data.sources import open_source
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError, DataError
-from dhrd.teacher.convert import convert_rationales, shape_of
+from dhrd.rationales.convert import convert_rationales, shape_of
 from helpers import make_tokenizer, write_jsonl
 
 ROW = {"input_text": "the bed is hard", "meta": {"items": ["lamp"], "title": "T"}, "review text": "noisy", "n": 2}

@@ -20,9 +20,9 @@ import torch
 
 import dhrd
 from dhrd import ArtifactError, Classifier
-from dhrd.data.progress import no_foreign_bars
+from dhrd._device import check_loaded
+from dhrd._progress import no_foreign_bars
 from dhrd.inference.cascade import CoT
-from dhrd.model.device import check_loaded
 from helpers_runs import make_config, save_backbone
 
 LIMIT = 40

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from dhrd import run
+from dhrd.run import train as run
 from helpers import write_jsonl
 from helpers_fork import ForkServer
 from helpers_runs import (

@@ -13,7 +13,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from dhrd.training import trackers
+from dhrd.training import tracker_backends as trackers
 from helpers import make_tokenizer
 from helpers_runs import Ended, rows, run_here
 

@@ -14,13 +14,13 @@ from transformers import AutoModelForSequenceClassification
 
 import dhrd
 from dhrd import Classifier, ConfigError
+from dhrd.artifact.read import ArtifactInfo, read_info
+from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import LossSettings
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
 from dhrd.inference import cot
-from dhrd.inference.vllm_decoder import VllmDecoder
-from dhrd.model.artifact import ArtifactInfo, read_info
-from dhrd.model.save import kind_of, save_artifact
+from dhrd.inference.vllm import VllmDecoder
 from helpers_models import make_batch, make_model, rows
 from helpers_runs import LABELS, flags, make_config, run_here, settings, write_rows
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dhrd.training.state import whole_checkpoints
+from dhrd.training.checkpoints import whole_checkpoints
 from helpers_fork import ForkServer
 from helpers_runs import COMMAND, environment, flags, read_jsonl, run_forked, settings, write_rows
 

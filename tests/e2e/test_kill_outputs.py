@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dhrd import run
+from dhrd.run import train as run
 from helpers import write_jsonl
 from helpers_endpoint import FaultyEndpoint, serving
 from helpers_fork import ForkServer

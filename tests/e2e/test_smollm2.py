@@ -10,11 +10,11 @@ import torch
 from transformers import AutoModelForCausalLM, pipeline
 
 import dhrd
+from dhrd.artifact.read import ArtifactInfo, load_reasoning_model
 from dhrd.config import ModelSettings, load_config
 from dhrd.data.records import LabelSet
 from dhrd.data.sources import open_source
 from dhrd.inference.cot import decode
-from dhrd.model.artifact import ArtifactInfo, load_reasoning_model
 from dhrd.model.backbone import load_backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
 

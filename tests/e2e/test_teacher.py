@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dhrd.teacher.store import Store
+from dhrd.rationales.teacher.store import Store
 from helpers_runs import flags, read_jsonl, run_here
 from helpers_server import GGUF, needs_server, serving_smollm2
 from helpers_teacher import manifest

@@ -14,9 +14,9 @@ from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 import dhrd
-from dhrd import run
-from dhrd.inference.batching import predict_logits
+from dhrd.inference.engine.batching import predict_logits
 from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.run import train as run
 from helpers import make_tokenizer
 from helpers_models import FAMILIES, run_config, save_backbone, texts
 

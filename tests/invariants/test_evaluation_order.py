@@ -11,7 +11,7 @@ import pytest
 import dhrd
 from dhrd.data.records import LabelSet
 from dhrd.evaluation.evaluate import evaluate_model
-from dhrd.inference.batching import predict_logits
+from dhrd.inference.engine.batching import predict_logits
 from helpers_models import FAMILIES, make_model, rows, run_config, save_backbone, texts
 
 TOLERANCE = 1e-5

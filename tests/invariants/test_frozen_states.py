@@ -12,11 +12,11 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dhrd import run
 from dhrd.data.batches import Bottleneck, PlannedUpdates
 from dhrd.errors import ConfigError
 from dhrd.model.adapters import blocks
 from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.run import train as run
 from dhrd.training.frozen import FrozenUpdates
 from dhrd.training.step import train_step
 from helpers_models import NUM_LABELS, difference, make_model, rows, step_of

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from dhrd.inference.engine import Engine
-from dhrd.inference.options import Options
-from dhrd.inference.prefixes import Group, SharingCost, plan_sharing
+from dhrd.inference.engine.engine import Engine
+from dhrd.inference.engine.options import Options
+from dhrd.inference.engine.prefixes import Group, SharingCost, plan_sharing
 from dhrd.model import masks
 from helpers_inference import forest
 from helpers_models import FAMILIES, WINDOW, make_causal_lm

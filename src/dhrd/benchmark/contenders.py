@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dhrd._extras import require
+from dhrd.artifact.read import load_config
+from dhrd.artifact.weights import load_stock_model
 from dhrd.data.records import Example
 from dhrd.errors import ArtifactError
-from dhrd.inference.batching import predict_logits
 from dhrd.inference.classifier import Classifier
-from dhrd.inference.loading import load_stock_model
-from dhrd.inference.vllm_decoder import check_vllm, start_vllm
-from dhrd.model.artifact import load_config
+from dhrd.inference.engine.batching import predict_logits
+from dhrd.inference.vllm import check_vllm, start_vllm
 from dhrd.model.foreign import Weights
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def vllm(directory: Path, classifier: Classifier) -> Contender:
 def onnx(directory: Path, classifier: Classifier) -> Contender:
     """ONNX Runtime over what `dhrd export` wrote, in batches of like length."""
     require("onnxruntime", extra="onnx")
-    from dhrd.inference.onnx_model import OnnxForward
+    from dhrd.export.onnx_model import OnnxForward
 
     forward, names = OnnxForward.from_pretrained(directory), classifier.labels.names
 

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dhrd.artifact.read import load_reasoning_model
 from dhrd.benchmark.contenders import BenchmarkRows
 from dhrd.benchmark.measure import timed
 from dhrd.config import ModelSettings
 from dhrd.data.sequence import EncodedInput
 from dhrd.errors import ConfigError
-from dhrd.evaluation.intervals import wilson
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import Decoded, check_answers, decode
-from dhrd.inference.vllm_decoder import VllmDecoder, check_vllm
-from dhrd.model.artifact import load_reasoning_model
+from dhrd.inference.vllm import VllmDecoder, check_vllm
+from dhrd.metrics.intervals import wilson
 from dhrd.model.backbone import load_backbone
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from dhrd.data.records import Example
 from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.evaluate import agreement
 from dhrd.inference.classifier import Classifier
-from dhrd.inference.options import Work
+from dhrd.inference.engine.options import Work
 from dhrd.model.flops import forward_cost
 
 logger = logging.getLogger("dhrd")

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from dhrd.model.artifact import library_versions
-from dhrd.model.device import describe_device
+from dhrd._device import describe_device
+from dhrd._versions import library_versions
 from dhrd.model.flops import linear_shapes
 
 _SQUARES = (1024, 2048, 4096)

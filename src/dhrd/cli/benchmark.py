@@ -47,11 +47,11 @@ def benchmark(
     from dhrd._extras import require
     from dhrd._files import talking, writing
     from dhrd._outputs import FIGURE, JSON, Output, check_outputs
+    from dhrd.artifact.owned import model_files
     from dhrd.benchmark.inference import Settings, benchmark
     from dhrd.cli.settings import inference_config, read_by
     from dhrd.cli.show import benchmark_table
-    from dhrd.evaluation.rows import rows_of
-    from dhrd.model.owned import model_files
+    from dhrd.run.rows import rows_of
 
     if plot is not None:
         require("matplotlib", extra="report")

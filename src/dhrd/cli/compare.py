@@ -28,9 +28,9 @@ def compare(
     from dhrd._files import talking, writing
     from dhrd._outputs import JSON, Output, check_outputs
     from dhrd.data.records import LabelSet
-    from dhrd.evaluation.compare import compare as compare_outcomes
-    from dhrd.evaluation.metrics import main_metric
-    from dhrd.evaluation.outcomes import pair, read_together
+    from dhrd.metrics.compare import compare as compare_outcomes
+    from dhrd.metrics.metrics import main_metric
+    from dhrd.metrics.outcomes import pair, read_together
 
     paths = _paths(baseline, other)
     given = _task(task) if task is not None else None

@@ -26,7 +26,7 @@ def doctor() -> None:
     """Print what this machine has and what training will use: paste it into a bug report."""
     import torch
 
-    from dhrd.model.artifact import library_versions
+    from dhrd._versions import library_versions
     from dhrd.model.precision import product_rates
     from dhrd.training.setup import choose_precision
 

@@ -48,11 +48,11 @@ def evaluate(
     device: Device = None,
 ) -> None:
     """Evaluate a trained classifier, or its reasoning head, on labelled rows."""
-    from dhrd import run
     from dhrd._files import talking, writing
     from dhrd._outputs import FIGURE, JSON, JSON_LINES, Output, check_outputs
     from dhrd.cli.settings import inference_config, read_by
     from dhrd.cli.show import cascade_table, metrics_table
+    from dhrd.run import evaluate as run
 
     directory = model or checkpoint
     if directory is None:

@@ -33,10 +33,10 @@ def export(
 ) -> None:
     """Write a classifier for another runtime, with a report of how it agrees on real rows; refuse where it does not."""
     from dhrd._outputs import Output, check_outputs
+    from dhrd.artifact.owned import model_files
     from dhrd.cli.settings import inference_config, read_by
-    from dhrd.evaluation.export import check_export_place, export_onnx
-    from dhrd.evaluation.rows import rows_of
-    from dhrd.model.owned import model_files
+    from dhrd.export.export import check_export_place, export_onnx
+    from dhrd.run.rows import rows_of
 
     if format != "onnx":
         raise ConfigError(f"--format {format}: unknown; give onnx")

@@ -29,10 +29,10 @@ def predict(
     ] = False,
 ) -> None:
     """Label rows: `id`, `label` and the probability of each label, in the input's order."""
-    from dhrd import run
     from dhrd._files import talking, writing
     from dhrd._outputs import JSON_LINES, Output, check_outputs
     from dhrd.cli.settings import inference_config, read_by
+    from dhrd.run import predict as run
 
     settings = inference_config(model, config, overrides)
     check_outputs([Output("--output", output, JSON_LINES)], read_by(model, settings, input_file, config))

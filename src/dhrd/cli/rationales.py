@@ -13,10 +13,10 @@ from dhrd.cli.options import Config, Device, Set
 
 if TYPE_CHECKING:
     from dhrd.config import RunConfig
-    from dhrd.teacher.audit.audit import Audit
-    from dhrd.teacher.convert import Converted
-    from dhrd.teacher.output import Generated
-    from dhrd.teacher.survey import Survey
+    from dhrd.rationales.audit.audit import Audit
+    from dhrd.rationales.convert import Converted
+    from dhrd.rationales.output import Generated
+    from dhrd.rationales.survey import Survey
 
 app = typer.Typer(
     help="Rationales: get them from a teacher, audit them, bring them in from elsewhere.",
@@ -70,7 +70,7 @@ def generate(
     """Ask a teacher for a rationale for each row. The key comes from OPENAI_API_KEY."""
     from dhrd.config import load_config
     from dhrd.config.teacher import TeacherSettings
-    from dhrd.teacher.generate import generate_rationales, survey_rationales
+    from dhrd.rationales.generate import generate_rationales, survey_rationales
 
     given: dict[str, Any] = {name: value for name, value in locals().items() if name in TeacherSettings.model_fields}
     given |= {"name": teacher, "template": str(template) if template else None}
@@ -116,11 +116,11 @@ def audit(
     """Check that rationales are about their rows, do not name the label, and are whole."""
     from dhrd._files import talking, writing
     from dhrd._outputs import JSON, PAGE, RATIONALES, Output, check_outputs
+    from dhrd.artifact.owned import inputs_of
     from dhrd.config import load_config
-    from dhrd.model.owned import inputs_of
-    from dhrd.teacher.audit.audit import audit_rationales
-    from dhrd.teacher.audit.fix import changes_beside
-    from dhrd.teacher.audit.show import print_table, to_json, write_page
+    from dhrd.rationales.audit.audit import audit_rationales
+    from dhrd.rationales.audit.fix import changes_beside
+    from dhrd.rationales.audit.show import print_table, to_json, write_page
 
     clean = output or rationales.with_name(f"{rationales.stem}.clean.jsonl")
     _check_fix(fix, kind, output)
@@ -160,7 +160,7 @@ def convert(
 ) -> None:
     """Bring rationales of another shape into the form that training reads."""
     from dhrd._files import talking
-    from dhrd.teacher.convert import convert_rationales, shape_of
+    from dhrd.rationales.convert import convert_rationales, shape_of
 
     parts = {"id": id_part, "rationale": rationale, "rows": rows, "choices": choices, "rating": rating}
     asked = shape_of(shape, **parts, where=where, teacher=teacher)
@@ -180,7 +180,7 @@ def _print_converted(found: Converted, output: Path) -> None:
 
 def _check_fix(fix: str | None, kinds: list[str] | None, output: Path | None) -> None:
     from dhrd.errors import ConfigError
-    from dhrd.teacher.audit.fix import check_kinds
+    from dhrd.rationales.audit.fix import check_kinds
 
     if fix not in (None, "drop", "strip"):
         raise ConfigError(f"--fix {fix}: unknown; give drop or strip")
@@ -192,7 +192,7 @@ def _check_fix(fix: str | None, kinds: list[str] | None, output: Path | None) ->
 
 
 def _fix(audit: Audit, mode: str, kinds: list[str], output: Path) -> None:
-    from dhrd.teacher.audit.fix import fix, write_fixed
+    from dhrd.rationales.audit.fix import fix, write_fixed
 
     kept, changes = fix(audit, mode, kinds)  # type: ignore[arg-type]
     beside = write_fixed(output, kept, changes)
@@ -213,7 +213,7 @@ def _rows(data: str | None, config: RunConfig) -> str:
 
 
 def _print_survey(survey: Survey, config: RunConfig) -> None:
-    from dhrd.teacher.tally import cost
+    from dhrd.rationales.teacher.tally import cost
 
     each = (
         f"{survey.estimate.tokens_per_answer:.0f} each, {'the mean so far' if survey.estimate.measured else 'assumed'}"

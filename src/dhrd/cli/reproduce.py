@@ -99,8 +99,8 @@ def reproduce(
 def _check_reports(request: Request, config: Path | None) -> None:
     """Refuse a directory where the report would take the place of what is read."""
     from dhrd._outputs import Output, check_outputs
+    from dhrd.artifact.owned import inputs_of, model_files
     from dhrd.experiments.report.render import NAMES
-    from dhrd.model.owned import inputs_of, model_files
 
     if not request.output_dir.is_dir():
         return

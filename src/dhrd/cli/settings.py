@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from dhrd.artifact.owned import inputs_of, model_files
 from dhrd.config import RunConfig, load_config
-from dhrd.model.owned import inputs_of, model_files
-from dhrd.training.directory import read_run
+from dhrd.training.run_dir import read_run
 
 
 def inference_config(directory: Path, config: Path | None, overrides: Sequence[str] | None) -> RunConfig:

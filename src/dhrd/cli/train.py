@@ -27,9 +27,9 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in output_dir.")] = False,
 ) -> None:
     """Train a classifier and write it to output_dir."""
-    from dhrd import run
     from dhrd.cli.show import metrics_table
     from dhrd.config import load_config
+    from dhrd.run import train as run
 
     given = {
         "training__batch_size": batch_size,
@@ -54,6 +54,6 @@ def train(
 
 def _own_config(checkpoint: Path) -> Any:
     """The settings that the run to go on with was started with."""
-    from dhrd.training.directory import started_run
+    from dhrd.training.run_dir import started_run
 
     return started_run(checkpoint)

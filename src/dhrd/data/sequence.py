@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from dhrd._progress import track
 from dhrd.data.keywords import keyword_ids
-from dhrd.data.progress import track
 from dhrd.data.records import EncodedExample, Example, LabelSet
 from dhrd.data.supervise import RationaleMode, Supervised, supervise
 from dhrd.data.templates import InputTemplate

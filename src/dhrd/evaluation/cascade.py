@@ -20,11 +20,11 @@ from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.decoded import predicted_labels, readable_rows
 from dhrd.evaluation.evaluate import rows_fingerprint
-from dhrd.evaluation.intervals import wilson
-from dhrd.evaluation.metrics import Predictions, compute_metrics
 from dhrd.inference.cascade import CoT, asked_rows, check_cascade, confidences
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import Decoded
+from dhrd.metrics.intervals import wilson
+from dhrd.metrics.metrics import Predictions, compute_metrics
 
 _MAX_POINTS = 50  # of the curve: as many as a plot shows
 

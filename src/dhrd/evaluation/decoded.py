@@ -16,9 +16,9 @@ from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import encode_labels, multi_hot
 from dhrd.data.superglue import TASKS, Task
 from dhrd.evaluation.evaluate import rows_fingerprint
-from dhrd.evaluation.intervals import wilson
-from dhrd.evaluation.metrics import Predictions, compute_metrics
 from dhrd.inference.cot import Decoded, Reasoner
+from dhrd.metrics.intervals import wilson
+from dhrd.metrics.metrics import Predictions, compute_metrics
 
 _UNREADABLE = "\0"  # no label's name
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import torch
 
-from dhrd.data.records import Batch, EncodedExample, Example, LabelSet
+from dhrd.data.records import EncodedExample, Example, LabelSet
 from dhrd.data.rows import encode_labels, multi_hot
 from dhrd.data.superglue import TASKS, Task
-from dhrd.errors import ConfigError, DataError
-from dhrd.evaluation.metrics import Predictions, compute_metrics
-from dhrd.inference.batching import Forward, predict_logits, probabilities
+from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
+from dhrd.inference.engine.batching import Forward, predict_logits, probabilities
 from dhrd.inference.prediction import read_probabilities
-from dhrd.inference.stages import Scored
+from dhrd.inference.streaming import Scored
+from dhrd.metrics.metrics import Predictions, compute_metrics
 from dhrd.model.dual_head import DualHeadReasoningModel
 
 if TYPE_CHECKING:
@@ -275,50 +275,3 @@ def agreement(p_BC: numpy.ndarray, q_BC: numpy.ndarray, *, multi_label: bool) ->
     """
     same = ((p_BC >= 0.5) == (q_BC >= 0.5)).all(1) if multi_label else p_BC.argmax(1) == q_BC.argmax(1)
     return {"max_probability_difference": float(numpy.abs(p_BC - q_BC).max()), "label_agreement": float(same.mean())}
-
-
-class DHRDEvaluator:
-    """Evaluate a model over a DataLoader of batches, as the DHRD documents show.
-
-    Args:
-        model: A `DualHeadReasoningModel`.
-        device: Where to run.
-    """
-
-    def __init__(self, model: DualHeadReasoningModel, device: str | torch.device = "cpu") -> None:
-        self.model = model
-        self.device = torch.device(device)
-
-    def evaluate(self, loader: Iterable[Batch], *, intervals: bool = True) -> dict[str, Any]:
-        """The metrics of `compute_metrics`.
-
-        Args:
-            loader: Batches with labels, for example of `load_json_dataset(…)`.
-            intervals: Whether to compute intervals.
-
-        Raises:
-            DataError: A batch has no labels.
-        """
-        self.model.to(self.device).eval()
-        logits: list[numpy.ndarray] = []
-        gold: list[numpy.ndarray] = []
-        ids: list[str] = []
-        with torch.inference_mode():
-            for batch in loader:
-                if batch.label_BC is None:
-                    raise DataError("the batches have no labels; collate them with num_labels")
-                logits.append(self.model(batch.to(self.device)).logits_BC.float().cpu().numpy())
-                gold.append(batch.label_BC.numpy())
-                ids += batch.ids
-        labels = getattr(getattr(loader, "dataset", None), "labels", None) or LabelSet(
-            tuple(map(str, range(logits[0].shape[1])))
-        )
-        return compute_metrics(
-            Predictions(
-                ids=ids,
-                probabilities_BC=probabilities(numpy.concatenate(logits), multi_label=labels.multi_label),
-                gold_BC=numpy.concatenate(gold).astype(numpy.int64),
-                labels=labels,
-            ),
-            intervals=intervals,
-        )

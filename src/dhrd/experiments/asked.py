@@ -14,9 +14,9 @@ from dhrd.experiments import STUDIES
 from dhrd.experiments.cells import Decoding
 from dhrd.experiments.plan import Request, own_data, with_settings
 from dhrd.experiments.study import Arm, Study
-from dhrd.inference.vllm_decoder import check_vllm
+from dhrd.inference.vllm import check_vllm
 from dhrd.model.backbone import locate
-from dhrd.training.directory import flat
+from dhrd.training.run_dir import flat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from dhrd.data.rows import Rows, load_rows
 from dhrd.data.sequence import EncodedData
 from dhrd.data.split import split_fold
 from dhrd.model.backbone import SCRATCH, Backbone, load_backbone
-from dhrd.training.assemble import encode
+from dhrd.training.build import encode
 
 if TYPE_CHECKING:
     from dhrd.experiments.cells import Cell

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 from dhrd.errors import DataError
-from dhrd.evaluation.outcomes import Outcomes
+from dhrd.metrics.outcomes import Outcomes
 
 FORMAT_VERSION = 1
 
 Metrics = dict[str, Any]
-"""As `dhrd.evaluation.metrics` gives them."""
+"""As `dhrd.metrics.metrics` gives them."""
 CurveRow = dict[str, int | float]
 """A step and its losses by name."""
 _Outcomes = Annotated[

@@ -20,7 +20,7 @@ from dhrd.data.records import Example
 from dhrd.data.rows import Rows
 from dhrd.experiments.cell_result import FORMAT_VERSION, CellResult, read_cell
 from dhrd.experiments.study import Arm
-from dhrd.training.directory import flat, identity
+from dhrd.training.run_dir import flat, identity
 
 _PLACES = {"train", "validation", "test", "rationales", "superglue_root"}  # the rows are hashed, not their places
 

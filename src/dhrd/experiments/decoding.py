@@ -10,12 +10,12 @@ from typing import Any
 from dhrd.data.rows import multi_hot
 from dhrd.data.sequence import EncodedInput, SequenceTemplate
 from dhrd.evaluation.decoded import decoded_metrics, predicted_labels, readable_rows
-from dhrd.evaluation.outcomes import Outcomes
 from dhrd.experiments.cell_result import Answers, CellSpeed, Metrics
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.trained_cell import TrainedCell
 from dhrd.inference.cot import Decoded, check_answers, decode
-from dhrd.training.assemble import sequence_template
+from dhrd.metrics.outcomes import Outcomes
+from dhrd.training.build import sequence_template
 
 _MARKER_TOKENS = 16  # room for the marker between input and rationale
 _FEW_RESAMPLES = 10  # a cell's own intervals are not shown: the report works out those over seeds
@@ -81,7 +81,7 @@ def _decoder(trained: TrainedCell) -> Callable[[Sequence[EncodedInput]], list[De
         "seed": cell.config.seed,
     }
     if cell.arm.engine == "vllm":
-        from dhrd.inference.vllm_decoder import VllmDecoder
+        from dhrd.inference.vllm import VllmDecoder
 
         longest = cell.config.data.max_input_tokens + cell.decoding.max_new_tokens
         engine = VllmDecoder(model, tokenizer, max_model_len=longest + _MARKER_TOKENS, template=template)

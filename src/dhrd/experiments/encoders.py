@@ -19,18 +19,18 @@ from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from torch import Tensor
 from torch.nn import functional as F
 
+from dhrd._progress import no_loading_report
 from dhrd.benchmark.measure import timed
 from dhrd.config import RunConfig, TrainingSettings
 from dhrd.data.batches import PlannedUpdates
-from dhrd.data.progress import no_loading_report
 from dhrd.data.records import Batch, EncodedExample
 from dhrd.data.rows import Rows, encode_labels, multi_hot
 from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder
 from dhrd.data.templates import InputTemplate
 from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.errors import DataError, ModelError
-from dhrd.evaluation.metrics import Predictions
-from dhrd.inference.batching import predict_logits, probabilities
+from dhrd.inference.engine.batching import predict_logits, probabilities
+from dhrd.metrics.metrics import Predictions
 from dhrd.model.backbone import loading, locate
 from dhrd.model.foreign import NO_CODE, NO_PICKLE
 from dhrd.training.optim import make_schedule

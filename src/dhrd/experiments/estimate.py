@@ -15,7 +15,7 @@ from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.encoders import EncoderRates, encoder_rates
 from dhrd.model.generation import generate
-from dhrd.training.assemble import build_model, plan_updates
+from dhrd.training.build import build_model, plan_updates
 from dhrd.training.setup import choose_precision, make_accelerator, make_stepper
 from dhrd.training.step import train_step
 

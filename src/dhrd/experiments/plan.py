@@ -12,11 +12,11 @@ from typing import Any
 
 from dhrd.config import RunConfig, load_config
 from dhrd.data.superglue import TASKS
-from dhrd.evaluation.metrics import higher_is_better, main_metric
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import Cell, CellStore, Decoding, hash_rows
 from dhrd.experiments.study import Arm, Study
-from dhrd.training.directory import flat
+from dhrd.metrics.metrics import higher_is_better, main_metric
+from dhrd.training.run_dir import flat
 
 logger = logging.getLogger("dhrd")
 

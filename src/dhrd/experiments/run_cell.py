@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dhrd._device import describe_device
+from dhrd._versions import library_versions
 from dhrd.data.batches import fingerprint
 from dhrd.data.rows import Rows, multi_hot
 from dhrd.data.sequence import EncodedData
 from dhrd.evaluation.evaluate import predict_model
-from dhrd.evaluation.metrics import Predictions, compute_metrics
-from dhrd.evaluation.outcomes import Outcomes
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import Answers, CellData, CellResult
 from dhrd.experiments.cells import Cell
@@ -21,10 +21,10 @@ from dhrd.experiments.decoding import decode_rows
 from dhrd.experiments.encoders import run_encoder
 from dhrd.experiments.speed import measure
 from dhrd.experiments.trained_cell import Clock, TrainedCell, train_cell
-from dhrd.inference.batching import probabilities
+from dhrd.inference.engine.batching import probabilities
 from dhrd.inference.label_scores import score_labels
-from dhrd.model.artifact import library_versions
-from dhrd.model.device import describe_device
+from dhrd.metrics.metrics import Predictions, compute_metrics
+from dhrd.metrics.outcomes import Outcomes
 from dhrd.training.setup import make_accelerator
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dhrd.benchmark.measure import throughput
-from dhrd.evaluation.finish import artifact_info
 from dhrd.experiments.cell_result import CellSpeed
 from dhrd.experiments.trained_cell import TrainedCell
 from dhrd.inference.classifier import Classifier
+from dhrd.run.finish import artifact_info
 
 _MAX_ROWS = 512
 

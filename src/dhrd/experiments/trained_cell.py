@@ -1,4 +1,4 @@
-"""Training one cell: the same calls as `dhrd.run.train`, without an artifact."""
+"""Training one cell: the same calls as `dhrd.run.train.train`, without an artifact."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 from dhrd.data.records import EncodedExample
 from dhrd.data.rows import Rows
 from dhrd.data.sequence import EncodedData
-from dhrd.evaluation.calibration import calibrate_head
+from dhrd.evaluation.calibrate import calibrate_head
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import CurveRow
 from dhrd.experiments.cells import Cell
 from dhrd.model.adapters import merge_in_place
 from dhrd.model.backbone import Backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.run import make_evaluate_fn, make_watch
-from dhrd.training.assemble import build_model, plan_updates, seed_dropout
+from dhrd.run.train import make_evaluate_fn, make_watch
+from dhrd.training.build import build_model, plan_updates, seed_dropout
+from dhrd.training.checkpoints import Checkpoints
 from dhrd.training.loop import fit
 from dhrd.training.setup import choose_precision, make_accelerator, make_stepper
-from dhrd.training.state import Checkpoints
 from dhrd.training.step import LOG_NAMES
 
 if TYPE_CHECKING:

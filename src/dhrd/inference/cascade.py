@@ -13,10 +13,10 @@ from numbers import Real
 import numpy
 
 from dhrd._text import shown
+from dhrd.artifact.read import ArtifactInfo
 from dhrd.errors import ConfigError
 from dhrd.inference.cot import Decoded, check_answers, check_sampling
 from dhrd.inference.prediction import Prediction
-from dhrd.model.artifact import ArtifactInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,17 +13,19 @@ import numpy
 import torch
 from torch import Tensor, nn
 
+from dhrd._device import check_loaded, find_device
+from dhrd._progress import no_foreign_bars
+from dhrd.artifact.read import ArtifactInfo, input_encoder, load_input_encoder, read_info
+from dhrd.artifact.weights import check_has_classifier, load_body_and_head
 from dhrd.data.objects import as_rows, columns_of, is_one
-from dhrd.data.progress import no_foreign_bars
 from dhrd.data.records import Batch, Example, LabelSet
 from dhrd.data.sequence import EncodedInput
 from dhrd.errors import ArtifactError
-from dhrd.inference.batching import probabilities
 from dhrd.inference.cascade import CoT, asked_rows, check_cascade, confidences, redecided
 from dhrd.inference.cot import Reasoner
-from dhrd.inference.engine import Engine
-from dhrd.inference.loading import check_has_classifier, load_body_and_head
-from dhrd.inference.options import Options, check_count
+from dhrd.inference.engine.batching import probabilities
+from dhrd.inference.engine.engine import Engine
+from dhrd.inference.engine.options import Options, check_count
 from dhrd.inference.prediction import (
     EXPLANATION_NOTE,
     LABEL_FIRST_NOTE,
@@ -33,9 +35,7 @@ from dhrd.inference.prediction import (
     Rows,
     read_probabilities,
 )
-from dhrd.inference.stages import Scored, encoded_windows
-from dhrd.model.artifact import ArtifactInfo, input_encoder, load_input_encoder, read_info
-from dhrd.model.device import check_loaded, find_device
+from dhrd.inference.streaming import Scored, encoded_windows
 from dhrd.model.memory import keep_freed_memory
 from dhrd.model.pooling import last_hidden_states, pool
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dhrd._device import check_loaded, find_device
+from dhrd._progress import no_foreign_bars
 from dhrd._text import shown
-from dhrd.data.progress import no_foreign_bars
+from dhrd.artifact.read import ArtifactInfo, load_input_encoder, load_reasoning_model, read_info
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import EncodedInput, InputEncoder, SequenceTemplate
 from dhrd.errors import ConfigError
-from dhrd.inference.options import check_count
-from dhrd.model.artifact import ArtifactInfo, load_input_encoder, load_reasoning_model, read_info
-from dhrd.model.device import check_loaded, find_device
+from dhrd.inference.engine.options import check_count
 from dhrd.model.generation import Stop, generate
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dhrd._extras import require
+from dhrd._progress import no_loading_report
 from dhrd._text import LONGEST_LINE, shown
 from dhrd.config import ModelSettings
-from dhrd.data.progress import no_loading_report
 from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.errors import ArtifactError, ModelError
 from dhrd.losses import LogitTransform

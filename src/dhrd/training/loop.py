@@ -8,14 +8,14 @@ from typing import Protocol
 
 from rich.progress import Progress, TaskID
 
+from dhrd._progress import bar
 from dhrd.config import TrainingSettings
-from dhrd.data.progress import bar
 from dhrd.data.records import Batch
 from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.training.checkpoints import Checkpoints
 from dhrd.training.position import Position, next_position
-from dhrd.training.sinks import Sink
-from dhrd.training.state import Checkpoints
 from dhrd.training.step import Stepper, train_step
+from dhrd.training.trackers import Sink
 
 Metrics = Mapping[str, float]
 EvaluateFn = Callable[[DualHeadReasoningModel], Metrics]

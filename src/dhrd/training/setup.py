@@ -10,9 +10,9 @@ import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 
+from dhrd._device import check_device
 from dhrd.config import RunConfig
 from dhrd.errors import ConfigError
-from dhrd.model.device import check_device
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.model.memory import keep_freed_memory
 from dhrd.model.precision import fast_dtype, product_rates, shapes_of

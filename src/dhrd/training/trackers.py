@@ -1,253 +1,181 @@
-"""Trackers beside metrics.jsonl: MLflow; Weights & Biases and TensorBoard through accelerate."""
+"""Where logged numbers go: metrics.jsonl always; trackers and callbacks when asked for."""
 
 from __future__ import annotations
 
-import logging
+import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from dhrd._extras import require
-from dhrd._files import LOCK
-from dhrd._text import message_of
-from dhrd.config.published import HIDDEN, masked
-from dhrd.errors import ConfigError, UserError
+from dhrd._files import RESUME, saving
+from dhrd._text import shown
+from dhrd.config import RunConfig
+from dhrd.config.published import published
+from dhrd.errors import CheckpointError, ConfigError
+from dhrd.training.position import Position
+from dhrd.training.run_dir import flat
+from dhrd.training.tracker_backends import AccelerateSink, Lasting, MlflowSink, autologging, usable
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from dhrd.training.sinks import Sink
 
-logger = logging.getLogger("dhrd")
-
-DEFAULT_URI = "sqlite:///mlflow.db"
-
-
-class Lasting:
-    """A tracker that may fail: it is told no more then, and the run goes on with metrics.jsonl.
-
-    Args:
-        name: Of the tracker, for the one warning.
-        sink: The tracker.
-    """
-
-    def __init__(self, name: str, sink: Sink) -> None:
-        self._name, self._sink, self._failed = name, sink, False
+class Sink(Protocol):
+    """Takes every logged number of a run."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        if not self._failed:
-            self._attempt(lambda: self._sink.log(values, step), f"at step {step}")
+        """Numbers of one update or evaluation."""
 
     def state(self) -> dict[str, str]:
-        return self._sink.state()
+        """What is needed to go on with the same run after a restart."""
 
     def finish(self, artifact: Path | None) -> None:
-        if not self._failed:
-            self._attempt(lambda: self._sink.finish(artifact), "at the end")
-        if self._failed:  # what is open in this process is closed, or the next run would log to it
-            self._attempt(lambda: self._sink.abort("FAILED"), "at the end")
+        """The run ended well, with this artifact."""
 
     def abort(self, status: str) -> None:
-        self._attempt(lambda: self._sink.abort(status), "at the end")
-
-    def _attempt(self, act: Callable[[], None], when: str) -> None:
-        try:
-            act()
-        except Exception as error:  # whatever a tracker raises: servers, disks, quotas
-            if not self._failed:
-                logger.warning(
-                    "%s failed %s (%s); nothing more is sent to it, metrics.jsonl has every number",
-                    self._name, when, masked(message_of(error)),
-                )  # fmt: skip
-            self._failed = True
+        """The run ended otherwise: "FAILED" or "KILLED"."""
 
 
-class MlflowSink:
-    """Logs to the active MLflow run, or to one of its own.
+class JsonlSink:
+    """metrics.jsonl: one object an update or evaluation, flushed at once.
 
     Args:
-        params: The run's settings.
-        uri: Tracking URI; None: what the process uses, or sqlite:///mlflow.db.
-        experiment: Name of the experiment, for a run of its own.
-        run_name: Name of the run.
-        run_id: Go on with this run.
-
-    Raises:
-        MissingExtra: mlflow is not installed.
+        path: The file.
+        step: Lines after this update are cut off: the run goes on from there and writes them again.
     """
 
-    def __init__(
-        self,
-        params: Mapping[str, Any],
-        *,
-        uri: str | None = None,
-        experiment: str = "dhrd",
-        run_name: str | None = None,
-        run_id: str | None = None,
-    ) -> None:
-        self._mlflow = require("mlflow", extra="mlflow")
-        self._owns = self._mlflow.active_run() is None
-        if self._owns and (uri is not None or not _configured):
-            configure_mlflow(_known(uri) or os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI), experiment)
-        with usable("tracking: mlflow"), self._closed_where_it_fails():
-            run_id = self._still_there(run_id)
-            if self._owns:
-                self._mlflow.start_run(run_id=run_id, run_name=None if run_id else run_name)
-            self._run_id = self._mlflow.active_run().info.run_id
-            if run_id is None:
-                self._mlflow.log_params({name: str(value)[:500] for name, value in params.items()})
-
-    def _still_there(self, run_id: str | None) -> str | None:
-        """The run to go on with; None where this store has it no more, or never had."""
-        if run_id is None or not self._owns:
-            return run_id
-        try:
-            self._mlflow.get_run(run_id)
-        except self._mlflow.exceptions.MlflowException as error:
-            logger.warning(
-                "mlflow: run %s cannot be gone on with (%s); a new one is begun", run_id, masked(message_of(error))
-            )
-            return None
-        return run_id
-
-    @contextmanager
-    def _closed_where_it_fails(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            if self._owns:
-                with suppress(Exception):
-                    self._mlflow.end_run("FAILED")
-            raise
+    def __init__(self, path: Path, step: int = 0) -> None:
+        kept = _lines_until(path, step) if step else []
+        with saving(str(path), RESUME):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(".partial")
+            partial.write_text("".join(kept), encoding="utf-8")
+            os.replace(partial, path)
+            self._file = path.open("a", encoding="utf-8")
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        self._mlflow.log_metrics(dict(values), step=step, run_id=self._run_id)
-
-    def state(self) -> dict[str, str]:
-        return {"mlflow_run_id": self._run_id}
-
-    def finish(self, artifact: Path | None) -> None:
-        if artifact is not None:
-            for path in sorted(artifact.iterdir()):
-                if path.is_file() and path.name != LOCK:
-                    self._mlflow.log_artifact(str(path), artifact_path="model", run_id=self._run_id)
-        if self._owns:
-            self._mlflow.end_run()
-
-    def abort(self, status: str) -> None:
-        if self._owns:
-            self._mlflow.end_run(status)
-
-
-def _known(uri: str | None) -> str | None:
-    """The address; None where a file kept it without its password, and the environment has it.
-
-    Raises:
-        ConfigError: The environment has none.
-    """
-    if uri is None or HIDDEN not in uri:
-        return uri
-    if "MLFLOW_TRACKING_URI" in os.environ:
-        return None
-    raise ConfigError(f"tracking.uri: {uri} was kept without its secret; give it again, or set MLFLOW_TRACKING_URI")
-
-
-class AccelerateSink:
-    """Weights & Biases and TensorBoard, through accelerate's trackers."""
-
-    def __init__(self, accelerator: Accelerator, experiment: str, params: Mapping[str, Any]) -> None:
-        self._accelerator = accelerator
-        plain = {name: v if isinstance(v, int | float | str | bool) else str(v) for name, v in params.items()}
-        accelerator.init_trackers(experiment, config=plain)
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        self._accelerator.log(dict(values), step=step)
+        with saving("metrics.jsonl", RESUME):
+            self._file.write(json.dumps({"step": step, **values}) + "\n")
+            self._file.flush()
 
     def state(self) -> dict[str, str]:
         return {}
 
     def finish(self, artifact: Path | None) -> None:
-        self._accelerator.end_training()
+        with saving("metrics.jsonl", RESUME):
+            self._file.close()
 
     def abort(self, status: str) -> None:
-        self._accelerator.end_training()
+        with suppress(OSError):  # a full disk has been told of, and closing writes again what did not fit
+            self._file.close()
 
 
-@contextmanager
-def usable(what: str) -> Iterator[None]:
-    """Turn what a tracker raises before training into one line."""
+def _lines_until(path: Path, step: int) -> list[str]:
+    """The lines up to an update; the last may be torn, as a kill leaves it.
+
+    Raises:
+        CheckpointError: Another line is none that a run wrote, or the file cannot be read.
+    """
+    kept: list[str] = []
+    lines = _lines(path)
+    for number, line in enumerate(lines, 1):
+        found = _step_of(line)
+        if found is None and number < len(lines):
+            raise CheckpointError(
+                f"{path}:{number}: damaged (no object with a step: {shown(line.strip())}); remove the line to go on"
+            )
+        if found is not None and found <= step and line.endswith("\n"):
+            kept.append(line)
+    return kept
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.exists():
+        return []
     try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # no driver for the database, no server, no such run: each library has errors of its own
-        raise ConfigError(f"{what} cannot be used ({masked(message_of(error))})") from error
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return list(file)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-_configured = False
-_autolog = False
+def _step_of(line: str) -> int | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    step = value.get("step") if isinstance(value, dict) else None
+    return step if type(step) is int else None
 
 
-def configure_mlflow(tracking_uri: str = DEFAULT_URI, experiment: str = "dhrd") -> None:
-    """Choose MLflow's store and experiment for this process.
-
-    Recent mlflow refuses `file:` stores unless MLFLOW_ALLOW_FILE_STORE is set; it is set here, for this process, when
-    such a store is asked for and the variable is unset.
-
-    Args:
-        tracking_uri: For example `file:./mlruns`, `sqlite:///mlflow.db`, `http://host:5000`.
-        experiment: Created where absent.
+def check_callbacks(callbacks: Any) -> None:
+    """Before training: can each of them be told what a run logs, and how it ended?
 
     Raises:
-        MissingExtra: mlflow is not installed.
+        ConfigError: Naming what one lacks.
     """
-    global _configured
-    mlflow = require("mlflow", extra="mlflow")
-    is_file_store = tracking_uri.startswith("file:") or "://" not in tracking_uri
-    if is_file_store and "MLFLOW_ALLOW_FILE_STORE" not in os.environ:
-        os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
-        logger.warning(
-            "mlflow: MLFLOW_ALLOW_FILE_STORE=true is set for this process, as %s needs", masked(tracking_uri)
-        )
-    with usable(f"tracking.uri: {masked(tracking_uri, is_endpoint=True)}"):
-        mlflow.set_tracking_uri(tracking_uri)
-        mlflow.set_experiment(experiment)
-    _configured = True
-
-
-def enable_autologging() -> None:
-    """From now on every training in this process logs params, metrics and the artifact to MLflow.
-
-    It logs to the active run (`mlflow_run`), or to a run of its own.
-
-    Raises:
-        MissingExtra: mlflow is not installed.
-    """
-    global _autolog
-    require("mlflow", extra="mlflow")
-    _autolog = True
-
-
-def autologging() -> bool:
-    """Whether `enable_autologging` was called."""
-    return _autolog
+    if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
+        raise ConfigError(f"callbacks: {shown(callbacks)} is no list; give a list of sinks")
+    needed = [name for name in vars(Sink) if not name.startswith("_")]
+    for number, callback in enumerate(callbacks):
+        if isinstance(callback, type):
+            raise ConfigError(f"callbacks[{number}]: {shown(callback)} is a class; give an object of it")
+        if lacking := [name for name in needed if not callable(getattr(callback, name, None))]:
+            raise ConfigError(
+                f"callbacks[{number}]: {shown(callback)} has no {', '.join(lacking)}; a sink has {', '.join(needed)}"
+            )
 
 
 @contextmanager
-def mlflow_run(run_name: str | None = None, tags: Mapping[str, str] | None = None) -> Iterator[Any]:
-    """An MLflow run around a block; training inside it logs to it once `enable_autologging()` was called.
+def open_sinks(
+    config: RunConfig, accelerator: Accelerator, output_dir: Path, position: Position, callbacks: Sequence[Sink]
+) -> Iterator[list[Sink]]:
+    """The run's sinks, told how it ended: with the artifact in `output_dir`, or not.
 
-    Args:
-        run_name: Its name.
-        tags: Its tags.
-
-    Yields:
-        The mlflow run.
+    Raises:
+        ConfigError: A tracker cannot be reached before training.
+        CheckpointError: metrics.jsonl is damaged.
     """
-    mlflow = require("mlflow", extra="mlflow")
-    if not _configured and "MLFLOW_TRACKING_URI" not in os.environ:
-        configure_mlflow()
-    with mlflow.start_run(run_name=run_name, tags=dict(tags or {})) as run:
-        yield run
+    sinks: list[Sink] = list(callbacks)
+    try:
+        if accelerator.is_main_process:
+            sinks.append(JsonlSink(output_dir / "metrics.jsonl", position.step))
+        sinks += _trackers(config, accelerator, position)
+        yield sinks
+    except BaseException as error:
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        _end(sinks, lambda sink: sink.abort(status))
+        raise
+    if failures := _end(sinks, lambda sink: sink.finish(output_dir)):
+        raise failures[0]
+
+
+def _end(sinks: Sequence[Sink], tell: Callable[[Sink], None]) -> list[Exception]:
+    """Tell every sink that the run ended, also where another one fails."""
+    failures: list[Exception] = []
+    for sink in sinks:
+        try:
+            tell(sink)
+        except Exception as error:  # a callback's own
+            failures.append(error)
+    return failures
+
+
+def _trackers(config: RunConfig, accelerator: Accelerator, position: Position) -> Iterator[Sink]:
+    tracking, params = config.tracking, flat(published(config))
+    if accelerator.is_main_process and ("mlflow" in tracking.report_to or autologging()):
+        mlflow = MlflowSink(
+            params,
+            uri=tracking.uri,
+            experiment=tracking.experiment,
+            run_name=tracking.run_name,
+            run_id=(position.tracker or {}).get("mlflow_run_id"),
+        )
+        yield Lasting("mlflow", mlflow)
+    if others := [one for one in tracking.report_to if one != "mlflow"]:
+        name = " and ".join(others)
+        with usable(f"tracking.report_to: {name}"):
+            sink = AccelerateSink(accelerator, tracking.experiment, params)
+        yield Lasting(name, sink)

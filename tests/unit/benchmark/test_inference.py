@@ -15,7 +15,7 @@ from dhrd import ConfigError, DataError
 from dhrd.benchmark import contenders, decoding
 from dhrd.benchmark.contenders import BenchmarkRows
 from dhrd.benchmark.inference import Settings, benchmark
-from dhrd.evaluation.rows import rows_of
+from dhrd.run.rows import rows_of
 from helpers_runs import make_config, run_here
 
 Capsys = pytest.CaptureFixture[str]

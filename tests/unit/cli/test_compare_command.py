@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from dhrd.data.superglue import TASKS
-from dhrd.evaluation.compare import compare
-from dhrd.evaluation.outcomes import read_outcomes
+from dhrd.metrics.compare import compare
+from dhrd.metrics.outcomes import read_outcomes
 from helpers import write_jsonl
 from helpers_runs import Ended, run_here
 

@@ -25,7 +25,7 @@ from dhrd.data.policy_desk.wording import say_days
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.sources import open_source
 from dhrd.errors import DataError
-from dhrd.teacher.audit.leak import leak_patterns
+from dhrd.rationales.audit.leak import leak_patterns
 
 GENERATE = Path(__file__).parents[3] / "examples" / "policy_desk" / "generate.py"
 SYNONYMS = (r"refund", r"exchang", r"credit", r"declin", r"swap", r"replace", r"money", r"reject", r"refus", r"voucher")

@@ -13,9 +13,9 @@ import dhrd
 from dhrd import Classifier, ConfigError, DataError
 from dhrd.data.records import LabelSet
 from dhrd.evaluation.cascade import Answered, answer, choose_threshold, curve, evaluate_cascade, point
-from dhrd.evaluation.rows import rows_of
 from dhrd.inference.cascade import CoT
 from dhrd.inference.cot import Decoded, Reasoner
+from dhrd.run.rows import rows_of
 from helpers_runs import make_config, read_jsonl, run_here
 
 AB = LabelSet(("a", "b"))

@@ -16,10 +16,10 @@ from dhrd.data.rows import multi_hot
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ArtifactError, ConfigError, DataError
 from dhrd.evaluation.decoded import decoded_metrics, evaluate_decoded
-from dhrd.evaluation.intervals import wilson
-from dhrd.evaluation.metrics import Predictions, compute_metrics
 from dhrd.inference import cot
 from dhrd.inference.cot import Decoded, Reasoner
+from dhrd.metrics.intervals import wilson
+from dhrd.metrics.metrics import Predictions, compute_metrics
 from helpers_runs import make_config, read_jsonl, run_here
 
 ABC = LabelSet(("a", "b", "c"))

@@ -15,7 +15,6 @@ from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
 from dhrd.config import load_config
 from dhrd.errors import ConfigError, DataError, ModelError
-from dhrd.evaluation.outcomes import Outcomes
 from dhrd.experiments import STUDIES
 from dhrd.experiments.asked import check_data, find_arms
 from dhrd.experiments.cache import Cache
@@ -23,6 +22,7 @@ from dhrd.experiments.estimate import estimate
 from dhrd.experiments.plan import Request
 from dhrd.experiments.run_cell import run_cell
 from dhrd.experiments.studies.baselines import ENCODER
+from dhrd.metrics.outcomes import Outcomes
 from helpers import make_tokenizer, write_jsonl
 from helpers_experiments import cells, make_request, performed
 from helpers_runs import LABELS, Ended, flags, read_jsonl, run_here, settings, write_rows

@@ -9,13 +9,14 @@ import numpy
 import pytest
 import torch
 
-from dhrd import run
+import dhrd
 from dhrd.config import load_config
 from dhrd.data.records import LabelSet
 from dhrd.errors import DataError
-from dhrd.evaluation.outcomes import Outcomes
 from dhrd.inference.label_scores import score_labels
+from dhrd.metrics.outcomes import Outcomes
 from dhrd.model.backbone import load_backbone
+from dhrd.run import train as run
 from helpers_experiments import cell, make_request, performed
 
 
@@ -27,7 +28,7 @@ def test_a_cell_is_what_train_gives(tiny_backbone: Path, tmp_path: Path, arm: st
     found = performed(request)
     for name in ("accuracy", "macro_f1", "log_loss"):
         assert found["metrics"][name] == pytest.approx(trained.metrics[name], abs=1e-9)
-    evaluated = run.evaluate(config.output_dir, device="cpu")
+    evaluated = dhrd.evaluate(config.output_dir, device="cpu")
     ours = Outcomes.from_json(found["outcomes"])
     assert ours.ids == evaluated.predictions.ids
     assert numpy.abs(ours.probabilities_BC - evaluated.predictions.probabilities_BC).max() < 1e-5

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dhrd import run
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.run_cell import run_cell
+from dhrd.run import train as run
 from helpers_experiments import cell, cells, make_request, performed
 
 

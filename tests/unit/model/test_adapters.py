@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dhrd.artifact.read import ArtifactInfo
+from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import LossSettings, ModelSettings
 from dhrd.config.schema import LoraSettings
 from dhrd.data.records import LabelSet
 from dhrd.errors import ModelError
 from dhrd.model.adapters import add_lora, blocks, merged_state
-from dhrd.model.artifact import ArtifactInfo
-from dhrd.model.save import kind_of, save_artifact
 from dhrd.training.step import train_step
 from helpers_models import FAMILIES, make_batch, make_causal_lm, make_model, parameters_of, rows, step_of
 

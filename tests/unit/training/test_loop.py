@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dhrd import run
 from dhrd.errors import ConfigError
-from dhrd.training.state import whole_checkpoints
+from dhrd.run import train as run
+from dhrd.training.checkpoints import whole_checkpoints
 from helpers_runs import Recorder, make_config, read_jsonl
 
 STEPS_PER_EPOCH = 5  # 20 rows, 4 an update

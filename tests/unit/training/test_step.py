@@ -13,13 +13,13 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dhrd import run
 from dhrd.data.batches import PlannedUpdates
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import NonFiniteError
 from dhrd.losses import LossTerm
+from dhrd.run import train as run
+from dhrd.training.checkpoints import Checkpoints, Position, whole_checkpoints
 from dhrd.training.setup import make_accelerator, make_stepper
-from dhrd.training.state import Checkpoints, Position, whole_checkpoints
 from dhrd.training.step import Stepper, train_step
 from helpers_runs import Recorder, make_config, read_jsonl
 

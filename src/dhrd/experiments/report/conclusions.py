@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from dhrd.evaluation.compare import primary
 from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.cells import short_name
 from dhrd.experiments.plan import metric_of_choice, planned
 from dhrd.experiments.report.results import Results, metrics_of, task_of
 from dhrd.experiments.report.schema import BackboneResult, Comparison, Environment, TriedSettings, Undone
+from dhrd.metrics.compare import primary
 
 
 def first_question(results: Results) -> Comparison | None:

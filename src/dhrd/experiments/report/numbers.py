@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dhrd.evaluation.metrics import higher_is_better
 from dhrd.experiments.report.schema import Interval, Number
+from dhrd.metrics.metrics import higher_is_better
 
 NOTHING = "–"
 

@@ -18,7 +18,6 @@ from markupsafe import Markup
 from dhrd._files import saving, writing
 from dhrd._markdown import as_markdown, fenced
 from dhrd.errors import MissingExtra
-from dhrd.evaluation.metrics import higher_is_better
 from dhrd.experiments.report import figures
 from dhrd.experiments.report.numbers import FILTERS, NOTHING
 from dhrd.experiments.report.schema import (
@@ -29,6 +28,7 @@ from dhrd.experiments.report.schema import (
     Report,
     TaskResult,
 )
+from dhrd.metrics.metrics import higher_is_better
 
 NAMES = ("report.json", "report.md", "report.html", "accuracy_by_rows.svg")
 """The files of a report."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dhrd.data.superglue import TASKS, Task
 from dhrd.errors import DataError
-from dhrd.evaluation.compare import Pair
-from dhrd.evaluation.outcomes import Outcomes
 from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.plan import Request, seeds
 from dhrd.experiments.reproduce import Outcome
+from dhrd.metrics.compare import Pair
+from dhrd.metrics.outcomes import Outcomes
 
 
 class Results:

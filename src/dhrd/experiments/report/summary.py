@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from dhrd.evaluation.calibration import calibration
-from dhrd.evaluation.compare import compare, describe, holm
 from dhrd.experiments.cell_result import CellResult, CurveRow
 from dhrd.experiments.cells import decisive_settings, short_name
 from dhrd.experiments.plan import Request
@@ -28,6 +26,8 @@ from dhrd.experiments.report.schema import (
 )
 from dhrd.experiments.reproduce import Outcome
 from dhrd.experiments.study import Arm
+from dhrd.metrics.calibration import calibration
+from dhrd.metrics.compare import compare, describe, holm
 
 
 def summarize(request: Request, outcome: Outcome, *, command: str, created: str) -> Report:

@@ -1,0 +1,1 @@
+"""The artifact: one directory that transformers, vLLM and dhrd read as it is."""

@@ -1,0 +1,108 @@
+"""The weights of an artifact: backbone and classification head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dhrd.artifact.read import SCORE, ArtifactInfo, load_config, load_head, load_model
+from dhrd.artifact.write import stock_class
+from dhrd.errors import ArtifactError
+from dhrd.model.foreign import Weights, reading
+from dhrd.model.heads import ClassificationHead
+from dhrd.model.precision import choose_dtype, shapes_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def check_has_classifier(directory: Path, info: ArtifactInfo) -> None:
+    """Refuse an artifact of another kind.
+
+    Raises:
+        ArtifactError: It has no classifier, or none for torch.
+    """
+    if info.kind == "causal_lm":
+        raise ArtifactError(
+            f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; let it reason "
+            f"instead: dhrd evaluate --mode cot --model {directory}"
+        )
+    if info.kind == "onnx":
+        raise ArtifactError(
+            f"{directory}: an export for ONNX Runtime (docs/export.md); give the artifact that it was made from"
+        )
+
+
+def load_body_and_head(
+    directory: Path, info: ArtifactInfo, dtype: str | torch.dtype | None, device: torch.device
+) -> tuple[PreTrainedModel, ClassificationHead]:
+    """The backbone without LM head in `dtype`, and the classification head in fp32; both on the CPU.
+
+    Args:
+        directory: The artifact.
+        info: Its `dhrd.json`.
+        dtype: As `choose_dtype`'s.
+        device: Where they will run, for "auto".
+
+    Raises:
+        ConfigError: The dtype is unknown.
+        ArtifactError: The weights are missing, damaged, or of another number of labels.
+    """
+    from transformers import MODEL_MAPPING
+
+    weights = Weights.of(directory)
+    config = load_config(directory, weights, info)
+    chosen = _choose_dtype(directory, dtype, device, config, weights) or "auto"
+    if info.kind == "dhrd_classifier":
+        with reading(directory / "config.json", "of no family with a backbone"):
+            kind = MODEL_MAPPING[type(config)]
+        body, missing = load_model(kind, config, weights, chosen)
+        head = load_head(directory, info)
+    else:
+        model, missing = load_stock_model(directory, config, weights, chosen)
+        body, head = model.base_model, _stock_head(weights)
+    if missing:
+        raise ArtifactError(f"{directory}: weights are missing ({min(missing)}); train again")
+    num_labels = head.score.weight.shape[0]
+    if num_labels != len(info.labels):
+        raise ArtifactError(f"{directory}: the head has {num_labels} labels, dhrd.json {len(info.labels)}; train again")
+    with reading(directory / "config.json", "does not fit the weights"), torch.inference_mode():
+        tokens = torch.zeros((1, 2), dtype=torch.long)
+        head(body(input_ids=tokens, use_cache=False).last_hidden_state[:, -1])  # what no shape tells shows only now
+    return body, head
+
+
+def _choose_dtype(
+    directory: Path, dtype: str | torch.dtype | None, device: torch.device, config: Any, weights: Weights
+) -> torch.dtype | None:
+    """As `choose_dtype`, which measures products of the config's sizes: none that the weights do not have."""
+    with reading(directory / "config.json", "does not fit the weights"):
+        sizes = [size for shape in shapes_of(config) for size in shape] if dtype == "auto" else []
+        fits = all(0 < size <= weights.largest_size for size in sizes)
+    return choose_dtype(dtype, device, config if fits else None)
+
+
+def load_stock_model(
+    directory: Path, config: Any, weights: Weights, dtype: torch.dtype | str
+) -> tuple[PreTrainedModel, set[str]]:
+    """The artifact as the family's own sequence classifier, and the names of the tensors that it lacks.
+
+    Raises:
+        ArtifactError: The family has none, or the weights do not fit.
+    """
+    kind = stock_class(config)
+    if kind is None:
+        raise ArtifactError(f"{directory / 'config.json'}: {config.model_type} has no sequence classifier; train again")
+    return load_model(kind, config, weights, dtype)
+
+
+def _stock_head(weights: Weights) -> ClassificationHead:
+    """`score` in fp32, as saved: a backbone in bf16 is no reason to round what decides between the labels."""
+    score = weights.load(SCORE)[SCORE]
+    num_labels, width = score.shape
+    head = ClassificationHead(width, num_labels, dropout=0.0)
+    with torch.no_grad():
+        head.score.weight.copy_(score)
+    return head

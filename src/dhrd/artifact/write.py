@@ -1,0 +1,232 @@
+"""Writing a trained model as an artifact.
+
+It is written to a temporary directory below and moved file by file; `dhrd.json` is removed first and moved last, so a
+directory without it is unfinished.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dhrd._files import RESUME, saving, write_json, writing_directory
+from dhrd._progress import no_foreign_bars
+from dhrd.artifact.manifest import Kind
+from dhrd.artifact.read import MANIFEST, SCORE, ArtifactInfo, to_manifest
+from dhrd.data.records import LabelSet
+from dhrd.errors import ModelError
+from dhrd.model.adapters import adapter_state, merged_state
+from dhrd.model.dual_head import DualHeadReasoningModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+_STALE = (
+    *("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"),
+    *("head.safetensors", "reasoning_head.safetensors", "chat_template.jinja"),
+    *("adapter/adapter_config.json", "adapter/adapter_model.safetensors", "adapter/README.md"),
+)
+"""What an older artifact in the same place may have, and would be taken for a part of the new one."""
+
+
+def kind_of(model: DualHeadReasoningModel) -> Kind:
+    """Which kind of artifact a model becomes."""
+    if model.loss_settings.classification_weight == 0:
+        return "causal_lm"
+    stock = model.settings.head == "linear" and model.settings.pooling == "last"
+    return "sequence_classifier" if stock else "dhrd_classifier"
+
+
+def stock_class(config: Any) -> type[PreTrainedModel] | None:
+    """The family's `…ForSequenceClassification`, where it has one."""
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+    try:
+        return MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    except KeyError:
+        return None
+
+
+def _has_stock_head(config: Any) -> bool:
+    """Whether the family has a sequence classifier, and all that it adds to the body is `score.weight`."""
+    cls = stock_class(config)
+    if cls is None:
+        return False
+    with torch.device("meta"):
+        names = cls(copy.deepcopy(config)).state_dict()
+    return [name for name in names if not name.startswith(f"{cls.base_model_prefix}.")] == [SCORE]
+
+
+def check_can_be_saved(model: DualHeadReasoningModel) -> str | None:
+    """Before training: can this model become an artifact?
+
+    Returns:
+        A line to tell the user where the artifact will not be a stock classifier, else None.
+
+    Raises:
+        ModelError: The family has no sequence-classification class, so no stock classifier can be written.
+    """
+    kind, config = kind_of(model), model.causal_lm.config
+    if kind == "sequence_classifier" and not _has_stock_head(config):
+        raise ModelError(
+            f"transformers has no sequence classifier for {type(config).__name__}; set model.head: mlp or "
+            "model.pooling: mean (loaded by dhrd alone), or take another backbone"
+        )
+    if kind == "dhrd_classifier":
+        return (
+            f"model.head: {model.settings.head} with model.pooling: {model.settings.pooling} is not a stock "
+            "classifier: dhrd loads the artifact, AutoModelForSequenceClassification and vLLM do not"
+        )
+    if kind == "causal_lm":
+        return "loss.classification_weight: 0 trains no classifier: the artifact is a causal language model"
+    return None
+
+
+def save_artifact(
+    directory: Path,
+    model: DualHeadReasoningModel,
+    info: ArtifactInfo,
+    *,
+    card: str = "",
+    run: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a trained model as an artifact; the model is left as it is.
+
+    Args:
+        directory: Created where absent; other files in it are kept.
+        model: The trained model.
+        info: Becomes `dhrd.json`.
+        card: README.md, the model card.
+        run: run.json: resolved config, seeds, versions.
+
+    Raises:
+        SaveError: A write failed; an artifact that was there before its first replaced file is intact.
+    """
+    with (
+        saving(f"the artifact {directory}", RESUME),
+        writing_directory(directory, last=MANIFEST, stale=_STALE) as partial,
+    ):
+        _write_weights(partial, model, info)
+        _write_tokenizer(partial, model.tokenizer, info)
+        (partial / "README.md").write_text(card, encoding="utf-8")
+        write_json(partial / "run.json", dict(run or {}))
+        write_json(partial / MANIFEST, to_manifest(info))
+
+
+def _write_weights(partial: Path, model: DualHeadReasoningModel, info: ArtifactInfo) -> None:
+    dtype = getattr(torch, model.settings.dtype or "float32")
+    config = copy.deepcopy(model.causal_lm.config)
+    config.use_cache = True
+    config.dtype = dtype
+    config.pad_token_id = model.tokenizer.pad_token_id  # a backbone that was handed over may not have it
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    state = {name: _plain(tensor, dtype) for name, tensor in merged_state(model.causal_lm).items()}
+    lm_head = {name: state.pop(name) for name in _lm_head_names(model)}
+    if _is_tied(model):
+        lm_head = {}
+    if info.kind == "sequence_classifier":
+        cls = stock_class(config)
+        assert cls is not None  # refused before training
+        state[SCORE] = _plain(model.head.score.weight, dtype)
+        _label_config(config, info.labels)
+        _save_stock(partial, cls, config, state)
+        _complete_config(partial / "config.json", config, info.labels)
+    elif info.kind == "causal_lm":
+        _save_stock(partial, type(model.causal_lm), config, state | lm_head)
+        lm_head = {}
+    else:
+        body = model.causal_lm.base_model
+        prefix = model.causal_lm.base_model_prefix + "."
+        body_state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+        _save_stock(partial, type(body), body.config.__class__.from_dict(config.to_dict()), body_state)
+        head = {name: _plain(tensor, torch.float32) for name, tensor in model.head.state_dict().items()}
+        save_file(head, partial / "head.safetensors", metadata={"format": "pt"})
+    if lm_head:
+        save_file(lm_head, partial / "reasoning_head.safetensors", metadata={"format": "pt"})
+    if model.adapted:
+        _write_adapter(partial / "adapter", model)
+
+
+def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    tensor = tensor.detach().to("cpu")
+    return (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
+
+
+def _lm_head_names(model: DualHeadReasoningModel) -> list[str]:
+    head = model.causal_lm.get_output_embeddings()
+    name = next(name for name, module in model.causal_lm.named_modules() if module is head)
+    return [f"{name}.{part}" for part in head.state_dict()]
+
+
+def _is_tied(model: DualHeadReasoningModel) -> bool:
+    causal_lm = model.causal_lm
+    return causal_lm.get_output_embeddings().weight is causal_lm.get_input_embeddings().weight
+
+
+def _save_stock(partial: Path, cls: type[PreTrainedModel], config: Any, state: dict[str, Tensor]) -> None:
+    """Let the family's own class write the files, so that names on disk are what its `from_pretrained` expects."""
+    with torch.device("meta"):
+        stock = cls(config)
+    missing, unexpected = stock.load_state_dict(state, strict=False, assign=True)
+    stock.tie_weights()
+    left = [name for name, tensor in stock.state_dict().items() if tensor.is_meta]
+    assert not unexpected and not left, (missing, unexpected, left)
+    with no_foreign_bars():
+        stock.save_pretrained(partial)
+
+
+def _label_config(config: Any, labels: LabelSet) -> None:
+    config.num_labels = len(labels)
+    config.id2label = dict(enumerate(labels.names))
+    config.label2id = {name: index for index, name in enumerate(labels.names)}
+    config.problem_type = "multi_label_classification" if labels.multi_label else "single_label_classification"
+
+
+def _complete_config(path: Path, config: Any, labels: LabelSet) -> None:
+    """Write what transformers leaves out where it equals a default, such as the label maps of two default names."""
+    written = json.loads(path.read_text(encoding="utf-8"))
+    written |= {
+        "id2label": {str(index): name for index, name in enumerate(labels.names)},
+        "label2id": {name: index for index, name in enumerate(labels.names)},
+        "problem_type": config.problem_type,
+        "pad_token_id": config.pad_token_id,
+    }
+    write_json(path, written)
+
+
+def _write_tokenizer(partial: Path, tokenizer: PreTrainedTokenizerBase, info: ArtifactInfo) -> None:
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.padding_side = tokenizer.truncation_side = "right"
+    tokenizer.model_max_length = info.max_input_tokens
+    tokenizer.save_pretrained(partial)
+
+
+def _write_adapter(directory: Path, model: DualHeadReasoningModel) -> None:
+    """The unmerged adapter as peft reads it onto a stock sequence classifier, the head under the name `score`."""
+    from peft import LoraConfig
+
+    settings, stock = model.settings.lora, kind_of(model) == "sequence_classifier"
+    assert settings is not None
+    LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=list(model.adapted),  # spelled out: "all-linear" would adapt the head on reloading
+        modules_to_save=["score"] if stock else None,
+        task_type="SEQ_CLS" if stock else None,
+        base_model_name_or_path=model.backbone_name,
+        inference_mode=True,
+    ).save_pretrained(str(directory))
+    tensors = {name: _plain(tensor, torch.float32) for name, tensor in adapter_state(model.causal_lm).items()}
+    if stock:
+        tensors["base_model.model.score.weight"] = _plain(model.head.score.weight, torch.float32)
+    save_file(tensors, directory / "adapter_model.safetensors", metadata={"format": "pt"})

@@ -1,0 +1,62 @@
+"""The DHRD documents' evaluator: a model over a DataLoader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+from dhrd.data.records import Batch, LabelSet
+from dhrd.errors import DataError
+from dhrd.inference.engine.batching import probabilities
+from dhrd.metrics.metrics import Predictions, compute_metrics
+from dhrd.model.dual_head import DualHeadReasoningModel
+
+
+class DHRDEvaluator:
+    """Evaluate a model over a DataLoader of batches, as the DHRD documents show.
+
+    Args:
+        model: A `DualHeadReasoningModel`.
+        device: Where to run.
+    """
+
+    def __init__(self, model: DualHeadReasoningModel, device: str | torch.device = "cpu") -> None:
+        self.model = model
+        self.device = torch.device(device)
+
+    def evaluate(self, loader: Iterable[Batch], *, intervals: bool = True) -> dict[str, Any]:
+        """The metrics of `compute_metrics`.
+
+        Args:
+            loader: Batches with labels, for example of `load_json_dataset(…)`.
+            intervals: Whether to compute intervals.
+
+        Raises:
+            DataError: A batch has no labels.
+        """
+        self.model.to(self.device).eval()
+        logits: list[np.ndarray] = []
+        gold: list[np.ndarray] = []
+        ids: list[str] = []
+        with torch.inference_mode():
+            for batch in loader:
+                if batch.label_BC is None:
+                    raise DataError("the batches have no labels; collate them with num_labels")
+                logits.append(self.model(batch.to(self.device)).logits_BC.float().cpu().numpy())
+                gold.append(batch.label_BC.numpy())
+                ids += batch.ids
+        labels = getattr(getattr(loader, "dataset", None), "labels", None) or LabelSet(
+            tuple(map(str, range(logits[0].shape[1])))
+        )
+        return compute_metrics(
+            Predictions(
+                ids=ids,
+                probabilities_BC=probabilities(np.concatenate(logits), multi_label=labels.multi_label),
+                gold_BC=np.concatenate(gold).astype(np.int64),
+                labels=labels,
+            ),
+            intervals=intervals,
+        )

@@ -1,0 +1,121 @@
+"""The DHRD documents' trainer: a thin layer over `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from dhrd.compat.evaluator import DHRDEvaluator
+from dhrd.config import RunConfig, TrainingSettings
+from dhrd.data.records import Batch
+from dhrd.metrics.metrics import numbers
+from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.training.loop import fit
+from dhrd.training.setup import choose_precision, make_accelerator
+from dhrd.training.step import Stepper
+from dhrd.training.tracker_backends import Lasting, MlflowSink, autologging
+from dhrd.training.trackers import Sink
+
+
+class LoaderUpdates:
+    """A DataLoader as updates of one batch each."""
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        self._loader = loader
+
+    @property
+    def updates_per_epoch(self) -> int:
+        return len(self._loader)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+        for index, batch in enumerate(self._loader):
+            if index >= start:
+                yield [batch]
+
+
+class _History:
+    """Keeps what was logged."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def log(self, values: Any, step: int) -> None:
+        self.rows.append({"step": step, **values})
+
+    def state(self) -> dict[str, str]:
+        return {}
+
+    def finish(self, artifact: Any) -> None:
+        pass
+
+    def abort(self, status: str) -> None:
+        pass
+
+
+class DHRDTrainer:
+    """Train a model on a DataLoader.
+
+    For checkpoints, resuming, more than one process, and an artifact use `dhrd.train`.
+
+    Args:
+        model: The model.
+        train_dataloader: Batches of `load_json_dataset(…)`.
+        eval_dataloader: Evaluated after each epoch; None: no evaluation.
+        optimizer: None: AdamW at 5e-5 with weight decay 0.01.
+        device: Where to train.
+    """
+
+    def __init__(
+        self,
+        model: DualHeadReasoningModel,
+        train_dataloader: DataLoader[Any],
+        eval_dataloader: DataLoader[Any] | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.model = model
+        self.train_dataloader = train_dataloader
+        self.eval_dataloader = eval_dataloader
+        self.optimizer = optimizer or torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.01)
+        self.device = str(device)
+
+    def train(self, num_epochs: int = 3) -> list[dict[str, float]]:
+        """Train and return every logged row: losses of each update, metrics after each epoch.
+
+        Raises:
+            NonFiniteError: A loss or gradient is not finite.
+        """
+        history = _History()
+        sinks: list[Sink] = [history]
+        if autologging():
+            settings = {"num_epochs": num_epochs, **self.model.loss_settings.model_dump()}
+            sinks.append(Lasting("mlflow", MlflowSink(settings)))
+        precision = choose_precision("auto", self.device, self.model.causal_lm.config)
+        accelerator = make_accelerator(RunConfig(), self.device, precision)
+        self.model.to(accelerator.device)
+        stepper = Stepper(
+            model=accelerator.prepare_model(self.model),
+            loss_counts=self.model.loss_counts,
+            weights=self.model.loss_settings,
+            optimizer=self.optimizer,
+            schedule=None,
+            accelerator=accelerator,
+        )
+        fit(
+            stepper,
+            self.model,
+            LoaderUpdates(self.train_dataloader),
+            TrainingSettings(num_epochs=num_epochs),
+            evaluate_fn=self._evaluate if self.eval_dataloader is not None else None,
+            sinks=sinks,
+        )
+        for sink in sinks:
+            sink.finish(None)
+        return history.rows
+
+    def _evaluate(self, model: DualHeadReasoningModel) -> dict[str, float]:
+        assert self.eval_dataloader is not None
+        return numbers(DHRDEvaluator(model, self.device).evaluate(self.eval_dataloader, intervals=False))

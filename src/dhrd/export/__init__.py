@@ -1,0 +1,1 @@
+"""A classifier in another format, beside the proof that it answers alike."""

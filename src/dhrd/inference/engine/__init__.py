@@ -1,0 +1,1 @@
+"""Token ids to class logits, as fast as the machine allows."""

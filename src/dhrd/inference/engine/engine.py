@@ -1,0 +1,130 @@
+"""Token ids to class logits, as fast as the machine allows: shared text once, batches by tokens, one head call a pass.
+
+inputs → plan (prefixes.py) → passes (passes.py) → one pooled vector a row → head → logits in the inputs' order
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from dhrd.errors import ConfigError
+from dhrd.inference.engine.exactness import why_not_exact
+from dhrd.inference.engine.options import Options, Work
+from dhrd.inference.engine.passes import Passes
+from dhrd.inference.engine.prefixes import Group, SharingCost, apart, plan_sharing
+from dhrd.model.flops import forward_cost
+from dhrd.model.pooling import Pooling
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+logger = logging.getLogger("dhrd")
+
+_LONGEST_PACK = 4096  # its mask has the square of it, for each kind of layer
+
+
+class Engine:
+    """Runs a backbone and a classification head over any number of inputs.
+
+    Args:
+        body: The backbone without LM head.
+        head: From pooled hidden states to logits.
+        pooling: `last` or `mean`.
+        pad_token_id: Fills up; no row sees it.
+        options: None: what suits the device.
+    """
+
+    def __init__(
+        self,
+        body: PreTrainedModel,
+        head: nn.Module,
+        *,
+        pooling: Pooling,
+        pad_token_id: int,
+        options: Options | None = None,
+    ) -> None:
+        self.body, self.head = body, head
+        self.options = options or Options.best(body.device)
+        self.passes = Passes(body, pooling=pooling, pad_token_id=pad_token_id, options=self.options)
+        self.cost = forward_cost(body)
+        self._sharing_checked = False
+
+    @property
+    def work(self) -> Work:
+        """What was computed so far."""
+        return self.passes.work
+
+    def logits(self, input_ids: Sequence[list[int]]) -> Tensor:
+        """Class logits, (rows, C) in fp32 on the CPU, in the order of the inputs.
+
+        Args:
+            input_ids: Tokens of each input, none empty.
+        """
+        order: list[int] = []
+        parts: list[Tensor] = []
+        groups = self._plan(input_ids)
+        with torch.inference_mode():
+            for rows, pooled_ND in self.passes.run(groups, input_ids):
+                order.extend(rows)
+                parts.append(self.head(pooled_ND).float())
+            found_NC = torch.cat(parts).cpu()  # once, so that a GPU never waits for the next pass to be laid out
+        logits_NC = torch.empty_like(found_NC)
+        logits_NC[torch.tensor(order)] = found_NC
+        return logits_NC
+
+    def compile(self) -> None:
+        """Compile each layer of the backbone, and run it once in each of the shapes that differ to the compiler.
+
+        Layers are alike, so that the first is compiled for all; the whole model would take several times as long.
+
+        Raises:
+            ConfigError: It does not work here.
+        """
+        for layer in _layers(self.body):
+            layer.compile(dynamic=True)
+        one, several = [[0] * 16], [[0] * 16] * 2
+        try:
+            with torch.inference_mode():
+                for rows in (several, one):
+                    self.body(input_ids=torch.tensor(rows, device=self.body.device), use_cache=False)
+        except Exception as error:  # compilers fail in many ways, none of them a defect of the model
+            reason = str(error).strip().splitlines()[0]
+            raise ConfigError(f"--compile: torch.compile failed here ({reason}); leave it out") from error
+
+    def _plan(self, input_ids: Sequence[list[int]]) -> list[Group]:
+        if not self.options.share_prefixes or len(input_ids) == 1:
+            return apart([len(ids) for ids in input_ids])
+        groups = plan_sharing(input_ids, self._sharing_cost())
+        if any(len(pack.rows) > 1 for group in groups for pack in group.packs) and not self._sharing_is_exact():
+            return apart([len(ids) for ids in input_ids])
+        return groups
+
+    def _sharing_cost(self) -> SharingCost:
+        longest = self.options.max_tokens_per_pass
+        return SharingCost(
+            pair=self.cost.tokens_per_pair,
+            overhead=self.options.pass_overhead_tokens,
+            max_pack_tokens=max(1, min(longest // 2, _LONGEST_PACK)),
+            max_suffix_tokens=max(1, min(longest // 4, _LONGEST_PACK)),
+        )
+
+    def _sharing_is_exact(self) -> bool:
+        """Found out once; where it is not, rows run apart from then on."""
+        if not self._sharing_checked:
+            self._sharing_checked = True
+            if reason := why_not_exact(self.body):
+                logger.warning("prefix sharing is off: %s", reason)
+                self.options = replace(self.options, share_prefixes=False)
+        return self.options.share_prefixes
+
+
+def _layers(body: PreTrainedModel) -> Iterable[nn.Module]:
+    """The backbone's layers, under whatever name its family has for them; where they are not found, all of it."""
+    count = body.config.get_text_config().num_hidden_layers
+    return next((m for m in body.modules() if isinstance(m, nn.ModuleList) and len(m) == count), [body])

@@ -1,0 +1,106 @@
+"""How the engine runs, and what it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from numbers import Integral
+from typing import Any
+
+import torch
+
+from dhrd._text import shown
+from dhrd.errors import ConfigError
+from dhrd.inference.engine.prefixes import Group
+from dhrd.model.flops import causal_pairs
+
+
+def check_count(name: str, value: Any, *, least: int = 1) -> int:
+    """An argument that counts something.
+
+    Raises:
+        ConfigError: It is no whole number, or a smaller one.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ConfigError(f"{name}: give a whole number of {least} or more, got {shown(value)}")
+    return int(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How the engine runs.
+
+    Args:
+        max_tokens_per_pass: Padding included; a longer row runs alone. It bounds the memory of a pass.
+        pass_overhead_tokens: What a pass costs beyond its tokens, in tokens: padding up to it is cheaper than a pass.
+        share_prefixes: Compute the first tokens that rows have in common once, where that costs less.
+
+    Raises:
+        ConfigError: A number makes no sense.
+    """
+
+    max_tokens_per_pass: int
+    pass_overhead_tokens: int
+    share_prefixes: bool = True
+
+    def __post_init__(self) -> None:
+        check_count("max_tokens_per_pass", self.max_tokens_per_pass)
+        check_count("pass_overhead_tokens", self.pass_overhead_tokens, least=0)
+
+    @classmethod
+    def best(
+        cls, device: torch.device, max_tokens_per_pass: int | None = None, *, share_prefixes: bool = True
+    ) -> Options:
+        """What suits a device."""
+        tokens, overhead = (4096, 128) if device.type == "cpu" else (32768, 2048)
+        return cls(
+            max_tokens_per_pass=tokens if max_tokens_per_pass is None else max_tokens_per_pass,
+            pass_overhead_tokens=overhead,
+            share_prefixes=share_prefixes,
+        )
+
+
+@dataclass(slots=True)
+class Work:
+    """What was computed.
+
+    Args:
+        num_rows: Inputs.
+        num_tokens: Of the inputs.
+        num_needed_tokens: After sharing.
+        num_run_tokens: With padding.
+        num_needed_pairs: (query, key) pairs of attention that the needed tokens have.
+        num_passes: Calls of the backbone.
+    """
+
+    num_rows: int = 0
+    num_tokens: int = 0
+    num_needed_tokens: int = 0
+    num_run_tokens: int = 0
+    num_needed_pairs: int = 0
+    num_passes: int = 0
+
+    @property
+    def padding_ratio(self) -> float:
+        """Positions run for each token needed: 1 is no padding."""
+        return self.num_run_tokens / max(1, self.num_needed_tokens)
+
+    @property
+    def sharing_ratio(self) -> float:
+        """Tokens of the inputs for each token needed: 1 is nothing shared."""
+        return self.num_tokens / max(1, self.num_needed_tokens)
+
+    def __sub__(self, before: Work) -> Work:
+        return Work(*(getattr(self, f.name) - getattr(before, f.name) for f in fields(self)))
+
+    def count(self, groups: Sequence[Group], input_ids: Sequence[Sequence[int]]) -> None:
+        """Add what a plan needs."""
+        self.num_rows += len(input_ids)
+        self.num_tokens += sum(map(len, input_ids))
+        for group in groups:
+            self.num_needed_tokens += group.num_prefix_tokens
+            self.num_needed_pairs += causal_pairs(group.num_prefix_tokens)
+            for pack in group.packs:
+                self.num_needed_tokens += pack.num_tokens
+                for row, shared in zip(pack.rows, pack.shared, strict=True):
+                    self.num_needed_pairs += causal_pairs(len(input_ids[row]) - shared, shared)

@@ -1,0 +1,97 @@
+"""Forward passes of a plan: rows alike in length side by side, packs side by side, packs after a prefix."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dhrd.data.collate import collate
+from dhrd.data.records import EncodedExample
+from dhrd.inference.engine import tree
+from dhrd.inference.engine.batching import buckets
+from dhrd.inference.engine.options import Options, Work
+from dhrd.inference.engine.prefixes import Group, Pack
+from dhrd.model.pooling import Pooling, pool
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Passes:
+    """Runs a backbone over planned inputs.
+
+    Args:
+        body: The backbone without LM head.
+        pooling: `last` or `mean`.
+        pad_token_id: Fills up; no row sees it.
+        options: How passes are filled.
+    """
+
+    def __init__(self, body: PreTrainedModel, *, pooling: Pooling, pad_token_id: int, options: Options) -> None:
+        self.body, self.pooling, self.pad_token_id, self.options = body, pooling, pad_token_id, options
+        self.work = Work()
+
+    def run(self, groups: Sequence[Group], input_ids: Sequence[list[int]]) -> Iterator[tuple[list[int], Tensor]]:
+        """Row indices and their pooled hidden states, (N, D), pass by pass."""
+        self.work.count(groups, input_ids)
+        standing = [pack for group in groups if not group.num_prefix_tokens for pack in group.packs]
+        for packs in self._side_by_side([pack for pack in standing if len(pack.rows) == 1]):
+            yield self._rows_pass([pack.rows[0] for pack in packs], input_ids)
+        for packs in self._side_by_side([pack for pack in standing if len(pack.rows) > 1]):
+            batch = tree.lay_out(packs, input_ids, pad_token_id=self.pad_token_id)
+            self._ran(batch.input_ids_BT)
+            yield batch.rows, tree.pool_rows(tree.hidden_states(self.body, batch), batch, self.pooling)
+        for group in groups:
+            if group.num_prefix_tokens:
+                yield from self._after_prefix(group, input_ids)
+
+    def _side_by_side(self, packs: list[Pack]) -> Iterator[list[Pack]]:
+        lengths = [pack.num_tokens for pack in packs]
+        for bucket in buckets(lengths, self.options.max_tokens_per_pass, self.options.pass_overhead_tokens):
+            yield [packs[index] for index in bucket]
+
+    def _rows_pass(self, rows: list[int], input_ids: Sequence[list[int]]) -> tuple[list[int], Tensor]:
+        """Ordinary rows. Padded on the right, which no token before it sees: causal attention needs no mask for it."""
+        examples = [EncodedExample(id="", input_ids=input_ids[r], continuation_ids=[], label=()) for r in rows]
+        batch = collate(examples, pad_token_id=self.pad_token_id).to(self.body.device)
+        self._ran(batch.input_ids_BT)
+        position_T = torch.arange(batch.input_ids_BT.shape[1], device=self.body.device)
+        hidden_BTD = self.body(
+            input_ids=batch.input_ids_BT, position_ids=position_T.expand_as(batch.input_ids_BT), use_cache=False
+        ).last_hidden_state
+        return rows, pool(hidden_BTD, batch, self.pooling)
+
+    def _after_prefix(self, group: Group, input_ids: Sequence[list[int]]) -> Iterator[tuple[list[int], Tensor]]:
+        """The prefix once, its keys and values kept, then each pack. Layers with a window keep them all, too: which
+        of them a token sees is said by its mask."""
+        from transformers import DynamicCache
+
+        length = group.num_prefix_tokens
+        prefix_BT = torch.tensor([input_ids[group.packs[0].rows[0]][:length]], device=self.body.device)
+        position_BT = torch.arange(length, device=self.body.device)[None]
+        with torch.compiler.set_stance("force_eager"):  # compiled code knows a cache by its layers, each anew
+            kept = DynamicCache()
+            prefix_PD = self.body(
+                input_ids=prefix_BT, position_ids=position_BT, past_key_values=kept, use_cache=True
+            ).last_hidden_state[0]
+            self._ran(prefix_BT)
+            for pack in group.packs:
+                batch = tree.lay_out([pack], input_ids, pad_token_id=self.pad_token_id, num_prefix_tokens=length)
+                self._ran(batch.input_ids_BT)
+                hidden_BTD = tree.hidden_states(self.body, batch, _fork(kept))
+                yield batch.rows, tree.pool_rows(hidden_BTD, batch, self.pooling, prefix_PD)
+
+    def _ran(self, input_ids_BT: Tensor) -> None:
+        self.work.num_passes += 1
+        self.work.num_run_tokens += input_ids_BT.numel()
+
+
+def _fork(kept: Any) -> Any:
+    """A cache that grows by itself: the tensors are shared, and growing replaces them."""
+    forked = copy.copy(kept)
+    forked.layers = [copy.copy(layer) for layer in kept.layers]
+    return forked

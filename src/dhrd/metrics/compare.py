@@ -1,0 +1,311 @@
+"""Is one model better than another? Differences with intervals, by rules that are fixed before the data are seen.
+
+Shape legend: S seeds, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from dhrd.data.superglue import Task
+from dhrd.errors import DataError
+from dhrd.metrics.intervals import Interval, wilson
+from dhrd.metrics.outcomes import Outcomes, pair
+from dhrd.metrics.paired import ROUNDING, Study, p_value, percentiles, rows_and_seeds
+from dhrd.metrics.scores import score
+
+Pair = tuple[Outcomes, Outcomes]
+"""The baseline's outcomes and the other model's, at one seed."""
+
+NAMES = ("baseline", "other")
+NUM_SEEDS_TO_RESAMPLE = 5
+"""From so many seeds on they are resampled too: with fewer, a bootstrap over seeds covers too little."""
+
+
+def compare(
+    pairs: Sequence[Pair],
+    *,
+    metric: str,
+    task: Task | None = None,
+    num_resamples: int = 10_000,
+    seed: int = 0,
+    names: tuple[str, str] = NAMES,
+) -> dict[str, Any]:
+    """The difference of two models on the same rows, other minus baseline, averaged over seeds.
+
+    - One seed: a bootstrap over rows, the same for both models.
+    - Two to four: a t interval over the seeds' differences, and the paired t test. It speaks of these rows.
+    - Five and more: a bootstrap over rows and seeds together (`rows_and_seeds`).
+
+    Rows are resampled within gold classes for F1 over classes, and as whole paragraphs for MultiRC.
+
+    Args:
+        pairs: One (baseline, other) a seed, all over the same rows, in any order.
+        metric: accuracy, macro_f1, weighted_f1, micro_f1; with MultiRC f1a or em.
+        task: The SuperGLUE task, for MultiRC's metrics and paragraphs.
+        num_resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+        names: What the two are called in the verdict.
+
+    Returns:
+        Shares, not points, ready for JSON: `metric`, `num_rows`, `num_seeds`, `difference`, `interval_95` (null where
+        the data do not vary), `interval_method`, `rows_interval_95` (a bootstrap over rows at the seeds as they are),
+        `p_value` (two-sided; null where a difference does not vary), `seed_differences`, `mcnemar` (for each seed, of
+        rows: `only_baseline` and `only_other` right, and the exact `p_value`, which takes rows as independent),
+        `smallest_told` (half the interval's width: the smallest difference that could have been told from none),
+        `verdict`, a sentence.
+
+    Raises:
+        DataError: There are no rows, or the outcomes differ in rows, gold or labels.
+        ConfigError: The metric is unknown.
+    """
+    aligned = _aligned(pairs)
+    found = _estimate([Study.of(aligned, metric, task)], num_resamples, seed)
+    num_rows = len(aligned[0][0].ids)
+    return {
+        "metric": metric,
+        "num_rows": num_rows,
+        **found.to_json(),
+        "mcnemar": [mcnemar(*both) for both in aligned],
+        "verdict": _verdict(found, f"n = {num_rows:,}", names),
+    }
+
+
+def primary(
+    tasks: Mapping[str, tuple[Sequence[Pair], str, Task | None]],
+    *,
+    num_resamples: int = 10_000,
+    seed: int = 0,
+    names: tuple[str, str] = NAMES,
+) -> dict[str, Any]:
+    """The mean over tasks of the difference averaged over seeds: one figure for the whole of a study.
+
+    The rules are those of `compare`; rows and seeds are resampled within each task, independently of the others. With
+    two to four seeds the t interval is over each seed's mean over tasks.
+
+    Args:
+        tasks: Each task's pairs, metric and, for SuperGLUE, task.
+        num_resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+        names: What the two are called in the verdict.
+
+    Returns:
+        The keys of `compare` and `num_tasks`; `num_rows` is the sum over tasks, `num_seeds` the least of any task,
+        `seed_differences` are means over tasks (null where their numbers of seeds differ), `mcnemar` is empty.
+
+    Raises:
+        DataError: There are no tasks, one cannot be compared, or their numbers of seeds differ and one is below 5.
+        ConfigError: A metric is unknown.
+    """
+    if not tasks:
+        raise DataError("there are no tasks to compare; give at least one")
+    aligned = {name: _aligned(pairs, f"{name}: ") for name, (pairs, _, _) in tasks.items()}
+    num_seeds = {name: len(pairs) for name, pairs in aligned.items()}
+    if len(set(num_seeds.values())) > 1 and min(num_seeds.values()) < NUM_SEEDS_TO_RESAMPLE:
+        shown = ", ".join(f"{name} {count}" for name, count in num_seeds.items())
+        raise DataError(f"the tasks differ in their numbers of seeds ({shown}); run the same for all, or at least 5")
+    studies = [Study.of(aligned[name], metric, task) for name, (_, metric, task) in tasks.items()]
+    found = _estimate(studies, num_resamples, seed)
+    num_rows = sum(len(pairs[0][0].ids) for pairs in aligned.values())
+    where = f"n = {num_rows:,} rows of {len(tasks)} task{'s' if len(tasks) > 1 else ''}"
+    return {
+        "metric": "mean of " + ", ".join(f"{metric} ({name})" for name, (_, metric, _) in tasks.items()),
+        "num_tasks": len(tasks),
+        "num_rows": num_rows,
+        **found.to_json(),
+        "mcnemar": [],
+        "verdict": _verdict(found, where, names),
+    }
+
+
+def describe(
+    outcomes: Sequence[Outcomes],
+    *,
+    metric: str,
+    task: Task | None = None,
+    num_resamples: int = 10_000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """One model's metric, averaged over seeds, with an interval over rows at the seeds as they are.
+
+    Args:
+        outcomes: One a seed, all over the same rows.
+        metric: As `compare`'s.
+        task: As `compare`'s.
+        num_resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+
+    Returns:
+        `mean`, `interval_95` (null where the data do not vary), `interval_method`: Wilson's for accuracy at one seed,
+        else a bootstrap over rows.
+
+    Raises:
+        DataError: There are no rows, or the outcomes differ in rows, gold or labels.
+        ConfigError: The metric is unknown.
+    """
+    aligned = _aligned([(one, one) for one in outcomes])
+    study = Study.of(aligned, metric, task)
+    values = [score(metric, task).of(one) for one, _ in aligned]
+    if len(values) == 1 and metric == "accuracy":
+        hits_B = aligned[0][0].hits_B
+        interval: Interval | None = wilson(int(hits_B.sum()), len(hits_B))
+        method = "Wilson's score interval"
+    else:
+        resampled_RS = study.baselines(num_resamples, np.random.default_rng(seed))
+        interval, method = percentiles(resampled_RS.mean(axis=1)), "percentiles of a bootstrap over rows"
+    return {
+        "mean": float(np.mean(values)),
+        "interval_95": list(interval) if interval else None,
+        "interval_method": method,
+    }
+
+
+def mcnemar(baseline: Outcomes, other: Outcomes) -> dict[str, Any]:
+    """McNemar's exact test (1947): of the rows that one model alone has right, is it as often the one as the other?
+
+    Args:
+        baseline: Aligned with `other`.
+        other: At the same seed.
+
+    Returns:
+        `only_baseline`, `only_other`: rows that it alone has right; `p_value`, binomial and two-sided.
+    """
+    ours_B, theirs_B = baseline.hits_B, other.hits_B
+    only_baseline, only_other = int((ours_B & ~theirs_B).sum()), int((theirs_B & ~ours_B).sum())
+    differing = only_baseline + only_other
+    p = float(stats.binomtest(only_other, differing).pvalue) if differing else 1.0
+    return {"only_baseline": only_baseline, "only_other": only_other, "p_value": p}
+
+
+def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """P-values of several tasks, adjusted for their number (Holm, 1979).
+
+    Args:
+        p_values: Each task's; None where a task has none: it counts as no test.
+
+    Example:
+        >>> holm({"cb": 0.02, "rte": 0.03, "copa": None})
+        {'cb': 0.04, 'rte': 0.04, 'copa': None}
+    """
+    known = {name: p for name, p in p_values.items() if p is not None}
+    adjusted = multipletests(list(known.values()), method="holm")[1] if known else []
+    return {**p_values, **{name: float(p) for name, p in zip(known, adjusted, strict=True)}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Estimate:
+    difference: float
+    interval: Interval | None
+    method: str
+    rows_interval: Interval | None
+    p_value: float
+    num_seeds: int
+    seed_differences: list[float] | None
+
+    @property
+    def smallest_told(self) -> float | None:
+        return (self.interval[1] - self.interval[0]) / 2 if self.interval else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "num_seeds": self.num_seeds,
+            "difference": self.difference,
+            "interval_95": list(self.interval) if self.interval else None,
+            "interval_method": self.method,
+            "rows_interval_95": list(self.rows_interval) if self.rows_interval else None,
+            "p_value": self.p_value if self.interval or abs(self.difference) <= ROUNDING else None,
+            "seed_differences": self.seed_differences,
+            "smallest_told": self.smallest_told,
+        }
+
+
+def _aligned(pairs: Sequence[Pair], prefix: str = "") -> list[Pair]:
+    """All outcomes in the order of the first."""
+    if not pairs:
+        raise DataError(f"{prefix}there is nothing to compare; give a baseline's and another model's outcomes")
+    first = pairs[0][0]
+    name = prefix + "the {} (seed {})"
+    reference = name.format("baseline", 1)
+    return [
+        (
+            pair(first, baseline, (reference, name.format("baseline", number)))[1],
+            pair(first, other, (reference, name.format("other", number)))[1],
+        )
+        for number, (baseline, other) in enumerate(pairs, 1)
+    ]
+
+
+def _estimate(studies: Sequence[Study], num_resamples: int, seed: int) -> _Estimate:
+    """The mean over studies, by the rule for their number of seeds."""
+    rngs = [np.random.default_rng([seed, index]) for index in range(len(studies) + 1)]
+    observed = [study.observed() for study in studies]
+    resampled = [study.resampled(num_resamples, rng) for study, rng in zip(studies, rngs, strict=False)]
+    by_rows_R = np.mean([differences_RS.mean(axis=1) for differences_RS in resampled], axis=0)
+    num_seeds = min(study.num_seeds for study in studies)
+    means_S = np.mean(observed, axis=0) if all(study.num_seeds == num_seeds for study in studies) else None
+    rows_interval, p = percentiles(by_rows_R), p_value(by_rows_R)
+    interval, what = rows_interval, "percentiles of a bootstrap over rows"
+    how = f"({num_resamples:,} resamples)"
+    if num_seeds >= NUM_SEEDS_TO_RESAMPLE:
+        values_R = rows_and_seeds(resampled, observed, rngs[-1])
+        interval, p, what = percentiles(values_R), p_value(values_R), f"{what} and seeds together"
+        how += ", corrected for the number of seeds"
+    elif num_seeds == 1:
+        how += "; one seed, so nothing is said of other seeds"
+    elif means_S is not None and np.ptp(means_S) > ROUNDING:
+        interval, p = _t_test(means_S)
+        what, how = f"t interval over the differences of {num_seeds} seeds,", "on these rows"
+    else:
+        how += f": all {num_seeds} seeds have the same difference, so a t interval cannot be given"
+    return _Estimate(
+        difference=float(np.mean([observed_S.mean() for observed_S in observed])),
+        interval=interval,
+        method=f"{what} {how}",
+        rows_interval=rows_interval,
+        p_value=p,
+        num_seeds=num_seeds,
+        seed_differences=None if means_S is None else means_S.tolist(),
+    )
+
+
+def _t_test(differences_S: np.ndarray) -> tuple[Interval, float]:
+    """The paired t test, on differences; its interval and its two-sided p-value."""
+    test = stats.ttest_1samp(differences_S, 0.0)
+    low, high = test.confidence_interval(0.95)
+    return (float(low), float(high)), float(test.pvalue)
+
+
+def _verdict(found: _Estimate, where: str, names: tuple[str, str]) -> str:
+    """One sentence, in points (100 times the difference)."""
+    baseline, other = names
+    few = 1 < found.num_seeds < NUM_SEEDS_TO_RESAMPLE
+    if found.interval is None:
+        if abs(found.difference) <= ROUNDING:
+            return f"no difference can be told at {where}: the two score alike whichever rows are drawn"
+        return (
+            f"the difference is {100 * found.difference:.1f} points at {where}, but it is the same whichever rows are "
+            "drawn, so no interval can be given"
+        )
+    low, high = found.interval
+    if low <= 0 <= high:
+        seeds = f" with {found.num_seeds} seeds" if few else ""
+        return f"no difference can be told at {where}{seeds}; it would take about {_points((high - low) / 2)} points"
+    better = low > 0
+    low, high = (low, high) if better else (-high, -low)
+    scope = ", at one seed" if found.num_seeds == 1 else f", on these rows over {found.num_seeds} seeds" if few else ""
+    return (
+        f"{other} is {'better' if better else 'worse'} than the {baseline} by {100 * abs(found.difference):.1f} points "
+        f"(95 % interval {100 * low:.1f} to {100 * high:.1f}){scope}"
+    )
+
+
+def _points(share: float) -> str:
+    """About so many: two digits are all that is meant."""
+    points = 100 * share
+    return f"{points:.0f}" if points >= 10 else f"{points:.2g}"

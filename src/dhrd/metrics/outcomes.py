@@ -1,0 +1,316 @@
+"""What a model answered, row by row, beside what is right: what two models are compared by.
+
+Shape legend: B rows, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dhrd.data.label_names import sort_names
+from dhrd.data.readers import BadRow, Row, read_file
+from dhrd.data.records import LabelSet
+from dhrd.errors import DataError
+from dhrd.metrics.metrics import Predictions
+
+_NUM_DIGITS = 6
+_Indices = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcomes:
+    """Answers to rows whose labels are known, from a classifier or from text that was written.
+
+    Args:
+        ids: The rows' ids.
+        gold_BC: 0/1: one-hot, or multi-hot for multi-label.
+        predicted_BC: 0/1 as `gold_BC`; all zero where a single-label answer could not be read, so that it is wrong.
+        labels: The C labels.
+        probabilities_BC: Each label's probability; None where the answers are text.
+        readable_B: Whether an answer was there. Only multi-label needs it, where no label at all is an answer too.
+    """
+
+    ids: list[str]
+    gold_BC: np.ndarray
+    predicted_BC: np.ndarray
+    labels: LabelSet
+    probabilities_BC: np.ndarray | None = None
+    readable_B: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
+
+    def __post_init__(self) -> None:
+        if not self.readable_B.size:
+            single = not self.labels.multi_label
+            readable_B = self.predicted_BC.any(axis=1) if single else np.ones(len(self.ids), dtype=bool)
+            object.__setattr__(self, "readable_B", readable_B)
+        shape = (len(self.ids), len(self.labels))
+        assert self.gold_BC.shape == self.predicted_BC.shape == shape, (self.gold_BC.shape, shape)
+        assert self.readable_B.shape == shape[:1]
+        assert self.probabilities_BC is None or self.probabilities_BC.shape == shape
+        assert np.isin(self.gold_BC, (0, 1)).all() and np.isin(self.predicted_BC, (0, 1)).all(), "0/1"
+        if not self.labels.multi_label:
+            assert (self.gold_BC.sum(axis=1) == 1).all(), "one label a row"
+            assert (self.predicted_BC.sum(axis=1) == self.readable_B).all(), "one answer a row, or none"
+
+    @classmethod
+    def of(cls, predictions: Predictions) -> Outcomes:
+        """The outcomes of a classifier."""
+        return cls(
+            ids=list(predictions.ids),
+            gold_BC=predictions.gold_BC.astype(np.int64),
+            predicted_BC=predictions.predicted_BC,
+            labels=predictions.labels,
+            probabilities_BC=predictions.probabilities_BC,
+        )
+
+    @property
+    def hits_B(self) -> np.ndarray:
+        """Whether each row has exactly its gold labels; never where the answer could not be read."""
+        return (self.predicted_BC == self.gold_BC).all(axis=1) & self.readable_B
+
+    def rows(self, order: Sequence[int]) -> Outcomes:
+        """These rows, in this order."""
+        index = np.asarray(order, dtype=np.int64)
+        p_BC = self.probabilities_BC
+        return replace(
+            self,
+            ids=[self.ids[i] for i in index],
+            gold_BC=self.gold_BC[index],
+            predicted_BC=self.predicted_BC[index],
+            probabilities_BC=None if p_BC is None else p_BC[index],
+            readable_B=self.readable_B[index],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A compact form for JSON.
+
+        Returns:
+            `ids`; `gold` and `predicted`, class indices (lists of them for multi-label), null where the answer could
+            not be read; `probabilities`, rounded to 6 digits, or null; `labels`, with `names`, `words`, `multi_label`.
+        """
+        predicted = zip(self._indices(self.predicted_BC), self.readable_B, strict=True)
+        p_BC = self.probabilities_BC
+        return {
+            "ids": self.ids,
+            "gold": self._indices(self.gold_BC),
+            "predicted": [found if readable else None for found, readable in predicted],
+            "probabilities": None if p_BC is None else p_BC.astype(np.float64).round(_NUM_DIGITS).tolist(),
+            "labels": {
+                "names": list(self.labels.names),
+                "words": list(self.labels.words),
+                "multi_label": self.labels.multi_label,
+            },
+        }
+
+    def _indices(self, hot_BC: np.ndarray) -> list[Any]:
+        if self.labels.multi_label:
+            return [np.flatnonzero(row).tolist() for row in hot_BC]
+        return hot_BC.argmax(axis=1).tolist()
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Outcomes:
+        """The inverse of `to_json`.
+
+        Raises:
+            DataError: It is not what `to_json` gives.
+        """
+        try:
+            given = value["labels"]
+            labels = LabelSet(tuple(given["names"]), tuple(given["words"]), multi_label=given["multi_label"])
+            gold, predicted = ([_as_tuple(one) for one in value[key]] for key in ("gold", "predicted"))
+            probabilities = value["probabilities"]
+            return _outcomes(list(value["ids"]), gold, predicted, labels, probabilities)
+        except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
+            raise DataError(
+                f"these are not the outcomes of a model ({type(error).__name__}: {error}): the file is damaged or of "
+                "another version; evaluate again"
+            ) from error
+
+
+def _as_tuple(indices: Any) -> _Indices | None:
+    return indices if indices is None else tuple(indices) if isinstance(indices, list) else (indices,)
+
+
+def _outcomes(
+    ids: list[str],
+    gold: Sequence[_Indices | None],
+    predicted: Sequence[_Indices | None],
+    labels: LabelSet,
+    probabilities: Sequence[Sequence[float]] | None,
+) -> Outcomes:
+    gold_BC, predicted_BC = np.zeros((2, len(ids), len(labels)), dtype=np.int64)
+    for hot_BC, rows in ((gold_BC, gold), (predicted_BC, predicted)):
+        for row, indices in zip(hot_BC, rows, strict=True):
+            row[list(indices or ())] = 1
+    return Outcomes(
+        ids=ids,
+        gold_BC=gold_BC,
+        predicted_BC=predicted_BC,
+        labels=labels,
+        probabilities_BC=None if probabilities is None else np.array(probabilities, dtype=np.float64),
+        readable_B=np.array([indices is not None for indices in predicted], dtype=bool),
+    )
+
+
+def read_outcomes(path: Path, labels: LabelSet | None = None) -> Outcomes:
+    """Read the file that `dhrd evaluate --predictions` wrote.
+
+    Args:
+        path: JSON lines of `id`, `gold`, `label` (null where no answer could be read; a list for multi-label) and, from
+            a classifier, `probabilities`.
+        labels: The label set; None: the names under `probabilities`, in their order, else all that occur, sorted.
+
+    Raises:
+        DataError: The file is missing or empty, or a row is malformed or there twice; the message names file:line.
+    """
+    return read_together([path], labels)[0]
+
+
+def read_together(paths: Sequence[Path], labels: LabelSet | None = None) -> list[Outcomes]:
+    """Read files as `read_outcomes` does, with one label set for all of them.
+
+    Raises:
+        DataError: A file is missing or empty, or a row is malformed or there twice.
+    """
+    files = [_rows(path) for path in paths]
+    found = labels or _labels([row for rows in files for row in rows])
+    return [_read(rows, found) for rows in files]
+
+
+def _rows(path: Path) -> list[Row]:
+    rows = []
+    for row in read_file(path):
+        if isinstance(row, BadRow):
+            raise DataError(f"{row.where}: {row.problem}")
+        for key in ("id", "gold", "label"):
+            if key not in row.columns:
+                raise DataError(f"{row.where}: {key}: missing; give a file that `dhrd evaluate --predictions` wrote")
+        rows.append(row)
+    if not rows:
+        raise DataError(f"{path}: there are no rows; give a file that `dhrd evaluate --predictions` wrote")
+    return rows
+
+
+def _labels(rows: Sequence[Row]) -> LabelSet:
+    """A classifier names all labels; beside its file, one of written answers has those too."""
+    multi_label = isinstance(rows[0].columns["gold"], list)
+    for row in rows:
+        probabilities = row.columns.get("probabilities")
+        if isinstance(probabilities, dict) and len(probabilities) > 1:
+            return LabelSet(tuple(probabilities), multi_label=multi_label)
+    seen = {one for row in rows for key in ("gold", "label") for one in _names(row, key) or ()}
+    return LabelSet(tuple(sort_names(seen)), multi_label=multi_label)
+
+
+def _names(row: Row, key: str) -> list[str] | None:
+    """The label names of a row's `gold` or `label`; None where the answer could not be read."""
+    value = row.columns[key]
+    if value is None and key == "label":
+        return None
+    names = value if isinstance(value, list) else [value]
+    if any(not isinstance(name, str) for name in names):
+        raise DataError(f"{row.where}: {key}: {value!r} is not the name of a label; correct the row, or evaluate again")
+    return names
+
+
+def _read(rows: Sequence[Row], labels: LabelSet) -> Outcomes:
+    gold, predicted = ([_classes(row, key, labels) for row in rows] for key in ("gold", "label"))
+    probabilities = [_probabilities(row, labels) for row in rows]
+    known = [one for one in probabilities if one is not None]
+    return _outcomes(_ids(rows), gold, predicted, labels, known if len(known) == len(rows) else None)
+
+
+def _ids(rows: Sequence[Row]) -> list[str]:
+    first: dict[str, str] = {}
+    for row in rows:
+        name = row.columns["id"]
+        if not isinstance(name, str) or not name:
+            raise DataError(f"{row.where}: id: {name!r} is not text; rows are matched by it: correct the row")
+        if name in first:
+            raise DataError(f"{row.where}: id: {name!r} is there twice, first in {first[name]}; keep one of the rows")
+        first[name] = row.where
+    return list(first)
+
+
+def _classes(row: Row, key: str, labels: LabelSet) -> _Indices | None:
+    names = _names(row, key)
+    if names is None:
+        return None
+    if isinstance(row.columns[key], list) != labels.multi_label:
+        given, wanted = ("one label", "a list") if labels.multi_label else ("a list", "one label")
+        raise DataError(f"{row.where}: {key}: {given} ({row.columns[key]!r}) where {wanted} is expected")
+    unknown = [name for name in names if name not in labels.names]
+    if unknown:
+        raise DataError(
+            f"{row.where}: {key}: {unknown[0]!r} is unknown; labels are {', '.join(map(repr, labels.names))}: compare "
+            "models of one label set"
+        )
+    return tuple(sorted({labels.names.index(name) for name in names}))
+
+
+def _probabilities(row: Row, labels: LabelSet) -> list[float] | None:
+    given = row.columns.get("probabilities")
+    if given is None:
+        return None
+    if not isinstance(given, dict) or set(given) != set(labels.names):
+        raise DataError(
+            f"{row.where}: probabilities: an object with a number for each of {', '.join(map(repr, labels.names))} is "
+            f"expected, got {str(given)[:60]}"
+        )
+    for name, p in given.items():
+        if isinstance(p, bool) or not isinstance(p, int | float) or not math.isfinite(p):
+            raise DataError(f"{row.where}: probabilities: {name}: {p!r} is not a finite number; evaluate again")
+    return [float(given[name]) for name in labels.names]
+
+
+def pair(a: Outcomes, b: Outcomes, names: tuple[str, str] = ("the baseline", "the other")) -> tuple[Outcomes, Outcomes]:
+    """Two models' outcomes on the same rows, in the order of the first.
+
+    Args:
+        a: Any rows.
+        b: The same rows in any order.
+        names: What the two are called in errors.
+
+    Raises:
+        DataError: There are no rows, or the two differ in their labels, ids or gold labels.
+    """
+    if (a.labels.names, a.labels.multi_label) != (b.labels.names, b.labels.multi_label):
+        said = "; ".join(f"{name} has {_shown(one.labels)}" for name, one in zip(names, (a, b), strict=True))
+        raise DataError(f"the labels differ: {said}: compare models of one label set")
+    for name, one in zip(names, (a, b), strict=True):
+        _check_ids(name, one.ids)
+    at = {row_id: index for index, row_id in enumerate(b.ids)}
+    only = [one for one in a.ids if one not in at], sorted(set(b.ids) - set(a.ids))
+    if any(only):
+        parts = [f"{len(ids)} only in {name} ({ids[0]!r} …)" for name, ids in zip(names, only, strict=True) if ids]
+        raise DataError(f"the rows differ: {', '.join(parts)}; evaluate both on the same rows")
+    if a.ids != b.ids:
+        b = b.rows([at[row_id] for row_id in a.ids])
+    differing = np.flatnonzero((a.gold_BC != b.gold_BC).any(axis=1))
+    if differing.size:
+        row = differing[0]
+        golds = (", ".join(np.array(one.labels.names)[one.gold_BC[row] == 1]) or "none" for one in (a, b))
+        said = " and ".join(f"{gold} in {name}" for name, gold in zip(names, golds, strict=True))
+        raise DataError(
+            f"row {a.ids[row]!r}: gold is {said} ({differing.size} of {len(a.ids)} rows differ so): evaluate both on "
+            "the same version of the rows"
+        )
+    return a, b
+
+
+def _shown(labels: LabelSet) -> str:
+    return ", ".join(labels.names) + (" (several at once)" if labels.multi_label else "")
+
+
+def _check_ids(name: str, ids: Sequence[str]) -> None:
+    if not ids:
+        raise DataError(f"{name}: there are no rows to compare; check the file and the split")
+    row_id, count = Counter(ids).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"{name}: the id {row_id!r} is there {count} times; rows are matched by it: keep one of them")

@@ -1,0 +1,205 @@
+"""The audit: read a file of rationales and the rows it belongs to, run every check, keep what each row shows."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from dhrd.config import RunConfig
+from dhrd.data.rationales import read_rationale
+from dhrd.data.readers import BadRow, read_file
+from dhrd.data.records import Example
+from dhrd.data.rows import label_set
+from dhrd.data.sources import open_source
+from dhrd.data.templates import ROW, InputTemplate
+from dhrd.errors import ConfigError, DataError
+from dhrd.rationales.audit.alignment import Alignment, measure_alignment
+from dhrd.rationales.audit.flags import KINDS, Flag, Written
+from dhrd.rationales.audit.form import (
+    beginnings,
+    check_beginnings,
+    check_damage,
+    check_duplicates,
+    check_endings,
+    check_language,
+    check_lengths,
+)
+from dhrd.rationales.audit.leak import LeakPatterns, MeasuredLeak, find_leak, leak_patterns, measure_leak
+from dhrd.rationales.audit.text import words
+
+_CHECKS: Sequence[Callable[[Sequence[Written]], Mapping[int, Flag]]] = (
+    check_lengths,
+    check_duplicates,
+    check_endings,
+    check_damage,
+    check_beginnings,
+    check_language,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audited:
+    """One line of the file.
+
+    Args:
+        where: `file:line`.
+        id: The row's; "" where the line has none.
+        text: The rationale; "" likewise.
+        columns: The whole line.
+        example: The row of the data; None where there is none.
+        num_words: Of the rationale.
+        rank: Of its own input among the others' (see `alignment`); None where it could not be told.
+        flags: What is wrong with it.
+    """
+
+    where: str
+    id: str = ""
+    text: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    example: Example | None = None
+    num_words: int = 0
+    rank: float | None = None
+    flags: tuple[Flag, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What a file of rationales is like.
+
+    Args:
+        rationales: The file.
+        data: The rows.
+        num_rows: Rows of the data.
+        missing: Ids of rows that have no rationale.
+        lines: Of the file, in its order.
+        leak: How well the label can be told from the rationale.
+        alignment: How well a rationale tells its row from others.
+        beginnings: The commonest first three words, with the share of rows that begin so.
+        patterns: What was taken for naming a label.
+    """
+
+    rationales: str
+    data: str
+    num_rows: int
+    missing: list[str]
+    lines: list[Audited]
+    leak: MeasuredLeak
+    alignment: Alignment
+    beginnings: list[tuple[str, float]]
+    patterns: LeakPatterns
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Lines with each kind of flag, zeros included."""
+        found = Counter(flag.kind for line in self.lines for flag in line.flags)
+        return {kind: found[kind] for kind in KINDS}
+
+    @property
+    def lengths(self) -> dict[str, float]:
+        """Words of a rationale: least, median, mean, most; empty where there is none."""
+        counts = [line.num_words for line in self.lines if line.text]
+        if not counts:
+            return {}
+        return {"min": min(counts), "median": median(counts), "mean": mean(counts), "max": max(counts)}
+
+
+def audit_rationales(
+    rationales: str | Path,
+    data: Any,
+    *,
+    config: RunConfig | None = None,
+    split: str = "train",
+    forbid: Sequence[str] = (),
+    allow: Sequence[str] = (),
+) -> Audit:
+    """Audit a file of rationales against the rows that it belongs to.
+
+    Args:
+        rationales: A JSONL file of `id`, `rationale`.
+        data: As `data.train` of a config, or rows.
+        config: Column names, label names, the SuperGLUE folder.
+        split: Of `superglue:` and `hub:`.
+        forbid: Regular expressions of further words that give a label away.
+        allow: Label words that do not.
+
+    Raises:
+        DataError: The rows cannot be read, or the file holds no rationale.
+        ConfigError: An expression of `forbid` is none.
+    """
+    config = config or RunConfig()
+    source = open_source(data, config.data, split=split)
+    read = InputTemplate(source.template).variables
+    examples = [_as_read(example, read) for example in source.load()]
+    labels = label_set(config, source, examples)
+    own = source.task.leaks if source.task else ()
+    try:
+        patterns = leak_patterns(labels, forbid=(*own, *forbid), allow=allow)
+    except re.error as error:
+        raise ConfigError(f"--forbid: not a regular expression: {error}") from error
+    lines = list(_read(Path(rationales), {example.id: example for example in examples}))
+    written = [(index, line) for index, line in enumerate(lines) if line.text]
+    if not written:
+        raise DataError(
+            f"{rationales}: no line has an id and a rationale; `dhrd rationales convert` reads other shapes"
+        )
+    rows = [Written(where=line.where, id=line.id, text=line.text, example=line.example) for _, line in written]
+    alignment = measure_alignment(rows, examples)
+    found: list[list[Flag]] = [[] for _ in rows]
+    for check in (*_CHECKS, lambda rows: alignment.flags, lambda rows: _leaks(rows, patterns)):
+        for index, flag in check(rows).items():
+            found[index].append(flag)
+    for (index, line), flags, rank in zip(written, found, alignment.ranks, strict=True):
+        every = sorted((*line.flags, *flags), key=lambda flag: list(KINDS).index(flag.kind))
+        lines[index] = replace(line, num_words=len(words(line.text)), rank=rank, flags=tuple(every))
+    have = {line.id for line in lines}
+    return Audit(
+        rationales=str(rationales),
+        data=source.name,
+        num_rows=len(examples),
+        missing=[example.id for example in examples if example.id not in have],
+        lines=lines,
+        leak=measure_leak([row for row in rows if row.example is not None], labels),
+        alignment=alignment,
+        beginnings=beginnings(rows),
+        patterns=patterns,
+    )
+
+
+def _read(path: Path, examples: Mapping[str, Example]) -> Iterator[Audited]:
+    """The lines of the file, flagged where they are no rationale, or of no row."""
+    seen: set[str] = set()
+    for row in read_file(path):
+        found = read_rationale(row)
+        columns = {} if isinstance(row, BadRow) else row.columns
+        if isinstance(found, str):
+            problem = found.removeprefix(f"{row.where}: ")
+            yield Audited(where=row.where, columns=columns, flags=(Flag("malformed", problem),))
+            continue
+        flags, example = [], examples.get(found.id)
+        if found.id in seen:
+            flags.append(Flag("duplicate_id", f"{found.id} stands on an earlier line"))
+        if example is None:
+            flags.append(Flag("unmatched_id", f"no row has the id {found.id}"))
+        elif not found.is_about(example):
+            flags.append(Flag("other_text", "the row's text is not the one that it was written for"))
+        seen.add(found.id)
+        yield Audited(
+            where=row.where, id=found.id, text=found.text, columns=columns, example=example, flags=tuple(flags)
+        )
+
+
+def _as_read(example: Example, columns: frozenset[str]) -> Example:
+    """A row without what the classifier does not read: another column may hold the label, or tell it."""
+    text = example.input_text if "input_text" in columns else ""
+    is_read = columns.__contains__ if ROW not in columns else lambda name: True
+    return replace(example, input_text=text, fields={k: v for k, v in example.fields.items() if is_read(k)})
+
+
+def _leaks(rows: Sequence[Written], patterns: LeakPatterns) -> dict[int, Flag]:
+    found = {index: find_leak(row, patterns) for index, row in enumerate(rows)}
+    return {index: flag for index, flag in found.items() if flag is not None}

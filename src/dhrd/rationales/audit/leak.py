@@ -1,0 +1,228 @@
+"""Does a rationale give its label away? In words, and as measured by a model that reads it alone."""
+
+from __future__ import annotations
+
+import random
+import re
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+
+from dhrd.data.records import LabelSet
+from dhrd.rationales.audit.flags import Flag, Written
+from dhrd.rationales.audit.text import input_of, sentences
+
+_FOLDS = 5
+_NUM_NGRAMS = 8
+_ENOUGH_ROWS = 200
+_MOST_ROWS = 5000  # more tell little more, and cost minutes
+_COMMON = frozenset({"yes", "no", "not", "none", "other", "all", "any", "some", "more", "less", "same", "one", "two"})
+"""Labels so common as words that they give nothing away outside a verdict; so are single characters and numbers."""
+
+_CONNECTIVE = r"(?:so|thus|hence|therefore|consequently|accordingly|overall|ultimately|in conclusion|in short)"
+_FILLER = r"(?:(?:it|this|that|the|correct|right|answer|label|must|should|would|has|to|is|be|are|was|'s|’s)\s*)*"
+_NOUN = r"(?:answer|label|verdict|conclusion|choice|option|class|category|classification|prediction|relation(?:ship)?)"
+_COPULA = r"(?:is|are|was|be|becomes|remains)"
+_OPEN, _CLOSE = r"[\"'“‘*]*", r"[\"'”’*)]*"
+_BECAUSE = r"(?:because|since|as|for|due|given)\b"
+
+
+@dataclass(frozen=True, slots=True)
+class LeakPatterns:
+    """What counts as naming a label.
+
+    Args:
+        words: Each gives a label away wherever it stands, unless the row's own text has it too.
+        verdicts: A verdict restated, whatever the row says.
+    """
+
+    words: tuple[re.Pattern[str], ...]
+    verdicts: re.Pattern[str]
+
+    def spans(self, text: str, own_text: str = "") -> list[tuple[int, int]]:
+        """Where a rationale gives its label away, sorted.
+
+        Args:
+            text: The rationale.
+            own_text: What its row says.
+        """
+        found = {match.span() for match in self.verdicts.finditer(text)}
+        for word in self.words:
+            matches = [match.span() for match in word.finditer(text)]
+            if matches and not word.search(own_text):
+                found.update(matches)
+        within = {inner for inner in found for outer in found if inner != outer and _holds(outer, inner)}
+        return sorted(found - within)
+
+
+def _holds(outer: tuple[int, int], inner: tuple[int, int]) -> bool:
+    return outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
+def leak_patterns(labels: LabelSet, *, forbid: Sequence[str] = (), allow: Sequence[str] = ()) -> LeakPatterns:
+    """The patterns of a label set.
+
+    Words as common as "no", single characters and numbers are a leak only in a verdict ("so the answer is no").
+
+    Args:
+        labels: Their names and words, in `_` or spaces, with English endings.
+        forbid: Regular expressions of further words: a task's own.
+        allow: Label words that are no leak: in a shop's mail "return" is what everybody writes about.
+
+    Raises:
+        re.error: An expression of `forbid` is none.
+    """
+    allowed = {_plain(word) for word in allow}
+    spelled = list(dict.fromkeys((*labels.words, *labels.names)))
+    telling = [word for word in spelled if _plain(word) not in allowed and not _is_common(word)]
+    patterns = [*map(_inflected, telling), *(f"(?:{pattern})" for pattern in forbid)]
+    label = "(?:" + "|".join(map(_spelling, dict.fromkeys([*spelled, "yes", "no"]))) + r")(?!\w)"
+    # "no", and not "no longer": what follows ends the clause, or gives the reason.
+    alone = rf"{_OPEN}{label}{_CLOSE}(?=\s*(?:[.,;:!?–—]|-\s|$)|\s+{_BECAUSE})"
+    verdicts = (
+        rf"\b(?:is|was) (?:the|a) (?:correct|right|gold|best) {_NOUN}\b",
+        rf"\b(?:correct|right|gold) {_NOUN} {_COPULA}\b",
+        rf"\b{_NOUN}\s+(?:\w+\s+){{0,3}}?{_COPULA}\s+(?:\w+ly\s+|then\s+|thus\s+)?{alone}",
+        rf"\b{_NOUN}\s*[:=]\s*{alone}",
+        rf"\b{_CONNECTIVE}\b,?\s+(?:{_FILLER}|(?:[\w'’]+\s+){{0,4}}?{_COPULA}\s+){alone}",
+        rf"(?:^|[.!?]{_CLOSE}\s+){alone}",
+    )
+    return LeakPatterns(
+        words=tuple(re.compile(rf"(?<!\w){pattern}(?!\w)", re.IGNORECASE) for pattern in patterns),
+        verdicts=re.compile("|".join(verdicts), re.IGNORECASE | re.MULTILINE),
+    )
+
+
+def _plain(word: str) -> str:
+    return " ".join(re.split(r"[\s_-]+", word)).casefold()
+
+
+def _spelling(word: str) -> str:
+    return r"[\s_-]+".join(re.escape(part) for part in re.split(r"[\s_-]+", word) if part) or re.escape(word)
+
+
+def _inflected(word: str) -> str:
+    """With an English verb's or noun's endings: refuse, refuses, refused, refusing; ship, shipped."""
+    spelling = _spelling(word)
+    if not word.isascii() or not word[-1].isalpha():
+        return spelling
+    if word.endswith("e"):
+        return rf"{spelling[:-1]}(?:e|es|ed|ing)"
+    return rf"{spelling}(?:s|es|{re.escape(word[-1])}?(?:ed|ing))?"
+
+
+def _is_common(word: str) -> bool:
+    return word.casefold() in _COMMON or (len(word) == 1 and word.isascii()) or word.isdigit()
+
+
+def find_leak(written: Written, patterns: LeakPatterns) -> Flag | None:
+    """Where a rationale names a label or restates a verdict."""
+    spans = patterns.spans(written.text, _own_text(written))
+    if not spans:
+        return None
+    said = dict.fromkeys(" ".join(written.text[start:end].split()) for start, end in spans)
+    return Flag("label_leak", "says " + ", ".join(f"“{one}”" for one in said), tuple(spans))
+
+
+def without_verdict(written: Written, patterns: LeakPatterns) -> str:
+    """A rationale without the sentences at its end that give its label away; "" where nothing else is in it."""
+    bounds = list(sentences(written.text))
+    while bounds and patterns.spans(written.text[slice(*bounds[-1])], _own_text(written)):
+        bounds.pop()
+    return written.text[: bounds[-1][1]].rstrip() if bounds else ""
+
+
+def _own_text(written: Written) -> str:
+    return input_of(written.example) if written.example else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredLeak:
+    """How well the label can be told from the rationale alone.
+
+    Good rationales argue toward their label, so they predict it without naming it: this informs, it does not accuse.
+
+    Args:
+        num_rows: Rows measured.
+        chance: Share of the commonest label.
+        rationale_accuracy: Of tf-idf of uni- and bigrams with logistic regression, cross-validated; None: see `why`.
+        input_accuracy: The same on the row's own text.
+        ngrams: Per label, those of the rationales that weigh most for it.
+        why: Why it was not measured.
+    """
+
+    num_rows: int = 0
+    chance: float | None = None
+    rationale_accuracy: float | None = None
+    input_accuracy: float | None = None
+    ngrams: dict[str, list[str]]
+    why: str = ""
+
+
+def measure_leak(rows: Sequence[Written], labels: LabelSet, *, seed: int = 0) -> MeasuredLeak:
+    """Cross-validate a bag-of-words model that predicts the label from the rationale, and one from the input.
+
+    Args:
+        rows: Rationales with their rows.
+        labels: The label set.
+        seed: Of the folds. Rows of one group are in one fold.
+    """
+    known = [(row, row.example.label) for row in rows if row.example is not None and row.example.label is not None]
+    known = random.Random(seed).sample(known, _MOST_ROWS) if len(known) > _MOST_ROWS else known
+    if labels.multi_label:
+        return MeasuredLeak(ngrams={}, why="rows may have several labels")
+    gold = np.array([labels.encode(label)[0] for _, label in known], dtype=int)
+    counts = Counter(gold.tolist())
+    groups = [row.example.group for row, _ in known if row.example is not None]
+    of_class = {index: {g or f"row {i}" for i, g in enumerate(groups) if gold[i] == index} for index in counts}
+    if len(counts) < 2 or min(map(len, of_class.values())) < _FOLDS:
+        return MeasuredLeak(num_rows=len(gold), ngrams={}, why=f"a label has fewer than {_FOLDS} rows or groups")
+    grouped = any(group is not None for group in groups)
+    split = (StratifiedGroupKFold if grouped else StratifiedKFold)(_FOLDS, shuffle=True, random_state=seed)
+    group = np.array([g or f"row {i}" for i, g in enumerate(groups)]) if grouped else None
+    folds = list(split.split(gold, gold, group))
+    rationales = [row.text for row, _ in known]
+    inputs = [input_of(row.example) for row, _ in known if row.example is not None]
+    return MeasuredLeak(
+        num_rows=len(gold),
+        chance=max(counts.values()) / len(gold),
+        rationale_accuracy=_accuracy(rationales, gold, folds),
+        input_accuracy=_accuracy(inputs, gold, folds),
+        ngrams=_telling_ngrams(rationales, gold, labels),
+    )
+
+
+def _model(num_rows: int) -> tuple[TfidfVectorizer, LogisticRegression]:
+    vectorizer = TfidfVectorizer(
+        ngram_range=(1, 2),
+        sublinear_tf=True,
+        token_pattern=r"(?u)\b\w+(?:['’]\w+)*\b",
+        min_df=2 if num_rows >= _ENOUGH_ROWS else 1,  # what one row says alone cannot be learned from, and costs time
+    )
+    return vectorizer, LogisticRegression(C=10.0, solver="newton-cg", tol=1e-3)
+
+
+def _accuracy(texts: Sequence[str], gold: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        predicted = cross_val_predict(make_pipeline(*_model(len(texts))), texts, gold, cv=folds)
+    return float(np.mean(predicted == gold))
+
+
+def _telling_ngrams(texts: Sequence[str], gold: np.ndarray, labels: LabelSet) -> dict[str, list[str]]:
+    vectorizer, classifier = _model(len(texts))
+    classifier.fit(vectorizer.fit_transform(texts), gold)
+    names = vectorizer.get_feature_names_out()
+    weights = classifier.coef_ if len(classifier.classes_) > 2 else np.vstack([-classifier.coef_, classifier.coef_])
+    return {
+        labels.names[label]: [str(names[i]) for i in np.argsort(-row)[:_NUM_NGRAMS]]
+        for label, row in zip(classifier.classes_.tolist(), weights, strict=True)
+    }

@@ -1,0 +1,146 @@
+"""What a run would ask, before it asks: open rows, tokens, and what has changed since the answers in the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dhrd._text import shown
+from dhrd.config import TeacherSettings
+from dhrd.model.backbone import load_tokenizer
+from dhrd.rationales.teacher.prompt import Questions
+from dhrd.rationales.teacher.session import Session
+from dhrd.rationales.teacher.store import Store, Totals
+from dhrd.rationales.teacher.tally import Estimate
+
+SAMPLING = ("temperature", "top_p", "seed", "reasoning_effort", "extra_body")
+"""Settings that are part of a question."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What a run would ask.
+
+    Args:
+        num_rows: Rows of the data.
+        num_open: Those to be asked.
+        prompt_tokens: Of those.
+        completion_tokens: Of their answers, expected.
+        most_completion_tokens: Of their answers, each as long as `max_tokens` allows.
+        counted_by: What prompt tokens were counted by.
+        estimate: What the expectation rests on.
+        before: What the store holds already.
+        num_unused: Questions that the store has answers to and that these rows do not ask.
+        changed: What differs from the run before, in words: why they do not.
+    """
+
+    num_rows: int
+    num_open: int
+    prompt_tokens: int
+    completion_tokens: int
+    most_completion_tokens: int
+    counted_by: str
+    estimate: Estimate
+    before: Totals
+    num_unused: int = 0
+    changed: tuple[str, ...] = ()
+
+    @property
+    def warning(self) -> str:
+        """That paid answers are not used, where that is so; else ""."""
+        if not self.num_open or not self.num_unused:
+            return ""
+        since = f" ({'; '.join(self.changed)})" if self.changed else ""
+        return (
+            f"{self.num_unused:,} answered questions in the store are not those of these rows{since}: another label "
+            "set, template, text, model or sampling makes another question; "
+            f"{self.num_open:,} of {self.num_rows:,} rows are asked"
+        )
+
+
+def survey(questions: Questions, store: Store, manifest: Path) -> Survey:
+    """Read all rows once, so that a bad row or template is an error before the first request.
+
+    Args:
+        questions: Of the rows.
+        store: The answers so far.
+        manifest: Of the run before.
+    """
+    settings = questions.settings
+    before = store.totals()
+    estimate = Estimate.from_totals(before)
+    session = Session(settings=settings, labels=questions.labels, store=store)
+    count, counted_by = _counter(settings, estimate)
+    num_rows = num_open = prompt_tokens = 0
+    for question in questions:
+        store.check_new(question.id)
+        store.mark_asked(question.key)
+        num_rows += 1
+        if session.take(question) is not None:
+            num_open += 1
+            prompt_tokens += count(question.prompt)
+    return Survey(
+        num_rows=num_rows,
+        num_open=num_open,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=int(num_open * estimate.tokens_per_answer),
+        most_completion_tokens=num_open * settings.max_tokens * settings.attempts * settings.samples,
+        counted_by=counted_by,
+        estimate=estimate,
+        before=before,
+        num_unused=store.num_unused() if questions.limit is None else 0,
+        changed=_changes(questions, manifest),
+    )
+
+
+def _changes(questions: Questions, manifest: Path) -> tuple[str, ...]:
+    """What a manifest says that is part of a question and is no longer so."""
+    try:
+        before = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none, or none of ours: then the count alone is told
+        return ()
+    now = asked_with(questions)
+    if not isinstance(before, dict):
+        return ()
+    was = {**before, "template": _get(before.get("template"), "sha256")} | _mapping(before.get("sampling"))
+    return tuple(
+        f"the {name} {'are' if name == 'labels' else 'is'} {shown(value)}, then {shown(was[name])}"
+        if name != "template"
+        else "the template is another"
+        for name, value in now.items()
+        if name in was and was[name] != value
+    )
+
+
+def asked_with(questions: Questions) -> dict[str, Any]:
+    """What is part of every question, by the manifest's names."""
+    settings = questions.settings
+    sampling = {name: getattr(settings, name) for name in SAMPLING}
+    return {
+        "teacher": settings.name,
+        "labels": list(questions.labels.words),
+        "template": questions.template.sha256,
+        **sampling,
+    }
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _get(value: Any, name: str) -> Any:
+    return _mapping(value).get(name)
+
+
+def _counter(settings: TeacherSettings, estimate: Estimate) -> tuple[Callable[[str], int], str]:
+    """How to count a prompt's tokens, and how that is called."""
+    if settings.tokenizer is None:
+        basis = f"{estimate.bytes_per_token:.2f} bytes a token, " + (
+            "as the answers so far show" if estimate.measured else "assumed; teacher.tokenizer counts them"
+        )
+        return estimate.prompt_tokens, basis
+    tokenizer, _ = load_tokenizer(settings.tokenizer)
+    return (lambda prompt: len(tokenizer(prompt, verbose=False)["input_ids"])), f"the tokenizer {settings.tokenizer}"

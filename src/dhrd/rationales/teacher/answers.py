@@ -1,0 +1,189 @@
+"""What a teacher said, and what it is worth: pure functions from answers to verdicts.
+
+The store keeps answers as they came. Whether one is a rationale is decided anew each time it is read, so a higher
+limit, more samples or a better reader of answers never needs a second payment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from dhrd.config import TeacherSettings
+from dhrd.data.records import LabelSet
+from dhrd.rationales.teacher.content import read_content
+from dhrd.rationales.teacher.forms import split
+from dhrd.rationales.teacher.prompt import Question
+from dhrd.rationales.teacher.thinking import without_thinking
+
+Reason = Literal["empty", "cut", "no_sentinel", "unreadable", "refused", "wrong_answer", "failed"]
+
+_CUT = {"length", "max_tokens", "max_output_tokens", "model_length"}
+_FILTERED = {
+    "content_filter",
+    "safety",
+    "prohibited_content",
+    "blocklist",
+    "recitation",
+    "refusal",
+    "guardrail_intervened",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One answer, as it came.
+
+    Args:
+        text: What the teacher wrote.
+        finish: Why it stopped: "stop", "length", "content_filter", or the endpoint's own word.
+        refusal: The endpoint's refusal, where it gave one.
+        problem: Why the text is no words; it is then what came, as JSON.
+        failure: Why there is no answer: the request was refused, or failed each time it was sent.
+        max_tokens: The limit that it was asked with.
+        prompt_bytes: Of the prompt, UTF-8: with `prompt_tokens` it tells how many tokens other prompts have.
+        prompt_tokens: Tokens read, by the endpoint's count where it gives one.
+        completion_tokens: Tokens written.
+        host: Who answered; "" in process.
+        time: When, UTC, ISO 8601.
+    """
+
+    text: str = ""
+    finish: str = "stop"
+    refusal: str | None = None
+    problem: str | None = None
+    failure: str | None = None
+    max_tokens: int = 0
+    prompt_bytes: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    host: str = ""
+    time: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """For the store."""
+        return asdict(self)
+
+    @classmethod
+    def of_record(cls, record: Any) -> Answer:
+        """From the store, whatever version wrote it: a field that is not what it is here stops no run."""
+        given = record if isinstance(record, dict) else {"text": record}
+        kept = {one.name: given[one.name] for one in fields(cls) if isinstance(given.get(one.name), _TYPES[one.type])}
+        if isinstance(kept.get("text", ""), str) and "text" in kept:
+            return cls(**kept)
+        content = read_content(given.get("text"))
+        return cls(**{"refusal": content.refusal, "problem": content.problem, **kept, "text": content.text})
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it was stopped at `max_tokens`."""
+        return self.finish.lower() in _CUT
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the endpoint held it back."""
+        return self.finish.lower() in _FILTERED
+
+
+_TYPES: dict[Any, type] = {"str": str, "str | None": str, "int": int}
+
+
+@dataclass(frozen=True, slots=True)
+class Rationale:
+    """An explanation that can be learned from.
+
+    Args:
+        text: The explanation alone.
+        agrees: Whether the teacher's own answer is the gold label.
+    """
+
+    text: str
+    agrees: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why an answer is not a rationale.
+
+    Args:
+        reason: Its kind.
+        detail: What was found.
+        again: Whether another attempt may mend it.
+    """
+
+    reason: Reason
+    detail: str = ""
+    again: bool = field(default=False, compare=False)
+
+
+def judge(answer: Answer, question: Question, labels: LabelSet, *, label_hidden: bool) -> Rationale | Rejection:
+    """Whether an answer holds a rationale.
+
+    An answer that was stopped at `max_tokens` is `cut` only where it lacks something: the sentinel, or with
+    `label_hidden` a readable label.
+    """
+    if answer.failure is not None:
+        return Rejection("failed", answer.failure)
+    if answer.refusal is not None or answer.is_filtered:
+        return Rejection("refused", answer.refusal or "content filter")
+    if answer.problem is not None:
+        return Rejection("unreadable", answer.problem)
+    said, parts = _parts(answer.text, labels)
+    if not said.strip():  # cut before it said anything: the same limit would cut it again
+        return Rejection("cut") if answer.is_cut else Rejection("empty", again=True)
+    if parts is None:
+        return Rejection("cut" if answer.is_cut else "no_sentinel", again=True)
+    explanation, rest = parts
+    if not explanation:
+        return Rejection("empty", "no explanation before the sentinel", again=True)
+    label = labels.read(rest)
+    if label_hidden and label != question.label:
+        if label is None and answer.is_cut:
+            return Rejection("cut", again=True)
+        return Rejection("wrong_answer", labels.write(label) if label is not None else rest.strip()[:80])
+    return Rationale(explanation, agrees=label == question.label)
+
+
+def _parts(text: str, labels: LabelSet) -> tuple[str, tuple[str, str] | None]:
+    """What was said after thinking, and its explanation and rest.
+
+    Tags that stand around thinking in one model stand around the explanation in another: where nothing would be left
+    before the sentinel they are the latter.
+    """
+    said, parts = "", None
+    for sure in (False, True):
+        said = without_thinking(text, sure=sure)
+        parts = split(said, lambda line: labels.read(line) is not None)
+        if parts is not None and parts[0]:
+            break
+    return said, parts
+
+
+def standing(
+    answers: Sequence[Answer], question: Question, labels: LabelSet, settings: TeacherSettings
+) -> Rationale | Rejection | None:
+    """What all answers to a question come to.
+
+    Args:
+        answers: In the order in which they came.
+        question: What was asked.
+        labels: The label set.
+        settings: `attempts` at each of `samples`; an answer cut at less than today's `max_tokens` is no attempt.
+
+    Returns:
+        The first rationale; or, where all samples are used up, the last rejection; or None: ask (again).
+    """
+    attempts = samples = 0
+    last: Rejection | None = None
+    for answer in answers:
+        verdict = judge(answer, question, labels, label_hidden=settings.label_hidden)
+        if isinstance(verdict, Rationale):
+            return verdict
+        if verdict.reason == "cut" and answer.max_tokens < settings.max_tokens:
+            continue
+        last = verdict
+        attempts += 1
+        if not verdict.again or attempts >= settings.attempts:
+            samples, attempts = samples + 1, 0
+    return last if samples >= settings.samples else None

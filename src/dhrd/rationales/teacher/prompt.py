@@ -1,0 +1,150 @@
+"""The question that the teacher is asked: zero-shot chain of thought (paper, experimental setup).
+
+The teacher gets the text that the classifier reads and, unless it is hidden, the gold label. It writes an explanation
+in which the label is forbidden, a sentinel line, and the answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from dhrd.config import DataSettings, TeacherSettings
+from dhrd.data.records import Example, LabelSet
+from dhrd.data.sources import Source
+from dhrd.data.templates import InputTemplate
+from dhrd.errors import ConfigError
+
+SENTINEL = "[END OF REASONING]"
+"""The line between explanation and answer (paper, experimental setup)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A row as the teacher is asked it.
+
+    Args:
+        id: The row's.
+        prompt: The whole question.
+        key: Content address of what is asked, of whom, and how it is sampled: equal questions are asked once.
+        label: Class indices of the gold label.
+        digest: Of the row's text, which the rationale is about.
+    """
+
+    id: str
+    prompt: str
+    key: str
+    label: tuple[int, ...]
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTemplate:
+    """The prompt's text over `input`, `label` (unless hidden), `labels`, `sentinel`, `task`, and the row's columns."""
+
+    text: str
+    name: str
+    label_hidden: bool
+
+    @property
+    def sha256(self) -> str:
+        """Of the text, for the manifest."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def compile(self) -> InputTemplate:
+        """The template, ready to be filled in.
+
+        Raises:
+            ConfigError: It is not Jinja2, has no sentinel, or does not tell the label though it is not hidden.
+        """
+        template = InputTemplate(self.text, setting=self.name)
+        if "sentinel" not in template.variables and SENTINEL not in self.text:
+            raise ConfigError(f"{self.name}: must ask for a line {{{{ sentinel }}}} between explanation and answer")
+        if not self.label_hidden and "label" not in template.variables:
+            raise ConfigError(f"{self.name}: does not tell the teacher {{{{ label }}}}; use it, or give --label-hidden")
+        return template
+
+
+def load_template(settings: TeacherSettings) -> PromptTemplate:
+    """The user's template, or the paper's protocol.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    if settings.template is None:
+        name = "label_hidden.jinja" if settings.label_hidden else "label_given.jinja"
+        text = resources.files("dhrd.rationales.teacher").joinpath("templates", name).read_text(encoding="utf-8")
+        return PromptTemplate(text, name, settings.label_hidden)
+    try:
+        text = Path(settings.template).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"teacher.template: {settings.template}: cannot be read: {error}") from error
+    return PromptTemplate(text, str(settings.template), settings.label_hidden)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Questions:
+    """The rows of a source as questions; may be iterated again, in constant memory.
+
+    Args:
+        source: The rows.
+        labels: Their label set.
+        template: The prompt.
+        settings: Of the teacher.
+        data: Of the rows: which of their columns is the label.
+        limit: Only the first rows.
+    """
+
+    source: Source
+    labels: LabelSet
+    template: PromptTemplate
+    settings: TeacherSettings
+    data: DataSettings
+    limit: int | None = None
+
+    def __iter__(self) -> Iterator[Question]:
+        """Yield a question a row.
+
+        Raises:
+            DataError: A row is malformed, or lacks a column that a template reads.
+        """
+        prompt, text = self.template.compile(), InputTemplate(self.source.template)
+        address = key_of(self.settings)
+        for example in self.source.examples(limit=self.limit):
+            label = self.labels.encode(example.label, example.where) if example.label is not None else ()
+            asked = prompt.render(self._variables(example, text, label), where=example.where)
+            yield Question(id=example.id, prompt=asked, key=address(asked), label=label, digest=example.digest)
+
+    def _variables(self, example: Example, text: InputTemplate, label: tuple[int, ...]) -> dict[str, Any]:
+        # A row's own columns must not tell what the teacher is not told: the label, or an older rationale.
+        secret = {name for field in ("label", "rationale") for name in (field, self.data.columns.get(field))}
+        task = self.source.task
+        return {
+            **{name: value for name, value in example.columns().items() if name not in secret},
+            "input": text.render(example.columns(), where=example.where),
+            "labels": list(self.labels.words),
+            "sentinel": SENTINEL,
+            "task": task.name if task else "",
+            **({} if self.template.label_hidden else {"label": self.labels.write(label)}),
+        }
+
+
+def key_of(settings: TeacherSettings) -> Callable[[str], str]:
+    """A function from a prompt to the content address of its answers.
+
+    Limits (`max_tokens`, timeouts, attempts) and the endpoint's address are no part of it: raising a limit or serving
+    the same model elsewhere asks nothing again.
+    """
+    asked_of: list[Any] = [settings.name, settings.temperature, settings.top_p, settings.seed]
+    if settings.reasoning_effort is not None or settings.extra_body:  # else as before there were these
+        asked_of.append([settings.reasoning_effort, settings.extra_body])
+
+    def address(prompt: str) -> str:
+        return hashlib.sha256(json.dumps([*asked_of, prompt], sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+    return address

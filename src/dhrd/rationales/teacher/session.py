@@ -1,0 +1,113 @@
+"""What a run of questions shares, whoever answers: settings, store, counts, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from dhrd.config import TeacherSettings
+from dhrd.data.records import LabelSet
+from dhrd.errors import TeacherError
+from dhrd.rationales.teacher.answers import Answer, Rationale, Rejection, judge, standing
+from dhrd.rationales.teacher.prompt import Question
+from dhrd.rationales.teacher.store import Store
+from dhrd.rationales.teacher.tally import Estimate, Tally, cost
+
+_ALL_CUT = 8  # answers: where every one of the first is cut, so will be those after them
+
+
+@dataclass(slots=True)
+class Asked:
+    """A question that is being asked.
+
+    Args:
+        question: What is asked.
+        answers: Those that count; a new one is appended as it comes.
+        num_discarded: Older ones, of a rejected row that is asked again.
+    """
+
+    question: Question
+    answers: list[Answer]
+    num_discarded: int = 0
+
+    @property
+    def attempt(self) -> int:
+        """How many answers there ever were; it moves the seed of sampling."""
+        return self.num_discarded + len(self.answers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A run of questions.
+
+    Args:
+        settings: Of the teacher.
+        labels: The label set, to read the teacher's answers by.
+        store: Where answers are kept.
+        tally: The counts.
+        estimate: Tokens of what is yet to be asked.
+        is_known: Whether this teacher settled rows of this data under these settings before.
+        retry_after: Ask rejected rows again, unless they were since this answer's number; None: they stay rejected.
+        on_progress: Told of each settled question, with a note for the progress bar.
+    """
+
+    settings: TeacherSettings
+    labels: LabelSet
+    store: Store
+    tally: Tally = field(default_factory=Tally)
+    estimate: Estimate = field(default_factory=Estimate)
+    is_known: bool = False
+    retry_after: int | None = None
+    on_progress: Callable[[str], None] = lambda note: None
+
+    def standing(self, question: Question) -> Rationale | Rejection | None:
+        """What the answers to a question come to; None: it is to be asked."""
+        return self._standing(Asked(question, self.store.answers(question.key)))
+
+    def take(self, question: Question) -> Asked | None:
+        """A question that is to be asked (again), with its answers so far; None where it is settled."""
+        asked = Asked(question, self.store.answers(question.key))
+        if self.retry_after is not None and isinstance(self._standing(asked), Rejection):
+            since = self.store.answers(question.key, after=self.retry_after)
+            asked = Asked(question, since, num_discarded=len(asked.answers) - len(since))
+        return None if self.is_settled(asked) else asked
+
+    def is_settled(self, asked: Asked) -> bool:
+        """Whether the answers come to a rationale or a rejection."""
+        return self._standing(asked) is not None
+
+    def _standing(self, asked: Asked) -> Rationale | Rejection | None:
+        return standing(asked.answers, asked.question, self.labels, self.settings)
+
+    def check_limit(self, asked: Asked) -> None:
+        """Look at the newest answer: whether the limit cut it, as it did all before.
+
+        Raises:
+            TeacherError: Every one of the first answers of this run was cut.
+        """
+        if self.tally.num_cut < self.tally.num_judged:  # one was whole
+            return
+        last = judge(asked.answers[-1], asked.question, self.labels, label_hidden=self.settings.label_hidden)
+        self.tally.num_judged += 1
+        self.tally.num_cut += isinstance(last, Rejection) and last.reason == "cut"
+        if self.tally.num_cut == self.tally.num_judged >= _ALL_CUT:
+            raise TeacherError(
+                f"each of the first {self.tally.num_cut} answers was cut at max_tokens {self.settings.max_tokens}, so "
+                "no other was asked for; raise --max-tokens (thinking counts: 4000 or more) and run the command again"
+            )
+
+    def open(self, questions: Iterable[Question]) -> Iterator[Asked]:
+        """Those that are to be asked; the others count as progress at once."""
+        for question in questions:
+            if (asked := self.take(question)) is not None:
+                yield asked
+            else:
+                self.advance()
+
+    def cost(self) -> float | None:
+        """Of all answers in the store; None where no price is set."""
+        return cost(self.settings, self.tally.prompt_tokens, self.tally.completion_tokens)
+
+    def advance(self) -> None:
+        """A question is settled."""
+        self.on_progress(self.tally.note(self.cost()))

@@ -1,0 +1,1 @@
+"""Train, evaluate, predict: a file a verb. Read `train.py` first."""

@@ -1,0 +1,108 @@
+"""The end of training: evaluate the final weights, write the artifact, compare the two where they may differ."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dhrd.artifact.card import model_card
+from dhrd.artifact.read import ArtifactInfo
+from dhrd.artifact.write import kind_of, save_artifact
+from dhrd.config import RunConfig
+from dhrd.data.rows import Rows
+from dhrd.data.sequence import EncodedData
+from dhrd.evaluation.calibrate import calibrate_head
+from dhrd.evaluation.evaluate import evaluate_model, parity, rows_fingerprint
+from dhrd.inference.classifier import Classifier
+from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.training.build import sequence_template
+from dhrd.training.run_dir import run_record
+from dhrd.training.setup import Precision
+
+logger = logging.getLogger("dhrd")
+
+
+def save(
+    config: RunConfig,
+    rows: Rows,
+    data: Mapping[str, EncodedData],
+    model: DualHeadReasoningModel,
+    output_dir: Path,
+    steps: int,
+    precision: Precision,
+) -> dict[str, Any]:
+    """Evaluate the final weights, write the artifact, and compare the two where they may differ.
+
+    With `training.calibrate` the head is divided by its temperature first.
+
+    Returns:
+        The metrics of the validation rows; empty where there are none.
+
+    Raises:
+        SaveError: The artifact could not be written.
+    """
+    metrics: dict[str, Any] = {}
+    has_classifier = config.loss.classification_weight > 0
+    info = artifact_info(config, rows, data["train"], model)
+    if config.training.calibrate:
+        temperature = calibrate_head(model, data["choose"].examples, multi_label=rows.labels.multi_label)
+        info = replace(info, calibration={"temperature": temperature})
+    if rows.validation and has_classifier:
+        metrics = evaluate_model(model, data["validation"].examples, rows.labels, task=rows.task, intervals=True)
+        metrics["selected_on"] = _was_choice(config) and not config.data.dev_share
+    chose = {"rows": rows.choose_name, "fingerprint": rows_fingerprint(data["choose"].texts)}
+    chosen = {"selected_on": chose if _was_choice(config) else None}
+    info = replace(info, training={**info.training, "steps": steps, **chosen, "metrics": metrics})
+    record = run_record(config, precision) | {"donors": data["train"].donors}
+    save_artifact(output_dir, model, info, card=model_card(info, config), run=record)
+    if has_classifier and (config.model.lora or config.model.dtype not in (None, "float32")):
+        _report_parity(model, output_dir, data)
+    return metrics
+
+
+def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: DualHeadReasoningModel) -> ArtifactInfo:
+    """What `dhrd.json` says of a trained model."""
+    return ArtifactInfo(
+        kind=kind_of(model),
+        labels=rows.labels,
+        input_template=rows.template,
+        columns=dict(config.data.columns) if rows.task is None else {},
+        chat=config.data.chat,
+        max_input_tokens=config.data.max_input_tokens,
+        max_sequence_tokens=config.data.max_sequence_tokens,
+        head=config.model.head,
+        pooling=config.model.pooling,
+        task=rows.task.name if rows.task else None,
+        sequence=sequence_template(config),
+        training={
+            "backbone": model.backbone_name,
+            "num_train_examples": len(train),
+            "num_with_rationale": train.num_with_rationale,
+            "num_inputs_cut": train.num_inputs_cut,
+            "num_rationales_cut": train.num_rationales_cut,
+            "classification_weight": config.loss.classification_weight,
+            "reasoning_weight": config.loss.reasoning_weight if config.loss.lm_targets != "input" else 0,
+            "seed": config.seed,
+        },
+    )
+
+
+def _was_choice(config: RunConfig) -> bool:
+    """A temperature leaves every label as it is, but the log loss of its rows is the least that there is."""
+    training = config.training
+    return training.selection == "best" or training.patience is not None or training.calibrate
+
+
+def _report_parity(model: DualHeadReasoningModel, output_dir: Path, data: Mapping[str, EncodedData]) -> None:
+    some = (data["validation"].examples or data["train"].examples)[:64]
+    classifier = Classifier.from_pretrained(output_dir, device=str(model.head.score.weight.device), dtype=None)
+    found = parity(model, classifier, [example.input_ids for example in some])
+    logger.warning(
+        "artifact against the trained model on %d rows: largest probability difference %.2g, same label on %.1f %%",
+        found["num_examples"],
+        found["max_probability_difference"],
+        100 * found["label_agreement"],
+    )

@@ -1,0 +1,103 @@
+"""The rows that an artifact is evaluated, measured or run on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from dhrd.artifact.read import ArtifactInfo, read_info
+from dhrd.config import RunConfig
+from dhrd.data.records import Example
+from dhrd.data.rows import load_rows
+from dhrd.data.sources import Source, open_source
+from dhrd.errors import ConfigError, DataError
+from dhrd.inference.engine.options import check_count
+from dhrd.training.run_dir import read_run
+
+
+def rows_of(
+    model_dir: str | Path,
+    data: Any = None,
+    *,
+    split: str = "validation",
+    config: RunConfig | None = None,
+    limit: int | None = None,
+    labels_required: bool = True,
+) -> list[Example]:
+    """Rows for an artifact.
+
+    Args:
+        model_dir: What `train` wrote.
+        data: As `data.train` of a config, or rows; None: the run's own data for the split.
+        split: Of `superglue:` and `hub:`; or which of the run's own files.
+        config: Column names, the SuperGLUE folder; None: as in training.
+        limit: Only the first rows; None: of the run's own data as many as it used.
+        labels_required: Whether rows without a label are refused.
+
+    Raises:
+        UserError: The artifact or the rows cannot be used.
+    """
+    source, limit = _find(model_dir, data, split, config, limit)
+    return source.load(limit=limit, labels_required=labels_required)
+
+
+def each_row_of(
+    model_dir: str | Path,
+    data: Any = None,
+    *,
+    split: str = "validation",
+    config: RunConfig | None = None,
+    limit: int | None = None,
+) -> Iterator[Example]:
+    """Labelled rows for an artifact as `rows_of` takes them, one by one in constant memory.
+
+    Raises:
+        UserError: The artifact or a row cannot be used, or there is none.
+    """
+    source, limit = _find(model_dir, data, split, config, limit)
+    examples = source.examples(limit=limit)
+    first = next(examples, None)
+    if first is None:
+        raise DataError(f"{source.name}: no rows")
+    return chain([first], examples)
+
+
+def _find(
+    model_dir: str | Path, data: Any, split: str, config: RunConfig | None, limit: int | None
+) -> tuple[Source, int | None]:
+    config = config or read_run(Path(model_dir)) or RunConfig()
+    if data is None and split not in ("train", "validation", "test"):
+        raise ConfigError(f"--split {split}: unknown; the run has train, validation and test")
+    spec = data if data is not None else getattr(config.data, split)
+    if spec is None:
+        raise ConfigError(f"no rows to evaluate: give --data SPEC, or set data.{split}")
+    if limit is None and data is None:
+        limit = getattr(config.data, f"{split}_limit", None)
+    if limit is not None:
+        check_count("limit", limit)
+    return open_rows(spec, split, config, read_info(model_dir)), limit
+
+
+def open_rows(spec: Any, split: str, config: RunConfig, info: ArtifactInfo) -> Source:
+    """A source of rows as an artifact's input template takes them."""
+    settings = config.data.model_copy(update={"input_template": info.input_template})
+    return replace(open_source(spec, settings, split=split), reads_rationales=False)
+
+
+def held_out_rows(model_dir: str | Path, config: RunConfig | None = None) -> list[Example]:
+    """The rows that training held out of its own for choices.
+
+    Raises:
+        ConfigError: It held out none.
+        UserError: They cannot be read any more.
+    """
+    config = config or read_run(Path(model_dir)) or RunConfig()
+    if not config.data.dev_share:
+        raise ConfigError(
+            "a threshold is chosen on rows that the model was not trained on, and the run held out none: "
+            "give --dev-data SPEC, or train with data.dev_share"
+        )
+    return load_rows(config).choose

@@ -1,0 +1,222 @@
+"""The parts of a run: encoded rows, the model, the updates, and where to begin."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dhrd._text import shown
+from dhrd.artifact.write import check_can_be_saved
+from dhrd.config import RunConfig
+from dhrd.data.batches import Bottleneck, PlannedUpdates, fingerprint
+from dhrd.data.label_names import clean_name, spelled
+from dhrd.data.plan import num_updates
+from dhrd.data.records import Example
+from dhrd.data.rows import Rows, encode_labels
+from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder, SequenceTemplate
+from dhrd.data.templates import InputTemplate
+from dhrd.errors import CheckpointError, ConfigError, ModelError
+from dhrd.losses import LabelLoss
+from dhrd.model.backbone import Backbone
+from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.fit import check_context
+from dhrd.training.checkpoints import Checkpoints
+from dhrd.training.frozen import FrozenUpdates
+from dhrd.training.loop import Updates
+from dhrd.training.position import Position, is_possible
+from dhrd.training.run_dir import identity
+from dhrd.training.step import Stepper
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+logger = logging.getLogger("dhrd")
+
+
+def encode(config: RunConfig, rows: Rows, backbone: Backbone) -> dict[str, EncodedData]:
+    """Tokenise "train", "choose" and "validation"; only train is taught rationales.
+
+    Raises:
+        DataError: A row cannot be encoded.
+        ModelError: The sequences are longer than the backbone's context.
+    """
+    check_context(backbone.model.config, config.data.max_sequence_tokens)
+    data = {
+        "train": _encode_part(config, rows, backbone, "train", rows.train),
+        "validation": _encode_part(config, rows, backbone, "validation", rows.validation),
+    }
+    same = rows.choose is rows.validation  # unless a dev part was cut off train
+    data["choose"] = data["validation"] if same else _encode_part(config, rows, backbone, "choose", rows.choose)
+    check_context(backbone.model.config, max(part.longest for part in data.values()))
+    _check_tokens(backbone, data)
+    logger.info("train: %s", data["train"].summary())
+    return data
+
+
+def _check_tokens(backbone: Backbone, data: Mapping[str, EncodedData]) -> None:
+    """Refuse rows with a token that the embeddings have no row for, as an added token may be."""
+    num_rows = backbone.model.get_input_embeddings().weight.shape[0]
+    for part in data.values():
+        for example in part.examples:
+            if (token := max(*example.input_ids, *example.continuation_ids, 0)) >= num_rows:
+                raise ModelError(
+                    f"{backbone.name}: row {example.id} has the token "
+                    f"{shown(backbone.tokenizer.convert_ids_to_tokens(token))}, number {token}, but the embeddings "
+                    f"have {num_rows} rows; resize them (model.resize_token_embeddings), or remove it from the text"
+                )
+
+
+def _encode_part(
+    config: RunConfig, rows: Rows, backbone: Backbone, name: str, examples: Sequence[Example]
+) -> EncodedData:
+    is_train = name == "train"
+    encoder = SequenceEncoder(
+        inputs=InputEncoder(
+            tokenizer=backbone.tokenizer,
+            template=InputTemplate(rows.template, chat=config.data.chat),
+            max_input_tokens=config.data.max_input_tokens,
+            mend_pad_ending=not is_train,
+        ),
+        labels=rows.labels,
+        max_sequence_tokens=config.data.max_sequence_tokens,
+        with_reasoning=is_train and config.loss.runs_continuation,
+        with_keywords=is_train and config.loss.keyword_weight > 0,
+        rationale_mode=config.data.rationale_mode if is_train else "aligned",
+        seed=config.seed,
+        template=sequence_template(config),
+    )
+    return encoder.encode(examples, description=f"tokenising {name}")
+
+
+def sequence_template(config: RunConfig) -> SequenceTemplate:
+    """What follows an input, and how much of the input it sees."""
+    return SequenceTemplate(order=config.data.order, visible_input_tokens=config.model.visible_input_tokens)
+
+
+def build_model(config: RunConfig, rows: Rows, backbone: Backbone) -> DualHeadReasoningModel:
+    """The model of a run, its head drawn from the run's seed.
+
+    Raises:
+        ModelError: The backbone cannot carry it, or could not be saved as a classifier.
+    """
+    torch.manual_seed(config.seed)
+    model = DualHeadReasoningModel(
+        num_labels=len(rows.labels),
+        settings=config.model,
+        loss=config.loss,
+        backbone=backbone,
+        label_loss=_label_loss(config, rows),
+        label_words=rows.labels.words,
+        seed=config.seed,
+    )
+    if warning := check_can_be_saved(model):
+        logger.warning("%s", warning)
+    return model
+
+
+def _label_loss(config: RunConfig, rows: Rows) -> LabelLoss:
+    given, names = config.loss.class_weights, rows.labels.names
+    weights = None
+    if given == "balanced":
+        counts = encode_labels(rows.train, rows.labels).sum(0)
+        weights = torch.tensor([counts.sum() / (len(names) * max(1, count)) for count in counts], dtype=torch.float32)
+    elif given is not None:
+        given = {clean_name(name): weight for name, weight in given.items()}
+        if set(given) != set(names):
+            raise ConfigError(f"loss.class_weights: give one weight for each of {spelled(names)}; got {spelled(given)}")
+        weights = torch.tensor([given[name] for name in names], dtype=torch.float32)
+    return LabelLoss(multi_label=rows.labels.multi_label, class_weight_C=weights, smoothing=config.loss.label_smoothing)
+
+
+def plan_updates(
+    config: RunConfig,
+    rows: Rows,
+    data: Mapping[str, EncodedData],
+    model: DualHeadReasoningModel,
+    accelerator: Accelerator,
+) -> Updates:
+    """The training rows in the order of the plan, for this process.
+
+    Raises:
+        ConfigError: `training.cache_frozen`, and the frozen layers do not always give the same.
+    """
+    examples, training = data["train"].examples, config.training
+    rows_per_update = training.batch_size * training.gradient_accumulation_steps * accelerator.num_processes
+    updates = PlannedUpdates(
+        examples=examples,
+        num_labels=len(rows.labels),
+        pad_token_id=model.tokenizer.pad_token_id,
+        lm_targets=config.loss.lm_targets,
+        batch_size=training.batch_size,
+        gradient_accumulation_steps=training.gradient_accumulation_steps,
+        num_processes=accelerator.num_processes,
+        process_index=accelerator.process_index,
+        seed=config.seed,
+        bottleneck=_bottleneck(config, training.num_epochs * num_updates(len(examples), rows_per_update)),
+    )
+    if not config.training.cache_frozen:
+        return updates
+    return FrozenUpdates(updates=updates, model=model, accelerator=accelerator)
+
+
+def _bottleneck(config: RunConfig, total_updates: int) -> Bottleneck | None:
+    visible = config.model.visible_input_tokens
+    if visible is None:
+        return None
+    if not config.loss.runs_continuation:
+        logger.warning(
+            "model.reasoning_bottleneck changes nothing: with these weights of the losses no rationale is run"
+        )
+    first = math.ceil(config.model.bottleneck_start * total_updates)
+    return Bottleneck(num_tokens=visible, share=config.model.bottleneck_share, first_update=first)
+
+
+def run_identity(
+    config: RunConfig,
+    rows: Rows,
+    data: Mapping[str, EncodedData],
+    model: DualHeadReasoningModel,
+    accelerator: Accelerator,
+) -> dict[str, Any]:
+    """What must be equal for a run to go on: all that decides its weights, and what they are chosen by."""
+    return {
+        "config": identity(config),
+        "rows": fingerprint(data["train"].examples),
+        "rows of choices": fingerprint(data["choose"].examples),
+        "validation rows": fingerprint(data["validation"].examples),
+        "labels": list(rows.labels.names),
+        "frozen weights": model.frozen_fingerprint(),
+        "processes": accelerator.num_processes,
+        "precision": accelerator.mixed_precision,
+    }
+
+
+def resume(
+    checkpoints: Checkpoints, start: Path | None, stepper: Stepper, model: DualHeadReasoningModel, config: RunConfig
+) -> Position:
+    """Begin, or put a checkpoint back and go on after it.
+
+    Raises:
+        CheckpointError: It is of another run, or damaged.
+    """
+    seed_dropout(config, stepper.accelerator)
+    if start is None:
+        return Position()
+    position = checkpoints.restore(start, stepper, model)
+    if not is_possible(position, stepper.num_updates // config.training.num_epochs, stepper.num_updates):
+        raise CheckpointError(
+            f"{start}: damaged (step {position.step}, epoch {position.epoch}, update {position.update} is no position "
+            f"of this run's {stepper.num_updates} updates); remove it to go on from the one before it"
+        )
+    logger.warning("going on after step %d from %s", position.step, start)
+    return position
+
+
+def seed_dropout(config: RunConfig, accelerator: Accelerator) -> None:
+    """Seed what the first update draws; processes differ, or their dropout would be the same."""
+    torch.manual_seed(config.seed + accelerator.process_index)

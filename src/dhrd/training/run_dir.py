@@ -1,0 +1,218 @@
+"""The directory of a run: where to write, and where to go on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dhrd._files import RESUME, holds_nothing, locked, saving, writing
+from dhrd._outputs import Output, check_outputs
+from dhrd._text import shown
+from dhrd._versions import library_versions
+from dhrd.artifact.owned import inputs_of, model_files, wrote
+from dhrd.artifact.read import MANIFEST, read_info
+from dhrd.config import RunConfig, resolve
+from dhrd.config.published import published, recorded
+from dhrd.errors import CheckpointError, ConfigError
+from dhrd.training.checkpoint_files import (
+    as_record,
+    find_checkpoint,
+    read_object,
+    remove_checkpoints,
+    run_directory,
+    whole_checkpoints,
+)
+from dhrd.training.setup import Precision
+
+logger = logging.getLogger("dhrd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a run writes.
+
+    Args:
+        output_dir: Gets the artifact.
+        goes_on: A run was started there before.
+        start: The checkpoint to go on from; None: from the beginning.
+        is_finished: There is nothing left to do.
+    """
+
+    output_dir: Path
+    goes_on: bool = False
+    start: Path | None = None
+    is_finished: bool = False
+
+
+def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrite: bool, held: ExitStack) -> Place:
+    """Decide where to write and where to go on; nothing is written yet but the lock.
+
+    Args:
+        config: The run's.
+        checkpoint: Go on with the run in this directory, or from one checkpoint in it.
+        overwrite: Replace a run of ours.
+        held: Takes the lock on output_dir, where there is something to do.
+
+    Raises:
+        ConfigError: output_dir is not empty and neither `--checkpoint` nor `--overwrite` was given; or it holds no run
+            of ours, or what this run reads; or another training is at it.
+        CheckpointError: No run was started there, it is of another config, or the checkpoint is not there.
+        ArtifactError: It is finished, and its manifest is damaged.
+    """
+    if checkpoint is not None:
+        output_dir = run_directory(Path(checkpoint))
+        started = started_run(Path(checkpoint))
+        if started is not None:
+            _check_same(started, config, output_dir)
+        if (output_dir / MANIFEST).is_file():
+            read_info(output_dir)  # what is damaged is not finished, and its checkpoints are all that there is
+            _tidy(output_dir)
+            return Place(output_dir=output_dir, goes_on=True, is_finished=True)
+        held.enter_context(locked(output_dir))
+        _, start = find_checkpoint(Path(checkpoint))  # only now: none is being written any more
+        if start is None:
+            logger.warning("%s: no whole checkpoint yet; starting over", output_dir)
+    else:
+        output_dir, start = Path(config.output_dir), None
+        held.enter_context(locked(output_dir))
+        _check_free(output_dir, overwrite=overwrite)
+    reads = inputs_of(config, config.data.rationales)
+    check_outputs([Output("output_dir", path) for path in model_files(output_dir)], reads)
+    return Place(output_dir=output_dir, goes_on=checkpoint is not None, start=start)
+
+
+def started_run(checkpoint: Path) -> RunConfig | None:
+    """The config of the run that `--checkpoint` names; None where only its artifact or its checkpoints are left.
+
+    Raises:
+        CheckpointError: The path is not there, or no run of ours was started in it.
+    """
+    output_dir = run_directory(checkpoint)
+    found = read_run(output_dir)
+    if found is None and not (output_dir / MANIFEST).is_file() and not whole_checkpoints(output_dir / "checkpoints"):
+        raise CheckpointError(
+            f"--checkpoint {checkpoint}: no run was started there; give a run's output_dir, or leave --checkpoint out"
+        )
+    return found
+
+
+def _tidy(output_dir: Path) -> None:
+    """Remove the checkpoints of a finished run that was killed before it could."""
+    checkpoints = output_dir / "checkpoints"
+    if checkpoints.is_dir():
+        with locked(output_dir):
+            remove_checkpoints(checkpoints)
+
+
+def _check_free(output_dir: Path, *, overwrite: bool) -> None:
+    if holds_nothing(output_dir):
+        return
+    if not overwrite:
+        raise ConfigError(
+            f"output_dir: {output_dir} is not empty; go on with --checkpoint {output_dir}, replace it with "
+            "--overwrite, or give another --set output_dir=…"
+        )
+    if not wrote(output_dir):
+        raise ConfigError(
+            f"output_dir: {output_dir} holds files, and no run.json or dhrd.json there says that they are a run of "
+            "dhrd's, which is all that --overwrite replaces; give another output_dir"
+        )
+
+
+def start_run(output_dir: Path, config: RunConfig, precision: Precision, *, fresh: bool) -> None:
+    """Make the directory a run's, once all that the user gave is known to work: what was there is lost only then.
+
+    Args:
+        output_dir: Created where absent.
+        config: Written beside the checkpoints, for `--checkpoint` without `--config`.
+        precision: Written too: the run keeps it when it goes on.
+        fresh: Begin at the first step: an older artifact and older checkpoints are removed.
+
+    Raises:
+        SaveError: The directory is not writable.
+    """
+    checkpoints = output_dir / "checkpoints"
+    with saving(str(output_dir), RESUME):
+        if fresh:
+            (output_dir / MANIFEST).unlink(missing_ok=True)
+            remove_checkpoints(checkpoints)
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        with writing(checkpoints / "run.json") as file:
+            file.json(run_record(config, precision) | {"config": recorded(config)})
+        if fresh:
+            (output_dir / "run.json").unlink(missing_ok=True)  # not earlier: it says that the directory is ours
+
+
+def read_run(output_dir: Path) -> RunConfig | None:
+    """The config that a run in a directory was started with; None where there is none.
+
+    Raises:
+        CheckpointError: run.json is damaged.
+    """
+    output_dir = output_dir.expanduser()
+    paths = [output_dir / "run.json", output_dir / "checkpoints" / "run.json"]
+    if not os.path.isfile(output_dir / MANIFEST):  # an unfinished run in the place of another
+        paths.reverse()
+    path = next((path for path in paths if os.path.isfile(path)), None)  # no error over any name
+    if path is None:
+        return None
+    config = read_object(path).get("config")
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path}: damaged (its config is {shown(config)}, no object)")
+    return resolve(config, source=str(path))
+
+
+def read_precision(output_dir: Path) -> Precision | None:
+    """The precision that the unfinished run in a directory began with; None where none is known.
+
+    Raises:
+        CheckpointError: run.json is damaged.
+    """
+    path = output_dir / "checkpoints" / "run.json"
+    found = read_object(path).get("precision") if path.is_file() else None
+    return None if found is None else as_record(Precision, found, path)
+
+
+def run_record(config: RunConfig, precision: Precision) -> dict[str, Any]:
+    """An artifact's run.json: the resolved config, the seed, the precision and what decided it, the libraries."""
+    return {
+        "config": published(config),
+        "seed": config.seed,
+        "precision": asdict(precision),
+        "versions": library_versions(),
+    }
+
+
+_FREE = {"output_dir", "tracking", "teacher"}  # may differ between a run and its continuation: they decide no weight
+
+
+def identity(config: RunConfig) -> dict[str, Any]:
+    """What must be equal for a run to go on."""
+    return {name: value for name, value in recorded(config).items() if name not in _FREE}
+
+
+def _check_same(found: RunConfig, config: RunConfig, output_dir: Path) -> None:
+    theirs, ours = flat(identity(found)), flat(identity(config))
+    odd = [
+        f"{name}: {shown(theirs.get(name))} there, {shown(ours.get(name))} now"
+        for name in theirs | ours
+        if theirs.get(name) != ours.get(name)
+    ]
+    if odd:
+        one, lines = (f" ({odd[0]})", []) if len(odd) == 1 else ("", odd)
+        mend = "leave --config and --set out to go on with its own, or give another output_dir"
+        line = f"--checkpoint {output_dir}: the run there has other settings{one}; {mend}"
+        raise CheckpointError("\n".join([line, *lines]))
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name."""
+    result: dict[str, Any] = {}
+    for name, value in tree.items():
+        result |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return result

@@ -1,0 +1,264 @@
+"""Cleaned files: what is dropped or cut off, what stays, and the list of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dhrd.config.schema import DataSettings
+from dhrd.data.rationales import join_rationales
+from dhrd.data.sources import open_source
+from dhrd.errors import ConfigError
+from dhrd.rationales.audit.audit import Audit, audit_rationales
+from dhrd.rationales.audit.fix import Change, fix
+from helpers import write_jsonl
+from helpers_audit import cases, lines
+from helpers_runs import read_jsonl, run_here
+
+NUM_ROWS = 20
+ROWS, SOUND = cases(NUM_ROWS)
+
+
+def audit(tmp_path: Path, written: Sequence[Any]) -> Audit:
+    path = write_jsonl(tmp_path / "rationales.jsonl", written)
+    return audit_rationales(path, ROWS)
+
+
+def faulty() -> list[Any]:
+    """Of twenty rows, four that are sound, and each kind of fault."""
+    written: list[Any] = lines(SOUND[:12])
+    written[2]["rationale"] += " So they return it."
+    written[3]["rationale"] = "The answer is repair."
+    written[4]["rationale"] = "Repair, they say. " + SOUND[4]
+    written[5]["rationale"] = SOUND[15]
+    written[6]["rationale"] = "Hm."
+    written[7]["rationale"] = SOUND[7].removesuffix(".") + " and"
+    written[8]["rationale"] = SOUND[8] + " [END OF REASONING]."
+    written[9]["rationale"] = SOUND[9] + 2 * " Так сказал хозяин, который потерял ключ от дома и от сада."
+    written += [{"id": "r12", "rationale": SOUND[0]}, {"id": "r1", "rationale": SOUND[16]}]
+    written += [{"id": "nobody", "rationale": SOUND[17]}, {"id": "r13"}, ["r14", "text"], {"id": "r15", "rationale": 5}]
+    return written
+
+
+KINDS_OF = {
+    "r2": ["label_leak"],
+    "r3": ["label_leak", "misaligned"],
+    "r4": ["label_leak"],
+    "r5": ["misaligned"],
+    "r6": ["misaligned", "length"],
+    "r7": ["truncated"],
+    "r8": ["damaged"],
+    "r9": ["language"],
+    "r12": ["misaligned", "near_duplicate"],
+    "r1": ["duplicate_id", "misaligned"],
+    "nobody": ["unmatched_id"],
+    "": ["malformed"],
+}
+
+
+def test_each_fault_is_flagged(tmp_path: Path) -> None:
+    found = audit(tmp_path, faulty())
+    assert {line.id: [flag.kind for flag in line.flags] for line in found.lines if line.flags} == KINDS_OF
+
+
+def test_drop_leaves_out_every_line_with_a_flag(tmp_path: Path) -> None:
+    kept, changes = fix(audit(tmp_path, faulty()), "drop")
+    assert kept == [{"id": f"r{number}", "rationale": SOUND[number]} for number in (0, 1, 10, 11)]
+    assert {change.action for change in changes} == {"dropped"}
+    assert len(changes) == len(faulty()) - len(kept)
+    assert {change.id: change.why for change in changes} == KINDS_OF
+
+
+@pytest.mark.parametrize(
+    ("kinds", "dropped"),
+    [
+        (["truncated"], {"r7"}),
+        (["label_leak"], {"r2", "r3", "r4"}),
+        (["length", "damaged"], {"r6", "r8"}),
+        (["unmatched_id"], {"nobody"}),
+        (["malformed"], set()),
+    ],
+)
+def test_drop_of_some_kinds(tmp_path: Path, kinds: list[str], dropped: set[str]) -> None:
+    found = audit(tmp_path, faulty())
+    kept, changes = fix(found, "drop", kinds)
+    whole = {line.id for line in found.lines if line.id}
+    assert {row["id"] for row in kept} == whole - dropped
+    listed = [change for change in changes if change.id in dropped]
+    assert {kind for change in listed for kind in change.why} <= set(kinds)
+    assert [change.why for change in changes if change.id not in dropped] == [["duplicate_id"], *[["malformed"]] * 3]
+
+
+@pytest.mark.parametrize("mode", ["drop", "strip"])
+@pytest.mark.parametrize("kinds", [[], ["label_leak"]])
+def test_what_training_cannot_read_is_never_kept(tmp_path: Path, mode: Any, kinds: list[str]) -> None:
+    path = write_jsonl(tmp_path / "clean.jsonl", fix(audit(tmp_path, faulty()), mode, kinds)[0])
+    examples = open_source(ROWS, DataSettings()).load()
+    joined, report = join_rationales(examples, path)
+    rows = {row["id"]: row["rationale"] for row in read_jsonl(path)}
+    assert {row.id: row.rationale for row in joined if row.rationale} == {
+        i: t for i, t in rows.items() if i != "nobody"
+    }
+    assert report.num_matched >= 4
+    assert rows["r1"] == SOUND[1]
+
+
+def test_strip_cuts_verdicts_off_the_end(tmp_path: Path) -> None:
+    verdicts = ["So they return it.", "Therefore, return.", "The correct answer is return. Hence, repair is wrong."]
+    written = lines(SOUND)
+    for line, verdict in zip(written, verdicts, strict=False):
+        line["rationale"] += f" {verdict}"
+    written[4]["rationale"] = "So the answer is repair."
+    written[5]["rationale"] = f"Return it is. {SOUND[5]}"
+    written[6]["rationale"] = f"Repair it is. {SOUND[6]} So they repair it."
+    kept, changes = fix(audit(tmp_path, written), "strip")
+    texts = {row["id"]: row["rationale"] for row in kept}
+    assert texts.pop("r5") == written[5]["rationale"]
+    assert texts.pop("r6") == f"Repair it is. {SOUND[6]}"
+    assert texts == {f"r{i}": text for i, text in enumerate(SOUND) if i not in (4, 5, 6)}
+    assert [(c.id, c.action, c.why, c.removed) for c in changes] == [
+        *((f"r{i}", "stripped", ["label_leak"], verdict) for i, verdict in enumerate(verdicts)),
+        ("r4", "dropped", ["label_leak"], "So the answer is repair."),
+        ("r5", "left", ["label_leak remains"], ""),
+        ("r6", "stripped", ["label_leak remains"], "So they repair it."),
+    ]
+
+
+def test_strip_touches_no_other_kind(tmp_path: Path) -> None:
+    found = audit(tmp_path, faulty())
+    kept, changes = fix(found, "strip")
+    texts = {row["id"]: row["rationale"] for row in kept}
+    assert {change.id for change in changes} == {"r1", "r2", "r3", "r4", ""}
+    untouched = {"r5", "r6", "r7", "r8", "r9", "r12", "nobody"}
+    assert {row_id: texts[row_id] for row_id in untouched} == {
+        line.id: line.text for line in found.lines if line.id in untouched
+    }
+
+
+def test_strip_leaves_a_word_of_the_rows_own_text(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "r.jsonl", [{"id": "r0", "rationale": "Repair it, they say. They ask for a return."}])
+    rows = [{"id": "r0", "input_text": "Can I return it?", "label": "return"}, {**ROWS[1], "label": "repair"}]
+    (row,) = fix(audit_rationales(path, rows), "strip")[0]
+    assert row["rationale"] == "Repair it, they say. They ask for a return."
+
+
+@pytest.mark.parametrize("mode", ["drop", "strip"])
+def test_other_columns_and_the_order_survive(tmp_path: Path, mode: Any) -> None:
+    more = {"teacher": "someone", "cost": 0.5, "tags": ["a", {"b": None}]}
+    written = [{**more, **line} for line in reversed(lines(SOUND))]
+    written[3]["rationale"] += " So they return it."
+    kept, changes = fix(audit(tmp_path, written), mode)
+    assert len(changes) == 1
+    assert [row["id"] for row in kept] == [row["id"] for row in written if mode == "strip" or row is not written[3]]
+    assert all({name: row[name] for name in more} == more for row in kept)
+
+
+def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--kind nonsense: unknown; kinds are malformed, .*language"):
+        fix(audit(tmp_path, faulty()), "drop", ["label_leak", "nonsense"])
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (Change(where="f:1", id="r1", action="dropped", why=["a", "b"], removed="It."), "dropped r1 (a, b): “It.”"),
+        (Change(where="f:1", id="", action="dropped", why=["malformed"]), "dropped f:1 (malformed)"),
+        (Change(where="f:1", id="r1", action="left", why=["label_leak remains"]), "left r1 (label_leak remains)"),
+    ],
+)
+def test_a_change_in_a_line(change: Change, line: str) -> None:
+    assert change.line() == line
+
+
+class TestCommand:
+    """`dhrd rationales audit --fix`."""
+
+    @pytest.fixture
+    def arguments(self, tmp_path: Path) -> list[Any]:
+        data = write_jsonl(tmp_path / "rows.jsonl", ROWS)
+        source = write_jsonl(tmp_path / "rationales.jsonl", faulty())
+        return ["rationales", "audit", source, "--data", data]
+
+    @pytest.mark.parametrize("options", [["drop"], ["strip"], ["drop", "--kind", "label_leak", "--kind", "length"]])
+    def test_a_cleaned_file_has_no_such_flag_any_more(
+        self, capsys: Any, arguments: list[Any], tmp_path: Path, options: list[str]
+    ) -> None:
+        source = (tmp_path / "rationales.jsonl").read_bytes()
+        ended = run_here(capsys, *arguments, "--fix", *options)
+        assert ended.code == 0, ended.err
+        assert (tmp_path / "rationales.jsonl").read_bytes() == source
+        clean = tmp_path / "rationales.clean.jsonl"
+        changes = read_jsonl(tmp_path / "rationales.clean.changes.jsonl")
+        assert len(read_jsonl(clean)) == len(faulty()) - sum(change["action"] == "dropped" for change in changes)
+        assert all(set(change) == {"where", "id", "action", "why", "removed"} for change in changes)
+        assert str(clean) in ended.out.replace("\n", "")
+        counts = audit_rationales(clean, ROWS).counts
+        assert counts["malformed"] == counts["duplicate_id"] == 0
+        if options == ["drop"]:
+            assert set(counts.values()) == {0}
+        elif options == ["strip"]:
+            left = [change["id"] for change in changes if "label_leak remains" in change["why"]]
+            assert counts["label_leak"] == len(left) == 1
+        else:
+            assert counts["label_leak"] == counts["length"] == 0
+            assert counts["truncated"] == 1
+
+    def test_a_given_output(self, capsys: Any, arguments: list[Any], tmp_path: Path) -> None:
+        assert run_here(capsys, *arguments, "--fix", "drop", "--output", tmp_path / "good.jsonl").code == 0
+        assert [row["id"] for row in read_jsonl(tmp_path / "good.jsonl")] == ["r0", "r1", "r10", "r11"]
+        assert (tmp_path / "good.changes.jsonl").is_file()
+
+    def test_a_long_list_of_changes_is_cut(self, capsys: Any, tmp_path: Path, arguments: list[Any]) -> None:
+        write_jsonl(tmp_path / "rationales.jsonl", [*lines(SOUND), *[{"id": f"no{i}"} for i in range(25)]])
+        ended = run_here(capsys, *arguments, "--fix", "drop")
+        assert ended.out.count("\ndropped ") == 20
+        assert "and 5 more" in ended.out
+        assert len(read_jsonl(tmp_path / "rationales.clean.changes.jsonl")) == 25
+
+    @pytest.mark.parametrize(
+        ("options", "named"),
+        [
+            (["--fix", "drop", "--output", "rationales.jsonl"], "--output"),
+            (["--fix", "strip", "--output", "../{folder}/rationales.jsonl"], "--output"),
+            (["--fix", "drop", "--output", "clean.json"], "--output"),
+            (["--fix", "drop", "--output", "clean"], "--output"),
+            (["--fix", "mend"], "--fix mend: unknown; give drop or strip"),
+            (["--fix", "drop", "--kind", "nonsense"], "--kind nonsense: unknown"),
+        ],
+    )
+    def test_what_is_refused(
+        self, capsys: Any, arguments: list[Any], tmp_path: Path, options: list[str], named: str, monkeypatch: Any
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        ended = run_here(capsys, *arguments, *(option.format(folder=tmp_path.name) for option in options))
+        assert ended.code == 2
+        assert len(ended.error_lines) == 1 and named in ended.error_lines[0]
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    @pytest.mark.parametrize(
+        "options", [["--kind", "label_leak"], ["--fix", "strip", "--kind", "length"], ["--output", "clean.jsonl"]]
+    )
+    def test_options_without_their_fix_are_refused(
+        self, capsys: Any, arguments: list[Any], tmp_path: Path, options: list[str], monkeypatch: Any
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert run_here(capsys, *arguments, *options).code == 2
+
+    def test_the_audited_file_may_be_called_like_the_list_of_changes(
+        self, capsys: Any, arguments: list[Any], tmp_path: Path
+    ) -> None:
+        source = (tmp_path / "rationales.jsonl").rename(tmp_path / "good.changes.jsonl")
+        before = source.read_bytes()
+        arguments[2] = source
+        run_here(capsys, *arguments, "--fix", "drop", "--output", tmp_path / "good.jsonl")
+        assert source.read_bytes() == before
+
+    def test_half_a_character_in_another_column(self, capsys: Any, arguments: list[Any], tmp_path: Path) -> None:
+        written = [{**line, "tags": ["<half>"]} for line in lines(SOUND)]
+        source = write_jsonl(tmp_path / "rationales.jsonl", written)
+        source.write_text(source.read_text().replace("<half>", "\\ud83d"))
+        assert run_here(capsys, *arguments, "--fix", "drop").code in (0, 2)

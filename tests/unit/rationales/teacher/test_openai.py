@@ -1,0 +1,316 @@
+"""The client against an endpoint that misbehaves: every request is accounted for, every limit is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dhrd.config import TeacherSettings
+from dhrd.errors import ConfigError, TeacherError
+from dhrd.rationales.teacher.endpoint import Endpoint, _retry_after
+from dhrd.rationales.teacher.tally import Budget, BudgetSpent, Estimate, Pace, Tally
+from helpers_endpoint import FAULTS, FaultyEndpoint, serving
+from helpers_runs import read_jsonl
+from helpers_teacher import ask, ids, manifest, teacher_config, write_cases
+
+QUICK: dict[str, Any] = {"timeout_s": 2, "concurrency": 8}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_fault_of_each_kind_is_mended(tmp_path: Path, fault: str) -> None:
+    """Each ends as an answer at the next request, but for the refusal, which is an answer."""
+    with serving(FaultyEndpoint(script=[fault])) as endpoint:
+        found = ask(endpoint, write_cases(tmp_path / "d.jsonl", 1), tmp_path / "o.jsonl", **QUICK)
+    refused = fault == "refusal"
+    assert (found.num_rationales, found.rejected.total()) == ((0, 1) if refused else (1, 0))
+    assert endpoint.num_requests == found.tally.num_requests == (1 if refused else 2)
+    assert found.tally.num_answers + found.tally.failures.total() == endpoint.num_requests
+
+
+def test_retry_after_is_honoured(tmp_path: Path) -> None:
+    with serving(FaultyEndpoint(script=["429 with Retry-After"])) as endpoint:
+        ask(endpoint, write_cases(tmp_path / "d.jsonl", 1), tmp_path / "o.jsonl")
+    first, second = endpoint.times
+    assert second - first >= 1
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        ("7", 7, 7),
+        ("0.5", 0.5, 0.5),
+        ("-1", 0, 0),
+        ("soon", 0, 0),
+        ("", 0, 0),
+        ("Wed, 21 Oct 2099 07:28:00 GMT", 1e9, 1e10),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(header: str, least: float, most: float) -> None:
+    assert least <= _retry_after({"retry-after": header} if header else {}) <= most
+
+
+def test_pauses_grow(tmp_path: Path) -> None:
+    with serving(FaultyEndpoint(script=["500", "500", "500"])) as endpoint:
+        ask(endpoint, write_cases(tmp_path / "d.jsonl", 1), tmp_path / "o.jsonl")
+    gaps = [after - before for before, after in zip(endpoint.times, endpoint.times[1:], strict=False)]
+    assert len(gaps) == 3
+    assert all(gap >= 0.25 * 2**retry for retry, gap in enumerate(gaps))
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        ("401", "127.0.0.1 refuses the key in OPENAI_API_KEY (HTTP 401); correct it"),
+        ("403", "127.0.0.1 refuses the key in OPENAI_API_KEY (HTTP 403); correct it"),
+        (
+            "404",
+            "127.0.0.1 has no model 'tiny', or no chat completions at this address; correct --teacher or --base-url",
+        ),
+    ],
+)
+def test_what_no_request_can_mend_stops_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, message: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-value")
+    data = write_cases(tmp_path / "d.jsonl", 50)
+    with serving(FaultyEndpoint(rates={status: 1})) as endpoint, pytest.raises(TeacherError) as caught:
+        ask(endpoint, data, tmp_path / "o.jsonl", concurrency=2)
+    assert message in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert endpoint.num_requests <= 4
+    assert not (tmp_path / "o.jsonl").exists()
+
+
+def test_a_refused_row_is_rejected_and_the_others_go_on(tmp_path: Path) -> None:
+    """400: this row's prompt is too long, say. It is not sent again."""
+    with serving(FaultyEndpoint(script=["ok", "400"])) as endpoint:
+        found = ask(endpoint, write_cases(tmp_path / "d.jsonl", 5), tmp_path / "o.jsonl", concurrency=1)
+    assert endpoint.num_requests == 5
+    assert dict(found.rejected) == {"failed": 1}
+    assert ids(tmp_path / "o.jsonl") == ["r0", "r2", "r3", "r4"]
+
+
+@pytest.mark.parametrize(("status", "num_asked"), [("400", 30), ("500", 8)])
+def test_an_endpoint_that_answers_nothing_rejects_no_row(tmp_path: Path, status: str, num_asked: int) -> None:
+    """A refusal may be of the row, so only that of every row stops the run."""
+    data = write_cases(tmp_path / "d.jsonl", 30)
+    settings = {"concurrency": 4, "max_retries": 0}
+    with serving(FaultyEndpoint(rates={status: 1})) as endpoint:
+        with pytest.raises(
+            TeacherError, match=f"answered none of the last {num_asked} questions .HTTP {status}: .*status {status}"
+        ):
+            ask(endpoint, data, tmp_path / "o.jsonl", **settings)
+        endpoint.rates = {}
+        found = ask(endpoint, data, tmp_path / "o.jsonl", **settings)
+    assert (found.num_rationales, found.rejected.total()) == (30, 0)
+
+
+def test_an_address_where_nobody_listens_is_said_soon(tmp_path: Path) -> None:
+    nobody = FaultyEndpoint(url="http://127.0.0.1:9/v1")
+    began = time.monotonic()
+    with pytest.raises(TeacherError, match=r"127\.0\.0\.1 answered none of the last 1 questions .connection: "):
+        ask(nobody, write_cases(tmp_path / "d.jsonl", 1), tmp_path / "o.jsonl")
+    assert time.monotonic() - began < 20
+
+
+def test_a_wait_of_hours_is_no_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dhrd.rationales.teacher.failures.LONGEST_RETRY_AFTER_S", 0.5)
+    with (
+        serving(FaultyEndpoint(rates={"429 with Retry-After": 1})) as endpoint,
+        pytest.raises(TeacherError, match=r"127\.0\.0\.1 asks to wait 1 s; run the same command again after that"),
+    ):
+        ask(endpoint, write_cases(tmp_path / "d.jsonl", 3), tmp_path / "o.jsonl")
+
+
+def test_a_key_or_an_address_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set: export it, or give --base-url"):
+        ask(FaultyEndpoint(), write_cases(tmp_path / "d.jsonl", 1), tmp_path / "o.jsonl", base_url=None)
+
+
+def test_the_environment_works_as_in_the_sdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-value")
+    data = write_cases(tmp_path / "d.jsonl", 3)
+    with serving(FaultyEndpoint(script=["400"])) as endpoint:
+        monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+        found = ask(endpoint, data, tmp_path / "o.jsonl", base_url=None, concurrency=1)
+    assert found.num_rationales == 2
+    assert {headers["authorization"] for headers in endpoint.headers} == {"Bearer sk-secret-value"}
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"secret" not in written
+
+
+def test_a_key_that_an_endpoint_repeats_is_taken_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "status 400")  # what the endpoint's error says
+    with serving(FaultyEndpoint(script=["ok", "400"])) as endpoint:
+        ask(endpoint, write_cases(tmp_path / "d.jsonl", 2), tmp_path / "o.jsonl", concurrency=1)
+    assert b"status 400" not in (tmp_path / "o.answers.sqlite").read_bytes()
+
+
+def test_the_request_says_what_the_settings_say(tmp_path: Path) -> None:
+    data = write_cases(tmp_path / "d.jsonl", 1)
+    with serving(FaultyEndpoint(script=["no sentinel"])) as endpoint:
+        ask(endpoint, data, tmp_path / "a.jsonl", temperature=0.7, top_p=0.9, seed=5, max_tokens=99)
+        ask(endpoint, data, tmp_path / "b.jsonl")
+    keys = ("model", "temperature", "top_p", "seed", "max_tokens")
+    assert [{key: body.get(key) for key in keys} for body in endpoint.requests] == [
+        {"model": "tiny", "temperature": 0.7, "top_p": 0.9, "seed": 5, "max_tokens": 99},
+        {"model": "tiny", "temperature": 0.7, "top_p": 0.9, "seed": 6, "max_tokens": 99},  # else the same again
+        {"model": "tiny", "temperature": None, "top_p": None, "seed": None, "max_tokens": 512},
+    ]
+    assert "temperature" not in endpoint.requests[-1]
+
+
+def test_so_many_are_in_flight_and_no_more(tmp_path: Path) -> None:
+    with serving(FaultyEndpoint(delay_s=0.1)) as endpoint:
+        ask(endpoint, write_cases(tmp_path / "d.jsonl", 60), tmp_path / "o.jsonl", concurrency=12)
+    assert endpoint.most_in_flight == 12
+
+
+def test_requests_keep_the_pace(tmp_path: Path) -> None:
+    with serving(FaultyEndpoint()) as endpoint:
+        ask(endpoint, write_cases(tmp_path / "d.jsonl", 12), tmp_path / "o.jsonl", requests_per_minute=600)
+    gaps = [after - before for before, after in zip(endpoint.times, endpoint.times[1:], strict=False)]
+    assert len(gaps) == 11
+    assert endpoint.times[-1] - endpoint.times[0] >= 11 * 0.1 - 0.05  # 600 a minute are one each 0.1 s
+
+
+def test_tokens_keep_the_pace(tmp_path: Path) -> None:
+    with serving(FaultyEndpoint()) as endpoint:
+        began = time.monotonic()
+        found = ask(endpoint, write_cases(tmp_path / "d.jsonl", 10), tmp_path / "o.jsonl", tokens_per_minute=60_000)
+        seconds = time.monotonic() - began
+    tokens = found.tally.prompt_tokens + found.tally.completion_tokens
+    assert tokens > 1000
+    assert seconds >= 0.8 * tokens / 1000  # the last one's tokens need not have passed
+
+
+def test_pace_corrects_what_it_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+
+    async def sleep(seconds: float) -> None:
+        now[0] += max(0.0, seconds)
+
+    monkeypatch.setattr("dhrd.rationales.teacher.tally.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("dhrd.rationales.teacher.tally.asyncio", SimpleNamespace(sleep=sleep))
+
+    def seconds(guess: float, correction: float) -> float:
+        async def run() -> None:
+            pace = Pace(60_000)  # 1000 a second
+            await pace.wait(guess)
+            pace.correct(correction)
+            await pace.wait(guess)
+
+        began = now[0]
+        asyncio.run(run())
+        return now[0] - began
+
+    assert seconds(200, 0) == pytest.approx(0.2)
+    assert seconds(200, 200) == pytest.approx(0.4)
+    assert seconds(200, -150) == pytest.approx(0.05)
+
+
+PRICES: dict[str, Any] = {"input_price": 1000.0, "output_price": 2000.0}
+
+
+@pytest.mark.parametrize("concurrency", [1, 16])
+def test_the_budget_is_never_overrun_and_can_be_raised(tmp_path: Path, concurrency: int) -> None:
+    data, output = write_cases(tmp_path / "d.jsonl", 40), tmp_path / "o.jsonl"
+    settings = {**PRICES, "concurrency": concurrency, "max_tokens": 60}
+    with serving(FaultyEndpoint(delay_s=0.01)) as endpoint:
+        found = ask(endpoint, data, output, max_cost=5.0, **settings)
+        assert found.cost is not None
+        assert 4 < found.cost <= 5
+        assert 0 < found.num_rationales < 40
+        assert found.num_open == 40 - found.num_rationales
+        assert found.num_rationales == endpoint.num_requests  # what was in flight was waited for
+        assert manifest(output)["complete"] is False
+        before = endpoint.num_requests
+        again = ask(endpoint, data, output, max_cost=5.0, **settings)
+        assert endpoint.num_requests == before
+        assert again.num_open == found.num_open
+        rest = ask(endpoint, data, output, max_cost=100.0, **settings)
+    assert (rest.num_open, rest.num_rationales, endpoint.num_requests) == (0, 40, 40)
+    assert rest.cost is not None and rest.cost > found.cost
+    assert manifest(output)["complete"] is True
+    assert manifest(output)["cost"] == rest.cost
+
+
+def test_the_budget_waits_for_what_is_in_flight() -> None:
+    async def run() -> list[str]:
+        budget, events = Budget(1.0, 0.0), []
+        await budget.reserve(0.8)
+
+        async def second() -> None:
+            await budget.reserve(0.8)
+            events.append("second")
+
+        waiting = asyncio.create_task(second())
+        await asyncio.sleep(0.01)
+        events.append("settled")
+        await budget.settle(0.8, 0.1)
+        await waiting
+        await budget.settle(0.8, 0.8)
+        with pytest.raises(BudgetSpent):
+            await budget.reserve(0.2)
+        return events
+
+    assert asyncio.run(run()) == ["settled", "second"]
+
+
+def test_no_usage_is_estimated(tmp_path: Path) -> None:
+    class Silent(FaultyEndpoint):
+        def _response(self, body: dict[str, Any], fault: str) -> Any:
+            import json
+
+            response = super()._response(body, fault)
+            answer = json.loads(bytes(response.body))
+            del answer["usage"]
+            return type(response)(answer)
+
+    with serving(Silent()) as endpoint:
+        found = ask(endpoint, write_cases(tmp_path / "d.jsonl", 2), tmp_path / "o.jsonl")
+    prompts = [body["messages"][0]["content"] for body in endpoint.requests]
+    assert found.tally.prompt_tokens == sum(Estimate().prompt_tokens(prompt) for prompt in prompts)
+    assert found.tally.completion_tokens > 0
+
+
+def test_openai_itself_gets_the_new_name_of_the_limit() -> None:
+    def limit_name(url: str) -> str:
+        settings = TeacherSettings(name="openai:m", base_url=url)
+        return Endpoint(settings, Tally(), Estimate())._limit_name
+
+    assert limit_name("https://api.openai.com/v1") == "max_completion_tokens"
+    assert limit_name("http://localhost:8000/v1") == "max_tokens"
+
+
+def test_the_same_row_twice_is_asked_once(tmp_path: Path) -> None:
+    rows = [{"id": f"r{i}", "input_text": "the same", "label": ("keep", "return")[i == 9]} for i in range(10)]
+    with serving(FaultyEndpoint(delay_s=0.05)) as endpoint:
+        found = ask(endpoint, rows, tmp_path / "o.jsonl", concurrency=10)
+    assert found.num_rationales == 10
+    assert endpoint.num_requests == 2  # one of each label
+    assert len({row["rationale"] for row in read_jsonl(tmp_path / "o.jsonl")}) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "gpt-5"}, "name 'gpt-5' is unknown; write openai:MODEL or local:MODEL_OR_PATH"),
+        ({"name": "openai:"}, "name 'openai:' is unknown"),
+        ({"max_cost": 1}, "max_cost needs input_price and output_price, per million tokens"),
+        ({"samples": 2}, "samples chooses by the teacher's own answer, so it needs label_hidden"),
+        ({"samples": 2, "label_hidden": True, "temperature": 0}, "samples would all be the same; give a temperature"),
+        ({"base_url": "localhost:80"}, "base_url 'localhost:80' is no address; write http://HOST:PORT/v1"),
+    ],
+)
+def test_settings_that_contradict_each_other(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        teacher_config(FaultyEndpoint(url="http://127.0.0.1:9/v1"), **settings)
