@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from helpers_fork import ForkServer
+    from helpers.fork import ForkServer
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -52,7 +52,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random llama of a few thousand weights in a directory."""
-    from helpers_runs import save_backbone
+    from helpers.runs import save_backbone
 
     return save_backbone(tmp_path_factory.mktemp("backbone") / "tiny-llama")
 
@@ -60,8 +60,8 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def fork_server() -> Iterator[ForkServer]:
     """A process that runs commands in children that it forks, without imports to wait for."""
-    from helpers_fork import ForkServer
-    from helpers_runs import environment
+    from helpers.fork import ForkServer
+    from helpers.runs import environment
 
     server = ForkServer(environment(TOKENIZERS_PARALLELISM="false"))
     yield server

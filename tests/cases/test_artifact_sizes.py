@@ -10,8 +10,8 @@ import pytest
 
 from dhrd import Classifier
 from dhrd.errors import ArtifactError
-from helpers_artifacts import change, save_tiny
-from helpers_runs import run_here
+from helpers.artifacts import change, save_tiny
+from helpers.runs import run_here
 
 Capsys = pytest.CaptureFixture[str]
 

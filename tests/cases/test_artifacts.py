@@ -17,9 +17,9 @@ from dhrd.artifact.manifest import Manifest
 from dhrd.artifact.read import ArtifactInfo, load_reasoning_model, read_info, to_manifest
 from dhrd.errors import ArtifactError
 from dhrd.inference.classifier import Classifier
-from helpers import write_jsonl
-from helpers_artifacts import LABELS, assert_refused, change, predict, save_tiny
-from helpers_runs import run_here
+from helpers.artifacts import LABELS, assert_refused, change, predict, save_tiny
+from helpers.rows import write_jsonl
+from helpers.runs import run_here
 
 Capsys = pytest.CaptureFixture[str]
 

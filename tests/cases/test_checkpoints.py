@@ -19,8 +19,8 @@ from dhrd.config import RunConfig
 from dhrd.errors import ArtifactError, CheckpointError, SaveError
 from dhrd.run import train as run
 from dhrd.training import checkpoints as state
-from helpers import write_jsonl
-from helpers_runs import Recorder, Stop, make_config, read_jsonl, rows, run_here, save_backbone
+from helpers.rows import write_jsonl
+from helpers.runs import Recorder, Stop, make_config, read_jsonl, rows, run_here, save_backbone
 
 STEPS = 10
 CAPTURE = pytest.CaptureFixture[str]

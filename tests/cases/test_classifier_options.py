@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy
+import numpy as np
 import pytest
 import torch
 
@@ -17,10 +17,10 @@ from dhrd import Classifier, ConfigError, DataError
 from dhrd.inference.cascade import CoT
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.engine.options import Options
-from helpers_runs import make_config, read_jsonl, rows, run_here, save_backbone, write_rows
+from helpers.runs import make_config, read_jsonl, rows, run_here, save_backbone, write_rows
 
 LONG = "I have the receipt, and it arrived broken. " * 30
-NO_COUNTS = (0, -1, -5, 1.5, "8", True, float("nan"), numpy.float64(3.0), [])
+NO_COUNTS = (0, -1, -5, 1.5, "8", True, float("nan"), np.float64(3.0), [])
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,10 @@ from dhrd.errors import DataError
 from dhrd.rationales.audit.audit import audit_rationales
 from dhrd.rationales.audit.fix import fix
 from dhrd.rationales.convert import convert_rationales, shape_of
-from helpers import write_jsonl
-from helpers_endpoint import FaultyEndpoint, serving
-from helpers_runs import read_jsonl
-from helpers_teacher import ask
+from helpers.endpoint import FaultyEndpoint, serving
+from helpers.rows import write_jsonl
+from helpers.runs import read_jsonl
+from helpers.teacher import ask
 
 ROWS = [{"input_text": f"case number {i}", "label": ("keep", "return")[i % 2]} for i in range(6)]
 

@@ -18,8 +18,8 @@ from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.evaluate import evaluate_classifier
 from dhrd.inference.classifier import Classifier
 from dhrd.metrics.metrics import Predictions, compute_metrics
-from helpers import write_jsonl
-from helpers_runs import Ended, flags, read_jsonl, run_here
+from helpers.rows import write_jsonl
+from helpers.runs import Ended, flags, read_jsonl, run_here
 
 DIGITS = (0, 1, 2, 10, 11)
 

@@ -20,7 +20,7 @@ from dhrd.data.label_sets import infer_labels
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import Rows, load_rows
 from dhrd.errors import DataError
-from helpers import write_jsonl
+from helpers.rows import write_jsonl
 
 
 def rows(*labels: Any) -> list[dict[str, Any]]:

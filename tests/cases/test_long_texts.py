@@ -19,9 +19,9 @@ from dhrd.data.templates import InputTemplate
 from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.data.tokens import TextTokenizer
 from dhrd.inference import streaming as stages
-from helpers import make_tokenizer
-from helpers_runs import make_config
-from helpers_tokenizers import TOKENIZER_FAMILIES, family_tokenizer, odd_text
+from helpers.rows import make_tokenizer
+from helpers.runs import make_config
+from helpers.tokenizers import TOKENIZER_FAMILIES, family_tokenizer, odd_text
 
 UNSURE = {"byte-level BPE, across characters", "digits from the right", "BPE that ends words (CLIP)"}
 """Families for which no place is sure: their texts are tokenised whole."""

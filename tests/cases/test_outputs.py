@@ -19,9 +19,9 @@ from dhrd._files import writing
 from dhrd._outputs import Output, check_outputs
 from dhrd.errors import ConfigError, DhrdError, SaveError
 from dhrd.run import train as run
-from helpers import write_jsonl
-from helpers_fork import ForkServer
-from helpers_runs import Ended, make_config, read_jsonl, rows, run_forked, run_here
+from helpers.fork import ForkServer
+from helpers.rows import write_jsonl
+from helpers.runs import Ended, make_config, read_jsonl, rows, run_forked, run_here
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -418,7 +418,7 @@ class TestF20WhatIsTold:
             yield {"id": "r0"}
             raise OSError(5, "Input/output error", "t.jsonl")
 
-        monkeypatch.setattr(run, "predict", broken)
+        monkeypatch.setattr("dhrd.run.predict.predict", broken)
         ended = predict(capsys, artifact, source, source.parent / "o.jsonl")
         refused(ended, "Input/output error", code=1)
         assert "saved" not in ended.err

@@ -19,9 +19,9 @@ from dhrd.export.export import check_export_place
 from dhrd.run import train as run
 from dhrd.training.optim import make_optimizer, make_schedule
 from dhrd.training.trackers import JsonlSink
-from helpers_fork import ForkServer
-from helpers_models import make_model
-from helpers_runs import Ended, Recorder, Stop, flags, make_config, run_forked, run_here, settings, write_rows
+from helpers.fork import ForkServer
+from helpers.models import make_model
+from helpers.runs import Ended, Recorder, Stop, flags, make_config, run_forked, run_here, settings, write_rows
 
 Capsys = pytest.CaptureFixture[str]
 SHORT = ("training.num_epochs=1",)

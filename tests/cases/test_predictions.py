@@ -13,8 +13,8 @@ import dhrd
 from dhrd import Classifier, ConfigError, DataError, Example
 from dhrd.evaluation.evaluate import evaluate_classifier
 from dhrd.metrics.metrics import Predictions
-from helpers import write_jsonl
-from helpers_runs import LABELS, make_config, read_jsonl, rows, run_here
+from helpers.rows import write_jsonl
+from helpers.runs import LABELS, make_config, read_jsonl, rows, run_here
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,8 @@ from dhrd.data.sources import open_source
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError, DataError
 from dhrd.run.rows import open_rows
-from helpers import write_jsonl
-from helpers_artifacts import save_tiny
+from helpers.artifacts import save_tiny
+from helpers.rows import write_jsonl
 
 
 def read(spec: Any, *, labels_required: bool = True, **settings: Any) -> list[Example]:

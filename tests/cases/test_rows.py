@@ -32,8 +32,8 @@ from dhrd.data.readers import BadRow, Row, read_file
 from dhrd.data.rows import load_rows
 from dhrd.data.sources import open_source
 from dhrd.errors import ConfigError
-from helpers import write_jsonl
-from helpers_runs import make_config, read_jsonl, run_here
+from helpers.rows import write_jsonl
+from helpers.runs import make_config, read_jsonl, run_here
 
 PLAIN = DataSettings()
 TEXTS = ["the bed is hard", "keep it", "a broken lamp"]

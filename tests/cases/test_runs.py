@@ -21,10 +21,10 @@ from dhrd.errors import ConfigError, ModelError
 from dhrd.model.backbone import Backbone, load_backbone
 from dhrd.training import tracker_backends as trackers
 from dhrd.training.step import train_step
-from helpers import make_tokenizer
-from helpers_models import make_batch, make_causal_lm, make_model, parameters_of, step_of
-from helpers_models import rows as encoded_rows
-from helpers_runs import Recorder, Stop, make_config, read_jsonl, rows, run_here, save_backbone, settings, write_rows
+from helpers.models import make_batch, make_causal_lm, make_model, parameters_of, step_of
+from helpers.models import rows as encoded_rows
+from helpers.rows import make_tokenizer
+from helpers.runs import Recorder, Stop, make_config, read_jsonl, rows, run_here, save_backbone, settings, write_rows
 
 CAPTURE = pytest.CaptureFixture[str]
 

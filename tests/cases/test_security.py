@@ -24,10 +24,10 @@ from dhrd.errors import ArtifactError, ModelError
 from dhrd.export.onnx_model import OnnxForward
 from dhrd.inference.classifier import Classifier
 from dhrd.model.backbone import load_backbone
-from helpers import write_jsonl
-from helpers_artifacts import assert_refused, change, predict, save_tiny
-from helpers_models import save_backbone
-from helpers_runs import run_here
+from helpers.artifacts import assert_refused, change, predict, save_tiny
+from helpers.models import save_backbone
+from helpers.rows import write_jsonl
+from helpers.runs import run_here
 
 Capsys = pytest.CaptureFixture[str]
 CODE = "from pathlib import Path\nPath({path!r}).write_text('ran')\nclass Evil:\n    pass\n"

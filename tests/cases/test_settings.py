@@ -13,7 +13,7 @@ from dhrd.data.policy_desk import PolicyDesk
 from dhrd.data.readers import read_file
 from dhrd.errors import ConfigError, DataError, DhrdError
 from dhrd.inference.classifier import Classifier
-from helpers_runs import Recorder, Stop, flags, make_config, run_here, settings, write_rows
+from helpers.runs import Recorder, Stop, flags, make_config, run_here, settings, write_rows
 
 CAPTURE = pytest.CaptureFixture[str]
 

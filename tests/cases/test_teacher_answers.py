@@ -17,8 +17,8 @@ from dhrd.rationales.teacher.content import read_content
 from dhrd.rationales.teacher.forms import _bare
 from dhrd.rationales.teacher.prompt import SENTINEL, Question
 from dhrd.rationales.teacher.store import Store
-from helpers import write_jsonl
-from helpers_runs import read_jsonl
+from helpers.rows import write_jsonl
+from helpers.runs import read_jsonl
 
 LABELS = LabelSet(("refund", "keep"))
 QUESTION = Question(id="r0", prompt="why?", key="k0", label=(0,))

@@ -14,9 +14,9 @@ from dhrd.rationales.generate import survey_rationales
 from dhrd.rationales.teacher.completion import read_completion
 from dhrd.rationales.teacher.failures import Fault
 from dhrd.rationales.teacher.prompt import SENTINEL
-from helpers import write_jsonl
-from helpers_endpoint import completion
-from helpers_teacher import ask, generate, ids, manifest, saying, teacher_config, write_cases
+from helpers.endpoint import completion
+from helpers.rows import write_jsonl
+from helpers.teacher import ask, generate, ids, manifest, saying, teacher_config, write_cases
 
 Capsys = pytest.CaptureFixture[str]
 PRICES: dict[str, Any] = {"input_price": 10.0, "output_price": 100.0}

@@ -17,9 +17,9 @@ from dhrd.rationales.teacher.access import access_of, without_quotations
 from dhrd.rationales.teacher.failures import NoAnswer, RowRefused, describe, failure_of, fault_in
 from dhrd.rationales.teacher.prompt import SENTINEL
 from dhrd.rationales.teacher.store import Store
-from helpers_endpoint import completion, error
-from helpers_runs import read_jsonl
-from helpers_teacher import ask, generate, ids, manifest, saying, teacher_config, write_cases
+from helpers.endpoint import completion, error
+from helpers.runs import read_jsonl
+from helpers.teacher import ask, generate, ids, manifest, saying, teacher_config, write_cases
 
 PLAIN = f"Because of x.\n{SENTINEL}\nkeep"
 Capsys = pytest.CaptureFixture[str]

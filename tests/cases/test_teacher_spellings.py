@@ -12,8 +12,8 @@ from dhrd.errors import TeacherError
 from dhrd.rationales.teacher.answers import Answer, Rationale, judge
 from dhrd.rationales.teacher.failures import describe, failure_of, fault_in
 from dhrd.rationales.teacher.prompt import SENTINEL, Question
-from helpers_endpoint import ScriptedEndpoint, completion, serving
-from helpers_teacher import ask, write_cases
+from helpers.endpoint import ScriptedEndpoint, completion, serving
+from helpers.teacher import ask, write_cases
 
 LABELS = LabelSet(("refund", "keep"))
 PLAIN = f"Because of x.\n{SENTINEL}\nrefund"

@@ -13,7 +13,7 @@ from dhrd.data.sources import open_source
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError, DataError
 from dhrd.rationales.convert import convert_rationales, shape_of
-from helpers import make_tokenizer, write_jsonl
+from helpers.rows import make_tokenizer, write_jsonl
 
 ROW = {"input_text": "the bed is hard", "meta": {"items": ["lamp"], "title": "T"}, "review text": "noisy", "n": 2}
 _TOO_MUCH = "far more than the row holds|a width of five digits|is undefined"

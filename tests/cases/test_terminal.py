@@ -14,9 +14,9 @@ import pytest
 from dhrd._markdown import as_code, as_markdown, fenced
 from dhrd._terminal import PlainFormatter, show_table
 from dhrd.cli import main
-from helpers import write_jsonl
-from helpers_report import html, markdown
-from helpers_runs import Ended, flags, rows, run_here, settings, write_rows
+from helpers.report import html, markdown
+from helpers.rows import write_jsonl
+from helpers.runs import Ended, flags, rows, run_here, settings, write_rows
 
 MARKUP = ("[/bug]", "[feature request]", "[red]alert", ":smile:")
 ESCAPES = ("a\x1b]0;title\x07b", "a\x1b[31mred", "c1\x9b31m", "rtl\u202egnp")

@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy
+import numpy as np
 import pytest
 import torch
 
@@ -23,7 +23,7 @@ from dhrd import ArtifactError, Classifier
 from dhrd._device import check_loaded
 from dhrd._progress import no_foreign_bars
 from dhrd.inference.cascade import CoT
-from helpers_runs import make_config, save_backbone
+from helpers.runs import make_config, save_backbone
 
 LIMIT = 40
 LONG = "the train was late again. " * 40
@@ -66,7 +66,7 @@ def test_s1_probabilities_from_threads_are_those_of_each_text_alone(classifier: 
     classifier.engine.logits = lambda ids: (lengths.extend(map(len, ids)), logits(ids))[1]  # type: ignore[method-assign]
     found = in_threads([lambda text=text: classifier.predict_proba([text])[0] for text in rows])
     for text, probability_C in zip(rows, found, strict=True):
-        assert numpy.allclose(probability_C, alone[text], atol=1e-6, rtol=0)
+        assert np.allclose(probability_C, alone[text], atol=1e-6, rtol=0)
     assert len(lengths) == len(rows)
     assert max(lengths) == LIMIT
     num_long = sum(len(ids) > LIMIT for ids in classifier.encoder.tokens.all(rows))
@@ -82,7 +82,7 @@ def test_s1_any_mixture_of_calls_from_threads(classifier: Classifier) -> None:
     def check_stream() -> int:
         found = list(classifier.stream(rows, window=5))
         assert [one.label for one in found] == labels
-        assert numpy.allclose([list(one.probabilities.values()) for one in found], probabilities_BC, atol=1e-6, rtol=0)
+        assert np.allclose([list(one.probabilities.values()) for one in found], probabilities_BC, atol=1e-6, rtol=0)
         return len(rows)
 
     def check_labels() -> int:
@@ -90,7 +90,7 @@ def test_s1_any_mixture_of_calls_from_threads(classifier: Classifier) -> None:
         return len(rows)
 
     def check_probabilities() -> int:
-        assert numpy.allclose(classifier.predict_proba(rows), probabilities_BC, atol=1e-6, rtol=0)
+        assert np.allclose(classifier.predict_proba(rows), probabilities_BC, atol=1e-6, rtol=0)
         return len(rows)
 
     def check_explanations() -> int:
@@ -110,12 +110,12 @@ def test_s1_the_tokenizer_in_another_threads_hands(classifier: Classifier) -> No
         for _ in range(100):
             classifier.tokenizer("lost key", truncation=True, max_length=3, padding="max_length")
 
-    def ask() -> list[numpy.ndarray]:
+    def ask() -> list[np.ndarray]:
         return [classifier.predict_proba([row])[0] for row in rows]
 
     *_, found = in_threads([use_tokenizer, use_tokenizer, ask])
-    assert numpy.allclose(found, alone, atol=1e-6, rtol=0)
-    assert numpy.allclose(classifier.predict_proba(rows), alone, atol=1e-6, rtol=0)
+    assert np.allclose(found, alone, atol=1e-6, rtol=0)
+    assert np.allclose(classifier.predict_proba(rows), alone, atol=1e-6, rtol=0)
 
 
 def test_s1_a_cascade_in_threads(artifact: Path) -> None:
@@ -135,8 +135,8 @@ def test_s2_a_call_within_its_own_stream(classifier: Classifier) -> None:
     found = []
     for prediction in classifier.stream(rows, window=8):
         found.append(list(prediction.probabilities.values()))
-        assert numpy.allclose(classifier.predict_proba(["lost key"]), other, atol=1e-6, rtol=0)
-    assert numpy.allclose(found, alone, atol=1e-6, rtol=0)
+        assert np.allclose(classifier.predict_proba(["lost key"]), other, atol=1e-6, rtol=0)
+    assert np.allclose(found, alone, atol=1e-6, rtol=0)
 
 
 def test_s9_first_explanations_of_several_classifiers_from_threads(artifact: Path) -> None:
@@ -190,7 +190,7 @@ def test_s10_copies_are_loaded_again_with_the_same_options(artifact: Path, copie
     assert (other.encoder.strict, other.cascade, other.threshold) == (True, CoT(seed=3), 0.25)
     assert (other.device, other.dtype) == (classifier.device, torch.float64)
     assert other.body is not classifier.body
-    assert numpy.allclose(other.predict_proba("lost key"), classifier.predict_proba("lost key"))
+    assert np.allclose(other.predict_proba("lost key"), classifier.predict_proba("lost key"))
 
 
 def test_s10_without_a_directory_there_is_one_sentence(classifier: Classifier) -> None:

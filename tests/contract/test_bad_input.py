@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from dhrd.run import train as run
-from helpers import write_jsonl
-from helpers_fork import ForkServer
-from helpers_runs import (
+from helpers.fork import ForkServer
+from helpers.rows import write_jsonl
+from helpers.runs import (
     Ended,
     Recorder,
     Stop,
@@ -432,7 +432,7 @@ def test_ctrl_c_is_one_line_and_130(
     def interrupt(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, command, interrupt)
+    monkeypatch.setattr(f"dhrd.run.{command}.{command}", interrupt)
     if command == "train":
         ended = train()
         expected = f"dhrd: interrupted; go on with: dhrd train --checkpoint {tmp_path / 'out'}\n"

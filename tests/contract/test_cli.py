@@ -16,8 +16,8 @@ import yaml
 from dhrd.cli import app
 from dhrd.config import RunConfig, load_config, resolve
 from dhrd.config.load import setting_names
-from helpers import write_jsonl
-from helpers_runs import LABELS, Ended, flags, read_jsonl, rows, run_here, settings, write_rows
+from helpers.rows import write_jsonl
+from helpers.runs import LABELS, Ended, flags, read_jsonl, rows, run_here, settings, write_rows
 
 Capsys = pytest.CaptureFixture[str]
 

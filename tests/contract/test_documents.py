@@ -14,8 +14,8 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from dhrd.training import tracker_backends as trackers
-from helpers import make_tokenizer
-from helpers_runs import Ended, rows, run_here
+from helpers.rows import make_tokenizer
+from helpers.runs import Ended, rows, run_here
 
 _TRAIN = """
 import torch

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
@@ -21,8 +21,8 @@ from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
 from dhrd.inference import cot
 from dhrd.inference.vllm import VllmDecoder
-from helpers_models import make_batch, make_model, rows
-from helpers_runs import LABELS, flags, make_config, run_here, settings, write_rows
+from helpers.models import make_batch, make_model, rows
+from helpers.runs import LABELS, flags, make_config, run_here, settings, write_rows
 
 BOTH = ("data.order=label_first", "model.reasoning_bottleneck=true", "model.bottleneck_tokens=2")
 TEXTS = ["case 7: keep", "case 8: repair xx", "case 9: return"]
@@ -52,7 +52,7 @@ def test_a_manifest_from_before_them_is_read(artifact: Path, tmp_path: Path) -> 
     (tmp_path / "dhrd.json").write_text(json.dumps(manifest))
     assert read_info(tmp_path).sequence == SequenceTemplate()
     ours, theirs = (Classifier.from_pretrained(path, device="cpu", dtype=None) for path in (tmp_path, artifact))
-    assert numpy.array_equal(ours.predict_proba(TEXTS), theirs.predict_proba(TEXTS))
+    assert np.array_equal(ours.predict_proba(TEXTS), theirs.predict_proba(TEXTS))
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import dhrd
-from helpers_runs import environment, flags, save_backbone, settings, write_rows
+from helpers.runs import environment, flags, save_backbone, settings, write_rows
 
 EXTRAS = [
     "beartype",

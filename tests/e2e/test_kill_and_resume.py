@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from dhrd.training.checkpoints import whole_checkpoints
-from helpers_fork import ForkServer
-from helpers_runs import COMMAND, environment, flags, read_jsonl, run_forked, settings, write_rows
+from helpers.fork import ForkServer
+from helpers.runs import COMMAND, environment, flags, read_jsonl, run_forked, settings, write_rows
 
 NUM_STEPS = 40
 """20 rows, 4 an update, 8 epochs."""

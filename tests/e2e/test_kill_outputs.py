@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from dhrd.run import train as run
-from helpers import write_jsonl
-from helpers_endpoint import FaultyEndpoint, serving
-from helpers_fork import ForkServer
-from helpers_runs import make_config, read_jsonl, rows, run_forked
+from helpers.endpoint import FaultyEndpoint, serving
+from helpers.fork import ForkServer
+from helpers.rows import write_jsonl
+from helpers.runs import make_config, read_jsonl, rows, run_forked
 
 NUM_ROWS = 200
 NUM_ASKED = 40

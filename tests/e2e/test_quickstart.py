@@ -12,7 +12,7 @@ from transformers import pipeline
 
 import dhrd
 from dhrd.experiments.study import BEST, DHRD, POOLED
-from helpers_runs import environment
+from helpers.runs import environment
 
 SETTINGS = (
     "data.train=policy_desk:rows=24,hops=3",

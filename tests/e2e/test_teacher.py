@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dhrd.rationales.teacher.store import Store
-from helpers_runs import flags, read_jsonl, run_here
-from helpers_server import GGUF, needs_server, serving_smollm2
-from helpers_teacher import manifest
+from helpers.runs import flags, read_jsonl, run_here
+from helpers.server import GGUF, needs_server, serving_smollm2
+from helpers.teacher import manifest
 
 pytestmark = [pytest.mark.e2e, needs_server]
 

@@ -25,11 +25,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers import write_jsonl
-from helpers_artifacts import predict, save_tiny
-from helpers_mutations import damaged
-from helpers_runs import Ended, Stop, flags, make_config, rows, run_here
-from helpers_teacher import GOOD
+from helpers.artifacts import predict, save_tiny
+from helpers.mutations import damaged
+from helpers.rows import write_jsonl
+from helpers.runs import Ended, Stop, flags, make_config, rows, run_here
+from helpers.teacher import GOOD
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -191,7 +191,7 @@ def test_damaged_rows(capsys: Capsys, artifact: Path, suffix: str, data: Any) ->
 def stopped(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that ended after its first checkpoint."""
     import dhrd
-    from helpers_runs import Recorder
+    from helpers.runs import Recorder
 
     directory = tmp_path_factory.mktemp("stopped")
     config = make_config(tiny_backbone, directory, "training.save_steps=1", "training.batch_size=10")

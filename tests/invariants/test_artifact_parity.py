@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel
@@ -17,8 +17,8 @@ import dhrd
 from dhrd.inference.engine.batching import predict_logits
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.run import train as run
-from helpers import make_tokenizer
-from helpers_models import FAMILIES, run_config, save_backbone, texts
+from helpers.models import FAMILIES, run_config, save_backbone, texts
+from helpers.rows import make_tokenizer
 
 TOLERANCE = 1e-4
 LABELS = ["bill", "login", "mail"]
@@ -43,38 +43,38 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Dual
     return train_there
 
 
-def trained_logits(model: DualHeadReasoningModel) -> numpy.ndarray:
+def trained_logits(model: DualHeadReasoningModel) -> np.ndarray:
     """Of the model in memory."""
     pad = model.tokenizer.pad_token_id
     ids = model.tokenizer(TEXTS)["input_ids"]
     return predict_logits(lambda batch: model(batch).logits_BC, ids, pad_token_id=pad, batch_size=4)
 
 
-def stock_logits(directory: Path, model: torch.nn.Module) -> numpy.ndarray:
+def stock_logits(directory: Path, model: torch.nn.Module) -> np.ndarray:
     """Of a stock sequence classifier, as anyone calls it."""
     tokenizer = AutoTokenizer.from_pretrained(directory)
     with torch.no_grad():
         return model.eval()(**tokenizer(TEXTS, padding=True, truncation=True, return_tensors="pt")).logits.numpy()
 
 
-def pipeline_logits(directory: Path) -> numpy.ndarray:
+def pipeline_logits(directory: Path) -> np.ndarray:
     """Of `pipeline("text-classification")`, with all scores."""
     classify = pipeline("text-classification", model=str(directory), top_k=None, device="cpu")
     answers = classify(TEXTS, function_to_apply="none", batch_size=4)
     scores = [{one["label"]: one["score"] for one in answer} for answer in answers]
-    return numpy.array([[score[name] for name in LABELS] for score in scores])
+    return np.array([[score[name] for name in LABELS] for score in scores])
 
 
-def dhrd_logits(directory: Path) -> numpy.ndarray:
+def dhrd_logits(directory: Path) -> np.ndarray:
     """Of `dhrd.Classifier`, whose probabilities are a softmax: logits up to a constant of each row."""
-    return numpy.log(dhrd.Classifier.from_pretrained(directory, device="cpu", dtype=None).predict_proba(TEXTS))
+    return np.log(dhrd.Classifier.from_pretrained(directory, device="cpu", dtype=None).predict_proba(TEXTS))
 
 
-def assert_same(found: numpy.ndarray, expected: numpy.ndarray) -> None:
-    numpy.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
 
-def centred(logits: numpy.ndarray) -> numpy.ndarray:
+def centred(logits: np.ndarray) -> np.ndarray:
     return logits - logits.mean(1, keepdims=True)
 
 
@@ -97,7 +97,7 @@ def test_every_reader_gives_the_trained_models_logits(
     assert (out / "adapter").is_dir() == lora
     if lora:
         base = AutoModelForSequenceClassification.from_pretrained(tmp_path / "backbone", num_labels=3)
-        assert numpy.abs(stock_logits(out, base) - expected).max() > 100 * TOLERANCE
+        assert np.abs(stock_logits(out, base) - expected).max() > 100 * TOLERANCE
         adapted = PeftModel.from_pretrained(base, str(out / "adapter"))
         assert_same(stock_logits(out, adapted), expected)
         assert_same(stock_logits(out, adapted.merge_and_unload()), expected)
@@ -129,4 +129,4 @@ def test_bf16_weights_are_close(train: Callable[..., DualHeadReasoningModel], tm
     assert classifier.body.dtype == torch.bfloat16
     probabilities = torch.softmax(torch.from_numpy(expected), 1).numpy()
     found = classifier.predict_proba(TEXTS)
-    assert 0 < numpy.abs(found - probabilities).max() <= 0.03
+    assert 0 < np.abs(found - probabilities).max() <= 0.03

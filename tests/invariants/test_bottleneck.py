@@ -16,7 +16,7 @@ from dhrd.data.records import IGNORE, Batch, EncodedExample
 from dhrd.errors import ModelError
 from dhrd.model import bottleneck
 from dhrd.model.dual_head import DualHeadReasoningModel
-from helpers_models import FAMILIES, NUM_LABELS, make_model, rows
+from helpers.models import FAMILIES, NUM_LABELS, make_model, rows
 
 TOLERANCE = 1e-5
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import numpy
+import numpy as np
 import pytest
 
 import dhrd
 from dhrd.data.records import LabelSet
 from dhrd.evaluation.evaluate import evaluate_model
 from dhrd.inference.engine.batching import predict_logits
-from helpers_models import FAMILIES, make_model, rows, run_config, save_backbone, texts
+from helpers.models import FAMILIES, make_model, rows, run_config, save_backbone, texts
 
 TOLERANCE = 1e-5
 LABELS = LabelSet(("a", "b", "c"))
@@ -35,16 +35,16 @@ def test_evaluating_a_model(family: str) -> None:
 def test_logits_come_back_in_the_order_of_the_rows() -> None:
     model, examples = make_model("llama").eval(), rows(13)
 
-    def logits(order: list[int], batch_size: int) -> numpy.ndarray:
+    def logits(order: list[int], batch_size: int) -> np.ndarray:
         ids = [examples[i].input_ids for i in order]
         found = predict_logits(lambda b: model(b).logits_BC, ids, pad_token_id=256, batch_size=batch_size)
-        return found[numpy.argsort(order)]
+        return found[np.argsort(order)]
 
     order = list(range(13))
     expected = logits(order, 32)
     assert len({tuple(row) for row in expected.round(3).tolist()}) == 13
     for some, batch_size in ((order, 1), (order[::-1], 4), (random.Random(1).sample(order, 13), 5)):
-        numpy.testing.assert_allclose(logits(some, batch_size), expected, rtol=TOLERANCE, atol=TOLERANCE)
+        np.testing.assert_allclose(logits(some, batch_size), expected, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def test_evaluation_leaves_dropout_as_it_was() -> None:
@@ -65,7 +65,7 @@ def test_classifying_texts(tmp_path: Path) -> None:
     expected = classifier.predict_proba(given)
     for batch_size, window in ((1, 1024), (3, 4), (32, 1)):
         classifier.batch_size = batch_size
-        numpy.testing.assert_allclose(classifier.predict_proba(given), expected, rtol=TOLERANCE, atol=TOLERANCE)
+        np.testing.assert_allclose(classifier.predict_proba(given), expected, rtol=TOLERANCE, atol=TOLERANCE)
         streamed = [list(one.probabilities.values()) for one in classifier.stream(given, window=window)]
-        numpy.testing.assert_allclose(streamed, expected, rtol=TOLERANCE, atol=TOLERANCE)
-    numpy.testing.assert_allclose(classifier.predict_proba(given[::-1])[::-1], expected, rtol=TOLERANCE, atol=TOLERANCE)
+        np.testing.assert_allclose(streamed, expected, rtol=TOLERANCE, atol=TOLERANCE)
+    np.testing.assert_allclose(classifier.predict_proba(given[::-1])[::-1], expected, rtol=TOLERANCE, atol=TOLERANCE)

@@ -19,8 +19,8 @@ from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.run import train as run
 from dhrd.training.frozen import FrozenUpdates
 from dhrd.training.step import train_step
-from helpers_models import NUM_LABELS, difference, make_model, rows, step_of
-from helpers_runs import make_config
+from helpers.models import NUM_LABELS, difference, make_model, rows, step_of
+from helpers.runs import make_config
 
 TOLERANCE = 1e-5
 NUM_ROWS, NUM_EPOCHS = 10, 3

@@ -12,7 +12,7 @@ from torch import Tensor
 from dhrd.config import LossSettings
 from dhrd.data.records import IGNORE, Batch, EncodedExample
 from dhrd.model.dual_head import DualHeadReasoningModel
-from helpers_models import (
+from helpers.models import (
     FAMILIES,
     clone,
     difference,

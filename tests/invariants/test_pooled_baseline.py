@@ -17,8 +17,7 @@ from dhrd.data.records import EncodedExample
 from dhrd.model.backbone import Backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.step import train_step
-from helpers import make_tokenizer
-from helpers_models import (
+from helpers.models import (
     FAMILIES,
     NUM_LABELS,
     clone,
@@ -31,6 +30,7 @@ from helpers_models import (
     step_of,
     texts,
 )
+from helpers.rows import make_tokenizer
 
 TOLERANCE = 1e-5
 POOLED = LossSettings(reasoning_weight=0.0)

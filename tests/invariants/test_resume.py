@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import dhrd
 from dhrd.config import RunConfig
 from dhrd.training import checkpoints as state
-from helpers_models import run_config, save_backbone, texts
+from helpers.models import run_config, save_backbone, texts
 
 NUM_STEPS = 9  # 3 epochs of 12 rows, 4 or 5 an update
 

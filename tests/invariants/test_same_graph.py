@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 import dhrd
 from dhrd.model.flops import forward_cost
-from helpers_runs import make_config, rows
+from helpers.runs import make_config, rows
 
 
 def test_pooled_baseline_and_dhrd_leave_the_same_graph(tiny_backbone: Path, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from dhrd.inference.engine.engine import Engine
 from dhrd.inference.engine.options import Options
 from dhrd.inference.engine.prefixes import Group, SharingCost, plan_sharing
 from dhrd.model import masks
-from helpers_inference import forest
-from helpers_models import FAMILIES, WINDOW, make_causal_lm
+from helpers.inference import forest
+from helpers.models import FAMILIES, WINDOW, make_causal_lm
 
 INSTRUCTION = [(13 * i) % 251 for i in range(5 * WINDOW)]  # far beyond the sliding windows
 

@@ -17,14 +17,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-import helpers_split
+import helpers.split
 from dhrd.config import LossSettings
 from dhrd.config.losses import LossName
 from dhrd.data.records import Batch, EncodedExample
 from dhrd.losses import LabelLoss, LossTerm
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training import step
-from helpers_models import (
+from helpers.models import (
     FAMILIES,
     clone,
     difference,
@@ -53,9 +53,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path)}
     processes = [
         subprocess.Popen(
-            [sys.executable, helpers_split.__file__, backbone, str(folder)],
+            [sys.executable, "-m", "helpers.split", backbone, str(folder)],
             env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -64,7 +65,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         for rank in range(2)
     ]
     gradients = {
-        name: helpers_split.train_some(backbone, folder / name, size, accumulation)
+        name: helpers.split.train_some(backbone, folder / name, size, accumulation)
         for name, size, accumulation in (("1x8", 8, 1), ("8x1", 1, 8), ("2x4", 4, 2))
     }
     for process in processes:
@@ -72,15 +73,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         assert process.returncode == 0, output
     for rank in range(2):  # a second run into the same place is refused on both, and neither waits for the other
         assert "is not empty; go on with --checkpoint" in (folder / f"refused-{rank}").read_text()
-    gradients |= {name: load_file(folder / name / "gradients.safetensors") for name in helpers_split.SPLITS}
+    gradients |= {name: load_file(folder / name / "gradients.safetensors") for name in helpers.split.SPLITS}
     logs = {
         name: [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
         for name in gradients
     }
-    return {name: (gradients[name], helpers_split.weights_of(folder / name), logs[name]) for name in gradients}
+    return {name: (gradients[name], helpers.split.weights_of(folder / name), logs[name]) for name in gradients}
 
 
-@pytest.mark.parametrize("other", ["8x1", "2x4", *helpers_split.SPLITS])
+@pytest.mark.parametrize("other", ["8x1", "2x4", *helpers.split.SPLITS])
 def test_a_run_does_not_depend_on_its_split(runs: dict[str, Any], other: str) -> None:
     assert len(runs) == 5
     (ours, our_weights, our_log), (theirs, their_weights, their_log) = runs[other], runs["1x8"]

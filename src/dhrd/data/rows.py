@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import numpy
+import numpy as np
 
 from dhrd._text import shown
 from dhrd.config import RunConfig
@@ -190,7 +190,7 @@ def _check_rationales(config: RunConfig, examples: Sequence[Example]) -> None:
     )
 
 
-def encode_labels(examples: Sequence[Example], labels: LabelSet) -> numpy.ndarray:
+def encode_labels(examples: Sequence[Example], labels: LabelSet) -> np.ndarray:
     """(rows, C) of 0 and 1.
 
     Raises:
@@ -217,16 +217,16 @@ def _each_row(examples: Sequence[Example], read: Callable[[Label, str], T]) -> l
     return found
 
 
-def multi_hot(indices: Sequence[tuple[int, ...]], num_labels: int) -> numpy.ndarray:
+def multi_hot(indices: Sequence[tuple[int, ...]], num_labels: int) -> np.ndarray:
     """Class indices of each row as (rows, C) of 0 and 1."""
-    result = numpy.zeros((len(indices), num_labels), dtype=numpy.int64)
+    result = np.zeros((len(indices), num_labels), dtype=np.int64)
     for row, chosen in enumerate(indices):
         result[row, list(chosen)] = 1
     return result
 
 
-def one_hot(label_B: numpy.ndarray, num_labels: int) -> numpy.ndarray:
+def one_hot(label_B: np.ndarray, num_labels: int) -> np.ndarray:
     """The class index of each row as (rows, C) of 0 and 1."""
-    result = numpy.zeros((len(label_B), num_labels), dtype=numpy.int64)
-    result[numpy.arange(len(label_B)), label_B] = 1
+    result = np.zeros((len(label_B), num_labels), dtype=np.int64)
+    result[np.arange(len(label_B)), label_B] = 1
     return result

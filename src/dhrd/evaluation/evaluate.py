@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy
+import numpy as np
 import torch
 
 from dhrd.data.records import EncodedExample, Example, LabelSet
@@ -58,7 +58,7 @@ class Evaluation:
 
 
 def rows_of_predictions(
-    ids: Iterable[str], texts: Iterable[str], gold_BC: numpy.ndarray, probabilities_BC: numpy.ndarray, labels: LabelSet
+    ids: Iterable[str], texts: Iterable[str], gold_BC: np.ndarray, probabilities_BC: np.ndarray, labels: LabelSet
 ) -> Iterator[dict[str, Any]]:
     """One dict a row, as `Evaluation.rows` gives them."""
     for row_id, text, gold_C, probability_C in zip(ids, texts, gold_BC, probabilities_BC, strict=True):
@@ -80,8 +80,8 @@ class _Collected:
     labels: LabelSet
     write_row: WriteRow | None
     ids: list[str] = field(default_factory=list)
-    gold: list[numpy.ndarray] = field(default_factory=list)
-    probabilities: list[numpy.ndarray] = field(default_factory=list)
+    gold: list[np.ndarray] = field(default_factory=list)
+    probabilities: list[np.ndarray] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     num_cut: int = 0
     num_mended: int = 0
@@ -106,8 +106,8 @@ class _Collected:
         shape = (0, len(self.labels))
         return Predictions(
             ids=self.ids,
-            probabilities_BC=numpy.concatenate([numpy.empty(shape), *self.probabilities]),
-            gold_BC=numpy.concatenate([numpy.empty(shape, dtype=numpy.int64), *self.gold]),
+            probabilities_BC=np.concatenate([np.empty(shape), *self.probabilities]),
+            gold_BC=np.concatenate([np.empty(shape, dtype=np.int64), *self.gold]),
             labels=self.labels,
         )
 
@@ -194,7 +194,7 @@ def predict_model(
         device=model.head.score.weight.device,
     )
     model.train(was_training)
-    whole = numpy.empty((len(examples), len(labels)), dtype=logits.dtype)
+    whole = np.empty((len(examples), len(labels)), dtype=logits.dtype)
     for index, part in enumerate(_gather(logits, processes)):
         whole[index::processes] = part
     return Predictions(
@@ -205,7 +205,7 @@ def predict_model(
     )
 
 
-def _gather(part: numpy.ndarray, processes: int) -> list[numpy.ndarray]:
+def _gather(part: np.ndarray, processes: int) -> list[np.ndarray]:
     if processes == 1:
         return [part]
     parts: list[Any] = [None] * processes
@@ -262,16 +262,16 @@ def compare_forwards(
     p, q = (probabilities(logits, multi_label=multi_label) for logits in (ours, theirs))
     return {
         "num_examples": len(input_ids),
-        "max_logit_difference": float(numpy.abs(ours - theirs).max()),
+        "max_logit_difference": float(np.abs(ours - theirs).max()),
         **agreement(p, q, multi_label=multi_label),
     }
 
 
-def agreement(p_BC: numpy.ndarray, q_BC: numpy.ndarray, *, multi_label: bool) -> dict[str, float]:
+def agreement(p_BC: np.ndarray, q_BC: np.ndarray, *, multi_label: bool) -> dict[str, float]:
     """How far two sets of probabilities of the same rows are apart.
 
     Returns:
         `max_probability_difference`, `label_agreement`: the share of rows with the same label, or set of labels.
     """
     same = ((p_BC >= 0.5) == (q_BC >= 0.5)).all(1) if multi_label else p_BC.argmax(1) == q_BC.argmax(1)
-    return {"max_probability_difference": float(numpy.abs(p_BC - q_BC).max()), "label_agreement": float(same.mean())}
+    return {"max_probability_difference": float(np.abs(p_BC - q_BC).max()), "label_agreement": float(same.mean())}

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -72,7 +72,7 @@ class OnnxForward:
     def __call__(self, batch: Batch) -> Tensor:
         """Class logits of a batch of inputs on the CPU, (B, C)."""
         given = {"input_ids": batch.input_ids_BT.numpy(), "attention_mask": batch.attention_mask_BT.long().numpy()}
-        return torch.from_numpy(numpy.asarray(self.session.run(["logits"], given)[0]))
+        return torch.from_numpy(np.asarray(self.session.run(["logits"], given)[0]))
 
 
 def write_onnx(classifier: Classifier, directory: Path, *, weight_type: WeightType = "float32") -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from numbers import Real
 
-import numpy
+import numpy as np
 
 from dhrd._text import shown
 from dhrd.artifact.read import ArtifactInfo
@@ -63,24 +63,22 @@ def check_cascade(info: ArtifactInfo, threshold: float | None) -> None:
         )
 
 
-def confidences(probabilities_BC: numpy.ndarray, *, multi_label: bool) -> numpy.ndarray:
+def confidences(probabilities_BC: np.ndarray, *, multi_label: bool) -> np.ndarray:
     """How sure the classifier is of each row, (B,): p of its label; of several, of the one it is least sure of.
 
     They are as good as the probabilities: train with `training.calibrate`.
     """
     if multi_label:
-        return numpy.maximum(probabilities_BC, 1 - probabilities_BC).min(1)
+        return np.maximum(probabilities_BC, 1 - probabilities_BC).min(1)
     return probabilities_BC.max(1)
 
 
-def asked_rows(confidence_B: numpy.ndarray, threshold: float) -> numpy.ndarray:
+def asked_rows(confidence_B: np.ndarray, threshold: float) -> np.ndarray:
     """Whether each row is asked, (B,): its confidence is under the threshold, or the threshold is 1."""
     return (confidence_B < threshold) | (threshold >= 1)
 
 
-def redecided(
-    predictions: Sequence[Prediction], asked_B: numpy.ndarray, decoded: Sequence[Decoded]
-) -> list[Prediction]:
+def redecided(predictions: Sequence[Prediction], asked_B: np.ndarray, decoded: Sequence[Decoded]) -> list[Prediction]:
     """Predictions with the answers of the rows that were asked; one that cannot be read leaves the classifier's label.
 
     Args:
@@ -89,7 +87,7 @@ def redecided(
         decoded: What was written for those, in order.
     """
     found = list(predictions)
-    for index, one in zip(numpy.flatnonzero(asked_B), decoded, strict=True):
+    for index, one in zip(np.flatnonzero(asked_B), decoded, strict=True):
         if one.label is not None:
             found[index] = replace(found[index], label=one.label, decided_by="reasoning")
     return found

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-import numpy
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -206,22 +206,22 @@ class Classifier:
         """
         return [prediction.label for prediction in self.stream(rows)]  # type: ignore[return-value]
 
-    def predict_proba(self, rows: Rows) -> numpy.ndarray:
+    def predict_proba(self, rows: Rows) -> np.ndarray:
         """Probabilities of the classification head, (rows, C), columns in the order of `labels.names`; no cascade.
 
         Raises:
             DataError: As `predict`.
         """
-        empty = numpy.empty((0, len(self.labels)))
-        return numpy.concatenate([empty, *(part.probabilities_BC for part in self.scored(rows))])
+        empty = np.empty((0, len(self.labels)))
+        return np.concatenate([empty, *(part.probabilities_BC for part in self.scored(rows))])
 
-    def predict_proba_encoded(self, inputs: Sequence[EncodedInput]) -> numpy.ndarray:
+    def predict_proba_encoded(self, inputs: Sequence[EncodedInput]) -> np.ndarray:
         """Probabilities of inputs that are encoded already, (rows, C)."""
         if not inputs:
-            return numpy.empty((0, len(self.labels)))
+            return np.empty((0, len(self.labels)))
         with self._lock:
             logits = self.engine.logits([item.input_ids for item in inputs]).numpy()
-        if not numpy.isfinite(logits).all():
+        if not np.isfinite(logits).all():
             raise ArtifactError("the classifier gives NaN or infinite logits: its weights are damaged; train again")
         return probabilities(logits, multi_label=self.labels.multi_label)
 
@@ -333,6 +333,6 @@ class Classifier:
         decoded = self.reasoner().decode(asked, **asdict(self.cascade))
         return redecided(found, asked_B, decoded)
 
-    def _prediction(self, row: Row, item: EncodedInput, probability_C: numpy.ndarray) -> Prediction:
+    def _prediction(self, row: Row, item: EncodedInput, probability_C: np.ndarray) -> Prediction:
         label, named = read_probabilities(probability_C, self.labels)
         return Prediction(label, named, item.text, row.id if isinstance(row, Example) else "")

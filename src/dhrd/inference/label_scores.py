@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy
+import numpy as np
 import torch
 
 from dhrd.data.records import LabelSet
@@ -25,7 +25,7 @@ def score_labels(
     with_eos: bool,
     template: SequenceTemplate | None = None,
     batch_size: int = 16,
-) -> numpy.ndarray:
+) -> np.ndarray:
     """Log-probability of each label's words as the answer, log p(<answer>, y | x), no rationale in between.
 
     Args:
@@ -51,7 +51,7 @@ def score_labels(
         answers = [[*answer, tokenizer.eos_token_id] for answer in answers]
     pairs = [(row, label) for row in range(len(inputs)) for label in range(len(labels))]
     pairs.sort(key=lambda pair: len(inputs[pair[0]]) + len(answers[pair[1]]))
-    scores = numpy.zeros((len(inputs), len(labels)), dtype=numpy.float64)
+    scores = np.zeros((len(inputs), len(labels)), dtype=np.float64)
     model.eval()
     for start in range(0, len(pairs), batch_size):
         some = pairs[start : start + batch_size]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy
+import numpy as np
 
 from dhrd.data.records import Example, LabelSet
 
@@ -63,7 +63,7 @@ class Explanation:
     note: str = EXPLANATION_NOTE
 
 
-def read_probabilities(probability_C: numpy.ndarray, labels: LabelSet) -> tuple[str | list[str], dict[str, float]]:
+def read_probabilities(probability_C: np.ndarray, labels: LabelSet) -> tuple[str | list[str], dict[str, float]]:
     """The label of a row, or the list of labels with p ≥ 0.5 for multi-label, and each label's probability."""
     named = dict(zip(labels.names, probability_C.tolist(), strict=True))
     if labels.multi_label:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-import numpy
+import numpy as np
 
 from dhrd._text import message_of
 from dhrd.data.records import Example
@@ -48,7 +48,7 @@ class Scored(Generic[Row]):
 
     rows: Sequence[Row]
     inputs: Sequence[EncodedInput]
-    probabilities_BC: numpy.ndarray
+    probabilities_BC: np.ndarray
 
 
 def encoded_windows(rows: Iterable[Row], encode: Encode[Row], size: int) -> Iterator[Window[Row]]:

@@ -10,7 +10,7 @@ import math
 import random
 from typing import TYPE_CHECKING, Any
 
-import numpy
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -87,10 +87,10 @@ def _check_tensor(found: Any, own: Tensor, name: str) -> None:
 def rng_state() -> dict[str, Any]:
     """The state of every generator that a run may draw from."""
     version, internal, gauss = random.getstate()
-    kind, keys, *rest = numpy.random.get_state(legacy=True)
+    kind, keys, *rest = np.random.get_state(legacy=True)
     state: dict[str, Any] = {
         "python": [version, list(internal), gauss],
-        "numpy": [kind, torch.from_numpy(numpy.asarray(keys, dtype="int64")), *rest],
+        "numpy": [kind, torch.from_numpy(np.asarray(keys, dtype="int64")), *rest],
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available():
@@ -111,7 +111,7 @@ def restore_rng(state: dict[str, Any]) -> None:
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     kind, keys, *rest = state["numpy"]
-    numpy.random.set_state((kind, keys.numpy().astype("uint32"), *rest))
+    np.random.set_state((kind, keys.numpy().astype("uint32"), *rest))
     torch.set_rng_state(state["torch"])
     if "cuda" in state:
         torch.cuda.set_rng_state_all(state["cuda"])

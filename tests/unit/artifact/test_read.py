@@ -33,8 +33,7 @@ from dhrd.data.records import LabelSet
 from dhrd.errors import ArtifactError, ModelError, SaveError
 from dhrd.model.backbone import Backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
-from helpers import make_tokenizer
-from helpers_models import (
+from helpers.models import (
     FAMILIES,
     VOCAB_SIZE,
     make_backbone,
@@ -46,6 +45,7 @@ from helpers_models import (
     save_backbone,
     texts,
 )
+from helpers.rows import make_tokenizer
 
 LABELS = LabelSet(("refund", "invoice", "login"))
 LORA = {"lora": {"r": 4}}

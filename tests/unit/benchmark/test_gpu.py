@@ -18,8 +18,8 @@ from dhrd.benchmark import inference
 from dhrd.benchmark.machine import matmul_flops_per_second
 from dhrd.config import ModelSettings
 from dhrd.model.backbone import load_backbone
-from helpers_models import save_backbone
-from helpers_runs import write_rows
+from helpers.models import save_backbone
+from helpers.runs import write_rows
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 MODULES = ("gpu", "gpu_checks", "gpu_speed", "evidence")

@@ -16,7 +16,7 @@ from dhrd.benchmark import contenders, decoding
 from dhrd.benchmark.contenders import BenchmarkRows
 from dhrd.benchmark.inference import Settings, benchmark
 from dhrd.run.rows import rows_of
-from helpers_runs import make_config, run_here
+from helpers.runs import make_config, run_here
 
 Capsys = pytest.CaptureFixture[str]
 NUM_ROWS = 9

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dhrd.benchmark import machine, measure
 from dhrd.model.flops import causal_pairs, forward_cost
-from helpers_models import FAMILIES, make_causal_lm
+from helpers.models import FAMILIES, make_causal_lm
 
 
 @pytest.mark.parametrize("family", FAMILIES)

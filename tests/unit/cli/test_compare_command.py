@@ -11,8 +11,8 @@ import pytest
 from dhrd.data.superglue import TASKS
 from dhrd.metrics.compare import compare
 from dhrd.metrics.outcomes import read_outcomes
-from helpers import write_jsonl
-from helpers_runs import Ended, run_here
+from helpers.rows import write_jsonl
+from helpers.runs import Ended, run_here
 
 Capsys = pytest.CaptureFixture[str]
 

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from dhrd.compat.dataset import load_json_dataset
 from dhrd.data.records import LabelSet
 from dhrd.errors import DataError, ModelError
-from helpers import make_tokenizer, write_jsonl
+from helpers.rows import make_tokenizer, write_jsonl
 
 ROWS = [
     {"input_text": "good", "label": 1, "rationale": "because"},

@@ -10,7 +10,7 @@ from dhrd.data.keywords import MAX_KEYWORDS, keyword_ids
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.sequence import InputEncoder, SequenceEncoder
 from dhrd.errors import DataError
-from helpers import make_tokenizer
+from helpers.rows import make_tokenizer
 
 
 class Letters:

@@ -17,8 +17,8 @@ from dhrd.data.sequence import InputEncoder, SequenceEncoder
 from dhrd.errors import ConfigError
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import hash_rows
-from helpers import make_tokenizer
-from helpers_runs import LABELS, settings, write_rows
+from helpers.rows import make_tokenizer
+from helpers.runs import LABELS, settings, write_rows
 
 LABEL_SET = LabelSet(LABELS)
 ROWS = [Example(id=f"r{i}", input_text=f"text {i}", label=LABELS[i % 3], rationale=f"why {i}") for i in range(3000)]

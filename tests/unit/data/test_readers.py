@@ -15,7 +15,7 @@ import pytest
 
 from dhrd.data.readers import BadRow, Row, read_file
 from dhrd.errors import DataError
-from helpers import write_jsonl
+from helpers.rows import write_jsonl
 
 ROWS = [
     {"input_text": "A plain row", "label": "yes"},

@@ -13,7 +13,7 @@ from dhrd.data.records import EncodedExample, Example, LabelSet
 from dhrd.data.sequence import EncodedInput, InputEncoder, SequenceEncoder, SequenceTemplate
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import DataError, ModelError
-from helpers import TOKENIZERS, make_tokenizer
+from helpers.rows import TOKENIZERS, make_tokenizer
 
 PAIR = InputTemplate("Premise: {{ premise }}\nHypothesis: {{ hypothesis }}\nEntailed?")
 LABELS = LabelSet(("no", "yes"))

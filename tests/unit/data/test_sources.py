@@ -20,7 +20,7 @@ from dhrd.data.rationales import JoinReport, join_rationales
 from dhrd.data.records import Example, infer_labels
 from dhrd.data.sources import open_source
 from dhrd.errors import ConfigError, DataError
-from helpers import write_jsonl
+from helpers.rows import write_jsonl
 
 PLAIN = DataSettings()
 ROWS = [

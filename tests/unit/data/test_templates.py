@@ -8,7 +8,7 @@ import pytest
 
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError, DataError
-from helpers import make_tokenizer
+from helpers.rows import make_tokenizer
 
 
 def error_of(source: str, columns: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from dhrd.evaluation.cascade import Answered, answer, choose_threshold, curve, e
 from dhrd.inference.cascade import CoT
 from dhrd.inference.cot import Decoded, Reasoner
 from dhrd.run.rows import rows_of
-from helpers_runs import make_config, read_jsonl, run_here
+from helpers.runs import make_config, read_jsonl, run_here
 
 AB = LabelSet(("a", "b"))
 

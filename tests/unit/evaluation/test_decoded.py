@@ -20,7 +20,7 @@ from dhrd.inference import cot
 from dhrd.inference.cot import Decoded, Reasoner
 from dhrd.metrics.intervals import wilson
 from dhrd.metrics.metrics import Predictions, compute_metrics
-from helpers_runs import make_config, read_jsonl, run_here
+from helpers.runs import make_config, read_jsonl, run_here
 
 ABC = LabelSet(("a", "b", "c"))
 TAGS = LabelSet(("a", "b", "c"), multi_label=True)

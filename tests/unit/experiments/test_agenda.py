@@ -12,7 +12,7 @@ from dhrd.errors import ConfigError
 from dhrd.experiments.agenda import Agenda, read_agenda
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.evidence import look_at
-from helpers_experiments import look, write_plan
+from helpers.experiments import look, write_plan
 
 
 def test_rows_that_are_not_there_are_made_first(tiny_backbone: Path, tmp_path: Path) -> None:

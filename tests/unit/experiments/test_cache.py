@@ -11,7 +11,7 @@ import torch
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.plan import final_cells
 from dhrd.experiments.run_cell import run_cell
-from helpers_experiments import cells, make_request
+from helpers.experiments import cells, make_request
 
 
 def test_a_cache_gives_what_a_fresh_one_gives(tiny_backbone: Path, tmp_path: Path) -> None:

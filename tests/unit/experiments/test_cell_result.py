@@ -11,7 +11,7 @@ from dhrd.config import load_config
 from dhrd.errors import DataError
 from dhrd.experiments.cells import Cell, CellStore
 from dhrd.experiments.study import DHRD
-from helpers_experiments import cell_result
+from helpers.experiments import cell_result
 
 CONFIG = load_config(overrides=["model.name_or_path=some/Model-1B", "data.train=a.jsonl"])
 

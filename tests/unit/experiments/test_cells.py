@@ -13,9 +13,9 @@ from dhrd.data.rows import load_rows
 from dhrd.experiments.cell_result import read_cell
 from dhrd.experiments.cells import Cell, CellStore, Decoding, decisive_settings, hash_rows, unfinished
 from dhrd.experiments.study import DHRD, POOLED, STUDENT
-from helpers import write_jsonl
-from helpers_experiments import cell_result
-from helpers_runs import make_config, rows, settings, write_rows
+from helpers.experiments import cell_result
+from helpers.rows import write_jsonl
+from helpers.runs import make_config, rows, settings, write_rows
 
 CONFIG = load_config(overrides=["model.name_or_path=some/Model-1B", "data.train=a.jsonl"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from helpers_experiments import make_request, performed
+from helpers.experiments import make_request, performed
 
 
 def test_a_student_is_decoded(tiny_backbone: Path, tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ from dhrd.experiments.plan import Request
 from dhrd.experiments.run_cell import run_cell
 from dhrd.experiments.studies.baselines import ENCODER
 from dhrd.metrics.outcomes import Outcomes
-from helpers import make_tokenizer, write_jsonl
-from helpers_experiments import cells, make_request, performed
-from helpers_runs import LABELS, Ended, flags, read_jsonl, run_here, settings, write_rows
+from helpers.experiments import cells, make_request, performed
+from helpers.rows import make_tokenizer, write_jsonl
+from helpers.runs import LABELS, Ended, flags, read_jsonl, run_here, settings, write_rows
 
 ARMS = ("embeddings", "encoder")
 MAX_POSITIONS = 48

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers_runs import Ended, flags, run_here, settings, write_rows
+from helpers.runs import Ended, flags, run_here, settings, write_rows
 
 Command = Callable[..., Ended]
 

@@ -20,7 +20,7 @@ from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.evidence import look_at, run_agenda
 from dhrd.experiments.run_cell import run_cell
-from helpers_experiments import look, write_plan
+from helpers.experiments import look, write_plan
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 

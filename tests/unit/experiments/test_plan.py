@@ -13,7 +13,7 @@ from dhrd.experiments.cache import Cache
 from dhrd.experiments.plan import NUM_FOLDS, Request, cell_config, choice_cells, choose, final_cells, planned
 from dhrd.experiments.study import DHRD, POOLED, Condition, Study
 from dhrd.training.run_dir import flat, identity
-from helpers_experiments import cell_result, make_request
+from helpers.experiments import cell_result, make_request
 
 SUPERGLUE = Path("../shared/data/superglue")
 

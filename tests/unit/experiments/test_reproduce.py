@@ -14,9 +14,9 @@ from dhrd.experiments import reproduce as module
 from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.reproduce import reproduce
 from dhrd.experiments.run_cell import run_cell
-from helpers import write_jsonl
-from helpers_experiments import make_request
-from helpers_runs import Ended, flags, rows, run_here, settings, write_rows
+from helpers.experiments import make_request
+from helpers.rows import write_jsonl
+from helpers.runs import Ended, flags, rows, run_here, settings, write_rows
 
 Command = Callable[..., Ended]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy
+import numpy as np
 import pytest
 import torch
 
@@ -17,7 +17,7 @@ from dhrd.inference.label_scores import score_labels
 from dhrd.metrics.outcomes import Outcomes
 from dhrd.model.backbone import load_backbone
 from dhrd.run import train as run
-from helpers_experiments import cell, make_request, performed
+from helpers.experiments import cell, make_request, performed
 
 
 @pytest.mark.parametrize("arm", ["pooled", "dhrd"])
@@ -31,7 +31,7 @@ def test_a_cell_is_what_train_gives(tiny_backbone: Path, tmp_path: Path, arm: st
     evaluated = dhrd.evaluate(config.output_dir, device="cpu")
     ours = Outcomes.from_json(found["outcomes"])
     assert ours.ids == evaluated.predictions.ids
-    assert numpy.abs(ours.probabilities_BC - evaluated.predictions.probabilities_BC).max() < 1e-5
+    assert np.abs(ours.probabilities_BC - evaluated.predictions.probabilities_BC).max() < 1e-5
     assert found["steps"] == trained.steps
 
 

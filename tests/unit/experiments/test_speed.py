@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from helpers_experiments import make_request, performed
+from helpers.experiments import make_request, performed
 
 
 def test_a_classifiers_speed_is_from_text_to_label(tiny_backbone: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.run_cell import run_cell
 from dhrd.run import train as run
-from helpers_experiments import cell, cells, make_request, performed
+from helpers.experiments import cell, cells, make_request, performed
 
 
 def test_pairs_train_the_same_tokens_of_input(tiny_backbone: Path, tmp_path: Path) -> None:

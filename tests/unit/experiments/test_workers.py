@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dhrd.experiments.reproduce import reproduce
-from helpers_experiments import make_request
+from helpers.experiments import make_request
 
 
 def test_processes_give_what_one_gives(tiny_backbone: Path, tmp_path: Path) -> None:

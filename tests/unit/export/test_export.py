@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy
+import numpy as np
 import pytest
 import torch
 
@@ -19,10 +19,10 @@ from dhrd.export import export
 from dhrd.export.export import export_onnx
 from dhrd.export.onnx_model import OnnxForward
 from dhrd.run.rows import rows_of
-from helpers_runs import make_config, run_forked, run_here
+from helpers.runs import make_config, run_forked, run_here
 
 if TYPE_CHECKING:
-    from helpers_fork import ForkServer
+    from helpers.fork import ForkServer
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -77,7 +77,7 @@ def test_it_runs_without_dhrd_and_says_the_same(artifact: Path, exported: Path) 
     texts = [row.input_text for row in rows_of(artifact)]
     tokens = AutoTokenizer.from_pretrained(exported)(texts, padding=True, return_tensors="np")
     session = onnxruntime.InferenceSession(exported / "model.onnx")
-    given = {name: tokens[name].astype(numpy.int64) for name in ("input_ids", "attention_mask")}
+    given = {name: tokens[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
     (logits,) = session.run(["logits"], given)
     names = AutoConfig.from_pretrained(exported).id2label
     assert [names[index] for index in logits.argmax(1)] == Classifier.from_pretrained(artifact, dtype=None).predict(

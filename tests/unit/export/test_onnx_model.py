@@ -17,12 +17,12 @@ from dhrd.data.collate import collate
 from dhrd.data.records import Batch, EncodedExample, LabelSet
 from dhrd.errors import DhrdError
 from dhrd.export.onnx_model import OnnxForward, write_onnx
-from helpers import write_jsonl
-from helpers_models import FAMILIES, make_model, texts
-from helpers_runs import run_forked
+from helpers.models import FAMILIES, make_model, texts
+from helpers.rows import write_jsonl
+from helpers.runs import run_forked
 
 if TYPE_CHECKING:
-    from helpers_fork import ForkServer
+    from helpers.fork import ForkServer
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")

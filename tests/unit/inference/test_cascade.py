@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy
+import numpy as np
 import pytest
 
 import dhrd
 from dhrd import Classifier, ConfigError
 from dhrd.inference.cascade import CoT, asked_rows, confidences
 from dhrd.inference.cot import Decoded, Reasoner
-from helpers_runs import make_config, rows
+from helpers.runs import make_config, rows
 
 TEXTS = [row["input_text"] for row in rows(12)]
 SHORT = CoT(max_new_tokens=8, batch_size=4)
@@ -80,7 +80,7 @@ def test_at_1_every_row_is_and_its_answer_counts(artifact: Path, plain: Classifi
 def test_between_the_unsure_rows_are(artifact: Path, plain: Classifier, decoding: Any) -> None:
     asked = decoding(lambda text: other(plain, text))
     confidence = plain.predict_proba(TEXTS).max(1)
-    threshold = float(numpy.sort(confidence)[5])  # five rows are under it
+    threshold = float(np.sort(confidence)[5])  # five rows are under it
     found = list(cascade(artifact, threshold).stream(TEXTS, window=4))
     assert asked == [text for text, sure in zip(TEXTS, confidence, strict=True) if sure < threshold]
     assert len(asked) == 5
@@ -89,7 +89,7 @@ def test_between_the_unsure_rows_are(artifact: Path, plain: Classifier, decoding
         assert one.decided_by == ("reasoning" if unsure else "classifier")
         assert one.label == (other(plain, text) if unsure else plain.predict(text)[0])
     probabilities = [list(one.probabilities.values()) for one in found]
-    assert numpy.allclose(probabilities, plain.predict_proba(TEXTS))  # those of the classification head stay
+    assert np.allclose(probabilities, plain.predict_proba(TEXTS))  # those of the classification head stay
 
 
 def test_an_answer_that_cannot_be_read_leaves_the_classifiers(artifact: Path, plain: Classifier, decoding: Any) -> None:
@@ -121,13 +121,13 @@ def test_a_baseline_has_nothing_to_ask(tiny_backbone: Path, tmp_path: Path) -> N
 
 
 def test_of_several_labels_the_least_sure_counts() -> None:
-    p = numpy.array([[0.9, 0.2, 0.01], [0.51, 0.99, 0.0], [1.0, 0.0, 0.0]])
+    p = np.array([[0.9, 0.2, 0.01], [0.51, 0.99, 0.0], [1.0, 0.0, 0.0]])
     assert confidences(p, multi_label=True).tolist() == pytest.approx([0.8, 0.51, 1.0])
     assert confidences(p, multi_label=False).tolist() == [0.9, 0.99, 1.0]
 
 
 def test_rows_at_the_threshold_are_not_asked_and_at_1_all_are() -> None:
-    sure = numpy.array([0.5, 0.7, 1.0])
+    sure = np.array([0.5, 0.7, 1.0])
     assert asked_rows(sure, 0.7).tolist() == [True, False, False]
     assert asked_rows(sure, 1.0).tolist() == [True, True, True]
     assert not asked_rows(sure, 0.0).any()

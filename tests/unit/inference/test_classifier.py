@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 import dhrd
 from dhrd import ArtifactError, Classifier, ConfigError, DataError, Example
 from dhrd.model.precision import fast_dtype
-from helpers_runs import make_config, rows
+from helpers.runs import make_config, rows
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ TEXTS = [row["input_text"] for row in rows(23)]
 def test_predict_is_the_most_probable_label(classifier: Classifier) -> None:
     probabilities = classifier.predict_proba(TEXTS)
     assert probabilities.shape == (len(TEXTS), 3)
-    assert numpy.allclose(probabilities.sum(1), 1)
+    assert np.allclose(probabilities.sum(1), 1)
     names = classifier.labels.names
     assert classifier.predict(TEXTS) == [names[i] for i in probabilities.argmax(1)]
 
@@ -47,7 +47,7 @@ def test_predict_is_the_most_probable_label(classifier: Classifier) -> None:
 def test_rows_of_every_kind_say_the_same(classifier: Classifier, kind: str) -> None:
     make = {"text": str, "dict": lambda t: {"input_text": t}, "example": lambda t: Example(input_text=t)}[kind]
     given = classifier.predict_proba([make(text) for text in TEXTS])
-    assert numpy.allclose(given, classifier.predict_proba(TEXTS))
+    assert np.allclose(given, classifier.predict_proba(TEXTS))
 
 
 def test_one_text_is_a_list_of_one(classifier: Classifier) -> None:
@@ -62,7 +62,7 @@ def test_tokens_per_pass_do_not_matter(artifact: Path, classifier: Classifier) -
     assert narrow.engine.work.num_passes == len(TEXTS)
     assert classifier.predict_proba(TEXTS).shape == one_by_one.shape
     assert classifier.engine.work.num_passes < len(TEXTS)
-    assert numpy.allclose(one_by_one, classifier.predict_proba(TEXTS), atol=1e-6)
+    assert np.allclose(one_by_one, classifier.predict_proba(TEXTS), atol=1e-6)
 
 
 def test_stream_keeps_the_order_and_reads_at_most_two_windows_ahead(classifier: Classifier) -> None:
@@ -160,7 +160,7 @@ def test_strict_refuses_what_is_otherwise_cut_and_counted(artifact: Path, classi
 
 
 def test_a_row_of_one_token_is_a_row(classifier: Classifier) -> None:
-    assert numpy.isfinite(classifier.predict_proba(["a", "b"])).all()
+    assert np.isfinite(classifier.predict_proba(["a", "b"])).all()
 
 
 def test_dtypes_by_name_and_a_head_in_fp32(artifact: Path) -> None:
@@ -169,7 +169,7 @@ def test_dtypes_by_name_and_a_head_in_fp32(artifact: Path) -> None:
     assert (half.dtype, whole.dtype) == (torch.bfloat16, torch.float32)
     assert torch.equal(half.head.score.weight, whole.head.score.weight)
     assert half.head.score.weight.dtype == torch.float32
-    assert numpy.abs(half.predict_proba(TEXTS) - whole.predict_proba(TEXTS)).max() < 0.03
+    assert np.abs(half.predict_proba(TEXTS) - whole.predict_proba(TEXTS)).max() < 0.03
     assert Classifier.from_pretrained(artifact, device="cpu").dtype == fast_dtype(
         torch.device("cpu"), whole.body.config
     )
@@ -185,7 +185,7 @@ def test_shared_text_is_run_once(artifact: Path) -> None:
     )
     for one in (shared, apart):
         one.encoder = replace(one.encoder, max_input_tokens=200)
-    assert numpy.allclose(shared.predict_proba(rows), apart.predict_proba(rows), atol=1e-6)
+    assert np.allclose(shared.predict_proba(rows), apart.predict_proba(rows), atol=1e-6)
     assert shared.engine.work.sharing_ratio > 2
     assert apart.engine.work.sharing_ratio == 1
 
@@ -193,7 +193,7 @@ def test_shared_text_is_run_once(artifact: Path) -> None:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_layers_give_the_same(artifact: Path, classifier: Classifier) -> None:
     compiled = Classifier.from_pretrained(artifact, device="cpu", dtype="float32", compile=True)
-    assert numpy.allclose(compiled.predict_proba(TEXTS), classifier.predict_proba(TEXTS), atol=1e-5)
+    assert np.allclose(compiled.predict_proba(TEXTS), classifier.predict_proba(TEXTS), atol=1e-5)
 
 
 def test_a_failed_compilation_is_one_line(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:

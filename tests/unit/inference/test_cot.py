@@ -17,8 +17,8 @@ from dhrd.errors import ConfigError
 from dhrd.inference import cot
 from dhrd.inference.cot import Decoded, decode, parse_answer
 from dhrd.model.generation import generate
-from helpers import make_tokenizer
-from helpers_models import FAMILIES, VOCAB_SIZE, make_causal_lm
+from helpers.models import FAMILIES, VOCAB_SIZE, make_causal_lm
+from helpers.rows import make_tokenizer
 
 LABELS = LabelSet(("true", "false"), ("yes", "not so"))
 TAGS = LabelSet(("mail", "bill", "login"), multi_label=True)

@@ -17,7 +17,7 @@ import dhrd
 from dhrd.config import resolve
 from dhrd.errors import ConfigError, DataError
 from dhrd.metrics.calibration import calibration, fit_temperature
-from helpers_runs import make_config, rows
+from helpers.runs import make_config, rows
 
 
 def drawn(num_rows: int, num_classes: int = 3, *, temperature: float = 1.0, seed: int = 0) -> tuple[Any, Any]:

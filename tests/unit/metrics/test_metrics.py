@@ -14,7 +14,7 @@ import sklearn.metrics as sk
 from dhrd.data.records import LabelSet
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ArtifactError, ConfigError, DataError
-from dhrd.evaluation import f1
+from dhrd.metrics import f1
 from dhrd.metrics.intervals import wilson
 from dhrd.metrics.metrics import Predictions, check_metric, compute_metrics, higher_is_better, main_metric
 

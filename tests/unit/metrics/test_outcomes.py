@@ -14,7 +14,7 @@ from dhrd.errors import DataError
 from dhrd.evaluation.evaluate import Evaluation
 from dhrd.metrics.metrics import Predictions
 from dhrd.metrics.outcomes import Outcomes, pair, read_outcomes, read_together
-from helpers import write_jsonl
+from helpers.rows import write_jsonl
 
 ABC = LabelSet(("a", "b", "c"), ("an a", "a b", "a c"))
 TAGS = LabelSet(("x", "y"), multi_label=True)

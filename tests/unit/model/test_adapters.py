@@ -18,7 +18,7 @@ from dhrd.data.records import LabelSet
 from dhrd.errors import ModelError
 from dhrd.model.adapters import add_lora, blocks, merged_state
 from dhrd.training.step import train_step
-from helpers_models import FAMILIES, make_batch, make_causal_lm, make_model, parameters_of, rows, step_of
+from helpers.models import FAMILIES, make_batch, make_causal_lm, make_model, parameters_of, rows, step_of
 
 LINEAR = {
     "gpt2": ["c_attn", "c_fc", "c_proj"],

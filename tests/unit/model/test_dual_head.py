@@ -23,8 +23,7 @@ from dhrd.errors import ModelError
 from dhrd.losses import LogitTransform
 from dhrd.model.backbone import Backbone, logit_transform
 from dhrd.model.dual_head import DualHeadReasoningModel
-from helpers import make_tokenizer
-from helpers_models import (
+from helpers.models import (
     VOCAB_SIZE,
     WINDOW,
     gradients_of_step,
@@ -34,6 +33,7 @@ from helpers_models import (
     make_model,
     rows,
 )
+from helpers.rows import make_tokenizer
 
 _TINY: dict[str, Any] = {
     "vocab_size": VOCAB_SIZE,

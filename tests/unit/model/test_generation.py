@@ -9,7 +9,7 @@ from dhrd.data.collate import collate
 from dhrd.data.records import EncodedExample
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.model.generation import generate
-from helpers_models import FAMILIES, make_model, rows
+from helpers.models import FAMILIES, make_model, rows
 
 MARKER = [9, 4]
 NUM_NEW = 6

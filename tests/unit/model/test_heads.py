@@ -13,8 +13,8 @@ from dhrd.errors import ModelError
 from dhrd.model.backbone import Backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.model.heads import ClassificationHead, label_word_rows
-from helpers import make_tokenizer
-from helpers_models import VOCAB_SIZE, make_backbone, make_batch, rows
+from helpers.models import VOCAB_SIZE, make_backbone, make_batch, rows
+from helpers.rows import make_tokenizer
 
 
 def test_a_linear_head_is_one_matrix_named_score() -> None:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 import dhrd
-from helpers_runs import make_config
+from helpers.runs import make_config
 
 pytest.importorskip("bitsandbytes", reason="bitsandbytes is not here: pip install 'dhrd[qlora]'")
 
@@ -34,7 +34,7 @@ def wide_backbone(tmp_path: Path) -> Path:
     """Wide enough for blocks of 64 weights, by which 4-bit quantization goes."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from helpers import make_tokenizer
+    from helpers.rows import make_tokenizer
 
     tokens = make_tokenizer()
     shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}

@@ -15,8 +15,8 @@ from dhrd.config import ModelSettings
 from dhrd.errors import ModelError
 from dhrd.experiments.cells import short_name
 from dhrd.model.backbone import Backbone, load_backbone, locate
-from helpers import make_tokenizer
-from helpers_models import FAMILIES, VOCAB_SIZE, make_causal_lm, run_config, texts
+from helpers.models import FAMILIES, VOCAB_SIZE, make_causal_lm, run_config, texts
+from helpers.rows import make_tokenizer
 
 
 def write_config(directory: Path, family: str = "llama", **more: Any) -> str:

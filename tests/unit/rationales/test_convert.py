@@ -12,9 +12,9 @@ import pytest
 
 from dhrd.errors import ConfigError, DataError
 from dhrd.rationales.convert import SHAPES, Converted, convert_rationales, shape_of
-from helpers import write_jsonl
-from helpers_audit import taught
-from helpers_runs import read_jsonl, run_here
+from helpers.audit import taught
+from helpers.rows import write_jsonl
+from helpers.runs import read_jsonl, run_here
 
 
 class TestRealData:

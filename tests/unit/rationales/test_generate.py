@@ -17,12 +17,12 @@ from dhrd.data.sources import open_source
 from dhrd.errors import ConfigError, DataError
 from dhrd.rationales.generate import generate_rationales, survey_rationales
 from dhrd.rationales.teacher.prompt import SENTINEL
-from helpers import make_tokenizer, write_jsonl
-from helpers_endpoint import FAULTS, WITHOUT_ANSWER, FaultyEndpoint, serving
-from helpers_fork import ForkServer
-from helpers_models import make_backbone
-from helpers_runs import flags, read_jsonl, run_forked, run_here, save_backbone
-from helpers_teacher import ask, ids, manifest, teacher_config, write_cases
+from helpers.endpoint import FAULTS, WITHOUT_ANSWER, FaultyEndpoint, serving
+from helpers.fork import ForkServer
+from helpers.models import make_backbone
+from helpers.rows import make_tokenizer, write_jsonl
+from helpers.runs import flags, read_jsonl, run_forked, run_here, save_backbone
+from helpers.teacher import ask, ids, manifest, teacher_config, write_cases
 
 Capsys = pytest.CaptureFixture[str]
 

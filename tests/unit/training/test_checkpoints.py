@@ -17,7 +17,8 @@ from dhrd.model import precision
 from dhrd.run import train as run
 from dhrd.training import setup
 from dhrd.training.checkpoints import find_checkpoint, whole_checkpoints
-from helpers_runs import Recorder, Stop, make_config, read_jsonl, rows
+from dhrd.training.run_dir import read_run
+from helpers.runs import Recorder, Stop, make_config, read_jsonl, rows
 
 
 @dataclass(frozen=True)
@@ -241,11 +242,11 @@ def test_the_best_so_far_survives_a_restart(tiny_backbone: Path, tmp_path: Path)
 
 
 def test_the_config_of_a_run_is_found_again(broken: Broken) -> None:
-    found = run.read_run(broken.output)
+    found = read_run(broken.output)
     assert found is not None
     assert found.model_copy(update={"output_dir": broken.config.output_dir}) == broken.config
     assert load_config(base=found) == found
-    assert run.read_run(broken.output / "nothing") is None
+    assert read_run(broken.output / "nothing") is None
 
 
 def test_a_resumed_run_keeps_the_precision_that_it_began_with(

@@ -12,7 +12,7 @@ from dhrd.config import ModelSettings, TrainingSettings
 from dhrd.model.backbone import Backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.optim import learning_rates, make_optimizer, make_schedule
-from helpers import make_tokenizer
+from helpers.rows import make_tokenizer
 
 
 def make_model(**model: object) -> DualHeadReasoningModel:

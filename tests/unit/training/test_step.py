@@ -21,7 +21,7 @@ from dhrd.run import train as run
 from dhrd.training.checkpoints import Checkpoints, Position, whole_checkpoints
 from dhrd.training.setup import make_accelerator, make_stepper
 from dhrd.training.step import Stepper, train_step
-from helpers_runs import Recorder, make_config, read_jsonl
+from helpers.runs import Recorder, make_config, read_jsonl
 
 Prepared = tuple[Stepper, run.DualHeadReasoningModel, list[Batch]]
 

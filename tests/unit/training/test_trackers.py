@@ -16,8 +16,8 @@ from dhrd.errors import SaveError, UserError
 from dhrd.run import train as run
 from dhrd.training import tracker_backends as trackers
 from dhrd.training.trackers import JsonlSink
-from helpers import write_jsonl
-from helpers_runs import Recorder, Stop, make_config, read_jsonl
+from helpers.rows import write_jsonl
+from helpers.runs import Recorder, Stop, make_config, read_jsonl
 
 LINES = [
     {"step": 1, "loss": 1.5},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,7 +50,7 @@ def predict_logits(
     pad_token_id: int,
     batch_size: int,
     device: Any = "cpu",
-) -> numpy.ndarray:
+) -> np.ndarray:
     """Class logits of many inputs by any forward function, a number of rows at a time.
 
     Args:
@@ -71,12 +71,12 @@ def predict_logits(
             examples = [EncodedExample(id="", input_ids=input_ids[r], continuation_ids=[], label=()) for r in rows]
             parts.append(forward(collate(examples, pad_token_id=pad_token_id).to(device)).float().cpu())
     logits_sorted = torch.cat(parts).numpy()
-    logits = numpy.empty_like(logits_sorted)
+    logits = np.empty_like(logits_sorted)
     logits[order] = logits_sorted
     return logits
 
 
-def probabilities(logits_BC: numpy.ndarray, *, multi_label: bool) -> numpy.ndarray:
+def probabilities(logits_BC: np.ndarray, *, multi_label: bool) -> np.ndarray:
     """Softmax over classes, or a sigmoid of each for multi-label."""
     logits = torch.from_numpy(logits_BC).double()
     return (torch.sigmoid(logits) if multi_label else torch.softmax(logits, 1)).numpy()

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-import numpy
+import numpy as np
 
 _MAX_DEPTH = 64  # of trees in trees; deeper ones are packed or run apart as they are
 
@@ -99,14 +99,14 @@ class _Planner:
     cost: SharingCost
     order: list[int] = field(init=False)
     length: list[int] = field(init=False)
-    common: numpy.ndarray = field(init=False)
+    common: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         ids = self.input_ids
         self.order = sorted(range(len(ids)), key=lambda row: list(ids[row]))
         self.length = [len(ids[row]) for row in self.order]
-        arrays = [numpy.asarray(ids[row]) for row in self.order]
-        self.common = numpy.array([0] + [common_length(a, b) for a, b in pairwise(arrays)])
+        arrays = [np.asarray(ids[row]) for row in self.order]
+        self.common = np.array([0] + [common_length(a, b) for a, b in pairwise(arrays)])
 
     def plan(self) -> list[Group]:
         return self._best(0, len(self.order), 0).groups
@@ -116,7 +116,7 @@ class _Planner:
         if high - low == 1:
             return self._alone(low)
         shared = int(self.common[low + 1 : high].min())
-        borders = [low, *(low + 1 + numpy.flatnonzero(self.common[low + 1 : high] == shared)).tolist(), high]
+        borders = [low, *(low + 1 + np.flatnonzero(self.common[low + 1 : high] == shared)).tolist(), high]
         deeper = self._best if depth < _MAX_DEPTH else self._flat
         children = [deeper(first, last, depth + 1) for first, last in pairwise(borders)]
         separate = _Option(sum(child.cost for child in children), [g for child in children for g in child.groups])
@@ -172,7 +172,7 @@ class _Planner:
         return Pack(tuple(self.order[low:high]), shared, num_tokens)
 
 
-def common_length(a: numpy.ndarray, b: numpy.ndarray) -> int:
+def common_length(a: np.ndarray, b: np.ndarray) -> int:
     """How many first tokens two rows have in common."""
     short = min(len(a), len(b))
     differ = a[:short] != b[:short]

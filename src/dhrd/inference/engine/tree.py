@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,7 +43,7 @@ class TreeBatch:
     input_ids_BT: Tensor
     position_ids_BT: Tensor
     visible_BTK: Tensor
-    path_N: list[numpy.ndarray]
+    path_N: list[np.ndarray]
     pack_N: list[int]
     num_prefix_tokens: int = 0
 
@@ -60,25 +60,25 @@ def lay_out(
         num_prefix_tokens: P of the packs' group.
     """
     width, before = max(pack.num_tokens for pack in packs), num_prefix_tokens
-    ids_BT = numpy.full((len(packs), width), pad_token_id, dtype=numpy.int64)
-    position_BT = numpy.zeros((len(packs), width), dtype=numpy.int64)
-    visible_BTK = numpy.zeros((len(packs), width, before + width), dtype=bool)
-    places = numpy.arange(width)
+    ids_BT = np.full((len(packs), width), pad_token_id, dtype=np.int64)
+    position_BT = np.zeros((len(packs), width), dtype=np.int64)
+    visible_BTK = np.zeros((len(packs), width, before + width), dtype=bool)
+    places = np.arange(width)
     visible_BTK[:, places, before + places] = True  # padding sees itself: a softmax over nothing is NaN
     rows: list[int] = []
-    paths: list[numpy.ndarray] = []
+    paths: list[np.ndarray] = []
     owners: list[int] = []
     for index, pack in enumerate(packs):
-        path, end = numpy.empty(0, dtype=numpy.int64), 0
+        path, end = np.empty(0, dtype=np.int64), 0
         for row, shared in zip(pack.rows, pack.shared, strict=True):
             tokens = input_ids[row]
             first, end = end, end + len(tokens) - shared
-            path = numpy.concatenate([path[: shared - before], places[first:end]])
+            path = np.concatenate([path[: shared - before], places[first:end]])
             ids_BT[index, first:end] = tokens[shared:]
-            position_BT[index, first:end] = numpy.arange(shared, len(tokens))
+            position_BT[index, first:end] = np.arange(shared, len(tokens))
             visible_BTK[index, first:end, :before] = True
             visible_BTK[index, first:end, before + path[: shared - before]] = True
-            visible_BTK[index, first:end, before + first : before + end] = numpy.tri(end - first, dtype=bool)
+            visible_BTK[index, first:end, before + first : before + end] = np.tri(end - first, dtype=bool)
             rows.append(row)
             paths.append(path)
             owners.append(index)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dhrd.experiments.plan import Request
-from helpers_experiments import make_request
+from helpers.experiments import make_request
 
 
 @pytest.fixture

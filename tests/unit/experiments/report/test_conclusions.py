@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.plan import Request, final_cells
-from helpers_study import report_of
+from helpers.study import report_of
 
 
 def test_no_gain_is_not_told_and_says_what_it_would_take(request_: Request) -> None:

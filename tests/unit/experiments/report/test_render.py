@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from dhrd.errors import SaveError
-from helpers_report import (
+from helpers.report import (
     DATA,
     SVG,
     Elements,

@@ -7,7 +7,7 @@ import pytest
 from dhrd.experiments.plan import Request
 from dhrd.experiments.report.summary import summarize
 from dhrd.experiments.reproduce import Outcome
-from helpers_study import answers, fill, report_of
+from helpers.study import answers, fill, report_of
 
 
 def test_arms_are_compared_at_the_seeds_that_both_have(request_: Request) -> None:

@@ -6,7 +6,7 @@ import re
 from copy import deepcopy
 from typing import Any
 
-from helpers_report import (
+from helpers.report import (
     Elements,
     full_report,
     html,

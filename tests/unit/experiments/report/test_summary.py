@@ -12,8 +12,8 @@ from dhrd.experiments.plan import Request
 from dhrd.experiments.report.render import markdown
 from dhrd.experiments.report.schema import Report
 from dhrd.experiments.study import DHRD, POOLED, Arm, Condition, Study
-from helpers_runs import write_rows
-from helpers_study import report_of
+from helpers.runs import write_rows
+from helpers.study import report_of
 
 
 def test_a_plain_gain_is_told(request_: Request) -> None:

@@ -16,7 +16,7 @@ from dhrd.experiments.asked import find_arms, find_conditions, with_defaults
 from dhrd.experiments.plan import Request, cell_config, planned
 from dhrd.experiments.studies.controlled import BACKBONE, NUM_TRAINED_ROWS, STUDY
 from dhrd.model.backbone import load_backbone
-from helpers_runs import run_here
+from helpers.runs import run_here
 
 
 def make_request(**more: Any) -> Request:

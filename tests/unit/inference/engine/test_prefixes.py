@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy
+import numpy as np
 import pytest
 
 from dhrd.inference.engine.prefixes import Group, SharingCost, apart, common_length, plan_sharing
-from helpers_inference import forest
+from helpers.inference import forest
 
 CHEAP = SharingCost(pair=0.0, overhead=4, max_pack_tokens=256, max_suffix_tokens=64)
 
@@ -81,5 +81,5 @@ def test_trees_deeper_than_any_text_are_planned_whole() -> None:
 
 
 def test_common_length() -> None:
-    one = numpy.array([1, 2, 3])
-    assert [common_length(one, numpy.array(other)) for other in ([1, 2, 3], [1, 2], [2], [1, 2, 4, 5])] == [3, 2, 0, 2]
+    one = np.array([1, 2, 3])
+    assert [common_length(one, np.array(other)) for other in ([1, 2, 3], [1, 2], [2], [1, 2, 4, 5])] == [3, 2, 0, 2]

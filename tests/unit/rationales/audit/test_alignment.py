@@ -12,7 +12,7 @@ from dhrd.data.records import Example
 from dhrd.data.superglue import TASKS
 from dhrd.rationales.audit.alignment import measure_alignment
 from dhrd.rationales.audit.flags import Written
-from helpers_audit import Taught, cases, taught, written
+from helpers.audit import Taught, cases, taught, written
 
 MOST_ROWS = 600  # of RTE; the others have fewer
 

@@ -17,9 +17,9 @@ from dhrd.errors import ConfigError, DataError
 from dhrd.rationales.audit.audit import Audit, audit_rationales
 from dhrd.rationales.audit.flags import KINDS
 from dhrd.rationales.audit.show import facts, to_json, write_page
-from helpers import write_jsonl
-from helpers_audit import LABELS, cases, lines
-from helpers_runs import run_here
+from helpers.audit import LABELS, cases, lines
+from helpers.rows import write_jsonl
+from helpers.runs import run_here
 
 NUM_ROWS = 30
 ROWS, SOUND = cases(NUM_ROWS)

@@ -14,9 +14,9 @@ from dhrd.data.sources import open_source
 from dhrd.errors import ConfigError
 from dhrd.rationales.audit.audit import Audit, audit_rationales
 from dhrd.rationales.audit.fix import Change, fix
-from helpers import write_jsonl
-from helpers_audit import cases, lines
-from helpers_runs import read_jsonl, run_here
+from helpers.audit import cases, lines
+from helpers.rows import write_jsonl
+from helpers.runs import read_jsonl, run_here
 
 NUM_ROWS = 20
 ROWS, SOUND = cases(NUM_ROWS)

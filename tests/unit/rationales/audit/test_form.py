@@ -18,7 +18,7 @@ from dhrd.rationales.audit.form import (
     check_language,
     check_lengths,
 )
-from helpers_audit import cases, taught, texts, written
+from helpers.audit import cases, taught, texts, written
 
 CHECKS = (check_lengths, check_duplicates, check_endings, check_damage, check_language)
 NAMES = [f"name{number}" for number in range(200)]

@@ -13,7 +13,7 @@ from dhrd.data.records import Example, LabelSet
 from dhrd.data.superglue import TASKS
 from dhrd.rationales.audit.flags import Written
 from dhrd.rationales.audit.leak import find_leak, leak_patterns, measure_leak, without_verdict
-from helpers_audit import LABELS, taught, word, written
+from helpers.audit import LABELS, taught, word, written
 
 YES_NO = LabelSet(("false", "true"), ("no", "yes"))
 RTE = LabelSet(("entailment", "not_entailment"), ("entailment", "not entailment"))

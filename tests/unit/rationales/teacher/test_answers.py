@@ -10,7 +10,7 @@ from dhrd.config import TeacherSettings
 from dhrd.data.records import LabelSet
 from dhrd.rationales.teacher.answers import Answer, Rationale, Rejection, judge, standing
 from dhrd.rationales.teacher.prompt import SENTINEL
-from helpers_teacher import GOOD, LABELS, QUESTION
+from helpers.teacher import GOOD, LABELS, QUESTION
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from dhrd.config import TeacherSettings
 from dhrd.errors import ConfigError, TeacherError
 from dhrd.rationales.teacher.endpoint import Endpoint, _retry_after
 from dhrd.rationales.teacher.tally import Budget, BudgetSpent, Estimate, Pace, Tally
-from helpers_endpoint import FAULTS, FaultyEndpoint, serving
-from helpers_runs import read_jsonl
-from helpers_teacher import ask, ids, manifest, teacher_config, write_cases
+from helpers.endpoint import FAULTS, FaultyEndpoint, serving
+from helpers.runs import read_jsonl
+from helpers.teacher import ask, ids, manifest, teacher_config, write_cases
 
 QUICK: dict[str, Any] = {"timeout_s": 2, "concurrency": 8}
 

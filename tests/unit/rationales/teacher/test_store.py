@@ -14,7 +14,7 @@ import pytest
 from dhrd.errors import DataError, SaveError
 from dhrd.rationales.teacher.answers import Answer
 from dhrd.rationales.teacher.store import Store, Totals
-from helpers_runs import environment
+from helpers.runs import environment
 
 
 def test_answers_come_back_in_order_as_they_were(tmp_path: Path) -> None:

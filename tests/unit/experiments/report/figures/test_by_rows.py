@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-from helpers_report import (
+from helpers.report import (
     SVG,
     by_rows_report,
     write_report,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from helpers_report import (
+from helpers.report import (
     drawn,
     full_report,
     task_of,

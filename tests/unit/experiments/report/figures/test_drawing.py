@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from dhrd.experiments.report.figures.drawing import make_axes, make_drawing, shortened
-from helpers_report import DATA, SVG
+from helpers.report import DATA, SVG
 
 
 def paint(figure: Any) -> str:

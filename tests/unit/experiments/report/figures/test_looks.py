@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dhrd.experiments.report import figures
 from dhrd.experiments.report.schema import Report
-from helpers_report import (
+from helpers.report import (
     full_report,
     task_of,
 )

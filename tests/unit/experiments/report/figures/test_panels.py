@@ -5,7 +5,7 @@ from __future__ import annotations
 from dhrd.experiments.report.figures.looks import looks_of
 from dhrd.experiments.report.figures.panels import Panel, thinned
 from dhrd.experiments.report.schema import Report
-from helpers_report import full_report, task_of
+from helpers.report import full_report, task_of
 
 
 def test_thinning_keeps_both_ends() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers_report import (
+from helpers.report import (
     drawn,
     full_report,
     without_panels,

@@ -34,7 +34,7 @@ from dhrd.model.backbone import Backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.setup import make_stepper
 from dhrd.training.step import Stepper, train_step
-from helpers import make_tokenizer
+from helpers.rows import make_tokenizer
 
 torch.set_num_threads(1)  # for models this small threads only cost
 

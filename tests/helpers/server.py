@@ -44,7 +44,7 @@ def serving_smollm2(seconds: float = 120) -> Iterator[str]:
         RuntimeError: It did not start; the message ends with its stderr.
     """
     with tempfile.TemporaryFile("w+", errors="replace") as log:
-        command = [sys.executable, __file__]
+        command = [sys.executable, "-P", __file__]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, text=True) as process:
             assert process.stdout is not None

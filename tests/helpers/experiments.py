@@ -20,7 +20,7 @@ from dhrd.experiments.evidence import Progress, look_at
 from dhrd.experiments.plan import Request, final_cells
 from dhrd.experiments.run_cell import run_cell
 from dhrd.metrics.outcomes import Outcomes
-from helpers_runs import settings, write_rows
+from helpers.runs import settings, write_rows
 
 _LABELS = LabelSet(("keep", "return"))
 DECODING = Decoding(max_new_tokens=12, temperature=0.0, top_p=1.0, batch_size=4, limit=6)

@@ -14,7 +14,7 @@ from dhrd.data.records import Example, LabelSet
 from dhrd.data.sources import open_source
 from dhrd.data.superglue import Task
 from dhrd.rationales.audit.flags import Written
-from helpers_runs import read_jsonl
+from helpers.runs import read_jsonl
 
 LABELS = LabelSet(("repair", "return"))
 

@@ -18,8 +18,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from dhrd.cli import main
 from dhrd.config import RunConfig, load_config
-from helpers import make_tokenizer, write_jsonl
-from helpers_fork import ForkServer
+from helpers.fork import ForkServer
+from helpers.rows import make_tokenizer, write_jsonl
 
 torch.set_num_threads(1)
 

@@ -10,9 +10,9 @@ from dhrd.artifact.read import ArtifactInfo
 from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import LossSettings
 from dhrd.data.records import LabelSet
-from helpers import make_tokenizer, write_jsonl
-from helpers_models import make_backbone, make_model
-from helpers_runs import Ended, run_here
+from helpers.models import make_backbone, make_model
+from helpers.rows import make_tokenizer, write_jsonl
+from helpers.runs import Ended, run_here
 
 LABELS = LabelSet(("bill", "login", "mail"))
 
@@ -22,7 +22,7 @@ def save_tiny(directory: Path, family: str = "llama", *, layers: int = 1, reason
 
     Args:
         directory: Where to.
-        family: Of `helpers_models.FAMILIES`.
+        family: Of `helpers.models.FAMILIES`.
         layers: Of the backbone.
         reasons: No classifier, a reasoning head alone.
         **model: As `make_model`'s.

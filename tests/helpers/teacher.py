@@ -14,9 +14,9 @@ from dhrd.config import RunConfig, load_config
 from dhrd.data.records import LabelSet
 from dhrd.rationales.generate import Generated, generate_rationales
 from dhrd.rationales.teacher.prompt import SENTINEL, Question
-from helpers import write_jsonl
-from helpers_endpoint import FaultyEndpoint, Scripted, ScriptedEndpoint, serving
-from helpers_runs import Ended, read_jsonl, run_here
+from helpers.endpoint import FaultyEndpoint, Scripted, ScriptedEndpoint, serving
+from helpers.rows import write_jsonl
+from helpers.runs import Ended, read_jsonl, run_here
 
 LABELS = LabelSet(("keep", "return"))
 QUESTION = Question(id="r0", prompt="keep it?", key="k0", label=(0,))

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import dhrd
-from helpers_models import run_config, texts
+from helpers.models import run_config, texts
 
 SPLITS = {"2 processes x 4": (4, 1), "2 processes x 2 x 2": (2, 2)}
 """Of two processes: name -> (rows in a micro-batch, micro-batches in an update)."""

@@ -1,0 +1,1 @@
+"""What tests share: tiny models, in-memory tokenizers, rows, runs, endpoints."""
