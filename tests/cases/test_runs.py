@@ -14,11 +14,13 @@ from safetensors.torch import load_file, save_file
 from tokenizers import processors
 from transformers import AutoTokenizer, LlamaForSequenceClassification
 
-from dhrd import Classifier, run
+from dhrd import Classifier
 from dhrd.config import ModelSettings, load_config
 from dhrd.config.schema import LoraSettings
 from dhrd.errors import ConfigError, ModelError
 from dhrd.model.backbone import Backbone, load_backbone
+from dhrd.run import train as run
+from dhrd.training import run_dir
 from dhrd.training import tracker_backends as trackers
 from dhrd.training.step import train_step
 from helpers.models import make_batch, make_causal_lm, make_model, parameters_of, step_of
@@ -371,7 +373,7 @@ def test_a3_no_secret_is_in_any_file_of_a_run(tiny_backbone: Path, tmp_path: Pat
     record = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["config"]
     assert not {"tracking", "teacher"} & set(record)
     assert without(b"hush", tmp_path / "out") >= 8
-    assert run.read_run(tmp_path / "out") is not None
+    assert run_dir.read_run(tmp_path / "out") is not None
 
 
 def without(secret: bytes, directory: Path) -> int:
