@@ -36,7 +36,7 @@ def read_jsonl(file: BinaryIO, name: str) -> Iterator[Row | BadRow]:
             yield _parse_line(line.rstrip("\r\n"), where)
 
 
-def read_json(file: BinaryIO, name: str) -> Iterator[Row | BadRow]:
+def read_array(file: BinaryIO, name: str) -> Iterator[Row | BadRow]:
     """The rows of a file that is one list of objects.
 
     Raises:

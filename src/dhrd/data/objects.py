@@ -73,7 +73,7 @@ def row_of(item: Any, where: str, mapping: Mapping[str, str], own: Sequence[str]
     return BadRow(where, f"a row must be a text, a dict or an Example, got {_article(item)}")
 
 
-def rows_of(rows: Any, mapping: Mapping[str, str]) -> Iterator[Row | BadRow]:
+def numbered_rows(rows: Any, mapping: Mapping[str, str]) -> Iterator[Row | BadRow]:
     """The rows of what was given in Python, each with its number as its place.
 
     Raises:

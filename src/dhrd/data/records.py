@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Bool, Float, Int
 
-from dhrd.data.label_sets import infer_labels
 from dhrd.data.labels import Label, LabelSet
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 else:
     from typing import Any as Tensor
 
-__all__ = ["IGNORE", "Batch", "EncodedExample", "Example", "Label", "LabelSet", "infer_labels"]
+__all__ = ["IGNORE", "Batch", "EncodedExample", "Example", "Label", "LabelSet"]
 
 IGNORE = -100
 """Target of a position that no head predicts; the field's usual value."""

@@ -97,6 +97,10 @@ class InputEncoder:
             for (columns, where), text, first in zip(rows, texts, found, strict=True)
         ]
 
+    def encode_examples(self, examples: Sequence[Example]) -> list[EncodedInput]:
+        """Encode rows that were read; raises as `encode`."""
+        return self.encode([(example.columns(), example.where) for example in examples])
+
     def _fitting(self, columns: Mapping[str, Any], where: str, text: str, first: FirstTokens) -> EncodedInput:
         if first.was_cut and self.strict:
             raise DataError(
@@ -220,7 +224,7 @@ class SequenceEncoder:
         inputs_cut = rationales_cut = 0
         for start in track(range(0, len(examples), _CHUNK_ROWS), description):
             chunk = supervised[start : start + _CHUNK_ROWS]
-            inputs = self.inputs.encode([(row.example.columns(), row.example.where) for row in chunk])
+            inputs = self.inputs.encode_examples([row.example for row in chunk])
             for row, item, after in zip(chunk, inputs, self._continuations(chunk, inputs), strict=True):
                 label = row.class_donor.label
                 result.append(
