@@ -28,8 +28,9 @@ FileName = Annotated[str, AfterValidator(expanded)]
 
 def _spelled(value: object) -> object:
     """A whole number as its digits; all else as it is, so that what is no text is refused by its type."""
-    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    return str(int(value)) if is_whole and not isinstance(value, bool) else value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(int(value)) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 LabelName = Annotated[str, BeforeValidator(_spelled)]
