@@ -243,13 +243,17 @@ class Classifier:
         for part in self.scored(rows, window=window):
             yield from self.predictions(part)
 
-    def scored(self, rows: Rows, *, window: int = _WINDOW_ROWS) -> Iterator[Scored]:
-        """Rows with their tokens and the classification head's probabilities, window by window; as `stream`."""
-        for found in encoded_windows(as_rows(rows), self.encode, check_count("window", window)):
+    def scored(self, rows: Rows, *, window: int = _WINDOW_ROWS, skip: bool = False) -> Iterator[Scored]:
+        """Rows with their tokens and the classification head's probabilities, window by window; as `stream`.
+
+        With `skip`, rows that cannot be encoded are left out and named in `Scored.refused`.
+        """
+        for found in encoded_windows(as_rows(rows), self.encode, check_count("window", window), skip=skip):
             with self._lock:
                 self.num_cut += sum(item.was_cut for item in found.inputs)
                 self.num_mended += sum(item.was_mended for item in found.inputs)
-            yield Scored(found.rows, found.inputs, self.predict_proba_encoded(found.inputs))
+            probabilities_BC = self.predict_proba_encoded(found.inputs)
+            yield Scored(found.rows, found.inputs, probabilities_BC, found.refused, found.failure is None)
             if found.failure is not None:
                 raise found.failure
 

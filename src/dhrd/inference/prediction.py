@@ -22,18 +22,26 @@ class Prediction:
     """What the classifier says of one row.
 
     Args:
-        label: A label's name, or the list of names with p ≥ 0.5 for multi-label.
+        label: A label's name, or the list of names with p ≥ 0.5 for multi-label; None where the artifact's decision
+            is to abstain.
         probabilities: Label -> probability, of the classification head.
         text: The text as the model saw it.
         id: The row's id, where it has one.
         decided_by: `classifier`, or `reasoning` where a cascade asked the reasoning head and could read its answer.
+        label_set: The labels that the row may have, where the artifact's decision has such sets.
     """
 
-    label: str | list[str]
+    label: str | list[str] | None
     probabilities: dict[str, float]
     text: str
     id: str = ""
     decided_by: Literal["classifier", "reasoning"] = "classifier"
+    label_set: tuple[str, ...] | None = None
+
+    @property
+    def abstained(self) -> bool:
+        """Whether the artifact's decision leaves the row to someone else."""
+        return self.label is None
 
 
 EXPLANATION_NOTE = (
