@@ -43,6 +43,8 @@ NULL = [
     "{{ n ~ ' EUR' }}",
     "{{ n | string }}",
     "{{ n | upper }}",
+    "{{ n | int }}",
+    "{{ n | float }}",
     "{{ n | urlencode }}",
     "{{ '%s EUR' | format(n) }}",
     "{{ '%s EUR' % n }}",

@@ -140,7 +140,7 @@ def _plain(options: dict[str, Any]) -> dict[str, Any]:
 
 def prepare_rows(classifier: Classifier, examples: Sequence[Example]) -> BenchmarkRows:
     """Rows as each contender takes them. Labels are kept where all rows have one."""
-    inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
+    inputs = classifier.encoder.encode_examples(examples)
     labels = [example.label for example in examples]
     names = classifier.labels.names
     gold = None

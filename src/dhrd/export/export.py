@@ -64,7 +64,7 @@ def export_onnx(
     if not examples:
         raise DataError("an export is compared with its artifact on rows, and there are none; give --data SPEC")
     classifier = Classifier.from_pretrained(model_dir, device="cpu", dtype=torch.float32)
-    inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
+    inputs = classifier.encoder.encode_examples(examples)
     config = AutoConfig.from_pretrained(model_dir, **HERE)
     with (
         locked(output_dir) if output_dir.is_dir() else nullcontext(),

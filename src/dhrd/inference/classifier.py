@@ -21,8 +21,9 @@ from dhrd.artifact.weights import check_has_classifier, load_body_and_head
 from dhrd.data.objects import as_rows, columns_of, is_one
 from dhrd.data.records import Batch, Example, LabelSet
 from dhrd.data.sequence import EncodedInput
+from dhrd.decisions.decision import confidences
 from dhrd.errors import ArtifactError
-from dhrd.inference.cascade import CoT, asked_rows, check_cascade, confidences, redecided
+from dhrd.inference.cascade import CoT, asked_rows, check_cascade, redecided
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.engine.batching import probabilities
 from dhrd.inference.engine.engine import Engine
