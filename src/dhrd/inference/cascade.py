@@ -14,6 +14,7 @@ import numpy as np
 
 from dhrd._text import shown
 from dhrd.artifact.info import ArtifactInfo
+from dhrd.decisions.decision import confidences
 from dhrd.errors import ConfigError
 from dhrd.inference.cot import Decoded, check_answers, check_sampling
 from dhrd.inference.prediction import Prediction
@@ -48,12 +49,14 @@ def check_cascade(info: ArtifactInfo, threshold: float | None) -> None:
     """Refuse a cascade that cannot mean anything.
 
     Raises:
-        ConfigError: There is no threshold, it is out of range, or the reasoning head was not trained.
+        ConfigError: There is neither a threshold nor a decision, it is out of range, or the reasoning head was not
+            trained.
     """
-    if not isinstance(threshold, Real) or isinstance(threshold, bool) or not 0 <= threshold <= 1:
+    is_decided = threshold is None and info.decision is not None and info.decision.rules
+    if not is_decided and not _is_share(threshold):
         raise ConfigError(
             f"threshold {shown(threshold)}: a cascade asks rows under it, from 0 (none) to 1 (all); "
-            "dhrd evaluate --mode cascade chooses one"
+            "dhrd evaluate --mode cascade chooses one, and dhrd decide makes one unnecessary"
         )
     check_answers(info.sequence)
     if info.training.get("reasoning_weight") == 0:
@@ -63,21 +66,32 @@ def check_cascade(info: ArtifactInfo, threshold: float | None) -> None:
         )
 
 
+def _is_share(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) <= 1
+
+
+def rows_to_ask(info: ArtifactInfo, probabilities_BC: np.ndarray, threshold: float | None) -> np.ndarray:
+    """Which rows the reasoning head is asked, (B,): those under the threshold, or else those left by the decision."""
+    if threshold is None:
+        return ~info.answered(probabilities_BC)
+    return asked_rows(confidences(probabilities_BC, multi_label=info.labels.multi_label), threshold)
+
+
 def asked_rows(confidence_B: np.ndarray, threshold: float) -> np.ndarray:
     """Whether each row is asked, (B,): its confidence is under the threshold, or the threshold is 1."""
     return (confidence_B < threshold) | (threshold >= 1)
 
 
 def redecided(predictions: Sequence[Prediction], asked_B: np.ndarray, decoded: Sequence[Decoded]) -> list[Prediction]:
-    """Predictions with the answers of the rows that were asked; one that cannot be read leaves the classifier's label.
+    """Predictions with the answers of the rows that were asked; one that cannot be read leaves what there was.
 
     Args:
         predictions: The classifier's, of all rows.
         asked_B: Which rows were asked.
         decoded: What was written for those, in order.
     """
-    found = list(predictions)
-    for index, one in zip(np.flatnonzero(asked_B), decoded, strict=True):
-        if one.label is not None:
-            found[index] = replace(found[index], label=one.label, decided_by="reasoning")
-    return found
+    redone = list(predictions)
+    for index, answer in zip(np.flatnonzero(asked_B), decoded, strict=True):
+        if answer.label is not None:
+            redone[index] = replace(redone[index], label=answer.label, decided_by="reasoning")
+    return redone

@@ -19,11 +19,10 @@ from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.read import input_encoder, load_input_encoder
 from dhrd.artifact.weights import check_has_classifier, load_body_and_head
 from dhrd.data.objects import as_rows, columns_of, is_one
-from dhrd.data.records import Batch, Example, LabelSet
+from dhrd.data.records import Batch, LabelSet
 from dhrd.data.sequence import EncodedInput
-from dhrd.decisions.decision import confidences
 from dhrd.errors import ArtifactError
-from dhrd.inference.cascade import CoT, asked_rows, check_cascade, redecided
+from dhrd.inference.cascade import CoT, check_cascade, redecided, rows_to_ask
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.engine.batching import probabilities
 from dhrd.inference.engine.engine import Engine
@@ -35,6 +34,7 @@ from dhrd.inference.prediction import (
     Prediction,
     Row,
     Rows,
+    predictions_of,
     read_probabilities,
 )
 from dhrd.inference.streaming import Scored, encoded_windows
@@ -68,7 +68,8 @@ class Classifier:
         options: How the engine runs; None: what suits the device.
         strict: Refuse rows that are over `max_input_tokens` instead of shortening them.
         cascade: How the reasoning head answers rows that the classifier is unsure of; None: it is not asked.
-        threshold: Rows whose confidence is under it are asked; 0: none, 1: all.
+        threshold: Rows whose confidence is under it are asked, 0: none, 1: all; None: those that the artifact's
+            decision does not answer.
         directory: Where the artifact is, for the reasoning head.
 
     Attributes:
@@ -100,7 +101,7 @@ class Classifier:
         self.engine = Engine(body, head, pooling=info.pooling, pad_token_id=tokenizer.pad_token_id, options=options)
         if cascade is not None:
             check_cascade(info, threshold)
-        self.cascade, self.threshold = cascade, threshold or 0.0
+        self.cascade, self.threshold = cascade, threshold
         self._reasoner: Reasoner | None = None
         self._lock = threading.RLock()  # around the model and the counts
         self._load_again: Callable[[], Classifier] | None = None
@@ -138,7 +139,7 @@ class Classifier:
                 its C library can: faster by a fifth and more.
             strict: Refuse rows that are over the artifact's `max_input_tokens` instead of shortening them.
             cascade: How the reasoning head answers rows that the classifier is unsure of; None: it is not asked.
-            threshold: Rows whose confidence is under it are asked; `dhrd evaluate --mode cascade` chooses one.
+            threshold: Rows whose confidence is under it are asked; None: those that its decision does not answer.
 
         Raises:
             ArtifactError: The directory is not a finished artifact, has no classifier, or is damaged.
@@ -197,7 +198,7 @@ class Classifier:
         return self.head(pool(last_hidden_states(self.body, batch), batch, self.info.pooling))
 
     def predict(self, rows: Rows) -> list[str] | list[list[str]]:
-        """The label of each row, or the list of labels with p ≥ 0.5 for multi-label.
+        """The label of each row, or the list of labels with p ≥ 0.5 for multi-label; None where a decision abstains.
 
         Args:
             rows: Texts, dicts of the template's columns, or `Example`s; one alone is taken as a list of one. Tables
@@ -288,7 +289,7 @@ class Classifier:
             return []
         inputs = self.encode(items)
         decoded = self.reasoner().decode(inputs, max_new_tokens=max_new_tokens)
-        labels = [one.label for one in map(self._prediction, items, inputs, self.predict_proba_encoded(inputs))]
+        labels = [read_probabilities(p_C, self.labels)[0] for p_C in self.predict_proba_encoded(inputs)]
         note = LABEL_FIRST_NOTE if self.info.sequence.order == "label_first" else EXPLANATION_NOTE
         found = [
             Explanation(one.rationale, one.label, label, item.text, note)
@@ -323,24 +324,19 @@ class Classifier:
 
     def predictions(self, part: Scored) -> list[Prediction]:
         """What is said of rows that were scored; rows that the classifier is unsure of are asked of the cascade."""
-        found = list(map(self._prediction, part.rows, part.inputs, part.probabilities_BC))
+        predictions = predictions_of(part.rows, (i.text for i in part.inputs), part.probabilities_BC, self.info)
         if self.cascade is None:
-            return found
-        confidence_B = confidences(part.probabilities_BC, multi_label=self.labels.multi_label)
-        asked_B = asked_rows(confidence_B, self.threshold)
+            return predictions
+        asked_B = rows_to_ask(self.info, part.probabilities_BC, self.threshold)
         if not asked_B.any():
-            return found
+            return predictions
         with self._lock:
             self.num_asked += int(asked_B.sum())
         asked = [part.inputs[int(index)] for index in asked_B.nonzero()[0]]
         decoded = self.reasoner().decode(asked, **asdict(self.cascade))
-        return redecided(found, asked_B, decoded)
+        return redecided(predictions, asked_B, decoded)
 
     def encode(self, rows: Sequence[Row], first: int = 0) -> list[EncodedInput]:
         """Tokens of rows by the artifact's template and limits; errors count the rows from `first`."""
         read = self.encoder.template, self.info.columns
         return self.encoder.encode([columns_of(row, f"row {first + i}", *read) for i, row in enumerate(rows)])
-
-    def _prediction(self, row: Row, item: EncodedInput, probability_C: np.ndarray) -> Prediction:
-        label, named = read_probabilities(probability_C, self.labels)
-        return Prediction(label, named, item.text, row.id if isinstance(row, Example) else "")

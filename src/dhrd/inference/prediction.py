@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from dhrd.artifact.info import ArtifactInfo
 from dhrd.data.records import Example, LabelSet
 
 Row = str | Mapping[str, Any] | Example
@@ -77,3 +78,31 @@ def read_probabilities(probability_C: np.ndarray, labels: LabelSet) -> tuple[str
     if labels.multi_label:
         return [name for name, probability in named.items() if probability >= 0.5], named
     return labels.names[int(probability_C.argmax())], named
+
+
+def predictions_of(
+    rows: Sequence[Row], texts: Iterable[str], probabilities_BC: np.ndarray, info: ArtifactInfo
+) -> list[Prediction]:
+    """What the classifier says of rows, by the artifact's decision where it has one.
+
+    Args:
+        rows: For their ids.
+        texts: As the model saw them.
+        probabilities_BC: Of the classification head.
+        info: The labels and the decision.
+    """
+    answered_B = info.answered(probabilities_BC)
+    sets = info.decision.label_sets(probabilities_BC, info.labels.names) if info.decision else None
+    predictions = []
+    for index, (row, text) in enumerate(zip(rows, texts, strict=True)):
+        label, named = read_probabilities(probabilities_BC[index], info.labels)
+        predictions.append(
+            Prediction(
+                label if answered_B[index] else None,
+                named,
+                text,
+                row.id if isinstance(row, Example) else "",
+                label_set=tuple(sets[index]) if sets else None,
+            )
+        )
+    return predictions

@@ -117,9 +117,7 @@ def _num_characters(row: Any) -> int:
     return sum(len(value) for value in values.values() if isinstance(value, str)) if isinstance(values, Mapping) else 0
 
 
-def _encoded(
-    chunk: list[Row], failure: DataError | None, encode: Encode[Row], first: int, skip: bool
-) -> Window[Row]:
+def _encoded(chunk: list[Row], failure: DataError | None, encode: Encode[Row], first: int, skip: bool) -> Window[Row]:
     try:
         return Window(chunk, encode(chunk, first), failure)
     except DataError:

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -163,20 +163,20 @@ def _new(target: Path, settings: Mapping[str, str], name: str) -> tuple[Journal,
 
 def _left(target: Path, settings: Mapping[str, str], name: str) -> tuple[Journal, int] | None:
     """What a run left that came furthest, cut to its last mark."""
-    best: tuple[Journal, int] | None = None
-    for directory, descriptor in abandoned(target, target.parent):
+    with ExitStack() as others:
+        best: tuple[int, Path, int] = (0, target, -1)
+        for directory, descriptor in abandoned(target, target.parent):
+            others.callback(os.close, descriptor)
+            best = max(best, (_read(directory / _LOG)[1].num_read, directory, descriptor))
+        num_read, directory, descriptor = best
+        if not num_read:
+            return None
         theirs, mark = _read(directory / _LOG)
-        if not mark.num_read or (best is not None and mark.num_read <= best[0].mark.num_read):
-            os.close(descriptor)
-            continue
-        if best is not None:
-            os.close(best[1])
-        best = Journal(directory, mark, name), descriptor
         _check(name, theirs, settings)
-    if best is not None:
-        for name, size in (best[0].mark.sizes or {}).items():
-            best[0].cut(name, size)
-    return best
+        work, kept = Journal(directory, mark, name), os.dup(descriptor)  # the lock lives on in the copy
+    for file, size in (mark.sizes or {}).items():
+        work.cut(file, size)
+    return work, kept
 
 
 def _check(name: str, theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -176,7 +176,7 @@ def _records(
 ) -> tuple[list[Record], list[Refused]]:
     refused = reading.taken(len(part.rows) + len(part.refused), part.refused)
     predictions = classifier.predictions(part)
-    records = [
+    records: list[Record] = [
         _record(prediction, columns) | {name: example.fields.get(name) for name in columns.keep}
         for prediction, example in zip(predictions, part.rows, strict=True)
     ]
@@ -222,9 +222,7 @@ def _columns(classifier: Classifier, keep: tuple[str, ...]) -> Columns:
     return columns
 
 
-def _settings(
-    model_dir: Path, classifier: Classifier, columns: Columns, options: Mapping[str, Any]
-) -> dict[str, str]:
+def _settings(model_dir: Path, classifier: Classifier, columns: Columns, options: Mapping[str, Any]) -> dict[str, str]:
     """What must be the same for a run to be gone on with."""
     runs_as = {**options, "device": classifier.device.type, "dtype": str(classifier.dtype), "columns": columns.names}
     return {

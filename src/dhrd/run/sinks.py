@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dhrd._files import Writer, check_replaceable, is_stream, publish, replace_file, saving, writing
-from dhrd._outputs import Format
+from dhrd._outputs import JSON_LINES, Format, Output
 from dhrd.errors import ConfigError
 from dhrd.run.journal import Journal, Mark, journal
 from dhrd.run.tables import Columns, Csv, JsonLines, Parquet, Record, Table, json_line
@@ -26,7 +26,7 @@ _TABLES: dict[str, Callable[[Columns], Table]] = {
     "": lambda columns: JsonLines(),
 }
 _PART_WINDOWS = 64
-_PARTS = "parts"
+_PARTS, _PART = "parts", "part-*.parquet"
 _NUMBER = re.compile(r"(\d+)$")
 
 
@@ -59,15 +59,27 @@ def is_directory(output: str) -> bool:
     return output.endswith("/") or (os.path.isdir(output) and not is_stream(Path(output)))
 
 
-def check_parts(directory: Path) -> None:
-    """Refuse a directory with other files than parts.
+def errors_of(path: Path) -> Path:
+    """The file beside an output that names the rows that were left out."""
+    return path.with_name(path.name + ERRORS)
+
+
+def outputs_of(option: str, output: str) -> Iterator[Output]:
+    """The files that an output may become or replace, for `check_outputs`.
 
     Raises:
-        ConfigError: There are some.
+        ConfigError: It is a directory with other files than parts.
     """
-    others = [path.name for path in directory.iterdir() if not path.match("part-*.parquet")] if directory.is_dir() else []
-    if others := [name for name in others if not name.startswith(".")]:
-        raise ConfigError(f"{directory}: holds other files than parts of predictions ({min(others)}); give another name")
+    path = Path(output)
+    if not is_stream(path):
+        yield Output(option, errors_of(path), JSON_LINES)
+    if not is_directory(output):
+        yield Output(option, path, PREDICTIONS)
+        return
+    for file in sorted(path.iterdir()) if path.is_dir() else ():
+        if not file.match(_PART) and not file.name.startswith("."):
+            raise ConfigError(f"{path}: holds other files than parts of predictions ({file.name}); give another name")
+        yield Output(option, file)
 
 
 @contextmanager
@@ -170,7 +182,7 @@ class _Kept:
         _publish_errors(directory / "errors", target)
         target.mkdir(exist_ok=True)
         parts = sorted((directory / _PARTS).iterdir())
-        publish(directory / _PARTS, target, last=parts[-1].name, stale=["part-*.parquet"])
+        publish(directory / _PARTS, target, last=parts[-1].name, stale=[_PART])
 
     def _begin(self, records: Sequence[Record]) -> None:
         if self._head is None:
@@ -199,7 +211,7 @@ class _Kept:
 
 def _publish_errors(errors: Path, target: Path) -> None:
     """The rows that were left out, beside the target; those of an older run go."""
-    beside = target.with_name(target.name + ERRORS)
+    beside = errors_of(target)
     if errors.exists():
         replace_file(errors, beside)
     else:
