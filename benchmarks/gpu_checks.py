@@ -206,11 +206,11 @@ def lm_loss(bench: Bench) -> float:
     """Ours, which holds no N x V logits, against the stock `ForCausalLM` loss."""
     batch = bench.batch(bench.rows)
     with torch.no_grad():
-        ours = bench.model(batch).losses["reasoning"]
+        ours = bench.model(batch).losses["reasoning"] / bench.model.loss_counts(batch)["reasoning"]
         stock = bench.model.causal_lm(
             input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT.long(), labels=stock_labels(batch)
         ).loss
-    return abs(float(ours.total / ours.count) / float(stock) - 1)
+    return abs(float(ours) / float(stock) - 1)
 
 
 def bottleneck_logits(bench: Bench) -> float:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dhrd._text import shown
+from dhrd.config.schema import Pooling
 from dhrd.data.superglue import TASKS
 
 Kind = Literal["sequence_classifier", "dhrd_classifier", "causal_lm", "onnx"]
@@ -68,7 +69,7 @@ class Manifest(_Checked):
     max_input_tokens: _Tokens = 512
     max_sequence_tokens: _Tokens = 1024
     head: Literal["linear", "mlp"] = "linear"
-    pooling: Literal["last", "mean"] = "last"
+    pooling: Pooling = "last"
     task: str | None = None
     sequence: _Sequence = _Sequence()
     calibration: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {"temperature": 1.0}

@@ -19,6 +19,7 @@ from dhrd._temporary import is_temporary
 from dhrd._text import shown
 from dhrd._versions import library_versions
 from dhrd.artifact.manifest import Kind, Manifest, problems_of
+from dhrd.config.schema import Pooling
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import InputEncoder, SequenceTemplate
 from dhrd.data.templates import InputTemplate
@@ -67,7 +68,7 @@ class ArtifactInfo:
     max_input_tokens: int = 512
     max_sequence_tokens: int = 1024
     head: Literal["linear", "mlp"] = "linear"
-    pooling: Literal["last", "mean"] = "last"
+    pooling: Pooling = "last"
     task: str | None = None
     sequence: SequenceTemplate = field(default_factory=SequenceTemplate)
     calibration: Mapping[str, float] = field(default_factory=lambda: {"temperature": 1.0})

@@ -16,7 +16,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dhrd.data.batches import PlannedUpdates
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import NonFiniteError
-from dhrd.losses import LossTerm
 from dhrd.run import train as run
 from dhrd.training.checkpoints import Checkpoints, Position, whole_checkpoints
 from dhrd.training.setup import make_accelerator, make_stepper
@@ -56,11 +55,10 @@ def unchanged(model: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
 def test_what_is_logged(prepared: Prepared) -> None:
     stepper, model, batches = prepared
     model.train()
-    losses = model(batches[0]).losses
-    terms = [losses[name] for name in ("classification", "reasoning")]
-    classification, lm = (float(term.total.detach() / term.count) for term in terms)
-    classification_term, lm_term = terms[0].total / 8, terms[1].total / terms[1].count
-    (classification_term + lm_term).backward()
+    losses, counts = model(batches[0]).losses, model.loss_counts(batches[0])
+    means = losses["classification"] / 8, losses["reasoning"] / counts["reasoning"]
+    classification, lm = (float(mean.detach()) for mean in means)
+    sum(means).backward()  # type: ignore[union-attr]
     norm = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None))
     model.zero_grad()
     log = train_step(stepper, batches, 1)
@@ -143,9 +141,8 @@ def break_loss(model: run.DualHeadReasoningModel) -> None:
 def break_lm_loss(model: run.DualHeadReasoningModel) -> None:
     sound = model.reasoning_loss
 
-    def broken(*arguments: torch.Tensor) -> LossTerm:
-        term = sound(*arguments)  # type: ignore[arg-type]
-        return term._replace(total=term.total * math.inf)
+    def broken(*arguments: torch.Tensor) -> torch.Tensor:
+        return sound(*arguments) * math.inf  # type: ignore[arg-type]
 
     model.reasoning_loss = broken  # type: ignore[method-assign]
 
