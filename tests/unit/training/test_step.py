@@ -16,13 +16,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dhrd.data.batches import PlannedUpdates
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import NonFiniteError
+from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.run import train as run
 from dhrd.training.checkpoints import Checkpoints, Position, whole_checkpoints
 from dhrd.training.setup import make_accelerator, make_stepper
 from dhrd.training.step import Stepper, train_step
 from helpers.runs import Recorder, make_config, read_jsonl
 
-Prepared = tuple[Stepper, run.DualHeadReasoningModel, list[Batch]]
+Prepared = tuple[Stepper, DualHeadReasoningModel, list[Batch]]
 
 
 @pytest.fixture
@@ -130,15 +131,15 @@ def test_an_update_moves_the_weights_and_leaves_no_gradient(prepared: Prepared) 
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-Harm = Callable[[run.DualHeadReasoningModel], None]
+Harm = Callable[[DualHeadReasoningModel], None]
 
 
-def break_loss(model: run.DualHeadReasoningModel) -> None:
+def break_loss(model: DualHeadReasoningModel) -> None:
     with torch.no_grad():
         model.head.score.weight[0, 0] = math.nan
 
 
-def break_lm_loss(model: run.DualHeadReasoningModel) -> None:
+def break_lm_loss(model: DualHeadReasoningModel) -> None:
     sound = model.reasoning_loss
 
     def broken(*arguments: torch.Tensor) -> torch.Tensor:
@@ -147,7 +148,7 @@ def break_lm_loss(model: run.DualHeadReasoningModel) -> None:
     model.reasoning_loss = broken  # type: ignore[method-assign]
 
 
-def break_gradient(model: run.DualHeadReasoningModel) -> None:
+def break_gradient(model: DualHeadReasoningModel) -> None:
     model.head.score.weight.register_hook(lambda gradient: gradient * math.inf)
 
 
@@ -176,7 +177,7 @@ def test_what_is_not_finite_stops_before_the_weights_change(prepared: Prepared, 
 class Diverge(Recorder):
     """Spoils the head after a step, as too high a rate would."""
 
-    def __init__(self, after: int, models: list[run.DualHeadReasoningModel]) -> None:
+    def __init__(self, after: int, models: list[DualHeadReasoningModel]) -> None:
         super().__init__()
         self._after, self._models = after, models
 
@@ -187,12 +188,12 @@ class Diverge(Recorder):
 
 
 @pytest.fixture
-def models(monkeypatch: pytest.MonkeyPatch) -> list[run.DualHeadReasoningModel]:
+def models(monkeypatch: pytest.MonkeyPatch) -> list[DualHeadReasoningModel]:
     """The models that runs build."""
-    built: list[run.DualHeadReasoningModel] = []
+    built: list[DualHeadReasoningModel] = []
     build = run.build_model
 
-    def keep(*arguments: object) -> run.DualHeadReasoningModel:
+    def keep(*arguments: object) -> DualHeadReasoningModel:
         built.append(build(*arguments))  # type: ignore[arg-type]
         return built[-1]
 
@@ -201,7 +202,7 @@ def models(monkeypatch: pytest.MonkeyPatch) -> list[run.DualHeadReasoningModel]:
 
 
 def test_reason_first_and_classify_after_is_a_setting(
-    tiny_backbone: Path, tmp_path: Path, models: list[run.DualHeadReasoningModel]
+    tiny_backbone: Path, tmp_path: Path, models: list[DualHeadReasoningModel]
 ) -> None:
     """Both losses are logged all along; the one that weighs nothing moves nothing."""
     courses = ("loss.reasoning_schedule=first_half", "loss.classification_schedule=second_half")
@@ -225,7 +226,7 @@ def test_reason_first_and_classify_after_is_a_setting(
 
 
 def test_a_run_that_diverges_leaves_its_last_checkpoint_and_log(
-    tiny_backbone: Path, tmp_path: Path, models: list[run.DualHeadReasoningModel]
+    tiny_backbone: Path, tmp_path: Path, models: list[DualHeadReasoningModel]
 ) -> None:
     config = make_config(tiny_backbone, tmp_path, "training.save_steps=1", "training.batch_size=4")
     whole = run.train(config.model_copy(update={"output_dir": str(tmp_path / "whole")}), device="cpu")
