@@ -17,10 +17,11 @@ import numpy as np
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import encode_labels, one_hot
 from dhrd.data.superglue import TASKS
+from dhrd.decisions.decision import confidences
 from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.decoded import predicted_labels, readable_rows
 from dhrd.evaluation.evaluate import rows_fingerprint
-from dhrd.inference.cascade import CoT, asked_rows, check_cascade, confidences
+from dhrd.inference.cascade import CoT, asked_rows, check_cascade
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import Decoded
 from dhrd.metrics.intervals import wilson

@@ -63,16 +63,6 @@ def check_cascade(info: ArtifactInfo, threshold: float | None) -> None:
         )
 
 
-def confidences(probabilities_BC: np.ndarray, *, multi_label: bool) -> np.ndarray:
-    """How sure the classifier is of each row, (B,): p of its label; of several, of the one it is least sure of.
-
-    They are as good as the probabilities: train with `training.calibrate`.
-    """
-    if multi_label:
-        return np.maximum(probabilities_BC, 1 - probabilities_BC).min(1)
-    return probabilities_BC.max(1)
-
-
 def asked_rows(confidence_B: np.ndarray, threshold: float) -> np.ndarray:
     """Whether each row is asked, (B,): its confidence is under the threshold, or the threshold is 1."""
     return (confidence_B < threshold) | (threshold >= 1)
