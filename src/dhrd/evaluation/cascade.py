@@ -86,7 +86,7 @@ def answer(classifier: Classifier, examples: Sequence[Example], cot: CoT) -> Ans
     if not examples:
         raise DataError("there are no rows to evaluate a cascade on; check the file and the split")
     gold_BC = encode_labels(examples, classifier.labels)
-    inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
+    inputs = classifier.encoder.encode_examples(examples)
     reasoner = classifier.reasoner()
     began = time.perf_counter()
     probabilities_BC = classifier.predict_proba_encoded(inputs)
