@@ -140,7 +140,7 @@ def check_sources(settings: DataSettings) -> None:
         DataError: What is named is not there, or no rows can be read from it.
     """
     for spec, split in ((named_rows(settings), "train"), (settings.validation, "validation")):
-        if spec is not None and not is_stream(Path(spec)) and not spec.startswith("hub:"):
+        if spec is not None and not is_read_once(Path(spec)) and not spec.startswith("hub:"):
             next(open_source(spec, settings, split=split).read(), None)
 
 
