@@ -91,8 +91,7 @@ def _task_of(ids: list[str], labels: tuple[str, ...]) -> Task | None:
     task = TASKS.get(ids[0].partition("-")[0])
     if task is None or task.labels != labels:
         return None
-    numbers = 3 if "f1a" in task.metrics else 1
-    pattern = re.compile(rf"{task.name}-(train|dev|val|validation|test)(-\d+){{{numbers}}}")
+    pattern = re.compile(rf"{task.name}-(train|dev|val|validation|test)(-\d+){{{task.num_id_numbers}}}")
     return task if all(pattern.fullmatch(one) for one in ids) else None
 
 

@@ -1,4 +1,4 @@
-"""What a model answered, row by row, beside what is right: what two models are compared by.
+"""What a model answered, row by row, beside what is right: what every metric is of, and two models are compared by.
 
 Shape legend: B rows, C classes.
 """
@@ -16,9 +16,9 @@ import numpy as np
 
 from dhrd.data.label_names import sort_names
 from dhrd.data.readers import BadRow, Row, read_file
-from dhrd.data.records import LabelSet
-from dhrd.errors import DataError
-from dhrd.metrics.metrics import Predictions
+from dhrd.data.records import Example, LabelSet
+from dhrd.data.rows import one_hot
+from dhrd.errors import ArtifactError, DataError
 
 _NUM_DIGITS = 6
 _Indices = tuple[int, ...]
@@ -35,6 +35,7 @@ class Outcomes:
         labels: The C labels.
         probabilities_BC: Each label's probability; None where the answers are text.
         readable_B: Whether an answer was there. Only multi-label needs it, where no label at all is an answer too.
+        group_B: Each row's group, as of `Example.group`; None where the rows have none or a file does not tell.
     """
 
     ids: list[str]
@@ -43,6 +44,7 @@ class Outcomes:
     labels: LabelSet
     probabilities_BC: np.ndarray | None = None
     readable_B: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
+    group_B: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if not self.readable_B.size:
@@ -59,15 +61,59 @@ class Outcomes:
             assert (self.predicted_BC.sum(axis=1) == self.readable_B).all(), "one answer a row, or none"
 
     @classmethod
-    def of(cls, predictions: Predictions) -> Outcomes:
-        """The outcomes of a classifier."""
+    def of_probabilities(
+        cls,
+        ids: Sequence[str],
+        gold_BC: np.ndarray,
+        probabilities_BC: np.ndarray,
+        labels: LabelSet,
+        group_B: Sequence[str] | None = None,
+    ) -> Outcomes:
+        """The outcomes of a classifier: the most probable label, the first of equals; for multi-label those at p ≥ 0.5.
+
+        Raises:
+            ArtifactError: A probability is NaN or infinite.
+        """
+        _refuse_non_finite(ids, probabilities_BC)
+        # Logits given by mistake would pass for probabilities; the slack is for averages of probabilities
+        assert ((probabilities_BC >= 0) & (probabilities_BC <= 1 + 1e-3)).all(), "probabilities in [0, 1]"
+        several = labels.multi_label
         return cls(
-            ids=list(predictions.ids),
-            gold_BC=predictions.gold_BC.astype(np.int64),
-            predicted_BC=predictions.predicted_BC,
-            labels=predictions.labels,
-            probabilities_BC=predictions.probabilities_BC,
+            ids=list(ids),
+            gold_BC=gold_BC.astype(np.int64),
+            predicted_BC=(probabilities_BC >= 0.5).astype(np.int64)
+            if several
+            else one_hot(probabilities_BC.argmax(axis=1), len(labels)),
+            labels=labels,
+            probabilities_BC=probabilities_BC,
+            group_B=group_B,
         )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Outcomes], labels: LabelSet) -> Outcomes:
+        """The rows of a classifier's outcomes, one part after the other."""
+        none_BC = np.empty((0, len(labels)), dtype=np.int64)
+        grouped = all(part.group_B is not None for part in parts)
+        return cls(
+            ids=[row_id for part in parts for row_id in part.ids],
+            gold_BC=np.concatenate([none_BC, *(part.gold_BC for part in parts)]),
+            predicted_BC=np.concatenate([none_BC, *(part.predicted_BC for part in parts)]),
+            labels=labels,
+            probabilities_BC=np.concatenate([none_BC.astype(float), *(part.probabilities_BC for part in parts)]),
+            group_B=[group for part in parts for group in part.group_B or ()] if grouped else None,
+        )
+
+    @property
+    def gold_B(self) -> np.ndarray:
+        """The class of each row; for one label a row."""
+        assert not self.labels.multi_label
+        return self.gold_BC.argmax(axis=1)
+
+    @property
+    def predicted_B(self) -> np.ndarray:
+        """The class that each row was given, C where none could be read; for one label a row."""
+        assert not self.labels.multi_label
+        return np.where(self.readable_B, self.predicted_BC.argmax(axis=1), len(self.labels))
 
     @property
     def hits_B(self) -> np.ndarray:
@@ -85,6 +131,7 @@ class Outcomes:
             predicted_BC=self.predicted_BC[index],
             probabilities_BC=None if p_BC is None else p_BC[index],
             readable_B=self.readable_B[index],
+            group_B=None if self.group_B is None else [self.group_B[i] for i in index],
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -131,6 +178,21 @@ class Outcomes:
                 f"these are not the outcomes of a model ({type(error).__name__}: {error}): the file is damaged or of "
                 "another version; evaluate again"
             ) from error
+
+
+def groups_of(examples: Sequence[Example]) -> list[str] | None:
+    """Each row's group; None unless every row has one."""
+    groups = [example.group for example in examples if example.group is not None]
+    return groups if len(groups) == len(examples) else None
+
+
+def _refuse_non_finite(ids: Sequence[str], probabilities_BC: np.ndarray) -> None:
+    broken = np.flatnonzero(~np.isfinite(probabilities_BC).all(axis=1))
+    if broken.size:
+        raise ArtifactError(
+            f"row {ids[broken[0]]!r}: its probabilities are not finite ({broken.size} of {len(ids)} rows are so); the "
+            "model's weights are damaged or overflow their data type: try float32, or train again"
+        )
 
 
 def _as_tuple(indices: Any) -> _Indices | None:
