@@ -30,7 +30,8 @@ def compare(
     from dhrd.data.records import LabelSet
     from dhrd.metrics.compare import compare as compare_outcomes
     from dhrd.metrics.metrics import main_metric
-    from dhrd.metrics.outcomes import pair, read_together
+    from dhrd.metrics.outcomes import pair
+    from dhrd.metrics.prediction_files import read_together
 
     paths = _paths(baseline, other)
     given = _task(task) if task is not None else None
