@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dhrd.artifact.read import MANIFEST, read_info
+from dhrd.artifact.info import MANIFEST, read_info
 from dhrd.config import load_config
 from dhrd.data.records import LabelSet
 from dhrd.data.rows import load_rows

@@ -17,10 +17,11 @@ import numpy as np
 from dhrd.data.records import Example
 from dhrd.data.rows import encode_labels
 from dhrd.data.superglue import TASKS
+from dhrd.decisions.decision import confidences
 from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.decoded import decoded_outcomes
 from dhrd.evaluation.evaluate import Evaluation, rows_fingerprint
-from dhrd.inference.cascade import CoT, asked_rows, check_cascade, confidences
+from dhrd.inference.cascade import CoT, asked_rows, check_cascade
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import Decoded
 from dhrd.metrics.intervals import wilson
@@ -83,12 +84,9 @@ def answer(classifier: Classifier, examples: Sequence[Example], cot: CoT) -> Bot
     """
     if not examples:
         raise DataError("there are no rows to evaluate a cascade on; check the file and the split")
-    ids, gold_BC, group_B = (
-        [row.id for row in examples],
-        encode_labels(examples, classifier.labels),
-        groups_of(examples),
-    )
-    inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
+    ids, group_B = [example.id for example in examples], groups_of(examples)
+    gold_BC = encode_labels(examples, classifier.labels)
+    inputs = classifier.encoder.encode_examples(examples)
     reasoner = classifier.reasoner()
     began = time.perf_counter()
     probabilities_BC = classifier.predict_proba_encoded(inputs)

@@ -50,7 +50,7 @@ def evaluate_decoded(
     """
     labels = reasoner.info.labels
     gold_BC = encode_labels(examples, labels)
-    inputs = reasoner.encoder.encode([(example.columns(), example.where) for example in examples])
+    inputs = reasoner.encoder.encode_examples(examples)
     decoded = reasoner.decode(
         inputs, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, batch_size=batch_size, seed=seed
     )

@@ -60,9 +60,10 @@ def _names(row: Row, key: str) -> list[str] | None:
     if value is None and key == "label":
         return None
     names = value if isinstance(value, list) else [value]
-    if any(not isinstance(name, str) for name in names):
+    texts = [name for name in names if isinstance(name, str)]
+    if len(texts) < len(names):
         raise DataError(f"{row.where}: {key}: {value!r} is not the name of a label; correct the row, or evaluate again")
-    return names
+    return texts
 
 
 def _read(rows: Sequence[Row], labels: LabelSet) -> Outcomes:
