@@ -16,7 +16,8 @@ from dhrd.data.superglue import Task
 from dhrd.inference.engine.batching import probabilities
 from dhrd.inference.engine.engine import Engine
 from dhrd.inference.engine.options import Options
-from dhrd.metrics.metrics import Predictions, compute_metrics
+from dhrd.metrics.metrics import compute_metrics
+from dhrd.metrics.outcomes import Outcomes
 from dhrd.model.dual_head import DualHeadReasoningModel
 
 if TYPE_CHECKING:
@@ -75,10 +76,10 @@ class LiveModel:
         """
         return compute_metrics(self.predict(examples, labels), task=task, intervals=intervals)
 
-    def predict(self, examples: Sequence[EncodedExample], labels: LabelSet) -> Predictions:
+    def predict(self, examples: Sequence[EncodedExample], labels: LabelSet) -> Outcomes:
         """What the model says of rows whose labels are known."""
         logits_BC = self.logits([example.input_ids for example in examples])
-        return Predictions(
+        return Outcomes.of_probabilities(
             ids=[example.id for example in examples],
             probabilities_BC=probabilities(logits_BC, multi_label=labels.multi_label),
             gold_BC=multi_hot([example.label for example in examples], len(labels)),
