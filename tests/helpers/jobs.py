@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from dhrd._files import Writer
-from dhrd.artifact.info import ArtifactInfo
+from dhrd.artifact.info import ArtifactInfo, read_info, to_manifest
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.sequence import EncodedInput
 from dhrd.decisions.decision import Decision
@@ -63,9 +64,11 @@ class HashClassifier:
 
 def use(monkeypatch: pytest.MonkeyPatch, directory: Path, decision: Decision | None = None) -> Path:
     """Let every artifact load as that classifier; gives a directory with an artifact's files."""
-    monkeypatch.setattr(Classifier, "from_pretrained", lambda *given, **options: HashClassifier(decision))
+    monkeypatch.setattr(
+        Classifier, "from_pretrained", lambda directory, **options: HashClassifier(read_info(directory).decision)
+    )
     directory.mkdir(exist_ok=True)
-    (directory / "dhrd.json").write_text("{}")
+    (directory / "dhrd.json").write_text(json.dumps(to_manifest(HashClassifier(decision).info)))
     (directory / "model.safetensors").write_bytes(b"weights")
     return directory
 

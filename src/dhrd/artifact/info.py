@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -146,6 +147,12 @@ class ArtifactInfo(BaseModel):
         if self.decision is None:
             return np.ones(len(probabilities_BC), dtype=bool)
         return self.decision.answered(probabilities_BC, self.labels.names, multi_label=self.labels.multi_label)
+
+    def without_rules(self) -> ArtifactInfo:
+        """The same with a decision that lets every row be answered, for a threshold that takes its place."""
+        if self.decision is None:
+            return self
+        return self.model_copy(update={"decision": replace(self.decision, rules=())})
 
 
 def to_manifest(info: ArtifactInfo) -> dict[str, Any]:

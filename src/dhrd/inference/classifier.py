@@ -101,6 +101,7 @@ class Classifier:
         self.engine = Engine(body, head, pooling=info.pooling, pad_token_id=tokenizer.pad_token_id, options=options)
         if cascade is not None:
             check_cascade(info, threshold)
+            self.info = info if threshold is None else info.without_rules()
         self.cascade, self.threshold = cascade, threshold
         self._reasoner: Reasoner | None = None
         self._lock = threading.RLock()  # around the model and the counts

@@ -143,7 +143,7 @@ def journal(target: Path, settings: Mapping[str, str], *, resume: bool, name: st
             work.close()
         error.add_note(f"nothing was written to {name}")
         if work.mark.num_read:
-            error.add_note(f"{work.mark.num_written} rows are kept beside it: resume goes on after them")
+            error.add_note(f"{work.mark.num_written} rows are kept beside it: `resume` goes on after them")
         else:
             shutil.rmtree(work.directory, ignore_errors=True)
         raise
@@ -183,7 +183,7 @@ def _check(name: str, theirs: Mapping[str, str], ours: Mapping[str, str]) -> Non
     if odd := [key for key in ours if theirs.get(key) != ours[key]]:
         raise ConfigError(
             f"{name}: cannot be gone on with, since the run that was stopped had another {' and another '.join(odd)}; "
-            "give what that run was given, or start anew without resume"
+            "give what that run was given, or start anew without `resume`"
         )
 
 

@@ -49,7 +49,7 @@ class Job:
 
     def __post_init__(self) -> None:
         if self.on_error not in ("stop", "skip"):
-            raise ConfigError(f"on_error {self.on_error}: unknown; give stop or skip")
+            raise ConfigError(f"`on_error={self.on_error}`: unknown; give stop or skip")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +130,7 @@ def predict_to(
     """
     job = job or Job()
     if job.resume and is_stream(Path(output)):
-        raise ConfigError(f"{output}: what went to a stream cannot be gone on with; give a file, or leave resume out")
+        raise ConfigError(f"{output}: what went to a stream cannot be gone on with; give a file, or leave `resume` out")
     classifier = Classifier.from_pretrained(model_dir, **options)
     config = config or read_run(Path(model_dir)) or RunConfig()
     columns = _columns(classifier, job.keep)
@@ -218,7 +218,7 @@ def _columns(classifier: Classifier, keep: tuple[str, ...]) -> Columns:
     )
     taken = {*columns.own, *(f"p_{name}" for name in classifier.labels.names)}
     if odd := [name for index, name in enumerate(keep) if name in taken or name in keep[:index]]:
-        raise ConfigError(f"keep {odd[0]}: predictions have a column of that name already; rename it in the input")
+        raise ConfigError(f"`keep={odd[0]}`: predictions have a column of that name already; rename it in the input")
     return columns
 
 

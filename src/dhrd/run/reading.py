@@ -15,7 +15,7 @@ from dhrd.data.sources import Source
 from dhrd.errors import ConfigError, DataError
 from dhrd.run.sinks import Refused
 
-_ANOTHER = "these are not the rows that the stopped run was given; give those, or start anew without resume"
+_ANOTHER = "these are not the rows that the stopped run was given; give those, or start anew without `resume`"
 
 
 class Reading:
