@@ -18,7 +18,7 @@ import typer
 from dhrd._files import expanded, refuses_name
 from dhrd._terminal import PlainFormatter, replace_unencodable, say
 from dhrd._text import message_of
-from dhrd.cli import benchmark, compare, doctor, evaluate, export, predict, rationales, reproduce, train
+from dhrd.cli import benchmark, compare, doctor, evaluate, export, predict, rationales, reproduce, serve, train
 from dhrd.cli import config as config_command
 from dhrd.errors import DhrdError, UserError
 
@@ -53,6 +53,7 @@ app.command("evaluate")(_ending(evaluate.evaluate))
 app.command("reproduce")(_ending(reproduce.reproduce))
 app.command("compare")(_ending(compare.compare))
 app.command("predict")(_ending(predict.predict))
+app.command("serve")(_ending(serve.serve))
 app.command("benchmark")(_ending(benchmark.benchmark))
 app.command("export")(_ending(export.export))
 app.command("doctor")(_ending(doctor.doctor))
