@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
+import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +15,16 @@ from typing import Any
 import pytest
 
 from dhrd import Classifier
-from helpers.runs import environment
+from helpers.fork import ForkServer
 
 for _module in ("fastapi", "uvicorn", "prometheus_client", "httpx"):
     pytest.importorskip(_module, reason=f"no {_module}: pip install 'dhrd[serve]' httpx")
 
-import httpx
+import httpx  # noqa: E402
 
-from dhrd.serving.app import Served, create_app
-from dhrd.serving.limits import Limits
-from dhrd.serving.server import address, listen, run
+from dhrd.serving.app import Served, create_app  # noqa: E402
+from dhrd.serving.limits import Limits  # noqa: E402
+from dhrd.serving.server import address, listen, run  # noqa: E402
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,46 +45,58 @@ def running(classifier: Classifier, *, key: str | None = None, **limits: Any) ->
         served = create_app(classifier, name="tiny", limits=Limits(**limits), key=key)
         thread = threading.Thread(target=run, args=(served, listener))
         thread.start()
-        try:
-            with httpx.Client(base_url=address(listener), timeout=60) as client:
+        with httpx.Client(base_url=address(listener), timeout=60) as client:
+            try:
                 yield Running(served, client)
-        finally:
-            served.gate.is_draining = True
-            thread.join(60)
-            assert not thread.is_alive()
+            finally:
+                served.gate.drain()
+                thread.join(60)
+                assert not thread.is_alive()
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`dhrd serve` in a process."""
+    """`dhrd serve` in a process of its own."""
 
-    process: subprocess.Popen[str]
+    server: ForkServer
+    pid: int
     url: str
     log: Path
 
+    def ended(self, number: int) -> int:
+        """The exit code after a signal."""
+        os.kill(self.pid, number)
+        return self.server.wait()
 
-@contextmanager
-def serving(directory: Path, log: Path, *flags: object, **variables: str) -> Iterator[Command]:
-    """The command, once it answers; killed in the end where it still runs.
+
+def serve_forked(server: ForkServer, artifact: Path, directory: Path, *flags: object, **variables: str) -> Command:
+    """The command, once it answers; the test ends it.
 
     Args:
-        directory: The artifact.
-        log: Gets its stderr.
+        server: One command at a time.
+        artifact: What is served.
+        directory: Gets stdout and stderr.
         *flags: More of the command line.
         **variables: Of its environment.
     """
-    words = ["serve", "--model", directory, "--port", 0, "--device", "cpu", "--dtype", "float32", *flags]
-    command = [sys.executable, "-c", "from dhrd.cli import main; main()", *map(str, words)]
-    with (
-        log.open("w", encoding="utf-8") as err,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=err, text=True, env=environment(**variables)
-        ) as process,
-    ):
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert "answers at http://" in line, log.read_text(encoding="utf-8")
-            yield Command(process, line.split()[-1], log)
-        finally:
-            process.kill()
+    words = ["serve", "--model", artifact, "--port", 0, "--device", "cpu", "--dtype", "float32", *flags]
+    out, log = directory / "stdout.txt", directory / "stderr.txt"
+    for path in (out, log):
+        path.write_text("", encoding="utf-8")
+    pid = server.start([str(word) for word in words], out, log, env=variables)
+    try:
+        wait_until(lambda: "answers at" in out.read_text(encoding="utf-8"), 60)
+    except AssertionError:
+        os.kill(pid, signal.SIGKILL)
+        server.wait()
+        raise
+    line = out.read_text(encoding="utf-8").splitlines()[0]
+    return Command(server, pid, line.split()[-1], log)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
+    """Wait for something that another thread does."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.002)

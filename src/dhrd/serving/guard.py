@@ -31,12 +31,25 @@ class Gate:
     """How the server stands with its requests.
 
     Args:
-        is_draining: No new ones are taken.
+        drains_since: When it stopped to take new ones, by the monotonic clock; None: it takes them.
         in_flight: Accepted and not answered.
     """
 
-    is_draining: bool = False
+    drains_since: float | None = None
     in_flight: int = 0
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether no new requests are taken."""
+        return self.drains_since is not None
+
+    def drain(self) -> None:
+        """Take no new requests from now on."""
+        self.drains_since = self.drains_since or time.monotonic()
+
+    def is_over(self, seconds: float) -> bool:
+        """Whether all is answered, and new requests were told so for some seconds."""
+        return self.drains_since is not None and not self.in_flight and time.monotonic() > self.drains_since + seconds
 
 
 def refused(refusal: Refusal) -> Response:

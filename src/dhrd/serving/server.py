@@ -14,6 +14,7 @@ from dhrd.serving.app import Served
 
 logger = logging.getLogger("dhrd")
 
+_LINGER_S = 1.0  # new requests get 503 for so long at least, not a closed port: their clients go elsewhere
 _KEEP_ALIVE_S = 65  # longer than the usual load balancer's
 
 
@@ -56,10 +57,10 @@ def run(served: Served, listener: socket.socket) -> None:
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             if served.gate.is_draining:
                 self.should_exit = self.force_exit = True
-            served.gate.is_draining = True
+            served.gate.drain()
 
         async def on_tick(self, counter: int) -> bool:
-            if served.gate.is_draining and not served.gate.in_flight:
+            if served.gate.is_over(_LINGER_S):
                 self.should_exit = True
             return bool(await super().on_tick(counter))
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dhrd import Classifier
-from helpers.serving import running
+from helpers.serving import running, wait_until
 
 
 def kind(response: object) -> tuple[int, str]:
@@ -33,7 +33,9 @@ def test_a_key_is_asked_for(classifier: Classifier) -> None:
             assert kind(response) == (401, "no_key")
             assert response.headers["www-authenticate"] == "Bearer"
         assert kind(server.client.get("/metrics")) == (401, "no_key")
-        assert [server.client.get(path).status_code for path in ("/", "/health", "/ready", "/openapi.json")] == [200] * 4
+        assert [server.client.get(path).status_code for path in ("/", "/health", "/ready", "/openapi.json")] == [
+            200
+        ] * 4
         key = {"Authorization": "Bearer s3cret"}
         assert server.post("/classify", {"input": "a"}, headers=key).status_code == 200
         assert server.client.get("/info", headers=key).status_code == 200
@@ -59,8 +61,7 @@ def test_bodies_over_the_limit_are_refused_however_they_come(classifier: Classif
 def test_requests_over_the_number_are_told_when_to_come_back(classifier: Classifier, blocked: threading.Event) -> None:
     with running(classifier, max_requests=2) as server, ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(server.post, "/classify", {"input": "a"}) for _ in range(2)]
-        while server.served.gate.in_flight < 2:
-            pass
+        wait_until(lambda: server.served.gate.in_flight == 2)
         response = server.post("/classify", {"input": "a"})
         assert kind(response) == (429, "too_many_requests")
         assert int(response.headers["retry-after"]) >= 1
@@ -82,9 +83,8 @@ def test_the_deadline_is_kept(classifier: Classifier, blocked: threading.Event) 
 def test_a_server_that_goes_down_takes_no_new_requests(classifier: Classifier, blocked: threading.Event) -> None:
     with running(classifier) as server, ThreadPoolExecutor(1) as pool:
         accepted = pool.submit(server.post, "/classify", {"input": "a"})
-        while not server.served.gate.in_flight:
-            pass
-        server.served.gate.is_draining = True
+        wait_until(lambda: server.served.gate.in_flight == 1)
+        server.served.gate.drain()
         assert kind(server.post("/classify", {"input": "b"})) == (503, "draining")
         assert kind(server.client.get("/ready")) == (503, "not_ready")
         assert server.client.get("/health").status_code == 200
@@ -108,5 +108,3 @@ def test_a_failure_is_told_without_the_row(
         assert server.post("/classify", {"input": "my secret text"}).status_code == 200
     assert "RuntimeError" in caplog.text and "/classify 500" in caplog.text
     assert "secret" not in caplog.text
-
-
