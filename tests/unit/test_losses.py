@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dhrd import losses
-from dhrd.data.collate import collate
+from dhrd.data.collate import as_ghost, collate
 from dhrd.data.records import Batch, EncodedExample
 from dhrd.losses import (
     LabelLoss,
@@ -33,7 +33,8 @@ def batch_of(labels: list[tuple[int, ...]], *, ghost: bool = False) -> Batch:
     examples = [
         EncodedExample(id=f"{i}", input_ids=[1, 2], continuation_ids=[3], label=one) for i, one in enumerate(labels)
     ]
-    return collate(examples, pad_token_id=0, num_labels=3, ghost=ghost)
+    batch = collate(examples, pad_token_id=0, num_labels=3)
+    return as_ghost(batch) if ghost else batch
 
 
 @pytest.fixture
@@ -252,7 +253,8 @@ def reasoned_batch(labels: list[tuple[int, ...]], *, ghost: bool = False) -> Bat
         )
         for i, (one, end) in enumerate(zip(labels, ENDS, strict=True))
     ]
-    return collate(examples, pad_token_id=0, num_labels=3, ghost=ghost)
+    batch = collate(examples, pad_token_id=0, num_labels=3)
+    return as_ghost(batch) if ghost else batch
 
 
 def states() -> tuple[Tensor, Tensor]:

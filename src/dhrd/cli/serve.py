@@ -34,7 +34,9 @@ def serve(
     max_bytes: Annotated[int, typer.Option(min=1, help="Of a request's body.")] = 2 << 20,
     max_requests: Annotated[int, typer.Option(min=1, help="In the server at once.")] = 256,
     max_queue_tokens: Annotated[int, typer.Option(min=1, help="Of the rows that wait for the model.")] = 65_536,
-    deadline: Annotated[float, typer.Option(min=0.001, help="Seconds within which a request is answered.")] = 60.0,
+    deadline_s: Annotated[
+        float, typer.Option("--deadline", min=0.001, help="Seconds within which a request is answered.")
+    ] = 60.0,
     max_explained_rows: Annotated[int, typer.Option(min=0, help="Of a request; 0: no explanations.")] = 4,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of an explanation.")] = 200,
 ) -> None:
@@ -53,7 +55,7 @@ def serve(
 
     limits = Limits(
         max_rows=max_rows, max_bytes=max_bytes, max_requests=max_requests, max_queue_tokens=max_queue_tokens,
-        deadline_s=deadline, max_explained_rows=max_explained_rows, max_new_tokens=max_new_tokens,
+        deadline_s=deadline_s, max_explained_rows=max_explained_rows, max_new_tokens=max_new_tokens,
     )  # fmt: skip
     key = os.environ.get(KEY) or None
     with listen(host, port) as listener:

@@ -39,7 +39,7 @@ class Limits:
             check_count(name, getattr(self, name))
         check_count("max_explained_rows", self.max_explained_rows, least=0)
         if not 0 < self.deadline_s < float("inf"):
-            raise ConfigError(f"deadline_s: give a number of seconds above 0, got {self.deadline_s}")
+            raise ConfigError(f"`deadline_s`: give a number of seconds above 0, got {self.deadline_s}")
 
 
 class Refusal(Exception):

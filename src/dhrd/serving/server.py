@@ -32,7 +32,7 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
-        raise ConfigError(f"host {host}, port {port}: {message_of(error)}; give others") from error
+        raise ConfigError(f"`host={host}` `port={port}`: {message_of(error)}; give others") from error
 
 
 def address(listener: socket.socket) -> str:

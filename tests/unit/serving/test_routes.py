@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dhrd import Classifier
-from dhrd.artifact.manifest import Manifest
+from dhrd.artifact.info import read_info
 from dhrd.inference.prediction import EXPLANATION_NOTE
 from helpers.artifacts import LABELS, change, save_tiny
 from helpers.serving import Running, running
@@ -131,7 +131,7 @@ def test_template_and_several_labels_are_the_artifacts(tmp_path: Path) -> None:
     labels = {"names": list(LABELS.names), "words": list(LABELS.words), "multi_label": True, "ordered": False}
     change(directory / "dhrd.json", input_template="{{ premise }} => {{ hypothesis }}", labels=labels)
     change(directory / "config.json", problem_type="multi_label_classification")
-    assert Manifest.model_validate_json((directory / "dhrd.json").read_text()).labels.multi_label
+    assert read_info(directory).labels.multi_label
     classifier = Classifier.from_pretrained(directory, device="cpu", dtype=None)
     row = {"premise": "It rains.", "hypothesis": "It is wet."}
     with running(classifier) as server:

@@ -17,7 +17,7 @@ def test_a_free_port_is_found_and_told() -> None:
     with listen("127.0.0.1", 0) as listener:
         url = address(listener)
         assert url == f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with pytest.raises(ConfigError, match=f"port {listener.getsockname()[1]}"):
+        with pytest.raises(ConfigError, match=f"port={listener.getsockname()[1]}"):
             listen("127.0.0.1", listener.getsockname()[1])
 
 

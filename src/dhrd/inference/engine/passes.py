@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dhrd.data.collate import collate
-from dhrd.data.records import EncodedExample
+from dhrd.data.collate import pad_inputs
 from dhrd.inference.engine import tree
 from dhrd.inference.engine.batching import buckets
 from dhrd.inference.engine.options import Options, Work
@@ -56,8 +55,7 @@ class Passes:
 
     def _rows_pass(self, rows: list[int], input_ids: Sequence[list[int]]) -> tuple[list[int], Tensor]:
         """Ordinary rows. Padded on the right, which no token before it sees: causal attention needs no mask for it."""
-        examples = [EncodedExample(id="", input_ids=input_ids[r], continuation_ids=[], label=()) for r in rows]
-        batch = collate(examples, pad_token_id=self.pad_token_id).to(self.body.device)
+        batch = pad_inputs([input_ids[row] for row in rows], pad_token_id=self.pad_token_id).to(self.body.device)
         self._ran(batch.input_ids_BT)
         position_T = torch.arange(batch.input_ids_BT.shape[1], device=self.body.device)
         hidden_BTD = self.body(
