@@ -84,7 +84,7 @@ def inputs_of(config: RunConfig, *specs: Any) -> Iterator[Path]:
             yield from (path for path in [Path(name.removeprefix(SCRATCH))] if os.path.isfile(path))
 
 
-def fingerprint(directory: Path) -> str:
+def artifact_fingerprint(directory: Path) -> str:
     """What tells an artifact from another: the sizes of its files and 4 MiB of each, evenly spread."""
     digest = hashlib.sha256()
     read = {path for path in model_files(directory) if path.is_file() and not _describes(path.relative_to(directory))}

@@ -59,7 +59,7 @@ def predict(
         output,
         model,
         input_file,
-        job=run.Job(keep=tuple(keep or ()), resume=resume, on_error=on_error),  # type: ignore[arg-type]  # checked there
+        job=run.LongJob(keep=tuple(keep or ()), resume=resume, on_error=on_error),  # type: ignore[arg-type]  # checked there
         config=settings,
         device=device,
         dtype=dtype,

@@ -45,8 +45,11 @@ class CoT:
         check_sampling(**asdict(self))
 
 
-def check_cascade(info: ArtifactInfo, threshold: float | None) -> None:
+def check_cascade(info: ArtifactInfo, threshold: float | None) -> ArtifactInfo:
     """Refuse a cascade that cannot mean anything.
+
+    Returns:
+        The artifact with its decision; without its rules where there is a threshold, which takes their place.
 
     Raises:
         ConfigError: There is neither a threshold nor a decision, it is out of range, or the reasoning head was not
@@ -64,6 +67,7 @@ def check_cascade(info: ArtifactInfo, threshold: float | None) -> None:
             "the artifact was trained with loss.reasoning_weight: 0, so its reasoning head learned nothing that a "
             "cascade could ask; train with rationales, or leave the cascade out"
         )
+    return info if threshold is None else info.without_rules()
 
 
 def _is_share(value: object) -> bool:

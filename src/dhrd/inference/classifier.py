@@ -100,15 +100,12 @@ class Classifier:
         self.encoder = input_encoder(tokenizer, info, strict=strict)
         self.engine = Engine(body, head, pooling=info.pooling, pad_token_id=tokenizer.pad_token_id, options=options)
         if cascade is not None:
-            check_cascade(info, threshold)
-            self.info = info if threshold is None else info.without_rules()
+            self.info = check_cascade(info, threshold)
         self.cascade, self.threshold = cascade, threshold
         self._reasoner: Reasoner | None = None
         self._lock = threading.RLock()  # around the model and the counts
         self._load_again: Callable[[], Classifier] | None = None
-        self.num_cut = 0
-        self.num_mended = 0
-        self.num_asked = 0
+        self.num_cut = self.num_mended = self.num_asked = 0
 
     @classmethod
     def from_pretrained(

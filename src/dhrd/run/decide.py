@@ -16,7 +16,7 @@ from dhrd.data.rows import encode_labels
 from dhrd.decisions.certify import Labelled, certify
 from dhrd.decisions.conformal import label_sets
 from dhrd.decisions.decision import Decision
-from dhrd.decisions.report import decision_metrics
+from dhrd.decisions.report import DecisionMetrics, decision_metrics
 from dhrd.decisions.target import parse_target
 from dhrd.errors import ConfigError
 from dhrd.evaluation.evaluate import labelled, rows_fingerprint
@@ -37,7 +37,7 @@ class Decided:
     """
 
     decision: Decision
-    metrics: dict[str, Any]
+    metrics: DecisionMetrics
 
 
 def decide(

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from dhrd._files import is_stream
 from dhrd._progress import track
 from dhrd._versions import library_versions
-from dhrd.artifact.owned import fingerprint
+from dhrd.artifact.owned import artifact_fingerprint
 from dhrd.config import RunConfig
 from dhrd.data.records import Example
 from dhrd.errors import ConfigError
@@ -23,7 +23,7 @@ from dhrd.inference.streaming import Scored
 from dhrd.run.journal import Mark
 from dhrd.run.reading import Reading
 from dhrd.run.rows import open_rows
-from dhrd.run.sinks import Refused, Sink, open_sink
+from dhrd.run.sinks import Refused, RowSink, open_sink
 from dhrd.run.tables import Columns, Record
 from dhrd.training.run_dir import read_run
 
@@ -31,7 +31,7 @@ logger = logging.getLogger("dhrd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class LongJob:
     """How a long job runs.
 
     Args:
@@ -107,7 +107,7 @@ def predict_to(
     model_dir: str | Path,
     data: Any,
     *,
-    job: Job | None = None,
+    job: LongJob | None = None,
     config: RunConfig | None = None,
     **options: Any,
 ) -> Predicted:
@@ -128,7 +128,7 @@ def predict_to(
         UserError: The artifact or a row cannot be used.
         SaveError: The disk is full, or the place not writable.
     """
-    job = job or Job()
+    job = job or LongJob()
     if job.resume and is_stream(Path(output)):
         raise ConfigError(f"{output}: what went to a stream cannot be gone on with; give a file, or leave `resume` out")
     classifier = Classifier.from_pretrained(model_dir, **options)
@@ -150,7 +150,7 @@ def predict_to(
     )
 
 
-def _run(classifier: Classifier, reading: Reading, sink: Sink, columns: Columns) -> Mark:
+def _run(classifier: Classifier, reading: Reading, sink: RowSink, columns: Columns) -> Mark:
     """Each window is written while the next is in the model."""
     mark, written = sink.mark, None
     with ThreadPoolExecutor(1, thread_name_prefix="dhrd-write") as pool:
@@ -183,8 +183,8 @@ def _records(
     return records, refused
 
 
-def _record(prediction: Prediction, columns: Columns) -> dict[str, Any]:
-    record: dict[str, Any] = {"id": prediction.id, "label": prediction.label}
+def _record(prediction: Prediction, columns: Columns) -> dict[str, object]:
+    record: dict[str, object] = {"id": prediction.id, "label": prediction.label}
     if columns.abstains:
         record["abstained"] = prediction.abstained
     record["probabilities"] = prediction.probabilities
@@ -226,7 +226,7 @@ def _settings(model_dir: Path, classifier: Classifier, columns: Columns, options
     """What must be the same for a run to be gone on with."""
     runs_as = {**options, "device": classifier.device.type, "dtype": str(classifier.dtype), "columns": columns.names}
     return {
-        "model": fingerprint(model_dir),
+        "model": artifact_fingerprint(model_dir),
         "setting": json.dumps(runs_as, sort_keys=True, default=str),
         "version of a library": json.dumps(library_versions(), sort_keys=True),
     }

@@ -43,7 +43,7 @@ class Refused:
         return {"where": self.where, "line": int(number[1]) if number else None, "reason": self.reason}
 
 
-class Sink(Protocol):
+class RowSink(Protocol):
     """What takes predictions, window by window."""
 
     @property
@@ -85,7 +85,7 @@ def outputs_of(option: str, output: str) -> Iterator[Output]:
 @contextmanager
 def open_sink(
     output: str, columns: Columns, settings: Mapping[str, str], *, resume: bool, tell: Callable[[Refused], None]
-) -> Iterator[Sink]:
+) -> Iterator[RowSink]:
     """Open what an output names.
 
     Args:

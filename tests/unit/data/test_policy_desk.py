@@ -20,7 +20,7 @@ import pytest
 
 from dhrd.config import DataSettings
 from dhrd.data.policy_desk import LABELS, SPLITS, PolicyDesk, phrases
-from dhrd.data.policy_desk.policy import EXTRA_DAYS, MAX_HOPS, WINDOW_DAYS, Case, decide, draw_case, misread
+from dhrd.data.policy_desk.policy import EXTRA_DAYS, MAX_HOPS, WINDOW_DAYS, Case, apply_policy, draw_case, misread
 from dhrd.data.policy_desk.wording import say_days
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.sources import open_source
@@ -111,7 +111,7 @@ def test_misread_facts_lead_to_the_label_and_stay_within_the_hops(hops: int) -> 
     rng = random.Random(0)
     for case, label in product(cases(hops)[:50], LABELS):
         read = misread(case, label, rng, hops)
-        assert decide(read) == label
+        assert apply_policy(read) == label
         assert hops >= 2 or (read.condition == "unused" and not read.final_sale)
         assert hops >= 3 or read.receipt
         assert hops >= 4 or read.tier == "none"
@@ -170,7 +170,7 @@ def read_off(text: str) -> Case:
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_label_follows_from_what_the_mail_states(split: str) -> None:
     for row in rows("rows=150,hops=4", split):
-        assert decide(read_off(row["input_text"])) == row["true_label"], row
+        assert apply_policy(read_off(row["input_text"])) == row["true_label"], row
 
 
 def test_a_rationale_counts_the_days_of_its_mail() -> None:
@@ -200,7 +200,7 @@ def test_a_rationale_counts_the_days_of_its_mail() -> None:
     ],
 )
 def test_the_policy_in_words(stated_facts: dict[str, Any], label: str) -> None:
-    assert decide(Case(**stated_facts)) == label
+    assert apply_policy(Case(**stated_facts)) == label
 
 
 def test_every_rule_decides_some_case() -> None:
@@ -214,7 +214,7 @@ def test_every_rule_decides_some_case() -> None:
         "final_sale": (True, False),
     }
     for fact, values in changes.items():
-        others = [{decide(replace(case, **{fact: value})) for value in values} for case in cases(4)]
+        others = [{apply_policy(replace(case, **{fact: value})) for value in values} for case in cases(4)]
         assert any(len(labels) > 1 for labels in others), fact
 
 

@@ -16,7 +16,7 @@ import dhrd.run.sinks
 from dhrd.decisions.decision import Decision, LabelSets, Rule
 from dhrd.decisions.target import Target
 from dhrd.errors import ConfigError, DataError
-from dhrd.run.predict import Job, Predicted, predict, predict_to
+from dhrd.run.predict import LongJob, Predicted, predict, predict_to
 from helpers.jobs import LABELS, WINDOW, use
 from helpers.jobs import killed as run_and_kill
 from helpers.rows import write_jsonl
@@ -69,7 +69,7 @@ def rows_of(output: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_forms_hold_the_same_rows(model: Path, data: Path, tmp_path: Path, name: str) -> None:
     expected = list(predict(model, data))
-    done = predict_to(f"{tmp_path}/{name}", model, data, job=Job(keep=("n", "tag")))
+    done = predict_to(f"{tmp_path}/{name}", model, data, job=LongJob(keep=("n", "tag")))
     assert done == Predicted(num_rows=NUM_ROWS)
     found = rows_of(tmp_path / name)
     assert len(found) == NUM_ROWS
@@ -95,7 +95,7 @@ def test_parts_have_so_many_windows_and_replace_older_ones(model: Path, data: Pa
 
 
 def test_parquet_is_typed(model: Path, data: Path, tmp_path: Path) -> None:
-    predict_to(tmp_path / "o.parquet", model, data, job=Job(keep=("n", "tag")))
+    predict_to(tmp_path / "o.parquet", model, data, job=LongJob(keep=("n", "tag")))
     types = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "o.parquet")}
     doubles = ", ".join(f"{name}: double" for name in LABELS.names)
     assert types == {
@@ -113,10 +113,10 @@ def test_thirty_kills(model: Path, data: Path, tmp_path: Path, name: str) -> Non
         mixed.insert(draw.randrange(len(mixed)), row)
     data.write_text("".join(json.dumps(row) + "\n" for row in [*mixed, *bad]))
     whole, output = f"{tmp_path}/whole-{name}", f"{tmp_path}/{name}"
-    job = Job(keep=("n",), on_error="skip")
+    job = LongJob(keep=("n",), on_error="skip")
     expected = predict_to(whole, model, data, job=job)
     assert (expected.num_rows, expected.num_refused) == (NUM_ROWS, 16)
-    resumed = Job(keep=("n",), on_error="skip", resume=True)
+    resumed = LongJob(keep=("n",), on_error="skip", resume=True)
     num_kills = 0
     while num_kills < NUM_KILLS:
         if run_and_kill(lambda: predict_to(output, model, data, job=resumed), draw.randint(50, 2500)):
@@ -135,7 +135,7 @@ def test_thirty_kills(model: Path, data: Path, tmp_path: Path, name: str) -> Non
 def test_what_was_left_out_is_named(model: Path, tmp_path: Path) -> None:
     data = tmp_path / "in.jsonl"
     data.write_text('{"input_text": "good"}\n{"input_text": ""}\n{"input_text": "unusable"}\n{broken\n')
-    done = predict_to(tmp_path / "o.jsonl", model, data, job=Job(on_error="skip"))
+    done = predict_to(tmp_path / "o.jsonl", model, data, job=LongJob(on_error="skip"))
     assert (done.num_rows, done.num_refused) == (1, 3)
     errors = read_jsonl(tmp_path / "o.jsonl.errors.jsonl")
     assert [row["line"] for row in errors] == [2, 3, 4]
@@ -148,7 +148,7 @@ def test_what_was_left_out_is_named(model: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "o.jsonl.errors.jsonl").exists()
 
 
-def stopped(model: Path, data: Path, output: Path, job: Job) -> None:
+def stopped(model: Path, data: Path, output: Path, job: LongJob) -> None:
     """A run that ends at a bad last row, with windows to go on from."""
     text = data.read_text()
     data.write_text(text + '{"input_text": "unusable"}\n')
@@ -160,27 +160,27 @@ def stopped(model: Path, data: Path, output: Path, job: Job) -> None:
 
 def test_a_failed_run_is_gone_on_with(model: Path, data: Path, tmp_path: Path) -> None:
     predict_to(tmp_path / "whole.jsonl", model, data)
-    stopped(model, data, tmp_path / "o.jsonl", Job())
+    stopped(model, data, tmp_path / "o.jsonl", LongJob())
     assert not (tmp_path / "o.jsonl").exists()
-    done = predict_to(tmp_path / "o.jsonl", model, data, job=Job(resume=True))
+    done = predict_to(tmp_path / "o.jsonl", model, data, job=LongJob(resume=True))
     assert done == Predicted(num_rows=NUM_ROWS, num_resumed=15 * WINDOW)
     assert (tmp_path / "o.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
 def test_without_resume_it_is_started_anew(model: Path, data: Path, tmp_path: Path) -> None:
-    stopped(model, data, tmp_path / "o.jsonl", Job())
+    stopped(model, data, tmp_path / "o.jsonl", LongJob())
     assert predict_to(tmp_path / "o.jsonl", model, data) == Predicted(num_rows=NUM_ROWS)
     assert not list(tmp_path.glob(".*"))
 
 
 def test_nothing_to_resume_is_no_error(model: Path, data: Path, tmp_path: Path) -> None:
-    assert predict_to(tmp_path / "o.jsonl", model, data, job=Job(resume=True)) == Predicted(num_rows=NUM_ROWS)
+    assert predict_to(tmp_path / "o.jsonl", model, data, job=LongJob(resume=True)) == Predicted(num_rows=NUM_ROWS)
 
 
 def test_another_input_model_or_setting_is_refused(model: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "o.jsonl"
-    stopped(model, data, output, Job())
-    resumed, text = Job(resume=True), data.read_text()
+    stopped(model, data, output, LongJob())
+    resumed, text = LongJob(resume=True), data.read_text()
     data.write_text(text.replace('"n": 0', '"n": 0, "id": "other"', 1))
     with pytest.raises(ConfigError, match="not the rows that the stopped run was given"):
         predict_to(output, model, data, job=resumed)
@@ -189,7 +189,7 @@ def test_another_input_model_or_setting_is_refused(model: Path, data: Path, tmp_
         predict_to(output, model, data, job=resumed)
     data.write_text(text)
     with pytest.raises(ConfigError, match="had another setting"):
-        predict_to(output, model, data, job=Job(resume=True, keep=("n",)))
+        predict_to(output, model, data, job=LongJob(resume=True, keep=("n",)))
     with pytest.raises(ConfigError, match="had another setting"):
         predict_to(output, model, data, job=resumed, max_tokens_per_pass=64)
     (model / "model.safetensors").write_bytes(b"WEIGHTS")
@@ -222,22 +222,22 @@ def test_without_a_decision_rows_are_as_before(model: Path, data: Path) -> None:
 )
 def test_names_that_are_taken_are_refused(model: Path, data: Path, tmp_path: Path, keep: Any, part: str) -> None:
     with pytest.raises(ConfigError, match=part):
-        predict_to(tmp_path / "o.csv", model, data, job=Job(keep=keep))
+        predict_to(tmp_path / "o.csv", model, data, job=LongJob(keep=keep))
 
 
 def test_a_column_that_is_not_there_is_named(model: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column 'm' to keep"):
-        predict_to(tmp_path / "o.csv", model, data, job=Job(keep=("m",)))
+        predict_to(tmp_path / "o.csv", model, data, job=LongJob(keep=("m",)))
 
 
 def test_a_stream_cannot_be_gone_on_with(model: Path, data: Path) -> None:
     with pytest.raises(ConfigError, match="leave `resume` out"):
-        predict_to("-", model, data, job=Job(resume=True))
+        predict_to("-", model, data, job=LongJob(resume=True))
 
 
 def test_on_error_is_one_of_two() -> None:
     with pytest.raises(ConfigError, match="give stop or skip"):
-        Job(on_error="ignore")  # type: ignore[arg-type]
+        LongJob(on_error="ignore")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", OUTPUTS)

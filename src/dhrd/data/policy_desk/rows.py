@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dhrd.data.policy_desk import phrases
 from dhrd.data.policy_desk.mail import write_mail
-from dhrd.data.policy_desk.policy import LABELS, MAX_HOPS, decide, draw_case, misread
+from dhrd.data.policy_desk.policy import LABELS, MAX_HOPS, apply_policy, draw_case, misread
 from dhrd.data.policy_desk.rationale import write_rationale
 from dhrd.data.policy_desk.wording import SPLITS, say_days
 from dhrd.errors import DataError
@@ -68,7 +68,7 @@ class PolicyDesk(BaseModel):
         item = rng.choice(phrases.ITEMS[case.kind])
         days = say_days(case.days, rng)
         text = write_mail(case, item, days, rng, hops=self.hops, split=split)
-        label = given = decide(case)
+        label = given = apply_policy(case)
         # Drawn apart, so that noise changes no text, and the rows that it hits at one share are hit at every larger.
         noise_rng = random.Random(f"noise {split} {self.seed} {self.hops} {number}")
         if split == "train" and noise_rng.random() < self.noise:
