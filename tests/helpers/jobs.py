@@ -27,7 +27,7 @@ LABELS = LabelSet(("bill", "login", "mail"))
 WINDOW = 8
 
 
-class HashClassifier:
+class HashClassifier(Classifier):
     """What `predict_to` needs of a classifier. Probabilities depend on the window too, as rounding does."""
 
     device = torch.device("cpu")
