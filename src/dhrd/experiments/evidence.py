@@ -16,7 +16,7 @@ from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.cells import Cell, unfinished
 from dhrd.experiments.plan import Request
-from dhrd.experiments.reproduce import look
+from dhrd.experiments.reproduce import Outcome, look, num_waiting
 from dhrd.experiments.workers import WorkerDied, result_of, run_in_worker, workers
 
 logger = logging.getLogger("dhrd")
@@ -30,6 +30,7 @@ class EntryState:
         name: The entry's.
         request: What it asks for.
         cache: Loads its rows.
+        outcome: Its cells and choices.
         todo: Cells without a file that can be run now, in order.
         num_cells: All of them, those that still wait for a choice too.
         num_waiting: Cells whose settings are still to be chosen.
@@ -40,6 +41,7 @@ class EntryState:
     name: str
     request: Request
     cache: Cache
+    outcome: Outcome = field(default_factory=Outcome)
     todo: list[Cell] = field(default_factory=list)
     num_cells: int = 0
     num_waiting: int = 0
@@ -51,7 +53,9 @@ class EntryState:
 
     def refresh(self) -> None:
         """Look again at what is there: choices that are made unlock cells."""
-        cells, self.num_waiting = look(self.request, self.cache)
+        self.outcome = look(self.request, self.cache)
+        cells = [*self.outcome.judges, *self.outcome.cells]
+        self.num_waiting = num_waiting(self.request, self.outcome)
         self.todo = list(unfinished(cells, self.request.store))
         self.num_cells = len({cell.key for cell in cells}) + self.num_waiting
 

@@ -13,7 +13,7 @@ from typing import Any
 from dhrd.config import RunConfig, load_config
 from dhrd.data.superglue import TASKS
 from dhrd.experiments.cache import Cache
-from dhrd.experiments.cells import Cell, CellStore, Decoding, hash_rows
+from dhrd.experiments.cells import Cell, CellStore, Decoding
 from dhrd.experiments.study import Arm, Study
 from dhrd.metrics.metrics import higher_is_better, main_metric
 from dhrd.training.run_dir import flat
@@ -148,7 +148,7 @@ def _judges(request: Request, cache: Cache, task: str, backbone: str, arm: Arm, 
             task=task,
             arm=arm,
             config=config,
-            rows_hash=hash_rows(rows, config),
+            rows_hash=cache.rows_hash(config),
             decoding=request.decoding,
             fold=(fold, NUM_FOLDS),
         )
@@ -182,7 +182,7 @@ def final_cells(request: Request, cache: Cache, choices: Choices) -> list[Cell]:
         if request.grid_of(arm) and key not in choices:
             continue
         config = cell_config(request, task, backbone, arm, seed, choices.get(key))
-        rows_hash = hash_rows(cache.rows(config), config)
+        rows_hash = cache.rows_hash(config)
         cells.append(Cell(task=task, arm=arm, config=config, rows_hash=rows_hash, decoding=request.decoding))
     return cells
 
