@@ -221,6 +221,12 @@ def test_l8_spellings_of_one_label_are_one_label(pair: tuple[Any, Any]) -> None:
     assert found.train[0].label == found.train[1].label
 
 
+def test_l1_a_plus_sign_is_part_of_the_text(tmp_path: Path) -> None:
+    path = as_csv(tmp_path, rows("+1", "-1"))
+    assert load(path).labels.names == ("+1", "-1")
+    assert "1 is unknown; labels are '+1', '-1'" in refused(path, rows(1, -1)).replace("'1'", "1")
+
+
 @pytest.mark.parametrize(
     "pair",
     [

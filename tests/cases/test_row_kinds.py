@@ -16,7 +16,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from dhrd.artifact.read import read_info
+from dhrd.artifact.info import read_info
 from dhrd.config import load_config
 from dhrd.data.objects import as_rows
 from dhrd.data.records import Example
@@ -43,6 +43,8 @@ NULL = [
     "{{ n ~ ' EUR' }}",
     "{{ n | string }}",
     "{{ n | upper }}",
+    "{{ n | int }}",
+    "{{ n | float }}",
     "{{ n | urlencode }}",
     "{{ '%s EUR' | format(n) }}",
     "{{ '%s EUR' % n }}",

@@ -259,11 +259,11 @@ def test_l21_another_delimiter_is_named_with_its_setting(tmp_path: Path, capsys:
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
-def test_l21_utf_16_is_one_complaint(tmp_path: Path, name: str, encoding: str) -> None:
-    mark = "\ufeff" if encoding == "utf-16-be" else ""
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-32-be"])
+def test_l21_utf_16_and_utf_32_are_one_complaint(tmp_path: Path, name: str, encoding: str) -> None:
+    mark = "\ufeff" if encoding.endswith("be") else ""
     path = write(tmp_path / name, (mark + '{"input_text": "a", "label": "x"}\n' * 5).encode(encoding))
-    assert error_of(path) == f"{path}: the file is UTF-16, not UTF-8; save it as UTF-8"
+    assert error_of(path) == f"{path}: the file is {encoding[:6].upper()}, not UTF-8; save it as UTF-8"
 
 
 @pytest.mark.parametrize("name", ["weight", "sample_weight"])

@@ -172,7 +172,7 @@ def onnx(directory: Path, classifier: Classifier) -> Contender:
     forward, names = OnnxForward.from_pretrained(directory), classifier.labels.names
 
     def run(rows: BenchmarkRows) -> list[str]:
-        inputs = classifier.encoder.encode([(example.columns(), example.where) for example in rows.examples])
+        inputs = classifier.encoder.encode_examples(rows.examples)
         logits = predict_logits(
             forward,
             [item.input_ids for item in inputs],

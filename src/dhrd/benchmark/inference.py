@@ -140,7 +140,7 @@ def _plain(options: dict[str, Any]) -> dict[str, Any]:
 
 def prepare_rows(classifier: Classifier, examples: Sequence[Example]) -> BenchmarkRows:
     """Rows as each contender takes them. Labels are kept where all rows have one."""
-    inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
+    inputs = classifier.encoder.encode_examples(examples)
     labels = [example.label for example in examples]
     names = classifier.labels.names
     gold = None
@@ -280,7 +280,7 @@ def roofline(classifier: Classifier, rows: BenchmarkRows, repeats: int) -> dict[
 def _length_sweep(found: Sequence[Contender], classifier: Classifier, rows: BenchmarkRows) -> list[dict[str, Any]]:
     """Queries per second against input length: few rows, each cut to one length."""
     peers = [one for one in found if one.name in ("pipeline_1", "pipeline_32")]
-    plain = replace(classifier.info, input_template="{{ input_text }}", chat=False)
+    plain = classifier.info.model_copy(update={"input_template": "{{ input_text }}", "chat": False})
     options = replace(classifier.engine.options, share_prefixes=False)
     ours = Classifier(classifier.body, classifier.head, classifier.tokenizer, plain, options=options)
     sweep: list[dict[str, Any]] = []

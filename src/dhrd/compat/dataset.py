@@ -10,7 +10,8 @@ from torch.utils.data import Dataset
 
 from dhrd.config import DataSettings
 from dhrd.data.collate import collate
-from dhrd.data.records import Batch, EncodedExample, LabelSet, infer_labels
+from dhrd.data.label_sets import infer_labels
+from dhrd.data.records import Batch, EncodedExample, LabelSet
 from dhrd.data.sequence import InputEncoder, SequenceEncoder
 from dhrd.data.sources import open_source
 from dhrd.data.tokenizer import prepare_tokenizer

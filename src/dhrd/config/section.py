@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from dhrd._files import expanded
 
-Share = Annotated[float, Field(ge=0.0, lt=1.0)]
-Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-Part = Annotated[float, Field(gt=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):  # what YAML makes of yes and no; to Python they are 1 and 0
+        raise ValueError("a boolean is no number")
+    return value
+
+
+_NUMBER = BeforeValidator(_no_boolean)
+Share = Annotated[float, Field(ge=0.0, lt=1.0), _NUMBER]
+Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False), _NUMBER]
+Part = Annotated[float, Field(gt=0.0, le=1.0), _NUMBER]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False), _NUMBER]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1), _NUMBER]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1), _NUMBER]
 FileName = Annotated[str, AfterValidator(expanded)]
 """A path, or a name of something else; `~/` is the home directory."""
 
 
-def _spelled(value: Any) -> Any:
+def _spelled(value: object) -> object:
     """A whole number as its digits; all else as it is, so that what is no text is refused by its type."""
-    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    return str(int(value)) if is_whole and not isinstance(value, bool) else value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(int(value)) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 LabelName = Annotated[str, BeforeValidator(_spelled)]

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dhrd.data.collate import LmTargets, collate
+from dhrd.data.collate import LmTargets, as_ghost, collate
 from dhrd.data.plan import micro_batches, num_updates, plan_epoch
 from dhrd.data.records import Batch, EncodedExample
 
@@ -87,16 +87,16 @@ class PlannedUpdates:
 
     def _collate(self, rows: Sequence[int], epoch: int, index: int, *, ghost: bool) -> Batch:
         update = epoch * self.updates_per_epoch + index
-        return collate(
+        batch = collate(
             [self.examples[row] for row in rows],
             pad_token_id=self.pad_token_id,
             num_labels=self.num_labels,
             lm_targets=self.lm_targets,
-            ghost=ghost,
             visible_input_tokens=self.bottleneck.visible(rows, seed=self.seed, epoch=epoch, update=update)
             if self.bottleneck
             else None,
         )
+        return as_ghost(batch) if ghost else batch
 
 
 def fingerprint(examples: Sequence[EncodedExample]) -> str:

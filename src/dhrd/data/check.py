@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from dhrd._text import shown
 from dhrd.data.digest import DigestIds, input_digest
@@ -52,7 +51,8 @@ class RowCheck:
             return f"{row.where}: {row.problem}"
         try:
             example = self._example(Row(row.where, plain_columns(row.columns)))
-            self.template.render(example.columns(), where=row.where)
+            text = self.template.render(example.columns(), where=row.where)
+            example = replace(example, rendered=(self.template.source, text))
         except (ValueError, RecursionError) as error:
             return f"{row.where}: {error}"
         except DataError as error:
@@ -98,7 +98,7 @@ class RowCheck:
             digest=digest,
         )
 
-    def _value(self, row: Row, name: str) -> Any:
+    def _value(self, row: Row, name: str) -> object:
         return row.columns.get(self._column(row, name))
 
     def _column(self, row: Row, name: str) -> str:
@@ -140,7 +140,8 @@ def _refuse_header(row: Row, mapped: Collection[str]) -> None:
         mapped: Names that are columns' even where there is no other column.
     """
     names, values = list(row.columns), list(row.columns.values())
-    if not all(isinstance(value, str) for value in values) or (len(names) < 2 and not {*names} & {*mapped}):
+    texts = [value.strip("\ufeff ") for value in values if isinstance(value, str)]
+    if len(texts) < len(values) or (len(names) < 2 and not {*names} & {*mapped}):
         return
-    if sorted(value.strip("\ufeff ") for value in values) == sorted(names):
+    if sorted(texts) == sorted(names):
         raise ValueError("the names of the columns again; remove the line (files were joined with their headers)")

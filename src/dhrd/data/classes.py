@@ -102,7 +102,7 @@ def _inner(kind: Any) -> Any:
     return kind.get("feature") if is_list else kind
 
 
-def _checked(names: Any, where: str) -> Sequence[str]:
+def _checked(names: object, where: str) -> Sequence[str]:
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
         return names
     raise DataError(
@@ -110,8 +110,9 @@ def _checked(names: Any, where: str) -> Sequence[str]:
     )
 
 
-def _name(index: Any, names: Sequence[str]) -> Any:
+def _name(index: object, names: Sequence[str]) -> object:
     if isinstance(index, list):
-        return [_name(one, names) for one in index]
-    is_one = isinstance(index, int | np.integer) and 0 <= index < len(names)  # -1: unlabelled
-    return names[int(index)] if is_one else None
+        return [_name(part, names) for part in index]
+    if isinstance(index, int | np.integer) and 0 <= index < len(names):  # -1: unlabelled
+        return names[int(index)]
+    return None

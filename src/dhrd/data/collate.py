@@ -1,8 +1,9 @@
-"""Encoded rows to the tensors of a batch."""
+"""Token ids to the tensors of a batch: inputs alone, or encoded rows with all that is learned from them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -10,67 +11,100 @@ import torch
 from dhrd.data.records import IGNORE, Batch, EncodedExample
 
 LmTargets = Literal["all", "continuation", "input"]
+Side = Literal["right", "left"]
+
+
+def pad_inputs(sequences: Sequence[Sequence[int]], *, pad_token_id: int, padding_side: Side = "right") -> Batch:
+    """Pad token ids to the longest of them: a batch of inputs alone, with nothing to learn.
+
+    Args:
+        sequences: The token ids of one or more inputs.
+        pad_token_id: Fills up; never seen by any head.
+        padding_side: Results do not depend on it.
+
+    Returns:
+        The batch, on the CPU; its rows have no ids.
+    """
+    width = max(map(len, sequences))
+    shape = (len(sequences), width)
+    input_ids_BT = torch.full(shape, pad_token_id, dtype=torch.long)
+    attention_mask_BT = torch.zeros(shape, dtype=torch.bool)
+    position_ids_BT = torch.zeros(shape, dtype=torch.long)
+    starts = [width - len(sequence) if padding_side == "left" else 0 for sequence in sequences]
+    for row, (sequence, start) in enumerate(zip(sequences, starts, strict=True)):
+        tokens = slice(start, start + len(sequence))
+        input_ids_BT[row, tokens] = torch.tensor(sequence, dtype=torch.long)
+        attention_mask_BT[row, tokens] = True
+        position_ids_BT[row, tokens] = torch.arange(len(sequence))
+    pool_start_B = torch.tensor(starts, dtype=torch.long)
+    return Batch(
+        ids=("",) * len(sequences),
+        input_ids_BT=input_ids_BT,
+        attention_mask_BT=attention_mask_BT,
+        position_ids_BT=position_ids_BT,
+        pool_start_B=pool_start_B,
+        pool_index_B=pool_start_B + torch.tensor([len(sequence) - 1 for sequence in sequences]),
+    )
 
 
 def collate(
     examples: Sequence[EncodedExample],
     *,
     pad_token_id: int,
-    num_labels: int | None = None,
+    num_labels: int,
     lm_targets: LmTargets = "all",
-    padding_side: Literal["right", "left"] = "right",
-    ghost: bool = False,
+    padding_side: Side = "right",
     visible_input_tokens: Sequence[int | None] | None = None,
 ) -> Batch:
-    """Pad rows to the longest of them.
+    """Encoded rows as a batch to learn from.
 
     Args:
         examples: One or more rows; rows without continuation are inputs alone.
-        pad_token_id: Fills up; never seen by any head.
-        num_labels: C; None at inference, where there are no labels.
+        pad_token_id: As `pad_inputs`'s.
+        num_labels: C.
         lm_targets: `all`: input + rationale + answer (paper); `continuation`: rationale + answer. Rows without a
             continuation have no targets either way. `input`: the input's own tokens, of all rows.
-        padding_side: Results do not depend on it.
-        ghost: The rows count for nothing: they stand in on a process that has no rows of its own.
+        padding_side: As `pad_inputs`'s.
         visible_input_tokens: For each row, how many of the input's last tokens its continuation sees; None: all.
 
     Returns:
         The batch, on the CPU.
     """
     sequences = [example.input_ids + example.continuation_ids for example in examples]
-    width = max(map(len, sequences))
-    shape = (len(examples), width)
-    input_ids = torch.full(shape, pad_token_id, dtype=torch.long)
-    attention_mask = torch.zeros(shape, dtype=torch.bool)
-    position_ids = torch.zeros(shape, dtype=torch.long)
-    target = torch.full(shape, IGNORE, dtype=torch.long)
-    starts = [width - len(sequence) if padding_side == "left" else 0 for sequence in sequences]
-    for row, (example, sequence, start) in enumerate(zip(examples, sequences, starts, strict=True)):
-        end = start + len(sequence)
-        tokens = torch.tensor(sequence, dtype=torch.long)
-        input_ids[row, start:end] = tokens
-        attention_mask[row, start:end] = True
-        position_ids[row, start:end] = torch.arange(len(sequence))
-        if not ghost:
-            first, last = _target_span(example, lm_targets)
-            target[row, start + first : start + last] = tokens[first + 1 : last + 1]
-    pool_start = torch.tensor(starts, dtype=torch.long)
-    pool_index = pool_start + torch.tensor([len(example.input_ids) - 1 for example in examples])
-    learns = num_labels is not None
-    return Batch(
+    batch = pad_inputs(sequences, pad_token_id=pad_token_id, padding_side=padding_side)
+    pool_index_B = batch.pool_start_B + torch.tensor([len(example.input_ids) - 1 for example in examples])
+    return replace(
+        batch,
         ids=tuple(example.id for example in examples),
-        input_ids_BT=input_ids,
-        attention_mask_BT=attention_mask,
-        position_ids_BT=position_ids,
-        pool_start_B=pool_start,
-        pool_index_B=pool_index,
-        target_BT=target if learns else None,
-        label_BC=_one_hot(examples, num_labels) if num_labels is not None else None,
-        row_weight_B=torch.full((len(examples),), 0.0 if ghost else 1.0) if learns else None,
-        visible_from_B=_visible_from(pool_start, pool_index, visible_input_tokens),
-        reason_end_B=_reason_ends(examples, pool_index, ghost=ghost) if learns else None,
-        keyword_2K=_keywords([] if ghost else examples) if learns else None,
+        pool_index_B=pool_index_B,
+        target_BT=_targets(examples, batch, lm_targets),
+        label_BC=_hot(examples, num_labels),
+        row_weight_B=torch.ones(len(examples)),
+        visible_from_B=_visible_from(batch.pool_start_B, pool_index_B, visible_input_tokens),
+        reason_end_B=_reason_ends(examples, pool_index_B),
+        keyword_2K=_keywords(examples),
     )
+
+
+def as_ghost(batch: Batch) -> Batch:
+    """The same rows, which count for nothing: they stand in on a process that has no rows of its own."""
+    assert batch.target_BT is not None and batch.row_weight_B is not None
+    assert batch.reason_end_B is not None and batch.keyword_2K is not None
+    return replace(
+        batch,
+        target_BT=torch.full_like(batch.target_BT, IGNORE),
+        row_weight_B=torch.zeros_like(batch.row_weight_B),
+        reason_end_B=torch.full_like(batch.reason_end_B, -1),
+        keyword_2K=batch.keyword_2K[:, :0],
+    )
+
+
+def _targets(examples: Sequence[EncodedExample], batch: Batch, lm_targets: LmTargets) -> torch.Tensor:
+    target_BT = torch.full_like(batch.input_ids_BT, IGNORE)
+    for row, (example, start) in enumerate(zip(examples, batch.pool_start_B.tolist(), strict=True)):
+        first, last = _target_span(example, lm_targets)
+        target_BT[row, start + first : start + last] = batch.input_ids_BT[row, start + first + 1 : start + last + 1]
+    return target_BT
 
 
 def _target_span(example: EncodedExample, lm_targets: LmTargets) -> tuple[int, int]:
@@ -84,17 +118,17 @@ def _target_span(example: EncodedExample, lm_targets: LmTargets) -> tuple[int, i
 
 
 def _visible_from(
-    pool_start: torch.Tensor, pool_index: torch.Tensor, visible: Sequence[int | None] | None
+    pool_start_B: torch.Tensor, pool_index_B: torch.Tensor, visible: Sequence[int | None] | None
 ) -> torch.Tensor | None:
     if visible is None or all(count is None for count in visible):
         return None
-    last = [pool_start[row] if count is None else pool_index[row] + 1 - count for row, count in enumerate(visible)]
-    return torch.maximum(pool_start, torch.stack(last))
+    last = [pool_start_B[row] if count is None else pool_index_B[row] + 1 - count for row, count in enumerate(visible)]
+    return torch.maximum(pool_start_B, torch.stack(last))
 
 
-def _reason_ends(examples: Sequence[EncodedExample], pool_index: torch.Tensor, *, ghost: bool) -> torch.Tensor:
-    ends = torch.tensor([0 if ghost else example.reason_end for example in examples])
-    return torch.where(ends > 0, pool_index + ends, -1)
+def _reason_ends(examples: Sequence[EncodedExample], pool_index_B: torch.Tensor) -> torch.Tensor:
+    ends_B = torch.tensor([example.reason_end for example in examples])
+    return torch.where(ends_B > 0, pool_index_B + ends_B, -1)
 
 
 def _keywords(examples: Sequence[EncodedExample]) -> torch.Tensor:
@@ -102,7 +136,7 @@ def _keywords(examples: Sequence[EncodedExample]) -> torch.Tensor:
     return torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T.contiguous()
 
 
-def _one_hot(examples: Sequence[EncodedExample], num_labels: int) -> torch.Tensor:
+def _hot(examples: Sequence[EncodedExample], num_labels: int) -> torch.Tensor:
     label_BC = torch.zeros(len(examples), num_labels)
     for row, example in enumerate(examples):
         label_BC[row, list(example.label)] = 1.0

@@ -44,7 +44,7 @@ def read_csv(
     reader = csv.reader(chain([first], lines), strict=True, delimiter=delimiter)
     swallowed: list[str] = []
     for row in _rows(reader, name, skipped, delimiter):
-        if isinstance(row, Row) and _holds_rows(list(row.columns.values()), delimiter):
+        if isinstance(row, Row) and _holds_rows(list(map(str, row.columns.values())), delimiter):
             swallowed.append(row.where)
         yield row
     if swallowed:
@@ -126,8 +126,8 @@ def _has_surrogates(values: Iterable[str]) -> bool:
     return any("\ud800" <= char <= "\udfff" for value in values if not value.isascii() for char in value)
 
 
-def _is_quoted(value: str) -> bool:
-    return len(value) > 1 and value[0] == value[-1] == '"'
+def _is_quoted(value: object) -> bool:
+    return isinstance(value, str) and len(value) > 1 and value[0] == value[-1] == '"'
 
 
 def _holds_rows(values: list[str], delimiter: str) -> bool:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections.abc import Mapping
-from typing import Any
 
 from dhrd.data.records import Example
+from dhrd.data.row import Columns
 from dhrd.data.templates import PLAIN, InputTemplate
 
 _DIGITS = 16
 
 
-def input_digest(columns: Mapping[str, Any], template: InputTemplate) -> str:
+def input_digest(columns: Columns, template: InputTemplate) -> str:
     """16 hexadecimal digits of the SHA-256 of the columns that the template reads.
 
     Of the columns and not of what the template makes of them, so that other words around them change nothing: of the

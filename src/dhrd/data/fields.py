@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
 
 from dhrd._text import shown
 from dhrd.data.label_names import as_label
@@ -32,14 +31,14 @@ def check_characters(row: Row, names: Collection[str] | None = None) -> None:
                 raise ValueError(f"{name}: {half} is half of a surrogate pair, not text; correct the row") from None
 
 
-def _all_texts(value: Any) -> list[str]:
+def _all_texts(value: object) -> list[str]:
     try:
         return list(_texts(value))
     except RecursionError:
         raise ValueError("a value is nested too deep to be read; correct the row") from None
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: object) -> Iterator[str]:
     """The texts in a value, however deep, that may hold such a half."""
     if isinstance(value, str):
         if not value.isascii():
@@ -52,7 +51,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(part)
 
 
-def input_text(value: Any, row: Row, *, required: bool) -> str:
+def input_text(value: object, row: Row, *, required: bool) -> str:
     """The text, which may be absent only where the template reads other columns."""
     if not required:
         return value if isinstance(value, str) else ""
@@ -72,7 +71,7 @@ def column_names(row: Row) -> str:
     return ", ".join(map(str, row.columns)) or "no columns"
 
 
-def label(value: Any, required: bool, row: Row, separator: str | None = None) -> str | tuple[str, ...] | None:
+def label(value: object, required: bool, row: Row, separator: str | None = None) -> str | tuple[str, ...] | None:
     """A name, several as a tuple, or None where there is none; see `as_label`."""
     found = as_label(value, separator)
     if found is None and required:
@@ -83,14 +82,14 @@ def label(value: Any, required: bool, row: Row, separator: str | None = None) ->
     return found
 
 
-def optional_text(name: str, value: Any) -> str | None:
+def optional_text(name: str, value: object) -> str | None:
     """Text, or None where there is nothing but space."""
     if value is None or isinstance(value, str):
         return value if value and value.strip() else None
     raise ValueError(f"{name}: {shown(value)} is not text; put it in quotes, or leave it out")
 
 
-def key(name: str, value: Any) -> str | None:
+def key(name: str, value: object) -> str | None:
     """An id or a group: text, or an integer (a whole decimal number, too: 7.0 is 7) as text."""
     if value is None or value == "":
         return None

@@ -4,16 +4,18 @@ a key that occurs twice, and commas too many or too few between the objects of a
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from dhrd._text import shown
 from dhrd.data.row import BadRow, Row
 from dhrd.errors import DataError
 
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_MARKS = {codecs.BOM_UTF32_LE: 32, codecs.BOM_UTF32_BE: 32, codecs.BOM_UTF16_LE: 16, codecs.BOM_UTF16_BE: 16}
+"""How files of other encodings begin; UTF-32's mark begins as UTF-16's does."""
 _SPACE = re.compile(r"\s*")
 
 
@@ -21,11 +23,11 @@ def read_jsonl(file: BinaryIO, name: str) -> Iterator[Row | BadRow]:
     """The rows of a file of one object a line.
 
     Raises:
-        DataError: The file is UTF-16.
+        DataError: The file is UTF-16 or UTF-32.
     """
     for number, raw in enumerate(file, 1):
         if number == 1:
-            _refuse_utf16(raw, name)
+            _refuse_wide(raw, name)
         where = f"{name}:{number}"
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -36,14 +38,14 @@ def read_jsonl(file: BinaryIO, name: str) -> Iterator[Row | BadRow]:
             yield _parse_line(line.rstrip("\r\n"), where)
 
 
-def read_json(file: BinaryIO, name: str) -> Iterator[Row | BadRow]:
+def read_array(file: BinaryIO, name: str) -> Iterator[Row | BadRow]:
     """The rows of a file that is one list of objects.
 
     Raises:
-        DataError: It is something else, or UTF-16.
+        DataError: It is something else, or UTF-16 or UTF-32.
     """
     raw = file.read()
-    _refuse_utf16(raw, name)
+    _refuse_wide(raw, name)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -60,9 +62,10 @@ def not_utf8(error: UnicodeDecodeError) -> str:
     return f"not valid UTF-8 at byte {error.start}; save the file as UTF-8"
 
 
-def _refuse_utf16(raw: bytes, name: str) -> None:
-    if raw.startswith(_UTF16):
-        raise DataError(f"{name}: the file is UTF-16, not UTF-8; save it as UTF-8")
+def _refuse_wide(raw: bytes, name: str) -> None:
+    for mark, num_bits in _MARKS.items():
+        if raw.startswith(mark):
+            raise DataError(f"{name}: the file is UTF-{num_bits}, not UTF-8; save it as UTF-8")
 
 
 def _parse_line(text: str, where: str) -> Row | BadRow:
@@ -122,7 +125,7 @@ def _after_space(text: str, at: int) -> int:
     return gap.end()
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """An object whose keys each occur once."""
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -135,12 +138,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
-def _as_row(value: Any, where: str) -> Row | BadRow:
+def _as_row(value: object, where: str) -> Row | BadRow:
     if isinstance(value, dict):
         return Row(where, value)
     return BadRow(where, f'a row must be an object such as {{"input_text": …, "label": …}}, got {_kind(value)}')
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     kinds = {str: "text", list: "a list", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
     return kinds.get(type(value), f"a {type(value).__name__}")

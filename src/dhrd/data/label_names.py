@@ -8,7 +8,6 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
 
 from dhrd._text import LONGEST_VALUE, clipped, shown
 from dhrd.data.values import as_whole, plain
@@ -56,7 +55,7 @@ def sort_names(names: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-def as_label(value: Any, separator: str | None = None) -> str | tuple[str, ...] | None:
+def as_label(value: object, separator: str | None = None) -> str | tuple[str, ...] | None:
     """A cell's label: a name, several as a tuple, or None where it is blank or null.
 
     A tuple of "0" and "1" may hold one twice: it may be multi-hot, which the label set decides.
@@ -76,14 +75,14 @@ def as_label(value: Any, separator: str | None = None) -> str | tuple[str, ...] 
         ) from None
 
 
-def _as_label(value: Any, separator: str | None) -> str | tuple[str, ...] | None:
+def _as_label(value: object, separator: str | None) -> str | tuple[str, ...] | None:
     if separator is not None and value is not None and not isinstance(value, list):
         text = _name(value)
         return _several(text.split(separator), value) if text else None if text is None else ()
     return _several(value, value) if isinstance(value, list) else _name(value) or None
 
 
-def _name(value: Any) -> str | None:
+def _name(value: object) -> str | None:
     """A name; None for a null.
 
     Raises:
@@ -100,7 +99,7 @@ def _name(value: Any) -> str | None:
     raise TypeError(type(value))
 
 
-def _several(values: Iterable[Any], given: Any) -> tuple[str, ...]:
+def _several(values: Iterable[object], given: object) -> tuple[str, ...]:
     parts = list(values)
     if any(part is None for part in parts):
         raise TypeError(type(None))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from dhrd._text import shown
 from dhrd.data.label_names import (
@@ -20,11 +19,9 @@ from dhrd.data.label_names import (
     spelled,
 )
 from dhrd.data.labels import LabelSet
+from dhrd.data.records import Example
 from dhrd.data.wording import wording
 from dhrd.errors import DataError
-
-if TYPE_CHECKING:
-    from dhrd.data.records import Example
 
 MOST_LABELS = 1000
 """More labels that were found, not given, are a question."""

@@ -21,7 +21,7 @@ _NO_ROWS = (bytes, bytearray, memoryview, Set, Path, IOBase)  # bytes, what has 
 _WANTED = "give texts, dicts or Examples, or a table (a DataFrame, a Dataset, a dict of lists)"
 
 
-def is_one(rows: Any) -> bool:
+def is_one(rows: object) -> bool:
     """Whether one row was given: a text, an `Example`, or a mapping that is not a dict of lists."""
     return isinstance(rows, str | Example) or (isinstance(rows, Mapping) and not _is_table(rows))
 
@@ -47,12 +47,12 @@ def as_rows(rows: Any) -> Iterable[Any]:
     raise DataError(f"rows: got {_article(rows)} ({shown(rows, 40)}); {_WANTED}")
 
 
-def is_dataset(rows: Any) -> bool:
+def is_dataset(rows: object) -> bool:
     """Whether this is a `datasets.Dataset` or `IterableDataset`; the library need not be imported."""
     return _library(rows) == "datasets" and hasattr(rows, "features") and hasattr(rows, "with_format")
 
 
-def row_of(item: Any, where: str, mapping: Mapping[str, str], own: Sequence[str] = ()) -> Row | BadRow:
+def row_of(item: object, where: str, mapping: Mapping[str, str], own: Sequence[str] = ()) -> Row | BadRow:
     """One row's columns, its values made plain.
 
     Args:
@@ -73,7 +73,7 @@ def row_of(item: Any, where: str, mapping: Mapping[str, str], own: Sequence[str]
     return BadRow(where, f"a row must be a text, a dict or an Example, got {_article(item)}")
 
 
-def rows_of(rows: Any, mapping: Mapping[str, str]) -> Iterator[Row | BadRow]:
+def numbered_rows(rows: object, mapping: Mapping[str, str]) -> Iterator[Row | BadRow]:
     """The rows of what was given in Python, each with its number as its place.
 
     Raises:
@@ -84,8 +84,8 @@ def rows_of(rows: Any, mapping: Mapping[str, str]) -> Iterator[Row | BadRow]:
 
 
 def columns_of(
-    item: Any, where: str, template: InputTemplate, mapping: Mapping[str, str]
-) -> tuple[Mapping[str, Any], str]:
+    item: object, where: str, template: InputTemplate, mapping: Mapping[str, str]
+) -> tuple[Mapping[str, object], str]:
     """What an input template sees of one row, and the row's name in errors; checked as rows of files are.
 
     Args:
@@ -111,24 +111,24 @@ def columns_of(
     return columns, row.where
 
 
-def with_own_names(columns: Mapping[str, Any], mapping: Mapping[str, str]) -> Mapping[str, Any]:
+def with_own_names(columns: Mapping[str, object], mapping: Mapping[str, str]) -> Mapping[str, object]:
     """Columns, the text under our name as well as under theirs."""
     theirs = mapping.get("input_text")
     return columns if theirs is None or theirs not in columns else {**columns, "input_text": columns[theirs]}
 
 
-def _plain(where: str, columns: Mapping[Any, Any]) -> Row | BadRow:
+def _plain(where: str, columns: Mapping[Any, object]) -> Row | BadRow:
     try:
         return Row(where, plain_columns(columns))
     except DataError as error:
         return BadRow(where, str(error))
 
 
-def _is_table(rows: Mapping[Any, Any]) -> bool:
-    return bool(rows) and all(_is_column(value) for value in rows.values())
+def _is_table(rows: Mapping[Any, object]) -> bool:
+    return bool(rows) and all(map(_is_column, rows.values()))
 
 
-def _is_column(value: Any) -> bool:
+def _is_column(value: object) -> bool:
     """Whether a value holds one value a row: a list, an array, a Series, a column of a data set, a whole split."""
     if isinstance(value, str | bytes | Mapping | Set | Example):
         return False
@@ -136,7 +136,7 @@ def _is_column(value: Any) -> bool:
     return isinstance(value, Sequence) or (is_sized and getattr(value, "shape", None) != ())
 
 
-def _rows_of_lists(columns: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
+def _rows_of_lists(columns: Mapping[Any, Any]) -> Iterator[dict[Any, object]]:
     """The rows of a dict of lists, such as a slice of a data set gives."""
     names = ", ".join(map(str, columns))
     if any(map(_is_split, columns.values())):
@@ -150,24 +150,24 @@ def _rows_of_lists(columns: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
     return (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
 
 
-def _is_split(values: Any) -> bool:
+def _is_split(values: object) -> bool:
     if isinstance(values, Sequence):
         return bool(values) and isinstance(values[0], Mapping | Example)
     return is_dataset(values) or (_library(values) in _FRAMES and hasattr(values, "columns"))
 
 
-def _library(value: Any) -> str:
+def _library(value: object) -> str:
     """The library of tables that a value's type, or the type that this is made of, comes from; else its own."""
     libraries = [base.__module__.partition(".")[0] for base in type(value).__mro__]
     return next((library for library in libraries if library in ("datasets", *_FRAMES)), libraries[0])
 
 
-def _has_columns(rows: Any) -> bool:
+def _has_columns(rows: object) -> bool:
     """Whether this is a table of another library: going through one gives the names of its columns."""
     return any(hasattr(rows, name) for name in ("columns", "column_names", "__dataframe__"))
 
 
-def _of_pandas(frame: Any) -> Iterable[dict[str, Any]] | None:
+def _of_pandas(frame: Any) -> Iterable[dict[str, object]] | None:
     if not hasattr(frame, "columns"):  # a Series is a sequence of texts
         if "input_text" in getattr(frame, "index", ()):
             raise DataError("rows: got a Series that is one row of a table; give row.to_dict(), or frame.iloc[[0]]")
@@ -176,11 +176,11 @@ def _of_pandas(frame: Any) -> Iterable[dict[str, Any]] | None:
     return (dict(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False, name=None))
 
 
-def _of_polars(frame: Any) -> Iterable[dict[str, Any]] | None:
+def _of_polars(frame: Any) -> Iterable[dict[str, object]] | None:
     return frame.iter_rows(named=True) if hasattr(frame, "iter_rows") else None
 
 
-def _of_pyarrow(table: Any) -> Iterable[dict[str, Any]] | None:
+def _of_pyarrow(table: Any) -> Iterable[dict[str, object]] | None:
     if not hasattr(table, "schema"):  # an array is a sequence of texts
         return None
     _check_names(table.schema.names)
@@ -190,7 +190,7 @@ def _of_pyarrow(table: Any) -> Iterable[dict[str, Any]] | None:
     return (row for batch in batches for row in batch.to_pylist())
 
 
-def _check_names(names: Sequence[Any]) -> None:
+def _check_names(names: Sequence[object]) -> None:
     if len(set(names)) < len(names):
         raise DataError(f"rows: two columns have the same name: {', '.join(map(str, names))}")
 
@@ -198,5 +198,5 @@ def _check_names(names: Sequence[Any]) -> None:
 _FRAMES = {"pandas": _of_pandas, "polars": _of_polars, "pyarrow": _of_pyarrow}
 
 
-def _article(value: Any) -> str:
+def _article(value: object) -> str:
     return f"a {type(value).__name__}"

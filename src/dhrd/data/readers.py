@@ -21,11 +21,11 @@ import pyarrow.parquet
 
 from dhrd._text import message_of
 from dhrd.data.delimited import read_csv, read_tsv
-from dhrd.data.json_rows import not_utf8, read_json, read_jsonl
+from dhrd.data.json_rows import not_utf8, read_array, read_jsonl
 from dhrd.data.row import BadRow, Remarks, Row
 from dhrd.errors import DataError
 
-__all__ = ["KINDS", "STDIN", "BadRow", "Row", "is_stream", "read_file"]
+__all__ = ["KINDS", "STDIN", "BadRow", "Row", "is_read_once", "read_file"]
 
 KINDS = (".csv", ".json", ".jsonl", ".parquet", ".tsv")
 """The files that are read, each also with .gz after it."""
@@ -60,7 +60,7 @@ def read_file(
             raise DataError(f"{file}: cannot be read: {reason}") from error
 
 
-def is_stream(path: Path) -> bool:
+def is_read_once(path: Path) -> bool:
     """Whether a path is standard input, or a pipe: it can be read once."""
     is_device = path.parent in _DEVICES  # /dev/stdin may be a plain file, without a name that says its kind
     return path == STDIN or is_device or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path))
@@ -69,9 +69,9 @@ def is_stream(path: Path) -> bool:
 def _files(path: Path) -> list[Path]:
     if os.path.isdir(path):  # of `os.path`: no error over a name that the system refuses
         return _files_of(path)
-    if _kind(path) is None and not is_stream(path):
+    if _kind(path) is None and not is_read_once(path):
         raise DataError(f"{path}: unknown kind of file; use one of {', '.join(KINDS)}, plain or .gz, or - for stdin")
-    if not os.path.isfile(path) and not is_stream(path):
+    if not os.path.isfile(path) and not is_read_once(path):
         raise DataError(f"{path}: no such file")
     return [path]
 
@@ -105,7 +105,7 @@ def _read(path: Path, delimiter: str, remark: Callable[[str], None]) -> Iterator
         if kind == ".jsonl":
             yield from read_jsonl(file, name)
         elif kind == ".json":
-            yield from read_json(file, name)
+            yield from read_array(file, name)
         else:
             lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
             if kind == ".tsv":
@@ -151,7 +151,7 @@ def parquet_metadata(path: Path, key: bytes) -> Iterator[tuple[Path, bytes]]:
     A file that cannot be read is left out: reading its rows says what is wrong with it.
     """
     try:
-        files = [file for file in _files(path) if _kind(file) == ".parquet" and not is_stream(file)]
+        files = [file for file in _files(path) if _kind(file) == ".parquet" and not is_read_once(file)]
     except (DataError, OSError):
         return
     for file in files:

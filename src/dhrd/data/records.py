@@ -10,21 +10,20 @@ Shape legend, used as name suffixes here, in `model/`, `losses.py` and `training
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Bool, Float, Int
 
-from dhrd.data.label_sets import infer_labels
 from dhrd.data.labels import Label, LabelSet
+from dhrd.data.row import Columns
 
 if TYPE_CHECKING:
     from torch import Tensor
 else:
     from typing import Any as Tensor
 
-__all__ = ["IGNORE", "Batch", "EncodedExample", "Example", "Label", "LabelSet", "infer_labels"]
+__all__ = ["IGNORE", "Batch", "EncodedExample", "Example", "Label", "LabelSet"]
 
 IGNORE = -100
 """Target of a position that no head predicts; the field's usual value."""
@@ -43,6 +42,7 @@ class Example:
         fields: The row's columns, for the input template.
         where: `file:line`, for errors.
         digest: Of the columns that the input template reads (`data/digest.py`); "" where no source read the row.
+        rendered: An input template and the text that it made of the columns, where a source had it made.
     """
 
     input_text: str = ""
@@ -50,11 +50,12 @@ class Example:
     rationale: str | None = None
     id: str = ""
     group: str | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Columns = field(default_factory=dict)
     where: str = ""
     digest: str = ""
+    rendered: tuple[str, str] | None = field(default=None, repr=False, compare=False)
 
-    def columns(self) -> Mapping[str, Any]:
+    def columns(self) -> Columns:
         """What the input template sees."""
         return {**self.fields, "input_text": self.input_text} if self.input_text else self.fields
 

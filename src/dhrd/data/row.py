@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 logger = logging.getLogger("dhrd")
+
+
+Columns = Mapping[str, object]
+"""A row's columns by their names; a value is of whatever type its source has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +18,7 @@ class Row:
     """The columns of one row and its place, `file:line`."""
 
     where: str
-    columns: dict[str, Any]
+    columns: dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,22 +17,34 @@ from typing import Any
 import jinja2
 import jinja2.runtime
 from jinja2 import nodes
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 _LEAST = 1_000_000
 _TIMES_THE_ROW = 20
 _CALL = 32  # a macro's call takes so many times a loop's step
-_LEFT: ContextVar[int] = ContextVar("dhrd_template_budget", default=_LEAST)
 # Whose numbers are sizes that are added, and whose arguments multiply the text: `x | indent(8)`, `", ".join(x)`.
 _ADD = {"center", "ljust", "rjust", "zfill", "batch", "slice", "truncate", "round", "to_bytes"}
 _MULTIPLY = {"indent", "wordwrap", "tojson", "replace", "join", "expandtabs", "translate"}
 # `random` is another text each time; `attr` is for methods; the others are for web pages.
 _NO_FILTERS = {"attr", "random", "pprint", "urlize", "xmlattr"}
-# Filters and methods that write a value into text, where Jinja2 and Python would write the word None.
+# Filters and methods that write a value, where Jinja2 and Python would write the word None, or 0 of `int` and `float`.
 _WRITE = {
-    *("capitalize", "center", "e", "escape", "forceescape", "format", "indent", "join", "lower", "replace", "safe"),
-    *("string", "striptags", "title", "trim", "truncate", "upper", "urlencode", "wordcount", "wordwrap"),
+    *("capitalize", "center", "e", "escape", "float", "forceescape", "format", "indent", "int", "join", "lower"),
+    *(
+        "replace",
+        "safe",
+        "string",
+        "striptags",
+        "title",
+        "trim",
+        "truncate",
+        "upper",
+        "urlencode",
+        "wordcount",
+        "wordwrap",
+    ),
 }
 # `%99999d`, `%.*f`, `{:99999}`, and `{:{}}`, whose width comes from elsewhere.
 _WIDE_FORMAT = re.compile(r"%(\([^)]*\))?[-#0 +]*\d*\.?(\*|\d{5})|\{[^{}]*\d{5}|\{[^{}]+\{")
@@ -42,33 +54,45 @@ class TooMuch(Exception):
     """A template computes or writes more than it may."""
 
 
-@contextmanager
-def budget(columns: Mapping[str, Any]) -> Iterator[None]:
-    """Bound what is rendered within by the size of the row, and by a million characters where that is more."""
-    token = _LEFT.set(1 << 62)  # the row may be of any size
-    _LEFT.set(_LEAST + _TIMES_THE_ROW * _size(dict(columns)))
-    try:
-        yield
-    finally:
-        _LEFT.reset(token)
+class _Budget:
+    """What a rendering may still compute and write: a million, and where that is used up more by the row's size.
 
-
-def charge(amount: int) -> None:
-    """Take from the budget of what is being rendered.
-
-    Raises:
-        TooMuch: It is used up.
+    Most renderings never come so far, and their rows are not measured.
     """
-    left = _LEFT.get() - amount
-    if left < 0:
-        raise TooMuch("it computes or writes far more than the row holds; take out loops, padding or repetition")
-    _LEFT.set(left)
+
+    __slots__ = ("columns", "left")
+
+    def __init__(self, columns: Mapping[str, object]) -> None:
+        self.left = _LEAST
+        self.columns: Mapping[str, object] | None = columns
+
+    def charge(self, amount: int) -> None:
+        self.left -= amount
+        while self.left < 0:
+            if not self._grow():
+                raise TooMuch(
+                    "it computes or writes far more than the row holds; take out loops, padding or repetition"
+                )
+
+    def _grow(self) -> bool:
+        if self.columns is None:
+            return False
+        columns, self.columns = self.columns, None
+        self.left += _TIMES_THE_ROW * _measure(dict(columns), 1 << 62)  # the row may be of any size
+        return True
+
+    def size(self, value: object) -> int:
+        """Characters and values in a value; stops counting where the budget ends: a list may hold itself many times."""
+        if type(value) is str:
+            return 1 + len(value)
+        size = _measure(value, self.left)
+        return _measure(value, self.left) if size > self.left and self._grow() else size
 
 
-def _size(value: Any) -> int:
-    """Characters and values in a value; stops counting where the budget ends: a list may hold itself many times."""
-    left, total, pending = _LEFT.get(), 0, [value]
-    while pending and total <= left:
+def _measure(value: object, limit: int) -> int:
+    """Characters and values in a value, or a number over the limit where counting stopped."""
+    total, pending = 0, [value]
+    while pending and total <= limit:
         item = pending.pop()
         total += 1
         if isinstance(item, str | bytes):
@@ -82,7 +106,33 @@ def _size(value: Any) -> int:
     return total
 
 
-def _charge_use(name: str, values: list[Any]) -> None:
+@contextmanager
+def budget(columns: Mapping[str, object]) -> Iterator[None]:
+    """Bound what is rendered within by the size of the row, and by a million characters where that is more."""
+    token = _BUDGET.set(_Budget(columns))
+    try:
+        yield
+    finally:
+        _BUDGET.reset(token)
+
+
+def charge(amount: int) -> None:
+    """Take from the budget of what is being rendered.
+
+    Raises:
+        TooMuch: It is used up.
+    """
+    _BUDGET.get().charge(amount)
+
+
+def _size(value: object) -> int:
+    return _BUDGET.get().size(value)
+
+
+_BUDGET: ContextVar[_Budget] = ContextVar("dhrd_template_budget")
+
+
+def _charge_use(name: str, values: list[object]) -> None:
     """Charge a filter, a test or a method by what it is given."""
     sizes = [_size(value) for value in values]
     numbers = [abs(value) if isinstance(value, int) else 0 for value in values[1:]]
@@ -93,11 +143,11 @@ def _charge_use(name: str, values: list[Any]) -> None:
         charge(sizes[0] * max([0, *sizes[1:], *numbers]))
 
 
-def _charged(name: str, function: Any) -> Callable[..., Any]:
+def _charged(name: str, function: Any) -> Callable[..., object]:
     """A filter or a test that is charged for; with what Jinja2 marked it with (`pass_context` and the like)."""
     skipped = 1 if hasattr(function, "jinja_pass_arg") else 0
 
-    def charged(*args: Any, **options: Any) -> Any:
+    def charged(*args: object, **options: object) -> object:
         values = list(args[skipped:])
         if values and isinstance(values[0], Iterator):  # what `map` gives: count it, then use it
             values[0] = list(values[0])
@@ -112,7 +162,7 @@ def _charged(name: str, function: Any) -> Callable[..., Any]:
     return charged
 
 
-def _check_format(text: Any) -> None:
+def _check_format(text: object) -> None:
     if isinstance(text, str) and _WIDE_FORMAT.search(text):
         raise TooMuch("a format with a width of five digits, or one that is computed; give a width of up to 9999")
 
@@ -123,6 +173,18 @@ class _Guards(NodeTransformer):
     A name after a dot is an item or plain attribute of a value, never a method of it, unless it is called: a nested
     column may be called `items`.
     """
+
+    def __init__(self) -> None:
+        self._num_around = 0
+        """Loops and macros around the node: what is in one may be written any number of times."""
+
+    def _visit_repeated(self, node: nodes.Node) -> nodes.Node:
+        self._num_around += 1
+        self.generic_visit(node)
+        self._num_around -= 1
+        return node
+
+    visit_Macro = visit_CallBlock = _visit_repeated
 
     def visit_Name(self, node: nodes.Name) -> nodes.Node:
         if node.name == "self":
@@ -144,7 +206,7 @@ class _Guards(NodeTransformer):
         return node
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
-        self.generic_visit(node)
+        self._visit_repeated(node)
         node.iter = _guarded("steps", node.iter)
         return node
 
@@ -169,6 +231,8 @@ class _Guards(NodeTransformer):
         return node if node.ctx != "load" else _guarded("weighed", node)
 
     def visit_TemplateData(self, node: nodes.TemplateData) -> nodes.Node:
+        if not self._num_around:  # written once at most: the template's own size bounds it
+            return node
         return nodes.Const(node.data).set_lineno(node.lineno)  # so that it passes `finalize`, which charges for it
 
 
@@ -185,7 +249,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self, *, finalize: Callable[..., Any] | None = None, **options: Any) -> None:
+    def __init__(self, *, finalize: Callable[..., object] | None = None, **options: Any) -> None:
         # No optimizer: it computes constants while it compiles, without bounds.
         super().__init__(optimized=False, finalize=finalize or _finalize, **options)
         self.globals.clear()
@@ -197,25 +261,26 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         tree.set_environment(self)
         return tree
 
-    def call(self, context: Any, function: Any, /, *args: Any, **options: Any) -> Any:
+    def call(self, context: Context, function: Callable[..., object], /, *args: object, **options: object) -> object:
         """Call a method of a value, a macro, or one of the guards below."""
-        if getattr(function, "__self__", None) is not self:
-            charge(_CALL)
-            owner = getattr(function, "__self__", None)
-            values = [*args, *options.values()]
-            name = getattr(function, "__name__", "")
-            _charge_use(name, values if owner is None else [owner, *values])
-            if name in ("format", "format_map"):
-                _check_written(*values, within=name == "format_map")
+        owner = getattr(function, "__self__", None)
+        if owner is self:  # a guard; no template gets hold of another method of ours
+            return function(*args)
+        charge(_CALL)
+        values = [*args, *options.values()]
+        name = getattr(function, "__name__", "")
+        _charge_use(name, values if owner is None else [owner, *values])
+        if name in ("format", "format_map"):
+            _check_written(*values, within=name == "format_map")
         return super().call(context, function, *args, **options)
 
-    def getattr(self, obj: Any, attribute: str) -> Any:
+    def getattr(self, obj: object, attribute: str) -> object:
         """A method that is about to be called."""
         if attribute in ("format", "format_map"):
             _check_format(obj)
         return super().getattr(obj, attribute)
 
-    def getitem(self, obj: Any, argument: Any) -> Any:
+    def getitem(self, obj: Any, argument: Any) -> object:
         """A column, an element, or an attribute such as `loop.index`; never a method."""
         if isinstance(argument, slice):
             charge(len(obj))
@@ -227,7 +292,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         value = super().getattr(obj, argument)
         return self.undefined(obj=obj, name=argument) if callable(value) else value
 
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> object:
         """The result of an operator whose result may be large."""
         sizes = _size(left) + _size(right)
         if operator == "*" and isinstance(left, int) != isinstance(right, int):
@@ -242,18 +307,18 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         charge(sizes)
         return super().call_binop(context, operator, left, right)
 
-    def steps(self, values: Iterable[Any]) -> Iterator[Any]:
+    def steps(self, values: Iterable[object]) -> Iterator[object]:
         """The values of a loop, each charged."""
         for value in values:
             charge(1)
             yield value
 
-    def weighed(self, value: Any) -> Any:
+    def weighed(self, value: object) -> object:
         """A value that is compared, or a list that was made: charged by its size."""
         charge(_size(value))
         return value
 
-    def concatenated(self, *values: Any) -> str:
+    def concatenated(self, *values: object) -> str:
         """What `~` gives."""
         charge(sum(map(_size, values)))
         _check_written(*values)
@@ -261,14 +326,17 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
 
 @jinja2.pass_context  # with the context nothing is computed while the template is compiled
-def _finalize(context: Any, value: Any) -> Any:
+def _finalize(context: Context, value: object) -> object:
     """What is about to be written, if it is data."""
-    charge(len(value) if isinstance(value, str) else _size(value))
-    _check_written(value)
+    if type(value) is str:
+        charge(len(value))
+    else:
+        charge(_size(value))
+        _check_written(value)
     return value
 
 
-def _check_written(*values: Any, within: bool = False) -> None:
+def _check_written(*values: object, within: bool = False) -> None:
     """Refuse to write what is no data.
 
     Args:
@@ -293,7 +361,7 @@ def _check_written(*values: Any, within: bool = False) -> None:
             _check_written(*(value.values() if isinstance(value, dict) else value))
 
 
-def _parts(value: Any) -> Iterator[Any]:
+def _parts(value: object) -> Iterator[object]:
     """A value and all that is in it. What is written was weighed before, so there is an end."""
     pending = [value]
     while pending:
@@ -301,7 +369,7 @@ def _parts(value: Any) -> Iterator[Any]:
         pending += part.values() if isinstance(part, dict) else part if isinstance(part, list | tuple) else ()
 
 
-def _is_data(value: Any) -> bool:
+def _is_data(value: object) -> bool:
     """Whether a value has a text of its own: no code, no bytes, nothing that is `<… object at 0x…>`."""
     kind = type(value)
     is_code = kind.__module__.startswith("jinja2.runtime") or callable(value)

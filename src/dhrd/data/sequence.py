@@ -6,14 +6,15 @@ x is the same tokens with and without a rationale.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from dhrd._progress import track
 from dhrd.data.keywords import keyword_ids
 from dhrd.data.records import EncodedExample, Example, LabelSet
+from dhrd.data.row import Columns
 from dhrd.data.supervise import RationaleMode, Supervised, supervise
 from dhrd.data.templates import InputTemplate
 from dhrd.data.tokens import FirstTokens, TextTokenizer
@@ -83,7 +84,7 @@ class InputEncoder:
     def __post_init__(self) -> None:
         object.__setattr__(self, "tokens", TextTokenizer(self.tokenizer))
 
-    def encode(self, rows: Sequence[tuple[Mapping[str, Any], str]]) -> list[EncodedInput]:
+    def encode(self, rows: Sequence[tuple[Columns, str]]) -> list[EncodedInput]:
         """Encode rows given as (columns, `file:line`).
 
         Raises:
@@ -91,13 +92,21 @@ class InputEncoder:
                 `strict`), or (in training) it ends in the padding token.
         """
         texts = [self.template.render(columns, where=where, tokenizer=self.tokenizer) for columns, where in rows]
-        found = self.tokens.first(texts, self.max_input_tokens)
+        return self._encode(rows, texts)
+
+    def encode_examples(self, examples: Sequence[Example]) -> list[EncodedInput]:
+        """Encode rows as `encode` does, without rendering again those that were rendered when they were read."""
+        texts = [self.template.text_of(example, self.tokenizer) for example in examples]
+        return self._encode([(example.columns(), example.where) for example in examples], texts)
+
+    def _encode(self, rows: Sequence[tuple[Columns, str]], texts: Sequence[str]) -> list[EncodedInput]:
+        beginnings = self.tokens.first(texts, self.max_input_tokens)
         return [
             self._check_ending(self._fitting(columns, where, text, first), where)
-            for (columns, where), text, first in zip(rows, texts, found, strict=True)
+            for (columns, where), text, first in zip(rows, texts, beginnings, strict=True)
         ]
 
-    def _fitting(self, columns: Mapping[str, Any], where: str, text: str, first: FirstTokens) -> EncodedInput:
+    def _fitting(self, columns: Columns, where: str, text: str, first: FirstTokens) -> EncodedInput:
         if first.was_cut and self.strict:
             raise DataError(
                 f"{where}: {'' if first.was_read else 'more than '}{first.num_tokens} tokens are over the limit of "
@@ -111,23 +120,21 @@ class InputEncoder:
             return EncodedInput(self.tokenizer.decode(first.ids, skip_special_tokens=True), first.ids, was_cut=True)
         return self._shorten(columns, where)
 
-    def _shorten(self, columns: Mapping[str, Any], where: str) -> EncodedInput:
-        columns = dict(columns)
-        texts = [name for name in self.template.variables if isinstance(columns.get(name), str)]
-        for name in sorted(texts, key=lambda name: (-len(columns[name]), name)):
-            shortened = self._longest_that_fits(columns, name, where)
+    def _shorten(self, columns: Columns, where: str) -> EncodedInput:
+        texts = {name: text for name in self.template.variables if isinstance(text := columns.get(name), str)}
+        for name in sorted(texts, key=lambda name: (-len(texts[name]), name)):
+            shortened = self._longest_that_fits({**columns, **texts}, name, texts[name], where)
             if shortened is not None:
                 return shortened
-            columns[name] = ""
+            texts[name] = ""
         raise DataError(
             f"{where}: the template alone is longer than max_input_tokens ({self.max_input_tokens}); "
             "raise data.max_input_tokens or shorten data.input_template"
         )
 
-    def _longest_that_fits(self, columns: dict[str, Any], name: str, where: str) -> EncodedInput | None:
+    def _longest_that_fits(self, columns: Columns, name: str, whole: str, where: str) -> EncodedInput | None:
         """Shorten one column, by bisection over its length in characters; None if even without it the row is long."""
-        whole, best = columns[name], None
-        low, high = 0, len(whole)
+        best, low, high = None, 0, len(whole)
         while low <= high:
             middle = (low + high) // 2
             trial = {**columns, name: whole[:middle].rstrip()}
@@ -220,15 +227,16 @@ class SequenceEncoder:
         inputs_cut = rationales_cut = 0
         for start in track(range(0, len(examples), _CHUNK_ROWS), description):
             chunk = supervised[start : start + _CHUNK_ROWS]
-            inputs = self.inputs.encode([(row.example.columns(), row.example.where) for row in chunk])
-            for row, item, after in zip(chunk, inputs, self._continuations(chunk, inputs), strict=True):
-                label = row.class_donor.label
+            inputs = self.inputs.encode_examples([row.example for row in chunk])
+            labels = [self._label(row.label_donor) for row in chunk]
+            continuations = self._continuations(chunk, inputs, labels)
+            for row, item, label, after in zip(chunk, inputs, labels, continuations, strict=True):
                 result.append(
                     EncodedExample(
                         id=row.example.id,
                         input_ids=item.input_ids,
                         continuation_ids=after.ids,
-                        label=self.labels.encode(label, row.example.where) if label is not None else (),
+                        label=label,
                         reason_end=after.reason_end,
                     )
                 )
@@ -250,16 +258,21 @@ class SequenceEncoder:
             texts=texts,
         )
 
-    def _continuations(self, rows: Sequence[Supervised], inputs: Sequence[EncodedInput]) -> list[_Continuation]:
+    def _label(self, donor: Example) -> tuple[int, ...]:
+        return self.labels.encode(donor.label, donor.where) if donor.label is not None else ()
+
+    def _continuations(
+        self, rows: Sequence[Supervised], inputs: Sequence[EncodedInput], labels: Sequence[tuple[int, ...]]
+    ) -> list[_Continuation]:
         """What follows each input and ends in eos: nothing where there is nothing to learn but the label."""
-        wanted = [i for i, row in enumerate(rows) if self.with_reasoning and row.answer_donor is not None]
+        wanted = [i for i, row in enumerate(rows) if self.with_reasoning and row.with_answer]
         result = [_Continuation()] * len(rows)
         if not wanted:
             return result
         eos = self.inputs.tokenizer.eos_token_id
         if eos is None:
             raise ModelError("the tokenizer has no eos token, at which the reasoning head learns to stop; set one")
-        texts = [self._parts(rows[i], inputs[i].text) for i in wanted]
+        texts = [self._parts(rows[i], inputs[i].text, labels[i]) for i in wanted]
         tokens = self.inputs.tokens
         reasons = tokens.first([reason for reason, _ in texts], self.max_sequence_tokens, special_tokens=False)
         answers = tokens.all([answer for _, answer in texts], special_tokens=False)
@@ -273,15 +286,13 @@ class SequenceEncoder:
                 result[i] = _Continuation([*answer, *kept, eos], end, was_cut)
         return result
 
-    def _parts(self, row: Supervised, text: str) -> tuple[str, str]:
+    def _parts(self, row: Supervised, text: str, label: tuple[int, ...]) -> tuple[str, str]:
         """Rationale and answer, each with the marker before it; no rationale is "" altogether."""
         first, template = self.template.first_marker(text), self.template
         reason_first = template.order == "reason_first"
         reason = (first if reason_first else template.reason) + row.rationale if row.reason_donor else ""
-        donor = row.answer_donor
-        assert donor is not None and donor.label is not None
-        answer = self.labels.write(self.labels.encode(donor.label, donor.where))
-        return reason, (template.answer if reason_first else first) + answer
+        assert row.label_donor.label is not None
+        return reason, (template.answer if reason_first else first) + self.labels.write(label)
 
     def _add_keywords(
         self, examples: Sequence[EncodedExample], supervised: Sequence[Supervised]

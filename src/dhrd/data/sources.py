@@ -13,14 +13,14 @@ from dhrd.config import DataSettings
 from dhrd.data.check import RowCheck
 from dhrd.data.classes import Classes
 from dhrd.data.fields import MAX_PROBLEMS
-from dhrd.data.objects import as_rows, is_dataset, rows_of
+from dhrd.data.objects import as_rows, is_dataset, numbered_rows
 from dhrd.data.policy_desk import LABELS, WORDS, PolicyDesk
-from dhrd.data.readers import is_stream, read_file
+from dhrd.data.readers import is_read_once, read_file
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.row import BadRow, Remarks, Row
 from dhrd.data.superglue import TASKS, Task
 from dhrd.data.templates import PLAIN, InputTemplate
-from dhrd.errors import DataError
+from dhrd.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +125,34 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
         source = _dataset(lambda: spec, f"the data set {spec.info.dataset_name or ''}".strip(), settings)
     else:
         as_rows(spec)  # says at once that they are none
-        source = Source(name="the given rows", read=lambda: rows_of(spec, settings.columns), columns=settings.columns)
+        source = Source(
+            name="the given rows", read=lambda: numbered_rows(spec, settings.columns), columns=settings.columns
+        )
     template = source.template if settings.input_template == PLAIN else settings.input_template
     return replace(source, template=template, label_separator=settings.label_separator)
+
+
+def check_sources(settings: DataSettings) -> None:
+    """Refuse rows that are not there before anything costs time: the first row of each file is read.
+
+    Raises:
+        ConfigError: There are no training rows.
+        DataError: What is named is not there, or no rows can be read from it.
+    """
+    for spec, split in ((named_rows(settings), "train"), (settings.validation, "validation")):
+        if spec is not None and not is_read_once(Path(spec)) and not spec.startswith("hub:"):
+            next(open_source(spec, settings, split=split).read(), None)
+
+
+def named_rows(settings: DataSettings) -> str:
+    """What `data.train` names.
+
+    Raises:
+        ConfigError: Nothing.
+    """
+    if settings.train is None:
+        raise ConfigError("data.train is not set: give `data.train=FILE` (or superglue:TASK, hub:NAME)")
+    return settings.train
 
 
 def _file(spec: str | Path, settings: DataSettings) -> Source:
@@ -139,7 +164,7 @@ def _file(spec: str | Path, settings: DataSettings) -> Source:
 
     return Source(
         name=str(spec),
-        read=_once(read, str(spec)) if is_stream(path) else read,
+        read=_once(read, str(spec)) if is_read_once(path) else read,
         columns=settings.columns,
         own_labels=lambda: classes().label_set(settings.columns.get("label", "label")),
         remarks=remarks,

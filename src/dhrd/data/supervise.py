@@ -15,12 +15,19 @@ RationaleMode = Literal["aligned", "label_only", "shuffled", "shuffled_with_labe
 
 @dataclass(frozen=True, slots=True)
 class Supervised:
-    """A row and the rows that its rationale, its answer and its class label come from: itself unless shuffled."""
+    """A row, and the rows that its rationale and its label come from: itself unless shuffled.
+
+    Args:
+        example: The row.
+        reason_donor: Whose rationale it is taught; None: none.
+        label_donor: Whose class it is taught.
+        with_answer: Whether it is taught to write that class's word as well.
+    """
 
     example: Example
     reason_donor: Example | None
-    answer_donor: Example | None
-    class_donor: Example
+    label_donor: Example
+    with_answer: bool
 
     @property
     def rationale(self) -> str:
@@ -41,7 +48,7 @@ def supervise(examples: Sequence[Example], mode: RationaleMode, seed: int) -> li
     reasoned = [i for i, example in enumerate(examples) if example.rationale]
     if mode == "label_only":
         taught = set(reasoned) or set(range(len(examples)))
-        return [Supervised(e, None, e if i in taught else None, e) for i, e in enumerate(examples)]
+        return [Supervised(e, None, e, i in taught) for i, e in enumerate(examples)]
     donor_of = {i: i for i in reasoned}
     if mode in ("shuffled", "shuffled_with_label"):
         if len(reasoned) < 2:
@@ -52,7 +59,6 @@ def supervise(examples: Sequence[Example], mode: RationaleMode, seed: int) -> li
     result = []
     for i, example in enumerate(examples):
         donor = examples[donor_of[i]] if i in donor_of else None
-        whole = donor is not None and mode == "shuffled_with_label"
-        teacher = donor if whole else example
-        result.append(Supervised(example, donor, teacher if donor else None, teacher or example))
+        label_donor = donor if donor is not None and mode == "shuffled_with_label" else example
+        result.append(Supervised(example, donor, label_donor, donor is not None))
     return result

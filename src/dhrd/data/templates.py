@@ -6,8 +6,7 @@ in a sandbox (`data/sandbox.py`): a template from a downloaded artifact cannot r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jinja2
 import jinja2.meta
@@ -15,6 +14,8 @@ from jinja2 import nodes
 
 from dhrd._text import message_of
 from dhrd.data.chat import as_chat
+from dhrd.data.records import Example
+from dhrd.data.row import Columns
 from dhrd.data.sandbox import TemplateEnvironment, budget
 from dhrd.errors import ConfigError, DataError
 
@@ -69,7 +70,7 @@ class InputTemplate:
 
     def render(
         self,
-        columns: Mapping[str, Any],
+        columns: Columns,
         *,
         where: str = "row",
         tokenizer: PreTrainedTokenizerBase | None = None,
@@ -94,7 +95,14 @@ class InputTemplate:
             raise DataError(f"{where}: {what} is empty; fill it in or remove the row")
         return as_chat(text, tokenizer, where) if self.chat and tokenizer is not None else text
 
-    def _rendered(self, columns: Mapping[str, Any], where: str) -> str:
+    def text_of(self, example: Example, tokenizer: PreTrainedTokenizerBase) -> str:
+        """The text of a row, rendered now unless this template was when the row was read; raises as `render`."""
+        if example.rendered is None or example.rendered[0] != self.source:
+            return self.render(example.columns(), where=example.where, tokenizer=tokenizer)
+        text = example.rendered[1]
+        return as_chat(text, tokenizer, example.where) if self.chat else text
+
+    def _rendered(self, columns: Columns, where: str) -> str:
         try:
             with budget(columns):
                 text = self._template.render({ROW: columns, **columns})

@@ -19,10 +19,10 @@ _NULLS = ("NAType", "NaTType", "MaskedConstant")  # pandas' and NumPy's; neither
 class _Array(Protocol):
     """An array or a scalar of NumPy, PyTorch, JAX, or a pandas Series."""
 
-    def tolist(self) -> Any: ...
+    def tolist(self) -> object: ...
 
 
-def plain_columns(columns: Mapping[Any, Any]) -> dict[str, Any]:
+def plain_columns(columns: Mapping[Any, object]) -> dict[str, object]:
     """The columns of a row with plain values and text for names.
 
     Raises:
@@ -34,7 +34,7 @@ def plain_columns(columns: Mapping[Any, Any]) -> dict[str, Any]:
         raise DataError("a value is nested too deep to be read; correct the row") from None
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """A value as Python's own: arrays and sets as lists, scalars by value; NaN and every library's null as None."""
     if type(value) in _PLAIN:
         return value
@@ -53,7 +53,7 @@ def plain(value: Any) -> Any:
     return _foreign(value)
 
 
-def as_whole(value: Any) -> int | None:
+def as_whole(value: object) -> int | None:
     """The integer that a number is, of whatever type; None: it is none, or a decimal of more than a hundred digits."""
     if isinstance(value, Decimal):
         is_whole = value.is_finite() and value.adjusted() < _MOST_DIGITS and value == value.to_integral_value()
@@ -63,7 +63,7 @@ def as_whole(value: Any) -> int | None:
     return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
-def _foreign(value: Any) -> Any:
+def _foreign(value: object) -> object:
     if isinstance(value, pyarrow.Scalar):
         return plain(value.as_py())
     if isinstance(value, _Array):

@@ -13,8 +13,8 @@ from transformers import AutoConfig
 
 from dhrd._files import holds_nothing, locked, saving, write_json, writing_directory
 from dhrd._versions import library_versions
+from dhrd.artifact.info import MANIFEST, to_manifest
 from dhrd.artifact.owned import is_export
-from dhrd.artifact.read import MANIFEST, to_manifest
 from dhrd.data.records import Example
 from dhrd.errors import ConfigError, DataError, DhrdError
 from dhrd.evaluation.evaluate import compare_forwards
@@ -64,7 +64,7 @@ def export_onnx(
     if not examples:
         raise DataError("an export is compared with its artifact on rows, and there are none; give --data SPEC")
     classifier = Classifier.from_pretrained(model_dir, device="cpu", dtype=torch.float32)
-    inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
+    inputs = classifier.encoder.encode_examples(examples)
     config = AutoConfig.from_pretrained(model_dir, **HERE)
     with (
         locked(output_dir) if output_dir.is_dir() else nullcontext(),

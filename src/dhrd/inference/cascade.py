@@ -13,7 +13,7 @@ from numbers import Real
 import numpy as np
 
 from dhrd._text import shown
-from dhrd.artifact.read import ArtifactInfo
+from dhrd.artifact.info import ArtifactInfo
 from dhrd.errors import ConfigError
 from dhrd.inference.cot import Decoded, check_answers, check_sampling
 from dhrd.inference.prediction import Prediction
@@ -61,16 +61,6 @@ def check_cascade(info: ArtifactInfo, threshold: float | None) -> None:
             "the artifact was trained with loss.reasoning_weight: 0, so its reasoning head learned nothing that a "
             "cascade could ask; train with rationales, or leave the cascade out"
         )
-
-
-def confidences(probabilities_BC: np.ndarray, *, multi_label: bool) -> np.ndarray:
-    """How sure the classifier is of each row, (B,): p of its label; of several, of the one it is least sure of.
-
-    They are as good as the probabilities: train with `training.calibrate`.
-    """
-    if multi_label:
-        return np.maximum(probabilities_BC, 1 - probabilities_BC).min(1)
-    return probabilities_BC.max(1)
 
 
 def asked_rows(confidence_B: np.ndarray, threshold: float) -> np.ndarray:

@@ -15,13 +15,15 @@ from torch import Tensor, nn
 
 from dhrd._device import check_loaded, find_device
 from dhrd._progress import no_foreign_bars
-from dhrd.artifact.read import ArtifactInfo, input_encoder, load_input_encoder, read_info
+from dhrd.artifact.info import ArtifactInfo, read_info
+from dhrd.artifact.read import input_encoder, load_input_encoder
 from dhrd.artifact.weights import check_has_classifier, load_body_and_head
 from dhrd.data.objects import as_rows, columns_of, is_one
 from dhrd.data.records import Batch, Example, LabelSet
 from dhrd.data.sequence import EncodedInput
+from dhrd.decisions.decision import confidences
 from dhrd.errors import ArtifactError
-from dhrd.inference.cascade import CoT, asked_rows, check_cascade, confidences, redecided
+from dhrd.inference.cascade import CoT, asked_rows, check_cascade, redecided
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.engine.batching import probabilities
 from dhrd.inference.engine.engine import Engine
@@ -240,11 +242,11 @@ class Classifier:
             ConfigError: `window` is no number of rows.
         """
         for part in self.scored(rows, window=window):
-            yield from self._predictions(part)
+            yield from self.predictions(part)
 
     def scored(self, rows: Rows, *, window: int = _WINDOW_ROWS) -> Iterator[Scored]:
         """Rows with their tokens and the classification head's probabilities, window by window; as `stream`."""
-        for found in encoded_windows(as_rows(rows), self._encode, check_count("window", window)):
+        for found in encoded_windows(as_rows(rows), self.encode, check_count("window", window)):
             with self._lock:
                 self.num_cut += sum(item.was_cut for item in found.inputs)
                 self.num_mended += sum(item.was_mended for item in found.inputs)
@@ -280,7 +282,7 @@ class Classifier:
         check_count("max_new_tokens", max_new_tokens)
         if not items:
             return []
-        inputs = self._encode(items, 0)
+        inputs = self.encode(items)
         decoded = self.reasoner().decode(inputs, max_new_tokens=max_new_tokens)
         labels = [one.label for one in map(self._prediction, items, inputs, self.predict_proba_encoded(inputs))]
         note = LABEL_FIRST_NOTE if self.info.sequence.order == "label_first" else EXPLANATION_NOTE
@@ -315,11 +317,8 @@ class Classifier:
             )
         return self._load_again, ()
 
-    def _encode(self, rows: Sequence[Row], first: int) -> list[EncodedInput]:
-        read = self.encoder.template, self.info.columns
-        return self.encoder.encode([columns_of(row, f"row {first + i}", *read) for i, row in enumerate(rows)])
-
-    def _predictions(self, part: Scored) -> list[Prediction]:
+    def predictions(self, part: Scored) -> list[Prediction]:
+        """What is said of rows that were scored; rows that the classifier is unsure of are asked of the cascade."""
         found = list(map(self._prediction, part.rows, part.inputs, part.probabilities_BC))
         if self.cascade is None:
             return found
@@ -332,6 +331,11 @@ class Classifier:
         asked = [part.inputs[int(index)] for index in asked_B.nonzero()[0]]
         decoded = self.reasoner().decode(asked, **asdict(self.cascade))
         return redecided(found, asked_B, decoded)
+
+    def encode(self, rows: Sequence[Row], first: int = 0) -> list[EncodedInput]:
+        """Tokens of rows by the artifact's template and limits; errors count the rows from `first`."""
+        read = self.encoder.template, self.info.columns
+        return self.encoder.encode([columns_of(row, f"row {first + i}", *read) for i, row in enumerate(rows)])
 
     def _prediction(self, row: Row, item: EncodedInput, probability_C: np.ndarray) -> Prediction:
         label, named = read_probabilities(probability_C, self.labels)

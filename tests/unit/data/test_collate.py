@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dhrd.data.collate import collate
+from dhrd.data.collate import as_ghost, collate, pad_inputs
 from dhrd.data.records import IGNORE, EncodedExample
 
 PAD = 0
@@ -88,14 +88,16 @@ def test_kinds_of_numbers() -> None:
         assert tensor.dtype == torch.long
 
 
-def test_without_labels_there_is_nothing_to_learn() -> None:
-    batch = collate(ROWS, pad_token_id=PAD)
+def test_of_inputs_alone_there_is_nothing_to_learn() -> None:
+    batch = pad_inputs([row.input_ids for row in ROWS], pad_token_id=PAD)
+    assert batch.input_ids_BT.tolist() == [[11, 12, 13], [14, 15, 0], [16, 0, 0]]
     assert batch.target_BT is batch.label_BC is batch.row_weight_B is None
     assert batch.pool_index_B.tolist() == [2, 1, 0]
 
 
 def test_ghost_rows_count_for_nothing() -> None:
-    ghost, real = (collate(ROWS, pad_token_id=PAD, num_labels=3, ghost=flag) for flag in (True, False))
+    real = collate(ROWS, pad_token_id=PAD, num_labels=3)
+    ghost = as_ghost(real)
     assert ghost.target_BT is not None
     assert ghost.row_weight_B is not None
     assert (ghost.target_BT == IGNORE).all()

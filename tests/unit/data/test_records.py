@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from dhrd.data.collate import collate
-from dhrd.data.records import EncodedExample, Example, LabelSet, infer_labels
+from dhrd.data.collate import collate, pad_inputs
+from dhrd.data.label_sets import infer_labels
+from dhrd.data.records import EncodedExample, Example, LabelSet
 from dhrd.errors import DataError
 
 
@@ -101,7 +102,10 @@ def test_a_batch_moves_whole_and_counts_its_tokens() -> None:
         EncodedExample(id="a", input_ids=[1, 2, 3], continuation_ids=[4], label=(0,)),
         EncodedExample(id="b", input_ids=[1], continuation_ids=[], label=(1,)),
     ]
-    training, inference = collate(examples, pad_token_id=0, num_labels=2), collate(examples, pad_token_id=0)
+    training, inference = (
+        collate(examples, pad_token_id=0, num_labels=2),
+        pad_inputs([[1, 2, 3, 4], [1]], pad_token_id=0),
+    )
     assert training.num_tokens == inference.num_tokens == 5
     moved = training.to("meta")
     assert moved.ids == ("a", "b")

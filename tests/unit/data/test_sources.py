@@ -16,8 +16,9 @@ import pyarrow.parquet
 import pytest
 
 from dhrd.config import DataSettings
+from dhrd.data.label_sets import infer_labels
 from dhrd.data.rationales import JoinReport, join_rationales
-from dhrd.data.records import Example, infer_labels
+from dhrd.data.records import Example
 from dhrd.data.sources import open_source
 from dhrd.errors import ConfigError, DataError
 from helpers.rows import write_jsonl

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from dhrd import ArtifactError, Classifier
-from dhrd.artifact.read import ArtifactInfo
+from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import kind_of, save_artifact
-from dhrd.data.collate import collate
-from dhrd.data.records import Batch, EncodedExample, LabelSet
+from dhrd.data.collate import pad_inputs
+from dhrd.data.records import Batch, LabelSet
 from dhrd.errors import DhrdError
 from dhrd.export.onnx_model import OnnxForward, write_onnx
 from helpers.models import FAMILIES, make_model, texts
@@ -44,9 +44,8 @@ class Made(NamedTuple):
     @torch.inference_mode()
     def apart(self, inputs: list[list[int]], padding_side: str = "right") -> float:
         """The largest difference between logits, relative to the largest."""
-        encoded = [EncodedExample(id="", input_ids=ids, continuation_ids=[], label=()) for ids in inputs]
-        pad = self.classifier.tokenizer.pad_token_id
-        batch = collate(encoded, pad_token_id=pad, padding_side=padding_side)  # type: ignore[arg-type]
+        pad_token_id = self.classifier.tokenizer.pad_token_id
+        batch = pad_inputs(inputs, pad_token_id=pad_token_id, padding_side=padding_side)  # type: ignore[arg-type]
         expected: Tensor = self.classifier.logits(batch)
         return float((self.forward(batch) - expected).abs().max() / expected.abs().max())
 

@@ -11,7 +11,8 @@ import pytest
 
 import dhrd
 from dhrd import Classifier, ConfigError
-from dhrd.inference.cascade import CoT, asked_rows, confidences
+from dhrd.decisions.decision import confidences
+from dhrd.inference.cascade import CoT, asked_rows
 from dhrd.inference.cot import Decoded, Reasoner
 from helpers.runs import make_config, rows
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import dhrd
 from dhrd import ArtifactError, Classifier, ConfigError, DataError, Example
+from dhrd.inference.streaming import Scored
 from dhrd.model.precision import fast_dtype
 from helpers.runs import make_config, rows
 
@@ -277,3 +278,13 @@ def test_explanations_are_decoded_in_the_classifiers_precision(artifact: Path) -
     classifier.explain("fine", max_new_tokens=2)
     assert classifier._reasoner is not None
     assert classifier._reasoner.model.dtype == classifier.body.dtype
+
+
+def test_encoding_scoring_and_reading_step_by_step_say_the_same(classifier: Classifier) -> None:
+    """For those who form batches themselves."""
+    inputs = classifier.encode(TEXTS)
+    part = Scored(TEXTS, inputs, classifier.predict_proba_encoded(inputs))
+    predictions = classifier.predictions(part)
+    assert [prediction.label for prediction in predictions] == classifier.predict(TEXTS)
+    with pytest.raises(DataError, match="row 7"):
+        classifier.encode(["", "a"], 7)

@@ -21,7 +21,7 @@ def one_by_one(model: DualHeadReasoningModel, prompt: list[int], visible: int | 
     head, transform = model.causal_lm.get_output_embeddings(), model._transform
     for _ in range(NUM_NEW):
         row = EncodedExample(id="", input_ids=prompt, continuation_ids=MARKER + new, label=())
-        batch = collate([row], pad_token_id=0, visible_input_tokens=[visible])
+        batch = collate([row], pad_token_id=0, num_labels=1, visible_input_tokens=[visible])
         logits = transform(head(model.hidden_states(batch)[0, -1]))
         new.append(int(logits.argmax()))
         if new[-1] == model.tokenizer.eos_token_id:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dhrd.data.collate import collate
+from dhrd.data.collate import collate, pad_inputs
 from dhrd.data.records import EncodedExample
 from dhrd.model.pooling import pool
 
@@ -20,7 +20,7 @@ ROWS = [
 
 def states(padding_side: str) -> tuple[Tensor, object]:
     """Each position's state is (row, position within the row), so that a mean can be told by hand."""
-    batch = collate(ROWS, pad_token_id=PAD, padding_side=padding_side)
+    batch = collate(ROWS, pad_token_id=PAD, num_labels=1, padding_side=padding_side)
     row = torch.arange(len(ROWS))[:, None].expand_as(batch.position_ids_BT)
     noise = torch.where(batch.attention_mask_BT, 0.0, float("nan"))  # padding must not be touched
     return torch.stack([row + noise, batch.position_ids_BT + noise], dim=2), batch
@@ -39,8 +39,7 @@ def test_mean_is_over_the_input(padding_side: str) -> None:
 
 
 def test_the_mean_of_half_precision_states_is_summed_in_fp32() -> None:
-    example = EncodedExample(id="", input_ids=[1] * 3000, continuation_ids=[], label=())
     hidden = torch.full((1, 3000, 1), 1.0, dtype=torch.bfloat16)
-    pooled = pool(hidden, collate([example], pad_token_id=PAD), "mean")
+    pooled = pool(hidden, pad_inputs([[1] * 3000], pad_token_id=PAD), "mean")
     assert pooled.dtype == torch.bfloat16
     assert pooled.item() == 1.0  # a bf16 sum of ones stops at 256

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dhrd.data.collate import collate
-from dhrd.data.records import Batch, EncodedExample
+from dhrd.data.collate import pad_inputs
+from dhrd.data.records import Batch
 
 Forward = Callable[[Batch], Tensor]
 
@@ -68,8 +68,8 @@ def predict_logits(
     with torch.inference_mode():
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            examples = [EncodedExample(id="", input_ids=input_ids[r], continuation_ids=[], label=()) for r in rows]
-            parts.append(forward(collate(examples, pad_token_id=pad_token_id).to(device)).float().cpu())
+            batch = pad_inputs([input_ids[row] for row in rows], pad_token_id=pad_token_id).to(device)
+            parts.append(forward(batch).float().cpu())
     logits_sorted = torch.cat(parts).numpy()
     logits = np.empty_like(logits_sorted)
     logits[order] = logits_sorted

@@ -1,0 +1,66 @@
+"""What is asked of the rows that are answered: `accuracy>=0.95`, `precision:LABEL>=0.9`, `recall:LABEL>=0.9`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from dhrd._text import shown
+from dhrd.errors import ConfigError
+
+Measure = Literal["accuracy", "precision", "recall"]
+
+_TARGET = re.compile(
+    r"(?P<measure>accuracy|(?P<labelled>precision|recall):(?P<label>.+?))\s*>=\s*(?P<level>[0-9.eE+-]+)"
+)
+_FORMS = "accuracy>=0.95, precision:LABEL>=0.9 or recall:LABEL>=0.9"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A share that is to be held among the rows that are answered.
+
+    Args:
+        measure: `accuracy`: right among all answered (several labels: all of them right). `precision`: right among
+            those answered with `label`. `recall`: answered with `label` among those whose label it is.
+        level: The least share, between 0 and 1.
+        label: Of `precision` and `recall`; "" for `accuracy`.
+    """
+
+    measure: Measure
+    level: float
+    label: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.measure}{':' * bool(self.label)}{self.label}>={self.level:g}"
+
+
+def parse_target(text: str, labels: Sequence[str]) -> Target:
+    """A target as it is written.
+
+    Args:
+        text: Its form is one of the three above.
+        labels: The names that LABEL may be.
+
+    Raises:
+        ConfigError: It has another form, an unknown label, or a level that is not between 0 and 1.
+
+    Example:
+        >>> str(parse_target("precision:spam >= 0.9", ["ham", "spam"]))
+        'precision:spam>=0.9'
+    """
+    match = _TARGET.fullmatch(text.strip())
+    if match is None:
+        raise ConfigError(f"target {shown(text)}: not a target; give {_FORMS}")
+    label = match["label"] or ""
+    if label and label not in labels:
+        raise ConfigError(f"target {shown(text)}: no label {shown(label)}; labels are {', '.join(labels)}")
+    try:
+        level = float(match["level"])
+    except ValueError:
+        raise ConfigError(f"target {shown(text)}: {match['level']} is no number; give {_FORMS}") from None
+    if not 0 < level < 1:
+        raise ConfigError(f"target {shown(text)}: no finite number of rows shows it; give a level between 0 and 1")
+    return Target(measure=cast(Measure, match["labelled"] or "accuracy"), level=level, label=label)

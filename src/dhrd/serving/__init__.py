@@ -1,0 +1,1 @@
+"""A classifier behind HTTP: `dhrd serve`. Needs the extra `serve`."""
