@@ -114,12 +114,12 @@ def find_tasks(base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
     root = base.data.superglue_root
     if root is None:
         return tuple(TASKS)  # from the hub
-    found = tuple(name for name, task in TASKS.items() if (Path(root) / task.folder / "train.jsonl").is_file())
-    if not found:
+    present = tuple(name for name, task in TASKS.items() if (Path(root) / task.folder / "train.jsonl").is_file())
+    if not present:
         raise ConfigError(
             f"data.superglue_root: {root} has no task; it must hold {TASKS['cb'].folder}/train.jsonl and so on"
         )
-    return found
+    return present
 
 
 def find_conditions(study: Study, base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:

@@ -174,13 +174,13 @@ class _Run:
 
     def _is_taken(self, work: EntryState, cell: Cell) -> bool:
         runs = any(
-            one.cell.key == cell.key and one.work.request.store.directory == work.request.store.directory
-            for one in self.running.values()
+            started.cell.key == cell.key and started.work.request.store.directory == work.request.store.directory
+            for started in self.running.values()
         )
         return runs or work.request.store.has(cell)
 
     def _fits(self, work: EntryState) -> bool:
-        known = work.seconds or [one for other in self.progress.works for one in other.seconds]
+        known = work.seconds or [seconds for other in self.progress.works for seconds in other.seconds]
         return time.monotonic() + (fmean(known) if known else 0.0) <= self.deadline_s
 
     def _finish(self, future: Future[CellResult]) -> None:
@@ -207,12 +207,14 @@ class _Run:
 
     def _judged(self, work: EntryState, cell: Cell) -> bool:
         """Whether a choice for this cell's arm still lacks a cell."""
-        cells = [*work.todo, *(one.cell for one in self.running.values() if one.work is work)]
-        return any(one.fold is not None and (one.task, one.arm.name) == (cell.task, cell.arm.name) for one in cells)
+        cells = [*work.todo, *(started.cell for started in self.running.values() if started.work is work)]
+        return any(
+            other.fold is not None and (other.task, other.arm.name) == (cell.task, cell.arm.name) for other in cells
+        )
 
     def _unlock(self, work: EntryState) -> None:
         work.refresh()
-        running = {one.cell.key for one in self.running.values() if one.work is work}
+        running = {started.cell.key for started in self.running.values() if started.work is work}
         failed = self.progress.failures
         work.todo = [
             cell for cell in work.todo if cell.key not in running and f"{work.name} · {cell.title}" not in failed

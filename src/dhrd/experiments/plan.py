@@ -73,7 +73,7 @@ class Request:
 
     def baselines_of(self, arm: Arm) -> tuple[str, ...]:
         """The arms that an arm is compared with, as far as they were asked for."""
-        asked = {one.name for one in self.arms}
+        asked = {other.name for other in self.arms}
         return tuple(name for name in arm.baselines if name in asked)
 
     def grid_of(self, arm: Arm) -> dict[str, tuple[Any, ...]]:

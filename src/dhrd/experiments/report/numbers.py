@@ -82,7 +82,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "percent": _or_dash(lambda value: f"{100 * value:.1f} %"),
     "whole": _or_dash(lambda value: f"{value:,.0f}"),
     "three": _or_dash(lambda value: f"{value:.3f}"),
-    "one": _or_dash(lambda value: f"{value:,.1f}" if value else "0"),
+    "tenths": _or_dash(lambda value: f"{value:,.1f}" if value else "0"),
     "times": _or_dash(lambda value: "1 ×" if value == 1 else f"{_rate(value)} ×"),
     "rate": _or_dash(_rate),
     "gain": _or_dash(lambda value: f"{value:+.2f} %".replace("-", "−")),

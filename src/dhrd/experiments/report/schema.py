@@ -273,5 +273,5 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, str):
         return escaped(value)
     if isinstance(value, Mapping):
-        return {_escaped(key): _escaped(one) for key, one in value.items()}
-    return [_escaped(one) for one in value] if isinstance(value, list | tuple) else value
+        return {_escaped(key): _escaped(part) for key, part in value.items()}
+    return [_escaped(part) for part in value] if isinstance(value, list | tuple) else value

@@ -52,7 +52,7 @@ def _lines(tasks: Sequence[TaskResult], looks: Looks) -> _Lines:
 
 def _values(cell: ArmResult, metric: str | None) -> list[float]:
     """By seed; none where a seed has none."""
-    values = [one.values.get(metric or "") for one in cell.seeds]
+    values = [result.values.get(metric or "") for result in cell.seeds]
     return [] if None in values else [value for value in values if value is not None]
 
 

@@ -19,7 +19,7 @@ _Point = tuple[float, float, int]
 def draw_reliability(report: Report, looks: Looks) -> Iterator[Drawing]:
     """Accuracy by confidence, all panels to one scale."""
     calibrations = _calibrations(report)
-    left = min((one.low for each in calibrations for one in each.reliability if one.count), default=0.0)
+    left = min((bin_.low for each in calibrations for bin_ in each.reliability if bin_.count), default=0.0)
     accuracies = [accuracy for each in calibrations for _, accuracy, _ in _points(each)]
     lowest = max(0.0, math.floor(10 * min([left, *accuracies])) / 10)
     paint = partial(_paint_reliability, left=left, lowest=lowest)
@@ -28,7 +28,7 @@ def draw_reliability(report: Report, looks: Looks) -> Iterator[Drawing]:
 
 def draw_risk_coverage(report: Report, looks: Looks) -> Iterator[Drawing]:
     """Errors among the most confident rows, all panels to one scale, so that tasks can be compared."""
-    risks = [one.risk for each in _calibrations(report) for one in each.risk_coverage]
+    risks = [point.risk for each in _calibrations(report) for point in each.risk_coverage]
     highest = 1.08 * max([0.05, *(risk for risk in risks if risk is not None)])
     paint = partial(_paint_risk_coverage, highest=highest)
     return Panel(part=lambda cell: _with(cell.calibration, "risk_coverage"), paint=paint).draw(report, looks)
@@ -44,11 +44,11 @@ def _with(calibration: CalibrationResult | None, name: str) -> CalibrationResult
 
 def _points(calibration: CalibrationResult) -> list[_Point]:
     """Of the bins that are not empty."""
-    bins = [one for one in calibration.reliability if one.count]
+    bins = [bin_ for bin_ in calibration.reliability if bin_.count]
     return [
-        (one.confidence, one.accuracy, one.count)
-        for one in bins
-        if one.confidence is not None and one.accuracy is not None
+        (bin_.confidence, bin_.accuracy, bin_.count)
+        for bin_ in bins
+        if bin_.confidence is not None and bin_.accuracy is not None
     ]
 
 
@@ -78,8 +78,8 @@ def _draw_bins(axes: Any, arm: ArmLook, points: Sequence[_Point], most: int) -> 
 def _paint_risk_coverage(figure: Any, painted: Painted[CalibrationResult], *, highest: float) -> str:
     axes = make_axes(figure, left=48, right=24, top=26, bottom=42)
     for arm, calibration in painted:
-        points = thinned([one for one in calibration.risk_coverage if one.risk is not None])
-        across, up = [one.coverage for one in points], [one.risk for one in points]
+        points = thinned([point for point in calibration.risk_coverage if point.risk is not None])
+        across, up = [point.coverage for point in points], [point.risk for point in points]
         axes.plot(across, up, marker=arm.look.marker, markevery=[-1], markersize=6, clip_on=False, **arm.line)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, highest)

@@ -49,7 +49,7 @@ class _Row:
 
     @property
     def seeds(self) -> list[float]:
-        return [one for one in self.comparison.seed_differences or () if one is not None]
+        return [value for value in self.comparison.seed_differences or () if value is not None]
 
 
 def draw_differences(report: Report, looks: Looks) -> Iterator[Drawing]:
@@ -69,14 +69,18 @@ class _Rows:
 
     def __init__(self, report: Report, looks: Looks) -> None:
         self.report, self.looks = report, looks
-        self.compared = [one for _, task in report.tasks() for one in _comparisons(task)]
-        self.pairs = {(one.baseline, one.other) for one in self.compared}
+        self.compared = [comparison for _, task in report.tasks() for comparison in _comparisons(task)]
+        self.pairs = {(comparison.baseline, comparison.other) for comparison in self.compared}
 
     def all(self) -> Iterator[_Row]:
         """The mean first, as it is the answer; then each task, a row for each arm against its baseline."""
         if len(self.compared) > _MOST_COMPARISONS:
-            over_tasks = [one for backbone in self.report.backbones for one in backbone.over_tasks]
-            yield from (self._row(self._title(one), one) for one in over_tasks if one.difference is not None)
+            over_tasks = [comparison for backbone in self.report.backbones for comparison in backbone.over_tasks]
+            yield from (
+                self._row(self._title(comparison), comparison)
+                for comparison in over_tasks
+                if comparison.difference is not None
+            )
             return
         yield from self._means()
         for backbone in self.report.backbones:
@@ -86,8 +90,8 @@ class _Rows:
             for task, comparisons in tasks:
                 if len(self.pairs) > 1:
                     yield _Row(label=str(task.task), kind="heading")
-                for one in comparisons:
-                    yield self._row(self._title(one) if len(self.pairs) > 1 else str(task.task), one)
+                for comparison in comparisons:
+                    yield self._row(self._title(comparison) if len(self.pairs) > 1 else str(task.task), comparison)
 
     def _means(self) -> Iterator[_Row]:
         """The primary comparison; without one, plain averages over tasks, which have no interval."""
@@ -119,13 +123,13 @@ class _Rows:
     def _title(self, comparison: Comparison) -> str:
         """Which arm is compared; with which, where there is more than one baseline."""
         other, baseline = self.looks[comparison.other].title, self.looks[comparison.baseline].title
-        return other if len({one for one, _ in self.pairs}) == 1 else f"{other} − {baseline}"
+        return other if len({name for name, _ in self.pairs}) == 1 else f"{other} − {baseline}"
 
 
 def _comparisons(task: TaskResult) -> list[Comparison]:
     """Those by the task's first official metric."""
-    shown = [one for one in task.comparisons if task.compares_in(one, task.first_metric)]
-    return [one for one in shown if one.difference is not None]
+    shown = [comparison for comparison in task.comparisons if task.compares_in(comparison, task.first_metric)]
+    return [comparison for comparison in shown if comparison.difference is not None]
 
 
 def _seen(rows: Sequence[_Row]) -> str:

@@ -55,7 +55,9 @@ def _paint(figure: Any, painted: Painted[_Point], *, scale: Sequence[_Point]) ->
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     write_in_percent(axes.yaxis)
     name_axes(axes, "queries per second (log scale)", "accuracy")
-    said = [f"{arm.title} {100 * one.accuracy:.1f} % at {one.rate:.3g} a second, {one.cost}" for arm, one in painted]
+    said = [
+        f"{arm.title} {100 * point.accuracy:.1f} % at {point.rate:.3g} a second, {point.cost}" for arm, point in painted
+    ]
     return f"accuracy against queries per second. {'; '.join(said)}."
 
 
