@@ -13,7 +13,7 @@ from dhrd.errors import ConfigError
 from dhrd.experiments import STUDIES
 from dhrd.experiments.cells import Decoding
 from dhrd.experiments.plan import Request, own_data, with_settings
-from dhrd.experiments.study import Arm, Study
+from dhrd.experiments.study import Arm, Grid, Study
 from dhrd.inference.vllm import check_vllm
 from dhrd.model.backbone import locate
 from dhrd.training.run_dir import flat
@@ -161,7 +161,7 @@ def find_arms(study: Study, asked: Sequence[str] | None, encoder: str | None = N
     return tuple(replace(arm, encoder=encoder) if arm.encoder else arm for arm in arms)
 
 
-def read_grid(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+def read_grid(texts: Sequence[str]) -> Grid:
     """`section.key=v1,v2` as values by dotted name, each value in YAML.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from dhrd._text import escaped
+from dhrd.experiments.study import Settings
 
 FORMAT_VERSION = 1
 
@@ -21,8 +22,6 @@ Number = Annotated[int | float | None, AfterValidator(_finite)]
 """None where there is none, or NaN."""
 Interval = tuple[float, float]
 """Low and high end."""
-Settings = dict[str, Any]
-"""Values by dotted name."""
 
 
 class Record(BaseModel):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
-from typing import Any
 
 from dhrd.experiments.cell_result import CellResult, CurveRow
 from dhrd.experiments.cells import decisive_settings, short_name
@@ -25,7 +24,7 @@ from dhrd.experiments.report.schema import (
     TaskResult,
 )
 from dhrd.experiments.reproduce import Outcome
-from dhrd.experiments.study import Arm
+from dhrd.experiments.study import Arm, Settings
 from dhrd.metrics.calibration import calibration
 from dhrd.metrics.compare import compare, describe, holm
 
@@ -65,7 +64,7 @@ def summarize(request: Request, outcome: Outcome, *, command: str, created: str)
     )
 
 
-def _settings(arm: Arm) -> dict[str, Any]:
+def _settings(arm: Arm) -> Settings:
     return {**arm.settings, **({"encoder": arm.encoder} if arm.encoder is not None else {})}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from statistics import fmean, stdev
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
@@ -13,6 +13,10 @@ from scipy import stats
 from dhrd.experiments.report.figures.drawing import Drawing, make_axes, make_drawing, name_axes, write_in_percent
 from dhrd.experiments.report.figures.looks import ArmLook, Looks
 from dhrd.experiments.report.schema import ArmResult, Report, TaskResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _LEAST_POINTS = 3  # a line through fewer says little
 _WIDTH, _HEIGHT = 360, 330
@@ -61,7 +65,7 @@ def _half(values: Sequence[float]) -> float:
     return float(stats.t.ppf(0.975, len(values) - 1) * stdev(values) / len(values) ** 0.5)
 
 
-def _paint(figure: Any, *, panels: dict[str, _Lines]) -> str:
+def _paint(figure: Figure, *, panels: dict[str, _Lines]) -> str:
     spans = [(mean - half, mean + half) for lines in panels.values() for _, points in lines for _, mean, half in points]
     low, high = max(0.0, min(spans)[0] - 0.01), min(1.0, max(high for _, high in spans) + 0.01)
     seen = []
@@ -79,13 +83,13 @@ def _paint(figure: Any, *, panels: dict[str, _Lines]) -> str:
     return "Accuracy against training rows, with 95 % intervals over seeds. " + "; ".join(seen) + "."
 
 
-def _draw(axes: Any, arm: ArmLook, points: _Points) -> None:
+def _draw(axes: Axes, arm: ArmLook, points: _Points) -> None:
     rows, means, halves = np.array(points).T
     axes.fill_between(rows, means - halves, means + halves, color=arm.look.colour, alpha=0.14, linewidth=0)
     axes.plot(rows, means, marker=arm.look.marker, markersize=4.5, label=arm.title, **arm.line)
 
 
-def _scale(axes: Any, rows: Sequence[float]) -> None:
+def _scale(axes: Axes, rows: Sequence[float]) -> None:
     """Each doubling as wide as the next, and a tick at every number that was run but those too close to another."""
     axes.set_xscale("log", base=2)
     ticks: list[float] = []

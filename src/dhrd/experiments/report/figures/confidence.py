@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from dhrd.experiments.report.figures.drawing import GROUND, SOFT, Drawing, make_axes, name_axes, write_in_percent
 from dhrd.experiments.report.figures.looks import ArmLook, Looks
 from dhrd.experiments.report.figures.panels import Painted, Panel, thinned
 from dhrd.experiments.report.schema import CalibrationResult, Number, Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _Point = tuple[float, float, int]
 """Confidence, accuracy and the number of rows."""
@@ -52,7 +56,7 @@ def _points(calibration: CalibrationResult) -> list[_Point]:
     ]
 
 
-def _paint_reliability(figure: Any, painted: Painted[CalibrationResult], *, left: float, lowest: float) -> str:
+def _paint_reliability(figure: Figure, painted: Painted[CalibrationResult], *, left: float, lowest: float) -> str:
     axes = make_axes(figure, left=48, right=24, top=26, bottom=42)
     axes.plot([left, 1], [left, 1], color=SOFT, linewidth=1, linestyle=(0, (3, 3)))
     arms = [(arm, _points(calibration)) for arm, calibration in painted]
@@ -66,7 +70,7 @@ def _paint_reliability(figure: Any, painted: Painted[CalibrationResult], *, left
     return f"accuracy by confidence; on the diagonal the two agree. Calibration error: {errors}."
 
 
-def _draw_bins(axes: Any, arm: ArmLook, points: Sequence[_Point], most: int) -> None:
+def _draw_bins(axes: Axes, arm: ArmLook, points: Sequence[_Point], most: int) -> None:
     """A marker's area grows with its rows."""
     confidences, accuracies, counts = zip(*points, strict=True) if points else ((), (), ())
     axes.plot(confidences, accuracies, linewidth=1, alpha=0.6, **arm.line)
@@ -75,7 +79,7 @@ def _draw_bins(axes: Any, arm: ArmLook, points: Sequence[_Point], most: int) -> 
     axes.scatter(confidences, accuracies, s=areas, zorder=3, clip_on=False, **look)
 
 
-def _paint_risk_coverage(figure: Any, painted: Painted[CalibrationResult], *, highest: float) -> str:
+def _paint_risk_coverage(figure: Figure, painted: Painted[CalibrationResult], *, highest: float) -> str:
     axes = make_axes(figure, left=48, right=24, top=26, bottom=42)
     for arm, calibration in painted:
         points = thinned([point for point in calibration.risk_coverage if point.risk is not None])
@@ -88,7 +92,7 @@ def _paint_risk_coverage(figure: Any, painted: Painted[CalibrationResult], *, hi
     return f"errors among the most confident rows as more are answered. Area under the curve: {areas}."
 
 
-def _scale(axes: Any, x: str, y: str) -> None:
+def _scale(axes: Axes, x: str, y: str) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         write_in_percent(axis)
     name_axes(axes, x, y)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from dhrd.experiments.report.figures.drawing import (
     GROUND,
@@ -20,6 +20,10 @@ from dhrd.experiments.report.figures.drawing import (
 from dhrd.experiments.report.figures.looks import Looks
 from dhrd.experiments.report.numbers import points, points_range
 from dhrd.experiments.report.schema import BackboneResult, Comparison, Report, TaskResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _MOST_COMPARISONS = 60  # of more, only those over all tasks are drawn
 _WIDTHS = (760, 360)  # pixels, of a screen and of a phone
@@ -148,7 +152,7 @@ def _seen(rows: Sequence[_Row]) -> str:
 # How they are drawn
 
 
-def _paint(figure: Any, *, rows: Sequence[_Row], width: int) -> str:
+def _paint(figure: Figure, *, rows: Sequence[_Row], width: int) -> str:
     axes = make_axes(figure, left=6, right=6, top=26, bottom=36)
     _scale(axes, rows)
     for place, row in enumerate(reversed(rows)):
@@ -161,7 +165,7 @@ def _paint(figure: Any, *, rows: Sequence[_Row], width: int) -> str:
     return _seen(rows)
 
 
-def _scale(axes: Any, rows: Sequence[_Row]) -> None:
+def _scale(axes: Axes, rows: Sequence[_Row]) -> None:
     shown = [value for row in rows for value in (row.difference, *(row.comparison.interval_95 or ()), *row.seeds)]
     values = [value for value in shown if value is not None]
     low, high = 100 * min([0.0, *values]), 100 * max([0.0, *values])
@@ -178,7 +182,7 @@ def _scale(axes: Any, rows: Sequence[_Row]) -> None:
     _name_sides(axes, low, high)
 
 
-def _name_sides(axes: Any, low: float, high: float) -> None:
+def _name_sides(axes: Axes, low: float, high: float) -> None:
     """Beside the zero line, where there is room for the words."""
     style = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset pixels", "color": SOFT, "fontsize": 11}
     for text, share, anchor, gap in (("← worse ", -low, "right", -4), (" better →", high, "left", 4)):
@@ -186,7 +190,7 @@ def _name_sides(axes: Any, low: float, high: float) -> None:
             axes.annotate(text, (0, 1), xytext=(gap, 5), ha=anchor, va="bottom", **style)
 
 
-def _write_row(axes: Any, place: int, row: _Row, width: int) -> None:
+def _write_row(axes: Axes, place: int, row: _Row, width: int) -> None:
     """The label at the left edge, the numbers at the right one."""
     beside = 4 / width
     num_letters = (width - (185 if row.interval else 110)) // 7  # what the numbers leave, 7 pixels a letter
@@ -200,7 +204,7 @@ def _write_row(axes: Any, place: int, row: _Row, width: int) -> None:
         axes.text(1 + beside, line, text, ha="right", color=row.colour if row.comparison.is_told else INK, **style)
 
 
-def _draw_row(axes: Any, place: float, row: _Row) -> None:
+def _draw_row(axes: Axes, place: float, row: _Row) -> None:
     """Coloured and filled where the interval excludes zero, else hollow and grey; seeds lie faintly below."""
     assert row.difference is not None
     is_told = row.comparison.is_told

@@ -6,12 +6,16 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from dhrd.experiments.report.figures.drawing import GROUND, Drawing, make_axes, name_axes, write_in_percent
 from dhrd.experiments.report.figures.looks import ArmLook, Looks
 from dhrd.experiments.report.figures.panels import Painted, Panel
 from dhrd.experiments.report.schema import ArmResult, Interval, Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _HEIGHT, _TOP, _BOTTOM = 270, 26, 42
 
@@ -44,7 +48,7 @@ def _point(cell: ArmResult) -> _Point | None:
     return _Point(speed.queries_per_second, speed.accuracy, cost, span)
 
 
-def _paint(figure: Any, painted: Painted[_Point], *, scale: Sequence[_Point]) -> str:
+def _paint(figure: Figure, painted: Painted[_Point], *, scale: Sequence[_Point]) -> str:
     axes = make_axes(figure, left=48, right=12, top=_TOP, bottom=_BOTTOM)
     _scale(axes, [point.rate for point in scale], [point.accuracy for point in scale])
     for arm, point in painted:
@@ -61,7 +65,7 @@ def _paint(figure: Any, painted: Painted[_Point], *, scale: Sequence[_Point]) ->
     return f"accuracy against queries per second. {'; '.join(said)}."
 
 
-def _scale(axes: Any, rates: Sequence[float], accuracies: Sequence[float]) -> None:
+def _scale(axes: Axes, rates: Sequence[float], accuracies: Sequence[float]) -> None:
     axes.set_xscale("log")
     axes.set_xlim(min(rates) / 2.2, max(rates) * 2.2)
     middle = (min(accuracies) + max(accuracies)) / 2
@@ -69,7 +73,7 @@ def _scale(axes: Any, rates: Sequence[float], accuracies: Sequence[float]) -> No
     axes.set_ylim(middle - half, middle + half)
 
 
-def _draw(axes: Any, arm: ArmLook, point: _Point) -> None:
+def _draw(axes: Axes, arm: ArmLook, point: _Point) -> None:
     """A marker on a bar from the slowest repetition to the fastest."""
     if point.span:
         axes.plot(point.span, [point.accuracy] * 2, color=arm.look.colour, linewidth=2, alpha=0.6)
@@ -77,7 +81,7 @@ def _draw(axes: Any, arm: ArmLook, point: _Point) -> None:
     axes.plot([point.rate], [point.accuracy], markeredgecolor=GROUND, markeredgewidth=0.8, **look)
 
 
-def _label(axes: Any, points: Sequence[_Point]) -> None:
+def _label(axes: Axes, points: Sequence[_Point]) -> None:
     """Labels beside their markers, on the side with room, moved apart where they would lie on each other."""
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     ordered = sorted(points, key=lambda point: point.accuracy)
