@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -122,7 +123,8 @@ def with_settings(base: RunConfig | None, settings: Settings) -> RunConfig:
     Raises:
         ConfigError: One is unknown, or they contradict each other.
     """
-    return load_config(base=base, **{name.replace(".", "__"): value for name, value in settings.items()})
+    replaced: dict[str, Any] = {name.replace(".", "__"): value for name, value in settings.items()}
+    return load_config(base=base, **replaced)
 
 
 def choice_cells(request: Request, cache: Cache) -> Candidates:

@@ -97,4 +97,4 @@ def _scale(axes: Axes, rows: Sequence[float]) -> None:
         ticks += [number] if not ticks or number >= 1.7 * ticks[-1] else []
     axes.set_xticks(ticks, [f"{number:,.0f}" for number in ticks])
     axes.minorticks_off()
-    write_in_percent(axes.yaxis)
+    write_in_percent(axes, "y")

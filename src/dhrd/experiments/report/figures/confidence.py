@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dhrd.experiments.report.figures.drawing import GROUND, SOFT, Drawing, make_axes, name_axes, write_in_percent
-from dhrd.experiments.report.figures.looks import ArmLook, Looks
+from dhrd.experiments.report.figures.looks import ArmLook, Looks, Style
 from dhrd.experiments.report.figures.panels import Painted, Panel, thinned
 from dhrd.experiments.report.schema import CalibrationResult, Number, Report
 
@@ -74,7 +76,13 @@ def _draw_bins(axes: Axes, arm: ArmLook, points: Sequence[_Point], most: int) ->
     """A marker's area grows with its rows."""
     confidences, accuracies, counts = zip(*points, strict=True) if points else ((), (), ())
     axes.plot(confidences, accuracies, linewidth=1, alpha=0.6, **arm.line)
-    look = {"color": arm.look.colour, "marker": arm.look.marker, "linewidths": 0.8, "edgecolor": GROUND, "alpha": 0.8}
+    look: Style = {
+        "color": arm.look.colour,
+        "marker": arm.look.marker,
+        "linewidths": 0.8,
+        "edgecolor": GROUND,
+        "alpha": 0.8,
+    }
     areas = [10 + 130 * count / most for count in counts]
     axes.scatter(confidences, accuracies, s=areas, zorder=3, clip_on=False, **look)
 
@@ -83,7 +91,7 @@ def _paint_risk_coverage(figure: Figure, painted: Painted[CalibrationResult], *,
     axes = make_axes(figure, left=48, right=24, top=26, bottom=42)
     for arm, calibration in painted:
         points = thinned([point for point in calibration.risk_coverage if point.risk is not None])
-        across, up = [point.coverage for point in points], [point.risk for point in points]
+        across, up = np.array([(point.coverage, point.risk) for point in points], dtype=float).reshape(-1, 2).T
         axes.plot(across, up, marker=arm.look.marker, markevery=[-1], markersize=6, clip_on=False, **arm.line)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, highest)
@@ -93,8 +101,8 @@ def _paint_risk_coverage(figure: Figure, painted: Painted[CalibrationResult], *,
 
 
 def _scale(axes: Axes, x: str, y: str) -> None:
-    for axis in (axes.xaxis, axes.yaxis):
-        write_in_percent(axis)
+    write_in_percent(axes, "x")
+    write_in_percent(axes, "y")
     name_axes(axes, x, y)
 
 

@@ -17,7 +17,7 @@ from dhrd.experiments.report.figures.drawing import (
     make_drawing,
     shortened,
 )
-from dhrd.experiments.report.figures.looks import Looks
+from dhrd.experiments.report.figures.looks import Looks, Style
 from dhrd.experiments.report.numbers import points, points_range
 from dhrd.experiments.report.schema import BackboneResult, Comparison, Report, TaskResult
 
@@ -184,7 +184,12 @@ def _scale(axes: Axes, rows: Sequence[_Row]) -> None:
 
 def _name_sides(axes: Axes, low: float, high: float) -> None:
     """Beside the zero line, where there is room for the words."""
-    style = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset pixels", "color": SOFT, "fontsize": 11}
+    style: Style = {
+        "xycoords": axes.get_xaxis_transform(),
+        "textcoords": "offset pixels",
+        "color": SOFT,
+        "fontsize": 11,
+    }
     for text, share, anchor, gap in (("← worse ", -low, "right", -4), (" better →", high, "left", 4)):
         if share > 0.16 * (high - low):
             axes.annotate(text, (0, 1), xytext=(gap, 5), ha=anchor, va="bottom", **style)
@@ -194,7 +199,7 @@ def _write_row(axes: Axes, place: int, row: _Row, width: int) -> None:
     """The label at the left edge, the numbers at the right one."""
     beside = 4 / width
     num_letters = (width - (185 if row.interval else 110)) // 7  # what the numbers leave, 7 pixels a letter
-    style = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 12}
+    style: Style = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 12}
     style |= {"bbox": {"facecolor": GROUND, "edgecolor": "none", "pad": 1}}  # else zero's line makes a plus of a minus
     style |= {"fontweight": "normal" if row.kind == "task" else "bold"}
     line = place + (-0.1 if row.kind == "heading" else 0.24)
@@ -214,5 +219,5 @@ def _draw_row(axes: Axes, place: float, row: _Row) -> None:
     if row.comparison.interval_95:
         axes.plot([100 * end for end in row.comparison.interval_95], [place] * 2, color=colour, linewidth=2.4)
     size, marker = (80, "D") if row.kind == "mean" else (58, "o")
-    fill = {"facecolor": colour if is_told else GROUND, "edgecolor": colour, "linewidths": 1.8}
+    fill: Style = {"facecolor": colour if is_told else GROUND, "edgecolor": colour, "linewidths": 1.8}
     axes.scatter([100 * row.difference], [place], s=size, marker=marker, zorder=4, **fill)

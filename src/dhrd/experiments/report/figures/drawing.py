@@ -9,13 +9,12 @@ import base64
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dhrd._extras import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 INK, SOFT, LINE, GROUND = "#1c2024", "#60656c", "#dfe3e6", "#ffffff"
@@ -110,9 +109,10 @@ def make_axes(
     return figure.add_axes(place, projection=projection)
 
 
-def write_in_percent(axis: Axis, most_ticks: int = 5) -> None:
+def write_in_percent(axes: Axes, which: Literal["x", "y"], most_ticks: int = 5) -> None:
     """An axis of shares, its ticks in percent."""
-    axis.get_major_locator().set_params(nbins=most_ticks)
+    axes.locator_params(axis=which, nbins=most_ticks)
+    axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
 
 

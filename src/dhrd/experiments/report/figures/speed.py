@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dhrd.experiments.report.figures.drawing import GROUND, Drawing, make_axes, name_axes, write_in_percent
-from dhrd.experiments.report.figures.looks import ArmLook, Looks
+from dhrd.experiments.report.figures.looks import ArmLook, Looks, Style
 from dhrd.experiments.report.figures.panels import Painted, Panel
 from dhrd.experiments.report.schema import ArmResult, Interval, Report
 
@@ -55,9 +55,9 @@ def _paint(figure: Figure, painted: Painted[_Point], *, scale: Sequence[_Point])
         _draw(axes, arm, point)
     _label(axes, [point for _, point in painted])
     axes.minorticks_off()
-    axes.xaxis.get_major_locator().set_params(subs=(1, 3))
+    axes.locator_params(axis="x", subs=(1, 3))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    write_in_percent(axes.yaxis)
+    write_in_percent(axes, "y")
     name_axes(axes, "queries per second (log scale)", "accuracy")
     said = [
         f"{arm.title} {100 * point.accuracy:.1f} % at {point.rate:.3g} a second, {point.cost}" for arm, point in painted
@@ -77,7 +77,7 @@ def _draw(axes: Axes, arm: ArmLook, point: _Point) -> None:
     """A marker on a bar from the slowest repetition to the fastest."""
     if point.span:
         axes.plot(point.span, [point.accuracy] * 2, color=arm.look.colour, linewidth=2, alpha=0.6)
-    look = {"color": arm.look.colour, "marker": arm.look.marker, "markersize": 9, "zorder": 4}
+    look: Style = {"color": arm.look.colour, "marker": arm.look.marker, "markersize": 9, "zorder": 4}
     axes.plot([point.rate], [point.accuracy], markeredgecolor=GROUND, markeredgewidth=0.8, **look)
 
 
@@ -88,7 +88,7 @@ def _label(axes: Axes, points: Sequence[_Point]) -> None:
     gap = 15 * (high - low) / (_HEIGHT - _TOP - _BOTTOM)
     for side, shift in (("right", -11), ("left", 11)):
         group = [point for point in ordered if (point.rate > math.sqrt(left * right)) == (side == "right")]
-        style = {"xytext": (shift, 0), "textcoords": "offset pixels", "ha": side, "va": "center", "fontsize": 11}
+        style: Style = {"xytext": (shift, 0), "textcoords": "offset pixels", "ha": side, "va": "center", "fontsize": 11}
         for point, place in zip(group, spaced([point.accuracy for point in group], gap), strict=True):
             axes.annotate(point.cost, (point.rate, place), **style)
 
