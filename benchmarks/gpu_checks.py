@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, DynamicCache
 
-from dhrd.artifact.read import ArtifactInfo
+from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import save_artifact
 from dhrd.config import LossSettings, ModelSettings, RunConfig, load_config
 from dhrd.data.collate import collate

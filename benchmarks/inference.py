@@ -37,7 +37,7 @@ from typing import Any
 
 import torch
 
-from dhrd.artifact.read import ArtifactInfo
+from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import save_artifact
 from dhrd.benchmark.contenders import BenchmarkRows, pipeline, stock_model, without_sharing
 from dhrd.benchmark.inference import Settings, benchmark, prepare_rows, roofline
@@ -173,7 +173,7 @@ def instruction(given: argparse.Namespace, directory: Path) -> dict[str, Any]:
     """A fixed instruction before every row."""
     artifact = untrained(directory, "boolq", INSTRUCTION_TOKENS + ROW_TOKENS)
     loaded = Classifier.from_pretrained(artifact)
-    plain = replace(loaded.info, input_template="{{ input_text }}")
+    plain = loaded.info.model_copy(update={"input_template": "{{ input_text }}"})
     shared = Classifier(loaded.body, loaded.head, loaded.tokenizer, plain, options=loaded.engine.options)
     rules = "".join(RULE.format(number) for number in range(60))
     fixed = cut(shared, rules, INSTRUCTION_TOKENS)

@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from dhrd.artifact.read import read_info
+from dhrd.artifact.info import read_info
 from dhrd.config import load_config
 from dhrd.errors import ConfigError
 from dhrd.run.rows import open_rows

@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification
 
 import dhrd
 from dhrd import Classifier, ConfigError
-from dhrd.artifact.read import ArtifactInfo, read_info
+from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import LossSettings
 from dhrd.data.records import LabelSet

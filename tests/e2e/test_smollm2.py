@@ -10,7 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM, pipeline
 
 import dhrd
-from dhrd.artifact.read import ArtifactInfo, load_reasoning_model
+from dhrd.artifact.info import ArtifactInfo
+from dhrd.artifact.read import load_reasoning_model
 from dhrd.config import ModelSettings, load_config
 from dhrd.data.records import LabelSet
 from dhrd.data.sources import open_source

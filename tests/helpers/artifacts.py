@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dhrd.artifact.read import ArtifactInfo
+from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import LossSettings
 from dhrd.data.records import LabelSet

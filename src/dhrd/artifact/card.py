@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment
 
 from dhrd._markdown import as_code, fenced
-from dhrd.artifact.read import ArtifactInfo
+from dhrd.artifact.info import ArtifactInfo
 from dhrd.config import RunConfig
 from dhrd.config.published import masked
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dhrd._temporary import is_temporary
-from dhrd.artifact.read import MANIFEST
+from dhrd.artifact.info import MANIFEST
 from dhrd.config import RunConfig
 from dhrd.data.files import files_of_rows, files_of_settings
 from dhrd.errors import ModelError

@@ -1,136 +1,24 @@
-"""The artifact: one directory that transformers, vLLM and dhrd read as it is. What it holds, and reading it.
-
-Writing it is `artifact/write.py`. A directory without `dhrd.json` is unfinished and no reader takes it.
-"""
+"""Reading an artifact: its tokenizer, its config, its weights as a model of transformers."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from dhrd._temporary import is_temporary
-from dhrd._text import shown
-from dhrd._versions import library_versions
-from dhrd.artifact.manifest import Kind, Manifest, problems_of
-from dhrd.data.records import LabelSet
-from dhrd.data.sequence import InputEncoder, SequenceTemplate
+from dhrd.artifact.info import MANIFEST, SCORE, ArtifactInfo, read_info
+from dhrd.data.sequence import InputEncoder
 from dhrd.data.templates import InputTemplate
 from dhrd.data.tokenizer import prepare_tokenizer
-from dhrd.errors import ArtifactError, UserError
-from dhrd.model.foreign import HERE, NO_PICKLE, Weights, check_directory, check_sizes, read_json, reading
+from dhrd.errors import ArtifactError
+from dhrd.model.fit import REASONING_HEAD, put_reasoning_head
+from dhrd.model.foreign import HERE, NO_PICKLE, Weights, check_directory, check_sizes, reading
 from dhrd.model.heads import ClassificationHead
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-MANIFEST = "dhrd.json"
-SCORE = "score.weight"
-FORMAT_VERSION = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArtifactInfo:
-    """What `dhrd.json` tells beyond what the stock files do.
-
-    Args:
-        kind: `sequence_classifier`: stock, loaded by transformers and vLLM. `dhrd_classifier`: an `mlp` head or `mean`
-            pooling, in head.safetensors. `causal_lm`: a reasoning-only student without a classifier. `onnx`: what
-            `dhrd export` wrote, for ONNX Runtime.
-        labels: The label set.
-        input_template: Jinja2 over a row's columns.
-        columns: Our field -> the column of the training rows, where another.
-        chat: Whether the tokenizer's chat template wraps it.
-        max_input_tokens: Longer inputs are shortened.
-        max_sequence_tokens: Limit of the training sequences.
-        head: `linear` or `mlp`.
-        pooling: `last` or `mean`.
-        task: SuperGLUE task, for its official metrics.
-        sequence: The markers of rationale and answer.
-        calibration: The temperature folded into the head; 1 as trained.
-        training: Summary of the run; `selected_on` names rows that a choice was made on.
-        versions: Libraries that wrote it.
-    """
-
-    kind: Kind
-    labels: LabelSet
-    input_template: str = "{{ input_text }}"
-    columns: Mapping[str, str] = field(default_factory=dict)
-    chat: bool = False
-    max_input_tokens: int = 512
-    max_sequence_tokens: int = 1024
-    head: Literal["linear", "mlp"] = "linear"
-    pooling: Literal["last", "mean"] = "last"
-    task: str | None = None
-    sequence: SequenceTemplate = field(default_factory=SequenceTemplate)
-    calibration: Mapping[str, float] = field(default_factory=lambda: {"temperature": 1.0})
-    training: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=library_versions)
-
-
-def to_manifest(info: ArtifactInfo) -> dict[str, Any]:
-    """What dhrd.json holds."""
-    labels = {
-        "names": list(info.labels.names),
-        "words": list(info.labels.words),
-        "multi_label": info.labels.multi_label,
-        "ordered": info.labels.ordered,
-    }
-    return {"format_version": FORMAT_VERSION, **asdict(info), "labels": labels}
-
-
-def read_info(directory: str | Path) -> ArtifactInfo:
-    """Read and check `dhrd.json`.
-
-    Raises:
-        ArtifactError: The directory is missing, unfinished, not an artifact, of a newer format, or a field is wrong.
-    """
-    directory = Path(directory).expanduser()
-    path = directory / MANIFEST
-    if not os.path.isdir(directory):  # no error over a name that the system refuses
-        raise ArtifactError(f"{directory}: no such directory; give one that `dhrd train` wrote")
-    if not path.is_file():
-        unfinished = (directory / "checkpoints").is_dir() or any(map(is_temporary, directory.iterdir()))
-        raise ArtifactError(
-            f"{directory}: training is not finished (no {MANIFEST}); go on with dhrd train --checkpoint {directory}"
-            if unfinished
-            else f"{directory}: not a dhrd artifact (no {MANIFEST}); give a directory that `dhrd train` wrote"
-        )
-    found = read_json(path)
-    if type(found.get("format_version")) is int and found["format_version"] > FORMAT_VERSION:
-        raise ArtifactError(
-            f"{path}: format {shown(found['format_version'])} is newer than this dhrd reads ({FORMAT_VERSION}); "
-            "upgrade dhrd"
-        )
-    try:
-        with reading(path):
-            InputTemplate(str(found.get("input_template", "")), setting="input_template")
-        return _info_of(Manifest.model_validate(found))
-    except (ValidationError, UserError) as error:
-        what = problems_of(error) if isinstance(error, ValidationError) else str(error)
-        raise ArtifactError(f"{path}: damaged ({what}); download or write the artifact again") from error
-
-
-def _info_of(manifest: Manifest) -> ArtifactInfo:
-    fields = manifest.model_dump(exclude={"format_version"}, exclude_unset=True)
-    labels, sequence = fields.pop("labels"), fields.pop("sequence", {})
-    return ArtifactInfo(
-        labels=LabelSet(tuple(labels["names"]), tuple(labels["words"]), labels["multi_label"], _ordered(labels)),
-        sequence=SequenceTemplate(**sequence),
-        **fields,
-    )
-
-
-def _ordered(labels: Mapping[str, Any]) -> bool:
-    """Whether the labels are in their author's order. Older artifacts do not say: what is not sorted was given."""
-    return bool(labels.get("ordered", labels["names"] != sorted(labels["names"])))
 
 
 def load_input_encoder(directory: str | Path, info: ArtifactInfo) -> InputEncoder:
@@ -251,24 +139,13 @@ def load_reasoning_model(directory: str | Path) -> PreTrainedModel:
     with reading(directory / "config.json", "no causal language model"):
         kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     model, missing = load_model(kind, config, weights, "auto")
-    missing -= _fill_reasoning_head(model, directory / "reasoning_head.safetensors")
+    if (directory / REASONING_HEAD).is_file():
+        missing -= put_reasoning_head(model, directory / REASONING_HEAD)
     if missing:
         raise ArtifactError(f"{weights.path}: weights are missing ({min(missing)}); train again")
     with reading(directory / "generation_config.json"):
         _configure_generation(model, directory)
     return model
-
-
-def _fill_reasoning_head(model: PreTrainedModel, path: Path) -> set[str]:
-    """Load an LM head that is not tied to the embeddings; gives the names of its tensors in the model."""
-    if not path.is_file():
-        return set()
-    head = model.get_output_embeddings()
-    prefix = next(name for name, module in model.named_modules() if module is head)
-    with reading(path, "does not fit the model, or is damaged"):
-        state = {name.rpartition(".")[2]: tensor for name, tensor in load_file(path).items()}
-        head.load_state_dict(state)  # strict, shapes too
-    return {f"{prefix}.{name}" for name in state}
 
 
 def _configure_generation(model: PreTrainedModel, directory: Path) -> None:

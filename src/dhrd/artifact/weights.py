@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dhrd.artifact.read import SCORE, ArtifactInfo, load_config, load_head, load_model
-from dhrd.artifact.write import stock_class
+from dhrd.artifact.info import SCORE, ArtifactInfo, stock_class
+from dhrd.artifact.read import load_config, load_head, load_model
 from dhrd.errors import ArtifactError
 from dhrd.model.foreign import Weights, reading
 from dhrd.model.heads import ClassificationHead

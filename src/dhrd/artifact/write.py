@@ -18,12 +18,12 @@ from torch import Tensor
 
 from dhrd._files import RESUME, saving, write_json, writing_directory
 from dhrd._progress import no_foreign_bars
-from dhrd.artifact.manifest import Kind
-from dhrd.artifact.read import MANIFEST, SCORE, ArtifactInfo, to_manifest
+from dhrd.artifact.info import MANIFEST, SCORE, ArtifactInfo, Kind, stock_class, to_manifest
 from dhrd.data.records import LabelSet
 from dhrd.errors import ModelError
 from dhrd.model.adapters import adapter_state, merged_state
 from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.fit import REASONING_HEAD
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _STALE = (
     *("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"),
-    *("head.safetensors", "reasoning_head.safetensors", "chat_template.jinja"),
+    *("head.safetensors", REASONING_HEAD, "chat_template.jinja"),
     *("adapter/adapter_config.json", "adapter/adapter_model.safetensors", "adapter/README.md"),
 )
 """What an older artifact in the same place may have, and would be taken for a part of the new one."""
@@ -43,16 +43,6 @@ def kind_of(model: DualHeadReasoningModel) -> Kind:
         return "causal_lm"
     stock = model.settings.head == "linear" and model.settings.pooling == "last"
     return "sequence_classifier" if stock else "dhrd_classifier"
-
-
-def stock_class(config: Any) -> type[PreTrainedModel] | None:
-    """The family's `…ForSequenceClassification`, where it has one."""
-    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
-
-    try:
-        return MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
-    except KeyError:
-        return None
 
 
 def _has_stock_head(config: Any) -> bool:
@@ -151,7 +141,7 @@ def _write_weights(partial: Path, model: DualHeadReasoningModel, info: ArtifactI
         head = {name: _plain(tensor, torch.float32) for name, tensor in model.head.state_dict().items()}
         save_file(head, partial / "head.safetensors", metadata={"format": "pt"})
     if lm_head:
-        save_file(lm_head, partial / "reasoning_head.safetensors", metadata={"format": "pt"})
+        save_file(lm_head, partial / REASONING_HEAD, metadata={"format": "pt"})
     if model.adapted:
         _write_adapter(partial / "adapter", model)
 

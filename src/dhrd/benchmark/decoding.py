@@ -100,7 +100,9 @@ def _model(way: str, directory: Path, classifier: Classifier) -> PreTrainedModel
     if way == "cot":
         model = load_reasoning_model(directory)
     else:
-        model = load_backbone(ModelSettings(name_or_path=classifier.info.training["backbone"])).model
+        name = classifier.info.training.get("backbone")
+        assert name is not None  # refused before
+        model = load_backbone(ModelSettings(name_or_path=name)).model
     return model.eval().to(device=classifier.device, dtype=classifier.dtype)
 
 

@@ -280,7 +280,7 @@ def roofline(classifier: Classifier, rows: BenchmarkRows, repeats: int) -> dict[
 def _length_sweep(found: Sequence[Contender], classifier: Classifier, rows: BenchmarkRows) -> list[dict[str, Any]]:
     """Queries per second against input length: few rows, each cut to one length."""
     peers = [one for one in found if one.name in ("pipeline_1", "pipeline_32")]
-    plain = replace(classifier.info, input_template="{{ input_text }}", chat=False)
+    plain = classifier.info.model_copy(update={"input_template": "{{ input_text }}", "chat": False})
     options = replace(classifier.engine.options, share_prefixes=False)
     ours = Classifier(classifier.body, classifier.head, classifier.tokenizer, plain, options=options)
     sweep: list[dict[str, Any]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -70,14 +70,17 @@ def benchmark(
     inputs = [*read_by(model, settled, data, config), *(model_files(onnx) if onnx else ())]
     check_outputs([Output("--json", json_file, JSON), Output("--plot", plot, FIGURE)], inputs)
     examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)
-    options: dict[str, Any] = {
-        "device": device,
-        "dtype": dtype,
-        "share_prefixes": sharing,
-        "compile": compile,
-        "max_tokens_per_pass": max_tokens_per_pass,
-    }
-    result = benchmark(model, examples, settings, say=_say, **options)
+    result = benchmark(
+        model,
+        examples,
+        settings,
+        say=_say,
+        device=device,
+        dtype=dtype,
+        share_prefixes=sharing,
+        compile=compile,
+        max_tokens_per_pass=max_tokens_per_pass,
+    )
     result = {"data": f"{data or 'the run’s own'}, {split}", **result}
     if json_file is not None:
         with writing(json_file) as file:

@@ -42,7 +42,7 @@ class LabelSet:
     def __post_init__(self) -> None:
         if not self.words:
             object.__setattr__(self, "words", self.names)
-        assert len(self.words) == len(self.names)
+        assert len(self.words) == len(self.names), f"{len(self.words)} words for {len(self.names)} names"
 
     def __len__(self) -> int:
         return len(self.names)

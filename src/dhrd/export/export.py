@@ -13,8 +13,8 @@ from transformers import AutoConfig
 
 from dhrd._files import holds_nothing, locked, saving, write_json, writing_directory
 from dhrd._versions import library_versions
+from dhrd.artifact.info import MANIFEST, to_manifest
 from dhrd.artifact.owned import is_export
-from dhrd.artifact.read import MANIFEST, to_manifest
 from dhrd.data.records import Example
 from dhrd.errors import ConfigError, DataError, DhrdError
 from dhrd.evaluation.evaluate import compare_forwards

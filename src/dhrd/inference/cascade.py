@@ -13,7 +13,7 @@ from numbers import Real
 import numpy as np
 
 from dhrd._text import shown
-from dhrd.artifact.read import ArtifactInfo
+from dhrd.artifact.info import ArtifactInfo
 from dhrd.errors import ConfigError
 from dhrd.inference.cot import Decoded, check_answers, check_sampling
 from dhrd.inference.prediction import Prediction

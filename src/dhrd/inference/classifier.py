@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from dhrd._device import check_loaded, find_device
 from dhrd._progress import no_foreign_bars
-from dhrd.artifact.read import ArtifactInfo, input_encoder, load_input_encoder, read_info
+from dhrd.artifact.info import ArtifactInfo, read_info
+from dhrd.artifact.read import input_encoder, load_input_encoder
 from dhrd.artifact.weights import check_has_classifier, load_body_and_head
 from dhrd.data.objects import as_rows, columns_of, is_one
 from dhrd.data.records import Batch, Example, LabelSet

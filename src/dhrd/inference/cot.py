@@ -17,7 +17,8 @@ import torch
 from dhrd._device import check_loaded, find_device
 from dhrd._progress import no_foreign_bars
 from dhrd._text import shown
-from dhrd.artifact.read import ArtifactInfo, load_input_encoder, load_reasoning_model, read_info
+from dhrd.artifact.info import ArtifactInfo, read_info
+from dhrd.artifact.read import load_input_encoder, load_reasoning_model
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import EncodedInput, InputEncoder, SequenceTemplate
 from dhrd.errors import ConfigError

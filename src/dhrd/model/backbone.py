@@ -272,6 +272,22 @@ def _four_bits() -> Any:
     )
 
 
+def check_fits(backbone: Backbone, *, uses_lm_head: bool) -> None:
+    """Refuse an LM head of random weights where a loss uses it, and special tokens without a row of the embeddings.
+
+    Raises:
+        ModelError: Naming the token and both sizes, or that the checkpoint has no LM head.
+    """
+    num_rows = backbone.model.get_input_embeddings().weight.shape[0]
+    check_special_tokens(backbone.tokenizer, num_rows, backbone.name)
+    if backbone.lacks_head and uses_lm_head:
+        raise ModelError(
+            f"model.name_or_path: {backbone.name} has no weights for the reasoning head (a classifier's checkpoint?): "
+            "it would begin from random ones; give a causal language model, or set loss.reasoning_weight=0 for the "
+            "pooled baseline"
+        )
+
+
 def logit_transform(config: Any) -> LogitTransform:
     """What a family does to its LM logits, from its config."""
     text = config.get_text_config()

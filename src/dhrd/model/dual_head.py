@@ -30,9 +30,8 @@ from dhrd.losses import (
     target_count,
 )
 from dhrd.model.adapters import add_lora, freeze_lower
-from dhrd.model.backbone import Backbone, load_backbone, logit_transform
+from dhrd.model.backbone import Backbone, check_fits, load_backbone, logit_transform
 from dhrd.model.bottleneck import check_bottleneck
-from dhrd.model.fit import check_fits
 from dhrd.model.frozen import instead_of_frozen
 from dhrd.model.heads import ClassificationHead, label_word_rows
 from dhrd.model.pooling import last_hidden_states, pool

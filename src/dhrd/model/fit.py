@@ -6,16 +6,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from dhrd._text import message_of, shown
-from dhrd.errors import ModelError
+from dhrd._text import shown
+from dhrd.errors import ArtifactError, ModelError
+from dhrd.model.foreign import reading
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from dhrd.model.backbone import Backbone
 
 REASONING_HEAD = "reasoning_head.safetensors"
 """Where an artifact keeps an LM head that is not tied to the embeddings."""
@@ -35,39 +33,29 @@ def check_whole(model: PreTrainedModel, missing: Collection[str], directory: Pat
             "which would begin from random ones; give a whole checkpoint of a causal language model"
         )
     if missing and (directory / REASONING_HEAD).is_file():
-        put_reasoning_head(model, directory / REASONING_HEAD)
+        try:
+            put_reasoning_head(model, directory / REASONING_HEAD)
+        except ArtifactError as error:
+            raise ModelError(str(error)) from error
         return False
     return bool(missing)
 
 
-def put_reasoning_head(model: PreTrainedModel, path: Path) -> None:
+def put_reasoning_head(model: PreTrainedModel, path: Path) -> set[str]:
     """Put the LM head in an artifact's file, whatever its family calls it, into a model.
 
+    Returns:
+        The names of its tensors in the model.
+
     Raises:
-        ModelError: The file is damaged, or of another model.
+        ArtifactError: The file is damaged, or of another model.
     """
     head = model.get_output_embeddings()
-    try:
-        found = {name.rpartition(".")[2]: tensor for name, tensor in load_file(path).items()}
-        head.load_state_dict(found)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise ModelError(f"{path}: damaged, or of another model ({message_of(error)})") from error
-
-
-def check_fits(backbone: Backbone, *, uses_lm_head: bool) -> None:
-    """Refuse an LM head of random weights where a loss uses it, and special tokens without a row of the embeddings.
-
-    Raises:
-        ModelError: Naming the token and both sizes, or that the checkpoint has no LM head.
-    """
-    num_rows = backbone.model.get_input_embeddings().weight.shape[0]
-    check_special_tokens(backbone.tokenizer, num_rows, backbone.name)
-    if backbone.lacks_head and uses_lm_head:
-        raise ModelError(
-            f"model.name_or_path: {backbone.name} has no weights for the reasoning head (a classifier's checkpoint?): "
-            "it would begin from random ones; give a causal language model, or set loss.reasoning_weight=0 for the "
-            "pooled baseline"
-        )
+    prefix = next(name for name, module in model.named_modules() if module is head)
+    with reading(path, "damaged, or of another model"):
+        state = {name.rpartition(".")[2]: tensor for name, tensor in load_file(path).items()}
+        head.load_state_dict(state)  # strict, shapes too
+    return {f"{prefix}.{name}" for name in state}
 
 
 def check_special_tokens(tokenizer: PreTrainedTokenizerBase, num_rows: int, name: str) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dhrd.artifact.card import model_card
-from dhrd.artifact.read import ArtifactInfo
+from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import RunConfig
 from dhrd.data.rows import Rows
@@ -49,13 +48,14 @@ def save(
     info = artifact_info(config, rows, data["train"], model)
     if config.training.calibrate:
         temperature = calibrate_head(model, data["choose"].examples, multi_label=rows.labels.multi_label)
-        info = replace(info, calibration={"temperature": temperature})
+        info = info.model_copy(update={"calibration": {"temperature": temperature}})
     if rows.validation and has_classifier:
         metrics = evaluate_model(model, data["validation"].examples, rows.labels, task=rows.task, intervals=True)
         metrics["selected_on"] = _was_choice(config) and not config.data.dev_share
     chose = {"rows": rows.choose_name, "fingerprint": rows_fingerprint(data["choose"].texts)}
     chosen = {"selected_on": chose if _was_choice(config) else None}
-    info = replace(info, training={**info.training, "steps": steps, **chosen, "metrics": metrics})
+    trained = {**info.training, "steps": steps, **chosen, "metrics": metrics}
+    info = info.model_copy(update={"training": trained})
     record = run_record(config, precision) | {"donors": data["train"].donors}
     save_artifact(output_dir, model, info, card=model_card(info, config), run=record)
     if has_classifier and (config.model.lora or config.model.dtype not in (None, "float32")):

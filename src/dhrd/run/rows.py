@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from dhrd.artifact.read import ArtifactInfo, read_info
+from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.config import RunConfig
 from dhrd.data.records import Example
 from dhrd.data.rows import load_rows

@@ -14,8 +14,8 @@ from dhrd._files import RESUME, holds_nothing, locked, saving, writing
 from dhrd._outputs import Output, check_outputs
 from dhrd._text import shown
 from dhrd._versions import library_versions
+from dhrd.artifact.info import MANIFEST, read_info
 from dhrd.artifact.owned import inputs_of, model_files, wrote
-from dhrd.artifact.read import MANIFEST, read_info
 from dhrd.config import RunConfig, resolve
 from dhrd.config.published import published, recorded
 from dhrd.errors import CheckpointError, ConfigError

@@ -26,7 +26,8 @@ from transformers import (
 import dhrd
 from dhrd._versions import library_versions
 from dhrd.artifact import write as saving_module
-from dhrd.artifact.read import ArtifactInfo, load_reasoning_model, read_info
+from dhrd.artifact.info import ArtifactInfo, read_info
+from dhrd.artifact.read import load_reasoning_model
 from dhrd.artifact.write import check_can_be_saved, kind_of, save_artifact
 from dhrd.config import LossSettings
 from dhrd.data.records import LabelSet

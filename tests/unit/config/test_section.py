@@ -1,7 +1,8 @@
-"""The kinds of values that all sections share."""
+"""What all sections of the settings share."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,17 @@ from pydantic import ValidationError
 from dhrd.config.section import Count, FileName, LabelName, Part, Positive, Section, Seed, Share, Weight
 
 
+class Settings(Section):
+    """A section."""
+
+    names: tuple[LabelName, ...] = ()
+    path: FileName = "x"
+    """Where it is."""
+    count: Count = 1
+
+
 class Numbers(Section):
-    """One setting of each kind."""
+    """A number of each kind."""
 
     share: Share = 0.0
     weight: Weight = 0.0
@@ -19,15 +29,13 @@ class Numbers(Section):
     positive: Positive = 1.0
     count: Count | None = None
     seed: Seed = 0
-    name: LabelName = ""
-    file: FileName = ""
 
 
-@pytest.mark.parametrize("kind", ["share", "weight", "part", "positive", "count", "seed"])
+@pytest.mark.parametrize("kind", Numbers.model_fields)
 @pytest.mark.parametrize("value", [True, False])
 def test_a_boolean_is_no_number(kind: str, value: bool) -> None:
     with pytest.raises(ValidationError, match="a boolean is no number"):
-        Numbers(**{kind: value})  # type: ignore[arg-type]
+        Numbers.model_validate({kind: value})
 
 
 @pytest.mark.parametrize(
@@ -43,27 +51,32 @@ def test_a_boolean_is_no_number(kind: str, value: bool) -> None:
     ],
 )
 def test_numbers_have_bounds(kind: str, good: Any, bad: Any) -> None:
-    assert getattr(Numbers(**{kind: good}), kind) == good
+    assert getattr(Numbers.model_validate({kind: good}), kind) == good
     with pytest.raises(ValidationError, match=kind):
-        Numbers(**{kind: bad})
+        Numbers.model_validate({kind: bad})
 
 
-@pytest.mark.parametrize(("given", "name"), [(1, "1"), (2.0, "2"), ("1.0", "1.0"), (10**20, str(10**20))])
-def test_a_whole_number_is_the_name_that_it_spells(given: Any, name: str) -> None:
-    assert Numbers(name=given).name == name
+def test_a_label_is_the_text_that_an_integer_spells() -> None:
+    assert Settings.model_validate({"names": [1, 2.0, "03"]}).names == ("1", "2", "03")
 
 
-@pytest.mark.parametrize("given", [True, 1.5, float("nan"), float("inf"), None])
-def test_other_values_are_no_names(given: Any) -> None:
-    with pytest.raises(ValidationError, match="string"):
-        Numbers(name=given)
+@pytest.mark.parametrize("name", [True, 0.5, float("nan"), float("inf"), None])
+def test_what_spells_no_label_is_refused(name: object) -> None:
+    with pytest.raises(ValidationError, match="valid string"):
+        Settings.model_validate({"names": [name]})
 
 
-def test_sections_are_frozen_and_know_their_fields(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
-    numbers = Numbers(file="~/rows.csv")
-    assert numbers.file == "/home/me/rows.csv"
+def test_paths_begin_at_the_home_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Settings(path="~/a").path == str(tmp_path / "a")
+    assert Settings(path="a~b").path == "a~b"
+
+
+def test_sections_are_frozen_and_know_their_settings() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        numbers.seed = 1  # type: ignore[misc]
+        Settings().count = 2  # type: ignore[misc]
     with pytest.raises(ValidationError, match="Extra inputs"):
-        Numbers(other=1)  # type: ignore[call-arg]
+        Settings.model_validate({"counts": 1})
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        Settings(count=0)
+    assert Settings.model_fields["path"].description == "Where it is."

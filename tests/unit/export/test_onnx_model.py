@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dhrd import ArtifactError, Classifier
-from dhrd.artifact.read import ArtifactInfo
+from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.data.collate import pad_inputs
 from dhrd.data.records import Batch, LabelSet

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dhrd.artifact.read import ArtifactInfo
+from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import LossSettings, ModelSettings
 from dhrd.config.schema import LoraSettings

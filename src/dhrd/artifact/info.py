@@ -1,0 +1,206 @@
+"""`dhrd.json`: what an artifact tells beyond what the stock files do. It may come from a stranger, or be damaged.
+
+A directory without it is unfinished and no reader takes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from typing_extensions import TypedDict
+
+from dhrd._temporary import is_temporary
+from dhrd._text import shown
+from dhrd._versions import library_versions
+from dhrd.config.section import Count, Positive, Weight
+from dhrd.data.records import LabelSet
+from dhrd.data.sequence import SequenceTemplate
+from dhrd.data.superglue import TASKS
+from dhrd.data.templates import InputTemplate
+from dhrd.errors import ArtifactError, UserError
+from dhrd.model.foreign import read_json, reading
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+MANIFEST = "dhrd.json"
+SCORE = "score.weight"
+FORMAT_VERSION = 1
+Kind = Literal["sequence_classifier", "dhrd_classifier", "causal_lm", "onnx"]
+
+_NUM_SHOWN = 3  # wrong fields
+
+
+class SelectedOn(TypedDict, total=False):
+    """The rows that weights or a temperature were chosen on."""
+
+    rows: str | None
+    fingerprint: str | None
+
+
+class TrainingSummary(TypedDict, total=False):
+    """Summary of the run; further fields are kept."""
+
+    __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]  # pydantic's way
+    backbone: str | None
+    num_train_examples: int
+    num_with_rationale: int
+    num_inputs_cut: int
+    num_rationales_cut: int
+    classification_weight: Weight | None
+    reasoning_weight: Weight | None
+    seed: int
+    steps: int
+    selected_on: SelectedOn | None
+    metrics: dict[str, Any] | None
+
+
+class ArtifactInfo(BaseModel):
+    """What `dhrd.json` holds but its format's version; fields that an older dhrd did not write have their defaults.
+
+    Args:
+        kind: `sequence_classifier`: stock, loaded by transformers and vLLM. `dhrd_classifier`: an `mlp` head or `mean`
+            pooling, in head.safetensors. `causal_lm`: a reasoning-only student without a classifier. `onnx`: what
+            `dhrd export` wrote, for ONNX Runtime.
+        labels: The label set.
+        input_template: Jinja2 over a row's columns.
+        columns: Our field -> the column of the training rows, where another.
+        chat: Whether the tokenizer's chat template wraps it.
+        max_input_tokens: Longer inputs are shortened.
+        max_sequence_tokens: Limit of the training sequences.
+        head: `linear` or `mlp`.
+        pooling: `last` or `mean`.
+        task: SuperGLUE task, for its official metrics.
+        sequence: The markers of rationale and answer.
+        calibration: The temperature folded into the head; 1 as trained.
+        training: Summary of the run.
+        versions: Libraries that wrote it.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    kind: Kind
+    labels: LabelSet
+    input_template: str = "{{ input_text }}"
+    columns: Mapping[str, str] = Field(default_factory=dict)
+    chat: bool = False
+    max_input_tokens: Count = 512
+    max_sequence_tokens: Count = 1024
+    head: Literal["linear", "mlp"] = "linear"
+    pooling: Literal["last", "mean"] = "last"
+    task: str | None = None
+    sequence: SequenceTemplate = SequenceTemplate()
+    calibration: Mapping[str, Positive] = Field(default_factory=lambda: {"temperature": 1.0})
+    training: TrainingSummary = Field(default_factory=lambda: TrainingSummary())
+    versions: Mapping[str, str] = Field(default_factory=library_versions)
+
+    @field_validator("labels")
+    @classmethod
+    def _distinct(cls, labels: LabelSet) -> LabelSet:
+        if len(labels) < 2 or not all(labels.names):
+            raise ValueError(f"names: two or more are needed, none of them empty ({shown(labels.names)})")
+        if len(set(labels.names)) < len(labels):
+            raise ValueError(f"names: some are given twice ({shown(labels.names)})")
+        return labels
+
+    @field_validator("sequence")
+    @classmethod
+    def _sees_a_token(cls, sequence: SequenceTemplate) -> SequenceTemplate:
+        if sequence.visible_input_tokens is not None and sequence.visible_input_tokens < 1:
+            raise ValueError(f"visible_input_tokens: 1 or more, got {shown(sequence.visible_input_tokens)}")
+        return sequence
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, task: str | None) -> str | None:
+        if task is not None and task not in TASKS:
+            raise ValueError(f"known are {', '.join(TASKS)}")
+        return task
+
+    @model_validator(mode="after")
+    def _stock_head(self) -> ArtifactInfo:
+        if self.kind == "sequence_classifier" and (self.head, self.pooling) != ("linear", "last"):
+            raise ValueError("kind: a sequence_classifier has head linear and pooling last")
+        return self
+
+
+def to_manifest(info: ArtifactInfo) -> dict[str, Any]:
+    """What dhrd.json holds."""
+    return {"format_version": FORMAT_VERSION, **info.model_dump()}
+
+
+def read_info(directory: str | Path) -> ArtifactInfo:
+    """Read and check `dhrd.json`.
+
+    Raises:
+        ArtifactError: The directory is missing, unfinished, not an artifact, of a newer format, or a field is wrong.
+    """
+    directory = Path(directory).expanduser()
+    path = directory / MANIFEST
+    if not os.path.isdir(directory):  # no error over a name that the system refuses
+        raise ArtifactError(f"{directory}: no such directory; give one that `dhrd train` wrote")
+    if not path.is_file():
+        unfinished = (directory / "checkpoints").is_dir() or any(map(is_temporary, directory.iterdir()))
+        raise ArtifactError(
+            f"{directory}: training is not finished (no {MANIFEST}); go on with dhrd train --checkpoint {directory}"
+            if unfinished
+            else f"{directory}: not a dhrd artifact (no {MANIFEST}); give a directory that `dhrd train` wrote"
+        )
+    manifest = read_json(path)
+    _check_format(path, manifest.pop("format_version", None))
+    try:
+        with reading(path):
+            InputTemplate(str(manifest.get("input_template", "")), setting="input_template")
+        return ArtifactInfo.model_validate_json(json.dumps(_of_today(manifest)))  # as JSON, a list may be a tuple
+    except (ValidationError, UserError) as error:
+        raise _damaged(path, _problems_of(error) if isinstance(error, ValidationError) else str(error)) from error
+
+
+def _check_format(path: Path, version: Any) -> None:
+    if type(version) is not int or version < 1:
+        raise _damaged(path, f"format_version: field required, a number above 0, got {shown(version)}")
+    if version > FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path}: format {shown(version)} is newer than this dhrd reads ({FORMAT_VERSION}); upgrade dhrd"
+        )
+
+
+def _damaged(path: Path, what: str) -> ArtifactError:
+    return ArtifactError(f"{path}: damaged ({what}); download or write the artifact again")
+
+
+def _of_today(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest with what older ones do not say: label names that are not sorted were in their author's order."""
+    labels = manifest.get("labels")
+    if not isinstance(labels, dict) or "ordered" in labels or not isinstance(names := labels.get("names"), list):
+        return manifest
+    return manifest | {"labels": labels | {"ordered": names != sorted(names, key=str)}}
+
+
+def _problems_of(error: ValidationError) -> str:
+    """The first wrong fields: name, what is wrong, value."""
+    problems = error.errors(include_url=False, include_context=False)
+    told = [_problem(item["loc"], item["msg"], item["input"]) for item in problems[:_NUM_SHOWN]]
+    return "; ".join(told) + (f" and {len(problems) - _NUM_SHOWN} more" if len(problems) > _NUM_SHOWN else "")
+
+
+def _problem(location: tuple[int | str, ...], message: str, value: object) -> str:
+    name, _, said = message.partition(", ")
+    if name in ("Value error", "Assertion failed"):
+        return ".".join(map(str, location[:1])) + ": " * bool(location) + said
+    return f"{'.'.join(map(str, location))}: {message[:1].lower()}{message[1:]}, got {shown(value)}"
+
+
+def stock_class(config: Any) -> type[PreTrainedModel] | None:
+    """The family's `…ForSequenceClassification`, where it has one."""
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+    try:
+        return MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    except KeyError:
+        return None
