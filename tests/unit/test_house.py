@@ -95,7 +95,7 @@ def test_public_names(measure: Measure) -> None:
 
 
 def test_modules_without_a_test(measure: Measure) -> None:
-    files = {"_a.py": "", "room/b.py": "", "room/c.py": "", "room/__init__.py": ""}
+    files = dict.fromkeys(("_a.py", "room/b.py", "room/c.py", "room/__init__.py"), "X = 1\n")
     figures = measure(files, tested=["_a.py", "room/b.py"])
     assert figures["modules without a unit test of their name"].culprits() == ["room/c.py"]
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from dhrd.data import sandbox
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError, DataError
 from dhrd.rationales.convert import convert_rationales, shape_of
@@ -197,17 +196,6 @@ def test_l10_what_is_no_data_is_written_in_no_way(source: str) -> None:
 def test_s7_half_an_emoji_of_the_template_itself() -> None:
     with pytest.raises(DataError, match="surrogates not allowed"):
         InputTemplate("{{ a }} {{ '\\ud83d' }}").render({"a": "b"})
-
-
-def test_a_row_is_measured_only_where_the_first_million_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    measured: list[object] = []
-    measure = sandbox._measure
-    monkeypatch.setattr(sandbox, "_measure", lambda value, limit: measured.append(value) or measure(value, limit))
-    row = {"input_text": "word " * 10_000}
-    assert render("Review: {{ input_text }}", row)
-    assert not measured
-    assert len(render("{% for n in [1, 2] %}" + "{{ input_text }}" * 12 + "{% endfor %}", row)) == 24 * 50_000
-    assert measured.count(row) == 1
 
 
 @pytest.mark.parametrize(
