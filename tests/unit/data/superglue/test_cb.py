@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dhrd.data.label_sets import check_labels
+from dhrd.data.label_sets import check_label_set
 from dhrd.data.records import LabelSet
 from dhrd.data.sources import open_source
 from dhrd.data.superglue.cb import TASK
@@ -23,7 +23,7 @@ def test_a_record_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_labels_words_and_metrics() -> None:
     labels = LabelSet(TASK.labels, TASK.words)
-    check_labels(labels)
+    check_label_set(labels)
     assert (labels.names, labels.words) == (
         ("entailment", "contradiction", "neutral"),
         ("entailment", "contradiction", "neutral"),

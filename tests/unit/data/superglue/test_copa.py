@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dhrd.data.label_sets import check_labels
+from dhrd.data.label_sets import check_label_set
 from dhrd.data.labels import LabelSet
 from dhrd.data.superglue.copa import TASK
 from helpers.superglue import row_of_both
@@ -21,7 +21,7 @@ def test_a_record_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_labels_words_and_metrics() -> None:
     labels = LabelSet(TASK.labels, TASK.words)
-    check_labels(labels)
+    check_label_set(labels)
     assert (labels.names, labels.words) == (("choice1", "choice2"), ("choice 1", "choice 2"))
     assert TASK.metrics == ("accuracy",)
 
