@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 MANIFEST = "dhrd.json"
 SCORE = "score.weight"
 FORMAT_VERSION = 1
-Kind = Literal["sequence_classifier", "dhrd_classifier", "causal_lm", "onnx"]
+Kind = Literal["sequence_classifier", "dhrd_classifier", "causal_lm", "onnx", "export"]
+EXPORTS: tuple[Kind, ...] = ("onnx", "export")
 
 _NUM_SHOWN = 3  # wrong fields
 
@@ -66,7 +67,7 @@ class ArtifactInfo(BaseModel):
     Args:
         kind: `sequence_classifier`: stock, loaded by transformers and vLLM. `dhrd_classifier`: an `mlp` head or `mean`
             pooling, in head.safetensors. `causal_lm`: a reasoning-only student without a classifier. `onnx`: what
-            `dhrd export` wrote, for ONNX Runtime.
+            `dhrd export` wrote, for ONNX Runtime. `export`: for another runtime.
         labels: The label set.
         input_template: Jinja2 over a row's columns.
         columns: Our field -> the column of the training rows, where another.

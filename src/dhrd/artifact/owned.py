@@ -11,7 +11,7 @@ from typing import Any
 
 from dhrd._temporary import is_temporary
 from dhrd.artifact.hub import FILES
-from dhrd.artifact.info import MANIFEST
+from dhrd.artifact.info import EXPORTS, MANIFEST
 from dhrd.config import RunConfig
 from dhrd.data.files import files_of_rows, files_of_settings
 from dhrd.errors import ModelError
@@ -45,7 +45,7 @@ def wrote(directory: Path) -> bool:
 def is_export(directory: Path) -> bool:
     """Whether what dhrd wrote to a directory is an export for another runtime, or the part of one that a kill cut."""
     parts = [path for path in directory.glob(".*") if is_temporary(path)]
-    return any(_read(place / MANIFEST).get("kind") == "onnx" for place in (directory, *parts))
+    return any(_read(place / MANIFEST).get("kind") in EXPORTS for place in (directory, *parts))
 
 
 def _read(path: Path) -> dict[str, Any]:

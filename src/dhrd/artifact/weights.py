@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dhrd.artifact.info import SCORE, ArtifactInfo, stock_class
+from dhrd.artifact.info import EXPORTS, SCORE, ArtifactInfo, stock_class
 from dhrd.artifact.read import load_config, load_head, load_model
 from dhrd.errors import ArtifactError
 from dhrd.model.foreign import Weights, reading
@@ -29,9 +29,10 @@ def check_has_classifier(directory: Path, info: ArtifactInfo) -> None:
             f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; let it reason "
             f"instead: dhrd evaluate --mode cot --model {directory}"
         )
-    if info.kind == "onnx":
+    if info.kind in EXPORTS:
+        runtime = "ONNX Runtime" if info.kind == "onnx" else "another runtime"
         raise ArtifactError(
-            f"{directory}: an export for ONNX Runtime (docs/export.md); give the artifact that it was made from"
+            f"{directory}: an export for {runtime} (docs/export.md); give the artifact that it was made from"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,8 +56,10 @@ def benchmark(
 
     if plot is not None:
         require("matplotlib", extra="report")
+    named = dict(_export(part) for part in _parts(against) if part != "none")
+    exports = {name: place for name, place in {**named, "onnx": onnx or named.get("onnx")}.items() if place}
     settings = Settings(
-        against=[one for one in _parts(against) if one != "none"],
+        against=list(named),
         batch_sizes=_sizes(batch_sizes),
         repeats=repeats,
         warmup_rows=warmup_rows,
@@ -64,10 +67,10 @@ def benchmark(
         cot_rows=cot_rows,
         max_new_tokens=max_new_tokens,
         parity=parity,
-        onnx=onnx,
+        exports=exports,
     )
     settled = inference_config(model, config, overrides)
-    inputs = [*read_by(model, settled, data, config), *(model_files(onnx) if onnx else ())]
+    inputs = [*read_by(model, settled, data, config), *chain.from_iterable(map(model_files, exports.values()))]
     check_outputs([Output("--json", json_file, JSON), Output("--plot", plot, FIGURE)], inputs)
     examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)
     options: dict[str, Any] = {
@@ -78,17 +81,17 @@ def benchmark(
         "max_tokens_per_pass": max_tokens_per_pass,
     }
     result = benchmark(model, examples, settings, say=_say, **options)
-    result = {"data": f"{data or 'the run’s own'}, {split}", **result}
+    written = {"data": f"{data or 'the run’s own'}, {split}", **result.model_dump(mode="json")}
     if json_file is not None:
         with writing(json_file) as file:
-            file.json(result)
+            file.json(written)
     if plot is not None:
         from dhrd.benchmark.plots import plot as draw
 
         draw(result, plot)
     with talking(json_file, plot):
         benchmark_table(result)
-        say(json.dumps(result))
+        say(json.dumps(written))
 
 
 def _say(text: str) -> None:
@@ -97,6 +100,12 @@ def _say(text: str) -> None:
 
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _export(part: str) -> tuple[str, Path | None]:
+    """A contender, and where what it runs was exported to: `openvino=DIR`."""
+    name, _, place = part.partition("=")
+    return name, Path(place).expanduser() if place else None
 
 
 def _sizes(text: str) -> list[int]:
