@@ -23,7 +23,7 @@ from dhrd.data.sequence import SequenceTemplate
 from dhrd.data.superglue import TASKS
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ArtifactError, UserError
-from dhrd.model.foreign import read_json, reading
+from dhrd.model.foreign import read_object, reading
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -152,7 +152,7 @@ def read_info(directory: str | Path) -> ArtifactInfo:
             if unfinished
             else f"{directory}: not a dhrd artifact (no {MANIFEST}); give a directory that `dhrd train` wrote"
         )
-    manifest = read_json(path)
+    manifest = read_object(path)
     _check_format(path, manifest.pop("format_version", None))
     try:
         with reading(path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dhrd.artifact.info import EXPORTS, SCORE, ArtifactInfo, stock_class
-from dhrd.artifact.read import load_config, load_head, load_model
+from dhrd.artifact.read import load_stock_config, load_head, load_model
 from dhrd.errors import ArtifactError
 from dhrd.model.foreign import Weights, reading
 from dhrd.model.heads import ClassificationHead
@@ -54,7 +54,7 @@ def load_body_and_head(
     from transformers import MODEL_MAPPING
 
     weights = Weights.of(directory)
-    config = load_config(directory, weights, info)
+    config = load_stock_config(directory, weights, info)
     chosen = _choose_dtype(directory, dtype, device, config, weights) or "auto"
     if info.kind == "dhrd_classifier":
         with reading(directory / "config.json", "of no family with a backbone"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dhrd.artifact.read import load_config
+from dhrd.artifact.read import load_stock_config
 from dhrd.artifact.weights import load_stock_model
 from dhrd.data.records import Example
 from dhrd.errors import ArtifactError, ConfigError
@@ -130,7 +130,7 @@ def stock_model(directory: Path, classifier: Classifier, dtype: torch.dtype) -> 
             "leave pipeline, loop and vllm out of --against"
         )
     weights = Weights.of(directory)
-    loaded, _ = load_stock_model(directory, load_config(directory, weights, classifier.info), weights, dtype)
+    loaded, _ = load_stock_model(directory, load_stock_config(directory, weights, classifier.info), weights, dtype)
     return loaded.eval().to(classifier.device)
 
 
