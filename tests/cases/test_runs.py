@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,6 @@ from helpers.rows import make_tokenizer
 from helpers.runs import Recorder, Stop, make_config, read_jsonl, rows, run_here, save_backbone, settings, write_rows
 
 CAPTURE = pytest.CaptureFixture[str]
-
-
-# F9: weights of bf16
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -68,9 +64,6 @@ def test_f9_under_lora_the_frozen_weights_keep_their_dtype() -> None:
     assert kinds == {False: torch.bfloat16, True: torch.float32}
 
 
-# F10: LoRA targets
-
-
 @pytest.mark.parametrize(
     ("names", "unknown"),
     [
@@ -93,9 +86,6 @@ def test_f10_longer_names_are_known(name: str) -> None:
     """F10: names as peft takes them."""
     model = make_model("llama", lora=LoraSettings(target_modules=(name,)))
     assert all("q_proj" in found for found in model.trained_state() if "lora_" in found)
-
-
-# F11: what a checkpoint lacks
 
 
 def classifier_checkpoint(directory: Path, *, tied: bool = False) -> Path:
@@ -150,9 +140,6 @@ def test_f11_an_artifact_as_backbone_brings_its_reasoning_head(tmp_path: Path) -
     (tmp_path / "out" / "reasoning_head.safetensors").write_bytes(b"junk")
     with pytest.raises(ModelError, match=r"reasoning_head\.safetensors: damaged, or of another model"):
         load_backbone(ModelSettings(name_or_path=str(tmp_path / "out")))
-
-
-# F15: trackers and callbacks
 
 
 class Fails(Recorder):
@@ -277,9 +264,6 @@ def test_f15_a_callback_that_fails_while_told_of_a_failure_hides_nothing(tiny_ba
     assert other.ended == ["FAILED"]
 
 
-# F17: choices on given rows
-
-
 @pytest.mark.parametrize("setting", ["selection=best", "patience=1", "calibrate=true"])
 def test_f17_given_validation_rows_serve_choices(tiny_backbone: Path, tmp_path: Path, setting: str) -> None:
     """F17: they were refused, as only the config was looked at."""
@@ -299,9 +283,6 @@ def test_f17_the_command_refuses_before_it_reads_anything(capsys: CAPTURE, tmp_p
     ended = run_here(capsys, "train", *given, "--set", f"output_dir={tmp_path / 'out'}")
     assert ended.code == 2
     assert "need rows to choose by" in ended.error_lines[0]
-
-
-# F18: tokenizers and embeddings
 
 
 @pytest.mark.parametrize("in_config", [True, False])
@@ -351,8 +332,6 @@ def test_f18_a_tokenizer_that_ends_every_text_in_its_padding_token(tmp_path: Pat
     with pytest.raises(ModelError, match="the tokenizer ends every text in '<eos>' and pads with it too"):
         run.train(config, device="cpu")
 
-
-# A3: secrets in files
 
 SECRETS = [
     "teacher.base_url=https://ann:hush@host/v1?key=hush",
@@ -409,15 +388,6 @@ def test_a3_going_on_asks_for_the_secret_again(
     assert "tracking.uri: postgresql://***@host/db was kept without its secret" in ended.error_lines[0]
     store = f"tracking.uri=file:{tmp_path / 'mlruns'}"
     assert run_here(capsys, *given, "--set", store).code == 0
-
-
-def test_a3_a_reports_command_hides_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A3: report.md says by which command it was made."""
-    from dhrd.cli.reproduce import _command
-
-    monkeypatch.setattr(sys, "argv", ["dhrd", "reproduce", "main", "--set", SECRETS[0]])
-    assert "hush" not in _command()
-    assert "https://***@host/v1" in _command()
 
 
 def test_f15_going_on_in_another_store_begins_a_new_tracked_run(

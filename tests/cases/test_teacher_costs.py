@@ -11,14 +11,14 @@ from starlette.responses import Response
 
 from dhrd.errors import TeacherError
 from dhrd.rationales.generate import survey_rationales
-from dhrd.rationales.teacher.completion import read_completion
-from dhrd.rationales.teacher.failures import Fault
 from dhrd.rationales.teacher.prompt import SENTINEL
 from helpers.endpoint import completion
 from helpers.rows import write_jsonl
 from helpers.teacher import ask, generate, ids, manifest, saying, teacher_config, write_cases
 
 Capsys = pytest.CaptureFixture[str]
+
+
 PRICES: dict[str, Any] = {"input_price": 10.0, "output_price": 100.0}
 
 
@@ -63,44 +63,6 @@ def test_t8_few_rows_that_are_all_cut_are_no_success(tmp_path: Path, capsys: Cap
         done = generate(capsys, endpoint, data, output)
     assert (done.code, endpoint.num_requests) == (3, 3)
     assert "a higher --max-tokens than 512 asks those that were cut again, and no others" in done.out
-
-
-def usage(**parts: Any) -> dict[str, Any]:
-    return completion("x" * 40, usage=parts)
-
-
-@pytest.mark.parametrize(
-    ("body", "prompt_tokens", "completion_tokens"),
-    [
-        (usage(prompt_tokens=100, completion_tokens=30, total_tokens=2130), 100, 2030),
-        (usage(prompt_tokens=100, completion_tokens=30, total_tokens=130), 100, 30),
-        (usage(prompt_tokens=100, completion_tokens=30), 100, 30),
-        (usage(prompt_tokens=100, total_tokens=160), 100, 60),
-        (usage(completion_tokens=30, total_tokens=160), 130, 30),
-        (usage(input_tokens=100, output_tokens=30), 100, 30),
-        (
-            usage(prompt_tokens=100, completion_tokens=30, completion_tokens_details={"reasoning_tokens": 2000}),
-            100,
-            2030,
-        ),
-        (
-            usage(prompt_tokens=100, completion_tokens=2030, completion_tokens_details={"reasoning_tokens": 2000}),
-            100,
-            2030,
-        ),
-        (usage(prompt_tokens=-100, completion_tokens=-30, total_tokens=-130), None, None),
-        (usage(prompt_tokens=100, completion_tokens=30, total_tokens=-5), 100, 30),
-        (usage(prompt_tokens="100", completion_tokens=30.0), 100, 30),
-        (usage(prompt_tokens=True, completion_tokens=float("nan")), None, None),
-        (usage(prompt_tokens=1e300, completion_tokens=[30]), None, None),
-    ],
-)
-def test_t9_thinking_counts_and_nothing_below_0(
-    body: dict[str, Any], prompt_tokens: int | None, completion_tokens: int | None
-) -> None:
-    found = read_completion(body)
-    assert not isinstance(found, Fault)
-    assert (found.prompt_tokens, found.completion_tokens) == (prompt_tokens, completion_tokens)
 
 
 def test_t9_the_budget_knows_of_thinking_in_the_total(tmp_path: Path) -> None:

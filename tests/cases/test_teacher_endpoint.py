@@ -13,8 +13,7 @@ from starlette.responses import Response
 from dhrd.config import load_config
 from dhrd.errors import ConfigError, TeacherError
 from dhrd.rationales.generate import survey_rationales
-from dhrd.rationales.teacher.access import access_of, without_quotations
-from dhrd.rationales.teacher.failures import NoAnswer, RowRefused, describe, failure_of, fault_in
+from dhrd.rationales.teacher.access import access_of
 from dhrd.rationales.teacher.prompt import SENTINEL
 from dhrd.rationales.teacher.store import Store
 from helpers.endpoint import completion, error
@@ -22,6 +21,8 @@ from helpers.runs import read_jsonl
 from helpers.teacher import ask, generate, ids, manifest, saying, teacher_config, write_cases
 
 PLAIN = f"Because of x.\n{SENTINEL}\nkeep"
+
+
 Capsys = pytest.CaptureFixture[str]
 
 
@@ -115,59 +116,6 @@ def test_t5_a_choice_that_ended_in_an_error_is_asked_again(tmp_path: Path) -> No
     assert (found.num_rationales, dict(found.tally.failures)) == (1, {"error": 1})
 
 
-@pytest.mark.parametrize("field", [None, "", {}, {"code": 0, "message": ""}, []])
-def test_t5_an_error_field_that_says_nothing_is_none(field: Any) -> None:
-    assert fault_in({**completion(PLAIN), "error": field}) is None
-
-
-@pytest.mark.parametrize(
-    ("status", "parts"),
-    [
-        (400, {"code": "content_filter"}),
-        (400, {"message": "maximum context length is 100 tokens, yours has 900"}),
-        (413, {}),
-        (422, {"message": "not this one"}),
-        (400, {"message": "cannot do it"}),
-    ],
-)
-def test_t6_rows_that_are_refused_in_a_row_settle(tmp_path: Path, status: int, parts: dict[str, Any]) -> None:
-    data, output = write_cases(tmp_path / "d.jsonl", 60), tmp_path / "o.jsonl"
-    refuse = lambda _, prompt: error(status, **parts) if _case(prompt) < 30 else None  # noqa: E731
-    with saying(refuse) as endpoint:
-        found = ask(endpoint, data, output)
-        assert (found.num_rationales, dict(found.rejected), found.num_open) == (30, {"failed": 30}, 0)
-        assert ask(endpoint, data, output).num_rationales == 30
-    assert endpoint.num_requests == 60
-
-
-def _case(prompt: str) -> int:
-    return int(re.search(r"case number (\d+)", prompt)[1])  # type: ignore[index]
-
-
-def test_t6_a_filter_inside_a_200_settles_its_row_too(tmp_path: Path) -> None:
-    body = {"error": {"code": "content_filter", "message": "no"}}
-    with saying(lambda _, prompt: body if _case(prompt) == 0 else None) as endpoint:
-        found = ask(endpoint, write_cases(tmp_path / "d.jsonl", 3), tmp_path / "o.jsonl")
-    assert (dict(found.rejected), endpoint.num_requests) == ({"failed": 1}, 3)
-
-
-def test_t6_only_the_same_refusal_of_every_row_stops_a_run(tmp_path: Path) -> None:
-    data, output = write_cases(tmp_path / "d.jsonl", 40), tmp_path / "o.jsonl"
-    with saying(lambda number, _: error(400, f"cannot do it, request {number}")) as endpoint:
-        with pytest.raises(TeacherError, match=r"answered none of the last 40 questions .* refuses every one alike"):
-            ask(endpoint, data, output)
-        assert not output.exists()
-        endpoint.respond = lambda *_: None
-        assert ask(endpoint, data, output).num_rationales == 40
-
-
-def test_t6_one_new_row_that_is_refused_settles_where_others_were_answered(tmp_path: Path) -> None:
-    data, output = write_cases(tmp_path / "d.jsonl", 3), tmp_path / "o.jsonl"
-    with saying(lambda _, prompt: error(400, "cannot do it") if _case(prompt) == 3 else None) as endpoint:
-        ask(endpoint, data, output)
-        assert dict(ask(endpoint, write_cases(data, 4), output).rejected) == {"failed": 1}
-
-
 def test_t6_a_setting_that_is_refused_stops_at_once(tmp_path: Path) -> None:
     refusal = error(400, "Unsupported value: 'temperature'", param="temperature", code="unsupported_value")
     with (
@@ -254,20 +202,6 @@ def test_t10_a_limit_that_is_too_large_keeps_its_name(tmp_path: Path) -> None:
     assert ["max_tokens" in body for body in endpoint.requests] == [True]
 
 
-@pytest.mark.parametrize(
-    ("url", "is_openai"),
-    [
-        ("https://api.openai.com/v1", True),
-        ("https://eu.api.openai.com/v1", True),
-        ("https://notopenai.com/v1", False),
-        ("https://openai.com.example.org/v1", False),
-        ("http://localhost/openai.com", False),
-    ],
-)
-def test_t10_only_openai_is_openai(url: str, is_openai: bool) -> None:
-    assert access_of(load_config(teacher__base_url=url).teacher).is_openai is is_openai
-
-
 SECRET_ROW = 'Mrs Ördög of 12 Acacia Avenue\nowes "forty" pounds'
 
 
@@ -295,71 +229,12 @@ def test_t11_a_rows_text_is_in_no_message(tmp_path: Path, capsys: Capsys, form: 
         assert store.totals().num_records == 0
 
 
-def test_t11_what_an_endpoint_says_itself_stays() -> None:
-    said = "This model's maximum context length is 8192 tokens; your request has 9000"
-    assert without_quotations(said, "a prompt about a model, and tokens of a length") == said
-    assert (
-        without_quotations("flagged for 'kill it' in: We will kill it", "We will kill it.") == "flagged for '…' in: …"
-    )
-
-
-@pytest.mark.parametrize(
-    ("variable", "value", "message"),
-    [
-        ("OPENAI_API_KEY", "sk-se\ncret", "OPENAI_API_KEY: its character 6 of 10 is a line end or no ASCII"),
-        ("OPENAI_API_KEY", "sk-sécret", "OPENAI_API_KEY: its character 5 of 9"),
-        ("OPENAI_PROJECT_ID", "se\ncret", "OPENAI_PROJECT_ID: its character 3 of 7"),
-        ("OPENAI_BASE_URL", "http://user:secret@h/v1", "OPENAI_BASE_URL holds a user or password; leave them out"),
-        ("OPENAI_BASE_URL", "http://[::1", r"OPENAI_BASE_URL 'http://\[::1' is no address"),
-        ("OPENAI_BASE_URL", "http://h:99999/v1", "OPENAI_BASE_URL 'http://h:99999/v1' is no address"),
-        ("OPENAI_BASE_URL", "localhost:8000/v1", "OPENAI_BASE_URL 'localhost:8000/v1' is no address"),
-        ("OPENAI_BASE_URL", "http://h ost/v1", "OPENAI_BASE_URL .* holds a space"),
-        ("OPENAI_BASE_URL", "http://", "OPENAI_BASE_URL 'http://' is no address"),
-    ],
-)
-def test_t14_keys_and_addresses_are_checked_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
-    monkeypatch.setenv(variable, value)
-    with saying(lambda *_: None) as endpoint, pytest.raises(ConfigError, match=message) as caught:
-        ask(endpoint, write_cases(tmp_path / "d.jsonl", 1), tmp_path / "o.jsonl", base_url=None)
-    assert endpoint.num_requests == 0
-    assert "cret" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("base_url", "message"),
-    [
-        ("http://[::1", "teacher.base_url: base_url 'http://[::1' is no address"),
-        ("http://h/v1\nx", "holds a space or another character"),
-    ],
-)
-def test_t14_an_address_among_the_settings(base_url: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(message.partition(": ")[2] or message)) as caught:
-        load_config(teacher__base_url=base_url)
-    assert "secret" not in str(caught.value)
-
-
 def test_t14_a_password_in_the_address_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
     """A config may hold one: training does not ask, and writes it nowhere."""
     settings = load_config(teacher__base_url="http://user:secret@h/v1").teacher
     with pytest.raises(ConfigError, match=r"teacher\.base_url holds a user or password") as caught:
         access_of(settings)
     assert "secret" not in str(caught.value)
-
-
-def test_t14_space_is_stripped_and_empty_is_unset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", " sk-x\r\n")
-    with saying(lambda *_: None) as endpoint:
-        monkeypatch.setenv("OPENAI_BASE_URL", f" {endpoint.url}/ \n")
-        ask(endpoint, write_cases(tmp_path / "d.jsonl", 1), tmp_path / "o.jsonl", base_url=None)
-    assert endpoint.headers[0]["authorization"] == "Bearer sk-x"
-    monkeypatch.setenv("OPENAI_BASE_URL", "  ")
-    assert access_of(load_config(teacher__base_url="").teacher).host == "api.openai.com"
-    monkeypatch.setenv("OPENAI_API_KEY", "\n")
-    with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
-        access_of(load_config().teacher)
 
 
 def test_t14_a_query_stays_behind_the_path(tmp_path: Path) -> None:
@@ -414,38 +289,3 @@ def test_t16_further_fields_and_headers_are_sent_and_no_header_is_written(tmp_pa
     config = teacher_config(endpoint, **settings)
     written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"sesame" not in written + repr(config).encode() + config.model_dump_json().encode()
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"extra_body": {"messages": []}}, "messages is not for extra_body"),
-        ({"extra_body": {"n": 2}}, "n is not for extra_body"),
-        ({"extra_body": {"api_key": "sesame"}}, "api_key looks like a secret"),
-        ({"extra_headers": {"api-key": "sesame\nx"}}, "the value of api-key cannot be sent"),
-        ({"extra_headers": {"api key": "sesame"}}, "a name of a header"),
-        ({"extra_headers": "sesame"}, "extra_headers is no mapping"),
-    ],
-)
-def test_t16_what_cannot_be_sent_is_refused_and_not_shown(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message) as caught:
-        load_config(**{f"teacher__{name}": value for name, value in settings.items()})
-    assert "sesame" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("status", "error_body", "meaning"),
-    [
-        (400, {"error": {"code": "context_length_exceeded", "message": "x"}}, RowRefused),
-        (403, {"error": {"message": "Your input was flagged by moderation"}}, RowRefused),
-        (400, [{"error": {"code": 400, "message": "x", "status": "INVALID_ARGUMENT"}}], RowRefused),
-        (401, {"error": "x"}, TeacherError),
-        (403, "x", TeacherError),
-        (404, {"message": "x"}, TeacherError),
-        (429, {"error": {"message": "You exceeded your current quota", "status": "RESOURCE_EXHAUSTED"}}, NoAnswer),
-        (408, {}, NoAnswer),
-        (529, {"error": {"type": "overloaded_error"}}, NoAnswer),
-    ],
-)
-def test_t6_what_a_status_means(status: int, error_body: Any, meaning: type[Exception]) -> None:
-    assert isinstance(failure_of(describe(error_body, status), host="h", model="m"), meaning)

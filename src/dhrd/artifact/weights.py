@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dhrd.artifact.info import EXPORTS, SCORE, ArtifactInfo, stock_class
-from dhrd.artifact.read import load_stock_config, load_head, load_model
+from dhrd.artifact.read import load_head, load_model, load_stock_config
 from dhrd.errors import ArtifactError
 from dhrd.model.foreign import Weights, reading
 from dhrd.model.heads import ClassificationHead

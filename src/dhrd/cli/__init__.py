@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
 
-from dhrd._files import expanded, refuses_name
-from dhrd._terminal import PlainFormatter, replace_unencodable, say
+from dhrd._files import refuses_name
+from dhrd._terminal import PlainFormatter, replace_unencodable
 from dhrd._text import message_of
-from dhrd.cli import benchmark, compare, doctor, evaluate, export, predict, rationales, reproduce, train
+from dhrd.cli import benchmark, compare, doctor, evaluate, export, predict, rationales, reproduce, serve, train
 from dhrd.cli import config as config_command
+from dhrd.cli.command import Command, stop
 from dhrd.errors import DhrdError, UserError
 
 app = typer.Typer(
@@ -32,37 +32,17 @@ app = typer.Typer(
 )
 
 
-def _ending(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that takes `~` in every path, and says how it ended where typer would leave in silence."""
-
-    @functools.wraps(command)
-    def run(**options: Any) -> None:
-        try:
-            command(**{name: expanded(value) for name, value in options.items()})
-            sys.stdout.flush()
-        except BrokenPipeError:
-            _leave_quietly()
-        except KeyboardInterrupt as error:
-            _stop("interrupted", 130, error)
-
-    return run
-
-
-app.command("train")(_ending(train.train))
-app.command("evaluate")(_ending(evaluate.evaluate))
-app.command("reproduce")(_ending(reproduce.reproduce))
-app.command("compare")(_ending(compare.compare))
-app.command("predict")(_ending(predict.predict))
-app.command("benchmark")(_ending(benchmark.benchmark))
-app.command("export")(_ending(export.export))
-app.command("doctor")(_ending(doctor.doctor))
+app.command("train", cls=train.TrainCommand)(train.train)
+app.command("evaluate", cls=Command)(evaluate.evaluate)
+app.command("reproduce", cls=Command)(reproduce.reproduce)
+app.command("compare", cls=Command)(compare.compare)
+app.command("predict", cls=Command)(predict.predict)
+app.command("serve", cls=Command)(serve.serve)
+app.command("benchmark", cls=Command)(benchmark.benchmark)
+app.command("export", cls=Command)(export.export)
+app.command("doctor", cls=Command)(doctor.doctor)
 app.add_typer(config_command.app, name="config")
 app.add_typer(rationales.app, name="rationales")
-for group in app.registered_groups:
-    assert group.typer_instance is not None
-    for command in group.typer_instance.registered_commands:
-        assert command.callback is not None
-        command.callback = _ending(command.callback)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -82,14 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     raise KeyboardInterrupt from error
                 raise
     except DhrdError as error:
-        _stop(str(error), error.exit_code, error)
+        stop(str(error), error.exit_code, error)
     except KeyboardInterrupt as error:
-        _stop("interrupted", 130, error)
+        stop("interrupted", 130, error)
     except MemoryError:
-        _stop("out of memory; lower training.batch_size or data.max_sequence_tokens", 1)
+        stop("out of memory; lower training.batch_size or data.max_sequence_tokens", 1)
     except OSError as error:  # of a file or a connection that is read
         told = _told(error)
-        _stop(str(told), told.exit_code, error)
+        stop(str(told), told.exit_code, error)
 
 
 def _run_app(arguments: Sequence[str]) -> None:
@@ -132,23 +112,10 @@ def _interrupting_signals() -> Iterator[list[int]]:
             signal.signal(one, handler)
 
 
-def _leave_quietly() -> NoReturn:
-    """Who read our output has what they wanted; what Python flushes at its end goes nowhere."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(0)
-
-
 def _dashes(argument: str) -> str:
     """Take every flag in `-` and `_`, as the DHRD documents write them."""
     name, equals, value = argument.partition("=")
     return name.replace("_", "-") + equals + value if name.startswith("--") else argument
-
-
-def _stop(message: str, code: int, error: BaseException | None = None) -> NoReturn:
-    message = "; ".join([message, *getattr(error, "__notes__", [])])
-    say(f"dhrd: error: {message}", file=sys.stderr)
-    sys.exit(code)
 
 
 def _quiet() -> None:

@@ -6,13 +6,14 @@ import json
 import sys
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from dhrd._terminal import say
 from dhrd.cli.options import Compile, Config, Device, Dtype, MaxTokens, Set, Sharing
 from dhrd.errors import ConfigError
+from dhrd.export.runtimes import RUNTIMES
 
 
 def benchmark(
@@ -24,7 +25,9 @@ def benchmark(
     limit: Annotated[int, typer.Option(min=1, help="Only the first rows.")] = 1000,
     against: Annotated[
         str,
-        typer.Option(help="Some of pipeline, loop, onnx, vllm; and of cot, cot_untuned, cot_vllm. none: ours alone."),
+        typer.Option(
+            help=f"Some of pipeline, loop, {', '.join(RUNTIMES)}, vllm; and of cot, cot_untuned, cot_vllm. none: ours alone."
+        ),
     ] = "pipeline,loop",
     batch_sizes: Annotated[str, typer.Option(help="Of the pipeline.")] = "1,2,4,8,16,32",
     repeats: Annotated[int, typer.Option(min=1, help="Rounds in which all take turns.")] = 3,
@@ -73,14 +76,17 @@ def benchmark(
     inputs = [*read_by(model, settled, data, config), *chain.from_iterable(map(model_files, exports.values()))]
     check_outputs([Output("--json", json_file, JSON), Output("--plot", plot, FIGURE)], inputs)
     examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)
-    options: dict[str, Any] = {
-        "device": device,
-        "dtype": dtype,
-        "share_prefixes": sharing,
-        "compile": compile,
-        "max_tokens_per_pass": max_tokens_per_pass,
-    }
-    result = benchmark(model, examples, settings, say=_say, **options)
+    result = benchmark(
+        model,
+        examples,
+        settings,
+        say=_say,
+        device=device,
+        dtype=dtype,
+        share_prefixes=sharing,
+        compile=compile,
+        max_tokens_per_pass=max_tokens_per_pass,
+    )
     written = {"data": f"{data or 'the run’s own'}, {split}", **result.model_dump(mode="json")}
     if json_file is not None:
         with writing(json_file) as file:

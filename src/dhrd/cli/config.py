@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from dhrd._text import escaped
+from dhrd.cli.command import Command
 from dhrd.cli.options import Set
 
 app = typer.Typer(help="Show settings and their schema.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     file: Annotated[Path | None, typer.Argument(help="YAML file of settings.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="The same.")] = None,
@@ -32,7 +33,7 @@ def show(
     print(text, end="")
 
 
-@app.command()
+@app.command(cls=Command)
 def schema() -> None:
     """Print the JSON schema of all settings, with what each means."""
     from dhrd.config import RunConfig

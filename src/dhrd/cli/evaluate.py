@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,30 +48,24 @@ def evaluate(
     device: Device = None,
 ) -> None:
     """Evaluate a trained classifier, or its reasoning head, on labelled rows."""
+    directory = _directory(model, checkpoint)
+    if plot is not None and mode != "cascade":
+        raise ConfigError(f"--plot {plot}: of --mode cascade, and the mode is {mode}; leave it out, or give that mode")
     from dhrd._files import talking, writing
     from dhrd._outputs import FIGURE, JSON, JSON_LINES, Output, check_outputs
     from dhrd.cli.settings import inference_config, read_by
     from dhrd.cli.show import cascade_table, metrics_table
     from dhrd.run import evaluate as run
 
-    directory = model or checkpoint
-    if directory is None:
-        raise ConfigError("give --model DIR, the directory that `dhrd train` wrote")
-    if checkpoint is not None and checkpoint != directory:
-        raise ConfigError(f"--model {model} and --checkpoint {checkpoint}: the same option twice; give one of them")
-    if plot is not None and mode != "cascade":
-        raise ConfigError(f"--plot {plot}: of --mode cascade, and the mode is {mode}; leave it out, or give that mode")
     settings = inference_config(directory, config, overrides)
-    check_outputs(
-        [
-            Output("--json", json_file, JSON),
-            Output("--predictions", predictions, JSON_LINES),
-            Output("--plot", plot, FIGURE),
-        ],
-        read_by(directory, settings, data, dev_data, config),
-    )
+    outputs = [
+        Output("--json", json_file, JSON),
+        Output("--predictions", predictions, JSON_LINES),
+        Output("--plot", plot, FIGURE),
+    ]
+    check_outputs(outputs, read_by(directory, settings, data, dev_data, config))
     with writing(predictions) if predictions is not None else nullcontext() as file:
-        found = run.evaluate(
+        evaluation = run.evaluate(
             directory,
             data,
             split=split,
@@ -89,16 +83,32 @@ def evaluate(
             dev_data=dev_data,
             write_row=file.row if file is not None else None,
         )
+    metrics, what = evaluation.metrics, data or "the run's own data"
+    _write(metrics, json_file, plot)
+    cut = f"; {evaluation.num_cut} inputs shortened" if evaluation.num_cut else ""
+    with talking(json_file, predictions, plot):
+        metrics_table(metrics, f"{what}, {split}: {metrics['num_examples']} rows{cut}")
+        if mode == "cascade":
+            cascade_table(metrics)
+
+
+def _directory(model: Path | None, checkpoint: Path | None) -> Path:
+    """The artifact, by either of its two options."""
+    directory = model or checkpoint
+    if directory is None:
+        raise ConfigError("give --model DIR, the directory that `dhrd train` wrote")
+    if checkpoint is not None and checkpoint != directory:
+        raise ConfigError(f"--model {model} and --checkpoint {checkpoint}: the same option twice; give one of them")
+    return directory
+
+
+def _write(metrics: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
+    from dhrd._files import writing
+
     if json_file is not None:
         with writing(json_file) as file:
-            file.json(found.metrics)
+            file.json(metrics)
     if plot is not None:
         from dhrd.benchmark.plots import plot_cascade
 
-        plot_cascade(found.metrics, plot)
-    cut = f"; {found.num_cut} inputs shortened" if found.num_cut else ""
-    what = data or "the run's own data"
-    with talking(json_file, predictions, plot):
-        metrics_table(found.metrics, f"{what}, {split}: {found.metrics['num_examples']} rows{cut}")
-        if mode == "cascade":
-            cascade_table(found.metrics)
+        plot_cascade(metrics, plot)

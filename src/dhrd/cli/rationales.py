@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dhrd._terminal import say
+from dhrd.cli.command import Command, SettingsCommand, given
 from dhrd.cli.options import Config, Device, Set
 
 if TYPE_CHECKING:
@@ -30,36 +31,26 @@ Data = Annotated[
 Split = Annotated[str, typer.Option(help="Of superglue: and hub:; train, validation or test.")]
 
 
-@app.command()
+class GenerateCommand(SettingsCommand):
+    """`dhrd rationales generate`, with flags for the teacher's settings."""
+
+    settings = tuple(
+        f"teacher.{name}"
+        for name in (
+            *("name", "base_url", "template", "label_hidden", "samples", "attempts", "temperature", "top_p"),
+            *("max_tokens", "reasoning_effort", "timeout_s", "max_retries", "concurrency", "requests_per_minute"),
+            *("tokens_per_minute", "input_price", "output_price", "max_cost", "tokenizer", "batch_size"),
+        )
+    )
+
+
+@app.command(cls=GenerateCommand)
 def generate(
+    context: typer.Context,
     output: Annotated[Path, typer.Option(help="A .jsonl file; run again with the same one to go on.")],
     data: Data = None,
-    teacher: Annotated[str | None, typer.Option(help="openai:MODEL or local:MODEL_OR_PATH [teacher.name]")] = None,
-    base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible endpoint [teacher.base_url]")] = None,
     split: Split = "train",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
-    template: Annotated[Path | None, typer.Option(help="The prompt, a Jinja2 file [teacher.template]")] = None,
-    label_hidden: Annotated[
-        bool | None, typer.Option("--label-hidden", help="Keep what agrees with the label [teacher.label_hidden]")
-    ] = None,
-    samples: Annotated[int | None, typer.Option(help="With --label-hidden [teacher.samples]")] = None,
-    attempts: Annotated[int | None, typer.Option(help="At a well-formed answer [teacher.attempts]")] = None,
-    temperature: Annotated[float | None, typer.Option(help="teacher.temperature")] = None,
-    top_p: Annotated[float | None, typer.Option(help="teacher.top_p")] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(help="Longest answer, thinking included [teacher.max_tokens]")
-    ] = None,
-    reasoning_effort: Annotated[str | None, typer.Option(help="Of thinking [teacher.reasoning_effort]")] = None,
-    timeout_s: Annotated[float | None, typer.Option(help="Seconds for an answer [teacher.timeout_s]")] = None,
-    max_retries: Annotated[int | None, typer.Option(help="Where no answer came [teacher.max_retries]")] = None,
-    concurrency: Annotated[int | None, typer.Option(help="Requests in flight [teacher.concurrency]")] = None,
-    requests_per_minute: Annotated[float | None, typer.Option(help="teacher.requests_per_minute")] = None,
-    tokens_per_minute: Annotated[float | None, typer.Option(help="teacher.tokens_per_minute")] = None,
-    input_price: Annotated[float | None, typer.Option(help="Per million prompt tokens [teacher.input_price]")] = None,
-    output_price: Annotated[float | None, typer.Option(help="Per million answer tokens [teacher.output_price]")] = None,
-    max_cost: Annotated[float | None, typer.Option(help="Stop (exit code 3) before it [teacher.max_cost]")] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="Counts tokens for estimates [teacher.tokenizer]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows decoded together, local: [teacher.batch_size]")] = None,
     retry_rejected: Annotated[bool, typer.Option("--retry-rejected", help="Ask rejected rows again.")] = False,
     require_all: Annotated[bool, typer.Option("--require-all", help="Exit with 1 where a row was rejected.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count tokens and cost; send nothing.")] = False,
@@ -69,14 +60,11 @@ def generate(
 ) -> None:
     """Ask a teacher for a rationale for each row. The key comes from OPENAI_API_KEY."""
     from dhrd.config import load_config
-    from dhrd.config.teacher import TeacherSettings
+
+    resolved = load_config(config, overrides or (), **given(context))
+    rows = _rows(data, resolved)
     from dhrd.rationales.generate import generate_rationales, survey_rationales
 
-    given: dict[str, Any] = {name: value for name, value in locals().items() if name in TeacherSettings.model_fields}
-    given |= {"name": teacher, "template": str(template) if template else None}
-    settings = {f"teacher__{name}": value for name, value in given.items() if value is not None}
-    resolved = load_config(config, overrides or (), **settings)
-    rows = _rows(data, resolved)
     if dry_run:
         _print_survey(survey_rationales(resolved, rows, output, split=split, limit=limit), resolved)
         return
@@ -94,7 +82,7 @@ def generate(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 def audit(
     rationales: Annotated[Path, typer.Argument(help="A .jsonl file of id, rationale.")],
     data: Data = None,
@@ -114,10 +102,13 @@ def audit(
     overrides: Set = None,
 ) -> None:
     """Check that rationales are about their rows, do not name the label, and are whole."""
+    from dhrd.config import load_config
+
+    resolved = load_config(config, overrides or ())
+    rows = _rows(data, resolved)
     from dhrd._files import talking, writing
     from dhrd._outputs import JSON, PAGE, RATIONALES, Output, check_outputs
     from dhrd.artifact.owned import inputs_of
-    from dhrd.config import load_config
     from dhrd.rationales.audit.audit import audit_rationales
     from dhrd.rationales.audit.fix import changes_beside
     from dhrd.rationales.audit.show import print_table, to_json, write_page
@@ -127,8 +118,6 @@ def audit(
     written = [Output("--json", json_file, JSON), Output("--html", html, PAGE)]
     if fix is not None:
         written += [Output("--output", clean, RATIONALES), Output("the list of changes", changes_beside(clean))]
-    resolved = load_config(config, overrides or ())
-    rows = _rows(data, resolved)
     check_outputs(written, inputs_of(resolved, rationales, rows, config))
     found = audit_rationales(rationales, rows, config=resolved, split=split, forbid=forbid or (), allow=allow or ())
     with talking(json_file, html):
@@ -145,7 +134,7 @@ def audit(
             _fix(found, fix, kind or [], clean)
 
 
-@app.command()
+@app.command(cls=Command)
 def convert(
     source: Annotated[Path, typer.Argument(help="A .json, .jsonl, .csv, .tsv or .parquet file.")],
     output: Annotated[Path, typer.Option(help="A .jsonl file.")],

@@ -17,7 +17,7 @@ from dhrd.data.label_sets import check_labels, infer_labels, label_doubts
 from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example, Label, LabelSet
 from dhrd.data.repeats import warn_of_overlap, warn_of_two_labels
-from dhrd.data.sources import Source, open_source
+from dhrd.data.sources import Source, named_rows, open_source
 from dhrd.data.split import split_dev
 from dhrd.data.superglue import Task
 from dhrd.data.templates import InputTemplate
@@ -60,9 +60,7 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
         ConfigError: There is no training data.
     """
     settings = config.data
-    spec = train_dataset if train_dataset is not None else settings.train
-    if spec is None:
-        raise ConfigError("data.train is not set: give --set data.train=FILE (or superglue:TASK, hub:NAME)")
+    spec = train_dataset if train_dataset is not None else named_rows(settings)
     source = open_source(spec, settings, split="train")
     train = source.load(limit=settings.train_limit)
     if settings.rationales is not None:

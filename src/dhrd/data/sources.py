@@ -20,7 +20,7 @@ from dhrd.data.records import Example, LabelSet
 from dhrd.data.row import BadRow, Remarks, Row
 from dhrd.data.superglue import TASKS, Task
 from dhrd.data.templates import PLAIN, InputTemplate
-from dhrd.errors import DataError
+from dhrd.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +130,29 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
         )
     template = source.template if settings.input_template == PLAIN else settings.input_template
     return replace(source, template=template, label_separator=settings.label_separator)
+
+
+def check_sources(settings: DataSettings) -> None:
+    """Refuse rows that are not there before anything costs time: the first row of each file is read.
+
+    Raises:
+        ConfigError: There are no training rows.
+        DataError: What is named is not there, or no rows can be read from it.
+    """
+    for spec, split in ((named_rows(settings), "train"), (settings.validation, "validation")):
+        if spec is not None and not is_read_once(Path(spec)) and not spec.startswith("hub:"):
+            next(open_source(spec, settings, split=split).read(), None)
+
+
+def named_rows(settings: DataSettings) -> str:
+    """What `data.train` names.
+
+    Raises:
+        ConfigError: Nothing.
+    """
+    if settings.train is None:
+        raise ConfigError("data.train is not set: give `data.train=FILE` (or superglue:TASK, hub:NAME)")
+    return settings.train
 
 
 def _file(spec: str | Path, settings: DataSettings) -> Source:

@@ -14,7 +14,7 @@ from dhrd.errors import ConfigError, DataError
 from dhrd.rationales.convert import SHAPES, Converted, convert_rationales, shape_of
 from helpers.audit import taught
 from helpers.rows import write_jsonl
-from helpers.runs import read_jsonl, run_here
+from helpers.runs import read_jsonl
 
 
 class TestRealData:
@@ -250,53 +250,3 @@ def test_ids_with_two_rationales_are_left_out(tmp_path: Path) -> None:
 def test_an_unknown_shape_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"--shape nonsense: unknown; shapes are columns, copa-sse"):
         shape_of("nonsense")
-
-
-class TestCommand:
-    """`dhrd rationales convert`."""
-
-    RECORDS = ({"id": "a", "why": "So."}, {"id": "b", "why": ""}, {"id": "c", "why": "Yes."}, {"id": "c", "why": "No."})
-
-    def run(self, capsys: Any, source: Path, output: Path, *options: str) -> Any:
-        return run_here(capsys, "rationales", "convert", source, "--output", output, *options)
-
-    def test_what_was_done_is_said(self, capsys: Any, tmp_path: Path) -> None:
-        source = write_jsonl(tmp_path / "s.jsonl", self.RECORDS)
-        ended = self.run(capsys, source, tmp_path / "o.jsonl", "--rationale", "why", "--teacher", "Ann")
-        assert ended.code == 0
-        assert read_jsonl(tmp_path / "o.jsonl") == [{"id": "a", "rationale": "So.", "teacher": "Ann"}]
-        assert ended.out.splitlines() == [
-            f"1 rationales from 4 records: {tmp_path / 'o.jsonl'}",
-            "1 rows have none there",
-            "1 ids have two different ones and were left out: c",
-        ]
-
-    @pytest.mark.parametrize(
-        ("source", "output", "options", "named"),
-        [
-            ("s.jsonl", "s.jsonl", [], "--output"),
-            ("s.jsonl", "o.csv", [], "--output"),
-            ("s.jsonl", "o.jsonl", ["--shape", "nonsense"], "--shape nonsense: unknown"),
-            ("s.jsonl", "o.jsonl", ["--id", "{{ id"], "--id"),
-            ("s.jsonl", "o.jsonl", ["--rationale", "because"], "s.jsonl:1: --rationale because"),
-            ("missing.jsonl", "o.jsonl", [], "missing.jsonl: no such file"),
-            ("s.txt", "o.jsonl", [], "s.txt: unknown kind of file"),
-            ("missing.jsonl", "old.jsonl", [], "missing.jsonl: no such file"),
-        ],
-    )
-    def test_what_is_refused(
-        self, capsys: Any, tmp_path: Path, source: str, output: str, options: list[str], named: str
-    ) -> None:
-        write_jsonl(tmp_path / "s.jsonl", self.RECORDS[:1])
-        write_jsonl(tmp_path / "old.jsonl", self.RECORDS)
-        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-        ended = self.run(capsys, tmp_path / source, tmp_path / output, *options)
-        assert ended.code == 2
-        assert len(ended.error_lines) == 1 and named in ended.error_lines[0]
-        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-    def test_half_a_character(self, capsys: Any, tmp_path: Path) -> None:
-        (tmp_path / "s.jsonl").write_text('{"id": "a", "all": ["So \\ud83d."]}\n')
-        ended = self.run(capsys, tmp_path / "s.jsonl", tmp_path / "o.jsonl", "--rationale", "all.0")
-        assert ended.code == 2
-        assert "s.jsonl:1" in ended.error_lines[0]

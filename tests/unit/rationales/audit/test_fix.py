@@ -16,9 +16,11 @@ from dhrd.rationales.audit.audit import Audit, audit_rationales
 from dhrd.rationales.audit.fix import Change, fix
 from helpers.audit import cases, lines
 from helpers.rows import write_jsonl
-from helpers.runs import read_jsonl, run_here
+from helpers.runs import read_jsonl
 
 NUM_ROWS = 20
+
+
 ROWS, SOUND = cases(NUM_ROWS)
 
 
@@ -171,94 +173,3 @@ def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
 )
 def test_a_change_in_a_line(change: Change, line: str) -> None:
     assert change.line() == line
-
-
-class TestCommand:
-    """`dhrd rationales audit --fix`."""
-
-    @pytest.fixture
-    def arguments(self, tmp_path: Path) -> list[Any]:
-        data = write_jsonl(tmp_path / "rows.jsonl", ROWS)
-        source = write_jsonl(tmp_path / "rationales.jsonl", faulty())
-        return ["rationales", "audit", source, "--data", data]
-
-    @pytest.mark.parametrize("options", [["drop"], ["strip"], ["drop", "--kind", "label_leak", "--kind", "length"]])
-    def test_a_cleaned_file_has_no_such_flag_any_more(
-        self, capsys: Any, arguments: list[Any], tmp_path: Path, options: list[str]
-    ) -> None:
-        source = (tmp_path / "rationales.jsonl").read_bytes()
-        ended = run_here(capsys, *arguments, "--fix", *options)
-        assert ended.code == 0, ended.err
-        assert (tmp_path / "rationales.jsonl").read_bytes() == source
-        clean = tmp_path / "rationales.clean.jsonl"
-        changes = read_jsonl(tmp_path / "rationales.clean.changes.jsonl")
-        assert len(read_jsonl(clean)) == len(faulty()) - sum(change["action"] == "dropped" for change in changes)
-        assert all(set(change) == {"where", "id", "action", "why", "removed"} for change in changes)
-        assert str(clean) in ended.out.replace("\n", "")
-        counts = audit_rationales(clean, ROWS).counts
-        assert counts["malformed"] == counts["duplicate_id"] == 0
-        if options == ["drop"]:
-            assert set(counts.values()) == {0}
-        elif options == ["strip"]:
-            left = [change["id"] for change in changes if "label_leak remains" in change["why"]]
-            assert counts["label_leak"] == len(left) == 1
-        else:
-            assert counts["label_leak"] == counts["length"] == 0
-            assert counts["truncated"] == 1
-
-    def test_a_given_output(self, capsys: Any, arguments: list[Any], tmp_path: Path) -> None:
-        assert run_here(capsys, *arguments, "--fix", "drop", "--output", tmp_path / "good.jsonl").code == 0
-        assert [row["id"] for row in read_jsonl(tmp_path / "good.jsonl")] == ["r0", "r1", "r10", "r11"]
-        assert (tmp_path / "good.changes.jsonl").is_file()
-
-    def test_a_long_list_of_changes_is_cut(self, capsys: Any, tmp_path: Path, arguments: list[Any]) -> None:
-        write_jsonl(tmp_path / "rationales.jsonl", [*lines(SOUND), *[{"id": f"no{i}"} for i in range(25)]])
-        ended = run_here(capsys, *arguments, "--fix", "drop")
-        assert ended.out.count("\ndropped ") == 20
-        assert "and 5 more" in ended.out
-        assert len(read_jsonl(tmp_path / "rationales.clean.changes.jsonl")) == 25
-
-    @pytest.mark.parametrize(
-        ("options", "named"),
-        [
-            (["--fix", "drop", "--output", "rationales.jsonl"], "--output"),
-            (["--fix", "strip", "--output", "../{folder}/rationales.jsonl"], "--output"),
-            (["--fix", "drop", "--output", "clean.json"], "--output"),
-            (["--fix", "drop", "--output", "clean"], "--output"),
-            (["--fix", "mend"], "--fix mend: unknown; give drop or strip"),
-            (["--fix", "drop", "--kind", "nonsense"], "--kind nonsense: unknown"),
-        ],
-    )
-    def test_what_is_refused(
-        self, capsys: Any, arguments: list[Any], tmp_path: Path, options: list[str], named: str, monkeypatch: Any
-    ) -> None:
-        monkeypatch.chdir(tmp_path)
-        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-        ended = run_here(capsys, *arguments, *(option.format(folder=tmp_path.name) for option in options))
-        assert ended.code == 2
-        assert len(ended.error_lines) == 1 and named in ended.error_lines[0]
-        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-    @pytest.mark.parametrize(
-        "options", [["--kind", "label_leak"], ["--fix", "strip", "--kind", "length"], ["--output", "clean.jsonl"]]
-    )
-    def test_options_without_their_fix_are_refused(
-        self, capsys: Any, arguments: list[Any], tmp_path: Path, options: list[str], monkeypatch: Any
-    ) -> None:
-        monkeypatch.chdir(tmp_path)
-        assert run_here(capsys, *arguments, *options).code == 2
-
-    def test_the_audited_file_may_be_called_like_the_list_of_changes(
-        self, capsys: Any, arguments: list[Any], tmp_path: Path
-    ) -> None:
-        source = (tmp_path / "rationales.jsonl").rename(tmp_path / "good.changes.jsonl")
-        before = source.read_bytes()
-        arguments[2] = source
-        run_here(capsys, *arguments, "--fix", "drop", "--output", tmp_path / "good.jsonl")
-        assert source.read_bytes() == before
-
-    def test_half_a_character_in_another_column(self, capsys: Any, arguments: list[Any], tmp_path: Path) -> None:
-        written = [{**line, "tags": ["<half>"]} for line in lines(SOUND)]
-        source = write_jsonl(tmp_path / "rationales.jsonl", written)
-        source.write_text(source.read_text().replace("<half>", "\\ud83d"))
-        assert run_here(capsys, *arguments, "--fix", "drop").code in (0, 2)

@@ -2,65 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from dhrd.config import TeacherSettings
 from dhrd.errors import ConfigError, TeacherError
-from dhrd.rationales.teacher.endpoint import Endpoint, _retry_after
-from dhrd.rationales.teacher.tally import Budget, BudgetSpent, Estimate, Pace, Tally
-from helpers.endpoint import FAULTS, FaultyEndpoint, serving
+from dhrd.rationales.teacher.endpoint import Endpoint
+from dhrd.rationales.teacher.tally import Estimate, Tally
+from helpers.endpoint import FaultyEndpoint, serving
 from helpers.runs import read_jsonl
-from helpers.teacher import ask, ids, manifest, teacher_config, write_cases
-
-QUICK: dict[str, Any] = {"timeout_s": 2, "concurrency": 8}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_one_fault_of_each_kind_is_mended(tmp_path: Path, fault: str) -> None:
-    """Each ends as an answer at the next request, but for the refusal, which is an answer."""
-    with serving(FaultyEndpoint(script=[fault])) as endpoint:
-        found = ask(endpoint, write_cases(tmp_path / "d.jsonl", 1), tmp_path / "o.jsonl", **QUICK)
-    refused = fault == "refusal"
-    assert (found.num_rationales, found.rejected.total()) == ((0, 1) if refused else (1, 0))
-    assert endpoint.num_requests == found.tally.num_requests == (1 if refused else 2)
-    assert found.tally.num_answers + found.tally.failures.total() == endpoint.num_requests
-
-
-def test_retry_after_is_honoured(tmp_path: Path) -> None:
-    with serving(FaultyEndpoint(script=["429 with Retry-After"])) as endpoint:
-        ask(endpoint, write_cases(tmp_path / "d.jsonl", 1), tmp_path / "o.jsonl")
-    first, second = endpoint.times
-    assert second - first >= 1
-
-
-@pytest.mark.parametrize(
-    ("header", "least", "most"),
-    [
-        ("7", 7, 7),
-        ("0.5", 0.5, 0.5),
-        ("-1", 0, 0),
-        ("soon", 0, 0),
-        ("", 0, 0),
-        ("Wed, 21 Oct 2099 07:28:00 GMT", 1e9, 1e10),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(header: str, least: float, most: float) -> None:
-    assert least <= _retry_after({"retry-after": header} if header else {}) <= most
-
-
-def test_pauses_grow(tmp_path: Path) -> None:
-    with serving(FaultyEndpoint(script=["500", "500", "500"])) as endpoint:
-        ask(endpoint, write_cases(tmp_path / "d.jsonl", 1), tmp_path / "o.jsonl")
-    gaps = [after - before for before, after in zip(endpoint.times, endpoint.times[1:], strict=False)]
-    assert len(gaps) == 3
-    assert all(gap >= 0.25 * 2**retry for retry, gap in enumerate(gaps))
+from helpers.teacher import ask, ids, manifest, write_cases
 
 
 @pytest.mark.parametrize(
@@ -192,31 +146,6 @@ def test_tokens_keep_the_pace(tmp_path: Path) -> None:
     assert seconds >= 0.8 * tokens / 1000  # the last one's tokens need not have passed
 
 
-def test_pace_corrects_what_it_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-
-    async def sleep(seconds: float) -> None:
-        now[0] += max(0.0, seconds)
-
-    monkeypatch.setattr("dhrd.rationales.teacher.tally.time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr("dhrd.rationales.teacher.tally.asyncio", SimpleNamespace(sleep=sleep))
-
-    def seconds(guess: float, correction: float) -> float:
-        async def run() -> None:
-            pace = Pace(60_000)  # 1000 a second
-            await pace.wait(guess)
-            pace.correct(correction)
-            await pace.wait(guess)
-
-        began = now[0]
-        asyncio.run(run())
-        return now[0] - began
-
-    assert seconds(200, 0) == pytest.approx(0.2)
-    assert seconds(200, 200) == pytest.approx(0.4)
-    assert seconds(200, -150) == pytest.approx(0.05)
-
-
 PRICES: dict[str, Any] = {"input_price": 1000.0, "output_price": 2000.0}
 
 
@@ -241,28 +170,6 @@ def test_the_budget_is_never_overrun_and_can_be_raised(tmp_path: Path, concurren
     assert rest.cost is not None and rest.cost > found.cost
     assert manifest(output)["complete"] is True
     assert manifest(output)["cost"] == rest.cost
-
-
-def test_the_budget_waits_for_what_is_in_flight() -> None:
-    async def run() -> list[str]:
-        budget, events = Budget(1.0, 0.0), []
-        await budget.reserve(0.8)
-
-        async def second() -> None:
-            await budget.reserve(0.8)
-            events.append("second")
-
-        waiting = asyncio.create_task(second())
-        await asyncio.sleep(0.01)
-        events.append("settled")
-        await budget.settle(0.8, 0.1)
-        await waiting
-        await budget.settle(0.8, 0.8)
-        with pytest.raises(BudgetSpent):
-            await budget.reserve(0.2)
-        return events
-
-    assert asyncio.run(run()) == ["settled", "second"]
 
 
 def test_no_usage_is_estimated(tmp_path: Path) -> None:
@@ -298,19 +205,3 @@ def test_the_same_row_twice_is_asked_once(tmp_path: Path) -> None:
     assert found.num_rationales == 10
     assert endpoint.num_requests == 2  # one of each label
     assert len({row["rationale"] for row in read_jsonl(tmp_path / "o.jsonl")}) == 2
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"name": "gpt-5"}, "name 'gpt-5' is unknown; write openai:MODEL or local:MODEL_OR_PATH"),
-        ({"name": "openai:"}, "name 'openai:' is unknown"),
-        ({"max_cost": 1}, "max_cost needs input_price and output_price, per million tokens"),
-        ({"samples": 2}, "samples chooses by the teacher's own answer, so it needs label_hidden"),
-        ({"samples": 2, "label_hidden": True, "temperature": 0}, "samples would all be the same; give a temperature"),
-        ({"base_url": "localhost:80"}, "base_url 'localhost:80' is no address; write http://HOST:PORT/v1"),
-    ],
-)
-def test_settings_that_contradict_each_other(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(message)):
-        teacher_config(FaultyEndpoint(url="http://127.0.0.1:9/v1"), **settings)

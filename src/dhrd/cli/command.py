@@ -1,0 +1,178 @@
+"""What all commands share: how they end, flags that are settings, and errors in which arguments are told as flags.
+
+Below the command line a message names an argument `max_new_tokens`, one with its value `mode=cascade`, a setting
+`data.train=FILE`: so whoever calls from Python reads them. A command that has a flag for it prints that instead.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, get_args
+
+import typer
+import typer.main
+from typer.core import TyperCommand
+
+from dhrd._files import expanded
+from dhrd._terminal import say
+from dhrd.errors import DhrdError
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+_NAMED = re.compile(r"`([a-z_][a-z0-9_.]*)(?:=([^`\n]+))?`")
+_KINDS = (bool, int, float, str)
+
+
+class Command(TyperCommand):
+    """A command that takes `~` in every path, names its flags in errors, and says how it ended."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it."""
+        ctx.params = {name: expanded(value) for name, value in ctx.params.items()}
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except DhrdError as error:
+            error.args = (in_flags(str(error), _flags_of(self)),)
+            raise
+        except BrokenPipeError:
+            _leave_quietly()
+        except KeyboardInterrupt as error:
+            stop("interrupted", 130, error)
+        return result
+
+
+class SettingsCommand(Command):
+    """A command of which some flags are settings: `training.batch_size` is `--batch-size`, `teacher.name` `--teacher`.
+
+    Their types and help are the schema's, which is read where the command is asked for, and not for `dhrd --help`.
+    """
+
+    settings: ClassVar[tuple[str, ...]] = ()
+    _params: list[Any]
+    _is_complete: bool
+
+    @property
+    def params(self) -> list[Any]:
+        """The command's own parameters, then the settings'."""
+        if not self._is_complete:
+            self._is_complete = True
+            self._params += _options(self.settings)
+        return self._params
+
+    @params.setter
+    def params(self, own: list[Any]) -> None:
+        self._params, self._is_complete = own, False
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it; the settings that were given are in its context, for `given`."""
+        values = {name: ctx.params.pop(name) for name in map(_parameter_name, self.settings)}
+        ctx.obj = {name: value for name, value in values.items() if value is not None}
+        return super().invoke(ctx)
+
+
+def stop(message: str, code: int, error: BaseException | None = None) -> NoReturn:
+    """End the process with an error on stderr, the error's notes behind it."""
+    message = "; ".join([message, *getattr(error, "__notes__", [])])
+    say(f"dhrd: error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _leave_quietly() -> NoReturn:
+    """Who read our output has what they wanted; what Python flushes at its end goes nowhere."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
+
+
+def given(context: typer.Context) -> Mapping[str, Any]:
+    """The settings that the flags of a command give, as `load_config` takes them."""
+    settings: Mapping[str, Any] = context.obj
+    return settings
+
+
+def _parameter_name(setting: str) -> str:
+    return setting.replace(".", "__")
+
+
+def _flag(setting: str) -> str:
+    section, _, name = setting.rpartition(".")
+    return "--" + (section if name == "name" else name).replace("_", "-")
+
+
+def _options(settings: tuple[str, ...]) -> list[Any]:
+    """Typer's options for settings: those of a command that has nothing else."""
+
+    def carrier(**values: Any) -> None:
+        raise AssertionError("never run")
+
+    carrier.__signature__ = inspect.Signature(list(map(_parameter, settings)))  # type: ignore[attr-defined]
+    lone = typer.Typer(add_completion=False)
+    lone.command()(carrier)
+    return list(typer.main.get_command(lone).params)
+
+
+def _parameter(setting: str) -> inspect.Parameter:
+    field = _field(setting)
+    kind = next(kind for kind in _kinds(field.annotation) if kind in _KINDS)
+    text = f"{' '.join((field.description or '').split())} [{setting}]"
+    return inspect.Parameter(
+        _parameter_name(setting),
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, typer.Option(_flag(setting), help=text)],
+    )
+
+
+def _field(setting: str) -> FieldInfo:
+    """The schema's field of a setting, by its dotted name."""
+    from dhrd.config import RunConfig
+
+    *sections, name = setting.split(".")
+    model: Any = RunConfig
+    for section in sections:
+        model = model.model_fields[section].annotation
+    field: FieldInfo = model.model_fields[name]
+    return field
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types within a field's annotation, itself first."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _kinds(part)
+
+
+def in_flags(message: str, flags: Mapping[str, str]) -> str:
+    """A message in which arguments are told as flags.
+
+    Args:
+        message: With arguments as `name` or `name=value`.
+        flags: By argument. A setting without a flag of its own is told as one of `--set`.
+    """
+
+    def spelled(match: re.Match[str]) -> str:
+        name, value = match[1], match[2]
+        flag = flags.get(name) or flags.get(_parameter_name(name))
+        if flag is None:
+            return f"{flags['set']} {name}={value}" if "." in name and value and "set" in flags else match[0]
+        return f"{flag} {value}" if value else flag
+
+    return _NAMED.sub(spelled, message)
+
+
+def _flags_of(command: Any) -> dict[str, str]:
+    """The flags of a command by the names of their parameters, and by their own without dashes."""
+    flags: dict[str, str] = {}
+    for param in command.params:
+        for flag in (*param.opts, *param.secondary_opts):
+            if flag.startswith("--"):
+                flags.setdefault(param.name, flag)
+                flags[flag.removeprefix("--").replace("-", "_")] = flag
+    return flags

@@ -1,0 +1,38 @@
+"""`dhrd evaluate`: what is refused before a model is loaded. Its figures: `unit/evaluation`, `contract/test_cli.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers.runs import run_here
+
+Capsys = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "give --model DIR, the directory that `dhrd train` wrote"),
+        (("--model", "a", "--checkpoint", "b"), "--model a and --checkpoint b: the same option twice; give one of"),
+        (("--model", "a", "--plot", "p.svg"), "--plot p.svg: of --mode cascade, and the mode is classifier; leave it"),
+    ],
+)
+def test_options_that_contradict_each_other(capsys: Capsys, flags: tuple[str, ...], message: str) -> None:
+    ended = run_here(capsys, "evaluate", *flags)
+    assert ended.code == 2
+    assert ended.error_lines[0].startswith(f"dhrd: error: {message}")
+
+
+def test_checkpoint_is_another_name_of_model(capsys: Capsys, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    messages = [run_here(capsys, "evaluate", flag, tmp_path / "a").error_lines for flag in ("--model", "--checkpoint")]
+    assert messages[0] == messages[1]
+    assert len(messages[0]) == 1
+
+
+def test_outputs_are_checked_before_the_artifact_is_read(capsys: Capsys, tmp_path: Path) -> None:
+    ended = run_here(capsys, "evaluate", "--model", tmp_path, "--json", tmp_path / "m.csv")
+    assert ended.code == 2
+    assert "m.csv: what is written is JSON" in ended.error_lines[0]

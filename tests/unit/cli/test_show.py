@@ -1,0 +1,107 @@
+"""Tables for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dhrd.cli.show import benchmark_table, cascade_table, metrics_table
+
+Capsys = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cell is wrapped."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def cells(text: str) -> list[list[str]]:
+    """The cells of each line of a table."""
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
+
+
+METRICS: dict[str, Any] = {
+    "accuracy": 0.75,
+    "macro_f1": 0.5,
+    "log_loss": 0.4,
+    "official": ["accuracy"],
+    "interval_95": {"accuracy": [0.6, 0.875]},
+    "per_class": {"[/bug]": {"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 4}},
+}
+
+
+def test_metrics_with_their_intervals_then_each_class(capsys: Capsys) -> None:
+    metrics_table(METRICS, "[b]validation[/b]")
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].strip() == "[b]validation[/b]"
+    assert cells(out) == [
+        ["accuracy (official)", "0.750", "0.600 to 0.875"],
+        ["macro_f1", "0.500", ""],
+        ["log_loss", "0.400", ""],
+        ["[/bug]", "1.000", "0.500", "0.667", "4"],
+    ]
+
+
+def test_what_makes_metrics_doubtful_is_said(capsys: Capsys) -> None:
+    metrics_table(METRICS | {"absent": ["a", "b"], "selected_on": True}, "")
+    last = capsys.readouterr().out.splitlines()[-2:]
+    assert last[0] == "Neither gold nor predicted here, F1 0 in macro_f1: 'a', 'b'."
+    assert last[1].startswith("The weights, or a temperature, were chosen on these very rows")
+
+
+def threshold(value: float, asked: float) -> dict[str, Any]:
+    return {
+        "threshold": value,
+        "share_asked": asked,
+        "accuracy": 0.8,
+        "accuracy_interval_95": [0.7, 0.9],
+        "queries_per_second": 12.0,
+        "relative_cost": 3.0,
+    }
+
+
+def test_the_chosen_threshold_is_marked_and_told(capsys: Capsys) -> None:
+    curve = [threshold(index / 20, index / 20) for index in range(21)]
+    chosen_on = {"num_rows": 50, "accuracy": 0.9, "relative_cost": 2.5}
+    cascade_table({"curve": curve, "threshold": 0.26, "chosen_on": chosen_on})
+    out = capsys.readouterr().out
+    marked = [row for row in cells(out) if row[0].endswith("*")]
+    assert marked == [["0.250 *", "25%", "0.800", "0.700 to 0.900", "12.00", "3.0"]]
+    assert len(cells(out)) == 8  # seven over the curve, and the chosen one
+    assert "chosen on 50 other rows, where it has accuracy 0.900 at 2.5 times" in " ".join(out.split())
+
+
+def contender(median: float) -> dict[str, Any]:
+    return {
+        "queries_per_second": {"median": median, "min": median - 1, "max": median + 1},
+        "latency": {"p50_ms": 5.0, "p95_ms": 6.0, "p99_ms": 7.0},
+        "memory": {"peak_increase_bytes": 3 * 2**20},
+        "label_agreement": 0.99,
+    }
+
+
+def test_a_benchmark_says_who_was_measured_and_what_was_computed(capsys: Capsys) -> None:
+    result = {
+        "rows": {"num_rows": 10, "mean_tokens": 20.0, "num_tokens": 200},
+        "conditions": {"dtype": "float32"},
+        "contenders": {"dhrd": contender(100.0), "loop": contender(20.0) | {"memory": None}},
+        "dhrd_over": {"loop": {"median": 5.0}},
+        "work": {"padding_ratio": 1.1, "sharing_ratio": 2.0, "num_run_tokens": 120, "num_passes": 3},
+        "roofline": {
+            "forward_flops_per_second": 2e9,
+            "share_of_matmul_rate": 0.4,
+            "share_of_matmul_rate_at_own_shapes": 0.8,
+        },
+        "parity": {"num_rows": 10, "as_run": {"label_agreement": 1.0, "max_probability_difference": 1e-6}},
+    }
+    benchmark_table(result)
+    out = capsys.readouterr().out
+    assert cells(out) == [
+        ["dhrd", "100.0 (99.0–101.0)", "", "5/6/7", "99.0%", "+3"],
+        ["loop", "20.0 (19.0–21.0)", "5.00", "5/6/7", "99.0%", "?"],
+    ]
+    assert "sharing 2.00: 120 positions run for 200 tokens in 3 passes." in out
+    assert "The forward pass does 2 GFLOP/s of needed work: 40% of" in out
+    assert "same label on 100.0%, probabilities within 1e-06." in out

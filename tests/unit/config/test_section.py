@@ -1,0 +1,45 @@
+"""What all sections of the settings share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from dhrd.config.section import Count, FileName, LabelName, Section
+
+
+class Settings(Section):
+    """A section."""
+
+    names: tuple[LabelName, ...] = ()
+    path: FileName = "x"
+    """Where it is."""
+    count: Count = 1
+
+
+def test_a_label_is_the_text_that_an_integer_spells() -> None:
+    assert Settings.model_validate({"names": [1, 2.0, "03"]}).names == ("1", "2", "03")
+
+
+@pytest.mark.parametrize("name", [True, 0.5, None])
+def test_what_spells_no_label_is_refused(name: object) -> None:
+    with pytest.raises(ValidationError, match="valid string"):
+        Settings.model_validate({"names": [name]})
+
+
+def test_paths_begin_at_the_home_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Settings(path="~/a").path == str(tmp_path / "a")
+    assert Settings(path="a~b").path == "a~b"
+
+
+def test_sections_are_frozen_and_know_their_settings() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().count = 2  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        Settings.model_validate({"counts": 1})
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        Settings(count=0)
+    assert Settings.model_fields["path"].description == "Where it is."

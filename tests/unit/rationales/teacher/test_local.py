@@ -1,0 +1,83 @@
+"""A teacher in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dhrd.rationales.generate import generate_rationales
+from dhrd.rationales.teacher.prompt import SENTINEL
+from helpers.endpoint import FaultyEndpoint
+from helpers.models import make_backbone
+from helpers.rows import make_tokenizer
+from helpers.runs import flags, read_jsonl, run_here, save_backbone
+from helpers.teacher import ids, manifest, teacher_config, write_cases
+
+Capsys = pytest.CaptureFixture[str]
+
+
+def test_a_local_teacher_writes_what_it_decodes(tmp_path: Path) -> None:
+    """A random model writes no sentinel: every row is a counted rejection, with what it wrote in the store."""
+    data, output = write_cases(tmp_path / "d.jsonl", 7), tmp_path / "o.jsonl"
+    backbone = make_backbone("llama", max_position_embeddings=2048)
+    config = teacher_config(FaultyEndpoint(), name="local:tiny", base_url=None, max_tokens=8, batch_size=3)
+    found = generate_rationales(config, data, output, teacher=backbone)
+    assert found.num_rationales == 0
+    assert set(found.rejected) <= {"cut", "no_sentinel", "empty"}
+    assert found.rejected.total() == 7
+    assert found.tally.num_requests == found.tally.num_answers == 7  # greedy: asking again would change nothing
+    assert found.tally.completion_tokens > 0
+    assert manifest(output)["endpoint_hosts"] == []
+    again = generate_rationales(config, data, output, teacher=backbone)
+    assert again.tally.num_requests == 0
+
+
+def test_a_local_teacher_that_samples_tries_again(tmp_path: Path) -> None:
+    data = write_cases(tmp_path / "d.jsonl", 4)
+    backbone = make_backbone("llama", max_position_embeddings=2048)
+    settings = {"name": "local:tiny", "base_url": None, "max_tokens": 6, "temperature": 1.0, "attempts": 2}
+    found = generate_rationales(
+        teacher_config(FaultyEndpoint(), **settings), data, tmp_path / "o.jsonl", teacher=backbone
+    )
+    assert found.tally.num_requests == 8
+
+
+def test_a_prompt_over_the_context_is_rejected(tmp_path: Path) -> None:
+    rows = [
+        {"id": "long", "input_text": "x" * 500, "label": "keep"},
+        {"id": "short", "input_text": "x", "label": "keep"},
+    ]
+    (tmp_path / "t.jinja").write_text("{{ input }} {{ label }} {{ sentinel }}", encoding="utf-8")
+    settings = {"name": "local:tiny", "base_url": None, "max_tokens": 8, "template": str(tmp_path / "t.jinja")}
+    config = teacher_config(FaultyEndpoint(), **settings)
+    backbone = make_backbone("llama", max_position_embeddings=256)
+    found = generate_rationales(config, rows, tmp_path / "o.jsonl", teacher=backbone)
+    assert found.rejected["failed"] == 1
+    assert found.rejected.total() == 2
+
+
+def test_local_teachers_are_loaded_and_use_their_chat_template(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    tokenizer = make_tokenizer(bos="<bos>", chat=True)
+
+    def watched(model: Any, own: Any, prompts: Any, **settings: Any) -> list[list[int]]:
+        seen.extend(tokenizer.decode(prompt) for prompt in prompts)
+        return [own(f"It fits.\n{SENTINEL}\nkeep", add_special_tokens=False)["input_ids"] for _ in prompts]
+
+    monkeypatch.setattr("dhrd.rationales.teacher.local.generate", watched)
+    backbone = save_backbone(tmp_path / "tiny", bos="<bos>", chat=True)
+    data, output = write_cases(tmp_path / "d.jsonl", 3), tmp_path / "o.jsonl"
+    arguments = ["--data", data, "--output", output, "--teacher", f"local:{backbone}", "--device", "cpu"]
+    done = run_here(capsys, "rationales", "generate", *arguments, *flags(["teacher.max_tokens=100"]))
+    assert done.code == 0, done.err
+    assert ids(output) == ["r0", "r1", "r2"]
+    assert {row["rationale"] for row in read_jsonl(output)} == {"It fits."}
+    assert all(text.startswith("<bos><|user|>") and text.endswith("<|end|><|assistant|>") for text in seen)
+    assert len(seen) == 3
+    backbone.rename(tmp_path / "elsewhere")
+    again = run_here(capsys, "rationales", "generate", *arguments, *flags(["teacher.max_tokens=100"]))
+    assert (again.code, len(seen)) == (0, 3)  # every row is settled: no model is needed
