@@ -24,7 +24,7 @@ from dhrd.data.sequence import SequenceTemplate
 from dhrd.data.superglue import TASKS
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ArtifactError, UserError
-from dhrd.model.foreign import read_object, reading
+from dhrd.model.foreign import read_small_json, reading
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -153,7 +153,7 @@ def read_info(directory: str | Path) -> ArtifactInfo:
             if unfinished
             else f"{directory}: not a dhrd artifact (no {MANIFEST}); give a directory that `dhrd train` wrote"
         )
-    manifest = read_object(path)
+    manifest = read_small_json(path)
     _check_format(path, manifest.pop("format_version", None))
     try:
         with reading(path):

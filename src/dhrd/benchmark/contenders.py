@@ -80,7 +80,7 @@ class Contender:
     in_process: bool = True
 
 
-class Entry:
+class Lineup:
     """What contenders are made of.
 
     Args:
@@ -127,7 +127,7 @@ def stock_model(directory: Path, classifier: Classifier, dtype: torch.dtype) -> 
     if classifier.info.kind != "sequence_classifier":
         raise ArtifactError(
             f"{directory}: an mlp head or mean pooling, which transformers and vLLM do not load; "
-            "leave pipeline, loop and vllm out of --against"
+            "leave pipeline, loop and vllm out of `against`"
         )
     weights = Weights.of(directory)
     loaded, _ = load_stock_model(directory, load_stock_config(directory, weights, classifier.info), weights, dtype)
@@ -155,18 +155,18 @@ def pipeline(
     )
 
 
-def pipelines(entry: Entry) -> Iterator[Contender]:
+def pipelines(lineup: Lineup) -> Iterator[Contender]:
     """The pipeline at each batch size, and as it comes."""
-    for size in entry.batch_sizes:
-        yield pipeline(entry.stock, entry.classifier, size)
-    whole = stock_model(entry.directory, entry.classifier, torch.float32)
+    for size in lineup.batch_sizes:
+        yield pipeline(lineup.stock, lineup.classifier, size)
+    whole = stock_model(lineup.directory, lineup.classifier, torch.float32)
     title = "transformers pipeline as it comes: batch 1, fp32"
-    yield pipeline(whole, entry.classifier, 1, "pipeline_default", title)
+    yield pipeline(whole, lineup.classifier, 1, "pipeline_default", title)
 
 
-def loop(entry: Entry) -> Iterator[Contender]:
+def loop(lineup: Lineup) -> Iterator[Contender]:
     """A bare loop over batches in the rows' order: what people write."""
-    model, classifier = entry.stock, entry.classifier
+    model, classifier = lineup.stock, lineup.classifier
     tokenizer, names = classifier.tokenizer, classifier.labels.names
 
     def answer(texts: list[str]) -> list[str]:
@@ -185,13 +185,13 @@ def loop(entry: Entry) -> Iterator[Contender]:
     yield Contender(name="loop", title=title, dtype=dtype, run=run, batch_size=LOOP_BATCH_SIZE)
 
 
-def vllm(entry: Entry) -> Iterator[Contender]:
+def vllm(lineup: Lineup) -> Iterator[Contender]:
     """vLLM's pooling runner, from tokens: it is given what our tokenizer made, so that both cut alike."""
-    check_vllm("--against vllm")
-    classifier = entry.classifier
+    check_vllm("`against=vllm`")
+    classifier = lineup.classifier
     dtype = str(classifier.dtype).removeprefix("torch.")
     limit = classifier.info.max_input_tokens
-    engine = start_vllm(entry.directory, classifier.device, runner="pooling", dtype=dtype, max_model_len=limit)
+    engine = start_vllm(lineup.directory, classifier.device, runner="pooling", dtype=dtype, max_model_len=limit)
     names = classifier.labels.names
 
     def run(rows: BenchmarkRows) -> list[str]:
@@ -201,14 +201,14 @@ def vllm(entry: Entry) -> Iterator[Contender]:
     yield Contender(name="vllm", title="vLLM, pooling", dtype=dtype, run=run, in_process=False)
 
 
-def exported(name: str, entry: Entry) -> Iterator[Contender]:
+def exported(name: str, lineup: Lineup) -> Iterator[Contender]:
     """A runtime over what `dhrd export` wrote, in batches of like length."""
-    if name not in entry.exports:
+    if name not in lineup.exports:
         raise ConfigError(
-            f"--against {name}: give --{name} DIR, the directory that `dhrd export` wrote, or --against {name}=DIR"
+            f"`against={name}`: give `{name}` DIR, the directory that `dhrd export` wrote, or `against={name}=DIR`"
         )
-    classifier, runtime = entry.classifier, find_runtime(name)
-    forward, names = runtime.from_pretrained(entry.exports[name]), classifier.labels.names
+    classifier, runtime = lineup.classifier, find_runtime(name)
+    forward, names = runtime.from_pretrained(lineup.exports[name]), classifier.labels.names
 
     def run(rows: BenchmarkRows) -> list[str]:
         inputs = classifier.encoder.encode([(example.columns(), example.where) for example in rows.examples])
@@ -224,13 +224,13 @@ def exported(name: str, entry: Entry) -> Iterator[Contender]:
     yield Contender(name=name, title=title, dtype=forward.dtype, run=run, batch_size=LOOP_BATCH_SIZE)
 
 
-PEERS: dict[str, Callable[[Entry], Iterator[Contender]]] = {
+PEERS: dict[str, Callable[[Lineup], Iterator[Contender]]] = {
     "pipeline": pipelines,
     "loop": loop,
     **{name: partial(exported, name) for name in RUNTIMES},
     "vllm": vllm,
 }
-"""What `--against` takes, by name: each gives one contender or several."""
+"""What `against` takes, by name: each gives one contender or several."""
 
 
 def without_sharing(classifier: Classifier) -> Classifier:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dhrd.benchmark.contenders import PEERS, BenchmarkRows, Contender, Entry, ours, without_sharing
+from dhrd.benchmark.contenders import PEERS, BenchmarkRows, Contender, Lineup, ours, without_sharing
 from dhrd.benchmark.decoding import WAYS, check_decoding, measure_decoding
 from dhrd.benchmark.limits import length_sweep, parity_with_fp32, roofline
 from dhrd.benchmark.machine import conditions
@@ -79,7 +79,7 @@ def benchmark(
     classifier = Classifier.from_pretrained(directory, **options)
     check_decoding([name for name in settings.against if name in WAYS], classifier)
     rows, load_before = prepare_rows(classifier, examples), os.getloadavg()[0]
-    contenders = _warm(Entry(directory, classifier, settings.batch_sizes, settings.exports), rows, settings, say)
+    contenders = _warm(Lineup(directory, classifier, settings.batch_sizes, settings.exports), rows, settings, say)
     rounds, batch_sizes = take_turns(
         contenders, rows, classifier, repeats=settings.repeats, latency_rows=settings.latency_rows, say=say
     )
@@ -105,7 +105,7 @@ def _check(examples: Sequence[Example], settings: Settings) -> None:
     known = (*PEERS, *WAYS)
     unknown = [name for name in settings.against if name not in known]
     if unknown:
-        raise ConfigError(f"--against {unknown[0]}: unknown; give some of {', '.join(known)}")
+        raise ConfigError(f"`against={unknown[0]}`: unknown; give some of {', '.join(known)}")
     if not examples:
         raise DataError("there are no rows to measure on; check the file and the split")
 
@@ -126,14 +126,14 @@ def _gold(classifier: Classifier, examples: Sequence[Example]) -> list[str] | No
     return gold if len(gold) == len(examples) else None
 
 
-def _warm(entry: Entry, rows: BenchmarkRows, settings: Settings, say: Say) -> list[Contender]:
+def _warm(lineup: Lineup, rows: BenchmarkRows, settings: Settings, say: Say) -> list[Contender]:
     """All that take part, loaded, each warmed up."""
-    contenders = [ours(entry.classifier)]
-    if entry.classifier.engine.options.share_prefixes:
-        apart = without_sharing(entry.classifier)
+    contenders = [ours(lineup.classifier)]
+    if lineup.classifier.engine.options.share_prefixes:
+        apart = without_sharing(lineup.classifier)
         contenders.append(ours(apart, "dhrd_without_sharing", "dhrd.Classifier, rows run whole"))
     for name, make in PEERS.items():
-        contenders += make(entry) if name in settings.against else ()
+        contenders += make(lineup) if name in settings.against else ()
     for contender in contenders:
         say(f"warming up {contender.title}")
         contender.run(rows.part(0, settings.warmup_rows))

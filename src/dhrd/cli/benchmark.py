@@ -6,7 +6,7 @@ import json
 import sys
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from dhrd._terminal import say
 from dhrd.cli.options import Compile, Config, Device, Dtype, MaxTokens, Set, Sharing
 from dhrd.errors import ConfigError
 from dhrd.export.runtimes import RUNTIMES
+
+if TYPE_CHECKING:
+    from dhrd.benchmark.result import BenchmarkResult
 
 
 def benchmark(
@@ -26,7 +29,8 @@ def benchmark(
     against: Annotated[
         str,
         typer.Option(
-            help=f"Some of pipeline, loop, {', '.join(RUNTIMES)}, vllm; and of cot, cot_untuned, cot_vllm. none: ours alone."
+            help=f"Some of pipeline, loop, {', '.join(RUNTIMES)}, vllm; and of cot, cot_untuned, cot_vllm. "
+            "none: ours alone."
         ),
     ] = "pipeline,loop",
     batch_sizes: Annotated[str, typer.Option(help="Of the pipeline.")] = "1,2,4,8,16,32",
@@ -49,7 +53,7 @@ def benchmark(
 ) -> None:
     """Measure a classifier against what one would run instead, in one run on the same rows. The last line is JSON."""
     from dhrd._extras import require
-    from dhrd._files import talking, writing
+    from dhrd._files import talking
     from dhrd._outputs import FIGURE, JSON, Output, check_outputs
     from dhrd.artifact.owned import model_files
     from dhrd.benchmark.inference import Settings, benchmark
@@ -59,10 +63,9 @@ def benchmark(
 
     if plot is not None:
         require("matplotlib", extra="report")
-    named = dict(_export(part) for part in _parts(against) if part != "none")
-    exports = {name: place for name, place in {**named, "onnx": onnx or named.get("onnx")}.items() if place}
+    names, exports = _contenders(against, onnx)
     settings = Settings(
-        against=list(named),
+        against=names,
         batch_sizes=_sizes(batch_sizes),
         repeats=repeats,
         warmup_rows=warmup_rows,
@@ -88,16 +91,21 @@ def benchmark(
         max_tokens_per_pass=max_tokens_per_pass,
     )
     written = {"data": f"{data or 'the run’s own'}, {split}", **result.model_dump(mode="json")}
+    _save(result, written, json_file, plot)
+    with talking(json_file, plot):
+        benchmark_table(result)
+        say(json.dumps(written))
+
+
+def _save(result: BenchmarkResult, written: dict[str, object], json_file: Path | None, plot: Path | None) -> None:
+    from dhrd._files import writing
+    from dhrd.benchmark.plots import plot as draw
+
     if json_file is not None:
         with writing(json_file) as file:
             file.json(written)
     if plot is not None:
-        from dhrd.benchmark.plots import plot as draw
-
         draw(result, plot)
-    with talking(json_file, plot):
-        benchmark_table(result)
-        say(json.dumps(written))
 
 
 def _say(text: str) -> None:
@@ -108,10 +116,11 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _export(part: str) -> tuple[str, Path | None]:
-    """A contender, and where what it runs was exported to: `openvino=DIR`."""
-    name, _, place = part.partition("=")
-    return name, Path(place).expanduser() if place else None
+def _contenders(against: str, onnx: Path | None) -> tuple[list[str], dict[str, Path]]:
+    """Their names, and where what they run was exported to: `openvino=DIR`."""
+    named = dict(part.partition("=")[::2] for part in _parts(against) if part != "none")
+    places = {name: Path(place).expanduser() for name, place in named.items() if place}
+    return list(named), places | ({"onnx": onnx} if onnx else {})
 
 
 def _sizes(text: str) -> list[int]:

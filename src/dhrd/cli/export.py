@@ -16,7 +16,9 @@ def export(
     model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
     output: Annotated[Path, typer.Option(help="The directory to write.")],
     format: Annotated[str, typer.Option(help=f"{', '.join(RUNTIMES)}.")] = "onnx",
-    weights: Annotated[str, typer.Option(help="float32, or int8: smaller, faster, near the same.")] = "float32",
+    weight_type: Annotated[
+        str, typer.Option("--weights", help="float32, or int8: smaller, faster, near the same.")
+    ] = "float32",
     min_agreement: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Share of rows with the artifact's label; default: 1, of int8 0.99."),
@@ -35,7 +37,7 @@ def export(
     from dhrd._outputs import Output, check_outputs
     from dhrd.artifact.owned import model_files
     from dhrd.cli.settings import inference_config, read_by
-    from dhrd.export.export import check_export_place, export_classifier
+    from dhrd.export.export import ExportSettings, check_export_place, export_classifier
     from dhrd.run.rows import rows_of
 
     find_runtime(format)
@@ -45,15 +47,8 @@ def export(
         places = [Output("--output", path) for path in model_files(output)]
         check_outputs(places, read_by(model, settled, data, config))
     examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)
-    parity = export_classifier(
-        model,
-        output,
-        examples,
-        runtime=format,
-        weight_type=weights,
-        min_agreement=min_agreement,
-        overwrite=overwrite,
-    )
+    target = ExportSettings(format=format, weight_type=weight_type, min_agreement=min_agreement)
+    parity = export_classifier(model, output, examples, target, overwrite=overwrite)
     say(
         f"{output}: {parity.size_bytes / 2**20:.0f} MiB; on {parity.num_examples} rows the same label on "
         f"{parity.label_agreement:.2%}, probabilities within {parity.max_probability_difference:.2g}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,6 +26,22 @@ from dhrd.model.foreign import HERE
 PARITY_FILE = "parity.json"
 _EXACT_TOLERANCE = 1e-3  # of a probability: a runtime adds up in another order, over a whole depth
 _ROUNDED_AGREEMENT = 0.99
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSettings:
+    """What to write.
+
+    Args:
+        format: Of `RUNTIMES`.
+        weight_type: `int8` is smaller, faster and another model: look at its agreement.
+        min_agreement: Share of the rows whose label must be the same; None: 1 in fp32, where probabilities must be
+            within 0.001 as well, and 0.99 in int8.
+    """
+
+    format: str = "onnx"
+    weight_type: str = "float32"
+    min_agreement: float | None = None
 
 
 class ExportParity(BaseModel):
@@ -57,10 +74,8 @@ def export_classifier(
     model_dir: str | Path,
     output_dir: str | Path,
     examples: Sequence[Example],
+    settings: ExportSettings | None = None,
     *,
-    runtime: str = "onnx",
-    weight_type: str = "float32",
-    min_agreement: float | None = None,
     overwrite: bool = False,
 ) -> ExportParity:
     """Write an artifact for another runtime with its tokenizer, once it is shown to answer as the artifact does.
@@ -69,10 +84,7 @@ def export_classifier(
         model_dir: What `dhrd train` wrote.
         output_dir: Gets the runtime's files, config.json, the tokenizer's files, dhrd.json and parity.json.
         examples: Rows of the kind that it will see; labels are not needed.
-        runtime: Of `RUNTIMES`.
-        weight_type: `int8` is smaller, faster and another model: look at its agreement.
-        min_agreement: Share of the rows whose label must be the same; None: 1 in fp32, where probabilities must be
-            within 0.001 as well, and 0.99 in int8.
+        settings: What to write.
         overwrite: Replace an older export in `output_dir`; other files in it are kept.
 
     Raises:
@@ -82,12 +94,13 @@ def export_classifier(
         DhrdError: The export cannot be written or disagrees; `output_dir` is as it was.
         MissingExtra: The runtime or its exporter is not installed.
     """
-    output_dir, target = Path(output_dir), find_runtime(runtime)
+    settings, output_dir = settings or ExportSettings(), Path(output_dir)
+    target, weight_type = find_runtime(settings.format), settings.weight_type
     if weight_type not in target.weight_types:
-        raise ConfigError(f"--weights {weight_type}: unknown; give {' or '.join(target.weight_types)}")
+        raise ConfigError(f"`weight_type={weight_type}`: unknown; give {' or '.join(target.weight_types)}")
     check_export_place(model_dir, output_dir, overwrite=overwrite)
     if not examples:
-        raise DataError("an export is compared with its artifact on rows, and there are none; give --data SPEC")
+        raise DataError("an export is compared with its artifact on rows, and there are none; give `data` SPEC")
     classifier = Classifier.from_pretrained(model_dir, device="cpu", dtype=torch.float32)
     inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
     config = AutoConfig.from_pretrained(model_dir, **HERE)
@@ -98,7 +111,7 @@ def export_classifier(
     ):
         target.write(classifier, partial, weight_type=weight_type)
         parity = _parity(classifier, target.from_pretrained(partial), partial, [item.input_ids for item in inputs])
-        _check(parity, output_dir, min_agreement, is_exact=weight_type == target.weight_types[0])
+        _check(parity, output_dir, settings.min_agreement, is_exact=weight_type == target.weight_types[0])
         config.save_pretrained(partial)
         classifier.tokenizer.save_pretrained(partial)
         write_json(partial / PARITY_FILE, parity.model_dump())
@@ -113,15 +126,15 @@ def check_export_place(model_dir: str | Path, output_dir: Path, *, overwrite: bo
         ConfigError: It is the artifact's, is not empty, or with `overwrite` holds no export.
     """
     if Path(model_dir).resolve().is_relative_to(output_dir.resolve()):
-        raise ConfigError(f"--output {output_dir}: that is the artifact itself, or holds it; give another directory")
+        raise ConfigError(f"`output={output_dir}`: that is the artifact itself, or holds it; give another directory")
     was_cut = is_export(output_dir) and not (output_dir / MANIFEST).exists()
     if holds_nothing(output_dir) or was_cut:
         return
     if not overwrite:
-        raise ConfigError(f"--output {output_dir}: is there already; replace it with --overwrite, or give another")
+        raise ConfigError(f"`output={output_dir}`: is there already; replace it with `overwrite`, or give another")
     if not is_export(output_dir):
         raise ConfigError(
-            f"--output {output_dir}: --overwrite replaces what `dhrd export` wrote, and no dhrd.json there says that "
+            f"`output={output_dir}`: `overwrite` replaces what `dhrd export` wrote, and no dhrd.json there says that "
             "it did; give another directory"
         )
 
@@ -153,7 +166,7 @@ def _check(parity: ExportParity, output_dir: Path, min_agreement: float | None, 
     if not share >= least:
         raise DhrdError(
             f"{output_dir} was not written: the graph disagrees with its artifact {what}; "
-            f"--min-agreement {least:g} is asked of it"
+            f"`min_agreement={least:g}` is asked of it"
         )
     if not apart <= (_EXACT_TOLERANCE if is_exact else 1):  # NaN is not
         raise DhrdError(f"{output_dir} was not written: the graph disagrees with its artifact {what}")

@@ -74,18 +74,14 @@ class Runtime(ABC):
         """Class logits of a batch of inputs on the CPU, (B, C)."""
 
 
-def find_runtime(name: str, setting: str = "--format") -> type[Runtime]:
+def find_runtime(name: str) -> type[Runtime]:
     """A runtime by name.
-
-    Args:
-        name: Of `RUNTIMES`.
-        setting: What named it.
 
     Raises:
         ConfigError: There is none of that name.
     """
     if name not in RUNTIMES:
-        raise ConfigError(f"{setting} {name}: unknown; give {' or '.join(RUNTIMES)}")
+        raise ConfigError(f"`format={name}`: unknown; give {' or '.join(RUNTIMES)}")
     module, _, kind = RUNTIMES[name].partition(":")
     runtime: type[Runtime] = getattr(importlib.import_module(module), kind)
     return runtime

@@ -92,11 +92,8 @@ class Classifier:
         threshold: float | None = None,
         directory: Path | None = None,
     ) -> None:
-        self.body = body.eval()
-        self.head = head.eval()
-        self.tokenizer = tokenizer
-        self.info = info
-        self.directory = directory
+        self.body, self.head = body.eval(), head.eval()
+        self.tokenizer, self.info, self.directory = tokenizer, info, directory
         self.encoder = input_encoder(tokenizer, info, strict=strict)
         self.engine = Engine(body, head, pooling=info.pooling, pad_token_id=tokenizer.pad_token_id, options=options)
         if cascade is not None:
@@ -105,9 +102,7 @@ class Classifier:
         self._reasoner: Reasoner | None = None
         self._lock = threading.RLock()  # around the model and the counts
         self._load_again: Callable[[], Classifier] | None = None
-        self.num_cut = 0
-        self.num_mended = 0
-        self.num_asked = 0
+        self.num_cut = self.num_mended = self.num_asked = 0
 
     @classmethod
     def from_pretrained(
@@ -163,16 +158,9 @@ class Classifier:
             tokenizer = load_input_encoder(directory, info).tokenizer
         check_loaded(body, directory)
         classifier = cls(
-            body.to(device),
-            head.to(device),
-            tokenizer,
-            info,
-            options=best,
-            strict=strict,
-            cascade=cascade,
-            threshold=threshold,
-            directory=directory,
-        )
+            body.to(device), head.to(device), tokenizer, info, options=best, strict=strict,
+            cascade=cascade, threshold=threshold, directory=directory,
+        )  # fmt: skip
         classifier._load_again = again
         if keep_memory and device.type == "cpu":
             keep_freed_memory()
@@ -181,12 +169,7 @@ class Classifier:
         return classifier
 
     def push_to_hub(self, repository: str, *, private: bool = False, message: str | None = None) -> str:
-        """Upload the artifact that the classifier was loaded from; see `dhrd.artifact.hub.push_artifact`.
-
-        Raises:
-            ArtifactError: The classifier was not loaded from a directory.
-            DhrdError: The hub cannot be reached, or refuses.
-        """
+        """Upload the artifact that the classifier was loaded from, as `artifact.hub.push_artifact` does."""
         return push_artifact(self._artifact("the artifact"), repository, private=private, message=message)
 
     @property

@@ -14,7 +14,7 @@ import pytest
 import dhrd
 from dhrd import ConfigError, DataError
 from dhrd.benchmark import contenders
-from dhrd.benchmark.contenders import BenchmarkRows, Contender, Entry
+from dhrd.benchmark.contenders import BenchmarkRows, Contender, Lineup
 from dhrd.benchmark.inference import Settings, benchmark
 from dhrd.benchmark.result import BenchmarkResult
 from dhrd.run.rows import rows_of
@@ -81,8 +81,8 @@ def test_the_command_measures_all_and_ends_in_json(artifact: Path, tmp_path: Pat
 
 
 def test_a_contender_that_is_wrong_is_seen(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def loop(entry: Entry) -> Iterator[Contender]:
-        (one,), names = contenders.loop(entry), entry.classifier.labels.names
+    def loop(lineup: Lineup) -> Iterator[Contender]:
+        (one,), names = contenders.loop(lineup), lineup.classifier.labels.names
 
         def run(rows: BenchmarkRows) -> list[str]:
             said = one.run(rows)
@@ -127,7 +127,7 @@ def test_bad_flags(artifact: Path, capsys: Capsys, flags: list[str], message: st
 @pytest.mark.parametrize("against", ["vllm", "cot_vllm"])
 def test_vllm_is_asked_for_before_anything_runs(artifact: Path, monkeypatch: pytest.MonkeyPatch, against: str) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(ConfigError, match=f"--against {against}: this needs vLLM"):
+    with pytest.raises(ConfigError, match=f"`against={against}`: this needs vLLM"):
         measured(artifact, against=(against,))
 
 
@@ -139,6 +139,6 @@ def test_there_must_be_rows(artifact: Path) -> None:
 def test_a_head_that_transformers_does_not_load_is_refused(tiny_backbone: Path, tmp_path: Path) -> None:
     config = make_config(tiny_backbone, tmp_path, "training.num_epochs=1", "model.head=mlp")
     out = dhrd.train(config).output_dir
-    with pytest.raises(dhrd.ArtifactError, match="leave pipeline, loop and vllm out of --against"):
+    with pytest.raises(dhrd.ArtifactError, match="leave pipeline, loop and vllm out of `against`"):
         measured(out, against=("pipeline",))
     assert measured(out).contenders["dhrd"].label_agreement == 1

@@ -15,7 +15,7 @@ import dhrd
 from dhrd import ArtifactError, Classifier, ConfigError, DataError
 from dhrd.benchmark.inference import Settings, benchmark
 from dhrd.errors import DhrdError
-from dhrd.export.export import export_classifier
+from dhrd.export.export import ExportSettings, export_classifier
 from dhrd.export.onnx import OnnxForward
 from dhrd.run.rows import rows_of
 from helpers.runs import make_config, run_forked, run_here
@@ -114,7 +114,7 @@ def test_probabilities_that_are_off_are_refused_though_labels_agree(
     honest = OnnxForward.__call__
     monkeypatch.setattr(OnnxForward, "__call__", lambda self, batch: honest(self, batch) * 1.2)
     with pytest.raises(DhrdError, match=r"the same label on 100.00%, probabilities up to \S+ apart"):
-        export_classifier(artifact, tmp_path / "out", rows_of(artifact), min_agreement=0.0)
+        export_classifier(artifact, tmp_path / "out", rows_of(artifact), ExportSettings(min_agreement=0.0))
     assert not list(tmp_path.iterdir())
 
 
@@ -123,7 +123,9 @@ def test_nan_is_no_agreement(artifact: Path, tmp_path: Path, monkeypatch: pytest
     honest = OnnxForward.__call__
     monkeypatch.setattr(OnnxForward, "__call__", lambda self, batch: honest(self, batch) * torch.nan)
     with pytest.raises(DhrdError, match="was not written"):
-        export_classifier(artifact, tmp_path / "out", rows_of(artifact), weight_type="int8", min_agreement=0.0)
+        export_classifier(
+            artifact, tmp_path / "out", rows_of(artifact), ExportSettings(weight_type="int8", min_agreement=0.0)
+        )
 
 
 def test_int8_shows_its_agreement(artifact: Path, tmp_path: Path, fork_server: ForkServer) -> None:
@@ -158,8 +160,12 @@ def test_another_is_replaced_only_when_told(artifact: Path, tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"weight_type": "int4"}, ConfigError, "--weights int4: unknown; give float32 or int8"),
-        ({"examples": []}, DataError, "compared with its artifact on rows, and there are none; give --data SPEC"),
+        (
+            {"settings": ExportSettings(weight_type="int4")},
+            ConfigError,
+            "`weight_type=int4`: unknown; give float32 or int8",
+        ),
+        ({"examples": []}, DataError, "compared with its artifact on rows, and there are none; give `data` SPEC"),
     ],
 )
 def test_refusals(

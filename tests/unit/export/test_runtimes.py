@@ -23,7 +23,7 @@ def test_every_runtime_is_whole(name: str) -> None:
 
 
 def test_an_unknown_one_is_named() -> None:
-    with pytest.raises(ConfigError, match="gguf: unknown; give onnx"):
+    with pytest.raises(ConfigError, match="`format=gguf`: unknown; give onnx"):
         find_runtime("gguf")
 
 
