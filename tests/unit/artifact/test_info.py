@@ -14,6 +14,7 @@ from transformers import (
 
 import dhrd
 from dhrd.artifact.info import ArtifactInfo, read_info, stock_class, to_manifest
+from dhrd.artifact.read import load_reasoning_model
 from dhrd.artifact.write import save_artifact
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate

@@ -64,7 +64,7 @@ def test_headers_tell_shapes_and_blocks(directory: Path) -> None:
 def test_an_index_names_files_beside_it(tmp_path: Path, file: Any) -> None:
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": file}}))
-    with pytest.raises(ArtifactError, match="weight_map must name a .safetensors file beside it"):
+    with pytest.raises(ArtifactError, match=r"weight_map must name a \.safetensors file beside it"):
         Weights.of(tmp_path)
     save_file({"a": torch.ones(2)}, tmp_path / "part.safetensors")
     index.write_text(json.dumps({"weight_map": {"a": "part.safetensors"}}))
