@@ -82,16 +82,16 @@ class Source:
             remark=self.remarks,
         )
         for row in islice(self.read(), limit):
-            found = check.example(row)
-            if isinstance(found, str) and refuse is not None:
-                refuse(row, found.removeprefix(f"{row.where}: "))
-            elif isinstance(found, str):
-                problems.append(found)
+            example = check.example(row)
+            if isinstance(example, str) and refuse is not None:
+                refuse(row, example.removeprefix(f"{row.where}: "))
+            elif isinstance(example, str):
+                problems.append(example)
                 if len(problems) == MAX_PROBLEMS:
                     problems.append("(there may be more)")
                     break
             elif not problems:
-                yield found
+                yield example
         if problems:
             raise DataError("\n".join(problems))
         check.finish()
