@@ -42,7 +42,7 @@ class HashClassifier(Classifier):
         for window in encoded_windows(rows, self._encode, WINDOW, skip=skip):
             seeds = [hashlib.sha256(item.text.encode()).digest()[0] for item in window.inputs]
             p_BC = np.random.default_rng(seeds).dirichlet([1.0] * len(LABELS), len(seeds))
-            yield Scored(window.rows, window.inputs, p_BC, window.refused, window.failure is None)
+            yield Scored(window.rows, window.inputs, p_BC, window.refused, window.is_whole)
             if window.failure is not None:
                 raise window.failure
 

@@ -241,16 +241,13 @@ class Classifier:
             yield from self.predictions(part)
 
     def scored(self, rows: Rows, *, window: int = _WINDOW_ROWS, skip: bool = False) -> Iterator[Scored]:
-        """Rows with their tokens and the classification head's probabilities, window by window; as `stream`.
-
-        With `skip`, rows that cannot be encoded are left out and named in `Scored.refused`.
-        """
+        """Windows of rows with their tokens and probabilities; as `stream`. With `skip` bad rows are left out."""
         for found in encoded_windows(as_rows(rows), self.encode, check_count("window", window), skip=skip):
             with self._lock:
                 self.num_cut += sum(item.was_cut for item in found.inputs)
                 self.num_mended += sum(item.was_mended for item in found.inputs)
             probabilities_BC = self.predict_proba_encoded(found.inputs)
-            yield Scored(found.rows, found.inputs, probabilities_BC, found.refused, found.failure is None)
+            yield Scored(found.rows, found.inputs, probabilities_BC, found.refused, found.is_whole)
             if found.failure is not None:
                 raise found.failure
 

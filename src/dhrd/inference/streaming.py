@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
@@ -30,12 +30,19 @@ class Window(Generic[Row]):
         inputs: Their tokens.
         failure: What ended the rows before their time; those before it are still to be delivered.
         refused: Rows that cannot be used, where they are to be left out.
+        is_last: Whether no rows come after it.
     """
 
     rows: Sequence[Row]
     inputs: Sequence[EncodedInput]
     failure: DataError | None = None
     refused: Sequence[tuple[Row, DataError]] = ()
+    is_last: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the window has all its rows, and more come after it."""
+        return self.failure is None and not self.is_last
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class Scored(Generic[Row]):
         inputs: Their tokens.
         probabilities_BC: (rows, C).
         refused: Rows among them that cannot be used, where they are to be left out.
-        is_whole: Whether the window has all its rows, and not those before one that cannot be used.
+        is_whole: Whether the window has all its rows, and more come after it.
     """
 
     rows: Sequence[Row]
@@ -76,7 +83,7 @@ def encoded_windows(
         while True:
             chunk, failure, last = _take(iterator, size, first)
             if last and pending is None:  # nothing to overlap with
-                yield _encoded(chunk, failure, encode, first, skip)
+                yield replace(_encoded(chunk, failure, encode, first, skip), is_last=True)
                 return
             following = pool.submit(_encoded, chunk, failure, encode, first, skip)
             if pending is not None:
@@ -86,7 +93,7 @@ def encoded_windows(
                     return
             pending, first = following, first + len(chunk)
             if last:
-                yield pending.result()
+                yield replace(pending.result(), is_last=True)
                 return
 
 
