@@ -13,7 +13,7 @@ from typing import Any
 from dhrd.config import RunConfig, load_config
 from dhrd.data.superglue import TASKS
 from dhrd.experiments.cache import Cache
-from dhrd.experiments.cells import Cell, CellStore, Decoding, hash_rows
+from dhrd.experiments.cells import Cell, CellDecoding, CellStore, hash_rows
 from dhrd.experiments.study import Arm, Study
 from dhrd.metrics.metrics import higher_is_better, main_metric
 from dhrd.training.run_dir import flat
@@ -56,7 +56,7 @@ class Request:
     arms: tuple[Arm, ...]
     grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     num_judges: int | None = None
-    decoding: Decoding = field(default_factory=Decoding)
+    decoding: CellDecoding = field(default_factory=CellDecoding)
     output_dir: Path = Path("reproduce")
 
     @property
