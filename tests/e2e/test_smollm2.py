@@ -71,9 +71,8 @@ def test_the_reasoning_head_is_in_the_artifact(trained: Path) -> None:
     assert not hasattr(model.config, "quantization_config")
     classifier = dhrd.Classifier.from_pretrained(trained, dtype=None)
     inputs = classifier.encoder.encode([({"input_text": "The kettle leaks and I have the receipt."}, "row 0")])
-    row = TransformersDecoder(model, classifier.tokenizer, classifier.labels).decode(
-        inputs, Decoding(max_new_tokens=8)
-    )[0]
+    decoder = TransformersDecoder(model, classifier.tokenizer, classifier.labels)
+    row = decoder.decode(inputs, Decoding(max_new_tokens=8))[0]
     assert row.num_tokens > 0
     assert torch.isfinite(AutoModelForCausalLM.from_pretrained(trained)(torch.tensor([[5, 6]])).logits).all()
 

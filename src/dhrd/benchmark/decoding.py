@@ -60,7 +60,7 @@ def measure_decoding(
     results = {}
     for way in ways:
         decoder = _decoder(way, directory, classifier, rows, max_new_tokens)
-        sampled = {"temperature": 0.1, "top_p": 0.7} if way == "cot_untuned" else {}
+        sampled: dict[str, Any] = {"temperature": 0.1, "top_p": 0.7} if way == "cot_untuned" else {}
         for size in (None,) if way == "cot_vllm" else BATCH_SIZES:
             decoding = Decoding(max_new_tokens=max_new_tokens, **sampled, **({"batch_size": size} if size else {}))
             decoder.decode(inputs[:1], replace(decoding, max_new_tokens=min(4, max_new_tokens)))

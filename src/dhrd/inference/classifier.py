@@ -294,13 +294,11 @@ class Classifier:
             return []
         inputs = self.encode(items)
         decoded = self.reasoner().decode(inputs, decoding)
-        labels = [
-            prediction.label for prediction in map(self._prediction, items, inputs, self.predict_proba_encoded(inputs))
-        ]
+        predictions = map(self._prediction, items, inputs, self.predict_proba_encoded(inputs))
         note = LABEL_FIRST_NOTE if self.info.sequence.order == "label_first" else EXPLANATION_NOTE
         explanations = [
-            Explanation(written.rationale, written.label, label, item.text, note)
-            for written, label, item in zip(decoded, labels, inputs, strict=True)
+            Explanation(written.rationale, written.label, prediction.label, prediction.text, note)
+            for written, prediction in zip(decoded, predictions, strict=True)
         ]
         return explanations[0] if is_one(rows) else explanations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,7 +104,7 @@ class TransformersDecoder:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     labels: LabelSet
-    template: SequenceTemplate = SequenceTemplate()
+    template: SequenceTemplate = field(default_factory=SequenceTemplate)
     stop_at_answer: bool = True
 
     def decode(self, inputs: Sequence[EncodedInput], decoding: Decoding) -> list[Decoded]:
@@ -125,7 +125,11 @@ class TransformersDecoder:
                 self.model,
                 self.tokenizer,
                 [inputs[row].input_ids for row in rows],
-                **asdict(decoding),
+                max_new_tokens=decoding.max_new_tokens,
+                temperature=decoding.temperature,
+                top_p=decoding.top_p,
+                batch_size=decoding.batch_size,
+                seed=decoding.seed,
                 stop=_answer_is_written(self.tokenizer, self.template) if stops else None,
                 marker=marker,
                 visible_prompt_tokens=self.template.visible_input_tokens,

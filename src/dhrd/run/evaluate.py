@@ -18,6 +18,7 @@ from dhrd.inference.decoding import Decoding
 from dhrd.run.rows import each_row_of, held_out_rows, rows_of
 
 Mode = Literal["classifier", "cot", "cascade"]
+_DECODING = frozenset(field.name for field in fields(Decoding))
 
 
 class EvaluateOptions(TypedDict, total=False):
@@ -77,13 +78,14 @@ def evaluate(
         return evaluate_classifier(model, track(each, "evaluating"), write_row=write_row)
     check_answers(model.info.sequence)
     examples = rows_of(model_dir, data, **where)
-    decoding = Decoding(**{field.name: given[field.name] for field in fields(Decoding) if field.name in given})
+    decoding = Decoding(**{name: value for name, value in given.items() if name in _DECODING})
     if isinstance(model, Reasoner):
         evaluation = evaluate_decoded(model, examples, decoding)
     else:
         evaluation = evaluate_cascade(model, examples, decoding, _choice(model_dir, config, given))
-    for row in evaluation.rows() if write_row is not None else ():
-        write_row(row)
+    if write_row is not None:
+        for row in evaluation.rows():
+            write_row(row)
     return evaluation
 
 
@@ -91,10 +93,10 @@ def _check_used(mode: Mode, options: EvaluateOptions) -> dict[str, Any]:
     """Refuse what the mode would leave unused, since the figures then are not those that were asked for."""
     if mode not in ("classifier", "cot", "cascade"):
         raise ConfigError(f"--mode {mode}: unknown; give classifier, cot or cascade")
-    given = {name: value for name, value in options.items() if value is not None}
-    if unknown := set(given) - set(EvaluateOptions.__annotations__):
+    if unknown := set(options) - set(EvaluateOptions.__annotations__):
         raise TypeError(f"evaluate() got an unexpected keyword argument {min(unknown)!r}")
-    of_cascade = [name for name in given if name not in {field.name for field in fields(Decoding)}]
+    given = {name: value for name, value in options.items() if value is not None or name in _DECODING}
+    of_cascade = [name for name in given if name not in _DECODING]
     if of_cascade and mode != "cascade":
         raise ConfigError(
             f"{', '.join(of_cascade)}: of --mode cascade, and the mode is {mode}; leave it out, or give that mode"
@@ -106,7 +108,7 @@ def _check_used(mode: Mode, options: EvaluateOptions) -> dict[str, Any]:
 
 def _choice(model_dir: str | Path, config: RunConfig | None, given: dict[str, Any]) -> Choice:
     """The threshold that was given, or the target and the rows to choose one on."""
-    asked = {name: given.get(name) for name in ("threshold", "target_accuracy", "target_cost")}
+    asked: dict[str, Any] = {name: given.get(name) for name in ("threshold", "target_accuracy", "target_cost")}
     if asked["threshold"] is not None or not any(value is not None for value in asked.values()):
         return Choice(**asked)
     own = "dev_data" not in given
