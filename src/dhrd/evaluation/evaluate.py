@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from dhrd.data.records import EncodedExample, Example, LabelSet
-from dhrd.data.rows import encode_labels, multi_hot
-from dhrd.data.superglue import TASKS, Task
+from dhrd.data.records import Example, LabelSet
+from dhrd.data.rows import encode_labels
+from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.decoding import Decoded
@@ -23,7 +22,7 @@ from dhrd.metrics.outcomes import Outcomes, groups_of
 from dhrd.model.dual_head import DualHeadReasoningModel
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    pass
 
 WriteRow = Callable[[dict[str, Any]], None]
 
@@ -160,70 +159,6 @@ def evaluate_classifier(
         num_cut=collected.num_cut,
         num_mended=collected.num_mended,
     )
-
-
-def evaluate_model(
-    model: DualHeadReasoningModel,
-    examples: Sequence[EncodedExample],
-    labels: LabelSet,
-    *,
-    task: Task | None = None,
-    batch_size: int = 32,
-    accelerator: Accelerator | None = None,
-    intervals: bool = False,
-) -> dict[str, Any]:
-    """Evaluate a model in training, each process on its share of the rows.
-
-    Args:
-        model: Not wrapped.
-        examples: Encoded rows; their continuations are not run.
-        labels: The label set.
-        task: For its official metrics.
-        batch_size: Rows a forward pass.
-        accelerator: Splits the rows over its processes; None: this process has them all.
-        intervals: Whether to compute intervals.
-    """
-    outcomes = predict_model(model, examples, labels, batch_size=batch_size, accelerator=accelerator)
-    return compute_metrics(outcomes, task=task, intervals=intervals)
-
-
-def predict_model(
-    model: DualHeadReasoningModel,
-    examples: Sequence[EncodedExample],
-    labels: LabelSet,
-    *,
-    batch_size: int = 32,
-    accelerator: Accelerator | None = None,
-) -> Outcomes:
-    """What a model in training says of rows whose labels are known; the arguments are those of `evaluate_model`."""
-    was_training = model.training
-    model.eval()
-    rank, processes = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
-    logits = predict_logits(
-        lambda batch: model(batch).logits_BC,
-        [example.input_ids for example in examples[rank::processes]],
-        pad_token_id=model.tokenizer.pad_token_id,
-        batch_size=batch_size,
-        device=model.head.score.weight.device,
-    )
-    model.train(was_training)
-    whole = np.empty((len(examples), len(labels)), dtype=logits.dtype)
-    for index, part in enumerate(_gather(logits, processes)):
-        whole[index::processes] = part
-    return Outcomes.of_probabilities(
-        ids=[example.id for example in examples],
-        gold_BC=multi_hot([example.label for example in examples], len(labels)),
-        probabilities_BC=probabilities(whole, multi_label=labels.multi_label),
-        labels=labels,
-    )
-
-
-def _gather(part: np.ndarray, processes: int) -> list[np.ndarray]:
-    if processes == 1:
-        return [part]
-    parts: list[Any] = [None] * processes
-    torch.distributed.all_gather_object(parts, part)
-    return parts
 
 
 def rows_fingerprint(texts: Iterable[str]) -> str:

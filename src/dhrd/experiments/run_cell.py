@@ -13,7 +13,7 @@ from dhrd._versions import library_versions
 from dhrd.data.batches import fingerprint
 from dhrd.data.rows import Rows, multi_hot
 from dhrd.data.sequence import EncodedData
-from dhrd.evaluation.evaluate import predict_model
+from dhrd.evaluation.live import LiveModel
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import Answers, CellData, CellResult
 from dhrd.experiments.cells import Cell
@@ -113,7 +113,8 @@ def _describe_data(rows: Rows, data: Mapping[str, EncodedData]) -> CellData:
 
 def _read_head(trained: TrainedCell) -> Answers:
     assert trained.model is not None
-    return _answers(trained.rows, predict_model(trained.model, trained.held_out, trained.rows.labels))
+    live = LiveModel.of(trained.model, trained.accelerator)
+    return _answers(trained.rows, live.predict(trained.held_out, trained.rows.labels))
 
 
 def _read_label_scores(trained: TrainedCell) -> Answers:
