@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Real
 
 import numpy as np
@@ -22,8 +22,10 @@ from dhrd.inference.decoding import Decoded, Decoding
 from dhrd.inference.prediction import Prediction
 from dhrd.inference.streaming import Scored
 
-CoT = Decoding
-"""How the reasoning head of a cascade answers, by its public name."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoT(Decoding):
+    """How the reasoning head answers: `Decoding` by its public name."""
 
 
 class Cascade:

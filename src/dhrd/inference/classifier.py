@@ -155,16 +155,9 @@ class Classifier:
             tokenizer = load_input_encoder(directory, info).tokenizer
         check_loaded(body, directory)
         classifier = cls(
-            body.to(device),
-            head.to(device),
-            tokenizer,
-            info,
-            options=best,
-            strict=strict,
-            cascade=cascade,
-            threshold=threshold,
-            directory=directory,
-        )
+            body.to(device), head.to(device), tokenizer, info, options=best, strict=strict,
+            cascade=cascade, threshold=threshold, directory=directory,
+        )  # fmt: skip
         classifier._load_again = again
         if keep_memory and device.type == "cpu":
             keep_freed_memory()
@@ -267,10 +260,12 @@ class Classifier:
     @overload
     def explain(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
         self, rows: Row, *, max_new_tokens: int = 500
-    ) -> Explanation: ...
+    ) -> Explanation:
+        """Of one row."""
 
     @overload
-    def explain(self, rows: Sequence[Row], *, max_new_tokens: int = 500) -> list[Explanation]: ...
+    def explain(self, rows: Sequence[Row], *, max_new_tokens: int = 500) -> list[Explanation]:
+        """Of several."""
 
     def explain(self, rows: Rows, *, max_new_tokens: int = 500) -> Explanation | list[Explanation]:
         """Let the reasoning head write about rows: an illustration of what the model learned to write.

@@ -15,6 +15,7 @@ from dhrd import ConfigError, DataError
 from dhrd.benchmark import contenders, decoding
 from dhrd.benchmark.contenders import BenchmarkRows
 from dhrd.benchmark.inference import Settings, benchmark
+from dhrd.inference.decoding import Decoded, TimedDecoding
 from dhrd.run.rows import rows_of
 from helpers.runs import make_config, run_here
 
@@ -145,8 +146,8 @@ def test_a_head_that_transformers_does_not_load_is_refused(tiny_backbone: Path, 
 
 
 def test_an_unreadable_answer_is_wrong() -> None:
-    said = [decoding.Decoded("", one, 4) for one in ("a", None, "b", "a")]
-    found = decoding._result(said, BenchmarkRows([], [], [], gold=list("aabb")), taken_s=8.0)
+    said = TimedDecoding([Decoded("", one, 4) for one in ("a", None, "b", "a")], seconds=8.0)
+    found = decoding._result(said, BenchmarkRows([], [], [], gold=list("aabb")))
     assert found["accuracy"] == 0.5
     assert found["unparsable_share"] == 0.25
     assert (found["queries_per_second"], found["tokens_per_second"]) == (0.5, 2.0)
