@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dhrd.artifact.read import load_reasoning_model
 from dhrd.benchmark.contenders import BenchmarkRows
+from dhrd.benchmark.result import DecodingResult
 from dhrd.config import ModelSettings
 from dhrd.data.sequence import EncodedInput
 from dhrd.errors import ConfigError
@@ -34,14 +35,14 @@ def check_decoding(ways: Sequence[str], classifier: Classifier) -> None:
     if any(way in ("cot", "cot_vllm") for way in ways):
         check_answers(classifier.info.sequence)
     if "cot_vllm" in ways:
-        check_vllm("--against cot_vllm")
+        check_vllm("`against=cot_vllm`")
     if "cot_untuned" in ways and not classifier.info.training.get("backbone"):
-        raise ConfigError("--against cot_untuned: dhrd.json does not name the backbone; leave it out")
+        raise ConfigError("`against=cot_untuned`: dhrd.json does not name the backbone; leave it out")
 
 
 def measure_decoding(
     directory: Path, classifier: Classifier, rows: BenchmarkRows, ways: Sequence[str], *, max_new_tokens: int
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, DecodingResult]:
     """One pass over the rows for each way and batch size, after a warm-up of a few tokens.
 
     Args:
@@ -53,8 +54,7 @@ def measure_decoding(
         max_new_tokens: The paper: 500.
 
     Returns:
-        By way and batch size: `queries_per_second`, `tokens_per_second`, `mean_new_tokens`, `unparsable_share`,
-        `accuracy` with `accuracy_interval_95` (an answer that cannot be read is wrong), `num_rows`.
+        By way and batch size.
     """
     inputs = [EncodedInput(text, ids) for text, ids in zip(rows.texts, rows.input_ids, strict=True)]
     results = {}
@@ -62,10 +62,10 @@ def measure_decoding(
         decoder = _decoder(way, directory, classifier, rows, max_new_tokens)
         sampled: dict[str, Any] = {"temperature": 0.1, "top_p": 0.7} if way == "cot_untuned" else {}
         for size in (None,) if way == "cot_vllm" else BATCH_SIZES:
-            decoding = Decoding(max_new_tokens=max_new_tokens, **sampled, **({"batch_size": size} if size else {}))
+            decoding = replace(Decoding(max_new_tokens=max_new_tokens, batch_size=size or 1), **sampled)
             decoder.decode(inputs[:1], replace(decoding, max_new_tokens=min(4, max_new_tokens)))
             timed = timed_decoding(decoder, inputs, decoding)
-            results[f"{way}_{size}" if size else way] = {"title": _TITLES[way], **_result(timed, rows)}
+            results[f"{way}_{size}" if size else way] = _result(_TITLES[way], timed, rows)
     return results
 
 
@@ -101,17 +101,18 @@ def _model(way: str, directory: Path, classifier: Classifier) -> PreTrainedModel
     return model.eval().to(device=classifier.device, dtype=classifier.dtype)
 
 
-def _result(timed: TimedDecoding, rows: BenchmarkRows) -> dict[str, Any]:
+def _result(title: str, timed: TimedDecoding, rows: BenchmarkRows) -> DecodingResult:
     num_rows = len(timed.decoded)
-    result: dict[str, Any] = {
-        "queries_per_second": timed.queries_per_second,
-        "tokens_per_second": timed.tokens_per_second,
-        "mean_new_tokens": timed.mean_new_tokens,
-        "unparsable_share": timed.unparsable_share,
-        "accuracy": None,
-        "num_rows": num_rows,
-    }
-    if rows.gold is not None:
-        right = sum(row.label == gold for row, gold in zip(timed.decoded, rows.gold, strict=True))
-        result["accuracy"], result["accuracy_interval_95"] = right / num_rows, wilson(right, num_rows)
-    return result
+    result = DecodingResult(
+        title=title,
+        queries_per_second=timed.queries_per_second,
+        tokens_per_second=timed.tokens_per_second,
+        mean_new_tokens=timed.mean_new_tokens,
+        unparsable_share=timed.unparsable_share,
+        accuracy=None,
+        num_rows=num_rows,
+    )
+    if rows.gold is None:
+        return result
+    right = sum(answer.label == gold for answer, gold in zip(timed.decoded, rows.gold, strict=True))
+    return result.model_copy(update={"accuracy": right / num_rows, "accuracy_interval_95": wilson(right, num_rows)})

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dhrd._device import check_loaded, find_device
 from dhrd._progress import no_foreign_bars
+from dhrd.artifact.hub import find_artifact, push_artifact
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.read import input_encoder, load_input_encoder
 from dhrd.artifact.weights import check_has_classifier, load_body_and_head
@@ -89,25 +90,23 @@ class Classifier:
         threshold: float | None = None,
         directory: Path | None = None,
     ) -> None:
-        self.body = body.eval()
-        self.head = head.eval()
-        self.tokenizer = tokenizer
-        self.info = info
-        self.directory = directory
+        self.body, self.head = body.eval(), head.eval()
+        self.tokenizer, self.info, self.directory = tokenizer, info, directory
         self.encoder = input_encoder(tokenizer, info, strict=strict)
         self.engine = Engine(body, head, pooling=info.pooling, pad_token_id=tokenizer.pad_token_id, options=options)
+        self.cascade, self.threshold = cascade, threshold or 0.0
         self._cascade = Cascade(info, self.reasoner, cascade, threshold) if cascade is not None else None
         self._reasoner: Reasoner | None = None
         self._lock = threading.RLock()  # around the model and the counts
         self._load_again: Callable[[], Classifier] | None = None
-        self.num_cut = 0
-        self.num_mended = 0
+        self.num_cut = self.num_mended = 0
 
     @classmethod
     def from_pretrained(
         cls,
         directory: str | Path,
         *,
+        revision: str | None = None,
         device: str | int | torch.device | None = None,
         dtype: str | torch.dtype | None = "auto",
         max_tokens_per_pass: int | None = None,
@@ -121,7 +120,8 @@ class Classifier:
         """Load an artifact.
 
         Args:
-            directory: What `dhrd train` wrote.
+            directory: What `dhrd train` wrote; or its name on the hub, `org/name`, given as a text.
+            revision: Branch, tag or commit on the hub; None: its default.
             device: None: a GPU where there is one; -1: the CPU.
             dtype: Of the backbone; the head is in fp32 always. "auto": bf16 where the device multiplies it faster
                 (GPUs; CPUs as measured, once a process), else fp32. None: as saved.
@@ -140,7 +140,7 @@ class Classifier:
             ConfigError: The device is not there, the dtype is unknown, the layers cannot be compiled here, or the
                 cascade has no threshold or no trained reasoning head, or a number makes no sense.
         """
-        directory = Path(directory).expanduser()
+        directory = find_artifact(directory, revision)
         info = read_info(directory)
         check_has_classifier(directory, info)
         again = partial(
@@ -165,6 +165,10 @@ class Classifier:
             classifier.engine.compile()
         return classifier
 
+    def push_to_hub(self, repository: str, *, private: bool = False, message: str | None = None) -> str:
+        """Upload the artifact that the classifier was loaded from, as `artifact.hub.push_artifact` does."""
+        return push_artifact(self._artifact("the artifact"), repository, private=private, message=message)
+
     @property
     def labels(self) -> LabelSet:
         """The label set, in the order of the probabilities' columns."""
@@ -179,16 +183,6 @@ class Classifier:
     def dtype(self) -> torch.dtype:
         """Of the backbone."""
         return self.body.dtype
-
-    @property
-    def cascade(self) -> Decoding | None:
-        """How the reasoning head answers rows that the classifier is unsure of; None: it is not asked."""
-        return self._cascade.decoding if self._cascade is not None else None
-
-    @property
-    def threshold(self) -> float:
-        """Rows whose confidence is under it are asked of the reasoning head."""
-        return self._cascade.threshold if self._cascade is not None else 0.0
 
     @property
     def num_asked(self) -> int:
@@ -303,15 +297,19 @@ class Classifier:
         Raises:
             ArtifactError: The classifier was not loaded from a directory.
         """
-        if self.directory is None:
-            raise ArtifactError(
-                "the classifier was not loaded from a directory, where the reasoning head is: "
-                "use Classifier.from_pretrained(DIR)"
-            )
+        directory = self._artifact("the reasoning head")
         with self._lock:
             if self._reasoner is None:
-                self._reasoner = Reasoner.from_pretrained(self.directory, device=self.device, dtype=self.body.dtype)
+                self._reasoner = Reasoner.from_pretrained(directory, device=self.device, dtype=self.body.dtype)
             return self._reasoner
+
+    def _artifact(self, wanted: str) -> Path:
+        if self.directory is None:
+            raise ArtifactError(
+                f"the classifier was not loaded from a directory, where {wanted} is: "
+                "use Classifier.from_pretrained(DIR)"
+            )
+        return self.directory
 
     def __reduce__(self) -> tuple[Callable[[], Classifier], tuple[()]]:
         """For pickle and copy: to be loaded again."""
