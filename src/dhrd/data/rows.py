@@ -71,7 +71,7 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
     warn_of_two_labels(train)
     train = add_label_noise(_draw(train, config), labels, config.data.label_noise, config.seed)
     validation = _load_validation(config, validation_dataset, labels)
-    _check_rationales(config, train)
+    check_rationales(config, train)
     choose, choose_name = validation, str(settings.validation)
     if settings.dev_share:
         train, choose = split_dev(train, settings.dev_share, config.seed)
@@ -173,7 +173,12 @@ def _load_validation(config: RunConfig, dataset: Any, labels: LabelSet) -> list[
     return _with_names(examples, labels, "validation")
 
 
-def _check_rationales(config: RunConfig, examples: Sequence[Example]) -> None:
+def check_rationales(config: RunConfig, examples: Sequence[Example]) -> None:
+    """Refuse rows without any rationale where a loss learns from them.
+
+    Raises:
+        DataError: There is none.
+    """
     loss = config.loss
     if not loss.reads_rationales or config.data.rationale_mode == "label_only":
         return
