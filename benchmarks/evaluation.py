@@ -94,7 +94,7 @@ def prepared(given: argparse.Namespace) -> tuple[DualHeadReasoningModel, list[li
     backbone, rows = load_backbone(config.model), load_rows(config)
     data = encode(config, rows, backbone)
     model = DualHeadReasoningModel(num_labels=2, settings=ModelSettings(dropout=0.0), backbone=backbone)
-    return model, [example.input_ids for example in data["validation"].examples]
+    return model, [example.input_ids for example in data.validation.examples]
 
 
 def fixed(model: DualHeadReasoningModel, input_ids: list[list[int]], accelerator: object) -> np.ndarray:

@@ -21,8 +21,7 @@ from dhrd.data.collate import collate
 from dhrd.data.rows import load_rows
 from dhrd.model.backbone import load_backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.training.build import build_model, encode, plan_updates, seed_dropout
-from dhrd.training.setup import make_accelerator, make_stepper
+from dhrd.training.build import build
 from dhrd.training.step import train_step
 
 NUM_ROWS = 16
@@ -36,23 +35,20 @@ def main() -> None:
     arguments = parser.parse_args()
     config = load_config(arguments.config, arguments.set)
     rows, backbone = load_rows(config), load_backbone(config.model)
-    data, accelerator = encode(config, rows, backbone), make_accelerator(config)
-    model = build_model(config, rows, backbone)
-    updates = plan_updates(config, rows, data, model, accelerator)
-    stepper = make_stepper(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)
-    seed_dropout(config, accelerator)
+    parts = build(config, rows, backbone)
+    model, updates = parts.model, parts.updates
     batch = collate(
-        data["train"].examples[:NUM_ROWS],
+        parts.data.train.examples[:NUM_ROWS],
         pad_token_id=model.tokenizer.pad_token_id,
         num_labels=len(rows.labels),
         lm_targets=config.loss.lm_targets,
-    ).to(accelerator.device)
+    ).to(parts.accelerator.device)
     order = itertools.chain.from_iterable(updates.epoch(epoch) for epoch in itertools.count())
     found, done = [], 0
     for wanted in map(int, arguments.updates.split(",")):
         while done < wanted:
             done += 1
-            train_step(stepper, next(order), done)
+            train_step(parts.state, next(order), done)
         found.append({"updates": done, **measure(model, batch)})
         print("  ".join(f"{name} {value:.4g}" for name, value in found[-1].items()), flush=True)
     print(json.dumps(found))

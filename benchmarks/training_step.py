@@ -104,10 +104,10 @@ def make_step(variant: Variant, directory: Path, rows: list[EncodedExample], num
         examples=rows, num_labels=num_labels, pad_token_id=backbone.tokenizer.pad_token_id, batch_size=len(rows)
     )
     updates = FrozenUpdates(updates=planned, model=model, accelerator=accelerator) if variant.cache_frozen else planned
-    stepper = setup.make_stepper(model, config, accelerator, 100)
+    state = setup.make_train_state(model, config, accelerator, 100)
 
     def step() -> None:
-        train_step(stepper, next(updates.epoch(0)), 1)
+        train_step(state, next(updates.epoch(0)), 1)
 
     return step
 

@@ -32,8 +32,8 @@ from dhrd.data.records import Batch, EncodedExample
 from dhrd.losses import LabelLoss
 from dhrd.model.backbone import Backbone
 from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.training.setup import make_stepper
-from dhrd.training.step import Stepper, train_step
+from dhrd.training.setup import make_train_state
+from dhrd.training.step import TrainState, train_step
 from helpers.rows import make_tokenizer
 
 torch.set_num_threads(1)  # for models this small threads only cost
@@ -203,23 +203,23 @@ def run_config(**sections: Any) -> RunConfig:
     return resolve(sections | defaults)
 
 
-def step_of(model: DualHeadReasoningModel, **training: Any) -> Stepper:
-    """A real stepper on the CPU."""
+def step_of(model: DualHeadReasoningModel, **training: Any) -> TrainState:
+    """A real state on the CPU."""
     config = run_config(loss=model.loss_settings.model_dump(), training=training)
-    return make_stepper(model, config, Accelerator(cpu=True, mixed_precision="no"), num_updates=10)
+    return make_train_state(model, config, Accelerator(cpu=True, mixed_precision="no"), num_updates=10)
 
 
 def gradients_of_step(
     model: DualHeadReasoningModel, micro_batches: Sequence[Batch], **training: Any
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
     """One real update: what it logged, and the gradients that the optimizer was given."""
-    stepper, found = step_of(model, **training), {}
+    state, found = step_of(model, **training), {}
 
     def keep(*_: Any) -> None:
         found.update({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
 
-    handle = stepper.optimizer.register_step_pre_hook(keep)
-    log = train_step(stepper, micro_batches, 1)
+    handle = state.optimizer.register_step_pre_hook(keep)
+    log = train_step(state, micro_batches, 1)
     handle.remove()
     return log, found
 

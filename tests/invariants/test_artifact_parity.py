@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 import dhrd
 from dhrd.inference.engine.batching import predict_logits
 from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.run import train as run
+from dhrd.training import build
 from helpers.models import FAMILIES, run_config, save_backbone, texts
 from helpers.rows import make_tokenizer
 
@@ -31,8 +31,8 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Dual
 
     def train_there(family: str, tokenizer: dict[str, Any] | None = None, **sections: Any) -> DualHeadReasoningModel:
         kept: list[DualHeadReasoningModel] = []
-        build = run.build_model
-        monkeypatch.setattr(run, "build_model", lambda *given: kept.append(build(*given)) or kept[0])
+        build_model = build.build_model
+        monkeypatch.setattr(build, "build_model", lambda *given: kept.append(build_model(*given)) or kept[0])
         name = save_backbone(tmp_path / "backbone", family, tokenizer=make_tokenizer(**tokenizer or {}))
         training = {"num_epochs": 2, "learning_rate": 1e-2, "head_learning_rate": 1e-1}
         model = {"name_or_path": name} | sections.pop("model", {})

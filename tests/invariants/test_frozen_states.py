@@ -46,10 +46,10 @@ def kept(model: DualHeadReasoningModel, updates: PlannedUpdates) -> FrozenUpdate
 
 def fitted(model: DualHeadReasoningModel, updates: Any) -> tuple[list[float], dict[str, Tensor]]:
     """The losses of a few epochs, and the weights after them."""
-    stepper, losses = step_of(model, learning_rate=1e-3), []
+    state, losses = step_of(model, learning_rate=1e-3), []
     for epoch in range(NUM_EPOCHS):
         for step, batches in enumerate(updates.epoch(epoch), 1):
-            losses.append(train_step(stepper, batches, step)["loss"])
+            losses.append(train_step(state, batches, step)["loss"])
     state = model.trained_state()
     for name in state:
         if name.endswith("c_attn.bias"):  # a key's bias has no gradient on paper: Adam makes steps out of its rounding

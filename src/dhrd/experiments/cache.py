@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from dhrd.config import ModelSettings, RunConfig
 from dhrd.data.rows import Rows, load_rows
-from dhrd.data.sequence import EncodedData
 from dhrd.data.split import split_fold
 from dhrd.model.backbone import SCRATCH, Backbone, load_backbone
-from dhrd.training.build import encode
+from dhrd.training.build import Encoded, encode
 
 if TYPE_CHECKING:
     from dhrd.experiments.cells import Cell
@@ -35,7 +34,7 @@ class Cache:
         self.places = dict(places or {})
         self._rows: dict[str, Rows] = {}
         self._backbones: dict[str, Backbone] = {}
-        self._encoded: dict[str, Mapping[str, EncodedData]] = {}
+        self._encoded: dict[str, Encoded] = {}
 
     def rows(self, config: RunConfig, fold: tuple[int, int] | None = None) -> Rows:
         """The rows of a run; in a cell that chooses, its fold of the training rows takes the place of validation.
@@ -52,7 +51,7 @@ class Cache:
             return rows
         train, held_out = split_fold(rows.train, *fold, seed=config.seed)
         name = f"fold {fold[0] + 1} of {fold[1]} of {config.data.train}"
-        return replace(rows, train=train, choose=held_out, validation=held_out, choose_name=name)
+        return replace(rows, train=train, choose=held_out, validation=held_out, choose_name=name, has_dev=False)
 
     def backbone(self, config: RunConfig) -> Backbone:
         """A backbone to change at will, as it was loaded or drawn."""
@@ -61,7 +60,7 @@ class Cache:
         pristine = self._pristine(config)
         return replace(pristine, model=copy.deepcopy(pristine.model))
 
-    def encoded(self, cell: Cell, rows: Rows) -> Mapping[str, EncodedData]:
+    def encoded(self, cell: Cell, rows: Rows) -> Encoded:
         """The tokens of a cell's rows.
 
         Raises:

@@ -16,7 +16,7 @@ from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import Cell, CellStore, Decoding, hash_rows
 from dhrd.experiments.study import Arm, Study
 from dhrd.metrics.metrics import higher_is_better, main_metric
-from dhrd.training.run_dir import flat
+from dhrd.training.identity import flat
 
 logger = logging.getLogger("dhrd")
 

@@ -118,6 +118,11 @@ class DualHeadReasoningModel(nn.Module):
         freeze_lower(self.causal_lm, self.settings.freeze_layers)
         self._freeze_unused()
 
+    @property
+    def num_labels(self) -> int:
+        """C."""
+        return self.head.score.out_features
+
     def forward(self, batch: Batch) -> DualHeadOutput:
         """Class logits, and the losses where the batch has labels.
 
