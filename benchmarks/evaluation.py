@@ -25,7 +25,7 @@ from dhrd.data.rows import load_rows
 from dhrd.evaluation.live import LiveModel
 from dhrd.inference.engine.batching import predict_logits
 from dhrd.model.backbone import load_backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.build import encode
 from dhrd.training.setup import Precision, make_accelerator
 
@@ -77,7 +77,7 @@ def compare(given: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def prepared(given: argparse.Namespace) -> tuple[DualHeadReasoningModel, list[list[int]]]:
+def prepared(given: argparse.Namespace) -> tuple[DualHeadModel, list[list[int]]]:
     config = load_config(
         overrides=[
             "data.train=superglue:multirc",
@@ -93,11 +93,11 @@ def prepared(given: argparse.Namespace) -> tuple[DualHeadReasoningModel, list[li
     )
     backbone, rows = load_backbone(config.model), load_rows(config)
     data = encode(config, rows, backbone)
-    model = DualHeadReasoningModel(num_labels=2, settings=ModelSettings(dropout=0.0), backbone=backbone)
+    model = DualHeadModel(num_labels=2, settings=ModelSettings(dropout=0.0), backbone=backbone)
     return model, [example.input_ids for example in data.validation.examples]
 
 
-def fixed(model: DualHeadReasoningModel, input_ids: list[list[int]], accelerator: object) -> np.ndarray:
+def fixed(model: DualHeadModel, input_ids: list[list[int]], accelerator: object) -> np.ndarray:
     """The model's own forward pass over so many rows at a time."""
     model.eval()
     with accelerator.autocast():  # type: ignore[attr-defined]

@@ -22,7 +22,7 @@ from dhrd.data.records import IGNORE, Batch, EncodedExample, Example, LabelSet
 from dhrd.inference.classifier import Classifier
 from dhrd.model.backbone import Backbone
 from dhrd.model.bottleneck import keep_last
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.setup import make_accelerator, make_train_state
 from dhrd.training.step import train_step
 
@@ -87,7 +87,7 @@ class Bench:
     directory: Path
 
     @cached_property
-    def model(self) -> DualHeadReasoningModel:
+    def model(self) -> DualHeadModel:
         """In fp32, on the device."""
         return self.new_model().to(make_accelerator(make_config(), self.device).device)
 
@@ -96,9 +96,9 @@ class Bench:
         """Eight rows."""
         return encoded_rows(self.backbone, 8)
 
-    def new_model(self, loss: LossSettings | None = None) -> DualHeadReasoningModel:
+    def new_model(self, loss: LossSettings | None = None) -> DualHeadModel:
         settings, copied = ModelSettings(dropout=0.0), replace(self.backbone, model=copy.deepcopy(self.backbone.model))
-        return DualHeadReasoningModel(num_labels=len(LABELS), settings=settings, loss=loss, backbone=copied)
+        return DualHeadModel(num_labels=len(LABELS), settings=settings, loss=loss, backbone=copied)
 
     def batch(self, rows: Sequence[EncodedExample], **options: Any) -> Batch:
         pad = self.backbone.tokenizer.pad_token_id

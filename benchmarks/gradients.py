@@ -20,7 +20,7 @@ from dhrd.config import load_config
 from dhrd.data.collate import collate
 from dhrd.data.rows import load_rows
 from dhrd.model.backbone import load_backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.build import build
 from dhrd.training.step import train_step
 
@@ -54,7 +54,7 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def measure(model: DualHeadReasoningModel, batch: object) -> dict[str, float]:
+def measure(model: DualHeadModel, batch: object) -> dict[str, float]:
     """Losses, gradient norms in the backbone without its embeddings, and the cosine between the two gradients."""
     model.eval()  # no dropout: both gradients are of the same function
     inside = [p for name, p in model.causal_lm.named_parameters() if "layers" in name or ".h." in name]

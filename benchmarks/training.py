@@ -49,7 +49,7 @@ from dhrd.config import LossSettings, ModelSettings, RunConfig, TrainingSettings
 from dhrd.data.collate import collate
 from dhrd.data.records import IGNORE, Batch, EncodedExample
 from dhrd.model.backbone import Backbone, load_backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.setup import make_accelerator, make_train_state
 from dhrd.training.step import train_step
 
@@ -83,7 +83,7 @@ def our_step(directory: Path, *, reasoning_weight: float) -> Step:
     loss = LossSettings(reasoning_weight=reasoning_weight)
     config = RunConfig(loss=loss, training=SETTINGS)
     accelerator = make_accelerator(config)
-    model = DualHeadReasoningModel(num_labels=NUM_LABELS, settings=config.model, loss=loss, backbone=backbone)
+    model = DualHeadModel(num_labels=NUM_LABELS, settings=config.model, loss=loss, backbone=backbone)
     state = make_train_state(model, config, accelerator, 100)
     examples = rows()
     if not reasoning_weight:

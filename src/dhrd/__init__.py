@@ -22,7 +22,7 @@ _WHERE = {
     "DHRDTrainer": "dhrd.compat.trainer",
     "DataError": "dhrd.errors",
     "DhrdError": "dhrd.errors",
-    "DualHeadReasoningModel": "dhrd.model.dual_head",
+    "DualHeadReasoningModel": "dhrd.compat.model",
     "Example": "dhrd.data.records",
     "MissingExtra": "dhrd.errors",
     "ModelError": "dhrd.errors",
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from dhrd.compat.dataset import DHRDDataset, load_json_dataset
     from dhrd.compat.evaluator import DHRDEvaluator
     from dhrd.compat.mlflow import configure_mlflow, enable_autologging, mlflow_run
+    from dhrd.compat.model import DualHeadReasoningModel
     from dhrd.compat.trainer import DHRDTrainer
     from dhrd.config import RunConfig, load_config
     from dhrd.data.records import Example
@@ -66,7 +67,6 @@ if TYPE_CHECKING:
     )
     from dhrd.inference.cascade import CoT
     from dhrd.inference.classifier import Classifier
-    from dhrd.model.dual_head import DualHeadReasoningModel
     from dhrd.rationales.audit.audit import audit_rationales
     from dhrd.rationales.convert import convert_rationales
     from dhrd.rationales.generate import generate_rationales

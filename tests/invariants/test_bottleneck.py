@@ -15,7 +15,7 @@ from dhrd.data.collate import collate
 from dhrd.data.records import IGNORE, Batch, EncodedExample
 from dhrd.errors import ModelError
 from dhrd.model import bottleneck
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from helpers.models import FAMILIES, NUM_LABELS, make_model, rows
 
 TOLERANCE = 1e-5
@@ -32,7 +32,7 @@ def batch_of(examples: list[EncodedExample], visible: int | None, side: Any = "r
     )
 
 
-def embedded(model: DualHeadReasoningModel, batch: Batch) -> Tensor:
+def embedded(model: DualHeadModel, batch: Batch) -> Tensor:
     """d L_lm / d embedding of each token, (B, T), as its largest entry."""
     seen: list[Tensor] = []
 

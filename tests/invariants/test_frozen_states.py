@@ -15,7 +15,7 @@ from torch import Tensor
 from dhrd.data.batches import Bottleneck, PlannedUpdates
 from dhrd.errors import ConfigError
 from dhrd.model.adapters import blocks
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.run import train as run
 from dhrd.training.frozen import FrozenUpdates
 from dhrd.training.step import train_step
@@ -26,7 +26,7 @@ TOLERANCE = 1e-5
 NUM_ROWS, NUM_EPOCHS = 10, 3
 
 
-def planned(model: DualHeadReasoningModel, **options: Any) -> PlannedUpdates:
+def planned(model: DualHeadModel, **options: Any) -> PlannedUpdates:
     """Updates of two micro-batches of two rows; the last is short."""
     pad = model.tokenizer.pad_token_id
     assert isinstance(pad, int)
@@ -40,11 +40,11 @@ def planned(model: DualHeadReasoningModel, **options: Any) -> PlannedUpdates:
     )
 
 
-def kept(model: DualHeadReasoningModel, updates: PlannedUpdates) -> FrozenUpdates:
+def kept(model: DualHeadModel, updates: PlannedUpdates) -> FrozenUpdates:
     return FrozenUpdates(updates=updates, model=model, accelerator=Accelerator(cpu=True, mixed_precision="no"))
 
 
-def fitted(model: DualHeadReasoningModel, updates: Any) -> tuple[list[float], dict[str, Tensor]]:
+def fitted(model: DualHeadModel, updates: Any) -> tuple[list[float], dict[str, Tensor]]:
     """The losses of a few epochs, and the weights after them."""
     state, losses = step_of(model, learning_rate=1e-3), []
     for epoch in range(NUM_EPOCHS):

@@ -15,7 +15,7 @@ import dhrd
 from dhrd.config import LossSettings
 from dhrd.data.records import EncodedExample
 from dhrd.model.backbone import Backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.step import train_step
 from helpers.models import (
     FAMILIES,
@@ -36,7 +36,7 @@ TOLERANCE = 1e-5
 POOLED = LossSettings(reasoning_weight=0.0)
 
 
-def stock_classifier(model: DualHeadReasoningModel) -> PreTrainedModel:
+def stock_classifier(model: DualHeadModel) -> PreTrainedModel:
     """The family's own sequence classifier with the model's weights."""
     config = model.causal_lm.config
     config.num_labels = NUM_LABELS

@@ -12,7 +12,7 @@ from dhrd.compat.evaluator import DHRDEvaluator
 from dhrd.config import RunConfig, TrainingSettings
 from dhrd.data.records import Batch
 from dhrd.metrics.metrics import numbers
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.loop import Monitor, fit
 from dhrd.training.setup import choose_precision, make_accelerator
 from dhrd.training.step import TrainState
@@ -63,7 +63,7 @@ class DHRDTrainer:
 
     def __init__(
         self,
-        model: DualHeadReasoningModel,
+        model: DualHeadModel,
         train_dataloader: DataLoader[Any],
         eval_dataloader: DataLoader[Any] | None = None,
         optimizer: torch.optim.Optimizer | None = None,

@@ -19,7 +19,7 @@ from dhrd.experiments.cell_result import CurveRow
 from dhrd.experiments.cells import Cell
 from dhrd.model.adapters import merge_in_place
 from dhrd.model.backbone import Backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.run.train import make_monitor
 from dhrd.training.build import Encoded, Parts, build
 from dhrd.training.checkpoints import Checkpoints
@@ -92,7 +92,7 @@ class TrainedCell:
     rows: Rows
     data: Encoded
     backbone: Backbone
-    model: DualHeadReasoningModel | None
+    model: DualHeadModel | None
     accelerator: Accelerator
     curve: Curve
     steps: int = 0

@@ -16,7 +16,7 @@ from dhrd.evaluation.calibrate import calibrate_head
 from dhrd.evaluation.evaluate import parity, rows_fingerprint
 from dhrd.evaluation.live import LiveModel
 from dhrd.inference.classifier import Classifier
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.build import Encoded, Parts, sequence_template
 from dhrd.training.run_dir import run_record
 from dhrd.training.setup import Precision
@@ -64,7 +64,7 @@ def save(parts: Parts, output_dir: Path, steps: int, precision: Precision) -> di
     return metrics
 
 
-def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: DualHeadReasoningModel) -> ArtifactInfo:
+def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: DualHeadModel) -> ArtifactInfo:
     """What `dhrd.json` says of a trained model."""
     return ArtifactInfo(
         kind=kind_of(model),
@@ -91,7 +91,7 @@ def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: Dual
     )
 
 
-def _report_parity(model: DualHeadReasoningModel, output_dir: Path, data: Encoded) -> None:
+def _report_parity(model: DualHeadModel, output_dir: Path, data: Encoded) -> None:
     examples = (data.validation.examples or data.train.examples)[:64]
     classifier = Classifier.from_pretrained(output_dir, device=str(model.head.score.weight.device), dtype=None)
     differences = parity(model, classifier, [example.input_ids for example in examples])

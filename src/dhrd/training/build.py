@@ -24,7 +24,7 @@ from dhrd.data.templates import InputTemplate
 from dhrd.errors import CheckpointError, ConfigError, ModelError
 from dhrd.losses import LabelLoss
 from dhrd.model.backbone import Backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.fit import check_context
 from dhrd.training.checkpoints import Checkpoints
 from dhrd.training.frozen import FrozenUpdates
@@ -74,7 +74,7 @@ class Parts:
     state: TrainState
 
     @property
-    def model(self) -> DualHeadReasoningModel:
+    def model(self) -> DualHeadModel:
         """The model itself."""
         return self.state.model
 
@@ -177,22 +177,23 @@ def sequence_template(config: RunConfig) -> SequenceTemplate:
     return SequenceTemplate(order=config.data.order, visible_input_tokens=config.model.visible_input_tokens)
 
 
-def build_model(config: RunConfig, rows: Rows, backbone: Backbone) -> DualHeadReasoningModel:
+def build_model(config: RunConfig, rows: Rows, backbone: Backbone) -> DualHeadModel:
     """The model of a run, its head drawn from the run's seed.
 
     Raises:
         ModelError: The backbone cannot carry it, or could not be saved as a classifier.
     """
     torch.manual_seed(config.seed)
-    model = DualHeadReasoningModel(
-        num_labels=len(rows.labels),
+    model = DualHeadModel(
+        backbone,
+        len(rows.labels),
         settings=config.model,
         loss=config.loss,
-        backbone=backbone,
         label_loss=_label_loss(config, rows),
-        label_words=rows.labels.words,
         seed=config.seed,
     )
+    if config.model.head_init == "label_words":
+        model.start_from_words(rows.labels.words)
     if warning := check_can_be_saved(model):
         logger.warning("%s", warning)
     return model
@@ -212,9 +213,7 @@ def _label_loss(config: RunConfig, rows: Rows) -> LabelLoss:
     return LabelLoss(multi_label=rows.labels.multi_label, class_weight_C=weights, smoothing=config.loss.label_smoothing)
 
 
-def plan_updates(
-    config: RunConfig, train: EncodedData, model: DualHeadReasoningModel, accelerator: Accelerator
-) -> Updates:
+def plan_updates(config: RunConfig, train: EncodedData, model: DualHeadModel, accelerator: Accelerator) -> Updates:
     """The training rows in the order of the plan, for this process.
 
     Raises:

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from dhrd._files import RESUME, saving, set_modes, sync
 from dhrd._text import message_of
 from dhrd.errors import CheckpointError, ModelError
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.checkpoint_files import (
     digest,
     find_checkpoint,
@@ -105,7 +105,7 @@ class Checkpoints:
                 os.replace(partial, self.directory / "best.safetensors")
         return best_digest
 
-    def load_best(self, model: DualHeadReasoningModel, position: Position) -> None:
+    def load_best(self, model: DualHeadModel, position: Position) -> None:
         """Put the best weights back into the model.
 
         Raises:
@@ -164,7 +164,7 @@ def _gone_on_failure(partial: Path) -> Iterator[None]:
         raise
 
 
-def _save_tensors(model: DualHeadReasoningModel, path: Path) -> None:
+def _save_tensors(model: DualHeadModel, path: Path) -> None:
     save_file({name: tensor.cpu().contiguous() for name, tensor in model.trained_state().items()}, path)
 
 
@@ -175,7 +175,7 @@ def _save_objects(value: Mapping[str, object], path: Path) -> None:
         raise OSError(errno.EIO, "the disk is full, or failing") from error
 
 
-def _load_tensors(model: DualHeadReasoningModel, path: Path) -> None:
+def _load_tensors(model: DualHeadModel, path: Path) -> None:
     try:
         model.load_trained_state(load_file(path))
     except (OSError, SafetensorError, ModelError, RuntimeError) as error:

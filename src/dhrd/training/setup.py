@@ -13,7 +13,7 @@ from accelerate.state import AcceleratorState
 from dhrd._device import check_device
 from dhrd.config import RunConfig
 from dhrd.errors import ConfigError
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.memory import keep_freed_memory
 from dhrd.model.precision import fast_dtype, product_rates, shapes_of
 from dhrd.training.optim import make_optimizer, make_schedule
@@ -106,9 +106,7 @@ def _kind(device: str | None) -> str:
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def make_train_state(
-    model: DualHeadReasoningModel, config: RunConfig, accelerator: Accelerator, num_updates: int
-) -> TrainState:
+def make_train_state(model: DualHeadModel, config: RunConfig, accelerator: Accelerator, num_updates: int) -> TrainState:
     """Prepare a model for training: device, wrapping, optimizer, schedule."""
     if accelerator.device.type == "cpu":
         keep_freed_memory()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
-    from dhrd.model.dual_head import DualHeadReasoningModel
+    from dhrd.model.dual_head import DualHeadModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class TrainState:
         num_updates: Of the whole run, for the courses of the weights.
     """
 
-    model: DualHeadReasoningModel
+    model: DualHeadModel
     wrapped: nn.Module
     weights: LossSettings
     optimizer: Optimizer

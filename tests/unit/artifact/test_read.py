@@ -33,7 +33,7 @@ from dhrd.config import LossSettings
 from dhrd.data.records import LabelSet
 from dhrd.errors import ArtifactError, ModelError, SaveError
 from dhrd.model.backbone import Backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from helpers.models import (
     FAMILIES,
     VOCAB_SIZE,
@@ -53,7 +53,7 @@ LORA = {"lora": {"r": 4}}
 REASONING_ONLY = LossSettings(classification_weight=0)
 
 
-def save(directory: Path, model: DualHeadReasoningModel, labels: LabelSet = LABELS, **info: Any) -> dict[str, Any]:
+def save(directory: Path, model: DualHeadModel, labels: LabelSet = LABELS, **info: Any) -> dict[str, Any]:
     """Save, and give the config that was written."""
     save_artifact(directory, model, ArtifactInfo(kind=kind_of(model), labels=labels, **info), card="#", run={"a": 1})
     return json.loads((directory / "config.json").read_text())
@@ -64,7 +64,7 @@ def names_in(path: Path) -> set[str]:
         return set(file.keys())
 
 
-def perturb(model: DualHeadReasoningModel) -> DualHeadReasoningModel:
+def perturb(model: DualHeadModel) -> DualHeadModel:
     """Move what is trained, so that adapters, too, do something."""
     with torch.no_grad():
         for parameter in model.parameters():

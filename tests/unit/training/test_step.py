@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dhrd.data.batches import PlannedUpdates
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import NonFiniteError
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.run import train as run
 from dhrd.training import build
 from dhrd.training.checkpoints import Checkpoints, Position, whole_checkpoints
@@ -24,7 +24,7 @@ from dhrd.training.setup import make_accelerator, make_train_state
 from dhrd.training.step import TrainState, train_step
 from helpers.runs import Recorder, make_config, read_jsonl
 
-Prepared = tuple[TrainState, DualHeadReasoningModel, list[Batch]]
+Prepared = tuple[TrainState, DualHeadModel, list[Batch]]
 
 
 @pytest.fixture
@@ -133,15 +133,15 @@ def test_an_update_moves_the_weights_and_leaves_no_gradient(prepared: Prepared) 
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-Harm = Callable[[DualHeadReasoningModel], None]
+Harm = Callable[[DualHeadModel], None]
 
 
-def break_loss(model: DualHeadReasoningModel) -> None:
+def break_loss(model: DualHeadModel) -> None:
     with torch.no_grad():
         model.head.score.weight[0, 0] = math.nan
 
 
-def break_lm_loss(model: DualHeadReasoningModel) -> None:
+def break_lm_loss(model: DualHeadModel) -> None:
     sound = model.reasoning_loss
 
     def broken(*arguments: torch.Tensor) -> torch.Tensor:
@@ -150,7 +150,7 @@ def break_lm_loss(model: DualHeadReasoningModel) -> None:
     model.reasoning_loss = broken  # type: ignore[method-assign]
 
 
-def break_gradient(model: DualHeadReasoningModel) -> None:
+def break_gradient(model: DualHeadModel) -> None:
     model.head.score.weight.register_hook(lambda gradient: gradient * math.inf)
 
 
@@ -179,7 +179,7 @@ def test_what_is_not_finite_stops_before_the_weights_change(prepared: Prepared, 
 class Diverge(Recorder):
     """Spoils the head after a step, as too high a rate would."""
 
-    def __init__(self, after: int, models: list[DualHeadReasoningModel]) -> None:
+    def __init__(self, after: int, models: list[DualHeadModel]) -> None:
         super().__init__()
         self._after, self._models = after, models
 
@@ -190,12 +190,12 @@ class Diverge(Recorder):
 
 
 @pytest.fixture
-def models(monkeypatch: pytest.MonkeyPatch) -> list[DualHeadReasoningModel]:
+def models(monkeypatch: pytest.MonkeyPatch) -> list[DualHeadModel]:
     """The models that runs build."""
-    built: list[DualHeadReasoningModel] = []
+    built: list[DualHeadModel] = []
     build_model = build.build_model
 
-    def keep(*arguments: object) -> DualHeadReasoningModel:
+    def keep(*arguments: object) -> DualHeadModel:
         built.append(build_model(*arguments))  # type: ignore[arg-type]
         return built[-1]
 
@@ -204,7 +204,7 @@ def models(monkeypatch: pytest.MonkeyPatch) -> list[DualHeadReasoningModel]:
 
 
 def test_reason_first_and_classify_after_is_a_setting(
-    tiny_backbone: Path, tmp_path: Path, models: list[DualHeadReasoningModel]
+    tiny_backbone: Path, tmp_path: Path, models: list[DualHeadModel]
 ) -> None:
     """Both losses are logged all along; the one that weighs nothing moves nothing."""
     courses = ("loss.reasoning_schedule=first_half", "loss.classification_schedule=second_half")
@@ -228,7 +228,7 @@ def test_reason_first_and_classify_after_is_a_setting(
 
 
 def test_a_run_that_diverges_leaves_its_last_checkpoint_and_log(
-    tiny_backbone: Path, tmp_path: Path, models: list[DualHeadReasoningModel]
+    tiny_backbone: Path, tmp_path: Path, models: list[DualHeadModel]
 ) -> None:
     config = make_config(tiny_backbone, tmp_path, "training.save_steps=1", "training.batch_size=4")
     whole = run.train(config.model_copy(update={"output_dir": str(tmp_path / "whole")}), device="cpu")
