@@ -32,7 +32,7 @@ from dhrd.training.checkpoint_files import (
     whole_checkpoints,
     write_state,
 )
-from dhrd.training.identity import differences
+from dhrd.training.identity import identity_differences
 from dhrd.training.position import Position
 from dhrd.training.step import TrainState
 from dhrd.training.torch_state import optimizer_state, restore_optimizer, restore_rng, rng_state
@@ -126,7 +126,7 @@ class Checkpoints:
             position, identity = read_state(path)
         except CheckpointError as error:
             raise CheckpointError(f"{error}; {_MEND}") from error
-        if differing := list(differences(identity, self.identity, "in the checkpoint")):
+        if differing := list(identity_differences(identity, self.identity, "in the checkpoint")):
             raise CheckpointError(f"{path} is of another run; these differ: {'; '.join(differing)}")
         rng = path / f"rng-{state.accelerator.process_index}.pt"
         try:

@@ -16,7 +16,7 @@ def identity(config: RunConfig) -> dict[str, object]:
     return {name: value for name, value in recorded(config).items() if name not in _FREE}
 
 
-def differences(theirs: object, ours: object, there: str, name: str = "") -> Iterator[str]:
+def identity_differences(theirs: object, ours: object, there: str, name: str = "") -> Iterator[str]:
     """In what two identities differ, a phrase each.
 
     Args:
@@ -27,7 +27,7 @@ def differences(theirs: object, ours: object, there: str, name: str = "") -> Ite
     """
     if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
         for key in sorted(theirs.keys() | ours.keys()):
-            yield from differences(theirs.get(key), ours.get(key), there, f"{name}.{key}".lstrip("."))
+            yield from identity_differences(theirs.get(key), ours.get(key), there, f"{name}.{key}".lstrip("."))
     elif theirs != ours:
         yield f"{name}: {shown(theirs)} {there}, {shown(ours)} now"
 

@@ -25,7 +25,7 @@ from dhrd.training.checkpoint_files import (
     run_directory,
     whole_checkpoints,
 )
-from dhrd.training.identity import differences, identity
+from dhrd.training.identity import identity, identity_differences
 from dhrd.training.setup import Precision
 
 logger = logging.getLogger("dhrd")
@@ -188,7 +188,7 @@ def run_record(config: RunConfig, precision: Precision) -> dict[str, object]:
 
 
 def _check_same(theirs: RunConfig, config: RunConfig, output_dir: Path) -> None:
-    if odd := list(differences(identity(theirs), identity(config), "there")):
+    if odd := list(identity_differences(identity(theirs), identity(config), "there")):
         only, lines = (f" ({odd[0]})", []) if len(odd) == 1 else ("", odd)
         mend = "leave --config and --set out to go on with its own, or give another output_dir"
         line = f"--checkpoint {output_dir}: the run there has other settings{only}; {mend}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dhrd.config import resolve
-from dhrd.training.identity import differences, flat, identity
+from dhrd.training.identity import flat, identity, identity_differences
 
 
 def test_places_and_trackers_decide_no_weight() -> None:
@@ -27,7 +27,7 @@ def test_places_and_trackers_decide_no_weight() -> None:
     ],
 )
 def test_each_difference_is_a_phrase(theirs: object, ours: object, lines: list[str]) -> None:
-    assert list(differences(theirs, ours, "there")) == lines
+    assert list(identity_differences(theirs, ours, "there")) == lines
 
 
 def test_dotted_names() -> None:
