@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from pydantic import JsonValue
+
 from dhrd._text import shown
 from dhrd.config import RunConfig
 from dhrd.config.published import recorded
@@ -11,7 +13,7 @@ from dhrd.config.published import recorded
 _FREE = {"output_dir", "tracking", "teacher"}  # may differ between a run and its continuation: they decide no weight
 
 
-def identity(config: RunConfig) -> dict[str, object]:
+def identity(config: RunConfig) -> dict[str, JsonValue]:
     """The settings that must be equal, by section."""
     return {name: value for name, value in recorded(config).items() if name not in _FREE}
 
@@ -32,9 +34,9 @@ def identity_differences(theirs: object, ours: object, there: str, name: str = "
         yield f"{name}: {shown(theirs)} {there}, {shown(ours)} now"
 
 
-def flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+def flat(tree: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]:
     """Nested settings by dotted name."""
-    result: dict[str, object] = {}
+    result: dict[str, JsonValue] = {}
     for name, value in tree.items():
         result |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
     return result
