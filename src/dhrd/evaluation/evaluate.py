@@ -17,13 +17,13 @@ from dhrd.decisions.decision import Decision, confidences
 from dhrd.decisions.report import decision_metrics
 from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
-from dhrd.inference.cot import Decoded
+from dhrd.inference.decoding import Decoded
 from dhrd.inference.engine.batching import Forward, predict_logits, probabilities
 from dhrd.inference.streaming import Scored
 from dhrd.metrics.calibration import risk_coverage
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes, groups_of
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 
 WriteRow = Callable[[dict[str, Any]], None]
 
@@ -39,6 +39,7 @@ class Evaluation:
         outcomes: What was answered.
         texts: Each input as the model saw it; empty where `write_row` was given.
         decoded: What the reasoning head wrote; empty where it was not asked.
+        decoding_s: Seconds that it took, from tokens to labels.
         asked_B: Which rows a cascade asks; None where there is none.
         decision: Of the classifier, where it has one: rows that it leaves out have no label.
         num_cut: Inputs that were shortened.
@@ -49,6 +50,7 @@ class Evaluation:
     outcomes: Outcomes
     texts: list[str]
     decoded: Sequence[Decoded] = ()
+    decoding_s: float | None = None
     asked_B: np.ndarray | None = None
     decision: Decision | None = None
     num_cut: int = 0
@@ -222,7 +224,7 @@ def _as_fingerprint(total: int) -> str:
     return f"{total % 2**64:016x}"
 
 
-def parity(model: DualHeadReasoningModel, classifier: Classifier, input_ids: Sequence[list[int]]) -> dict[str, float]:
+def parity(model: DualHeadModel, classifier: Classifier, input_ids: Sequence[list[int]]) -> dict[str, float]:
     """How far an artifact is from the model that it was written from, on given inputs, without autocast.
 
     Returns:
