@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,7 +45,7 @@ def benchmark(
 ) -> None:
     """Measure a classifier against what one would run instead, in one run on the same rows. The last line is JSON."""
     from dhrd._extras import require
-    from dhrd._files import talking, writing
+    from dhrd._files import talking
     from dhrd._outputs import FIGURE, JSON, Output, check_outputs
     from dhrd.artifact.owned import model_files
     from dhrd.benchmark.inference import Settings, benchmark
@@ -56,7 +56,7 @@ def benchmark(
     if plot is not None:
         require("matplotlib", extra="report")
     settings = Settings(
-        against=[one for one in _parts(against) if one != "none"],
+        against=[name for name in _parts(against) if name != "none"],
         batch_sizes=_sizes(batch_sizes),
         repeats=repeats,
         warmup_rows=warmup_rows,
@@ -82,6 +82,15 @@ def benchmark(
         max_tokens_per_pass=max_tokens_per_pass,
     )
     result = {"data": f"{data or 'the run’s own'}, {split}", **result}
+    _write(result, json_file, plot)
+    with talking(json_file, plot):
+        benchmark_table(result)
+        say(json.dumps(result))
+
+
+def _write(result: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
+    from dhrd._files import writing
+
     if json_file is not None:
         with writing(json_file) as file:
             file.json(result)
@@ -89,9 +98,6 @@ def benchmark(
         from dhrd.benchmark.plots import plot as draw
 
         draw(result, plot)
-    with talking(json_file, plot):
-        benchmark_table(result)
-        say(json.dumps(result))
 
 
 def _say(text: str) -> None:
