@@ -206,18 +206,18 @@ def lm_loss(bench: Bench) -> float:
     """Ours, which holds no N x V logits, against the stock `ForCausalLM` loss."""
     batch = bench.batch(bench.rows)
     with torch.no_grad():
-        ours = bench.model(batch).losses["reasoning"]
+        ours = bench.model(batch).losses["reasoning"] / bench.model.loss_counts(batch)["reasoning"]
         stock = bench.model.causal_lm(
             input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT.long(), labels=stock_labels(batch)
         ).loss
-    return abs(float(ours.total / ours.count) / float(stock) - 1)
+    return abs(float(ours) / float(stock) - 1)
 
 
 def bottleneck_logits(bench: Bench) -> float:
     """Class logits with the bottleneck against those without; the LM loss must differ."""
     with torch.no_grad():
         plain, narrow = (bench.model(bench.batch(bench.rows, visible_input_tokens=[n] * 8)) for n in (None, 1))
-    assert float(narrow.losses["reasoning"].total) != float(plain.losses["reasoning"].total)
+    assert float(narrow.losses["reasoning"]) != float(plain.losses["reasoning"].total)
     return relative(narrow.logits_BC, plain.logits_BC)
 
 

@@ -62,8 +62,8 @@ def measure(model: DualHeadReasoningModel, batch: object) -> dict[str, float]:
     """Losses, gradient norms in the backbone without its embeddings, and the cosine between the two gradients."""
     model.eval()  # no dropout: both gradients are of the same function
     inside = [p for name, p in model.causal_lm.named_parameters() if "layers" in name or ".h." in name]
-    output = model(batch)
-    losses = [term.total / term.count for term in (output.losses["classification"], output.losses["reasoning"])]
+    sums, counts = model(batch).losses, model.loss_counts(batch)
+    losses = [sums[name] / counts[name] for name in ("classification", "reasoning")]
     label, lm = (torch.autograd.grad(loss, inside, retain_graph=True) for loss in losses)
     dot = sum(float((a * b).sum()) for a, b in zip(label, lm, strict=True))
     label_norm, lm_norm = (math.sqrt(sum(float(g.square().sum()) for g in grads)) for grads in (label, lm))

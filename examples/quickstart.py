@@ -32,7 +32,6 @@ from dhrd.evaluation.evaluate import Evaluation, evaluate_classifier
 from dhrd.experiments.study import BEST, DHRD, POOLED, Arm
 from dhrd.inference.cot import Reasoner
 from dhrd.metrics.compare import compare
-from dhrd.metrics.outcomes import Outcomes
 from dhrd.run.rows import rows_of
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -148,13 +147,12 @@ def scores(metrics: dict[str, Any]) -> tuple[str, str]:
 
 def majority(evaluation: Evaluation) -> float:
     """The accuracy of always answering the commonest label."""
-    return float(evaluation.predictions.gold_BC.mean(axis=0).max())
+    return float(evaluation.outcomes.gold_BC.mean(axis=0).max())
 
 
 def difference(baseline: Trained, other: Trained) -> str:
     """The paired difference on the held-out mail, in points."""
-    pair = Outcomes.of(baseline.held_out.predictions), Outcomes.of(other.held_out.predictions)
-    found = compare([pair], metric="accuracy")
+    found = compare([(baseline.held_out.outcomes, other.held_out.outcomes)], metric="accuracy")
     name, p = f"{other.arm.title} minus {baseline.arm.title}", found["mcnemar"][0]["p_value"]
     if found["interval_95"] is None:
         return f"{name}: none; the two are right on the same mails."

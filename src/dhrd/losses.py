@@ -1,4 +1,4 @@
-"""The losses, each as a sum and a count; only the training step divides (`training/step.py`).
+"""The losses, each a sum, and what each is divided by; only the training step divides (`training/step.py`).
 
     classification  L_cls = Σ CE(head(h[p]), label)            / examples            paper, section 3
     reasoning       L_lm  = Σ CE(lm_head(h[t]), s[t+1])        / target tokens       paper, section 3
@@ -6,16 +6,17 @@
     alignment       L_al  = Σ 1 − cos(A h[p], sg(h[e]))        / rows with a rationale, which ends at e
     privileged      L_pv  = Σ CE(head(h[e]), label) + CE(head(h[p]), sg(p(head(h[e]))))      / the same rows
 
-p is the last token of x, sg stops the gradient. A further loss is one function here and its count, one weight in
-`LossSettings`, one line in `model/dual_head.py`.
+p is the last token of x, sg stops the gradient. A further loss is one function here and a line in `COUNTS`, its name
+and weight in `config/losses.py`, one line in `model/dual_head.py`.
 
 Shapes: see the legend in `data/records.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,14 +24,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from dhrd.config.losses import LossName
 from dhrd.data.records import IGNORE, Batch
-
-
-class LossTerm(NamedTuple):
-    """A loss before division: `total / count` is the mean, once both are summed over the whole effective batch."""
-
-    total: Float[Tensor, ""]
-    count: Float[Tensor, ""]  # type: ignore[assignment]  # hides tuple.count, which nobody needs of a loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +49,8 @@ class LabelLoss:
         per_row_B = weight_C.sum().expand(len(batch.ids)) if self.multi_label else (batch.label_BC * weight_C).sum(1)
         return (per_row_B * batch.row_weight_B).sum()
 
-    def __call__(self, logits_BC: Float[Tensor, "B C"], batch: Batch) -> LossTerm:
-        """The loss of a batch's logits, in fp32."""
+    def __call__(self, logits_BC: Float[Tensor, "B C"], batch: Batch) -> Float[Tensor, ""]:
+        """The summed loss of a batch's logits, in fp32."""
         assert batch.label_BC is not None and batch.row_weight_B is not None
         logits_BC, weight_C = logits_BC.float(), self._weight_C(batch.label_BC)
         if self.multi_label:
@@ -66,7 +61,7 @@ class LabelLoss:
             loss_B = F.cross_entropy(
                 logits_BC, batch.label_BC.argmax(1), weight_C, reduction="none", label_smoothing=self.smoothing
             )
-        return LossTerm((loss_B * batch.row_weight_B).sum(), self.count(batch))
+        return (loss_B * batch.row_weight_B).sum()
 
     def _weight_C(self, label_BC: Tensor) -> Tensor:
         if self.class_weight_C is None:
@@ -118,7 +113,7 @@ def keyword_loss(
     weight_VD: Float[Tensor, "V D"],
     bias_V: Float[Tensor, "V"] | None = None,
     transform: LogitTransform | None = None,
-) -> LossTerm:
+) -> Float[Tensor, ""]:
     """L_kw: the rationale's content words as a bag, predicted by the LM head from the classified vector.
 
     Args:
@@ -131,7 +126,7 @@ def keyword_loss(
     logits_BV = F.linear(pooled_BD.to(weight_VD.dtype), weight_VD, bias_V).float()
     row_K, token_K = keyword_2K
     log_p_BV = torch.log_softmax((transform or LogitTransform())(logits_BV), dim=1)
-    return LossTerm(-log_p_BV[row_K, token_K].sum(), torch.tensor(float(len(row_K)), device=pooled_BD.device))
+    return -log_p_BV[row_K, token_K].sum()
 
 
 def rationale_count(batch: Batch) -> Float[Tensor, ""]:
@@ -140,9 +135,19 @@ def rationale_count(batch: Batch) -> Float[Tensor, ""]:
     return (batch.reason_end_B >= 0).sum().float()
 
 
+COUNTS: dict[LossName, Callable[[LabelLoss, Batch], Tensor]] = {
+    "classification": LabelLoss.count,
+    "reasoning": lambda _, batch: target_count(batch),
+    "keyword": lambda _, batch: keyword_count(batch),
+    "alignment": lambda _, batch: rationale_count(batch),
+    "privileged": lambda _, batch: rationale_count(batch),
+}
+"""What each loss of a batch is divided by, once summed over the whole effective batch."""
+
+
 def alignment_loss(
     projected_BD: Float[Tensor, "B D"], hidden_BTD: Float[Tensor, "B T D"], reason_end_B: Int[Tensor, "B"]
-) -> LossTerm:
+) -> Float[Tensor, ""]:
     """L_al: the classified vector, through a linear map, is drawn to what the model knows once it has read the
     rationale (as KNIFE, arXiv 2212.09721, and CODI, arXiv 2502.21074, do).
 
@@ -154,13 +159,12 @@ def alignment_loss(
     rows_B = torch.arange(len(hidden_BTD), device=hidden_BTD.device)
     goal_BD = hidden_BTD[rows_B, reason_end_B.clamp(min=0)].detach().float()
     distance_B = 1 - F.cosine_similarity(projected_BD.float(), goal_BD, dim=1)
-    taking_part_B = (reason_end_B >= 0).float()
-    return LossTerm((distance_B * taking_part_B).sum(), taking_part_B.sum())
+    return (distance_B * (reason_end_B >= 0).float()).sum()
 
 
 def privileged_loss(
     logits_BC: Float[Tensor, "B C"], privileged_BC: Float[Tensor, "B C"], batch: Batch, label_loss: LabelLoss
-) -> LossTerm:
+) -> Float[Tensor, ""]:
     """L_pv: the head learns the label where the rationale has been read, and there teaches itself where it has not
     (learning under privileged information: Lopez-Paz et al. 2016, arXiv 1511.03643, section 4).
 
@@ -172,7 +176,7 @@ def privileged_loss(
     """
     assert batch.label_BC is not None and batch.reason_end_B is not None
     taking_part_B = (batch.reason_end_B >= 0).float()
-    known = label_loss(privileged_BC, replace(batch, row_weight_B=taking_part_B)).total
+    known = label_loss(privileged_BC, replace(batch, row_weight_B=taking_part_B))
     if label_loss.multi_label:
         taught_BC = F.binary_cross_entropy_with_logits(
             logits_BC.float(), torch.sigmoid(privileged_BC.detach()), reduction="none"
@@ -180,7 +184,7 @@ def privileged_loss(
         taught_B = taught_BC.sum(1)
     else:
         taught_B = F.cross_entropy(logits_BC.float(), privileged_BC.detach().softmax(1), reduction="none")
-    return LossTerm(known + (taught_B * taking_part_B).sum(), taking_part_B.sum())
+    return known + (taught_B * taking_part_B).sum()
 
 
 def reasoning_loss(
@@ -189,11 +193,11 @@ def reasoning_loss(
     weight_VD: Float[Tensor, "V D"],
     bias_V: Float[Tensor, "V"] | None = None,
     transform: LogitTransform | None = None,
-) -> LossTerm:
+) -> Float[Tensor, ""]:
     """L_lm at the target positions, without ever holding N x V logits.
 
-    Equals the stock `ForCausalLM` loss times its count. Under autocast the matrix products run in the autocast type,
-    softmax and sums in fp32.
+    Equals the stock `ForCausalLM` loss times the number of targets. Under autocast the matrix products run in the
+    autocast type, softmax and sums in fp32.
 
     Args:
         hidden_ND: Last hidden states at the target positions; N may be 0.
@@ -204,15 +208,22 @@ def reasoning_loss(
     """
     device = hidden_ND.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_VD.dtype
-    total = _LinearCrossEntropy.apply(
-        hidden_ND, weight_VD, bias_V, target_N, transform or LogitTransform(), dtype, torch.is_grad_enabled()
-    )
-    return LossTerm(total, torch.tensor(float(len(target_N)), device=hidden_ND.device))
+    layer = _Layer(transform or LogitTransform(), dtype, torch.is_grad_enabled())
+    return _LinearCrossEntropy.apply(hidden_ND, weight_VD, bias_V, target_N, layer)
 
 
 _CHUNK_LOGITS, _CHUNK_LOGITS_CPU = 2**25, 2**24
 """Logits held at once: 128 MiB in fp32, and on a CPU 64 MiB, which is a fifth faster with its caches. Smaller chunks
 repeat the addition to the weight's gradient more often."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """How a linear layer's logits are computed."""
+
+    transform: LogitTransform
+    dtype: torch.dtype
+    grad_enabled: bool
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -229,33 +240,32 @@ class _LinearCrossEntropy(torch.autograd.Function):
         weight_VD: Tensor,
         bias_V: Tensor | None,
         target_N: Tensor,
-        transform: LogitTransform,
-        dtype: torch.dtype,
-        grad_enabled: bool,
+        layer: _Layer,
     ) -> Tensor:
-        needs = [grad_enabled and need for need in ctx.needs_input_grad[:3]]
+        needs = [layer.grad_enabled and need for need in ctx.needs_input_grad[:3]]
         grads = [
             torch.zeros_like(given) if need and given is not None else None
             for given, need in zip((hidden_ND, weight_VD, bias_V), needs, strict=True)
         ]
-        weight = weight_VD.to(dtype)
+        weight = weight_VD.to(layer.dtype)
         most = _CHUNK_LOGITS_CPU if hidden_ND.device.type == "cpu" else _CHUNK_LOGITS
         chunk = max(1, most // weight_VD.shape[0])
         total = torch.zeros((), device=hidden_ND.device)
         for start in range(0, len(target_N), chunk):
             rows = slice(start, start + chunk)
-            hidden, target = hidden_ND[rows].to(dtype), target_N[rows]
+            hidden, target = hidden_ND[rows].to(layer.dtype), target_N[rows]
             logits = F.linear(hidden, weight).float()
             if bias_V is not None:
                 logits += bias_V.float()
-            logits = transform(logits)
+            logits = layer.transform(logits)
             gold, top = logits.gather(1, target[:, None]), logits.amax(1, keepdim=True)
-            shifted = logits - top if transform.soft_cap is not None else logits.sub_(top)
+            shifted = logits - top if layer.transform.soft_cap is not None else logits.sub_(top)
             exponentials = shifted.exp_()  # one pass over them serves the loss and its gradient
             norm = exponentials.sum(1, keepdim=True)
             total += (norm.log() + top - gold).sum()
             if any(needs):
-                _add_gradients(grads, rows, hidden, weight, logits, exponentials.div_(norm), target, transform, dtype)
+                grad = _grad_of_logits(exponentials.div_(norm), target)
+                _add_gradients(grads, rows, hidden, weight, layer.transform.backward_(grad, logits))
         ctx.save_for_backward(*grads)
         return total
 
@@ -264,29 +274,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: FunctionCtx, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         grads = ctx.saved_tensors  # type: ignore[attr-defined]
         scaled = [grad * grad_output.to(grad.dtype) if grad is not None else None for grad in grads]
-        return (*scaled, None, None, None, None)
+        return (*scaled, None, None)
 
 
-def _add_gradients(
-    grads: list[Tensor | None],
-    rows: slice,
-    hidden: Tensor,
-    weight: Tensor,
-    logits: Tensor,
-    softmax: Tensor,
-    target: Tensor,
-    transform: LogitTransform,
-    dtype: torch.dtype,
-) -> None:
-    """Add one chunk's d total / d (hidden, weight, bias): softmax minus one-hot, through the layer."""
-    grad_hidden, grad_weight, grad_bias = grads
+def _grad_of_logits(softmax: Tensor, target: Tensor) -> Tensor:
+    """d total / d logits, in place: softmax minus one-hot."""
     softmax[torch.arange(len(target), device=target.device), target] -= 1
-    grad = transform.backward_(softmax, logits)
+    return softmax
+
+
+def _add_gradients(grads: list[Tensor | None], rows: slice, hidden: Tensor, weight: Tensor, grad: Tensor) -> None:
+    """Add one chunk's d total / d (hidden, weight, bias), from `grad`, that of the layer's own output."""
+    grad_hidden, grad_weight, grad_bias = grads
     if grad_bias is not None:
         grad_bias += grad.sum(0).to(grad_bias.dtype)
     # Loss scaling comes only after this point, so small probabilities must survive fp16 by themselves.
-    boost = 1024.0 if dtype == torch.float16 else 1.0
-    grad = (grad.mul_(boost) if boost != 1.0 else grad).to(dtype)
+    boost = 1024.0 if weight.dtype == torch.float16 else 1.0
+    grad = (grad.mul_(boost) if boost != 1.0 else grad).to(weight.dtype)
     if grad_hidden is not None:
         grad_hidden[rows].add_(grad @ weight, alpha=1 / boost)
     if grad_weight is not None:

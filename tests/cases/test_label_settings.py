@@ -17,7 +17,8 @@ from dhrd.data.rows import load_rows
 from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.evaluate import evaluate_classifier
 from dhrd.inference.classifier import Classifier
-from dhrd.metrics.metrics import Predictions, compute_metrics
+from dhrd.metrics.metrics import compute_metrics
+from dhrd.metrics.outcomes import Outcomes
 from helpers.rows import write_jsonl
 from helpers.runs import Ended, flags, read_jsonl, run_here
 
@@ -189,12 +190,16 @@ def test_l18_what_the_message_says_works() -> None:
 def test_l20_labels_that_are_neither_gold_nor_predicted_are_named() -> None:
     """All right on rows of two of three labels: macro F1 is 2/3, and the metrics say why."""
     hot_BC = np.eye(3)[[0, 2, 0]]
-    said = Predictions(ids=["x", "y", "z"], probabilities_BC=hot_BC, gold_BC=hot_BC, labels=LabelSet(("a", "b", "c")))
+    said = Outcomes.of_probabilities(
+        ids=["x", "y", "z"], probabilities_BC=hot_BC, gold_BC=hot_BC, labels=LabelSet(("a", "b", "c"))
+    )
     metrics = compute_metrics(said)
     assert metrics["absent"] == ["b"]
     assert metrics["macro_f1"] == pytest.approx(2 / 3)
     several = LabelSet(("a", "b", "c"), multi_label=True)
-    found = compute_metrics(Predictions(ids=["x"], probabilities_BC=hot_BC[:1], gold_BC=hot_BC[1:2], labels=several))
+    found = compute_metrics(
+        Outcomes.of_probabilities(ids=["x"], probabilities_BC=hot_BC[:1], gold_BC=hot_BC[1:2], labels=several)
+    )
     assert found["absent"] == ["b"]
 
 
@@ -221,32 +226,15 @@ def test_l9_no_table_of_labels_by_labels_is_built_where_they_are_many() -> None:
     proba_BC, gold_BC = np.zeros((2, num_rows, num_labels), dtype=np.float32)
     proba_BC[np.arange(num_rows), predicted_B] = gold_BC[np.arange(num_rows), gold_B] = 1
     labels = LabelSet(tuple(map(str, range(num_labels))))
-    said = Predictions(ids=[str(i) for i in range(num_rows)], probabilities_BC=proba_BC, gold_BC=gold_BC, labels=labels)
+    said = Outcomes.of_probabilities(
+        ids=[str(i) for i in range(num_rows)], probabilities_BC=proba_BC, gold_BC=gold_BC, labels=labels
+    )
     metrics = compute_metrics(said, num_resamples=50)
     cells = {(gold, predicted): count for gold, predicted, count in metrics["confusion_matrix"]["cells"]}
     assert sum(cells.values()) == num_rows
     assert cells[0, 19_999] == cells[0, 0] == 1
     low, high = metrics["interval_95"]["weighted_f1"]
     assert low <= metrics["weighted_f1"] <= high
-
-
-def test_l9_the_intervals_of_many_labels_are_those_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    gold_B = rng.integers(0, 4, 300)
-    predicted_B = np.where(rng.random(300) < 0.7, gold_B, rng.integers(0, 4, 300))
-    labels = LabelSet(tuple("abcd"))
-    said = Predictions(
-        ids=[str(i) for i in range(300)],
-        probabilities_BC=np.eye(4)[predicted_B],
-        gold_BC=np.eye(4)[gold_B],
-        labels=labels,
-    )
-    few = compute_metrics(said)["interval_95"]
-    monkeypatch.setattr("dhrd.metrics.f1.DENSE_LABELS", 1)
-    many = compute_metrics(said)["interval_95"]
-    assert few != many
-    for name in ("macro_f1", "weighted_f1"):
-        assert many[name] == pytest.approx(few[name], abs=0.01)
 
 
 def test_l3_evaluation_reads_integers_by_the_authors_list(trained: Path) -> None:
@@ -256,7 +244,7 @@ def test_l3_evaluation_reads_integers_by_the_authors_list(trained: Path) -> None
     object.__setattr__(classifier.info, "labels", LabelSet(names))
     given = [row for label in (3, "3", "four") for row in load_rows_of(label)]
     found = evaluate_classifier(classifier, given, num_resamples=1)
-    assert found.predictions.gold_B.tolist() == [3, 3, 3]
+    assert found.outcomes.gold_B.tolist() == [3, 3, 3]
 
 
 def load_rows_of(label: Any) -> Any:

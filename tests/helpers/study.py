@@ -14,7 +14,7 @@ from dhrd.experiments.plan import Request, final_cells
 from dhrd.experiments.report.render import html, markdown
 from dhrd.experiments.report.summary import summarize
 from dhrd.experiments.reproduce import Outcome
-from dhrd.metrics.metrics import Predictions, compute_metrics
+from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes
 
 LABELS = LabelSet(("keep", "return", "repair"))
@@ -29,10 +29,12 @@ def answers(share_right: float, seed: int, prefix: str = "v") -> CellResult:
     p_BC = np.full((NUM_ROWS, 3), 0.1)
     p_BC[np.arange(NUM_ROWS), predicted] = 0.8
     ids = [f"{prefix}{i}" for i in range(NUM_ROWS)]
-    predictions = Predictions(ids=ids, probabilities_BC=p_BC, gold_BC=np.eye(3, dtype=int)[gold], labels=LABELS)
+    predictions = Outcomes.of_probabilities(
+        ids=ids, probabilities_BC=p_BC, gold_BC=np.eye(3, dtype=int)[gold], labels=LABELS
+    )
     return CellResult(
         metrics=compute_metrics(predictions, intervals=False),
-        outcomes=Outcomes.of(predictions),
+        outcomes=predictions,
         selected_on=False,
         data=CellData(num_train=20, num_with_rationale=15),
         curve=[{"step": 1, "classification_loss": 1.0 + seed, "lm_loss": 2.0}],

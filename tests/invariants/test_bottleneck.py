@@ -41,7 +41,7 @@ def embedded(model: DualHeadReasoningModel, batch: Batch) -> Tensor:
         return seen[-1]
 
     handle = model.causal_lm.get_input_embeddings().register_forward_hook(keep)
-    model(batch).losses["reasoning"].total.backward()
+    model(batch).losses["reasoning"].backward()
     handle.remove()
     assert seen[0].grad is not None
     return seen[0].grad.abs().amax(-1)
@@ -59,7 +59,7 @@ def test_class_logits_are_those_without_it(family: str, visible: int, side: str)
     with torch.no_grad():
         plain, narrow = (model(batch_of(examples, count, side)) for count in (None, visible))
     torch.testing.assert_close(narrow.logits_BC, plain.logits_BC, atol=TOLERANCE, rtol=TOLERANCE)
-    lm_losses = [float(output.losses["reasoning"].total) for output in (plain, narrow)]
+    lm_losses = [float(output.losses["reasoning"]) for output in (plain, narrow)]
     assert lm_losses[0] != pytest.approx(lm_losses[1], rel=1e-6)  # it does something
 
 

@@ -10,8 +10,9 @@ import pytest
 
 import dhrd
 from dhrd.data.records import LabelSet
-from dhrd.evaluation.evaluate import evaluate_model
+from dhrd.evaluation.live import LiveModel
 from dhrd.inference.engine.batching import predict_logits
+from dhrd.inference.engine.options import Options
 from helpers.models import FAMILIES, make_model, rows, run_config, save_backbone, texts
 
 TOLERANCE = 1e-5
@@ -23,10 +24,12 @@ def test_evaluating_a_model(family: str) -> None:
     model, examples = make_model(family), rows(13)
     shuffled = random.Random(0).sample(examples, len(examples))
     assert [e.id for e in shuffled] != [e.id for e in examples]
-    metrics = evaluate_model(model, examples, LABELS, batch_size=32)
+    live = LiveModel.of(model)
+    metrics = live.evaluate(examples, LABELS)
     assert metrics["num_examples"] == 13
-    for some, batch_size in ((examples, 1), (examples, 4), (shuffled, 4)):
-        found = evaluate_model(model, some, LABELS, batch_size=batch_size)
+    for some, max_tokens in ((examples, 1), (examples, 40), (shuffled, 40)):
+        live.engine.passes.options = Options(max_tokens_per_pass=max_tokens, pass_overhead_tokens=0)
+        found = live.evaluate(some, LABELS)
         for name in ("accuracy", "macro_f1", "log_loss"):
             assert found[name] == pytest.approx(metrics[name], rel=TOLERANCE), name
         assert found["confusion_matrix"] == metrics["confusion_matrix"]
@@ -50,9 +53,10 @@ def test_logits_come_back_in_the_order_of_the_rows() -> None:
 def test_evaluation_leaves_dropout_as_it_was() -> None:
     model, examples = make_model("llama", dropout=0.5), rows(5)
     model.train()
-    first = evaluate_model(model, examples, LABELS)["log_loss"]
+    live = LiveModel.of(model)
+    first = live.evaluate(examples, LABELS)["log_loss"]
     assert model.training
-    assert evaluate_model(model, examples, LABELS)["log_loss"] == first
+    assert live.evaluate(examples, LABELS)["log_loss"] == first
 
 
 def test_classifying_texts(tmp_path: Path) -> None:

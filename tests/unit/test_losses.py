@@ -50,40 +50,39 @@ SEVERAL: list[tuple[int, ...]] = [(0, 2), (), (1,), (0, 1, 2)]
 @pytest.mark.parametrize("weight", [None, WEIGHT_C])
 def test_cross_entropy(logits: Tensor, weight: Tensor | None, smoothing: float) -> None:
     loss, target = LabelLoss(class_weight_C=weight, smoothing=smoothing), torch.tensor([0, 2, 1, 2])
-    term = loss(logits, batch_of(SINGLE))
-    torch.testing.assert_close(
-        term.total / term.count, F.cross_entropy(logits, target, weight, label_smoothing=smoothing)
-    )
-    assert float(term.count) == (4 if weight is None else 0.5 + 4 + 1 + 4)
-    assert float(loss.count(batch_of(SINGLE))) == float(term.count)
+    total, count = loss(logits, batch_of(SINGLE)), loss.count(batch_of(SINGLE))
+    torch.testing.assert_close(total / count, F.cross_entropy(logits, target, weight, label_smoothing=smoothing))
+    assert float(count) == (4 if weight is None else 0.5 + 4 + 1 + 4)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 def test_binary_cross_entropy_of_every_class(logits: Tensor, smoothing: float) -> None:
     target = torch.tensor([[1.0, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]]) * (1 - smoothing) + smoothing / 2
-    term = LabelLoss(multi_label=True, smoothing=smoothing)(logits, batch_of(SEVERAL))
-    assert float(term.count) == 12
-    torch.testing.assert_close(term.total / term.count, F.binary_cross_entropy_with_logits(logits, target))
+    loss = LabelLoss(multi_label=True, smoothing=smoothing)
+    total, count = loss(logits, batch_of(SEVERAL)), loss.count(batch_of(SEVERAL))
+    assert float(count) == 12
+    torch.testing.assert_close(total / count, F.binary_cross_entropy_with_logits(logits, target))
 
 
 def test_weighted_binary_cross_entropy(logits: Tensor) -> None:
     target = torch.tensor([[1.0, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]])
-    term = LabelLoss(multi_label=True, class_weight_C=WEIGHT_C)(logits, batch_of(SEVERAL))
+    loss = LabelLoss(multi_label=True, class_weight_C=WEIGHT_C)
     expected = F.binary_cross_entropy_with_logits(logits, target, weight=WEIGHT_C, reduction="sum")
-    torch.testing.assert_close(term.total, expected)
-    assert float(term.count) == 4 * 5.5
+    torch.testing.assert_close(loss(logits, batch_of(SEVERAL)), expected)
+    assert float(loss.count(batch_of(SEVERAL))) == 4 * 5.5
 
 
 @pytest.mark.parametrize("loss", [LabelLoss(), LabelLoss(class_weight_C=WEIGHT_C), LabelLoss(multi_label=True)])
 def test_ghost_rows_count_for_nothing_but_keep_the_graph(logits: Tensor, loss: LabelLoss) -> None:
     logits.requires_grad_()
-    term = loss(logits, batch_of(SEVERAL if loss.multi_label else SINGLE, ghost=True))
-    assert float(term.total.detach()) == float(term.count) == 0
-    assert torch.autograd.grad(term.total, logits)[0].abs().max() == 0
+    ghosts = batch_of(SEVERAL if loss.multi_label else SINGLE, ghost=True)
+    total = loss(logits, ghosts)
+    assert float(total.detach()) == float(loss.count(ghosts)) == 0
+    assert torch.autograd.grad(total, logits)[0].abs().max() == 0
 
 
 def test_class_logits_of_half_precision_are_summed_in_fp32(logits: Tensor) -> None:
-    assert LabelLoss()(logits.bfloat16(), batch_of(SINGLE)).total.dtype == torch.float32
+    assert LabelLoss()(logits.bfloat16(), batch_of(SINGLE)).dtype == torch.float32
 
 
 def test_targets_are_counted() -> None:
@@ -125,11 +124,10 @@ def gradients(total: Tensor, *given: Tensor | None) -> list[Tensor]:
 def test_lm_loss_and_gradients(name: str, bias: bool, chunk_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(losses, "_CHUNK_LOGITS_CPU", chunk_rows * V)
     hidden, weight, bias_v, target = layer(bias=bias)
-    term = reasoning_loss(hidden, target, weight, bias_v, TRANSFORMS[name])
+    total = reasoning_loss(hidden, target, weight, bias_v, TRANSFORMS[name])
     expected = stock(TRANSFORMS[name], hidden, weight, bias_v, target)
-    torch.testing.assert_close(term.total, expected)
-    assert float(term.count) == N
-    found = gradients(term.total, hidden, weight, bias_v)
+    torch.testing.assert_close(total, expected)
+    found = gradients(total, hidden, weight, bias_v)
     assert len(found) == 2 + bias
     torch.testing.assert_close(found, gradients(expected, hidden, weight, bias_v))
 
@@ -151,9 +149,9 @@ def test_no_more_logits_than_a_chunk_are_held(monkeypatch: pytest.MonkeyPatch) -
 
 def test_without_targets_the_loss_is_zero_and_its_graph_runs_through_the_head() -> None:
     hidden, weight, bias, _ = layer(bias=True)
-    term = reasoning_loss(hidden[:0], torch.zeros(0, dtype=torch.long), weight, bias)
-    assert float(term.total.detach()) == float(term.count) == 0
-    for gradient in gradients(term.total, weight, bias):
+    total = reasoning_loss(hidden[:0], torch.zeros(0, dtype=torch.long), weight, bias)
+    assert float(total.detach()) == 0
+    for gradient in gradients(total, weight, bias):
         assert gradient.abs().max() == 0
 
 
@@ -165,9 +163,9 @@ def test_what_is_frozen_gets_no_gradient(frozen: str) -> None:
         zip(given, gradients(stock(LogitTransform(), *given.values(), target), *given.values()), strict=True)
     )
     given[frozen] = given[frozen].detach()  # type: ignore[union-attr]
-    term = reasoning_loss(given["hidden"], target, given["weight"], given["bias"])
+    total = reasoning_loss(given["hidden"], target, given["weight"], given["bias"])
     left = [name for name in given if name != frozen]
-    torch.testing.assert_close(gradients(term.total, *(given[n] for n in left)), [expected[n] for n in left])
+    torch.testing.assert_close(gradients(total, *(given[n] for n in left)), [expected[n] for n in left])
 
 
 @contextmanager
@@ -182,12 +180,12 @@ def test_without_grad_no_gradient_is_computed(monkeypatch: pytest.MonkeyPatch) -
     expected = float(stock(LogitTransform(), hidden, weight, None, target).detach())
     with counting(monkeypatch) as calls:
         with torch.no_grad():
-            term = reasoning_loss(hidden, target, weight)
+            total = reasoning_loss(hidden, target, weight)
         assert calls == []
-        assert not term.total.requires_grad
+        assert not total.requires_grad
         reasoning_loss(hidden, target, weight)
         assert calls == [1]
-    assert float(term.total) == pytest.approx(expected, rel=1e-6)
+    assert float(total) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -199,11 +197,11 @@ def test_half_precision(name: str, autocast: bool, dtype: torch.dtype) -> None:
     exact = [tensor.detach().float().requires_grad_() for tensor in (hidden, weight, bias)]  # type: ignore[union-attr]
     expected = stock(TRANSFORMS[name], *exact, target)
     with torch.autocast("cpu", dtype) if autocast else nullcontext():
-        term = reasoning_loss(hidden, target, weight, bias, TRANSFORMS[name])
-    assert term.total.dtype == torch.float32
+        total = reasoning_loss(hidden, target, weight, bias, TRANSFORMS[name])
+    assert total.dtype == torch.float32
     eps = torch.finfo(dtype).eps
-    torch.testing.assert_close(term.total, expected, rtol=4 * eps, atol=0)
-    for found, exact_one in zip(gradients(term.total, hidden, weight, bias), gradients(expected, *exact), strict=True):
+    torch.testing.assert_close(total, expected, rtol=4 * eps, atol=0)
+    for found, exact_one in zip(gradients(total, hidden, weight, bias), gradients(expected, *exact), strict=True):
         assert found.dtype == (torch.float32 if autocast else dtype)
         torch.testing.assert_close(found.float(), exact_one, rtol=0, atol=8 * eps * float(exact_one.abs().max()))
 
@@ -215,7 +213,7 @@ def test_small_probabilities_survive_fp16() -> None:
     exact = [hidden.clone().requires_grad_(), weight.clone().requires_grad_()]
     given = [hidden.requires_grad_(), weight.requires_grad_()]
     with torch.autocast("cpu", torch.float16):
-        total = reasoning_loss(given[0], target, given[1]).total
+        total = reasoning_loss(given[0], target, given[1])
     expected = gradients(stock(LogitTransform(), exact[0], exact[1], None, target), *exact)
     assert 0 < float(expected[1][1]) < 3e-8
     torch.testing.assert_close(gradients(total, *given)[1][1:], expected[1][1:], rtol=1e-2, atol=0)
@@ -234,11 +232,10 @@ KEYWORDS_2K = torch.tensor([[0, 0, 2, 5, 5, 5], [3, 7, 3, 0, 10, 4]])
 def test_keyword_loss_and_gradients(name: str, bias: bool) -> None:
     """A bag: the cross-entropy of each of a row's words, at one and the same vector."""
     pooled, weight, bias_v, _ = layer(bias=bias)
-    term = keyword_loss(pooled, KEYWORDS_2K, weight, bias_v, TRANSFORMS[name])
+    total = keyword_loss(pooled, KEYWORDS_2K, weight, bias_v, TRANSFORMS[name])
     expected = stock(TRANSFORMS[name], pooled[KEYWORDS_2K[0]], weight, bias_v, KEYWORDS_2K[1])
-    torch.testing.assert_close(term.total, expected)
-    assert float(term.count) == 6
-    found = gradients(term.total, pooled, weight, bias_v)
+    torch.testing.assert_close(total, expected)
+    found = gradients(total, pooled, weight, bias_v)
     torch.testing.assert_close(found, gradients(expected, pooled, weight, bias_v))
     assert [int(row) for row in found[0].abs().amax(1).nonzero()] == [0, 2, 5]  # rows without a word get nothing
 
@@ -267,12 +264,12 @@ def states() -> tuple[Tensor, Tensor]:
 def test_alignment_loss_and_gradients() -> None:
     (projected, hidden), batch = states(), reasoned_batch(SINGLE)
     assert batch.reason_end_B is not None and batch.reason_end_B.tolist() == [3, -1, 4, 2]
-    term = alignment_loss(projected, hidden, batch.reason_end_B)
+    total = alignment_loss(projected, hidden, batch.reason_end_B)
     goals = [(0, hidden[0, 3]), (2, hidden[2, 4]), (3, hidden[3, 2])]
     expected = sum(1 - projected[i] @ h.detach() / (projected[i].norm() * h.norm().detach()) for i, h in goals)
-    torch.testing.assert_close(term.total, expected)
-    assert float(term.count) == float(rationale_count(batch)) == 3
-    gradient, into_goal = torch.autograd.grad(term.total, [projected, hidden], retain_graph=True, allow_unused=True)
+    torch.testing.assert_close(total, expected)
+    assert float(rationale_count(batch)) == 3
+    gradient, into_goal = torch.autograd.grad(total, [projected, hidden], retain_graph=True, allow_unused=True)
     assert into_goal is None  # sg
     torch.testing.assert_close(gradient, *torch.autograd.grad(expected, projected))  # type: ignore[arg-type]
     assert gradient[1].abs().max() == 0 < gradient[[0, 2, 3]].abs().amax(1).min()
@@ -299,10 +296,9 @@ def test_privileged_loss_and_gradients(
         target = torch.tensor([0, 1, 2])
         known = F.cross_entropy(read, target, weight, reduction="sum", label_smoothing=smoothing)
         taught = -(read.detach().softmax(1) * seen.log_softmax(1)).sum()
-    term = privileged_loss(logits, privileged, batch, label_loss)
-    torch.testing.assert_close(term.total, known + taught)
-    assert float(term.count) == 3
-    found = gradients(term.total, logits, privileged)
+    total = privileged_loss(logits, privileged, batch, label_loss)
+    torch.testing.assert_close(total, known + taught)
+    found = gradients(total, logits, privileged)
     torch.testing.assert_close(found, [*gradients(taught, logits), *gradients(known, privileged)])
     assert all(gradient[1].abs().max() == 0 < gradient[0].abs().max() for gradient in found)
 
@@ -312,13 +308,13 @@ def test_ghost_rows_have_no_rationale_and_no_words_but_keep_the_graph(logits: Te
     vectors, weight, _, _ = layer(bias=False)
     logits = logits.requires_grad_()
     assert ghost.keyword_2K is not None and ghost.reason_end_B is not None
-    terms = {
+    totals = {
         projected: alignment_loss(projected, hidden, ghost.reason_end_B),
         logits: privileged_loss(logits, logits * 2, ghost, LabelLoss()),
         vectors: keyword_loss(vectors, ghost.keyword_2K, weight),
     }
-    for given, term in terms.items():
-        assert float(term.total.detach()) == float(term.count) == 0
-        assert torch.autograd.grad(term.total, given)[0].abs().max() == 0
+    for given, total in totals.items():
+        assert float(total.detach()) == 0
+        assert torch.autograd.grad(total, given)[0].abs().max() == 0
     assert float(rationale_count(ghost)) == float(keyword_count(ghost)) == 0
     assert float(keyword_count(reasoned_batch(SINGLE))) == 6

@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 from dhrd._temporary import is_temporary
 from dhrd._text import shown
 from dhrd._versions import library_versions
+from dhrd.config.schema import Pooling
 from dhrd.config.section import Count, Positive, Weight
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
@@ -92,7 +93,7 @@ class ArtifactInfo(BaseModel):
     max_input_tokens: Count = 512
     max_sequence_tokens: Count = 1024
     head: Literal["linear", "mlp"] = "linear"
-    pooling: Literal["last", "mean"] = "last"
+    pooling: Pooling = "last"
     task: str | None = None
     sequence: SequenceTemplate = SequenceTemplate()
     calibration: Mapping[str, Positive] = Field(default_factory=lambda: {"temperature": 1.0})

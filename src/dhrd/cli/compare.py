@@ -30,7 +30,8 @@ def compare(
     from dhrd.data.records import LabelSet
     from dhrd.metrics.compare import compare as compare_outcomes
     from dhrd.metrics.metrics import main_metric
-    from dhrd.metrics.outcomes import pair, read_together
+    from dhrd.metrics.outcomes import pair
+    from dhrd.metrics.prediction_files import read_together
 
     paths = _paths(baseline, other)
     given = _task(task) if task is not None else None
@@ -93,8 +94,7 @@ def _task_of(ids: list[str], labels: tuple[str, ...]) -> Task | None:
     task = TASKS.get(ids[0].partition("-")[0])
     if task is None or task.labels != labels:
         return None
-    numbers = 3 if "f1a" in task.metrics else 1
-    pattern = re.compile(rf"{task.name}-(train|dev|val|validation|test)(-\d+){{{numbers}}}")
+    pattern = re.compile(rf"{task.name}-(train|dev|val|validation|test)(-\d+){{{task.num_id_numbers}}}")
     return task if all(pattern.fullmatch(one) for one in ids) else None
 
 

@@ -11,7 +11,8 @@ import torch
 from dhrd.data.records import Batch, LabelSet
 from dhrd.errors import DataError
 from dhrd.inference.engine.batching import probabilities
-from dhrd.metrics.metrics import Predictions, compute_metrics
+from dhrd.metrics.metrics import compute_metrics
+from dhrd.metrics.outcomes import Outcomes
 from dhrd.model.dual_head import DualHeadReasoningModel
 
 
@@ -52,7 +53,7 @@ class DHRDEvaluator:
             tuple(map(str, range(logits[0].shape[1])))
         )
         return compute_metrics(
-            Predictions(
+            Outcomes.of_probabilities(
                 ids=ids,
                 probabilities_BC=probabilities(np.concatenate(logits), multi_label=labels.multi_label),
                 gold_BC=np.concatenate(gold).astype(np.int64),

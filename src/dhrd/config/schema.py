@@ -16,6 +16,9 @@ from dhrd.config.section import Count, FileName, LabelName, Part, Positive, Sect
 from dhrd.config.teacher import TeacherSettings
 from dhrd.errors import ConfigError
 
+Pooling = Literal["last", "mean"]
+"""The poolings by name; `model/pooling.py` says what each does."""
+
 
 class LoraSettings(Section):
     """Low-rank adapters on the backbone; the base weights stay frozen. Defaults are the paper's."""
@@ -50,7 +53,7 @@ class ModelSettings(Section):
     the rows lack some, and where there are more than 1,000 or one a row, to say that it is meant."""
     head: Literal["linear", "mlp"] = "linear"
     """`linear`: one bias-free linear layer, what Hugging Face and vLLM serve. `mlp`: the paper's two layers."""
-    pooling: Literal["last", "mean"] = "last"
+    pooling: Pooling = "last"
     """Which hidden state is classified: the input's last token, or the mean over the input."""
     dropout: Share = 0.1
     """Dropout before the classification head."""
@@ -87,9 +90,11 @@ class ModelSettings(Section):
             raise ValueError("`quantization` needs `lora`: a quantized backbone cannot be trained in full")
         if self.lora is not None and self.freeze_layers:
             raise ValueError("give `lora` or `freeze_layers`, not both: with LoRA the backbone is frozen already")
-        if self.reasoning_bottleneck and self.pooling == "mean":
-            raise ValueError("`reasoning_bottleneck` goes with pooling: last; a mean is of all tokens, not of one")
-        if self.head_init == "label_words" and (self.head == "mlp" or self.pooling == "mean"):
+        if self.reasoning_bottleneck and self.pooling != "last":
+            raise ValueError(
+                f"`reasoning_bottleneck` goes with pooling: last; a {self.pooling} is of all tokens, not of one"
+            )
+        if self.head_init == "label_words" and (self.head == "mlp" or self.pooling != "last"):
             raise ValueError(
                 "`head_init: label_words` fills a linear head on the last token; use head: linear and "
                 "pooling: last, or head_init: random"

@@ -8,18 +8,17 @@ import torch
 
 from dhrd.data.records import EncodedExample
 from dhrd.data.rows import multi_hot
-from dhrd.inference.engine.batching import predict_logits
+from dhrd.evaluation.live import LiveModel
 from dhrd.metrics.calibration import fit_temperature
-from dhrd.model.dual_head import DualHeadReasoningModel
 
 
-def calibrate_head(model: DualHeadReasoningModel, examples: Sequence[EncodedExample], *, multi_label: bool) -> float:
+def calibrate_head(live: LiveModel, examples: Sequence[EncodedExample], *, multi_label: bool) -> float:
     """Divide a trained head by the temperature of held-out rows, in place: every reader's probabilities then follow.
 
     The last layer has no bias, so its logits are divided exactly, and every label stays as it is.
 
     Args:
-        model: Its `head.score.weight` is changed.
+        live: Its model's `head.score.weight` is changed.
         examples: Rows that the weights were not trained on.
         multi_label: Whether a row may have several labels.
 
@@ -29,15 +28,8 @@ def calibrate_head(model: DualHeadReasoningModel, examples: Sequence[EncodedExam
     Raises:
         DataError: There are no rows.
     """
-    weight = model.head.score.weight
-    model.eval()
-    logits_BC = predict_logits(
-        lambda batch: model(batch).logits_BC,
-        [example.input_ids for example in examples],
-        pad_token_id=model.tokenizer.pad_token_id,
-        batch_size=32,
-        device=weight.device,
-    )
+    weight = live.model.head.score.weight
+    logits_BC = live.logits([example.input_ids for example in examples])
     gold_BC = multi_hot([example.label for example in examples], logits_BC.shape[1])
     temperature = fit_temperature(logits_BC, gold_BC, multi_label=multi_label)
     with torch.no_grad():

@@ -8,75 +8,74 @@ Shape legend: B rows, C classes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from dhrd.data.records import Example, LabelSet
-from dhrd.data.rows import encode_labels, one_hot
+from dhrd.data.records import Example
+from dhrd.data.rows import encode_labels
 from dhrd.data.superglue import TASKS
 from dhrd.decisions.decision import confidences
 from dhrd.errors import ConfigError, DataError
-from dhrd.evaluation.decoded import predicted_labels, readable_rows
-from dhrd.evaluation.evaluate import rows_fingerprint
+from dhrd.evaluation.decoded import decoded_outcomes
+from dhrd.evaluation.evaluate import Evaluation, rows_fingerprint
 from dhrd.inference.cascade import CoT, asked_rows, check_cascade
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import Decoded
 from dhrd.metrics.intervals import wilson
-from dhrd.metrics.metrics import Predictions, compute_metrics
+from dhrd.metrics.metrics import compute_metrics
+from dhrd.metrics.outcomes import Outcomes, groups_of
 
 _MAX_POINTS = 50  # of the curve: as many as a plot shows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class BothHeads:
     """Labelled rows, answered by both heads.
 
     Args:
-        ids: The rows' ids.
+        classified: By the classifier.
+        written: By the reasoning head.
         texts: Each input as the model saw it.
-        probabilities_BC: The classifier's.
         decoded: What the reasoning head wrote.
-        gold_BC: 0/1.
-        labels: The C labels.
         classifier_s: Seconds of the classifier for all rows.
         decoding_s: Seconds of the reasoning head for all rows.
         num_cut: Inputs that were shortened.
     """
 
-    ids: list[str]
+    classified: Outcomes
+    written: Outcomes
     texts: list[str]
-    probabilities_BC: np.ndarray
     decoded: list[Decoded]
-    gold_BC: np.ndarray
-    labels: LabelSet
     classifier_s: float
     decoding_s: float
     num_cut: int = 0
 
-    def predicted(self, threshold: float) -> np.ndarray:
-        """What the cascade says at a threshold, 0/1, (B, C)."""
-        by_reasoning_B = self.asked(threshold) & readable_rows(self.decoded)
-        return np.where(by_reasoning_B[:, None], predicted_labels(self.decoded, self.labels), self._by_classifier())
+    @property
+    def confidence_B(self) -> np.ndarray:
+        """The classifier's."""
+        assert self.classified.probabilities_BC is not None
+        return confidences(self.classified.probabilities_BC, multi_label=self.classified.labels.multi_label)
 
     def asked(self, threshold: float) -> np.ndarray:
         """Which rows the reasoning head is asked, (B,)."""
-        return asked_rows(confidences(self.probabilities_BC, multi_label=self.labels.multi_label), threshold)
+        return asked_rows(self.confidence_B, threshold)
+
+    def outcomes(self, threshold: float) -> Outcomes:
+        """What the cascade says at a threshold."""
+        by_reasoning_B = self.asked(threshold) & self.written.readable_B
+        predicted_BC = np.where(by_reasoning_B[:, None], self.written.predicted_BC, self.classified.predicted_BC)
+        return replace(self.classified, predicted_BC=predicted_BC)
 
     def seconds(self, threshold: float) -> float:
         """Of all rows. Decoding's time is shared out among the rows by their new tokens."""
         tokens_B = np.array([one.num_tokens for one in self.decoded], dtype=float) + 1  # the prompt's own step
         return self.classifier_s + self.decoding_s * float(tokens_B[self.asked(threshold)].sum() / tokens_B.sum())
 
-    def _by_classifier(self) -> np.ndarray:
-        if self.labels.multi_label:
-            return (self.probabilities_BC >= 0.5).astype(np.int64)
-        return one_hot(self.probabilities_BC.argmax(1), len(self.labels))
 
-
-def answer(classifier: Classifier, examples: Sequence[Example], cot: CoT) -> Answered:
+def answer(classifier: Classifier, examples: Sequence[Example], cot: CoT) -> BothHeads:
     """Let both heads answer labelled rows.
 
     Raises:
@@ -85,6 +84,7 @@ def answer(classifier: Classifier, examples: Sequence[Example], cot: CoT) -> Ans
     """
     if not examples:
         raise DataError("there are no rows to evaluate a cascade on; check the file and the split")
+    ids, group_B = [example.id for example in examples], groups_of(examples)
     gold_BC = encode_labels(examples, classifier.labels)
     inputs = classifier.encoder.encode_examples(examples)
     reasoner = classifier.reasoner()
@@ -92,36 +92,34 @@ def answer(classifier: Classifier, examples: Sequence[Example], cot: CoT) -> Ans
     probabilities_BC = classifier.predict_proba_encoded(inputs)
     between = time.perf_counter()
     decoded = reasoner.decode(inputs, **asdict(cot))
-    return Answered(
-        ids=[example.id for example in examples],
+    ended = time.perf_counter()
+    return BothHeads(
+        classified=Outcomes.of_probabilities(ids, gold_BC, probabilities_BC, classifier.labels, group_B),
+        written=decoded_outcomes(decoded, ids, gold_BC, classifier.labels, group_B),
         texts=[item.text for item in inputs],
-        probabilities_BC=probabilities_BC,
         decoded=decoded,
-        gold_BC=gold_BC,
-        labels=classifier.labels,
         classifier_s=between - began,
-        decoding_s=time.perf_counter() - between,
+        decoding_s=ended - between,
         num_cut=sum(item.was_cut for item in inputs),
     )
 
 
-def curve(rows: Answered) -> list[dict[str, Any]]:
+def curve(rows: BothHeads) -> list[dict[str, Any]]:
     """What each threshold gives, from 0 to 1.
 
     Returns:
         At most 52 points with `threshold`, `share_asked`, `accuracy` (of several labels: all right) with
         `accuracy_interval_95` (Wilson), `queries_per_second`, `relative_cost` (seconds over the classifier's alone).
     """
-    confidence_B = confidences(rows.probabilities_BC, multi_label=rows.labels.multi_label)
-    above = np.nextafter(np.unique(confidence_B), 1)  # a threshold just above asks the row
+    above = np.nextafter(np.unique(rows.confidence_B), 1)  # a threshold just above asks the row
     some = above[np.unique(np.linspace(0, len(above) - 1, _MAX_POINTS).round().astype(int))]
     return [point(rows, float(threshold)) for threshold in np.unique([0.0, *some.clip(0, 1), 1.0])]
 
 
-def point(rows: Answered, threshold: float) -> dict[str, Any]:
+def point(rows: BothHeads, threshold: float) -> dict[str, Any]:
     """One point of the curve."""
-    right = int((rows.predicted(threshold) == rows.gold_BC).all(1).sum())
-    count, taken_s = len(rows.ids), rows.seconds(threshold)
+    right = int(rows.outcomes(threshold).hits_B.sum())
+    count, taken_s = len(rows.texts), rows.seconds(threshold)
     return {
         "threshold": threshold,
         "share_asked": float(rows.asked(threshold).mean()),
@@ -162,43 +160,6 @@ def choose_threshold(
     return float(reaching[0]["threshold"])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CascadeEvaluation:
-    """A cascade on labelled rows.
-
-    Args:
-        metrics: Those of `compute_metrics` at the threshold, without log loss; `threshold`, `share_asked`,
-            `unreadable_share` of the answers to rows that were asked, `queries_per_second`, `relative_cost`, `curve`,
-            and `chosen_on`: the rows of the choice and the target. `selected_on`: they are these very rows.
-        answered: The rows.
-    """
-
-    metrics: dict[str, Any]
-    answered: Answered
-
-    @property
-    def num_cut(self) -> int:
-        """Inputs that were shortened."""
-        return self.answered.num_cut
-
-    def rows(self) -> Iterable[dict[str, Any]]:
-        """One dict a row: `id`, `input_text`, `gold`, `label`, `decided_by`, `probabilities`, `rationale`."""
-        found, names = self.answered, self.answered.labels.names
-        predicted_BC, asked_B = found.predicted(self.metrics["threshold"]), found.asked(self.metrics["threshold"])
-        for index, one in enumerate(found.decoded):
-            gold, label = ([names[i] for i in row.nonzero()[0]] for row in (found.gold_BC[index], predicted_BC[index]))
-            single = not found.labels.multi_label
-            yield {
-                "id": found.ids[index],
-                "input_text": found.texts[index],
-                "gold": gold[0] if single else gold,
-                "label": label[0] if single else label,
-                "decided_by": "reasoning" if asked_B[index] and one.label is not None else "classifier",
-                "probabilities": dict(zip(names, map(float, found.probabilities_BC[index]), strict=True)),
-                "rationale": one.rationale,
-            }
-
-
 def evaluate_cascade(
     classifier: Classifier,
     examples: Sequence[Example],
@@ -209,7 +170,7 @@ def evaluate_cascade(
     target_accuracy: float | None = None,
     target_cost: float | None = None,
     num_resamples: int = 2000,
-) -> CascadeEvaluation:
+) -> Evaluation:
     """Evaluate a cascade, at a given threshold or at one chosen on other rows.
 
     Args:
@@ -221,6 +182,11 @@ def evaluate_cascade(
         target_accuracy: See `choose_threshold`.
         target_cost: See `choose_threshold`.
         num_resamples: Of the bootstrap intervals.
+
+    Returns:
+        The metrics are those of `compute_metrics` at the threshold, without log loss; `threshold`, `share_asked`,
+        `unreadable_share` of the answers to rows that were asked, `queries_per_second`, `relative_cost`, `curve`, and
+        `chosen_on`: the rows of the choice and the target. `selected_on`: they are these very rows.
 
     Raises:
         ConfigError: As `check_cascade` and `choose_threshold`, or not exactly one of the three is given.
@@ -241,16 +207,20 @@ def evaluate_cascade(
     metrics = _metrics(rows, threshold, classifier.info.task, num_resamples)
     metrics["chosen_on"] = chosen
     metrics["selected_on"] = bool(texts) and rows_fingerprint(texts) == rows_fingerprint(rows.texts)
-    return CascadeEvaluation(metrics=metrics, answered=rows)
-
-
-def _metrics(rows: Answered, threshold: float, task: str | None, num_resamples: int) -> dict[str, Any]:
-    said = Predictions(
-        ids=rows.ids, probabilities_BC=rows.predicted(threshold).astype(float), gold_BC=rows.gold_BC, labels=rows.labels
+    return Evaluation(
+        metrics=metrics,
+        outcomes=rows.outcomes(threshold),
+        texts=rows.texts,
+        decoded=rows.decoded,
+        asked_B=rows.asked(threshold),
+        num_cut=rows.num_cut,
     )
-    metrics = compute_metrics(said, task=TASKS.get(task or ""), num_resamples=num_resamples)
+
+
+def _metrics(rows: BothHeads, threshold: float, task: str | None, num_resamples: int) -> dict[str, Any]:
+    metrics = compute_metrics(rows.outcomes(threshold), task=TASKS.get(task or ""), num_resamples=num_resamples)
     metrics.pop("log_loss", None)  # a label in words has no probability
-    asked_B, readable_B = rows.asked(threshold), readable_rows(rows.decoded)
-    found = {name: value for name, value in point(rows, threshold).items() if not name.startswith("accuracy")}
+    asked_B, readable_B = rows.asked(threshold), rows.written.readable_B
+    at_threshold = {name: value for name, value in point(rows, threshold).items() if not name.startswith("accuracy")}
     unreadable = float((~readable_B[asked_B]).mean()) if asked_B.any() else None
-    return metrics | found | {"unreadable_share": unreadable, "curve": curve(rows)}
+    return metrics | at_threshold | {"unreadable_share": unreadable, "curve": curve(rows)}

@@ -8,69 +8,86 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from dhrd.data.records import EncodedExample, Example, LabelSet
-from dhrd.data.rows import encode_labels, multi_hot
-from dhrd.data.superglue import TASKS, Task
+from dhrd.data.records import Example, LabelSet
+from dhrd.data.rows import encode_labels
+from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
+from dhrd.inference.cot import Decoded
 from dhrd.inference.engine.batching import Forward, predict_logits, probabilities
-from dhrd.inference.prediction import read_probabilities
 from dhrd.inference.streaming import Scored
-from dhrd.metrics.metrics import Predictions, compute_metrics
+from dhrd.metrics.metrics import compute_metrics
+from dhrd.metrics.outcomes import Outcomes, groups_of
 from dhrd.model.dual_head import DualHeadReasoningModel
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    pass
 
 WriteRow = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """An evaluated set of rows.
+    """An evaluated set of rows, by the classifier, by the reasoning head, or by a cascade of both.
 
     Args:
-        metrics: See `compute_metrics`, and `selected_on`: whether a choice was made on these very rows.
-        predictions: What was predicted.
+        metrics: See `compute_metrics`, and `selected_on`: whether a choice was made on these very rows. Answers in
+            words add those of `decoded_metrics`, a cascade those of `evaluate_cascade`.
+        outcomes: What was answered.
         texts: Each input as the model saw it; empty where `write_row` was given.
+        decoded: What the reasoning head wrote; empty where it was not asked.
+        asked_B: Which rows a cascade asks; None where there is none.
         num_cut: Inputs that were shortened.
         num_mended: Inputs to which a newline was added because they ended in the padding token.
     """
 
     metrics: dict[str, Any]
-    predictions: Predictions
+    outcomes: Outcomes
     texts: list[str]
+    decoded: Sequence[Decoded] = ()
+    asked_B: np.ndarray | None = None
     num_cut: int = 0
     num_mended: int = 0
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One dict a row: `id`, `input_text`, `gold`, `label`, `probabilities`.
+        """One dict a row: `id`, `input_text`, `gold`, `label` (None: unreadable).
+
+        The classifier adds `probabilities`, the reasoning head `rationale` and `num_tokens`; a cascade has
+        `decided_by`, `probabilities` and `rationale`.
 
         Raises:
             ConfigError: `write_row` was given, so they were not kept.
         """
-        found = self.predictions
-        if len(self.texts) != len(found.ids):
+        if len(self.texts) != len(self.outcomes.ids):
             raise ConfigError("the rows were given to write_row as they came and are not kept; evaluate without it")
-        return rows_of_predictions(found.ids, self.texts, found.gold_BC, found.probabilities_BC, found.labels)
+        return self._rows()
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for index, row in enumerate(rows_of_outcomes(self.outcomes, self.texts)):
+            if self.asked_B is not None:
+                by_reasoning = self.asked_B[index] and self.decoded[index].label is not None
+                row["decided_by"] = "reasoning" if by_reasoning else "classifier"
+            if self.decoded:
+                row["rationale"] = self.decoded[index].rationale
+            if self.decoded and self.asked_B is None:
+                row["num_tokens"] = self.decoded[index].num_tokens
+            yield row
 
 
-def rows_of_predictions(
-    ids: Iterable[str], texts: Iterable[str], gold_BC: np.ndarray, probabilities_BC: np.ndarray, labels: LabelSet
-) -> Iterator[dict[str, Any]]:
-    """One dict a row, as `Evaluation.rows` gives them."""
-    for row_id, text, gold_C, probability_C in zip(ids, texts, gold_BC, probabilities_BC, strict=True):
-        gold = [labels.names[index] for index in gold_C.nonzero()[0]]
-        label, named = read_probabilities(probability_C, labels)
-        yield {
-            "id": row_id,
-            "input_text": text,
-            "gold": gold if labels.multi_label else gold[0],
-            "label": label,
-            "probabilities": named,
-        }
+def rows_of_outcomes(outcomes: Outcomes, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """One dict a row, as `Evaluation.rows` gives those of a classifier or of answers in words."""
+    names, single = outcomes.labels.names, not outcomes.labels.multi_label
+    for index, (row_id, text) in enumerate(zip(outcomes.ids, texts, strict=True)):
+        gold, label = (
+            [names[i] for i in hot_BC[index].nonzero()[0]] for hot_BC in (outcomes.gold_BC, outcomes.predicted_BC)
+        )
+        row: dict[str, Any] = {"id": row_id, "input_text": text, "gold": gold[0] if single else gold, "label": None}
+        if outcomes.readable_B[index]:
+            row["label"] = label[0] if single else label
+        if outcomes.probabilities_BC is not None:
+            row["probabilities"] = dict(zip(names, outcomes.probabilities_BC[index].tolist(), strict=True))
+        yield row
 
 
 @dataclass(slots=True)
@@ -79,37 +96,30 @@ class _Collected:
 
     labels: LabelSet
     write_row: WriteRow | None
-    ids: list[str] = field(default_factory=list)
-    gold: list[np.ndarray] = field(default_factory=list)
-    probabilities: list[np.ndarray] = field(default_factory=list)
+    parts: list[Outcomes] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     num_cut: int = 0
     num_mended: int = 0
     fingerprint: int = 0
 
     def add(self, part: Scored[Any]) -> None:
-        ids, texts = [example.id for example in part.rows], [item.text for item in part.inputs]
-        gold_BC = encode_labels(part.rows, self.labels)
-        self.ids += ids
-        self.gold.append(gold_BC)
-        self.probabilities.append(part.probabilities_BC)
+        outcomes = Outcomes.of_probabilities(
+            [example.id for example in part.rows],
+            encode_labels(part.rows, self.labels),
+            part.probabilities_BC,
+            self.labels,
+            groups_of(part.rows),
+        )
+        texts = [item.text for item in part.inputs]
+        self.parts.append(outcomes)
         self.num_cut += sum(item.was_cut for item in part.inputs)
         self.num_mended += sum(item.was_mended for item in part.inputs)
         self.fingerprint += _sum_of_hashes(texts)
         if self.write_row is None:
             self.texts += texts
             return
-        for row in rows_of_predictions(ids, texts, gold_BC, part.probabilities_BC, self.labels):
+        for row in rows_of_outcomes(outcomes, texts):
             self.write_row(row)
-
-    def predictions(self) -> Predictions:
-        shape = (0, len(self.labels))
-        return Predictions(
-            ids=self.ids,
-            probabilities_BC=np.concatenate([np.empty(shape), *self.probabilities]),
-            gold_BC=np.concatenate([np.empty(shape, dtype=np.int64), *self.gold]),
-            labels=self.labels,
-        )
 
 
 def evaluate_classifier(
@@ -135,82 +145,18 @@ def evaluate_classifier(
     collected = _Collected(classifier.labels, write_row)
     for part in classifier.scored(examples):
         collected.add(part)
-    predictions = collected.predictions()
+    outcomes = Outcomes.concatenate(collected.parts, classifier.labels)
     task = TASKS.get(classifier.info.task or "")
-    metrics = compute_metrics(predictions, task=task, num_resamples=num_resamples, seed=seed)
+    metrics = compute_metrics(outcomes, task=task, num_resamples=num_resamples, seed=seed)
     chosen_on = classifier.info.training.get("selected_on") or {}
     metrics["selected_on"] = chosen_on.get("fingerprint") == _as_fingerprint(collected.fingerprint)
     return Evaluation(
         metrics=metrics,
-        predictions=predictions,
+        outcomes=outcomes,
         texts=collected.texts,
         num_cut=collected.num_cut,
         num_mended=collected.num_mended,
     )
-
-
-def evaluate_model(
-    model: DualHeadReasoningModel,
-    examples: Sequence[EncodedExample],
-    labels: LabelSet,
-    *,
-    task: Task | None = None,
-    batch_size: int = 32,
-    accelerator: Accelerator | None = None,
-    intervals: bool = False,
-) -> dict[str, Any]:
-    """Evaluate a model in training, each process on its share of the rows.
-
-    Args:
-        model: Not wrapped.
-        examples: Encoded rows; their continuations are not run.
-        labels: The label set.
-        task: For its official metrics.
-        batch_size: Rows a forward pass.
-        accelerator: Splits the rows over its processes; None: this process has them all.
-        intervals: Whether to compute intervals.
-    """
-    predictions = predict_model(model, examples, labels, batch_size=batch_size, accelerator=accelerator)
-    return compute_metrics(predictions, task=task, intervals=intervals)
-
-
-def predict_model(
-    model: DualHeadReasoningModel,
-    examples: Sequence[EncodedExample],
-    labels: LabelSet,
-    *,
-    batch_size: int = 32,
-    accelerator: Accelerator | None = None,
-) -> Predictions:
-    """What a model in training says of rows whose labels are known; the arguments are those of `evaluate_model`."""
-    was_training = model.training
-    model.eval()
-    rank, processes = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
-    logits = predict_logits(
-        lambda batch: model(batch).logits_BC,
-        [example.input_ids for example in examples[rank::processes]],
-        pad_token_id=model.tokenizer.pad_token_id,
-        batch_size=batch_size,
-        device=model.head.score.weight.device,
-    )
-    model.train(was_training)
-    whole = np.empty((len(examples), len(labels)), dtype=logits.dtype)
-    for index, part in enumerate(_gather(logits, processes)):
-        whole[index::processes] = part
-    return Predictions(
-        ids=[example.id for example in examples],
-        probabilities_BC=probabilities(whole, multi_label=labels.multi_label),
-        gold_BC=multi_hot([example.label for example in examples], len(labels)),
-        labels=labels,
-    )
-
-
-def _gather(part: np.ndarray, processes: int) -> list[np.ndarray]:
-    if processes == 1:
-        return [part]
-    parts: list[Any] = [None] * processes
-    torch.distributed.all_gather_object(parts, part)
-    return parts
 
 
 def rows_fingerprint(texts: Iterable[str]) -> str:

@@ -9,12 +9,11 @@ from typing import Any
 
 from dhrd.data.rows import multi_hot
 from dhrd.data.sequence import EncodedInput, SequenceTemplate
-from dhrd.evaluation.decoded import decoded_metrics, predicted_labels, readable_rows
+from dhrd.evaluation.decoded import decoded_metrics, decoded_outcomes
 from dhrd.experiments.cell_result import Answers, CellSpeed, Metrics
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.trained_cell import TrainedCell
 from dhrd.inference.cot import Decoded, check_answers, decode
-from dhrd.metrics.outcomes import Outcomes
 from dhrd.training.build import sequence_template
 
 _MARKER_TOKENS = 16  # room for the marker between input and rationale
@@ -43,21 +42,9 @@ def decode_rows(trained: TrainedCell) -> Answers:
     seconds = time.perf_counter() - began
     ids = [example.id for example in examples]
     gold_BC = multi_hot([example.label for example in examples], len(labels))
+    outcomes = decoded_outcomes(decoded, ids, gold_BC, labels)
     metrics = decoded_metrics(
-        decoded,
-        gold_BC,
-        labels,
-        ids=ids,
-        max_new_tokens=cell.decoding.max_new_tokens,
-        task=trained.rows.task,
-        num_resamples=_FEW_RESAMPLES,
-    )
-    outcomes = Outcomes(
-        ids=ids,
-        gold_BC=gold_BC,
-        predicted_BC=predicted_labels(decoded, labels),
-        labels=labels,
-        readable_B=readable_rows(decoded),
+        outcomes, decoded, cell.decoding.max_new_tokens, task=trained.rows.task, num_resamples=_FEW_RESAMPLES
     )
     return Answers(metrics=metrics, outcomes=outcomes, speed=_speed(cell, metrics, len(inputs), seconds))
 

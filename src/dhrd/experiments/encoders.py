@@ -30,7 +30,7 @@ from dhrd.data.templates import InputTemplate
 from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.errors import DataError, ModelError
 from dhrd.inference.engine.batching import predict_logits, probabilities
-from dhrd.metrics.metrics import Predictions
+from dhrd.metrics.outcomes import Outcomes
 from dhrd.model.backbone import loading, locate
 from dhrd.model.foreign import NO_CODE, NO_PICKLE
 from dhrd.training.optim import make_schedule
@@ -60,7 +60,7 @@ class EncoderRun:
         train_tokens: Tokens through them, padding left out.
     """
 
-    predictions: Predictions
+    outcomes: Outcomes
     data: dict[str, EncodedData]
     steps: int = 0
     train_tokens: int = 0
@@ -89,14 +89,14 @@ def run_encoder(cell: Cell, rows: Rows, accelerator: Accelerator, clock: Clock) 
         with clock("evaluate"):
             proba_BC = np.zeros((len(held_out), len(rows.labels)))
             proba_BC[:, classifier.classes_] = classifier.predict_proba(encoder.embed(held_out.examples))
-        return EncoderRun(predictions=_predictions(held_out, rows, proba_BC), data=data)
+        return EncoderRun(outcomes=_outcomes(held_out, rows, proba_BC), data=data)
     with clock("train"):
         steps, num_tokens = encoder.fine_tune(train.examples, rows, cell.config)
     with clock("evaluate"):
         logits_BC = encoder.classify(held_out.examples)
         proba_BC = probabilities(logits_BC, multi_label=rows.labels.multi_label)
-    predictions = _predictions(held_out, rows, proba_BC)
-    return EncoderRun(predictions=predictions, data=data, steps=steps, train_tokens=num_tokens)
+    outcomes = _outcomes(held_out, rows, proba_BC)
+    return EncoderRun(outcomes=outcomes, data=data, steps=steps, train_tokens=num_tokens)
 
 
 def _not_an_encoder(what: str, error: BaseException) -> ModelError:
@@ -288,8 +288,8 @@ def _fit_regression(embedding_BD: np.ndarray, rows: Rows, seed: int) -> Logistic
     return search.fit(embedding_BD, label_B, groups=groups).best_estimator_
 
 
-def _predictions(held_out: EncodedData, rows: Rows, proba_BC: np.ndarray) -> Predictions:
-    return Predictions(
+def _outcomes(held_out: EncodedData, rows: Rows, proba_BC: np.ndarray) -> Outcomes:
+    return Outcomes.of_probabilities(
         ids=[example.id for example in held_out.examples],
         probabilities_BC=proba_BC,
         gold_BC=multi_hot([example.label for example in held_out.examples], len(rows.labels)),

@@ -10,7 +10,7 @@ from typing import Any
 
 from dhrd.benchmark.measure import timed
 from dhrd.data.records import EncodedExample
-from dhrd.evaluation.evaluate import predict_model
+from dhrd.evaluation.live import LiveModel
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.encoders import EncoderRates, encoder_rates
@@ -97,7 +97,7 @@ def _measure(cell: Cell, cache: Cache) -> _Rates:
         train_step(stepper, first, 1)  # the first update allocates the optimizer's state
         trained = train_step(stepper, next(epoch, first), 2)["tokens_per_second"]
     some = data["validation"].examples[:8]
-    seconds, _ = timed(predict_model, model, some, rows.labels)
+    seconds, _ = timed(LiveModel.of(model, accelerator).predict, some, rows.labels)
     decode_step_s = 0.0
     if cell.arm.read == "decode":
         prompts = [example.input_ids for example in data["validation"].examples[: cell.decoding.batch_size]]

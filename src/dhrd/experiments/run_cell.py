@@ -13,7 +13,7 @@ from dhrd._versions import library_versions
 from dhrd.data.batches import fingerprint
 from dhrd.data.rows import Rows, multi_hot
 from dhrd.data.sequence import EncodedData
-from dhrd.evaluation.evaluate import predict_model
+from dhrd.evaluation.live import LiveModel
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import Answers, CellData, CellResult
 from dhrd.experiments.cells import Cell
@@ -23,7 +23,7 @@ from dhrd.experiments.speed import measure
 from dhrd.experiments.trained_cell import Clock, TrainedCell, train_cell
 from dhrd.inference.engine.batching import probabilities
 from dhrd.inference.label_scores import score_labels
-from dhrd.metrics.metrics import Predictions, compute_metrics
+from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes
 from dhrd.training.setup import make_accelerator
 
@@ -85,7 +85,7 @@ def _run_encoder(cell: Cell, cache: Cache, clock: Clock) -> tuple[dict[str, Any]
     with clock("load"):
         rows = cache.rows(cell.config, cell.fold)
     run = run_encoder(cell, rows, accelerator, clock)
-    answers = _answers(rows, run.predictions)
+    answers = _answers(rows, run.outcomes)
     numbers = {
         "metrics": answers.metrics,
         "outcomes": answers.outcomes,
@@ -113,7 +113,8 @@ def _describe_data(rows: Rows, data: Mapping[str, EncodedData]) -> CellData:
 
 def _read_head(trained: TrainedCell) -> Answers:
     assert trained.model is not None
-    return _answers(trained.rows, predict_model(trained.model, trained.held_out, trained.rows.labels))
+    live = LiveModel.of(trained.model, trained.accelerator)
+    return _answers(trained.rows, live.predict(trained.held_out, trained.rows.labels))
 
 
 def _read_label_scores(trained: TrainedCell) -> Answers:
@@ -125,18 +126,17 @@ def _read_label_scores(trained: TrainedCell) -> Answers:
         labels,
         with_eos=trained.cell.arm.trained,
     )
-    predictions = Predictions(
+    outcomes = Outcomes.of_probabilities(
         ids=[example.id for example in held_out],
         probabilities_BC=probabilities(scores, multi_label=False),
         gold_BC=multi_hot([example.label for example in held_out], len(labels)),
         labels=labels,
     )
-    return _answers(trained.rows, predictions)
+    return _answers(trained.rows, outcomes)
 
 
-def _answers(rows: Rows, predictions: Predictions) -> Answers:
-    metrics = compute_metrics(predictions, task=rows.task, intervals=False)
-    return Answers(metrics=metrics, outcomes=Outcomes.of(predictions))
+def _answers(rows: Rows, outcomes: Outcomes) -> Answers:
+    return Answers(metrics=compute_metrics(outcomes, task=rows.task, intervals=False), outcomes=outcomes)
 
 
 _READERS = {"head": _read_head, "label_scores": _read_label_scores, "decode": decode_rows}

@@ -14,6 +14,7 @@ from dhrd.data.records import EncodedExample
 from dhrd.data.rows import Rows
 from dhrd.data.sequence import EncodedData
 from dhrd.evaluation.calibrate import calibrate_head
+from dhrd.evaluation.live import LiveModel
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import CurveRow
 from dhrd.experiments.cells import Cell
@@ -147,7 +148,9 @@ def train_cell(cell: Cell, cache: Cache, clock: Clock) -> TrainedCell:
             merge_in_place(model.causal_lm)
         if config.training.calibrate and cell.arm.read == "head":
             with clock("evaluate"):
-                temperature = calibrate_head(model, data["choose"].examples, multi_label=rows.labels.multi_label)
+                temperature = calibrate_head(
+                    LiveModel.of(model, accelerator), data["choose"].examples, multi_label=rows.labels.multi_label
+                )
     else:
         backbone.model.to(accelerator.device)
     return TrainedCell(
@@ -177,6 +180,7 @@ def _train(
     stepper = make_stepper(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)
     seed_dropout(config, accelerator)
     watch = make_watch(config, rows)
+    evaluate_fn = make_evaluate_fn(rows, data, config, LiveModel.of(model, accelerator))
     separate = rows.choose is not rows.validation  # validation rows are looked at once, at the end
     with tempfile.TemporaryDirectory() if watch else nullcontext() as scratch:
         end = fit(
@@ -184,7 +188,7 @@ def _train(
             model,
             updates,
             config.training,
-            evaluate_fn=make_evaluate_fn(rows, data, config, accelerator) if separate or watch else None,
+            evaluate_fn=evaluate_fn if separate or watch else None,
             watch=watch,
             sinks=[curve],
             checkpoints=Checkpoints(Path(scratch), {"cell": cell.key}) if scratch else None,

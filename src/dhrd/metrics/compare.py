@@ -15,13 +15,18 @@ from statsmodels.stats.multitest import multipletests
 
 from dhrd.data.superglue import Task
 from dhrd.errors import DataError
-from dhrd.metrics.intervals import Interval, wilson
+from dhrd.metrics.intervals import Interval, Resampling, wilson
 from dhrd.metrics.outcomes import Outcomes, pair
-from dhrd.metrics.paired import ROUNDING, Study, p_value, percentiles, rows_and_seeds
+from dhrd.metrics.paired import (
+    ROUNDING,
+    Pair,
+    differences,
+    p_value,
+    percentiles,
+    resampling_of,
+    rows_and_seeds,
+)
 from dhrd.metrics.scores import score
-
-Pair = tuple[Outcomes, Outcomes]
-"""The baseline's outcomes and the other model's, at one seed."""
 
 NAMES = ("baseline", "other")
 NUM_SEEDS_TO_RESAMPLE = 5
@@ -66,14 +71,14 @@ def compare(
         ConfigError: The metric is unknown.
     """
     aligned = _aligned(pairs)
-    found = _estimate([Study.of(aligned, metric, task)], num_resamples, seed)
+    estimate = _estimate([resampling_of(aligned, metric, task)], num_resamples, seed)
     num_rows = len(aligned[0][0].ids)
     return {
         "metric": metric,
         "num_rows": num_rows,
-        **found.to_json(),
+        **estimate.to_json(),
         "mcnemar": [mcnemar(*both) for both in aligned],
-        "verdict": _verdict(found, f"n = {num_rows:,}", names),
+        "verdict": _verdict(estimate, f"n = {num_rows:,}", names),
     }
 
 
@@ -110,17 +115,17 @@ def primary(
     if len(set(num_seeds.values())) > 1 and min(num_seeds.values()) < NUM_SEEDS_TO_RESAMPLE:
         shown = ", ".join(f"{name} {count}" for name, count in num_seeds.items())
         raise DataError(f"the tasks differ in their numbers of seeds ({shown}); run the same for all, or at least 5")
-    studies = [Study.of(aligned[name], metric, task) for name, (_, metric, task) in tasks.items()]
-    found = _estimate(studies, num_resamples, seed)
+    resamplings = [resampling_of(aligned[name], metric, task) for name, (_, metric, task) in tasks.items()]
+    estimate = _estimate(resamplings, num_resamples, seed)
     num_rows = sum(len(pairs[0][0].ids) for pairs in aligned.values())
     where = f"n = {num_rows:,} rows of {len(tasks)} task{'s' if len(tasks) > 1 else ''}"
     return {
         "metric": "mean of " + ", ".join(f"{metric} ({name})" for name, (_, metric, _) in tasks.items()),
         "num_tasks": len(tasks),
         "num_rows": num_rows,
-        **found.to_json(),
+        **estimate.to_json(),
         "mcnemar": [],
-        "verdict": _verdict(found, where, names),
+        "verdict": _verdict(estimate, where, names),
     }
 
 
@@ -149,16 +154,16 @@ def describe(
         DataError: There are no rows, or the outcomes differ in rows, gold or labels.
         ConfigError: The metric is unknown.
     """
-    aligned = _aligned([(one, one) for one in outcomes])
-    study = Study.of(aligned, metric, task)
-    values = [score(metric, task).of(one) for one, _ in aligned]
+    aligned = _aligned([(model, model) for model in outcomes])
+    resampling = resampling_of(aligned, metric, task)
+    values = [score(metric, task).of(model) for model, _ in aligned]
     if len(values) == 1 and metric == "accuracy":
         hits_B = aligned[0][0].hits_B
         interval: Interval | None = wilson(int(hits_B.sum()), len(hits_B))
         method = "Wilson's score interval"
     else:
-        resampled_RS = study.baselines(num_resamples, np.random.default_rng(seed))
-        interval, method = percentiles(resampled_RS.mean(axis=1)), "percentiles of a bootstrap over rows"
+        resampled_RS2 = resampling.resampled(num_resamples, np.random.default_rng(seed))
+        interval, method = percentiles(resampled_RS2[..., 0].mean(axis=1)), "percentiles of a bootstrap over rows"
     return {
         "mean": float(np.mean(values)),
         "interval_95": list(interval) if interval else None,
@@ -241,14 +246,14 @@ def _aligned(pairs: Sequence[Pair], prefix: str = "") -> list[Pair]:
     ]
 
 
-def _estimate(studies: Sequence[Study], num_resamples: int, seed: int) -> _Estimate:
-    """The mean over studies, by the rule for their number of seeds."""
-    rngs = [np.random.default_rng([seed, index]) for index in range(len(studies) + 1)]
-    observed = [study.observed() for study in studies]
-    resampled = [study.resampled(num_resamples, rng) for study, rng in zip(studies, rngs, strict=False)]
+def _estimate(tasks: Sequence[Resampling], num_resamples: int, seed: int) -> _Estimate:
+    """The mean over tasks, by the rule for their number of seeds."""
+    rngs = [np.random.default_rng([seed, index]) for index in range(len(tasks) + 1)]
+    observed = [differences(task.observed()) for task in tasks]
+    resampled = [differences(task.resampled(num_resamples, rng)) for task, rng in zip(tasks, rngs, strict=False)]
     by_rows_R = np.mean([differences_RS.mean(axis=1) for differences_RS in resampled], axis=0)
-    num_seeds = min(study.num_seeds for study in studies)
-    means_S = np.mean(observed, axis=0) if all(study.num_seeds == num_seeds for study in studies) else None
+    num_seeds = min(map(len, observed))
+    means_S = np.mean(observed, axis=0) if all(len(observed_S) == num_seeds for observed_S in observed) else None
     rows_interval, p = percentiles(by_rows_R), p_value(by_rows_R)
     interval, what = rows_interval, "percentiles of a bootstrap over rows"
     how = f"({num_resamples:,} resamples)"
@@ -281,26 +286,26 @@ def _t_test(differences_S: np.ndarray) -> tuple[Interval, float]:
     return (float(low), float(high)), float(test.pvalue)
 
 
-def _verdict(found: _Estimate, where: str, names: tuple[str, str]) -> str:
+def _verdict(estimate: _Estimate, where: str, names: tuple[str, str]) -> str:
     """One sentence, in points (100 times the difference)."""
-    baseline, other = names
-    few = 1 < found.num_seeds < NUM_SEEDS_TO_RESAMPLE
-    if found.interval is None:
-        if abs(found.difference) <= ROUNDING:
+    (baseline, other), num_seeds = names, estimate.num_seeds
+    few, points = 1 < num_seeds < NUM_SEEDS_TO_RESAMPLE, 100 * abs(estimate.difference)
+    if estimate.interval is None:
+        if abs(estimate.difference) <= ROUNDING:
             return f"no difference can be told at {where}: the two score alike whichever rows are drawn"
         return (
-            f"the difference is {100 * found.difference:.1f} points at {where}, but it is the same whichever rows are "
-            "drawn, so no interval can be given"
+            f"the difference is {100 * estimate.difference:.1f} points at {where}, but it is the same whichever rows "
+            "are drawn, so no interval can be given"
         )
-    low, high = found.interval
+    low, high = estimate.interval
     if low <= 0 <= high:
-        seeds = f" with {found.num_seeds} seeds" if few else ""
+        seeds = f" with {num_seeds} seeds" if few else ""
         return f"no difference can be told at {where}{seeds}; it would take about {_points((high - low) / 2)} points"
     better = low > 0
     low, high = (low, high) if better else (-high, -low)
-    scope = ", at one seed" if found.num_seeds == 1 else f", on these rows over {found.num_seeds} seeds" if few else ""
+    scope = ", at one seed" if num_seeds == 1 else f", on these rows over {num_seeds} seeds" if few else ""
     return (
-        f"{other} is {'better' if better else 'worse'} than the {baseline} by {100 * abs(found.difference):.1f} points "
+        f"{other} is {'better' if better else 'worse'} than the {baseline} by {points:.1f} points "
         f"(95 % interval {100 * low:.1f} to {100 * high:.1f}){scope}"
     )
 

@@ -1,18 +1,26 @@
-"""Confidence intervals: Wilson's for shares, a stratified bootstrap for everything else.
+"""Confidence intervals: Wilson's for shares, a bootstrap for everything else.
 
-Shape legend: R resamples, S strata, K cells (the kinds of row that a stratum can hold).
+Shape legend: B rows, G clusters, K kinds of cluster, M features, F features of all models, R resamples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 from statsmodels.stats.proportion import proportion_confint
+
+from dhrd.data.superglue import Task
+from dhrd.data.superglue.score import Score
+from dhrd.metrics.outcomes import Outcomes
+from dhrd.metrics.scores import clusters, strata
 
 Interval = tuple[float, float]
 
-_CELLS_AT_ONCE = 2**22  # resampled counts held at once, 8 bytes each: 32 MiB, however many cells there are
+_CELLS_AT_ONCE = 2**20  # weights or sums held at once, of 8 bytes: 8 MiB, a few times over
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
@@ -38,59 +46,115 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
 
 
 def bootstrap(
-    metric_fn: Callable[[np.ndarray], np.ndarray],
-    strata: np.ndarray,
-    *,
-    num_resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    outcomes: Outcomes, score: Score, task: Task | None = None, *, num_resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Percentile bootstrap of any metric that is a function of counts, resampled within each stratum.
-
-    - Stratified by class: `strata` is the confusion matrix, a row a gold class.
-    - Over clusters: `strata` is (1, clusters) of ones; the resampled counts then are the clusters' weights.
-    - Over rows without strata: (1, kinds of row).
+    """The 95 % percentile bootstrap of one model's metric.
 
     The interval has no width where no stratum has two kinds of row (perfect predictions): the data then show no
     variation to resample. Wilson's interval of the accuracy does not have this limit.
 
     Args:
-        metric_fn: From resampled counts, (R, S, K), to the metric of each resample, (R,).
-        strata: (S, K) integer counts; resampling keeps the sum of each row.
+        outcomes: At least one row.
+        score: The metric.
+        task: Its groups are resampled as a whole; None: rows are.
         num_resamples: R.
-        confidence: Coverage aimed at, between 0 and 1.
         seed: The same seed gives the same interval.
-
-    Returns:
-        The lower and the upper end.
     """
-    assert strata.ndim == 2 and strata.sum() > 0, "nothing to resample"
-    values = np.concatenate([metric_fn(counts) for counts in _resamples(strata, num_resamples, seed)])
-    assert values.shape == (num_resamples,), values.shape
-    return percentile_interval(values, confidence)
+    resampling = Resampling.of([outcomes], score, task, shape=())
+    return percentile_interval(resampling.resampled(num_resamples, np.random.default_rng(seed)))
 
 
-def percentile_interval(values_R: np.ndarray, confidence: float = 0.95) -> Interval:
-    """The middle part of a metric's resamples, (R,)."""
-    low, high = np.quantile(values_R, [(1 - confidence) / 2, (1 + confidence) / 2])
+def percentile_interval(values_R: np.ndarray, tail: float = 0.025) -> Interval:
+    """The middle part of a metric's resamples, (R,): a share of `tail` is below it, and one above."""
+    low, high = np.quantile(values_R, [tail, 1 - tail])
     return float(low), float(high)
 
 
-def _resamples(strata_SK: np.ndarray, num_resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Resampled counts, (some of R, S, K) at a time.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resampling:
+    """A metric of one or more models on the same rows, as rows are drawn again.
 
-    Drawing a stratum's n rows n times with replacement and counting the kinds drawn is a multinomial draw with the
-    observed shares. So this is exactly the bootstrap over rows, at the cost of K draws a stratum instead of n, and the
-    metric is worked out for all resamples at once.
+    Clusters alike in stratum and features are one kind. Drawing a stratum's n clusters n times with replacement and
+    counting the kinds drawn is a multinomial draw with the observed shares: exactly the bootstrap over clusters, at the
+    cost of a draw a kind.
+
+    Args:
+        kinds_KF: Each kind's features, those of all models side by side.
+        counts_K: How many clusters are of the kind.
+        strata: The kinds of each stratum, in ascending order.
+        shape: Of the models: F is its product times M.
+        value: From sums of features, (..., M), to the metric, (...).
     """
-    rng = np.random.default_rng(seed)
-    at_once = max(1, _CELLS_AT_ONCE // strata_SK.size)
-    for start in range(0, num_resamples, at_once):
-        counts_RSK = np.zeros((min(at_once, num_resamples - start), *strata_SK.shape), dtype=np.int64)
-        for stratum, counts_K in enumerate(strata_SK):
-            # Empty cells stay out: multinomial gives its last cell what rounding leaves over
-            seen = np.flatnonzero(counts_K)
-            n = int(counts_K.sum())
-            if n:
-                counts_RSK[:, stratum, seen] = rng.multinomial(n, counts_K[seen] / n, size=len(counts_RSK))
-        yield counts_RSK
+
+    kinds_KF: sparse.csr_array
+    counts_K: np.ndarray
+    strata: list[np.ndarray]
+    shape: tuple[int, ...]
+    value: Callable[[np.ndarray], np.ndarray]
+
+    @classmethod
+    def of(cls, models: Sequence[Outcomes], score: Score, task: Task | None, shape: tuple[int, ...]) -> Resampling:
+        """From the outcomes of the models, in C order of `shape`, all over the same rows in the same order.
+
+        Raises:
+            DataError: The rows are not the task's.
+        """
+        rows = models[0]
+        features_BF = sparse.hstack([sparse.csr_array(score.features(model)) for model in models], format="csr")
+        cluster_B, stratum_B = clusters(rows, task), strata(rows, score)
+        _, first_of_G, cluster_B = np.unique(cluster_B, return_index=True, return_inverse=True)
+        stratum_G = stratum_B[first_of_G]
+        if (stratum_G[cluster_B] != stratum_B).any():
+            stratum_G = np.zeros_like(stratum_G)  # a cluster of several classes is in none of their strata
+        within_GB = sparse.csr_array((np.ones(len(cluster_B)), (cluster_B, np.arange(len(cluster_B)))))
+        kinds_KF, counts_K, stratum_K = _kinds(within_GB @ features_BF, stratum_G)
+        return cls(
+            kinds_KF=kinds_KF,
+            counts_K=counts_K,
+            strata=[np.flatnonzero(stratum_K == stratum) for stratum in np.unique(stratum_K)],
+            shape=shape,
+            value=score.value,
+        )
+
+    def observed(self) -> np.ndarray:
+        """The metric of each model, (*shape)."""
+        return self._metrics(self.counts_K[None].astype(np.float64))[0]
+
+    def resampled(self, num_resamples: int, rng: np.random.Generator) -> np.ndarray:
+        """The metric in resamples of the clusters, drawn within strata, alike for all models, (R, *shape)."""
+        return np.concatenate([self._metrics(weights_RK) for weights_RK in self._resamples(num_resamples, rng)])
+
+    def _resamples(self, num_resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        at_once = max(1, _CELLS_AT_ONCE // max(self.kinds_KF.shape))
+        for start in range(0, num_resamples, at_once):
+            yield self._weights(min(at_once, num_resamples - start), rng)
+
+    def _weights(self, size: int, rng: np.random.Generator) -> np.ndarray:
+        weights_RK = np.empty((size, len(self.counts_K)))
+        for within in self.strata:
+            counts = self.counts_K[within]
+            weights_RK[:, within] = rng.multinomial(counts.sum(), counts / counts.sum(), size=size)
+        return weights_RK
+
+    def _metrics(self, weights_RK: np.ndarray) -> np.ndarray:
+        sums_RF = np.ascontiguousarray(weights_RK @ self.kinds_KF)
+        return self.value(sums_RF.reshape(len(weights_RK), *self.shape, -1))
+
+
+def _kinds(sums_GF: sparse.csr_array, stratum_G: np.ndarray) -> tuple[sparse.csr_array, np.ndarray, np.ndarray]:
+    """The kinds of clusters by stratum, then by features column by column, with the count and the stratum of each."""
+    sums_GF.eliminate_zeros()
+    sums_GF.sort_indices()
+    columns, values = (-sums_GF.indices).tolist(), sums_GF.data.tolist()  # something in an earlier column is more
+    ends = zip(sums_GF.indptr, sums_GF.indptr[1:], strict=False)
+    keys = [
+        (stratum, *zip(columns[start:end], values[start:end], strict=True))
+        for stratum, (start, end) in zip(stratum_G.tolist(), ends, strict=True)
+    ]
+    counts, cluster_of = Counter(keys), dict(zip(keys, range(len(keys)), strict=True))
+    kinds = sorted(counts)
+    return (
+        sums_GF[[cluster_of[kind] for kind in kinds]],
+        np.array([counts[kind] for kind in kinds]),
+        np.array([kind[0] for kind in kinds]),
+    )

@@ -1,27 +1,24 @@
-"""What a model answered, row by row, beside what is right: what two models are compared by.
+"""What a model answered, row by row, beside what is right: what every metric is of, and two models are compared by.
 
 Shape legend: B rows, C classes.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dhrd.data.label_names import sort_names
-from dhrd.data.readers import BadRow, Row, read_file
-from dhrd.data.records import LabelSet
-from dhrd.errors import DataError
-from dhrd.metrics.metrics import Predictions
+from dhrd.data.records import Example, LabelSet
+from dhrd.data.rows import one_hot
+from dhrd.errors import ArtifactError, DataError
 
 _NUM_DIGITS = 6
-_Indices = tuple[int, ...]
+Indices = tuple[int, ...]
+"""The classes of a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,6 +32,7 @@ class Outcomes:
         labels: The C labels.
         probabilities_BC: Each label's probability; None where the answers are text.
         readable_B: Whether an answer was there. Only multi-label needs it, where no label at all is an answer too.
+        group_B: Each row's group, as of `Example.group`; None where the rows have none or a file does not tell.
     """
 
     ids: list[str]
@@ -43,6 +41,7 @@ class Outcomes:
     labels: LabelSet
     probabilities_BC: np.ndarray | None = None
     readable_B: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
+    group_B: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if not self.readable_B.size:
@@ -59,15 +58,59 @@ class Outcomes:
             assert (self.predicted_BC.sum(axis=1) == self.readable_B).all(), "one answer a row, or none"
 
     @classmethod
-    def of(cls, predictions: Predictions) -> Outcomes:
-        """The outcomes of a classifier."""
+    def of_probabilities(
+        cls,
+        ids: Sequence[str],
+        gold_BC: np.ndarray,
+        probabilities_BC: np.ndarray,
+        labels: LabelSet,
+        group_B: Sequence[str] | None = None,
+    ) -> Outcomes:
+        """The outcomes of a classifier: the most probable label, the first of equals; for multi-label those at p ≥ 0.5.
+
+        Raises:
+            ArtifactError: A probability is NaN or infinite.
+        """
+        _refuse_non_finite(ids, probabilities_BC)
+        # Logits given by mistake would pass for probabilities; the slack is for averages of probabilities
+        assert ((probabilities_BC >= 0) & (probabilities_BC <= 1 + 1e-3)).all(), "probabilities in [0, 1]"
+        several = labels.multi_label
         return cls(
-            ids=list(predictions.ids),
-            gold_BC=predictions.gold_BC.astype(np.int64),
-            predicted_BC=predictions.predicted_BC,
-            labels=predictions.labels,
-            probabilities_BC=predictions.probabilities_BC,
+            ids=list(ids),
+            gold_BC=gold_BC.astype(np.int64),
+            predicted_BC=(probabilities_BC >= 0.5).astype(np.int64)
+            if several
+            else one_hot(probabilities_BC.argmax(axis=1), len(labels)),
+            labels=labels,
+            probabilities_BC=probabilities_BC,
+            group_B=group_B,
         )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Outcomes], labels: LabelSet) -> Outcomes:
+        """The rows of a classifier's outcomes, one part after the other."""
+        none_BC = np.empty((0, len(labels)), dtype=np.int64)
+        grouped = all(part.group_B is not None for part in parts)
+        return cls(
+            ids=[row_id for part in parts for row_id in part.ids],
+            gold_BC=np.concatenate([none_BC, *(part.gold_BC for part in parts)]),
+            predicted_BC=np.concatenate([none_BC, *(part.predicted_BC for part in parts)]),
+            labels=labels,
+            probabilities_BC=np.concatenate([none_BC.astype(float), *(part.probabilities_BC for part in parts)]),
+            group_B=[group for part in parts for group in part.group_B or ()] if grouped else None,
+        )
+
+    @property
+    def gold_B(self) -> np.ndarray:
+        """The class of each row; for one label a row."""
+        assert not self.labels.multi_label
+        return self.gold_BC.argmax(axis=1)
+
+    @property
+    def predicted_B(self) -> np.ndarray:
+        """The class that each row was given, C where none could be read; for one label a row."""
+        assert not self.labels.multi_label
+        return np.where(self.readable_B, self.predicted_BC.argmax(axis=1), len(self.labels))
 
     @property
     def hits_B(self) -> np.ndarray:
@@ -85,6 +128,7 @@ class Outcomes:
             predicted_BC=self.predicted_BC[index],
             probabilities_BC=None if p_BC is None else p_BC[index],
             readable_B=self.readable_B[index],
+            group_B=None if self.group_B is None else [self.group_B[i] for i in index],
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -125,7 +169,7 @@ class Outcomes:
             labels = LabelSet(tuple(given["names"]), tuple(given["words"]), multi_label=given["multi_label"])
             gold, predicted = ([_as_tuple(one) for one in value[key]] for key in ("gold", "predicted"))
             probabilities = value["probabilities"]
-            return _outcomes(list(value["ids"]), gold, predicted, labels, probabilities)
+            return outcomes_of_indices(list(value["ids"]), gold, predicted, labels, probabilities)
         except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
             raise DataError(
                 f"these are not the outcomes of a model ({type(error).__name__}: {error}): the file is damaged or of "
@@ -133,17 +177,33 @@ class Outcomes:
             ) from error
 
 
-def _as_tuple(indices: Any) -> _Indices | None:
+def groups_of(examples: Sequence[Example]) -> list[str] | None:
+    """Each row's group; None unless every row has one."""
+    groups = [example.group for example in examples if example.group is not None]
+    return groups if len(groups) == len(examples) else None
+
+
+def _refuse_non_finite(ids: Sequence[str], probabilities_BC: np.ndarray) -> None:
+    broken = np.flatnonzero(~np.isfinite(probabilities_BC).all(axis=1))
+    if broken.size:
+        raise ArtifactError(
+            f"row {ids[broken[0]]!r}: its probabilities are not finite ({broken.size} of {len(ids)} rows are so); the "
+            "model's weights are damaged or overflow their data type: try float32, or train again"
+        )
+
+
+def _as_tuple(indices: Any) -> Indices | None:
     return indices if indices is None else tuple(indices) if isinstance(indices, list) else (indices,)
 
 
-def _outcomes(
+def outcomes_of_indices(
     ids: list[str],
-    gold: Sequence[_Indices | None],
-    predicted: Sequence[_Indices | None],
+    gold: Sequence[Indices | None],
+    predicted: Sequence[Indices | None],
     labels: LabelSet,
     probabilities: Sequence[Sequence[float]] | None,
 ) -> Outcomes:
+    """Outcomes of class indices; None among the predicted: the answer could not be read."""
     gold_BC, predicted_BC = np.zeros((2, len(ids), len(labels)), dtype=np.int64)
     for hot_BC, rows in ((gold_BC, gold), (predicted_BC, predicted)):
         for row, indices in zip(hot_BC, rows, strict=True):
@@ -156,118 +216,6 @@ def _outcomes(
         probabilities_BC=None if probabilities is None else np.array(probabilities, dtype=np.float64),
         readable_B=np.array([indices is not None for indices in predicted], dtype=bool),
     )
-
-
-def read_outcomes(path: Path, labels: LabelSet | None = None) -> Outcomes:
-    """Read the file that `dhrd evaluate --predictions` wrote.
-
-    Args:
-        path: JSON lines of `id`, `gold`, `label` (null where no answer could be read; a list for multi-label) and, from
-            a classifier, `probabilities`.
-        labels: The label set; None: the names under `probabilities`, in their order, else all that occur, sorted.
-
-    Raises:
-        DataError: The file is missing or empty, or a row is malformed or there twice; the message names file:line.
-    """
-    return read_together([path], labels)[0]
-
-
-def read_together(paths: Sequence[Path], labels: LabelSet | None = None) -> list[Outcomes]:
-    """Read files as `read_outcomes` does, with one label set for all of them.
-
-    Raises:
-        DataError: A file is missing or empty, or a row is malformed or there twice.
-    """
-    files = [_rows(path) for path in paths]
-    found = labels or _labels([row for rows in files for row in rows])
-    return [_read(rows, found) for rows in files]
-
-
-def _rows(path: Path) -> list[Row]:
-    rows = []
-    for row in read_file(path):
-        if isinstance(row, BadRow):
-            raise DataError(f"{row.where}: {row.problem}")
-        for key in ("id", "gold", "label"):
-            if key not in row.columns:
-                raise DataError(f"{row.where}: {key}: missing; give a file that `dhrd evaluate --predictions` wrote")
-        rows.append(row)
-    if not rows:
-        raise DataError(f"{path}: there are no rows; give a file that `dhrd evaluate --predictions` wrote")
-    return rows
-
-
-def _labels(rows: Sequence[Row]) -> LabelSet:
-    """A classifier names all labels; beside its file, one of written answers has those too."""
-    multi_label = isinstance(rows[0].columns["gold"], list)
-    for row in rows:
-        probabilities = row.columns.get("probabilities")
-        if isinstance(probabilities, dict) and len(probabilities) > 1:
-            return LabelSet(tuple(probabilities), multi_label=multi_label)
-    seen = {one for row in rows for key in ("gold", "label") for one in _names(row, key) or ()}
-    return LabelSet(tuple(sort_names(seen)), multi_label=multi_label)
-
-
-def _names(row: Row, key: str) -> list[str] | None:
-    """The label names of a row's `gold` or `label`; None where the answer could not be read."""
-    value = row.columns[key]
-    if value is None and key == "label":
-        return None
-    names = value if isinstance(value, list) else [value]
-    texts = [name for name in names if isinstance(name, str)]
-    if len(texts) < len(names):
-        raise DataError(f"{row.where}: {key}: {value!r} is not the name of a label; correct the row, or evaluate again")
-    return texts
-
-
-def _read(rows: Sequence[Row], labels: LabelSet) -> Outcomes:
-    gold, predicted = ([_classes(row, key, labels) for row in rows] for key in ("gold", "label"))
-    probabilities = [_probabilities(row, labels) for row in rows]
-    known = [one for one in probabilities if one is not None]
-    return _outcomes(_ids(rows), gold, predicted, labels, known if len(known) == len(rows) else None)
-
-
-def _ids(rows: Sequence[Row]) -> list[str]:
-    first: dict[str, str] = {}
-    for row in rows:
-        name = row.columns["id"]
-        if not isinstance(name, str) or not name:
-            raise DataError(f"{row.where}: id: {name!r} is not text; rows are matched by it: correct the row")
-        if name in first:
-            raise DataError(f"{row.where}: id: {name!r} is there twice, first in {first[name]}; keep one of the rows")
-        first[name] = row.where
-    return list(first)
-
-
-def _classes(row: Row, key: str, labels: LabelSet) -> _Indices | None:
-    names = _names(row, key)
-    if names is None:
-        return None
-    if isinstance(row.columns[key], list) != labels.multi_label:
-        given, wanted = ("one label", "a list") if labels.multi_label else ("a list", "one label")
-        raise DataError(f"{row.where}: {key}: {given} ({row.columns[key]!r}) where {wanted} is expected")
-    unknown = [name for name in names if name not in labels.names]
-    if unknown:
-        raise DataError(
-            f"{row.where}: {key}: {unknown[0]!r} is unknown; labels are {', '.join(map(repr, labels.names))}: compare "
-            "models of one label set"
-        )
-    return tuple(sorted({labels.names.index(name) for name in names}))
-
-
-def _probabilities(row: Row, labels: LabelSet) -> list[float] | None:
-    given = row.columns.get("probabilities")
-    if given is None:
-        return None
-    if not isinstance(given, dict) or set(given) != set(labels.names):
-        raise DataError(
-            f"{row.where}: probabilities: an object with a number for each of {', '.join(map(repr, labels.names))} is "
-            f"expected, got {str(given)[:60]}"
-        )
-    for name, p in given.items():
-        if isinstance(p, bool) or not isinstance(p, int | float) or not math.isfinite(p):
-            raise DataError(f"{row.where}: probabilities: {name}: {p!r} is not a finite number; evaluate again")
-    return [float(given[name]) for name in labels.names]
 
 
 def pair(a: Outcomes, b: Outcomes, names: tuple[str, str] = ("the baseline", "the other")) -> tuple[Outcomes, Outcomes]:

@@ -1,104 +1,41 @@
 """The paired bootstrap: how the difference of two models varies with the rows, and with the seeds.
 
-Shape legend: B rows, K kinds of cluster, M features, S seeds, R resamples; 2 is the baseline and the other model.
+Shape legend: S seeds, R resamples; 2 is the baseline and the other model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
 
 from dhrd.data.superglue import Task
-from dhrd.metrics.intervals import Interval
+from dhrd.metrics.intervals import Interval, Resampling, percentile_interval
 from dhrd.metrics.outcomes import Outcomes
-from dhrd.metrics.scores import clusters, score, strata
+from dhrd.metrics.scores import score
 
-_CELLS_AT_ONCE = 2**20  # weights or sums held at once, of 8 bytes: 8 MiB, a few times over
+Pair = tuple[Outcomes, Outcomes]
+"""The baseline's outcomes and the other model's, at one seed."""
+
 ROUNDING = 1e-12
 """A difference that is nearer to none than this is none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Study:
-    """Two models on the same rows, at one or more seeds.
+def resampling_of(pairs: Sequence[Pair], metric: str, task: Task | None) -> Resampling:
+    """A metric of both models at each seed, (S, 2), all over the same rows in the same order.
 
-    Clusters alike in stratum and features are one kind: a resample is a multinomial draw of kinds, which costs less.
-
-    Args:
-        kinds_KF: Each kind's features, F = S * 2 * M.
-        counts_K: How many clusters are of the kind.
-        stratum_K: Its stratum.
-        num_seeds: S.
-        value: From sums of features, (..., M), to the metric, (...).
+    Raises:
+        ConfigError: The metric is unknown.
+        DataError: The rows are not the task's.
     """
+    models = [model for both in pairs for model in both]
+    return Resampling.of(models, score(metric, task), task, shape=(len(pairs), 2))
 
-    kinds_KF: np.ndarray
-    counts_K: np.ndarray
-    stratum_K: np.ndarray
-    num_seeds: int
-    value: Callable[[np.ndarray], np.ndarray]
 
-    @classmethod
-    def of(cls, pairs: Sequence[tuple[Outcomes, Outcomes]], metric: str, task: Task | None) -> Study:
-        """From one (baseline, other) a seed, all over the same rows in the same order.
-
-        Raises:
-            ConfigError: The metric is unknown.
-            DataError: The rows are not the task's.
-        """
-        found, rows = score(metric, task), pairs[0][0]
-        features_BF = np.concatenate([found.features(one) for both in pairs for one in both], axis=1)
-        cluster_B, stratum_B = clusters(rows, task), strata(rows, metric)
-        _, first_of_G, cluster_B = np.unique(cluster_B, return_index=True, return_inverse=True)
-        stratum_G = stratum_B[first_of_G]
-        if (stratum_G[cluster_B] != stratum_B).any():
-            stratum_G = np.zeros_like(stratum_G)  # a cluster of several classes is in none of their strata
-        sums_GF = np.zeros((len(first_of_G), features_BF.shape[1]))
-        np.add.at(sums_GF, cluster_B, features_BF)
-        kinds, counts_K = np.unique(np.column_stack([stratum_G, sums_GF]), axis=0, return_counts=True)
-        return cls(
-            kinds_KF=np.ascontiguousarray(kinds[:, 1:]),
-            counts_K=counts_K,
-            stratum_K=kinds[:, 0].astype(np.int64),
-            num_seeds=len(pairs),
-            value=found.value,
-        )
-
-    def observed(self) -> np.ndarray:
-        """The difference at each seed, other minus baseline, (S,)."""
-        return self._differences(self.counts_K[None].astype(np.float64))[0]
-
-    def resampled(self, num_resamples: int, rng: np.random.Generator) -> np.ndarray:
-        """The differences in resamples of the clusters, drawn within strata, alike for all seeds and models, (R, S)."""
-        return np.concatenate([self._differences(weights_RK) for weights_RK in self._resamples(num_resamples, rng)])
-
-    def baselines(self, num_resamples: int, rng: np.random.Generator) -> np.ndarray:
-        """The baseline's own metric in such resamples, (R, S)."""
-        resamples = self._resamples(num_resamples, rng)
-        return np.concatenate([self._metrics(weights_RK)[..., 0] for weights_RK in resamples])
-
-    def _resamples(self, num_resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        at_once = max(1, _CELLS_AT_ONCE // max(self.kinds_KF.shape))
-        for start in range(0, num_resamples, at_once):
-            yield self._weights(min(at_once, num_resamples - start), rng)
-
-    def _weights(self, size: int, rng: np.random.Generator) -> np.ndarray:
-        weights_RK = np.empty((size, len(self.counts_K)))  # floats are multiplied by BLAS, integers are not
-        for stratum in np.unique(self.stratum_K):
-            within = np.flatnonzero(self.stratum_K == stratum)
-            counts = self.counts_K[within]
-            weights_RK[:, within] = rng.multinomial(counts.sum(), counts / counts.sum(), size=size)
-        return weights_RK
-
-    def _differences(self, weights_RK: np.ndarray) -> np.ndarray:
-        return np.diff(self._metrics(weights_RK), axis=-1)[..., 0]
-
-    def _metrics(self, weights_RK: np.ndarray) -> np.ndarray:
-        """The metric of both models at each seed, (R, S, 2)."""
-        return self.value((weights_RK @ self.kinds_KF).reshape(len(weights_RK), self.num_seeds, 2, -1))
+def differences(metrics_S2: np.ndarray) -> np.ndarray:
+    """Other minus baseline, (..., S)."""
+    return np.diff(metrics_S2, axis=-1)[..., 0]
 
 
 def rows_and_seeds(
@@ -126,8 +63,8 @@ def rows_and_seeds(
       (all variances over the number of tasks squared), where tasks with v <= u add nothing to the denominator.
 
     Args:
-        resampled: For each task `Study.resampled`, (R, S), S at least 2; independent of the other tasks'.
-        observed: For each task `Study.observed`, (S,).
+        resampled: For each task the differences in resamples, (R, S), S at least 2; independent of the other tasks'.
+        observed: For each task the differences, (S,).
         rng: Draws the seeds.
 
     Returns:
@@ -164,9 +101,8 @@ def _stretched(deviation_R: np.ndarray, df: float) -> np.ndarray:
 
 def percentiles(values_R: np.ndarray) -> Interval | None:
     """The 95 % percentile interval; None where the values are all one, as no data vary so little."""
-    low, high = np.quantile(values_R, [0.025, 0.975])
     # An end at none must not seem beside it: verdicts go by its sign
-    low, high = (0.0 if abs(end) <= ROUNDING else float(end) for end in (low, high))
+    low, high = (0.0 if abs(end) <= ROUNDING else end for end in percentile_interval(values_R))
     return (low, high) if high - low > ROUNDING else None
 
 

@@ -18,16 +18,13 @@ from dhrd.config.losses import LossName
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import ModelError
 from dhrd.losses import (
+    COUNTS,
     LabelLoss,
     LogitTransform,
-    LossTerm,
     alignment_loss,
-    keyword_count,
     keyword_loss,
     privileged_loss,
-    rationale_count,
     reasoning_loss,
-    target_count,
 )
 from dhrd.model.adapters import add_lora, freeze_lower
 from dhrd.model.backbone import Backbone, check_fits, load_backbone, logit_transform
@@ -44,11 +41,11 @@ class DualHeadOutput(ModelOutput):
 
     Args:
         logits_BC: Class logits, fp32.
-        losses: Each loss that weighs anything as a sum and a count, by name, where the batch has labels.
+        losses: The sum of each loss that weighs anything, by name, where the batch has labels.
     """
 
     logits_BC: Float[Tensor, "B C"] | None = None
-    losses: dict[LossName, LossTerm] | None = None
+    losses: dict[LossName, Tensor] | None = None
 
 
 class DualHeadReasoningModel(nn.Module):
@@ -132,7 +129,7 @@ class DualHeadReasoningModel(nn.Module):
         logits_BC = self.head(pooled_BD)
         if batch.label_BC is None:
             return DualHeadOutput(logits_BC=logits_BC)
-        losses: dict[LossName, Callable[[], LossTerm]] = {
+        losses: dict[LossName, Callable[[], Tensor]] = {
             "classification": lambda: self.label_loss(logits_BC, batch),
             "reasoning": lambda: self.reasoning_loss(hidden_BTD, batch),
             "keyword": lambda: self.keyword_loss(pooled_BD, batch),
@@ -143,21 +140,14 @@ class DualHeadReasoningModel(nn.Module):
 
     def loss_counts(self, batch: Batch) -> dict[LossName, Float[Tensor, ""]]:
         """What each loss of a batch is divided by, known before the forward pass."""
-        counts: dict[LossName, Callable[[Batch], Tensor]] = {
-            "classification": self.label_loss.count,
-            "reasoning": target_count,
-            "keyword": keyword_count,
-            "alignment": rationale_count,
-            "privileged": rationale_count,
-        }
-        return {name: counts[name](batch) for name in self.loss_settings.names}
+        return {name: COUNTS[name](self.label_loss, batch) for name in self.loss_settings.names}
 
     def hidden_states(self, batch: Batch) -> Float[Tensor, "B T D"]:
         """Last hidden states, after the final norm."""
         with instead_of_frozen(self, batch.frozen_BTD):
             return last_hidden_states(self.causal_lm.base_model, batch)
 
-    def reasoning_loss(self, hidden_BTD: Float[Tensor, "B T D"], batch: Batch) -> LossTerm:
+    def reasoning_loss(self, hidden_BTD: Float[Tensor, "B T D"], batch: Batch) -> Tensor:
         """L_lm at the batch's target positions.
 
         Without targets it is 0, with the graph still running through the LM head, as distributed training needs.
@@ -166,21 +156,21 @@ class DualHeadReasoningModel(nn.Module):
         chosen_BT = batch.target_BT != IGNORE
         return reasoning_loss(hidden_BTD[chosen_BT], batch.target_BT[chosen_BT], *self._lm_head())
 
-    def keyword_loss(self, pooled_BD: Float[Tensor, "B D"], batch: Batch) -> LossTerm:
+    def keyword_loss(self, pooled_BD: Float[Tensor, "B D"], batch: Batch) -> Tensor:
         """L_kw of the batch's rationales."""
         assert batch.keyword_2K is not None
         return keyword_loss(pooled_BD, batch.keyword_2K, *self._lm_head())
 
     def alignment_loss(
         self, pooled_BD: Float[Tensor, "B D"], hidden_BTD: Float[Tensor, "B T D"], batch: Batch
-    ) -> LossTerm:
+    ) -> Tensor:
         """L_al of the batch's rationales."""
         assert self.projection is not None and batch.reason_end_B is not None
         return alignment_loss(self.projection(pooled_BD), hidden_BTD, batch.reason_end_B)
 
     def privileged_loss(
         self, logits_BC: Float[Tensor, "B C"], hidden_BTD: Float[Tensor, "B T D"], batch: Batch
-    ) -> LossTerm:
+    ) -> Tensor:
         """L_pv of the batch's rationales."""
         assert batch.reason_end_B is not None
         rows_B = torch.arange(len(hidden_BTD), device=hidden_BTD.device)

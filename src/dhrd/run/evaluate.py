@@ -10,8 +10,8 @@ from dhrd._progress import track
 from dhrd.config import RunConfig
 from dhrd.data.records import Example
 from dhrd.errors import ConfigError
-from dhrd.evaluation.cascade import CascadeEvaluation, evaluate_cascade
-from dhrd.evaluation.decoded import DecodedEvaluation, evaluate_decoded
+from dhrd.evaluation.cascade import evaluate_cascade
+from dhrd.evaluation.decoded import evaluate_decoded
 from dhrd.evaluation.evaluate import Evaluation, WriteRow, evaluate_classifier
 from dhrd.inference.cascade import CoT
 from dhrd.inference.classifier import Classifier
@@ -39,7 +39,7 @@ def evaluate(
     target_cost: float | None = None,
     dev_data: Any = None,
     write_row: WriteRow | None = None,
-) -> Evaluation | DecodedEvaluation | CascadeEvaluation:
+) -> Evaluation:
     """Evaluate an artifact on labelled rows.
 
     Args:
@@ -62,9 +62,6 @@ def evaluate(
         dev_data: With a target: labelled rows for the choice; None: those that training held out.
         write_row: Given each of the evaluation's `rows()`; with `classifier` as soon as it is known, so that any number
             of rows goes by in constant memory but for a few numbers each.
-
-    Returns:
-        An `Evaluation`; with `cot` a `DecodedEvaluation`, with `cascade` a `CascadeEvaluation`.
 
     Raises:
         UserError: The artifact or the rows cannot be used.
@@ -111,10 +108,8 @@ def _check_used(mode: Mode, given: Mapping[str, Any]) -> None:
         raise ConfigError("dev_data: rows to choose a threshold on, which threshold gives; leave one of them out")
 
 
-def _written(
-    found: DecodedEvaluation | CascadeEvaluation, write_row: WriteRow | None
-) -> DecodedEvaluation | CascadeEvaluation:
+def _written(evaluation: Evaluation, write_row: WriteRow | None) -> Evaluation:
     if write_row is not None:
-        for row in found.rows():
+        for row in evaluation.rows():
             write_row(row)
-    return found
+    return evaluation

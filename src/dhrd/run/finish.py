@@ -14,7 +14,8 @@ from dhrd.config import RunConfig
 from dhrd.data.rows import Rows
 from dhrd.data.sequence import EncodedData
 from dhrd.evaluation.calibrate import calibrate_head
-from dhrd.evaluation.evaluate import evaluate_model, parity, rows_fingerprint
+from dhrd.evaluation.evaluate import parity, rows_fingerprint
+from dhrd.evaluation.live import LiveModel
 from dhrd.inference.classifier import Classifier
 from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.build import sequence_template
@@ -28,7 +29,7 @@ def save(
     config: RunConfig,
     rows: Rows,
     data: Mapping[str, EncodedData],
-    model: DualHeadReasoningModel,
+    live: LiveModel,
     output_dir: Path,
     steps: int,
     precision: Precision,
@@ -44,13 +45,14 @@ def save(
         SaveError: The artifact could not be written.
     """
     metrics: dict[str, Any] = {}
+    model = live.model
     has_classifier = config.loss.classification_weight > 0
     info = artifact_info(config, rows, data["train"], model)
     if config.training.calibrate:
-        temperature = calibrate_head(model, data["choose"].examples, multi_label=rows.labels.multi_label)
+        temperature = calibrate_head(live, data["choose"].examples, multi_label=rows.labels.multi_label)
         info = info.model_copy(update={"calibration": {"temperature": temperature}})
     if rows.validation and has_classifier:
-        metrics = evaluate_model(model, data["validation"].examples, rows.labels, task=rows.task, intervals=True)
+        metrics = live.evaluate(data["validation"].examples, rows.labels, task=rows.task, intervals=True)
         metrics["selected_on"] = _was_choice(config) and not config.data.dev_share
     chose = {"rows": rows.choose_name, "fingerprint": rows_fingerprint(data["choose"].texts)}
     chosen = {"selected_on": chose if _was_choice(config) else None}

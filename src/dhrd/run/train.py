@@ -18,10 +18,9 @@ from dhrd.config import RunConfig
 from dhrd.data.rows import Rows, load_rows
 from dhrd.data.sequence import EncodedData
 from dhrd.errors import DhrdError
-from dhrd.evaluation.evaluate import evaluate_model
+from dhrd.evaluation.live import LiveModel
 from dhrd.metrics.metrics import check_metric, higher_is_better, main_metric, numbers
 from dhrd.model.backbone import Backbone, load_backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.run.finish import save
 from dhrd.training.build import build_model, encode, plan_updates, resume, run_identity
 from dhrd.training.checkpoints import Checkpoints
@@ -129,7 +128,7 @@ def _train(
             model,
             updates,
             config.training,
-            evaluate_fn=make_evaluate_fn(rows, data, config, accelerator),
+            evaluate_fn=make_evaluate_fn(rows, data, config, LiveModel.of(model, accelerator, split=True)),
             watch=watch,
             sinks=sinks,
             checkpoints=checkpoints,
@@ -137,7 +136,7 @@ def _train(
         )
         metrics = {}
         if accelerator.is_main_process:
-            metrics = save(config, rows, data, model, output_dir, end.step, precision)
+            metrics = save(config, rows, data, LiveModel.of(model, accelerator), output_dir, end.step, precision)
         checkpoints.remove(accelerator)  # before the sinks are told: whatever they raise, nothing is left behind
     return TrainResult(output_dir=output_dir, steps=end.step, metrics=metrics, encoding=data["train"].summary())
 
@@ -176,15 +175,9 @@ def make_watch(config: RunConfig, rows: Rows) -> Watch | None:
 
 
 def make_evaluate_fn(
-    rows: Rows, data: Mapping[str, EncodedData], config: RunConfig, accelerator: Accelerator
+    rows: Rows, data: Mapping[str, EncodedData], config: RunConfig, live: LiveModel
 ) -> EvaluateFn | None:
     """What evaluates the model during training, on the rows of choices; None without such rows or a classifier."""
     if not rows.choose or config.loss.classification_weight == 0:
         return None
-
-    def evaluate_now(model: DualHeadReasoningModel) -> dict[str, float]:
-        with accelerator.autocast():
-            found = evaluate_model(model, data["choose"].examples, rows.labels, task=rows.task, accelerator=accelerator)
-        return numbers(found)
-
-    return evaluate_now
+    return lambda _: numbers(live.evaluate(data["choose"].examples, rows.labels, task=rows.task))

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,6 @@ from dhrd.config import LossSettings
 from dhrd.config.losses import LossName
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import NonFiniteError
-from dhrd.losses import LossTerm
 from dhrd.training.optim import learning_rates
 
 if TYPE_CHECKING:
@@ -61,13 +60,7 @@ class Stepper:
         return {name: self.weights.weight_at(name, step, self.num_updates) for name in self.weights.names}
 
 
-LOG_NAMES: dict[LossName, str] = {
-    "classification": "classification_loss",
-    "reasoning": "lm_loss",
-    "keyword": "keyword_loss",
-    "alignment": "alignment_loss",
-    "privileged": "privileged_loss",
-}
+LOG_NAMES: dict[LossName, str] = {name: f"{name}_loss" for name in get_args(LossName)} | {"reasoning": "lm_loss"}
 """What a loss's mean is logged as."""
 
 
@@ -99,7 +92,7 @@ def train_step(stepper: Stepper, micro_batches: Sequence[Batch], step: int) -> d
                 loss = _combine(weights, losses, counts)
                 # DDP averages gradients over processes; the division above is already by the global counts.
                 _backward(accelerator, loss * accelerator.num_processes)
-            sums += torch.stack([losses[name].total.detach() for name in counts])
+            sums += torch.stack([losses[name].detach() for name in counts])
     grad_norm = _clip(stepper)
     log = _log(stepper, batches, accelerator.reduce(sums), counts, weights)
     log["grad_norm"] = float(grad_norm)
@@ -129,10 +122,8 @@ def _global_counts(stepper: Stepper, batches: Sequence[Batch]) -> dict[LossName,
     return dict(zip(stepper.weights.names, torch.where(reduced > 0, reduced, 1).unbind(), strict=True))
 
 
-def _combine(
-    weights: dict[LossName, float], losses: dict[LossName, LossTerm], counts: dict[LossName, Tensor]
-) -> Tensor:
-    return torch.stack([weights[name] * losses[name].total / counts[name] for name in counts]).sum()
+def _combine(weights: dict[LossName, float], losses: dict[LossName, Tensor], counts: dict[LossName, Tensor]) -> Tensor:
+    return torch.stack([weights[name] * losses[name] / counts[name] for name in counts]).sum()
 
 
 def _clip(stepper: Stepper) -> Tensor:

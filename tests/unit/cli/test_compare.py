@@ -10,7 +10,7 @@ import pytest
 
 from dhrd.data.superglue import TASKS
 from dhrd.metrics.compare import compare
-from dhrd.metrics.outcomes import read_outcomes
+from dhrd.metrics.prediction_files import read_together
 from helpers.rows import write_jsonl
 from helpers.runs import Ended, run_here
 
@@ -45,7 +45,7 @@ def test_two_files(capsys: Capsys, tmp_path: Path) -> None:
     ended = run_here(capsys, "compare", *files, "--json", tmp_path / "c.json")
     assert ended.code == 0, ended.err
     found = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
-    outcomes = [read_outcomes(file) for file in files]
+    outcomes = [read_together([file])[0] for file in files]
     names = ("baseline pooled.jsonl", "dhrd.jsonl")
     assert found == compare([(outcomes[0], outcomes[1])], metric="accuracy", names=names)
     assert found["verdict"].startswith("dhrd.jsonl is better than the baseline pooled.jsonl by 26.7 points")

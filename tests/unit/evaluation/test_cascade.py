@@ -12,25 +12,28 @@ import pytest
 import dhrd
 from dhrd import Classifier, ConfigError, DataError
 from dhrd.data.records import LabelSet
-from dhrd.evaluation.cascade import Answered, answer, choose_threshold, curve, evaluate_cascade, point
+from dhrd.evaluation.cascade import BothHeads, answer, choose_threshold, curve, evaluate_cascade, point
+from dhrd.evaluation.decoded import decoded_outcomes
 from dhrd.inference.cascade import CoT
 from dhrd.inference.cot import Decoded, Reasoner
+from dhrd.metrics.outcomes import Outcomes
 from dhrd.run.rows import rows_of
 from helpers.runs import make_config, read_jsonl, run_here
 
 AB = LabelSet(("a", "b"))
 
 
-def answered(p_of_a: list[float], said: list[str | None], gold: str, tokens: list[int] | None = None) -> Answered:
+def answered(p_of_a: list[float], said: list[str | None], gold: str, tokens: list[int] | None = None) -> BothHeads:
     """Rows of two labels; the classifier takes 1 s for all, the reasoning head 100 s."""
     count = len(p_of_a)
-    return Answered(
-        ids=[str(index) for index in range(count)],
+    ids, p_BC = [str(index) for index in range(count)], np.array([[p, 1 - p] for p in p_of_a])
+    gold_BC = np.array([[one == "a", one == "b"] for one in gold], dtype=np.int64)
+    decoded = [Decoded("", one, n) for one, n in zip(said, tokens or [9] * count, strict=True)]
+    return BothHeads(
+        classified=Outcomes.of_probabilities(ids, gold_BC, p_BC, AB),
+        written=decoded_outcomes(decoded, ids, gold_BC, AB),
         texts=[f"text {index}" for index in range(count)],
-        probabilities_BC=np.array([[p, 1 - p] for p in p_of_a]),
-        decoded=[Decoded("", one, n) for one, n in zip(said, tokens or [9] * count, strict=True)],
-        gold_BC=np.array([[one == "a", one == "b"] for one in gold], dtype=np.int64),
-        labels=AB,
+        decoded=decoded,
         classifier_s=1.0,
         decoding_s=100.0,
     )

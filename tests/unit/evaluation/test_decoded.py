@@ -15,11 +15,12 @@ from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import multi_hot
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ArtifactError, ConfigError, DataError
-from dhrd.evaluation.decoded import decoded_metrics, evaluate_decoded
+from dhrd.evaluation.decoded import decoded_metrics, decoded_outcomes, evaluate_decoded
 from dhrd.inference import cot
 from dhrd.inference.cot import Decoded, Reasoner
 from dhrd.metrics.intervals import wilson
-from dhrd.metrics.metrics import Predictions, compute_metrics
+from dhrd.metrics.metrics import compute_metrics
+from dhrd.metrics.outcomes import Outcomes
 from helpers.runs import make_config, read_jsonl, run_here
 
 ABC = LabelSet(("a", "b", "c"))
@@ -32,8 +33,8 @@ def measured(gold: list[Any], said: list[Any], labels: LabelSet = ABC, **options
     decoded = [Decoded("", one, num_tokens) for num_tokens, one in enumerate(said, 1)]
     indices = [labels.encode(tuple(one) if labels.multi_label else one) for one in gold]
     ids = options.pop("ids", [f"r{number}" for number in range(len(gold))])
-    gold_BC = multi_hot(indices, len(labels))
-    return decoded_metrics(decoded, gold_BC, labels, ids=ids, **{"max_new_tokens": len(gold)} | options)
+    outcomes = decoded_outcomes(decoded, ids, multi_hot(indices, len(labels)), labels)
+    return decoded_metrics(outcomes, decoded, **{"max_new_tokens": len(gold)} | options)
 
 
 def test_single_label_by_hand() -> None:
@@ -79,7 +80,7 @@ def test_where_all_is_readable_it_is_the_classifiers_metrics() -> None:
     gold, said = rng.integers(0, 3, (2, 60))
     found = measured(["abc"[i] for i in gold], ["abc"[i] for i in said])
     eye = np.eye(3)
-    predictions = Predictions(ids=[""] * 60, probabilities_BC=eye[said], gold_BC=eye[gold], labels=ABC)
+    predictions = Outcomes.of_probabilities(ids=[""] * 60, probabilities_BC=eye[said], gold_BC=eye[gold], labels=ABC)
     expected = compute_metrics(predictions)
     for name in ("accuracy", "macro_f1", "weighted_f1"):
         assert found[name] == pytest.approx(expected[name])
@@ -151,9 +152,9 @@ def test_an_artifact_is_evaluated_by_what_it_writes(trained: Path, monkeypatch: 
     reasoner = Reasoner.from_pretrained(trained / "out", device="cpu")
     examples = [Example(input_text=f"text {n}", label="keep", id=f"r{n}") for n in range(3)]
     found = evaluate_decoded(reasoner, examples, max_new_tokens=30, num_resamples=50)
-    assert found.predicted_BC.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]  # keep, repair, return
-    assert found.gold_BC.tolist() == [[1, 0, 0]] * 3
-    assert found.readable_B.tolist() == [True, True, False]
+    assert found.outcomes.predicted_BC.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]  # keep, repair, return
+    assert found.outcomes.gold_BC.tolist() == [[1, 0, 0]] * 3
+    assert found.outcomes.readable_B.tolist() == [True, True, False]
     assert (found.metrics["accuracy"], found.metrics["selected_on"]) == (1 / 3, False)
     first, _, last = found.rows()
     assert first == {

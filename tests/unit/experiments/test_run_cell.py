@@ -30,8 +30,8 @@ def test_a_cell_is_what_train_gives(tiny_backbone: Path, tmp_path: Path, arm: st
         assert found["metrics"][name] == pytest.approx(trained.metrics[name], abs=1e-9)
     evaluated = dhrd.evaluate(config.output_dir, device="cpu")
     ours = Outcomes.from_json(found["outcomes"])
-    assert ours.ids == evaluated.predictions.ids
-    assert np.abs(ours.probabilities_BC - evaluated.predictions.probabilities_BC).max() < 1e-5
+    assert ours.ids == evaluated.outcomes.ids
+    assert np.abs(ours.probabilities_BC - evaluated.outcomes.probabilities_BC).max() < 1e-5
     assert found["steps"] == trained.steps
 
 

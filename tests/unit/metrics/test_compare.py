@@ -14,11 +14,11 @@ from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from dhrd.data.records import LabelSet
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError, DataError
-from dhrd.metrics import paired
-from dhrd.metrics.compare import Pair, compare, describe, holm, mcnemar, primary
+from dhrd.metrics import intervals
+from dhrd.metrics.compare import compare, describe, holm, mcnemar, primary
 from dhrd.metrics.intervals import wilson
 from dhrd.metrics.outcomes import Outcomes
-from dhrd.metrics.paired import p_value, percentiles, rows_and_seeds
+from dhrd.metrics.paired import Pair, p_value, percentiles, rows_and_seeds
 
 ABC = LabelSet(("a", "b", "c"))
 NO_YES = LabelSet(("false", "true"))
@@ -280,7 +280,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
 def test_resampling_in_pieces_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = _pairs(50, 2)
     whole = compare(pairs, metric="accuracy", num_resamples=1001)
-    monkeypatch.setattr(paired, "_CELLS_AT_ONCE", 500)
+    monkeypatch.setattr(intervals, "_CELLS_AT_ONCE", 500)
     assert compare(pairs, metric="accuracy", num_resamples=1001) == whole
 
 

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
+from scipy import sparse
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
+from dhrd.data.records import LabelSet
+from dhrd.data.superglue import TASKS
+from dhrd.data.superglue.score import Score
 from dhrd.metrics import intervals
-from dhrd.metrics.intervals import bootstrap, wilson
+from dhrd.metrics.intervals import Resampling, bootstrap, percentile_interval, wilson
+from dhrd.metrics.outcomes import Outcomes
+from dhrd.metrics.scores import class_counts, score
+
+MACRO_F1, ACCURACY = score("macro_f1"), score("accuracy")
 
 
-def _recall(counts: np.ndarray) -> np.ndarray:
-    """Recall of class 0: the share of the first row that is on the diagonal."""
-    return counts[:, 0, 0] / counts[:, 0].sum(axis=1)
-
-
-def _macro_f1(counts: np.ndarray) -> np.ndarray:
-    hits = counts.diagonal(axis1=1, axis2=2)
-    return (2 * hits / np.maximum(counts.sum(axis=1) + counts.sum(axis=2), 1)).mean(axis=1)
+def of_confusion(confusion: Any) -> Outcomes:
+    """Rows of each gold class (row) that are given each class (column)."""
+    confusion = np.asarray(confusion)
+    gold, predicted = (np.repeat(axis.ravel(), confusion.ravel()) for axis in np.indices(confusion.shape))
+    eye, ids = np.eye(len(confusion), dtype=np.int64), [str(i) for i in range(confusion.sum())]
+    labels = LabelSet(tuple(map(str, range(len(confusion)))))
+    return Outcomes(ids=ids, gold_BC=eye[gold], predicted_BC=eye[predicted], labels=labels)
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])
@@ -42,8 +52,8 @@ def test_wilson_touches_the_ends_exactly() -> None:
 
 
 def test_bootstrap_is_the_bootstrap_over_rows() -> None:
-    confusion = np.array([[30, 5, 2], [4, 12, 3], [0, 2, 6]])
-    gold, predicted = (np.repeat(axis.ravel(), confusion.ravel()) for axis in np.indices(confusion.shape))
+    outcomes = of_confusion([[30, 5, 2], [4, 12, 3], [0, 2, 6]])
+    gold, predicted = outcomes.gold_B, outcomes.predicted_B
     rng = np.random.default_rng(7)
     resamples = []
     for _ in range(1000):
@@ -52,70 +62,89 @@ def test_bootstrap_is_the_bootstrap_over_rows() -> None:
     # Each end is known to about 0.005 from 1,000 resamples; the interval is 0.27 wide
     ends = np.quantile(resamples, [0.025, 0.975])
     assert ends[1] - ends[0] > 0.2
-    assert bootstrap(_macro_f1, confusion, num_resamples=4000) == pytest.approx(tuple(ends), abs=0.015)
+    assert bootstrap(outcomes, MACRO_F1, num_resamples=4000) == pytest.approx(tuple(ends), abs=0.015)
 
 
-def test_bootstrap_keeps_the_sizes_of_strata_and_empty_cells_empty() -> None:
-    strata = np.array([[3, 0, 4], [0, 0, 0], [0, 5, 0], [1, 2, 0]])
-    seen = []
-
-    def metric(counts: np.ndarray) -> np.ndarray:
-        seen.append(counts)
-        return counts[:, 0, 0].astype(float)
-
-    bootstrap(metric, strata, num_resamples=500)
-    counts = np.concatenate(seen)
-    assert counts.shape == (500, 4, 3)
-    assert (counts.sum(axis=2) == strata.sum(axis=1)).all()
-    assert (counts[:, strata == 0] == 0).all()
+def test_resamples_keep_the_sizes_of_strata_and_kinds_that_are_not_there_out() -> None:
+    """What is summed of each resample: hits, predicted and gold of each class."""
+    confusion = np.array([[3, 0, 4], [0, 5, 0], [1, 2, 0]])
+    summed = Score("summed", class_counts, lambda sums: sums, within_classes=True)
+    resampling = Resampling.of([of_confusion(confusion)], summed, None, shape=())
+    sums_R9 = resampling.resampled(500, np.random.default_rng(0))
+    assert sums_R9.shape == (500, 9)
+    assert (sums_R9[:, 6:] == confusion.sum(axis=1)).all()
+    assert (sums_R9[:, 3:6].sum(axis=1) == confusion.sum()).all()
+    assert (sums_R9[:, 1] == 5).all() and (sums_R9[:, 2] == 0).all()
     # Binomial(7, 3/7): mean 3, variance 12/7; three standard errors
-    assert counts[:, 0, 0].mean() == pytest.approx(3, abs=0.18)
-    assert counts[:, 0, 0].var() == pytest.approx(12 / 7, abs=0.33)
+    assert sums_R9[:, 0].mean() == pytest.approx(3, abs=0.18)
+    assert sums_R9[:, 0].var() == pytest.approx(12 / 7, abs=0.33)
+
+
+def test_kinds_are_in_the_order_of_their_stratum_and_features() -> None:
+    """A draw goes by their order, so that a report's intervals stay what they were: the order of `np.unique`."""
+    rng = np.random.default_rng(0)
+    sums_GF, stratum_G = rng.integers(0, 3, (200, 4)).astype(float), rng.integers(0, 2, 200)
+    kinds_KF, counts_K, stratum_K = intervals._kinds(sparse.csr_array(sums_GF), stratum_G)
+    expected, counts = np.unique(np.column_stack([stratum_G, sums_GF]), axis=0, return_counts=True)
+    assert np.column_stack([stratum_K, kinds_KF.toarray()]).tolist() == expected.tolist()
+    assert counts_K.tolist() == counts.tolist()
 
 
 def test_bootstrap_over_clusters_is_wider_than_over_their_rows() -> None:
-    # 40 clusters of 10 rows that are all right or all wrong: 40 observations, not 400
-    right = np.repeat([10.0, 0.0], 20)
-    low, high = bootstrap(lambda weights: weights[:, 0] @ right / 400, np.ones((1, 40), dtype=np.int64))
+    # 40 paragraphs of 10 rows that are all right or all wrong: 40 observations, not 400
+    task = TASKS["multirc"]
+    eye, gold = np.eye(2, dtype=np.int64), np.arange(400) % 2
+    outcomes = Outcomes(
+        ids=[f"multirc-dev-{row // 10}-0-{row % 10}" for row in range(400)],
+        gold_BC=eye[gold],
+        predicted_BC=eye[np.where(np.arange(400) < 200, gold, 1 - gold)],
+        labels=LabelSet(task.labels),
+    )
+    low, high = bootstrap(outcomes, ACCURACY, task)
     assert (low, high) == pytest.approx((0.35, 0.65), abs=0.03)  # 0.5 -+ 1.96 sqrt(0.25 / 40)
-    low, high = bootstrap(lambda counts: counts[:, 0, 0] / 400, np.array([[200, 200]]))
+    low, high = bootstrap(outcomes, ACCURACY)
     assert (low, high) == pytest.approx((0.45, 0.55), abs=0.02)
+    in_pairs = replace(outcomes, group_B=[str(row // 2) for row in range(400)])  # a row's own group counts, not its id
+    assert bootstrap(in_pairs, ACCURACY, task)[0] == pytest.approx(0.5 - 1.96 * (0.25 / 200) ** 0.5, abs=0.02)
 
 
 def test_bootstrap_is_determined_by_its_seed() -> None:
-    confusion = np.array([[301, 57], [43, 121]])  # many distinct values, so that quantiles of two seeds do not coincide
-    assert bootstrap(_macro_f1, confusion, seed=3) == bootstrap(_macro_f1, confusion, seed=3)
-    assert bootstrap(_macro_f1, confusion, seed=3) != bootstrap(_macro_f1, confusion, seed=4)
+    outcomes = of_confusion([[301, 57], [43, 121]])  # many values, so that quantiles of two seeds do not coincide
+    assert bootstrap(outcomes, MACRO_F1, seed=3) == bootstrap(outcomes, MACRO_F1, seed=3)
+    assert bootstrap(outcomes, MACRO_F1, seed=3) != bootstrap(outcomes, MACRO_F1, seed=4)
 
 
 def test_bootstrap_in_pieces_covers_every_resample(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
+    outcomes, sizes = of_confusion([[70, 30], [0, 0]]), []
 
-    def metric(counts: np.ndarray) -> np.ndarray:
-        sizes.append(len(counts))
-        return _recall(counts)
+    def value(sums: np.ndarray) -> np.ndarray:
+        sizes.append(len(sums))
+        return ACCURACY.value(sums)
 
-    whole = bootstrap(_recall, np.array([[70, 30]]), num_resamples=5001)
+    whole = bootstrap(outcomes, ACCURACY, num_resamples=5001)
     monkeypatch.setattr(intervals, "_CELLS_AT_ONCE", 1000)
-    assert bootstrap(metric, np.array([[70, 30]]), num_resamples=5001) == whole
+    assert bootstrap(outcomes, replace(ACCURACY, value=value), num_resamples=5001) == whole
     assert sizes == [500] * 10 + [1]
 
 
 def test_bootstrap_without_variation_has_no_width() -> None:
-    assert bootstrap(_macro_f1, np.diag([5, 1, 9])) == (1.0, 1.0)
-    assert bootstrap(_recall, np.array([[1]])) == (1.0, 1.0)
+    assert bootstrap(of_confusion(np.diag([5, 1, 9])), MACRO_F1) == (1.0, 1.0)
+    assert bootstrap(of_confusion([[1]]), ACCURACY) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.95])
 def test_bootstrap_covers_the_truth_as_often_as_it_says(confidence: float) -> None:
     shares = np.array([[0.8, 0.15, 0.05], [0.2, 0.7, 0.1], [0.1, 0.2, 0.7]])
     sizes = [80, 60, 40]
-    truth = _macro_f1((shares * np.array(sizes)[:, None])[None])[0]
+    expected = shares * np.array(sizes)[:, None]
+    truth = (2 * expected.diagonal() / (expected.sum(axis=0) + expected.sum(axis=1))).mean()
     rng = np.random.default_rng(11)
     num_trials, num_covered = 400, 0
     for trial in range(num_trials):
-        confusion = np.stack([rng.multinomial(n, p) for n, p in zip(sizes, shares, strict=True)])
-        low, high = bootstrap(_macro_f1, confusion, num_resamples=400, confidence=confidence, seed=trial)
+        outcomes = of_confusion(np.stack([rng.multinomial(n, p) for n, p in zip(sizes, shares, strict=True)]))
+        resampling = Resampling.of([outcomes], MACRO_F1, None, shape=())
+        values_R = resampling.resampled(400, np.random.default_rng(trial))
+        low, high = percentile_interval(values_R, (1 - confidence) / 2)
         num_covered += low <= truth <= high
     # Three standard errors of a share over 400 trials, and 0.015 for the percentile method's own bias
     slack = 3 * (confidence * (1 - confidence) / num_trials) ** 0.5 + 0.015

@@ -14,9 +14,10 @@ import sklearn.metrics as sk
 from dhrd.data.records import LabelSet
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ArtifactError, ConfigError, DataError
-from dhrd.metrics import f1
-from dhrd.metrics.intervals import wilson
-from dhrd.metrics.metrics import Predictions, check_metric, compute_metrics, higher_is_better, main_metric
+from dhrd.metrics.intervals import Resampling, wilson
+from dhrd.metrics.metrics import check_metric, compute_metrics, higher_is_better, main_metric
+from dhrd.metrics.outcomes import Outcomes
+from dhrd.metrics.scores import score
 
 ABC = LabelSet(("a", "b", "c"))
 TAGS = LabelSet(("a", "b", "c"), multi_label=True)
@@ -25,15 +26,15 @@ MULTIRC = LabelSet(TASKS["multirc"].labels, TASKS["multirc"].words)
 
 def _said(
     gold: list[int], predicted: list[int], labels: LabelSet = ABC, *, sure: float = 0.8, ids: list[str] | None = None
-) -> Predictions:
+) -> Outcomes:
     """Predictions that give `sure` to the predicted label and share the rest among the others."""
     eye = np.eye(len(labels))
     probabilities = eye[predicted] * sure + (1 - eye[predicted]) * (1 - sure) / (len(labels) - 1)
     ids = ids or [f"row-{i}" for i in range(len(gold))]
-    return Predictions(ids=ids, probabilities_BC=probabilities, gold_BC=eye[gold], labels=labels)
+    return Outcomes.of_probabilities(ids=ids, probabilities_BC=probabilities, gold_BC=eye[gold], labels=labels)
 
 
-def _random(labels: LabelSet, num_rows: int, seed: int = 0) -> Predictions:
+def _random(labels: LabelSet, num_rows: int, seed: int = 0) -> Outcomes:
     rng = np.random.default_rng(seed)
     shape = (num_rows, len(labels))
     if labels.multi_label:
@@ -43,7 +44,7 @@ def _random(labels: LabelSet, num_rows: int, seed: int = 0) -> Predictions:
         gold = np.eye(len(labels))[rng.integers(0, len(labels), num_rows)]
         probabilities = rng.dirichlet(np.ones(len(labels)), num_rows) * 0.7 + gold * 0.3
     ids = [f"row-{i}" for i in range(num_rows)]
-    return Predictions(ids=ids, probabilities_BC=probabilities, gold_BC=gold, labels=labels)
+    return Outcomes.of_probabilities(ids=ids, probabilities_BC=probabilities, gold_BC=gold, labels=labels)
 
 
 @pytest.mark.parametrize("names", [("no", "yes"), ("a", "b", "c"), tuple("abcdefg")])
@@ -87,7 +88,7 @@ def test_commitment_bank_by_hand() -> None:
     assert set(found["interval_95"]) == {"accuracy", "macro_f1", "weighted_f1"}
 
 
-def _multirc() -> Predictions:
+def _multirc() -> Outcomes:
     """Two paragraphs; questions 0-0 (all right), 0-1 (one wrong), 1-0 (all right), 1-1 (all wrong).
 
     Question 0 is there in both paragraphs, rows of a question are not adjacent, and a split's name may have hyphens.
@@ -139,7 +140,7 @@ def test_multirc_at_length_against_plain_loops() -> None:
 def test_multirc_refuses_other_ids_and_labels() -> None:
     with pytest.raises(DataError, match="'row-0': a MultiRC id is multirc-SPLIT-PARAGRAPH-QUESTION-ANSWER"):
         compute_metrics(_said([0], [1], MULTIRC), task=TASKS["multirc"])
-    with pytest.raises(DataError, match="multirc has the labels false, true; the model has a, b, c"):
+    with pytest.raises(DataError, match="multirc has the labels false, true; the predictions have a, b, c"):
         compute_metrics(_said([0], [1]), task=TASKS["multirc"])
 
 
@@ -172,7 +173,7 @@ def test_multi_label_is_scikit_learns() -> None:
 
 
 def test_multi_label_by_hand() -> None:
-    predictions = Predictions(
+    predictions = Outcomes.of_probabilities(
         ids=["x", "y"],
         probabilities_BC=np.array([[0.9, 0.5, 0.2], [0.4, 0.1, 0.3]]),
         gold_BC=np.array([[1, 0, 0], [0, 0, 0]]),
@@ -207,15 +208,12 @@ def test_the_formula_of_the_resamples_is_scikit_learns() -> None:
     gold = (rng.random((80, 4)) < [0.7, 0.3, 0.1, 0.0]).astype(int)
     said = np.where(rng.random((80, 4)) < [0.2, 0.5, 0.1, 0.0], 1 - gold, gold)
     tags = LabelSet(tuple("abcd"), multi_label=True)
-    several = Predictions(ids=["x"] * 80, probabilities_BC=said.astype(float), gold_BC=gold, labels=tags)
+    several = Outcomes.of_probabilities(ids=["x"] * 80, probabilities_BC=said.astype(float), gold_BC=gold, labels=tags)
     one = _said([0] * 50 + [1] * 20 + [2] * 9, [0] * 25 + [1] * 30 + [0] * 15 + [2] * 9, LabelSet(tuple("abcd")))
-    for predictions, strata, totals in (
-        (several, *f1._kinds_of_row(several)),
-        (one, f1.confusion_CC(one), f1._confusion_totals),
-    ):
+    for predictions, averages in ((several, ("macro", "weighted", "micro")), (one, ("macro", "weighted"))):
         found = {
-            average: f1._resampled_f1(strata[None], totals=totals, average=average).item()
-            for average in f1.averages(predictions)
+            average: float(Resampling.of([predictions], score(f"{average}_f1"), None, shape=()).observed())
+            for average in averages
         }
         assert len(set(found.values())) == len(found) == (3 if predictions is several else 2)
         for average, value in found.items():
@@ -236,7 +234,9 @@ def test_one_row() -> None:
     for labels, rows in ((ABC, [1]), (TAGS, [1]), (TAGS, [])):
         gold = np.zeros((1, 3))
         gold[0, rows] = 1
-        predictions = Predictions(ids=["x"], probabilities_BC=gold * 0.6 + 0.2, gold_BC=gold, labels=labels)
+        predictions = Outcomes.of_probabilities(
+            ids=["x"], probabilities_BC=gold * 0.6 + 0.2, gold_BC=gold, labels=labels
+        )
         found = compute_metrics(predictions)
         assert found["num_examples"] == 1 and found["accuracy"] == 1.0
         assert found["macro_f1"] == pytest.approx(len(rows) / 3)
@@ -288,7 +288,7 @@ def test_intervals_are_determined_by_the_seed_and_hold_the_point() -> None:
 def test_the_order_of_rows_does_not_matter() -> None:
     for predictions in (_random(ABC, 50), _random(TAGS, 50), _multirc()):
         order = np.random.default_rng(0).permutation(len(predictions.ids))
-        shuffled = Predictions(
+        shuffled = Outcomes.of_probabilities(
             ids=[predictions.ids[i] for i in order],
             probabilities_BC=predictions.probabilities_BC[order],
             gold_BC=predictions.gold_BC[order],
@@ -313,18 +313,20 @@ def test_probabilities_that_are_not_finite_are_refused(bad: float, labels: Label
     probabilities = good.probabilities_BC.copy()
     probabilities[[4, 7], 1] = bad
     with pytest.raises(ArtifactError, match=re.escape("row 'row-4'") + ".*2 of 9 rows"):
-        Predictions(ids=good.ids, probabilities_BC=probabilities, gold_BC=good.gold_BC, labels=labels)
+        Outcomes.of_probabilities(ids=good.ids, probabilities_BC=probabilities, gold_BC=good.gold_BC, labels=labels)
 
 
 def test_logits_are_not_taken_for_probabilities() -> None:
     with pytest.raises(AssertionError, match="probabilities"):
-        Predictions(ids=["x"], probabilities_BC=np.array([[2.0, -1.0, 0.0]]), gold_BC=np.eye(3)[[0]], labels=ABC)
+        Outcomes.of_probabilities(
+            ids=["x"], probabilities_BC=np.array([[2.0, -1.0, 0.0]]), gold_BC=np.eye(3)[[0]], labels=ABC
+        )
 
 
 def test_no_rows_is_an_error() -> None:
     empty = np.zeros((0, 3))
     with pytest.raises(DataError, match="no rows"):
-        compute_metrics(Predictions(ids=[], probabilities_BC=empty, gold_BC=empty, labels=ABC))
+        compute_metrics(Outcomes.of_probabilities(ids=[], probabilities_BC=empty, gold_BC=empty, labels=ABC))
 
 
 def test_single_label_views() -> None:

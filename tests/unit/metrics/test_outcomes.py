@@ -1,24 +1,21 @@
-"""Outcomes: from predictions and files, to JSON and back, and two models' side by side."""
+"""Outcomes: from probabilities, to JSON and back, in parts and together, and two models' side by side."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from dhrd.data.records import LabelSet
+from dhrd.data.records import Example, LabelSet
 from dhrd.errors import DataError
-from dhrd.evaluation.evaluate import Evaluation
-from dhrd.metrics.metrics import Predictions
-from dhrd.metrics.outcomes import Outcomes, pair, read_outcomes, read_together
-from helpers.rows import write_jsonl
+from dhrd.metrics.outcomes import Outcomes, groups_of, pair
+from helpers.outcomes import assert_same, random_outcomes
 
 ABC = LabelSet(("a", "b", "c"), ("an a", "a b", "a c"))
 TAGS = LabelSet(("x", "y"), multi_label=True)
-P = {"a": 0.2, "b": 0.5, "c": 0.3}
 
 
 def _said(gold: list[int], predicted: list[int | None], ids: list[str] | None = None) -> Outcomes:
@@ -29,35 +26,40 @@ def _said(gold: list[int], predicted: list[int | None], ids: list[str] | None = 
     )
 
 
-def _same(a: Outcomes, b: Outcomes) -> None:
-    assert (a.ids, a.labels) == (b.ids, b.labels)
-    for name in ("gold_BC", "predicted_BC", "readable_B"):
-        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-    assert (a.probabilities_BC is None) == (b.probabilities_BC is None)
-    if a.probabilities_BC is not None and b.probabilities_BC is not None:
-        np.testing.assert_allclose(a.probabilities_BC, b.probabilities_BC, atol=5e-7)
-
-
-def _predictions(labels: LabelSet, num_rows: int = 40) -> Predictions:
-    rng = np.random.default_rng(0)
-    if labels.multi_label:
-        gold, p = rng.integers(0, 2, (num_rows, len(labels))), rng.random((num_rows, len(labels)))
-    else:
-        gold = np.eye(len(labels))[rng.integers(0, len(labels), num_rows)]
-        p = rng.dirichlet(np.ones(len(labels)), num_rows)
-    return Predictions(ids=[f"r{i}" for i in range(num_rows)], probabilities_BC=p, gold_BC=gold, labels=labels)
-
-
 @pytest.mark.parametrize("labels", [ABC, TAGS], ids=["single", "multi"])
 def test_predictions_to_outcomes_to_json_and_back(labels: LabelSet) -> None:
-    predictions = _predictions(labels)
-    outcomes = Outcomes.of(predictions)
-    np.testing.assert_array_equal(outcomes.predicted_BC, predictions.predicted_BC)
+    outcomes = random_outcomes(labels)
+    p_BC = outcomes.probabilities_BC
+    assert p_BC is not None
+    said_BC = p_BC >= 0.5 if labels.multi_label else p_BC == p_BC.max(axis=1, keepdims=True)
+    np.testing.assert_array_equal(outcomes.predicted_BC, said_BC)
     assert outcomes.readable_B.all()
-    hits = (predictions.predicted_BC == predictions.gold_BC).all(axis=1)
+    hits = (said_BC == outcomes.gold_BC).all(axis=1)
     np.testing.assert_array_equal(outcomes.hits_B, hits)
     assert 0 < hits.sum() < 40
-    _same(Outcomes.from_json(json.loads(json.dumps(outcomes.to_json()))), outcomes)
+    assert_same(Outcomes.from_json(json.loads(json.dumps(outcomes.to_json()))), outcomes)
+
+
+def test_parts_together_are_the_whole_with_their_groups() -> None:
+    whole = replace(random_outcomes(ABC), group_B=[f"g{i // 4}" for i in range(40)])
+    parts = [whole.rows(range(15)), whole.rows(range(15, 40))]
+    again = Outcomes.concatenate(parts, ABC)
+    assert_same(again, whole)
+    assert again.group_B == whole.group_B
+    assert Outcomes.concatenate([replace(parts[0], group_B=None), parts[1]], ABC).group_B is None
+    assert Outcomes.concatenate([], ABC).ids == []
+
+
+def test_a_row_that_cannot_be_read_has_a_class_of_its_own() -> None:
+    outcomes = _said([0, 2, 1], [0, None, 2])
+    assert outcomes.gold_B.tolist() == [0, 2, 1]
+    assert outcomes.predicted_B.tolist() == [0, 3, 2]
+
+
+def test_groups_are_known_where_every_row_has_one() -> None:
+    grouped = [Example(id="a", group="p"), Example(id="b", group="q")]
+    assert groups_of(grouped) == ["p", "q"]
+    assert groups_of([*grouped, Example(id="c")]) is None
 
 
 def test_json_is_compact_and_null_where_unreadable() -> None:
@@ -93,69 +95,6 @@ def test_json_of_another_kind_is_refused(change: dict[str, Any]) -> None:
         Outcomes.from_json(_said([0, 2, 1], [0, None, 2]).to_json() | change)
     with pytest.raises(DataError, match="KeyError: 'labels'"):
         Outcomes.from_json({})
-
-
-@pytest.mark.parametrize("labels", [LabelSet(("c", "a", "b")), TAGS], ids=["single", "multi"])
-def test_what_evaluate_writes_is_read(tmp_path: Path, labels: LabelSet) -> None:
-    predictions = _predictions(labels)
-    rows = Evaluation(metrics={}, predictions=predictions, texts=[""] * 40).rows()
-    _same(read_outcomes(write_jsonl(tmp_path / "p.jsonl", rows)), Outcomes.of(predictions))
-
-
-def test_written_answers_are_read_with_the_labels_of_the_classifier_beside_them(tmp_path: Path) -> None:
-    cot = [{"id": "r0", "gold": "a", "label": None, "probabilities": None}, {"id": "r1", "gold": "c", "label": "a"}]
-    path = write_jsonl(tmp_path / "cot.jsonl", cot)
-    alone = read_outcomes(path)
-    assert alone.labels.names == ("a", "c")
-    assert alone.probabilities_BC is None
-    pooled = [{"id": "r1", "gold": "c", "label": "b", "probabilities": {"c": 0.1, "b": 0.6, "a": 0.3}}]
-    both = read_together([path, write_jsonl(tmp_path / "pooled.jsonl", pooled)])
-    assert [one.labels.names for one in both] == [("c", "b", "a")] * 2
-    assert both[0].to_json()["predicted"] == [None, 2]
-    assert read_outcomes(path, ABC).labels is ABC
-    tags = [{"id": "r", "gold": [], "label": None}, {"id": "s", "gold": ["y", "x"], "label": ["x", "y"]}]
-    found = read_outcomes(write_jsonl(tmp_path / "tags.jsonl", tags))
-    assert (found.labels, found.hits_B.tolist()) == (TAGS, [False, True])
-
-
-BAD = [
-    ({"gold": "a", "label": "a"}, "id: missing; give a file that `dhrd evaluate --predictions` wrote"),
-    ({"id": "r1", "label": "a"}, "gold: missing"),
-    ({"id": "r1", "gold": "a"}, "label: missing"),
-    ({"id": "r1", "gold": None, "label": "a"}, "gold: None is not the name of a label"),
-    ({"id": "r1", "gold": "a", "label": 1}, "label: 1 is not the name of a label"),
-    ({"id": "r1", "gold": "a", "label": "d"}, "label: 'd' is unknown; labels are 'a', 'b', 'c'"),
-    ({"id": "r1", "gold": "a", "label": ["a"]}, "label: a list (['a']) where one label is expected"),
-    ({"id": 1, "gold": "a", "label": "a"}, "id: 1 is not text"),
-    ({"id": "r0", "gold": "a", "label": "a"}, "id: 'r0' is there twice, first in "),
-    ({"id": "r1", "gold": "a", "label": "a", "probabilities": {"a": 1}}, "probabilities: an object with a number"),
-    ({"id": "r1", "gold": "a", "label": "a", "probabilities": P | {"a": "1"}}, "probabilities: a: '1' is not a finite"),
-    (
-        {"id": "r1", "gold": "a", "label": "a", "probabilities": P | {"b": float("nan")}},
-        "probabilities: b: nan is not a finite",
-    ),
-    ([1], "a row must be an object"),
-]
-
-
-@pytest.mark.parametrize(("row", "problem"), BAD, ids=[problem for _, problem in BAD])
-def test_a_malformed_row_is_named(tmp_path: Path, row: Any, problem: str) -> None:
-    good = {"id": "r0", "gold": "a", "label": "b", "probabilities": P}
-    path = write_jsonl(tmp_path / "p.jsonl", [good, row])
-    with pytest.raises(DataError) as caught:
-        read_outcomes(path)
-    assert f"p.jsonl:2: {problem}" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_file_that_is_empty_missing_or_not_json(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"p\.jsonl: there are no rows; give a file that `dhrd evaluate"):
-        read_outcomes(write_jsonl(tmp_path / "p.jsonl", []))
-    with pytest.raises(DataError, match=r"none\.jsonl: no such file"):
-        read_outcomes(tmp_path / "none.jsonl")
-    (tmp_path / "p.jsonl").write_text("{", encoding="utf-8")
-    with pytest.raises(DataError, match=r"p\.jsonl:1: not valid JSON"):
-        read_outcomes(tmp_path / "p.jsonl")
 
 
 def test_a_pair_is_in_the_order_of_the_first() -> None:

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from dhrd.errors import ConfigError
+from dhrd.evaluation.live import LiveModel
 from dhrd.run import train as run
 from dhrd.training.checkpoints import whole_checkpoints
 from helpers.runs import Recorder, make_config, read_jsonl
@@ -79,17 +80,17 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scripted], list[torch.T
 
     def install(values: Scripted) -> list[torch.Tensor]:
         heads: list[torch.Tensor] = []
-        real = run.evaluate_model
+        real = LiveModel.evaluate
 
-        def evaluate(model: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
-            metrics = real(model, *arguments, **options)
-            if "accelerator" in options:  # in training; the final evaluation is the real one
+        def evaluate(live: LiveModel, *arguments: Any, **options: Any) -> dict[str, Any]:
+            metrics = real(live, *arguments, **options)
+            if "intervals" not in options:  # in training; the final evaluation is the real one
                 index = len(heads)
-                heads.append(model.head.score.weight.detach().clone())
-                metrics |= {name: found[index] for name, found in values.items()}
+                heads.append(live.model.head.score.weight.detach().clone())
+                metrics |= {name: scripted[index] for name, scripted in values.items()}
             return metrics
 
-        monkeypatch.setattr(run, "evaluate_model", evaluate)
+        monkeypatch.setattr(LiveModel, "evaluate", evaluate)
         return heads
 
     return install

@@ -16,14 +16,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dhrd.data.batches import PlannedUpdates
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import NonFiniteError
-from dhrd.losses import LossTerm
+from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.run import train as run
 from dhrd.training.checkpoints import Checkpoints, Position, whole_checkpoints
 from dhrd.training.setup import make_accelerator, make_stepper
 from dhrd.training.step import Stepper, train_step
 from helpers.runs import Recorder, make_config, read_jsonl
 
-Prepared = tuple[Stepper, run.DualHeadReasoningModel, list[Batch]]
+Prepared = tuple[Stepper, DualHeadReasoningModel, list[Batch]]
 
 
 @pytest.fixture
@@ -56,11 +56,10 @@ def unchanged(model: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
 def test_what_is_logged(prepared: Prepared) -> None:
     stepper, model, batches = prepared
     model.train()
-    losses = model(batches[0]).losses
-    terms = [losses[name] for name in ("classification", "reasoning")]
-    classification, lm = (float(term.total.detach() / term.count) for term in terms)
-    classification_term, lm_term = terms[0].total / 8, terms[1].total / terms[1].count
-    (classification_term + lm_term).backward()
+    losses, counts = model(batches[0]).losses, model.loss_counts(batches[0])
+    means = losses["classification"] / 8, losses["reasoning"] / counts["reasoning"]
+    classification, lm = (float(mean.detach()) for mean in means)
+    sum(means).backward()  # type: ignore[union-attr]
     norm = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None))
     model.zero_grad()
     log = train_step(stepper, batches, 1)
@@ -132,25 +131,24 @@ def test_an_update_moves_the_weights_and_leaves_no_gradient(prepared: Prepared) 
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-Harm = Callable[[run.DualHeadReasoningModel], None]
+Harm = Callable[[DualHeadReasoningModel], None]
 
 
-def break_loss(model: run.DualHeadReasoningModel) -> None:
+def break_loss(model: DualHeadReasoningModel) -> None:
     with torch.no_grad():
         model.head.score.weight[0, 0] = math.nan
 
 
-def break_lm_loss(model: run.DualHeadReasoningModel) -> None:
+def break_lm_loss(model: DualHeadReasoningModel) -> None:
     sound = model.reasoning_loss
 
-    def broken(*arguments: torch.Tensor) -> LossTerm:
-        term = sound(*arguments)  # type: ignore[arg-type]
-        return term._replace(total=term.total * math.inf)
+    def broken(*arguments: torch.Tensor) -> torch.Tensor:
+        return sound(*arguments) * math.inf  # type: ignore[arg-type]
 
     model.reasoning_loss = broken  # type: ignore[method-assign]
 
 
-def break_gradient(model: run.DualHeadReasoningModel) -> None:
+def break_gradient(model: DualHeadReasoningModel) -> None:
     model.head.score.weight.register_hook(lambda gradient: gradient * math.inf)
 
 
@@ -179,7 +177,7 @@ def test_what_is_not_finite_stops_before_the_weights_change(prepared: Prepared, 
 class Diverge(Recorder):
     """Spoils the head after a step, as too high a rate would."""
 
-    def __init__(self, after: int, models: list[run.DualHeadReasoningModel]) -> None:
+    def __init__(self, after: int, models: list[DualHeadReasoningModel]) -> None:
         super().__init__()
         self._after, self._models = after, models
 
@@ -190,12 +188,12 @@ class Diverge(Recorder):
 
 
 @pytest.fixture
-def models(monkeypatch: pytest.MonkeyPatch) -> list[run.DualHeadReasoningModel]:
+def models(monkeypatch: pytest.MonkeyPatch) -> list[DualHeadReasoningModel]:
     """The models that runs build."""
-    built: list[run.DualHeadReasoningModel] = []
+    built: list[DualHeadReasoningModel] = []
     build = run.build_model
 
-    def keep(*arguments: object) -> run.DualHeadReasoningModel:
+    def keep(*arguments: object) -> DualHeadReasoningModel:
         built.append(build(*arguments))  # type: ignore[arg-type]
         return built[-1]
 
@@ -204,7 +202,7 @@ def models(monkeypatch: pytest.MonkeyPatch) -> list[run.DualHeadReasoningModel]:
 
 
 def test_reason_first_and_classify_after_is_a_setting(
-    tiny_backbone: Path, tmp_path: Path, models: list[run.DualHeadReasoningModel]
+    tiny_backbone: Path, tmp_path: Path, models: list[DualHeadReasoningModel]
 ) -> None:
     """Both losses are logged all along; the one that weighs nothing moves nothing."""
     courses = ("loss.reasoning_schedule=first_half", "loss.classification_schedule=second_half")
@@ -228,7 +226,7 @@ def test_reason_first_and_classify_after_is_a_setting(
 
 
 def test_a_run_that_diverges_leaves_its_last_checkpoint_and_log(
-    tiny_backbone: Path, tmp_path: Path, models: list[run.DualHeadReasoningModel]
+    tiny_backbone: Path, tmp_path: Path, models: list[DualHeadReasoningModel]
 ) -> None:
     config = make_config(tiny_backbone, tmp_path, "training.save_steps=1", "training.batch_size=4")
     whole = run.train(config.model_copy(update={"output_dir": str(tmp_path / "whole")}), device="cpu")
@@ -291,7 +289,7 @@ def test_an_update_casts_each_trained_weight_once(tiny_backbone: Path, tmp_path:
     for batch in micro_batches:
         with stepper.accelerator.autocast():
             losses = model(batch).losses
-        sum(losses[name].total / counts[name] for name in counts).backward()
+        sum(losses[name] / counts[name] for name in counts).backward()
     expected = {name: weight.grad.clone() for name, weight in names.items() if weight.grad is not None}
     model.zero_grad()
     found: dict[str, torch.Tensor] = {}

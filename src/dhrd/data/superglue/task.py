@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dhrd.data.superglue.score import Score
+
 Record = Mapping[str, Any]
 
 
@@ -21,6 +23,9 @@ class Task:
         words: How the reasoning head writes each label; () for the labels themselves.
         leaks: Regular expressions of words by which a rationale would give the label away, beside the labels' own.
         metrics: The official metrics; the first is what `best` and `patience` watch.
+        scores: Those of them that no other task has.
+        group_of: From an id to its group, for files that name none; with it, whole groups are resampled for `scores`.
+        num_id_numbers: How many numbers name a row within its split.
         rows: From one official record and its split to rows with `id`, `label` and the template's columns.
     """
 
@@ -31,6 +36,9 @@ class Task:
     words: tuple[str, ...] = ()
     leaks: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ("accuracy",)
+    scores: tuple[Score, ...] = ()
+    group_of: Callable[[str], str] | None = None
+    num_id_numbers: int = 1
     rows: Callable[[Record, str], Iterator[dict[str, Any]]]
 
 

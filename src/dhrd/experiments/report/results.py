@@ -8,8 +8,8 @@ from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.plan import Request, seeds
 from dhrd.experiments.reproduce import Outcome
-from dhrd.metrics.compare import Pair
 from dhrd.metrics.outcomes import Outcomes
+from dhrd.metrics.paired import Pair
 
 
 class Results:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from dhrd.config.schema import Pooling
 from dhrd.errors import ConfigError
 from dhrd.inference.engine.exactness import why_not_exact
 from dhrd.inference.engine.options import Options, Work
 from dhrd.inference.engine.passes import Passes
 from dhrd.inference.engine.prefixes import Group, SharingCost, apart, plan_sharing
 from dhrd.model.flops import forward_cost
-from dhrd.model.pooling import Pooling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -35,7 +35,7 @@ class Engine:
     Args:
         body: The backbone without LM head.
         head: From pooled hidden states to logits.
-        pooling: `last` or `mean`.
+        pooling: Of a row's hidden states.
         pad_token_id: Fills up; no row sees it.
         options: None: what suits the device.
     """

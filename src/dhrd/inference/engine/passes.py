@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from dhrd.config.schema import Pooling
 from dhrd.data.collate import pad_inputs
 from dhrd.inference.engine import tree
 from dhrd.inference.engine.batching import buckets
 from dhrd.inference.engine.options import Options, Work
 from dhrd.inference.engine.prefixes import Group, Pack
-from dhrd.model.pooling import Pooling, pool
+from dhrd.model.pooling import pool, pooler
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,13 +26,17 @@ class Passes:
 
     Args:
         body: The backbone without LM head.
-        pooling: `last` or `mean`.
+        pooling: Of a row's hidden states.
         pad_token_id: Fills up; no row sees it.
         options: How passes are filled.
+
+    Raises:
+        ModelError: There is no such pooling.
     """
 
     def __init__(self, body: PreTrainedModel, *, pooling: Pooling, pad_token_id: int, options: Options) -> None:
         self.body, self.pooling, self.pad_token_id, self.options = body, pooling, pad_token_id, options
+        self._pooler = pooler(pooling)
         self.work = Work()
 
     def run(self, groups: Sequence[Group], input_ids: Sequence[list[int]]) -> Iterator[tuple[list[int], Tensor]]:
@@ -43,7 +48,7 @@ class Passes:
         for packs in self._side_by_side([pack for pack in standing if len(pack.rows) > 1]):
             batch = tree.lay_out(packs, input_ids, pad_token_id=self.pad_token_id)
             self._ran(batch.input_ids_BT)
-            yield batch.rows, tree.pool_rows(tree.hidden_states(self.body, batch), batch, self.pooling)
+            yield batch.rows, tree.pool_rows(tree.hidden_states(self.body, batch), batch, self._pooler)
         for group in groups:
             if group.num_prefix_tokens:
                 yield from self._after_prefix(group, input_ids)
@@ -81,7 +86,7 @@ class Passes:
                 batch = tree.lay_out([pack], input_ids, pad_token_id=self.pad_token_id, num_prefix_tokens=length)
                 self._ran(batch.input_ids_BT)
                 hidden_BTD = tree.hidden_states(self.body, batch, _fork(kept))
-                yield batch.rows, tree.pool_rows(hidden_BTD, batch, self.pooling, prefix_PD)
+                yield batch.rows, tree.pool_rows(hidden_BTD, batch, self._pooler, prefix_PD)
 
     def _ran(self, input_ids_BT: Tensor) -> None:
         self.work.num_passes += 1

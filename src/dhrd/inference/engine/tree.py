@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dhrd.inference.engine.prefixes import Pack
 from dhrd.model.masks import layer_masks
-from dhrd.model.pooling import Pooling
+from dhrd.model.pooling import Pooler
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -110,19 +110,20 @@ def hidden_states(body: PreTrainedModel, batch: TreeBatch, cache: Any = None) ->
     return output.last_hidden_state
 
 
-def pool_rows(hidden_BTD: Tensor, batch: TreeBatch, pooling: Pooling, prefix_PD: Tensor | None = None) -> Tensor:
+def pool_rows(hidden_BTD: Tensor, batch: TreeBatch, pooler: Pooler, prefix_PD: Tensor | None = None) -> Tensor:
     """One vector for each row, (N, D), in the order of `batch.rows`.
 
     Args:
         hidden_BTD: Of the packs.
         batch: Says where each row's tokens lie.
-        pooling: `last` or `mean`.
-        prefix_PD: Hidden states of the prefix, which `mean` needs.
+        pooler: What is made of a row's tokens.
+        prefix_PD: Hidden states of the prefix, where a row's last token does not decide alone.
     """
-    if pooling == "last":
+    if pooler.reads_last_alone:
         return hidden_BTD[batch.pack_N, [int(path[-1]) for path in batch.path_N]]
-    means = []
+    pooled: list[Tensor] = []
     for pack, path in zip(batch.pack_N, batch.path_N, strict=True):
         own_TD = hidden_BTD[pack, torch.from_numpy(path).to(hidden_BTD.device)]
-        means.append((own_TD if prefix_PD is None else torch.cat([prefix_PD, own_TD])).float().mean(0))
-    return torch.stack(means).to(hidden_BTD.dtype)
+        row_TD = own_TD if prefix_PD is None else torch.cat([prefix_PD, own_TD])
+        pooled.append(pooler.reduce(row_TD[None], torch.ones(1, len(row_TD), dtype=torch.bool, device=row_TD.device)))
+    return torch.cat(pooled)

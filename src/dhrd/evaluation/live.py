@@ -1,0 +1,110 @@
+"""Evaluating a model in training, by the engine that the artifact will run on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from dhrd.data.records import EncodedExample, LabelSet
+from dhrd.data.rows import multi_hot
+from dhrd.data.superglue import Task
+from dhrd.inference.engine.batching import probabilities
+from dhrd.inference.engine.engine import Engine
+from dhrd.inference.engine.options import Options
+from dhrd.metrics.metrics import compute_metrics
+from dhrd.metrics.outcomes import Outcomes
+from dhrd.model.dual_head import DualHeadReasoningModel
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_MAX_TOKENS_PER_PASS = 16384  # beside the optimizer's state less memory is free than for an artifact alone
+
+
+@dataclass(frozen=True, slots=True)
+class LiveModel:
+    """A model in training, read by the engine; kept for all evaluations, since an engine finds out what is exact once.
+
+    Args:
+        model: Not wrapped; read without dropout, and then put back into the mode that it was in.
+        engine: Over the model's own backbone and head.
+        accelerator: Its precision is computed in; None: the weights' own.
+        split: Each process of the accelerator runs its share of the rows; else this process runs them all.
+    """
+
+    model: DualHeadReasoningModel
+    engine: Engine
+    accelerator: Accelerator | None = None
+    split: bool = False
+
+    @classmethod
+    def of(
+        cls, model: DualHeadReasoningModel, accelerator: Accelerator | None = None, *, split: bool = False
+    ) -> LiveModel:
+        """With an engine that suits the model's device."""
+        device = model.causal_lm.device
+        max_tokens = min(Options.best(device).max_tokens_per_pass, _MAX_TOKENS_PER_PASS)
+        engine = Engine(
+            model.causal_lm.base_model,
+            model.head,
+            pooling=model.settings.pooling,
+            pad_token_id=model.tokenizer.pad_token_id,
+            options=Options.best(device, max_tokens),
+        )
+        return cls(model, engine, accelerator, split)
+
+    def evaluate(
+        self,
+        examples: Sequence[EncodedExample],
+        labels: LabelSet,
+        *,
+        task: Task | None = None,
+        intervals: bool = False,
+    ) -> dict[str, Any]:
+        """The metrics of `compute_metrics`.
+
+        Args:
+            examples: Encoded rows; their continuations are not run.
+            labels: The label set.
+            task: For its official metrics.
+            intervals: Whether to compute intervals.
+        """
+        return compute_metrics(self.predict(examples, labels), task=task, intervals=intervals)
+
+    def predict(self, examples: Sequence[EncodedExample], labels: LabelSet) -> Outcomes:
+        """What the model says of rows whose labels are known."""
+        logits_BC = self.logits([example.input_ids for example in examples])
+        return Outcomes.of_probabilities(
+            ids=[example.id for example in examples],
+            probabilities_BC=probabilities(logits_BC, multi_label=labels.multi_label),
+            gold_BC=multi_hot([example.label for example in examples], len(labels)),
+            labels=labels,
+        )
+
+    def logits(self, input_ids: Sequence[list[int]]) -> np.ndarray:
+        """Class logits of all rows, (rows, C) in fp32, in every process that is asked."""
+        was_training = self.model.training
+        self.model.eval()
+        rank, processes = 0, 1
+        if self.accelerator is not None and self.split:
+            rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        with self.accelerator.autocast() if self.accelerator is not None else nullcontext():
+            own = self.engine.logits(input_ids[rank::processes])
+        self.model.train(was_training)
+        logits_BC = np.empty((len(input_ids), own.shape[1]), dtype=np.float32)
+        for index, part in enumerate(_gather(own.numpy(), processes)):
+            logits_BC[index::processes] = part
+        return logits_BC
+
+
+def _gather(part: np.ndarray, processes: int) -> list[np.ndarray]:
+    if processes == 1:
+        return [part]
+    parts: list[Any] = [None] * processes
+    torch.distributed.all_gather_object(parts, part)
+    return parts

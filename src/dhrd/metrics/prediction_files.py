@@ -1,0 +1,116 @@
+"""The files of `dhrd evaluate --predictions` as outcomes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from dhrd.data.label_names import sort_names
+from dhrd.data.readers import BadRow, Row, read_file
+from dhrd.data.records import LabelSet
+from dhrd.errors import DataError
+from dhrd.metrics.outcomes import Indices, Outcomes, outcomes_of_indices
+
+
+def read_together(paths: Sequence[Path], labels: LabelSet | None = None) -> list[Outcomes]:
+    """Read files that `dhrd evaluate --predictions` wrote, with one label set for all of them.
+
+    Args:
+        paths: JSON lines of `id`, `gold`, `label` (null where no answer could be read; a list for multi-label) and,
+            from a classifier, `probabilities`.
+        labels: The label set; None: the names under `probabilities`, in their order, else all that occur, sorted.
+
+    Raises:
+        DataError: A file is missing or empty, or a row is malformed or there twice; the message names file:line.
+    """
+    files = [_rows(path) for path in paths]
+    found = labels or _labels([row for rows in files for row in rows])
+    return [_read(rows, found) for rows in files]
+
+
+def _rows(path: Path) -> list[Row]:
+    rows = []
+    for row in read_file(path):
+        if isinstance(row, BadRow):
+            raise DataError(f"{row.where}: {row.problem}")
+        for key in ("id", "gold", "label"):
+            if key not in row.columns:
+                raise DataError(f"{row.where}: {key}: missing; give a file that `dhrd evaluate --predictions` wrote")
+        rows.append(row)
+    if not rows:
+        raise DataError(f"{path}: there are no rows; give a file that `dhrd evaluate --predictions` wrote")
+    return rows
+
+
+def _labels(rows: Sequence[Row]) -> LabelSet:
+    """A classifier names all labels; beside its file, one of written answers has those too."""
+    multi_label = isinstance(rows[0].columns["gold"], list)
+    for row in rows:
+        probabilities = row.columns.get("probabilities")
+        if isinstance(probabilities, dict) and len(probabilities) > 1:
+            return LabelSet(tuple(probabilities), multi_label=multi_label)
+    seen = {one for row in rows for key in ("gold", "label") for one in _names(row, key) or ()}
+    return LabelSet(tuple(sort_names(seen)), multi_label=multi_label)
+
+
+def _names(row: Row, key: str) -> list[str] | None:
+    """The label names of a row's `gold` or `label`; None where the answer could not be read."""
+    value = row.columns[key]
+    if value is None and key == "label":
+        return None
+    names = value if isinstance(value, list) else [value]
+    texts = [name for name in names if isinstance(name, str)]
+    if len(texts) < len(names):
+        raise DataError(f"{row.where}: {key}: {value!r} is not the name of a label; correct the row, or evaluate again")
+    return texts
+
+
+def _read(rows: Sequence[Row], labels: LabelSet) -> Outcomes:
+    gold, predicted = ([_classes(row, key, labels) for row in rows] for key in ("gold", "label"))
+    probabilities = [_probabilities(row, labels) for row in rows]
+    known = [one for one in probabilities if one is not None]
+    return outcomes_of_indices(_ids(rows), gold, predicted, labels, known if len(known) == len(rows) else None)
+
+
+def _ids(rows: Sequence[Row]) -> list[str]:
+    first: dict[str, str] = {}
+    for row in rows:
+        name = row.columns["id"]
+        if not isinstance(name, str) or not name:
+            raise DataError(f"{row.where}: id: {name!r} is not text; rows are matched by it: correct the row")
+        if name in first:
+            raise DataError(f"{row.where}: id: {name!r} is there twice, first in {first[name]}; keep one of the rows")
+        first[name] = row.where
+    return list(first)
+
+
+def _classes(row: Row, key: str, labels: LabelSet) -> Indices | None:
+    names = _names(row, key)
+    if names is None:
+        return None
+    if isinstance(row.columns[key], list) != labels.multi_label:
+        given, wanted = ("one label", "a list") if labels.multi_label else ("a list", "one label")
+        raise DataError(f"{row.where}: {key}: {given} ({row.columns[key]!r}) where {wanted} is expected")
+    unknown = [name for name in names if name not in labels.names]
+    if unknown:
+        raise DataError(
+            f"{row.where}: {key}: {unknown[0]!r} is unknown; labels are {', '.join(map(repr, labels.names))}: compare "
+            "models of one label set"
+        )
+    return tuple(sorted({labels.names.index(name) for name in names}))
+
+
+def _probabilities(row: Row, labels: LabelSet) -> list[float] | None:
+    given = row.columns.get("probabilities")
+    if given is None:
+        return None
+    if not isinstance(given, dict) or set(given) != set(labels.names):
+        raise DataError(
+            f"{row.where}: probabilities: an object with a number for each of {', '.join(map(repr, labels.names))} is "
+            f"expected, got {str(given)[:60]}"
+        )
+    for name, p in given.items():
+        if isinstance(p, bool) or not isinstance(p, int | float) or not math.isfinite(p):
+            raise DataError(f"{row.where}: probabilities: {name}: {p!r} is not a finite number; evaluate again")
+    return [float(given[name]) for name in labels.names]
