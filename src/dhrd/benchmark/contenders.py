@@ -98,7 +98,7 @@ def stock_model(directory: Path, classifier: Classifier, dtype: torch.dtype) -> 
     if classifier.info.kind != "sequence_classifier":
         raise ArtifactError(
             f"{directory}: an mlp head or mean pooling, which transformers and vLLM do not load; "
-            "leave pipeline, loop and vllm out of --against"
+            "leave pipeline, loop and vllm out of `against`"
         )
     weights = Weights.of(directory)
     loaded, _ = load_stock_model(directory, load_config(directory, weights, classifier.info), weights, dtype)
@@ -151,7 +151,7 @@ def loop(model: PreTrainedModel, classifier: Classifier) -> Contender:
 
 def vllm(directory: Path, classifier: Classifier) -> Contender:
     """vLLM's pooling runner, from tokens: it is given what our tokenizer made, so that both cut alike."""
-    check_vllm("--against vllm")
+    check_vllm("`against=vllm`")
     dtype = str(classifier.dtype).removeprefix("torch.")
     limit = classifier.info.max_input_tokens
     engine = start_vllm(directory, classifier.device, runner="pooling", dtype=dtype, max_model_len=limit)

@@ -37,9 +37,9 @@ def check_decoding(ways: Sequence[str], classifier: Classifier) -> None:
     if any(way in ("cot", "cot_vllm") for way in ways):
         check_answers(classifier.info.sequence)
     if "cot_vllm" in ways:
-        check_vllm("--against cot_vllm")
+        check_vllm("`against=cot_vllm`")
     if "cot_untuned" in ways and not classifier.info.training.get("backbone"):
-        raise ConfigError("--against cot_untuned: dhrd.json does not name the backbone; leave it out")
+        raise ConfigError("`against=cot_untuned`: dhrd.json does not name the backbone; leave it out")
 
 
 def measure_decoding(

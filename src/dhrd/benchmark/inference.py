@@ -89,7 +89,7 @@ def benchmark(
     """
     unknown = [one for one in settings.against if one not in (*PEERS, *WAYS)]
     if unknown:
-        raise ConfigError(f"--against {unknown[0]}: unknown; give some of {', '.join((*PEERS, *WAYS))}")
+        raise ConfigError(f"`against` {unknown[0]}: unknown; give some of {', '.join((*PEERS, *WAYS))}")
     if not examples:
         raise DataError("there are no rows to measure on; check the file and the split")
     say("loading")
@@ -166,7 +166,7 @@ def _contenders(directory: Path, classifier: Classifier, settings: Settings) -> 
         yield contenders.loop(stock, classifier)
     if "onnx" in settings.against:
         if settings.onnx is None:
-            raise ConfigError("--against onnx: give --onnx DIR, the directory that `dhrd export` wrote")
+            raise ConfigError("`against=onnx`: give `onnx=DIR`, the directory that `dhrd export` wrote")
         yield contenders.onnx(settings.onnx, classifier)
     if "vllm" in settings.against:
         yield contenders.vllm(directory, classifier)

@@ -14,9 +14,11 @@ from dhrd.errors import ConfigError
 
 def export(
     model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
-    output: Annotated[Path, typer.Option(help="The directory to write.")],
+    output_dir: Annotated[Path, typer.Option("--output", help="The directory to write.")],
     format: Annotated[str, typer.Option(help="onnx.")] = "onnx",
-    weights: Annotated[str, typer.Option(help="float32, or int8: smaller, faster, near the same.")] = "float32",
+    weight_type: Annotated[
+        str, typer.Option("--weights", help="float32, or int8: smaller, faster, near the same.")
+    ] = "float32",
     min_agreement: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Share of rows with the artifact's label; default: 1, of int8 0.99."),
@@ -40,21 +42,21 @@ def export(
 
     if format != "onnx":
         raise ConfigError(f"--format {format}: unknown; give onnx")
-    check_export_place(model, output, overwrite=overwrite)
+    check_export_place(model, output_dir, overwrite=overwrite)
     settled = inference_config(model, config, overrides)
-    if output.is_dir():
-        places = [Output("--output", path) for path in model_files(output)]
+    if output_dir.is_dir():
+        places = [Output("--output", path) for path in model_files(output_dir)]
         check_outputs(places, read_by(model, settled, data, config))
     examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)
     parity = export_onnx(
         model,
-        output,
+        output_dir,
         examples,
-        weight_type=weights,  # type: ignore[arg-type]  # checked there
+        weight_type=weight_type,  # type: ignore[arg-type]  # checked there
         min_agreement=min_agreement,
         overwrite=overwrite,
     )
     say(
-        f"{output}: {parity['size_bytes'] / 2**20:.0f} MiB; on {parity['num_examples']} rows the same label on "
+        f"{output_dir}: {parity['size_bytes'] / 2**20:.0f} MiB; on {parity['num_examples']} rows the same label on "
         f"{parity['label_agreement']:.2%}, probabilities within {parity['max_probability_difference']:.2g}"
     )

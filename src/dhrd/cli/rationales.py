@@ -96,7 +96,9 @@ def audit(
     fix: Annotated[
         str | None, typer.Option(metavar="drop|strip", help="Write a cleaned file: flagged rows dropped, or verdicts.")
     ] = None,
-    kind: Annotated[list[str] | None, typer.Option(help="With --fix drop: only such flags; repeatable.")] = None,
+    kinds: Annotated[
+        list[str] | None, typer.Option("--kind", help="With --fix drop: only such flags; repeatable.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="The cleaned file; default: RATIONALES.clean.jsonl.")] = None,
     config: Config = None,
     overrides: Set = None,
@@ -114,7 +116,7 @@ def audit(
     from dhrd.rationales.audit.show import print_table, to_json, write_page
 
     clean = output or rationales.with_name(f"{rationales.stem}.clean.jsonl")
-    _check_fix(fix, kind, output)
+    _check_fix(fix, kinds, output)
     written = [Output("--json", json_file, JSON), Output("--html", html, PAGE)]
     if fix is not None:
         written += [Output("--output", clean, RATIONALES), Output("the list of changes", changes_beside(clean))]
@@ -131,7 +133,7 @@ def audit(
         if html is not None:
             say(f"the page is {html}")
         if fix is not None:
-            _fix(audited, fix, kind or [], clean)
+            _fix(audited, fix, kinds or [], clean)
 
 
 @app.command(cls=Command)

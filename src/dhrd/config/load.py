@@ -185,14 +185,14 @@ _Loader.add_implicit_resolver(
 def _parse_override(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise ConfigError(f"--set {text}: write it as section.key=value")
+        raise ConfigError(f"`overrides` {text}: write it as section.key=value")
     if len(value) == 1 and value in "|>#,;:&*-%@`\t":  # a separator, where YAML would see the start of something
         return name.strip(), value
     try:
         return name.strip(), yaml.load(value, Loader=_Loader)
     except _YAML_ERRORS as error:
         raise ConfigError(
-            f"--set {clipped(masked(text), LONGEST_VALUE)}: the value is not valid YAML; put quotes around text: "
+            f"`overrides` {clipped(masked(text), LONGEST_VALUE)}: the value is not valid YAML; put quotes around text: "
             f"{clipped(name, LONGEST_VALUE)}='…' ({_problem(error)})"
         ) from error
 

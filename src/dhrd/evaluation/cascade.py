@@ -148,13 +148,13 @@ def choose_threshold(
     if target_cost is not None:
         within = [one for one in cheapest_first if one["relative_cost"] <= target_cost]
         if not within:
-            raise ConfigError(f"--target-cost {target_cost}: the classifier alone costs 1; give 1 or more")
+            raise ConfigError(f"`target_cost` {target_cost}: the classifier alone costs 1; give 1 or more")
         return float(max(within, key=lambda one: one["accuracy"])["threshold"])
     reaching = [one for one in cheapest_first if one["accuracy"] >= target_accuracy]
     if not reaching:
         best = max(cheapest_first, key=lambda one: one["accuracy"])
         raise ConfigError(
-            f"--target-accuracy {target_accuracy}: no threshold reaches it on the rows of the choice; the best is "
+            f"`target_accuracy` {target_accuracy}: no threshold reaches it on the rows of the choice; the best is "
             f"{best['accuracy']:.3f} at threshold {best['threshold']:.3f}"
         )
     return float(reaching[0]["threshold"])
@@ -193,7 +193,7 @@ def evaluate_cascade(
         DataError: As `answer`.
     """
     if sum(one is not None for one in (threshold, target_accuracy, target_cost)) != 1:
-        raise ConfigError("give one of --threshold, --target-accuracy and --target-cost")
+        raise ConfigError("give one of `threshold`, `target_accuracy` and `target_cost`")
     check_cascade(classifier.info, 0.0 if threshold is None else threshold)
     chosen: dict[str, Any] | None = None
     texts: list[str] = []

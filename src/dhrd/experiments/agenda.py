@@ -113,7 +113,7 @@ class Agenda(Section):
         """
         known = [entry.name for entry in self.entries]
         if unknown := [name for name in names if name not in known]:
-            raise ConfigError(f"--only {unknown[0]}: the plan has {', '.join(known)}")
+            raise ConfigError(f"`only` {unknown[0]}: the plan has {', '.join(known)}")
         return sorted((one for one in self.entries if not names or one.name in names), key=lambda one: one.priority)
 
 

@@ -59,10 +59,10 @@ def export_onnx(
     """
     output_dir = Path(output_dir)
     if weight_type not in ("float32", "int8"):
-        raise ConfigError(f"--weights {weight_type}: unknown; give float32 or int8")
+        raise ConfigError(f"`weight_type` {weight_type}: unknown; give float32 or int8")
     check_export_place(model_dir, output_dir, overwrite=overwrite)
     if not examples:
-        raise DataError("an export is compared with its artifact on rows, and there are none; give --data SPEC")
+        raise DataError("an export is compared with its artifact on rows, and there are none; give `data=SPEC`")
     classifier = Classifier.from_pretrained(model_dir, device="cpu", dtype=torch.float32)
     inputs = classifier.encoder.encode_examples(examples)
     config = AutoConfig.from_pretrained(model_dir, **HERE)
@@ -88,16 +88,18 @@ def check_export_place(model_dir: str | Path, output_dir: Path, *, overwrite: bo
         ConfigError: It is the artifact's, is not empty, or with `overwrite` holds no export.
     """
     if Path(model_dir).resolve().is_relative_to(output_dir.resolve()):
-        raise ConfigError(f"--output {output_dir}: that is the artifact itself, or holds it; give another directory")
+        raise ConfigError(
+            f"`output_dir` {output_dir}: that is the artifact itself, or holds it; give another directory"
+        )
     was_cut = is_export(output_dir) and not (output_dir / MANIFEST).exists()
     if holds_nothing(output_dir) or was_cut:
         return
     if not overwrite:
-        raise ConfigError(f"--output {output_dir}: is there already; replace it with --overwrite, or give another")
+        raise ConfigError(f"`output_dir` {output_dir}: is there already; replace it with `overwrite`, or give another")
     if not is_export(output_dir):
         raise ConfigError(
-            f"--output {output_dir}: --overwrite replaces what `dhrd export` wrote, and no dhrd.json there says that "
-            "it did; give another directory"
+            f"`output_dir` {output_dir}: `overwrite` replaces what `dhrd export` wrote, and no dhrd.json there says "
+            "that it did; give another directory"
         )
 
 
@@ -127,7 +129,7 @@ def _check(parity: dict[str, Any], weight_type: WeightType, min_agreement: float
     if not share >= least:
         raise DhrdError(
             f"{output_dir} was not written: the graph disagrees with its artifact {what}; "
-            f"--min-agreement {least:g} is asked of it"
+            f"`min_agreement` {least:g} is asked of it"
         )
     if not apart <= (_FP32_TOLERANCE if weight_type == "float32" else 1):  # NaN is not
         raise DhrdError(f"{output_dir} was not written: the graph disagrees with its artifact {what}")

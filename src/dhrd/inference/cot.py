@@ -181,7 +181,7 @@ def check_sampling(max_new_tokens: int, temperature: float, top_p: float, batch_
     numbers = all(isinstance(one, Real) and not isinstance(one, bool) for one in (temperature, top_p))
     if not numbers or not 0 <= temperature < math.inf or not 0 < top_p <= 1:
         raise ConfigError(
-            f"--temperature {shown(temperature)} --top-p {shown(top_p)}: give 0 or more, and above 0 up to 1"
+            f"`temperature` {shown(temperature)} `top_p` {shown(top_p)}: give 0 or more, and above 0 up to 1"
         )
 
 
@@ -222,7 +222,7 @@ def _check_context(model: PreTrainedModel, longest: int, max_new_tokens: int) ->
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if context is not None and longest + max_new_tokens > context:
         room = context - longest
-        hint = f"give --max-new-tokens {room} or less" if room > 0 else "shorten the inputs"
+        hint = f"give `max_new_tokens` {room} or less" if room > 0 else "shorten the inputs"
         raise ConfigError(
             f"max_new_tokens: {max_new_tokens} after an input of {longest} tokens is over the model's context "
             f"({context}): {hint}"

@@ -101,7 +101,7 @@ def shape_of(name: str, **changes: str | None) -> Shape:
         ConfigError: There is no such shape.
     """
     if name not in SHAPES:
-        raise ConfigError(f"--shape {name}: unknown; shapes are {', '.join(SHAPES)}")
+        raise ConfigError(f"`shape` {name}: unknown; shapes are {', '.join(SHAPES)}")
     return replace(SHAPES[name], **{part: value for part, value in changes.items() if value is not None})
 
 
@@ -112,7 +112,7 @@ def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> 
         DataError: A record does not have the shape; up to ten are named, and nothing is written.
         ConfigError: A template of the shape is not valid, or the output would take the source's place.
     """
-    check_outputs([Output("--output", Path(output), RATIONALES)], [source])
+    check_outputs([Output("`output`", Path(output), RATIONALES)], [source])
     reader = _Reader(shape)
     problems: list[str] = []
     texts: dict[str, str] = {}
@@ -161,9 +161,9 @@ class _Reader:
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
-        self._id = _part(shape.id, "--id")
-        self._rationale = _part(shape.rationale, "--rationale")
-        self._where = _part(shape.where or "{{ true }}", "--where")
+        self._id = _part(shape.id, "`id`")
+        self._rationale = _part(shape.rationale, "`rationale`")
+        self._where = _part(shape.where or "{{ true }}", "`where`")
 
     def rationales(self, record: Row | BadRow) -> Iterator[tuple[str, str]]:
         """The id and the rationale, or "", of each row that a record serves."""
@@ -173,8 +173,8 @@ class _Reader:
             check_characters(record)
         except ValueError as error:
             raise DataError(f"{record.where}: {error}") from None
-        rows = _items(record, self._shape.rows, "--rows") if self._shape.rows else [None]
-        choices = _items(record, self._shape.choices, "--choices") if self._shape.choices else [None]
+        rows = _items(record, self._shape.rows, "`rows`") if self._shape.rows else [None]
+        choices = _items(record, self._shape.choices, "`choices`") if self._shape.choices else [None]
         if not choices:
             yield from (("", "") for _ in rows)
         for row in rows:
@@ -185,7 +185,7 @@ class _Reader:
             best = max(views, key=lambda view: _number(view["found"], self._shape.rating, record.where))
             row_id = self._id(best, record.where)
             if not row_id:
-                raise DataError(f"{record.where}: --id {self._shape.id}: is empty here; every rationale needs an id")
+                raise DataError(f"{record.where}: `id` {self._shape.id}: is empty here; every rationale needs an id")
             yield row_id, self._rationale(best, record.where)
 
 
@@ -220,7 +220,7 @@ def _number(choice: object, path: str, where: str) -> float:
     value = _at(choice, path)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return -math.inf if math.isnan(value) else float(value)  # what nobody rated comes last
-    raise DataError(f"{where}: --rating {path}: {shown(value)} is no number; name a part of each choice that holds one")
+    raise DataError(f"{where}: `rating` {path}: {shown(value)} is no number; name a part of each choice that holds one")
 
 
 def _at(value: object, path: str) -> object:

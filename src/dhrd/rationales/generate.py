@@ -131,15 +131,15 @@ def survey_rationales(
 
 def _check_output(output: Path, data: object, config: RunConfig) -> Path:
     if output.suffix != ".jsonl":
-        raise ConfigError(f"--output {output}: rationales are JSON lines; give a name that ends in .jsonl")
+        raise ConfigError(f"`output` {output}: rationales are JSON lines; give a name that ends in .jsonl")
     if not output.parent.is_dir():
-        raise ConfigError(f"--output {output}: there is no folder {output.parent}; make it first")
+        raise ConfigError(f"`output` {output}: there is no folder {output.parent}; make it first")
     store, manifest = beside(output, "answers.sqlite"), beside(output, "manifest.json")
-    check_outputs([Output("--output", path) for path in (output, store, manifest)], inputs_of(config, data))
+    check_outputs([Output("`output`", path) for path in (output, store, manifest)], inputs_of(config, data))
     for path in (output, manifest):
         if path.exists() and not store.is_file():
             raise ConfigError(
-                f"--output {output}: {path.name} exists, and no {store.name} beside it says that this command wrote "
+                f"`output` {output}: {path.name} exists, and no {store.name} beside it says that this command wrote "
                 "it; move it away, or give another name"
             )
     return output
@@ -148,7 +148,7 @@ def _check_output(output: Path, data: object, config: RunConfig) -> Path:
 def _questions(config: RunConfig, data: object, split: str, limit: int | None) -> Questions:
     settings = config.teacher
     if settings.name is None:
-        raise ConfigError("no teacher is given: --teacher openai:MODEL or --teacher local:MODEL_OR_PATH")
+        raise ConfigError("no teacher is given: `teacher.name=openai:MODEL` or `teacher.name=local:MODEL_OR_PATH`")
     if settings.is_greedy:
         settings = settings.model_copy(update={"attempts": 1})  # the likeliest tokens are the same each time
     source = open_source(list(data) if isinstance(data, Iterator) else data, config.data, split=split)

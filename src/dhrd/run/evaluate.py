@@ -67,7 +67,7 @@ def evaluate(
         UserError: The artifact or the rows cannot be used.
     """
     if mode not in ("classifier", "cot", "cascade"):
-        raise ConfigError(f"--mode {mode}: unknown; give classifier, cot or cascade")
+        raise ConfigError(f"`mode` {mode}: unknown; give classifier, cot or cascade")
     given = {"threshold": threshold, "target_accuracy": target_accuracy, "target_cost": target_cost}
     _check_used(mode, given | {"dev_data": dev_data})
     load = Reasoner.from_pretrained if mode == "cot" else Classifier.from_pretrained
@@ -102,7 +102,7 @@ def _check_used(mode: Mode, given: Mapping[str, Any]) -> None:
     """Refuse what the mode would leave unused, since the figures then are not those that were asked for."""
     if odd := [name for name, value in given.items() if value is not None and mode != "cascade"]:
         raise ConfigError(
-            f"{', '.join(odd)}: of --mode cascade, and the mode is {mode}; leave it out, or give that mode"
+            f"{', '.join(odd)}: of `mode=cascade`, and the mode is {mode}; leave it out, or give that mode"
         )
     if given["threshold"] is not None and given["dev_data"] is not None:
         raise ConfigError("dev_data: rows to choose a threshold on, which threshold gives; leave one of them out")

@@ -127,7 +127,7 @@ def test_bad_flags(artifact: Path, capsys: Capsys, flags: list[str], message: st
 @pytest.mark.parametrize("against", ["vllm", "cot_vllm"])
 def test_vllm_is_asked_for_before_anything_runs(artifact: Path, monkeypatch: pytest.MonkeyPatch, against: str) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(ConfigError, match=f"--against {against}: this needs vLLM"):
+    with pytest.raises(ConfigError, match=f"`against={against}`: this needs vLLM"):
         measured(artifact, against=(against,))
 
 
@@ -139,7 +139,7 @@ def test_there_must_be_rows(artifact: Path) -> None:
 def test_a_head_that_transformers_does_not_load_is_refused(tiny_backbone: Path, tmp_path: Path) -> None:
     config = make_config(tiny_backbone, tmp_path, "training.num_epochs=1", "model.head=mlp")
     out = dhrd.train(config).output_dir
-    with pytest.raises(dhrd.ArtifactError, match="leave pipeline, loop and vllm out of --against"):
+    with pytest.raises(dhrd.ArtifactError, match="leave pipeline, loop and vllm out of `against`"):
         measured(out, against=("pipeline",))
     assert measured(out)["contenders"]["dhrd"]["label_agreement"] == 1
 

@@ -200,7 +200,7 @@ def test_what_a_record_lacks_is_one_line_with_its_place(
 ) -> None:
     good = {"id": "a", "text": "So.", "n": {"deep": [1]}}
     if says is None:
-        with pytest.raises(ConfigError, match=r"^--rationale: .*\(line 1\)$"):
+        with pytest.raises(ConfigError, match=r"^`rationale`: .*\(line 1\)$"):
             convert(tmp_path, [good], **parts)
         return
     message = problem(tmp_path, [good], **parts)
@@ -248,5 +248,5 @@ def test_ids_with_two_rationales_are_left_out(tmp_path: Path) -> None:
 
 
 def test_an_unknown_shape_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"--shape nonsense: unknown; shapes are columns, copa-sse"):
+    with pytest.raises(ConfigError, match=r"`shape` nonsense: unknown; shapes are columns, copa-sse"):
         shape_of("nonsense")

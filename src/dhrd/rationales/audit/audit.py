@@ -139,7 +139,7 @@ def audit_rationales(
     try:
         patterns = leak_patterns(labels, forbid=(*own, *forbid), allow=allow)
     except re.error as error:
-        raise ConfigError(f"--forbid: not a regular expression: {error}") from error
+        raise ConfigError(f"`forbid`: not a regular expression: {error}") from error
     lines = list(_read(Path(rationales), {example.id: example for example in examples}))
     written = [(index, line) for index, line in enumerate(lines) if line.text]
     if not written:

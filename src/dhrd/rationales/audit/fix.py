@@ -77,7 +77,7 @@ def check_kinds(kinds: Collection[str]) -> None:
         ConfigError: Naming the first.
     """
     if unknown := sorted(set(kinds) - set(KINDS)):
-        raise ConfigError(f"--kind {unknown[0]}: unknown; kinds are {', '.join(KINDS)}")
+        raise ConfigError(f"`kinds` {unknown[0]}: unknown; kinds are {', '.join(KINDS)}")
 
 
 def changes_beside(path: Path) -> Path:

@@ -219,7 +219,7 @@ def failure_of(fault: Fault, *, host: str, model: str, wait_s: float = 0.0) -> E
         return TeacherError(f"{host} refuses the key in OPENAI_API_KEY ({fault.kind}); correct it")
     if status in (404, 405, 410):
         where = f"{host} has no model {model!r}, or no chat completions at this address"
-        return TeacherError(f"{where}; correct --teacher or --base-url, which mostly ends in /v1 ({said})")
+        return TeacherError(f"{where}; correct `teacher.name` or `teacher.base_url`, which mostly ends in /v1 ({said})")
     if wait_s > LONGEST_RETRY_AFTER_S:
         return TeacherError(f"{host} asks to wait {wait_s:.0f} s; run the same command again after that")
     if status in _AGAIN or (status >= 500 and not matches(_TOO_LONG, *words)) or status < 400:

@@ -65,7 +65,9 @@ class PromptTemplate:
         if "sentinel" not in template.variables and SENTINEL not in self.text:
             raise ConfigError(f"{self.name}: must ask for a line {{{{ sentinel }}}} between explanation and answer")
         if not self.label_hidden and "label" not in template.variables:
-            raise ConfigError(f"{self.name}: does not tell the teacher {{{{ label }}}}; use it, or give --label-hidden")
+            raise ConfigError(
+                f"{self.name}: does not tell the teacher {{{{ label }}}}; use it, or give `teacher.label_hidden`"
+            )
         return template
 
 

@@ -107,7 +107,8 @@ class Session:
         if self.tally.num_cut == self.tally.num_judged >= _ALL_CUT:
             raise TeacherError(
                 f"each of the first {self.tally.num_cut} answers was cut at max_tokens {self.settings.max_tokens}, so "
-                "no other was asked for; raise --max-tokens (thinking counts: 4000 or more) and run the command again"
+                "no other was asked for; raise `teacher.max_tokens` (thinking counts: 4000 or more) and run the "
+                "command again"
             )
 
     def open(self, questions: Iterable[Question]) -> Iterator[Asked]:
