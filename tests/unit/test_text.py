@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from dhrd._text import LONGEST_LINE, LONGEST_VALUE, clipped, escaped, message_of, shown
+from dhrd._text import LONGEST_LINE, LONGEST_VALUE, clipped, dhrd_command, escaped, message_of, shown
 from dhrd.errors import DataError
 
 
@@ -43,3 +43,9 @@ def test_an_error_bounds_each_line_and_survives_pickling() -> None:
 def test_a_library_error_is_told_by_its_first_line() -> None:
     assert message_of(ValueError("\nfirst\nsecond")) == "first"
     assert message_of(ValueError()) == "ValueError"
+
+
+def test_a_command_to_run_next() -> None:
+    assert dhrd_command("train", checkpoint="out dir", max_steps=3, overwrite=True) == (
+        "dhrd train --checkpoint out dir --max-steps 3 --overwrite"
+    )

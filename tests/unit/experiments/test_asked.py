@@ -56,7 +56,7 @@ def test_own_data_is_one_task(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "tasks", "message"),
     [
-        ([], ["cb", "xnli"], "--tasks xnli: unknown; give all, or of boolq, cb"),
+        ([], ["cb", "xnli"], "`tasks` xnli: unknown; give all, or of boolq, cb"),
         (["data.superglue_root=/nowhere"], None, "has no task; it must hold CB/train.jsonl"),
         (["data.train=mail.jsonl"], ["cb"], "leave one of the two out"),
     ],

@@ -159,8 +159,8 @@ def test_another_is_replaced_only_when_told(artifact: Path, tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"weight_type": "int4"}, ConfigError, "--weights int4: unknown; give float32 or int8"),
-        ({"examples": []}, DataError, "compared with its artifact on rows, and there are none; give --data SPEC"),
+        ({"weight_type": "int4"}, ConfigError, "`weight_type` int4: unknown; give float32 or int8"),
+        ({"examples": []}, DataError, "compared with its artifact on rows, and there are none; give `data=SPEC`"),
     ],
 )
 def test_refusals(

@@ -183,16 +183,16 @@ def test_the_best_rating_wins_and_the_first_of_equals(
 @pytest.mark.parametrize(
     ("parts", "says"),
     [
-        ({"rationale": "why"}, "--rationale why: there is no such column; known are id, text, n"),
-        ({"id": "key"}, "--id key: there is no such column; known are id, text, n"),
-        ({"rationale": "n"}, "--rationale n: is {'deep': [1]}, not text"),
+        ({"rationale": "why"}, "`rationale` why: there is no such column; known are id, text, n"),
+        ({"id": "key"}, "`id` key: there is no such column; known are id, text, n"),
+        ({"rationale": "n"}, "`rationale` n: is {'deep': [1]}, not text"),
         ({"rationale": "{{ text.upper( }}"}, None),
-        ({"rationale": "{{ nope }}"}, "--rationale: 'nope' is undefined"),
-        ({"rationale": "text", "rows": "of"}, "--rows of: is not a list here"),
-        ({"rationale": "text", "rows": "n.deep.zero"}, "--rows n.deep.zero: is not a list here"),
-        ({"rationale": "text", "choices": "text"}, "--choices text: is not a list here"),
-        ({"rationale": "text", "choices": "n.deep", "rating": "stars"}, "--rating stars: None is no number"),
-        ({"rationale": "text", "id": "n.key"}, "--id n.key: is empty here"),
+        ({"rationale": "{{ nope }}"}, "`rationale`: 'nope' is undefined"),
+        ({"rationale": "text", "rows": "of"}, "`rows` of: is not a list here"),
+        ({"rationale": "text", "rows": "n.deep.zero"}, "`rows` n.deep.zero: is not a list here"),
+        ({"rationale": "text", "choices": "text"}, "`choices` text: is not a list here"),
+        ({"rationale": "text", "choices": "n.deep", "rating": "stars"}, "`rating` stars: None is no number"),
+        ({"rationale": "text", "id": "n.key"}, "`id` n.key: is empty here"),
     ],
 )
 def test_what_a_record_lacks_is_one_line_with_its_place(
