@@ -37,7 +37,7 @@ class ForkServer:
             err: Takes its stderr.
             **request: `max_file_bytes`: no file may grow over it, as on a full disk. `kill_at_replace`: SIGKILL in
                 place of the n-th `os.replace`, counted from 1. `signal_at_write`: (n, signal): itself before the n-th
-                write to an output.
+                write to an output. `env`: more variables of its environment.
 
         Returns:
             The child's process id.
@@ -109,6 +109,7 @@ def _run(request: dict[str, Any]) -> None:
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.update(request.get("env", {}))
     if limit := request.get("max_file_bytes"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then the write fails, as on a full disk
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -17,7 +17,7 @@ import typer
 from dhrd._files import refuses_name
 from dhrd._terminal import PlainFormatter, replace_unencodable
 from dhrd._text import message_of
-from dhrd.cli import benchmark, compare, doctor, evaluate, export, predict, rationales, reproduce, train
+from dhrd.cli import benchmark, compare, doctor, evaluate, export, predict, rationales, reproduce, serve, train
 from dhrd.cli import config as config_command
 from dhrd.cli.command import Command, stop
 from dhrd.errors import DhrdError, UserError
@@ -37,6 +37,7 @@ app.command("evaluate", cls=Command)(evaluate.evaluate)
 app.command("reproduce", cls=Command)(reproduce.reproduce)
 app.command("compare", cls=Command)(compare.compare)
 app.command("predict", cls=Command)(predict.predict)
+app.command("serve", cls=Command)(serve.serve)
 app.command("benchmark", cls=Command)(benchmark.benchmark)
 app.command("export", cls=Command)(export.export)
 app.command("doctor", cls=Command)(doctor.doctor)

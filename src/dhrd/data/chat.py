@@ -19,7 +19,8 @@ from jinja2.parser import Parser
 from jinja2.utils import Namespace
 
 from dhrd._text import message_of
-from dhrd.data.sandbox import TemplateEnvironment, budget, charge
+from dhrd.data.budget import budget, charge
+from dhrd.data.sandbox import TemplateEnvironment
 from dhrd.errors import ConfigError
 
 if TYPE_CHECKING:

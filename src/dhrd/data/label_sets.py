@@ -45,7 +45,7 @@ def infer_labels(
 
     Raises:
         DataError: There are fewer than two labels, or their number is not `num_labels`; they are so many that it must
-            be an error, unless `num_labels` says so; or they cannot be told apart (`check_labels`).
+            be an error, unless `num_labels` says so; or they cannot be told apart (`check_label_set`).
     """
     given = [label for example in examples if (label := _label_of(example)) is not None]
     multi_label = any(isinstance(label, tuple) for label in given)
@@ -63,11 +63,11 @@ def infer_labels(
             "correct it or leave it out"
         )
     labels = LabelSet(tuple(found), multi_label=multi_label, ordered=ordered)
-    check_labels(labels, counts)
+    check_label_set(labels, counts)
     return labels
 
 
-def check_labels(labels: LabelSet, counts: Mapping[str, int] | None = None) -> None:
+def check_label_set(labels: LabelSet, counts: Mapping[str, int] | None = None) -> None:
     """Refuse a label set whose labels cannot be told apart, by a person or in what the reasoning head writes.
 
     Args:

@@ -13,7 +13,7 @@ import numpy as np
 from dhrd._text import shown
 from dhrd.config import RunConfig
 from dhrd.data.fields import MAX_PROBLEMS
-from dhrd.data.label_sets import check_labels, infer_labels, label_doubts
+from dhrd.data.label_sets import check_label_set, infer_labels, label_doubts
 from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example, Label, LabelSet
 from dhrd.data.repeats import warn_of_overlap, warn_of_two_labels
@@ -138,7 +138,7 @@ def label_set(config: RunConfig, source: Source, examples: Sequence[Example]) ->
             raise DataError(
                 f"model.num_labels is {config.model.num_labels}; {source.name} has {len(source.labels)} labels"
             )
-        check_labels(source.labels)
+        check_label_set(source.labels)
         return source.labels
     return infer_labels(examples, names=names, num_labels=config.model.num_labels)
 

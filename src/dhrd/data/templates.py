@@ -13,10 +13,11 @@ import jinja2.meta
 from jinja2 import nodes
 
 from dhrd._text import message_of
+from dhrd.data.budget import budget
 from dhrd.data.chat import as_chat
 from dhrd.data.records import Example
 from dhrd.data.row import Columns
-from dhrd.data.sandbox import TemplateEnvironment, budget
+from dhrd.data.sandbox import TemplateEnvironment
 from dhrd.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -52,7 +52,7 @@ class PolicyDesk(BaseModel):
             problem = error.errors()[0]
             raise DataError(f"{spec}: {problem['loc'][0]}={problem['input']}: {problem['msg']}") from None
 
-    def generate(self, split: str = "train") -> Iterator[dict[str, Any]]:
+    def generate(self, split: str = "train") -> Iterator[dict[str, object]]:
         """The rows of a split, each with `id`, `input_text`, `label`, `true_label`, `rationale`.
 
         Raises:
@@ -62,7 +62,7 @@ class PolicyDesk(BaseModel):
             raise DataError(f"policy_desk: no split {split!r}; splits are {', '.join(SPLITS)}")
         return (self._row(split, number) for number in range(self.rows))
 
-    def _row(self, split: str, number: int) -> dict[str, Any]:
+    def _row(self, split: str, number: int) -> dict[str, object]:
         rng = random.Random(f"policy_desk {split} {self.seed} {self.hops} {number}")
         case = draw_case(rng, self.hops)
         item = rng.choice(phrases.ITEMS[case.kind])

@@ -1,0 +1,69 @@
+"""`dhrd serve`"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dhrd._terminal import say
+from dhrd.cli.options import Compile, Device, Dtype, MaxTokens, Sharing
+
+KEY = "DHRD_API_KEY"
+
+
+def serve(
+    model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every one of this machine.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8000,
+    name: Annotated[str | None, typer.Option(help="The model's name for clients; default: its directory's.")] = None,
+    device: Device = None,
+    dtype: Dtype = "auto",
+    sharing: Sharing = True,
+    compile: Compile = False,
+    max_tokens_per_pass: MaxTokens = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse rows over the limit instead of cutting them.")] = (
+        False
+    ),
+    max_rows: Annotated[int, typer.Option(min=1, help="Of a request.")] = 128,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Of a request's body.")] = 2 << 20,
+    max_requests: Annotated[int, typer.Option(min=1, help="In the server at once.")] = 256,
+    max_queue_tokens: Annotated[int, typer.Option(min=1, help="Of the rows that wait for the model.")] = 65_536,
+    deadline_s: Annotated[
+        float, typer.Option("--deadline", min=0.001, help="Seconds within which a request is answered.")
+    ] = 60.0,
+    max_explained_rows: Annotated[int, typer.Option(min=0, help="Of a request; 0: no explanations.")] = 4,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of an explanation.")] = 200,
+) -> None:
+    """Answer over HTTP: /classify as vLLM, /predict as text-embeddings-inference, a page for people at /.
+
+    With DHRD_API_KEY in the environment, requests must carry it: Authorization: Bearer KEY.
+    """
+    from dhrd._extras import require
+
+    for module in ("fastapi", "uvicorn", "prometheus_client"):  # before a model is loaded for nothing
+        require(module, extra="serve")
+    from dhrd.inference.classifier import Classifier
+    from dhrd.serving.app import create_app
+    from dhrd.serving.limits import Limits
+    from dhrd.serving.server import address, listen, run
+
+    limits = Limits(
+        max_rows=max_rows, max_bytes=max_bytes, max_requests=max_requests, max_queue_tokens=max_queue_tokens,
+        deadline_s=deadline_s, max_explained_rows=max_explained_rows, max_new_tokens=max_new_tokens,
+    )  # fmt: skip
+    key = os.environ.get(KEY) or None
+    with listen(host, port) as listener:
+        classifier = Classifier.from_pretrained(
+            model, device=device, dtype=dtype, share_prefixes=sharing, compile=compile,
+            max_tokens_per_pass=max_tokens_per_pass, strict=strict,
+        )  # fmt: skip
+        served = create_app(classifier, name=name or model.resolve().name, limits=limits, key=key)
+        remarks = [] if key else [f"without a key; {KEY} sets one"]
+        say(f"{model} answers at {address(listener)}", *remarks, file=sys.stdout)
+        run(served, listener)

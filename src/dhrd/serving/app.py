@@ -1,0 +1,129 @@
+"""The application: routes, the guard before them, and one shape of all errors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dhrd._extras import require
+from dhrd._versions import library_versions
+from dhrd.inference.classifier import Classifier
+from dhrd.serving.guard import Gate, Guard, refused
+from dhrd.serving.limits import Limits, Refusal
+from dhrd.serving.monitoring import ServerMetrics
+from dhrd.serving.routes import Service
+from dhrd.serving.schemas import ErrorResponse
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+_Responses = dict[int | str, dict[str, Any]]
+
+_REFUSALS = {
+    400: "The body is not JSON.",
+    401: "The key is missing or wrong.",
+    404: "What was asked for is not here.",
+    413: "The request is too large.",
+    422: "A field or a row cannot be read.",
+    429: "The server is busy; Retry-After says when to come back.",
+    500: "The server failed.",
+    503: "Not answered before the deadline, or the server is going down.",
+}
+
+
+_ROWS = "give a text, an object of the columns that /info names, or a list of them that is not empty"
+
+
+class Served(NamedTuple):
+    """An application and how it stands with its requests."""
+
+    app: FastAPI
+    gate: Gate
+
+
+def create_app(classifier: Classifier, *, name: str, limits: Limits | None = None, key: str | None = None) -> Served:
+    """The application that answers with a classifier; its lifespan ends the classifier's threads.
+
+    Args:
+        classifier: Ready to answer.
+        name: Of the model, as clients name it.
+        limits: What is taken on.
+        key: That requests must carry; None: none.
+
+    Raises:
+        MissingExtra: The extra `serve` is not installed.
+    """
+    require("fastapi", extra="serve")
+    from fastapi import FastAPI
+    from fastapi.exceptions import RequestValidationError
+    from starlette.exceptions import HTTPException
+
+    limits, metrics, gate = limits or Limits(), ServerMetrics(), Gate()
+    service = Service(classifier, name, limits, metrics, gate)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="dhrd", version=library_versions()["dhrd"], docs_url=None, redoc_url=None, lifespan=lifespan,
+        description=f"The classifier {name}.",
+    )  # fmt: skip
+    _add_routes(app, service)
+    for kind, handler in ((Refusal, _on_refusal), (RequestValidationError, _on_invalid), (HTTPException, _on_http)):
+        app.add_exception_handler(kind, handler)
+    app.add_middleware(Guard, limits, key, metrics, gate, lambda: service.dispatcher.retry_after_s)
+    return Served(app, gate)
+
+
+def _add_routes(app: FastAPI, service: Service) -> None:
+    told: _Responses = {s: {"model": ErrorResponse, "description": text} for s, text in _REFUSALS.items()}
+    app.add_api_route("/classify", service.classify, methods=["POST"], responses=told)
+    app.add_api_route("/predict", service.predict, methods=["POST"], responses=told)
+    app.add_api_route("/v1/explain", service.explain, methods=["POST"], responses=told)
+    few: _Responses = {status: told[status] for status in (401, 500, 503)}
+    app.add_api_route("/health", service.health, methods=["GET"])
+    app.add_api_route("/ready", service.ready, methods=["GET"], responses=few)
+    app.add_api_route("/info", service.info, methods=["GET"], responses=few)
+    counters: _Responses = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+    app.add_api_route(
+        "/metrics", service.prometheus, methods=["GET"], responses={**few, **counters}, response_model=None
+    )
+    app.add_api_route("/", service.page, methods=["GET"], include_in_schema=False, response_model=None)
+
+
+async def _on_refusal(request: Request, refusal: Exception) -> Response:
+    assert isinstance(refusal, Refusal)
+    return refused(refusal)
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    """The first thing that is wrong with a body; what was given is not repeated."""
+    from fastapi.exceptions import RequestValidationError
+
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    param = ".".join(map(str, first["loc"][1:]))
+    if first["type"] == "json_invalid":
+        return refused(Refusal(400, "invalid_json", f"the body is not JSON ({first['ctx']['error']}, at {param})"))
+    field = param.partition(".")[0]
+    wanted = _ROWS if field in ("input", "inputs") else f"{first['msg']}; see /openapi.json"
+    return refused(Refusal(422, "invalid_request", f"{field or 'body'}: {wanted}", param=field or None))
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    from starlette.exceptions import HTTPException
+
+    assert isinstance(error, HTTPException)
+    messages = {
+        400: Refusal(400, "invalid_json", "the body cannot be read; send JSON in UTF-8, not nested deeply"),
+        404: Refusal(404, "unknown_path", "there is nothing here; /openapi.json lists what there is"),
+        405: Refusal(405, "unknown_method", "not by this method; /openapi.json lists what there is"),
+    }
+    response = refused(messages.get(error.status_code, Refusal(error.status_code, "http", str(error.detail))))
+    response.headers.update(error.headers or {})
+    return response

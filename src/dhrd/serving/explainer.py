@@ -1,0 +1,72 @@
+"""Explanations on request: one request after the other, since each costs as many passes as it has tokens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from dhrd.errors import ConfigError
+from dhrd.inference.classifier import Classifier
+from dhrd.inference.prediction import Explanation, Row
+from dhrd.serving.limits import Limits, Refusal
+
+_MAX_WAITING = 4  # requests: more would be over the deadline before their turn comes
+
+
+class Explainer:
+    """Lets the reasoning head write about rows.
+
+    Args:
+        classifier: Whose reasoning head; it is loaded by the first request.
+        limits: Of the rows and tokens.
+    """
+
+    def __init__(self, classifier: Classifier, limits: Limits) -> None:
+        self.classifier, self.limits = classifier, limits
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="dhrd-explain")
+        self._num_waiting = 0
+
+    async def explain(self, rows: Sequence[Row], max_new_tokens: int | None) -> list[Explanation]:
+        """What the reasoning head writes about rows.
+
+        Args:
+            rows: Texts or columns.
+            max_new_tokens: None: the limit.
+
+        Raises:
+            DataError: A row cannot be read.
+            Refusal: It is not offered, too much is asked, or too many wait.
+        """
+        tokens = self._allowed(rows, max_new_tokens)
+        if self._num_waiting >= _MAX_WAITING:
+            raise Refusal(429, "busy", "other explanations are being written; try again later", retry_after_s=10)
+        self._num_waiting += 1
+        work = asyncio.get_running_loop().run_in_executor(self._pool, self._explain, rows, tokens)
+        work.add_done_callback(self._left)  # also where the request was given up: a thread cannot be stopped
+        return await work
+
+    def close(self) -> None:
+        """End once what was begun is written."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _allowed(self, rows: Sequence[Row], max_new_tokens: int | None) -> int:
+        most, limit = self.limits.max_explained_rows, self.limits.max_new_tokens
+        if not most:
+            raise Refusal(404, "no_explanations", "this server gives no explanations; start it with some allowed")
+        if len(rows) > most:
+            raise Refusal(413, "too_many_rows", f"{len(rows)} rows; send {most} or fewer at once", param="input")
+        if max_new_tokens is not None and max_new_tokens > limit:
+            raise Refusal(422, "invalid_request", f"give {limit} tokens or fewer", param="max_new_tokens")
+        return max_new_tokens or limit
+
+    def _explain(self, rows: Sequence[Row], max_new_tokens: int) -> list[Explanation]:
+        try:
+            return self.classifier.explain(rows, max_new_tokens=max_new_tokens)
+        except ConfigError as error:  # the model's context is too short for both
+            raise Refusal(422, "invalid_request", str(error), param="max_new_tokens") from error
+
+    def _left(self, work: asyncio.Future[list[Explanation]]) -> None:
+        self._num_waiting -= 1
+        if not work.cancelled():
+            work.exception()  # seen: a request that was given up has nobody to tell

@@ -1,0 +1,71 @@
+"""The process that serves: a socket, uvicorn, and an end that leaves no accepted request without an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from types import FrameType
+
+from dhrd._extras import require
+from dhrd._text import message_of
+from dhrd.errors import ConfigError
+from dhrd.serving.app import Served
+
+logger = logging.getLogger("dhrd")
+
+_LINGER_S = 1.0  # new requests get 503 for so long at least, not a closed port: their clients go elsewhere
+_KEEP_ALIVE_S = 65  # longer than the usual load balancer's
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Args:
+        host: An address of this machine.
+        port: 0: a free one.
+
+    Raises:
+        ConfigError: It cannot be had.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"`host={host}` `port={port}`: {message_of(error)}; give others") from error
+
+
+def address(listener: socket.socket) -> str:
+    """Where a socket is reached."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(served: Served, listener: socket.socket) -> None:
+    """Answer requests until a signal: then those that were accepted are answered and new ones get 503.
+
+    A second signal ends it at once.
+
+    Raises:
+        MissingExtra: uvicorn is not installed.
+    """
+    uvicorn = require("uvicorn", extra="serve")
+
+    class DrainingServer(uvicorn.Server):  # type: ignore[name-defined]  # its base is known once it is imported
+        """Takes no new requests after a signal, and ends when the accepted ones are answered."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if served.gate.is_draining:
+                self.should_exit = self.force_exit = True
+            served.gate.drain()
+
+        async def on_tick(self, counter: int) -> bool:
+            if served.gate.is_over(_LINGER_S):
+                self.should_exit = True
+            return bool(await super().on_tick(counter))
+
+    config = uvicorn.Config(
+        served.app, log_config=None, access_log=False, server_header=False, timeout_keep_alive=_KEEP_ALIVE_S
+    )
+    asyncio.run(DrainingServer(config).serve(sockets=[listener]))
+    logger.info("every accepted request was answered")
