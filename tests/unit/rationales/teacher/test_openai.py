@@ -24,7 +24,8 @@ from helpers.teacher import ask, ids, manifest, write_cases
         ("403", "127.0.0.1 refuses the key in OPENAI_API_KEY (HTTP 403); correct it"),
         (
             "404",
-            "127.0.0.1 has no model 'tiny', or no chat completions at this address; correct `teacher.name` or `teacher.base_url`",
+            "127.0.0.1 has no model 'tiny', or no chat completions at this address; "
+            "correct `teacher.name` or `teacher.base_url`",
         ),
     ],
 )
