@@ -81,9 +81,9 @@ def _charged(context: Any, value: Any) -> Any:
 
 
 def _range(*numbers: int) -> Sequence[int]:
-    found = range(*numbers)
-    charge(len(found))
-    return found
+    values = range(*numbers)
+    charge(len(values))
+    return values
 
 
 def _raise_exception(message: str) -> None:

@@ -199,20 +199,20 @@ def encode_labels(examples: Sequence[Example], labels: LabelSet) -> np.ndarray:
 
 def _each_row(examples: Sequence[Example], read: Callable[[Label, str], T]) -> list[T]:
     """What each row's label reads as; the first problems are reported together."""
-    found: list[T] = []
+    values: list[T] = []
     problems: list[str] = []
     for example in examples:
         try:
             if example.label is None:
                 raise DataError(f"{example.where}: label: missing")
-            found.append(read(example.label, example.where))
+            values.append(read(example.label, example.where))
         except DataError as error:
             problems.append(str(error))
             if len(problems) == MAX_PROBLEMS:
                 break
     if problems:
         raise DataError("\n".join(problems))
-    return found
+    return values
 
 
 def multi_hot(indices: Sequence[tuple[int, ...]], num_labels: int) -> np.ndarray:

@@ -126,9 +126,9 @@ def _columns_read(tree: nodes.Template) -> frozenset[str]:
     """The columns that a template names, with `row` itself where it may read any of them."""
     named = {node.arg.value for node in tree.find_all(nodes.Getitem) if _is_column_of_row(node)}  # type: ignore[attr-defined]
     num_rows = sum(node.name == ROW for node in tree.find_all(nodes.Name))
-    found = jinja2.meta.find_undeclared_variables(tree)
+    undeclared = jinja2.meta.find_undeclared_variables(tree)
     is_all_named = num_rows == sum(map(_is_column_of_row, tree.find_all(nodes.Getitem)))
-    return frozenset((found - {ROW} if is_all_named else found) | named)
+    return frozenset((undeclared - {ROW} if is_all_named else undeclared) | named)
 
 
 def _is_column_of_row(node: nodes.Getitem) -> bool:
