@@ -40,6 +40,7 @@ class Rows:
         labels: The label set.
         template: The input template.
         task: The SuperGLUE task, where it is one.
+        has_dev: Choices are made on rows that were cut off train; validation is looked at once, at the end.
     """
 
     train: list[Example]
@@ -49,6 +50,7 @@ class Rows:
     labels: LabelSet
     template: str
     task: Task | None
+    has_dev: bool = False
 
 
 def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: Any = None) -> Rows:
@@ -71,7 +73,7 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
     warn_of_two_labels(train)
     train = add_label_noise(_draw(train, config), labels, config.data.label_noise, config.seed)
     validation = _load_validation(config, validation_dataset, labels)
-    _check_rationales(config, train)
+    check_rationales(config, train)
     choose, choose_name = validation, str(settings.validation)
     if settings.dev_share:
         train, choose = split_dev(train, settings.dev_share, config.seed)
@@ -85,6 +87,7 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
         labels=labels,
         template=source.template,
         task=source.task,
+        has_dev=bool(settings.dev_share),
     )
 
 
@@ -173,7 +176,12 @@ def _load_validation(config: RunConfig, dataset: Any, labels: LabelSet) -> list[
     return _with_names(examples, labels, "validation")
 
 
-def _check_rationales(config: RunConfig, examples: Sequence[Example]) -> None:
+def check_rationales(config: RunConfig, examples: Sequence[Example]) -> None:
+    """Refuse rows without any rationale where a loss learns from them.
+
+    Raises:
+        DataError: There is none.
+    """
     loss = config.loss
     if not loss.reads_rationales or config.data.rationale_mode == "label_only":
         return

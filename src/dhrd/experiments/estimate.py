@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from dhrd.benchmark.measure import timed
 from dhrd.data.records import EncodedExample
@@ -14,12 +13,16 @@ from dhrd.evaluation.live import LiveModel
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.encoders import EncoderRates, encoder_rates
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.generation import generate
-from dhrd.training.build import build_model, plan_updates
-from dhrd.training.setup import choose_precision, make_accelerator, make_stepper
+from dhrd.training.build import build
+from dhrd.training.setup import make_accelerator
 from dhrd.training.step import train_step
 
 _NUM_DECODED_TOKENS = 8
+
+_EncoderKind = tuple[str, str, str | None, int]
+"""Task, how labels are read, the encoder and the rows of an update."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,7 @@ def estimate(cells: Sequence[Cell], cache: Cache) -> dict[str, float]:
         Key of a cell -> seconds.
     """
     rates: dict[str, _Rates] = {}
-    encoders: dict[tuple[Any, ...], EncoderRates] = {}
+    encoders: dict[_EncoderKind, EncoderRates] = {}
     seconds = {}
     for cell in cells:
         if cell.arm.encoder is not None:
@@ -65,7 +68,7 @@ def estimate(cells: Sequence[Cell], cache: Cache) -> dict[str, float]:
     return seconds
 
 
-def _encoder_seconds(cell: Cell, cache: Cache, known: dict[tuple[Any, ...], EncoderRates]) -> float:
+def _encoder_seconds(cell: Cell, cache: Cache, known: dict[_EncoderKind, EncoderRates]) -> float:
     rows = cache.rows(cell.config, cell.fold)
     kind = (cell.task, cell.arm.read, cell.arm.encoder, cell.config.training.batch_size)
     if kind not in known:
@@ -85,27 +88,24 @@ def _measure(cell: Cell, cache: Cache) -> _Rates:
     rows = cache.rows(config, cell.fold)
     backbone = cache.backbone(config)
     data = cache.encoded(cell, rows)
-    precision = choose_precision(config.training.mixed_precision, cache.device, backbone.model.config)
-    accelerator = make_accelerator(config, cache.device, precision)
-    model = build_model(config, rows, backbone)
-    updates = plan_updates(config, rows, data, model, accelerator)
-    stepper = make_stepper(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)
+    parts = build(config, rows, backbone, cache.device, data=data)
+    model, updates, state = parts.model, parts.updates, parts.state
     trained = 1.0
     if cell.arm.trained:
         epoch = updates.epoch(0)
         first = next(epoch)
-        train_step(stepper, first, 1)  # the first update allocates the optimizer's state
-        trained = train_step(stepper, next(epoch, first), 2)["tokens_per_second"]
-    some = data["validation"].examples[:8]
-    seconds, _ = timed(LiveModel.of(model, accelerator).predict, some, rows.labels)
+        train_step(state, first, 1)  # the first update allocates the optimizer's state
+        trained = train_step(state, next(epoch, first), 2)["tokens_per_second"]
+    some = data.validation.examples[:8]
+    seconds, _ = timed(LiveModel.of(model, parts.accelerator).predict, some, rows.labels)
     decode_step_s = 0.0
     if cell.arm.read == "decode":
-        prompts = [example.input_ids for example in data["validation"].examples[: cell.decoding.batch_size]]
+        prompts = [example.input_ids for example in data.validation.examples[: cell.decoding.batch_size]]
         decode_step_s = timed(_decode, model, prompts)[0] / _NUM_DECODED_TOKENS
     return _Rates(trained=trained, read=_num_tokens(some) / seconds, decode_step_s=decode_step_s)
 
 
-def _decode(model: Any, prompts: Sequence[Sequence[int]]) -> None:
+def _decode(model: DualHeadModel, prompts: Sequence[Sequence[int]]) -> None:
     generate(model.causal_lm, model.tokenizer, prompts, max_new_tokens=_NUM_DECODED_TOKENS, batch_size=len(prompts))
 
 
@@ -113,7 +113,7 @@ def _seconds(cell: Cell, cache: Cache, rates: _Rates) -> float:
     config = cell.config
     rows = cache.rows(config, cell.fold)
     data = cache.encoded(cell, rows)
-    train, held_out = data["train"].examples, data["validation"].examples
+    train, held_out = data.train.examples, data.validation.examples
     seconds = 0.0
     if cell.arm.trained:
         seconds += config.training.num_epochs * _num_tokens(train) / rates.trained
