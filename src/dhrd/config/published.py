@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from pydantic import JsonValue
+
 from dhrd.config.schema import RunConfig
 
 HIDDEN = "***"
@@ -26,7 +28,7 @@ def masked(text: str, *, is_endpoint: bool = False) -> str:
     return _QUERY.sub(rf"\1?{HIDDEN}", pattern.sub(f"{HIDDEN}@", text))
 
 
-def recorded(config: RunConfig) -> dict[str, object]:
+def recorded(config: RunConfig) -> dict[str, JsonValue]:
     """The settings for the checkpoints' run.json, from which a run goes on; secrets are hidden."""
     tree = {name: _masked(value) for name, value in config.model_dump(mode="json").items()}
     for section, name in _ENDPOINTS:
@@ -37,12 +39,12 @@ def recorded(config: RunConfig) -> dict[str, object]:
     return tree
 
 
-def published(config: RunConfig) -> dict[str, object]:
+def published(config: RunConfig) -> dict[str, JsonValue]:
     """The settings for an artifact and for trackers: without the sections that name endpoints and decide no weight."""
     return {name: value for name, value in recorded(config).items() if name not in ("tracking", "teacher")}
 
 
-def _masked(value: object) -> object:
+def _masked(value: JsonValue) -> JsonValue:
     if isinstance(value, str):
         return masked(value) if _ADDRESS.fullmatch(value) else value
     if isinstance(value, dict):
