@@ -34,8 +34,8 @@ def recorded(config: RunConfig) -> dict[str, JsonValue]:
     for section, name in _ENDPOINTS:
         part = tree[section]
         assert isinstance(part, dict)
-        if part[name]:
-            part[name] = masked(part[name], is_endpoint=True)
+        if isinstance(address := part[name], str) and address:
+            part[name] = masked(address, is_endpoint=True)
     return tree
 
 
