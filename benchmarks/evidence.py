@@ -26,7 +26,7 @@ from dhrd.experiments.cache import Cache
 from dhrd.experiments.evidence import Progress, look_at, run_agenda
 from dhrd.experiments.report.render import write_report
 from dhrd.experiments.report.summary import summarize
-from dhrd.experiments.reproduce import reproduce, today
+from dhrd.experiments.reproduce import today
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,8 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def report(progress: Progress) -> None:
     for work in progress.works:
         request, command = work.request, f"python benchmarks/evidence.py --only {work.name}"
-        found = summarize(request, reproduce(request, run=False), command=command, created=today())
-        print(f"{work.name}: {', '.join(map(str, write_report(found, request.output_dir)))}")
+        summary = summarize(request, work.outcome, command=command, created=today())
+        print(f"{work.name}: {', '.join(map(str, write_report(summary, request.output_dir)))}")
 
 
 def show(progress: Progress) -> None:

@@ -107,13 +107,15 @@ def _measured(bench: Bench, batch: Batch, median_s: float, peak: float, *, reads
 def inference(bench: Bench, num_rows: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Rows a second from text to label against the pipeline and a loop; see docs/benchmark.md for the keys."""
     settings = Settings(batch_sizes=(1, 32, 128), repeats=2, warmup_rows=32, latency_rows=20, parity=True)
-    return benchmark(bench.artifact, text_rows(num_rows), settings, say=say, device=bench.device)
+    result = benchmark(bench.artifact, text_rows(num_rows), settings, say=say, device=bench.device)
+    return result.model_dump(mode="json")
 
 
 def run_speed(bench: Bench, deadline_s: float, say: Callable[[str], None], *, num_rows: int = 256) -> dict[str, Any]:
     """Training at two batch sizes, then inference; what is not begun by the deadline is left out and named."""
     device = bench.model.causal_lm.device
-    found: dict[str, Any] = {"conditions": conditions(device, fast_dtype(device, bench.backbone.model.config))}
+    dtype = fast_dtype(device, bench.backbone.model.config)
+    found: dict[str, Any] = {"conditions": conditions(device, dtype).model_dump()}
     work: dict[str, Callable[[], Any]] = {
         "training, batch 8": lambda: training(bench, 8, 8),
         "training, batch 32": lambda: training(bench, 32, 8),

@@ -40,7 +40,8 @@ import torch
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import save_artifact
 from dhrd.benchmark.contenders import BenchmarkRows, pipeline, stock_model, without_sharing
-from dhrd.benchmark.inference import Settings, benchmark, prepare_rows, roofline
+from dhrd.benchmark.inference import Settings, benchmark, prepare_rows
+from dhrd.benchmark.limits import roofline
 from dhrd.benchmark.machine import conditions
 from dhrd.benchmark.measure import spread, timed
 from dhrd.config import ModelSettings, load_config
@@ -106,10 +107,10 @@ def boolq(given: argparse.Namespace, directory: Path) -> dict[str, Any]:
     """The first three lines of the table, the same with compiled layers, the roofline."""
     artifact, examples = untrained(directory, "boolq", 512), rows("boolq", given, NUM_BOOLQ)
     settings = Settings(repeats=given.rounds, warmup_rows=32, latency_rows=50, parity=True)
-    found = benchmark(artifact, examples, settings, say=say)
+    found = benchmark(artifact, examples, settings, say=say).model_dump(mode="json")
     say("compiled")
     alone = replace(settings, against=(), parity=False)
-    compiled = benchmark(artifact, examples, alone, say=say, compile=True)
+    compiled = benchmark(artifact, examples, alone, say=say, compile=True).model_dump(mode="json")
     found["compiled"] = {name: compiled[name] for name in ("contenders", "work", "roofline", "conditions")}
     found["roofline_from_128_tokens"] = from_128_tokens(artifact, examples, given.rounds, compile=False)
     found["compiled"]["roofline_from_128_tokens"] = from_128_tokens(artifact, examples, given.rounds, compile=True)
@@ -128,7 +129,7 @@ def profile(given: argparse.Namespace, directory: Path) -> dict[str, Any]:
         say(name)
         found[name] = from_128_tokens(artifact, examples, given.rounds, compile=compiled)
     classifier = Classifier.from_pretrained(artifact)
-    return {**found, "conditions": conditions(classifier.device, classifier.dtype)}
+    return {**found, "conditions": conditions(classifier.device, classifier.dtype).model_dump()}
 
 
 def from_128_tokens(artifact: Path, examples: list[Example], rounds: int, *, compile: bool) -> dict[str, Any]:
@@ -136,7 +137,7 @@ def from_128_tokens(artifact: Path, examples: list[Example], rounds: int, *, com
     classifier = Classifier.from_pretrained(artifact, compile=compile)
     long = from_128(classifier, [example for example in examples if len(example.fields["passage"]) > 600])
     classifier.engine.logits(long.input_ids[:32])
-    return roofline(classifier, long, rounds)
+    return roofline(classifier, long, rounds).model_dump()
 
 
 def from_128(classifier: Classifier, examples: list[Example]) -> BenchmarkRows:
@@ -207,15 +208,15 @@ def compare(shared: Classifier, parts: list[list[Any]]) -> dict[str, Any]:
         say(f"part {number}: {len(part)} rows, {rates['shared'][-1]:.1f} over {rates['whole'][-1]:.1f} queries/s")
     work = shared.engine.work
     return {
-        "shared_over_whole": spread(ratios),
-        "queries_per_second": {name: spread(values) for name, values in rates.items()},
+        "shared_over_whole": spread(ratios).model_dump(),
+        "queries_per_second": {name: spread(values).model_dump() for name, values in rates.items()},
         "bound_by_tokens": work.sharing_ratio,
         "padding_ratio": work.padding_ratio,
         "num_rows": sum(map(len, parts)),
         "mean_tokens": work.num_tokens / work.num_rows,
         "label_agreement": sum(same) / len(same),
         "max_probability_difference": worst,
-        "conditions": conditions(shared.device, shared.dtype),
+        "conditions": conditions(shared.device, shared.dtype).model_dump(),
     }
 
 
@@ -225,7 +226,7 @@ def decoding(given: argparse.Namespace, directory: Path) -> dict[str, Any]:
     examples = rows_of(given.model, "superglue:cb", config=config)
     against = given.against.split(",")
     settings = Settings(against=against, repeats=given.rounds, cot_rows=given.rows, latency_rows=10)
-    found = benchmark(given.model, examples, settings, say=say)
+    found = benchmark(given.model, examples, settings, say=say).model_dump(mode="json")
     return {name: found[name] for name in ("contenders", "decoding", "rows", "work", "conditions")}
 
 

@@ -64,21 +64,21 @@ def body_lines(function: Function) -> int:
 
 
 def quantile(values: list[int], share: float) -> int:
-    """The least value that `share` of them do not exceed."""
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+    """The least value that `share` of them do not exceed; 0 of none."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else 0
 
 
 def imports(module: Module, names: set[str]) -> set[str]:
     """Modules of the package that this one imports, wherever in the file and under TYPE_CHECKING too."""
-    found: set[str] = set()
+    imported: set[str] = set()
     for node in ast.walk(module.tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"
-                found.add(whole if whole in names else node.module)
+                imported.add(whole if whole in names else node.module)
         elif isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-    return (found & names) - {module.name}
+            imported.update(alias.name for alias in node.names)
+    return (imported & names) - {module.name}
 
 
 def cycles(modules: list[Module]) -> list[str]:
@@ -104,7 +104,7 @@ def cycles(modules: list[Module]) -> list[str]:
 def num_parameters(function: Function) -> int:
     """Parameters of a function, `self`, `cls`, `*args` and `**options` left out."""
     arguments = function.args
-    names = [one.arg for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
     return len([name for name in names if name not in ("self", "cls")])
 
 
@@ -221,11 +221,17 @@ def figures(modules: list[Module]) -> list[Figure]:
         Figure("longest file", max(files.values()), 340, lambda: [f"{n}: {c}" for n, c in files.most_common(5)]),
         Figure("function body, p90", quantile(list(bodies.values()), 0.9), 18),
         Figure(
-            "longest function body", max(bodies.values()), 45, lambda: [f"{n}: {c}" for n, c in bodies.most_common(5)]
+            "longest function body",
+            max(bodies.values(), default=0),
+            45,
+            lambda: [f"{n}: {c}" for n, c in bodies.most_common(5)],
         ),
         Figure("dict[str, Any]", occurrences(modules, r"dict\[str, Any\]"), 99),
         Figure("Any in a thousand lines", round(1000 * any_names(modules) / num_lines, 1), 12),
-        *(Figure(name, len(found), bound, lambda found=found: found) for name, (found, bound) in lists.items()),
+        *(
+            Figure(name, len(culprits), bound, lambda culprits=culprits: culprits)
+            for name, (culprits, bound) in lists.items()
+        ),
     ]
 
 
@@ -237,12 +243,12 @@ def read(source: Path = SOURCE) -> list[Module]:
 
 def main() -> int:
     """Print the figures; 1 where one is out of bounds, with its culprits."""
-    found = figures(read())
-    for figure in found:
+    measured = figures(read())
+    for figure in measured:
         print(f"{'  ' if figure.holds else '! '}{figure.name:45} {figure.value:>8g}   at most {figure.bound:g}")
         if not figure.holds:
             print("\n".join(f"      {culprit}" for culprit in figure.culprits()))
-    return 0 if all(figure.holds for figure in found) else 1
+    return 0 if all(figure.holds for figure in measured) else 1
 
 
 if __name__ == "__main__":

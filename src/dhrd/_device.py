@@ -28,8 +28,8 @@ def check_device(device: str) -> str:
     kind, index = match.group(1), int(match.group(2) or 0)
     count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
     if index >= count:
-        found = f"torch finds {count or 'no'} {kind} device{'' if count == 1 else 's'} here"
-        raise ConfigError(f"--device {device}: {found}; leave it out for the best there is")
+        counted = f"torch finds {count or 'no'} {kind} device{'' if count == 1 else 's'} here"
+        raise ConfigError(f"--device {device}: {counted}; leave it out for the best there is")
     return kind
 
 
@@ -81,5 +81,5 @@ def describe_device(device: torch.device) -> str:
 def _cpu_name() -> str:
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    found = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return found or platform.processor() or platform.machine()
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return name or platform.processor() or platform.machine()

@@ -83,13 +83,13 @@ def _check_name(option: str, path: Path, form: Format | None) -> None:
 def _identities(path: str | Path) -> Iterator[object]:
     """What tells the files of an input from all others."""
     try:
-        files = [one for one in Path(path).rglob("*") if not one.is_dir()] if os.path.isdir(path) else [path]
+        files = [file for file in Path(path).rglob("*") if not file.is_dir()] if os.path.isdir(path) else [path]
     except (OSError, ValueError):  # its reader will say what is wrong with it
         return
-    for one in files:
+    for file in files:
         with suppress(OSError, ValueError):  # a link to itself, say: the files beside it are read all the same
-            if (found := _identity(one, standard=0)) is not None:
-                yield found
+            if (identity := _identity(file, standard=0)) is not None:
+                yield identity
 
 
 def _identity(path: str | Path, standard: int = 1) -> object:
@@ -101,9 +101,9 @@ def _identity(path: str | Path, standard: int = 1) -> object:
     """
     is_standard = str(path) == STANDARD
     try:
-        found = os.fstat(standard) if is_standard else os.stat(path)
+        status = os.fstat(standard) if is_standard else os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return os.path.realpath(path)
-    if stat.S_ISREG(found.st_mode):
-        return found.st_dev, found.st_ino
+    if stat.S_ISREG(status.st_mode):
+        return status.st_dev, status.st_ino
     return STANDARD if is_standard and standard == 1 else None

@@ -59,4 +59,5 @@ class PlainFormatter(logging.Formatter):
     """Log messages alone, control characters escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The message of a record as text alone."""
         return escaped(super().format(record))

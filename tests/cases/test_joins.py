@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dhrd.config import DataSettings, load_config
-from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example
-from dhrd.data.rows import Rows, load_rows
+from dhrd.data.rows import load_rows
 from dhrd.data.sources import open_source
-from dhrd.errors import DataError
 from dhrd.rationales.audit.audit import audit_rationales
 from dhrd.rationales.audit.fix import fix
 from dhrd.rationales.convert import convert_rationales, shape_of
 from helpers.endpoint import FaultyEndpoint, serving
+from helpers.joins import ROWS, is_its_own, train_rows, with_ids, write_rationales
 from helpers.rows import write_jsonl
 from helpers.runs import read_jsonl
 from helpers.teacher import ask
-
-ROWS = [{"input_text": f"case number {i}", "label": ("keep", "return")[i % 2]} for i in range(6)]
 
 
 @pytest.fixture(scope="module")
@@ -34,18 +28,6 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with serving(FaultyEndpoint()) as endpoint:
         ask(endpoint, data, folder / "r.jsonl")
     return folder / "r.jsonl"
-
-
-def train_rows(folder: Path, rows: list[dict[str, Any]], rationales: Path, **data: Any) -> Rows:
-    """What training would read."""
-    path = write_jsonl(folder / "t.jsonl", rows)
-    return load_rows(load_config(data__train=str(path), data__rationales=str(rationales), **data))
-
-
-def is_its_own(example: Example) -> bool:
-    """Whether a row has the rationale that was written for its text."""
-    number = example.input_text.removeprefix("case number ")
-    return example.rationale is not None and f"case number {number}" in example.rationale
 
 
 CHANGES = {
@@ -93,28 +75,6 @@ def test_l5_a_shape_with_texts_gets_their_digests(tmp_path: Path) -> None:
     assert "input_digest" not in found[1]
 
 
-def with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"id": f"t-{i}", **row} for i, row in enumerate(rows)]
-
-
-def write_rationales(path: Path, digests: bool = True) -> Path:
-    examples = open_source(with_ids(ROWS), DataSettings()).load()
-    lines = [{"id": e.id, "rationale": f"about {e.input_text}", "input_digest": e.digest} for e in examples]
-    return write_jsonl(path, lines if digests else [{k: line[k] for k in ("id", "rationale")} for line in lines])
-
-
-def test_l5_the_same_ids_with_other_texts_are_refused_with_a_count_and_names(tmp_path: Path) -> None:
-    rationales = write_rationales(tmp_path / "r.jsonl")
-    moved = with_ids([{"input_text": "new", "label": "keep"}, *ROWS[:-1]])
-    with pytest.raises(DataError, match=r"6 of 6 rationales were written .*\('t-0', 't-1', .* …\)") as e:
-        train_rows(tmp_path, moved, rationales)
-    assert "\n" not in str(e.value)
-    edited = with_ids([*ROWS[:-1], {"input_text": "case number 5, edited", "label": "keep"}])
-    with pytest.raises(DataError, match=r"1 of 6 rationales .*\('t-5'\); generate them again, or take"):
-        train_rows(tmp_path, edited, rationales)
-    assert all(map(is_its_own, train_rows(tmp_path, with_ids(ROWS), rationales).train))
-
-
 def test_l5_the_audit_flags_a_rationale_of_another_text(tmp_path: Path) -> None:
     edited = with_ids([*ROWS[:-1], {"input_text": "case number 5, edited", "label": "return"}])
     found = audit_rationales(write_rationales(tmp_path / "r.jsonl"), edited)
@@ -122,23 +82,6 @@ def test_l5_the_audit_flags_a_rationale_of_another_text(tmp_path: Path) -> None:
     kept, changes = fix(found, "drop", ["other_text"])
     assert [row["id"] for row in kept] == ["t-0", "t-1", "t-2", "t-3", "t-4"]
     assert [change.why for change in changes] == [["other_text"]]
-
-
-def test_l5_a_file_without_digests_is_joined_by_ids_and_says_so(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = write_rationales(tmp_path / "r.jsonl", digests=False)
-    assert all(map(is_its_own, train_rows(tmp_path, with_ids(ROWS), path).train))
-    lines = [record.getMessage() for record in caplog.records if "joined by id alone" in record.getMessage()]
-    assert lines == [
-        f"{path}: 6 of 6 rationales do not say which text they are about (no input_digest): joined by id alone"
-    ]
-
-
-def test_l5_a_file_of_numbered_ids_does_not_meet_rows_without_ids(tmp_path: Path) -> None:
-    path = write_rationales(tmp_path / "r.jsonl", digests=False)
-    with pytest.raises(DataError, match=r"none of its 6 ids .* rows without ids are named by their text"):
-        train_rows(tmp_path, ROWS, path)
 
 
 def test_l5_rows_of_one_text_keep_ids_of_their_own(tmp_path: Path) -> None:
@@ -163,20 +106,3 @@ def test_l5_a_template_over_columns_makes_the_digest_of_these(tmp_path: Path) ->
     assert len(set(digests[0])) == 3
     changed = [{**row, "note": 7, "label": "y"} for row in rows]
     assert [e.digest for e in open_source(changed, DataSettings(input_template=plain)).load()] == digests[0]
-
-
-def test_l21_ids_that_match_in_part_are_a_warning_with_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    examples = [Example(id=name, input_text=name) for name in "abc"]
-    path = write_jsonl(tmp_path / "r.jsonl", [{"id": "a", "rationale": "A"}, {"id": "z", "rationale": "Z"}])
-    with caplog.at_level(logging.WARNING, logger="dhrd"):
-        join_rationales(examples, path)
-    expected = f"{path}: rationales: 1 rows matched, 2 rows without one, 1 rationales of no row"
-    assert expected in [record.getMessage() for record in caplog.records]
-
-
-@pytest.mark.parametrize("digest", [5, ["a"], True])
-def test_l5_a_digest_that_is_none_is_named(tmp_path: Path, digest: Any) -> None:
-    path = tmp_path / "r.jsonl"
-    path.write_text(json.dumps({"id": "a", "rationale": "A", "input_digest": digest}) + "\n")
-    with pytest.raises(DataError, match=r"r\.jsonl:1: input_digest: .* is not text"):
-        join_rationales([Example(id="a", input_text="a")], path)

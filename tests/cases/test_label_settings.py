@@ -91,21 +91,6 @@ def test_l7_an_older_artifact_with_odd_names_still_loads(label: str, trained: Pa
     assert labels.encode(label) == labels.read(label) == (names.index(label),)
 
 
-def test_l13_a_label_a_row_is_doubted(caplog: pytest.LogCaptureFixture) -> None:
-    found = rows("a", "b", "c", count=5)
-    assert "is data.columns.label the column of the label?" in doubts(caplog, found, data__columns={"label": "id"})
-    assert "data.columns.label" not in doubts(caplog, found)
-
-
-@pytest.mark.parametrize("labels", [("a|b", "a"), ("['a', 'b']", "a"), ("a, b", "a", "b"), ("a;b", "a", "b")])
-def test_l13_labels_that_look_like_lists_are_doubted(labels: Any, caplog: pytest.LogCaptureFixture) -> None:
-    assert f"{labels[0]!r} look like lists; data.label_separator" in doubts(caplog, rows(*labels))
-
-
-def test_l13_names_with_a_comma_are_not(caplog: pytest.LogCaptureFixture) -> None:
-    assert doubts(caplog, rows("Rome, Italy", "Paris, France", "[sic")) == ""
-
-
 @pytest.mark.parametrize(
     "settings",
     [
@@ -262,28 +247,3 @@ def test_l18_class_weights_are_matched_by_what_the_names_are(tiny_backbone: Path
     assert "give one weight for each of 1, 2; got 1" in bad.err
     good = run_here(capsys, "train", "--device", "cpu", *flags([*overrides, "loss.class_weights={1: 2, 2.0: 1}"]))
     assert good.code == 0, good.err
-
-
-@pytest.mark.parametrize("label", ["('a', 'b')", "a/b", "a+b", "a & b"])
-def test_l13_other_spellings_of_lists_are_doubted(label: str, caplog: pytest.LogCaptureFixture) -> None:
-    labels = [label, "a", "b", "a", "b"]
-    rows = [{"input_text": f"t {number}", "label": one} for number, one in enumerate(labels)]
-    load_rows(load_config(loss__reasoning_weight=0), rows)
-    assert "look like lists" in caplog.text
-
-
-def test_l13_a_label_a_row_is_doubted_in_small_too(caplog: pytest.LogCaptureFixture) -> None:
-    load_rows(load_config(loss__reasoning_weight=0), [{"input_text": f"t {n}", "label": f"id {n}"} for n in range(6)])
-    assert "labels: 6 in 6 rows; is data.columns.label the column of the label?" in caplog.text
-
-
-def test_l1_integers_of_any_size_are_sorted_by_number() -> None:
-    rows = [{"input_text": f"t {label}", "label": label} for label in (2**64 - 1, 5, "-0", -0.0, 10**19)]
-    found = load_rows(load_config(loss__reasoning_weight=0), rows)
-    assert found.labels.names == ("0", "5", "10000000000000000000", "18446744073709551615")
-
-
-def test_l8_two_pictures_of_one_character_are_refused() -> None:
-    rows = [{"input_text": f"t {label}", "label": label} for label in ("\u2764", "\u2764\ufe0f")]
-    with pytest.raises(DataError, match="differ in case or space alone"):
-        load_rows(load_config(loss__reasoning_weight=0), rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ import dhrd
 from dhrd import _files
 from dhrd._files import writing
 from dhrd._outputs import Output, check_outputs
-from dhrd.errors import ConfigError, DhrdError, SaveError
+from dhrd.errors import ConfigError
 from dhrd.run import train as run
 from helpers.fork import ForkServer
 from helpers.rows import write_jsonl
@@ -242,15 +241,6 @@ class TestF4ALink:
 class TestF5TwoProcesses:
     """F5: each writes a file of its own; the last that is done replaces the target."""
 
-    def test_f5_two_writers(self, tmp_path: Path) -> None:
-        target = tmp_path / "out.jsonl"
-        with writing(target) as one, writing(target) as two:
-            for _ in range(1000):
-                one.row({"who": 1})
-                two.row({"who": 2})
-        assert {row["who"] for row in read_jsonl(target)} == {1}
-        assert os.listdir(tmp_path) == ["out.jsonl"]
-
     def test_f5_two_predicts(self, capsys: Capsys, fork_server: ForkServer, artifact: Path, tmp_path: Path) -> None:
         data, output = write_jsonl(tmp_path / "in.jsonl", rows(300)), tmp_path / "out.jsonl"
         command = ["predict", "--model", artifact, "--input", data, "--output", output, "--device", "cpu"]
@@ -317,40 +307,6 @@ class TestF13APartIsRemoved:
         assert ended.err.endswith(f"dhrd: error: interrupted; nothing was written to {tmp_path / 'o.jsonl'}\n")
         assert os.listdir(tmp_path) == ["in.jsonl"]
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-
-    def test_f13_what_was_there_stays(self, tmp_path: Path) -> None:
-        (tmp_path / "o").write_text("old")
-        with pytest.raises(DhrdError) as caught, writing(tmp_path / "o") as file:
-            file.write("new")
-            raise DhrdError("no")
-        assert caught.value.__notes__ == [f"nothing was written to {tmp_path / 'o'}"]
-        assert content(tmp_path) == {"o": b"old"}
-
-    def test_f13_what_a_kill_left_goes_with_the_next_writing(self, tmp_path: Path) -> None:
-        left = tmp_path / ".o.4711-0123abcd.partial"
-        left.write_text("half")
-        other = tmp_path / ".other.4711-0123abcd.partial"
-        other.write_text("of another target")
-        with writing(tmp_path / "o") as file, writing(tmp_path / "o"):  # the second leaves the first's alone
-            file.write("new")
-        assert sorted(os.listdir(tmp_path)) == [other.name, "o"]
-        assert (tmp_path / "o").read_text() == "new"
-
-
-@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077, 0o002])
-def test_outputs_keep_the_umask(tmp_path: Path, mask: int) -> None:
-    """A new file has the umask's mode, one that is replaced keeps its own."""
-    (tmp_path / "private").touch(mode=0o600)
-    (tmp_path / "private").chmod(0o600)
-    before = os.umask(mask)
-    try:
-        for name in ("new", "private"):
-            with writing(tmp_path / name) as file:
-                file.write("text")
-    finally:
-        os.umask(before)
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
-    assert modes == {"new": 0o666 & ~mask, "private": 0o600}
 
 
 class TestF19Streams:
@@ -449,22 +405,3 @@ class TestF20WhatIsTold:
         given = "evaluate", "--model", artifact, "--data", source
         refused(run_here(capsys, *given, "--json", source.parent / "no" / "m.json"), "No such file", code=1)
         refused(run_here(capsys, *given, "--json", source.parent), "is a directory; give the name of a file")
-
-
-def test_a_file_that_may_not_be_written(tmp_path: Path) -> None:
-    target = tmp_path / "o"
-    target.write_text("old")
-    target.chmod(0o444)
-    if os.access(target, os.W_OK):
-        pytest.skip("this user may write any file")
-    with pytest.raises(SaveError, match="Permission denied"), writing(target):
-        pass
-    assert target.read_text() == "old"
-
-
-def test_a_long_name(tmp_path: Path) -> None:
-    """A name of 255 bytes leaves none for a longer temporary one."""
-    target = tmp_path / ("é" * 127 + "x")
-    with writing(target) as file:
-        file.write("text")
-    assert target.read_text() == "text"

@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM
 from dhrd.artifact.read import load_reasoning_model
 from dhrd.config import ModelSettings
 from dhrd.errors import ArtifactError, ModelError
-from dhrd.export.onnx_model import OnnxForward
+from dhrd.export.onnx import OnnxForward
 from dhrd.inference.classifier import Classifier
 from dhrd.model.backbone import load_backbone
 from helpers.artifacts import assert_refused, change, predict, save_tiny

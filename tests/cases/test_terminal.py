@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dhrd._markdown import as_code, as_markdown, fenced
-from dhrd._terminal import PlainFormatter, show_table
+from dhrd._markdown import fenced
 from dhrd.cli import main
 from helpers.report import html, markdown
 from helpers.rows import write_jsonl
@@ -167,41 +165,6 @@ def test_a7_reports_hold_names_as_text(text: str) -> None:
         assert "<img" not in page
         assert "<script" not in page
         assert not set(page) & set("\x1b\x07\x9b\u202e")
-
-
-@pytest.mark.parametrize(
-    ("given", "shown"),
-    [
-        ("<b>", "&lt;b&gt;"),
-        ("a|b\nc", r"a\|b c"),
-        ("[x](y)", r"\[x\](y)"),
-        ("&lt;", "&amp;lt;"),
-        ("AT&T", "AT&T"),
-        ("\x1b", r"\\x1b"),
-    ],
-)
-def test_a7_markdown_shows_text_as_it_is(given: str, shown: str) -> None:
-    """A7: the one function behind every page of Markdown."""
-    assert as_markdown(given) == shown
-
-
-def test_a7_code_cannot_be_ended_from_within() -> None:
-    """A7: names are code where they can be; a template's block has a longer fence than any in it."""
-    assert [as_code(name) for name in ("a b", "a`b", " a")] == ["`a b`", r"a\`b", " a"]
-    assert fenced("```\n<img>\n```", "jinja") == "````jinja\n```\n<img>\n```\n````"
-
-
-def test_a7_log_lines(caplog: pytest.LogCaptureFixture) -> None:
-    """A7: what is logged to the terminal."""
-    record = logging.LogRecord("dhrd", logging.INFO, "", 0, "%s", ("\x1b[2J gone",), None)
-    assert PlainFormatter("%(message)s").format(record) == r"\x1b[2J gone"
-
-
-def test_f7_a_table_takes_no_markup(capsys: CAPTURE) -> None:
-    """F7: headings, cells and titles of every table."""
-    show_table(["[/a]", "[b]"], [["[/c]", "[bold]d"]], title="[/t]", left=("[/a]",))
-    out = capsys.readouterr().out
-    assert all(text in out for text in ("[/a]", "[b]", "[/c]", "[bold]d", "[/t]"))
 
 
 def test_a7_settings_are_shown_without_control_characters(capsys: CAPTURE) -> None:

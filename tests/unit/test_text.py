@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-
 import pytest
 
 from dhrd._text import LONGEST_LINE, LONGEST_VALUE, clipped, escaped, message_of, shown
@@ -32,12 +30,6 @@ def test_values_are_shown_in_bounds() -> None:
     for value in ("x" * 10**6, ["y" * 10**6] * 10**6, {"a": [1] * 10**6}, list(range(10**6)), b"z" * 10**6, 10**3000):
         assert len(shown(value)) <= LONGEST_VALUE
     assert shown("a\x1bb") == "'a\\x1bb'" and shown(3) == "3" and shown(None) == "None"
-
-
-def test_an_error_bounds_each_line_and_survives_pickling() -> None:
-    error = DataError("\n".join(["x" * 1000] * 3))
-    assert [len(line) for line in str(error).split("\n")] == [LONGEST_LINE] * 3
-    assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
 def test_a_library_error_is_told_by_its_first_line() -> None:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment
 
 from dhrd._markdown import as_code, fenced
+from dhrd._text import escaped
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.config import RunConfig
 from dhrd.config.published import masked
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
 
 _ENVIRONMENT = Environment(trim_blocks=True, lstrip_blocks=True)
 _ENVIRONMENT.filters |= {
     "code": lambda value: as_code(masked(str(value))),
     "jinja": lambda value: fenced(value, "jinja"),
 }
-_CARD = _ENVIRONMENT.from_string("""\
----
-library_name: transformers
-pipeline_tag: text-classification
-tags: [dhrd, dual-head-reasoning-distillation]
----
-
+_METRICS = ("accuracy", "macro_f1", "f1a", "em", "log_loss")
+_PAGE = _ENVIRONMENT.from_string("""\
 # {{ "Reasoning-only student" if info.kind == "causal_lm" else "Text classifier" }}, trained by dhrd
 
 Labels: {% for name in info.labels.names %}{{ name|code }}{{ ", " if not loop.last }}{% endfor %}{{ " (several at once)" if info.labels.multi_label }}.
@@ -79,18 +80,48 @@ classifier.predict([{{ example }}])
 
 
 def model_card(info: ArtifactInfo, config: RunConfig) -> str:
-    """The card's text: what the model is, what it was trained on, how good it is, how to load it."""
-    training: dict[str, Any] = dict(info.training)
-    metrics = training.get("metrics") or {}
-    shown = [name for name in ("accuracy", "macro_f1", "f1a", "em", "log_loss") if name in metrics]
+    """The card's text: what the model is, what it was trained on, how good it is, how to load it.
+
+    The hub reads the metrics from `model-index` at its head, each with its 95 % interval where it has one.
+    """
+    from huggingface_hub import ModelCard
+
+    metrics = info.training.get("metrics") or {}
     method = "pooled baseline" if not config.loss.reasoning_weight else "pooled head and reasoning head"
-    plain = info.input_template.strip() == "{{ input_text }}"
-    return _CARD.render(
+    page = _PAGE.render(
         info=info,
         config=config,
-        training=training,
+        training=info.training,
         metrics=metrics,
-        shown=shown,
+        shown=[name for name in _METRICS if name in metrics],
         method="reasoning head alone" if info.kind == "causal_lm" else method,
-        example='"Some text."' if plain else "{column: value, …}",
+        example='"Some text."' if info.input_template.strip() == "{{ input_text }}" else "{column: value, …}",
+    )
+    return str(ModelCard(f"---\n{_card_data(config, metrics).to_yaml()}\n---\n\n{page}"))
+
+
+def _card_data(config: RunConfig, metrics: Mapping[str, Any]) -> ModelCardData:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    rows = masked(escaped(str(config.data.validation or "given rows")))
+    intervals = metrics.get("interval_95", {})
+    results = [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type=rows,
+            dataset_name=rows,
+            metric_type=name,
+            metric_value=metrics[name],
+            metric_args={"num_examples": metrics["num_examples"]}
+            | ({"interval_95": list(intervals[name])} if name in intervals else {}),
+        )
+        for name in _METRICS
+        if name in metrics
+    ]
+    return ModelCardData(
+        library_name="transformers",
+        pipeline_tag="text-classification",
+        tags=["dhrd", "dual-head-reasoning-distillation"],
+        model_name=escaped(Path(config.output_dir).name),
+        eval_results=results or None,
     )

@@ -24,7 +24,7 @@ from dhrd.data.sequence import SequenceTemplate
 from dhrd.data.superglue import TASKS
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ArtifactError, UserError
-from dhrd.model.foreign import read_json, reading
+from dhrd.model.foreign import read_small_json, reading
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 MANIFEST = "dhrd.json"
 SCORE = "score.weight"
 FORMAT_VERSION = 1
-Kind = Literal["sequence_classifier", "dhrd_classifier", "causal_lm", "onnx"]
+Kind = Literal["sequence_classifier", "dhrd_classifier", "causal_lm", "onnx", "export"]
+EXPORTS: tuple[Kind, ...] = ("onnx", "export")
 
 _NUM_SHOWN = 3  # wrong fields
 
@@ -67,7 +68,7 @@ class ArtifactInfo(BaseModel):
     Args:
         kind: `sequence_classifier`: stock, loaded by transformers and vLLM. `dhrd_classifier`: an `mlp` head or `mean`
             pooling, in head.safetensors. `causal_lm`: a reasoning-only student without a classifier. `onnx`: what
-            `dhrd export` wrote, for ONNX Runtime.
+            `dhrd export` wrote, for ONNX Runtime. `export`: for another runtime.
         labels: The label set.
         input_template: Jinja2 over a row's columns.
         columns: Our field -> the column of the training rows, where another.
@@ -152,7 +153,7 @@ def read_info(directory: str | Path) -> ArtifactInfo:
             if unfinished
             else f"{directory}: not a dhrd artifact (no {MANIFEST}); give a directory that `dhrd train` wrote"
         )
-    manifest = read_json(path)
+    manifest = read_small_json(path)
     _check_format(path, manifest.pop("format_version", None))
     try:
         with reading(path):

@@ -10,18 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from dhrd._temporary import is_temporary
-from dhrd.artifact.info import MANIFEST
+from dhrd.artifact.hub import FILES
+from dhrd.artifact.info import EXPORTS, MANIFEST
 from dhrd.config import RunConfig
 from dhrd.data.files import files_of_rows, files_of_settings
 from dhrd.errors import ModelError
 
-_NAMES = (
-    *(MANIFEST, "run.json", "metrics.jsonl", "README.md", "parity.json"),
-    *("config.json", "generation_config.json", "model.safetensors", "model.safetensors.index.json"),
-    *("head.safetensors", "reasoning_head.safetensors", "model.onnx", "model.onnx.data"),
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
-    *("adapter_config.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model"),
-)
+_NAMES = (*(name for name in FILES if "/" not in name and "*" not in name), "metrics.jsonl", "adapter_config.json")
 _PATTERNS = ("*.safetensors", "*.bin", "*.gguf", "*.onnx", "*.model", "adapter/**/*", "checkpoints/**/*")
 
 
@@ -41,8 +36,8 @@ def model_files(directory: str | Path) -> Iterator[Path]:
 def wrote(directory: Path) -> bool:
     """Whether a run, an artifact or an export of dhrd is in a directory."""
     for name, key in ((MANIFEST, "format_version"), ("run.json", "config"), ("checkpoints/run.json", "config")):
-        found = _read(directory / name)
-        if key in found and "dhrd" in (found.get("versions") or {}):
+        record = _read(directory / name)
+        if key in record and "dhrd" in (record.get("versions") or {}):
             return True
     return False
 
@@ -50,13 +45,13 @@ def wrote(directory: Path) -> bool:
 def is_export(directory: Path) -> bool:
     """Whether what dhrd wrote to a directory is an export for another runtime, or the part of one that a kill cut."""
     parts = [path for path in directory.glob(".*") if is_temporary(path)]
-    return any(_read(one / MANIFEST).get("kind") == "onnx" for one in (directory, *parts))
+    return any(_read(place / MANIFEST).get("kind") in EXPORTS for place in (directory, *parts))
 
 
 def _read(path: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError, RecursionError):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) else {}
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return record if isinstance(record, dict) else {}
     return {}
 
 
@@ -75,7 +70,7 @@ def inputs_of(config: RunConfig, *specs: Any) -> Iterator[Path]:
         yield Path(teacher.template)
     for name in (config.model.name_or_path, (teacher.name or "").removeprefix("local:"), teacher.tokenizer or ""):
         with suppress(ModelError):  # what cannot be found is not read
-            found = locate(name)["pretrained_model_name_or_path"]
-            if name and os.path.exists(found):
-                yield from model_files(found)
-            yield from (path for path in [Path(name.removeprefix(SCRATCH))] if os.path.isfile(path))
+            path = locate(name)["pretrained_model_name_or_path"]
+            if name and os.path.exists(path):
+                yield from model_files(path)
+            yield from (config for config in [Path(name.removeprefix(SCRATCH))] if os.path.isfile(config))

@@ -67,7 +67,7 @@ def input_encoder(tokenizer: PreTrainedTokenizerBase, info: ArtifactInfo, *, str
     )
 
 
-def load_config(directory: Path, weights: Weights, info: ArtifactInfo) -> Any:
+def load_stock_config(directory: Path, weights: Weights, info: ArtifactInfo) -> Any:
     """The artifact's config.json, as a config of transformers; its sizes are those of the weights.
 
     Raises:
@@ -91,7 +91,7 @@ def load_model(kind: Any, config: Any, weights: Weights, dtype: torch.dtype | st
 
     Args:
         kind: Its class.
-        config: Of `load_config`.
+        config: Of `load_stock_config`.
         weights: What fills it; `score.weight` alone may find no place in it.
         dtype: Or "auto".
 
@@ -135,7 +135,7 @@ def load_reasoning_model(directory: str | Path) -> PreTrainedModel:
 
     directory, info = Path(directory), read_info(directory)
     weights = Weights.of(directory)
-    config = load_config(directory, weights, info)
+    config = load_stock_config(directory, weights, info)
     with reading(directory / "config.json", "no causal language model"):
         kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     model, missing = load_model(kind, config, weights, "auto")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dhrd.artifact.info import SCORE, ArtifactInfo, stock_class
-from dhrd.artifact.read import load_config, load_head, load_model
+from dhrd.artifact.info import EXPORTS, SCORE, ArtifactInfo, stock_class
+from dhrd.artifact.read import load_head, load_model, load_stock_config
 from dhrd.errors import ArtifactError
 from dhrd.model.foreign import Weights, reading
 from dhrd.model.heads import ClassificationHead
@@ -29,9 +29,10 @@ def check_has_classifier(directory: Path, info: ArtifactInfo) -> None:
             f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; let it reason "
             f"instead: dhrd evaluate --mode cot --model {directory}"
         )
-    if info.kind == "onnx":
+    if info.kind in EXPORTS:
+        runtime = "ONNX Runtime" if info.kind == "onnx" else "another runtime"
         raise ArtifactError(
-            f"{directory}: an export for ONNX Runtime (docs/export.md); give the artifact that it was made from"
+            f"{directory}: an export for {runtime} (docs/export.md); give the artifact that it was made from"
         )
 
 
@@ -53,7 +54,7 @@ def load_body_and_head(
     from transformers import MODEL_MAPPING
 
     weights = Weights.of(directory)
-    config = load_config(directory, weights, info)
+    config = load_stock_config(directory, weights, info)
     chosen = _choose_dtype(directory, dtype, device, config, weights) or "auto"
     if info.kind == "dhrd_classifier":
         with reading(directory / "config.json", "of no family with a backbone"):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dhrd._extras import require
-from dhrd.artifact.read import load_config
+from dhrd.artifact.read import load_stock_config
 from dhrd.artifact.weights import load_stock_model
 from dhrd.data.records import Example
-from dhrd.errors import ArtifactError
+from dhrd.errors import ArtifactError, ConfigError
+from dhrd.export.runtimes import RUNTIMES, find_runtime
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.engine.batching import predict_logits
 from dhrd.inference.vllm import check_vllm, start_vllm
@@ -79,6 +80,34 @@ class Contender:
     in_process: bool = True
 
 
+class Lineup:
+    """What contenders are made of.
+
+    Args:
+        directory: The artifact.
+        classifier: Loaded from it: its dtype, device, labels and tokenizer are everyone's.
+        batch_sizes: Of the pipeline.
+        exports: Runtime -> a directory that `dhrd export` wrote for it.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        classifier: Classifier,
+        batch_sizes: Sequence[int] = (),
+        exports: Mapping[str, Path] | None = None,
+    ) -> None:
+        self.directory = directory
+        self.classifier = classifier
+        self.batch_sizes = batch_sizes
+        self.exports = exports or {}
+
+    @cached_property
+    def stock(self) -> PreTrainedModel:
+        """The artifact as transformers loads it, in the classifier's dtype; one for all who use it."""
+        return stock_model(self.directory, self.classifier, self.classifier.dtype)
+
+
 def ours(classifier: Classifier, name: str = "dhrd", title: str = "dhrd.Classifier") -> Contender:
     """`dhrd.Classifier`, from raw rows."""
     names = classifier.labels.names
@@ -98,10 +127,10 @@ def stock_model(directory: Path, classifier: Classifier, dtype: torch.dtype) -> 
     if classifier.info.kind != "sequence_classifier":
         raise ArtifactError(
             f"{directory}: an mlp head or mean pooling, which transformers and vLLM do not load; "
-            "leave pipeline, loop and vllm out of --against"
+            "leave pipeline, loop and vllm out of `against`"
         )
     weights = Weights.of(directory)
-    loaded, _ = load_stock_model(directory, load_config(directory, weights, classifier.info), weights, dtype)
+    loaded, _ = load_stock_model(directory, load_stock_config(directory, weights, classifier.info), weights, dtype)
     return loaded.eval().to(classifier.device)
 
 
@@ -115,7 +144,7 @@ def pipeline(
     limit = {"truncation": True, "max_length": classifier.info.max_input_tokens}
 
     def run(rows: BenchmarkRows) -> list[str]:
-        return [found["label"] for found in pipe(list(rows.texts), batch_size=batch_size, **limit)]
+        return [answer["label"] for answer in pipe(list(rows.texts), batch_size=batch_size, **limit)]
 
     return Contender(
         name=name or f"pipeline_{batch_size}",
@@ -126,53 +155,63 @@ def pipeline(
     )
 
 
-def loop(model: PreTrainedModel, classifier: Classifier) -> Contender:
+def pipelines(lineup: Lineup) -> Iterator[Contender]:
+    """The pipeline at each batch size, and as it comes."""
+    for size in lineup.batch_sizes:
+        yield pipeline(lineup.stock, lineup.classifier, size)
+    whole = stock_model(lineup.directory, lineup.classifier, torch.float32)
+    title = "transformers pipeline as it comes: batch 1, fp32"
+    yield pipeline(whole, lineup.classifier, 1, "pipeline_default", title)
+
+
+def loop(lineup: Lineup) -> Iterator[Contender]:
     """A bare loop over batches in the rows' order: what people write."""
+    model, classifier = lineup.stock, lineup.classifier
     tokenizer, names = classifier.tokenizer, classifier.labels.names
 
+    def answer(texts: list[str]) -> list[str]:
+        batch = tokenizer(
+            texts, padding=True, truncation=True, max_length=classifier.info.max_input_tokens, return_tensors="pt"
+        ).to(model.device)
+        with torch.inference_mode():
+            return [names[index] for index in model(**batch).logits.argmax(-1).tolist()]
+
     def run(rows: BenchmarkRows) -> list[str]:
-        found: list[str] = []
-        for start in range(0, len(rows), LOOP_BATCH_SIZE):
-            batch = tokenizer(
-                list(rows.texts[start : start + LOOP_BATCH_SIZE]),
-                padding=True,
-                truncation=True,
-                max_length=classifier.info.max_input_tokens,
-                return_tensors="pt",
-            ).to(model.device)
-            with torch.inference_mode():
-                found += [names[index] for index in model(**batch).logits.argmax(-1).tolist()]
-        return found
+        starts = range(0, len(rows), LOOP_BATCH_SIZE)
+        return [label for start in starts for label in answer(list(rows.texts[start : start + LOOP_BATCH_SIZE]))]
 
     title = f"AutoModelForSequenceClassification loop, batch {LOOP_BATCH_SIZE}"
     dtype = str(model.dtype).removeprefix("torch.")
-    return Contender(name="loop", title=title, dtype=dtype, run=run, batch_size=LOOP_BATCH_SIZE)
+    yield Contender(name="loop", title=title, dtype=dtype, run=run, batch_size=LOOP_BATCH_SIZE)
 
 
-def vllm(directory: Path, classifier: Classifier) -> Contender:
+def vllm(lineup: Lineup) -> Iterator[Contender]:
     """vLLM's pooling runner, from tokens: it is given what our tokenizer made, so that both cut alike."""
-    check_vllm("--against vllm")
+    check_vllm("`against=vllm`")
+    classifier = lineup.classifier
     dtype = str(classifier.dtype).removeprefix("torch.")
     limit = classifier.info.max_input_tokens
-    engine = start_vllm(directory, classifier.device, runner="pooling", dtype=dtype, max_model_len=limit)
+    engine = start_vllm(lineup.directory, classifier.device, runner="pooling", dtype=dtype, max_model_len=limit)
     names = classifier.labels.names
 
     def run(rows: BenchmarkRows) -> list[str]:
         outputs: Any = engine.classify([{"prompt_token_ids": ids} for ids in rows.input_ids], use_tqdm=False)
-        return [names[max(range(len(names)), key=one.outputs.probs.__getitem__)] for one in outputs]
+        return [names[max(range(len(names)), key=answer.outputs.probs.__getitem__)] for answer in outputs]
 
-    return Contender(name="vllm", title="vLLM, pooling", dtype=dtype, run=run, in_process=False)
+    yield Contender(name="vllm", title="vLLM, pooling", dtype=dtype, run=run, in_process=False)
 
 
-def onnx(directory: Path, classifier: Classifier) -> Contender:
-    """ONNX Runtime over what `dhrd export` wrote, in batches of like length."""
-    require("onnxruntime", extra="onnx")
-    from dhrd.export.onnx_model import OnnxForward
-
-    forward, names = OnnxForward.from_pretrained(directory), classifier.labels.names
+def exported(name: str, lineup: Lineup) -> Iterator[Contender]:
+    """A runtime over what `dhrd export` wrote, in batches of like length."""
+    if name not in lineup.exports:
+        raise ConfigError(
+            f"`against={name}`: give `{name}` DIR, the directory that `dhrd export` wrote, or `against={name}=DIR`"
+        )
+    classifier, runtime = lineup.classifier, find_runtime(name)
+    forward, names = runtime.from_pretrained(lineup.exports[name]), classifier.labels.names
 
     def run(rows: BenchmarkRows) -> list[str]:
-        inputs = classifier.encoder.encode_examples(rows.examples)
+        inputs = classifier.encoder.encode([(example.columns(), example.where) for example in rows.examples])
         logits = predict_logits(
             forward,
             [item.input_ids for item in inputs],
@@ -181,8 +220,17 @@ def onnx(directory: Path, classifier: Classifier) -> Contender:
         )
         return [names[index] for index in logits.argmax(1)]
 
-    title = f"ONNX Runtime, {forward.dtype}, batches of {LOOP_BATCH_SIZE} of like length"
-    return Contender(name="onnx", title=title, dtype=forward.dtype, run=run, batch_size=LOOP_BATCH_SIZE)
+    title = f"{runtime.title}, {forward.dtype}, batches of {LOOP_BATCH_SIZE} of like length"
+    yield Contender(name=name, title=title, dtype=forward.dtype, run=run, batch_size=LOOP_BATCH_SIZE)
+
+
+PEERS: dict[str, Callable[[Lineup], Iterator[Contender]]] = {
+    "pipeline": pipelines,
+    "loop": loop,
+    **{name: partial(exported, name) for name in RUNTIMES},
+    "vllm": vllm,
+}
+"""What `against` takes, by name: each gives one contender or several."""
 
 
 def without_sharing(classifier: Classifier) -> Classifier:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dhrd.artifact.read import load_reasoning_model
 from dhrd.benchmark.contenders import BenchmarkRows
 from dhrd.benchmark.measure import timed
+from dhrd.benchmark.result import DecodingResult
 from dhrd.config import ModelSettings
 from dhrd.data.sequence import EncodedInput
 from dhrd.errors import ConfigError
@@ -37,14 +38,14 @@ def check_decoding(ways: Sequence[str], classifier: Classifier) -> None:
     if any(way in ("cot", "cot_vllm") for way in ways):
         check_answers(classifier.info.sequence)
     if "cot_vllm" in ways:
-        check_vllm("--against cot_vllm")
+        check_vllm("`against=cot_vllm`")
     if "cot_untuned" in ways and not classifier.info.training.get("backbone"):
-        raise ConfigError("--against cot_untuned: dhrd.json does not name the backbone; leave it out")
+        raise ConfigError("`against=cot_untuned`: dhrd.json does not name the backbone; leave it out")
 
 
 def measure_decoding(
     directory: Path, classifier: Classifier, rows: BenchmarkRows, ways: Sequence[str], *, max_new_tokens: int
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, DecodingResult]:
     """One pass over the rows for each way and batch size, after a warm-up of a few tokens.
 
     Args:
@@ -56,17 +57,16 @@ def measure_decoding(
         max_new_tokens: The paper: 500.
 
     Returns:
-        By way and batch size: `queries_per_second`, `tokens_per_second`, `mean_new_tokens`, `unparsable_share`,
-        `accuracy` with `accuracy_interval_95` (an answer that cannot be read is wrong), `num_rows`.
+        By way and batch size.
     """
     inputs = [EncodedInput(text, ids) for text, ids in zip(rows.texts, rows.input_ids, strict=True)]
-    found = {}
+    results = {}
     for way in ways:
         for name, run in _ways(way, directory, classifier, max(map(len, rows.input_ids)) + max_new_tokens):
             run(inputs[:1], min(4, max_new_tokens))
             taken_s, decoded = timed(run, inputs, max_new_tokens)
-            found[name] = {"title": _TITLES[way], **_result(decoded, rows, taken_s)}
-    return found
+            results[name] = _result(_TITLES[way], decoded, rows, taken_s)
+    return results
 
 
 _TITLES = {
@@ -106,16 +106,18 @@ def _model(way: str, directory: Path, classifier: Classifier) -> PreTrainedModel
     return model.eval().to(device=classifier.device, dtype=classifier.dtype)
 
 
-def _result(decoded: Sequence[Decoded], rows: BenchmarkRows, taken_s: float) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "queries_per_second": len(decoded) / taken_s,
-        "tokens_per_second": sum(one.num_tokens for one in decoded) / taken_s,
-        "mean_new_tokens": statistics.fmean(one.num_tokens for one in decoded),
-        "unparsable_share": statistics.fmean(one.label is None for one in decoded),
-        "accuracy": None,
-        "num_rows": len(decoded),
-    }
-    if rows.gold is not None:
-        right = sum(one.label == gold for one, gold in zip(decoded, rows.gold, strict=True))
-        found["accuracy"], found["accuracy_interval_95"] = right / len(decoded), wilson(right, len(decoded))
-    return found
+def _result(title: str, decoded: Sequence[Decoded], rows: BenchmarkRows, taken_s: float) -> DecodingResult:
+    result = DecodingResult(
+        title=title,
+        queries_per_second=len(decoded) / taken_s,
+        tokens_per_second=sum(answer.num_tokens for answer in decoded) / taken_s,
+        mean_new_tokens=statistics.fmean(answer.num_tokens for answer in decoded),
+        unparsable_share=statistics.fmean(answer.label is None for answer in decoded),
+        accuracy=None,
+        num_rows=len(decoded),
+    )
+    if rows.gold is None:
+        return result
+    right = sum(answer.label == gold for answer, gold in zip(decoded, rows.gold, strict=True))
+    accuracy = {"accuracy": right / len(decoded), "accuracy_interval_95": wilson(right, len(decoded))}
+    return result.model_copy(update=accuracy)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import nn
 
 from dhrd._device import describe_device
 from dhrd._versions import library_versions
+from dhrd.benchmark.result import Conditions
 from dhrd.model.flops import linear_shapes
 
 _SQUARES = (1024, 2048, 4096)
@@ -53,13 +53,13 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def conditions(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+def conditions(device: torch.device, dtype: torch.dtype) -> Conditions:
     """What every figure depends on."""
-    return {
-        "device": describe_device(device),
-        "threads": torch.get_num_threads(),
-        "capability": torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else None,
-        "dtype": str(dtype).removeprefix("torch."),
-        "load_average_1_min": os.getloadavg()[0],
-        "versions": library_versions(),
-    }
+    return Conditions(
+        device=describe_device(device),
+        threads=torch.get_num_threads(),
+        capability=torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else None,
+        dtype=str(dtype).removeprefix("torch."),
+        load_average_1_min=os.getloadavg()[0],
+        versions=library_versions(),
+    )

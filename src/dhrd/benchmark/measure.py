@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
+
+from dhrd.benchmark.result import Latency, Memory, Spread, TimeShare
 
 T = TypeVar("T")
 
@@ -42,7 +44,7 @@ class Throughput:
     num_repeats: int
 
 
-def throughput(run: Callable[[], Any], num_queries: int, *, repeats: int = 3, warmup: int = 1) -> Throughput:
+def throughput(run: Callable[[], object], num_queries: int, *, repeats: int = 3, warmup: int = 1) -> Throughput:
     """Time `run`, which answers `num_queries` queries, and give queries per second.
 
     Args:
@@ -57,20 +59,20 @@ def throughput(run: Callable[[], Any], num_queries: int, *, repeats: int = 3, wa
     return Throughput(statistics.median(rates), min(rates), max(rates), num_queries, repeats)
 
 
-def timed(run: Callable[..., T], *arguments: Any) -> tuple[float, T]:
+def timed(run: Callable[..., T], *arguments: object) -> tuple[float, T]:
     """How long one call takes, in seconds, and what it gives."""
     began = time.perf_counter()
-    found = run(*arguments)
-    return time.perf_counter() - began, found
+    answer = run(*arguments)
+    return time.perf_counter() - began, answer
 
 
-def spread(values: Iterable[float]) -> dict[str, float]:
+def spread(values: Iterable[float]) -> Spread:
     """Median and extremes of repeats."""
-    found = list(values)
-    return {"median": statistics.median(found), "min": min(found), "max": max(found)}
+    rates = list(values)
+    return Spread(median=statistics.median(rates), min=min(rates), max=max(rates))
 
 
-def latency(run_one: Callable[[Any], Any], rows: Sequence[Any]) -> dict[str, float]:
+def latency(run_one: Callable[[T], object], rows: Sequence[T]) -> Latency:
     """Percentiles of single requests, one row a call; the first, which warms up, is not counted.
 
     Args:
@@ -80,10 +82,10 @@ def latency(run_one: Callable[[Any], Any], rows: Sequence[Any]) -> dict[str, flo
     run_one(rows[0])
     taken_ms = [1000 * timed(run_one, row)[0] for row in rows]
     p50, p95, p99 = np.percentile(taken_ms, [50, 95, 99])
-    return {"p50_ms": float(p50), "p95_ms": float(p95), "p99_ms": float(p99), "num_requests": len(rows)}
+    return Latency(p50_ms=float(p50), p95_ms=float(p95), p99_ms=float(p99), num_requests=len(rows))
 
 
-def peak_memory(run: Callable[..., Any], argument: Any, device: torch.device) -> dict[str, int] | None:
+def peak_memory(run: Callable[[T], object], argument: T, device: torch.device) -> Memory | None:
     """The most memory that was in use while `run` ran.
 
     Args:
@@ -93,8 +95,7 @@ def peak_memory(run: Callable[..., Any], argument: Any, device: torch.device) ->
             forget an earlier peak (Linux).
 
     Returns:
-        `peak_memory_bytes`, and `peak_increase_bytes` over what was in use before, models included; None where it
-        cannot be told.
+        None where it cannot be told.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -107,7 +108,7 @@ def peak_memory(run: Callable[..., Any], argument: Any, device: torch.device) ->
         peak = _resident_bytes("VmHWM")
     else:
         return None
-    return {"peak_memory_bytes": peak, "peak_increase_bytes": max(0, peak - before)}
+    return Memory(peak_memory_bytes=peak, peak_increase_bytes=max(0, peak - before))
 
 
 _KINDS = {
@@ -116,17 +117,13 @@ _KINDS = {
 }
 
 
-def time_share(run: Callable[[], Any], device: torch.device, *, num_operators: int = 8) -> dict[str, dict[str, float]]:
+def time_share(run: Callable[[], object], device: torch.device, *, num_operators: int = 8) -> TimeShare:
     """Where a call's time goes, by torch's profiler: each operator's own time, on the device that computes.
 
     Args:
         run: Warmed up.
         device: Where it computes.
         num_operators: That are named.
-
-    Returns:
-        `time_share`: of `matrix_products`, `attention` and `rest` (norms, rotations, activations, copies), 1 in all.
-        `operator_time_share`: of the longest operators by name.
     """
     on_gpu = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
@@ -138,13 +135,13 @@ def time_share(run: Callable[[], Any], device: torch.device, *, num_operators: i
     }
     whole = sum(taken.values()) or 1
     kinds = dict.fromkeys((*_KINDS, "rest"), 0.0)
-    for name, one in taken.items():
-        kinds[next((kind for kind, parts in _KINDS.items() if any(part in name for part in parts)), "rest")] += one
+    for name, spent in taken.items():
+        kinds[next((kind for kind, parts in _KINDS.items() if any(part in name for part in parts)), "rest")] += spent
     longest = sorted(taken, key=taken.__getitem__, reverse=True)[:num_operators]
-    return {
-        "time_share": {kind: one / whole for kind, one in kinds.items()},
-        "operator_time_share": {name: taken[name] / whole for name in longest},
-    }
+    return TimeShare(
+        time_share={kind: spent / whole for kind, spent in kinds.items()},
+        operator_time_share={name: taken[name] / whole for name in longest},
+    )
 
 
 @contextmanager
@@ -170,6 +167,6 @@ def _forget_peak() -> bool:
 
 
 def _resident_bytes(name: str) -> int:
-    found = re.search(rf"{name}:\s+(\d+) kB", _STATUS.read_text(encoding="ascii"))
-    assert found is not None
-    return 1024 * int(found.group(1))
+    line = re.search(rf"{name}:\s+(\d+) kB", _STATUS.read_text(encoding="ascii"))
+    assert line is not None
+    return 1024 * int(line.group(1))

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dhrd._extras import require
 from dhrd._files import writing
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-def plot(result: dict[str, Any], path: Path) -> None:
+    from dhrd.benchmark.result import BenchmarkResult
+
+
+def plot(result: BenchmarkResult, path: Path) -> None:
     """Write the figures side by side, in the format of the path's ending.
 
     Raises:
@@ -24,40 +30,39 @@ def plot(result: dict[str, Any], path: Path) -> None:
     batches, lengths = figure.subplots(1, 2)
     _against_batch_size(batches, result)
     _against_length(lengths, result)
-    rows, device = result["rows"], result["conditions"]["device"]
-    title = f"{rows['num_rows']} rows of {rows['mean_tokens']:.0f} tokens, {result['conditions']['dtype']}, {device}"
+    rows, machine = result.rows, result.conditions
+    title = f"{rows.num_rows} rows of {rows.mean_tokens:.0f} tokens, {machine.dtype}, {machine.device}"
     figure.suptitle(title, fontsize=10)
     _write(figure, path)
 
 
-def _against_batch_size(axes: Any, result: dict[str, Any]) -> None:
-    sweep = result["sweeps"]["batch_size"]
+def _against_batch_size(axes: Axes, result: BenchmarkResult) -> None:
+    sweep = result.sweeps.batch_size
     if sweep:
-        sizes = [one["batch_size"] for one in sweep]
-        axes.plot(sizes, [one["queries_per_second"] for one in sweep], "s-", label="transformers pipeline")
+        sizes = [point.batch_size for point in sweep]
+        axes.plot(sizes, [point.queries_per_second for point in sweep], "s-", label="transformers pipeline")
         axes.set_xscale("log", base=2)
         axes.set_xticks(sizes, [str(size) for size in sizes])
     for name, dashes in (("dhrd", "-"), ("dhrd_without_sharing", "--"), ("loop", ":")):
-        if name in result["contenders"]:
-            one = result["contenders"][name]
+        if contender := result.contenders.get(name):
             colour = "C1" if name.startswith("dhrd") else "C2"
-            axes.axhline(one["queries_per_second"]["median"], ls=dashes, color=colour, label=one["title"])
+            axes.axhline(contender.queries_per_second.median, ls=dashes, color=colour, label=contender.title)
     axes.set(xlabel="rows a batch", ylabel="queries per second", ylim=(0, None))
     axes.legend(fontsize=8)
 
 
-def _against_length(axes: Any, result: dict[str, Any]) -> None:
-    sweep = result["sweeps"]["length"]
+def _against_length(axes: Axes, result: BenchmarkResult) -> None:
+    sweep = result.sweeps.length
     for name, marker in (("dhrd", "o"), ("pipeline_1", "s"), ("pipeline_32", "^")):
         points = [
-            (one["num_tokens"], one["queries_per_second"][name]) for one in sweep if name in one["queries_per_second"]
+            (point.num_tokens, point.queries_per_second[name]) for point in sweep if name in point.queries_per_second
         ]
         if points:
             axes.plot(*zip(*points, strict=True), f"{marker}-", color="C1" if name == "dhrd" else None, label=name)
     if sweep:
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
-        axes.set_xticks([one["num_tokens"] for one in sweep], [str(one["num_tokens"]) for one in sweep])
+        axes.set_xticks([point.num_tokens for point in sweep], [str(point.num_tokens) for point in sweep])
         axes.legend(fontsize=8)
     axes.set(xlabel="tokens of every row", ylabel="queries per second")
 
@@ -86,7 +91,7 @@ def plot_cascade(metrics: dict[str, Any], path: Path) -> None:
     _write(figure, path)
 
 
-def _write(figure: Any, path: Path) -> None:
+def _write(figure: Figure, path: Path) -> None:
     drawn = io.BytesIO()
     figure.savefig(drawn, format="svg" if path.suffix.lower() == ".svg" else "png")
     with writing(path) as file:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dhrd._terminal import say
 from dhrd.cli.options import Compile, Config, Device, Dtype, MaxTokens, Set, Sharing
 from dhrd.errors import ConfigError
+from dhrd.export.runtimes import RUNTIMES
+
+if TYPE_CHECKING:
+    from dhrd.benchmark.result import BenchmarkResult
 
 
 def benchmark(
@@ -23,7 +28,10 @@ def benchmark(
     limit: Annotated[int, typer.Option(min=1, help="Only the first rows.")] = 1000,
     against: Annotated[
         str,
-        typer.Option(help="Some of pipeline, loop, onnx, vllm; and of cot, cot_untuned, cot_vllm. none: ours alone."),
+        typer.Option(
+            help=f"Some of pipeline, loop, {', '.join(RUNTIMES)}, vllm; and of cot, cot_untuned, cot_vllm. "
+            "none: ours alone."
+        ),
     ] = "pipeline,loop",
     batch_sizes: Annotated[str, typer.Option(help="Of the pipeline.")] = "1,2,4,8,16,32",
     repeats: Annotated[int, typer.Option(min=1, help="Rounds in which all take turns.")] = 3,
@@ -45,7 +53,7 @@ def benchmark(
 ) -> None:
     """Measure a classifier against what one would run instead, in one run on the same rows. The last line is JSON."""
     from dhrd._extras import require
-    from dhrd._files import talking, writing
+    from dhrd._files import talking
     from dhrd._outputs import FIGURE, JSON, Output, check_outputs
     from dhrd.artifact.owned import model_files
     from dhrd.benchmark.inference import Settings, benchmark
@@ -55,8 +63,9 @@ def benchmark(
 
     if plot is not None:
         require("matplotlib", extra="report")
+    names, exports = _contenders(against, onnx)
     settings = Settings(
-        against=[one for one in _parts(against) if one != "none"],
+        against=names,
         batch_sizes=_sizes(batch_sizes),
         repeats=repeats,
         warmup_rows=warmup_rows,
@@ -64,10 +73,10 @@ def benchmark(
         cot_rows=cot_rows,
         max_new_tokens=max_new_tokens,
         parity=parity,
-        onnx=onnx,
+        exports=exports,
     )
     settled = inference_config(model, config, overrides)
-    inputs = [*read_by(model, settled, data, config), *(model_files(onnx) if onnx else ())]
+    inputs = [*read_by(model, settled, data, config), *chain.from_iterable(map(model_files, exports.values()))]
     check_outputs([Output("--json", json_file, JSON), Output("--plot", plot, FIGURE)], inputs)
     examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)
     result = benchmark(
@@ -81,17 +90,22 @@ def benchmark(
         compile=compile,
         max_tokens_per_pass=max_tokens_per_pass,
     )
-    result = {"data": f"{data or 'the run’s own'}, {split}", **result}
-    if json_file is not None:
-        with writing(json_file) as file:
-            file.json(result)
-    if plot is not None:
-        from dhrd.benchmark.plots import plot as draw
-
-        draw(result, plot)
+    written = {"data": f"{data or 'the run’s own'}, {split}", **result.model_dump(mode="json")}
+    _save(result, written, json_file, plot)
     with talking(json_file, plot):
         benchmark_table(result)
-        say(json.dumps(result))
+        say(json.dumps(written))
+
+
+def _save(result: BenchmarkResult, written: dict[str, object], json_file: Path | None, plot: Path | None) -> None:
+    from dhrd._files import writing
+    from dhrd.benchmark.plots import plot as draw
+
+    if json_file is not None:
+        with writing(json_file) as file:
+            file.json(written)
+    if plot is not None:
+        draw(result, plot)
 
 
 def _say(text: str) -> None:
@@ -100,6 +114,13 @@ def _say(text: str) -> None:
 
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _contenders(against: str, onnx: Path | None) -> tuple[list[str], dict[str, Path]]:
+    """Their names, and where what they run was exported to: `openvino=DIR`."""
+    named = dict(part.partition("=")[::2] for part in _parts(against) if part != "none")
+    places = {name: Path(place).expanduser() for name, place in named.items() if place}
+    return list(named), places | ({"onnx": onnx} if onnx else {})
 
 
 def _sizes(text: str) -> list[int]:

@@ -9,14 +9,16 @@ import typer
 
 from dhrd._terminal import say
 from dhrd.cli.options import Config, Set
-from dhrd.errors import ConfigError
+from dhrd.export.runtimes import RUNTIMES, find_runtime
 
 
 def export(
     model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
     output: Annotated[Path, typer.Option(help="The directory to write.")],
-    format: Annotated[str, typer.Option(help="onnx.")] = "onnx",
-    weights: Annotated[str, typer.Option(help="float32, or int8: smaller, faster, near the same.")] = "float32",
+    format: Annotated[str, typer.Option(help=f"{', '.join(RUNTIMES)}.")] = "onnx",
+    weight_type: Annotated[
+        str, typer.Option("--weights", help="float32, or int8: smaller, faster, near the same.")
+    ] = "float32",
     min_agreement: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Share of rows with the artifact's label; default: 1, of int8 0.99."),
@@ -35,26 +37,19 @@ def export(
     from dhrd._outputs import Output, check_outputs
     from dhrd.artifact.owned import model_files
     from dhrd.cli.settings import inference_config, read_by
-    from dhrd.export.export import check_export_place, export_onnx
+    from dhrd.export.export import ExportSettings, check_export_place, export_classifier
     from dhrd.run.rows import rows_of
 
-    if format != "onnx":
-        raise ConfigError(f"--format {format}: unknown; give onnx")
+    find_runtime(format)
     check_export_place(model, output, overwrite=overwrite)
     settled = inference_config(model, config, overrides)
     if output.is_dir():
         places = [Output("--output", path) for path in model_files(output)]
         check_outputs(places, read_by(model, settled, data, config))
     examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)
-    parity = export_onnx(
-        model,
-        output,
-        examples,
-        weight_type=weights,  # type: ignore[arg-type]  # checked there
-        min_agreement=min_agreement,
-        overwrite=overwrite,
-    )
+    target = ExportSettings(format=format, weight_type=weight_type, min_agreement=min_agreement)
+    parity = export_classifier(model, output, examples, target, overwrite=overwrite)
     say(
-        f"{output}: {parity['size_bytes'] / 2**20:.0f} MiB; on {parity['num_examples']} rows the same label on "
-        f"{parity['label_agreement']:.2%}, probabilities within {parity['max_probability_difference']:.2g}"
+        f"{output}: {parity.size_bytes / 2**20:.0f} MiB; on {parity.num_examples} rows the same label on "
+        f"{parity.label_agreement:.2%}, probabilities within {parity.max_probability_difference:.2g}"
     )

@@ -116,10 +116,11 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 
 
 def _run(request: Request, jobs: int, device: str | None, *, run: bool) -> Outcome:
-    from dhrd.experiments.reproduce import reproduce
+    from dhrd.experiments.cache import Cache
+    from dhrd.experiments.reproduce import look, reproduce
 
     try:
-        return reproduce(request, jobs=jobs, device=device, run=run)
+        return reproduce(request, jobs=jobs, device=device) if run else look(request, Cache(device))
     except KeyboardInterrupt:
         say("dhrd: interrupted; finished cells are kept, the same command goes on", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -129,10 +130,11 @@ def _show_cells(request: Request, device: str | None, jobs: int) -> None:
     from dhrd.experiments.cache import Cache
     from dhrd.experiments.cells import unfinished
     from dhrd.experiments.estimate import estimate, in_words
-    from dhrd.experiments.reproduce import look
+    from dhrd.experiments.reproduce import look, num_waiting
 
     cache = Cache(device)
-    cells, num_waiting = look(request, cache)
+    outcome = look(request, cache)
+    cells = [*outcome.judges, *outcome.cells]
     todo = list(unfinished(cells, request.store))
     seconds = estimate(todo, cache)
     show_table(
@@ -141,8 +143,8 @@ def _show_cells(request: Request, device: str | None, jobs: int) -> None:
         title=f"{request.study.title}: {len(cells)} cells",
         left=("cell",),
     )
-    if num_waiting:
-        say(f"{num_waiting} more cells wait for settings to be chosen by these.")
+    if waiting := num_waiting(request, outcome):
+        say(f"{waiting} more cells wait for settings to be chosen by these.")
     say(
         f"{len(todo)} to run, {in_words(sum(seconds.values()))} one after the other"
         + (f"; --jobs {jobs} shares the same cores" if jobs > 1 else "")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dhrd._terminal import say, show_table
 from dhrd.data.label_names import listed
 
 if TYPE_CHECKING:
+    from dhrd.benchmark.result import BenchmarkResult, ContenderResult, DecodingResult, Spread
     from dhrd.experiments.report.schema import ArmResult, Report, TaskResult
 
 _DECODED = ("mean_new_tokens", "max_new_tokens_reached")
@@ -73,46 +74,46 @@ def _interval(low_high: Any, *, signed: bool = False) -> str:
     return form.format(*low_high) if low_high else ""
 
 
-def benchmark_table(result: dict[str, Any]) -> None:
+def benchmark_table(result: BenchmarkResult) -> None:
     """Print a benchmark: contenders, what was computed, how far from the machine's limit, decoding."""
-    rows, dtype = result["rows"], result["conditions"]["dtype"]
+    rows, dtype = result.rows, result.conditions.dtype
     show_table(
         ("way", "queries/s (range)", "dhrd ×", "p50/95/99 ms", "agree", "MiB"),
-        ([name, *_contender_row(one, result["dhrd_over"].get(name))] for name, one in result["contenders"].items()),
-        title=f"{rows['num_rows']} rows of {rows['mean_tokens']:.0f} tokens, {dtype}",
+        ([name, *_contender_row(one, result.dhrd_over.get(name))] for name, one in result.contenders.items()),
+        title=f"{rows.num_rows} rows of {rows.mean_tokens:.0f} tokens, {dtype}",
         left=("way",),
     )
-    work, roof = result["work"], result["roofline"]
+    work, roof = result.work, result.roofline
     say(
-        f"Padding {work['padding_ratio']:.3f}, sharing {work['sharing_ratio']:.2f}: {work['num_run_tokens']} positions "
-        f"run for {rows['num_tokens']} tokens in {work['num_passes']} passes.",
-        f"The forward pass does {roof['forward_flops_per_second'] / 1e9:.0f} GFLOP/s of needed work: "
-        f"{roof['share_of_matmul_rate']:.0%} of this machine's fastest {dtype} matrix product, "
-        f"{roof['share_of_matmul_rate_at_own_shapes']:.0%} of products of the model's own shapes.",
+        f"Padding {work.padding_ratio:.3f}, sharing {work.sharing_ratio:.2f}: {work.num_run_tokens} positions "
+        f"run for {rows.num_tokens} tokens in {work.num_passes} passes.",
+        f"The forward pass does {roof.forward_flops_per_second / 1e9:.0f} GFLOP/s of needed work: "
+        f"{roof.share_of_matmul_rate:.0%} of this machine's fastest {dtype} matrix product, "
+        f"{roof.share_of_matmul_rate_at_own_shapes:.0%} of products of the model's own shapes.",
     )
-    if "parity" in result:
-        found = result["parity"]["as_run"]
+    if result.parity is not None:
+        as_run = result.parity.as_run
         say(
-            f"Against fp32 with rows run whole, {result['parity']['num_rows']} rows: same label on "
-            f"{found['label_agreement']:.1%}, probabilities within {found['max_probability_difference']:.2g}."
+            f"Against fp32 with rows run whole, {result.parity.num_rows} rows: same label on "
+            f"{as_run.label_agreement:.1%}, probabilities within {as_run.max_probability_difference:.2g}."
         )
-    if "decoding" in result:
-        _decoding_table(result["decoding"])
+    if result.decoding:
+        _decoding_table(result.decoding)
 
 
-def _contender_row(one: dict[str, Any], over: dict[str, float] | None) -> list[str]:
-    qps, late, memory = one["queries_per_second"], one["latency"], one["memory"]
+def _contender_row(one: ContenderResult, over: Spread | None) -> list[str]:
+    qps, late, memory = one.queries_per_second, one.latency, one.memory
     return [
-        f"{qps['median']:.1f} ({qps['min']:.1f}–{qps['max']:.1f})",
-        f"{over['median']:.2f}" if over else "",
-        "/".join(f"{late[key]:.0f}" for key in ("p50_ms", "p95_ms", "p99_ms")),
-        f"{one['label_agreement']:.1%}",
-        f"+{memory['peak_increase_bytes'] / 2**20:.0f}" if memory else "?",
+        f"{qps.median:.1f} ({qps.min:.1f}–{qps.max:.1f})",
+        f"{over.median:.2f}" if over else "",
+        "/".join(f"{value:.0f}" for value in (late.p50_ms, late.p95_ms, late.p99_ms)),
+        f"{one.label_agreement:.1%}",
+        f"+{memory.peak_increase_bytes / 2**20:.0f}" if memory else "?",
     ]
 
 
-def _decoding_table(decoding: dict[str, dict[str, Any]]) -> None:
-    num_rows = max(one["num_rows"] for one in decoding.values())
+def _decoding_table(decoding: Mapping[str, DecodingResult]) -> None:
+    num_rows = max(one.num_rows for one in decoding.values())
     show_table(
         ("way", "queries/s", "dhrd ×", "tokens", "unread", "accuracy", "95 %"),
         ([name, *_decoding_row(one)] for name, one in decoding.items()),
@@ -121,15 +122,14 @@ def _decoding_table(decoding: dict[str, dict[str, Any]]) -> None:
     )
 
 
-def _decoding_row(one: dict[str, Any]) -> list[str]:
-    known = one["accuracy"] is not None
+def _decoding_row(one: DecodingResult) -> list[str]:
     return [
-        f"{one['queries_per_second']:.3f}",
-        f"{one['dhrd_over_it']:.0f}",
-        f"{one['mean_new_tokens']:.0f}",
-        f"{one['unparsable_share']:.0%}",
-        f"{one['accuracy']:.2f}" if known else "",
-        "{:.2f}–{:.2f}".format(*one["accuracy_interval_95"]) if known else "",
+        f"{one.queries_per_second:.3f}",
+        f"{one.dhrd_over_it:.0f}",
+        f"{one.mean_new_tokens:.0f}",
+        f"{one.unparsable_share:.0%}",
+        f"{one.accuracy:.2f}" if one.accuracy is not None else "",
+        "{:.2f}–{:.2f}".format(*one.accuracy_interval_95) if one.accuracy_interval_95 else "",
     ]
 
 

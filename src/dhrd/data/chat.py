@@ -19,7 +19,8 @@ from jinja2.parser import Parser
 from jinja2.utils import Namespace
 
 from dhrd._text import message_of
-from dhrd.data.sandbox import TemplateEnvironment, budget, charge
+from dhrd.data.budget import budget, charge
+from dhrd.data.sandbox import TemplateEnvironment
 from dhrd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -80,9 +81,9 @@ def _charged(context: Any, value: Any) -> Any:
 
 
 def _range(*numbers: int) -> Sequence[int]:
-    found = range(*numbers)
-    charge(len(found))
-    return found
+    values = range(*numbers)
+    charge(len(values))
+    return values
 
 
 def _raise_exception(message: str) -> None:

@@ -119,12 +119,14 @@ class RowCheck:
     def _notice(self, example: Example) -> None:
         labels = example.label if isinstance(example.label, tuple) else (example.label,)
         texts = {"rationale": example.rationale, "text": example.input_text, "id": example.id, "group": example.group}
-        for name, value in (*(("label", one) for one in labels), *texts.items()):
+        for name, value in (*(("label", part) for part in labels), *texts.items()):
             if isinstance(value, str) and is_word_of_missing_data(value):
                 self._missing[name, value] += 1
         if self.labels_required and not self._unread_weight:
             read = {*self.template.variables, *self.columns.values()}
-            self._unread_weight = next((one for one in _WEIGHTS if one in example.fields and one not in read), "")
+            self._unread_weight = next(
+                (column for column in _WEIGHTS if column in example.fields and column not in read), ""
+            )
 
 
 def is_word_of_missing_data(text: str) -> bool:

@@ -46,14 +46,14 @@ class Classes:
         Raises:
             DataError: The metadata cannot be read, or the files of a directory name the classes differently.
         """
-        found = [(file, cls._of_metadata(file, raw)) for file, raw in parquet_metadata(path, _METADATA)]
-        for file, classes in found:
-            if classes != found[0][1]:
+        named = [(file, cls._of_metadata(file, raw)) for file, raw in parquet_metadata(path, _METADATA)]
+        for file, classes in named:
+            if classes != named[0][1]:
                 raise DataError(
-                    f"{file}: its schema names the classes differently than that of {found[0][0].name}, so that an "
+                    f"{file}: its schema names the classes differently than that of {named[0][0].name}, so that an "
                     "integer would mean two labels; write them again as one data set"
                 )
-        return found[0][1] if found else cls()
+        return named[0][1] if named else cls()
 
     @classmethod
     def _of_metadata(cls, path: Path, raw: bytes) -> Classes:
@@ -89,9 +89,9 @@ class Classes:
             yield from rows
             return
         for row in rows:
-            found = {column: _name(row.columns[column], self.names[column])
+            names = {column: _name(row.columns[column], self.names[column])
                      for column in self.names if isinstance(row, Row) and column in row.columns}  # fmt: skip
-            yield replace(row, columns={**row.columns, **found}) if isinstance(row, Row) and found else row
+            yield replace(row, columns={**row.columns, **names}) if isinstance(row, Row) and names else row
 
 
 def _inner(kind: Any) -> Any:

@@ -73,13 +73,13 @@ def column_names(row: Row) -> str:
 
 def label(value: object, required: bool, row: Row, separator: str | None = None) -> str | tuple[str, ...] | None:
     """A name, several as a tuple, or None where there is none; see `as_label`."""
-    found = as_label(value, separator)
-    if found is None and required:
+    name = as_label(value, separator)
+    if name is None and required:
         raise ValueError(
             f"label: missing; the row has {column_names(row)} (map it with data.columns.label=COLUMN); blank, null and "
             "the -1 of a ClassLabel mean unlabelled: leave such rows out"
         )
-    return found
+    return name
 
 
 def optional_text(name: str, value: object) -> str | None:

@@ -18,8 +18,8 @@ def files_of_rows(spec: Any, settings: DataSettings) -> Iterator[Path]:
         settings: The SuperGLUE folder.
     """
     if isinstance(spec, list | tuple):
-        for one in spec:
-            yield from files_of_rows(one, settings)
+        for part in spec:
+            yield from files_of_rows(part, settings)
     if not isinstance(spec, str | Path) or not str(spec):
         return
     kind, _, rest = str(spec).partition(":")

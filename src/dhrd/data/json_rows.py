@@ -127,12 +127,12 @@ def _after_space(text: str, at: int) -> int:
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """An object whose keys each occur once."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    columns = dict(pairs)
+    if len(columns) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the key {shown(twice)} occurs twice in one object; keep one of the two")
-    return found
+    return columns
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)

@@ -51,8 +51,8 @@ def keyword_ids(
             f"them, and in at most {_MAX_SHARE:.0%}); give more rationales, or set it to 0"
         ) from error
     tokens = vectorizer.get_feature_names_out()
-    found: list[tuple[int, ...]] = [()] * len(rationales)
+    keywords: list[tuple[int, ...]] = [()] * len(rationales)
     for row, weight in zip(given, weights, strict=True):
         best = sorted(zip(-weight.data, weight.indices, strict=True))[:MAX_KEYWORDS]
-        found[row] = tuple(sorted(int(tokens[index]) for _, index in best))
-    return found
+        keywords[row] = tuple(sorted(int(tokens[index]) for _, index in best))
+    return keywords

@@ -49,10 +49,10 @@ def as_integer(name: str) -> int | None:
 
 def sort_names(names: Iterable[str]) -> list[str]:
     """Names in order: by number where all are integers, else as text."""
-    found = list(names)
-    if all(as_integer(name) is not None for name in found):
-        return sorted(found, key=int)
-    return sorted(found)
+    given = list(names)
+    if all(as_integer(name) is not None for name in given):
+        return sorted(given, key=int)
+    return sorted(given)
 
 
 def as_label(value: object, separator: str | None = None) -> str | tuple[str, ...] | None:
@@ -134,14 +134,14 @@ def bits(values: Iterable[str]) -> str:
 
 def listed(names: Iterable[str], most: int = 12) -> str:
     """Names for a message, the first of them where they are many."""
-    found = list(names)
-    return ", ".join(map(shown, found[:most])) + (f" … ({len(found)} in all)" if len(found) > most else "")
+    given = list(names)
+    return ", ".join(map(shown, given[:most])) + (f" … ({len(given)} in all)" if len(given) > most else "")
 
 
 def spelled(names: Iterable[str], most: int = 12) -> str:
     """The same without quotes."""
-    found = list(names)
-    return ", ".join(found[:most]) + (f" … ({len(found)} in all)" if len(found) > most else "")
+    given = list(names)
+    return ", ".join(given[:most]) + (f" … ({len(given)} in all)" if len(given) > most else "")
 
 
 @lru_cache(maxsize=64)

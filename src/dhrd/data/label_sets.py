@@ -45,7 +45,7 @@ def infer_labels(
 
     Raises:
         DataError: There are fewer than two labels, or their number is not `num_labels`; they are so many that it must
-            be an error, unless `num_labels` says so; or they cannot be told apart (`check_labels`).
+            be an error, unless `num_labels` says so; or they cannot be told apart (`check_label_set`).
     """
     given = [label for example in examples if (label := _label_of(example)) is not None]
     multi_label = any(isinstance(label, tuple) for label in given)
@@ -54,20 +54,20 @@ def infer_labels(
     if names is None and num_labels is None:
         _refuse_multi_hot(given)
         _refuse_too_many(counts, len(given))
-    found = _given(names) if names is not None else sort_names(counts)
-    if names is None and num_labels is not None and _are_places(found, num_labels):
-        found, ordered = [str(place) for place in range(num_labels)], True
-    if num_labels is not None and num_labels != len(found):
+    classes = _given(names) if names is not None else sort_names(counts)
+    if names is None and num_labels is not None and _are_places(classes, num_labels):
+        classes, ordered = [str(place) for place in range(num_labels)], True
+    if num_labels is not None and num_labels != len(classes):
         raise DataError(
-            f"model.num_labels is {num_labels}, but there are {len(found)} labels ({spelled(found)}); "
+            f"model.num_labels is {num_labels}, but there are {len(classes)} labels ({spelled(classes)}); "
             "correct it or leave it out"
         )
-    labels = LabelSet(tuple(found), multi_label=multi_label, ordered=ordered)
-    check_labels(labels, counts)
+    labels = LabelSet(tuple(classes), multi_label=multi_label, ordered=ordered)
+    check_label_set(labels, counts)
     return labels
 
 
-def check_labels(labels: LabelSet, counts: Mapping[str, int] | None = None) -> None:
+def check_label_set(labels: LabelSet, counts: Mapping[str, int] | None = None) -> None:
     """Refuse a label set whose labels cannot be told apart, by a person or in what the reasoning head writes.
 
     Args:
@@ -140,10 +140,10 @@ def _are_places(names: Sequence[str], num_labels: int) -> bool:
 def _refuse_multi_hot(labels: Sequence[str | tuple[str, ...]]) -> None:
     """Without names a row of 0 and 1 says nothing: one that has either twice, or rows that all have both."""
     lists = [label for label in labels if isinstance(label, tuple)]
-    repeated = (one for one in lists if len(set(one)) < len(one))
-    one_length = len(set(map(len, lists))) == 1 and all(len(one) > 1 and is_zeros_and_ones(one) for one in lists)
-    if (found := next(repeated, lists[0] if one_length else None)) is not None:
-        raise DataError(f"label: {multi_hot_problem(found)}")
+    repeated = (label for label in lists if len(set(label)) < len(label))
+    one_length = len(set(map(len, lists))) == 1 and all(len(label) > 1 and is_zeros_and_ones(label) for label in lists)
+    if (odd := next(repeated, lists[0] if one_length else None)) is not None:
+        raise DataError(f"label: {multi_hot_problem(odd)}")
 
 
 def _refuse_too_many(counts: Counter[str], num_rows: int) -> None:
@@ -158,9 +158,9 @@ def _refuse_twins(names: Sequence[str], counts: Mapping[str, int]) -> None:
     alike: dict[str, list[str]] = defaultdict(list)
     for name in names:
         alike[fold(name)].append(name)
-    twins = [found for found in alike.values() if len(found) > 1]
+    twins = [group for group in alike.values() if len(group) > 1]
     if twins:
-        said = "; ".join(" and ".join(f"{shown(name)}{_rows(counts, name)}" for name in found) for found in twins[:3])
+        said = "; ".join(" and ".join(f"{shown(name)}{_rows(counts, name)}" for name in group) for group in twins[:3])
         raise DataError(f"labels that differ in case or space alone: {said}; write each in one way")
 
 

@@ -80,12 +80,12 @@ class LabelSet:
         if (index := places.get(name)) is not None:
             return index
         place = as_integer(name)
-        if place is not None and not any(as_integer(one) is not None for one in self.names):
+        if place is not None and not any(as_integer(other) is not None for other in self.names):
             if self.ordered and 0 <= place < len(self.names):
                 return place
             raise DataError(f"{where}: label: {self._no_place(place)}")
-        alike = next((f"; {shown(one)} differs from it in case or space alone" for one in self.names
-                      if fold(one) == fold(name)), "")  # fmt: skip
+        alike = next((f"; {shown(other)} differs from it in case or space alone" for other in self.names
+                      if fold(other) == fold(name)), "")  # fmt: skip
         raise DataError(
             f"{where}: label: {shown(name)} is unknown; labels are {listed(self.names)}{alike} "
             "(correct the row, or list all labels in data.labels)"

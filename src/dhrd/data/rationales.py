@@ -69,7 +69,7 @@ def join_rationales(examples: Sequence[Example], path: str | Path) -> tuple[list
         raise DataError(
             f"data.rationales: the id {shown(twice[0])} occurs twice in the rows, so they cannot be joined by id"
         )
-    num_matched = sum(one in rationales for one in ids)
+    num_matched = sum(row_id in rationales for row_id in ids)
     if not num_matched:
         first = next(iter(rationales), "none")
         raise DataError(
@@ -100,7 +100,7 @@ def _check_texts(examples: Sequence[Example], rationales: Mapping[str, Rationale
             f"{path}: {len(others)} of {len(pairs)} rationales were written for another text than their row has now "
             f"({some}); generate them again, or take {DIGEST} out of these lines to join them by id alone"
         )
-    if words := Counter(one.text for _, one in pairs if is_word_of_missing_data(one.text)):
+    if words := Counter(rationale.text for _, rationale in pairs if is_word_of_missing_data(rationale.text)):
         counts = ", ".join(f"{shown(word)} in {count} rows" for word, count in words.most_common(5))
         logger.warning("%s: words of missing data are kept as rationales (%s); leave such lines out", path, counts)
     if untold := sum(not rationale.digest for _, rationale in pairs):
@@ -126,12 +126,12 @@ def _read(path: Path) -> dict[str, RationaleRow]:
 
 
 def _take_rationale(row: Row | BadRow, rationales: dict[str, RationaleRow]) -> str | None:
-    found = read_rationale(row)
-    if isinstance(found, str):
-        return found
-    if found.id in rationales:
-        return f"{row.where}: id: {shown(found.id)} occurs twice; keep one of the two"
-    rationales[found.id] = found
+    rationale = read_rationale(row)
+    if isinstance(rationale, str):
+        return rationale
+    if rationale.id in rationales:
+        return f"{row.where}: id: {shown(rationale.id)} occurs twice; keep one of the two"
+    rationales[rationale.id] = rationale
     return None
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from dhrd._text import shown
 from dhrd.config import RunConfig
 from dhrd.data.fields import MAX_PROBLEMS
-from dhrd.data.label_sets import check_labels, infer_labels, label_doubts
+from dhrd.data.label_sets import check_label_set, infer_labels, label_doubts
 from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example, Label, LabelSet
 from dhrd.data.repeats import warn_of_overlap, warn_of_two_labels
@@ -71,7 +71,7 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
     warn_of_two_labels(train)
     train = add_label_noise(_draw(train, config), labels, config.data.label_noise, config.seed)
     validation = _load_validation(config, validation_dataset, labels)
-    _check_rationales(config, train)
+    check_rationales(config, train)
     choose, choose_name = validation, str(settings.validation)
     if settings.dev_share:
         train, choose = split_dev(train, settings.dev_share, config.seed)
@@ -138,7 +138,7 @@ def label_set(config: RunConfig, source: Source, examples: Sequence[Example]) ->
             raise DataError(
                 f"model.num_labels is {config.model.num_labels}; {source.name} has {len(source.labels)} labels"
             )
-        check_labels(source.labels)
+        check_label_set(source.labels)
         return source.labels
     return infer_labels(examples, names=names, num_labels=config.model.num_labels)
 
@@ -173,7 +173,12 @@ def _load_validation(config: RunConfig, dataset: Any, labels: LabelSet) -> list[
     return _with_names(examples, labels, "validation")
 
 
-def _check_rationales(config: RunConfig, examples: Sequence[Example]) -> None:
+def check_rationales(config: RunConfig, examples: Sequence[Example]) -> None:
+    """Refuse rows without any rationale where a loss learns from them.
+
+    Raises:
+        DataError: There is none.
+    """
     loss = config.loss
     if not loss.reads_rationales or config.data.rationale_mode == "label_only":
         return
@@ -199,20 +204,20 @@ def encode_labels(examples: Sequence[Example], labels: LabelSet) -> np.ndarray:
 
 def _each_row(examples: Sequence[Example], read: Callable[[Label, str], T]) -> list[T]:
     """What each row's label reads as; the first problems are reported together."""
-    found: list[T] = []
+    values: list[T] = []
     problems: list[str] = []
     for example in examples:
         try:
             if example.label is None:
                 raise DataError(f"{example.where}: label: missing")
-            found.append(read(example.label, example.where))
+            values.append(read(example.label, example.where))
         except DataError as error:
             problems.append(str(error))
             if len(problems) == MAX_PROBLEMS:
                 break
     if problems:
         raise DataError("\n".join(problems))
-    return found
+    return values
 
 
 def multi_hot(indices: Sequence[tuple[int, ...]], num_labels: int) -> np.ndarray:

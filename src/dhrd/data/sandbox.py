@@ -9,9 +9,7 @@ size of what they are given, so time and memory are bounded by a number that dep
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Iterator, MappingView
 from typing import Any
 
 import jinja2
@@ -21,8 +19,8 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-_LEAST = 1_000_000
-_TIMES_THE_ROW = 20
+from dhrd.data.budget import TooMuch, charge, size_of
+
 _CALL = 32  # a macro's call takes so many times a loop's step
 # Whose numbers are sizes that are added, and whose arguments multiply the text: `x | indent(8)`, `", ".join(x)`.
 _ADD = {"center", "ljust", "rjust", "zfill", "batch", "slice", "truncate", "round", "to_bytes"}
@@ -50,91 +48,9 @@ _WRITE = {
 _WIDE_FORMAT = re.compile(r"%(\([^)]*\))?[-#0 +]*\d*\.?(\*|\d{5})|\{[^{}]*\d{5}|\{[^{}]+\{")
 
 
-class TooMuch(Exception):
-    """A template computes or writes more than it may."""
-
-
-class _Budget:
-    """What a rendering may still compute and write: a million, and where that is used up more by the row's size.
-
-    Most renderings never come so far, and their rows are not measured.
-    """
-
-    __slots__ = ("columns", "left")
-
-    def __init__(self, columns: Mapping[str, object]) -> None:
-        self.left = _LEAST
-        self.columns: Mapping[str, object] | None = columns
-
-    def charge(self, amount: int) -> None:
-        self.left -= amount
-        while self.left < 0:
-            if not self._grow():
-                raise TooMuch(
-                    "it computes or writes far more than the row holds; take out loops, padding or repetition"
-                )
-
-    def _grow(self) -> bool:
-        if self.columns is None:
-            return False
-        columns, self.columns = self.columns, None
-        self.left += _TIMES_THE_ROW * _measure(dict(columns), 1 << 62)  # the row may be of any size
-        return True
-
-    def size(self, value: object) -> int:
-        """Characters and values in a value; stops counting where the budget ends: a list may hold itself many times."""
-        if type(value) is str:
-            return 1 + len(value)
-        size = _measure(value, self.left)
-        return _measure(value, self.left) if size > self.left and self._grow() else size
-
-
-def _measure(value: object, limit: int) -> int:
-    """Characters and values in a value, or a number over the limit where counting stopped."""
-    total, pending = 0, [value]
-    while pending and total <= limit:
-        item = pending.pop()
-        total += 1
-        if isinstance(item, str | bytes):
-            total += len(item)
-        elif isinstance(item, dict):  # of plain rows; to ask for any mapping takes ten times as long
-            pending += [*item.keys(), *item.values()]
-        elif isinstance(item, list | tuple | set | frozenset):
-            pending += item
-        elif isinstance(item, int):
-            total += item.bit_length() // 8
-    return total
-
-
-@contextmanager
-def budget(columns: Mapping[str, object]) -> Iterator[None]:
-    """Bound what is rendered within by the size of the row, and by a million characters where that is more."""
-    token = _BUDGET.set(_Budget(columns))
-    try:
-        yield
-    finally:
-        _BUDGET.reset(token)
-
-
-def charge(amount: int) -> None:
-    """Take from the budget of what is being rendered.
-
-    Raises:
-        TooMuch: It is used up.
-    """
-    _BUDGET.get().charge(amount)
-
-
-def _size(value: object) -> int:
-    return _BUDGET.get().size(value)
-
-
-_BUDGET: ContextVar[_Budget] = ContextVar("dhrd_template_budget")
-
-
 def _charge_use(name: str, values: list[object]) -> None:
     """Charge a filter, a test or a method by what it is given."""
-    sizes = [_size(value) for value in values]
+    sizes = [size_of(value) for value in values]
     numbers = [abs(value) if isinstance(value, int) else 0 for value in values[1:]]
     charge(sum(sizes))
     if name in _ADD:
@@ -294,10 +210,10 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> object:
         """The result of an operator whose result may be large."""
-        sizes = _size(left) + _size(right)
+        sizes = size_of(left) + size_of(right)
         if operator == "*" and isinstance(left, int) != isinstance(right, int):
             number, other = (left, right) if isinstance(left, int) else (right, left)
-            sizes = sizes if isinstance(other, float) else _size(other) * max(1, abs(number))
+            sizes = sizes if isinstance(other, float) else size_of(other) * max(1, abs(number))
         elif operator == "**" and isinstance(left, int) and isinstance(right, int):
             sizes = left.bit_length() * abs(right)
         elif operator == "%":
@@ -315,12 +231,12 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
     def weighed(self, value: object) -> object:
         """A value that is compared, or a list that was made: charged by its size."""
-        charge(_size(value))
+        charge(size_of(value))
         return value
 
     def concatenated(self, *values: object) -> str:
         """What `~` gives."""
-        charge(sum(map(_size, values)))
+        charge(sum(map(size_of, values)))
         _check_written(*values)
         return "".join(map(str, values))
 
@@ -331,7 +247,7 @@ def _finalize(context: Context, value: object) -> object:
     if type(value) is str:
         charge(len(value))
     else:
-        charge(_size(value))
+        charge(size_of(value))
         _check_written(value)
     return value
 

@@ -300,8 +300,8 @@ class SequenceEncoder:
         tokenize = partial(self.inputs.tokens.all, special_tokens=False)
         words = {token for ids in tokenize([f" {word}" for word in self.labels.words]) for token in ids}
         rationales = tokenize([f" {row.rationale}" if row.reason_donor else "" for row in supervised])
-        found = keyword_ids(rationales, self.inputs.tokenizer, left_out=words)
-        return [replace(example, keyword_ids=ids) for example, ids in zip(examples, found, strict=True)]
+        keywords = keyword_ids(rationales, self.inputs.tokenizer, left_out=words)
+        return [replace(example, keyword_ids=ids) for example, ids in zip(examples, keywords, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

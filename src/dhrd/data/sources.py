@@ -75,14 +75,14 @@ class Source:
             remark=self.remarks,
         )
         for row in islice(self.read(), limit):
-            found = check.example(row)
-            if isinstance(found, str):
-                problems.append(found)
+            example = check.example(row)
+            if isinstance(example, str):
+                problems.append(example)
                 if len(problems) == MAX_PROBLEMS:
                     problems.append("(there may be more)")
                     break
             elif not problems:
-                yield found
+                yield example
         if problems:
             raise DataError("\n".join(problems))
         check.finish()

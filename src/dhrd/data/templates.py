@@ -13,10 +13,11 @@ import jinja2.meta
 from jinja2 import nodes
 
 from dhrd._text import message_of
+from dhrd.data.budget import budget
 from dhrd.data.chat import as_chat
 from dhrd.data.records import Example
 from dhrd.data.row import Columns
-from dhrd.data.sandbox import TemplateEnvironment, budget
+from dhrd.data.sandbox import TemplateEnvironment
 from dhrd.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -125,9 +126,9 @@ def _columns_read(tree: nodes.Template) -> frozenset[str]:
     """The columns that a template names, with `row` itself where it may read any of them."""
     named = {node.arg.value for node in tree.find_all(nodes.Getitem) if _is_column_of_row(node)}  # type: ignore[attr-defined]
     num_rows = sum(node.name == ROW for node in tree.find_all(nodes.Name))
-    found = jinja2.meta.find_undeclared_variables(tree)
+    undeclared = jinja2.meta.find_undeclared_variables(tree)
     is_all_named = num_rows == sum(map(_is_column_of_row, tree.find_all(nodes.Getitem)))
-    return frozenset((found - {ROW} if is_all_named else found) | named)
+    return frozenset((undeclared - {ROW} if is_all_named else undeclared) | named)
 
 
 def _is_column_of_row(node: nodes.Getitem) -> bool:

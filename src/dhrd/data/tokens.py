@@ -113,8 +113,8 @@ class _FastTokenizer:
         room = max(0, limit - self.num_special_tokens * special_tokens)
         most = _MANY_CHARACTERS * (room + 1)
         short = iter(self.encode([text for text in texts if len(text) <= most]))
-        found = [(next(short), True) if len(text) <= most else self._beginning(text, room, most) for text in texts]
-        return [self._finished(encoding, was_read, room, special_tokens) for encoding, was_read in found]
+        encoded = [(next(short), True) if len(text) <= most else self._beginning(text, room, most) for text in texts]
+        return [self._finished(encoding, was_read, room, special_tokens) for encoding, was_read in encoded]
 
     def _finished(self, encoding: Encoding, was_read: bool, room: int, special_tokens: bool) -> FirstTokens:
         num_special, was_cut = self.num_special_tokens * special_tokens, len(encoding) > room

@@ -67,7 +67,7 @@ def _foreign(value: object) -> object:
     if isinstance(value, pyarrow.Scalar):
         return plain(value.as_py())
     if isinstance(value, _Array):
-        found = value.tolist()
-        return found if type(found) is type(value) else plain(found)
+        listed = value.tolist()
+        return listed if type(listed) is type(value) else plain(listed)
     is_nan = isinstance(value, float) or type(value).__name__ == "Decimal"
     return None if is_nan and value != value else value

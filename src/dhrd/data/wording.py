@@ -72,9 +72,9 @@ class Wording:
             if not clean_name(line):
                 continue
             forms = list(_forms(line))
-            found = self._read_several(forms) if multi_label else self._read_one(forms)
-            if found is not None or "" not in forms:
-                return found
+            labels = self._read_several(forms) if multi_label else self._read_one(forms)
+            if labels is not None or "" not in forms:
+                return labels
         return None
 
     def _read_one(self, forms: Sequence[str]) -> tuple[int, ...] | None:
@@ -89,9 +89,9 @@ class Wording:
             if self.nothing is not None and fold(form) == fold(self.nothing):
                 return ()
             parts = form.split(self.separator) if self.separator else [form]
-            found = list(takewhile(bool, (self._read_one(list(_forms(part))) for part in parts)))
-            if len(found) == len(parts):
-                return tuple(sorted({one[0] for one in found if one}))
+            labels = list(takewhile(bool, (self._read_one(list(_forms(part))) for part in parts)))
+            if len(labels) == len(parts):
+                return tuple(sorted({label[0] for label in labels if label}))
         return None
 
 
@@ -135,13 +135,13 @@ def wording(words: tuple[str, ...], names: tuple[str, ...]) -> Wording:
 
 def _forms(line: str) -> Iterator[str]:
     """The line as it is, then with one thing less around it, two, …; "" among them where it is a heading alone."""
-    found = [line]
-    for form in found:  # it grows
+    forms = [line]
+    for form in forms:  # it grows
         yield form
         if not 0 < len(form) <= _LONGEST_LINE:
             continue
         for match in filter(None, (pattern.fullmatch(form) for pattern in _AROUND)):
             inner = match.groupdict().get("inner")
             less = inner if inner is not None else next(group for group in match.groups() if group is not None)
-            if less not in found and len(found) < _MOST_FORMS:
-                found.append(less)
+            if less not in forms and len(forms) < _MOST_FORMS:
+                forms.append(less)

@@ -71,7 +71,7 @@ class Entry(Section):
         Raises:
             ConfigError: The study or a setting is unknown.
         """
-        base = load_config(self.config, [*(one.replace("{data}", str(data)) for one in self.set), *overrides])
+        base = load_config(self.config, [*(override.replace("{data}", str(data)) for override in self.set), *overrides])
         return RequestNames(
             study=self.study,
             base=base,
@@ -92,7 +92,7 @@ class Entry(Section):
         """
         for step in self.prepare:
             if not Path(step.creates).exists():
-                command = [sys.executable, *(one.replace("{data}", str(data)) for one in step.run)]
+                command = [sys.executable, *(argument.replace("{data}", str(data)) for argument in step.run)]
                 if subprocess.run(command, stdout=subprocess.DEVNULL).returncode != 0:
                     raise ConfigError(f"{self.name}: {' '.join(step.run)} failed; it makes {step.creates}")
         request = self.request(data, overrides)
@@ -114,7 +114,9 @@ class Agenda(Section):
         known = [entry.name for entry in self.entries]
         if unknown := [name for name in names if name not in known]:
             raise ConfigError(f"--only {unknown[0]}: the plan has {', '.join(known)}")
-        return sorted((one for one in self.entries if not names or one.name in names), key=lambda one: one.priority)
+        return sorted(
+            (entry for entry in self.entries if not names or entry.name in names), key=lambda entry: entry.priority
+        )
 
 
 def read_agenda(path: Path) -> Agenda:

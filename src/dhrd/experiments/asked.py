@@ -13,7 +13,7 @@ from dhrd.errors import ConfigError
 from dhrd.experiments import STUDIES
 from dhrd.experiments.cells import Decoding
 from dhrd.experiments.plan import Request, own_data, with_settings
-from dhrd.experiments.study import Arm, Study
+from dhrd.experiments.study import Arm, Grid, Study
 from dhrd.inference.vllm import check_vllm
 from dhrd.model.backbone import locate
 from dhrd.training.run_dir import flat
@@ -114,12 +114,12 @@ def find_tasks(base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
     root = base.data.superglue_root
     if root is None:
         return tuple(TASKS)  # from the hub
-    found = tuple(name for name, task in TASKS.items() if (Path(root) / task.folder / "train.jsonl").is_file())
-    if not found:
+    present = tuple(name for name, task in TASKS.items() if (Path(root) / task.folder / "train.jsonl").is_file())
+    if not present:
         raise ConfigError(
             f"data.superglue_root: {root} has no task; it must hold {TASKS['cb'].folder}/train.jsonl and so on"
         )
-    return found
+    return present
 
 
 def find_conditions(study: Study, base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
@@ -161,7 +161,7 @@ def find_arms(study: Study, asked: Sequence[str] | None, encoder: str | None = N
     return tuple(replace(arm, encoder=encoder) if arm.encoder else arm for arm in arms)
 
 
-def read_grid(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+def read_grid(texts: Sequence[str]) -> Grid:
     """`section.key=v1,v2` as values by dotted name, each value in YAML.
 
     Raises:

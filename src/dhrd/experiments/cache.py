@@ -6,17 +6,14 @@ import copy
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 from dhrd.config import ModelSettings, RunConfig
-from dhrd.data.rows import Rows, load_rows
+from dhrd.data.rows import Rows, check_rationales, load_rows
 from dhrd.data.sequence import EncodedData
 from dhrd.data.split import split_fold
+from dhrd.experiments.cells import Cell, hash_rows
 from dhrd.model.backbone import SCRATCH, Backbone, load_backbone
 from dhrd.training.build import encode
-
-if TYPE_CHECKING:
-    from dhrd.experiments.cells import Cell
 
 _MAX_KEPT = 16  # data sets kept as rows, and as tokens; the oldest goes first
 
@@ -34,6 +31,7 @@ class Cache:
         self.device = device
         self.places = dict(places or {})
         self._rows: dict[str, Rows] = {}
+        self._rows_hashes: dict[str, str] = {}
         self._backbones: dict[str, Backbone] = {}
         self._encoded: dict[str, Mapping[str, EncodedData]] = {}
 
@@ -48,11 +46,23 @@ class Cache:
             _make_room(self._rows)
             self._rows[key] = load_rows(config)
         rows = self._rows[key]
+        check_rationales(config, rows.train)
         if fold is None:
             return rows
         train, held_out = split_fold(rows.train, *fold, seed=config.seed)
         name = f"fold {fold[0] + 1} of {fold[1]} of {config.data.train}"
         return replace(rows, train=train, choose=held_out, validation=held_out, choose_name=name)
+
+    def rows_hash(self, config: RunConfig) -> str:
+        """The hash of a run's rows, as `hash_rows` gives it.
+
+        Raises:
+            UserError: As `load_rows`.
+        """
+        key = json.dumps([_rows_key(config), config.loss.reads_rationales])
+        if key not in self._rows_hashes:
+            self._rows_hashes[key] = hash_rows(self.rows(config), config)
+        return self._rows_hashes[key]
 
     def backbone(self, config: RunConfig) -> Backbone:
         """A backbone to change at will, as it was loaded or drawn."""
@@ -91,7 +101,7 @@ class Cache:
         return replace(load_backbone(settings, seed=config.seed), name=name)
 
 
-def _make_room(kept: dict[str, Any]) -> None:
+def _make_room(kept: dict[str, Rows] | dict[str, Mapping[str, EncodedData]]) -> None:
     while len(kept) >= _MAX_KEPT:
         del kept[next(iter(kept))]
 
@@ -107,6 +117,5 @@ def _shuffles(config: RunConfig) -> bool:
 def _rows_key(config: RunConfig) -> str:
     data = config.data
     drawn = data.dev_share or data.label_noise or data.train_share < 1 or data.rationale_share < 1
-    needs_rationales = config.loss.reads_rationales  # load_rows then checks that there are any
     seed = config.seed if drawn else None
-    return json.dumps([data.model_dump(mode="json"), config.model.num_labels, needs_rationales, seed])
+    return json.dumps([data.model_dump(mode="json"), config.model.num_labels, seed])

@@ -63,8 +63,8 @@ class Answers:
     speed: CellSpeed | None = None
 
 
-class CellResult(_Part):
-    """A finished cell.
+class CellNumbers(_Part):
+    """What came of a cell.
 
     Args:
         speed: Where the arm asks for it.
@@ -77,12 +77,6 @@ class CellResult(_Part):
         steps: Updates.
         temperature: That the head's logits were divided by.
         train_tokens: Tokens through the updates.
-        seconds: By what they were spent on, and in `total`.
-        device: That it was run on.
-        precision: Of the training.
-        threads: Of torch.
-        versions: Of the libraries.
-        created: When, in UTC.
     """
 
     speed: CellSpeed | None = None
@@ -95,6 +89,20 @@ class CellResult(_Part):
     steps: int
     temperature: float | None = None
     train_tokens: int
+
+
+class CellResult(CellNumbers):
+    """A finished cell: its numbers, and what they were got with.
+
+    Args:
+        seconds: By what they were spent on, and in `total`.
+        device: That it was run on.
+        precision: Of the training.
+        threads: Of torch.
+        versions: Of the libraries.
+        created: When, in UTC.
+    """
+
     seconds: dict[str, float]
     device: str
     precision: str | None

@@ -12,14 +12,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from dhrd._files import saving, writing
 from dhrd.config import RunConfig
 from dhrd.data.records import Example
 from dhrd.data.rows import Rows
 from dhrd.experiments.cell_result import FORMAT_VERSION, CellResult, read_cell
-from dhrd.experiments.study import Arm
+from dhrd.experiments.study import Arm, Settings
 from dhrd.training.run_dir import flat, identity
 
 _PLACES = {"train", "validation", "test", "rationales", "superglue_root"}  # the rows are hashed, not their places
@@ -87,7 +86,7 @@ class Cell:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> Settings:
         settings = decisive_settings(self.config, trained=self.arm.trained)
         if self.arm.encoder is None:
             return settings
@@ -108,7 +107,7 @@ class Cell:
         return re.sub(r"[^\w.-]+", "_", name)
 
 
-def decisive_settings(config: RunConfig, *, trained: bool = True) -> dict[str, Any]:
+def decisive_settings(config: RunConfig, *, trained: bool = True) -> Settings:
     """The settings that decide a cell's numbers, by dotted name, without those that are as the defaults.
 
     So a later version with one more setting still knows its cells again.
@@ -179,7 +178,7 @@ class CellStore:
         return path
 
 
-def _identity(cell: Cell) -> dict[str, Any]:
+def _identity(cell: Cell) -> dict[str, object]:
     """What decides a cell, for its file."""
     return {
         "key": cell.key,

@@ -38,6 +38,7 @@ from dhrd.training.optim import make_schedule
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers.utils import ModelOutput
 
     from dhrd.experiments.cells import Cell
 
@@ -203,7 +204,7 @@ class _Encoder:
             device=self.accelerator.device,
         )
 
-    def _forward(self, batch: Batch) -> Any:
+    def _forward(self, batch: Batch) -> ModelOutput:
         with self.accelerator.autocast():
             return self.model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT.long())
 
@@ -223,7 +224,7 @@ class _Encoder:
             seed=config.seed,
         )
         num_updates = updates.updates_per_epoch * settings.num_epochs
-        optimizer: Any = torch.optim.AdamW(_parameter_groups(self.model, settings))
+        optimizer: torch.optim.Optimizer = torch.optim.AdamW(_parameter_groups(self.model, settings))
         schedule = make_schedule(optimizer, settings, num_updates)
         if accelerator.scaler is not None:
             optimizer = accelerator.prepare_optimizer(optimizer)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from dhrd.benchmark.measure import timed
 from dhrd.data.records import EncodedExample
@@ -14,12 +13,16 @@ from dhrd.evaluation.live import LiveModel
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.encoders import EncoderRates, encoder_rates
+from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.model.generation import generate
 from dhrd.training.build import build_model, plan_updates
 from dhrd.training.setup import choose_precision, make_accelerator, make_stepper
 from dhrd.training.step import train_step
 
 _NUM_DECODED_TOKENS = 8
+
+_EncoderKind = tuple[str, str, str | None, int]
+"""Task, how labels are read, the encoder and the rows of an update."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,7 @@ def estimate(cells: Sequence[Cell], cache: Cache) -> dict[str, float]:
         Key of a cell -> seconds.
     """
     rates: dict[str, _Rates] = {}
-    encoders: dict[tuple[Any, ...], EncoderRates] = {}
+    encoders: dict[_EncoderKind, EncoderRates] = {}
     seconds = {}
     for cell in cells:
         if cell.arm.encoder is not None:
@@ -65,7 +68,7 @@ def estimate(cells: Sequence[Cell], cache: Cache) -> dict[str, float]:
     return seconds
 
 
-def _encoder_seconds(cell: Cell, cache: Cache, known: dict[tuple[Any, ...], EncoderRates]) -> float:
+def _encoder_seconds(cell: Cell, cache: Cache, known: dict[_EncoderKind, EncoderRates]) -> float:
     rows = cache.rows(cell.config, cell.fold)
     kind = (cell.task, cell.arm.read, cell.arm.encoder, cell.config.training.batch_size)
     if kind not in known:
@@ -105,7 +108,7 @@ def _measure(cell: Cell, cache: Cache) -> _Rates:
     return _Rates(trained=trained, read=_num_tokens(some) / seconds, decode_step_s=decode_step_s)
 
 
-def _decode(model: Any, prompts: Sequence[Sequence[int]]) -> None:
+def _decode(model: DualHeadReasoningModel, prompts: Sequence[Sequence[int]]) -> None:
     generate(model.causal_lm, model.tokenizer, prompts, max_new_tokens=_NUM_DECODED_TOKENS, batch_size=len(prompts))
 
 

@@ -16,7 +16,7 @@ from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.cells import Cell, unfinished
 from dhrd.experiments.plan import Request
-from dhrd.experiments.reproduce import look
+from dhrd.experiments.reproduce import Outcome, look, num_waiting
 from dhrd.experiments.workers import WorkerDied, result_of, run_in_worker, workers
 
 logger = logging.getLogger("dhrd")
@@ -30,6 +30,7 @@ class EntryState:
         name: The entry's.
         request: What it asks for.
         cache: Loads its rows.
+        outcome: Its cells and choices.
         todo: Cells without a file that can be run now, in order.
         num_cells: All of them, those that still wait for a choice too.
         num_waiting: Cells whose settings are still to be chosen.
@@ -40,6 +41,7 @@ class EntryState:
     name: str
     request: Request
     cache: Cache
+    outcome: Outcome = field(default_factory=Outcome)
     todo: list[Cell] = field(default_factory=list)
     num_cells: int = 0
     num_waiting: int = 0
@@ -51,7 +53,9 @@ class EntryState:
 
     def refresh(self) -> None:
         """Look again at what is there: choices that are made unlock cells."""
-        cells, self.num_waiting = look(self.request, self.cache)
+        self.outcome = look(self.request, self.cache)
+        cells = [*self.outcome.judges, *self.outcome.cells]
+        self.num_waiting = num_waiting(self.request, self.outcome)
         self.todo = list(unfinished(cells, self.request.store))
         self.num_cells = len({cell.key for cell in cells}) + self.num_waiting
 
@@ -170,13 +174,13 @@ class _Run:
 
     def _is_taken(self, work: EntryState, cell: Cell) -> bool:
         runs = any(
-            one.cell.key == cell.key and one.work.request.store.directory == work.request.store.directory
-            for one in self.running.values()
+            started.cell.key == cell.key and started.work.request.store.directory == work.request.store.directory
+            for started in self.running.values()
         )
         return runs or work.request.store.has(cell)
 
     def _fits(self, work: EntryState) -> bool:
-        known = work.seconds or [one for other in self.progress.works for one in other.seconds]
+        known = work.seconds or [seconds for other in self.progress.works for seconds in other.seconds]
         return time.monotonic() + (fmean(known) if known else 0.0) <= self.deadline_s
 
     def _finish(self, future: Future[CellResult]) -> None:
@@ -203,12 +207,14 @@ class _Run:
 
     def _judged(self, work: EntryState, cell: Cell) -> bool:
         """Whether a choice for this cell's arm still lacks a cell."""
-        cells = [*work.todo, *(one.cell for one in self.running.values() if one.work is work)]
-        return any(one.fold is not None and (one.task, one.arm.name) == (cell.task, cell.arm.name) for one in cells)
+        cells = [*work.todo, *(started.cell for started in self.running.values() if started.work is work)]
+        return any(
+            other.fold is not None and (other.task, other.arm.name) == (cell.task, cell.arm.name) for other in cells
+        )
 
     def _unlock(self, work: EntryState) -> None:
         work.refresh()
-        running = {one.cell.key for one in self.running.values() if one.work is work}
+        running = {started.cell.key for started in self.running.values() if started.work is work}
         failed = self.progress.failures
         work.todo = [
             cell for cell in work.todo if cell.key not in running and f"{work.name} · {cell.title}" not in failed

@@ -10,11 +10,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from pydantic import JsonValue
+
 from dhrd.config import RunConfig, load_config
 from dhrd.data.superglue import TASKS
 from dhrd.experiments.cache import Cache
-from dhrd.experiments.cells import Cell, CellStore, Decoding, hash_rows
-from dhrd.experiments.study import Arm, Study
+from dhrd.experiments.cells import Cell, CellStore, Decoding
+from dhrd.experiments.study import Arm, Grid, Settings, Study
 from dhrd.metrics.metrics import higher_is_better, main_metric
 from dhrd.training.run_dir import flat
 
@@ -25,9 +27,8 @@ NUM_SEEDS = 5
 SEED = "{seed}"  # in data.train: rows that differ by seed
 _FEW_ROWS = 1000  # below, all five folds take part in a choice; above, one is enough
 
-Choice = Mapping[str, Any]
-Choices = Mapping[tuple[str, str, str], Choice]
-Candidates = dict[tuple[str, str, str], list[tuple[Choice, list[Cell]]]]
+Choices = Mapping[tuple[str, str, str], Settings]
+Candidates = dict[tuple[str, str, str], list[tuple[Settings, list[Cell]]]]
 """For each task, backbone and arm with a grid: every combination of its values, and the cells that judge it."""
 
 
@@ -54,7 +55,7 @@ class Request:
     backbones: tuple[str, ...]
     num_seeds: int | None
     arms: tuple[Arm, ...]
-    grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    grid: Grid = field(default_factory=dict)
     num_judges: int | None = None
     decoding: Decoding = field(default_factory=Decoding)
     output_dir: Path = Path("reproduce")
@@ -73,10 +74,10 @@ class Request:
 
     def baselines_of(self, arm: Arm) -> tuple[str, ...]:
         """The arms that an arm is compared with, as far as they were asked for."""
-        asked = {one.name for one in self.arms}
+        asked = {other.name for other in self.arms}
         return tuple(name for name in arm.baselines if name in asked)
 
-    def grid_of(self, arm: Arm) -> dict[str, tuple[Any, ...]]:
+    def grid_of(self, arm: Arm) -> Grid:
         """What is chosen for an arm."""
         return {**(self.grid if arm.trained else {}), **arm.grid}
 
@@ -93,14 +94,14 @@ def own_data(base: RunConfig) -> str | None:
 
 
 def cell_config(
-    request: Request, task: str, backbone: str, arm: Arm, seed: int, chosen: Mapping[str, Any] | None = None
+    request: Request, task: str, backbone: str, arm: Arm, seed: int, chosen: Settings | None = None
 ) -> RunConfig:
     """All settings of a cell: the base's, the task's, the arm's and the seed, also where `data.train` names it.
 
     Raises:
         ConfigError: They contradict each other.
     """
-    data: dict[str, Any] = {}
+    data: dict[str, JsonValue] = {}
     if (condition := request.study.condition(task)) is not None:
         given = flat(request.base.model_dump(mode="json", exclude_unset=True))
         data = {name: value for name, value in condition.settings.items() if name not in given}
@@ -111,18 +112,19 @@ def cell_config(
     elif request.base.data.train is not None:
         data = {"data.train": request.base.data.train}
     if "data.train" in data:
-        data["data.train"] = data["data.train"].replace(SEED, str(seed))
+        data["data.train"] = str(data["data.train"]).replace(SEED, str(seed))
     settings = {"model.name_or_path": backbone, **data, **arm.settings, **(chosen or {}), "seed": seed}
     return with_settings(request.base, settings)
 
 
-def with_settings(base: RunConfig | None, settings: Mapping[str, Any]) -> RunConfig:
+def with_settings(base: RunConfig | None, settings: Settings) -> RunConfig:
     """Settings with some of them replaced, by dotted name.
 
     Raises:
         ConfigError: One is unknown, or they contradict each other.
     """
-    return load_config(base=base, **{name.replace(".", "__"): value for name, value in settings.items()})
+    replaced: dict[str, Any] = {name.replace(".", "__"): value for name, value in settings.items()}
+    return load_config(base=base, **replaced)
 
 
 def choice_cells(request: Request, cache: Cache) -> Candidates:
@@ -140,7 +142,7 @@ def choice_cells(request: Request, cache: Cache) -> Candidates:
     return candidates
 
 
-def _judges(request: Request, cache: Cache, task: str, backbone: str, arm: Arm, point: Choice) -> Iterator[Cell]:
+def _judges(request: Request, cache: Cache, task: str, backbone: str, arm: Arm, point: Settings) -> Iterator[Cell]:
     config = cell_config(request, task, backbone, arm, request.base.seed, point)
     rows = cache.rows(config)
     for fold in range(request.num_judges or (NUM_FOLDS if len(rows.train) < _FEW_ROWS else 1)):
@@ -148,15 +150,15 @@ def _judges(request: Request, cache: Cache, task: str, backbone: str, arm: Arm, 
             task=task,
             arm=arm,
             config=config,
-            rows_hash=hash_rows(rows, config),
+            rows_hash=cache.rows_hash(config),
             decoding=request.decoding,
             fold=(fold, NUM_FOLDS),
         )
 
 
-def choose(request: Request, candidates: Sequence[tuple[Choice, list[Cell]]]) -> Choice | None:
+def choose(request: Request, candidates: Sequence[tuple[Settings, list[Cell]]]) -> Settings | None:
     """The combination with the best mean over its folds; the earlier of equals; None while a cell is missing."""
-    best: tuple[float, Choice] | None = None
+    best: tuple[float, Settings] | None = None
     for point, cells in candidates:
         results = [result for cell in cells if (result := request.store.find(cell)) is not None]
         if len(results) < len(cells):
@@ -182,7 +184,7 @@ def final_cells(request: Request, cache: Cache, choices: Choices) -> list[Cell]:
         if request.grid_of(arm) and key not in choices:
             continue
         config = cell_config(request, task, backbone, arm, seed, choices.get(key))
-        rows_hash = hash_rows(cache.rows(config), config)
+        rows_hash = cache.rows_hash(config)
         cells.append(Cell(task=task, arm=arm, config=config, rows_hash=rows_hash, decoding=request.decoding))
     return cells
 

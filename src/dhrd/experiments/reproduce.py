@@ -12,7 +12,7 @@ from dhrd.errors import DhrdError, SaveError, UserError
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.cells import Cell, CellStore, unfinished
-from dhrd.experiments.plan import Candidates, Choice, Request, choice_cells, choose, final_cells, planned
+from dhrd.experiments.plan import Candidates, Choices, Request, choice_cells, choose, final_cells, planned
 from dhrd.experiments.run_cell import run_cell
 from dhrd.experiments.workers import WorkerDied, result_of, run_in_worker, workers
 from dhrd.training.run_dir import flat
@@ -25,26 +25,30 @@ class Outcome:
     """What a call left.
 
     Args:
-        cells: The table's own cells, as far as they are known.
+        cells: The table's own cells; those that wait for a choice are left out.
         choices: What was chosen for which task, backbone and arm.
         candidates: The cells behind the choices.
         failures: Key of a cell that failed, and why.
     """
 
     cells: list[Cell] = field(default_factory=list)
-    choices: dict[tuple[str, str, str], Choice] = field(default_factory=dict)
+    choices: Choices = field(default_factory=dict)
     candidates: Candidates = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def judges(self) -> list[Cell]:
+        """The cells behind the choices, in order."""
+        return [cell for points in self.candidates.values() for _, cells in points for cell in cells]
 
-def reproduce(request: Request, *, jobs: int = 1, device: str | None = None, run: bool = True) -> Outcome:
+
+def reproduce(request: Request, *, jobs: int = 1, device: str | None = None) -> Outcome:
     """Run what is not there yet of a study.
 
     Args:
         request: What to reproduce.
         jobs: Cells at a time, each in a process of its own with its share of the cores.
         device: "cpu", "cuda", "mps"; None: the best there is.
-        run: False: only look at what is there.
 
     Returns:
         The cells, the choices, and what failed; finished cells are files in `request.store`.
@@ -55,27 +59,27 @@ def reproduce(request: Request, *, jobs: int = 1, device: str | None = None, run
     """
     cache = Cache(device)
     outcome = Outcome(candidates=choice_cells(request, cache))
-    judges = [cell for points in outcome.candidates.values() for _, cells in points for cell in cells]
-    if run:
-        outcome.failures |= run_cells(judges, request.store, cache, jobs)
-    outcome.choices = _choices(request, outcome)
+    outcome.failures |= run_cells(outcome.judges, request.store, cache, jobs)
+    outcome.choices = _choices(request, outcome.candidates)
     outcome.cells = final_cells(request, cache, outcome.choices)
-    if run:
-        outcome.failures |= run_cells(outcome.cells, request.store, cache, jobs)
+    outcome.failures |= run_cells(outcome.cells, request.store, cache, jobs)
     return outcome
 
 
-def look(request: Request, cache: Cache) -> tuple[list[Cell], int]:
-    """The cells that a call would run or find finished, and how many more wait for a choice."""
+def look(request: Request, cache: Cache) -> Outcome:
+    """What a call would run or find finished, by the choices that are made already; nothing is run."""
     candidates = choice_cells(request, cache)
-    judges = [cell for points in candidates.values() for _, cells in points for cell in cells]
-    choices = _choices(request, Outcome(candidates=candidates))
-    cells = final_cells(request, cache, choices)
-    return [*judges, *cells], len(list(planned(request))) - len(cells)
+    choices = _choices(request, candidates)
+    return Outcome(cells=final_cells(request, cache, choices), choices=choices, candidates=candidates)
 
 
-def _choices(request: Request, outcome: Outcome) -> dict[tuple[str, str, str], Choice]:
-    chosen = {key: choose(request, candidates) for key, candidates in outcome.candidates.items()}
+def num_waiting(request: Request, outcome: Outcome) -> int:
+    """Cells of the table whose settings are still to be chosen."""
+    return sum(1 for _ in planned(request)) - len(outcome.cells)
+
+
+def _choices(request: Request, candidates: Candidates) -> Choices:
+    chosen = {key: choose(request, points) for key, points in candidates.items()}
     for (task, _, arm), point in chosen.items():
         if point is not None:
             logger.info("chosen for %s, %s: %s", task, arm, ", ".join(f"{k}={v}" for k, v in flat(point).items()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,7 +15,7 @@ from dhrd.data.rows import Rows, multi_hot
 from dhrd.data.sequence import EncodedData
 from dhrd.evaluation.live import LiveModel
 from dhrd.experiments.cache import Cache
-from dhrd.experiments.cell_result import Answers, CellData, CellResult
+from dhrd.experiments.cell_result import Answers, CellData, CellNumbers, CellResult
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.decoding import decode_rows
 from dhrd.experiments.encoders import run_encoder
@@ -47,7 +47,7 @@ def run_cell(cell: Cell, cache: Cache) -> CellResult:
         run = _run_encoder if cell.arm.encoder is not None else _run_backbone
         numbers, accelerator = run(cell, cache, clock)
     return CellResult(
-        **numbers,
+        **dict(numbers),
         seconds={name: round(value, 2) for name, value in clock.seconds.items()},
         device=describe_device(accelerator.device),
         precision=accelerator.mixed_precision,
@@ -57,7 +57,7 @@ def run_cell(cell: Cell, cache: Cache) -> CellResult:
     )
 
 
-def _run_backbone(cell: Cell, cache: Cache, clock: Clock) -> tuple[dict[str, Any], Accelerator]:
+def _run_backbone(cell: Cell, cache: Cache, clock: Clock) -> tuple[CellNumbers, Accelerator]:
     trained = train_cell(cell, cache, clock)
     with clock("evaluate"):
         answers = _READERS[cell.arm.read](trained)
@@ -65,36 +65,36 @@ def _run_backbone(cell: Cell, cache: Cache, clock: Clock) -> tuple[dict[str, Any
     if cell.arm.speed and cell.arm.read == "head":
         with clock("speed"):
             speed = measure(trained)
-    numbers = {
-        "speed": speed,
-        "metrics": answers.metrics,
-        "outcomes": answers.outcomes,
-        "selected_on": cell.fold is not None or trained.chose_on_held_out,
-        "data": _describe_data(trained.rows, trained.data),
-        "curve": trained.curve.thinned(),
-        "held_out_curve": trained.curve.held_out,
-        "steps": trained.steps,
-        "temperature": trained.temperature,
-        "train_tokens": int(trained.curve.num_tokens),
-    }
+    numbers = CellNumbers(
+        speed=speed,
+        metrics=answers.metrics,
+        outcomes=answers.outcomes,
+        selected_on=cell.fold is not None or trained.chose_on_held_out,
+        data=_describe_data(trained.rows, trained.data),
+        curve=trained.curve.thinned(),
+        held_out_curve=trained.curve.held_out,
+        steps=trained.steps,
+        temperature=trained.temperature,
+        train_tokens=int(trained.curve.num_tokens),
+    )
     return numbers, trained.accelerator
 
 
-def _run_encoder(cell: Cell, cache: Cache, clock: Clock) -> tuple[dict[str, Any], Accelerator]:
+def _run_encoder(cell: Cell, cache: Cache, clock: Clock) -> tuple[CellNumbers, Accelerator]:
     accelerator = make_accelerator(cell.config, cache.device)
     with clock("load"):
         rows = cache.rows(cell.config, cell.fold)
     run = run_encoder(cell, rows, accelerator, clock)
     answers = _answers(rows, run.outcomes)
-    numbers = {
-        "metrics": answers.metrics,
-        "outcomes": answers.outcomes,
-        "selected_on": cell.fold is not None,
-        "data": _describe_data(rows, run.data),
-        "curve": [],
-        "steps": run.steps,
-        "train_tokens": run.train_tokens,
-    }
+    numbers = CellNumbers(
+        metrics=answers.metrics,
+        outcomes=answers.outcomes,
+        selected_on=cell.fold is not None,
+        data=_describe_data(rows, run.data),
+        curve=[],
+        steps=run.steps,
+        train_tokens=run.train_tokens,
+    )
     return numbers, accelerator
 
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
+
+from pydantic import JsonValue
 
 Read = Literal["head", "decode", "label_scores", "embeddings", "encoder"]
+Settings = Mapping[str, JsonValue]
+"""Values by dotted name."""
+Grid = Mapping[str, tuple[JsonValue, ...]]
+"""The values to choose from, by dotted name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +37,7 @@ class Arm:
 
     name: str
     title: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Settings = field(default_factory=dict)
     read: Read = "head"
     trained: bool = True
     baselines: tuple[str, ...] = ()
@@ -39,7 +45,7 @@ class Arm:
     engine: Literal["transformers", "vllm"] = "transformers"
     encoder: str | None = None
     optional: bool = False
-    grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    grid: Grid = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +61,7 @@ class Condition:
     """
 
     name: str
-    settings: Mapping[str, Any]
+    settings: Settings
     factors: Mapping[str, float] = field(default_factory=dict)
     arms: tuple[str, ...] = ()
     num_seeds: int = 5
@@ -85,7 +91,7 @@ class Study:
     paper: tuple[Mapping[str, str], ...] = ()
     limits: tuple[str, ...] = ()
     conditions: tuple[Condition, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Settings = field(default_factory=dict)
 
     def condition(self, task: str) -> Condition | None:
         """The condition that a task is; None where it is none of the study's own."""
@@ -143,7 +149,7 @@ ALIGNMENT = Arm(
     settings={"loss.alignment_weight": 1.0},
     baselines=("pooled", "lm_on_x", "dhrd"),
 )
-BEST_SETTINGS: Mapping[str, Any] = {
+BEST_SETTINGS: Settings = {
     "loss.privileged_weight": 1.0,
     "loss.keyword_weight": 1.0,
     "loss.classification_weight": 0.2,

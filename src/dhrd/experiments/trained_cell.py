@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dhrd.data.records import EncodedExample
 from dhrd.data.rows import Rows
@@ -30,6 +30,7 @@ from dhrd.training.step import LOG_NAMES
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from transformers import PreTrainedModel
 
 _MAX_CURVE_POINTS = 200
 
@@ -114,7 +115,7 @@ class TrainedCell:
         return self.data["validation"].examples
 
     @property
-    def causal_lm(self) -> Any:
+    def causal_lm(self) -> PreTrainedModel:
         """Backbone and reasoning head."""
         return self.model.causal_lm if self.model is not None else self.backbone.model
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from transformers import AutoConfig
 
 from dhrd._files import holds_nothing, locked, saving, write_json, writing_directory
@@ -18,66 +19,103 @@ from dhrd.artifact.owned import is_export
 from dhrd.data.records import Example
 from dhrd.errors import ConfigError, DataError, DhrdError
 from dhrd.evaluation.evaluate import compare_forwards
-from dhrd.export.onnx_model import OnnxForward, WeightType, write_onnx
+from dhrd.export.runtimes import Runtime, find_runtime
 from dhrd.inference.classifier import Classifier
 from dhrd.model.foreign import HERE
 
 PARITY_FILE = "parity.json"
-_FP32_TOLERANCE = 1e-3  # of a probability: ONNX Runtime adds up in another order, over a whole depth
-_INT8_AGREEMENT = 0.99
+_EXACT_TOLERANCE = 1e-3  # of a probability: a runtime adds up in another order, over a whole depth
+_ROUNDED_AGREEMENT = 0.99
 
 
-def export_onnx(
-    model_dir: str | Path,
-    output_dir: str | Path,
-    examples: Sequence[Example],
-    *,
-    weight_type: WeightType = "float32",
-    min_agreement: float | None = None,
-    overwrite: bool = False,
-) -> dict[str, Any]:
-    """Write an artifact as an ONNX graph with its tokenizer, once it is shown to answer as the artifact does.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSettings:
+    """What to write.
 
     Args:
-        model_dir: What `dhrd train` wrote.
-        output_dir: Gets model.onnx, model.onnx.data, config.json, the tokenizer's files, dhrd.json and parity.json.
-        examples: Rows of the kind that it will see; labels are not needed.
+        format: Of `RUNTIMES`.
         weight_type: `int8` is smaller, faster and another model: look at its agreement.
         min_agreement: Share of the rows whose label must be the same; None: 1 in fp32, where probabilities must be
             within 0.001 as well, and 0.99 in int8.
-        overwrite: Replace an older export in `output_dir`; other files in it are kept.
+    """
 
-    Returns:
-        What parity.json holds.
+    format: str = "onnx"
+    weight_type: str = "float32"
+    min_agreement: float | None = None
+
+
+class ExportParity(BaseModel):
+    """What parity.json holds: how an export answers beside its artifact.
+
+    Args:
+        weight_type: Of the export.
+        against: What it was compared with.
+        num_examples: Rows.
+        max_logit_difference: Over rows and labels.
+        max_probability_difference: Over rows and labels.
+        label_agreement: Share of the rows with the same label, or set of labels.
+        size_bytes: Of the runtime's files.
+        versions: Of the libraries on both sides.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    weight_type: str
+    against: str = "the artifact in float32"
+    num_examples: int
+    max_logit_difference: float
+    max_probability_difference: float
+    label_agreement: float
+    size_bytes: int
+    versions: Mapping[str, str]
+
+
+def export_classifier(
+    model_dir: str | Path,
+    output_dir: str | Path,
+    examples: Sequence[Example],
+    settings: ExportSettings | None = None,
+    *,
+    overwrite: bool = False,
+) -> ExportParity:
+    """Write an artifact for another runtime with its tokenizer, once it is shown to answer as the artifact does.
+
+    Args:
+        model_dir: What `dhrd train` wrote.
+        output_dir: Gets the runtime's files, config.json, the tokenizer's files, dhrd.json and parity.json.
+        examples: Rows of the kind that it will see; labels are not needed.
+        settings: What to write.
+        overwrite: Replace an older export in `output_dir`; other files in it are kept.
 
     Raises:
         ArtifactError: The artifact cannot be used.
         ConfigError: `output_dir` is not empty, or holds something else than an export; or a setting is not valid.
         DataError: There are no rows, or one cannot be encoded.
-        DhrdError: The graph cannot be written or disagrees; `output_dir` is as it was.
-        MissingExtra: ONNX Runtime or the exporter is not installed.
+        DhrdError: The export cannot be written or disagrees; `output_dir` is as it was.
+        MissingExtra: The runtime or its exporter is not installed.
     """
-    output_dir = Path(output_dir)
-    if weight_type not in ("float32", "int8"):
-        raise ConfigError(f"--weights {weight_type}: unknown; give float32 or int8")
+    settings, output_dir = settings or ExportSettings(), Path(output_dir)
+    target, weight_type = find_runtime(settings.format), settings.weight_type
+    if weight_type not in target.weight_types:
+        raise ConfigError(f"`weight_type={weight_type}`: unknown; give {' or '.join(target.weight_types)}")
     check_export_place(model_dir, output_dir, overwrite=overwrite)
     if not examples:
-        raise DataError("an export is compared with its artifact on rows, and there are none; give --data SPEC")
+        raise DataError("an export is compared with its artifact on rows, and there are none; give `data` SPEC")
     classifier = Classifier.from_pretrained(model_dir, device="cpu", dtype=torch.float32)
-    inputs = classifier.encoder.encode_examples(examples)
+    inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
     config = AutoConfig.from_pretrained(model_dir, **HERE)
     with (
         locked(output_dir) if output_dir.is_dir() else nullcontext(),
         saving(str(output_dir)),
-        writing_directory(output_dir, last=MANIFEST, stale=["model.onnx.data"]) as partial,
+        writing_directory(output_dir, last=MANIFEST, stale=target.files) as partial,
     ):
-        write_onnx(classifier, partial, weight_type=weight_type)
-        parity = _parity(classifier, partial, [item.input_ids for item in inputs])
-        _check(parity, weight_type, min_agreement, output_dir)
+        target.write(classifier, partial, weight_type=weight_type)
+        parity = _parity(classifier, target.from_pretrained(partial), partial, [item.input_ids for item in inputs])
+        _check(parity, output_dir, settings.min_agreement, is_exact=weight_type == target.weight_types[0])
         config.save_pretrained(partial)
         classifier.tokenizer.save_pretrained(partial)
-        write_json(partial / PARITY_FILE, parity)
-        write_json(partial / MANIFEST, to_manifest(classifier.info) | {"kind": "onnx"})
+        write_json(partial / PARITY_FILE, parity.model_dump())
+        write_json(partial / MANIFEST, to_manifest(classifier.info) | {"kind": target.kind})
     return parity
 
 
@@ -88,46 +126,47 @@ def check_export_place(model_dir: str | Path, output_dir: Path, *, overwrite: bo
         ConfigError: It is the artifact's, is not empty, or with `overwrite` holds no export.
     """
     if Path(model_dir).resolve().is_relative_to(output_dir.resolve()):
-        raise ConfigError(f"--output {output_dir}: that is the artifact itself, or holds it; give another directory")
+        raise ConfigError(f"`output={output_dir}`: that is the artifact itself, or holds it; give another directory")
     was_cut = is_export(output_dir) and not (output_dir / MANIFEST).exists()
     if holds_nothing(output_dir) or was_cut:
         return
     if not overwrite:
-        raise ConfigError(f"--output {output_dir}: is there already; replace it with --overwrite, or give another")
+        raise ConfigError(f"`output={output_dir}`: is there already; replace it with `overwrite`, or give another")
     if not is_export(output_dir):
         raise ConfigError(
-            f"--output {output_dir}: --overwrite replaces what `dhrd export` wrote, and no dhrd.json there says that "
+            f"`output={output_dir}`: `overwrite` replaces what `dhrd export` wrote, and no dhrd.json there says that "
             "it did; give another directory"
         )
 
 
-def _parity(classifier: Classifier, directory: Path, input_ids: Sequence[list[int]]) -> dict[str, Any]:
-    forward = OnnxForward.from_pretrained(directory)
-    found = compare_forwards(
+def _parity(classifier: Classifier, forward: Runtime, directory: Path, input_ids: Sequence[list[int]]) -> ExportParity:
+    compared = compare_forwards(
         (forward, "cpu"),
         (classifier.logits, "cpu"),
         input_ids,
         pad_token_id=classifier.tokenizer.pad_token_id,
         multi_label=classifier.labels.multi_label,
     )
-    return {
-        "weight_type": forward.dtype,
-        "against": "the artifact in float32",
-        **found,
-        "size_bytes": sum(path.stat().st_size for path in directory.iterdir()),
-        "versions": library_versions() | {name: version(name) for name in ("onnx", "onnxruntime", "onnxscript")},
-    }
+    return ExportParity(
+        weight_type=forward.dtype,
+        num_examples=len(input_ids),
+        max_logit_difference=compared["max_logit_difference"],
+        max_probability_difference=compared["max_probability_difference"],
+        label_agreement=compared["label_agreement"],
+        size_bytes=sum(path.stat().st_size for path in directory.iterdir()),
+        versions=library_versions() | {name: version(name) for name in forward.packages},
+    )
 
 
-def _check(parity: dict[str, Any], weight_type: WeightType, min_agreement: float | None, output_dir: Path) -> None:
-    """Refuse a graph that disagrees with its artifact."""
-    least = min_agreement if min_agreement is not None else 1.0 if weight_type == "float32" else _INT8_AGREEMENT
-    share, apart = parity["label_agreement"], parity["max_probability_difference"]
-    what = f"on {parity['num_examples']} rows: the same label on {share:.2%}, probabilities up to {apart:.2g} apart"
+def _check(parity: ExportParity, output_dir: Path, min_agreement: float | None, *, is_exact: bool) -> None:
+    """Refuse an export that disagrees with its artifact."""
+    least = min_agreement if min_agreement is not None else 1.0 if is_exact else _ROUNDED_AGREEMENT
+    share, apart = parity.label_agreement, parity.max_probability_difference
+    what = f"on {parity.num_examples} rows: the same label on {share:.2%}, probabilities up to {apart:.2g} apart"
     if not share >= least:
         raise DhrdError(
             f"{output_dir} was not written: the graph disagrees with its artifact {what}; "
-            f"--min-agreement {least:g} is asked of it"
+            f"`min_agreement={least:g}` is asked of it"
         )
-    if not apart <= (_FP32_TOLERANCE if weight_type == "float32" else 1):  # NaN is not
+    if not apart <= (_EXACT_TOLERANCE if is_exact else 1):  # NaN is not
         raise DhrdError(f"{output_dir} was not written: the graph disagrees with its artifact {what}")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dhrd._device import check_loaded, find_device
 from dhrd._progress import no_foreign_bars
+from dhrd.artifact.hub import find_artifact, push_artifact
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.read import input_encoder, load_input_encoder
 from dhrd.artifact.weights import check_has_classifier, load_body_and_head
@@ -91,11 +92,8 @@ class Classifier:
         threshold: float | None = None,
         directory: Path | None = None,
     ) -> None:
-        self.body = body.eval()
-        self.head = head.eval()
-        self.tokenizer = tokenizer
-        self.info = info
-        self.directory = directory
+        self.body, self.head = body.eval(), head.eval()
+        self.tokenizer, self.info, self.directory = tokenizer, info, directory
         self.encoder = input_encoder(tokenizer, info, strict=strict)
         self.engine = Engine(body, head, pooling=info.pooling, pad_token_id=tokenizer.pad_token_id, options=options)
         if cascade is not None:
@@ -104,15 +102,14 @@ class Classifier:
         self._reasoner: Reasoner | None = None
         self._lock = threading.RLock()  # around the model and the counts
         self._load_again: Callable[[], Classifier] | None = None
-        self.num_cut = 0
-        self.num_mended = 0
-        self.num_asked = 0
+        self.num_cut = self.num_mended = self.num_asked = 0
 
     @classmethod
     def from_pretrained(
         cls,
         directory: str | Path,
         *,
+        revision: str | None = None,
         device: str | int | torch.device | None = None,
         dtype: str | torch.dtype | None = "auto",
         max_tokens_per_pass: int | None = None,
@@ -126,7 +123,8 @@ class Classifier:
         """Load an artifact.
 
         Args:
-            directory: What `dhrd train` wrote.
+            directory: What `dhrd train` wrote; or its name on the hub, `org/name`, given as a text.
+            revision: Branch, tag or commit on the hub; None: its default.
             device: None: a GPU where there is one; -1: the CPU.
             dtype: Of the backbone; the head is in fp32 always. "auto": bf16 where the device multiplies it faster
                 (GPUs; CPUs as measured, once a process), else fp32. None: as saved.
@@ -145,7 +143,7 @@ class Classifier:
             ConfigError: The device is not there, the dtype is unknown, the layers cannot be compiled here, or the
                 cascade has no threshold or no trained reasoning head, or a number makes no sense.
         """
-        directory = Path(directory).expanduser()
+        directory = find_artifact(directory, revision)
         info = read_info(directory)
         check_has_classifier(directory, info)
         again = partial(
@@ -160,22 +158,19 @@ class Classifier:
             tokenizer = load_input_encoder(directory, info).tokenizer
         check_loaded(body, directory)
         classifier = cls(
-            body.to(device),
-            head.to(device),
-            tokenizer,
-            info,
-            options=best,
-            strict=strict,
-            cascade=cascade,
-            threshold=threshold,
-            directory=directory,
-        )
+            body.to(device), head.to(device), tokenizer, info, options=best, strict=strict,
+            cascade=cascade, threshold=threshold, directory=directory,
+        )  # fmt: skip
         classifier._load_again = again
         if keep_memory and device.type == "cpu":
             keep_freed_memory()
         if compile:
             classifier.engine.compile()
         return classifier
+
+    def push_to_hub(self, repository: str, *, private: bool = False, message: str | None = None) -> str:
+        """Upload the artifact that the classifier was loaded from, as `artifact.hub.push_artifact` does."""
+        return push_artifact(self._artifact("the artifact"), repository, private=private, message=message)
 
     @property
     def labels(self) -> LabelSet:
@@ -298,15 +293,19 @@ class Classifier:
         Raises:
             ArtifactError: The classifier was not loaded from a directory.
         """
-        if self.directory is None:
-            raise ArtifactError(
-                "the classifier was not loaded from a directory, where the reasoning head is: "
-                "use Classifier.from_pretrained(DIR)"
-            )
+        directory = self._artifact("the reasoning head")
         with self._lock:
             if self._reasoner is None:
-                self._reasoner = Reasoner.from_pretrained(self.directory, device=self.device, dtype=self.body.dtype)
+                self._reasoner = Reasoner.from_pretrained(directory, device=self.device, dtype=self.body.dtype)
             return self._reasoner
+
+    def _artifact(self, wanted: str) -> Path:
+        if self.directory is None:
+            raise ArtifactError(
+                f"the classifier was not loaded from a directory, where {wanted} is: "
+                "use Classifier.from_pretrained(DIR)"
+            )
+        return self.directory
 
     def __reduce__(self) -> tuple[Callable[[], Classifier], tuple[()]]:
         """For pickle and copy: to be loaded again."""

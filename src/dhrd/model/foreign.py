@@ -85,7 +85,7 @@ def _damaged(path: Path, what: str, error: BaseException) -> ArtifactError:
     return ArtifactError(f"{path.parent}: {path.name}: {what} ({reason}); download or write the artifact again")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_small_json(path: Path) -> dict[str, Any]:
     """The object in a small JSON file.
 
     Raises:
@@ -132,7 +132,7 @@ class Weights:
                 f"{directory}: no {_WEIGHTS}; pickled weights (.bin, .pt) can run code: load them where they are "
                 "trusted, and save_pretrained"
             )
-        named = read_json(path).get("weight_map")
+        named = read_small_json(path).get("weight_map")
         if not isinstance(named, dict) or not all(map(_is_plain_name, named.values())):
             raise ArtifactError(
                 f"{directory}: {_INDEX}: weight_map must name a .safetensors file beside it for each tensor"
@@ -200,7 +200,7 @@ def check_directory(directory: Path, weights: Weights, *, is_backbone: bool = Fa
             "remove it (an adapter: merge it into its model)"
         )
     path, num_layers = directory / "config.json", max(weights.num_blocks, _SHARED_LAYERS * is_backbone)
-    for key, value in _settings(read_json(path)):
+    for key, value in _settings(read_small_json(path)):
         loads_others = key in _LOADS_OTHERS and value not in _BUILT_IN
         if loads_others or (key in _QUANTIZED and value and not is_backbone):
             raise ArtifactError(

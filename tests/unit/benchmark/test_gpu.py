@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from dhrd.benchmark import inference
+from dhrd.benchmark import limits
 from dhrd.benchmark.machine import matmul_flops_per_second
 from dhrd.config import ModelSettings
 from dhrd.model.backbone import load_backbone
@@ -123,7 +123,7 @@ def test_what_is_measured_is_named_with_its_units(bench: Any, monkeypatch: pytes
     import gpu_speed  # type: ignore[import-not-found]
 
     small = partial(matmul_flops_per_second, sizes=(256,))  # the large products take seconds here
-    for module in (gpu_speed, inference):
+    for module in (gpu_speed, limits):
         monkeypatch.setattr(module, "matmul_flops_per_second", small)
     found = gpu_speed.run_speed(bench, time.monotonic() + 600, lambda text: None, num_rows=24)
     for name in ("training, batch 8", "training, batch 32"):

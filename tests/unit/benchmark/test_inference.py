@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import pytest
 
 import dhrd
 from dhrd import ConfigError, DataError
-from dhrd.benchmark import contenders, decoding
-from dhrd.benchmark.contenders import BenchmarkRows
+from dhrd.benchmark import contenders
+from dhrd.benchmark.contenders import BenchmarkRows, Contender, Lineup
 from dhrd.benchmark.inference import Settings, benchmark
+from dhrd.benchmark.result import BenchmarkResult
 from dhrd.run.rows import rows_of
 from helpers.runs import make_config, run_here
 
@@ -28,7 +30,7 @@ def artifact(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return dhrd.train(make_config(tiny_backbone, directory, "training.num_epochs=1")).output_dir
 
 
-def measured(artifact: Path, **settings: Any) -> dict[str, Any]:
+def measured(artifact: Path, **settings: Any) -> BenchmarkResult:
     some = {"against": (), "batch_sizes": (1, 4), "repeats": 1, "warmup_rows": 2, "latency_rows": 3}
     return benchmark(artifact, rows_of(artifact), Settings(**some | settings), device="cpu", dtype="float32")
 
@@ -79,22 +81,20 @@ def test_the_command_measures_all_and_ends_in_json(artifact: Path, tmp_path: Pat
 
 
 def test_a_contender_that_is_wrong_is_seen(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = contenders.loop
-
-    def loop(model: Any, classifier: Any) -> contenders.Contender:
-        one, names = honest(model, classifier), classifier.labels.names
+    def loop(lineup: Lineup) -> Iterator[Contender]:
+        (one,), names = contenders.loop(lineup), lineup.classifier.labels.names
 
         def run(rows: BenchmarkRows) -> list[str]:
             said = one.run(rows)
             return [next(name for name in names if name != said[0]), *said[1:]]
 
-        return replace(one, run=run)
+        yield replace(one, run=run)
 
-    monkeypatch.setattr(contenders, "loop", loop)
-    found = measured(artifact, against=("loop",))["contenders"]
-    assert found["loop"]["label_agreement"] == 1 - 1 / NUM_ROWS
-    assert found["loop"]["label_agreement_with"] == "dhrd"
-    assert found["dhrd"]["label_agreement"] == 1
+    monkeypatch.setitem(contenders.PEERS, "loop", loop)
+    found = measured(artifact, against=("loop",)).contenders
+    assert found["loop"].label_agreement == 1 - 1 / NUM_ROWS
+    assert found["loop"].label_agreement_with == "dhrd"
+    assert found["dhrd"].label_agreement == 1
 
 
 def test_rows_that_begin_alike_are_compared_with_sharing_off(artifact: Path) -> None:
@@ -102,10 +102,10 @@ def test_rows_that_begin_alike_are_compared_with_sharing_off(artifact: Path) -> 
     examples = [dhrd.Example(input_text=rule + str(number), label=None) for number in range(20)]
     settings = Settings(against=(), repeats=1, warmup_rows=2, latency_rows=2)
     found = benchmark(artifact, examples, settings, device="cpu", dtype="float32", max_tokens_per_pass=8192)
-    assert found["work"]["sharing_ratio"] > 3
-    assert found["contenders"]["dhrd_without_sharing"]["label_agreement"] == 1
-    assert found["contenders"]["dhrd"]["accuracy"] is None  # the rows have no labels
-    assert "dhrd_without_sharing" in found["dhrd_over"]
+    assert found.work.sharing_ratio > 3
+    assert found.contenders["dhrd_without_sharing"].label_agreement == 1
+    assert found.contenders["dhrd"].accuracy is None  # the rows have no labels
+    assert "dhrd_without_sharing" in found.dhrd_over
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_bad_flags(artifact: Path, capsys: Capsys, flags: list[str], message: st
 @pytest.mark.parametrize("against", ["vllm", "cot_vllm"])
 def test_vllm_is_asked_for_before_anything_runs(artifact: Path, monkeypatch: pytest.MonkeyPatch, against: str) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(ConfigError, match=f"--against {against}: this needs vLLM"):
+    with pytest.raises(ConfigError, match=f"`against={against}`: this needs vLLM"):
         measured(artifact, against=(against,))
 
 
@@ -139,14 +139,6 @@ def test_there_must_be_rows(artifact: Path) -> None:
 def test_a_head_that_transformers_does_not_load_is_refused(tiny_backbone: Path, tmp_path: Path) -> None:
     config = make_config(tiny_backbone, tmp_path, "training.num_epochs=1", "model.head=mlp")
     out = dhrd.train(config).output_dir
-    with pytest.raises(dhrd.ArtifactError, match="leave pipeline, loop and vllm out of --against"):
+    with pytest.raises(dhrd.ArtifactError, match="leave pipeline, loop and vllm out of `against`"):
         measured(out, against=("pipeline",))
-    assert measured(out)["contenders"]["dhrd"]["label_agreement"] == 1
-
-
-def test_an_unreadable_answer_is_wrong() -> None:
-    said = [decoding.Decoded("", one, 4) for one in ("a", None, "b", "a")]
-    found = decoding._result(said, BenchmarkRows([], [], [], gold=list("aabb")), taken_s=8.0)
-    assert found["accuracy"] == 0.5
-    assert found["unparsable_share"] == 0.25
-    assert (found["queries_per_second"], found["tokens_per_second"]) == (0.5, 2.0)
+    assert measured(out).contenders["dhrd"].label_agreement == 1

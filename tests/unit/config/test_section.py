@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from dhrd.config.section import Count, FileName, LabelName, Section
+from dhrd.config.section import Count, FileName, LabelName, Part, Positive, Section, Seed, Share, Weight
 
 
 class Settings(Section):
@@ -19,11 +20,47 @@ class Settings(Section):
     count: Count = 1
 
 
+class Numbers(Section):
+    """A number of each kind."""
+
+    share: Share = 0.0
+    weight: Weight = 0.0
+    part: Part = 1.0
+    positive: Positive = 1.0
+    count: Count | None = None
+    seed: Seed = 0
+
+
+@pytest.mark.parametrize("kind", Numbers.model_fields)
+@pytest.mark.parametrize("value", [True, False])
+def test_a_boolean_is_no_number(kind: str, value: bool) -> None:
+    with pytest.raises(ValidationError, match="a boolean is no number"):
+        Numbers.model_validate({kind: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        ("share", 0, 1),
+        ("weight", 0, -0.1),
+        ("weight", 3, float("inf")),
+        ("part", 1, 0),
+        ("positive", 1e-9, 0),
+        ("count", 1, 0),
+        ("seed", 0, -1),
+    ],
+)
+def test_numbers_have_bounds(kind: str, good: Any, bad: Any) -> None:
+    assert getattr(Numbers.model_validate({kind: good}), kind) == good
+    with pytest.raises(ValidationError, match=kind):
+        Numbers.model_validate({kind: bad})
+
+
 def test_a_label_is_the_text_that_an_integer_spells() -> None:
     assert Settings.model_validate({"names": [1, 2.0, "03"]}).names == ("1", "2", "03")
 
 
-@pytest.mark.parametrize("name", [True, 0.5, None])
+@pytest.mark.parametrize("name", [True, 0.5, float("nan"), float("inf"), None])
 def test_what_spells_no_label_is_refused(name: object) -> None:
     with pytest.raises(ValidationError, match="valid string"):
         Settings.model_validate({"names": [name]})

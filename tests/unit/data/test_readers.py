@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import csv
+import gzip
+import io
 import json
+import os
+import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow
 import pyarrow.parquet
 import pytest
 
 from dhrd.data.readers import BadRow, Row, read_file
+from dhrd.data.sources import open_source
 from dhrd.errors import DataError
+from helpers.reading import PLAIN, columns, error_of, problems, write, write_delimited
 from helpers.rows import write_jsonl
 
 ROWS = [
@@ -23,16 +29,6 @@ ROWS = [
     {"input_text": "Ünïcödé 🙂 \u2028 and separators", "label": "001"},
 ]
 UNQUOTED = [ROWS[0], {"input_text": 'A 5" screen, and commas', "label": "no"}, ROWS[2]]
-
-
-def write_delimited(path: Path, rows: list[dict[str, Any]]) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        is_tsv = path.suffix == ".tsv"
-        quoting = {"delimiter": "\t", "quoting": csv.QUOTE_NONE, "quotechar": None} if is_tsv else {}
-        writer = csv.DictWriter(file, list(rows[0]), **quoting)  # type: ignore[arg-type]
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 def write_json(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -57,14 +53,6 @@ WRITERS: dict[str, Callable[[Path, list[dict[str, Any]]], Path]] = {
 
 def places(path: Path) -> list[str]:
     return [item.where.removeprefix(f"{path}:") for item in read_file(path)]
-
-
-def problems(path: Path) -> dict[str, str]:
-    return {item.where: item.problem for item in read_file(path) if isinstance(item, BadRow)}
-
-
-def columns(path: Path) -> list[dict[str, Any]]:
-    return [item.columns for item in read_file(path) if isinstance(item, Row)]
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -104,12 +92,6 @@ def test_windows_line_ends_and_a_missing_last_one(tmp_path: Path, name: str) -> 
     assert len(places(path)) == 2
 
 
-@pytest.mark.parametrize("name", ["rows.csv", "rows.tsv"])
-def test_delimited_values_stay_text(tmp_path: Path, name: str) -> None:
-    rows = [{"id": "001", "input_text": "1e5", "label": "NA"}, {"id": "1", "input_text": "true", "label": ""}]
-    assert columns(write_delimited(tmp_path / name, rows)) == rows
-
-
 def test_json_and_parquet_keep_their_types(tmp_path: Path) -> None:
     rows = [{"input_text": "a", "label": 1, "tags": ["x"], "score": 0.5, "note": None, "known": True}]
     for name in ("rows.json", "rows.jsonl", "rows.parquet"):
@@ -125,115 +107,10 @@ def test_blank_lines_are_skipped_and_counted(tmp_path: Path) -> None:
     assert places(path) == ["2", "4"]
 
 
-def test_bad_lines_of_jsonl_are_named_and_reading_goes_on(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_bytes(
-        b'{"a": 1}\n{"a": 2\n["a"]\n"text"\n7\nnull\n{"a": "\xff"}\n{a: 1}\n{"a": '
-        + b"9" * 5000
-        + b"}\n"
-        + b"[" * 200_000
-        + b'\n{"a": 3}\n'
-    )
-    assert columns(path) == [{"a": 1}, {"a": 3}]
-    found = problems(path)
-    assert list(found) == [f"{path}:{line}" for line in range(2, 11)]
-    assert "not valid JSON: Expecting ',' delimiter at column 8;" in found[f"{path}:2"]
-    for line, kind in ((3, "a list"), (4, "text"), (5, "a number"), (6, "null")):
-        assert found[f"{path}:{line}"].endswith(f"got {kind}")
-        assert 'a row must be an object such as {"input_text": …, "label": …}' in found[f"{path}:{line}"]
-    assert found[f"{path}:7"] == "not valid UTF-8 at byte 7; save the file as UTF-8"
-    assert all("not valid JSON" in found[f"{path}:{line}"] for line in (8, 9, 10))
-
-
-@pytest.mark.parametrize(
-    ("text", "line", "problem"),
-    [
-        ('[\n {"a": 1},\n {"a": 2\n]', 4, "not valid JSON: Expecting ',' delimiter"),
-        ('[\n {"a": 1},\n {"a"', 3, "not valid JSON"),
-        ('[\n {"a": 1},\n', 3, "not valid JSON: Expecting value"),
-        ('[{"a": 1}]\n[{"a": 2}]', 1, "text after the end of the array"),
-        ('[{"a": 1},\n 5]', 2, "got a number"),
-        ('[{"a": 1},\n' + "[" * 200_000, 2, "not valid JSON"),
-    ],
-)
-def test_a_bad_place_in_an_array_is_named(tmp_path: Path, text: str, line: int, problem: str) -> None:
-    path = tmp_path / "rows.json"
-    path.write_text(text, encoding="utf-8")
-    assert columns(path) == [{"a": 1}]
-    ((where, found),) = problems(path).items()
-    assert where == f"{path}:{line}"
-    assert problem in found
-
-
-def test_an_array_with_bad_bytes_names_the_line(tmp_path: Path) -> None:
-    path = tmp_path / "rows.json"
-    path.write_bytes(b'[\n{"a": "x"},\n{"a": "caf\xe9"}\n]')
-    assert problems(path) == {f"{path}:3": "not valid UTF-8 at byte 24; save the file as UTF-8"}
-
-
-def test_json_lines_in_a_json_file_say_the_right_name(tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "rows.json", ROWS)
-    with pytest.raises(DataError, match=r"must be an array of objects; for one object a line, name it .jsonl"):
-        list(read_file(path))
-
-
 def test_empty_files_have_no_rows(tmp_path: Path) -> None:
     for name, text in (("a.jsonl", ""), ("a.csv", ""), ("b.csv", "input_text,label\n"), ("a.json", " [ ]\n")):
         (tmp_path / name).write_text(text, encoding="utf-8")
         assert list(read_file(tmp_path / name)) == []
-
-
-def test_ragged_and_badly_encoded_rows_of_csv_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "rows.csv"
-    path.write_bytes(b'text,label\none,a\n"two\nlines",b\nthree, four,c\nfive\nsi\xe9x,d\nseven,e\n')
-    assert [row["label"] for row in columns(path)] == ["a", "b", "e"]
-    assert problems(path) == {
-        f"{path}:5": "3 fields where the header has 2; put quotes around text with commas",
-        f"{path}:6": "1 fields where the header has 2; put quotes around text with commas",
-        f"{path}:7": "not valid UTF-8; save the file as UTF-8",
-    }
-
-
-def test_a_quote_that_never_closes_is_named_where_its_row_begins(tmp_path: Path) -> None:
-    path = tmp_path / "rows.csv"
-    path.write_text('text,label\none,a\n"two,b\nthree,c\nfour,d\n', encoding="utf-8")
-    assert [row["text"] for row in columns(path)] == ["one"]
-    ((where, problem),) = problems(path).items()
-    assert where == f"{path}:3"
-    assert "not valid CSV: unexpected end of data; close the quotes" in problem
-
-
-@pytest.mark.parametrize(
-    ("text", "where", "problem"),
-    [
-        (b'"one" two,a\n', 1, "not valid CSV: ',' expected after '\"'"),
-        (b'text,label\n"one" two,a\n', 2, "not valid CSV: ',' expected after '\"'"),
-    ],
-)
-def test_text_after_a_closing_quote(tmp_path: Path, text: bytes, where: int, problem: str) -> None:
-    path = tmp_path / "rows.csv"
-    path.write_bytes(text)
-    ((place, found),) = problems(path).items()
-    assert place == f"{path}:{where}"
-    assert problem in found
-
-
-@pytest.mark.parametrize(
-    ("header", "message"),
-    [(b"text,label,text", ":1: two columns have the same name: text, label, text"), (b"t\xe9xt,label", "UTF-8")],
-)
-def test_a_header_that_cannot_be_used_is_an_error(tmp_path: Path, header: bytes, message: str) -> None:
-    path = tmp_path / "rows.csv"
-    path.write_bytes(header + b"\n1,2,3\n")
-    with pytest.raises(DataError) as caught:
-        list(read_file(path))
-    assert str(caught.value).startswith(f"{path}:1: ")
-    assert message in str(caught.value)
-
-
-def test_a_long_field_of_csv_is_read(tmp_path: Path) -> None:
-    text = "word " * 100_000
-    assert columns(write_delimited(tmp_path / "rows.csv", [{"text": text}])) == [{"text": text}]
 
 
 def test_parquet_that_is_none_or_cut_short(tmp_path: Path) -> None:
@@ -305,3 +182,96 @@ def test_parquet_is_streamed_in_constant_memory(tmp_path: Path, rows_per_group: 
         assert seen == num_rows
         peaks.append(peak)
     assert 0 < peaks[1] < 1.2 * peaks[0] + 50_000
+
+
+def test_l12_two_columns_of_one_name_are_refused_in_every_reader(tmp_path: Path) -> None:
+    table = pyarrow.Table.from_arrays([pyarrow.array(["a"])] * 3, names=["input_text", "label", "label"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    write(tmp_path / "a.csv", "input_text,label,label\na,x,y\n")
+    write(tmp_path / "a.tsv", "input_text\tlabel\tlabel\na\tx\ty\n")
+    frame = pd.DataFrame([["a", "x", "y"]], columns=["input_text", "label", "label"])
+    for spec in (*(tmp_path / f"a.{kind}" for kind in ("parquet", "csv", "tsv")), table, frame):
+        assert "two columns have the same name: input_text, label, label" in error_of(spec)
+
+
+PLACES = ["directory of Parquet", "directory of JSONL", ".jsonl.gz", ".csv.gz", ".tsv.gz", ".json.gz", ".parquet.gz"]
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_l21_f19_directories_and_gzipped_files_are_read(tmp_path: Path, kind: str) -> None:
+    rows = [{"input_text": f"text {i}", "label": "xy"[i % 2]} for i in range(4)]
+    path = tmp_path / f"rows{kind}" if kind.startswith(".") else tmp_path / "rows"
+    if not kind.startswith("."):
+        path.mkdir()
+        (path / "_SUCCESS").touch()
+    if kind == "directory of Parquet":
+        for i in (0, 1):
+            table = pyarrow.Table.from_pylist(rows[2 * i : 2 * i + 2])
+            pyarrow.parquet.write_table(table, path / f"part-{i}.parquet")
+    elif kind == "directory of JSONL":
+        for i in (1, 0):
+            write_jsonl(path / f"part-{i}.jsonl", rows[2 * i : 2 * i + 2])
+    else:
+        path.write_bytes(gzip.compress(_as_file(kind.split(".")[1], rows)))
+    assert [row.columns for row in read_file(path) if isinstance(row, Row)] == rows
+
+
+def _as_file(kind: str, rows: list[dict[str, Any]]) -> bytes:
+    if kind == "parquet":
+        sink = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), sink)
+        return sink.getvalue()
+    if kind == "json":
+        return json.dumps(rows).encode()
+    if kind == "jsonl":
+        return "".join(json.dumps(row) + "\n" for row in rows).encode()
+    delimiter = "," if kind == "csv" else "\t"
+    return "".join(delimiter.join(line) + "\n" for line in (rows[0], *(row.values() for row in rows))).encode()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "a directory that holds no file of rows"),
+        (["a.jsonl", "b.csv"], r"a directory of several kinds of file \(.csv, .jsonl\); name the file"),
+        (["train.jsonl", "test.jsonl"], r"a directory of several splits \(test, train\); name the file"),
+    ],
+)
+def test_l21_a_directory_that_is_not_one_set_of_rows_is_refused(tmp_path: Path, names: list[str], message: str) -> None:
+    for name in names:
+        write(tmp_path / name, "")
+    with pytest.raises(DataError, match=message):
+        list(read_file(tmp_path))
+
+
+def test_f19_a_gzipped_file_that_is_cut_is_one_line(tmp_path: Path) -> None:
+    whole = gzip.compress(b'{"input_text": "a", "label": "x"}\n' * 1000)
+    for content in (whole[:-30], b"not gzip at all", b""):
+        path = write(tmp_path / "a.jsonl.gz", content)
+        assert "\n" not in error_of(path)
+
+
+@pytest.mark.parametrize("kind", ["timestamp", "schema"])
+def test_a15_odd_parquet_is_one_line(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.parquet"
+    times = pyarrow.array([2**62, 0], pyarrow.timestamp("us"))
+    table = pyarrow.table({"input_text": ["a", "b"], "label": ["x", "y"], "time": times})
+    pyarrow.parquet.write_table(table, path)
+    if kind == "schema":
+        path.write_bytes(path.read_bytes().replace(b"input_text", b"input_\xff\xfe\xfdt"))
+    for labels_required in (True, False):
+        found = error_of(path, labels_required=labels_required)
+        assert "\n" not in found
+        assert ("a value cannot be read" if kind == "timestamp" else "not ") in found
+
+
+def test_f19_a_pipe_is_read_as_json_lines_and_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_text('{"input_text": "a", "label": "x"}\n'))
+    writer.start()
+    source = open_source(pipe, PLAIN)
+    assert [row.input_text for row in source.load()] == ["a"]
+    writer.join()
+    with pytest.raises(DataError, match="a stream is read once, and this reads its rows again"):
+        source.load()

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from tokenizers import normalizers
 
+from dhrd.config import DataSettings
 from dhrd.data.records import EncodedExample, Example, LabelSet
 from dhrd.data.sequence import EncodedInput, InputEncoder, SequenceEncoder, SequenceTemplate
+from dhrd.data.sources import open_source
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import DataError, ModelError
 from helpers.rows import TOKENIZERS, make_tokenizer
@@ -120,6 +122,19 @@ class TestInputs:
 
     def test_no_rows_are_no_rows(self) -> None:
         assert InputEncoder(tokenizer=make_tokenizer()).encode([]) == []
+
+
+def test_rows_that_were_read_are_not_rendered_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = DataSettings(input_template="Q: {{ q }}")
+    examples = open_source([{"q": "why", "label": "a"}, {"q": "how", "label": "b"}], settings).load()
+    encoder = InputEncoder(tokenizer=make_tokenizer(), template=InputTemplate(settings.input_template))
+    expected = encoder.encode([(example.columns(), example.where) for example in examples])
+    other = InputEncoder(tokenizer=make_tokenizer(), template=InputTemplate("{{ q }}?"))
+    assert [item.text for item in other.encode_examples(examples)] == ["why?", "how?"]
+    monkeypatch.setattr(InputTemplate, "render", None)
+    assert encoder.encode_examples(examples) == expected
+    chat = InputEncoder(tokenizer=make_tokenizer(chat=True), template=InputTemplate(settings.input_template, chat=True))
+    assert chat.encode_examples(examples)[0].text == "<|user|>Q: why<|end|><|assistant|>"
 
 
 def replace_chat(template: InputTemplate, *, chat: bool) -> InputTemplate:

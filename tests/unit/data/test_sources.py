@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -17,27 +16,16 @@ import pytest
 
 from dhrd.config import DataSettings
 from dhrd.data.label_sets import infer_labels
-from dhrd.data.rationales import JoinReport, join_rationales
 from dhrd.data.records import Example
 from dhrd.data.sources import open_source
 from dhrd.errors import ConfigError, DataError
+from helpers.reading import PLAIN, error_of, load
 from helpers.rows import write_jsonl
 
-PLAIN = DataSettings()
 ROWS = [
     {"id": "r0", "input_text": "good", "label": "yes", "rationale": "because", "group": "g"},
     {"id": "r1", "input_text": "bad", "label": "no", "rationale": "", "group": "g"},
 ]
-
-
-def load(spec: Any, settings: DataSettings = PLAIN, **options: Any) -> list[Example]:
-    return open_source(spec, settings).load(**options)
-
-
-def error_of(spec: Any, settings: DataSettings = PLAIN, **options: Any) -> str:
-    with pytest.raises(DataError) as caught:
-        load(spec, settings, **options)
-    return str(caught.value)
 
 
 def as_parquet(path: Path) -> Any:
@@ -325,65 +313,6 @@ class TestHub:
         message = error_of("hub:owner/name")
         first = str(error).partition("\n")[0] or "OSError"
         assert message.startswith(f"hub:owner/name: cannot be loaded ({first}); check the name and the connection")
-
-
-class TestJoin:
-    """Rationales of a second file."""
-
-    EXAMPLES = (Example(id="a", input_text="1"), Example(id="b", input_text="2", rationale="own"), Example(id="c"))
-
-    def test_matched_unmatched_and_unused_are_counted(self, tmp_path: Path) -> None:
-        rows = [{"id": "a", "rationale": "A"}, {"id": "zz", "rationale": "Z"}, {"id": "c", "rationale": "C"}]
-        joined, report = join_rationales(self.EXAMPLES, write_jsonl(tmp_path / "r.jsonl", rows))
-        assert [one.rationale for one in joined] == ["A", "own", "C"]
-        assert [one.id for one in joined] == ["a", "b", "c"]
-        assert report == JoinReport(num_matched=2, num_unmatched=1, num_unused=1)
-        assert report.summary() == "rationales: 2 rows matched, 1 rows without one, 1 rationales of no row"
-        assert self.EXAMPLES[0].rationale is None, "the given rows are left as they were"
-
-    def test_an_integer_id_is_the_same_as_its_text(self, tmp_path: Path) -> None:
-        (row,) = load([{"id": 7, "input_text": "a", "label": "x"}])
-        joined, _ = join_rationales([row], write_jsonl(tmp_path / "r.jsonl", [{"id": "7", "rationale": "A"}]))
-        assert joined[0].rationale == "A"
-
-    @pytest.mark.parametrize(
-        ("row", "message"),
-        [
-            ({"rationale": "A"}, "id: missing; every rationale needs the id of its row"),
-            ({"id": "c", "rationale": "A"}, "id: 'c' occurs twice; keep one of the two"),
-            ({"id": "a"}, "rationale: missing or empty; leave the line out"),
-            ({"id": "a", "rationale": "  "}, "rationale: missing or empty; leave the line out"),
-            ({"id": "a", "rationale": 4}, "rationale: 4 is not text"),
-            ({"id": "a", "rationale": "\ud83d"}, "rationale: '\\ud83d' at character 0 is half of a surrogate pair"),
-            ([1], "a row must be an object"),
-        ],
-    )
-    def test_a_malformed_line_is_named(self, tmp_path: Path, row: Any, message: str) -> None:
-        path = tmp_path / "r.jsonl"
-        path.write_text("".join(json.dumps(one) + "\n" for one in ({"id": "c", "rationale": "C"}, row)))
-        with pytest.raises(DataError) as caught:
-            join_rationales(self.EXAMPLES, path)
-        assert str(caught.value).startswith(f"{path}:2: {message}")
-
-    def test_ten_malformed_lines_are_reported(self, tmp_path: Path) -> None:
-        path = write_jsonl(tmp_path / "r.jsonl", [{"id": "a"}] * 15)
-        with pytest.raises(DataError) as caught:
-            join_rationales(self.EXAMPLES, path)
-        assert len(str(caught.value).splitlines()) == 10
-
-    def test_ids_that_never_match_are_an_error_that_shows_both(self, tmp_path: Path) -> None:
-        path = write_jsonl(tmp_path / "r.jsonl", [{"id": "cb-0", "rationale": "A"}])
-        with pytest.raises(DataError, match=r"none of its 1 ids \('cb-0' …\) is the id of a row \('a' …\)"):
-            join_rationales(self.EXAMPLES, path)
-
-    def test_rows_with_the_same_id_cannot_be_joined(self, tmp_path: Path) -> None:
-        path = write_jsonl(tmp_path / "r.jsonl", [{"id": "a", "rationale": "A"}])
-        with pytest.raises(DataError, match="the id 'a' occurs twice in the rows"):
-            join_rationales([*self.EXAMPLES, Example(id="a")], path)
-
-    def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"r.jsonl: no such file"):
-            join_rationales(self.EXAMPLES, tmp_path / "r.jsonl")
 
 
 def test_labels_that_training_does_not_know_are_named_with_their_line(tmp_path: Path) -> None:

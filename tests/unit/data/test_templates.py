@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from dhrd.config import DataSettings
+from dhrd.data.sources import open_source
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError, DataError
-from helpers.rows import make_tokenizer
+from helpers.rows import write_jsonl
 
 
 def error_of(source: str, columns: dict[str, Any]) -> str:
@@ -94,35 +97,47 @@ def test_the_sandbox_does_not_reach_python(source: str) -> None:
     assert columns["b"] == [0]
 
 
-class TestChat:
-    """One user turn in the tokenizer's own chat template."""
+ROW = {"input_text": "the bed is hard", "meta": {"items": ["lamp"], "title": "T"}, "review text": "noisy", "n": 2}
 
-    def test_the_text_is_one_user_turn_ready_for_the_answer(self) -> None:
-        tokenizer = make_tokenizer(bos=None, chat=True)
-        text = InputTemplate("Q: {{ q }}", chat=True).render({"q": "why?"}, tokenizer=tokenizer)
-        assert text == "<|user|>Q: why?<|end|><|assistant|>"
 
-    def test_the_beginning_token_is_not_doubled(self) -> None:
-        tokenizer = make_tokenizer(bos="<bos>", chat=True)
-        text = InputTemplate(chat=True).render({"input_text": "hello"}, tokenizer=tokenizer)
-        ids = tokenizer(text)["input_ids"]
-        assert ids.count(tokenizer.bos_token_id) == 1
-        assert ids[0] == tokenizer.bos_token_id
-        turns = [{"role": "user", "content": "hello"}]
-        whole = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)["input_ids"]
-        assert ids == whole
+def render(source: str, columns: dict[str, Any] | None = None) -> str:
+    return InputTemplate(source).render(ROW if columns is None else columns, where="f.jsonl:1")
 
-    def test_the_beginning_token_stays_where_the_tokenizer_adds_none(self) -> None:
-        tokenizer = make_tokenizer(bos=None, chat=True)
-        tokenizer.add_special_tokens({"bos_token": "<s>"})
-        text = InputTemplate(chat=True).render({"input_text": "hello"}, tokenizer=tokenizer)
-        assert text.startswith("<s><|user|>")
-        assert tokenizer(text)["input_ids"].count(tokenizer.bos_token_id) == 1
 
-    def test_an_empty_text_is_refused_before_it_is_wrapped(self) -> None:
-        with pytest.raises(DataError, match="is empty"):
-            InputTemplate(chat=True).render({"input_text": " "}, tokenizer=make_tokenizer(chat=True))
+@pytest.mark.parametrize("source", ["{{ self }}", "{{ self.x }}", "{% if self %}a{% endif %}"])
+def test_l10_self_is_refused_where_it_is_written(source: str) -> None:
+    with pytest.raises(ConfigError, match=r'self is a name of Jinja2; write row\["self"\] for a column'):
+        InputTemplate(source)
+    assert render('{{ row["self"] }}', {"self": "me"}) == "me"
 
-    def test_a_tokenizer_without_a_chat_template_is_named(self) -> None:
-        with pytest.raises(ConfigError, match=r"data\.chat: the tokenizer has no chat template; write the turns"):
-            InputTemplate(chat=True).render({"input_text": "a"}, tokenizer=make_tokenizer())
+
+def test_l10_any_column_can_be_named() -> None:
+    template = InputTemplate('{{ row["review text"] }}, {{ row.n }}')
+    assert template.render(ROW) == "noisy, 2"
+    assert template.variables == {"review text", "n"}
+    assert render("{{ row }}", {"row": "a column of that name"}) == "a column of that name"
+    with pytest.raises(DataError, match=r"'review' is undefined; .*a name with other signs is written row\[\"NAME\"\]"):
+        render("{{ review-text }}", {"review-text": "a"})
+
+
+def test_l10_missing_columns_are_refused_from_files_and_from_python_alike(tmp_path: Any) -> None:
+    settings = DataSettings(input_template="{{ range }} nice")
+    path = write_jsonl(tmp_path / "a.jsonl", [{"input_text": "a"}])
+    for rows in (path, [{"input_text": "a"}]):
+        with pytest.raises(DataError, match="'range' is undefined"):
+            open_source(rows, settings).load(labels_required=False)
+
+
+def test_a_plain_template_with_a_line_end_keeps_it() -> None:
+    assert render("{{ input_text }}\n") == "the bed is hard\n"
+    assert render("{{ input_text }}") == "the bed is hard"
+
+
+@pytest.mark.parametrize("value", [float("nan"), None])
+def test_s6_a_missing_number_is_null_within_a_template(tmp_path: Any, value: Any) -> None:
+    settings = DataSettings(input_template="{{ amount }} EUR")
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"amount": value}) + "\n")
+    for rows in (path, [{"amount": value}]):
+        with pytest.raises(DataError, match="a column that it writes is null"):
+            open_source(rows, settings).load(labels_required=False)

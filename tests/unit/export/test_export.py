@@ -15,9 +15,8 @@ import dhrd
 from dhrd import ArtifactError, Classifier, ConfigError, DataError
 from dhrd.benchmark.inference import Settings, benchmark
 from dhrd.errors import DhrdError
-from dhrd.export import export
-from dhrd.export.export import export_onnx
-from dhrd.export.onnx_model import OnnxForward
+from dhrd.export.export import ExportSettings, export_classifier
+from dhrd.export.onnx import OnnxForward
 from dhrd.run.rows import rows_of
 from helpers.runs import make_config, run_forked, run_here
 
@@ -51,11 +50,11 @@ def exported(artifact: Path, fork_server: ForkServer, tmp_path_factory: pytest.T
 def traced(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What torch.export wrote there is written again."""
 
-    def write_onnx(_: Classifier, directory: Path, **options: Any) -> None:
+    def write(_: Classifier, directory: Path, **options: Any) -> None:
         for path in exported.glob("model.onnx*"):
             shutil.copy(path, directory)
 
-    monkeypatch.setattr(export, "write_onnx", write_onnx)
+    monkeypatch.setattr(OnnxForward, "write", write)
 
 
 @pytest.fixture
@@ -115,7 +114,7 @@ def test_probabilities_that_are_off_are_refused_though_labels_agree(
     honest = OnnxForward.__call__
     monkeypatch.setattr(OnnxForward, "__call__", lambda self, batch: honest(self, batch) * 1.2)
     with pytest.raises(DhrdError, match=r"the same label on 100.00%, probabilities up to \S+ apart"):
-        export_onnx(artifact, tmp_path / "out", rows_of(artifact), min_agreement=0.0)
+        export_classifier(artifact, tmp_path / "out", rows_of(artifact), ExportSettings(min_agreement=0.0))
     assert not list(tmp_path.iterdir())
 
 
@@ -124,7 +123,9 @@ def test_nan_is_no_agreement(artifact: Path, tmp_path: Path, monkeypatch: pytest
     honest = OnnxForward.__call__
     monkeypatch.setattr(OnnxForward, "__call__", lambda self, batch: honest(self, batch) * torch.nan)
     with pytest.raises(DhrdError, match="was not written"):
-        export_onnx(artifact, tmp_path / "out", rows_of(artifact), weight_type="int8", min_agreement=0.0)
+        export_classifier(
+            artifact, tmp_path / "out", rows_of(artifact), ExportSettings(weight_type="int8", min_agreement=0.0)
+        )
 
 
 def test_int8_shows_its_agreement(artifact: Path, tmp_path: Path, fork_server: ForkServer) -> None:
@@ -159,23 +160,27 @@ def test_another_is_replaced_only_when_told(artifact: Path, tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"weight_type": "int4"}, ConfigError, "--weights int4: unknown; give float32 or int8"),
-        ({"examples": []}, DataError, "compared with its artifact on rows, and there are none; give --data SPEC"),
+        (
+            {"settings": ExportSettings(weight_type="int4")},
+            ConfigError,
+            "`weight_type=int4`: unknown; give float32 or int8",
+        ),
+        ({"examples": []}, DataError, "compared with its artifact on rows, and there are none; give `data` SPEC"),
     ],
 )
 def test_refusals(
     artifact: Path, tmp_path: Path, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        export_onnx(artifact, tmp_path / "out", **{"examples": rows_of(artifact)} | options)
+        export_classifier(artifact, tmp_path / "out", **{"examples": rows_of(artifact)} | options)
     assert not list(tmp_path.iterdir())
 
 
 def test_the_artifact_is_never_the_place(artifact: Path) -> None:
     with pytest.raises(ConfigError, match="that is the artifact itself"):
-        export_onnx(artifact, artifact, rows_of(artifact), overwrite=True)
+        export_classifier(artifact, artifact, rows_of(artifact), overwrite=True)
     with pytest.raises(ConfigError, match="or holds it"):
-        export_onnx(artifact, artifact.parent, rows_of(artifact), overwrite=True)
+        export_classifier(artifact, artifact.parent, rows_of(artifact), overwrite=True)
     assert (artifact / "model.safetensors").is_file()
 
 
@@ -198,14 +203,14 @@ def test_without_the_extra_it_says_how_to_install_it(
     def require(module: str, *, extra: str) -> Any:
         raise dhrd.MissingExtra(f"this needs `{module}`, which is not installed: pip install 'dhrd[{extra}]'")
 
-    monkeypatch.setattr(export, "write_onnx", lambda *_, **__: require("onnxscript", extra="onnx"))
+    monkeypatch.setattr(OnnxForward, "write", lambda *_, **__: require("onnxscript", extra="onnx"))
     with pytest.raises(dhrd.MissingExtra, match=r"pip install 'dhrd\[onnx\]'"):
-        export_onnx(artifact, tmp_path / "out", rows_of(artifact))
+        export_classifier(artifact, tmp_path / "out", rows_of(artifact))
     assert not list(tmp_path.iterdir())
 
 
 def test_the_benchmark_runs_it_as_a_contender(artifact: Path, exported: Path) -> None:
-    settings = Settings(against=("onnx",), onnx=exported, repeats=1, warmup_rows=2, latency_rows=2)
+    settings = Settings(against=("onnx",), exports={"onnx": exported}, repeats=1, warmup_rows=2, latency_rows=2)
     found = benchmark(artifact, rows_of(artifact), settings, device="cpu", dtype="float32")
-    assert found["contenders"]["onnx"]["label_agreement"] == 1
-    assert found["contenders"]["onnx"]["dtype"] == "float32"
+    assert found.contenders["onnx"].label_agreement == 1
+    assert found.contenders["onnx"].dtype == "float32"

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertModel, LlamaConfig, Phi3Config
+from transformers import BertConfig, BertModel
 
 import dhrd
 from dhrd.config import ModelSettings
 from dhrd.errors import MissingExtra, ModelError
 from dhrd.model import backbone
 from dhrd.model.backbone import load_backbone, load_tokenizer, locate
-from dhrd.model.fit import check_context
 from helpers.models import VOCAB_SIZE, make_causal_lm, run_config, save_backbone, texts
 from helpers.rows import make_tokenizer
 
@@ -209,56 +208,6 @@ def test_quantization_without_bitsandbytes_names_the_extra(tmp_path: Path, monke
     settings = ModelSettings(name_or_path=save_backbone(tmp_path, "llama"), lora={}, quantization="nf4")
     with pytest.raises(MissingExtra, match=r"pip install 'dhrd\[qlora\]'"):
         load_backbone(settings)
-
-
-LONGROPE = {"type": "longrope", "short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
-
-
-def test_positions_scaled_by_the_longest_row_are_refused_over_the_original_context() -> None:
-    config = Phi3Config(
-        hidden_size=16,
-        num_attention_heads=2,
-        max_position_embeddings=256,
-        original_max_position_embeddings=64,
-        rope_scaling=dict(LONGROPE),
-        pad_token_id=0,
-    )
-    check_context(config, 64)
-    with pytest.raises(ModelError, match=r"65 tokens are over the original context \(64\) of this backbone's longrope"):
-        check_context(config, 65)
-
-
-@pytest.mark.parametrize("original", [None, 128])
-def test_dynamic_positions_are_refused_over_the_original_context(original: int | None) -> None:
-    rope = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4}
-    if original is not None:
-        rope["original_max_position_embeddings"] = original
-    config = LlamaConfig(max_position_embeddings=256, rope_parameters=rope)
-    check_context(config, original or 256)
-    with pytest.raises(ModelError, match="dynamic positions, whose scaling depends on the longest row"):
-        check_context(config, (original or 256) + 1)
-
-
-@pytest.mark.parametrize("kind", ["linear", "yarn", "llama3"])
-def test_positions_scaled_by_the_config_alone_are_not(kind: str) -> None:
-    rope = {"rope_type": kind, "factor": 4.0, "rope_theta": 1e4, "original_max_position_embeddings": 64}
-    rope |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0} if kind == "llama3" else {}
-    check_context(LlamaConfig(max_position_embeddings=256, rope_parameters=rope), 200)
-
-
-@pytest.mark.parametrize("family", ["gpt2", "opt", "llama", "gemma3"])
-def test_sequences_over_the_context_are_refused(family: str, tmp_path: Path) -> None:
-    config = make_causal_lm(family).config
-    check_context(config, 256)
-    with pytest.raises(ModelError, match=r"257 tokens are over the backbone's context \(256\); lower data"):
-        check_context(config, 257)
-
-
-def test_the_context_is_checked_before_training(tmp_path: Path) -> None:
-    name = save_backbone(tmp_path / "backbone", "llama", max_position_embeddings=100)
-    config = run_config(model={"name_or_path": name}, output_dir=str(tmp_path / "out"))
-    with pytest.raises(ModelError, match=r"192 tokens are over the backbone's context \(100\); lower data"):
-        dhrd.train(config, train_dataset=texts(), device="cpu")
 
 
 def test_an_encoder_is_refused(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def write_mail(case: Case, item: str, days: str, rng: random.Random, *, hops: in
     rng.shuffle(facts)
     sentences: list[str] = []
     for patterns in facts:
-        slots = _slots(case, item, days, rng, first=not any(item in one for one in sentences))
+        slots = _slots(case, item, days, rng, first=not any(item in sentence for sentence in sentences))
         sentences.append(draw_sentence(patterns, slots, rng, split))
     least, others = rng.randint(_LEAST_WORDS, _MOST_WORDS), list(phrases.OTHERS)
     rng.shuffle(others)

@@ -100,7 +100,7 @@ def misread(case: Case, label: str, rng: random.Random, hops: int) -> Case:
         mixed = [
             replace(case, **{fact: getattr(other, fact) for fact in facts}) for facts in combinations(_FACTS, number)
         ]
-        if fitting := [one for one in mixed if decide(one) == label]:
+        if fitting := [read for read in mixed if decide(read) == label]:
             return rng.choice(fitting)
     raise AssertionError("the other case has the label itself")
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dhrd.data.policy_desk import phrases
 from dhrd.data.policy_desk.mail import write_mail
-from dhrd.data.policy_desk.policy import LABELS, MAX_HOPS, decide, draw_case, misread
+from dhrd.data.policy_desk.policy import LABELS, MAX_HOPS, Case, decide, draw_case, misread
 from dhrd.data.policy_desk.rationale import write_rationale
 from dhrd.data.policy_desk.wording import SPLITS, say_days
 from dhrd.errors import DataError
@@ -52,7 +54,7 @@ class PolicyDesk(BaseModel):
             problem = error.errors()[0]
             raise DataError(f"{spec}: {problem['loc'][0]}={problem['input']}: {problem['msg']}") from None
 
-    def generate(self, split: str = "train") -> Iterator[dict[str, Any]]:
+    def generate(self, split: str = "train") -> Iterator[dict[str, object]]:
         """The rows of a split, each with `id`, `input_text`, `label`, `true_label`, `rationale`.
 
         Raises:
@@ -62,20 +64,44 @@ class PolicyDesk(BaseModel):
             raise DataError(f"policy_desk: no split {split!r}; splits are {', '.join(SPLITS)}")
         return (self._row(split, number) for number in range(self.rows))
 
-    def _row(self, split: str, number: int) -> dict[str, Any]:
-        rng = random.Random(f"policy_desk {split} {self.seed} {self.hops} {number}")
-        case = draw_case(rng, self.hops)
-        item = rng.choice(phrases.ITEMS[case.kind])
-        days = say_days(case.days, rng)
-        text = write_mail(case, item, days, rng, hops=self.hops, split=split)
-        label = given = decide(case)
+    def _row(self, split: str, number: int) -> dict[str, object]:
+        draft = _draft(split, self.seed, self.hops, number)
+        label = given = decide(draft.case)
+        rationale = draft.rationale
         # Drawn apart, so that noise changes no text, and the rows that it hits at one share are hit at every larger.
         noise_rng = random.Random(f"noise {split} {self.seed} {self.hops} {number}")
         if split == "train" and noise_rng.random() < self.noise:
             given = noise_rng.choice(LABELS)
         if self.rationale_of == "given" and given != label:
-            case = misread(case, given, noise_rng, self.hops)
-            days = f"{case.days} days"
-        rationale = write_rationale(case, item, days, rng, hops=self.hops)
+            case = misread(draft.case, given, noise_rng, self.hops)
+            _, rng = _mail(split, self.seed, self.hops, number)
+            rationale = write_rationale(case, draft.item, f"{case.days} days", rng, hops=self.hops)
         row_id = f"policy-{split}-{self.seed}-{number}"
-        return {"id": row_id, "input_text": text, "label": given, "true_label": label, "rationale": rationale}
+        return {"id": row_id, "input_text": draft.text, "label": given, "true_label": label, "rationale": rationale}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """A mail, what it is about, and the rationale of its true label."""
+
+    case: Case
+    item: str
+    days: str
+    text: str
+    rationale: str = ""
+
+
+@lru_cache(maxsize=2**15)
+def _draft(split: str, seed: int, hops: int, number: int) -> _Draft:
+    """Kept, as a study asks for the same mail with many numbers of rows and shares of noise: some 40 MB at most."""
+    draft, rng = _mail(split, seed, hops, number)
+    return replace(draft, rationale=write_rationale(draft.case, draft.item, draft.days, rng, hops=hops))
+
+
+def _mail(split: str, seed: int, hops: int, number: int) -> tuple[_Draft, random.Random]:
+    """A mail without its rationale, and the generator to write that with."""
+    rng = random.Random(f"policy_desk {split} {seed} {hops} {number}")
+    case = draw_case(rng, hops)
+    item = rng.choice(phrases.ITEMS[case.kind])
+    days = say_days(case.days, rng)
+    return _Draft(case=case, item=item, days=days, text=write_mail(case, item, days, rng, hops=hops, split=split)), rng

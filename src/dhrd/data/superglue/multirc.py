@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from dhrd.errors import DataError
 _ID = re.compile(r"(?P<question>(?P<paragraph>.+-\d+)-\d+)-\d+")  # multirc-SPLIT-PARAGRAPH-QUESTION-ANSWER
 
 
-def _rows(record: Record, split: str) -> Iterator[dict[str, Any]]:
+def _rows(record: Record, split: str) -> Iterator[dict[str, object]]:
     if "passage" not in record:  # the hub has one row an answer
         yield _row(record, split, record["idx"], record["paragraph"], record["question"], record["answer"])
         return
@@ -29,7 +28,7 @@ def _rows(record: Record, split: str) -> Iterator[dict[str, Any]]:
             yield _row(answer, split, index, record["passage"]["text"], question["question"], answer["text"])
 
 
-def _row(source: Record, split: str, index: Record, paragraph: str, question: str, answer: str) -> dict[str, Any]:
+def _row(source: Record, split: str, index: Record, paragraph: str, question: str, answer: str) -> dict[str, object]:
     group = f"multirc-{split}-{index['paragraph']}"
     return {
         "paragraph": paragraph,

@@ -39,13 +39,13 @@ class Task:
     scores: tuple[Score, ...] = ()
     group_of: Callable[[str], str] | None = None
     num_id_numbers: int = 1
-    rows: Callable[[Record, str], Iterator[dict[str, Any]]]
+    rows: Callable[[Record, str], Iterator[dict[str, object]]]
 
 
-def single_row(task: str) -> Callable[[Record, str], Iterator[dict[str, Any]]]:
+def single_row(task: str) -> Callable[[Record, str], Iterator[dict[str, object]]]:
     """For tasks whose record is one row: its columns, with the id `TASK-SPLIT-IDX`."""
 
-    def rows(record: Record, split: str) -> Iterator[dict[str, Any]]:
+    def rows(record: Record, split: str) -> Iterator[dict[str, object]]:
         yield {**record, "id": f"{task}-{split}-{record['idx']}"}
 
     return rows

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from dhrd.data.superglue.task import Record, Task
 
 
-def _rows(record: Record, split: str) -> Iterator[dict[str, Any]]:
+def _rows(record: Record, split: str) -> Iterator[dict[str, object]]:
     target = record.get("target", record)  # the hub has the spans beside the text, the official files below `target`
     yield {
         **{name: target[name] for name in ("span1_text", "span2_text", "span1_index", "span2_index")},

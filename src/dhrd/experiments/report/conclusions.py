@@ -53,7 +53,9 @@ def in_a_sentence(comparison: Comparison | None, backbones: Sequence[BackboneRes
 
 def environments(results: Sequence[CellResult]) -> list[Environment]:
     """What cells were run on, the commonest first."""
-    counts = Counter((one.device, one.precision, one.threads, tuple(one.versions.items())) for one in results)
+    counts = Counter(
+        (result.device, result.precision, result.threads, tuple(result.versions.items())) for result in results
+    )
     return [
         Environment(device=device, precision=precision, threads=threads, versions=dict(versions), num_cells=count)
         for (device, precision, threads, versions), count in counts.most_common()
@@ -73,7 +75,7 @@ def choices(results: Results) -> Iterator[TriedSettings]:
                 arm=arm,
                 settings=dict(settings),
                 metric=metric,
-                value=fmean(one.metrics[metric] for one in finished) if finished else None,
+                value=fmean(result.metrics[metric] for result in finished) if finished else None,
                 num_folds=len(finished),
                 chosen=outcome.choices.get((task, backbone, arm)) == settings,
                 selected_on=True,
@@ -97,7 +99,7 @@ def limits(results: Results, backbones: Sequence[BackboneResult]) -> Iterator[st
     finished, request = results.all(), results.request
     if not finished:
         return
-    yield from _of_seeds(min(len(arm.seeds) for one in backbones for task in one.tasks for arm in task.arms))
+    yield from _of_seeds(min(len(arm.seeds) for backbone in backbones for task in backbone.tasks for arm in task.arms))
     if not request.grid:
         yield (
             "The settings were not tuned: they are the same for all arms, and another learning rate or more epochs "
@@ -105,9 +107,9 @@ def limits(results: Results, backbones: Sequence[BackboneResult]) -> Iterator[st
         )
     if len(request.backbones) == 1:
         yield f"One backbone, {short_name(request.backbones[0])}: larger ones may behave otherwise."
-    if len({(one.device, one.precision) for one in finished}) > 1:
+    if len({(result.device, result.precision) for result in finished}) > 1:
         yield "The cells were run on different devices or in different precisions; pairs may differ by that too."
-    if len({tuple(one.versions.items()) for one in finished}) > 1:
+    if len({tuple(result.versions.items()) for result in finished}) > 1:
         yield "The cells were run with different versions of the libraries."
     for task in [task for backbone in backbones for task in backbone.tasks]:
         share = (task.num_with_rationale or 0) / (task.num_train or 1)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from dhrd.experiments.report.schema import Interval, Number
+from dhrd.experiments.study import Settings
 from dhrd.metrics.metrics import higher_is_better
 
 NOTHING = "–"
@@ -30,7 +30,7 @@ def _range(interval: Interval | None, write: Callable[[Number], str]) -> str:
     return f"{write(interval[0])} to {write(interval[1])}" if interval else NOTHING
 
 
-def _or_dash(write: Callable[[Any], str]) -> Callable[[Any], str]:
+def _or_dash(write: Callable[[float], str]) -> Callable[[Number], str]:
     return lambda value: NOTHING if value is None else write(value)
 
 
@@ -67,7 +67,7 @@ def _rate(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3g}"
 
 
-def _settings(chosen: dict[str, Any]) -> str:
+def _settings(chosen: Settings) -> str:
     """Settings with their values on one line."""
     return ", ".join(f"{name} {NOTHING if value is None else value}" for name, value in chosen.items()) or NOTHING
 
@@ -82,13 +82,13 @@ FILTERS: dict[str, Callable[..., str]] = {
     "percent": _or_dash(lambda value: f"{100 * value:.1f} %"),
     "whole": _or_dash(lambda value: f"{value:,.0f}"),
     "three": _or_dash(lambda value: f"{value:.3f}"),
-    "one": _or_dash(lambda value: f"{value:,.1f}" if value else "0"),
+    "tenths": _or_dash(lambda value: f"{value:,.1f}" if value else "0"),
     "times": _or_dash(lambda value: "1 ×" if value == 1 else f"{_rate(value)} ×"),
     "rate": _or_dash(_rate),
     "gain": _or_dash(lambda value: f"{value:+.2f} %".replace("-", "−")),
     "p": _or_dash(_p_value),
     "duration": _or_dash(_duration),
-    "name": _or_dash(lambda metric: _METRICS.get(metric, metric.replace("_", " "))),
+    "name": lambda metric: NOTHING if metric is None else _METRICS.get(metric, metric.replace("_", " ")),
     "settings": _settings,
 }
 """What templates may write a value with; nothing known is a dash."""

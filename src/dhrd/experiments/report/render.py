@@ -129,22 +129,22 @@ def _shown(report: Report) -> dict[str, Any]:
     """What both templates are given."""
     cells = list(report.cells())
     compared = [comparison for _, task in report.tasks() for comparison in task.comparisons]
-    num_tried = Counter((one.task, one.backbone, one.arm) for one in report.choices)
+    num_tried = Counter((tried.task, tried.backbone, tried.arm) for tried in report.choices)
     return {
         "report": report,
         "primary": report.primary,
         "arms": figures.looks_of(report),
         "several": len(report.backbones) > 1,
-        "several_baselines": len({one.baseline for one in compared}) > 1,
+        "several_baselines": len({comparison.baseline for comparison in compared}) > 1,
         "has_comparisons": bool(compared),
-        "methods": _each_once(one.interval_method for one in (*compared, report.primary) if one),
+        "methods": _each_once(comparison.interval_method for comparison in (*compared, report.primary) if comparison),
         "mean_methods": _each_once(arm.interval_method for _, _, arm in cells),
         "is_selected": any(arm.selected_on for _, _, arm in cells),
         "has_averages": any(_averages(backbone) for backbone in report.backbones),
         "calibrated": [cell for cell in cells if cell[2].calibration],
         "timed": [(*cell, _times_the_slowest(cell[1], cell[2])) for cell in cells if cell[2].speed],
         "trained": [cell for cell in cells if cell[2].seconds is not None or cell[2].train_tokens is not None],
-        "choices": [(one, num_tried[one.task, one.backbone, one.arm]) for one in report.choices],
+        "choices": [(tried, num_tried[tried.task, tried.backbone, tried.arm]) for tried in report.choices],
         "paper_speedup": PAPER_SPEEDUP,
         **{function.__name__.lstrip("_"): function for function in (_rows, _facts, _tone, _seeds, _averages, _decoded)},
     }
@@ -173,16 +173,20 @@ class _Row:
     @property
     def seeds(self) -> dict[int | None, Number]:
         """The metric by seed."""
-        return {one.seed: one.values.get(self.metric) for one in self.cell.seeds}
+        return {result.seed: result.values.get(self.metric) for result in self.cell.seeds}
 
 
 def _rows(task: TaskResult) -> Iterator[_Row]:
     """A row for each metric and arm, and one more for each further baseline that the arm is compared with."""
     metrics = task.metrics or list(dict.fromkeys(name for cell in task.arms for name in cell.mean))
-    baselines = {one.baseline for one in task.comparisons}
+    baselines = {comparison.baseline for comparison in task.comparisons}
     for metric in metrics:
         for cell in task.arms:
-            compared = [one for one in task.comparisons if one.other == cell.arm and task.compares_in(one, metric)]
+            compared = [
+                comparison
+                for comparison in task.comparisons
+                if comparison.other == cell.arm and task.compares_in(comparison, metric)
+            ]
             for number, comparison in enumerate(compared or [None]):
                 yield _Row(
                     cell=cell,
@@ -215,7 +219,7 @@ def _tone(comparison: Comparison | None, metric: str = "average") -> str:
 
 def _seeds(backbone: BackboneResult) -> list[int]:
     """The seeds that any of a backbone's cells has, in order."""
-    seeds = (one.seed for task in backbone.tasks for cell in task.arms for one in cell.seeds)
+    seeds = (result.seed for task in backbone.tasks for cell in task.arms for result in cell.seeds)
     return sorted({seed for seed in seeds if seed is not None})
 
 
@@ -236,9 +240,9 @@ def _decoded(backbone: BackboneResult) -> list[tuple[TaskResult, ArmResult]]:
 def _times_the_slowest(task: TaskResult, cell: ArmResult) -> Number:
     """How many times the slowest arm's speed a cell's is, where all were measured on one device."""
     speeds = [arm.speed for arm in task.arms if arm.speed]
-    rates = [one.queries_per_second for one in speeds if one.queries_per_second is not None]
+    rates = [speed.queries_per_second for speed in speeds if speed.queries_per_second is not None]
     rate = cell.speed.queries_per_second if cell.speed else None
-    is_fair = len({one.device for one in speeds}) == 1 and len(rates) > 1 and min(rates) > 0
+    is_fair = len({speed.device for speed in speeds}) == 1 and len(rates) > 1 and min(rates) > 0
     return rate / min(rates) if is_fair and rate is not None else None
 
 

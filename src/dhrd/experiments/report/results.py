@@ -57,7 +57,10 @@ def _same_rows(first: Outcomes, second: Outcomes) -> Pair:
     common = set(first.ids) & set(second.ids)
     if not common:
         raise DataError("two arms have no row in common; they were run on other data: use another output directory")
-    kept = [one.rows([index for index, row_id in enumerate(one.ids) if row_id in common]) for one in (first, second)]
+    kept = [
+        outcomes.rows([index for index, row_id in enumerate(outcomes.ids) if row_id in common])
+        for outcomes in (first, second)
+    ]
     return kept[0], kept[1]
 
 

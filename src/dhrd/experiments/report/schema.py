@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from dhrd._text import escaped
+from dhrd.experiments.study import Settings
 
 FORMAT_VERSION = 1
 
@@ -21,8 +22,6 @@ Number = Annotated[int | float | None, AfterValidator(_finite)]
 """None where there is none, or NaN."""
 Interval = tuple[float, float]
 """Low and high end."""
-Settings = dict[str, Any]
-"""Values by dotted name."""
 
 
 class Record(BaseModel):
@@ -273,5 +272,5 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, str):
         return escaped(value)
     if isinstance(value, Mapping):
-        return {_escaped(key): _escaped(one) for key, one in value.items()}
-    return [_escaped(one) for one in value] if isinstance(value, list | tuple) else value
+        return {_escaped(key): _escaped(part) for key, part in value.items()}
+    return [_escaped(part) for part in value] if isinstance(value, list | tuple) else value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
-from typing import Any
 
 from dhrd.experiments.cell_result import CellResult, CurveRow
 from dhrd.experiments.cells import decisive_settings, short_name
@@ -25,7 +24,7 @@ from dhrd.experiments.report.schema import (
     TaskResult,
 )
 from dhrd.experiments.reproduce import Outcome
-from dhrd.experiments.study import Arm
+from dhrd.experiments.study import Arm, Settings
 from dhrd.metrics.calibration import calibration
 from dhrd.metrics.compare import compare, describe, holm
 
@@ -65,7 +64,7 @@ def summarize(request: Request, outcome: Outcome, *, command: str, created: str)
     )
 
 
-def _settings(arm: Arm) -> dict[str, Any]:
+def _settings(arm: Arm) -> Settings:
     return {**arm.settings, **({"encoder": arm.encoder} if arm.encoder is not None else {})}
 
 
@@ -95,18 +94,18 @@ def _task(results: Results, backbone: str, task: str) -> TaskResult | None:
     arms = [cell for cell in (_arm(results, backbone, task, arm) for arm in request.arms_of(task)) if cell is not None]
     if not arms:
         return None
-    finished = [one for arm in request.arms for one in results.by_seed(task, backbone, arm.name).values()]
-    largest = max((one.outcomes for one in finished), key=lambda outcomes: len(outcomes.ids))
+    finished = [result for arm in request.arms for result in results.by_seed(task, backbone, arm.name).values()]
+    largest = max((result.outcomes for result in finished), key=lambda outcomes: len(outcomes.ids))
     return TaskResult(
         task=task,
         factors=dict(condition.factors) if (condition := request.study.condition(task)) else {},
         metrics=list(metrics_of(task)),
         num_validation=len(largest.ids),
         num_train=finished[0].data.num_train,
-        num_with_rationale=max(one.data.num_with_rationale for one in finished),
+        num_with_rationale=max(result.data.num_with_rationale for result in finished),
         majority_share=float(largest.gold_BC.mean(axis=0).max()),
         arms=arms,
-        comparisons=[one for arm in request.arms for one in _comparisons(results, backbone, task, arm)],
+        comparisons=[comparison for arm in request.arms for comparison in _comparisons(results, backbone, task, arm)],
     )
 
 
@@ -116,24 +115,25 @@ def _arm(results: Results, backbone: str, task: str, arm: Arm) -> ArmResult | No
         return None
     finished = list(by_seed.values())
     described = {
-        metric: describe([one.outcomes for one in finished], metric=metric, task=task_of(task)) for metric in names
+        metric: describe([result.outcomes for result in finished], metric=metric, task=task_of(task))
+        for metric in names
     }
     return ArmResult(
         arm=arm.name,
         title=arm.title,
         seeds=[
-            SeedResult(seed=seed, values={metric: one.metrics[metric] for metric in names})
-            for seed, one in by_seed.items()
+            SeedResult(seed=seed, values={metric: result.metrics[metric] for metric in names})
+            for seed, result in by_seed.items()
         ],
-        mean={metric: one["mean"] for metric, one in described.items()},
-        interval_95={metric: one["interval_95"] for metric, one in described.items() if one["interval_95"]},
+        mean={metric: numbers["mean"] for metric, numbers in described.items()},
+        interval_95={metric: numbers["interval_95"] for metric, numbers in described.items() if numbers["interval_95"]},
         interval_method=described[names[0]]["interval_method"],
-        selected_on=any(one.selected_on for one in finished),
+        selected_on=any(result.selected_on for result in finished),
         chosen=dict(results.outcome.choices.get((task, backbone, arm.name)) or {}),
         calibration=_calibration(finished[0]),
-        seconds=fmean(one.seconds["total"] for one in finished),
+        seconds=fmean(result.seconds["total"] for result in finished),
         train_tokens=finished[0].train_tokens,
-        curve=_mean_curve([one.curve for one in finished]),
+        curve=_mean_curve([result.curve for result in finished]),
         speed=_speed(finished),
         unparsable=_mean_of(finished, "unparsable"),
         mean_new_tokens=_mean_of(finished, "mean_new_tokens"),
@@ -141,7 +141,7 @@ def _arm(results: Results, backbone: str, task: str, arm: Arm) -> ArmResult | No
 
 
 def _mean_of(results: Sequence[CellResult], metric: str) -> float | None:
-    values = [one.metrics[metric] for one in results if metric in one.metrics]
+    values = [result.metrics[metric] for result in results if metric in result.metrics]
     return fmean(values) if values else None
 
 
@@ -158,10 +158,10 @@ def _calibration(result: CellResult) -> CalibrationResult | None:
 def _mean_curve(curves: Sequence[Sequence[CurveRow]]) -> list[CurvePoint]:
     """The losses averaged over seeds, where all seeds have the step."""
     by_step = [{int(row["step"]): row for row in curve} for curve in curves]
-    steps = [step for step in by_step[0] if all(step in one for one in by_step)]
+    steps = [step for step in by_step[0] if all(step in curve for curve in by_step)]
 
     def mean(step: int, name: str) -> float:
-        return fmean(one[step][name] for one in by_step)
+        return fmean(curve[step][name] for curve in by_step)
 
     return [
         CurvePoint(step=step, classification_loss=mean(step, "classification_loss"), lm_loss=mean(step, "lm_loss"))
@@ -171,9 +171,9 @@ def _mean_curve(curves: Sequence[Sequence[CurveRow]]) -> list[CurvePoint]:
 
 def _speed(results: Sequence[CellResult]) -> SpeedResult | None:
     """Of the first seed, with the accuracy that belongs to it."""
-    for one in results:
-        if one.speed is not None:
-            return SpeedResult(**one.speed.model_dump(), accuracy=one.metrics["accuracy"], device=one.device)
+    for result in results:
+        if result.speed is not None:
+            return SpeedResult(**result.speed.model_dump(), accuracy=result.metrics["accuracy"], device=result.device)
     return None
 
 
@@ -190,18 +190,21 @@ def _corrected(tasks: Sequence[TaskResult]) -> list[TaskResult]:
     """Holm over tasks of each comparison in the task's first metric: one family an arm and baseline."""
     families: dict[tuple[str, str], dict[str, float | None]] = {}
     for task in tasks:
-        for one in task.comparisons:
-            if one.metric == task.first_metric:
-                families.setdefault((one.baseline, one.other), {})[str(task.task)] = one.p_value
+        for comparison in task.comparisons:
+            if comparison.metric == task.first_metric:
+                families.setdefault((comparison.baseline, comparison.other), {})[str(task.task)] = comparison.p_value
     corrected = {pair: holm(p_values) for pair, p_values in families.items()}
 
-    def with_holm(task: TaskResult, one: Comparison) -> Comparison:
-        if one.metric != task.first_metric:
-            return one
-        return one.model_copy(update={"p_holm": corrected[one.baseline, one.other][str(task.task)]})
+    def with_holm(task: TaskResult, comparison: Comparison) -> Comparison:
+        if comparison.metric != task.first_metric:
+            return comparison
+        return comparison.model_copy(
+            update={"p_holm": corrected[comparison.baseline, comparison.other][str(task.task)]}
+        )
 
     return [
-        task.model_copy(update={"comparisons": [with_holm(task, one) for one in task.comparisons]}) for task in tasks
+        task.model_copy(update={"comparisons": [with_holm(task, comparison) for comparison in task.comparisons]})
+        for task in tasks
     ]
 
 
@@ -214,7 +217,9 @@ def _averages(tasks: Sequence[TaskResult], arms: Sequence[Arm]) -> tuple[dict[st
     whole = [task for task in tasks if {cell.arm for cell in task.arms} == {arm.name for arm in arms}]
     values: dict[str, list[float]] = {arm.name: [] for arm in arms}
     for task in whole:
-        by_arm = {cell.arm: {one.seed: one.values[task.metrics[0]] for one in cell.seeds} for cell in task.arms}
+        by_arm = {
+            cell.arm: {result.seed: result.values[task.metrics[0]] for result in cell.seeds} for cell in task.arms
+        }
         if common := set.intersection(*(set(by_seed) for by_seed in by_arm.values())):
             for name, by_seed in by_arm.items():
                 values[name].append(fmean(by_seed[seed] or 0.0 for seed in common))

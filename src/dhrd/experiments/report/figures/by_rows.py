@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from statistics import fmean, stdev
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
@@ -13,6 +13,10 @@ from scipy import stats
 from dhrd.experiments.report.figures.drawing import Drawing, make_axes, make_drawing, name_axes, write_in_percent
 from dhrd.experiments.report.figures.looks import ArmLook, Looks
 from dhrd.experiments.report.schema import ArmResult, Report, TaskResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _LEAST_POINTS = 3  # a line through fewer says little
 _WIDTH, _HEIGHT = 360, 330
@@ -52,7 +56,7 @@ def _lines(tasks: Sequence[TaskResult], looks: Looks) -> _Lines:
 
 def _values(cell: ArmResult, metric: str | None) -> list[float]:
     """By seed; none where a seed has none."""
-    values = [one.values.get(metric or "") for one in cell.seeds]
+    values = [result.values.get(metric or "") for result in cell.seeds]
     return [] if None in values else [value for value in values if value is not None]
 
 
@@ -61,7 +65,7 @@ def _half(values: Sequence[float]) -> float:
     return float(stats.t.ppf(0.975, len(values) - 1) * stdev(values) / len(values) ** 0.5)
 
 
-def _paint(figure: Any, *, panels: dict[str, _Lines]) -> str:
+def _paint(figure: Figure, *, panels: dict[str, _Lines]) -> str:
     spans = [(mean - half, mean + half) for lines in panels.values() for _, points in lines for _, mean, half in points]
     low, high = max(0.0, min(spans)[0] - 0.01), min(1.0, max(high for _, high in spans) + 0.01)
     seen = []
@@ -79,13 +83,13 @@ def _paint(figure: Any, *, panels: dict[str, _Lines]) -> str:
     return "Accuracy against training rows, with 95 % intervals over seeds. " + "; ".join(seen) + "."
 
 
-def _draw(axes: Any, arm: ArmLook, points: _Points) -> None:
+def _draw(axes: Axes, arm: ArmLook, points: _Points) -> None:
     rows, means, halves = np.array(points).T
     axes.fill_between(rows, means - halves, means + halves, color=arm.look.colour, alpha=0.14, linewidth=0)
     axes.plot(rows, means, marker=arm.look.marker, markersize=4.5, label=arm.title, **arm.line)
 
 
-def _scale(axes: Any, rows: Sequence[float]) -> None:
+def _scale(axes: Axes, rows: Sequence[float]) -> None:
     """Each doubling as wide as the next, and a tick at every number that was run but those too close to another."""
     axes.set_xscale("log", base=2)
     ticks: list[float] = []
@@ -93,4 +97,4 @@ def _scale(axes: Any, rows: Sequence[float]) -> None:
         ticks += [number] if not ticks or number >= 1.7 * ticks[-1] else []
     axes.set_xticks(ticks, [f"{number:,.0f}" for number in ticks])
     axes.minorticks_off()
-    write_in_percent(axes.yaxis)
+    write_in_percent(axes, "y")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -11,6 +11,10 @@ from dhrd.experiments.report.figures.drawing import Drawing, make_axes, name_axe
 from dhrd.experiments.report.figures.looks import ArmLook, Looks
 from dhrd.experiments.report.figures.panels import Painted, Panel, thinned
 from dhrd.experiments.report.schema import CurvePoint, Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _HEIGHT, _BOTTOM = 300, 40
 _SMOOTHED_SHARE = 30  # a curve is averaged over a thirtieth of its steps
@@ -27,7 +31,7 @@ def draw_curves(report: Report, looks: Looks) -> Iterator[Drawing]:
     return Panel(part=lambda cell: cell.curve, paint=_paint, height=_HEIGHT).draw(report, looks)
 
 
-def _paint(figure: Any, painted: Painted[list[CurvePoint]]) -> str:
+def _paint(figure: Figure, painted: Painted[list[CurvePoint]]) -> str:
     losses = [(title, lines) for name, title in _LOSSES if (lines := _lines(painted, name))]
     room = (_HEIGHT - _BOTTOM) / max(1, len(losses))
     last = []
@@ -47,7 +51,7 @@ def _lines(painted: Painted[list[CurvePoint]], name: LossName) -> _Lines:
     return [(arm, (steps, values)) for arm, (steps, values) in lines if len(steps)]
 
 
-def _draw(axes: Any, lines: _Lines) -> None:
+def _draw(axes: Axes, lines: _Lines) -> None:
     for arm, (steps, values) in lines:
         axes.plot(steps, values, linewidth=1.6, **arm.line)
     axes.set_ylim(bottom=0 if min(values.min() for _, (_, values) in lines) < 0.7 else None)

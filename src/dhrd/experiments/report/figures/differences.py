@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from dhrd.experiments.report.figures.drawing import (
     GROUND,
@@ -17,9 +17,13 @@ from dhrd.experiments.report.figures.drawing import (
     make_drawing,
     shortened,
 )
-from dhrd.experiments.report.figures.looks import Looks
+from dhrd.experiments.report.figures.looks import Looks, Style
 from dhrd.experiments.report.numbers import points, points_range
 from dhrd.experiments.report.schema import BackboneResult, Comparison, Report, TaskResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _MOST_COMPARISONS = 60  # of more, only those over all tasks are drawn
 _WIDTHS = (760, 360)  # pixels, of a screen and of a phone
@@ -49,7 +53,7 @@ class _Row:
 
     @property
     def seeds(self) -> list[float]:
-        return [one for one in self.comparison.seed_differences or () if one is not None]
+        return [value for value in self.comparison.seed_differences or () if value is not None]
 
 
 def draw_differences(report: Report, looks: Looks) -> Iterator[Drawing]:
@@ -69,14 +73,18 @@ class _Rows:
 
     def __init__(self, report: Report, looks: Looks) -> None:
         self.report, self.looks = report, looks
-        self.compared = [one for _, task in report.tasks() for one in _comparisons(task)]
-        self.pairs = {(one.baseline, one.other) for one in self.compared}
+        self.compared = [comparison for _, task in report.tasks() for comparison in _comparisons(task)]
+        self.pairs = {(comparison.baseline, comparison.other) for comparison in self.compared}
 
     def all(self) -> Iterator[_Row]:
         """The mean first, as it is the answer; then each task, a row for each arm against its baseline."""
         if len(self.compared) > _MOST_COMPARISONS:
-            over_tasks = [one for backbone in self.report.backbones for one in backbone.over_tasks]
-            yield from (self._row(self._title(one), one) for one in over_tasks if one.difference is not None)
+            over_tasks = [comparison for backbone in self.report.backbones for comparison in backbone.over_tasks]
+            yield from (
+                self._row(self._title(comparison), comparison)
+                for comparison in over_tasks
+                if comparison.difference is not None
+            )
             return
         yield from self._means()
         for backbone in self.report.backbones:
@@ -86,8 +94,8 @@ class _Rows:
             for task, comparisons in tasks:
                 if len(self.pairs) > 1:
                     yield _Row(label=str(task.task), kind="heading")
-                for one in comparisons:
-                    yield self._row(self._title(one) if len(self.pairs) > 1 else str(task.task), one)
+                for comparison in comparisons:
+                    yield self._row(self._title(comparison) if len(self.pairs) > 1 else str(task.task), comparison)
 
     def _means(self) -> Iterator[_Row]:
         """The primary comparison; without one, plain averages over tasks, which have no interval."""
@@ -119,13 +127,13 @@ class _Rows:
     def _title(self, comparison: Comparison) -> str:
         """Which arm is compared; with which, where there is more than one baseline."""
         other, baseline = self.looks[comparison.other].title, self.looks[comparison.baseline].title
-        return other if len({one for one, _ in self.pairs}) == 1 else f"{other} − {baseline}"
+        return other if len({name for name, _ in self.pairs}) == 1 else f"{other} − {baseline}"
 
 
 def _comparisons(task: TaskResult) -> list[Comparison]:
     """Those by the task's first official metric."""
-    shown = [one for one in task.comparisons if task.compares_in(one, task.first_metric)]
-    return [one for one in shown if one.difference is not None]
+    shown = [comparison for comparison in task.comparisons if task.compares_in(comparison, task.first_metric)]
+    return [comparison for comparison in shown if comparison.difference is not None]
 
 
 def _seen(rows: Sequence[_Row]) -> str:
@@ -144,7 +152,7 @@ def _seen(rows: Sequence[_Row]) -> str:
 # How they are drawn
 
 
-def _paint(figure: Any, *, rows: Sequence[_Row], width: int) -> str:
+def _paint(figure: Figure, *, rows: Sequence[_Row], width: int) -> str:
     axes = make_axes(figure, left=6, right=6, top=26, bottom=36)
     _scale(axes, rows)
     for place, row in enumerate(reversed(rows)):
@@ -157,7 +165,7 @@ def _paint(figure: Any, *, rows: Sequence[_Row], width: int) -> str:
     return _seen(rows)
 
 
-def _scale(axes: Any, rows: Sequence[_Row]) -> None:
+def _scale(axes: Axes, rows: Sequence[_Row]) -> None:
     shown = [value for row in rows for value in (row.difference, *(row.comparison.interval_95 or ()), *row.seeds)]
     values = [value for value in shown if value is not None]
     low, high = 100 * min([0.0, *values]), 100 * max([0.0, *values])
@@ -174,19 +182,24 @@ def _scale(axes: Any, rows: Sequence[_Row]) -> None:
     _name_sides(axes, low, high)
 
 
-def _name_sides(axes: Any, low: float, high: float) -> None:
+def _name_sides(axes: Axes, low: float, high: float) -> None:
     """Beside the zero line, where there is room for the words."""
-    style = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset pixels", "color": SOFT, "fontsize": 11}
+    style: Style = {
+        "xycoords": axes.get_xaxis_transform(),
+        "textcoords": "offset pixels",
+        "color": SOFT,
+        "fontsize": 11,
+    }
     for text, share, anchor, gap in (("← worse ", -low, "right", -4), (" better →", high, "left", 4)):
         if share > 0.16 * (high - low):
             axes.annotate(text, (0, 1), xytext=(gap, 5), ha=anchor, va="bottom", **style)
 
 
-def _write_row(axes: Any, place: int, row: _Row, width: int) -> None:
+def _write_row(axes: Axes, place: int, row: _Row, width: int) -> None:
     """The label at the left edge, the numbers at the right one."""
     beside = 4 / width
     num_letters = (width - (185 if row.interval else 110)) // 7  # what the numbers leave, 7 pixels a letter
-    style = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 12}
+    style: Style = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 12}
     style |= {"bbox": {"facecolor": GROUND, "edgecolor": "none", "pad": 1}}  # else zero's line makes a plus of a minus
     style |= {"fontweight": "normal" if row.kind == "task" else "bold"}
     line = place + (-0.1 if row.kind == "heading" else 0.24)
@@ -196,7 +209,7 @@ def _write_row(axes: Any, place: int, row: _Row, width: int) -> None:
         axes.text(1 + beside, line, text, ha="right", color=row.colour if row.comparison.is_told else INK, **style)
 
 
-def _draw_row(axes: Any, place: float, row: _Row) -> None:
+def _draw_row(axes: Axes, place: float, row: _Row) -> None:
     """Coloured and filled where the interval excludes zero, else hollow and grey; seeds lie faintly below."""
     assert row.difference is not None
     is_told = row.comparison.is_told
@@ -206,5 +219,5 @@ def _draw_row(axes: Any, place: float, row: _Row) -> None:
     if row.comparison.interval_95:
         axes.plot([100 * end for end in row.comparison.interval_95], [place] * 2, color=colour, linewidth=2.4)
     size, marker = (80, "D") if row.kind == "mean" else (58, "o")
-    fill = {"facecolor": colour if is_told else GROUND, "edgecolor": colour, "linewidths": 1.8}
+    fill: Style = {"facecolor": colour if is_told else GROUND, "edgecolor": colour, "linewidths": 1.8}
     axes.scatter([100 * row.difference], [place], s=size, marker=marker, zorder=4, **fill)

@@ -9,9 +9,13 @@ import base64
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 from dhrd._extras import require
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK, SOFT, LINE, GROUND = "#1c2024", "#60656c", "#dfe3e6", "#ffffff"
 DARK = "invert(0.92) hue-rotate(180deg)"
@@ -47,7 +51,7 @@ _STYLE = {
     "legend.frameon": False,
 }
 
-Paint = Callable[[Any], str]
+Paint = Callable[["Figure"], str]
 """Paints an empty Matplotlib figure and says what is seen in it."""
 
 
@@ -96,20 +100,23 @@ def make_drawing(paint: Paint, *, width: int, height: int, title: str = "") -> D
     return Drawing(title=title, seen=seen, svg=head + dark + defs + rest, width=width)
 
 
-def make_axes(figure: Any, *, left: float, right: float, top: float, bottom: float, **more: Any) -> Any:
+def make_axes(
+    figure: Figure, *, left: float, right: float, top: float, bottom: float, projection: str | None = None
+) -> Axes:
     """Axes with margins in pixels."""
     width, height = figure.get_size_inches() * 72
     place = (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)
-    return figure.add_axes(place, **more)
+    return figure.add_axes(place, projection=projection)
 
 
-def write_in_percent(axis: Any, most_ticks: int = 5) -> None:
+def write_in_percent(axes: Axes, which: Literal["x", "y"], most_ticks: int = 5) -> None:
     """An axis of shares, its ticks in percent."""
-    axis.get_major_locator().set_params(nbins=most_ticks)
+    axes.locator_params(axis=which, nbins=most_ticks)
+    axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
 
 
-def name_axes(axes: Any, x: str, y: str) -> None:
+def name_axes(axes: Axes, x: str, y: str) -> None:
     """Names lie flat: the y axis is named above it, where it is read first."""
     axes.set_xlabel(x, fontsize=11, loc="right", labelpad=2)
     axes.set_title(y, fontsize=11, loc="left", color=SOFT, pad=6, x=-0.02)

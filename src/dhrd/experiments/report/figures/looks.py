@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 from dhrd.experiments.report.numbers import NOTHING
 from dhrd.experiments.report.schema import Report
 
+Style = dict[str, Any]
+"""Arguments of Matplotlib's by name."""
+
 
 class Look(NamedTuple):
     """A colour on white, a marker and dashes as Matplotlib takes them, and the marker in text."""
@@ -15,7 +18,7 @@ class Look(NamedTuple):
     colour: str
     marker: str
     symbol: str
-    dashes: Any
+    dashes: str | tuple[int, tuple[float, ...]]
 
 
 LOOKS = (
@@ -55,7 +58,7 @@ class ArmLook:
         return LOOKS[self.style]
 
     @property
-    def line(self) -> dict[str, Any]:
+    def line(self) -> Style:
         """Of a line, as Matplotlib takes it."""
         return {"color": self.look.colour, "linestyle": self.look.dashes}
 

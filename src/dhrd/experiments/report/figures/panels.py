@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from dhrd.experiments.report.figures.drawing import Drawing, make_drawing
 from dhrd.experiments.report.figures.looks import ArmLook, Looks
 from dhrd.experiments.report.numbers import NOTHING
 from dhrd.experiments.report.schema import ArmResult, Report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 T = TypeVar("T")
 
@@ -48,7 +51,7 @@ class Panel:
                 paint = partial(self._paint, title=title, painted=painted)
                 yield make_drawing(paint, width=self.width, height=self.height, title=title)
 
-    def _paint(self, figure: Any, *, title: str, painted: Painted[Any]) -> str:
+    def _paint(self, figure: Figure, *, title: str, painted: Painted[Any]) -> str:
         return f"{title}: {self.paint(figure, painted)}"
 
 

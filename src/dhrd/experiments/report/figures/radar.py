@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dhrd.experiments.report.figures.drawing import Drawing, make_axes, make_drawing, shortened
 from dhrd.experiments.report.figures.looks import Looks
 from dhrd.experiments.report.schema import BackboneResult, Number, Report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def draw_radars(report: Report, looks: Looks) -> Iterator[Drawing]:
@@ -29,7 +32,7 @@ def _means(backbone: BackboneResult) -> dict[str, dict[str, Number]]:
     return {task: arms for task, arms in means.items() if set(arms.values()) - {None}}
 
 
-def _paint(figure: Any, *, means: dict[str, dict[str, Number]], looks: Looks) -> str:
+def _paint(figure: Figure, *, means: dict[str, dict[str, Number]], looks: Looks) -> str:
     axes = make_axes(figure, left=80, right=80, top=50, bottom=50, projection="polar")
     axes.set(theta_offset=np.pi / 2, theta_direction=-1)
     angles = np.linspace(0, 2 * np.pi, len(means), endpoint=False)

@@ -16,7 +16,7 @@ from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.data.collate import pad_inputs
 from dhrd.data.records import Batch, LabelSet
 from dhrd.errors import DhrdError
-from dhrd.export.onnx_model import OnnxForward, write_onnx
+from dhrd.export.onnx import OnnxForward
 from helpers.models import FAMILIES, make_model, texts
 from helpers.rows import write_jsonl
 from helpers.runs import run_forked
@@ -128,5 +128,5 @@ def test_a_model_that_cannot_be_traced_is_said(tmp_path: Path) -> None:
 
     classifier.logits = forward  # type: ignore[method-assign]
     with pytest.raises(DhrdError, match="this model cannot be exported") as caught:
-        write_onnx(classifier, tmp_path)
+        OnnxForward.write(classifier, tmp_path)
     assert "\n" not in str(caught.value)

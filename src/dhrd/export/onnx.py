@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,26 +21,55 @@ from torch import Tensor, nn
 from dhrd._extras import require
 from dhrd.data.records import Batch
 from dhrd.errors import ArtifactError, DhrdError
+from dhrd.export.runtimes import Runtime
 from dhrd.inference.classifier import Classifier
 
 MODEL_FILE = "model.onnx"
-WeightType = Literal["float32", "int8"]
 
 _OPSET = 20  # what the tests run all supported families with
 _SAMPLE_SHAPE = (2, 8)  # both dimensions are dynamic; two rows, since one would be taken for a constant
 
 
-class OnnxForward:
-    """An ONNX graph as a forward function, for `predict_logits`.
+class OnnxForward(Runtime):
+    """An ONNX graph in ONNX Runtime.
 
     Args:
         session: Of ONNX Runtime.
         dtype: Of the weights.
     """
 
+    title = "ONNX Runtime"
+    kind = "onnx"
+    files = (MODEL_FILE, f"{MODEL_FILE}.data")
+    packages = ("onnx", "onnxruntime", "onnxscript")
+    weight_types = ("float32", "int8")
+
     def __init__(self, session: Any, dtype: str) -> None:
         self.session = session
         self.dtype = dtype
+
+    @classmethod
+    def write(cls, classifier: Classifier, directory: Path, *, weight_type: str = "float32") -> None:
+        """Write model.onnx, and model.onnx.data with its weights.
+
+        Args:
+            classifier: In fp32 on the CPU.
+            directory: Exists.
+            weight_type: `int8`: matrix products in int8, weights with one scale a column, activations scaled as they
+                come (ONNX Runtime's dynamic quantization). Products that narrow, the head and embeddings stay in fp32.
+
+        Raises:
+            DhrdError: torch cannot export this model.
+            MissingExtra: The exporter is not installed.
+        """
+        for module in cls.packages:  # the last step needs the second: say so before the first
+            require(module, extra="onnx")
+        path = directory / MODEL_FILE
+        program = _traced(_Graph(classifier))
+        program.model.metadata_props["weight_type"] = weight_type
+        program.save(path, external_data=True)  # a full disk is no defect of the model
+        if weight_type == "int8":
+            _to_int8(path)
 
     @classmethod
     def from_pretrained(cls, directory: str | Path, *, num_threads: int | None = None) -> OnnxForward:
@@ -75,22 +104,7 @@ class OnnxForward:
         return torch.from_numpy(np.asarray(self.session.run(["logits"], given)[0]))
 
 
-def write_onnx(classifier: Classifier, directory: Path, *, weight_type: WeightType = "float32") -> None:
-    """Write model.onnx, and model.onnx.data with its weights.
-
-    Args:
-        classifier: In fp32 on the CPU.
-        directory: Exists.
-        weight_type: `int8`: matrix products in int8, weights with one scale a column, activations scaled as they come
-            (ONNX Runtime's dynamic quantization). Products that narrow, the head and embeddings stay in fp32.
-
-    Raises:
-        DhrdError: torch cannot export this model.
-        MissingExtra: The exporter is not installed.
-    """
-    for module in ("onnx", "onnxruntime", "onnxscript"):  # the last step needs the second: say so before the first
-        require(module, extra="onnx")
-    graph, path = _Graph(classifier), directory / MODEL_FILE
+def _traced(graph: nn.Module) -> torch.onnx.ONNXProgram:
     sample = torch.ones(_SAMPLE_SHAPE, dtype=torch.long)
     sizes = {0: "batch", 1: "tokens"}
     try:
@@ -111,10 +125,7 @@ def write_onnx(classifier: Classifier, directory: Path, *, weight_type: WeightTy
             cause = cause.__cause__
         raise DhrdError(f"this model cannot be exported: {' '.join(str(cause).split())[:300]}") from error
     assert program is not None
-    program.model.metadata_props["weight_type"] = weight_type
-    program.save(path, external_data=True)  # a full disk is no defect of the model
-    if weight_type == "int8":
-        _to_int8(path)
+    return program
 
 
 class _Graph(nn.Module):

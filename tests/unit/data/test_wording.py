@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dhrd.data.label_names import clean_name
-from dhrd.data.label_sets import check_labels
+from dhrd.data.label_sets import check_label_set
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
 from dhrd.errors import DataError
@@ -30,7 +30,7 @@ def accepted(names: list[str], *, multi_label: bool) -> LabelSet | None:
     """The label set, where training takes it."""
     labels = LabelSet(tuple(map(clean_name, names)), multi_label=multi_label)
     try:
-        check_labels(labels)
+        check_label_set(labels)
     except DataError:
         return None
     return labels
@@ -90,7 +90,7 @@ HARD = {
 @pytest.mark.parametrize("multi_label", [False, True])
 def test_t4_each_label_is_read_as_itself(names: tuple[str, ...], multi_label: bool) -> None:
     labels = LabelSet(names, multi_label=multi_label)
-    check_labels(labels)
+    check_label_set(labels)
     for index, name in enumerate(names):
         assert says(labels.write((index,)), labels) == [name]
     if multi_label:
@@ -156,8 +156,8 @@ def test_l7_several_labels_are_written_without_doubt(names: tuple[str, ...], wri
 
 def test_l7_where_no_mark_is_left_the_set_is_refused() -> None:
     with pytest.raises(DataError, match="have a comma, a semicolon and a bar in them"):
-        check_labels(LabelSet(("a, b", "c;d", "e|f"), multi_label=True))
-    check_labels(LabelSet(("a, b", "c;d", "e|f")))
+        check_label_set(LabelSet(("a, b", "c;d", "e|f"), multi_label=True))
+    check_label_set(LabelSet(("a, b", "c;d", "e|f")))
 
 
 def test_l7_a_set_of_an_older_artifact_is_never_guessed() -> None:

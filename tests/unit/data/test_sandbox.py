@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from dhrd.config import DataSettings
-from dhrd.data.chat import as_chat
-from dhrd.data.sources import open_source
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError, DataError
 from dhrd.rationales.convert import convert_rationales, shape_of
-from helpers.rows import make_tokenizer, write_jsonl
+from helpers.rows import write_jsonl
 
 ROW = {"input_text": "the bed is hard", "meta": {"items": ["lamp"], "title": "T"}, "review text": "noisy", "n": 2}
 _TOO_MUCH = "far more than the row holds|a width of five digits|is undefined"
@@ -28,13 +24,6 @@ def test_l10_a_name_of_jinja_does_not_stand_in_for_a_missing_column(name: str) -
     assert render(f"{{{{ {name} }}}} nice", {name: "very"}) == "very nice"
     with pytest.raises(DataError, match=f"'{name}' is undefined; the row's columns are input_text"):
         render(f"{{{{ {name} }}}} nice", {"input_text": "a"})
-
-
-@pytest.mark.parametrize("source", ["{{ self }}", "{{ self.x }}", "{% if self %}a{% endif %}"])
-def test_l10_self_is_refused_where_it_is_written(source: str) -> None:
-    with pytest.raises(ConfigError, match=r'self is a name of Jinja2; write row\["self"\] for a column'):
-        InputTemplate(source)
-    assert render('{{ row["self"] }}', {"self": "me"}) == "me"
 
 
 @pytest.mark.parametrize(
@@ -59,28 +48,6 @@ def test_l10_a_nested_column_may_have_the_name_of_a_method() -> None:
     assert render("{{ meta.items[0] }} {{ meta.title }}") == "lamp T"
     assert render("{% for name, value in meta.items() %}{{ name }} {% endfor %}") == "items title "
     assert render("{{ input_text.strip().upper().split(' ')[-1] }}") == "HARD", "a method is used by calling it"
-
-
-def test_l10_any_column_can_be_named() -> None:
-    template = InputTemplate('{{ row["review text"] }}, {{ row.n }}')
-    assert template.render(ROW) == "noisy, 2"
-    assert template.variables == {"review text", "n"}
-    assert render("{{ row }}", {"row": "a column of that name"}) == "a column of that name"
-    with pytest.raises(DataError, match=r"'review' is undefined; .*a name with other signs is written row\[\"NAME\"\]"):
-        render("{{ review-text }}", {"review-text": "a"})
-
-
-def test_l10_missing_columns_are_refused_from_files_and_from_python_alike(tmp_path: Any) -> None:
-    settings = DataSettings(input_template="{{ range }} nice")
-    path = write_jsonl(tmp_path / "a.jsonl", [{"input_text": "a"}])
-    for rows in (path, [{"input_text": "a"}]):
-        with pytest.raises(DataError, match="'range' is undefined"):
-            open_source(rows, settings).load(labels_required=False)
-
-
-def test_a_plain_template_with_a_line_end_keeps_it() -> None:
-    assert render("{{ input_text }}\n") == "the bed is hard\n"
-    assert render("{{ input_text }}") == "the bed is hard"
 
 
 DOUBLED = {
@@ -168,61 +135,78 @@ def test_a4_shapes_of_foreign_rationales_run_in_the_same_bounds(tmp_path: Any) -
     assert not (tmp_path / "o.jsonl").exists()
 
 
-CHAT = {
-    "roles": "{% for m in messages %}<|{{ m['role'] }}|>{{ m.content | trim }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}",
-    "chatml": "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nHelp.<|im_end|>\n' }}{% endif %}"
-    "{%- for message in messages %}\n    {{- '<|im_start|>' + message.role + '\n' }}{{ message.content }}"
-    "{{- '<|im_end|>\n' }}\n"
-    "{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}",
-    "namespace, tools, undefined": "{{- bos_token }}{% set ns = namespace(first=true, last=messages | length - 1) %}"
-    "{%- if tools is not none and tools %}tools{% endif %}{% if enable_thinking %}think{% endif %}\n"
-    "{%- for message in messages[::-1] %}{% set index = (messages | length - 1) - loop.index0 %}"
-    "{%- if ns.first and message.role == 'user' and message.content is string %}{% set ns.first = false %}"
-    "{{ '[INST]' ~ message.content.split('</think>')[-1].lstrip('\n') ~ '[/INST]' }}{{ index }}{% endif %}"
-    "{%- if message.tool_calls %}{{ message.tool_calls | tojson }}{% endif %}{% if loop.first %}{{ message | tojson }}"
-    "{% endif %}{%- endfor %}{% generation %}x{% endgeneration %}{% for i in range(3) %}{% if i == 1 %}{% break %}"
-    "{% endif %}{{ i }}{% endfor %}{{ eos_token }}{% macro f(x) %}<{{ x }}>{% endmacro %}"
-    "{{ f(date_string) }}{{ none }}",
-}
+NULL = [
+    "{{ n ~ ' EUR' }}",
+    "{{ n | string }}",
+    "{{ n | upper }}",
+    "{{ n | int }}",
+    "{{ n | float }}",
+    "{{ n | urlencode }}",
+    "{{ '%s EUR' | format(n) }}",
+    "{{ '%s EUR' % n }}",
+    "{{ '%s %s' % (n, 1) }}",
+    "{{ '{} EUR'.format(n) }}",
+    "{{ tags | join(', ') }}",
+    "{{ tags | map('upper') | join }}",
+    "{% for tag in tags %}{{ tag ~ ',' }}{% endfor %}",
+    "{% set m = n %}{{ m ~ '' }}",
+]
 
 
-@pytest.mark.parametrize("name", CHAT)
-def test_a4_a_chat_template_gives_what_transformers_gives(name: str) -> None:
-    tokenizer = make_tokenizer(bos=None)
-    tokenizer.chat_template = CHAT[name]
-    for text in ("a plain text", "quotes \"'<>& \n and Ünïcödé </think>\nrest"):
-        turns = [{"role": "user", "content": text}]
-        theirs = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        assert as_chat(text, tokenizer, "row 0") == theirs
+@pytest.mark.parametrize("source", NULL)
+def test_s6_null_is_written_by_no_operator_filter_or_method(source: str) -> None:
+    """S6: the word None is never made of a missing value, in whatever way a template writes it."""
+    with pytest.raises(DataError, match="null"):
+        InputTemplate(source).render({"n": None, "tags": ["a", None]})
+    assert InputTemplate(source).render({"n": "5", "tags": ["a", "b"]})
+
+
+def test_s6_what_allows_null_still_does() -> None:
+    columns = {"n": None, "tags": [1.0, None]}
+    assert InputTemplate("{{ n or '-' }}{{ n | default('x', true) }}{{ n | tojson }}").render(columns) == "-xnull"
+    assert InputTemplate("{{ tags | select | join }}{% if n is none %}!{% endif %}").render(columns) == "1.0!"
+
+
+class _Thing:
+    pass
 
 
 @pytest.mark.parametrize(
-    ("source", "message"),
+    "source",
     [
-        ("{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}", "far more than"),
-        ("{{ messages[0].content * 1000000000 }}", "far more than"),
-        ("{% set ns = namespace(a='xx') %}" + "{% set ns.a = ns.a ~ ns.a %}" * 60, "far more than"),
-        ("{{ raise_exception('only the system speaks') }}", "only the system speaks"),
-        ("{% if %}", "Expected an expression"),
-        ("{{ messages.__class__.__mro__ }}", "unsafe|not subscriptable|has no attribute"),
+        "{{ thing }}",
+        "{{ [thing] }}",
+        "{{ thing ~ '' }}",
+        "{{ thing | string }}",
+        "{{ row }}",
+        "{{ row.items() }}",
+        "{{ tags | map('upper') ~ '' }}",
+        "{% macro m() %}a{% endmacro %}{{ m ~ '' }}",
+        "{% macro m() %}a{% endmacro %}{{ [m] | join }}",
+        "{{ [[row.no]] }}",
+        "{{ {'a': [row.no]} }}",
     ],
 )
-def test_a4_a_chat_template_is_bounded_and_fails_in_one_line(source: str, message: str) -> None:
-    tokenizer = make_tokenizer(bos=None)
-    tokenizer.chat_template = source
-    with pytest.raises(
-        ConfigError, match=f"row 0: data.chat: the tokenizer's chat template fails: .*({message})"
-    ) as caught:
-        as_chat("text", tokenizer, "row 0")
-    assert "\n" not in str(caught.value)
+def test_l10_what_is_no_data_is_written_in_no_way(source: str) -> None:
+    """L10: nothing that Python names by its address, and no code, however it is dressed."""
+    with pytest.raises(DataError):
+        InputTemplate(source).render({"thing": _Thing(), "tags": ["a"]})
 
 
-@pytest.mark.parametrize("value", [float("nan"), None])
-def test_s6_a_missing_number_is_null_within_a_template(tmp_path: Any, value: Any) -> None:
-    settings = DataSettings(input_template="{{ amount }} EUR")
-    path = tmp_path / "a.jsonl"
-    path.write_text(json.dumps({"amount": value}) + "\n")
-    for rows in (path, [{"amount": value}]):
-        with pytest.raises(DataError, match="a column that it writes is null"):
-            open_source(rows, settings).load(labels_required=False)
+def test_s7_half_an_emoji_of_the_template_itself() -> None:
+    with pytest.raises(DataError, match="surrogates not allowed"):
+        InputTemplate("{{ a }} {{ '\\ud83d' }}").render({"a": "b"})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for a in input_text %}" + "x" * 70_000 + "{% endfor %}",
+        "{% macro f() %}" + "x" * 70_000 + "{% endmacro %}" + "{{ f() }}" * 20,
+        "{% macro f() %}" + "{{ caller() }}" * 20 + "{% endmacro %}{% call f() %}" + "x" * 70_000 + "{% endcall %}",
+    ],
+)
+def test_the_templates_own_text_is_charged_where_it_may_be_written_often(source: str) -> None:
+    with pytest.raises(DataError, match="far more than the row holds"):
+        render(source)
+    assert len(render("x" * 2_000_000)) == 2_000_000, "written once it is bounded by itself"

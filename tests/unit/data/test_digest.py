@@ -1,0 +1,38 @@
+"""The digest of a row's input: what changes it, and what does not."""
+
+from __future__ import annotations
+
+import hashlib
+
+from dhrd.data.digest import DigestIds, digest_of, input_digest
+from dhrd.data.records import Example
+from dhrd.data.templates import InputTemplate
+
+PLAIN = InputTemplate()
+
+
+def test_a_text_has_the_digest_of_its_words() -> None:
+    expected = hashlib.sha256("a for\u00eat".encode()).hexdigest()[:16]
+    for text in ("a for\u00eat", " a \n\t fore\u0302t "):
+        assert input_digest({"input_text": text, "id": text}, PLAIN) == expected
+        assert digest_of(Example(input_text=text)) == expected
+    assert input_digest({"input_text": "A for\u00eat"}, PLAIN) != expected
+    assert digest_of(Example(input_text="a", digest="given")) == "given"
+
+
+def test_only_what_the_template_reads_counts() -> None:
+    template = InputTemplate("{{ a }} or {{ b }}")
+    digest = input_digest({"a": "x", "b": 1}, template)
+    assert digest == input_digest({"b": 1, "a": "x", "c": "y"}, InputTemplate("{{ b }}: {{ a | upper }}"))
+    assert digest != input_digest({"a": "x", "b": 2}, template)
+    assert input_digest({"a": "x"}, InputTemplate("Is it {{ a }}?")) == input_digest({"input_text": "x"}, PLAIN)
+
+
+def test_a_template_that_may_read_any_column_is_rendered() -> None:
+    template = InputTemplate("{% for name, value in row.items() %}{{ name }}={{ value }} {% endfor %}")
+    assert input_digest({"a": 1, "b": 2}, template) == input_digest({"input_text": "a=1 b=2"}, PLAIN)
+
+
+def test_a_second_row_of_a_text_has_an_id_of_its_own() -> None:
+    ids = DigestIds()
+    assert [ids.next(digest) for digest in ("0a", "0b", "0a", "0a")] == ["0a", "0b", "0a-2", "0a-3"]

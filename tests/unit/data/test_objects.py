@@ -1,0 +1,113 @@
+"""Rows and tables of Python: what is one, what is taken row by row, what is refused. Letters name reported cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import datasets
+import numpy as np
+import pandas
+import pandas as pd
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from dhrd.data.objects import as_rows
+from dhrd.data.records import Example
+from dhrd.errors import DataError
+from helpers.reading import load, read, refused
+
+
+class _Frame(pandas.DataFrame):
+    pass
+
+
+class _Table:
+    """A table of a library that nobody here has heard of."""
+
+    columns = ("input_text", "n")
+
+    def __iter__(self) -> Any:
+        return iter(self.columns)
+
+
+def test_s3_a_table_of_a_type_of_its_own_is_taken_row_by_row() -> None:
+    found = read(_Frame({"input_text": ["a", "b"], "label": ["x", "y"]}))
+    assert [(one.input_text, one.label) for one in found] == [("a", "x"), ("b", "y")]
+
+
+def test_s3_a_table_of_an_unknown_library_is_refused() -> None:
+    with pytest.raises(DataError, match="got a _Table, a table of a kind that is not known; give its rows as dicts"):
+        as_rows(_Table())
+
+
+def test_s3_one_row_of_a_frame_is_no_sequence_of_texts() -> None:
+    frame = pandas.DataFrame({"input_text": ["a"], "label": ["x"]})
+    assert "one row of a table; give row.to_dict()" in refused(frame.iloc[0], labels_required=False)
+    assert [one.input_text for one in read(frame["input_text"], labels_required=False)] == ["a"]
+
+
+def test_s3_a_reader_of_record_batches_is_read_once() -> None:
+    table = pyarrow.table({"input_text": ["a", "b"], "label": ["x", "y"]})
+    assert [one.input_text for one in read(table.to_reader())] == ["a", "b"]
+    assert [one.input_text for one in read(table.to_batches()[0])] == ["a", "b"]
+
+
+TEXTS = ["the bed is hard", "keep it", "a broken lamp"]
+
+
+def as_dataset(kind: str | None = None) -> Any:
+    data = datasets.Dataset.from_dict({"input_text": TEXTS, "n": [1, 2, 3]})
+    return data.with_format(kind) if kind else data
+
+
+TABLES: dict[str, Callable[[], Any]] = {
+    "DataFrame": lambda: pd.DataFrame({"input_text": TEXTS, "n": [1, 2, 3]}, index=[7, 7, 9]),
+    "one column": lambda: pd.DataFrame({"input_text": TEXTS}),
+    "Series": lambda: pd.Series(TEXTS),
+    "dict of lists": lambda: {"input_text": TEXTS, "n": [1, 2, 3]},
+    "dict of tuples": lambda: {"input_text": tuple(TEXTS)},
+    "dict of arrays": lambda: {"input_text": np.array(TEXTS), "n": np.arange(3)},
+    "dict of Series": lambda: {"input_text": pd.Series(TEXTS)},
+    "pyarrow Table": lambda: pyarrow.table({"input_text": TEXTS, "n": [1, 2, 3]}),
+    "RecordBatch": lambda: pyarrow.RecordBatch.from_pylist([{"input_text": text} for text in TEXTS]),
+    "pyarrow array": lambda: pyarrow.array(TEXTS),
+    "array": lambda: np.array(TEXTS),
+    "array of objects": lambda: np.array(TEXTS, dtype=object),
+    "a slice of a Dataset": lambda: as_dataset()[:3],
+    "a column of a Dataset": lambda: as_dataset()["input_text"],
+    "IterableDataset": lambda: as_dataset().to_iterable_dataset(),
+    **{
+        f"Dataset, {kind}": (lambda kind=kind: as_dataset(kind)) for kind in (None, "arrow", "numpy", "pandas", "torch")
+    },
+    "tuple": lambda: tuple(TEXTS),
+    "generator": lambda: (text for text in TEXTS),
+    "dicts": lambda: [{"input_text": text} for text in TEXTS],
+    "Examples": lambda: [Example(input_text=text) for text in TEXTS],
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_s3_s4_l15_a_table_is_taken_row_by_row(kind: str) -> None:
+    assert [row.input_text for row in load(TABLES[kind](), labels_required=False)] == TEXTS
+
+
+def test_s4_columns_of_different_lengths_and_splits_are_refused() -> None:
+    with pytest.raises(DataError, match=r"a dict of lists of different lengths \(1, 2\)"):
+        as_rows({"input_text": ["a"], "n": [1, 2]})
+    splits = datasets.DatasetDict({"train": as_dataset()})
+    for given in (splits, dict(splits), {"train": [{"input_text": "a"}]}, {"train": pd.DataFrame({"a": [1]})}):
+        with pytest.raises(DataError, match="the data set is a mapping of train; give one split of it"):
+            as_rows(given)
+    assert list(as_rows({"input_text": "a", "turns": ["b"]})) == [{"input_text": "a", "turns": ["b"]}], "one row"
+
+
+def test_iterators_of_python_are_read_lazily() -> None:
+    def endless() -> Iterator[dict[str, str]]:
+        number = 0
+        while True:
+            yield {"input_text": f"text {number}", "label": "x"}
+            number += 1
+
+    assert len(load(endless(), limit=5)) == 5

@@ -1,0 +1,25 @@
+"""Errors for users: what their messages may hold, and the tree that they make."""
+
+from __future__ import annotations
+
+import pickle
+import re
+
+from dhrd import errors
+from dhrd._text import LONGEST_LINE
+from dhrd.errors import DataError, DhrdError, UserError
+
+
+def test_an_error_bounds_each_line_and_survives_pickling() -> None:
+    error = DataError("\n".join(["x" * 1000] * 3))
+    assert [len(line) for line in str(error).split("\n")] == [LONGEST_LINE] * 3
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_the_tree_of_errors_is_the_one_that_is_drawn() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, DhrdError)]
+    drawn = re.findall(r"^    (?:[│ ]*[├└]── )?(\w+Error|MissingExtra) ", errors.__doc__ or "", re.MULTILINE)
+    assert sorted(kind.__name__ for kind in kinds) == sorted(drawn)
+    assert len(drawn) == 11
+    assert {kind.exit_code for kind in kinds if issubclass(kind, UserError)} == {2}
+    assert {kind.exit_code for kind in kinds if not issubclass(kind, UserError)} == {1}

@@ -1,0 +1,52 @@
+"""Temporary files: their names, and whose writer lives."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from dhrd._temporary import is_temporary, lock, sweep, temporary
+
+HOLD = (
+    "import fcntl, os, sys, time; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX); print(flush=True); "
+    "time.sleep(60)"
+)
+
+
+def test_a_name_of_its_own_beside_the_target(tmp_path: Path) -> None:
+    target = tmp_path / ("rows" * 40)
+    names = {temporary(target, tmp_path) for _ in range(20)}
+    assert len(names) == 20 and all(map(is_temporary, names))
+    assert {path.parent for path in names} == {tmp_path}
+    assert max(len(path.name) for path in names) < 100
+    assert not any(is_temporary(tmp_path / name) for name in ("rows", ".rows.partial", ".rows.1-0123abcd.partial.x"))
+
+
+def test_only_what_no_process_holds_is_swept(tmp_path: Path) -> None:
+    target = tmp_path / "[a]"  # a name that would be a pattern
+    held, left = temporary(target, tmp_path), temporary(target, tmp_path)
+    directory, other = temporary(target, tmp_path), temporary(tmp_path / "a", tmp_path)
+    for path in (held, left, other):
+        path.touch()
+    directory.mkdir()
+    (directory / "file").touch()
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(held)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        sweep(target, tmp_path)
+        remaining = set(tmp_path.iterdir())
+        process.kill()
+    assert remaining == {held, other}
+    sweep(target, tmp_path)
+    assert set(tmp_path.iterdir()) == {other}
+
+
+def test_a_lock_is_refused_twice_and_on_a_file_that_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    descriptors = [os.open(path, os.O_RDWR | os.O_CREAT) for _ in range(2)]
+    assert [lock(descriptor, path) for descriptor in descriptors] == [True, False]
+    os.close(descriptors[0])
+    path.unlink()
+    assert not lock(descriptors[1], path)
+    os.close(descriptors[1])
