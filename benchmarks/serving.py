@@ -156,11 +156,11 @@ def plain_template(artifact: Path) -> None:
 def measure(artifact: Path, texts: list[str], given: argparse.Namespace, soak_s: float = 0.0) -> dict[str, Any]:
     """Offline and served in turns, then the plain server on a part of the rows."""
     classifier = Classifier.from_pretrained(artifact, dtype=torch.float32)
-    expected = classifier.predict_proba(texts[:64])
+    expected = classifier.predict_proba(texts[:16])  # warms up
     rates: dict[str, list[float]] = {"offline": [], "served": []}
     result: dict[str, Any] = {}
     with served(artifact) as (url, pid):
-        asyncio.run(load(url, texts[:64], 64))
+        asyncio.run(load(url, texts[:16], 16))
         for number in range(given.rounds):
             seconds, expected = timed(classifier.predict_proba, texts)
             rates["offline"].append(len(texts) / seconds)
