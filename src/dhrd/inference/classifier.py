@@ -301,10 +301,8 @@ class Classifier:
 
     def _artifact(self, wanted: str) -> Path:
         if self.directory is None:
-            raise ArtifactError(
-                f"the classifier was not loaded from a directory, where {wanted} is: "
-                "use Classifier.from_pretrained(DIR)"
-            )
+            use = "use Classifier.from_pretrained(DIR)"
+            raise ArtifactError(f"the classifier was not loaded from a directory, where {wanted} is: {use}")
         return self.directory
 
     def __reduce__(self) -> tuple[Callable[[], Classifier], tuple[()]]:
