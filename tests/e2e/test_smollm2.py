@@ -12,12 +12,12 @@ from transformers import AutoModelForCausalLM, pipeline
 import dhrd
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.read import load_reasoning_model
+from dhrd.compat.model import DualHeadReasoningModel
 from dhrd.config import ModelSettings, load_config
 from dhrd.data.records import LabelSet
 from dhrd.data.sources import open_source
 from dhrd.inference.cot import decode
 from dhrd.model.backbone import load_backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
 
 pytestmark = [
     pytest.mark.e2e,

@@ -19,7 +19,7 @@ from dhrd.inference.engine.batching import Forward, predict_logits, probabilitie
 from dhrd.inference.streaming import Scored
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes, groups_of
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 
 if TYPE_CHECKING:
     pass
@@ -172,7 +172,7 @@ def _as_fingerprint(total: int) -> str:
     return f"{total % 2**64:016x}"
 
 
-def parity(model: DualHeadReasoningModel, classifier: Classifier, input_ids: Sequence[list[int]]) -> dict[str, float]:
+def parity(model: DualHeadModel, classifier: Classifier, input_ids: Sequence[list[int]]) -> dict[str, float]:
     """How far an artifact is from the model that it was written from, on given inputs, without autocast.
 
     Returns:

@@ -16,7 +16,7 @@ from dhrd.experiments.plan import Request, own_data, with_settings
 from dhrd.experiments.study import Arm, Grid, Study
 from dhrd.inference.vllm import check_vllm
 from dhrd.model.backbone import locate
-from dhrd.training.run_dir import flat
+from dhrd.training.identity import flat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

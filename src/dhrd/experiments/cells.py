@@ -19,7 +19,7 @@ from dhrd.data.records import Example
 from dhrd.data.rows import Rows
 from dhrd.experiments.cell_result import FORMAT_VERSION, CellResult, read_cell
 from dhrd.experiments.study import Arm, Settings
-from dhrd.training.run_dir import flat, identity
+from dhrd.training.identity import flat, identity
 
 _PLACES = {"train", "validation", "test", "rationales", "superglue_root"}  # the rows are hashed, not their places
 
@@ -131,7 +131,7 @@ def hash_rows(rows: Rows, config: RunConfig) -> str:
     """A hash of the training and validation rows: texts, labels, ids, and rationales where they are learned from."""
     digest = hashlib.sha256(rows.template.encode())
     learns = config.loss.reads_rationales
-    for part in (rows.train, rows.choose if rows.choose is not rows.validation else [], rows.validation):
+    for part in (rows.train, rows.choose if rows.has_dev else [], rows.validation):
         digest.update(f"{len(part)} rows".encode())
         for example in part:
             digest.update(_row(example, with_rationale=learns))

@@ -33,9 +33,7 @@ def decode_rows(trained: TrainedCell) -> Answers:
     cell, labels = trained.cell, trained.rows.labels
     chosen = drawn(len(trained.held_out), cell.decoding.limit, cell.config.seed)
     examples = [trained.held_out[index] for index in chosen]
-    inputs = [
-        EncodedInput(trained.data["validation"].texts[index], trained.held_out[index].input_ids) for index in chosen
-    ]
+    inputs = [EncodedInput(trained.data.validation.texts[index], trained.held_out[index].input_ids) for index in chosen]
     run = _decoder(trained)
     began = time.perf_counter()
     decoded = run(inputs)

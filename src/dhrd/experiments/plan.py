@@ -18,7 +18,7 @@ from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import Cell, CellStore, Decoding
 from dhrd.experiments.study import Arm, Grid, Settings, Study
 from dhrd.metrics.metrics import higher_is_better, main_metric
-from dhrd.training.run_dir import flat
+from dhrd.training.identity import flat
 
 logger = logging.getLogger("dhrd")
 
