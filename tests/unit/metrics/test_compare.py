@@ -15,7 +15,7 @@ from dhrd.data.records import LabelSet
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError, DataError
 from dhrd.metrics import intervals
-from dhrd.metrics.compare import compare, describe, holm, mcnemar, primary
+from dhrd.metrics.compare import average_over_seeds, compare, holm, mcnemar, primary
 from dhrd.metrics.intervals import wilson
 from dhrd.metrics.outcomes import Outcomes
 from dhrd.metrics.paired import Pair
@@ -370,7 +370,7 @@ def test_the_primary_interval_covers_the_truth_as_often_as_it_says(seed_sd: floa
 
 def test_one_models_accuracy_at_one_seed_has_wilsons_interval() -> None:
     (ours, _) = _pairs(80, 1)[0]
-    found = describe([ours], metric="accuracy")
+    found = average_over_seeds([ours], metric="accuracy")
     assert found["mean"] == pytest.approx(ours.hits_B.mean())
     assert found["interval_95"] == pytest.approx(list(wilson(int(ours.hits_B.sum()), 80)))
     assert "Wilson" in found["interval_method"]
@@ -378,7 +378,7 @@ def test_one_models_accuracy_at_one_seed_has_wilsons_interval() -> None:
 
 def test_one_models_mean_over_seeds_is_scipys_bootstrap_over_rows() -> None:
     ours = [baseline for baseline, _ in _pairs(120, 3)]
-    found = describe(ours, metric="accuracy", num_resamples=20_000)
+    found = average_over_seeds(ours, metric="accuracy", num_resamples=20_000)
     mean_B = np.mean([one.hits_B for one in ours], axis=0)
     reference = stats.bootstrap((mean_B,), np.mean, n_resamples=20_000, method="percentile", rng=0).confidence_interval
     assert found["mean"] == pytest.approx(mean_B.mean())
@@ -387,6 +387,6 @@ def test_one_models_mean_over_seeds_is_scipys_bootstrap_over_rows() -> None:
 
 def test_a_model_that_is_always_right_has_no_bootstrap_interval() -> None:
     gold = np.arange(30) % 3
-    found = describe([_outcomes(gold, gold)] * 2, metric="macro_f1")
+    found = average_over_seeds([_outcomes(gold, gold)] * 2, metric="macro_f1")
     assert found["mean"] == 1
     assert found["interval_95"] is None
