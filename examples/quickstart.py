@@ -134,8 +134,8 @@ def chain_of_thought(paper: Trained) -> tuple[str, ...]:
     say("decoding chains of thought")
     reasoner = Reasoner.from_pretrained(paper.directory)
     rows = rows_of(paper.directory, split="test", limit=NUM_COT_ROWS)
-    seconds, found = timed(lambda: evaluate_decoded(reasoner, rows, max_new_tokens=MAX_NEW_TOKENS))
-    metrics = found.metrics
+    evaluation = evaluate_decoded(reasoner, rows, dhrd.CoT(max_new_tokens=MAX_NEW_TOKENS))
+    metrics, seconds = evaluation.metrics, evaluation.decoding_s or 0.0
     title = f"chain of thought, {len(rows)} mails, {metrics['mean_new_tokens']:.0f} tokens each"
     return title, *scores(metrics), f"{len(rows) / seconds:.2f}", f"with {paper.arm.title}"
 

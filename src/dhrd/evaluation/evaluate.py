@@ -14,7 +14,7 @@ from dhrd.data.rows import encode_labels
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
-from dhrd.inference.cot import Decoded
+from dhrd.inference.decoding import Decoded
 from dhrd.inference.engine.batching import Forward, predict_logits, probabilities
 from dhrd.inference.streaming import Scored
 from dhrd.metrics.metrics import compute_metrics
@@ -37,6 +37,7 @@ class Evaluation:
         outcomes: What was answered.
         texts: Each input as the model saw it; empty where `write_row` was given.
         decoded: What the reasoning head wrote; empty where it was not asked.
+        decoding_s: Seconds that it took, from tokens to labels.
         asked_B: Which rows a cascade asks; None where there is none.
         num_cut: Inputs that were shortened.
         num_mended: Inputs to which a newline was added because they ended in the padding token.
@@ -46,6 +47,7 @@ class Evaluation:
     outcomes: Outcomes
     texts: list[str]
     decoded: Sequence[Decoded] = ()
+    decoding_s: float | None = None
     asked_B: np.ndarray | None = None
     num_cut: int = 0
     num_mended: int = 0
