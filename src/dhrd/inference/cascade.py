@@ -13,7 +13,7 @@ from numbers import Real
 
 import numpy as np
 
-from dhrd._text import shown
+from dhrd._text import dhrd_command, shown
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.decisions.decision import confidences
 from dhrd.errors import ConfigError
@@ -76,7 +76,7 @@ def check_cascade(info: ArtifactInfo, threshold: float | None) -> float | None:
     if not is_decided and not _is_share(threshold):
         raise ConfigError(
             f"threshold {shown(threshold)}: a cascade asks rows under it, from 0 (none) to 1 (all); "
-            "dhrd evaluate --mode cascade chooses one, and dhrd decide makes one unnecessary"
+            f"{dhrd_command('evaluate', mode='cascade')} chooses one, and {dhrd_command('decide')} makes one unnecessary"
         )
     check_answers(info.sequence)
     if info.training.get("reasoning_weight") == 0:

@@ -70,10 +70,10 @@ def _source(
 ) -> tuple[Source, int | None]:
     config = config or read_run(Path(model_dir)) or RunConfig()
     if data is None and split not in ("train", "validation", "test"):
-        raise ConfigError(f"--split {split}: unknown; the run has train, validation and test")
+        raise ConfigError(f"`split` {split}: unknown; the run has train, validation and test")
     spec = data if data is not None else getattr(config.data, split)
     if spec is None:
-        raise ConfigError(f"no rows to evaluate: give --data SPEC, or set data.{split}")
+        raise ConfigError(f"no rows to evaluate: give `data=SPEC`, or set data.{split}")
     if limit is None and data is None:
         limit = getattr(config.data, f"{split}_limit", None)
     if limit is not None:
