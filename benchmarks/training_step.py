@@ -42,7 +42,7 @@ from dhrd.config import ModelSettings, RunConfig, TrainingSettings
 from dhrd.data.batches import PlannedUpdates
 from dhrd.data.records import EncodedExample
 from dhrd.model.backbone import load_backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.training import setup
 from dhrd.training.frozen import FrozenUpdates
 from dhrd.training.step import train_step
@@ -99,15 +99,15 @@ def make_step(variant: Variant, directory: Path, rows: list[EncodedExample], num
     backbone = load_backbone(config.model)
     precision = setup.choose_precision(variant.mixed_precision, "cpu", backbone.model.config)
     accelerator = setup.make_accelerator(config, "cpu", precision)
-    model = DualHeadReasoningModel(num_labels=num_labels, settings=config.model, loss=config.loss, backbone=backbone)
+    model = DualHeadModel(num_labels=num_labels, settings=config.model, loss=config.loss, backbone=backbone)
     planned = PlannedUpdates(
         examples=rows, num_labels=num_labels, pad_token_id=backbone.tokenizer.pad_token_id, batch_size=len(rows)
     )
     updates = FrozenUpdates(updates=planned, model=model, accelerator=accelerator) if variant.cache_frozen else planned
-    stepper = setup.make_stepper(model, config, accelerator, 100)
+    state = setup.make_train_state(model, config, accelerator, 100)
 
     def step() -> None:
-        train_step(stepper, next(updates.epoch(0)), 1)
+        train_step(state, next(updates.epoch(0)), 1)
 
     return step
 

@@ -22,7 +22,7 @@ _WHERE = {
     "DHRDTrainer": "dhrd.compat.trainer",
     "DataError": "dhrd.errors",
     "DhrdError": "dhrd.errors",
-    "DualHeadReasoningModel": "dhrd.model.dual_head",
+    "DualHeadReasoningModel": "dhrd.compat.model",
     "Evaluation": "dhrd.evaluation.evaluate",
     "Example": "dhrd.data.records",
     "MissingExtra": "dhrd.errors",
@@ -34,14 +34,14 @@ _WHERE = {
     "UserError": "dhrd.errors",
     "audit_rationales": "dhrd.rationales.audit.audit",
     "compare": "dhrd.metrics.compare",
-    "configure_mlflow": "dhrd.training.tracker_backends",
+    "configure_mlflow": "dhrd.compat.mlflow",
     "convert_rationales": "dhrd.rationales.convert",
-    "enable_autologging": "dhrd.training.tracker_backends",
+    "enable_autologging": "dhrd.compat.mlflow",
     "evaluate": "dhrd.run.evaluate",
     "generate_rationales": "dhrd.rationales.generate",
     "load_config": "dhrd.config",
     "load_json_dataset": "dhrd.compat.dataset",
-    "mlflow_run": "dhrd.training.tracker_backends",
+    "mlflow_run": "dhrd.compat.mlflow",
     "predict": "dhrd.run.predict",
     "train": "dhrd.run.train",
 }
@@ -49,6 +49,8 @@ _WHERE = {
 if TYPE_CHECKING:
     from dhrd.compat.dataset import DHRDDataset, load_json_dataset
     from dhrd.compat.evaluator import DHRDEvaluator
+    from dhrd.compat.mlflow import configure_mlflow, enable_autologging, mlflow_run
+    from dhrd.compat.model import DualHeadReasoningModel
     from dhrd.compat.trainer import DHRDTrainer
     from dhrd.config import RunConfig, load_config
     from dhrd.data.records import Example
@@ -69,14 +71,12 @@ if TYPE_CHECKING:
     from dhrd.inference.cascade import CoT
     from dhrd.inference.classifier import Classifier
     from dhrd.metrics.compare import compare
-    from dhrd.model.dual_head import DualHeadReasoningModel
     from dhrd.rationales.audit.audit import audit_rationales
     from dhrd.rationales.convert import convert_rationales
     from dhrd.rationales.generate import generate_rationales
     from dhrd.run.evaluate import evaluate
     from dhrd.run.predict import predict
     from dhrd.run.train import train
-    from dhrd.training.tracker_backends import configure_mlflow, enable_autologging, mlflow_run
 
 __all__ = [
     "ArtifactError",

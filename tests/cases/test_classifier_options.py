@@ -95,7 +95,7 @@ def test_s11_no_number_of_anything(name: str, number: Any, artifact: Path, class
         "max_new_tokens": [
             lambda: classifier.explain("a", max_new_tokens=number),
             lambda: CoT(max_new_tokens=number),
-            lambda: classifier.reasoner().decode([], max_new_tokens=number),
+            lambda: classifier.reasoner().decode([], CoT(max_new_tokens=number)),
             lambda: dhrd.evaluate(artifact, rows(2), device="cpu", mode="cot", max_new_tokens=number),
         ],
         "limit": [lambda: dhrd.evaluate(artifact, rows(2), device="cpu", limit=number)],

@@ -18,7 +18,7 @@ from dhrd.errors import ConfigError, SaveError
 from dhrd.export.export import check_export_place
 from dhrd.run import train as run
 from dhrd.training.optim import make_optimizer, make_schedule
-from dhrd.training.trackers import JsonlSink
+from dhrd.training.trackers.jsonl import JsonlTracker
 from helpers.fork import ForkServer
 from helpers.models import make_model
 from helpers.runs import Ended, Recorder, Stop, flags, make_config, run_forked, run_here, settings, write_rows
@@ -303,13 +303,13 @@ class TestF20Small:
         assert "Traceback" not in ended.err
 
     def test_f20_a_log_that_cannot_be_closed(self, tmp_path: Path) -> None:
-        sink = JsonlSink(tmp_path / "metrics.jsonl")
-        sink._file.close()
-        sink._file = Path("/dev/full").open("a")  # noqa: SIM115
+        tracker = JsonlTracker(tmp_path / "metrics.jsonl")
+        tracker._file.close()
+        tracker._file = Path("/dev/full").open("a")  # noqa: SIM115
         with pytest.raises(SaveError, match=r"metrics\.jsonl could not be saved"):
-            sink.log({"loss": 1.0}, 1)
-        sink.abort("FAILED")
-        assert sink._file.closed
+            tracker.log({"loss": 1.0}, 1)
+        tracker.abort("FAILED")
+        assert tracker._file.closed
 
     @pytest.mark.parametrize(("steps", "says"), [(10, True), (11, True), (9, False)])
     def test_f20_warm_up_over_the_whole_run(self, caplog: pytest.LogCaptureFixture, steps: int, says: bool) -> None:

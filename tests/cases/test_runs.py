@@ -20,8 +20,8 @@ from dhrd.errors import ConfigError, ModelError
 from dhrd.model.backbone import Backbone, load_backbone
 from dhrd.run import train as run
 from dhrd.training import run_dir
-from dhrd.training import tracker_backends as trackers
 from dhrd.training.step import train_step
+from dhrd.training.trackers.mlflow import THIS_PROCESS
 from helpers.models import make_batch, make_causal_lm, make_model, parameters_of, step_of
 from helpers.models import rows as encoded_rows
 from helpers.rows import make_tokenizer
@@ -37,9 +37,9 @@ def test_f9_every_weight_moves_whatever_the_artifacts_dtype(dtype: torch.dtype, 
     backbone = Backbone(make_causal_lm("llama").to(dtype), make_tokenizer(), "x")
     model = make_model(backbone=backbone, dtype=str(dtype).removeprefix("torch."))
     before = parameters_of(model)
-    stepper = step_of(model, learning_rate=rate)
+    state = step_of(model, learning_rate=rate)
     for step in range(1, 9):
-        train_step(stepper, [make_batch(encoded_rows(12), model)], step)
+        train_step(state, [make_batch(encoded_rows(12), model)], step)
     after = parameters_of(model)
     inner = [name for name in before if "proj" in name]
     moved = sum(int((before[name] != after[name]).sum()) for name in inner)
@@ -175,7 +175,7 @@ def test_f15_a_trackers_failure_does_not_end_the_run(
 ) -> None:
     """F15: a server gone at step 2, or at the end, ended the run in a traceback and left checkpoints behind."""
     tracker = Fails(*names)
-    monkeypatch.setattr("dhrd.training.trackers.AccelerateSink", lambda *_: tracker)
+    monkeypatch.setattr("dhrd.training.trackers.opened.AccelerateTracker", lambda *_: tracker)
     config = make_config(tiny_backbone, tmp_path, "tracking.report_to=tensorboard", "training.batch_size=4")
     assert run.train(config, device="cpu").steps == 10
     assert [row["step"] for row in read_jsonl(tmp_path / "out" / "metrics.jsonl") if "loss" in row] == [*range(1, 11)]
@@ -192,7 +192,7 @@ def test_f15_a_tracker_that_works_is_finished(
 ) -> None:
     """F15: the control."""
     tracker = Fails()
-    monkeypatch.setattr("dhrd.training.trackers.AccelerateSink", lambda *_: tracker)
+    monkeypatch.setattr("dhrd.training.trackers.opened.AccelerateTracker", lambda *_: tracker)
     run.train(make_config(tiny_backbone, tmp_path, "tracking.report_to=tensorboard"), device="cpu")
     assert tracker.calls[-1] == "finish"
     assert "abort" not in tracker.calls
@@ -203,7 +203,7 @@ def test_f15_mlflows_server_is_gone_in_the_middle(
 ) -> None:
     """F15: with the real mlflow, and the next run of the process is a run of its own."""
     mlflow = pytest.importorskip("mlflow")
-    monkeypatch.setattr(trackers, "_configured", False)
+    monkeypatch.setattr(THIS_PROCESS, "is_configured", False)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
 
     def gone(*_: Any, **__: Any) -> None:
@@ -243,7 +243,7 @@ def test_f15_callbacks_are_checked_before_training(tmp_path: Path, callbacks: An
 
 
 def test_f15_a_callback_that_fails_at_the_end_leaves_nothing_behind(tiny_backbone: Path, tmp_path: Path) -> None:
-    """F15: its own error is raised, after the artifact is whole and every other sink was told."""
+    """F15: its own error is raised, after the artifact is whole and every other tracker was told."""
     other, config = Recorder(), make_config(tiny_backbone, tmp_path)
     with pytest.raises(ConnectionError):
         run.train(config, device="cpu", callbacks=[Fails("finish"), other])
@@ -365,7 +365,7 @@ def without(secret: bytes, directory: Path) -> int:
 def test_a3_mlflow_gets_no_secret(tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A3: its params, and the artifact logged there."""
     pytest.importorskip("mlflow")
-    monkeypatch.setattr(trackers, "_configured", False)
+    monkeypatch.setattr(THIS_PROCESS, "is_configured", False)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     store = [f"tracking.uri=file:{tmp_path / 'mlruns'}", "tracking.report_to=mlflow", "training.num_epochs=1"]
     run.train(make_config(tiny_backbone, tmp_path, *SECRETS, *store), device="cpu")
@@ -377,7 +377,7 @@ def test_a3_going_on_asks_for_the_secret_again(
 ) -> None:
     """A3: an address that was kept without its password is not tried."""
     pytest.importorskip("mlflow")
-    monkeypatch.setattr(trackers, "_configured", False)
+    monkeypatch.setattr(THIS_PROCESS, "is_configured", False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     config = make_config(tiny_backbone, tmp_path, *SECRETS, "training.batch_size=4")
     with pytest.raises(ZeroDivisionError):
@@ -395,7 +395,7 @@ def test_f15_going_on_in_another_store_begins_a_new_tracked_run(
 ) -> None:
     """F15: where a run is tracked may change between a run and its continuation."""
     pytest.importorskip("mlflow")
-    monkeypatch.setattr(trackers, "_configured", False)
+    monkeypatch.setattr(THIS_PROCESS, "is_configured", False)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     stores = [f"tracking.uri=file:{tmp_path / name}" for name in ("one", "two")]
     given = ["tracking.report_to=mlflow", "training.batch_size=4", "training.save_steps=2"]

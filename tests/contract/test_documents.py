@@ -13,7 +13,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from dhrd.training import tracker_backends as trackers
+from dhrd.training.trackers.mlflow import THIS_PROCESS
 from helpers.rows import make_tokenizer
 from helpers.runs import Ended, rows, run_here
 
@@ -124,8 +124,8 @@ def test_the_limits_are_tokens(here: Path) -> None:
 @pytest.fixture
 def fresh_mlflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     mlflow = pytest.importorskip("mlflow")
-    monkeypatch.setattr(trackers, "_configured", False)
-    monkeypatch.setattr(trackers, "_autolog", False)
+    monkeypatch.setattr(THIS_PROCESS, "is_configured", False)
+    monkeypatch.setattr(THIS_PROCESS, "autologs", False)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "")
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE")
     yield mlflow

@@ -109,7 +109,14 @@ def test_vllm_is_not_even_imported_for_a_bottleneck(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "vllm", None)  # any import of it fails
     model = make_model("llama")
     with pytest.raises(ConfigError, match=r"vLLM cannot decode .* model\.reasoning_bottleneck.*with transformers$"):
-        VllmDecoder(model.causal_lm, model.tokenizer, 64, SequenceTemplate(visible_input_tokens=1))
+        VllmDecoder(
+            model.causal_lm,
+            model.tokenizer,
+            LabelSet(("a", "b")),
+            max_input_tokens=40,
+            max_new_tokens=8,
+            template=SequenceTemplate(visible_input_tokens=1),
+        )
 
 
 def test_labels_of_the_same_words_are_refused_in_one_line(

@@ -12,12 +12,13 @@ from transformers import AutoModelForCausalLM, pipeline
 import dhrd
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.read import load_reasoning_model
+from dhrd.compat.model import DualHeadReasoningModel
 from dhrd.config import ModelSettings, load_config
 from dhrd.data.records import LabelSet
 from dhrd.data.sources import open_source
-from dhrd.inference.cot import decode
+from dhrd.inference.cot import TransformersDecoder
+from dhrd.inference.decoding import Decoding
 from dhrd.model.backbone import load_backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
 
 pytestmark = [
     pytest.mark.e2e,
@@ -70,7 +71,8 @@ def test_the_reasoning_head_is_in_the_artifact(trained: Path) -> None:
     assert not hasattr(model.config, "quantization_config")
     classifier = dhrd.Classifier.from_pretrained(trained, dtype=None)
     inputs = classifier.encoder.encode([({"input_text": "The kettle leaks and I have the receipt."}, "row 0")])
-    row = decode(model, classifier.tokenizer, inputs, classifier.labels, max_new_tokens=8)[0]
+    decoder = TransformersDecoder(model, classifier.tokenizer, classifier.labels)
+    row = decoder.decode(inputs, Decoding(max_new_tokens=8))[0]
     assert row.num_tokens > 0
     assert torch.isfinite(AutoModelForCausalLM.from_pretrained(trained)(torch.tensor([[5, 6]])).logits).all()
 

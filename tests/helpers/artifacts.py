@@ -12,7 +12,7 @@ from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import LossSettings
 from dhrd.data.records import LabelSet
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from helpers.models import make_backbone, make_model
 from helpers.rows import make_tokenizer, write_jsonl
 from helpers.runs import Ended, run_here
@@ -70,16 +70,14 @@ def assert_refused(ended: Ended, *parts: str) -> None:
         assert part in ended.err
 
 
-def save_model(
-    directory: Path, model: DualHeadReasoningModel, labels: LabelSet = LABELS, **info: Any
-) -> dict[str, Any]:
+def save_model(directory: Path, model: DualHeadModel, labels: LabelSet = LABELS, **info: Any) -> dict[str, Any]:
     """Write a model as an artifact, and give the config that was written."""
     save_artifact(directory, model, ArtifactInfo(kind=kind_of(model), labels=labels, **info), card="#", run={"a": 1})
     config: dict[str, Any] = json.loads((directory / "config.json").read_text())
     return config
 
 
-def perturb(model: DualHeadReasoningModel) -> DualHeadReasoningModel:
+def perturb(model: DualHeadModel) -> DualHeadModel:
     """Move what is trained, so that adapters, too, do something."""
     with torch.no_grad():
         for parameter in model.parameters():

@@ -15,7 +15,7 @@ from dhrd.experiments.agenda import read_agenda
 from dhrd.experiments.asked import find_arms, find_tasks
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import CellData, CellResult
-from dhrd.experiments.cells import Cell, Decoding
+from dhrd.experiments.cells import Cell, CellDecoding
 from dhrd.experiments.evidence import Progress, look_at
 from dhrd.experiments.plan import Request, final_cells
 from dhrd.experiments.run_cell import run_cell
@@ -23,7 +23,7 @@ from dhrd.metrics.outcomes import Outcomes
 from helpers.runs import settings, write_rows
 
 _LABELS = LabelSet(("keep", "return"))
-DECODING = Decoding(max_new_tokens=12, temperature=0.0, top_p=1.0, batch_size=4, limit=6)
+DECODING = CellDecoding(max_new_tokens=12, temperature=0.0, top_p=1.0, batch_size=4, limit=6)
 
 
 def make_request(

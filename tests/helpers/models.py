@@ -31,9 +31,9 @@ from dhrd.data.collate import collate
 from dhrd.data.records import Batch, EncodedExample
 from dhrd.losses import LabelLoss
 from dhrd.model.backbone import Backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.training.setup import make_stepper
-from dhrd.training.step import Stepper, train_step
+from dhrd.model.dual_head import DualHeadModel
+from dhrd.training.setup import make_train_state
+from dhrd.training.step import TrainState, train_step
 from helpers.rows import make_tokenizer
 
 torch.set_num_threads(1)  # for models this small threads only cost
@@ -121,7 +121,7 @@ def make_model(
     seed: int = 0,
     config: dict[str, Any] | None = None,
     **settings: Any,
-) -> DualHeadReasoningModel:
+) -> DualHeadModel:
     """A tiny dual-head model without dropout.
 
     Args:
@@ -134,7 +134,7 @@ def make_model(
         config: Over fields of the family's config.
         **settings: Fields of `ModelSettings`.
     """
-    model = DualHeadReasoningModel(
+    model = DualHeadModel(
         num_labels=num_labels,
         settings=ModelSettings(**{"dropout": 0.0} | settings),
         loss=loss or LossSettings(),
@@ -187,7 +187,7 @@ def texts(count: int = 10) -> list[dict[str, Any]]:
 
 
 def make_batch(
-    examples: Sequence[EncodedExample], model: DualHeadReasoningModel, *, num_labels: int = NUM_LABELS, **options: Any
+    examples: Sequence[EncodedExample], model: DualHeadModel, *, num_labels: int = NUM_LABELS, **options: Any
 ) -> Batch:
     """Collate with the model's padding token."""
     pad = model.tokenizer.pad_token_id
@@ -203,23 +203,23 @@ def run_config(**sections: Any) -> RunConfig:
     return resolve(sections | defaults)
 
 
-def step_of(model: DualHeadReasoningModel, **training: Any) -> Stepper:
-    """A real stepper on the CPU."""
+def step_of(model: DualHeadModel, **training: Any) -> TrainState:
+    """A real state on the CPU."""
     config = run_config(loss=model.loss_settings.model_dump(), training=training)
-    return make_stepper(model, config, Accelerator(cpu=True, mixed_precision="no"), num_updates=10)
+    return make_train_state(model, config, Accelerator(cpu=True, mixed_precision="no"), num_updates=10)
 
 
 def gradients_of_step(
-    model: DualHeadReasoningModel, micro_batches: Sequence[Batch], **training: Any
+    model: DualHeadModel, micro_batches: Sequence[Batch], **training: Any
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
     """One real update: what it logged, and the gradients that the optimizer was given."""
-    stepper, found = step_of(model, **training), {}
+    state, found = step_of(model, **training), {}
 
     def keep(*_: Any) -> None:
         found.update({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
 
-    handle = stepper.optimizer.register_step_pre_hook(keep)
-    log = train_step(stepper, micro_batches, 1)
+    handle = state.optimizer.register_step_pre_hook(keep)
+    log = train_step(state, micro_batches, 1)
     handle.remove()
     return log, found
 
@@ -237,7 +237,7 @@ def difference(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
     return max(float((ours[n] - theirs[n]).abs().max()) / max(floor, float(theirs[n].abs().max())) for n in theirs)
 
 
-def clone(model: DualHeadReasoningModel) -> DualHeadReasoningModel:
+def clone(model: DualHeadModel) -> DualHeadModel:
     """The same weights again, tied where they were tied."""
     return copy.deepcopy(model)
 

@@ -101,7 +101,7 @@ def flags(overrides: Sequence[str]) -> list[str]:
 
 
 class Recorder:
-    """A sink that keeps what it is told.
+    """A tracker that keeps what it is told.
 
     Args:
         fail_at: Raise `Stop` when this step is logged: the run ends as if something broke.

@@ -15,8 +15,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 import dhrd
 from dhrd.inference.engine.batching import predict_logits
-from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.run import train as run
+from dhrd.model.dual_head import DualHeadModel
+from dhrd.training import build
 from helpers.models import FAMILIES, run_config, save_backbone, texts
 from helpers.rows import make_tokenizer
 
@@ -26,13 +26,13 @@ TEXTS = [row["input_text"] for row in texts(9)]
 
 
 @pytest.fixture
-def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., DualHeadReasoningModel]:
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., DualHeadModel]:
     """Train in `tmp_path / "out"` and give the model that was trained."""
 
-    def train_there(family: str, tokenizer: dict[str, Any] | None = None, **sections: Any) -> DualHeadReasoningModel:
-        kept: list[DualHeadReasoningModel] = []
-        build = run.build_model
-        monkeypatch.setattr(run, "build_model", lambda *given: kept.append(build(*given)) or kept[0])
+    def train_there(family: str, tokenizer: dict[str, Any] | None = None, **sections: Any) -> DualHeadModel:
+        kept: list[DualHeadModel] = []
+        build_model = build.build_model
+        monkeypatch.setattr(build, "build_model", lambda *given: kept.append(build_model(*given)) or kept[0])
         name = save_backbone(tmp_path / "backbone", family, tokenizer=make_tokenizer(**tokenizer or {}))
         training = {"num_epochs": 2, "learning_rate": 1e-2, "head_learning_rate": 1e-1}
         model = {"name_or_path": name} | sections.pop("model", {})
@@ -43,7 +43,7 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Dual
     return train_there
 
 
-def trained_logits(model: DualHeadReasoningModel) -> np.ndarray:
+def trained_logits(model: DualHeadModel) -> np.ndarray:
     """Of the model in memory."""
     pad = model.tokenizer.pad_token_id
     ids = model.tokenizer(TEXTS)["input_ids"]
@@ -81,7 +81,7 @@ def centred(logits: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_reader_gives_the_trained_models_logits(
-    family: str, lora: bool, train: Callable[..., DualHeadReasoningModel], tmp_path: Path
+    family: str, lora: bool, train: Callable[..., DualHeadModel], tmp_path: Path
 ) -> None:
     assert len(FAMILIES) == 9
     out, settings = tmp_path / "out", {"lora": {"r": 4, "alpha": 16}} if lora else {}
@@ -105,7 +105,7 @@ def test_every_reader_gives_the_trained_models_logits(
 
 @pytest.mark.parametrize("tokenizer", [{"pad": None}, {"pad": "<eos>"}, {"bos": "<bos>"}], ids=["no pad", "eos", "bos"])
 def test_every_kind_of_tokenizer(
-    tokenizer: dict[str, Any], train: Callable[..., DualHeadReasoningModel], tmp_path: Path
+    tokenizer: dict[str, Any], train: Callable[..., DualHeadModel], tmp_path: Path
 ) -> None:
     expected, out = trained_logits(train("gpt2", tokenizer=tokenizer)), tmp_path / "out"
     assert_same(pipeline_logits(out), expected)
@@ -117,13 +117,13 @@ def test_every_kind_of_tokenizer(
 @pytest.mark.parametrize("settings", [{"head": "mlp"}, {"pooling": "mean"}, {"head": "mlp", "pooling": "mean"}])
 @pytest.mark.parametrize("family", ["gpt2", "opt", "gemma3"])
 def test_what_is_not_stock_is_loaded_by_dhrd(
-    family: str, settings: dict[str, str], train: Callable[..., DualHeadReasoningModel], tmp_path: Path
+    family: str, settings: dict[str, str], train: Callable[..., DualHeadModel], tmp_path: Path
 ) -> None:
     expected = trained_logits(train(family, model=settings))
     assert_same(centred(dhrd_logits(tmp_path / "out")), centred(expected))
 
 
-def test_bf16_weights_are_close(train: Callable[..., DualHeadReasoningModel], tmp_path: Path) -> None:
+def test_bf16_weights_are_close(train: Callable[..., DualHeadModel], tmp_path: Path) -> None:
     expected = trained_logits(train("llama", model={"dtype": "bfloat16", "lora": {}}))
     classifier = dhrd.Classifier.from_pretrained(tmp_path / "out", device="cpu", dtype=None)
     assert classifier.body.dtype == torch.bfloat16

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dhrd.config import LossSettings
 from dhrd.data.records import IGNORE, Batch, EncodedExample
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from helpers.models import (
     FAMILIES,
     clone,
@@ -36,7 +36,7 @@ def stock_labels(batch: Batch, targets: list[bool]) -> Tensor:
     return labels.masked_fill(~torch.tensor(targets)[:, None], IGNORE)
 
 
-def two_passes(model: DualHeadReasoningModel, examples: list[EncodedExample]) -> tuple[float, dict[str, Tensor]]:
+def two_passes(model: DualHeadModel, examples: list[EncodedExample]) -> tuple[float, dict[str, Tensor]]:
     """The stock causal language model over the sequences, then the backbone over the inputs alone."""
     whole = make_batch(examples, model)
     inputs = make_batch([replace(example, continuation_ids=[]) for example in examples], model)
@@ -70,7 +70,7 @@ def test_one_pass_is_two_passes(family: str) -> None:
     assert difference(ours, theirs) < TOLERANCE
 
 
-def input_gradient(model: DualHeadReasoningModel, batch: Batch) -> Tensor:
+def input_gradient(model: DualHeadModel, batch: Batch) -> Tensor:
     """d (a random sum of the class logits) / d (input embeddings), (B, T, D)."""
     kept: list[Tensor] = []
 

@@ -15,7 +15,7 @@ import dhrd
 from dhrd.config import LossSettings
 from dhrd.data.records import EncodedExample
 from dhrd.model.backbone import Backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.step import train_step
 from helpers.models import (
     FAMILIES,
@@ -36,7 +36,7 @@ TOLERANCE = 1e-5
 POOLED = LossSettings(reasoning_weight=0.0)
 
 
-def stock_classifier(model: DualHeadReasoningModel) -> PreTrainedModel:
+def stock_classifier(model: DualHeadModel) -> PreTrainedModel:
     """The family's own sequence classifier with the model's weights."""
     config = model.causal_lm.config
     config.num_labels = NUM_LABELS
@@ -80,19 +80,19 @@ def test_pooled_steps_are_stock_steps(family: str) -> None:
     examples = [EncodedExample(id=e.id, input_ids=e.input_ids, continuation_ids=[], label=e.label) for e in rows(9)]
     parts = [examples[:4], examples[4:8], examples[8:]]
     stock = stock_classifier(clone(model))
-    stepper = step_of(model, learning_rate=1e-3, head_learning_rate=None, clip_norm=1.0)
+    state = step_of(model, learning_rate=1e-3, head_learning_rate=None, clip_norm=1.0)
     eps = 1e-3  # where a gradient is 0 on paper (OPT's key bias), Adam would blow rounding up with its default
     groups = [
         {"params": [p for p in stock.parameters() if (p.ndim >= 2) == decays], "weight_decay": 0.01 * decays}
         for decays in (False, True)
     ]
     optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.999), eps=eps)
-    for group in stepper.optimizer.param_groups:
+    for group in state.optimizer.param_groups:
         group["eps"] = eps
 
     before = {name: tensor.clone() for name, tensor in named_as_stock(model.state_dict()).items()}
     theirs = stock_steps(stock, parts, optimizer)
-    ours = [train_step(stepper, [make_batch(part, model)], i)["loss"] for i, part in enumerate(parts)]
+    ours = [train_step(state, [make_batch(part, model)], i)["loss"] for i, part in enumerate(parts)]
 
     assert ours == pytest.approx(theirs, rel=TOLERANCE)
     moved = {name: tensor - before[name] for name, tensor in named_as_stock(model.state_dict()).items()}

@@ -20,7 +20,7 @@ NUM_STEPS = 9  # 3 epochs of 12 rows, 4 or 5 an update
 
 
 class Stop:
-    """A sink that ends the run after an update, once."""
+    """A tracker that ends the run after an update, once."""
 
     def __init__(self, step: int, error: BaseException) -> None:
         self.step, self.error, self.seen = step, error, list[int]()

@@ -11,7 +11,7 @@ from torch import nn
 
 from dhrd.inference.engine.engine import Engine
 from dhrd.inference.engine.options import Options
-from dhrd.inference.engine.prefixes import Group, SharingCost, plan_sharing
+from dhrd.inference.engine.prefixes import SharingCost, plan_sharing
 from dhrd.model import masks
 from helpers.inference import forest
 from helpers.models import FAMILIES, WINDOW, make_causal_lm
@@ -114,23 +114,3 @@ def test_eager_attention_shares_as_well(family: str) -> None:
     shared = Planned(body, head, pooling="last", pad_token_id=0)
     assert torch.allclose(shared.logits(rows()), engine(family, share_prefixes=False).logits(rows()), atol=1e-5)
     assert shared.work.sharing_ratio > 1.5
-
-
-def test_padding_on_the_right_changes_nothing() -> None:
-    inputs = forest(3)
-    wide = engine("gemma3", share_prefixes=False, pass_overhead_tokens=10_000)
-    narrow = engine("gemma3", share_prefixes=False, max_tokens_per_pass=1)
-    assert torch.allclose(wide.logits(inputs), narrow.logits(inputs), atol=1e-5)
-    assert wide.work.padding_ratio > 1.2
-    assert narrow.work.padding_ratio == 1
-
-
-def test_work_counts_what_is_needed() -> None:
-    inputs = [[1, 2, 3], [1, 2, 3], [1, 2, 4, 5]]
-    counted = engine("llama")
-    groups = [Group(plan_sharing(inputs, SharingCost(pair=0.0))[0].packs)]
-    assert groups[0].packs[0].num_tokens == 5
-    counted.logits(inputs)
-    work = counted.work
-    assert (work.num_rows, work.num_tokens, work.num_needed_tokens) == (3, 10, 5)
-    assert work.num_needed_pairs == 1 + 2 + 3 + 3 + 4

@@ -22,7 +22,7 @@ from dhrd.config import LossSettings
 from dhrd.config.losses import LossName
 from dhrd.data.records import Batch, EncodedExample
 from dhrd.losses import LabelLoss
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.training import step
 from helpers.models import (
     FAMILIES,
@@ -39,7 +39,7 @@ TOLERANCE = 1e-5
 Run = tuple[dict[str, Tensor], dict[str, Tensor], list[dict[str, float]]]
 
 
-def split(model: DualHeadReasoningModel, examples: Sequence[EncodedExample], size: int, **options: Any) -> list[Batch]:
+def split(model: DualHeadModel, examples: Sequence[EncodedExample], size: int, **options: Any) -> list[Batch]:
     """Micro-batches of so many rows; the last may be short."""
     return [make_batch(examples[i : i + size], model, **options) for i in range(0, len(examples), size)]
 

@@ -22,7 +22,7 @@ from dhrd.artifact.info import MANIFEST, SCORE, ArtifactInfo, Kind, stock_class,
 from dhrd.data.records import LabelSet
 from dhrd.errors import ModelError
 from dhrd.model.adapters import adapter_state, merged_state
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.fit import REASONING_HEAD
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _STALE = (
 """What an older artifact in the same place may have, and would be taken for a part of the new one."""
 
 
-def kind_of(model: DualHeadReasoningModel) -> Kind:
+def kind_of(model: DualHeadModel) -> Kind:
     """Which kind of artifact a model becomes."""
     if model.loss_settings.classification_weight == 0:
         return "causal_lm"
@@ -55,7 +55,7 @@ def _has_stock_head(config: Any) -> bool:
     return [name for name in names if not name.startswith(f"{cls.base_model_prefix}.")] == [SCORE]
 
 
-def check_can_be_saved(model: DualHeadReasoningModel) -> str | None:
+def check_can_be_saved(model: DualHeadModel) -> str | None:
     """Before training: can this model become an artifact?
 
     Returns:
@@ -82,7 +82,7 @@ def check_can_be_saved(model: DualHeadReasoningModel) -> str | None:
 
 def save_artifact(
     directory: Path,
-    model: DualHeadReasoningModel,
+    model: DualHeadModel,
     info: ArtifactInfo,
     *,
     card: str = "",
@@ -111,7 +111,7 @@ def save_artifact(
         write_json(partial / MANIFEST, to_manifest(info))
 
 
-def _write_weights(partial: Path, model: DualHeadReasoningModel, info: ArtifactInfo) -> None:
+def _write_weights(partial: Path, model: DualHeadModel, info: ArtifactInfo) -> None:
     dtype = getattr(torch, model.settings.dtype or "float32")
     config = copy.deepcopy(model.causal_lm.config)
     config.use_cache = True
@@ -151,13 +151,13 @@ def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
 
 
-def _lm_head_names(model: DualHeadReasoningModel) -> list[str]:
+def _lm_head_names(model: DualHeadModel) -> list[str]:
     head = model.causal_lm.get_output_embeddings()
     name = next(name for name, module in model.causal_lm.named_modules() if module is head)
     return [f"{name}.{part}" for part in head.state_dict()]
 
 
-def _is_tied(model: DualHeadReasoningModel) -> bool:
+def _is_tied(model: DualHeadModel) -> bool:
     causal_lm = model.causal_lm
     return causal_lm.get_output_embeddings().weight is causal_lm.get_input_embeddings().weight
 
@@ -200,7 +200,7 @@ def _write_tokenizer(partial: Path, tokenizer: PreTrainedTokenizerBase, info: Ar
     tokenizer.save_pretrained(partial)
 
 
-def _write_adapter(directory: Path, model: DualHeadReasoningModel) -> None:
+def _write_adapter(directory: Path, model: DualHeadModel) -> None:
     """The unmerged adapter as peft reads it onto a stock sequence classifier, the head under the name `score`."""
     from peft import LoraConfig
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dhrd.artifact.read import load_reasoning_model
 from dhrd.benchmark.contenders import BenchmarkRows
-from dhrd.benchmark.measure import timed
 from dhrd.benchmark.result import DecodingResult
 from dhrd.config import ModelSettings
 from dhrd.data.sequence import EncodedInput
 from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
-from dhrd.inference.cot import Decoded, check_answers, decode
+from dhrd.inference.cot import TransformersDecoder, check_answers
+from dhrd.inference.decoding import Decoder, Decoding, TimedDecoding, timed_decoding
 from dhrd.inference.vllm import VllmDecoder, check_vllm
 from dhrd.metrics.intervals import wilson
 from dhrd.model.backbone import load_backbone
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 BATCH_SIZES = (1, 4, 16)
-_MARKER_TOKENS = 16  # room for the marker between input and rationale
-
-Decode = Callable[[Sequence[EncodedInput], int], list[Decoded]]
 
 
 def check_decoding(ways: Sequence[str], classifier: Classifier) -> None:
@@ -62,10 +59,13 @@ def measure_decoding(
     inputs = [EncodedInput(text, ids) for text, ids in zip(rows.texts, rows.input_ids, strict=True)]
     results = {}
     for way in ways:
-        for name, run in _ways(way, directory, classifier, max(map(len, rows.input_ids)) + max_new_tokens):
-            run(inputs[:1], min(4, max_new_tokens))
-            taken_s, decoded = timed(run, inputs, max_new_tokens)
-            results[name] = _result(_TITLES[way], decoded, rows, taken_s)
+        decoder = _decoder(way, directory, classifier, rows, max_new_tokens)
+        sampled: dict[str, Any] = {"temperature": 0.1, "top_p": 0.7} if way == "cot_untuned" else {}
+        for size in (None,) if way == "cot_vllm" else BATCH_SIZES:
+            decoding = replace(Decoding(max_new_tokens=max_new_tokens, batch_size=size or 1), **sampled)
+            decoder.decode(inputs[:1], replace(decoding, max_new_tokens=min(4, max_new_tokens)))
+            timed = timed_decoding(decoder, inputs, decoding)
+            results[f"{way}_{size}" if size else way] = _result(_TITLES[way], timed, rows)
     return results
 
 
@@ -77,23 +77,18 @@ _TITLES = {
 WAYS = tuple(_TITLES)
 
 
-def _ways(way: str, directory: Path, classifier: Classifier, longest: int) -> Iterator[tuple[str, Decode]]:
+def _decoder(way: str, directory: Path, classifier: Classifier, rows: BenchmarkRows, max_new_tokens: int) -> Decoder:
     labels, template, tokenizer = classifier.labels, classifier.info.sequence, classifier.tokenizer
-    if way == "cot_vllm":
-        model = load_reasoning_model(directory).to(dtype=classifier.dtype)
-        engine = VllmDecoder(model, tokenizer, max_model_len=longest + _MARKER_TOKENS, template=template)
-        greedy: dict[str, Any] = {"temperature": 0.0, "top_p": 1.0, "seed": 0}
-        yield way, lambda some, most: engine.decode(some, labels, max_new_tokens=most, **greedy)
-        return
-    model = _model(way, directory, classifier)
-    sampling = {"temperature": 0.1, "top_p": 0.7} if way == "cot_untuned" else {}
-    for size in BATCH_SIZES:
-
-        def run(some: Sequence[EncodedInput], most: int, size: int = size) -> list[Decoded]:
-            options: dict[str, Any] = {"template": template, "max_new_tokens": most, "batch_size": size, **sampling}
-            return decode(model, tokenizer, some, labels, **options)
-
-        yield f"{way}_{size}", run
+    if way != "cot_vllm":
+        return TransformersDecoder(_model(way, directory, classifier), tokenizer, labels, template)
+    return VllmDecoder(
+        load_reasoning_model(directory).to(dtype=classifier.dtype),
+        tokenizer,
+        labels,
+        max_input_tokens=max(map(len, rows.input_ids)),
+        max_new_tokens=max_new_tokens,
+        template=template,
+    )
 
 
 def _model(way: str, directory: Path, classifier: Classifier) -> PreTrainedModel:
@@ -106,18 +101,18 @@ def _model(way: str, directory: Path, classifier: Classifier) -> PreTrainedModel
     return model.eval().to(device=classifier.device, dtype=classifier.dtype)
 
 
-def _result(title: str, decoded: Sequence[Decoded], rows: BenchmarkRows, taken_s: float) -> DecodingResult:
+def _result(title: str, timed: TimedDecoding, rows: BenchmarkRows) -> DecodingResult:
+    num_rows = len(timed.decoded)
     result = DecodingResult(
         title=title,
-        queries_per_second=len(decoded) / taken_s,
-        tokens_per_second=sum(answer.num_tokens for answer in decoded) / taken_s,
-        mean_new_tokens=statistics.fmean(answer.num_tokens for answer in decoded),
-        unparsable_share=statistics.fmean(answer.label is None for answer in decoded),
+        queries_per_second=timed.queries_per_second,
+        tokens_per_second=timed.tokens_per_second,
+        mean_new_tokens=timed.mean_new_tokens,
+        unparsable_share=timed.unparsable_share,
         accuracy=None,
-        num_rows=len(decoded),
+        num_rows=num_rows,
     )
     if rows.gold is None:
         return result
-    right = sum(answer.label == gold for answer, gold in zip(decoded, rows.gold, strict=True))
-    accuracy = {"accuracy": right / len(decoded), "accuracy_interval_95": wilson(right, len(decoded))}
-    return result.model_copy(update=accuracy)
+    right = sum(answer.label == gold for answer, gold in zip(timed.decoded, rows.gold, strict=True))
+    return result.model_copy(update={"accuracy": right / num_rows, "accuracy_interval_95": wilson(right, num_rows)})

@@ -63,9 +63,9 @@ def reproduce(
     """
     from dhrd.config import load_config
     from dhrd.experiments.asked import RequestNames, check_data
-    from dhrd.experiments.cells import Decoding
+    from dhrd.experiments.cells import CellDecoding
 
-    decoding = Decoding(
+    decoding = CellDecoding(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         top_p=top_p,

@@ -38,6 +38,7 @@ def train(
 
         base = started_run(checkpoint)
     resolved = load_config(config, overrides or (), base=base, **given(context))
+    resolved.check_choices(has_validation=resolved.data.validation is not None)
     from dhrd.data.sources import check_sources
 
     check_sources(resolved.data)  # before torch is loaded, which takes seconds

@@ -13,18 +13,18 @@ from dhrd.errors import DataError
 from dhrd.inference.engine.batching import probabilities
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 
 
 class DHRDEvaluator:
     """Evaluate a model over a DataLoader of batches, as the DHRD documents show.
 
     Args:
-        model: A `DualHeadReasoningModel`.
+        model: A `DualHeadModel`.
         device: Where to run.
     """
 
-    def __init__(self, model: DualHeadReasoningModel, device: str | torch.device = "cpu") -> None:
+    def __init__(self, model: DualHeadModel, device: str | torch.device = "cpu") -> None:
         self.model = model
         self.device = torch.device(device)
 

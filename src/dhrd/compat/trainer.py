@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,12 +12,12 @@ from dhrd.compat.evaluator import DHRDEvaluator
 from dhrd.config import RunConfig, TrainingSettings
 from dhrd.data.records import Batch
 from dhrd.metrics.metrics import numbers
-from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.training.loop import fit
+from dhrd.model.dual_head import DualHeadModel
+from dhrd.training.loop import Monitor, fit
 from dhrd.training.setup import choose_precision, make_accelerator
-from dhrd.training.step import Stepper
-from dhrd.training.tracker_backends import Lasting, MlflowSink, autologging
-from dhrd.training.trackers import Sink
+from dhrd.training.step import TrainState
+from dhrd.training.trackers.mlflow import MlflowTracker, autologging
+from dhrd.training.trackers.tracker import Lasting, Tracker
 
 
 class LoaderUpdates:
@@ -28,31 +28,24 @@ class LoaderUpdates:
 
     @property
     def updates_per_epoch(self) -> int:
+        """Batches in one pass over the loader."""
         return len(self._loader)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+        """One batch an update, from the `start`-th on."""
         for index, batch in enumerate(self._loader):
             if index >= start:
                 yield [batch]
 
 
-class _History:
+class _History(Tracker):
     """Keeps what was logged."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
 
-    def log(self, values: Any, step: int) -> None:
+    def log(self, values: Mapping[str, float], step: int) -> None:
         self.rows.append({"step": step, **values})
-
-    def state(self) -> dict[str, str]:
-        return {}
-
-    def finish(self, artifact: Any) -> None:
-        pass
-
-    def abort(self, status: str) -> None:
-        pass
 
 
 class DHRDTrainer:
@@ -70,7 +63,7 @@ class DHRDTrainer:
 
     def __init__(
         self,
-        model: DualHeadReasoningModel,
+        model: DualHeadModel,
         train_dataloader: DataLoader[Any],
         eval_dataloader: DataLoader[Any] | None = None,
         optimizer: torch.optim.Optimizer | None = None,
@@ -89,33 +82,28 @@ class DHRDTrainer:
             NonFiniteError: A loss or gradient is not finite.
         """
         history = _History()
-        sinks: list[Sink] = [history]
+        trackers: list[Tracker] = [history]
         if autologging():
             settings = {"num_epochs": num_epochs, **self.model.loss_settings.model_dump()}
-            sinks.append(Lasting("mlflow", MlflowSink(settings)))
+            trackers.append(Lasting("mlflow", MlflowTracker(settings)))
         precision = choose_precision("auto", self.device, self.model.causal_lm.config)
         accelerator = make_accelerator(RunConfig(), self.device, precision)
         self.model.to(accelerator.device)
-        stepper = Stepper(
-            model=accelerator.prepare_model(self.model),
-            loss_counts=self.model.loss_counts,
+        state = TrainState(
+            model=self.model,
+            wrapped=accelerator.prepare_model(self.model),
             weights=self.model.loss_settings,
             optimizer=self.optimizer,
             schedule=None,
             accelerator=accelerator,
+            settings=TrainingSettings(num_epochs=num_epochs),
         )
-        fit(
-            stepper,
-            self.model,
-            LoaderUpdates(self.train_dataloader),
-            TrainingSettings(num_epochs=num_epochs),
-            evaluate_fn=self._evaluate if self.eval_dataloader is not None else None,
-            sinks=sinks,
-        )
-        for sink in sinks:
-            sink.finish(None)
+        monitor = Monitor(evaluate=self._evaluate) if self.eval_dataloader is not None else None
+        fit(state, LoaderUpdates(self.train_dataloader), monitor=monitor, trackers=trackers)
+        for tracker in trackers:
+            tracker.finish(None)
         return history.rows
 
-    def _evaluate(self, model: DualHeadReasoningModel) -> dict[str, float]:
+    def _evaluate(self) -> dict[str, float]:
         assert self.eval_dataloader is not None
-        return numbers(DHRDEvaluator(model, self.device).evaluate(self.eval_dataloader, intervals=False))
+        return numbers(DHRDEvaluator(self.model, self.device).evaluate(self.eval_dataloader, intervals=False))

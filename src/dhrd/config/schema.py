@@ -271,6 +271,11 @@ class RunConfig(Section):
     """Decides the first weights of the head and of a `scratch:` backbone, the order of rows, dropout and the shuffles
     of `rationale_mode`."""
 
+    @property
+    def chooses(self) -> bool:
+        """Whether evaluations during training choose the weights, or when it ends."""
+        return self.training.selection == "best" or self.training.patience is not None
+
     def check_choices(self, *, has_validation: bool) -> None:
         """Before training: are there rows for the choices that are asked for?
 
@@ -283,7 +288,7 @@ class RunConfig(Section):
         training = self.training
         if has_validation or self.data.dev_share:
             return
-        if training.selection == "best" or training.patience is not None:
+        if self.chooses:
             raise ConfigError(
                 "training.selection: best and training.patience need rows to choose by: set data.dev_share (say 0.1) "
                 "or data.validation"
@@ -296,8 +301,7 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
-        chooses = self.training.selection == "best" or self.training.patience is not None
-        if self.loss.classification_weight == 0 and chooses:
+        if self.loss.classification_weight == 0 and self.chooses:
             raise ValueError(
                 "with loss.classification_weight: 0 there is no classifier to select by; use selection: last"
             )

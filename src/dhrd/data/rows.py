@@ -40,6 +40,7 @@ class Rows:
         labels: The label set.
         template: The input template.
         task: The SuperGLUE task, where it is one.
+        has_dev: Choices are made on rows that were cut off train; validation is looked at once, at the end.
     """
 
     train: list[Example]
@@ -49,6 +50,7 @@ class Rows:
     labels: LabelSet
     template: str
     task: Task | None
+    has_dev: bool = False
 
 
 def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: Any = None) -> Rows:
@@ -85,6 +87,7 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
         labels=labels,
         template=source.template,
         task=source.task,
+        has_dev=bool(settings.dev_share),
     )
 
 

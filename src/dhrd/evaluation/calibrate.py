@@ -19,14 +19,11 @@ def calibrate_head(live: LiveModel, examples: Sequence[EncodedExample], *, multi
 
     Args:
         live: Its model's `head.score.weight` is changed.
-        examples: Rows that the weights were not trained on.
+        examples: At least one row that the weights were not trained on.
         multi_label: Whether a row may have several labels.
 
     Returns:
         The temperature.
-
-    Raises:
-        DataError: There are no rows.
     """
     weight = live.model.head.score.weight
     logits_BC = live.logits([example.input_ids for example in examples])

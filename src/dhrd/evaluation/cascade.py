@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,9 @@ from dhrd.decisions.decision import confidences
 from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.decoded import decoded_outcomes
 from dhrd.evaluation.evaluate import Evaluation, rows_fingerprint
-from dhrd.inference.cascade import CoT, asked_rows, check_cascade
+from dhrd.inference.cascade import asked_rows, check_cascade
 from dhrd.inference.classifier import Classifier
-from dhrd.inference.cot import Decoded
+from dhrd.inference.decoding import Decoded, Decoding, timed_decoding
 from dhrd.metrics.intervals import wilson
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes, groups_of
@@ -71,11 +71,11 @@ class BothHeads:
 
     def seconds(self, threshold: float) -> float:
         """Of all rows. Decoding's time is shared out among the rows by their new tokens."""
-        tokens_B = np.array([one.num_tokens for one in self.decoded], dtype=float) + 1  # the prompt's own step
+        tokens_B = np.array([row.num_tokens for row in self.decoded], dtype=float) + 1  # the prompt's own step
         return self.classifier_s + self.decoding_s * float(tokens_B[self.asked(threshold)].sum() / tokens_B.sum())
 
 
-def answer(classifier: Classifier, examples: Sequence[Example], cot: CoT) -> BothHeads:
+def answer(classifier: Classifier, examples: Sequence[Example], decoding: Decoding) -> BothHeads:
     """Let both heads answer labelled rows.
 
     Raises:
@@ -90,16 +90,15 @@ def answer(classifier: Classifier, examples: Sequence[Example], cot: CoT) -> Bot
     reasoner = classifier.reasoner()
     began = time.perf_counter()
     probabilities_BC = classifier.predict_proba_encoded(inputs)
-    between = time.perf_counter()
-    decoded = reasoner.decode(inputs, **asdict(cot))
-    ended = time.perf_counter()
+    classifier_s = time.perf_counter() - began
+    timed = timed_decoding(reasoner, inputs, decoding)
     return BothHeads(
         classified=Outcomes.of_probabilities(ids, gold_BC, probabilities_BC, classifier.labels, group_B),
-        written=decoded_outcomes(decoded, ids, gold_BC, classifier.labels, group_B),
+        written=decoded_outcomes(timed.decoded, ids, gold_BC, classifier.labels, group_B),
         texts=[item.text for item in inputs],
-        decoded=decoded,
-        classifier_s=between - began,
-        decoding_s=ended - between,
+        decoded=timed.decoded,
+        classifier_s=classifier_s,
+        decoding_s=timed.seconds,
         num_cut=sum(item.was_cut for item in inputs),
     )
 
@@ -144,15 +143,15 @@ def choose_threshold(
         ConfigError: No threshold reaches it.
     """
     assert (target_accuracy is None) != (target_cost is None)
-    cheapest_first = sorted(points, key=lambda one: one["relative_cost"])
+    cheapest_first = sorted(points, key=lambda point: point["relative_cost"])
     if target_cost is not None:
-        within = [one for one in cheapest_first if one["relative_cost"] <= target_cost]
+        within = [point for point in cheapest_first if point["relative_cost"] <= target_cost]
         if not within:
             raise ConfigError(f"--target-cost {target_cost}: the classifier alone costs 1; give 1 or more")
-        return float(max(within, key=lambda one: one["accuracy"])["threshold"])
-    reaching = [one for one in cheapest_first if one["accuracy"] >= target_accuracy]
+        return float(max(within, key=lambda point: point["accuracy"])["threshold"])
+    reaching = [point for point in cheapest_first if point["accuracy"] >= target_accuracy]
     if not reaching:
-        best = max(cheapest_first, key=lambda one: one["accuracy"])
+        best = max(cheapest_first, key=lambda point: point["accuracy"])
         raise ConfigError(
             f"--target-accuracy {target_accuracy}: no threshold reaches it on the rows of the choice; the best is "
             f"{best['accuracy']:.3f} at threshold {best['threshold']:.3f}"
@@ -160,15 +159,36 @@ def choose_threshold(
     return float(reaching[0]["threshold"])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The threshold of a cascade: given, or chosen on other rows for a target.
+
+    Args:
+        threshold: Given; or None.
+        target_accuracy: See `choose_threshold`.
+        target_cost: See `choose_threshold`.
+        choose_on: With a target: labelled rows that the model was not trained on.
+
+    Raises:
+        ConfigError: Not exactly one of the first three is given.
+    """
+
+    threshold: float | None = None
+    target_accuracy: float | None = None
+    target_cost: float | None = None
+    choose_on: Sequence[Example] = ()
+
+    def __post_init__(self) -> None:
+        if sum(given is not None for given in (self.threshold, self.target_accuracy, self.target_cost)) != 1:
+            raise ConfigError("give one of --threshold, --target-accuracy and --target-cost")
+
+
 def evaluate_cascade(
     classifier: Classifier,
     examples: Sequence[Example],
+    decoding: Decoding,
+    choice: Choice,
     *,
-    cot: CoT,
-    threshold: float | None = None,
-    choose_on: Sequence[Example] = (),
-    target_accuracy: float | None = None,
-    target_cost: float | None = None,
     num_resamples: int = 2000,
 ) -> Evaluation:
     """Evaluate a cascade, at a given threshold or at one chosen on other rows.
@@ -176,11 +196,8 @@ def evaluate_cascade(
     Args:
         classifier: The loaded artifact.
         examples: Labelled rows; all are decoded, so that the curve can be shown whole.
-        cot: How the reasoning head answers.
-        threshold: Given; or None.
-        choose_on: Labelled rows that the model was not trained on, for a target.
-        target_accuracy: See `choose_threshold`.
-        target_cost: See `choose_threshold`.
+        decoding: How the reasoning head answers.
+        choice: The threshold.
         num_resamples: Of the bootstrap intervals.
 
     Returns:
@@ -189,21 +206,19 @@ def evaluate_cascade(
         `chosen_on`: the rows of the choice and the target. `selected_on`: they are these very rows.
 
     Raises:
-        ConfigError: As `check_cascade` and `choose_threshold`, or not exactly one of the three is given.
+        ConfigError: As `check_cascade` and `choose_threshold`.
         DataError: As `answer`.
     """
-    if sum(one is not None for one in (threshold, target_accuracy, target_cost)) != 1:
-        raise ConfigError("give one of --threshold, --target-accuracy and --target-cost")
-    check_cascade(classifier.info, 0.0 if threshold is None else threshold)
+    threshold = check_cascade(classifier.info, 0.0 if choice.threshold is None else choice.threshold)
     chosen: dict[str, Any] | None = None
     texts: list[str] = []
-    if threshold is None:
-        dev = answer(classifier, choose_on, cot)
+    if choice.threshold is None:
+        dev = answer(classifier, choice.choose_on, decoding)
         texts = dev.texts
-        threshold = choose_threshold(curve(dev), target_accuracy=target_accuracy, target_cost=target_cost)
-        target = {"target_accuracy": target_accuracy, "target_cost": target_cost}
+        target = {"target_accuracy": choice.target_accuracy, "target_cost": choice.target_cost}
+        threshold = choose_threshold(curve(dev), **target)
         chosen = {**target, "num_rows": len(texts), **point(dev, threshold)}
-    rows = answer(classifier, examples, cot)
+    rows = answer(classifier, examples, decoding)
     metrics = _metrics(rows, threshold, classifier.info.task, num_resamples)
     metrics["chosen_on"] = chosen
     metrics["selected_on"] = bool(texts) and rows_fingerprint(texts) == rows_fingerprint(rows.texts)
@@ -212,6 +227,7 @@ def evaluate_cascade(
         outcomes=rows.outcomes(threshold),
         texts=rows.texts,
         decoded=rows.decoded,
+        decoding_s=rows.decoding_s,
         asked_B=rows.asked(threshold),
         num_cut=rows.num_cut,
     )

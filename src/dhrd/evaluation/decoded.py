@@ -15,7 +15,8 @@ from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import encode_labels, multi_hot
 from dhrd.data.superglue import TASKS, Task
 from dhrd.evaluation.evaluate import Evaluation, rows_fingerprint
-from dhrd.inference.cot import Decoded, Reasoner
+from dhrd.inference.cot import Reasoner
+from dhrd.inference.decoding import Decoded, Decoding, timed_decoding
 from dhrd.metrics.intervals import wilson
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes, groups_of
@@ -24,25 +25,17 @@ from dhrd.metrics.outcomes import Outcomes, groups_of
 def evaluate_decoded(
     reasoner: Reasoner,
     examples: Sequence[Example],
+    decoding: Decoding,
     *,
-    max_new_tokens: int = 500,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    batch_size: int = 16,
     num_resamples: int = 2000,
-    seed: int = 0,
 ) -> Evaluation:
     """Let the reasoning head answer labelled rows.
 
     Args:
         reasoner: The loaded artifact.
         examples: Labelled rows.
-        max_new_tokens: The paper: 500.
-        temperature: 0: greedy. The paper: 0.1.
-        top_p: The paper: 0.7.
-        batch_size: Rows decoded together.
+        decoding: How it answers; its seed is the bootstrap's, too.
         num_resamples: Of the bootstrap intervals.
-        seed: Of sampling and the bootstrap.
 
     Raises:
         DataError: There are no rows, or one has an unknown label or cannot be encoded.
@@ -51,13 +44,14 @@ def evaluate_decoded(
     labels = reasoner.info.labels
     gold_BC = encode_labels(examples, labels)
     inputs = reasoner.encoder.encode_examples(examples)
-    decoded = reasoner.decode(
-        inputs, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, batch_size=batch_size, seed=seed
-    )
+    timed = timed_decoding(reasoner, inputs, decoding)
+    decoded = timed.decoded
     texts = [item.text for item in inputs]
     outcomes = decoded_outcomes(decoded, [example.id for example in examples], gold_BC, labels, groups_of(examples))
     task = TASKS.get(reasoner.info.task or "")
-    metrics = decoded_metrics(outcomes, decoded, max_new_tokens, task=task, num_resamples=num_resamples, seed=seed)
+    metrics = decoded_metrics(
+        outcomes, decoded, decoding.max_new_tokens, task=task, num_resamples=num_resamples, seed=decoding.seed
+    )
     chosen_on = reasoner.info.training.get("selected_on") or {}
     metrics["selected_on"] = chosen_on.get("fingerprint") == rows_fingerprint(texts)
     return Evaluation(
@@ -65,6 +59,7 @@ def evaluate_decoded(
         outcomes=outcomes,
         texts=texts,
         decoded=decoded,
+        decoding_s=timed.seconds,
         num_cut=sum(item.was_cut for item in inputs),
         num_mended=sum(item.was_mended for item in inputs),
     )

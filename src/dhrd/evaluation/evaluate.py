@@ -14,12 +14,12 @@ from dhrd.data.rows import encode_labels
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
-from dhrd.inference.cot import Decoded
+from dhrd.inference.decoding import Decoded
 from dhrd.inference.engine.batching import Forward, predict_logits, probabilities
 from dhrd.inference.streaming import Scored
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes, groups_of
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 
 if TYPE_CHECKING:
     pass
@@ -37,6 +37,7 @@ class Evaluation:
         outcomes: What was answered.
         texts: Each input as the model saw it; empty where `write_row` was given.
         decoded: What the reasoning head wrote; empty where it was not asked.
+        decoding_s: Seconds that it took, from tokens to labels.
         asked_B: Which rows a cascade asks; None where there is none.
         num_cut: Inputs that were shortened.
         num_mended: Inputs to which a newline was added because they ended in the padding token.
@@ -46,6 +47,7 @@ class Evaluation:
     outcomes: Outcomes
     texts: list[str]
     decoded: Sequence[Decoded] = ()
+    decoding_s: float | None = None
     asked_B: np.ndarray | None = None
     num_cut: int = 0
     num_mended: int = 0
@@ -172,7 +174,7 @@ def _as_fingerprint(total: int) -> str:
     return f"{total % 2**64:016x}"
 
 
-def parity(model: DualHeadReasoningModel, classifier: Classifier, input_ids: Sequence[list[int]]) -> dict[str, float]:
+def parity(model: DualHeadModel, classifier: Classifier, input_ids: Sequence[list[int]]) -> dict[str, float]:
     """How far an artifact is from the model that it was written from, on given inputs, without autocast.
 
     Returns:

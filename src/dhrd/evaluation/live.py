@@ -18,7 +18,7 @@ from dhrd.inference.engine.engine import Engine
 from dhrd.inference.engine.options import Options
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -37,15 +37,13 @@ class LiveModel:
         split: Each process of the accelerator runs its share of the rows; else this process runs them all.
     """
 
-    model: DualHeadReasoningModel
+    model: DualHeadModel
     engine: Engine
     accelerator: Accelerator | None = None
     split: bool = False
 
     @classmethod
-    def of(
-        cls, model: DualHeadReasoningModel, accelerator: Accelerator | None = None, *, split: bool = False
-    ) -> LiveModel:
+    def of(cls, model: DualHeadModel, accelerator: Accelerator | None = None, *, split: bool = False) -> LiveModel:
         """With an engine that suits the model's device."""
         device = model.causal_lm.device
         max_tokens = min(Options.best(device).max_tokens_per_pass, _MAX_TOKENS_PER_PASS)

@@ -11,12 +11,12 @@ from dhrd.config import RunConfig, load_config, resolve
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError
 from dhrd.experiments import STUDIES
-from dhrd.experiments.cells import Decoding
+from dhrd.experiments.cells import CellDecoding
 from dhrd.experiments.plan import Request, own_data, with_settings
 from dhrd.experiments.study import Arm, Grid, Study
 from dhrd.inference.vllm import check_vllm
 from dhrd.model.backbone import locate
-from dhrd.training.run_dir import flat
+from dhrd.training.identity import flat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class RequestNames:
     encoder: str | None = None
     grid: Sequence[str] = ()
     num_judges: int | None = None
-    decoding: Decoding = field(default_factory=Decoding)
+    decoding: CellDecoding = field(default_factory=CellDecoding)
     output_dir: Path | None = None
 
     def request(self) -> Request:

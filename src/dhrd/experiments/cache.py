@@ -9,11 +9,10 @@ from dataclasses import replace
 
 from dhrd.config import ModelSettings, RunConfig
 from dhrd.data.rows import Rows, check_rationales, load_rows
-from dhrd.data.sequence import EncodedData
 from dhrd.data.split import split_fold
 from dhrd.experiments.cells import Cell, hash_rows
 from dhrd.model.backbone import SCRATCH, Backbone, load_backbone
-from dhrd.training.build import encode
+from dhrd.training.build import Encoded, encode
 
 _MAX_KEPT = 16  # data sets kept as rows, and as tokens; the oldest goes first
 
@@ -33,7 +32,7 @@ class Cache:
         self._rows: dict[str, Rows] = {}
         self._rows_hashes: dict[str, str] = {}
         self._backbones: dict[str, Backbone] = {}
-        self._encoded: dict[str, Mapping[str, EncodedData]] = {}
+        self._encoded: dict[str, Encoded] = {}
 
     def rows(self, config: RunConfig, fold: tuple[int, int] | None = None) -> Rows:
         """The rows of a run; in a cell that chooses, its fold of the training rows takes the place of validation.
@@ -51,7 +50,7 @@ class Cache:
             return rows
         train, held_out = split_fold(rows.train, *fold, seed=config.seed)
         name = f"fold {fold[0] + 1} of {fold[1]} of {config.data.train}"
-        return replace(rows, train=train, choose=held_out, validation=held_out, choose_name=name)
+        return replace(rows, train=train, choose=held_out, validation=held_out, choose_name=name, has_dev=False)
 
     def rows_hash(self, config: RunConfig) -> str:
         """The hash of a run's rows, as `hash_rows` gives it.
@@ -71,7 +70,7 @@ class Cache:
         pristine = self._pristine(config)
         return replace(pristine, model=copy.deepcopy(pristine.model))
 
-    def encoded(self, cell: Cell, rows: Rows) -> Mapping[str, EncodedData]:
+    def encoded(self, cell: Cell, rows: Rows) -> Encoded:
         """The tokens of a cell's rows.
 
         Raises:
@@ -101,7 +100,7 @@ class Cache:
         return replace(load_backbone(settings, seed=config.seed), name=name)
 
 
-def _make_room(kept: dict[str, Rows] | dict[str, Mapping[str, EncodedData]]) -> None:
+def _make_room(kept: dict[str, Rows] | dict[str, Encoded]) -> None:
     while len(kept) >= _MAX_KEPT:
         del kept[next(iter(kept))]
 

@@ -19,28 +19,27 @@ from dhrd.data.records import Example
 from dhrd.data.rows import Rows
 from dhrd.experiments.cell_result import FORMAT_VERSION, CellResult, read_cell
 from dhrd.experiments.study import Arm, Settings
-from dhrd.training.run_dir import flat, identity
+from dhrd.inference.decoding import Decoding
+from dhrd.training.identity import flat, identity
 
 _PLACES = {"train", "validation", "test", "rationales", "superglue_root"}  # the rows are hashed, not their places
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decoding:
-    """How chain of thought is decoded. The defaults are the paper's.
+class CellDecoding(Decoding):
+    """How a cell's chain of thought is decoded: by default as in the paper, and with the cell's own seed.
 
     Args:
-        max_new_tokens: At most so many.
-        temperature: 0: greedy.
-        top_p: Nucleus of sampling.
-        batch_size: Rows decoded together.
         limit: Decode only so many of the validation rows, drawn by the seed; None: all.
     """
 
-    max_new_tokens: int = 500
     temperature: float = 0.1
     top_p: float = 0.7
-    batch_size: int = 16
     limit: int | None = None
+
+    def decisive(self) -> dict[str, int | float | None]:
+        """What decides the answers; the seed stands among the cell's settings."""
+        return {name: value for name, value in asdict(self).items() if name != "seed"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,7 @@ class Cell:
     arm: Arm
     config: RunConfig
     rows_hash: str
-    decoding: Decoding = field(default_factory=Decoding)
+    decoding: CellDecoding = field(default_factory=CellDecoding)
     fold: tuple[int, int] | None = None
 
     @property
@@ -79,7 +78,7 @@ class Cell:
             "read": self.arm.read,
             "trained": self.arm.trained,
             "fold": self.fold,
-            "decoding": asdict(self.decoding) | {"engine": self.arm.engine} if decoded else None,
+            "decoding": self.decoding.decisive() | {"engine": self.arm.engine} if decoded else None,
             "speed": self.arm.speed,
             **({"encoder": self.arm.encoder} if self.arm.encoder is not None else {}),
         }
@@ -131,7 +130,7 @@ def hash_rows(rows: Rows, config: RunConfig) -> str:
     """A hash of the training and validation rows: texts, labels, ids, and rationales where they are learned from."""
     digest = hashlib.sha256(rows.template.encode())
     learns = config.loss.reads_rationales
-    for part in (rows.train, rows.choose if rows.choose is not rows.validation else [], rows.validation):
+    for part in (rows.train, rows.choose if rows.has_dev else [], rows.validation):
         digest.update(f"{len(part)} rows".encode())
         for example in part:
             digest.update(_row(example, with_rationale=learns))
@@ -190,7 +189,7 @@ def _identity(cell: Cell) -> dict[str, object]:
         "trained": cell.arm.trained,
         "seed": cell.config.seed,
         "fold": cell.fold,
-        "decoding": asdict(cell.decoding) if cell.arm.read == "decode" else None,
+        "decoding": cell.decoding.decisive() if cell.arm.read == "decode" else None,
         "config": identity(cell.config),
         "rows": cell.rows_hash,
     }

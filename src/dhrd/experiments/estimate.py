@@ -13,10 +13,10 @@ from dhrd.evaluation.live import LiveModel
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.encoders import EncoderRates, encoder_rates
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.generation import generate
-from dhrd.training.build import build_model, plan_updates
-from dhrd.training.setup import choose_precision, make_accelerator, make_stepper
+from dhrd.training.build import build
+from dhrd.training.setup import make_accelerator
 from dhrd.training.step import train_step
 
 _NUM_DECODED_TOKENS = 8
@@ -88,27 +88,24 @@ def _measure(cell: Cell, cache: Cache) -> _Rates:
     rows = cache.rows(config, cell.fold)
     backbone = cache.backbone(config)
     data = cache.encoded(cell, rows)
-    precision = choose_precision(config.training.mixed_precision, cache.device, backbone.model.config)
-    accelerator = make_accelerator(config, cache.device, precision)
-    model = build_model(config, rows, backbone)
-    updates = plan_updates(config, rows, data, model, accelerator)
-    stepper = make_stepper(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)
+    parts = build(config, rows, backbone, cache.device, data=data)
+    model, updates, state = parts.model, parts.updates, parts.state
     trained = 1.0
     if cell.arm.trained:
         epoch = updates.epoch(0)
         first = next(epoch)
-        train_step(stepper, first, 1)  # the first update allocates the optimizer's state
-        trained = train_step(stepper, next(epoch, first), 2)["tokens_per_second"]
-    some = data["validation"].examples[:8]
-    seconds, _ = timed(LiveModel.of(model, accelerator).predict, some, rows.labels)
+        train_step(state, first, 1)  # the first update allocates the optimizer's state
+        trained = train_step(state, next(epoch, first), 2)["tokens_per_second"]
+    some = data.validation.examples[:8]
+    seconds, _ = timed(LiveModel.of(model, parts.accelerator).predict, some, rows.labels)
     decode_step_s = 0.0
     if cell.arm.read == "decode":
-        prompts = [example.input_ids for example in data["validation"].examples[: cell.decoding.batch_size]]
+        prompts = [example.input_ids for example in data.validation.examples[: cell.decoding.batch_size]]
         decode_step_s = timed(_decode, model, prompts)[0] / _NUM_DECODED_TOKENS
     return _Rates(trained=trained, read=_num_tokens(some) / seconds, decode_step_s=decode_step_s)
 
 
-def _decode(model: DualHeadReasoningModel, prompts: Sequence[Sequence[int]]) -> None:
+def _decode(model: DualHeadModel, prompts: Sequence[Sequence[int]]) -> None:
     generate(model.causal_lm, model.tokenizer, prompts, max_new_tokens=_NUM_DECODED_TOKENS, batch_size=len(prompts))
 
 
@@ -116,7 +113,7 @@ def _seconds(cell: Cell, cache: Cache, rates: _Rates) -> float:
     config = cell.config
     rows = cache.rows(config, cell.fold)
     data = cache.encoded(cell, rows)
-    train, held_out = data["train"].examples, data["validation"].examples
+    train, held_out = data.train.examples, data.validation.examples
     seconds = 0.0
     if cell.arm.trained:
         seconds += config.training.num_epochs * _num_tokens(train) / rates.trained

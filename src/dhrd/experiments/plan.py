@@ -15,10 +15,10 @@ from pydantic import JsonValue
 from dhrd.config import RunConfig, load_config
 from dhrd.data.superglue import TASKS
 from dhrd.experiments.cache import Cache
-from dhrd.experiments.cells import Cell, CellStore, Decoding
+from dhrd.experiments.cells import Cell, CellDecoding, CellStore
 from dhrd.experiments.study import Arm, Grid, Settings, Study
 from dhrd.metrics.metrics import higher_is_better, main_metric
-from dhrd.training.run_dir import flat
+from dhrd.training.identity import flat
 
 logger = logging.getLogger("dhrd")
 
@@ -57,7 +57,7 @@ class Request:
     arms: tuple[Arm, ...]
     grid: Grid = field(default_factory=dict)
     num_judges: int | None = None
-    decoding: Decoding = field(default_factory=Decoding)
+    decoding: CellDecoding = field(default_factory=CellDecoding)
     output_dir: Path = Path("reproduce")
 
     @property

@@ -15,7 +15,7 @@ from dhrd.experiments.cells import Cell, CellStore, unfinished
 from dhrd.experiments.plan import Candidates, Choices, Request, choice_cells, choose, final_cells, planned
 from dhrd.experiments.run_cell import run_cell
 from dhrd.experiments.workers import WorkerDied, result_of, run_in_worker, workers
-from dhrd.training.run_dir import flat
+from dhrd.training.identity import flat
 
 logger = logging.getLogger("dhrd")
 

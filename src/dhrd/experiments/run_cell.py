@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -70,7 +69,7 @@ def _run_backbone(cell: Cell, cache: Cache, clock: Clock) -> tuple[CellNumbers, 
         metrics=answers.metrics,
         outcomes=answers.outcomes,
         selected_on=cell.fold is not None or trained.chose_on_held_out,
-        data=_describe_data(trained.rows, trained.data),
+        data=_describe_data(trained.rows, trained.data.train, trained.data.validation),
         curve=trained.curve.thinned(),
         held_out_curve=trained.curve.held_out,
         steps=trained.steps,
@@ -90,7 +89,7 @@ def _run_encoder(cell: Cell, cache: Cache, clock: Clock) -> tuple[CellNumbers, A
         metrics=answers.metrics,
         outcomes=answers.outcomes,
         selected_on=cell.fold is not None,
-        data=_describe_data(rows, run.data),
+        data=_describe_data(rows, run.data["train"], run.data["validation"]),
         curve=[],
         steps=run.steps,
         train_tokens=run.train_tokens,
@@ -98,8 +97,7 @@ def _run_encoder(cell: Cell, cache: Cache, clock: Clock) -> tuple[CellNumbers, A
     return numbers, accelerator
 
 
-def _describe_data(rows: Rows, data: Mapping[str, EncodedData]) -> CellData:
-    train, held_out = data["train"], data["validation"]
+def _describe_data(rows: Rows, train: EncodedData, held_out: EncodedData) -> CellData:
     return CellData(
         num_train=len(train),
         num_with_rationale=sum(bool(example.rationale) for example in rows.train),

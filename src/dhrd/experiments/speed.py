@@ -19,7 +19,7 @@ def measure(trained: TrainedCell) -> CellSpeed:
     """
     model = trained.model
     assert model is not None
-    info = artifact_info(trained.cell.config, trained.rows, trained.data["train"], model)
+    info = artifact_info(trained.cell.config, trained.rows, trained.data.train, model)
     classifier = Classifier(model.causal_lm.base_model, model.head, trained.backbone.tokenizer, info)
     rows = trained.rows.validation[:_MAX_ROWS]
     speed = throughput(lambda: classifier.predict(rows), len(rows))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from dhrd.data.records import EncodedExample
 from dhrd.data.rows import Rows
-from dhrd.data.sequence import EncodedData
 from dhrd.evaluation.calibrate import calibrate_head
 from dhrd.evaluation.live import LiveModel
 from dhrd.experiments.cache import Cache
@@ -20,13 +19,14 @@ from dhrd.experiments.cell_result import CurveRow
 from dhrd.experiments.cells import Cell
 from dhrd.model.adapters import merge_in_place
 from dhrd.model.backbone import Backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.run.train import make_evaluate_fn, make_watch
-from dhrd.training.build import build_model, plan_updates, seed_dropout
+from dhrd.model.dual_head import DualHeadModel
+from dhrd.run.train import make_monitor
+from dhrd.training.build import Encoded, Parts, build
 from dhrd.training.checkpoints import Checkpoints
 from dhrd.training.loop import fit
-from dhrd.training.setup import choose_precision, make_accelerator, make_stepper
+from dhrd.training.setup import choose_precision, make_accelerator
 from dhrd.training.step import LOG_NAMES
+from dhrd.training.trackers.tracker import Tracker
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -51,8 +51,8 @@ class Clock:
 
 
 @dataclass
-class Curve:
-    """A sink that keeps what the report draws."""
+class Curve(Tracker):
+    """A tracker that keeps what the report draws."""
 
     points: list[CurveRow] = field(default_factory=list)
     held_out: list[CurveRow] = field(default_factory=list)
@@ -66,16 +66,6 @@ class Curve:
         self.num_tokens += values["num_tokens"]
         kept = ("loss", *(name for name in LOG_NAMES.values() if name in values), "grad_norm", "rationale_share")
         self.points.append({"step": step, **{name: round(values[name], 5) for name in kept}})
-
-    def state(self) -> dict[str, str]:
-        """Nothing: cells are not resumed."""
-        return {}
-
-    def finish(self, artifact: Path | None) -> None:
-        """Nothing to close."""
-
-    def abort(self, status: str) -> None:
-        """Nothing to close."""
 
     def thinned(self) -> list[CurveRow]:
         """At most so many points, the last among them."""
@@ -101,9 +91,9 @@ class TrainedCell:
 
     cell: Cell
     rows: Rows
-    data: Mapping[str, EncodedData]
+    data: Encoded
     backbone: Backbone
-    model: DualHeadReasoningModel | None
+    model: DualHeadModel | None
     accelerator: Accelerator
     curve: Curve
     steps: int = 0
@@ -112,7 +102,7 @@ class TrainedCell:
     @property
     def held_out(self) -> list[EncodedExample]:
         """The rows that the cell is evaluated on."""
-        return self.data["validation"].examples
+        return self.data.validation.examples
 
     @property
     def causal_lm(self) -> PreTrainedModel:
@@ -122,9 +112,8 @@ class TrainedCell:
     @property
     def chose_on_held_out(self) -> bool:
         """Whether an epoch or a temperature was chosen on the rows that the cell is evaluated on."""
-        training = self.cell.config.training
-        chose = training.selection == "best" or training.patience is not None or self.temperature is not None
-        return chose and not self.cell.config.data.dev_share
+        config = self.cell.config
+        return (config.chooses or self.temperature is not None) and not self.rows.has_dev
 
 
 def train_cell(cell: Cell, cache: Cache, clock: Clock) -> TrainedCell:
@@ -140,19 +129,19 @@ def train_cell(cell: Cell, cache: Cache, clock: Clock) -> TrainedCell:
         backbone = cache.backbone(config)
         data = cache.encoded(cell, rows)
         precision = choose_precision(config.training.mixed_precision, cache.device, backbone.model.config)
-        accelerator = make_accelerator(config, cache.device, precision)
     model, curve, steps, temperature = None, Curve(), 0, None
     if cell.arm.trained or cell.arm.read == "head":
         with clock("train"):
-            model = build_model(config, rows, backbone)
-            steps = _train(cell, rows, data, model, accelerator, curve)
+            parts = build(config, rows, backbone, cache.device, precision=precision, data=data)
+            accelerator, model = parts.accelerator, parts.model
+            steps = _train(cell, parts, curve)
             merge_in_place(model.causal_lm)
         if config.training.calibrate and cell.arm.read == "head":
             with clock("evaluate"):
-                temperature = calibrate_head(
-                    LiveModel.of(model, accelerator), data["choose"].examples, multi_label=rows.labels.multi_label
-                )
+                live = LiveModel.of(model, accelerator)
+                temperature = calibrate_head(live, data.choose.examples, multi_label=rows.labels.multi_label)
     else:
+        accelerator = make_accelerator(config, cache.device, precision)
         backbone.model.to(accelerator.device)
     return TrainedCell(
         cell=cell,
@@ -167,31 +156,11 @@ def train_cell(cell: Cell, cache: Cache, clock: Clock) -> TrainedCell:
     )
 
 
-def _train(
-    cell: Cell,
-    rows: Rows,
-    data: Mapping[str, EncodedData],
-    model: DualHeadReasoningModel,
-    accelerator: Accelerator,
-    curve: Curve,
-) -> int:
+def _train(cell: Cell, parts: Parts, curve: Curve) -> int:
     """Returns the number of updates."""
-    config = cell.config
-    updates = plan_updates(config, rows, data, model, accelerator)
-    stepper = make_stepper(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)
-    seed_dropout(config, accelerator)
-    watch = make_watch(config, rows)
-    evaluate_fn = make_evaluate_fn(rows, data, config, LiveModel.of(model, accelerator))
-    separate = rows.choose is not rows.validation  # validation rows are looked at once, at the end
-    with tempfile.TemporaryDirectory() if watch else nullcontext() as scratch:
-        end = fit(
-            stepper,
-            model,
-            updates,
-            config.training,
-            evaluate_fn=evaluate_fn if separate or watch else None,
-            watch=watch,
-            sinks=[curve],
-            checkpoints=Checkpoints(Path(scratch), {"cell": cell.key}) if scratch else None,
-        )
-    return end.step
+    monitor = None
+    if parts.rows.has_dev or parts.config.chooses:  # else validation rows are looked at once, at the end
+        monitor = make_monitor(parts, LiveModel.of(parts.model, parts.accelerator))
+    with tempfile.TemporaryDirectory() if parts.config.chooses else nullcontext() as scratch:
+        checkpoints = Checkpoints(Path(scratch), {"cell": cell.key}) if scratch else None
+        return fit(parts.state, parts.updates, monitor=monitor, trackers=[curve], checkpoints=checkpoints).step

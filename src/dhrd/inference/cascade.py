@@ -6,46 +6,66 @@ place. At threshold 0 no row is asked: the pure classifier. At 1 every row is: p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from numbers import Real
 
 import numpy as np
 
 from dhrd._text import shown
 from dhrd.artifact.info import ArtifactInfo
+from dhrd.decisions.decision import confidences
 from dhrd.errors import ConfigError
-from dhrd.inference.cot import Decoded, check_answers, check_sampling
+from dhrd.inference.cot import Reasoner, check_answers
+from dhrd.inference.decoding import Decoded, Decoding
 from dhrd.inference.prediction import Prediction
+from dhrd.inference.streaming import Scored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CoT:
-    """How the reasoning head answers, the options of `dhrd.inference.cot.decode`.
+class CoT(Decoding):
+    """How the reasoning head answers: `Decoding` by its public name."""
+
+
+class Cascade:
+    """What asks the reasoning head about the rows that the classifier is unsure of. Any number of threads may use it.
 
     Args:
-        max_new_tokens: Longest rationale with its answer. The paper: 500.
-        temperature: 0: greedy. The paper: 0.1.
-        top_p: The paper: 0.7.
-        batch_size: Rows decoded together.
-        seed: Of sampling.
+        info: The artifact's.
+        reasoner: Gives its reasoning head, when it is asked first.
+        decoding: How it answers.
+        threshold: Rows whose confidence is under it are asked; 0: none, 1: all.
+
+    Attributes:
+        num_asked: Rows that were asked so far.
 
     Raises:
-        ConfigError: One of them makes no sense.
+        ConfigError: As `check_cascade`.
     """
 
-    max_new_tokens: int = 500
-    temperature: float = 0.0
-    top_p: float = 1.0
-    batch_size: int = 16
-    seed: int = 0
+    def __init__(
+        self, info: ArtifactInfo, reasoner: Callable[[], Reasoner], decoding: Decoding, threshold: float | None
+    ) -> None:
+        self.threshold = check_cascade(info, threshold)
+        self.decoding = decoding
+        self.num_asked = 0
+        self._reasoner, self._multi_label = reasoner, info.labels.multi_label
+        self._lock = threading.Lock()  # around the count
 
-    def __post_init__(self) -> None:
-        check_sampling(**asdict(self))
+    def decide(self, predictions: Sequence[Prediction], part: Scored) -> list[Prediction]:
+        """The classifier's predictions of rows, those that are asked decided by what the reasoning head answers."""
+        asked_B = asked_rows(confidences(part.probabilities_BC, multi_label=self._multi_label), self.threshold)
+        if not asked_B.any():
+            return list(predictions)
+        with self._lock:
+            self.num_asked += int(asked_B.sum())
+        asked = [part.inputs[int(index)] for index in asked_B.nonzero()[0]]
+        return redecided(predictions, asked_B, self._reasoner().decode(asked, self.decoding))
 
 
-def check_cascade(info: ArtifactInfo, threshold: float | None) -> None:
-    """Refuse a cascade that cannot mean anything.
+def check_cascade(info: ArtifactInfo, threshold: float | None) -> float:
+    """The threshold of a cascade that can mean something.
 
     Raises:
         ConfigError: There is no threshold, it is out of range, or the reasoning head was not trained.
@@ -61,6 +81,7 @@ def check_cascade(info: ArtifactInfo, threshold: float | None) -> None:
             "the artifact was trained with loss.reasoning_weight: 0, so its reasoning head learned nothing that a "
             "cascade could ask; train with rationales, or leave the cascade out"
         )
+    return float(threshold)
 
 
 def asked_rows(confidence_B: np.ndarray, threshold: float) -> np.ndarray:
@@ -76,8 +97,8 @@ def redecided(predictions: Sequence[Prediction], asked_B: np.ndarray, decoded: S
         asked_B: Which rows were asked.
         decoded: What was written for those, in order.
     """
-    found = list(predictions)
-    for index, one in zip(np.flatnonzero(asked_B), decoded, strict=True):
-        if one.label is not None:
-            found[index] = replace(found[index], label=one.label, decided_by="reasoning")
-    return found
+    decided = list(predictions)
+    for index, answer in zip(np.flatnonzero(asked_B), decoded, strict=True):
+        if answer.label is not None:
+            decided[index] = replace(decided[index], label=answer.label, decided_by="reasoning")
+    return decided

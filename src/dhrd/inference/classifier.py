@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -22,10 +21,10 @@ from dhrd.artifact.weights import check_has_classifier, load_body_and_head
 from dhrd.data.objects import as_rows, columns_of, is_one
 from dhrd.data.records import Batch, Example, LabelSet
 from dhrd.data.sequence import EncodedInput
-from dhrd.decisions.decision import confidences
 from dhrd.errors import ArtifactError
-from dhrd.inference.cascade import CoT, asked_rows, check_cascade, redecided
+from dhrd.inference.cascade import Cascade
 from dhrd.inference.cot import Reasoner
+from dhrd.inference.decoding import Decoding
 from dhrd.inference.engine.batching import probabilities
 from dhrd.inference.engine.engine import Engine
 from dhrd.inference.engine.options import Options, check_count
@@ -76,7 +75,6 @@ class Classifier:
         engine: Its `work` says what was computed so far: tokens, padding, what sharing saved.
         num_cut: Rows that were shortened so far.
         num_mended: Rows that ended in the padding token and got a newline so far.
-        num_asked: Rows that the cascade asked the reasoning head so far.
     """
 
     def __init__(
@@ -88,7 +86,7 @@ class Classifier:
         *,
         options: Options | None = None,
         strict: bool = False,
-        cascade: CoT | None = None,
+        cascade: Decoding | None = None,
         threshold: float | None = None,
         directory: Path | None = None,
     ) -> None:
@@ -96,13 +94,12 @@ class Classifier:
         self.tokenizer, self.info, self.directory = tokenizer, info, directory
         self.encoder = input_encoder(tokenizer, info, strict=strict)
         self.engine = Engine(body, head, pooling=info.pooling, pad_token_id=tokenizer.pad_token_id, options=options)
-        if cascade is not None:
-            check_cascade(info, threshold)
         self.cascade, self.threshold = cascade, threshold or 0.0
+        self._cascade = Cascade(info, self.reasoner, cascade, threshold) if cascade is not None else None
         self._reasoner: Reasoner | None = None
         self._lock = threading.RLock()  # around the model and the counts
         self._load_again: Callable[[], Classifier] | None = None
-        self.num_cut = self.num_mended = self.num_asked = 0
+        self.num_cut = self.num_mended = 0
 
     @classmethod
     def from_pretrained(
@@ -117,7 +114,7 @@ class Classifier:
         compile: bool = False,
         keep_memory: bool = True,
         strict: bool = False,
-        cascade: CoT | None = None,
+        cascade: Decoding | None = None,
         threshold: float | None = None,
     ) -> Classifier:
         """Load an artifact.
@@ -187,6 +184,11 @@ class Classifier:
         """Of the backbone."""
         return self.body.dtype
 
+    @property
+    def num_asked(self) -> int:
+        """Rows that the cascade asked the reasoning head so far."""
+        return self._cascade.num_asked if self._cascade is not None else 0
+
     def logits(self, batch: Batch) -> Tensor:
         """Class logits of a batch of inputs, (B, C), computed as in training: padded, masked, nothing shared."""
         return self.head(pool(last_hidden_states(self.body, batch), batch, self.info.pooling))
@@ -252,10 +254,12 @@ class Classifier:
     @overload
     def explain(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
         self, rows: Row, *, max_new_tokens: int = 500
-    ) -> Explanation: ...
+    ) -> Explanation:
+        """Of one row."""
 
     @overload
-    def explain(self, rows: Sequence[Row], *, max_new_tokens: int = 500) -> list[Explanation]: ...
+    def explain(self, rows: Sequence[Row], *, max_new_tokens: int = 500) -> list[Explanation]:
+        """Of several."""
 
     def explain(self, rows: Rows, *, max_new_tokens: int = 500) -> Explanation | list[Explanation]:
         """Let the reasoning head write about rows: an illustration of what the model learned to write.
@@ -274,18 +278,18 @@ class Classifier:
             ConfigError: A row and `max_new_tokens` are over the model's context, or the latter is no number of tokens.
         """
         items = list(as_rows(rows))
-        check_count("max_new_tokens", max_new_tokens)
+        decoding = Decoding(max_new_tokens=max_new_tokens)
         if not items:
             return []
         inputs = self.encode(items)
-        decoded = self.reasoner().decode(inputs, max_new_tokens=max_new_tokens)
-        labels = [one.label for one in map(self._prediction, items, inputs, self.predict_proba_encoded(inputs))]
+        decoded = self.reasoner().decode(inputs, decoding)
+        predictions = map(self._prediction, items, inputs, self.predict_proba_encoded(inputs))
         note = LABEL_FIRST_NOTE if self.info.sequence.order == "label_first" else EXPLANATION_NOTE
-        found = [
-            Explanation(one.rationale, one.label, label, item.text, note)
-            for one, label, item in zip(decoded, labels, inputs, strict=True)
+        explanations = [
+            Explanation(written.rationale, written.label, prediction.label, prediction.text, note)
+            for written, prediction in zip(decoded, predictions, strict=True)
         ]
-        return found[0] if is_one(rows) else found
+        return explanations[0] if is_one(rows) else explanations
 
     def reasoner(self) -> Reasoner:
         """The artifact's reasoning head, loaded by the first call, in the classifier's dtype and on its device.
@@ -301,10 +305,8 @@ class Classifier:
 
     def _artifact(self, wanted: str) -> Path:
         if self.directory is None:
-            raise ArtifactError(
-                f"the classifier was not loaded from a directory, where {wanted} is: "
-                "use Classifier.from_pretrained(DIR)"
-            )
+            use = "use Classifier.from_pretrained(DIR)"
+            raise ArtifactError(f"the classifier was not loaded from a directory, where {wanted} is: {use}")
         return self.directory
 
     def __reduce__(self) -> tuple[Callable[[], Classifier], tuple[()]]:
@@ -318,18 +320,8 @@ class Classifier:
 
     def predictions(self, part: Scored) -> list[Prediction]:
         """What is said of rows that were scored; rows that the classifier is unsure of are asked of the cascade."""
-        found = list(map(self._prediction, part.rows, part.inputs, part.probabilities_BC))
-        if self.cascade is None:
-            return found
-        confidence_B = confidences(part.probabilities_BC, multi_label=self.labels.multi_label)
-        asked_B = asked_rows(confidence_B, self.threshold)
-        if not asked_B.any():
-            return found
-        with self._lock:
-            self.num_asked += int(asked_B.sum())
-        asked = [part.inputs[int(index)] for index in asked_B.nonzero()[0]]
-        decoded = self.reasoner().decode(asked, **asdict(self.cascade))
-        return redecided(found, asked_B, decoded)
+        predictions = list(map(self._prediction, part.rows, part.inputs, part.probabilities_BC))
+        return self._cascade.decide(predictions, part) if self._cascade is not None else predictions
 
     def encode(self, rows: Sequence[Row], first: int = 0) -> list[EncodedInput]:
         """Tokens of rows by the artifact's template and limits; errors count the rows from `first`."""

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from dhrd._device import check_loaded, find_device
 from dhrd._progress import no_foreign_bars
-from dhrd._text import shown
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.read import load_input_encoder, load_reasoning_model
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import EncodedInput, InputEncoder, SequenceTemplate
 from dhrd.errors import ConfigError
-from dhrd.inference.engine.options import check_count
+from dhrd.inference.decoding import Decoded, Decoding
 from dhrd.model.generation import Stop, generate
 
 if TYPE_CHECKING:
@@ -31,21 +28,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("dhrd")
 
 _DECODING = threading.Lock()  # one thread at a time: the random numbers that it draws from are the process's
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """One decoded row.
-
-    Args:
-        rationale: What the reasoning head wrote before its answer, or after it where training had the label first.
-        label: The label it named (a list of them for multi-label), or None where the answer cannot be read.
-        num_tokens: New tokens, without eos.
-    """
-
-    rationale: str
-    label: str | list[str] | None
-    num_tokens: int
 
 
 class Reasoner:
@@ -91,98 +73,73 @@ class Reasoner:
         check_loaded(model, directory)
         return cls(model.to(device=device, dtype=dtype), encoder, info)
 
-    def decode(self, inputs: Sequence[EncodedInput], **options: Any) -> list[Decoded]:
-        """Let the reasoning head write a rationale and an answer for each input.
+    def decode(self, inputs: Sequence[EncodedInput], decoding: Decoding) -> list[Decoded]:
+        """Let the reasoning head write a rationale and an answer for each input; one thread at a time.
 
         Args:
             inputs: Of `encoder`.
-            **options: As `decode`'s: `max_new_tokens`, `temperature`, `top_p`, `batch_size`, `seed`, `stop_at_answer`.
+            decoding: How.
 
         Raises:
             ConfigError: An input and `max_new_tokens` are over the model's context.
         """
+        decoder = TransformersDecoder(self.model, self.encoder.tokenizer, self.info.labels, self.info.sequence)
         with _DECODING:
-            return decode(
-                self.model, self.encoder.tokenizer, inputs, self.info.labels, template=self.info.sequence, **options
-            )
+            return decoder.decode(inputs, decoding)
 
 
-def decode(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    inputs: Sequence[EncodedInput],
-    labels: LabelSet,
-    *,
-    template: SequenceTemplate | None = None,
-    max_new_tokens: int = 500,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    batch_size: int = 16,
-    seed: int = 0,
-    stop_at_answer: bool = True,
-) -> list[Decoded]:
-    """Let the reasoning head write a rationale and an answer for each input.
+@dataclass(frozen=True, slots=True)
+class TransformersDecoder:
+    """A causal language model that is decoded by transformers.
 
     Args:
         model: `load_reasoning_model(DIR)`, or any causal language model.
         tokenizer: Its tokenizer.
-        inputs: Encoded inputs, as the classifier reads them.
         labels: The label set, whose words the answer is read by.
         template: The markers of training.
-        max_new_tokens: The paper: 500.
-        temperature: 0: greedy. The paper: 0.1.
-        top_p: The paper: 0.7.
-        batch_size: Rows decoded together.
-        seed: Of sampling.
         stop_at_answer: End a row once the line with its answer is written. A trained head ends there by itself; any
             other goes on, and what it writes then is not read.
-
-    Raises:
-        ConfigError: An input and `max_new_tokens` are over the model's context, or sampling is out of its range.
     """
-    check_sampling(max_new_tokens, temperature, top_p, batch_size, seed)
-    template = template or SequenceTemplate()
-    markers = encode_markers(tokenizer, inputs, template)
-    if inputs:
-        longest = max(len(item.input_ids) + len(marker) for item, marker in zip(inputs, markers, strict=True))
-        _check_context(model, longest, max_new_tokens)
-    stops = stop_at_answer and template.order == "reason_first"
-    result: list[list[int]] = [[] for _ in inputs]
-    for marker in dict.fromkeys(markers):  # one, unless only some inputs end in the answer's marker
-        rows = [row for row, own in enumerate(markers) if own == marker]
-        new = generate(
-            model,
-            tokenizer,
-            [inputs[row].input_ids for row in rows],
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            batch_size=batch_size,
-            seed=seed,
-            stop=_answer_is_written(tokenizer, template) if stops else None,
-            marker=marker,
-            visible_prompt_tokens=template.visible_input_tokens,
-        )
-        for row, ids in zip(rows, new, strict=True):
-            result[row] = ids
-    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in result]
-    return [read_decoded(text, len(ids), labels, template) for text, ids in zip(texts, result, strict=True)]
 
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    labels: LabelSet
+    template: SequenceTemplate = field(default_factory=SequenceTemplate)
+    stop_at_answer: bool = True
 
-def check_sampling(max_new_tokens: int, temperature: float, top_p: float, batch_size: int, seed: int) -> None:
-    """Refuse options of decoding that make no sense.
+    def decode(self, inputs: Sequence[EncodedInput], decoding: Decoding) -> list[Decoded]:
+        """Let the reasoning head write a rationale and an answer for each input, encoded as the classifier reads them.
 
-    Raises:
-        ConfigError: A number is out of its range, or none.
-    """
-    check_count("max_new_tokens", max_new_tokens)
-    check_count("batch_size", batch_size)
-    check_count("seed", seed, least=0)
-    numbers = all(isinstance(one, Real) and not isinstance(one, bool) for one in (temperature, top_p))
-    if not numbers or not 0 <= temperature < math.inf or not 0 < top_p <= 1:
-        raise ConfigError(
-            f"--temperature {shown(temperature)} --top-p {shown(top_p)}: give 0 or more, and above 0 up to 1"
-        )
+        Raises:
+            ConfigError: An input and `max_new_tokens` are over the model's context.
+        """
+        markers = encode_markers(self.tokenizer, inputs, self.template)
+        if inputs:
+            longest = max(len(item.input_ids) + len(marker) for item, marker in zip(inputs, markers, strict=True))
+            _check_context(self.model, longest, decoding.max_new_tokens)
+        stops = self.stop_at_answer and self.template.order == "reason_first"
+        new_ids: list[list[int]] = [[] for _ in inputs]
+        for marker in dict.fromkeys(markers):  # one, unless only some inputs end in the answer's marker
+            rows = [row for row, own in enumerate(markers) if own == marker]
+            new = generate(
+                self.model,
+                self.tokenizer,
+                [inputs[row].input_ids for row in rows],
+                max_new_tokens=decoding.max_new_tokens,
+                temperature=decoding.temperature,
+                top_p=decoding.top_p,
+                batch_size=decoding.batch_size,
+                seed=decoding.seed,
+                stop=_answer_is_written(self.tokenizer, self.template) if stops else None,
+                marker=marker,
+                visible_prompt_tokens=self.template.visible_input_tokens,
+            )
+            for row, ids in zip(rows, new, strict=True):
+                new_ids[row] = ids
+        texts = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in new_ids]
+        return [
+            read_decoded(text, len(ids), self.labels, self.template) for text, ids in zip(texts, new_ids, strict=True)
+        ]
 
 
 def check_answers(template: SequenceTemplate) -> None:

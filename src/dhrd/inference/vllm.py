@@ -13,11 +13,15 @@ import torch
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import EncodedInput, SequenceTemplate
 from dhrd.errors import ConfigError, DhrdError
-from dhrd.inference.cot import Decoded, encode_prompts, read_decoded
+from dhrd.inference.cot import encode_prompts, read_decoded
+from dhrd.inference.decoding import Decoded, Decoding
 from dhrd.model.adapters import merged_state
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+_MARKER_TOKENS = 16  # room for the marker between input and rationale
 
 
 def check_vllm(flag: str) -> None:
@@ -59,7 +63,9 @@ class VllmDecoder:
     Args:
         model: Saved to a temporary directory, from which vLLM loads it.
         tokenizer: Its tokenizer.
-        max_model_len: Tokens of the longest prompt and its answer.
+        labels: The label set, whose words the answer is read by.
+        max_input_tokens: Of the longest input.
+        max_new_tokens: Of the longest rationale with its answer.
         template: The markers of training.
 
     Raises:
@@ -70,10 +76,13 @@ class VllmDecoder:
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        max_model_len: int,
+        labels: LabelSet,
+        *,
+        max_input_tokens: int,
+        max_new_tokens: int,
         template: SequenceTemplate | None = None,
     ) -> None:
-        self.template = template or SequenceTemplate()
+        self.labels, self.template = labels, template or SequenceTemplate()
         if self.template.visible_input_tokens is not None:
             raise ConfigError(
                 "vLLM cannot decode a reasoning head that was trained with model.reasoning_bottleneck: its attention "
@@ -84,28 +93,24 @@ class VllmDecoder:
         tokenizer.save_pretrained(self._directory.name)
         dtype = "float32" if model.dtype == torch.float32 else "auto"
         self.tokenizer = tokenizer
-        self._engine = start_vllm(self._directory.name, model.device, dtype=dtype, max_model_len=max_model_len)
+        longest = max_input_tokens + _MARKER_TOKENS + max_new_tokens
+        self._engine = start_vllm(self._directory.name, model.device, dtype=dtype, max_model_len=longest)
 
-    def decode(
-        self,
-        inputs: Sequence[EncodedInput],
-        labels: LabelSet,
-        *,
-        max_new_tokens: int,
-        temperature: float,
-        top_p: float,
-        seed: int,
-    ) -> list[Decoded]:
-        """As `dhrd.inference.cot.decode`, all rows at once; a row ends at eos alone."""
+    def decode(self, inputs: Sequence[EncodedInput], decoding: Decoding) -> list[Decoded]:
+        """As `TransformersDecoder.decode`, all rows at once; a row ends at eos alone."""
         from vllm import SamplingParams
 
         sampling: Any = SamplingParams(
-            max_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, skip_special_tokens=True
+            max_tokens=decoding.max_new_tokens,
+            temperature=decoding.temperature,
+            top_p=decoding.top_p,
+            seed=decoding.seed,
+            skip_special_tokens=True,
         )
         prompts = [{"prompt_token_ids": ids} for ids in encode_prompts(self.tokenizer, inputs, self.template)]
         outputs = self._engine.generate(prompts, sampling, use_tqdm=False)
         texts = [(one.outputs[0].text, len(one.outputs[0].token_ids)) for one in outputs]
-        return [read_decoded(text, length, labels, self.template) for text, length in texts]
+        return [read_decoded(text, length, self.labels, self.template) for text, length in texts]
 
 
 def _share_of_memory(device: torch.device) -> float:

@@ -129,7 +129,7 @@ def primary(
     }
 
 
-def describe(
+def average_over_seeds(
     outcomes: Sequence[Outcomes],
     *,
     metric: str,

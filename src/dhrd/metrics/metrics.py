@@ -14,7 +14,7 @@ from dhrd.data.superglue.score import f1
 from dhrd.errors import ConfigError, DataError
 from dhrd.metrics.intervals import bootstrap, wilson
 from dhrd.metrics.outcomes import Outcomes
-from dhrd.metrics.scores import check_labels, class_counts, score
+from dhrd.metrics.scores import check_task_labels, class_counts, score
 
 DENSE_LABELS = 1000
 """Up to so many labels the whole table of gold by predicted is given."""
@@ -59,7 +59,7 @@ def compute_metrics(
     """
     if not outcomes.ids:
         raise DataError("there are no rows to evaluate; check the file and the split")
-    check_labels(outcomes, task)
+    check_task_labels(outcomes, task)
     averages = [score(f"{name}_f1") for name in ("macro", "weighted", *(["micro"] * outcomes.labels.multi_label))]
     own = task.scores if task else ()
     official = list(task.metrics) if task else []

@@ -67,7 +67,7 @@ def _hint(name: str) -> str:
     return ""
 
 
-def check_labels(outcomes: Outcomes, task: Task | None) -> None:
+def check_task_labels(outcomes: Outcomes, task: Task | None) -> None:
     """Refuse answers that a task's own metrics cannot be read from.
 
     Raises:
@@ -89,7 +89,7 @@ def clusters(outcomes: Outcomes, task: Task | None = None) -> np.ndarray:
     Raises:
         DataError: The ids or labels are not those that superglue:TASK gives.
     """
-    check_labels(outcomes, task)
+    check_task_labels(outcomes, task)
     if task is None or task.group_of is None:
         return np.arange(len(outcomes.ids))
     group_B = outcomes.group_B if outcomes.group_B is not None else list(map(task.group_of, outcomes.ids))

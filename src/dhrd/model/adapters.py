@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -138,8 +137,3 @@ def merge_in_place(causal_lm: PreTrainedModel) -> None:
 
 def _is_quantized(module: nn.Module) -> bool:
     return type(getattr(module, "weight", None)).__name__ in ("Params4bit", "Int8Params")
-
-
-def trained_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Names and parameters that the optimizer moves."""
-    return ((name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
 from dhrd.config import LossSettings, ModelSettings
-from dhrd.config.load import resolve
 from dhrd.config.losses import LossName
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import ModelError
@@ -27,7 +26,7 @@ from dhrd.losses import (
     reasoning_loss,
 )
 from dhrd.model.adapters import add_lora, freeze_lower
-from dhrd.model.backbone import Backbone, check_fits, load_backbone, logit_transform
+from dhrd.model.backbone import Backbone, check_fits, logit_transform
 from dhrd.model.bottleneck import check_bottleneck
 from dhrd.model.frozen import instead_of_frozen
 from dhrd.model.heads import ClassificationHead, label_word_rows
@@ -48,7 +47,7 @@ class DualHeadOutput(ModelOutput):
     losses: dict[LossName, Tensor] | None = None
 
 
-class DualHeadReasoningModel(nn.Module):
+class DualHeadModel(nn.Module):
     """A causal language model with a classification head (paper, section 3).
 
         logits = head(pool(h of x))                     used in training and at inference
@@ -58,45 +57,32 @@ class DualHeadReasoningModel(nn.Module):
     state at its last token is the same whether or not the rationale follows.
 
     Args:
-        model_name_or_path: Hub name, directory, `.gguf` file or `package:NAME/FILE.gguf`.
+        backbone: Changed in place.
         num_labels: C.
-        dropout_prob: Before the classification head.
-        loss_weight_alpha: The DHRD documents' α: the weight of L_cls; L_lm gets 1 − α. Ignored where `loss` is given.
-        settings: Everything else about the model; `model_name_or_path` and `dropout_prob` are ignored where given.
+        settings: Of the head, and of what is trained; the backbone is loaded already.
         loss: The losses' weights and options.
-        backbone: A loaded backbone, changed in place; None: loaded by name.
         label_loss: L_cls; None: plain cross-entropy with `loss.label_smoothing`.
-        label_words: How the reasoning head writes each label, for `head_init: label_words`.
         seed: Decides the head's first weights.
 
     Raises:
-        ModelError: The backbone cannot be loaded, its LM logits are not those of its own forward pass, it does not take
-            the masks of a reasoning bottleneck, or two labels have the same words.
+        ModelError: The backbone's LM logits are not those of its own forward pass, or it does not take the masks of a
+            reasoning bottleneck.
     """
 
     def __init__(
         self,
-        model_name_or_path: str = "gpt2",
-        num_labels: int = 2,
-        dropout_prob: float = 0.1,
-        loss_weight_alpha: float = 0.5,
+        backbone: Backbone,
+        num_labels: int,
         *,
         settings: ModelSettings | None = None,
         loss: LossSettings | None = None,
-        backbone: Backbone | None = None,
         label_loss: LabelLoss | None = None,
-        label_words: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
         super().__init__()
-        given = resolve({"model": {"name_or_path": model_name_or_path, "dropout": dropout_prob,
-                                   "loss_weight_alpha": loss_weight_alpha}})  # fmt: skip
-        self.settings = settings or given.model
-        self.loss_settings = loss or given.loss
-        loaded = backbone or load_backbone(self.settings, seed=seed)
-        self.tokenizer, self.backbone_name = loaded.tokenizer, loaded.name
-        self.causal_lm = loaded.model
-        check_fits(loaded, uses_lm_head=bool({"reasoning", "keyword"} & set(self.loss_settings.names)))
+        self.settings, self.loss_settings = settings or ModelSettings(), loss or LossSettings()
+        self.tokenizer, self.backbone_name, self.causal_lm = backbone.tokenizer, backbone.name, backbone.model
+        check_fits(backbone, uses_lm_head=bool({"reasoning", "keyword"} & set(self.loss_settings.names)))
         if not self.settings.lora:  # a bf16 weight loses most updates: they are below its resolution
             self.causal_lm.float()
         self._transform = logit_transform(self.causal_lm.config)
@@ -105,18 +91,30 @@ class DualHeadReasoningModel(nn.Module):
         self.head = ClassificationHead(
             head_width(self.causal_lm), num_labels, kind=self.settings.head, dropout=self.settings.dropout, seed=seed
         ).to(self.causal_lm.device)
-        if self.settings.head_init == "label_words":
-            if len(label_words) != num_labels:
-                raise ModelError(
-                    f"model.head_init: label_words needs {num_labels} words, one a label; got {label_words}"
-                )
-            self.head.score.weight.data.copy_(label_word_rows(self.causal_lm, self.tokenizer, label_words))
         self.projection = self._new_projection() if self.loss_settings.alignment_weight else None
         if (visible := self.settings.visible_input_tokens) is not None:
             check_bottleneck(self.causal_lm, visible)
         self.adapted = add_lora(self.causal_lm, self.settings.lora) if self.settings.lora else []
         freeze_lower(self.causal_lm, self.settings.freeze_layers)
         self._freeze_unused()
+
+    @property
+    def num_labels(self) -> int:
+        """C."""
+        return self.head.score.out_features
+
+    def start_from_words(self, words: Sequence[str]) -> None:
+        """Let the head begin with the LM head's rows of each label's word (`model.head_init: label_words`).
+
+        Args:
+            words: How the reasoning head writes each label, C.
+
+        Raises:
+            ModelError: They are not C, or two labels have the same words.
+        """
+        if len(words) != self.num_labels:
+            raise ModelError(f"model.head_init: label_words needs {self.num_labels} words, one a label; got {words}")
+        self.head.score.weight.data.copy_(label_word_rows(self.causal_lm, self.tokenizer, words))
 
     def forward(self, batch: Batch) -> DualHeadOutput:
         """Class logits, and the losses where the batch has labels.
@@ -238,7 +236,7 @@ def head_width(causal_lm: Any) -> int:
     return int(causal_lm.get_output_embeddings().weight.shape[1])
 
 
-def check_reasoning_head(model: DualHeadReasoningModel) -> None:
+def check_reasoning_head(model: DualHeadModel) -> None:
     """Compare our LM logits with the backbone's own on a few tokens.
 
     A family may do to its logits what its config does not tell by a name we know; better refused than trained wrong.

@@ -21,7 +21,7 @@ def frozen_states(model: Any, batch: Batch, *, training: bool = False) -> Hidden
     """Hidden states after the frozen blocks; the blocks above them are left out.
 
     Args:
-        model: A `DualHeadReasoningModel` with `freeze_layers`.
+        model: A `DualHeadModel` with `freeze_layers`.
         batch: Sequences, on the model's device.
         training: With the dropout of training, if the frozen part has any.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -57,8 +58,8 @@ def generate(
     results: list[list[int]] = [[] for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p} if temperature else {"do_sample": False}
-    pad, eos = tokenizer.pad_token_id, _end_tokens(model, tokenizer)
-    options = {**sampling, "pad_token_id": pad, "eos_token_id": sorted(eos), "use_cache": True}
+    ends = _Ends(tokenizer.pad_token_id, _end_tokens(model, tokenizer), stop)
+    options = {**sampling, "pad_token_id": ends.pad, "eos_token_id": sorted(ends.eos), "use_cache": True}
     model.eval()
     torch.manual_seed(seed)
     for start in range(0, len(order), batch_size):
@@ -66,9 +67,9 @@ def generate(
         some = [list(prompts[i]) for i in rows]
         with torch.inference_mode():
             if visible_prompt_tokens is None:
-                batch = _Batch([[*prompt, *marker] for prompt in some], pad, eos, stop, model.device)
+                batch = _Batch([[*prompt, *marker] for prompt in some], ends, model.device)
             else:
-                batch = _after_bottleneck(model, some, list(marker), visible_prompt_tokens, pad, eos, stop)
+                batch = _after_bottleneck(model, some, list(marker), visible_prompt_tokens, ends)
             while batch.rows and (left := max_new_tokens - batch.num_steps) > 0:
                 batch.advance(model, min(left, _steps_at_once(model, left)), options)
         for i, new in zip(rows, batch.new, strict=True):
@@ -82,27 +83,40 @@ def _steps_at_once(model: PreTrainedModel, left: int) -> int:
     return _STEPS_BETWEEN_LEAVING if named in (None, "hybrid", "dynamic") else left
 
 
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What lies before and after a row's tokens.
+
+    Args:
+        pad: Fills up on the left.
+        eos: Tokens that end a row.
+        stop: Ends a row, too.
+    """
+
+    pad: int
+    eos: set[int]
+    stop: Stop | None
+
+
 class _Batch:
     """Rows that are decoded together, some steps at a time.
 
     Args:
         prompts: Token ids.
-        pad: Fills up on the left.
-        eos: Tokens that end a row.
-        stop: Ends a row, too.
+        ends: Of rows.
         device: The model's.
     """
 
-    def __init__(
-        self, prompts: list[list[int]], pad: int, eos: set[int], stop: Stop | None, device: torch.device
-    ) -> None:
+    def __init__(self, prompts: list[list[int]], ends: _Ends, device: torch.device) -> None:
         self.new: list[list[int]] = [[] for _ in prompts]
         self.rows = list(range(len(prompts)))
         self.num_steps = 0
-        self._eos, self._stop = eos, stop
+        self._eos, self._stop = ends.eos, ends.stop
         self._width = width = max(map(len, prompts))
         gaps = [width - len(prompt) for prompt in prompts]
-        self._ids_BT = torch.tensor([[pad] * gap + row for gap, row in zip(gaps, prompts, strict=True)], device=device)
+        self._ids_BT = torch.tensor(
+            [[ends.pad] * gap + row for gap, row in zip(gaps, prompts, strict=True)], device=device
+        )
         self._mask_BT = torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps], device=device)
         self._cache: Any = None
         self._position_BT: Tensor | None = None  # given only where a token's position is not its place
@@ -159,13 +173,7 @@ class _Batch:
 
 
 def _after_bottleneck(
-    model: PreTrainedModel,
-    prompts: list[list[int]],
-    marker: list[int],
-    num_visible: int,
-    pad: int,
-    eos: set[int],
-    stop: Stop | None,
+    model: PreTrainedModel, prompts: list[list[int]], marker: list[int], num_visible: int, ends: _Ends
 ) -> _Batch:
     """Rows whose prompts are run at once, and of which only the last tokens' keys and values are kept."""
     from transformers import DynamicCache
@@ -175,13 +183,13 @@ def _after_bottleneck(
     place_T = torch.arange(width, device=device)
     gap_B = torch.tensor([width - len(prompt) for prompt in prompts], device=device)
     model.base_model(
-        input_ids=torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=device),
+        input_ids=torch.tensor([[ends.pad] * (width - len(prompt)) + prompt for prompt in prompts], device=device),
         attention_mask=(place_T >= gap_B[:, None]).long(),
         position_ids=(place_T - gap_B[:, None]).clamp(min=0),
         past_key_values=cache,
         use_cache=True,
     )
-    batch = _Batch([prompt[-num_visible:] + marker for prompt in prompts], pad, eos, stop, device)
+    batch = _Batch([prompt[-num_visible:] + marker for prompt in prompts], ends, device)
     kept = min(num_visible, width)
     position_T = torch.arange(width - kept, width + len(marker), device=device)
     batch.continue_from(keep_last(cache, kept), (position_T - gap_B[:, None]).clamp(min=0))

@@ -56,6 +56,7 @@ class ClassificationHead(nn.Module):
                     parameter.zero_()
 
     def forward(self, pooled_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B C"]:
+        """Class logits, in fp32."""
         with torch.autocast(pooled_BD.device.type, enabled=False):  # B rows only: exactness costs nothing here
             hidden = self.dropout(pooled_BD.to(self.score.weight.dtype))
             if self.dense is not None:

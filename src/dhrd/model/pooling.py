@@ -64,11 +64,11 @@ def _mean(hidden_BTD: States, inside_BT: Bool[Tensor, "B T"]) -> Float[Tensor, "
     return (summed_BD / inside_BT.sum(1, keepdim=True)).to(hidden_BTD.dtype)
 
 
-POOLERS: dict[Pooling, Pooler] = {"last": Pooler(reduce=_last, reads_last_alone=True), "mean": Pooler(reduce=_mean)}
+POOLERS: dict[str, Pooler] = {"last": Pooler(reduce=_last, reads_last_alone=True), "mean": Pooler(reduce=_mean)}
 """A further pooling is a function, a line here, and its name in `config/schema.py`."""
 
 
-def pooler(pooling: Pooling) -> Pooler:
+def pooler(pooling: str) -> Pooler:
     """What a pooling does.
 
     Raises:

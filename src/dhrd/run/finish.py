@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,24 @@ from dhrd.evaluation.calibrate import calibrate_head
 from dhrd.evaluation.evaluate import parity, rows_fingerprint
 from dhrd.evaluation.live import LiveModel
 from dhrd.inference.classifier import Classifier
-from dhrd.model.dual_head import DualHeadReasoningModel
-from dhrd.training.build import sequence_template
+from dhrd.model.dual_head import DualHeadModel
+from dhrd.training.build import Encoded, Parts, sequence_template
 from dhrd.training.run_dir import run_record
 from dhrd.training.setup import Precision
 
 logger = logging.getLogger("dhrd")
 
 
-def save(
-    config: RunConfig,
-    rows: Rows,
-    data: Mapping[str, EncodedData],
-    live: LiveModel,
-    output_dir: Path,
-    steps: int,
-    precision: Precision,
-) -> dict[str, Any]:
+def save(parts: Parts, output_dir: Path, steps: int, precision: Precision) -> dict[str, Any]:
     """Evaluate the final weights, write the artifact, and compare the two where they may differ.
 
     With `training.calibrate` the head is divided by its temperature first.
+
+    Args:
+        parts: A run whose training has ended.
+        output_dir: Gets the artifact.
+        steps: Updates done.
+        precision: That the run had, for run.json.
 
     Returns:
         The metrics of the validation rows; empty where there are none.
@@ -44,28 +41,30 @@ def save(
     Raises:
         SaveError: The artifact could not be written.
     """
+    config, rows, data, model = parts.config, parts.rows, parts.data, parts.model
+    live = LiveModel.of(model, parts.accelerator)
     metrics: dict[str, Any] = {}
-    model = live.model
     has_classifier = config.loss.classification_weight > 0
-    info = artifact_info(config, rows, data["train"], model)
+    info = artifact_info(config, rows, data.train, model)
     if config.training.calibrate:
-        temperature = calibrate_head(live, data["choose"].examples, multi_label=rows.labels.multi_label)
+        temperature = calibrate_head(live, data.choose.examples, multi_label=rows.labels.multi_label)
         info = info.model_copy(update={"calibration": {"temperature": temperature}})
+    # A temperature leaves every label as it is, but the log loss of its rows is the least that there is.
+    was_choice = config.chooses or config.training.calibrate
     if rows.validation and has_classifier:
-        metrics = live.evaluate(data["validation"].examples, rows.labels, task=rows.task, intervals=True)
-        metrics["selected_on"] = _was_choice(config) and not config.data.dev_share
-    chose = {"rows": rows.choose_name, "fingerprint": rows_fingerprint(data["choose"].texts)}
-    chosen = {"selected_on": chose if _was_choice(config) else None}
-    trained = {**info.training, "steps": steps, **chosen, "metrics": metrics}
+        metrics = live.evaluate(data.validation.examples, rows.labels, task=rows.task, intervals=True)
+        metrics["selected_on"] = was_choice and not rows.has_dev
+    chosen_on = {"rows": rows.choose_name, "fingerprint": rows_fingerprint(data.choose.texts)} if was_choice else None
+    trained = {**info.training, "steps": steps, "selected_on": chosen_on, "metrics": metrics}
     info = info.model_copy(update={"training": trained})
-    record = run_record(config, precision) | {"donors": data["train"].donors}
+    record = run_record(config, precision) | {"donors": data.train.donors}
     save_artifact(output_dir, model, info, card=model_card(info, config), run=record)
     if has_classifier and (config.model.lora or config.model.dtype not in (None, "float32")):
         _report_parity(model, output_dir, data)
     return metrics
 
 
-def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: DualHeadReasoningModel) -> ArtifactInfo:
+def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: DualHeadModel) -> ArtifactInfo:
     """What `dhrd.json` says of a trained model."""
     return ArtifactInfo(
         kind=kind_of(model),
@@ -92,19 +91,13 @@ def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: Dual
     )
 
 
-def _was_choice(config: RunConfig) -> bool:
-    """A temperature leaves every label as it is, but the log loss of its rows is the least that there is."""
-    training = config.training
-    return training.selection == "best" or training.patience is not None or training.calibrate
-
-
-def _report_parity(model: DualHeadReasoningModel, output_dir: Path, data: Mapping[str, EncodedData]) -> None:
-    some = (data["validation"].examples or data["train"].examples)[:64]
+def _report_parity(model: DualHeadModel, output_dir: Path, data: Encoded) -> None:
+    examples = (data.validation.examples or data.train.examples)[:64]
     classifier = Classifier.from_pretrained(output_dir, device=str(model.head.score.weight.device), dtype=None)
-    found = parity(model, classifier, [example.input_ids for example in some])
+    differences = parity(model, classifier, [example.input_ids for example in examples])
     logger.warning(
         "artifact against the trained model on %d rows: largest probability difference %.2g, same label on %.1f %%",
-        found["num_examples"],
-        found["max_probability_difference"],
-        100 * found["label_agreement"],
+        differences["num_examples"],
+        differences["max_probability_difference"],
+        100 * differences["label_agreement"],
     )

@@ -40,7 +40,7 @@ def rows_of(
     Raises:
         UserError: The artifact or the rows cannot be used.
     """
-    source, limit = _find(model_dir, data, split, config, limit)
+    source, limit = _source(model_dir, data, split, config, limit)
     return source.load(limit=limit, labels_required=labels_required)
 
 
@@ -57,7 +57,7 @@ def each_row_of(
     Raises:
         UserError: The artifact or a row cannot be used, or there is none.
     """
-    source, limit = _find(model_dir, data, split, config, limit)
+    source, limit = _source(model_dir, data, split, config, limit)
     examples = source.examples(limit=limit)
     first = next(examples, None)
     if first is None:
@@ -65,7 +65,7 @@ def each_row_of(
     return chain([first], examples)
 
 
-def _find(
+def _source(
     model_dir: str | Path, data: Any, split: str, config: RunConfig | None, limit: int | None
 ) -> tuple[Source, int | None]:
     config = config or read_run(Path(model_dir)) or RunConfig()

@@ -1,12 +1,12 @@
 """Train: the main path. Read this file first.
 
-load rows → encode → model → fit → evaluate → save
+load rows → build (encode, model, updates, state) → fit → evaluate → save
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,18 +16,19 @@ from accelerate.utils import broadcast_object_list
 
 from dhrd.config import RunConfig
 from dhrd.data.rows import Rows, load_rows
-from dhrd.data.sequence import EncodedData
 from dhrd.errors import DhrdError
 from dhrd.evaluation.live import LiveModel
 from dhrd.metrics.metrics import check_metric, higher_is_better, main_metric, numbers
 from dhrd.model.backbone import Backbone, load_backbone
 from dhrd.run.finish import save
-from dhrd.training.build import build_model, encode, plan_updates, resume, run_identity
+from dhrd.training.build import Parts, build, resume, run_identity
 from dhrd.training.checkpoints import Checkpoints
-from dhrd.training.loop import EvaluateFn, Watch, fit
+from dhrd.training.loop import Monitor, fit
+from dhrd.training.position import Position
 from dhrd.training.run_dir import Place, prepare_output, read_precision, start_run
-from dhrd.training.setup import Precision, choose_precision, make_accelerator, make_stepper, start_processes
-from dhrd.training.trackers import Sink, check_callbacks, open_sinks
+from dhrd.training.setup import Precision, choose_precision, start_processes
+from dhrd.training.trackers.opened import open_trackers
+from dhrd.training.trackers.tracker import Tracker, check_callbacks
 
 if TYPE_CHECKING:
     from accelerate import Accelerator, PartialState
@@ -43,14 +44,12 @@ class TrainResult:
         output_dir: The artifact.
         steps: Updates done.
         metrics: Of the validation rows; empty where there are none.
-        encoding: What happened to the training rows on the way to tokens.
         was_finished: The run had ended before; nothing was done.
     """
 
     output_dir: Path
     steps: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
-    encoding: str = ""
     was_finished: bool = False
 
 
@@ -60,7 +59,7 @@ def train(
     train_dataset: Any = None,
     validation_dataset: Any = None,
     backbone: Backbone | None = None,
-    callbacks: Sequence[Sink] = (),
+    callbacks: Sequence[Tracker] = (),
     checkpoint: str | Path | None = None,
     overwrite: bool = False,
     device: str | None = None,
@@ -72,7 +71,7 @@ def train(
         train_dataset: Rows instead of `data.train`: a `datasets.Dataset`, dicts, or `Example`s.
         validation_dataset: Rows instead of `data.validation`; they serve choices as those do.
         backbone: A loaded backbone, changed in place, instead of `model.name_or_path`.
-        callbacks: Further sinks for every logged number.
+        callbacks: Further trackers of every logged number.
         checkpoint: Go on with the run in this `output_dir`, or from one checkpoint in it.
         overwrite: Replace a run that is in `output_dir`.
         device: "cpu", "cuda", "mps"; None: the best there is.
@@ -93,52 +92,28 @@ def train(
         if place.is_finished:
             logger.warning("%s: training is finished already; nothing to do", place.output_dir)
             return TrainResult(output_dir=place.output_dir, was_finished=True)
-        return _train(config, train_dataset, validation_dataset, backbone, callbacks, place, device, processes)
+        rows = load_rows(config, train_dataset, validation_dataset)
+        chosen_by(config, rows)  # a metric that there is not is told before the backbone is loaded
+        backbone = backbone or load_backbone(config.model, seed=config.seed)
+        precision = _on_main_process(processes, lambda: _precision(config, place, backbone, device))
+        parts = build(config, rows, backbone, device, precision=precision)
+        return _train(parts, place, precision, callbacks)
 
 
-def _train(
-    config: RunConfig,
-    train_dataset: Any,
-    validation_dataset: Any,
-    backbone: Backbone | None,
-    callbacks: Sequence[Sink],
-    place: Place,
-    device: str | None,
-    processes: Accelerator | PartialState,
-) -> TrainResult:
-    """The whole way, with output_dir held."""
-    output_dir, start = place.output_dir, place.start
-    rows = load_rows(config, train_dataset, validation_dataset)
-    watch = make_watch(config, rows)
-    backbone = backbone or load_backbone(config.model, seed=config.seed)
-    recorded = output_dir if place.goes_on else None
-    precision = _on_main_process(processes, lambda: _precision(config, recorded, backbone, device))
-    accelerator = make_accelerator(config, device, precision)
-    data = encode(config, rows, backbone)
-    model = build_model(config, rows, backbone)
-    belongs = run_identity(config, rows, data, model, accelerator)
-    updates = plan_updates(config, rows, data, model, accelerator)
-    stepper = make_stepper(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)
+def _train(parts: Parts, place: Place, precision: Precision, callbacks: Sequence[Tracker]) -> TrainResult:
+    """From the first update, or the one after a checkpoint, to the artifact; with output_dir held."""
+    config, accelerator, output_dir, start = parts.config, parts.accelerator, place.output_dir, place.start
+    checkpoints = Checkpoints(output_dir / "checkpoints", run_identity(parts))
     _on_main_process(accelerator, lambda: start_run(output_dir, config, precision, fresh=start is None))
-    checkpoints = Checkpoints(output_dir / "checkpoints", belongs)
-    position = resume(checkpoints, start, stepper, model, config)
-    with open_sinks(config, accelerator, output_dir, position, callbacks) as sinks:
+    position = resume(parts, checkpoints, start) if start is not None else Position()
+    monitor = make_monitor(parts, LiveModel.of(parts.model, accelerator, split=True))
+    with open_trackers(config, accelerator, output_dir, position, callbacks) as trackers:
         end = fit(
-            stepper,
-            model,
-            updates,
-            config.training,
-            evaluate_fn=make_evaluate_fn(rows, data, config, LiveModel.of(model, accelerator, split=True)),
-            watch=watch,
-            sinks=sinks,
-            checkpoints=checkpoints,
-            position=position,
+            parts.state, parts.updates, monitor=monitor, trackers=trackers, checkpoints=checkpoints, position=position
         )
-        metrics = {}
-        if accelerator.is_main_process:
-            metrics = save(config, rows, data, LiveModel.of(model, accelerator), output_dir, end.step, precision)
-        checkpoints.remove(accelerator)  # before the sinks are told: whatever they raise, nothing is left behind
-    return TrainResult(output_dir=output_dir, steps=end.step, metrics=metrics, encoding=data["train"].summary())
+        metrics = save(parts, output_dir, end.step, precision) if accelerator.is_main_process else {}
+        checkpoints.remove(accelerator)  # before the trackers are told: whatever they raise, nothing is left behind
+    return TrainResult(output_dir=output_dir, steps=end.step, metrics=metrics)
 
 
 def _on_main_process(processes: Accelerator | PartialState, act: Callable[[], Any]) -> Any:
@@ -155,29 +130,36 @@ def _on_main_process(processes: Accelerator | PartialState, act: Callable[[], An
     return outcome[0]
 
 
-def _precision(config: RunConfig, recorded: Path | None, backbone: Backbone, device: str | None) -> Precision:
-    """What the run in `recorded` began with, else chosen: measured again it might come out differently."""
-    found = read_precision(recorded) if recorded is not None else None
-    return found or choose_precision(config.training.mixed_precision, device, backbone.model.config)
+def _precision(config: RunConfig, place: Place, backbone: Backbone, device: str | None) -> Precision:
+    """What the run began with, where it goes on, else chosen: measured again it might come out differently."""
+    recorded = read_precision(place.output_dir) if place.goes_on else None
+    return recorded or choose_precision(config.training.mixed_precision, device, backbone.model.config)
 
 
-def make_watch(config: RunConfig, rows: Rows) -> Watch | None:
-    """What chooses the weights; None where the last are taken.
+def chosen_by(config: RunConfig, rows: Rows) -> str | None:
+    """The metric that chooses the weights; None where the last are taken.
 
     Raises:
         ConfigError: The task has no such metric.
     """
-    if config.training.selection == "last" and config.training.patience is None:
+    if not config.chooses:
         return None
     metric = config.training.metric or main_metric(rows.task)
     check_metric(metric, rows.task, multi_label=rows.labels.multi_label)
-    return Watch(metric=metric, higher_is_better=higher_is_better(metric))
+    return metric
 
 
-def make_evaluate_fn(
-    rows: Rows, data: Mapping[str, EncodedData], config: RunConfig, live: LiveModel
-) -> EvaluateFn | None:
-    """What evaluates the model during training, on the rows of choices; None without such rows or a classifier."""
-    if not rows.choose or config.loss.classification_weight == 0:
+def make_monitor(parts: Parts, live: LiveModel) -> Monitor | None:
+    """The evaluations during training, on the rows of choices; None without such rows or a classifier.
+
+    Raises:
+        ConfigError: The task has no such metric as chooses the weights.
+    """
+    rows, metric = parts.rows, chosen_by(parts.config, parts.rows)
+    if not rows.choose or parts.config.loss.classification_weight == 0:
         return None
-    return lambda _: numbers(live.evaluate(data["choose"].examples, rows.labels, task=rows.task))
+    return Monitor(
+        evaluate=lambda: numbers(live.evaluate(parts.data.choose.examples, rows.labels, task=rows.task)),
+        metric=metric,
+        higher_is_better=metric is None or higher_is_better(metric),
+    )

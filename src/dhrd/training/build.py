@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -23,14 +24,15 @@ from dhrd.data.templates import InputTemplate
 from dhrd.errors import CheckpointError, ConfigError, ModelError
 from dhrd.losses import LabelLoss
 from dhrd.model.backbone import Backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.fit import check_context
 from dhrd.training.checkpoints import Checkpoints
 from dhrd.training.frozen import FrozenUpdates
+from dhrd.training.identity import identity
 from dhrd.training.loop import Updates
 from dhrd.training.position import Position, is_possible
-from dhrd.training.run_dir import identity
-from dhrd.training.step import Stepper
+from dhrd.training.setup import Precision, choose_precision, make_accelerator, make_train_state
+from dhrd.training.step import TrainState
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -38,30 +40,107 @@ if TYPE_CHECKING:
 logger = logging.getLogger("dhrd")
 
 
-def encode(config: RunConfig, rows: Rows, backbone: Backbone) -> dict[str, EncodedData]:
-    """Tokenise "train", "choose" and "validation"; only train is taught rationales.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """The rows of a run as tokens.
+
+    Args:
+        train: With rationales, where a loss looks at them.
+        choose: What choices are made on; `validation` itself where no dev part was cut off train.
+        validation: What is reported.
+    """
+
+    train: EncodedData
+    choose: EncodedData
+    validation: EncodedData
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """A run that is ready to begin.
+
+    Args:
+        config: The settings.
+        rows: What was read.
+        data: The same as tokens.
+        updates: The training rows in the order of the plan, for this process.
+        state: Model, optimizer, accelerator.
+    """
+
+    config: RunConfig
+    rows: Rows
+    data: Encoded
+    updates: Updates
+    state: TrainState
+
+    @property
+    def model(self) -> DualHeadModel:
+        """The model itself."""
+        return self.state.model
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """Device, precision, processes."""
+        return self.state.accelerator
+
+
+def build(
+    config: RunConfig,
+    rows: Rows,
+    backbone: Backbone,
+    device: str | None = None,
+    *,
+    precision: Precision | None = None,
+    data: Encoded | None = None,
+) -> Parts:
+    """Put a run together; the next thing that is drawn is the first update's dropout.
+
+    Args:
+        config: The settings.
+        rows: Of `load_rows`.
+        backbone: Changed in place.
+        device: "cpu", "cuda", "mps"; None: the best there is.
+        precision: That the run began with; None: chosen here.
+        data: The rows as tokens, where they are known; None: encoded here.
+
+    Raises:
+        DataError: A row cannot be encoded.
+        ModelError: The sequences are longer than the backbone's context, or the backbone cannot carry the run.
+        ConfigError: The device is not there, or a setting does not fit the backbone.
+    """
+    chosen = precision or choose_precision(config.training.mixed_precision, device, backbone.model.config)
+    accelerator = make_accelerator(config, device, chosen)
+    data = data or encode(config, rows, backbone)
+    model = build_model(config, rows, backbone)
+    updates = plan_updates(config, data.train, model, accelerator)
+    state = make_train_state(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)
+    # Processes differ, or their dropout would be the same.
+    torch.manual_seed(config.seed + accelerator.process_index)
+    return Parts(config=config, rows=rows, data=data, updates=updates, state=state)
+
+
+def encode(config: RunConfig, rows: Rows, backbone: Backbone) -> Encoded:
+    """Tokenise all rows; only those of train are taught rationales.
 
     Raises:
         DataError: A row cannot be encoded.
         ModelError: The sequences are longer than the backbone's context.
     """
     check_context(backbone.model.config, config.data.max_sequence_tokens)
-    data = {
-        "train": _encode_part(config, rows, backbone, "train", rows.train),
-        "validation": _encode_part(config, rows, backbone, "validation", rows.validation),
-    }
-    same = rows.choose is rows.validation  # unless a dev part was cut off train
-    data["choose"] = data["validation"] if same else _encode_part(config, rows, backbone, "choose", rows.choose)
-    check_context(backbone.model.config, max(part.longest for part in data.values()))
-    _check_tokens(backbone, data)
-    logger.info("train: %s", data["train"].summary())
-    return data
+    train = _encode_part(config, rows, backbone, "train", rows.train)
+    validation = _encode_part(config, rows, backbone, "validation", rows.validation)
+    choose = _encode_part(config, rows, backbone, "choose", rows.choose) if rows.has_dev else validation
+    parts = (train, validation, choose)
+    check_context(backbone.model.config, max(part.longest for part in parts))
+    _check_tokens(backbone, parts)
+    logger.info("train: %s", train.summary())
+    return Encoded(train=train, choose=choose, validation=validation)
 
 
-def _check_tokens(backbone: Backbone, data: Mapping[str, EncodedData]) -> None:
+def _check_tokens(backbone: Backbone, parts: Sequence[EncodedData]) -> None:
     """Refuse rows with a token that the embeddings have no row for, as an added token may be."""
     num_rows = backbone.model.get_input_embeddings().weight.shape[0]
-    for part in data.values():
+    for part in parts:
         for example in part.examples:
             if (token := max(*example.input_ids, *example.continuation_ids, 0)) >= num_rows:
                 raise ModelError(
@@ -98,22 +177,23 @@ def sequence_template(config: RunConfig) -> SequenceTemplate:
     return SequenceTemplate(order=config.data.order, visible_input_tokens=config.model.visible_input_tokens)
 
 
-def build_model(config: RunConfig, rows: Rows, backbone: Backbone) -> DualHeadReasoningModel:
+def build_model(config: RunConfig, rows: Rows, backbone: Backbone) -> DualHeadModel:
     """The model of a run, its head drawn from the run's seed.
 
     Raises:
         ModelError: The backbone cannot carry it, or could not be saved as a classifier.
     """
     torch.manual_seed(config.seed)
-    model = DualHeadReasoningModel(
-        num_labels=len(rows.labels),
+    model = DualHeadModel(
+        backbone,
+        len(rows.labels),
         settings=config.model,
         loss=config.loss,
-        backbone=backbone,
         label_loss=_label_loss(config, rows),
-        label_words=rows.labels.words,
         seed=config.seed,
     )
+    if config.model.head_init == "label_words":
+        model.start_from_words(rows.labels.words)
     if warning := check_can_be_saved(model):
         logger.warning("%s", warning)
     return model
@@ -133,23 +213,17 @@ def _label_loss(config: RunConfig, rows: Rows) -> LabelLoss:
     return LabelLoss(multi_label=rows.labels.multi_label, class_weight_C=weights, smoothing=config.loss.label_smoothing)
 
 
-def plan_updates(
-    config: RunConfig,
-    rows: Rows,
-    data: Mapping[str, EncodedData],
-    model: DualHeadReasoningModel,
-    accelerator: Accelerator,
-) -> Updates:
+def plan_updates(config: RunConfig, train: EncodedData, model: DualHeadModel, accelerator: Accelerator) -> Updates:
     """The training rows in the order of the plan, for this process.
 
     Raises:
         ConfigError: `training.cache_frozen`, and the frozen layers do not always give the same.
     """
-    examples, training = data["train"].examples, config.training
+    examples, training = train.examples, config.training
     rows_per_update = training.batch_size * training.gradient_accumulation_steps * accelerator.num_processes
     updates = PlannedUpdates(
         examples=examples,
-        num_labels=len(rows.labels),
+        num_labels=model.num_labels,
         pad_token_id=model.tokenizer.pad_token_id,
         lm_targets=config.loss.lm_targets,
         batch_size=training.batch_size,
@@ -176,47 +250,32 @@ def _bottleneck(config: RunConfig, total_updates: int) -> Bottleneck | None:
     return Bottleneck(num_tokens=visible, share=config.model.bottleneck_share, first_update=first)
 
 
-def run_identity(
-    config: RunConfig,
-    rows: Rows,
-    data: Mapping[str, EncodedData],
-    model: DualHeadReasoningModel,
-    accelerator: Accelerator,
-) -> dict[str, Any]:
+def run_identity(parts: Parts) -> dict[str, object]:
     """What must be equal for a run to go on: all that decides its weights, and what they are chosen by."""
+    data, accelerator = parts.data, parts.accelerator
     return {
-        "config": identity(config),
-        "rows": fingerprint(data["train"].examples),
-        "rows of choices": fingerprint(data["choose"].examples),
-        "validation rows": fingerprint(data["validation"].examples),
-        "labels": list(rows.labels.names),
-        "frozen weights": model.frozen_fingerprint(),
+        "config": identity(parts.config),
+        "rows": fingerprint(data.train.examples),
+        "rows of choices": fingerprint(data.choose.examples),
+        "validation rows": fingerprint(data.validation.examples),
+        "labels": list(parts.rows.labels.names),
+        "frozen weights": parts.model.frozen_fingerprint(),
         "processes": accelerator.num_processes,
         "precision": accelerator.mixed_precision,
     }
 
 
-def resume(
-    checkpoints: Checkpoints, start: Path | None, stepper: Stepper, model: DualHeadReasoningModel, config: RunConfig
-) -> Position:
-    """Begin, or put a checkpoint back and go on after it.
+def resume(parts: Parts, checkpoints: Checkpoints, start: Path) -> Position:
+    """Put a checkpoint back, and go on after it.
 
     Raises:
         CheckpointError: It is of another run, or damaged.
     """
-    seed_dropout(config, stepper.accelerator)
-    if start is None:
-        return Position()
-    position = checkpoints.restore(start, stepper, model)
-    if not is_possible(position, stepper.num_updates // config.training.num_epochs, stepper.num_updates):
+    position, num_updates = checkpoints.restore(start, parts.state), parts.state.num_updates
+    if not is_possible(position, parts.updates.updates_per_epoch, num_updates):
         raise CheckpointError(
             f"{start}: damaged (step {position.step}, epoch {position.epoch}, update {position.update} is no position "
-            f"of this run's {stepper.num_updates} updates); remove it to go on from the one before it"
+            f"of this run's {num_updates} updates); remove it to go on from the one before it"
         )
     logger.warning("going on after step %d from %s", position.step, start)
     return position
-
-
-def seed_dropout(config: RunConfig, accelerator: Accelerator) -> None:
-    """Seed what the first update draws; processes differ, or their dropout would be the same."""
-    torch.manual_seed(config.seed + accelerator.process_index)

@@ -8,10 +8,11 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import TypeAdapter
 
@@ -27,13 +28,13 @@ _NAME = re.compile(r"step-(\d+)")
 T = TypeVar("T")
 
 
-def write_state(directory: Path, position: Position, identity: dict[str, Any]) -> None:
+def write_state(directory: Path, position: Position, identity: Mapping[str, object]) -> None:
     """Write state.json, the last file of a checkpoint: where the run stands, and a digest of each file."""
-    state = {"position": asdict(position), "identity": identity, "files": _digests(directory)}
+    state: dict[str, object] = {"position": asdict(position), "identity": identity, "files": _digests(directory)}
     write_json(directory / _STATE, state | {"digest": _digest_of(state)})
 
 
-def read_state(directory: Path) -> tuple[Position, Any]:
+def read_state(directory: Path) -> tuple[Position, object]:
     """The position and the identity of a checkpoint whose files are as they were written.
 
     Raises:
@@ -44,9 +45,9 @@ def read_state(directory: Path) -> tuple[Position, Any]:
     digest = state.pop("digest", None)
     if digest is None or digest != _digest_of(state):
         raise CheckpointError(f"{path}: damaged (it differs from its digest)")
-    given, found = state.get("files"), _digests(directory)
+    given, digests = state.get("files"), _digests(directory)
     written = given if isinstance(given, dict) else {}
-    if odd := sorted(name for name in found | written if found.get(name) != written.get(name)):
+    if odd := sorted(name for name in digests | written if digests.get(name) != written.get(name)):
         raise CheckpointError(f"{directory / odd[0]}: missing or damaged (it differs from its digest)")
     position, named = as_record(Position, state.get("position"), path), _NAME.fullmatch(directory.name)
     if named and int(named[1]) != position.step:
@@ -54,7 +55,7 @@ def read_state(directory: Path) -> tuple[Position, Any]:
     return position, state.get("identity")
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, object]:
     """The object in a JSON file of a run.
 
     Raises:
@@ -69,7 +70,7 @@ def read_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def as_record(kind: type[T], value: Any, path: Path) -> T:
+def as_record(kind: type[T], value: object, path: Path) -> T:
     """A value of a JSON file as the dataclass that was written.
 
     Raises:
@@ -85,8 +86,8 @@ def as_record(kind: type[T], value: Any, path: Path) -> T:
 
 def whole_checkpoints(directory: Path) -> list[Path]:
     """The finished checkpoints in a directory, oldest first."""
-    found = [path for path in directory.glob("step-*") if _NAME.fullmatch(path.name) and (path / _STATE).is_file()]
-    return sorted(found, key=lambda path: path.name)
+    whole = [path for path in directory.glob("step-*") if _NAME.fullmatch(path.name) and (path / _STATE).is_file()]
+    return sorted(whole, key=lambda path: path.name)
 
 
 def run_directory(given: Path) -> Path:
@@ -158,5 +159,5 @@ def _digests(directory: Path) -> dict[str, str]:
     return {path.name: digest(path) for path in sorted(directory.iterdir()) if path.name != _STATE and path.is_file()}
 
 
-def _digest_of(state: dict[str, Any]) -> str:
+def _digest_of(state: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()

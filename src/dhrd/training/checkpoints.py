@@ -9,20 +9,20 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dhrd._files import RESUME, saving, set_modes, sync
-from dhrd._text import message_of, shown
+from dhrd._text import message_of
 from dhrd.errors import CheckpointError, ModelError
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.checkpoint_files import (
     digest,
     find_checkpoint,
@@ -32,8 +32,9 @@ from dhrd.training.checkpoint_files import (
     whole_checkpoints,
     write_state,
 )
+from dhrd.training.identity import identity_differences
 from dhrd.training.position import Position
-from dhrd.training.step import Stepper
+from dhrd.training.step import TrainState
 from dhrd.training.torch_state import optimizer_state, restore_optimizer, restore_rng, rng_state
 
 if TYPE_CHECKING:
@@ -49,19 +50,19 @@ class Checkpoints:
 
     Args:
         directory: `output_dir/checkpoints`.
-        identity: What must be equal to go on: the resolved config's sections and the rows' fingerprint.
+        identity: What must be equal to go on.
     """
 
     directory: Path
-    identity: dict[str, Any]
+    identity: Mapping[str, object]
 
-    def save(self, stepper: Stepper, model: DualHeadReasoningModel, position: Position) -> None:
+    def save(self, state: TrainState, position: Position) -> None:
         """Write a checkpoint; it counts only once it is whole.
 
         Raises:
             SaveError: A write failed; older checkpoints are intact.
         """
-        accelerator = stepper.accelerator
+        accelerator = state.accelerator
         final = self.directory / f"step-{position.step:08d}"
         partial = self.directory / f".partial-{position.step:08d}"
         with saving(f"the checkpoint {final}", RESUME), _gone_on_failure(partial):
@@ -71,8 +72,8 @@ class Checkpoints:
             accelerator.wait_for_everyone()
             _save_objects(rng_state(), partial / f"rng-{accelerator.process_index}.pt")
             if accelerator.is_main_process:
-                _save_tensors(model, partial / "model.safetensors")
-                _save_objects(optimizer_state(stepper), partial / "optimizer.pt")
+                _save_tensors(state.model, partial / "model.safetensors")
+                _save_objects(optimizer_state(state), partial / "optimizer.pt")
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
                 write_state(partial, position, self.identity)
@@ -83,7 +84,7 @@ class Checkpoints:
                 self._remove_old()
         accelerator.wait_for_everyone()
 
-    def save_best(self, model: DualHeadReasoningModel, accelerator: Accelerator) -> str | None:
+    def save_best(self, state: TrainState) -> str | None:
         """Keep the weights of the best evaluation so far.
 
         Returns:
@@ -92,19 +93,19 @@ class Checkpoints:
         Raises:
             SaveError: A write failed; the best weights before these are intact.
         """
-        if not accelerator.is_main_process:
+        if not state.accelerator.is_main_process:
             return None
         with saving("the best checkpoint", RESUME):
             self.directory.mkdir(parents=True, exist_ok=True)
             partial = self.directory / ".partial-best.safetensors"
             with _gone_on_failure(partial):
-                _save_tensors(model, partial)
+                _save_tensors(state.model, partial)
                 set_modes(partial)
-                found = digest(partial)
+                best_digest = digest(partial)
                 os.replace(partial, self.directory / "best.safetensors")
-        return found
+        return best_digest
 
-    def load_best(self, model: DualHeadReasoningModel, position: Position) -> None:
+    def load_best(self, model: DualHeadModel, position: Position) -> None:
         """Put the best weights back into the model.
 
         Raises:
@@ -115,7 +116,7 @@ class Checkpoints:
             raise CheckpointError(f"{path}: damaged (it differs from its digest); begin the run anew")
         _load_tensors(model, path)
 
-    def restore(self, path: Path, stepper: Stepper, model: DualHeadReasoningModel) -> Position:
+    def restore(self, path: Path, state: TrainState) -> Position:
         """Put a checkpoint back: weights, optimizer, schedule, random state.
 
         Raises:
@@ -125,13 +126,13 @@ class Checkpoints:
             position, identity = read_state(path)
         except CheckpointError as error:
             raise CheckpointError(f"{error}; {_MEND}") from error
-        if differing := _differences(identity, self.identity):
+        if differing := list(identity_differences(identity, self.identity, "in the checkpoint")):
             raise CheckpointError(f"{path} is of another run; these differ: {'; '.join(differing)}")
-        rng = path / f"rng-{stepper.accelerator.process_index}.pt"
+        rng = path / f"rng-{state.accelerator.process_index}.pt"
         try:
             optimizer = torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu")
-            _load_tensors(model, path / "model.safetensors")
-            restore_optimizer(stepper, optimizer)
+            _load_tensors(state.model, path / "model.safetensors")
+            restore_optimizer(state, optimizer)
             restore_rng(torch.load(rng, weights_only=True, map_location="cpu"))
         except (CheckpointError, MemoryError):
             raise
@@ -163,25 +164,18 @@ def _gone_on_failure(partial: Path) -> Iterator[None]:
         raise
 
 
-def _differences(theirs: Any, ours: Any, name: str = "") -> list[str]:
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        keys = sorted(theirs.keys() | ours.keys())
-        return [d for key in keys for d in _differences(theirs.get(key), ours.get(key), f"{name}.{key}".lstrip("."))]
-    return [] if theirs == ours else [f"{name}: {shown(theirs)} in the checkpoint, {shown(ours)} now"]
-
-
-def _save_tensors(model: DualHeadReasoningModel, path: Path) -> None:
+def _save_tensors(model: DualHeadModel, path: Path) -> None:
     save_file({name: tensor.cpu().contiguous() for name, tensor in model.trained_state().items()}, path)
 
 
-def _save_objects(value: dict[str, Any], path: Path) -> None:
+def _save_objects(value: Mapping[str, object], path: Path) -> None:
     try:
         torch.save(value, path)
     except RuntimeError as error:  # how its zip writer reports a failed write
         raise OSError(errno.EIO, "the disk is full, or failing") from error
 
 
-def _load_tensors(model: DualHeadReasoningModel, path: Path) -> None:
+def _load_tensors(model: DualHeadModel, path: Path) -> None:
     try:
         model.load_trained_state(load_file(path))
     except (OSError, SafetensorError, ModelError, RuntimeError) as error:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dhrd.data.batches import PlannedUpdates
 from dhrd.data.records import Batch
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.frozen import check_frozen, frozen_states
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class FrozenUpdates:
     """
 
     updates: PlannedUpdates
-    model: DualHeadReasoningModel
+    model: DualHeadModel
     accelerator: Accelerator
     kept: dict[bytes, Tensor] = field(default_factory=dict)
 

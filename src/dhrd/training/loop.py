@@ -9,37 +9,39 @@ from typing import Protocol
 from rich.progress import Progress, TaskID
 
 from dhrd._progress import bar
-from dhrd.config import TrainingSettings
 from dhrd.data.records import Batch
-from dhrd.model.dual_head import DualHeadReasoningModel
 from dhrd.training.checkpoints import Checkpoints
 from dhrd.training.position import Position, next_position
-from dhrd.training.step import Stepper, train_step
-from dhrd.training.trackers import Sink
+from dhrd.training.step import TrainState, train_step
+from dhrd.training.trackers.tracker import Tracker
 
 Metrics = Mapping[str, float]
-EvaluateFn = Callable[[DualHeadReasoningModel], Metrics]
+EvaluateFn = Callable[[], Metrics]
 
 
 class Updates(Protocol):
     """Where the micro-batches come from: `data.batches.PlannedUpdates`, or a DataLoader of one batch an update."""
 
     @property
-    def updates_per_epoch(self) -> int: ...
+    def updates_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the rows."""
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]: ...
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+        """The micro-batches of each update of an epoch, from its `start`-th on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
-    """Which metric chooses the weights.
+class Monitor:
+    """The evaluations of a run, and what chooses the weights by them.
 
     Args:
-        metric: A key of what `evaluate_fn` returns.
+        evaluate: Gives metrics of the model as it is; called at the end of each epoch or every `eval_steps`.
+        metric: What `selection: best` and `patience` go by, a key of what `evaluate` gives; None: nothing is chosen.
         higher_is_better: Its direction.
     """
 
-    metric: str
+    evaluate: EvaluateFn
+    metric: str | None = None
     higher_is_better: bool = True
 
     def improves(self, value: float, best: float | None) -> bool:
@@ -48,27 +50,21 @@ class Watch:
 
 
 def fit(
-    stepper: Stepper,
-    model: DualHeadReasoningModel,
+    state: TrainState,
     updates: Updates,
-    settings: TrainingSettings,
     *,
-    evaluate_fn: EvaluateFn | None = None,
-    watch: Watch | None = None,
-    sinks: Sequence[Sink] = (),
+    monitor: Monitor | None = None,
+    trackers: Sequence[Tracker] = (),
     checkpoints: Checkpoints | None = None,
     position: Position | None = None,
 ) -> Position:
     """Train to the end, or until patience runs out.
 
     Args:
-        stepper: The wrapped model, optimizer and so on.
-        model: The model itself.
+        state: The model, its optimizer, and the settings that say when to evaluate and save.
         updates: The rows.
-        settings: Epochs, when to evaluate and save, which weights to keep.
-        evaluate_fn: Gives metrics of the model as it is; called at the end of each epoch or every `eval_steps`.
-        watch: The metric behind `selection: best` and `patience`.
-        sinks: Take every logged number.
+        monitor: Evaluates; None: nothing is evaluated.
+        trackers: Take every logged number.
         checkpoints: Where to save; None: nothing is saved.
         position: Where to go on; None: at the beginning.
 
@@ -79,27 +75,27 @@ def fit(
         NonFiniteError: A loss or gradient is not finite.
         SaveError: A checkpoint could not be written.
     """
-    position = position or Position()
+    settings, position = state.settings, position or Position()
     total = updates.updates_per_epoch * settings.num_epochs
     with bar() as progress:
         task = progress.add_task("training", total=total, completed=position.step, note="")
         for batches in _remaining(updates, settings.num_epochs, position):
-            log = train_step(stepper, batches, position.step + 1)
+            log = train_step(state, batches, position.step + 1)
             position = next_position(position, updates.updates_per_epoch)
             log["epoch"] = position.epoch + position.update / updates.updates_per_epoch
-            _tell(sinks, log, position.step)
+            _tell(trackers, log, position.step)
             _show(progress, task, log)
-            if evaluate_fn is not None and _is_due(settings.eval_steps, position):
-                metrics = evaluate_fn(model)
-                _tell(sinks, {f"eval_{name}": value for name, value in metrics.items()}, position.step)
-                position = _choose(position, metrics, watch, settings, stepper, model, checkpoints)
+            if monitor is not None and _is_due(settings.eval_steps, position):
+                metrics = monitor.evaluate()
+                _tell(trackers, {f"eval_{name}": value for name, value in metrics.items()}, position.step)
+                position = _choose(position, metrics, monitor, state, checkpoints)
             if checkpoints is not None and (_is_due(settings.save_steps, position) or position.stopped):
-                position = replace(position, tracker=_tracker_state(sinks))
-                checkpoints.save(stepper, model, position)
+                position = replace(position, tracker=_tracker_state(trackers))
+                checkpoints.save(state, position)
             if position.stopped:
                 break
     if settings.selection == "best" and checkpoints is not None and position.best_step is not None:
-        checkpoints.load_best(model, position)
+        checkpoints.load_best(state.model, position)
     return position
 
 
@@ -115,35 +111,29 @@ def _is_due(every: int | None, position: Position) -> bool:
 
 
 def _choose(
-    position: Position,
-    metrics: Metrics,
-    watch: Watch | None,
-    settings: TrainingSettings,
-    stepper: Stepper,
-    model: DualHeadReasoningModel,
-    checkpoints: Checkpoints | None,
+    position: Position, metrics: Metrics, monitor: Monitor, state: TrainState, checkpoints: Checkpoints | None
 ) -> Position:
     """Note whether an evaluation is the best so far, and whether patience has run out."""
-    if watch is None:
+    if monitor.metric is None:
         return position
-    value = metrics[watch.metric]
-    if watch.improves(value, position.best_value):
+    value, settings = metrics[monitor.metric], state.settings
+    if monitor.improves(value, position.best_value):
         kept = None
         if settings.selection == "best" and checkpoints is not None:
-            kept = checkpoints.save_best(model, stepper.accelerator)
+            kept = checkpoints.save_best(state)
         return replace(position, best_value=value, best_step=position.step, best_digest=kept, bad_evaluations=0)
     bad = position.bad_evaluations + 1
     stopped = settings.patience is not None and bad >= settings.patience
     return replace(position, bad_evaluations=bad, stopped=stopped)
 
 
-def _tell(sinks: Sequence[Sink], values: Mapping[str, float], step: int) -> None:
-    for sink in sinks:
-        sink.log(values, step)
+def _tell(trackers: Sequence[Tracker], values: Mapping[str, float], step: int) -> None:
+    for tracker in trackers:
+        tracker.log(values, step)
 
 
-def _tracker_state(sinks: Sequence[Sink]) -> dict[str, str]:
-    return {key: value for sink in sinks for key, value in sink.state().items()}
+def _tracker_state(trackers: Sequence[Tracker]) -> dict[str, str]:
+    return {key: value for tracker in trackers for key, value in tracker.state().items()}
 
 
 def _show(progress: Progress, task: TaskID, log: Metrics) -> None:

@@ -11,14 +11,14 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from dhrd.config import TrainingSettings
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 
 logger = logging.getLogger("dhrd")
 
 HEAD_GROUP = "head"
 
 
-def make_optimizer(model: DualHeadReasoningModel, settings: TrainingSettings) -> torch.optim.AdamW:
+def make_optimizer(model: DualHeadModel, settings: TrainingSettings) -> torch.optim.AdamW:
     """AdamW: no weight decay on norms and biases, its own learning rate for the classification head."""
     head = {id(parameter) for parameter in model.head.parameters()}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from dhrd._files import RESUME, holds_nothing, locked, saving, writing
 from dhrd._outputs import Output, check_outputs
@@ -27,6 +25,7 @@ from dhrd.training.checkpoint_files import (
     run_directory,
     whole_checkpoints,
 )
+from dhrd.training.identity import identity, identity_differences
 from dhrd.training.setup import Precision
 
 logger = logging.getLogger("dhrd")
@@ -93,12 +92,12 @@ def started_run(checkpoint: Path) -> RunConfig | None:
         CheckpointError: The path is not there, or no run of ours was started in it.
     """
     output_dir = run_directory(checkpoint)
-    found = read_run(output_dir)
-    if found is None and not (output_dir / MANIFEST).is_file() and not whole_checkpoints(output_dir / "checkpoints"):
+    started = read_run(output_dir)
+    if started is None and not (output_dir / MANIFEST).is_file() and not whole_checkpoints(output_dir / "checkpoints"):
         raise CheckpointError(
             f"--checkpoint {checkpoint}: no run was started there; give a run's output_dir, or leave --checkpoint out"
         )
-    return found
+    return started
 
 
 def _tidy(output_dir: Path) -> None:
@@ -174,11 +173,11 @@ def read_precision(output_dir: Path) -> Precision | None:
         CheckpointError: run.json is damaged.
     """
     path = output_dir / "checkpoints" / "run.json"
-    found = read_object(path).get("precision") if path.is_file() else None
-    return None if found is None else as_record(Precision, found, path)
+    precision = read_object(path).get("precision") if path.is_file() else None
+    return None if precision is None else as_record(Precision, precision, path)
 
 
-def run_record(config: RunConfig, precision: Precision) -> dict[str, Any]:
+def run_record(config: RunConfig, precision: Precision) -> dict[str, object]:
     """An artifact's run.json: the resolved config, the seed, the precision and what decided it, the libraries."""
     return {
         "config": published(config),
@@ -188,31 +187,9 @@ def run_record(config: RunConfig, precision: Precision) -> dict[str, Any]:
     }
 
 
-_FREE = {"output_dir", "tracking", "teacher"}  # may differ between a run and its continuation: they decide no weight
-
-
-def identity(config: RunConfig) -> dict[str, Any]:
-    """What must be equal for a run to go on."""
-    return {name: value for name, value in recorded(config).items() if name not in _FREE}
-
-
-def _check_same(found: RunConfig, config: RunConfig, output_dir: Path) -> None:
-    theirs, ours = flat(identity(found)), flat(identity(config))
-    odd = [
-        f"{name}: {shown(theirs.get(name))} there, {shown(ours.get(name))} now"
-        for name in theirs | ours
-        if theirs.get(name) != ours.get(name)
-    ]
-    if odd:
-        one, lines = (f" ({odd[0]})", []) if len(odd) == 1 else ("", odd)
+def _check_same(theirs: RunConfig, config: RunConfig, output_dir: Path) -> None:
+    if odd := list(identity_differences(identity(theirs), identity(config), "there")):
+        only, lines = (f" ({odd[0]})", []) if len(odd) == 1 else ("", odd)
         mend = "leave --config and --set out to go on with its own, or give another output_dir"
-        line = f"--checkpoint {output_dir}: the run there has other settings{one}; {mend}"
+        line = f"--checkpoint {output_dir}: the run there has other settings{only}; {mend}"
         raise CheckpointError("\n".join([line, *lines]))
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted name."""
-    result: dict[str, Any] = {}
-    for name, value in tree.items():
-        result |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return result

@@ -13,11 +13,11 @@ from accelerate.state import AcceleratorState
 from dhrd._device import check_device
 from dhrd.config import RunConfig
 from dhrd.errors import ConfigError
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.memory import keep_freed_memory
 from dhrd.model.precision import fast_dtype, product_rates, shapes_of
 from dhrd.training.optim import make_optimizer, make_schedule
-from dhrd.training.step import Stepper
+from dhrd.training.step import TrainState
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -75,7 +75,7 @@ def make_accelerator(config: RunConfig, device: str | None = None, precision: Pr
         cpu=device == "cpu",
         mixed_precision=mixed,
         gradient_accumulation_steps=1,
-        log_with=[one for one in config.tracking.report_to if one != "mlflow"] or None,
+        log_with=[name for name in config.tracking.report_to if name != "mlflow"] or None,
         project_dir=config.output_dir,
     )
 
@@ -106,9 +106,7 @@ def _kind(device: str | None) -> str:
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def make_stepper(
-    model: DualHeadReasoningModel, config: RunConfig, accelerator: Accelerator, num_updates: int
-) -> Stepper:
+def make_train_state(model: DualHeadModel, config: RunConfig, accelerator: Accelerator, num_updates: int) -> TrainState:
     """Prepare a model for training: device, wrapping, optimizer, schedule."""
     if accelerator.device.type == "cpu":
         keep_freed_memory()
@@ -119,13 +117,13 @@ def make_stepper(
         model.causal_lm.disable_input_require_grads()
     wrapped = accelerator.prepare_model(model)
     optimizer = make_optimizer(model, config.training)
-    return Stepper(
-        model=wrapped,
-        loss_counts=model.loss_counts,
+    return TrainState(
+        model=model,
+        wrapped=wrapped,
         weights=config.loss,
         optimizer=accelerator.prepare_optimizer(optimizer) if accelerator.scaler is not None else optimizer,
         schedule=make_schedule(optimizer, config.training, num_updates),
         accelerator=accelerator,
-        clip_norm=config.training.clip_norm,
+        settings=config.training,
         num_updates=num_updates,
     )

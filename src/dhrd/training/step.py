@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, get_args
 import torch
 from torch import Tensor, nn
 
-from dhrd.config import LossSettings
+from dhrd.config import LossSettings, TrainingSettings
 from dhrd.config.losses import LossName
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import NonFiniteError
@@ -30,29 +30,31 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
+    from dhrd.model.dual_head import DualHeadModel
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stepper:
-    """What an update needs.
+class TrainState:
+    """What training moves, and what an update needs for it.
 
     Args:
-        model: The wrapped model (DDP), as `accelerate` prepared it.
-        loss_counts: What each loss of a batch is divided by, by name.
+        model: The model itself.
+        wrapped: The same, as `accelerate` prepared it (DDP, autocast): what an update runs.
         weights: Of the losses, and their courses.
         optimizer: Over the trained parameters.
         schedule: Stepped once an update; None: constant rates.
         accelerator: Device, precision, processes.
-        clip_norm: Largest global gradient norm; None: no clipping.
+        settings: Epochs, clipping, when to evaluate and save, which weights to keep.
         num_updates: Of the whole run, for the courses of the weights.
     """
 
-    model: nn.Module
-    loss_counts: Callable[[Batch], dict[LossName, Tensor]]
+    model: DualHeadModel
+    wrapped: nn.Module
     weights: LossSettings
     optimizer: Optimizer
     schedule: LRScheduler | None
     accelerator: Accelerator
-    clip_norm: float | None = 1.0
+    settings: TrainingSettings
     num_updates: int = 1
 
     def weights_at(self, step: int) -> dict[LossName, float]:
@@ -64,11 +66,11 @@ LOG_NAMES: dict[LossName, str] = {name: f"{name}_loss" for name in get_args(Loss
 """What a loss's mean is logged as."""
 
 
-def train_step(stepper: Stepper, micro_batches: Sequence[Batch], step: int) -> dict[str, float]:
+def train_step(state: TrainState, micro_batches: Sequence[Batch], step: int) -> dict[str, float]:
     """One update from this process's micro-batches.
 
     Args:
-        stepper: Model, optimizer and so on.
+        state: Model, optimizer and so on.
         micro_batches: At least one; every process has the same number.
         step: The update's number, for errors.
 
@@ -79,29 +81,29 @@ def train_step(stepper: Stepper, micro_batches: Sequence[Batch], step: int) -> d
     Raises:
         NonFiniteError: A loss or the gradient is not finite; the weights were not changed.
     """
-    accelerator, began = stepper.accelerator, time.perf_counter()
-    stepper.model.train()
+    accelerator, began = state.accelerator, time.perf_counter()
+    state.wrapped.train()
     batches = [batch.to(accelerator.device) for batch in micro_batches]
-    counts, weights = _global_counts(stepper, batches), stepper.weights_at(step)
+    counts, weights = _global_counts(state, batches), state.weights_at(step)
     sums = torch.zeros(len(counts), device=accelerator.device)
     with accelerator.autocast():  # around all micro-batches: they share one copy of each trained weight in bf16
         for index, batch in enumerate(batches):
             is_last = index == len(batches) - 1
-            with nullcontext() if is_last else accelerator.no_sync(stepper.model):
-                losses = stepper.model(batch).losses
+            with nullcontext() if is_last else accelerator.no_sync(state.wrapped):
+                losses = state.wrapped(batch).losses
                 loss = _combine(weights, losses, counts)
                 # DDP averages gradients over processes; the division above is already by the global counts.
                 _backward(accelerator, loss * accelerator.num_processes)
             sums += torch.stack([losses[name].detach() for name in counts])
-    grad_norm = _clip(stepper)
-    log = _log(stepper, batches, accelerator.reduce(sums), counts, weights)
+    grad_norm = _clip(state)
+    log = _log(state, batches, accelerator.reduce(sums), counts, weights)
     log["grad_norm"] = float(grad_norm)
-    _refuse_non_finite(stepper, log, batches, step)
-    log |= learning_rates(stepper.optimizer)
-    stepper.optimizer.step()
-    if stepper.schedule is not None:
-        stepper.schedule.step()
-    stepper.optimizer.zero_grad(set_to_none=True)
+    _refuse_non_finite(state, log, batches, step)
+    log |= learning_rates(state.optimizer)
+    state.optimizer.step()
+    if state.schedule is not None:
+        state.schedule.step()
+    state.optimizer.zero_grad(set_to_none=True)
     num_tokens = accelerator.reduce(torch.tensor(float(sum(b.num_tokens for b in batches)), device=accelerator.device))
     log["num_tokens"] = float(num_tokens)
     log["tokens_per_second"] = float(num_tokens) / (time.perf_counter() - began)
@@ -114,27 +116,27 @@ def _backward(accelerator: Accelerator, loss: Tensor) -> None:
         accelerator.backward(loss)
 
 
-def _global_counts(stepper: Stepper, batches: Sequence[Batch]) -> dict[LossName, Tensor]:
+def _global_counts(state: TrainState, batches: Sequence[Batch]) -> dict[LossName, Tensor]:
     """What each loss of the whole effective batch is divided by, before the first forward; 1 where there is nothing."""
-    of_batches = [stepper.loss_counts(batch) for batch in batches]
-    counts = torch.stack([torch.stack([counts[name] for counts in of_batches]).sum() for name in stepper.weights.names])
-    reduced = stepper.accelerator.reduce(counts)
-    return dict(zip(stepper.weights.names, torch.where(reduced > 0, reduced, 1).unbind(), strict=True))
+    of_batches = [state.model.loss_counts(batch) for batch in batches]
+    counts = torch.stack([torch.stack([counts[name] for counts in of_batches]).sum() for name in state.weights.names])
+    reduced = state.accelerator.reduce(counts)
+    return dict(zip(state.weights.names, torch.where(reduced > 0, reduced, 1).unbind(), strict=True))
 
 
 def _combine(weights: dict[LossName, float], losses: dict[LossName, Tensor], counts: dict[LossName, Tensor]) -> Tensor:
     return torch.stack([weights[name] * losses[name] / counts[name] for name in counts]).sum()
 
 
-def _clip(stepper: Stepper) -> Tensor:
-    parameters = [p for group in stepper.optimizer.param_groups for p in group["params"]]
-    norm = stepper.accelerator.clip_grad_norm_(parameters, stepper.clip_norm or math.inf)
+def _clip(state: TrainState) -> Tensor:
+    parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+    norm = state.accelerator.clip_grad_norm_(parameters, state.settings.clip_norm or math.inf)
     assert norm is not None
     return norm
 
 
 def _log(
-    stepper: Stepper,
+    state: TrainState,
     batches: Sequence[Batch],
     sums: Tensor,
     counts: dict[LossName, Tensor],
@@ -148,7 +150,7 @@ def _log(
         place_T = torch.arange(batch.target_BT.shape[1], device=batch.target_BT.device)
         taught_BT = (batch.target_BT != IGNORE) & (place_T >= batch.pool_index_B[:, None])  # not x itself
         reasoned += float(taught_BT.any(1).sum())
-    shares = stepper.accelerator.reduce(torch.tensor([reasoned, real], device=stepper.accelerator.device))
+    shares = state.accelerator.reduce(torch.tensor([reasoned, real], device=state.accelerator.device))
     return {
         "loss": sum(weights[name] * mean for name, mean in means.items()),
         "lm_loss": 0.0,
@@ -157,15 +159,15 @@ def _log(
     }
 
 
-def _refuse_non_finite(stepper: Stepper, log: dict[str, float], batches: Sequence[Batch], step: int) -> None:
+def _refuse_non_finite(state: TrainState, log: dict[str, float], batches: Sequence[Batch], step: int) -> None:
     """Stop before the weights take harm. With fp16 an infinite gradient is the loss scaler's business: it skips."""
     watched = [name for name in LOG_NAMES.values() if name in log]
-    if stepper.accelerator.mixed_precision != "fp16":
+    if state.accelerator.mixed_precision != "fp16":
         watched.append("grad_norm")
     bad = next((name for name in watched if not math.isfinite(log[name])), None)
     if bad is None:
         return
-    stepper.optimizer.zero_grad(set_to_none=True)
+    state.optimizer.zero_grad(set_to_none=True)
     ids = ", ".join(one for batch in batches for one in batch.ids)
     raise NonFiniteError(
         f"step {step}: {bad} is {log[bad]}; the weights were not changed. Rows: {ids}. "

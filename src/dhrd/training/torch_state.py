@@ -15,45 +15,45 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from dhrd.training.step import Stepper
+    from dhrd.training.step import TrainState
 
 
-def optimizer_state(stepper: Stepper) -> dict[str, Any]:
+def optimizer_state(state: TrainState) -> dict[str, Any]:
     """The state of optimizer, schedule and loss scaler."""
-    state = {"optimizer": stepper.optimizer.state_dict()}
-    if stepper.schedule is not None:
-        state["schedule"] = stepper.schedule.state_dict()
-    if stepper.accelerator.scaler is not None:
-        state["scaler"] = stepper.accelerator.scaler.state_dict()
-    return state
+    kept = {"optimizer": state.optimizer.state_dict()}
+    if state.schedule is not None:
+        kept["schedule"] = state.schedule.state_dict()
+    if state.accelerator.scaler is not None:
+        kept["scaler"] = state.accelerator.scaler.state_dict()
+    return kept
 
 
-def restore_optimizer(stepper: Stepper, state: dict[str, Any]) -> None:
+def restore_optimizer(state: TrainState, kept: dict[str, Any]) -> None:
     """Put back what `optimizer_state` gave.
 
     Raises:
         ValueError: It is of another form.
     """
-    own = optimizer_state(stepper)
-    _check_form({**state, "optimizer": None}, {**own, "optimizer": None}, "the state")
-    _check_optimizer(stepper, state["optimizer"], own["optimizer"])
-    stepper.optimizer.load_state_dict(state["optimizer"])
-    if stepper.schedule is not None:
-        stepper.schedule.load_state_dict(state["schedule"])
-    if stepper.accelerator.scaler is not None:
-        stepper.accelerator.scaler.load_state_dict(state["scaler"])
+    own = optimizer_state(state)
+    _check_form({**kept, "optimizer": None}, {**own, "optimizer": None}, "the state")
+    _check_optimizer(state, kept["optimizer"], own["optimizer"])
+    state.optimizer.load_state_dict(kept["optimizer"])
+    if state.schedule is not None:
+        state.schedule.load_state_dict(kept["schedule"])
+    if state.accelerator.scaler is not None:
+        state.accelerator.scaler.load_state_dict(kept["scaler"])
 
 
-def _check_optimizer(stepper: Stepper, state: Any, own: dict[str, Any]) -> None:
+def _check_optimizer(state: TrainState, kept: Any, own: dict[str, Any]) -> None:
     """The groups are the run's own but for their rates; each tensor has its parameter's shape, or is a count."""
-    _check_form({**state, "state": None}, {**own, "state": None}, "the optimizer's state")
-    parameters = [p for group in stepper.optimizer.param_groups for p in group["params"]]
-    if set(state["state"]) - set(range(len(parameters))):
+    _check_form({**kept, "state": None}, {**own, "state": None}, "the optimizer's state")
+    parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+    if set(kept["state"]) - set(range(len(parameters))):
         raise ValueError(f"it is of more than the {len(parameters)} trained tensors")
-    for index, kept in state["state"].items():
+    for index, moments in kept["state"].items():
         like = parameters[index].detach()
-        own_state = {"step": torch.zeros(()), "exp_avg": like, "exp_avg_sq": like}  # AdamW's
-        _check_form(kept, own_state, f"the state of tensor {index}")
+        own_moments = {"step": torch.zeros(()), "exp_avg": like, "exp_avg_sq": like}  # AdamW's
+        _check_form(moments, own_moments, f"the state of tensor {index}")
 
 
 def _check_form(found: Any, own: Any, name: str) -> None:

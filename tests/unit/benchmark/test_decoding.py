@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dhrd.benchmark import decoding
 from dhrd.benchmark.contenders import BenchmarkRows
+from dhrd.inference.decoding import Decoded, TimedDecoding
 
 
 def test_an_unreadable_answer_is_wrong() -> None:
-    said = [decoding.Decoded("", one, 4) for one in ("a", None, "b", "a")]
-    found = decoding._result("greedy", said, BenchmarkRows([], [], [], gold=list("aabb")), taken_s=8.0)
+    said = TimedDecoding([Decoded("", one, 4) for one in ("a", None, "b", "a")], seconds=8.0)
+    found = decoding._result("greedy", said, BenchmarkRows([], [], [], gold=list("aabb")))
     assert found.accuracy == 0.5
     assert found.unparsable_share == 0.25
     assert (found.queries_per_second, found.tokens_per_second) == (0.5, 2.0)
@@ -17,6 +18,7 @@ def test_an_unreadable_answer_is_wrong() -> None:
 
 
 def test_rows_without_labels_have_no_accuracy() -> None:
-    found = decoding._result("greedy", [decoding.Decoded("", "a", 4)], BenchmarkRows([], [], []), taken_s=1.0)
+    said = TimedDecoding([Decoded("", "a", 4)], seconds=1.0)
+    found = decoding._result("greedy", said, BenchmarkRows([], [], []))
     assert found.accuracy is None
     assert "accuracy_interval_95" not in found.model_dump()

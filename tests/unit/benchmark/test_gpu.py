@@ -82,7 +82,7 @@ def test_a_check_sees_what_is_wrong(bench: Any, monkeypatch: pytest.MonkeyPatch)
     from dhrd.training import step
 
     sound = step._global_counts
-    monkeypatch.setattr(step, "_global_counts", lambda stepper, batches: sound(stepper, batches[:1]))
+    monkeypatch.setattr(step, "_global_counts", lambda state, batches: sound(state, batches[:1]))
     monkeypatch.setattr("dhrd.model.dual_head.pool", lambda hidden_BTD, batch, kind: hidden_BTD[:, -1])
     found = {check["check"]: check["ok"] for check in gpu_checks.run_checks(bench, time.monotonic() + 600)}
     assert not found["1 x 8 is 8 x 1"]
@@ -105,12 +105,12 @@ def test_updates_that_a_loss_scaler_skips_are_not_taken_for_one(
 ) -> None:
     import gpu_checks
 
-    def train_step(stepper: Any, _: Any, step: int) -> dict[str, float]:
+    def train_step(state: Any, _: Any, step: int) -> dict[str, float]:
         overflows = step <= num_overflowing
         for parameter in bench.model.parameters():
             parameter.grad = torch.full_like(parameter, math.inf if overflows else 1.0)
         if is_called or not overflows:
-            stepper.optimizer.step()
+            state.optimizer.step()
         return {"loss": 1.0, "step": step}
 
     monkeypatch.setattr(gpu_checks, "train_step", train_step)

@@ -12,10 +12,11 @@ import pytest
 import dhrd
 from dhrd import Classifier, ConfigError, DataError
 from dhrd.data.records import LabelSet
-from dhrd.evaluation.cascade import BothHeads, answer, choose_threshold, curve, evaluate_cascade, point
+from dhrd.evaluation.cascade import BothHeads, Choice, answer, choose_threshold, curve, evaluate_cascade, point
 from dhrd.evaluation.decoded import decoded_outcomes
 from dhrd.inference.cascade import CoT
-from dhrd.inference.cot import Decoded, Reasoner
+from dhrd.inference.cot import Reasoner
+from dhrd.inference.decoding import Decoded, Decoding
 from dhrd.metrics.outcomes import Outcomes
 from dhrd.run.rows import rows_of
 from helpers.runs import make_config, read_jsonl, run_here
@@ -105,7 +106,7 @@ SHORT = CoT(max_new_tokens=8)
 def test_a_point_is_what_a_cascade_at_its_threshold_says(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = Classifier.from_pretrained(trained, device="cpu").labels.names
 
-    def decode(_: Any, inputs: list[Any], **options: Any) -> list[Decoded]:  # a tiny random head names no label
+    def decode(_: Any, inputs: list[Any], decoding: Decoding) -> list[Decoded]:  # a tiny random head names no label
         return [Decoded("", (*names, None)[sum(item.input_ids) % 4], 3) for item in inputs]
 
     monkeypatch.setattr(Reasoner, "decode", decode)
@@ -140,7 +141,7 @@ def test_a_threshold_is_chosen_on_rows_that_training_held_out(
 
 def test_a_choice_on_the_very_rows_is_marked(trained: Path) -> None:
     classifier, examples = Classifier.from_pretrained(trained, device="cpu"), rows_of(trained)
-    found = evaluate_cascade(classifier, examples, cot=SHORT, choose_on=examples, target_cost=5.0)
+    found = evaluate_cascade(classifier, examples, SHORT, Choice(choose_on=examples, target_cost=5.0))
     assert found.metrics["selected_on"] is True
 
 

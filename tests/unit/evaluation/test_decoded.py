@@ -17,7 +17,8 @@ from dhrd.data.superglue import TASKS
 from dhrd.errors import ArtifactError, ConfigError, DataError
 from dhrd.evaluation.decoded import decoded_metrics, decoded_outcomes, evaluate_decoded
 from dhrd.inference import cot
-from dhrd.inference.cot import Decoded, Reasoner
+from dhrd.inference.cot import Reasoner
+from dhrd.inference.decoding import Decoded, Decoding
 from dhrd.metrics.intervals import wilson
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes
@@ -151,7 +152,7 @@ def test_an_artifact_is_evaluated_by_what_it_writes(trained: Path, monkeypatch: 
     answer(monkeypatch, ["Why.\nAnswer: keep", "\nAnswer: repair", "nothing"])
     reasoner = Reasoner.from_pretrained(trained / "out", device="cpu")
     examples = [Example(input_text=f"text {n}", label="keep", id=f"r{n}") for n in range(3)]
-    found = evaluate_decoded(reasoner, examples, max_new_tokens=30, num_resamples=50)
+    found = evaluate_decoded(reasoner, examples, Decoding(max_new_tokens=30), num_resamples=50)
     assert found.outcomes.predicted_BC.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]  # keep, repair, return
     assert found.outcomes.gold_BC.tolist() == [[1, 0, 0]] * 3
     assert found.outcomes.readable_B.tolist() == [True, True, False]

@@ -14,7 +14,7 @@ from dhrd.config import LoraSettings
 from dhrd.data.records import EncodedExample, LabelSet
 from dhrd.evaluation.live import LiveModel
 from dhrd.inference.engine.batching import predict_logits
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.step import train_step
 from helpers.inference import forest
 from helpers.models import FAMILIES, NUM_LABELS, make_batch, make_model, rows, step_of
@@ -22,7 +22,7 @@ from helpers.models import FAMILIES, NUM_LABELS, make_batch, make_model, rows, s
 LABELS = LabelSet(("a", "b", "c"))
 
 
-def forward_logits(model: DualHeadReasoningModel, input_ids: list[list[int]]) -> np.ndarray:
+def forward_logits(model: DualHeadModel, input_ids: list[list[int]]) -> np.ndarray:
     """By the model's own forward pass, in fixed batches of rows side by side."""
     model.eval()
     pad = model.tokenizer.pad_token_id
@@ -45,12 +45,12 @@ def test_logits_are_those_of_the_models_own_forward_pass(family: str, pooling: s
     assert live.engine.work.sharing_ratio > 1.5
 
 
-def lora(model: DualHeadReasoningModel) -> None:
+def lora(model: DualHeadModel) -> None:
     state = step_of(model, learning_rate=1e-2)
     train_step(state, [make_batch(rows(), model)], 1)  # an adapter begins as nothing
 
 
-def weights(model: DualHeadReasoningModel) -> None:
+def weights(model: DualHeadModel) -> None:
     train_step(step_of(model, learning_rate=1e-3), [make_batch(rows(), model)], 1)
 
 
@@ -58,7 +58,7 @@ def weights(model: DualHeadReasoningModel) -> None:
     ("settings", "train"), [({"lora": LoraSettings(r=2)}, lora), ({}, weights)], ids=["lora", "full"]
 )
 def test_an_update_is_seen_by_the_next_evaluation(
-    settings: dict[str, Any], train: Callable[[DualHeadReasoningModel], None]
+    settings: dict[str, Any], train: Callable[[DualHeadModel], None]
 ) -> None:
     model, input_ids = make_model("llama", **settings), shared_rows()
     live = LiveModel.of(model)

@@ -11,7 +11,7 @@ import pytest
 from dhrd.config import load_config, resolve
 from dhrd.data.rows import load_rows
 from dhrd.experiments.cell_result import read_cell
-from dhrd.experiments.cells import Cell, CellStore, Decoding, decisive_settings, hash_rows, unfinished
+from dhrd.experiments.cells import Cell, CellDecoding, CellStore, decisive_settings, hash_rows, unfinished
 from dhrd.experiments.study import DHRD, POOLED, STUDENT
 from helpers.experiments import cell_result
 from helpers.rows import write_jsonl
@@ -67,7 +67,7 @@ def test_committed_cells_still_have_their_keys(repository: Path) -> None:
             arm=arm,
             config=resolve(found["config"]),
             rows_hash=found["rows"],
-            decoding=Decoding(**found["decoding"] or {}),
+            decoding=CellDecoding(**found["decoding"] or {}),
             fold=tuple(found["fold"]) if found["fold"] else None,
         )
         assert (cell.key, cell.file_name) == (found["key"], path.name)
@@ -90,7 +90,7 @@ def test_an_arms_name_does_not_decide_so_that_studies_share_cells() -> None:
 
 
 def test_decoding_decides_only_where_answers_are_decoded() -> None:
-    short = Decoding(max_new_tokens=5)
+    short = CellDecoding(max_new_tokens=5)
     assert replace(CELL, decoding=short).key == CELL.key
     student = replace(CELL, arm=STUDENT)
     assert replace(student, decoding=short).key != student.key

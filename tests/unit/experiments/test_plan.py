@@ -12,7 +12,7 @@ from dhrd.experiments.asked import check_data, find_conditions, find_tasks, with
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.plan import NUM_FOLDS, Request, cell_config, choice_cells, choose, final_cells, planned
 from dhrd.experiments.study import DHRD, POOLED, Condition, Study
-from dhrd.training.run_dir import flat, identity
+from dhrd.training.identity import flat, identity
 from helpers.experiments import cell_result, make_request
 
 SUPERGLUE = Path("../shared/data/superglue")

@@ -13,7 +13,8 @@ import dhrd
 from dhrd import Classifier, ConfigError
 from dhrd.decisions.decision import confidences
 from dhrd.inference.cascade import CoT, asked_rows
-from dhrd.inference.cot import Decoded, Reasoner
+from dhrd.inference.cot import Reasoner
+from dhrd.inference.decoding import Decoded, Decoding
 from helpers.runs import make_config, rows
 
 TEXTS = [row["input_text"] for row in rows(12)]
@@ -44,8 +45,8 @@ def decoding(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], str |
     def install(say: Callable[[str], str | None]) -> list[str]:
         asked: list[str] = []
 
-        def decode(_: Reasoner, inputs: Sequence[Any], **options: Any) -> list[Decoded]:
-            assert options["max_new_tokens"] == SHORT.max_new_tokens
+        def decode(_: Reasoner, inputs: Sequence[Any], decoding: Decoding) -> list[Decoded]:
+            assert decoding == SHORT
             asked.extend(item.text for item in inputs)
             return [Decoded("because", say(item.text), 5) for item in inputs]
 
@@ -103,7 +104,7 @@ def test_an_answer_that_cannot_be_read_leaves_the_classifiers(artifact: Path, pl
 def test_it_is_the_reasoning_head_that_answers(artifact: Path, plain: Classifier) -> None:
     reasoner = Reasoner.from_pretrained(artifact, device="cpu")
     inputs = plain.encoder.encode([({"input_text": text}, "") for text in TEXTS])
-    said = reasoner.decode(inputs, max_new_tokens=8)
+    said = reasoner.decode(inputs, Decoding(max_new_tokens=8))
     expected = [one.label or label for one, label in zip(said, plain.predict(TEXTS), strict=True)]
     assert cascade(artifact, 1.0).predict(TEXTS) == expected
 

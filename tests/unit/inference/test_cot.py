@@ -15,7 +15,8 @@ from dhrd.data.records import LabelSet
 from dhrd.data.sequence import EncodedInput, SequenceTemplate
 from dhrd.errors import ConfigError
 from dhrd.inference import cot
-from dhrd.inference.cot import Decoded, decode, parse_answer
+from dhrd.inference.cot import TransformersDecoder, parse_answer
+from dhrd.inference.decoding import Decoded, Decoding
 from dhrd.model.generation import generate
 from helpers.models import FAMILIES, VOCAB_SIZE, make_causal_lm
 from helpers.rows import make_tokenizer
@@ -148,11 +149,11 @@ def test_stopping_at_the_answer_reads_what_decoding_to_the_end_reads(batch_size:
     scripts = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text, _ in TEXTS]
     marker = tokenizer(SequenceTemplate().reason.rstrip(" "))["input_ids"]
     inputs = [EncodedInput("", [number]) for number in range(len(TEXTS))]
-    options: dict[str, Any] = {"max_new_tokens": 100, "batch_size": batch_size}
+    decoding = Decoding(max_new_tokens=100, batch_size=batch_size)
     read = {}
     for stops in (False, True):
         model = Reciter(scripts, 1 + len(marker))
-        found = decode(model, tokenizer, inputs, LABELS, stop_at_answer=stops, **options)
+        found = TransformersDecoder(model, tokenizer, LABELS, stop_at_answer=stops).decode(inputs, decoding)
         assert [(one.rationale, one.label) for one in found] == [(e.rationale, e.label) for _, e in TEXTS] or stops
         read[stops] = found, sum(model.num_rows)
     (whole, cost), (stopped, less) = read[False], read[True]
@@ -175,19 +176,20 @@ def test_a_stopped_row_keeps_its_answer_whole() -> None:
 def test_rows_come_back_in_order_with_their_token_counts() -> None:
     model, tokenizer = make_causal_lm("llama"), make_tokenizer()
     inputs = [EncodedInput("", prompt) for prompt in PROMPTS]
-    decoded = decode(model, tokenizer, inputs, LABELS, max_new_tokens=6, batch_size=2)
+    decoder = TransformersDecoder(model, tokenizer, LABELS)
+    decoded = decoder.decode(inputs, Decoding(max_new_tokens=6, batch_size=2))
     assert len(decoded) == len(PROMPTS)
     assert all(0 <= row.num_tokens <= 6 for row in decoded)
     assert all(row.label is None for row in decoded)  # a random model writes no answer, and none is made up
-    assert decode(model, tokenizer, [], LABELS) == []
+    assert decoder.decode([], Decoding()) == []
 
 
 def test_more_than_the_context_and_odd_sampling_are_refused() -> None:
-    model, tokenizer = make_causal_lm("gpt2"), make_tokenizer()
+    decoder = TransformersDecoder(make_causal_lm("gpt2"), make_tokenizer(), LABELS)
     with pytest.raises(ConfigError, match=r"over the model's context \(256\): give --max-new-tokens \d+ or less"):
-        decode(model, tokenizer, [EncodedInput("", [1] * 100)], LABELS, max_new_tokens=200)
+        decoder.decode([EncodedInput("", [1] * 100)], Decoding(max_new_tokens=200))
     with pytest.raises(ConfigError, match="shorten the inputs"):
-        decode(model, tokenizer, [EncodedInput("", [1] * 300)], LABELS, max_new_tokens=1)
+        decoder.decode([EncodedInput("", [1] * 300)], Decoding(max_new_tokens=1))
     for options in ({"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.5}):
         with pytest.raises(ConfigError, match="--top-p"):
-            decode(model, tokenizer, [], LABELS, **options)  # type: ignore[arg-type]
+            Decoding(**options)  # type: ignore[arg-type]

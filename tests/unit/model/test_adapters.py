@@ -52,9 +52,9 @@ def test_adapters_and_the_head_are_all_that_is_trained() -> None:
     trained = set(model.trained_state())
     assert trained == {n for n, _ in model.named_parameters() if "lora_" in n} | {"head.score.weight"}
     before = parameters_of(model)
-    stepper = step_of(model, learning_rate=1e-2)
+    state = step_of(model, learning_rate=1e-2)
     for step in (1, 2):
-        train_step(stepper, [make_batch(rows(), model)], step)
+        train_step(state, [make_batch(rows(), model)], step)
     moved = {name for name, tensor in parameters_of(model).items() if not torch.equal(tensor, before[name])}
     assert moved == trained
 
@@ -140,8 +140,8 @@ def test_no_gradient_runs_below_frozen_layers(family: str, checkpointing: bool) 
 
     upper.register_forward_pre_hook(note)
     before = parameters_of(model)
-    stepper = step_of(model, learning_rate=1e-2, gradient_checkpointing=checkpointing)
-    train_step(stepper, [make_batch(rows(), model)], 1)
+    state = step_of(model, learning_rate=1e-2, gradient_checkpointing=checkpointing)
+    train_step(state, [make_batch(rows(), model)], 1)
     assert entering
     assert not any(entering)
     moved = {name for name, tensor in parameters_of(model).items() if not torch.equal(tensor, before[name])}

@@ -22,7 +22,6 @@ from dhrd.data.records import IGNORE
 from dhrd.errors import ModelError
 from dhrd.losses import LogitTransform
 from dhrd.model.backbone import Backbone, logit_transform
-from dhrd.model.dual_head import DualHeadReasoningModel
 from helpers.models import (
     VOCAB_SIZE,
     WINDOW,
@@ -165,14 +164,6 @@ def test_trained_state_goes_back() -> None:
     assert torch.equal(other.eval()(batch).logits_BC, model.eval()(batch).logits_BC)
     with pytest.raises(ModelError, match="the weights do not fit this model: 1 names differ"):
         other.load_trained_state({n: t for n, t in model.trained_state().items() if n != "head.score.weight"})
-
-
-def test_alpha_of_the_documents_is_the_weight_of_the_classifier() -> None:
-    backbone = make_backbone("gpt2")
-    model = DualHeadReasoningModel(num_labels=2, loss_weight_alpha=0.3, dropout_prob=0.2, backbone=backbone)
-    assert model.loss_settings.classification_weight == pytest.approx(0.3)
-    assert model.loss_settings.reasoning_weight == pytest.approx(0.7)
-    assert model.head.dropout.p == 0.2
 
 
 def test_the_head_is_as_wide_as_what_the_lm_head_reads() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from dhrd.data.collate import collate
 from dhrd.data.records import EncodedExample
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.generation import generate
 from helpers.models import FAMILIES, make_model, rows
 
@@ -15,7 +15,7 @@ MARKER = [9, 4]
 NUM_NEW = 6
 
 
-def one_by_one(model: DualHeadReasoningModel, prompt: list[int], visible: int | None) -> list[int]:
+def one_by_one(model: DualHeadModel, prompt: list[int], visible: int | None) -> list[int]:
     """Each new token from a pass of its own over all that is there, with the mask of training."""
     new: list[int] = []
     head, transform = model.causal_lm.get_output_embeddings(), model._transform

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, CohereConfig, GraniteConfig, Pret
 from dhrd.config import ModelSettings
 from dhrd.errors import ModelError
 from dhrd.model.backbone import Backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.heads import ClassificationHead, label_word_rows
 from helpers.models import VOCAB_SIZE, make_backbone, make_batch, rows
 from helpers.rows import make_tokenizer
@@ -88,8 +88,8 @@ def test_class_logits_of_label_words_are_the_mean_lm_logits_of_their_tokens(fami
         if config
         else make_backbone(family, tokenizer=tokenizer)
     )
-    given = {"settings": ModelSettings(head_init="label_words"), "backbone": backbone, "label_words": WORDS}
-    model = DualHeadReasoningModel(num_labels=3, **given).eval()
+    model = DualHeadModel(backbone, 3, settings=ModelSettings(head_init="label_words")).eval()
+    model.start_from_words(WORDS)
     row = rows(1)[0]
     with torch.no_grad():
         logits_C = model(make_batch([row], model)).logits_BC[0]

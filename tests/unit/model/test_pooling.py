@@ -8,7 +8,8 @@ from torch import Tensor
 
 from dhrd.data.collate import collate, pad_inputs
 from dhrd.data.records import EncodedExample
-from dhrd.model.pooling import pool
+from dhrd.errors import ModelError
+from dhrd.model.pooling import POOLERS, pool, pooler
 
 PAD = 9
 ROWS = [
@@ -43,3 +44,9 @@ def test_the_mean_of_half_precision_states_is_summed_in_fp32() -> None:
     pooled = pool(hidden, pad_inputs([[1] * 3000], pad_token_id=PAD), "mean")
     assert pooled.dtype == torch.bfloat16
     assert pooled.item() == 1.0  # a bf16 sum of ones stops at 256
+
+
+def test_an_unknown_pooling_is_refused() -> None:
+    assert all(pooler(name) is POOLERS[name] for name in ("last", "mean"))
+    with pytest.raises(ModelError, match=r"model\.pooling: max: unknown; give one of last, mean"):
+        pooler("max")

@@ -34,41 +34,41 @@ class SeesCheckpoints(Recorder):
 
 def train(backbone: Path, directory: Path, *overrides: str) -> tuple[run.TrainResult, SeesCheckpoints]:
     config = make_config(backbone, directory, "training.batch_size=4", *overrides)
-    sink = SeesCheckpoints(directory / "out" / "checkpoints")
-    return run.train(config, device="cpu", callbacks=[sink]), sink
+    tracker = SeesCheckpoints(directory / "out" / "checkpoints")
+    return run.train(config, device="cpu", callbacks=[tracker]), tracker
 
 
 def test_evaluates_and_saves_at_the_end_of_each_epoch(tiny_backbone: Path, tmp_path: Path) -> None:
-    result, sink = train(tiny_backbone, tmp_path)
+    result, tracker = train(tiny_backbone, tmp_path)
     assert result.steps == 2 * STEPS_PER_EPOCH
-    assert sink.steps("loss") == list(range(1, 11))
-    assert sink.steps("eval_accuracy") == [5, 10]
-    assert (sink.seen[5], sink.seen[6], sink.seen[10]) == ([], ["5"], ["5"])
-    epochs = {int(row["step"]): row["epoch"] for row in sink.rows if "epoch" in row}
+    assert tracker.steps("loss") == list(range(1, 11))
+    assert tracker.steps("eval_accuracy") == [5, 10]
+    assert (tracker.seen[5], tracker.seen[6], tracker.seen[10]) == ([], ["5"], ["5"])
+    epochs = {int(row["step"]): row["epoch"] for row in tracker.rows if "epoch" in row}
     assert epochs[1] == pytest.approx(0.2)
     assert (epochs[5], epochs[10]) == (1, 2)
-    assert sink.ended == [tmp_path / "out"]
+    assert tracker.ended == [tmp_path / "out"]
     assert not (tmp_path / "out" / "checkpoints").exists()
 
 
 def test_eval_steps_and_save_steps(tiny_backbone: Path, tmp_path: Path) -> None:
-    _, sink = train(tiny_backbone, tmp_path, "training.eval_steps=3", "training.save_steps=4")
-    assert sink.steps("eval_accuracy") == [3, 6, 9]
-    assert (sink.seen[4], sink.seen[5], sink.seen[9], sink.seen[10]) == ([], ["4"], ["4", "8"], ["4", "8"])
+    _, tracker = train(tiny_backbone, tmp_path, "training.eval_steps=3", "training.save_steps=4")
+    assert tracker.steps("eval_accuracy") == [3, 6, 9]
+    assert (tracker.seen[4], tracker.seen[5], tracker.seen[9], tracker.seen[10]) == ([], ["4"], ["4", "8"], ["4", "8"])
 
 
-def test_metrics_jsonl_holds_what_the_sinks_saw(tiny_backbone: Path, tmp_path: Path) -> None:
-    result, sink = train(tiny_backbone, tmp_path)
-    assert read_jsonl(tmp_path / "out" / "metrics.jsonl") == sink.rows
-    last = {key: value for row in sink.rows for key, value in row.items()}
+def test_metrics_jsonl_holds_what_the_trackers_saw(tiny_backbone: Path, tmp_path: Path) -> None:
+    result, tracker = train(tiny_backbone, tmp_path)
+    assert read_jsonl(tmp_path / "out" / "metrics.jsonl") == tracker.rows
+    last = {key: value for row in tracker.rows for key, value in row.items()}
     assert last["eval_accuracy"] == pytest.approx(result.metrics["accuracy"])
     assert last["eval_log_loss"] == pytest.approx(result.metrics["log_loss"], rel=1e-5)
 
 
 def test_without_validation_nothing_is_evaluated(tiny_backbone: Path, tmp_path: Path) -> None:
-    result, sink = train(tiny_backbone, tmp_path, "data.validation=null")
+    result, tracker = train(tiny_backbone, tmp_path, "data.validation=null")
     assert result.metrics == {}
-    assert not [key for row in sink.rows for key in row if key.startswith("eval_")]
+    assert not [key for row in tracker.rows for key in row if key.startswith("eval_")]
 
 
 Scripted = dict[str, list[float]]
@@ -149,10 +149,10 @@ def test_patience_stops(
     num_evaluations: int,
 ) -> None:
     heads = script({"accuracy": ACCURACY, "log_loss": LOG_LOSS, "macro_f1": MACRO_F1})
-    result, sink = train(tiny_backbone, tmp_path, "training.eval_steps=2", *overrides)
+    result, tracker = train(tiny_backbone, tmp_path, "training.eval_steps=2", *overrides)
     assert len(heads) == num_evaluations
     assert result.steps == 2 * num_evaluations
-    assert sink.steps("loss") == list(range(1, result.steps + 1))
+    assert tracker.steps("loss") == list(range(1, result.steps + 1))
     assert torch.equal(saved_head(tmp_path), heads[-1])  # selection: last
 
 

@@ -10,20 +10,20 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from dhrd.config import ModelSettings, TrainingSettings
 from dhrd.model.backbone import Backbone
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.optim import learning_rates, make_optimizer, make_schedule
 from helpers.rows import make_tokenizer
 
 
-def make_model(**model: object) -> DualHeadReasoningModel:
+def make_model(**model: object) -> DualHeadModel:
     """A tiny gpt2, whose linear layers and norms have biases."""
     tokenizer = make_tokenizer()
     config = GPT2Config(vocab_size=len(tokenizer), n_embd=8, n_layer=2, n_head=2, n_positions=64)
     backbone = Backbone(GPT2LMHeadModel(config), tokenizer, "tiny")
-    return DualHeadReasoningModel(num_labels=3, settings=ModelSettings(**model), backbone=backbone)
+    return DualHeadModel(num_labels=3, settings=ModelSettings(**model), backbone=backbone)
 
 
-def by_name(model: DualHeadReasoningModel, optimizer: torch.optim.Optimizer) -> dict[str, dict]:
+def by_name(model: DualHeadModel, optimizer: torch.optim.Optimizer) -> dict[str, dict]:
     """The group that each trained parameter is in."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {names[id(p)]: group for group in optimizer.param_groups for p in group["params"]}

@@ -16,19 +16,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dhrd.data.batches import PlannedUpdates
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import NonFiniteError
-from dhrd.model.dual_head import DualHeadReasoningModel
+from dhrd.model.dual_head import DualHeadModel
 from dhrd.run import train as run
+from dhrd.training import build
 from dhrd.training.checkpoints import Checkpoints, Position, whole_checkpoints
-from dhrd.training.setup import make_accelerator, make_stepper
-from dhrd.training.step import Stepper, train_step
+from dhrd.training.setup import make_accelerator, make_train_state
+from dhrd.training.step import TrainState, train_step
 from helpers.runs import Recorder, make_config, read_jsonl
 
-Prepared = tuple[Stepper, DualHeadReasoningModel, list[Batch]]
+Prepared = tuple[TrainState, DualHeadModel, list[Batch]]
 
 
 @pytest.fixture
 def prepared(tiny_backbone: Path, tmp_path: Path) -> Prepared:
-    """A stepper, its model, and the one micro-batch of an update of 8 rows."""
+    """A train state, its model, and the one micro-batch of an update of 8 rows."""
     return prepare(tiny_backbone, tmp_path)
 
 
@@ -36,11 +37,11 @@ def prepare(backbone: Path, directory: Path, *overrides: str) -> Prepared:
     config = make_config(backbone, directory, "model.dropout=0", "training.schedule=constant", *overrides)
     rows = run.load_rows(config)
     loaded = run.load_backbone(config.model)
-    data = run.encode(config, rows, loaded)["train"]
-    model = run.build_model(config, rows, loaded)
+    data = build.encode(config, rows, loaded).train
+    model = build.build_model(config, rows, loaded)
     updates = PlannedUpdates(examples=data.examples, num_labels=3, pad_token_id=loaded.tokenizer.pad_token_id)
-    stepper = make_stepper(model, config, make_accelerator(config, "cpu"), 10)
-    return stepper, model, next(batches for batches in updates.epoch(0) if len(batches[0].ids) == 8)
+    state = make_train_state(model, config, make_accelerator(config, "cpu"), 10)
+    return state, model, next(batches for batches in updates.epoch(0) if len(batches[0].ids) == 8)
 
 
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -54,7 +55,7 @@ def unchanged(model: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
 
 
 def test_what_is_logged(prepared: Prepared) -> None:
-    stepper, model, batches = prepared
+    state, model, batches = prepared
     model.train()
     losses, counts = model(batches[0]).losses, model.loss_counts(batches[0])
     means = losses["classification"] / 8, losses["reasoning"] / counts["reasoning"]
@@ -62,7 +63,7 @@ def test_what_is_logged(prepared: Prepared) -> None:
     sum(means).backward()  # type: ignore[union-attr]
     norm = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None))
     model.zero_grad()
-    log = train_step(stepper, batches, 1)
+    log = train_step(state, batches, 1)
     assert set(log) == {
         "loss",
         "classification_loss",
@@ -83,63 +84,64 @@ def test_what_is_logged(prepared: Prepared) -> None:
 
 
 def test_the_logged_loss_is_weighted(tiny_backbone: Path, tmp_path: Path) -> None:
-    stepper, _, batches = prepare(
+    state, _, batches = prepare(
         tiny_backbone, tmp_path, "loss.classification_weight=0.25", "loss.reasoning_weight=0.75"
     )
-    log = train_step(stepper, batches, 1)
+    log = train_step(state, batches, 1)
     assert log["loss"] == pytest.approx(0.25 * log["classification_loss"] + 0.75 * log["lm_loss"])
     assert log["classification_loss"] != pytest.approx(log["lm_loss"], rel=0.1)
 
 
 def test_the_rates_logged_are_those_used(tiny_backbone: Path, tmp_path: Path) -> None:
-    stepper, _, batches = prepare(tiny_backbone, tmp_path, "training.warmup_steps=2", "training.learning_rate=0.5")
-    logs = [train_step(stepper, batches, step) for step in (1, 2, 3)]
+    state, _, batches = prepare(tiny_backbone, tmp_path, "training.warmup_steps=2", "training.learning_rate=0.5")
+    logs = [train_step(state, batches, step) for step in (1, 2, 3)]
     assert [log["learning_rate"] for log in logs] == pytest.approx([0, 0.25, 0.5])
     assert [log["head_learning_rate"] for log in logs] == pytest.approx([0, 0.0005, 0.001])
 
 
 def test_rationale_share_counts_rows_of_the_whole_update(prepared: Prepared) -> None:
-    stepper, _, (batch,) = prepared
+    state, _, (batch,) = prepared
     assert batch.target_BT is not None
     reasoned = int((batch.target_BT != IGNORE).any(1).sum())
     assert 0 < reasoned < 8
-    assert train_step(stepper, [batch], 1)["rationale_share"] == pytest.approx(reasoned / 8)
+    assert train_step(state, [batch], 1)["rationale_share"] == pytest.approx(reasoned / 8)
     bare = replace(batch, target_BT=torch.full_like(batch.target_BT, IGNORE))
-    assert train_step(stepper, [batch, bare], 2)["rationale_share"] == pytest.approx(reasoned / 16)
-    log = train_step(stepper, [bare], 3)
+    assert train_step(state, [batch, bare], 2)["rationale_share"] == pytest.approx(reasoned / 16)
+    log = train_step(state, [bare], 3)
     assert (log["rationale_share"], log["lm_loss"]) == (0, 0)
 
 
 @pytest.mark.parametrize("clip_norm", [0.01, None])
 def test_clipping_bounds_the_update(prepared: Prepared, clip_norm: float | None) -> None:
-    stepper, model, batches = prepared
+    state, model, batches = prepared
     plain = torch.optim.SGD(model.parameters(), lr=1.0)  # so that the update is the gradient
     before = weights(model)
-    log = train_step(replace(stepper, optimizer=plain, schedule=None, clip_norm=clip_norm), batches, 1)
+    settings = state.settings.model_copy(update={"clip_norm": clip_norm})
+    log = train_step(replace(state, optimizer=plain, schedule=None, settings=settings), batches, 1)
     moved = math.sqrt(sum(float((p.detach() - before[name]).square().sum()) for name, p in model.named_parameters()))
     assert log["grad_norm"] > 0.1
     assert moved == pytest.approx(clip_norm or log["grad_norm"], rel=1e-3)
 
 
 def test_an_update_moves_the_weights_and_leaves_no_gradient(prepared: Prepared) -> None:
-    stepper, model, batches = prepared
+    state, model, batches = prepared
     before = weights(model)
-    train_step(stepper, batches, 1)  # warm-up: the rate of the first update is 0
+    train_step(state, batches, 1)  # warm-up: the rate of the first update is 0
     assert unchanged(model, before)
-    train_step(stepper, batches, 2)
+    train_step(state, batches, 2)
     assert not unchanged(model, before)
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-Harm = Callable[[DualHeadReasoningModel], None]
+Harm = Callable[[DualHeadModel], None]
 
 
-def break_loss(model: DualHeadReasoningModel) -> None:
+def break_loss(model: DualHeadModel) -> None:
     with torch.no_grad():
         model.head.score.weight[0, 0] = math.nan
 
 
-def break_lm_loss(model: DualHeadReasoningModel) -> None:
+def break_lm_loss(model: DualHeadModel) -> None:
     sound = model.reasoning_loss
 
     def broken(*arguments: torch.Tensor) -> torch.Tensor:
@@ -148,7 +150,7 @@ def break_lm_loss(model: DualHeadReasoningModel) -> None:
     model.reasoning_loss = broken  # type: ignore[method-assign]
 
 
-def break_gradient(model: DualHeadReasoningModel) -> None:
+def break_gradient(model: DualHeadModel) -> None:
     model.head.score.weight.register_hook(lambda gradient: gradient * math.inf)
 
 
@@ -157,19 +159,19 @@ def break_gradient(model: DualHeadReasoningModel) -> None:
     [(break_loss, "classification_loss"), (break_lm_loss, "lm_loss"), (break_gradient, "grad_norm")],
 )
 def test_what_is_not_finite_stops_before_the_weights_change(prepared: Prepared, harm: Harm, name: str) -> None:
-    stepper, model, batches = prepared
-    train_step(stepper, batches, 1)
-    train_step(stepper, batches, 2)
+    state, model, batches = prepared
+    train_step(state, batches, 1)
+    train_step(state, batches, 2)
     harm(model)
-    before, optimizer_before = weights(model), stepper.optimizer.state_dict()["state"][0]["step"].clone()
+    before, optimizer_before = weights(model), state.optimizer.state_dict()["state"][0]["step"].clone()
     with pytest.raises(NonFiniteError) as caught:
-        train_step(stepper, batches, 17)
+        train_step(state, batches, 17)
     message = str(caught.value)
     assert message.startswith(f"step 17: {name} is ")
     named = message.partition("Rows: ")[2].partition(".")[0].split(", ")
     assert sorted(named) == sorted(batches[0].ids)
     assert unchanged(model, before)
-    assert torch.equal(stepper.optimizer.state_dict()["state"][0]["step"], optimizer_before)
+    assert torch.equal(state.optimizer.state_dict()["state"][0]["step"], optimizer_before)
     assert all(parameter.grad is None for parameter in model.parameters())
     assert caught.value.exit_code == 1
 
@@ -177,7 +179,7 @@ def test_what_is_not_finite_stops_before_the_weights_change(prepared: Prepared, 
 class Diverge(Recorder):
     """Spoils the head after a step, as too high a rate would."""
 
-    def __init__(self, after: int, models: list[DualHeadReasoningModel]) -> None:
+    def __init__(self, after: int, models: list[DualHeadModel]) -> None:
         super().__init__()
         self._after, self._models = after, models
 
@@ -188,21 +190,21 @@ class Diverge(Recorder):
 
 
 @pytest.fixture
-def models(monkeypatch: pytest.MonkeyPatch) -> list[DualHeadReasoningModel]:
+def models(monkeypatch: pytest.MonkeyPatch) -> list[DualHeadModel]:
     """The models that runs build."""
-    built: list[DualHeadReasoningModel] = []
-    build = run.build_model
+    built: list[DualHeadModel] = []
+    build_model = build.build_model
 
-    def keep(*arguments: object) -> DualHeadReasoningModel:
-        built.append(build(*arguments))  # type: ignore[arg-type]
+    def keep(*arguments: object) -> DualHeadModel:
+        built.append(build_model(*arguments))  # type: ignore[arg-type]
         return built[-1]
 
-    monkeypatch.setattr(run, "build_model", keep)
+    monkeypatch.setattr(build, "build_model", keep)
     return built
 
 
 def test_reason_first_and_classify_after_is_a_setting(
-    tiny_backbone: Path, tmp_path: Path, models: list[DualHeadReasoningModel]
+    tiny_backbone: Path, tmp_path: Path, models: list[DualHeadModel]
 ) -> None:
     """Both losses are logged all along; the one that weighs nothing moves nothing."""
     courses = ("loss.reasoning_schedule=first_half", "loss.classification_schedule=second_half")
@@ -214,9 +216,9 @@ def test_reason_first_and_classify_after_is_a_setting(
             super().log(values, step)
             heads.append(models[0].head.score.weight.detach().clone())
 
-    sink = Watch()
-    run.train(make_config(tiny_backbone, tmp_path, *courses, *more), device="cpu", callbacks=[sink])
-    updates = [(row, head) for row, head in zip(sink.rows, heads, strict=True) if "loss" in row]
+    tracker = Watch()
+    run.train(make_config(tiny_backbone, tmp_path, *courses, *more), device="cpu", callbacks=[tracker])
+    updates = [(row, head) for row, head in zip(tracker.rows, heads, strict=True) if "loss" in row]
     assert len(updates) == 6
     for number, (row, head) in enumerate(updates):
         weighs, other = ("lm_loss", "classification_loss") if number < 3 else ("classification_loss", "lm_loss")
@@ -226,15 +228,15 @@ def test_reason_first_and_classify_after_is_a_setting(
 
 
 def test_a_run_that_diverges_leaves_its_last_checkpoint_and_log(
-    tiny_backbone: Path, tmp_path: Path, models: list[DualHeadReasoningModel]
+    tiny_backbone: Path, tmp_path: Path, models: list[DualHeadModel]
 ) -> None:
     config = make_config(tiny_backbone, tmp_path, "training.save_steps=1", "training.batch_size=4")
     whole = run.train(config.model_copy(update={"output_dir": str(tmp_path / "whole")}), device="cpu")
-    sink = Diverge(4, models)
+    tracker = Diverge(4, models)
     with pytest.raises(NonFiniteError, match=r"^step 5: classification_loss is nan"):
         # The checkpoint after step 4 holds the spoilt head; the one before it is sound
-        run.train(config, device="cpu", callbacks=[sink])
-    assert sink.ended == ["FAILED"]
+        run.train(config, device="cpu", callbacks=[tracker])
+    assert tracker.ended == ["FAILED"]
     output = tmp_path / "out"
     assert [row["step"] for row in read_jsonl(output / "metrics.jsonl")] == [1, 2, 3, 4]
     assert not (output / "dhrd.json").exists()
@@ -246,18 +248,18 @@ def test_a_run_that_diverges_leaves_its_last_checkpoint_and_log(
 
 
 def test_the_checkpoint_of_a_stopped_run_restores(prepared: Prepared, tmp_path: Path) -> None:
-    stepper, model, batches = prepared
+    state, model, batches = prepared
     checkpoints = Checkpoints(tmp_path / "checkpoints", {})
-    train_step(stepper, batches, 1)
-    train_step(stepper, batches, 2)
-    checkpoints.save(stepper, model, Position(step=2))
+    train_step(state, batches, 1)
+    train_step(state, batches, 2)
+    checkpoints.save(state, Position(step=2))
     before = weights(model)
     break_loss(model)
     with pytest.raises(NonFiniteError):
-        train_step(stepper, batches, 3)
-    assert checkpoints.restore(tmp_path / "checkpoints" / "step-00000002", stepper, model) == Position(step=2)
+        train_step(state, batches, 3)
+    assert checkpoints.restore(tmp_path / "checkpoints" / "step-00000002", state) == Position(step=2)
     assert unchanged(model, before)
-    assert math.isfinite(train_step(stepper, batches, 3)["loss"])
+    assert math.isfinite(train_step(state, batches, 3)["loss"])
 
 
 class _Casts(TorchDispatchMode):
@@ -277,9 +279,7 @@ class _Casts(TorchDispatchMode):
 
 def test_an_update_casts_each_trained_weight_once(tiny_backbone: Path, tmp_path: Path) -> None:
     """And its gradients, in fp32, are those of micro-batches that cast for themselves."""
-    stepper, model, batches = prepare(
-        tiny_backbone, tmp_path, "training.mixed_precision=bf16", "training.clip_norm=null"
-    )
+    state, model, batches = prepare(tiny_backbone, tmp_path, "training.mixed_precision=bf16", "training.clip_norm=null")
     micro_batches = batches * 3
     linear = [m.weight for layer in model.causal_lm.model.layers for m in layer.modules() if isinstance(m, nn.Linear)]
     assert len(linear) == 14
@@ -287,17 +287,17 @@ def test_an_update_casts_each_trained_weight_once(tiny_backbone: Path, tmp_path:
     model.train()
     counts = {name: 3 * count for name, count in model.loss_counts(batches[0]).items()}
     for batch in micro_batches:
-        with stepper.accelerator.autocast():
+        with state.accelerator.autocast():
             losses = model(batch).losses
         sum(losses[name] / counts[name] for name in counts).backward()
     expected = {name: weight.grad.clone() for name, weight in names.items() if weight.grad is not None}
     model.zero_grad()
     found: dict[str, torch.Tensor] = {}
-    stepper.optimizer.register_step_pre_hook(
+    state.optimizer.register_step_pre_hook(
         lambda *_: found.update({name: p.grad.clone() for name, p in names.items() if p.grad is not None})
     )
     with _Casts(linear) as casts:
-        train_step(stepper, micro_batches, 1)
+        train_step(state, micro_batches, 1)
     assert set(casts.counts.values()) == {1}
     assert found.keys() == expected.keys()
     for name, gradient in found.items():

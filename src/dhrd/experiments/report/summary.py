@@ -26,7 +26,7 @@ from dhrd.experiments.report.schema import (
 from dhrd.experiments.reproduce import Outcome
 from dhrd.experiments.study import Arm, Settings
 from dhrd.metrics.calibration import calibration
-from dhrd.metrics.compare import compare, describe, holm
+from dhrd.metrics.compare import average_over_seeds, compare, holm
 
 
 def summarize(request: Request, outcome: Outcome, *, command: str, created: str) -> Report:
@@ -115,7 +115,7 @@ def _arm(results: Results, backbone: str, task: str, arm: Arm) -> ArmResult | No
         return None
     finished = list(by_seed.values())
     described = {
-        metric: describe([result.outcomes for result in finished], metric=metric, task=task_of(task))
+        metric: average_over_seeds([result.outcomes for result in finished], metric=metric, task=task_of(task))
         for metric in names
     }
     return ArmResult(

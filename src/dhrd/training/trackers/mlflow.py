@@ -1,70 +1,48 @@
-"""Trackers beside metrics.jsonl: MLflow; Weights & Biases and TensorBoard through accelerate."""
+"""MLflow: the tracker of a run, and what this process was told of the store."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from dhrd._extras import require
 from dhrd._files import LOCK
 from dhrd._text import message_of
 from dhrd.config.published import HIDDEN, masked
-from dhrd.errors import ConfigError, UserError
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-    from dhrd.training.trackers import Sink
+from dhrd.errors import ConfigError
+from dhrd.training.trackers.tracker import Tracker, usable
 
 logger = logging.getLogger("dhrd")
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 
 
-class Lasting:
-    """A tracker that may fail: it is told no more then, and the run goes on with metrics.jsonl.
+@dataclass(slots=True)
+class MlflowProcess:
+    """What a process was told of MLflow, which is global to it as MLflow itself is.
 
     Args:
-        name: Of the tracker, for the one warning.
-        sink: The tracker.
+        is_configured: A store was chosen, by `configure_mlflow` or by a run.
+        autologs: Every training logs to it.
     """
 
-    def __init__(self, name: str, sink: Sink) -> None:
-        self._name, self._sink, self._failed = name, sink, False
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        if not self._failed:
-            self._attempt(lambda: self._sink.log(values, step), f"at step {step}")
-
-    def state(self) -> dict[str, str]:
-        return self._sink.state()
-
-    def finish(self, artifact: Path | None) -> None:
-        if not self._failed:
-            self._attempt(lambda: self._sink.finish(artifact), "at the end")
-        if self._failed:  # what is open in this process is closed, or the next run would log to it
-            self._attempt(lambda: self._sink.abort("FAILED"), "at the end")
-
-    def abort(self, status: str) -> None:
-        self._attempt(lambda: self._sink.abort(status), "at the end")
-
-    def _attempt(self, act: Callable[[], None], when: str) -> None:
-        try:
-            act()
-        except Exception as error:  # whatever a tracker raises: servers, disks, quotas
-            if not self._failed:
-                logger.warning(
-                    "%s failed %s (%s); nothing more is sent to it, metrics.jsonl has every number",
-                    self._name, when, masked(message_of(error)),
-                )  # fmt: skip
-            self._failed = True
+    is_configured: bool = False
+    autologs: bool = False
 
 
-class MlflowSink:
+THIS_PROCESS = MlflowProcess()
+
+
+def autologging() -> bool:
+    """Whether `enable_autologging` was called."""
+    return THIS_PROCESS.autologs
+
+
+class MlflowTracker(Tracker):
     """Logs to the active MLflow run, or to one of its own.
 
     Args:
@@ -80,7 +58,7 @@ class MlflowSink:
 
     def __init__(
         self,
-        params: Mapping[str, Any],
+        params: Mapping[str, object],
         *,
         uri: str | None = None,
         experiment: str = "dhrd",
@@ -89,7 +67,7 @@ class MlflowSink:
     ) -> None:
         self._mlflow = require("mlflow", extra="mlflow")
         self._owns = self._mlflow.active_run() is None
-        if self._owns and (uri is not None or not _configured):
+        if self._owns and (uri is not None or not THIS_PROCESS.is_configured):
             configure_mlflow(_known(uri) or os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI), experiment)
         with usable("tracking: mlflow"), self._closed_where_it_fails():
             run_id = self._still_there(run_id)
@@ -123,12 +101,15 @@ class MlflowSink:
             raise
 
     def log(self, values: Mapping[str, float], step: int) -> None:
+        """Log them as metrics."""
         self._mlflow.log_metrics(dict(values), step=step, run_id=self._run_id)
 
     def state(self) -> dict[str, str]:
+        """The run's id."""
         return {"mlflow_run_id": self._run_id}
 
     def finish(self, artifact: Path | None) -> None:
+        """Log the artifact's files, and end the run where it is the tracker's own."""
         if artifact is not None:
             for path in sorted(artifact.iterdir()):
                 if path.is_file() and path.name != LOCK:
@@ -137,6 +118,7 @@ class MlflowSink:
             self._mlflow.end_run()
 
     def abort(self, status: str) -> None:
+        """End the run where it is the tracker's own."""
         if self._owns:
             self._mlflow.end_run(status)
 
@@ -154,42 +136,6 @@ def _known(uri: str | None) -> str | None:
     raise ConfigError(f"tracking.uri: {uri} was kept without its secret; give it again, or set MLFLOW_TRACKING_URI")
 
 
-class AccelerateSink:
-    """Weights & Biases and TensorBoard, through accelerate's trackers."""
-
-    def __init__(self, accelerator: Accelerator, experiment: str, params: Mapping[str, Any]) -> None:
-        self._accelerator = accelerator
-        plain = {name: v if isinstance(v, int | float | str | bool) else str(v) for name, v in params.items()}
-        accelerator.init_trackers(experiment, config=plain)
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        self._accelerator.log(dict(values), step=step)
-
-    def state(self) -> dict[str, str]:
-        return {}
-
-    def finish(self, artifact: Path | None) -> None:
-        self._accelerator.end_training()
-
-    def abort(self, status: str) -> None:
-        self._accelerator.end_training()
-
-
-@contextmanager
-def usable(what: str) -> Iterator[None]:
-    """Turn what a tracker raises before training into one line."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # no driver for the database, no server, no such run: each library has errors of its own
-        raise ConfigError(f"{what} cannot be used ({masked(message_of(error))})") from error
-
-
-_configured = False
-_autolog = False
-
-
 def configure_mlflow(tracking_uri: str = DEFAULT_URI, experiment: str = "dhrd") -> None:
     """Choose MLflow's store and experiment for this process.
 
@@ -203,7 +149,6 @@ def configure_mlflow(tracking_uri: str = DEFAULT_URI, experiment: str = "dhrd") 
     Raises:
         MissingExtra: mlflow is not installed.
     """
-    global _configured
     mlflow = require("mlflow", extra="mlflow")
     is_file_store = tracking_uri.startswith("file:") or "://" not in tracking_uri
     if is_file_store and "MLFLOW_ALLOW_FILE_STORE" not in os.environ:
@@ -214,40 +159,4 @@ def configure_mlflow(tracking_uri: str = DEFAULT_URI, experiment: str = "dhrd") 
     with usable(f"tracking.uri: {masked(tracking_uri, is_endpoint=True)}"):
         mlflow.set_tracking_uri(tracking_uri)
         mlflow.set_experiment(experiment)
-    _configured = True
-
-
-def enable_autologging() -> None:
-    """From now on every training in this process logs params, metrics and the artifact to MLflow.
-
-    It logs to the active run (`mlflow_run`), or to a run of its own.
-
-    Raises:
-        MissingExtra: mlflow is not installed.
-    """
-    global _autolog
-    require("mlflow", extra="mlflow")
-    _autolog = True
-
-
-def autologging() -> bool:
-    """Whether `enable_autologging` was called."""
-    return _autolog
-
-
-@contextmanager
-def mlflow_run(run_name: str | None = None, tags: Mapping[str, str] | None = None) -> Iterator[Any]:
-    """An MLflow run around a block; training inside it logs to it once `enable_autologging()` was called.
-
-    Args:
-        run_name: Its name.
-        tags: Its tags.
-
-    Yields:
-        The mlflow run.
-    """
-    mlflow = require("mlflow", extra="mlflow")
-    if not _configured and "MLFLOW_TRACKING_URI" not in os.environ:
-        configure_mlflow()
-    with mlflow.start_run(run_name=run_name, tags=dict(tags or {})) as run:
-        yield run
+    THIS_PROCESS.is_configured = True

@@ -1,0 +1,120 @@
+"""How chain of thought is decoded, by whichever engine: the options, what comes of it, and how long it takes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from statistics import fmean
+from typing import Protocol
+
+from dhrd._text import shown
+from dhrd.data.sequence import EncodedInput
+from dhrd.errors import ConfigError
+from dhrd.inference.engine.options import check_count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How the reasoning head answers.
+
+    Args:
+        max_new_tokens: Longest rationale with its answer. The paper: 500.
+        temperature: 0: greedy. The paper: 0.1.
+        top_p: Nucleus of sampling. The paper: 0.7.
+        batch_size: Rows decoded together, where the engine does not choose it.
+        seed: Of sampling.
+
+    Raises:
+        ConfigError: One of them makes no sense.
+    """
+
+    max_new_tokens: int = 500
+    temperature: float = 0.0
+    top_p: float = 1.0
+    batch_size: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_count("max_new_tokens", self.max_new_tokens)
+        check_count("batch_size", self.batch_size)
+        check_count("seed", self.seed, least=0)
+        sampling = self.temperature, self.top_p
+        numbers = all(isinstance(value, Real) and not isinstance(value, bool) for value in sampling)
+        if not numbers or not 0 <= self.temperature < math.inf or not 0 < self.top_p <= 1:
+            raise ConfigError(
+                f"--temperature {shown(self.temperature)} --top-p {shown(self.top_p)}: give 0 or more, and above 0 up "
+                "to 1"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One decoded row.
+
+    Args:
+        rationale: What the reasoning head wrote before its answer, or after it where training had the label first.
+        label: The label it named (a list of them for multi-label), or None where the answer cannot be read.
+        num_tokens: New tokens, without eos.
+    """
+
+    rationale: str
+    label: str | list[str] | None
+    num_tokens: int
+
+
+class Decoder(Protocol):
+    """A reasoning head in an engine: transformers' (`dhrd.inference.cot`) or vLLM's (`dhrd.inference.vllm`)."""
+
+    def decode(self, inputs: Sequence[EncodedInput], decoding: Decoding) -> list[Decoded]:
+        """Write a rationale and an answer for each input, in order.
+
+        Raises:
+            ConfigError: An input and `max_new_tokens` are over the model's context.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class TimedDecoding:
+    """Decoded rows, at least one, and the seconds that they took, from tokens to labels.
+
+    Args:
+        decoded: In the order of the inputs.
+        seconds: Of one pass over all of them.
+    """
+
+    decoded: list[Decoded]
+    seconds: float
+
+    @property
+    def queries_per_second(self) -> float:
+        """Rows over seconds."""
+        return len(self.decoded) / self.seconds
+
+    @property
+    def tokens_per_second(self) -> float:
+        """New tokens over seconds."""
+        return sum(row.num_tokens for row in self.decoded) / self.seconds
+
+    @property
+    def mean_new_tokens(self) -> float:
+        """Of a row."""
+        return fmean(row.num_tokens for row in self.decoded)
+
+    @property
+    def unparsable_share(self) -> float:
+        """Of answers that cannot be read."""
+        return fmean(row.label is None for row in self.decoded)
+
+
+def timed_decoding(decoder: Decoder, inputs: Sequence[EncodedInput], decoding: Decoding) -> TimedDecoding:
+    """Decode and time it; the decoder is ready to start: building an engine is no part of its speed.
+
+    Raises:
+        ConfigError: An input and `max_new_tokens` are over the model's context.
+    """
+    began = time.perf_counter()
+    decoded = decoder.decode(inputs, decoding)
+    return TimedDecoding(decoded, time.perf_counter() - began)

@@ -1,0 +1,1 @@
+"""Where logged numbers go: metrics.jsonl always; trackers and callbacks when asked for."""

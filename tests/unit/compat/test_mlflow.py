@@ -1,0 +1,58 @@
+"""The documents' MLflow names: a block around training, once autologging is on."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import dhrd
+from dhrd.run import train as run
+from helpers.mlflow import fresh_mlflow, the_run
+from helpers.runs import make_config
+
+
+@pytest.fixture
+def mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    yield from fresh_mlflow(tmp_path, monkeypatch)
+
+
+def test_the_default_store_is_a_database() -> None:
+    parameters = inspect.signature(dhrd.configure_mlflow).parameters
+    assert parameters["tracking_uri"].default == "sqlite:///mlflow.db"
+    assert parameters["experiment"].default == "dhrd"
+
+
+def test_the_documents_way_logs_to_the_active_run(mlflow: ModuleType, tiny_backbone: Path, tmp_path: Path) -> None:
+    config = make_config(tiny_backbone, tmp_path, "training.num_epochs=1")
+    dhrd.configure_mlflow(tracking_uri=f"file:{tmp_path / 'mlruns'}", experiment="dhrd")
+    dhrd.enable_autologging()
+    with dhrd.mlflow_run("training", tags={"stage": "test"}) as active:
+        run.train(config, device="cpu")
+        assert mlflow.active_run().info.run_id == active.info.run_id  # ours to end, not the trainer's
+    client, found = the_run(mlflow)
+    assert found.info.run_id == active.info.run_id
+    assert (found.info.status, found.info.run_name) == ("FINISHED", "training")
+    assert found.data.tags["stage"] == "test"
+    assert found.data.params["training.num_epochs"] == "1"
+    assert {"loss", "classification_loss", "lm_loss", "grad_norm", "eval_accuracy"} <= set(found.data.metrics)
+    assert {one.path for one in client.list_artifacts(found.info.run_id, "model")} >= {
+        "model/dhrd.json",
+        "model/model.safetensors",
+        "model/config.json",
+    }
+    assert (tmp_path / "mlruns").is_dir()
+
+
+def test_without_autologging_an_active_run_is_left_alone(
+    mlflow: ModuleType, tiny_backbone: Path, tmp_path: Path
+) -> None:
+    config = make_config(tiny_backbone, tmp_path, "training.num_epochs=1")
+    dhrd.configure_mlflow(tracking_uri=f"file:{tmp_path / 'mlruns'}")
+    with dhrd.mlflow_run("training"):
+        run.train(config, device="cpu")
+    _, found = the_run(mlflow)
+    assert (found.data.params, found.data.metrics) == ({}, {})

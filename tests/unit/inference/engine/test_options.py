@@ -1,0 +1,39 @@
+"""How the engine runs, and what it counts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dhrd.errors import ConfigError
+from dhrd.inference.engine.options import Options, Work, check_count
+from dhrd.inference.engine.prefixes import SharingCost, plan_sharing
+
+
+def test_what_suits_a_device_may_be_bounded() -> None:
+    cpu, gpu = Options.best(torch.device("cpu")), Options.best(torch.device("cuda"))
+    assert cpu.max_tokens_per_pass < gpu.max_tokens_per_pass
+    assert Options.best(torch.device("cpu"), 100, share_prefixes=False) == Options(
+        max_tokens_per_pass=100, pass_overhead_tokens=cpu.pass_overhead_tokens, share_prefixes=False
+    )
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "8", True, None])
+def test_a_count_is_a_whole_number(value: object) -> None:
+    with pytest.raises(ConfigError, match="max_tokens_per_pass: give a whole number of 1 or more"):
+        Options(max_tokens_per_pass=value, pass_overhead_tokens=0)  # type: ignore[arg-type]
+    assert check_count("limit", 0, least=0) == 0
+
+
+def test_work_counts_what_a_plan_needs() -> None:
+    inputs, work = [[1, 2, 3], [1, 2, 3], [1, 2, 4, 5]], Work()
+    work.count(plan_sharing(inputs, SharingCost(pair=0.0)), inputs)
+    assert (work.num_rows, work.num_tokens, work.num_needed_tokens) == (3, 10, 5)
+    assert work.num_needed_pairs == 1 + 2 + 3 + 3 + 4
+    assert work.sharing_ratio == 2
+    assert work.padding_ratio == 0  # nothing was run
+
+
+def test_work_since_then_is_a_difference() -> None:
+    before, after = Work(num_rows=2, num_passes=1), Work(num_rows=5, num_passes=3, num_run_tokens=7)
+    assert after - before == Work(num_rows=3, num_passes=2, num_run_tokens=7)

@@ -1,0 +1,38 @@
+"""The frozen blocks apart from the rest: what they give is what a whole pass hands to the first trained block."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dhrd.errors import ConfigError
+from dhrd.model.frozen import check_frozen, frozen_states, instead_of_frozen
+from helpers.models import make_batch, make_model, rows
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3"])
+def test_kept_states_give_the_hidden_states_of_a_whole_pass(family: str) -> None:
+    model = make_model(family, freeze_layers=1).eval()
+    batch = make_batch(rows(), model)
+    kept_BTD = frozen_states(model, batch)
+    assert not kept_BTD.requires_grad
+    with torch.no_grad():
+        whole_BTD = model.hidden_states(batch)
+        with instead_of_frozen(model, kept_BTD):
+            found_BTD = model.hidden_states(batch)
+        with instead_of_frozen(model, kept_BTD * 2):
+            other_BTD = model.hidden_states(batch)
+        again_BTD = model.hidden_states(batch)  # the blocks are their own again
+    torch.testing.assert_close(found_BTD, whole_BTD)
+    assert (other_BTD - whole_BTD).abs().max() > 1e-3
+    assert torch.equal(again_BTD, whole_BTD)
+
+
+@pytest.mark.parametrize("dropout", ["embd_pdrop", "attn_pdrop", "resid_pdrop"])
+def test_dropout_in_the_frozen_part_is_refused(dropout: str) -> None:
+    model = make_model("gpt2", freeze_layers=1, config={dropout: 0.1})
+    batch, before = make_batch(rows(), model), torch.get_rng_state()
+    with pytest.raises(ConfigError, match=r"training.cache_frozen: the frozen part of GPT2LMHeadModel has dropout"):
+        check_frozen(model, batch)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert model.hidden_states(batch).requires_grad  # left as it was

@@ -1,0 +1,79 @@
+"""The rows that an artifact is evaluated or run on: its run's own, or others, as its template takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dhrd
+from dhrd import ConfigError, DataError
+from dhrd.run.rows import each_row_of, held_out_rows, rows_of
+from helpers.runs import make_config, rows
+
+
+@pytest.fixture(scope="module")
+def artifact(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("rows")
+    config = make_config(tiny_backbone, directory, "training.num_epochs=1", "data.validation_limit=5")
+    return dhrd.train(config).output_dir
+
+
+def test_the_runs_own_rows_are_as_many_as_it_used(artifact: Path) -> None:
+    assert [row.id for row in rows_of(artifact)] == [f"r{number}" for number in range(20, 25)]
+    assert len(rows_of(artifact, limit=3)) == 3
+    assert len(rows_of(artifact, split="train")) == 20
+    assert [row.id for row in each_row_of(artifact)] == [row.id for row in rows_of(artifact)]
+
+
+def test_other_rows_are_all_taken(artifact: Path) -> None:
+    given = rows(30)
+    assert [row.input_text for row in rows_of(artifact, given)] == [row["input_text"] for row in given]
+    assert len(rows_of(artifact, given, limit=2)) == 2
+
+
+def test_rows_need_labels_unless_they_are_only_labelled(artifact: Path) -> None:
+    given = [{"id": "a", "input_text": "text"}]
+    with pytest.raises(DataError, match="label"):
+        rows_of(artifact, given)
+    assert rows_of(artifact, given, labels_required=False)[0].label is None
+
+
+def test_rows_one_by_one_are_read_as_they_are_asked_for(artifact: Path) -> None:
+    read: list[int] = []
+
+    def source() -> Iterator[dict[str, Any]]:
+        for number, row in enumerate(rows(50)):
+            read.append(number)
+            yield row
+
+    each = each_row_of(artifact, source())
+    assert next(each).id == "r0"
+    assert len(read) < 50
+    assert len(list(each)) == 49
+    with pytest.raises(DataError, match="no rows"):
+        each_row_of(artifact, [])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "dev"}, "dev: unknown; the run has train, validation and test"),
+        ({"split": "test"}, r"no rows to evaluate: .* or set data\.test"),
+        ({"limit": 0}, "limit: give a whole number of 1 or more"),
+    ],
+)
+def test_rows_that_are_not_there(artifact: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        rows_of(artifact, **options)
+
+
+def test_what_training_held_out(artifact: Path, tiny_backbone: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"the run held out none: .* or train with data\.dev_share"):
+        held_out_rows(artifact)
+    config = make_config(tiny_backbone, tmp_path, "training.num_epochs=1", "data.dev_share=0.3")
+    chosen = {row.id for row in held_out_rows(artifact, config)}
+    assert len(chosen) == 6  # 0.3 of 20
+    assert chosen < {row["id"] for row in rows(20)}

@@ -1,0 +1,91 @@
+"""The directory of a run: what may be written there, and what is read back."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from dhrd.config import RunConfig, resolve
+from dhrd.errors import CheckpointError, ConfigError
+from dhrd.training.run_dir import Place, prepare_output, read_precision, read_run, run_record, start_run, started_run
+from dhrd.training.setup import Precision
+
+PRECISION = Precision("bf16", {"float32": 1.0})
+
+
+def config_for(directory: Path, **changes: object) -> RunConfig:
+    return resolve({"output_dir": str(directory), **changes})
+
+
+def place(config: RunConfig, checkpoint: Path | None = None, *, overwrite: bool = False) -> Place:
+    with ExitStack() as held:
+        return prepare_output(config, checkpoint, overwrite=overwrite, held=held)
+
+
+def test_a_run_that_was_started_is_read_back(tmp_path: Path) -> None:
+    config = config_for(tmp_path / "out", seed=3)
+    start_run(tmp_path / "out", config, PRECISION, fresh=True)
+    assert read_run(tmp_path / "out") == started_run(tmp_path / "out") == config
+    assert read_precision(tmp_path / "out") == PRECISION
+    assert read_run(tmp_path) is None and read_precision(tmp_path) is None
+
+
+def test_a_record_tells_settings_precision_and_libraries(tmp_path: Path) -> None:
+    record = run_record(config_for(tmp_path, seed=5), PRECISION)
+    assert (record["seed"], record["precision"]) == (5, {"mixed": "bf16", "measured": {"float32": 1.0}})
+    assert record["versions"].keys() >= {"torch", "transformers"}  # type: ignore[attr-defined]
+    assert "tracking" not in record["config"]  # type: ignore[operator]
+
+
+def test_a_place_is_free_ours_or_refused(tmp_path: Path) -> None:
+    config = config_for(tmp_path / "out")
+    assert place(config) == Place(output_dir=tmp_path / "out")
+    start_run(tmp_path / "out", config, PRECISION, fresh=True)
+    with pytest.raises(ConfigError, match="is not empty; go on with"):
+        place(config)
+    assert place(config, overwrite=True).goes_on is False
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError, match="which is all that"):
+        place(config_for(tmp_path / "other"), overwrite=True)
+
+
+def test_a_run_goes_on_with_its_own_settings_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = config_for(tmp_path / "out")
+    start_run(tmp_path / "out", config, PRECISION, fresh=True)
+    gone_on = place(config_for(tmp_path / "out", tracking={"report_to": "mlflow"}), tmp_path / "out")
+    assert (gone_on.goes_on, gone_on.start, gone_on.is_finished) == (True, None, False)
+    assert "no whole checkpoint yet; starting over" in caplog.text
+    with pytest.raises(CheckpointError) as caught:
+        place(config_for(tmp_path / "out", seed=1, training={"num_epochs": 9}), tmp_path / "out")
+    first, *lines = str(caught.value).splitlines()
+    assert "the run there has other settings;" in first
+    assert lines == ["seed: 0 there, 1 now", "training.num_epochs: 3 there, 9 now"]
+    with pytest.raises(CheckpointError, match=r"other settings \(seed: 0 there, 1 now\);"):
+        place(config_for(tmp_path / "out", seed=1), tmp_path / "out")
+
+
+def test_nothing_that_was_started(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no run was started there"):
+        started_run(tmp_path)
+    with pytest.raises(CheckpointError, match="no such directory"):
+        started_run(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"config": 3}'])
+def test_a_damaged_record_is_an_error(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"run\.json: damaged"):
+        read_run(tmp_path)
+
+
+def test_a_new_run_takes_the_place_of_an_artifact(tmp_path: Path) -> None:
+    config = config_for(tmp_path)
+    for name in ("dhrd.json", "run.json"):
+        (tmp_path / name).write_text(json.dumps({"config": {"seed": 9}}), encoding="utf-8")
+    start_run(tmp_path, config, PRECISION, fresh=True)
+    assert not (tmp_path / "dhrd.json").exists() and not (tmp_path / "run.json").exists()
+    assert read_run(tmp_path) == config

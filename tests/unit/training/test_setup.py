@@ -1,0 +1,70 @@
+"""Device, precision and processes of a run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dhrd.config import RunConfig
+from dhrd.errors import ConfigError
+from dhrd.model import precision
+from dhrd.training import setup
+from dhrd.training.setup import Precision, choose_precision, make_accelerator, make_train_state, start_processes
+from helpers.models import make_model, run_config
+
+
+def test_what_is_asked_for_is_not_measured() -> None:
+    assert choose_precision("bf16", "cpu") == Precision("bf16")
+    assert choose_precision("no", "cpu") == Precision("no")
+
+
+@pytest.mark.parametrize(("bfloat16", "mixed"), [(200.0, "bf16"), (50.0, "no")])
+def test_auto_is_what_was_measured(monkeypatch: pytest.MonkeyPatch, bfloat16: float, mixed: str) -> None:
+    def rates(shapes: precision.Shapes) -> precision.ProductRates:
+        return precision.ProductRates(shapes=shapes, num_tokens=512, num_threads=1, float32=100.0, bfloat16=bfloat16)
+
+    monkeypatch.setattr(precision, "product_rates", rates)
+    monkeypatch.setattr(setup, "product_rates", rates)
+    chosen = choose_precision("auto", "cpu")
+    assert chosen.mixed == mixed
+    assert chosen.measured is not None and chosen.measured["bfloat16"] == bfloat16
+
+
+def test_a_device_that_cannot_is_refused() -> None:
+    with pytest.raises(ConfigError, match="fp16 needs a GPU; use bf16 or no"):
+        start_processes(run_config(training={"mixed_precision": "fp16"}), "cpu")
+
+
+def test_a_run_may_have_another_precision_than_the_one_before_it() -> None:
+    for mixed in ("no", "bf16", "no"):
+        accelerator = make_accelerator(RunConfig(), "cpu", Precision(mixed))  # type: ignore[arg-type]
+        assert (accelerator.mixed_precision, accelerator.device.type) == (mixed, "cpu")
+
+
+def test_a_train_state_holds_the_model_and_its_plan() -> None:
+    model = make_model("llama")
+    config = run_config(training={"schedule": "linear", "clip_norm": 2.0, "learning_rate": 1e-3})
+    state = make_train_state(model, config, make_accelerator(config, "cpu", Precision("no")), num_updates=4)
+    assert state.model is model and state.wrapped is model  # one process, fp32: nothing is wrapped
+    assert (state.settings.clip_norm, state.num_updates) == (2.0, 4)
+    rates = []
+    for _ in range(4):
+        rates.append(state.optimizer.param_groups[0]["lr"])
+        state.optimizer.step()
+        assert state.schedule is not None
+        state.schedule.step()
+    assert rates == pytest.approx([1e-3 * left / 4 for left in (4, 3, 2, 1)])
+    assert state.weights_at(1) == {"classification": 1.0, "reasoning": 1.0}
+
+
+def test_gradient_checkpointing_changes_no_gradient() -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        model = make_model("llama")
+        config = run_config(training={"gradient_checkpointing": checkpointing})
+        state = make_train_state(model, config, make_accelerator(config, "cpu", Precision("no")), num_updates=1)
+        state.wrapped.train()
+        state.model.causal_lm(input_ids=torch.arange(9)[None]).logits.sum().backward()
+        gradients.append(model.causal_lm.model.layers[0].self_attn.q_proj.weight.grad)
+        assert model.causal_lm.is_gradient_checkpointing == checkpointing
+    torch.testing.assert_close(gradients[1], gradients[0])
