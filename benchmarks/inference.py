@@ -80,9 +80,12 @@ def say(text: str) -> None:
     print(f"{text} (load average {os.getloadavg()[0]:.1f})", file=sys.stderr, flush=True)
 
 
-def untrained(directory: Path, task: str, max_input_tokens: int) -> Path:
-    """An artifact of SmolLM2 with a random head, which reads a task's rows."""
+def untrained(directory: Path, task: str, max_input_tokens: int, num_layers: int | None = None) -> Path:
+    """An artifact of SmolLM2, or of its first layers, with a random head, which reads a task's rows."""
     backbone = load_backbone(ModelSettings(name_or_path=SMOLLM2))
+    if num_layers is not None:
+        del backbone.model.model.layers[num_layers:]
+        backbone.model.config.num_hidden_layers = num_layers
     model = DualHeadModel(num_labels=2, settings=ModelSettings(dropout=0.0), backbone=backbone)
     info = ArtifactInfo(
         kind="sequence_classifier",

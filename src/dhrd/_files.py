@@ -23,7 +23,7 @@ from dhrd._temporary import is_temporary, lock, sweep, temporary
 from dhrd._text import message_of
 from dhrd.errors import ConfigError, DhrdError, SaveError
 
-RESUME = "run again (training goes on with --checkpoint)"
+RESUME = "run again (training goes on with `checkpoint`)"
 LOCK = ".lock"
 """The file by which one process at a time holds a directory."""
 

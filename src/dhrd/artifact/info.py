@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from typing_extensions import TypedDict
 
 from dhrd._temporary import is_temporary
-from dhrd._text import shown
+from dhrd._text import dhrd_command, shown
 from dhrd._versions import library_versions
 from dhrd.config.schema import Pooling
 from dhrd.config.section import Count, Positive, Weight
@@ -149,7 +149,8 @@ def read_info(directory: str | Path) -> ArtifactInfo:
     if not path.is_file():
         unfinished = (directory / "checkpoints").is_dir() or any(map(is_temporary, directory.iterdir()))
         raise ArtifactError(
-            f"{directory}: training is not finished (no {MANIFEST}); go on with dhrd train --checkpoint {directory}"
+            f"{directory}: training is not finished (no {MANIFEST}); go on with "
+            + dhrd_command("train", checkpoint=directory)
             if unfinished
             else f"{directory}: not a dhrd artifact (no {MANIFEST}); give a directory that `dhrd train` wrote"
         )

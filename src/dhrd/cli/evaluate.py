@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from itertools import starmap
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,12 +59,8 @@ def evaluate(
     from dhrd.run import evaluate as run
 
     settings = inference_config(directory, config, overrides)
-    outputs = [
-        Output("--json", json_file, JSON),
-        Output("--predictions", predictions, JSON_LINES),
-        Output("--plot", plot, FIGURE),
-    ]
-    check_outputs(outputs, read_by(directory, settings, data, dev_data, config))
+    outputs = [("--json", json_file, JSON), ("--predictions", predictions, JSON_LINES), ("--plot", plot, FIGURE)]
+    check_outputs(starmap(Output, outputs), read_by(directory, settings, data, dev_data, config))
     with writing(predictions) if predictions is not None else nullcontext() as file:
         evaluation = run.evaluate(
             directory,

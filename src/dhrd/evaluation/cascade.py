@@ -147,13 +147,13 @@ def choose_threshold(
     if target_cost is not None:
         within = [point for point in cheapest_first if point["relative_cost"] <= target_cost]
         if not within:
-            raise ConfigError(f"--target-cost {target_cost}: the classifier alone costs 1; give 1 or more")
+            raise ConfigError(f"`target_cost` {target_cost}: the classifier alone costs 1; give 1 or more")
         return float(max(within, key=lambda point: point["accuracy"])["threshold"])
     reaching = [point for point in cheapest_first if point["accuracy"] >= target_accuracy]
     if not reaching:
         best = max(cheapest_first, key=lambda point: point["accuracy"])
         raise ConfigError(
-            f"--target-accuracy {target_accuracy}: no threshold reaches it on the rows of the choice; the best is "
+            f"`target_accuracy` {target_accuracy}: no threshold reaches it on the rows of the choice; the best is "
             f"{best['accuracy']:.3f} at threshold {best['threshold']:.3f}"
         )
     return float(reaching[0]["threshold"])
@@ -180,7 +180,7 @@ class Choice:
 
     def __post_init__(self) -> None:
         if sum(given is not None for given in (self.threshold, self.target_accuracy, self.target_cost)) != 1:
-            raise ConfigError("give one of --threshold, --target-accuracy and --target-cost")
+            raise ConfigError("give one of `threshold`, `target_accuracy` and `target_cost`")
 
 
 def evaluate_cascade(

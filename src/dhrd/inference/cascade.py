@@ -13,7 +13,7 @@ from numbers import Real
 
 import numpy as np
 
-from dhrd._text import shown
+from dhrd._text import dhrd_command, shown
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.decisions.decision import confidences
 from dhrd.errors import ConfigError
@@ -73,7 +73,7 @@ def check_cascade(info: ArtifactInfo, threshold: float | None) -> float:
     if not isinstance(threshold, Real) or isinstance(threshold, bool) or not 0 <= threshold <= 1:
         raise ConfigError(
             f"threshold {shown(threshold)}: a cascade asks rows under it, from 0 (none) to 1 (all); "
-            "dhrd evaluate --mode cascade chooses one"
+            f"{dhrd_command('evaluate', mode='cascade')} chooses one"
         )
     check_answers(info.sequence)
     if info.training.get("reasoning_weight") == 0:

@@ -81,7 +81,7 @@ def test_the_cheapest_that_reaches_an_accuracy() -> None:
     chosen = choose_threshold(points, target_accuracy=0.9)
     assert point(ROWS, chosen)["share_asked"] == 0.5
     assert choose_threshold(points, target_accuracy=0.75) == 0
-    with pytest.raises(ConfigError, match=r"--target-accuracy 1.1: no threshold reaches it .* the best is 1.000"):
+    with pytest.raises(ConfigError, match=r"`target_accuracy` 1.1: no threshold reaches it .* the best is 1.000"):
         choose_threshold(points, target_accuracy=1.1)
 
 
@@ -90,7 +90,7 @@ def test_the_best_within_a_cost_and_of_equals_the_cheaper() -> None:
     assert choose_threshold(points, target_cost=1) == 0
     assert point(ROWS, choose_threshold(points, target_cost=80))["share_asked"] == 0.5
     assert point(ROWS, choose_threshold(points, target_cost=1000))["share_asked"] == 0.5
-    with pytest.raises(ConfigError, match=r"--target-cost 0.5: the classifier alone costs 1"):
+    with pytest.raises(ConfigError, match=r"`target_cost` 0.5: the classifier alone costs 1"):
         choose_threshold(points, target_cost=0.5)
 
 
