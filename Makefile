@@ -44,6 +44,7 @@ bench: setup
 	$(BIN)/python benchmarks/teacher.py client
 	$(BIN)/python benchmarks/teacher.py memory
 	$(BIN)/python benchmarks/teacher.py local
+	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/inference.py boolq
 	$(BIN)/python benchmarks/inference.py multirc
 	$(BIN)/python benchmarks/inference.py instruction

@@ -26,6 +26,9 @@ NOT_MIRRORED: dict[str, str] = {
 }
 """Modules without a unit test of their name, and why."""
 
+FLAGS_OF_OTHERS = re.compile(r"vllm serve DIR --runner")
+"""What the model card tells of another program's command line."""
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -121,7 +124,9 @@ def flags(module: Module) -> list[str]:
     return [
         f"{module.path}:{node.lineno}: {node.value.strip()[:60]!r}"
         for node in ast.walk(module.tree)
-        if _is_text(node) and id(node) not in docstrings and re.search(r"(?<![\w-])--[a-z]", node.value)
+        if _is_text(node)
+        and id(node) not in docstrings
+        and re.search(r"(?<![\w-])--[a-z]", FLAGS_OF_OTHERS.sub("", node.value))
     ]
 
 

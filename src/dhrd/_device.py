@@ -24,12 +24,12 @@ def check_device(device: str) -> str:
     """
     match = _NAME.fullmatch(device)
     if match is None:
-        raise ConfigError(f"--device {device}: unknown; give cpu, cuda, cuda:NUMBER or mps")
+        raise ConfigError(f"`device` {device}: unknown; give cpu, cuda, cuda:NUMBER or mps")
     kind, index = match.group(1), int(match.group(2) or 0)
     count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
     if index >= count:
         counted = f"torch finds {count or 'no'} {kind} device{'' if count == 1 else 's'} here"
-        raise ConfigError(f"--device {device}: {counted}; leave it out for the best there is")
+        raise ConfigError(f"`device` {device}: {counted}; leave it out for the best there is")
     return kind
 
 

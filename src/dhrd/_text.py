@@ -43,5 +43,19 @@ def message_of(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
+def dhrd_command(name: str, **arguments: object) -> str:
+    """A command of the command line, for messages that tell the next step: `dhrd train --checkpoint DIR`.
+
+    Args:
+        name: The command.
+        **arguments: By their Python names; True: the flag alone.
+    """
+    flags = [
+        f"--{argument.replace('_', '-')}" + ("" if value is True else f" {value}")
+        for argument, value in arguments.items()
+    ]
+    return " ".join(["dhrd", name, *flags])
+
+
 _bounded = reprlib.Repr()
 _bounded.maxstring = _bounded.maxother = _bounded.maxlong = LONGEST_VALUE

@@ -72,7 +72,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
     for rank in range(2):  # a second run into the same place is refused on both, and neither waits for the other
-        assert "is not empty; go on with --checkpoint" in (folder / f"refused-{rank}").read_text()
+        assert "is not empty; go on with `checkpoint`" in (folder / f"refused-{rank}").read_text()
     gradients |= {name: load_file(folder / name / "gradients.safetensors") for name in helpers.split.SPLITS}
     logs = {
         name: [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]

@@ -22,7 +22,7 @@ def test_the_best_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert find_device(None) == torch.device("cuda")
     assert find_device(1) == find_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(ConfigError, match="device cuda:2: torch finds 2 cuda devices here"):
+    with pytest.raises(ConfigError, match="`device` cuda:2: torch finds 2 cuda devices here"):
         find_device(2)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert find_device(None) == torch.device("cpu")

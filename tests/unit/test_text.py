@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dhrd._text import LONGEST_LINE, LONGEST_VALUE, clipped, escaped, message_of, shown
+from dhrd._text import LONGEST_LINE, LONGEST_VALUE, clipped, dhrd_command, escaped, message_of, shown
 from dhrd.errors import DataError
 
 
@@ -35,3 +35,9 @@ def test_values_are_shown_in_bounds() -> None:
 def test_a_library_error_is_told_by_its_first_line() -> None:
     assert message_of(ValueError("\nfirst\nsecond")) == "first"
     assert message_of(ValueError()) == "ValueError"
+
+
+def test_a_command_to_run_next() -> None:
+    assert dhrd_command("train", checkpoint="out dir", max_steps=3, overwrite=True) == (
+        "dhrd train --checkpoint out dir --max-steps 3 --overwrite"
+    )

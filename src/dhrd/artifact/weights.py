@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dhrd._text import dhrd_command
 from dhrd.artifact.info import EXPORTS, SCORE, ArtifactInfo, stock_class
 from dhrd.artifact.read import load_head, load_model, load_stock_config
 from dhrd.errors import ArtifactError
@@ -27,7 +28,7 @@ def check_has_classifier(directory: Path, info: ArtifactInfo) -> None:
     if info.kind == "causal_lm":
         raise ArtifactError(
             f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; let it reason "
-            f"instead: dhrd evaluate --mode cot --model {directory}"
+            f"instead: {dhrd_command('evaluate', mode='cot', model=directory)}"
         )
     if info.kind in EXPORTS:
         runtime = "ONNX Runtime" if info.kind == "onnx" else "another runtime"

@@ -45,12 +45,14 @@ def compare(
     pairs = list(zip(aligned[::2], aligned[1::2], strict=True))
     known = given or _task_of(outcomes[0].ids, outcomes[0].labels.names)
     ours, theirs = (str(path) if baseline.name == other.name else path.name for path in (baseline, other))
-    found = compare_outcomes(pairs, metric=metric or main_metric(known), task=known, names=(f"baseline {ours}", theirs))
+    comparison = compare_outcomes(
+        pairs, metric=metric or main_metric(known), task=known, names=(f"baseline {ours}", theirs)
+    )
     if json_file is not None:
         with writing(json_file) as file:
-            file.json(found)
+            file.json(comparison)
     with talking(json_file):
-        _print(found, [path.name for path, _ in paths], f"{other} minus {baseline}")
+        _print(comparison, [path.name for path, _ in paths], f"{other} minus {baseline}")
 
 
 def _paths(baseline: Path, other: Path) -> list[tuple[Path, Path]]:
@@ -96,29 +98,29 @@ def _task_of(ids: list[str], labels: tuple[str, ...]) -> Task | None:
     return task if all(pattern.fullmatch(one) for one in ids) else None
 
 
-def _print(found: dict[str, Any], files: list[str], title: str) -> None:
-    seeds = f", {found['num_seeds']} seeds" if found["num_seeds"] > 1 else ""
-    intervals = {"overall": (found["interval_95"], found["p_value"])}
-    if found["num_seeds"] > 1:
-        intervals["rows alone"] = (found["rows_interval_95"], None)
+def _print(comparison: dict[str, Any], files: list[str], title: str) -> None:
+    seeds = f", {comparison['num_seeds']} seeds" if comparison["num_seeds"] > 1 else ""
+    intervals = {"overall": (comparison["interval_95"], comparison["p_value"])}
+    if comparison["num_seeds"] > 1:
+        intervals["rows alone"] = (comparison["rows_interval_95"], None)
     show_table(
-        (found["metric"], "difference", "95 % interval", "p"),
+        (comparison["metric"], "difference", "95 % interval", "p"),
         (
-            [name, f"{found['difference']:+.4f}", _interval(interval), "" if p is None else f"{p:.4f}"]
+            [name, f"{comparison['difference']:+.4f}", _interval(interval), "" if p is None else f"{p:.4f}"]
             for name, (interval, p) in intervals.items()
         ),
-        title=f"{title}: {found['num_rows']:,} rows{seeds}",
-        left=(found["metric"],),
+        title=f"{title}: {comparison['num_rows']:,} rows{seeds}",
+        left=(comparison["metric"],),
     )
     show_table(
         ("file", "difference", "only baseline right", "only other right", "p (McNemar)"),
         (
             [name, f"{gap:+.4f}", str(test["only_baseline"]), str(test["only_other"]), f"{test['p_value']:.4f}"]
-            for name, gap, test in zip(files, found["seed_differences"], found["mcnemar"], strict=True)
+            for name, gap, test in zip(files, comparison["seed_differences"], comparison["mcnemar"], strict=True)
         ),
         left=("file",),
     )
-    say(f"interval: {found['interval_method']}", found["verdict"])
+    say(f"interval: {comparison['interval_method']}", comparison["verdict"])
 
 
 def _interval(interval: list[float] | None) -> str:

@@ -69,16 +69,16 @@ def generate(
         _print_survey(survey_rationales(resolved, rows, output, split=split, limit=limit), resolved)
         return
     try:
-        found = generate_rationales(
+        generated = generate_rationales(
             resolved, rows, output, split=split, limit=limit, retry_rejected=retry_rejected, device=device
         )
     except KeyboardInterrupt:
         say("dhrd: interrupted; answers so far are kept: run the same command again to go on", file=sys.stderr)
         raise typer.Exit(130) from None
-    _print_generated(found, resolved)
-    if found.num_open or _is_all_cut(found):
+    _print_generated(generated, resolved)
+    if generated.num_open or _is_all_cut(generated):
         raise typer.Exit(3)
-    if require_all and found.rejected:
+    if require_all and generated.rejected:
         raise typer.Exit(1)
 
 
@@ -96,7 +96,9 @@ def audit(
     fix: Annotated[
         str | None, typer.Option(metavar="drop|strip", help="Write a cleaned file: flagged rows dropped, or verdicts.")
     ] = None,
-    kind: Annotated[list[str] | None, typer.Option(help="With --fix drop: only such flags; repeatable.")] = None,
+    kinds: Annotated[
+        list[str] | None, typer.Option("--kind", help="With --fix drop: only such flags; repeatable.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="The cleaned file; default: RATIONALES.clean.jsonl.")] = None,
     config: Config = None,
     overrides: Set = None,
@@ -114,24 +116,24 @@ def audit(
     from dhrd.rationales.audit.show import print_table, to_json, write_page
 
     clean = output or rationales.with_name(f"{rationales.stem}.clean.jsonl")
-    _check_fix(fix, kind, output)
+    _check_fix(fix, kinds, output)
     written = [Output("--json", json_file, JSON), Output("--html", html, PAGE)]
     if fix is not None:
         written += [Output("--output", clean, RATIONALES), Output("the list of changes", changes_beside(clean))]
     check_outputs(written, inputs_of(resolved, rationales, rows, config))
-    found = audit_rationales(rationales, rows, config=resolved, split=split, forbid=forbid or (), allow=allow or ())
+    audited = audit_rationales(rationales, rows, config=resolved, split=split, forbid=forbid or (), allow=allow or ())
     with talking(json_file, html):
-        print_table(found)
+        print_table(audited)
     if json_file is not None:
         with writing(json_file) as file:
-            file.json(to_json(found))
+            file.json(to_json(audited))
     if html is not None:
-        write_page(found, html)
+        write_page(audited, html)
     with talking(json_file, html):
         if html is not None:
             say(f"the page is {html}")
         if fix is not None:
-            _fix(found, fix, kind or [], clean)
+            _fix(audited, fix, kinds or [], clean)
 
 
 @app.command(cls=Command)
@@ -153,18 +155,18 @@ def convert(
 
     parts = {"id": id_part, "rationale": rationale, "rows": rows, "choices": choices, "rating": rating}
     asked = shape_of(shape, **parts, where=where, teacher=teacher)
-    found = convert_rationales(source, output, asked)
+    converted = convert_rationales(source, output, asked)
     with talking(output):
-        _print_converted(found, output)
+        _print_converted(converted, output)
 
 
-def _print_converted(found: Converted, output: Path) -> None:
-    say(f"{found.num_rationales:,} rationales from {found.num_records:,} records: {output}")
-    if found.num_without:
-        say(f"{found.num_without:,} rows have none there")
-    if found.conflicting:
-        some = ", ".join(found.conflicting[:5]) + (" …" if len(found.conflicting) > 5 else "")
-        say(f"{len(found.conflicting):,} ids have two different ones and were left out: {some}")
+def _print_converted(converted: Converted, output: Path) -> None:
+    say(f"{converted.num_rationales:,} rationales from {converted.num_records:,} records: {output}")
+    if converted.num_without:
+        say(f"{converted.num_without:,} rows have none there")
+    if converted.conflicting:
+        some = ", ".join(converted.conflicting[:5]) + (" …" if len(converted.conflicting) > 5 else "")
+        say(f"{len(converted.conflicting):,} ids have two different ones and were left out: {some}")
 
 
 def _check_fix(fix: str | None, kinds: list[str] | None, output: Path | None) -> None:
@@ -222,39 +224,39 @@ def _print_survey(survey: Survey, config: RunConfig) -> None:
     say(f"cost: {expected:.4g} expected, at most {most:.4g}; {paid:.4g} paid so far")
 
 
-def _print_generated(found: Generated, config: RunConfig) -> None:
-    tally = found.tally
-    say(f"{found.num_rationales:,} of {found.num_rows:,} rows have a rationale: {found.output}")
-    if found.num_disagreeing:
-        say(f"{found.num_disagreeing:,} of them end in another label than the one given: audit them")
-    if found.rejected:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in found.rejected.most_common())
-        say(f"{found.rejected.total():,} rejected: {reasons}; --retry-rejected asks them again")
-    if found.rejected["cut"]:
+def _print_generated(generated: Generated, config: RunConfig) -> None:
+    tally = generated.tally
+    say(f"{generated.num_rationales:,} of {generated.num_rows:,} rows have a rationale: {generated.output}")
+    if generated.num_disagreeing:
+        say(f"{generated.num_disagreeing:,} of them end in another label than the one given: audit them")
+    if generated.rejected:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in generated.rejected.most_common())
+        say(f"{generated.rejected.total():,} rejected: {reasons}; --retry-rejected asks them again")
+    if generated.rejected["cut"]:
         say(f"a higher --max-tokens than {config.teacher.max_tokens:,} asks those that were cut again, and no others")
     failed = ", ".join(f"{count:,} {kind}" for kind, count in tally.failures.most_common())
     say(
         f"{tally.num_requests:,} requests in this run, {tally.num_answers:,} answered"
         + (f", {tally.failures.total():,} failed ({failed})" if failed else "")
     )
-    paid = f", cost {found.cost:.4g}" if found.cost is not None else ""
+    paid = f", cost {generated.cost:.4g}" if generated.cost is not None else ""
     say(f"in all {tally.prompt_tokens:,} prompt tokens, {tally.completion_tokens:,} answer tokens{paid}")
     if tally.num_lost:
-        most = f" {found.possible_cost:.4g}, which is" if found.possible_cost is not None else ""
+        most = f" {generated.possible_cost:.4g}, which is" if generated.possible_cost is not None else ""
         tokens = f"{tally.lost_prompt_tokens:,} prompt and {tally.lost_completion_tokens:,} answer tokens"
         say(f"{tally.num_lost:,} requests without an answer may be billed too: at most{most} {tokens}")
-    _print_open(found)
+    _print_open(generated)
 
 
-def _print_open(found: Generated) -> None:
+def _print_open(generated: Generated) -> None:
     """Why rows are left to ask."""
-    tally = found.tally
+    tally = generated.tally
     if tally.num_unanswered:
         say(f"{tally.num_unanswered:,} rows got no answer ({tally.last_failure}); the same command again asks them")
-    if tally.is_spent and found.num_open:
-        say(f"max_cost is reached with {found.num_open} rows not asked; raise --max-cost and run again to go on")
+    if tally.is_spent and generated.num_open:
+        say(f"max_cost is reached with {generated.num_open} rows not asked; raise --max-cost and run again to go on")
 
 
-def _is_all_cut(found: Generated) -> bool:
+def _is_all_cut(generated: Generated) -> bool:
     """Whether the limit left nothing of any answer: a job that goes on to train must not take this for done."""
-    return not found.num_rationales and 0 < found.rejected["cut"] == found.rejected.total()
+    return not generated.num_rationales and 0 < generated.rejected["cut"] == generated.rejected.total()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeGuard, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from dhrd._text import LONGEST_VALUE, clipped, message_of, shown
 from dhrd.config.published import masked
@@ -40,7 +41,7 @@ def load_config(
     overrides: Iterable[str] = (),
     *,
     base: RunConfig | None = None,
-    **settings: Any,
+    **settings: object,
 ) -> RunConfig:
     """Read a configuration.
 
@@ -72,7 +73,7 @@ def load_config(
     return resolve(tree, source=str(path) if path is not None else "the settings")
 
 
-def resolve(tree: Mapping[str, Any], *, source: str = "the settings") -> RunConfig:
+def resolve(tree: Mapping[str, object], *, source: str = "the settings") -> RunConfig:
     """Check a nested mapping, in our names or the DHRD documents', and return it as a `RunConfig`.
 
     Raises:
@@ -96,7 +97,7 @@ def resolve(tree: Mapping[str, Any], *, source: str = "the settings") -> RunConf
     return config
 
 
-def _unfit(tree: Any) -> str | None:
+def _unfit(tree: object) -> str | None:
     """What no setting can be, whichever it is: too large (aliases of aliases), too deep, or no text."""
     open_values, count = [(tree, 0)], 0
     while open_values:
@@ -113,7 +114,7 @@ def _unfit(tree: Any) -> str | None:
     return None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path) -> dict[str, object]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -148,7 +149,7 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1 with three repairs: `5e-5` is a number; `010`, `1:30` and `1_0` stay text, as a label is, rather than 8,
     90 and 10 (a setting that is a number reads its digits); a key given twice is an error rather than the last one."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
@@ -181,17 +182,17 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _parse_override(text: str) -> tuple[str, Any]:
+def _parse_override(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise ConfigError(f"--set {text}: write it as section.key=value")
+        raise ConfigError(f"`overrides` {text}: write it as section.key=value")
     if len(value) == 1 and value in "|>#,;:&*-%@`\t":  # a separator, where YAML would see the start of something
         return name.strip(), value
     try:
         return name.strip(), yaml.load(value, Loader=_Loader)
     except _YAML_ERRORS as error:
         raise ConfigError(
-            f"--set {clipped(masked(text), LONGEST_VALUE)}: the value is not valid YAML; put quotes around text: "
+            f"`overrides` {clipped(masked(text), LONGEST_VALUE)}: the value is not valid YAML; put quotes around text: "
             f"{clipped(name, LONGEST_VALUE)}='…' ({_problem(error)})"
         ) from error
 
@@ -200,7 +201,7 @@ def _problem(error: BaseException) -> str:
     return getattr(error, "problem", None) or message_of(error)
 
 
-def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
+def _override(tree: dict[str, object], dotted: str, value: object) -> None:
     """Set a value; what the file gives under another name of the same setting yields to it."""
     for names in _DOCUMENT_NAMES.items():
         if dotted in names:
@@ -215,7 +216,7 @@ def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
     _set(tree, dotted, value)
 
 
-def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:
+def _set(tree: dict[str, object], dotted: str, value: object) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
         child = tree.get(parent)
@@ -227,7 +228,7 @@ def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:
     tree[last] = value
 
 
-def _translate(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def _translate(tree: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:
     """Move the DHRD documents' names to ours."""
     result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
     problems: list[str] = []
@@ -253,28 +254,28 @@ def _translate(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 _ABSENT = object()
 
 
-def _is_share(value: Any) -> bool:
+def _is_share(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
-def _take(tree: dict[str, Any], dotted: str) -> Any:
+def _take(tree: dict[str, object], dotted: str) -> object:
     section, key = dotted.split(".")
     inner = tree.get(section)
     return inner.pop(key, _ABSENT) if isinstance(inner, dict) else _ABSENT
 
 
-def _has(tree: Mapping[str, Any], dotted: str) -> bool:
+def _has(tree: Mapping[str, object], dotted: str) -> bool:
     section, key = dotted.split(".")
     inner = tree.get(section)
     return isinstance(inner, Mapping) and key in inner
 
 
-def _is_of_another_branch(error: Any) -> bool:
+def _is_of_another_branch(error: ErrorDetails) -> bool:
     """Whether a mapping was tried as a word (`class_weights: balanced`); what is wrong in it has its own error."""
     return error["type"] == "literal_error" and isinstance(error["input"], dict)
 
 
-def _describe(error: Any) -> str:
+def _describe(error: ErrorDetails) -> str:
     """One pydantic error as `name: what is wrong`, with the nearest known name for an unknown one."""
     location = [str(part) for part in error["loc"]]
     name = ".".join(part for part in location if "[" not in part)  # pydantic's `dict[str,…]`, a branch of a union
@@ -286,7 +287,7 @@ def _describe(error: Any) -> str:
     return f"{name}: {message[:1].lower()}{message[1:]}, got {masked(shown(error['input']))}{_hint(error, name)}"
 
 
-def _hint(error: Any, name: str) -> str:
+def _hint(error: ErrorDetails, name: str) -> str:
     """What YAML, or the dots of `--set`, made of a text that was meant."""
     kind, given = error["type"], error["input"]
     if kind == "string_type" and isinstance(given, bool):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+
+from pydantic import JsonValue
 
 from dhrd.config.schema import RunConfig
 
@@ -27,23 +28,25 @@ def masked(text: str, *, is_endpoint: bool = False) -> str:
     return _QUERY.sub(rf"\1?{HIDDEN}", pattern.sub(f"{HIDDEN}@", text))
 
 
-def recorded(config: RunConfig) -> dict[str, Any]:
+def recorded(config: RunConfig) -> dict[str, JsonValue]:
     """The settings for the checkpoints' run.json, from which a run goes on; secrets are hidden."""
-    tree = _masked(config.model_dump(mode="json"))
+    tree = {name: _masked(value) for name, value in config.model_dump(mode="json").items()}
     for section, name in _ENDPOINTS:
-        if tree[section][name]:
-            tree[section][name] = masked(tree[section][name], is_endpoint=True)
+        part = tree[section]
+        assert isinstance(part, dict)
+        if isinstance(address := part[name], str) and address:
+            part[name] = masked(address, is_endpoint=True)
     return tree
 
 
-def published(config: RunConfig) -> dict[str, Any]:
+def published(config: RunConfig) -> dict[str, JsonValue]:
     """The settings for an artifact and for trackers: without the sections that name endpoints and decide no weight."""
     return {name: value for name, value in recorded(config).items() if name not in ("tracking", "teacher")}
 
 
-def _masked(value: Any) -> Any:
+def _masked(value: JsonValue) -> JsonValue:
     if isinstance(value, str):
         return masked(value) if _ADDRESS.fullmatch(value) else value
     if isinstance(value, dict):
-        return {key: _masked(one) for key, one in value.items()}
-    return [_masked(one) for one in value] if isinstance(value, list) else value
+        return {key: _masked(part) for key, part in value.items()}
+    return [_masked(part) for part in value] if isinstance(value, list) else value

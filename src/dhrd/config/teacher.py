@@ -11,6 +11,11 @@ from dhrd._text import shown
 from dhrd.config.address import parse_address
 from dhrd.config.section import Count, FileName, Positive, Section, Weight
 
+TEACHERS = {"openai": "MODEL", "local": "MODEL_OR_PATH"}
+"""Kinds of teachers, each with what follows its name; `rationales/teacher/KIND.py` has its class as `TEACHER`."""
+
+_GREEDY = frozenset({"local"})
+"""Kinds that take the likeliest token where no temperature is given."""
 _OURS = ("model", "messages", "stream", "n", "temperature", "top_p", "seed", "max_tokens", "max_completion_tokens")
 _SECRET = re.compile(r"api[_-]?key|password|secret|authorization|credential", re.IGNORECASE)
 
@@ -65,6 +70,21 @@ class TeacherSettings(Section):
     batch_size: Count = 16
     """`local:`: rows decoded together."""
 
+    @property
+    def kind(self) -> str:
+        """Of the teacher: a key of `TEACHERS`."""
+        return (self.name or "").partition(":")[0]
+
+    @property
+    def model(self) -> str:
+        """The teacher's name without its kind."""
+        return (self.name or "").partition(":")[2]
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the likeliest tokens are taken, which are the same each time."""
+        return self.kind in _GREEDY and not self.temperature
+
     @field_validator("base_url", mode="after")
     @classmethod
     def _check_address(cls, base_url: str | None) -> str | None:
@@ -90,7 +110,7 @@ class TeacherSettings(Section):
 
     @field_validator("extra_headers", mode="before")
     @classmethod
-    def _check_headers(cls, headers: Any) -> dict[str, str]:
+    def _check_headers(cls, headers: object) -> dict[str, str]:
         """Names and values that can be sent; no value is repeated in a message."""
         if not isinstance(headers, dict):
             raise ValueError("extra_headers is no mapping; write NAME: VALUE")
@@ -103,12 +123,12 @@ class TeacherSettings(Section):
 
     @model_validator(mode="after")
     def _check(self) -> TeacherSettings:
-        kind, _, model = (self.name or "openai:x").partition(":")
-        if kind not in ("openai", "local") or not model.strip():
-            raise ValueError(f"name {shown(self.name)} is unknown; write openai:MODEL or local:MODEL_OR_PATH")
+        if self.name is not None and not (self.kind in TEACHERS and self.model.strip()):
+            forms = " or ".join(f"{kind}:{form}" for kind, form in TEACHERS.items())
+            raise ValueError(f"name {shown(self.name)} is unknown; write {forms}")
         if self.samples > 1 and not self.label_hidden:
             raise ValueError("samples chooses by the teacher's own answer, so it needs label_hidden")
-        if self.samples > 1 and (self.temperature == 0 or (kind == "local" and not self.temperature)):
+        if self.samples > 1 and (self.temperature == 0 or self.is_greedy):
             raise ValueError("samples would all be the same; give a temperature above 0")
         if self.max_cost is not None and (self.input_price is None or self.output_price is None):
             raise ValueError("max_cost needs input_price and output_price, per million tokens")

@@ -110,7 +110,7 @@ class InputEncoder:
         if first.was_cut and self.strict:
             raise DataError(
                 f"{where}: {'' if first.was_read else 'more than '}{first.num_tokens} tokens are over the limit of "
-                f"{self.max_input_tokens}; shorten the text, or leave out --strict to have it cut"
+                f"{self.max_input_tokens}; shorten the text, or leave out `strict` to have it cut"
             )
         if not first.ids:
             raise DataError(f"{where}: the text has no tokens; fill it in or remove the row")

@@ -113,7 +113,7 @@ class Agenda(Section):
         """
         known = [entry.name for entry in self.entries]
         if unknown := [name for name in names if name not in known]:
-            raise ConfigError(f"--only {unknown[0]}: the plan has {', '.join(known)}")
+            raise ConfigError(f"`only` {unknown[0]}: the plan has {', '.join(known)}")
         return sorted(
             (entry for entry in self.entries if not names or entry.name in names), key=lambda entry: entry.priority
         )

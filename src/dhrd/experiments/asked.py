@@ -103,13 +103,13 @@ def find_tasks(base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
     own = own_data(base)
     if own is not None:
         if asked and tuple(asked) != (own,):
-            raise ConfigError(f"--tasks {','.join(asked)}: data.train is {base.data.train}; leave one of the two out")
+            raise ConfigError(f"`tasks` {','.join(asked)}: data.train is {base.data.train}; leave one of the two out")
         return (own,)
     if base.data.train is not None and not asked:
         return (base.data.train.partition(":")[2],)
     if asked and tuple(asked) != ("all",):
         if unknown := [task for task in asked if task not in TASKS]:
-            raise ConfigError(f"--tasks {unknown[0]}: unknown; give all, or of {', '.join(TASKS)}")
+            raise ConfigError(f"`tasks` {unknown[0]}: unknown; give all, or of {', '.join(TASKS)}")
         return tuple(dict.fromkeys(asked))
     root = base.data.superglue_root
     if root is None:
@@ -132,7 +132,7 @@ def find_conditions(study: Study, base: RunConfig, asked: Sequence[str] | None) 
     if base.data.train is not None:
         raise ConfigError(f"data.train is {base.data.train}: leave it out, {study.name} makes its own rows")
     if unknown := [name for name in asked or () if name not in (*known, "all")]:
-        raise ConfigError(f"--tasks {unknown[0]}: {study.name} has {', '.join(known)}")
+        raise ConfigError(f"`tasks` {unknown[0]}: {study.name} has {', '.join(known)}")
     return tuple(name for name in known if not asked or "all" in asked or name in asked)
 
 
@@ -149,13 +149,13 @@ def find_arms(study: Study, asked: Sequence[str] | None, encoder: str | None = N
     """
     known = [arm.name for arm in study.arms]
     if unknown := [name for name in asked or () if name not in known]:
-        raise ConfigError(f"--arms {unknown[0]}: {study.name} has {', '.join(known)}")
+        raise ConfigError(f"`arms` {unknown[0]}: {study.name} has {', '.join(known)}")
     arms = tuple(arm for arm in study.arms if (arm.name in asked if asked else not arm.optional))
     if encoder is None:
         return arms
     if not any(arm.encoder for arm in arms):
         raise ConfigError(
-            f"--encoder {encoder}: no arm of this run has one; run baselines with --arms pooled,embeddings,encoder, or "
+            f"`encoder` {encoder}: no arm of this run has one; run baselines with `arms=pooled,embeddings,encoder`, or "
             "leave it out"
         )
     return tuple(replace(arm, encoder=encoder) if arm.encoder else arm for arm in arms)
@@ -171,7 +171,7 @@ def read_grid(texts: Sequence[str]) -> Grid:
     for text in texts:
         name, equals, values = text.partition("=")
         if not equals or not values.strip():
-            raise ConfigError(f"--grid {text}: write it as section.key=value,value")
+            raise ConfigError(f"`grid` {text}: write it as section.key=value,value")
         configs = [load_config(overrides=[f"{name}={value}"]) for value in values.split(",")]
         grid[name.strip()] = tuple(flat(config.model_dump(mode="json"))[name.strip()] for config in configs)
     return grid
@@ -185,7 +185,7 @@ def check_data(request: Request) -> None:
         ModelError: An arm's encoder is in a package that is not installed.
     """
     if any(arm.engine == "vllm" for arm in request.arms):
-        check_vllm("--arms")
+        check_vllm("`arms`")
     for arm in request.arms:
         if arm.encoder is not None:
             locate(arm.encoder)
@@ -200,13 +200,13 @@ def check_data(request: Request) -> None:
     if spec is None:
         raise ConfigError(
             f"the arm {learns[0].name} learns from rationales: give their files with "
-            "--set 'data.rationales=DIR/{task}.jsonl'"
+            "`data.rationales=DIR/{task}.jsonl`"
         )
     for task in request.tasks:
         path = Path(spec.replace("{task}", task))
         if not path.is_file():
             raise ConfigError(
-                f"data.rationales: {path}: no such file, for {task}; add it or leave the task out of --tasks"
+                f"data.rationales: {path}: no such file, for {task}; add it or leave the task out of `tasks`"
             )
 
 

@@ -102,7 +102,7 @@ def run_encoder(cell: Cell, rows: Rows, accelerator: Accelerator, clock: Clock) 
 
 def _not_an_encoder(what: str, error: BaseException) -> ModelError:
     return ModelError(
-        f"{what} cannot be loaded as an encoder: give --encoder a hub name, a directory or "
+        f"{what} cannot be loaded as an encoder: give `encoder` a hub name, a directory or "
         f"package:NAME/DIRECTORY ({' '.join(str(error).split())})"
     )
 

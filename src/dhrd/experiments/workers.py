@@ -56,7 +56,7 @@ def result_of(future: Future[CellResult]) -> CellResult:
     except BrokenProcessPool as error:
         raise WorkerDied(
             "a worker process died, probably for want of memory; finished cells are kept: run the same command again "
-            "with a smaller --jobs"
+            "with a smaller `jobs`"
         ) from error
 
 

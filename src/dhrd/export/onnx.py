@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from dhrd._extras import require
+from dhrd._text import dhrd_command
 from dhrd.data.records import Batch
 from dhrd.errors import ArtifactError, DhrdError
 from dhrd.export.runtimes import Runtime
@@ -87,7 +88,7 @@ class OnnxForward(Runtime):
         path = Path(directory) / MODEL_FILE
         if not path.is_file():
             raise ArtifactError(
-                f"{directory}: no {MODEL_FILE}; write it with dhrd export --model DIR --output {directory}"
+                f"{directory}: no {MODEL_FILE}; write it with {dhrd_command('export', model='DIR', output=directory)}"
             )
         options = runtime.SessionOptions()
         options.intra_op_num_threads = num_threads or torch.get_num_threads()

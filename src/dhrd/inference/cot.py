@@ -179,7 +179,7 @@ def _check_context(model: PreTrainedModel, longest: int, max_new_tokens: int) ->
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if context is not None and longest + max_new_tokens > context:
         room = context - longest
-        hint = f"give --max-new-tokens {room} or less" if room > 0 else "shorten the inputs"
+        hint = f"give `max_new_tokens` {room} or less" if room > 0 else "shorten the inputs"
         raise ConfigError(
             f"max_new_tokens: {max_new_tokens} after an input of {longest} tokens is over the model's context "
             f"({context}): {hint}"

@@ -6,11 +6,14 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from dhrd._text import dhrd_command
 from dhrd.data.label_names import sort_names
 from dhrd.data.readers import BadRow, Row, read_file
 from dhrd.data.records import LabelSet
 from dhrd.errors import DataError
 from dhrd.metrics.outcomes import Indices, Outcomes, outcomes_of_indices
+
+_GIVE = f"give a file that `{dhrd_command('evaluate', predictions=True)}` wrote"
 
 
 def read_together(paths: Sequence[Path], labels: LabelSet | None = None) -> list[Outcomes]:
@@ -36,10 +39,10 @@ def _rows(path: Path) -> list[Row]:
             raise DataError(f"{row.where}: {row.problem}")
         for key in ("id", "gold", "label"):
             if key not in row.columns:
-                raise DataError(f"{row.where}: {key}: missing; give a file that `dhrd evaluate --predictions` wrote")
+                raise DataError(f"{row.where}: {key}: missing; {_GIVE}")
         rows.append(row)
     if not rows:
-        raise DataError(f"{path}: there are no rows; give a file that `dhrd evaluate --predictions` wrote")
+        raise DataError(f"{path}: there are no rows; {_GIVE}")
     return rows
 
 

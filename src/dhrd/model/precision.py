@@ -77,7 +77,7 @@ def choose_dtype(
         return fast_dtype(device, config)
     if isinstance(asked, str):
         if asked not in DTYPES:
-            raise ConfigError(f"--dtype {asked}: unknown; give auto, {', '.join(DTYPES)}")
+            raise ConfigError(f"`dtype` {asked}: unknown; give auto, {', '.join(DTYPES)}")
         return DTYPES[asked]
     return asked
 

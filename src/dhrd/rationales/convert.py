@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from dhrd._files import writing
 from dhrd._outputs import RATIONALES, Output, check_outputs
@@ -102,7 +101,7 @@ def shape_of(name: str, **changes: str | None) -> Shape:
         ConfigError: There is no such shape.
     """
     if name not in SHAPES:
-        raise ConfigError(f"--shape {name}: unknown; shapes are {', '.join(SHAPES)}")
+        raise ConfigError(f"`shape` {name}: unknown; shapes are {', '.join(SHAPES)}")
     return replace(SHAPES[name], **{part: value for part, value in changes.items() if value is not None})
 
 
@@ -113,10 +112,10 @@ def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> 
         DataError: A record does not have the shape; up to ten are named, and nothing is written.
         ConfigError: A template of the shape is not valid, or the output would take the source's place.
     """
-    check_outputs([Output("--output", Path(output), RATIONALES)], [source])
+    check_outputs([Output("`output`", Path(output), RATIONALES)], [source])
     reader = _Reader(shape)
     problems: list[str] = []
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     digests: dict[str, str] = {}
     conflicting: set[str] = set()
     num_records = num_without = 0
@@ -126,7 +125,7 @@ def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> 
             for row_id, text in reader.rationales(record):
                 if not text:
                     num_without += 1
-                elif found.setdefault(row_id, text) != text:
+                elif texts.setdefault(row_id, text) != text:
                     conflicting.add(row_id)
                 else:
                     digests[row_id] = _digest(record, shape)
@@ -136,15 +135,15 @@ def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> 
                 break
     if problems:
         raise DataError("\n".join(problems))
-    found = {row_id: text for row_id, text in found.items() if row_id not in conflicting}
-    if not found:
+    texts = {row_id: text for row_id, text in texts.items() if row_id not in conflicting}
+    if not texts:
         raise DataError(f"{source}: none of its {num_records} records gives a rationale in this shape")
     with writing(Path(output)) as file:
-        for row_id, text in found.items():
+        for row_id, text in texts.items():
             more = {"teacher": shape.teacher, DIGEST: digests[row_id]}
             file.row({"id": row_id, "rationale": text, **{name: value for name, value in more.items() if value}})
     return Converted(
-        num_records=num_records, num_rationales=len(found), num_without=num_without, conflicting=sorted(conflicting)
+        num_records=num_records, num_rationales=len(texts), num_without=num_without, conflicting=sorted(conflicting)
     )
 
 
@@ -162,9 +161,9 @@ class _Reader:
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
-        self._id = _part(shape.id, "--id")
-        self._rationale = _part(shape.rationale, "--rationale")
-        self._where = _part(shape.where or "{{ true }}", "--where")
+        self._id = _part(shape.id, "`id`")
+        self._rationale = _part(shape.rationale, "`rationale`")
+        self._where = _part(shape.where or "{{ true }}", "`where`")
 
     def rationales(self, record: Row | BadRow) -> Iterator[tuple[str, str]]:
         """The id and the rationale, or "", of each row that a record serves."""
@@ -174,8 +173,8 @@ class _Reader:
             check_characters(record)
         except ValueError as error:
             raise DataError(f"{record.where}: {error}") from None
-        rows = _items(record, self._shape.rows, "--rows") if self._shape.rows else [None]
-        choices = _items(record, self._shape.choices, "--choices") if self._shape.choices else [None]
+        rows = _items(record, self._shape.rows, "`rows`") if self._shape.rows else [None]
+        choices = _items(record, self._shape.choices, "`choices`") if self._shape.choices else [None]
         if not choices:
             yield from (("", "") for _ in rows)
         for row in rows:
@@ -186,17 +185,17 @@ class _Reader:
             best = max(views, key=lambda view: _number(view["found"], self._shape.rating, record.where))
             row_id = self._id(best, record.where)
             if not row_id:
-                raise DataError(f"{record.where}: --id {self._shape.id}: is empty here; every rationale needs an id")
+                raise DataError(f"{record.where}: `id` {self._shape.id}: is empty here; every rationale needs an id")
             yield row_id, self._rationale(best, record.where)
 
 
-def _part(text: str, setting: str) -> Callable[[Mapping[str, Any], str], str]:
+def _part(text: str, setting: str) -> Callable[[Mapping[str, object], str], str]:
     """What gives a part of a shape: a template where there are braces, else a column or a dotted path."""
     if "{" in text:
         template = InputTemplate(text, setting=setting)
         return lambda view, where: " ".join(template.render(view, where=where, may_be_empty=True).split())
 
-    def look_up(view: Mapping[str, Any], where: str) -> str:
+    def look_up(view: Mapping[str, object], where: str) -> str:
         value = _at(view, text)
         if isinstance(value, list | dict):
             raise DataError(f"{where}: {setting} {text}: is {shown(value, 60)}, not text; name a part of it")
@@ -208,23 +207,23 @@ def _part(text: str, setting: str) -> Callable[[Mapping[str, Any], str], str]:
     return look_up
 
 
-def _items(record: Row, path: str, flag: str) -> Sequence[Any]:
+def _items(record: Row, path: str, flag: str) -> Sequence[object]:
     value = _at(record.columns, path)
     if not isinstance(value, list):
         raise DataError(f"{record.where}: {flag} {path}: is not a list here; name a column that holds one")
     return value
 
 
-def _number(choice: Any, path: str, where: str) -> float:
+def _number(choice: object, path: str, where: str) -> float:
     if not path:
         return 0.0  # all equal: the first
     value = _at(choice, path)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return -math.inf if math.isnan(value) else float(value)  # what nobody rated comes last
-    raise DataError(f"{where}: --rating {path}: {shown(value)} is no number; name a part of each choice that holds one")
+    raise DataError(f"{where}: `rating` {path}: {shown(value)} is no number; name a part of each choice that holds one")
 
 
-def _at(value: Any, path: str) -> Any:
+def _at(value: object, path: str) -> object:
     """What a dotted path leads to; None where it leads nowhere."""
     for part in path.split("."):
         if isinstance(value, Mapping):

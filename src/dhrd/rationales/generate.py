@@ -7,12 +7,11 @@ so a run killed at any moment is gone on with by running the same command again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from dhrd._outputs import Output, check_outputs
 from dhrd._progress import bar
@@ -25,10 +24,9 @@ from dhrd.errors import ConfigError, TeacherError
 from dhrd.model.backbone import Backbone
 from dhrd.rationales.output import Generated, beside, write_manifest, write_output
 from dhrd.rationales.survey import Survey, survey
-from dhrd.rationales.teacher import local
-from dhrd.rationales.teacher import openai as client
+from dhrd.rationales.teacher.local import LocalTeacher
 from dhrd.rationales.teacher.prompt import Questions, load_template
-from dhrd.rationales.teacher.session import Asked, Session
+from dhrd.rationales.teacher.session import Session, Teacher
 from dhrd.rationales.teacher.store import Store
 from dhrd.rationales.teacher.tally import Tally
 
@@ -37,7 +35,7 @@ logger = logging.getLogger("dhrd")
 
 def generate_rationales(
     config: RunConfig,
-    data: Any,
+    data: object,
     output: str | Path,
     *,
     split: str = "train",
@@ -70,44 +68,48 @@ def generate_rationales(
     output = _check_output(Path(output), data, config)
     questions = _questions(config, data, split, limit)
     with Store(beside(output, "answers.sqlite")) as store:
-        found = survey(questions, store, beside(output, "manifest.json"))
-        if found.warning:
-            logger.warning(found.warning)
+        plan = survey(questions, store, beside(output, "manifest.json"))
+        if plan.warning:
+            logger.warning(plan.warning)
         session = Session(
             settings=questions.settings,
             labels=questions.labels,
             store=store,
-            tally=Tally(prompt_tokens=found.before.prompt_tokens, completion_tokens=found.before.completion_tokens),
-            estimate=found.estimate,
-            is_known=found.num_open < found.num_rows,
+            tally=Tally(prompt_tokens=plan.before.prompt_tokens, completion_tokens=plan.before.completion_tokens),
+            estimate=plan.estimate,
+            is_known=plan.num_open < plan.num_rows,
             retry_after=store.last_number() if retry_rejected else None,
         )
-        ask = _asker(questions.settings, device, teacher) if found.num_open or retry_rejected else None
-        return _ask_and_write(output, questions, session, ask, found.num_rows)
+        asked = _teacher(questions.settings, device, teacher) if plan.num_open or retry_rejected else None
+        return _ask_and_write(output, questions, session, asked, plan.num_rows)
 
 
-def _ask_and_write(output: Path, questions: Questions, session: Session, ask: Asker | None, num_rows: int) -> Generated:
+def _ask_and_write(
+    output: Path, questions: Questions, session: Session, teacher: Teacher | None, num_rows: int
+) -> Generated:
     """Ask what is open, and write what has come of it, also where the teacher ends the run."""
-    found: Generated | None = None
-    all_asked, stopped = ask is not None, None
-    while found is None or (found.num_open and all_asked):  # a row equal to one in flight waits for a second round
+    generated: Generated | None = None
+    all_asked, stopped = teacher is not None, None
+    while generated is None or (
+        generated.num_open and all_asked
+    ):  # a row equal to one in flight waits for a second round
         try:
-            if ask is not None:
+            if teacher is not None:
                 with _progress(session, num_rows) as watched:
-                    all_asked = ask(watched.open(questions), watched) and not session.tally.num_unanswered
+                    all_asked = teacher.ask(watched.open(questions), watched) and not session.tally.num_unanswered
         except TeacherError as error:
             if not session.store.totals().num_answers:  # there is nothing to write
                 raise
             all_asked, stopped = False, error
-        found = write_output(output, questions, session)
-        write_manifest(output, found, questions, session.store)
+        generated = write_output(output, questions, session)
+        write_manifest(output, generated, questions, session.store)
     if stopped is not None:
-        raise TeacherError(f"{stopped}; {found.num_rationales:,} rationales so far are in {output}") from stopped
-    return found
+        raise TeacherError(f"{stopped}; {generated.num_rationales:,} rationales so far are in {output}") from stopped
+    return generated
 
 
 def survey_rationales(
-    config: RunConfig, data: Any, output: str | Path, *, split: str = "train", limit: int | None = None
+    config: RunConfig, data: object, output: str | Path, *, split: str = "train", limit: int | None = None
 ) -> Survey:
     """What `generate_rationales` would ask and what that may cost; no request is sent and no file written.
 
@@ -127,27 +129,27 @@ def survey_rationales(
         return survey(_questions(config, data, split, limit), store, beside(output, "manifest.json"))
 
 
-def _check_output(output: Path, data: Any, config: RunConfig) -> Path:
+def _check_output(output: Path, data: object, config: RunConfig) -> Path:
     if output.suffix != ".jsonl":
-        raise ConfigError(f"--output {output}: rationales are JSON lines; give a name that ends in .jsonl")
+        raise ConfigError(f"`output` {output}: rationales are JSON lines; give a name that ends in .jsonl")
     if not output.parent.is_dir():
-        raise ConfigError(f"--output {output}: there is no folder {output.parent}; make it first")
+        raise ConfigError(f"`output` {output}: there is no folder {output.parent}; make it first")
     store, manifest = beside(output, "answers.sqlite"), beside(output, "manifest.json")
-    check_outputs([Output("--output", path) for path in (output, store, manifest)], inputs_of(config, data))
+    check_outputs([Output("`output`", path) for path in (output, store, manifest)], inputs_of(config, data))
     for path in (output, manifest):
         if path.exists() and not store.is_file():
             raise ConfigError(
-                f"--output {output}: {path.name} exists, and no {store.name} beside it says that this command wrote "
+                f"`output` {output}: {path.name} exists, and no {store.name} beside it says that this command wrote "
                 "it; move it away, or give another name"
             )
     return output
 
 
-def _questions(config: RunConfig, data: Any, split: str, limit: int | None) -> Questions:
+def _questions(config: RunConfig, data: object, split: str, limit: int | None) -> Questions:
     settings = config.teacher
     if settings.name is None:
-        raise ConfigError("no teacher is given: --teacher openai:MODEL or --teacher local:MODEL_OR_PATH")
-    if settings.name.startswith("local:") and not settings.temperature:
+        raise ConfigError("no teacher is given: `teacher.name=openai:MODEL` or `teacher.name=local:MODEL_OR_PATH`")
+    if settings.is_greedy:
         settings = settings.model_copy(update={"attempts": 1})  # the likeliest tokens are the same each time
     source = open_source(list(data) if isinstance(data, Iterator) else data, config.data, split=split)
     return Questions(
@@ -167,14 +169,11 @@ def _labels(config: RunConfig, source: Source) -> LabelSet:
     return label_set(config, source, [Example(label=row.label, where=row.where) for row in source.examples()])
 
 
-Asker = Callable[[Iterator[Asked], Session], bool]
-
-
-def _asker(settings: TeacherSettings, device: str | None, teacher: Backbone | None) -> Asker:
-    kind, _, model = str(settings.name).partition(":")
-    if kind == "openai":
-        return client.ask
-    return partial(local.ask, teacher=teacher or local.load_teacher(model, device))
+def _teacher(settings: TeacherSettings, device: str | None, backbone: Backbone | None) -> Teacher:
+    if settings.kind == "local" and backbone is not None:
+        return LocalTeacher(backbone)
+    kind: type[Teacher] = import_module(f"dhrd.rationales.teacher.{settings.kind}").TEACHER
+    return kind.from_settings(settings, device)
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def write_output(output: Path, questions: Questions, session: Session) -> Genera
     )
 
 
-def write_manifest(output: Path, found: Generated, questions: Questions, store: Store) -> None:
+def write_manifest(output: Path, generated: Generated, questions: Questions, store: Store) -> None:
     """Where the rationales come from; written last, so that a file with a manifest is whole."""
     settings, totals = questions.settings, store.totals()
     first, last = store.dates()
@@ -92,7 +92,7 @@ def write_manifest(output: Path, found: Generated, questions: Questions, store: 
         "format": MANIFEST_FORMAT,
         "file": output.name,
         "sha256": hashlib.sha256(output.read_bytes()).hexdigest(),
-        "complete": not found.num_open,
+        "complete": not generated.num_open,
         "data": questions.source.name,
         "teacher": settings.name,
         "endpoint_hosts": store.hosts(),
@@ -102,21 +102,24 @@ def write_manifest(output: Path, found: Generated, questions: Questions, store: 
         "sampling": sampling | {"attempts": settings.attempts, "max_tokens": settings.max_tokens},
         "dates": {"first_answer": first, "last_answer": last},
         "rows": {
-            "total": found.num_rows,
-            "with_rationale": found.num_rationales,
-            "naming_another_label": found.num_disagreeing,
-            "rejected": dict(sorted(found.rejected.items())),
-            "not_asked": found.num_open,
+            "total": generated.num_rows,
+            "with_rationale": generated.num_rationales,
+            "naming_another_label": generated.num_disagreeing,
+            "rejected": dict(sorted(generated.rejected.items())),
+            "not_asked": generated.num_open,
         },
         "requests_of_last_run": {
-            "sent": found.tally.num_requests,
-            "answered": found.tally.num_answers,
-            "failed": dict(sorted(found.tally.failures.items())),
+            "sent": generated.tally.num_requests,
+            "answered": generated.tally.num_answers,
+            "failed": dict(sorted(generated.tally.failures.items())),
         },
-        "perhaps_billed_without_an_answer": {"requests": found.tally.num_lost, "most_cost": found.possible_cost},
+        "perhaps_billed_without_an_answer": {
+            "requests": generated.tally.num_lost,
+            "most_cost": generated.possible_cost,
+        },
         "answers": totals.num_answers,
         "tokens": {"prompt": totals.prompt_tokens, "completion": totals.completion_tokens},
-        "cost": found.cost,
+        "cost": generated.cost,
         "prices_per_million_tokens": {"input": settings.input_price, "output": settings.output_price},
         "versions": library_versions(),
     }

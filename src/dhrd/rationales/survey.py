@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dhrd._text import shown
 from dhrd.config import TeacherSettings
@@ -115,7 +114,7 @@ def _changes(questions: Questions, manifest: Path) -> tuple[str, ...]:
     )
 
 
-def asked_with(questions: Questions) -> dict[str, Any]:
+def asked_with(questions: Questions) -> dict[str, object]:
     """What is part of every question, by the manifest's names."""
     settings = questions.settings
     sampling = {name: getattr(settings, name) for name in SAMPLING}
@@ -127,11 +126,11 @@ def asked_with(questions: Questions) -> dict[str, Any]:
     }
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def _mapping(value: object) -> dict[str, object]:
     return dict(value) if isinstance(value, Mapping) else {}
 
 
-def _get(value: Any, name: str) -> Any:
+def _get(value: object, name: str) -> object:
     return _mapping(value).get(name)
 
 

@@ -99,7 +99,7 @@ def run_directory(given: Path) -> Path:
     if os.path.isfile(given / _STATE):
         return given.resolve().parent.parent
     if not os.path.isdir(given):
-        raise CheckpointError(f"--checkpoint {given}: no such directory; give a run's output_dir or a checkpoint in it")
+        raise CheckpointError(f"`checkpoint` {given}: no such directory; give a run's output_dir or a checkpoint in it")
     return given.parent if given.name == "checkpoints" else given
 
 

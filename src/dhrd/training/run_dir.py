@@ -95,7 +95,7 @@ def started_run(checkpoint: Path) -> RunConfig | None:
     started = read_run(output_dir)
     if started is None and not (output_dir / MANIFEST).is_file() and not whole_checkpoints(output_dir / "checkpoints"):
         raise CheckpointError(
-            f"--checkpoint {checkpoint}: no run was started there; give a run's output_dir, or leave --checkpoint out"
+            f"`checkpoint` {checkpoint}: no run was started there; give a run's output_dir, or leave `checkpoint` out"
         )
     return started
 
@@ -113,13 +113,13 @@ def _check_free(output_dir: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise ConfigError(
-            f"output_dir: {output_dir} is not empty; go on with --checkpoint {output_dir}, replace it with "
-            "--overwrite, or give another --set output_dir=…"
+            f"output_dir: {output_dir} is not empty; go on with `checkpoint` {output_dir}, replace it with "
+            "`overwrite`, or give another `output_dir`"
         )
     if not wrote(output_dir):
         raise ConfigError(
             f"output_dir: {output_dir} holds files, and no run.json or dhrd.json there says that they are a run of "
-            "dhrd's, which is all that --overwrite replaces; give another output_dir"
+            "dhrd's, which is all that `overwrite` replaces; give another output_dir"
         )
 
 
@@ -190,6 +190,6 @@ def run_record(config: RunConfig, precision: Precision) -> dict[str, object]:
 def _check_same(theirs: RunConfig, config: RunConfig, output_dir: Path) -> None:
     if odd := list(identity_differences(identity(theirs), identity(config), "there")):
         only, lines = (f" ({odd[0]})", []) if len(odd) == 1 else ("", odd)
-        mend = "leave --config and --set out to go on with its own, or give another output_dir"
-        line = f"--checkpoint {output_dir}: the run there has other settings{only}; {mend}"
+        mend = "leave `config` and `overrides` out to go on with its own, or give another output_dir"
+        line = f"`checkpoint` {output_dir}: the run there has other settings{only}; {mend}"
         raise CheckpointError("\n".join([line, *lines]))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dhrd.benchmark.result import BenchmarkResult
 from dhrd.cli.show import benchmark_table, cascade_table, metrics_table
 
 Capsys = pytest.CaptureFixture[str]
@@ -73,30 +74,53 @@ def test_the_chosen_threshold_is_marked_and_told(capsys: Capsys) -> None:
     assert "chosen on 50 other rows, where it has accuracy 0.900 at 2.5 times" in " ".join(out.split())
 
 
-def contender(median: float) -> dict[str, Any]:
+def contender(rate: float) -> dict[str, Any]:
     return {
-        "queries_per_second": {"median": median, "min": median - 1, "max": median + 1},
-        "latency": {"p50_ms": 5.0, "p95_ms": 6.0, "p99_ms": 7.0},
-        "memory": {"peak_increase_bytes": 3 * 2**20},
+        "title": "a way",
+        "dtype": "float32",
+        "batch_size": None,
+        "queries_per_second": {"median": rate, "min": rate - 1, "max": rate + 1},
+        "tokens_per_second": 20 * rate,
         "label_agreement": 0.99,
+        "label_agreement_with": "dhrd",
+        "accuracy": None,
+        "memory": {"peak_memory_bytes": 5 * 2**20, "peak_increase_bytes": 3 * 2**20},
+        "latency": {"p50_ms": 5.0, "p95_ms": 6.0, "p99_ms": 7.0, "num_requests": 4},
     }
+
+
+def benchmark_result() -> BenchmarkResult:
+    agreement = {"label_agreement": 1.0, "max_probability_difference": 1e-6}
+    conditions = {"device": "cpu", "threads": 1, "capability": None, "load_average_1_min": 0.5, "versions": {}}
+    work = {"padding_ratio": 1.1, "sharing_ratio": 2.0, "num_needed_tokens": 100, "num_run_tokens": 120}
+    roofline = {
+        "num_rows": 10,
+        "flops_needed": 1e9,
+        "forward_flops_per_second": 2e9,
+        "needed_tokens_per_second": 10.0,
+        "matmul_flops_per_second": 5e9,
+        "matmul_flops_per_second_at_own_shapes": 2.5e9,
+        "share_of_matmul_rate": 0.4,
+        "share_of_matmul_rate_at_own_shapes": 0.8,
+    }
+    return BenchmarkResult.model_validate(
+        {
+            "rows": {"num_rows": 10, "num_tokens": 200, "mean_tokens": 20.0, "max_input_tokens": 64},
+            "contenders": {"dhrd": contender(100.0), "loop": contender(20.0) | {"memory": None}},
+            "dhrd_over": {"loop": {"median": 5.0, "min": 4.0, "max": 6.0}},
+            "pipeline_best_batch_size": None,
+            "work": work | {"num_passes": 3},
+            "roofline": roofline,
+            "sweeps": {"batch_size": [], "length": []},
+            "parity": {"num_rows": 10, "dtype": "float32", "against": "float32", "as_run": agreement}
+            | {"without_sharing": agreement},
+            "conditions": conditions | {"dtype": "float32"},
+        }
+    )
 
 
 def test_a_benchmark_says_who_was_measured_and_what_was_computed(capsys: Capsys) -> None:
-    result = {
-        "rows": {"num_rows": 10, "mean_tokens": 20.0, "num_tokens": 200},
-        "conditions": {"dtype": "float32"},
-        "contenders": {"dhrd": contender(100.0), "loop": contender(20.0) | {"memory": None}},
-        "dhrd_over": {"loop": {"median": 5.0}},
-        "work": {"padding_ratio": 1.1, "sharing_ratio": 2.0, "num_run_tokens": 120, "num_passes": 3},
-        "roofline": {
-            "forward_flops_per_second": 2e9,
-            "share_of_matmul_rate": 0.4,
-            "share_of_matmul_rate_at_own_shapes": 0.8,
-        },
-        "parity": {"num_rows": 10, "as_run": {"label_agreement": 1.0, "max_probability_difference": 1e-6}},
-    }
-    benchmark_table(result)
+    benchmark_table(benchmark_result())
     out = capsys.readouterr().out
     assert cells(out) == [
         ["dhrd", "100.0 (99.0–101.0)", "", "5/6/7", "99.0%", "+3"],

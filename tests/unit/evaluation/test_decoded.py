@@ -197,7 +197,7 @@ def test_a_student_without_a_classifier_names_the_mode_that_it_has(
     assert ended.error_lines[0].endswith(f"dhrd evaluate --mode cot --model {student / 'out'}")
     with pytest.raises(ArtifactError, match="no classifier"):
         dhrd.Classifier.from_pretrained(student / "out")
-    with pytest.raises(ConfigError, match="--mode guess: unknown; give classifier, cot or cascade"):
+    with pytest.raises(ConfigError, match="`mode` guess: unknown; give classifier, cot or cascade"):
         dhrd.evaluate(student / "out", mode="guess")  # type: ignore[arg-type]
 
 

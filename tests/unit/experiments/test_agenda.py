@@ -33,7 +33,7 @@ def test_rows_that_are_not_there_are_made_first(tiny_backbone: Path, tmp_path: P
     ("change", "message"),
     [
         ({"study": "table9"}, "table9: no such study; give one of main"),
-        ({"arms": ["nobody"]}, "--arms nobody: main has pooled"),
+        ({"arms": ["nobody"]}, "`arms` nobody: main has pooled"),
         ({"set": ["model.colour=red"]}, "model.colour"),
     ],
 )
@@ -56,5 +56,5 @@ def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:
         path.write_text(json.dumps(plan))
         with pytest.raises(ConfigError, match=message):
             read_agenda(path)
-    with pytest.raises(ConfigError, match="--only b: the plan has a"):
+    with pytest.raises(ConfigError, match="`only` b: the plan has a"):
         Agenda(entries=(entry,)).chosen(["b"])  # type: ignore[arg-type]

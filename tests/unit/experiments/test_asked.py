@@ -56,7 +56,7 @@ def test_own_data_is_one_task(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "tasks", "message"),
     [
-        ([], ["cb", "xnli"], "--tasks xnli: unknown; give all, or of boolq, cb"),
+        ([], ["cb", "xnli"], "`tasks` xnli: unknown; give all, or of boolq, cb"),
         (["data.superglue_root=/nowhere"], None, "has no task; it must hold CB/train.jsonl"),
         (["data.train=mail.jsonl"], ["cb"], "leave one of the two out"),
     ],
@@ -70,7 +70,7 @@ def test_optional_arms_are_asked_for_and_unknown_ones_refused() -> None:
     study = STUDIES["main"]
     assert [arm.name for arm in find_arms(study, None)] == ["pooled", "dhrd"]
     assert [arm.name for arm in find_arms(study, ["dhrd_mlp", "pooled_mlp"])] == ["pooled_mlp", "dhrd_mlp"]
-    with pytest.raises(ConfigError, match="--arms best: main has pooled, dhrd, pooled_mlp, dhrd_mlp"):
+    with pytest.raises(ConfigError, match="`arms` best: main has pooled, dhrd, pooled_mlp, dhrd_mlp"):
         find_arms(study, ["best"])
 
 
@@ -104,7 +104,7 @@ def test_missing_rationales_are_refused_before_anything_is_run(tmp_path: Path) -
         num_seeds=1,
         arms=find_arms(study, None),
     )
-    with pytest.raises(ConfigError, match="dhrd learns from rationales: give their files with --set"):
+    with pytest.raises(ConfigError, match=r"dhrd learns from rationales: give their files with `data\.rationales="):
         check_data(request)
     (tmp_path / "cb.jsonl").touch()
     with_files = replace(request, base=load_config(overrides=[f"data.rationales={tmp_path}/{{task}}.jsonl"]))
@@ -134,7 +134,7 @@ def test_tasks_of_a_study_are_asked_for_by_name() -> None:
     base = load_config()
     assert find_conditions(STUDY, base, ["many"]) == ("many",)
     assert find_conditions(STUDY, base, ["all"]) == ("few", "many")
-    with pytest.raises(ConfigError, match="--tasks cb: two has few, many"):
+    with pytest.raises(ConfigError, match="`tasks` cb: two has few, many"):
         find_conditions(STUDY, base, ["cb"])
     with pytest.raises(ConfigError, match=r"data\.train is mail\.jsonl: leave it out, two makes its own rows"):
         find_conditions(STUDY, load_config(overrides=["data.train=mail.jsonl"]), None)

@@ -223,7 +223,7 @@ def test_a_study_with_encoders_is_reported_and_resumed(
 def test_they_are_run_only_where_they_are_named() -> None:
     assert not {arm.name for arm in find_arms(STUDIES["baselines"], None)} & set(ARMS)
     assert {arm.encoder for arm in find_arms(STUDIES["baselines"], ARMS)} == {ENCODER}
-    with pytest.raises(ConfigError, match="--encoder x: no arm of this run has one"):
+    with pytest.raises(ConfigError, match="`encoder` x: no arm of this run has one"):
         find_arms(STUDIES["baselines"], None, "x")
 
 
@@ -237,7 +237,7 @@ def test_a_missing_package_is_named_before_anything_is_run(tiny_backbone: Path, 
 def test_what_is_no_encoder_is_refused_in_one_line(tiny_backbone: Path, tmp_path: Path, arm: str) -> None:
     (tmp_path / "empty").mkdir()
     request = request_of(tiny_backbone, tmp_path, tmp_path / "empty", arms=(arm,))
-    with pytest.raises(ModelError, match=rf"the arm {arm}: .* cannot be loaded as an encoder: give --encoder") as error:
+    with pytest.raises(ModelError, match=rf"the arm {arm}: .* cannot be loaded as an encoder: give `encoder`") as error:
         performed(request)
     assert "\n" not in str(error.value)
 

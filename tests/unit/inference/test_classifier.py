@@ -156,7 +156,7 @@ def test_strict_refuses_what_is_otherwise_cut_and_counted(artifact: Path, classi
     assert classifier.num_cut == 1
     strict = Classifier.from_pretrained(artifact, device="cpu", strict=True)
     assert strict.predict(TEXTS[0])
-    with pytest.raises(DataError, match=r"row 1: 100 tokens are over the limit of 40; .*--strict"):
+    with pytest.raises(DataError, match=r"row 1: 100 tokens are over the limit of 40; .*`strict`"):
         strict.predict([TEXTS[0], long])
 
 
@@ -174,7 +174,7 @@ def test_dtypes_by_name_and_a_head_in_fp32(artifact: Path) -> None:
     assert Classifier.from_pretrained(artifact, device="cpu").dtype == fast_dtype(
         torch.device("cpu"), whole.body.config
     )
-    with pytest.raises(ConfigError, match=r"--dtype int8: unknown; give auto, float32"):
+    with pytest.raises(ConfigError, match=r"`dtype` int8: unknown; give auto, float32"):
         Classifier.from_pretrained(artifact, dtype="int8")
 
 
@@ -202,7 +202,7 @@ def test_a_failed_compilation_is_one_line(classifier: Classifier, monkeypatch: p
         raise RuntimeError("No working C++ compiler found\nsecond line")
 
     monkeypatch.setattr(type(classifier.body), "forward", fail)
-    with pytest.raises(ConfigError, match=r"^--compile: torch.compile failed here \(No working C\+\+ compiler found\)"):
+    with pytest.raises(ConfigError, match=r"^`compile`: torch.compile failed here \(No working C\+\+ compiler found\)"):
         classifier.engine.compile()
 
 

@@ -69,5 +69,5 @@ def test_the_shapes_are_the_backbones_own() -> None:
 def test_a_dtype_by_name() -> None:
     assert choose_dtype("bfloat16", CPU) == torch.bfloat16
     assert choose_dtype(None, CPU) is None
-    with pytest.raises(ConfigError, match=r"--dtype int8: unknown; give auto, float32"):
+    with pytest.raises(ConfigError, match=r"`dtype` int8: unknown; give auto, float32"):
         choose_dtype("int8", CPU)

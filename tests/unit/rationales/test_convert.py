@@ -183,16 +183,16 @@ def test_the_best_rating_wins_and_the_first_of_equals(
 @pytest.mark.parametrize(
     ("parts", "says"),
     [
-        ({"rationale": "why"}, "--rationale why: there is no such column; known are id, text, n"),
-        ({"id": "key"}, "--id key: there is no such column; known are id, text, n"),
-        ({"rationale": "n"}, "--rationale n: is {'deep': [1]}, not text"),
+        ({"rationale": "why"}, "`rationale` why: there is no such column; known are id, text, n"),
+        ({"id": "key"}, "`id` key: there is no such column; known are id, text, n"),
+        ({"rationale": "n"}, "`rationale` n: is {'deep': [1]}, not text"),
         ({"rationale": "{{ text.upper( }}"}, None),
-        ({"rationale": "{{ nope }}"}, "--rationale: 'nope' is undefined"),
-        ({"rationale": "text", "rows": "of"}, "--rows of: is not a list here"),
-        ({"rationale": "text", "rows": "n.deep.zero"}, "--rows n.deep.zero: is not a list here"),
-        ({"rationale": "text", "choices": "text"}, "--choices text: is not a list here"),
-        ({"rationale": "text", "choices": "n.deep", "rating": "stars"}, "--rating stars: None is no number"),
-        ({"rationale": "text", "id": "n.key"}, "--id n.key: is empty here"),
+        ({"rationale": "{{ nope }}"}, "`rationale`: 'nope' is undefined"),
+        ({"rationale": "text", "rows": "of"}, "`rows` of: is not a list here"),
+        ({"rationale": "text", "rows": "n.deep.zero"}, "`rows` n.deep.zero: is not a list here"),
+        ({"rationale": "text", "choices": "text"}, "`choices` text: is not a list here"),
+        ({"rationale": "text", "choices": "n.deep", "rating": "stars"}, "`rating` stars: None is no number"),
+        ({"rationale": "text", "id": "n.key"}, "`id` n.key: is empty here"),
     ],
 )
 def test_what_a_record_lacks_is_one_line_with_its_place(
@@ -200,7 +200,7 @@ def test_what_a_record_lacks_is_one_line_with_its_place(
 ) -> None:
     good = {"id": "a", "text": "So.", "n": {"deep": [1]}}
     if says is None:
-        with pytest.raises(ConfigError, match=r"^--rationale: .*\(line 1\)$"):
+        with pytest.raises(ConfigError, match=r"^`rationale`: .*\(line 1\)$"):
             convert(tmp_path, [good], **parts)
         return
     message = problem(tmp_path, [good], **parts)
@@ -248,5 +248,5 @@ def test_ids_with_two_rationales_are_left_out(tmp_path: Path) -> None:
 
 
 def test_an_unknown_shape_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"--shape nonsense: unknown; shapes are columns, copa-sse"):
+    with pytest.raises(ConfigError, match=r"`shape` nonsense: unknown; shapes are columns, copa-sse"):
         shape_of("nonsense")

@@ -218,7 +218,7 @@ def test_a_damaged_record_of_the_run_is_an_error(broken: Broken) -> None:
 
 def test_a_used_output_dir_is_refused_unless_overwritten(broken: Broken) -> None:
     before = sorted(path.name for path in broken.checkpoints.iterdir())
-    with pytest.raises(ConfigError, match="is not empty; go on with --checkpoint"):
+    with pytest.raises(ConfigError, match="is not empty; go on with `checkpoint`"):
         run.train(broken.config, device="cpu")
     assert sorted(path.name for path in broken.checkpoints.iterdir()) == before
     assert run.train(broken.config, device="cpu", overwrite=True).steps == 10

@@ -24,5 +24,5 @@ STUDY = Study(
     ),
     primary=("pooled", "w1_1"),
     paper=({"what": "weight chosen for Qwen3-4B", "where": "Table 1", "value": "reasoning weight 0.5"},),
-    limits=("The best of these weights was seen on the rows that are reported: to use one, choose it with --grid.",),
+    limits=("The best of these weights was seen on the rows that are reported: to use one, choose it with `grid`.",),
 )

@@ -95,7 +95,7 @@ class Engine:
                     self.body(input_ids=torch.tensor(rows, device=self.body.device), use_cache=False)
         except Exception as error:  # compilers fail in many ways, none of them a defect of the model
             reason = str(error).strip().splitlines()[0]
-            raise ConfigError(f"--compile: torch.compile failed here ({reason}); leave it out") from error
+            raise ConfigError(f"`compile`: torch.compile failed here ({reason}); leave it out") from error
 
     def _plan(self, input_ids: Sequence[list[int]]) -> list[Group]:
         if not self.options.share_prefixes or len(input_ids) == 1:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -56,11 +55,16 @@ class Alignment:
         known = [rank for rank in self.ranks if rank is not None]
         return float(np.mean(known)) if known else None
 
-    def summary(self) -> dict[str, Any]:
+    @property
+    def num_compared(self) -> int:
+        """Rationales that were compared with other inputs."""
+        return sum(rank is not None for rank in self.ranks)
+
+    def summary(self) -> dict[str, float | None]:
         """For JSON."""
         return {
             "mean_rank": self.mean_rank,
-            "num_compared": sum(rank is not None for rank in self.ranks),
+            "num_compared": self.num_compared,
             "num_misaligned": len(self.flags),
         }
 
@@ -68,7 +72,7 @@ class Alignment:
         """For a person."""
         if self.mean_rank is None:
             return "not measured, as there are too few rows to compare with"
-        compared = self.summary()["num_compared"]
+        compared = self.num_compared
         text = (
             f"the own input ranks {self.mean_rank:.3f} among other rows' (1: always the closest, 0.5: "
             f"chance); {len(self.flags):,} of {compared:,} misaligned"

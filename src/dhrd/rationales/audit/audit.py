@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
 
 from dhrd.config import RunConfig
 from dhrd.data.rationales import read_rationale
@@ -60,7 +59,7 @@ class Audited:
     where: str
     id: str = ""
     text: str = ""
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, object] = field(default_factory=dict)
     example: Example | None = None
     num_words: int = 0
     rank: float | None = None
@@ -110,7 +109,7 @@ class Audit:
 
 def audit_rationales(
     rationales: str | Path,
-    data: Any,
+    data: object,
     *,
     config: RunConfig | None = None,
     split: str = "train",
@@ -140,7 +139,7 @@ def audit_rationales(
     try:
         patterns = leak_patterns(labels, forbid=(*own, *forbid), allow=allow)
     except re.error as error:
-        raise ConfigError(f"--forbid: not a regular expression: {error}") from error
+        raise ConfigError(f"`forbid`: not a regular expression: {error}") from error
     lines = list(_read(Path(rationales), {example.id: example for example in examples}))
     written = [(index, line) for index, line in enumerate(lines) if line.text]
     if not written:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from dhrd._files import writing
 from dhrd.errors import ConfigError
@@ -44,7 +44,7 @@ class Change:
         return f"{self.action} {self.id or self.where} ({', '.join(self.why)}){cut}"
 
 
-def fix(audit: Audit, mode: Mode, kinds: Collection[str] = ()) -> tuple[list[dict[str, Any]], list[Change]]:
+def fix(audit: Audit, mode: Mode, kinds: Collection[str] = ()) -> tuple[list[dict[str, object]], list[Change]]:
     """The lines of a cleaned file, in order, and every change.
 
     `drop` leaves out the lines with a flag, other than for a beginning that nearly all share, unless that is asked
@@ -77,7 +77,7 @@ def check_kinds(kinds: Collection[str]) -> None:
         ConfigError: Naming the first.
     """
     if unknown := sorted(set(kinds) - set(KINDS)):
-        raise ConfigError(f"--kind {unknown[0]}: unknown; kinds are {', '.join(KINDS)}")
+        raise ConfigError(f"`kinds` {unknown[0]}: unknown; kinds are {', '.join(KINDS)}")
 
 
 def changes_beside(path: Path) -> Path:
@@ -110,7 +110,7 @@ def _strip(line: Audited, audit: Audit) -> tuple[str, Change | None]:
     return text, Change(where=line.where, id=line.id, action=action, why=why, removed=removed)
 
 
-def write_fixed(path: Path, kept: list[dict[str, Any]], changes: list[Change]) -> Path:
+def write_fixed(path: Path, kept: list[dict[str, object]], changes: list[Change]) -> Path:
     """Write the cleaned file, and every change beside it; returns the latter's path.
 
     Raises:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
@@ -14,7 +13,7 @@ from dhrd._files import writing
 from dhrd._terminal import say, show_table
 from dhrd._text import escaped
 from dhrd.rationales.audit.audit import Audit, Audited
-from dhrd.rationales.audit.flags import KINDS
+from dhrd.rationales.audit.flags import KINDS, Flag
 from dhrd.rationales.audit.text import input_of
 
 FORMAT = 1
@@ -23,7 +22,7 @@ _RANK_BINS = 20
 _MOST_MISSING = 20
 
 
-def to_json(audit: Audit) -> dict[str, Any]:
+def to_json(audit: Audit) -> dict[str, object]:
     """Everything, for a script: totals, then each line of the file."""
     return {
         "format": FORMAT,
@@ -114,23 +113,29 @@ def write_page(audit: Audit, path: Path) -> None:
         file.write(page)
 
 
-def _without_control_characters(value: Any) -> Any:
+def _without_control_characters(value: object) -> object:
     return escaped(value) if type(value) is str else value  # not Markup: that is ours
 
 
-def _flagged(audit: Audit, kind: str) -> Iterator[tuple[Audited, Any]]:
+def _flagged(audit: Audit, kind: str) -> Iterator[tuple[Audited, Flag]]:
     return ((line, flag) for line in audit.lines for flag in line.flags if flag.kind == kind)
 
 
-def _rows(audit: Audit, kind: str) -> Iterator[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class _FlaggedRow:
+    """A row as the page shows it: its pieces each with whether a flag is about them."""
+
+    line: Audited
+    detail: str
+    pieces: list[tuple[str, bool]]
+    input: str
+
+
+def _rows(audit: Audit, kind: str) -> Iterator[_FlaggedRow]:
     """The first rows with a flag, as the page shows them."""
     for (line, flag), _ in zip(_flagged(audit, kind), range(_ROWS_A_KIND), strict=False):
-        yield {
-            "line": line,
-            "detail": flag.detail,
-            "pieces": list(_pieces(line.text, flag.spans)),
-            "input": input_of(line.example) if line.example else "",
-        }
+        own = input_of(line.example) if line.example else ""
+        yield _FlaggedRow(line, flag.detail, list(_pieces(line.text, flag.spans)), own)
 
 
 def _pieces(text: str, spans: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, bool]]:

@@ -70,7 +70,9 @@ def access_of(settings: TeacherSettings) -> Access:
     key = _sendable("OPENAI_API_KEY")
     base_url = settings.base_url or os.environ.get("OPENAI_BASE_URL", "").strip()
     if not key and not base_url:
-        raise ConfigError("OPENAI_API_KEY is not set: export it, or give --base-url for an endpoint without keys")
+        raise ConfigError(
+            "OPENAI_API_KEY is not set: export it, or give `teacher.base_url` for an endpoint without keys"
+        )
     origin = "teacher.base_url" if settings.base_url else "OPENAI_BASE_URL"
     try:
         address = parse_address(base_url or _OPENAI)

@@ -61,15 +61,19 @@ class Answer:
     host: str = ""
     time: str = ""
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """For the store."""
         return asdict(self)
 
     @classmethod
-    def of_record(cls, record: Any) -> Answer:
+    def of_record(cls, record: object) -> Answer:
         """From the store, whatever version wrote it: a field that is not what it is here stops no run."""
         given = record if isinstance(record, dict) else {"text": record}
-        kept = {one.name: given[one.name] for one in fields(cls) if isinstance(given.get(one.name), _TYPES[one.type])}
+        kept: dict[str, Any] = {
+            part.name: given[part.name]
+            for part in fields(cls)
+            if isinstance(given.get(part.name), _TYPES[str(part.type)])
+        }
         if isinstance(kept.get("text", ""), str) and "text" in kept:
             return cls(**kept)
         content = read_content(given.get("text"))
@@ -86,7 +90,7 @@ class Answer:
         return self.finish.lower() in _FILTERED
 
 
-_TYPES: dict[Any, type] = {"str": str, "str | None": str, "int": int}
+_TYPES: dict[str, type] = {"str": str, "str | None": str, "int": int}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from dhrd.rationales.teacher.content import Content, read_content, unreadable
 from dhrd.rationales.teacher.failures import WEB_PAGE, Fault, NoAnswer, fault_in, is_page
@@ -32,7 +31,7 @@ class Completion:
     size: int = 0
 
 
-def parse(body: Any) -> Any:
+def parse(body: object) -> object:
     """The JSON of a response, whatever type it says it has.
 
     Args:
@@ -51,7 +50,7 @@ def parse(body: Any) -> Any:
         raise NoAnswer("malformed", "not JSON", may_be_billed=True) from None
 
 
-def read_completion(body: Any) -> Completion | Fault:
+def read_completion(body: object) -> Completion | Fault:
     """What a response holds: an answer, or an error inside a 200.
 
     Args:
@@ -78,7 +77,7 @@ def read_completion(body: Any) -> Completion | Fault:
     )
 
 
-def _message(choices: Any) -> tuple[Any, str]:
+def _message(choices: object) -> tuple[object, str]:
     """The first choice's message, and why it ended."""
     if not choices:
         return None, "stop"
@@ -91,7 +90,7 @@ def _message(choices: Any) -> tuple[Any, str]:
     return message, str(choice.get("finish_reason") or "stop")
 
 
-def _say(message: Any) -> Content:
+def _say(message: object) -> Content:
     """A message's words and refusal."""
     if message is None or isinstance(message, str):
         return Content(message or "")
@@ -103,7 +102,7 @@ def _say(message: Any) -> Content:
     return Content(content.text, refusal if isinstance(refusal, str) else json.dumps(refusal), content.problem)
 
 
-def _usage(usage: Any) -> tuple[int | None, int | None]:
+def _usage(usage: object) -> tuple[int | None, int | None]:
     """Tokens of the prompt and of the answer. Some providers count thinking in the total alone, or beside it."""
     if not isinstance(usage, dict):
         return None, None
@@ -120,7 +119,7 @@ def _usage(usage: Any) -> tuple[int | None, int | None]:
     return prompt or None, written
 
 
-def _count(usage: dict[str, Any], *names: str) -> int | None:
+def _count(usage: dict[str, object], *names: str) -> int | None:
     """A number of tokens; None where it is none, or below 0."""
     for name in names:
         value = usage.get(name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 _THINKING = ("think", "reason", "thought")
 
@@ -24,7 +23,7 @@ class Content:
     problem: str | None = None
 
 
-def read_content(value: Any, *, where: str = "content") -> Content:
+def read_content(value: object, *, where: str = "content") -> Content:
     """Join the parts of type text; leave thinking parts out.
 
     Args:
@@ -42,7 +41,7 @@ def read_content(value: Any, *, where: str = "content") -> Content:
     return Content("".join(texts), refusals[0] if refusals else None)
 
 
-def unreadable(value: Any, where: str) -> Content:
+def unreadable(value: object, where: str) -> Content:
     """What holds no text, kept as it came."""
     return Content(json.dumps(value), problem=f"{where} is a JSON {_KINDS.get(type(value), 'value')} without text")
 
@@ -50,14 +49,14 @@ def unreadable(value: Any, where: str) -> Content:
 _KINDS: dict[type, str] = {dict: "object", list: "list", bool: "truth value", int: "number", float: "number"}
 
 
-def _is_thinking(part: Any) -> bool:
+def _is_thinking(part: object) -> bool:
     if not isinstance(part, dict):
         return False
     kind = str(part.get("type") or "").lower()
     return part.get("thought") is True or any(word in kind for word in _THINKING)
 
 
-def _text(part: Any) -> str | None:
+def _text(part: object) -> str | None:
     """Of one part: a string, `{"type": "text", "text": …}`, `{"text": {"value": …}}`; None: it has none."""
     if isinstance(part, str):
         return part

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,9 +20,9 @@ from dhrd.rationales.teacher.failures import (
     Fault,
     NoAnswer,
     RowRefused,
-    describe,
     failure_of,
     is_page,
+    read_fault,
     refuses_limit,
 )
 from dhrd.rationales.teacher.tally import Estimate, Pace, Tally
@@ -63,7 +64,7 @@ class Endpoint:
         self._access = access = access_of(settings)
         self.host = access.host
         self.stopped = False
-        self.busy: set[asyncio.Task[Any] | None] = set()
+        self.busy: set[asyncio.Task[object] | None] = set()
         self._client = self._openai.AsyncOpenAI(
             api_key=access.key or "none",
             base_url=access.address.url,
@@ -81,7 +82,7 @@ class Endpoint:
         self._on_lost = on_lost
         self._requests = Pace(settings.requests_per_minute)
         self._tokens = Pace(settings.tokens_per_minute)
-        self._model = str(settings.name).partition(":")[2]
+        self._model = settings.model
         # OpenAI's newer models refuse the old name of the limit; other servers may know no other.
         self._limit_name = "max_completion_tokens" if access.is_openai else "max_tokens"
         self._may_rename = True
@@ -164,7 +165,7 @@ class Endpoint:
             raise NoAnswer("malformed", self._clean(error, prompt), may_be_billed=True) from None
         return self._read(prompt, body)
 
-    def _body(self, prompt: str, attempt: int) -> dict[str, Any]:
+    def _body(self, prompt: str, attempt: int) -> dict[str, object]:
         settings = self._settings
         body = {
             "model": self._model,
@@ -177,7 +178,7 @@ class Endpoint:
         }
         return {name: value for name, value in body.items() if value is not None} | settings.extra_body
 
-    def _disconnected(self, error: Any, prompt: str) -> NoAnswer:
+    def _disconnected(self, error: Exception, prompt: str) -> NoAnswer:
         """No response: the connection failed, or was cut after the request was sent."""
         kind = type(error.__cause__).__name__
         never_began = kind in ("ConnectTimeout", "ConnectError")  # by the aiohttp transport a refused one is the former
@@ -190,14 +191,14 @@ class Endpoint:
         body = getattr(error, "body", None)
         if body is None or (isinstance(body, str) and is_page(body)):
             body = WEB_PAGE if is_page(error.response.text) else error.response.text
-        return self._meaning(describe(body, error.status_code), prompt, _retry_after(error.response.headers))
+        return self._meaning(read_fault(body, error.status_code), prompt, _retry_after(error.response.headers))
 
     def _meaning(self, fault: Fault, prompt: str, wait_s: float = 0.0) -> Exception:
         said = self._clean(fault.said, prompt)
         shown = Fault(status=fault.status, said=said, code=fault.code, param=fault.param, inside=fault.inside)
         return failure_of(shown, host=self.host, model=self._model, wait_s=wait_s)
 
-    def _read(self, prompt: str, body: Any) -> Answer:
+    def _read(self, prompt: str, body: object) -> Answer:
         found = read_completion(parse(body))
         if isinstance(found, Fault):
             raise self._meaning(found, prompt)
@@ -206,10 +207,11 @@ class Endpoint:
     def record(self, prompt: str, found: Completion | None = None, failure: str | None = None) -> Answer:
         """An answer, or a refusal, for the store; tokens that the endpoint does not count are estimated."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        common: dict[str, Any] = {"max_tokens": self._settings.max_tokens, "host": self.host, "time": now}
+        answer = Answer(failure=failure, max_tokens=self._settings.max_tokens, host=self.host, time=now)
         if found is None:  # what was not answered tells no tokens a byte
-            return Answer(failure=failure, **common)
-        return Answer(
+            return answer
+        return replace(
+            answer,
             text=found.content.text,
             finish=found.finish,
             refusal=found.content.refusal,
@@ -217,7 +219,6 @@ class Endpoint:
             prompt_bytes=len(prompt.encode()),
             prompt_tokens=found.prompt_tokens or self._estimate.prompt_tokens(prompt),
             completion_tokens=found.completion_tokens or found.size // 4,
-            **common,
         )
 
     def _clean(self, said: object, prompt: str) -> str:
@@ -226,7 +227,7 @@ class Endpoint:
         return text if len(text) <= _LONGEST_SAID else text[:_LONGEST_SAID] + " …"
 
 
-def _retry_after(headers: Any) -> float:
+def _retry_after(headers: Mapping[str, str]) -> float:
     """Seconds that a Retry-After header asks for, given as a number or as a date; 0 where there is none."""
     value = headers.get("retry-after", "")
     try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
-from typing import Any
 
 from dhrd.errors import TeacherError
 
@@ -116,7 +115,7 @@ def matches(pattern: str, *texts: str) -> bool:
     return any(re.search(pattern, text, re.IGNORECASE) for text in texts)
 
 
-def fault_in(body: Any) -> Fault | None:
+def fault_in(body: object) -> Fault | None:
     """The error inside a body that came with HTTP 200; None where there is none."""
     body = body[0] if isinstance(body, list) and len(body) == 1 else body
     if not isinstance(body, dict):
@@ -124,12 +123,12 @@ def fault_in(body: Any) -> Fault | None:
     error = _error_of(body)
     if error is None:
         return None
-    fault = describe(error)
+    fault = read_fault(error)
     status = fault.status or next((status for pattern, status in _STATUS_OF_CODE if matches(pattern, fault.code)), 0)
     return replace(fault, status=status, inside=True)
 
 
-def _error_of(body: dict[str, Any]) -> Any:
+def _error_of(body: dict[str, object]) -> object:
     """What describes an error, wherever providers put it."""
     for error in (body.get("error"), body.get("errors"), *_errors_of_choices(body.get("choices"))):
         if error and not (isinstance(error, dict) and not any(error.values())):
@@ -146,7 +145,7 @@ def _error_of(body: dict[str, Any]) -> Any:
     return None
 
 
-def _errors_of_choices(choices: Any) -> list[Any]:
+def _errors_of_choices(choices: object) -> list[object]:
     """Of the first choice: its own error, or a finish that says that there was one."""
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, dict):
@@ -161,7 +160,7 @@ def _errors_of_choices(choices: Any) -> list[Any]:
     ]
 
 
-def describe(error: Any, status: int = 0) -> Fault:
+def read_fault(error: object, status: int = 0) -> Fault:
     """From the JSON that describes an error, of any shape.
 
     Args:
@@ -174,7 +173,7 @@ def describe(error: Any, status: int = 0) -> Fault:
         status = status or (int(str(error)) if _is_status(error) else 0)
         return Fault(status=status, said=error if isinstance(error, str) else json.dumps(error))
     if isinstance(error.get("error"), dict):
-        return describe(error["error"], status)
+        return read_fault(error["error"], status)
     codes = [error.get(key) for key in ("code", "type", "status", "status_code", "http_code")]
     said = next((error[key] for key in ("message", "detail", "msg", "error") if error.get(key)), error)
     return Fault(
@@ -185,7 +184,7 @@ def describe(error: Any, status: int = 0) -> Fault:
     )
 
 
-def _is_status(code: Any) -> bool:
+def _is_status(code: object) -> bool:
     return not isinstance(code, bool) and bool(re.fullmatch(r"[45]\d\d", str(code)))
 
 
@@ -220,7 +219,7 @@ def failure_of(fault: Fault, *, host: str, model: str, wait_s: float = 0.0) -> E
         return TeacherError(f"{host} refuses the key in OPENAI_API_KEY ({fault.kind}); correct it")
     if status in (404, 405, 410):
         where = f"{host} has no model {model!r}, or no chat completions at this address"
-        return TeacherError(f"{where}; correct --teacher or --base-url, which mostly ends in /v1 ({said})")
+        return TeacherError(f"{where}; correct `teacher.name` or `teacher.base_url`, which mostly ends in /v1 ({said})")
     if wait_s > LONGEST_RETRY_AFTER_S:
         return TeacherError(f"{host} asks to wait {wait_s:.0f} s; run the same command again after that")
     if status in _AGAIN or (status >= 500 and not matches(_TOO_LONG, *words)) or status < 400:

@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 _TAGS = re.compile(
     r"</?(?:explanation|reasoning|rationale|(?:final_)?answer|response|output|solution)(?:\s[^<>\n]{0,200})?>",
@@ -157,16 +156,16 @@ def _fields(text: str) -> tuple[str, str] | None:
     return None if explanation is None else (explanation, _answer_of(by_name))
 
 
-def _answer_of(by_name: dict[str, Any]) -> str:
+def _answer_of(by_name: dict[str, object]) -> str:
     return next((_words(by_name[key], ", ") for key in _ANSWER_KEYS if key in by_name), "")
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str) -> dict[str, object]:
     """The fields of the JSON object that a text begins with, of those after it, and of objects in them; by plain names.
 
     Other spellings of it too: alone in a list, of Python, with a comma after its last field.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for _ in range(_MOST_LAYERS):
         text = text.lstrip("[ \t\r\n,")
         if not text.startswith("{"):
@@ -182,7 +181,7 @@ def _object(text: str) -> dict[str, Any]:
     return found
 
 
-def _read_object(text: str) -> tuple[dict[str, Any], int]:
+def _read_object(text: str) -> tuple[dict[str, object], int]:
     """The object and where it ends, 0 where it takes the whole text or is none."""
     try:
         value, end = json.JSONDecoder(strict=False).raw_decode(text)
@@ -203,7 +202,7 @@ def _read_object(text: str) -> tuple[dict[str, Any], int]:
     return {}, 0
 
 
-def _words(value: Any, joint: str = "\n") -> str:
+def _words(value: object, joint: str = "\n") -> str:
     """A field's text; a list's elements joined."""
     if isinstance(value, list):
         return joint.join(_words(one, joint) for one in value)

@@ -1,39 +1,52 @@
 """A teacher behind an OpenAI-compatible endpoint: many requests in flight, within the user's limits.
 
-`ask` is the loop, `endpoint.Endpoint` asks one question, `ledger.Ledger` stores what came of it.
+`OpenAITeacher.ask` is the loop, `endpoint.Endpoint` asks one question, `ledger.Ledger` stores what came of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Self
 
+from dhrd.config import TeacherSettings
 from dhrd.errors import TeacherError
 from dhrd.rationales.teacher.endpoint import Endpoint
 from dhrd.rationales.teacher.failures import NoAnswer, RowRefused
 from dhrd.rationales.teacher.ledger import Ledger
-from dhrd.rationales.teacher.session import Asked, Session
+from dhrd.rationales.teacher.session import Asked, Session, Teacher
 from dhrd.rationales.teacher.tally import Budget, BudgetSpent, cost
 
 _MISSED_IN_A_ROW = 8  # or all places in flight, if more: then the endpoint is at fault, not the requests
 
 
-def ask(questions: Iterator[Asked], session: Session) -> bool:
-    """Put questions to an endpoint and store each answer as it comes.
+class OpenAITeacher:
+    """Any OpenAI-compatible endpoint."""
 
-    Args:
-        questions: Those to be asked; read as places in flight become free.
-        session: The settings, the store and the counts.
+    @classmethod
+    def from_settings(cls, settings: TeacherSettings, device: str | None) -> Self:
+        """Nothing is opened before there is a question."""
+        return cls()
 
-    Returns:
-        Whether all were asked; False where `max_cost` stopped it.
+    def ask(self, questions: Iterator[Asked], session: Session) -> bool:
+        """Put questions to an endpoint and store each answer as it comes.
 
-    Raises:
-        TeacherError: The endpoint takes no request: its key, model or address is wrong, or it is down; or each answer
-            was cut. What was in flight then was waited for, and stored.
-        SaveError: An answer could not be stored; all before are.
-    """
-    return asyncio.run(_ask(questions, session))
+        Args:
+            questions: Those to be asked; read as places in flight become free.
+            session: The settings, the store and the counts.
+
+        Returns:
+            Whether all were asked; False where `max_cost` stopped it.
+
+        Raises:
+            TeacherError: The endpoint takes no request: its key, model or address is wrong, or it is down; or each
+                answer was cut. What was in flight then was waited for, and stored.
+            SaveError: An answer could not be stored; all before are.
+        """
+        return asyncio.run(_ask(questions, session))
+
+
+TEACHER: type[Teacher] = OpenAITeacher
 
 
 async def _ask(questions: Iterator[Asked], session: Session) -> bool:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from dhrd.config import DataSettings, TeacherSettings
 from dhrd.data.records import Example, LabelSet
@@ -66,7 +65,9 @@ class PromptTemplate:
         if "sentinel" not in template.variables and SENTINEL not in self.text:
             raise ConfigError(f"{self.name}: must ask for a line {{{{ sentinel }}}} between explanation and answer")
         if not self.label_hidden and "label" not in template.variables:
-            raise ConfigError(f"{self.name}: does not tell the teacher {{{{ label }}}}; use it, or give --label-hidden")
+            raise ConfigError(
+                f"{self.name}: does not tell the teacher {{{{ label }}}}; use it, or give `teacher.label_hidden`"
+            )
         return template
 
 
@@ -120,7 +121,7 @@ class Questions:
             asked = prompt.render(self._variables(example, text, label), where=example.where)
             yield Question(id=example.id, prompt=asked, key=address(asked), label=label, digest=example.digest)
 
-    def _variables(self, example: Example, text: InputTemplate, label: tuple[int, ...]) -> dict[str, Any]:
+    def _variables(self, example: Example, text: InputTemplate, label: tuple[int, ...]) -> dict[str, object]:
         # A row's own columns must not tell what the teacher is not told: the label, or an older rationale.
         secret = {name for field in ("label", "rationale") for name in (field, self.data.columns.get(field))}
         task = self.source.task
@@ -140,7 +141,7 @@ def key_of(settings: TeacherSettings) -> Callable[[str], str]:
     Limits (`max_tokens`, timeouts, attempts) and the endpoint's address are no part of it: raising a limit or serving
     the same model elsewhere asks nothing again.
     """
-    asked_of: list[Any] = [settings.name, settings.temperature, settings.top_p, settings.seed]
+    asked_of: list[object] = [settings.name, settings.temperature, settings.top_p, settings.seed]
     if settings.reasoning_effort is not None or settings.extra_body:  # else as before there were these
         asked_of.append([settings.reasoning_effort, settings.extra_body])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol, Self
 
 from dhrd.config import TeacherSettings
 from dhrd.data.records import LabelSet
@@ -34,6 +35,19 @@ class Asked:
     def attempt(self) -> int:
         """How many answers there ever were; it moves the seed of sampling."""
         return self.num_discarded + len(self.answers)
+
+
+class Teacher(Protocol):
+    """Who answers questions."""
+
+    @classmethod
+    def from_settings(cls, settings: TeacherSettings, device: str | None) -> Self:
+        """Get ready to be asked; `device` is for those that run in this process."""
+        ...
+
+    def ask(self, questions: Iterator[Asked], session: Session) -> bool:
+        """Answer questions, and store each answer before it counts; returns whether all were asked."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +107,8 @@ class Session:
         if self.tally.num_cut == self.tally.num_judged >= _ALL_CUT:
             raise TeacherError(
                 f"each of the first {self.tally.num_cut} answers was cut at max_tokens {self.settings.max_tokens}, so "
-                "no other was asked for; raise --max-tokens (thinking counts: 4000 or more) and run the command again"
+                "no other was asked for; raise `teacher.max_tokens` (thinking counts: 4000 or more) and run the "
+                "command again"
             )
 
     def open(self, questions: Iterable[Question]) -> Iterator[Asked]:

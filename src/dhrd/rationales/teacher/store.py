@@ -175,12 +175,12 @@ class Store:
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise DataError(
-                    f"{self.path}: another process is writing these rationales; wait for it, or give another --output"
+                    f"{self.path}: another process is writing these rationales; wait for it, or give another `output`"
                 ) from error
             raise SaveError(f"{self.path}: {error}; what was saved before is intact: mend it and run again") from error
         except sqlite3.DatabaseError as error:
             raise DataError(
-                f"{self.path}: not a store of answers, or damaged ({error}); move it away, or give another --output"
+                f"{self.path}: not a store of answers, or damaged ({error}); move it away, or give another `output`"
             ) from error
 
 

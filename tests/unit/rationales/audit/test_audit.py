@@ -98,7 +98,7 @@ def test_forbidden_and_allowed_words(tmp_path: Path) -> None:
     assert flags(audit(tmp_path, written)) == [("2", ["label_leak"])]
     assert flags(audit(tmp_path, written, allow=["return"])) == []
     assert flags(audit(tmp_path, written, allow=["return"], forbid=["sen[dt] it"])) == [("2", ["label_leak"])]
-    with pytest.raises(ConfigError, match=r"^--forbid: not a regular expression"):
+    with pytest.raises(ConfigError, match=r"^`forbid`: not a regular expression"):
         audit(tmp_path, written, forbid=["("])
 
 

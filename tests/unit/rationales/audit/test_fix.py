@@ -159,7 +159,7 @@ def test_other_columns_and_the_order_survive(tmp_path: Path, mode: Any) -> None:
 
 
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--kind nonsense: unknown; kinds are malformed, .*language"):
+    with pytest.raises(ConfigError, match=r"`kinds` nonsense: unknown; kinds are malformed, .*language"):
         fix(audit(tmp_path, faulty()), "drop", ["label_leak", "nonsense"])
 
 

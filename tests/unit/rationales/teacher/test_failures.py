@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dhrd.errors import TeacherError
-from dhrd.rationales.teacher.failures import NoAnswer, RowRefused, describe, failure_of, fault_in
+from dhrd.rationales.teacher.failures import NoAnswer, RowRefused, failure_of, fault_in, read_fault
 from dhrd.rationales.teacher.prompt import SENTINEL
 from helpers.endpoint import completion
 
@@ -37,7 +37,7 @@ def test_t5_any_other_end_is_no_error(finish: Any) -> None:
     ],
 )
 def test_t7_no_money_in_more_words(status: int, said: str) -> None:
-    found = failure_of(describe({"error": {"message": said}}, status), host="h", model="m")
+    found = failure_of(read_fault({"error": {"message": said}}, status), host="h", model="m")
     assert "the account's quota is used up" in str(found)
 
 
@@ -61,4 +61,4 @@ def test_t5_an_error_field_that_says_nothing_is_none(field: Any) -> None:
     ],
 )
 def test_t6_what_a_status_means(status: int, error_body: Any, meaning: type[Exception]) -> None:
-    assert isinstance(failure_of(describe(error_body, status), host="h", model="m"), meaning)
+    assert isinstance(failure_of(read_fault(error_body, status), host="h", model="m"), meaning)

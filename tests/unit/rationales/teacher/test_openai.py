@@ -24,7 +24,8 @@ from helpers.teacher import ask, ids, manifest, write_cases
         ("403", "127.0.0.1 refuses the key in OPENAI_API_KEY (HTTP 403); correct it"),
         (
             "404",
-            "127.0.0.1 has no model 'tiny', or no chat completions at this address; correct --teacher or --base-url",
+            "127.0.0.1 has no model 'tiny', or no chat completions at this address; "
+            "correct `teacher.name` or `teacher.base_url`",
         ),
     ],
 )
@@ -85,7 +86,7 @@ def test_a_wait_of_hours_is_no_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_key_or_an_address_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set: export it, or give --base-url"):
+    with pytest.raises(ConfigError, match=r"OPENAI_API_KEY is not set: export it, or give `teacher\.base_url`"):
         ask(FaultyEndpoint(), write_cases(tmp_path / "d.jsonl", 1), tmp_path / "o.jsonl", base_url=None)
 
 
