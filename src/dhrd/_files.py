@@ -118,10 +118,26 @@ def writing(path: Path) -> Iterator[Writer]:
                 file.close()
 
 
-def _create(partial: Path, target: Path) -> BinaryIO:
-    """A new locked file with the mode of the one whose place it will take, else the umask's."""
+def check_replaceable(target: Path) -> None:
+    """Refuse to take the place of a file that may not be written.
+
+    Raises:
+        PermissionError: It is there, and may not.
+    """
     if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def replace_file(whole: Path, target: Path) -> None:
+    """Let a file take the place of another, whose mode it gets."""
+    if target.exists():
+        os.chmod(whole, stat.S_IMODE(target.stat().st_mode))
+    os.replace(whole, target)
+
+
+def _create(partial: Path, target: Path) -> BinaryIO:
+    """A new locked file with the mode of the one whose place it will take, else the umask's."""
+    check_replaceable(target)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     while not lock(descriptor, partial):  # someone took it for a dead process's
         os.close(descriptor)
@@ -198,15 +214,20 @@ def writing_directory(directory: Path, *, last: str, stale: Iterable[str] = ()) 
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        files = [path.relative_to(partial) for path in sorted(partial.rglob("*")) if not path.is_dir()]
-        files.sort(key=lambda path: path == Path(last))
-        try:
-            _publish(partial, target, files, stale)
-        except KeyboardInterrupt:  # renaming takes no time, and half of it is of no use to anyone
-            _publish(partial, target, files, stale)
-            raise
+        publish(partial, target, last=last, stale=stale)
     finally:
         os.close(descriptor)
+
+
+def publish(partial: Path, target: Path, *, last: str, stale: Iterable[str]) -> None:
+    """Let the files of a directory take their places in another; see `writing_directory`."""
+    files = [path.relative_to(partial) for path in sorted(partial.rglob("*")) if not path.is_dir()]
+    files.sort(key=lambda path: path == Path(last))
+    try:
+        _publish(partial, target, files, stale)
+    except KeyboardInterrupt:  # renaming takes no time, and half of it is of no use to anyone
+        _publish(partial, target, files, stale)
+        raise
 
 
 def _publish(partial: Path, target: Path, files: list[Path], stale: Iterable[str]) -> None:

@@ -20,6 +20,11 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
 
+    def names(self, path: Path) -> bool:
+        """Whether a path's name ends as this format's may."""
+        name = path.name.lower()
+        return any(name.endswith(suffix) if suffix else not path.suffix for suffix in self.suffixes)
+
 
 JSON_LINES = Format("JSON lines", (".jsonl", ""))
 RATIONALES = Format("rationales in JSON lines", (".jsonl",))
@@ -75,7 +80,7 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[str | Path]) -> No
 def _check_name(option: str, path: Path, form: Format | None) -> None:
     if os.path.isdir(path):
         raise ConfigError(f"{option} {path}: is a directory; give the name of a file")
-    if form is not None and path.suffix.lower() not in form.suffixes and not is_stream(path):
+    if form is not None and not form.names(path) and not is_stream(path):
         endings = " or ".join(suffix for suffix in form.suffixes if suffix)
         raise ConfigError(f"{option} {path}: what is written is {form.name}; give a name that ends in {endings}")
 

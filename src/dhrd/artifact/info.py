@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from typing_extensions import TypedDict
 
@@ -23,6 +25,7 @@ from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
 from dhrd.data.superglue import TASKS
 from dhrd.data.templates import InputTemplate
+from dhrd.decisions.decision import Decision
 from dhrd.errors import ArtifactError, UserError
 from dhrd.model.foreign import read_small_json, reading
 
@@ -31,7 +34,8 @@ if TYPE_CHECKING:
 
 MANIFEST = "dhrd.json"
 SCORE = "score.weight"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1 where there is no decision, so that an older dhrd reads it; it would answer rows that a decision leaves out."""
 Kind = Literal["sequence_classifier", "dhrd_classifier", "causal_lm", "onnx", "export"]
 EXPORTS: tuple[Kind, ...] = ("onnx", "export")
 
@@ -80,6 +84,7 @@ class ArtifactInfo(BaseModel):
         task: SuperGLUE task, for its official metrics.
         sequence: The markers of rationale and answer.
         calibration: The temperature folded into the head; 1 as trained.
+        decision: Which rows are answered; None: all.
         training: Summary of the run.
         versions: Libraries that wrote it.
     """
@@ -98,6 +103,7 @@ class ArtifactInfo(BaseModel):
     task: str | None = None
     sequence: SequenceTemplate = SequenceTemplate()
     calibration: Mapping[str, Positive] = Field(default_factory=lambda: {"temperature": 1.0})
+    decision: Decision | None = None
     training: TrainingSummary = Field(default_factory=lambda: TrainingSummary())
     versions: Mapping[str, str] = Field(default_factory=library_versions)
 
@@ -109,6 +115,13 @@ class ArtifactInfo(BaseModel):
         if len(set(labels.names)) < len(labels):
             raise ValueError(f"names: some are given twice ({shown(labels.names)})")
         return labels
+
+    @model_validator(mode="after")
+    def _decides_its_labels(self) -> ArtifactInfo:
+        rules = self.decision.rules if self.decision else ()
+        if odd := [rule.target.label for rule in rules if rule.target.label not in ("", *self.labels.names)]:
+            raise ValueError(f"decision: there is no label {shown(odd[0])}")
+        return self
 
     @field_validator("sequence")
     @classmethod
@@ -130,9 +143,23 @@ class ArtifactInfo(BaseModel):
             raise ValueError("kind: a sequence_classifier has head linear and pooling last")
         return self
 
+    def answered(self, probabilities_BC: np.ndarray) -> np.ndarray:
+        """Which rows the decision lets be answered, (B,); without one all."""
+        if self.decision is None:
+            return np.ones(len(probabilities_BC), dtype=bool)
+        return self.decision.answered(probabilities_BC, self.labels.names, multi_label=self.labels.multi_label)
+
+    def without_rules(self) -> ArtifactInfo:
+        """The same with a decision that lets every row be answered, for a threshold that takes its place."""
+        if self.decision is None:
+            return self
+        return self.model_copy(update={"decision": replace(self.decision, rules=())})
+
 
 def to_manifest(info: ArtifactInfo) -> dict[str, Any]:
     """What dhrd.json holds."""
+    if info.decision is None:
+        return {"format_version": 1, **info.model_dump(exclude={"decision"})}
     return {"format_version": FORMAT_VERSION, **info.model_dump()}
 
 

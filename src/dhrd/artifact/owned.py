@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from dhrd.errors import ModelError
 
 _NAMES = (*(name for name in FILES if "/" not in name and "*" not in name), "metrics.jsonl", "adapter_config.json")
 _PATTERNS = ("*.safetensors", "*.bin", "*.gguf", "*.onnx", "*.model", "adapter/**/*", "checkpoints/**/*")
+
+_BLOCK, _NUM_BLOCKS = 1 << 16, 64
 
 
 def model_files(directory: str | Path) -> Iterator[Path]:
@@ -74,3 +77,22 @@ def inputs_of(config: RunConfig, *specs: Any) -> Iterator[Path]:
             if name and os.path.exists(path):
                 yield from model_files(path)
             yield from (config for config in [Path(name.removeprefix(SCRATCH))] if os.path.isfile(config))
+
+
+def artifact_fingerprint(directory: Path) -> str:
+    """What tells an artifact from another: the sizes of its files and 4 MiB of each, evenly spread."""
+    digest = hashlib.sha256()
+    read = {path for path in model_files(directory) if path.is_file() and not _describes(path.relative_to(directory))}
+    for path in sorted(read):
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(directory)} {size}\n".encode())
+        with path.open("rb") as file:
+            for offset in range(0, size, max(_BLOCK, size // _NUM_BLOCKS)):
+                file.seek(offset)
+                digest.update(file.read(_BLOCK))
+    return digest.hexdigest()[:32]
+
+
+def _describes(path: Path) -> bool:
+    """Whether a file tells of a model and is not a part of it."""
+    return path.parts[0] in ("run.json", "metrics.jsonl", "README.md", "parity.json", "checkpoints")

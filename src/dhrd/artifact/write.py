@@ -16,10 +16,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dhrd._files import RESUME, saving, write_json, writing_directory
+from dhrd._files import RESUME, saving, write_json, writing, writing_directory
 from dhrd._progress import no_foreign_bars
-from dhrd.artifact.info import MANIFEST, SCORE, ArtifactInfo, Kind, stock_class, to_manifest
+from dhrd.artifact.info import MANIFEST, SCORE, ArtifactInfo, Kind, read_info, stock_class, to_manifest
 from dhrd.data.records import LabelSet
+from dhrd.decisions.decision import Decision
 from dhrd.errors import ModelError
 from dhrd.model.adapters import adapter_state, merged_state
 from dhrd.model.dual_head import DualHeadModel
@@ -109,6 +110,18 @@ def save_artifact(
         (partial / "README.md").write_text(card, encoding="utf-8")
         write_json(partial / "run.json", dict(run or {}))
         write_json(partial / MANIFEST, to_manifest(info))
+
+
+def write_decision(directory: Path, decision: Decision | None) -> None:
+    """Set the decision of an artifact that is there, or take it away with None; all else is left as it is.
+
+    Raises:
+        ArtifactError: It is no artifact.
+        SaveError: It cannot be written.
+    """
+    info = read_info(directory)
+    with writing(directory / MANIFEST) as file:
+        file.json(to_manifest(info.model_copy(update={"decision": decision})))
 
 
 def _write_weights(partial: Path, model: DualHeadModel, info: ArtifactInfo) -> None:

@@ -83,7 +83,9 @@ def plot_cascade(metrics: dict[str, Any], path: Path) -> None:
     low, high = zip(*(one["accuracy_interval_95"] for one in curve), strict=True)
     axes.fill_between(rates, low, high, alpha=0.15, linewidth=0, label="95 % interval of each point")
     axes.plot(rates, accuracies, ".-")
-    axes.plot(metrics["queries_per_second"], metrics["accuracy"], "o", label=f"threshold {metrics['threshold']:.3f}")
+    threshold = metrics["threshold"]
+    chosen = "the decision" if threshold is None else f"threshold {threshold:.3f}"
+    axes.plot(metrics["queries_per_second"], metrics["accuracy"], "o", label=chosen)
     axes.annotate("classifier alone", (rates[0], accuracies[0]), fontsize=8, ha="right", va="bottom")
     axes.annotate("chain of thought alone", (rates[-1], accuracies[-1]), fontsize=8, va="bottom")
     axes.set(xlabel="queries per second", ylabel="accuracy", xscale="log")

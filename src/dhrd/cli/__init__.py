@@ -17,7 +17,7 @@ import typer
 from dhrd._files import refuses_name
 from dhrd._terminal import PlainFormatter, replace_unencodable
 from dhrd._text import message_of
-from dhrd.cli import benchmark, compare, doctor, evaluate, export, predict, rationales, reproduce, serve, train
+from dhrd.cli import benchmark, compare, decide, doctor, evaluate, export, predict, rationales, reproduce, serve, train
 from dhrd.cli import config as config_command
 from dhrd.cli.command import Command, stop
 from dhrd.errors import DhrdError, UserError
@@ -36,6 +36,7 @@ app.command("train", cls=train.TrainCommand)(train.train)
 app.command("evaluate", cls=Command)(evaluate.evaluate)
 app.command("reproduce", cls=Command)(reproduce.reproduce)
 app.command("compare", cls=Command)(compare.compare)
+app.command("decide", cls=Command)(decide.decide)
 app.command("predict", cls=Command)(predict.predict)
 app.command("serve", cls=Command)(serve.serve)
 app.command("benchmark", cls=Command)(benchmark.benchmark)

@@ -31,7 +31,8 @@ def evaluate(
     top_p: Annotated[float, typer.Option(help="cot, cascade: nucleus of sampling; the paper has 0.7.")] = 1.0,
     batch_size: Annotated[int, typer.Option(min=1, help="cot, cascade: rows decoded together.")] = 16,
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="cascade: ask about rows whose confidence is under it.")
+        float | None,
+        typer.Option(min=0, max=1, help="cascade: ask rows whose confidence is under it, not by the decision."),
     ] = None,
     target_accuracy: Annotated[
         float | None, typer.Option(min=0, max=1, help="cascade: choose the cheapest threshold that reaches it.")
@@ -55,7 +56,7 @@ def evaluate(
     from dhrd._files import talking, writing
     from dhrd._outputs import FIGURE, JSON, JSON_LINES, Output, check_outputs
     from dhrd.cli.settings import inference_config, read_by
-    from dhrd.cli.show import cascade_table, metrics_table
+    from dhrd.cli.show import cascade_table, decision_table, metrics_table
     from dhrd.run import evaluate as run
 
     settings = inference_config(directory, config, overrides)
@@ -87,6 +88,8 @@ def evaluate(
         metrics_table(metrics, f"{what}, {split}: {metrics['num_examples']} rows{cut}")
         if mode == "cascade":
             cascade_table(metrics)
+        if "decision" in metrics:
+            decision_table(metrics)
 
 
 def _directory(model: Path | None, checkpoint: Path | None) -> Path:

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dhrd._terminal import say
 from dhrd.cli.options import Compile, Config, Device, Dtype, MaxTokens, Set, Sharing
 
+if TYPE_CHECKING:
+    from dhrd.run.predict import Predicted
+
 
 def predict(
     model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
     input_file: Annotated[
-        str, typer.Option("--input", help="A file or directory of rows, - for JSON lines on stdin, or as data.train.")
+        str,
+        typer.Option(
+            "--input", help="A file, directory or pattern of rows, - for JSON lines on stdin, or as data.train."
+        ),
     ],
-    output: Annotated[Path, typer.Option(help="A .jsonl file, one object a row; - is standard output.")],
+    output: Annotated[
+        str, typer.Option(help="A .jsonl, .jsonl.gz, .csv or .parquet file, a directory/ of parts, or - for stdout.")
+    ],
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", metavar="COLUMN", help="Carry an input column along; repeatable."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after what a stopped run of the same command has done.")
+    ] = False,
+    on_error: Annotated[
+        str, typer.Option(help="At a bad row: stop, or skip it and name it in OUTPUT.errors.jsonl.")
+    ] = "stop",
     config: Config = None,
     overrides: Set = None,
     device: Device = None,
@@ -29,16 +47,19 @@ def predict(
     ] = False,
 ) -> None:
     """Label rows: `id`, `label` and the probability of each label, in the input's order."""
-    from dhrd._files import talking, writing
-    from dhrd._outputs import JSON_LINES, Output, check_outputs
+    from dhrd._files import talking
+    from dhrd._outputs import check_outputs
     from dhrd.cli.settings import inference_config, read_by
     from dhrd.run import predict as run
+    from dhrd.run.sinks import outputs_of
 
     settings = inference_config(model, config, overrides)
-    check_outputs([Output("--output", output, JSON_LINES)], read_by(model, settings, input_file, config))
-    rows = run.predict(
+    check_outputs(outputs_of("--output", output), read_by(model, settings, input_file, config))
+    done = run.predict_to(
+        output,
         model,
         input_file,
+        job=run.LongJob(keep=tuple(keep or ()), resume=resume, on_error=on_error),  # type: ignore[arg-type]  # checked there
         config=settings,
         device=device,
         dtype=dtype,
@@ -47,10 +68,22 @@ def predict(
         max_tokens_per_pass=max_tokens_per_pass,
         strict=strict,
     )
-    count = 0
-    with writing(output) as file:
-        for row in rows:
-            file.row(row)
-            count += 1
-    with talking(output):
-        say(f"{count} rows are in {output}")
+    with talking(Path(output)):
+        say(f"{done.num_rows} rows are in {output}{_more(output, done)}")
+
+
+def _more(output: str, done: Predicted) -> str:
+    """What else is to be said of them."""
+    parts = (
+        (done.num_abstained, f"{done.num_abstained} of them without a label, by the artifact's decision"),
+        (done.num_resumed, f"{done.num_resumed} from the run before"),
+        (done.num_refused, f"{done.num_refused} bad rows were left out{_where_refused(output)}"),
+    )
+    return "".join(f"; {text}" for count, text in parts if count)
+
+
+def _where_refused(output: str) -> str:
+    from dhrd._files import is_stream
+    from dhrd.run.sinks import errors_of
+
+    return "" if is_stream(Path(output)) else f" and are in {errors_of(Path(output))}"

@@ -137,18 +137,54 @@ def cascade_table(metrics: dict[str, Any]) -> None:
     """Print some thresholds of a cascade, the chosen one among them."""
     curve = metrics["curve"]
     shown = {round(index * (len(curve) - 1) / 6) for index in range(7)}
-    nearest = min(range(len(curve)), key=lambda index: abs(curve[index]["threshold"] - metrics["threshold"]))
+    threshold = metrics["threshold"]
+    near = (
+        {min(range(len(curve)), key=lambda i: abs(curve[i]["threshold"] - threshold))}
+        if threshold is not None
+        else set()
+    )
     show_table(
         ("threshold", "asked", "accuracy", "95 % interval", "queries/s", "cost"),
-        (_threshold_row(curve[index], " *" if index == nearest else "") for index in sorted(shown | {nearest})),
+        (_threshold_row(curve[index], " *" if index in near else "") for index in sorted(shown | near)),
         title="the cascade, from the classifier alone to chain of thought alone",
     )
+    if threshold is None:
+        say(f"By the artifact's decision {metrics['share_asked']:.0%} of the rows are asked.")
     if metrics["chosen_on"]:
         chosen = metrics["chosen_on"]
         say(
             f"* chosen on {chosen['num_rows']} other rows, where it has accuracy {chosen['accuracy']:.3f} at "
             f"{chosen['relative_cost']:.1f} times the classifier's cost."
         )
+
+
+def decision_table(metrics: dict[str, Any]) -> None:
+    """Print what a decision gives on labelled rows, and some points of the risk-coverage curve."""
+    decision = metrics["decision"]
+    rows = [("rows answered", "coverage", decision), ("of them right", "accuracy", decision)]
+    rows += [(target["target"], "share", target) for target in decision["targets"]]
+    rows += [("label sets hold the right label", "coverage", decision["sets"])] if "sets" in decision else []
+    show_table(
+        ("the decision", "share", "95 % interval"),
+        ([name, *_share_of(part, key)] for name, key, part in rows),
+        left=("the decision",),
+    )
+    if "sets" in decision:
+        say(f"A set has {decision['sets']['mean_size']:.2f} labels on average.")
+    if decision.get("selected_on"):
+        say("The decision was chosen on these very rows: they do not show what holds on new ones.")
+    if curve := decision.get("risk_coverage"):
+        shown = sorted({round(index * (len(curve) - 1) / 6) for index in range(7)})
+        show_table(
+            ("coverage", "wrong among them", "confidence at least"),
+            ([f"{curve[index][key]:.3f}" for key in ("coverage", "risk", "threshold")] for index in shown),
+            title="were only the surest rows answered",
+        )
+
+
+def _share_of(part: dict[str, Any], key: str) -> list[str]:
+    value = part[key]
+    return ["" if value is None else f"{value:.3f}", _interval(part[f"{key}_interval_95"])]
 
 
 def _threshold_row(one: dict[str, Any], mark: str) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dhrd.config import DataSettings
+from dhrd.data.readers import matching
 from dhrd.data.superglue import TASKS
 
 
@@ -28,7 +29,8 @@ def files_of_rows(spec: Any, settings: DataSettings) -> Iterator[Path]:
     elif kind == "hub":
         yield Path(rest)  # a directory of that name goes before the hub's
     else:
-        yield Path(spec).expanduser()
+        path = Path(spec).expanduser()
+        yield from matching(path) or [path]
 
 
 def files_of_settings(settings: DataSettings) -> Iterator[Path]:

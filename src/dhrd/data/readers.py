@@ -6,6 +6,7 @@ row. A reader never stops at a bad row: it yields a `BadRow`, so that several ca
 
 from __future__ import annotations
 
+import glob
 import gzip
 import io
 import os
@@ -42,7 +43,8 @@ def read_file(
 ) -> Iterator[Row | BadRow]:
     """The rows of a .json, .jsonl, .csv, .tsv or .parquet file, plain or gzipped, streaming all but .json.
 
-    A directory of such files is read as one, in the order of their names; `-` and pipes are JSON lines.
+    A directory of such files, or a pattern of names (`rows-*.csv`), is read as one, in the order of their names; `-`
+    and pipes are JSON lines.
 
     Args:
         path: The file, the directory, or `STDIN`.
@@ -69,11 +71,20 @@ def is_read_once(path: Path) -> bool:
 def _files(path: Path) -> list[Path]:
     if os.path.isdir(path):  # of `os.path`: no error over a name that the system refuses
         return _files_of(path)
+    if files := matching(path):
+        return [one for file in files for one in _files(file)]
     if _kind(path) is None and not is_read_once(path):
         raise DataError(f"{path}: unknown kind of file; use one of {', '.join(KINDS)}, plain or .gz, or - for stdin")
     if not os.path.isfile(path) and not is_read_once(path):
         raise DataError(f"{path}: no such file")
     return [path]
+
+
+def matching(path: Path) -> list[Path]:
+    """The files of a pattern of names that is not itself a file's name, sorted; none where it is no pattern."""
+    if not glob.has_magic(str(path)) or os.path.lexists(path):
+        return []
+    return sorted(Path(name) for name in glob.glob(str(path), recursive=True) if os.path.isfile(name))
 
 
 def _files_of(folder: Path) -> list[Path]:

@@ -54,12 +54,19 @@ class Source:
         """The origin's own label set, where it has one."""
         return self.own_labels() if callable(self.own_labels) else self.own_labels
 
-    def examples(self, *, labels_required: bool = True, limit: int | None = None) -> Iterator[Example]:
+    def examples(
+        self,
+        *,
+        labels_required: bool = True,
+        limit: int | None = None,
+        refuse: Callable[[Row | BadRow, str], None] | None = None,
+    ) -> Iterator[Example]:
         """Read, check and yield the rows, in constant memory (but for the digests of those without an id).
 
         Without `labels_required` nothing but the id and the template's columns is looked at.
 
-        At the first bad row yielding stops; reading goes on until ten bad rows are found, to report them together.
+        At the first bad row yielding stops; reading goes on until ten bad rows are found, to report them together. With
+        `refuse` it is told each of them instead, and what is wrong there, and they are left out.
 
         Raises:
             DataError: One line a bad row: `file:line: field: what is wrong; how to mend it`.
@@ -76,7 +83,9 @@ class Source:
         )
         for row in islice(self.read(), limit):
             example = check.example(row)
-            if isinstance(example, str):
+            if isinstance(example, str) and refuse is not None:
+                refuse(row, example.removeprefix(f"{row.where}: "))
+            elif isinstance(example, str):
                 problems.append(example)
                 if len(problems) == MAX_PROBLEMS:
                     problems.append("(there may be more)")

@@ -5,6 +5,7 @@ Shape legend: B rows, C classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,9 @@ class Rule:
     target: Target
     threshold: float
 
+    def __post_init__(self) -> None:
+        assert math.isfinite(self.threshold), f"a threshold is a number, got {self.threshold}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelSets:
@@ -37,6 +41,9 @@ class LabelSets:
 
     coverage: float
     threshold: float
+
+    def __post_init__(self) -> None:
+        assert 0 < self.coverage < 1 and 0 <= self.threshold <= 1, f"both are shares, got {self}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +63,9 @@ class Decision:
     sets: LabelSets | None = None
     num_rows: int
     fingerprint: str
+
+    def __post_init__(self) -> None:
+        assert 0 < self.confidence < 1, f"confidence is between 0 and 1, got {self.confidence}"
 
     def answered(self, probabilities_BC: np.ndarray, names: Sequence[str], *, multi_label: bool) -> np.ndarray:
         """Whether each row is answered, (B,).

@@ -33,6 +33,10 @@ class Target:
     level: float
     label: str = ""
 
+    def __post_init__(self) -> None:
+        assert 0 < self.level < 1, f"a level is between 0 and 1, got {self.level}"
+        assert bool(self.label) == (self.measure != "accuracy"), f"{self.measure} of label {self.label!r}"
+
     def __str__(self) -> str:
         return f"{self.measure}{':' * bool(self.label)}{self.label}>={self.level:g}"
 

@@ -21,7 +21,7 @@ from dhrd.decisions.decision import confidences
 from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.decoded import decoded_outcomes
 from dhrd.evaluation.evaluate import Evaluation, rows_fingerprint
-from dhrd.inference.cascade import asked_rows, check_cascade
+from dhrd.inference.cascade import asked_rows, check_cascade, rows_to_ask
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.decoding import Decoded, Decoding, timed_decoding
 from dhrd.metrics.intervals import wilson
@@ -29,6 +29,7 @@ from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes, groups_of
 
 _MAX_POINTS = 50  # of the curve: as many as a plot shows
+_ONE_OF = "give one of `threshold`, `target_accuracy` and `target_cost`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +64,22 @@ class BothHeads:
         """Which rows the reasoning head is asked, (B,)."""
         return asked_rows(self.confidence_B, threshold)
 
-    def outcomes(self, threshold: float) -> Outcomes:
-        """What the cascade says at a threshold."""
-        by_reasoning_B = self.asked(threshold) & self.written.readable_B
-        predicted_BC = np.where(by_reasoning_B[:, None], self.written.predicted_BC, self.classified.predicted_BC)
-        return replace(self.classified, predicted_BC=predicted_BC)
+    def outcomes(self, asked_B: np.ndarray, *, abstains: bool = False) -> Outcomes:
+        """What the cascade says.
 
-    def seconds(self, threshold: float) -> float:
+        Args:
+            asked_B: Which rows are asked.
+            abstains: Whether such a row is left without an answer where none can be read.
+        """
+        by_reasoning_B = asked_B & self.written.readable_B
+        predicted_BC = np.where(by_reasoning_B[:, None], self.written.predicted_BC, self.classified.predicted_BC)
+        readable_B = ~asked_B | by_reasoning_B if abstains else self.classified.readable_B
+        return replace(self.classified, predicted_BC=predicted_BC * readable_B[:, None], readable_B=readable_B)
+
+    def seconds(self, asked_B: np.ndarray) -> float:
         """Of all rows. Decoding's time is shared out among the rows by their new tokens."""
         tokens_B = np.array([row.num_tokens for row in self.decoded], dtype=float) + 1  # the prompt's own step
-        return self.classifier_s + self.decoding_s * float(tokens_B[self.asked(threshold)].sum() / tokens_B.sum())
+        return self.classifier_s + self.decoding_s * float(tokens_B[asked_B].sum() / tokens_B.sum())
 
 
 def answer(classifier: Classifier, examples: Sequence[Example], decoding: Decoding) -> BothHeads:
@@ -112,16 +119,16 @@ def curve(rows: BothHeads) -> list[dict[str, Any]]:
     """
     above = np.nextafter(np.unique(rows.confidence_B), 1)  # a threshold just above asks the row
     some = above[np.unique(np.linspace(0, len(above) - 1, _MAX_POINTS).round().astype(int))]
-    return [point(rows, float(threshold)) for threshold in np.unique([0.0, *some.clip(0, 1), 1.0])]
+    thresholds = np.unique([0.0, *some.clip(0, 1), 1.0])
+    return [{"threshold": float(threshold), **point(rows, rows.asked(threshold))} for threshold in thresholds]
 
 
-def point(rows: BothHeads, threshold: float) -> dict[str, Any]:
-    """One point of the curve."""
-    right = int(rows.outcomes(threshold).hits_B.sum())
-    count, taken_s = len(rows.texts), rows.seconds(threshold)
+def point(rows: BothHeads, asked_B: np.ndarray, *, abstains: bool = False) -> dict[str, Any]:
+    """What the cascade gives; see `BothHeads.outcomes`."""
+    right = int(rows.outcomes(asked_B, abstains=abstains).hits_B.sum())
+    count, taken_s = len(rows.texts), rows.seconds(asked_B)
     return {
-        "threshold": threshold,
-        "share_asked": float(rows.asked(threshold).mean()),
+        "share_asked": float(asked_B.mean()),
         "accuracy": right / count,
         "accuracy_interval_95": list(wilson(right, count)),
         "queries_per_second": count / taken_s,
@@ -161,7 +168,7 @@ def choose_threshold(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The threshold of a cascade: given, or chosen on other rows for a target.
+    """The threshold of a cascade: given, or chosen on other rows for a target; or neither: the artifact's decision.
 
     Args:
         threshold: Given; or None.
@@ -170,7 +177,7 @@ class Choice:
         choose_on: With a target: labelled rows that the model was not trained on.
 
     Raises:
-        ConfigError: Not exactly one of the first three is given.
+        ConfigError: Several of the first three are given.
     """
 
     threshold: float | None = None
@@ -179,8 +186,13 @@ class Choice:
     choose_on: Sequence[Example] = ()
 
     def __post_init__(self) -> None:
-        if sum(given is not None for given in (self.threshold, self.target_accuracy, self.target_cost)) != 1:
-            raise ConfigError("give one of `threshold`, `target_accuracy` and `target_cost`")
+        if self.num_given > 1:
+            raise ConfigError(_ONE_OF)
+
+    @property
+    def num_given(self) -> int:
+        """How many of the first three are given."""
+        return sum(given is not None for given in (self.threshold, self.target_accuracy, self.target_cost))
 
 
 def evaluate_cascade(
@@ -191,7 +203,7 @@ def evaluate_cascade(
     *,
     num_resamples: int = 2000,
 ) -> Evaluation:
-    """Evaluate a cascade, at a given threshold or at one chosen on other rows.
+    """Evaluate a cascade, at a given threshold, at one chosen on other rows, or by the artifact's decision.
 
     Args:
         classifier: The loaded artifact.
@@ -201,42 +213,50 @@ def evaluate_cascade(
         num_resamples: Of the bootstrap intervals.
 
     Returns:
-        The metrics are those of `compute_metrics` at the threshold, without log loss; `threshold`, `share_asked`,
+        The metrics are those of `compute_metrics`, without log loss; `threshold` (None: the decision's), `share_asked`,
         `unreadable_share` of the answers to rows that were asked, `queries_per_second`, `relative_cost`, `curve`, and
         `chosen_on`: the rows of the choice and the target. `selected_on`: they are these very rows.
 
     Raises:
-        ConfigError: As `check_cascade` and `choose_threshold`.
+        ConfigError: As `check_cascade` and `choose_threshold`, or the choice is the decision's and there is none.
         DataError: As `answer`.
     """
-    threshold = check_cascade(classifier.info, 0.0 if choice.threshold is None else choice.threshold)
+    by_decision = not choice.num_given
+    if by_decision and classifier.info.decision is None:
+        raise ConfigError(_ONE_OF)
+    threshold = check_cascade(classifier.info, choice.threshold if by_decision else choice.threshold or 0.0)
     chosen: dict[str, Any] | None = None
     texts: list[str] = []
-    if choice.threshold is None:
+    if choice.threshold is None and not by_decision:
         dev = answer(classifier, choice.choose_on, decoding)
         texts = dev.texts
         target = {"target_accuracy": choice.target_accuracy, "target_cost": choice.target_cost}
         threshold = choose_threshold(curve(dev), **target)
-        chosen = {**target, "num_rows": len(texts), **point(dev, threshold)}
+        chosen = {**target, "num_rows": len(texts), "threshold": threshold, **point(dev, dev.asked(threshold))}
     rows = answer(classifier, examples, decoding)
-    metrics = _metrics(rows, threshold, classifier.info.task, num_resamples)
+    assert rows.classified.probabilities_BC is not None
+    asked_B = rows_to_ask(classifier.info, rows.classified.probabilities_BC, threshold)
+    outcomes = rows.outcomes(asked_B, abstains=by_decision)
+    metrics = _metrics(rows, outcomes, asked_B, classifier.info.task, num_resamples)
+    at_threshold = {"threshold": threshold, **point(rows, asked_B, abstains=by_decision)}
+    metrics |= {name: value for name, value in at_threshold.items() if not name.startswith("accuracy")}
     metrics["chosen_on"] = chosen
     metrics["selected_on"] = bool(texts) and rows_fingerprint(texts) == rows_fingerprint(rows.texts)
     return Evaluation(
         metrics=metrics,
-        outcomes=rows.outcomes(threshold),
+        outcomes=outcomes,
         texts=rows.texts,
         decoded=rows.decoded,
         decoding_s=rows.decoding_s,
-        asked_B=rows.asked(threshold),
+        asked_B=asked_B,
         num_cut=rows.num_cut,
     )
 
 
-def _metrics(rows: BothHeads, threshold: float, task: str | None, num_resamples: int) -> dict[str, Any]:
-    metrics = compute_metrics(rows.outcomes(threshold), task=TASKS.get(task or ""), num_resamples=num_resamples)
+def _metrics(
+    rows: BothHeads, outcomes: Outcomes, asked_B: np.ndarray, task: str | None, num_resamples: int
+) -> dict[str, Any]:
+    metrics = compute_metrics(outcomes, task=TASKS.get(task or ""), num_resamples=num_resamples)
     metrics.pop("log_loss", None)  # a label in words has no probability
-    asked_B, readable_B = rows.asked(threshold), rows.written.readable_B
-    at_threshold = {name: value for name, value in point(rows, threshold).items() if not name.startswith("accuracy")}
-    unreadable = float((~readable_B[asked_B]).mean()) if asked_B.any() else None
-    return metrics | at_threshold | {"unreadable_share": unreadable, "curve": curve(rows)}
+    unreadable = float((~rows.written.readable_B[asked_B]).mean()) if asked_B.any() else None
+    return metrics | {"unreadable_share": unreadable, "curve": curve(rows)}

@@ -5,24 +5,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import encode_labels
 from dhrd.data.superglue import TASKS
+from dhrd.decisions.certify import Labelled
+from dhrd.decisions.decision import Decision, confidences
+from dhrd.decisions.report import decision_metrics
 from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.decoding import Decoded
 from dhrd.inference.engine.batching import Forward, predict_logits, probabilities
 from dhrd.inference.streaming import Scored
+from dhrd.metrics.calibration import risk_coverage
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes, groups_of
 from dhrd.model.dual_head import DualHeadModel
-
-if TYPE_CHECKING:
-    pass
 
 WriteRow = Callable[[dict[str, Any]], None]
 
@@ -32,13 +33,15 @@ class Evaluation:
     """An evaluated set of rows, by the classifier, by the reasoning head, or by a cascade of both.
 
     Args:
-        metrics: See `compute_metrics`, and `selected_on`: whether a choice was made on these very rows. Answers in
-            words add those of `decoded_metrics`, a cascade those of `evaluate_cascade`.
+        metrics: See `compute_metrics`, of all rows, and `selected_on`: whether a choice was made on these very rows.
+            Answers in words add those of `decoded_metrics`, a cascade those of `evaluate_cascade`, a classifier with a
+            decision `decision`: see `decision_metrics`, with `risk_coverage` as of `calibration`.
         outcomes: What was answered.
         texts: Each input as the model saw it; empty where `write_row` was given.
         decoded: What the reasoning head wrote; empty where it was not asked.
         decoding_s: Seconds that it took, from tokens to labels.
         asked_B: Which rows a cascade asks; None where there is none.
+        decision: Of the classifier, where it has one: rows that it leaves out have no label.
         num_cut: Inputs that were shortened.
         num_mended: Inputs to which a newline was added because they ended in the padding token.
     """
@@ -49,11 +52,12 @@ class Evaluation:
     decoded: Sequence[Decoded] = ()
     decoding_s: float | None = None
     asked_B: np.ndarray | None = None
+    decision: Decision | None = None
     num_cut: int = 0
     num_mended: int = 0
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One dict a row: `id`, `input_text`, `gold`, `label` (None: unreadable).
+        """One dict a row: `id`, `input_text`, `gold`, `label` (None: unreadable, or `abstained`).
 
         The classifier adds `probabilities`, the reasoning head `rationale` and `num_tokens`; a cascade has
         `decided_by`, `probabilities` and `rationale`.
@@ -66,7 +70,7 @@ class Evaluation:
         return self._rows()
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        for index, row in enumerate(rows_of_outcomes(self.outcomes, self.texts)):
+        for index, row in enumerate(rows_of_outcomes(self.outcomes, self.texts, self.decision)):
             if self.asked_B is not None:
                 by_reasoning = self.asked_B[index] and self.decoded[index].label is not None
                 row["decided_by"] = "reasoning" if by_reasoning else "classifier"
@@ -77,8 +81,26 @@ class Evaluation:
             yield row
 
 
-def rows_of_outcomes(outcomes: Outcomes, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
+def rows_of_outcomes(
+    outcomes: Outcomes, texts: Iterable[str], decision: Decision | None = None
+) -> Iterator[dict[str, Any]]:
     """One dict a row, as `Evaluation.rows` gives those of a classifier or of answers in words."""
+    rows = _rows_of(outcomes, texts)
+    if decision is None or outcomes.probabilities_BC is None:
+        yield from rows
+        return
+    names, multi_label = outcomes.labels.names, outcomes.labels.multi_label
+    answered_B = decision.answered(outcomes.probabilities_BC, names, multi_label=multi_label)
+    sets = decision.label_sets(outcomes.probabilities_BC, names)
+    for index, row in enumerate(rows):
+        if decision.rules:
+            row |= {"label": row["label"] if answered_B[index] else None, "abstained": not answered_B[index]}
+        if sets is not None:
+            row["label_set"] = sets[index]
+        yield row
+
+
+def _rows_of(outcomes: Outcomes, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
     names, single = outcomes.labels.names, not outcomes.labels.multi_label
     for index, (row_id, text) in enumerate(zip(outcomes.ids, texts, strict=True)):
         gold, label = (
@@ -97,6 +119,7 @@ class _Collected:
     """What is kept of rows that go by: numbers, and the texts where nobody takes them as they come."""
 
     labels: LabelSet
+    decision: Decision | None
     write_row: WriteRow | None
     parts: list[Outcomes] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
@@ -120,7 +143,7 @@ class _Collected:
         if self.write_row is None:
             self.texts += texts
             return
-        for row in rows_of_outcomes(outcomes, texts):
+        for row in rows_of_outcomes(outcomes, texts, self.decision):
             self.write_row(row)
 
 
@@ -144,21 +167,48 @@ def evaluate_classifier(
     Raises:
         DataError: There are no rows, or one has an unknown label or cannot be encoded; those before it were written.
     """
-    collected = _Collected(classifier.labels, write_row)
+    decision = classifier.info.decision
+    collected = _Collected(classifier.labels, decision, write_row)
     for part in classifier.scored(examples):
         collected.add(part)
     outcomes = Outcomes.concatenate(collected.parts, classifier.labels)
     task = TASKS.get(classifier.info.task or "")
     metrics = compute_metrics(outcomes, task=task, num_resamples=num_resamples, seed=seed)
     chosen_on = classifier.info.training.get("selected_on") or {}
-    metrics["selected_on"] = chosen_on.get("fingerprint") == _as_fingerprint(collected.fingerprint)
+    fingerprint = _as_fingerprint(collected.fingerprint)
+    metrics["selected_on"] = chosen_on.get("fingerprint") == fingerprint
+    if decision is not None:
+        metrics["decision"] = _decision_metrics(decision, outcomes, fingerprint)
     return Evaluation(
         metrics=metrics,
         outcomes=outcomes,
         texts=collected.texts,
+        decision=decision,
         num_cut=collected.num_cut,
         num_mended=collected.num_mended,
     )
+
+
+def labelled(outcomes: Outcomes) -> Labelled:
+    """A classifier's outcomes, as a decision is chosen and measured on."""
+    assert outcomes.probabilities_BC is not None
+    labels = outcomes.labels
+    return Labelled(
+        probabilities_BC=outcomes.probabilities_BC,
+        gold_BC=outcomes.gold_BC,
+        names=labels.names,
+        multi_label=labels.multi_label,
+    )
+
+
+def _decision_metrics(decision: Decision, outcomes: Outcomes, fingerprint: str) -> dict[str, Any]:
+    rows = labelled(outcomes)
+    confidence_B = confidences(rows.probabilities_BC, multi_label=rows.multi_label)
+    return {
+        **decision_metrics(decision, rows),
+        **risk_coverage(confidence_B, outcomes.hits_B),
+        "selected_on": decision.fingerprint == fingerprint,
+    }
 
 
 def rows_fingerprint(texts: Iterable[str]) -> str:

@@ -35,7 +35,8 @@ class Cascade:
         info: The artifact's.
         reasoner: Gives its reasoning head, when it is asked first.
         decoding: How it answers.
-        threshold: Rows whose confidence is under it are asked; 0: none, 1: all.
+        threshold: Rows whose confidence is under it are asked, 0: none, 1: all; None: those that the artifact's
+            decision does not answer.
 
     Attributes:
         num_asked: Rows that were asked so far.
@@ -50,12 +51,12 @@ class Cascade:
         self.threshold = check_cascade(info, threshold)
         self.decoding = decoding
         self.num_asked = 0
-        self._reasoner, self._multi_label = reasoner, info.labels.multi_label
+        self._reasoner, self._info = reasoner, info
         self._lock = threading.Lock()  # around the count
 
     def decide(self, predictions: Sequence[Prediction], part: Scored) -> list[Prediction]:
         """The classifier's predictions of rows, those that are asked decided by what the reasoning head answers."""
-        asked_B = asked_rows(confidences(part.probabilities_BC, multi_label=self._multi_label), self.threshold)
+        asked_B = rows_to_ask(self._info, part.probabilities_BC, self.threshold)
         if not asked_B.any():
             return list(predictions)
         with self._lock:
@@ -64,16 +65,18 @@ class Cascade:
         return redecided(predictions, asked_B, self._reasoner().decode(asked, self.decoding))
 
 
-def check_cascade(info: ArtifactInfo, threshold: float | None) -> float:
-    """The threshold of a cascade that can mean something.
+def check_cascade(info: ArtifactInfo, threshold: float | None) -> float | None:
+    """The threshold of a cascade that can mean something; None: it asks by the artifact's decision.
 
     Raises:
-        ConfigError: There is no threshold, it is out of range, or the reasoning head was not trained.
+        ConfigError: There is neither a threshold nor a decision, it is out of range, or the reasoning head was not
+            trained.
     """
-    if not isinstance(threshold, Real) or isinstance(threshold, bool) or not 0 <= threshold <= 1:
+    is_decided = threshold is None and info.decision is not None and info.decision.rules
+    if not is_decided and not _is_share(threshold):
         raise ConfigError(
             f"threshold {shown(threshold)}: a cascade asks rows under it, from 0 (none) to 1 (all); "
-            f"{dhrd_command('evaluate', mode='cascade')} chooses one"
+            f"{dhrd_command('evaluate', mode='cascade')} chooses one, and {dhrd_command('decide')} makes one unnecessary"
         )
     check_answers(info.sequence)
     if info.training.get("reasoning_weight") == 0:
@@ -81,7 +84,18 @@ def check_cascade(info: ArtifactInfo, threshold: float | None) -> float:
             "the artifact was trained with loss.reasoning_weight: 0, so its reasoning head learned nothing that a "
             "cascade could ask; train with rationales, or leave the cascade out"
         )
-    return float(threshold)
+    return None if threshold is None else float(threshold)
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) <= 1
+
+
+def rows_to_ask(info: ArtifactInfo, probabilities_BC: np.ndarray, threshold: float | None) -> np.ndarray:
+    """Which rows the reasoning head is asked, (B,): those under the threshold, or else those left by the decision."""
+    if threshold is None:
+        return ~info.answered(probabilities_BC)
+    return asked_rows(confidences(probabilities_BC, multi_label=info.labels.multi_label), threshold)
 
 
 def asked_rows(confidence_B: np.ndarray, threshold: float) -> np.ndarray:
@@ -90,7 +104,7 @@ def asked_rows(confidence_B: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def redecided(predictions: Sequence[Prediction], asked_B: np.ndarray, decoded: Sequence[Decoded]) -> list[Prediction]:
-    """Predictions with the answers of the rows that were asked; one that cannot be read leaves the classifier's label.
+    """Predictions with the answers of the rows that were asked; one that cannot be read leaves what there was.
 
     Args:
         predictions: The classifier's, of all rows.

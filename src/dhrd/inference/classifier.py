@@ -19,7 +19,7 @@ from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.read import input_encoder, load_input_encoder
 from dhrd.artifact.weights import check_has_classifier, load_body_and_head
 from dhrd.data.objects import as_rows, columns_of, is_one
-from dhrd.data.records import Batch, Example, LabelSet
+from dhrd.data.records import Batch, LabelSet
 from dhrd.data.sequence import EncodedInput
 from dhrd.errors import ArtifactError
 from dhrd.inference.cascade import Cascade
@@ -35,6 +35,7 @@ from dhrd.inference.prediction import (
     Prediction,
     Row,
     Rows,
+    predictions_of,
     read_probabilities,
 )
 from dhrd.inference.streaming import Scored, encoded_windows
@@ -68,7 +69,8 @@ class Classifier:
         options: How the engine runs; None: what suits the device.
         strict: Refuse rows that are over `max_input_tokens` instead of shortening them.
         cascade: How the reasoning head answers rows that the classifier is unsure of; None: it is not asked.
-        threshold: Rows whose confidence is under it are asked; 0: none, 1: all.
+        threshold: Rows whose confidence is under it are asked, 0: none, 1: all; None: those that the artifact's
+            decision does not answer.
         directory: Where the artifact is, for the reasoning head.
 
     Attributes:
@@ -94,8 +96,10 @@ class Classifier:
         self.tokenizer, self.info, self.directory = tokenizer, info, directory
         self.encoder = input_encoder(tokenizer, info, strict=strict)
         self.engine = Engine(body, head, pooling=info.pooling, pad_token_id=tokenizer.pad_token_id, options=options)
-        self.cascade, self.threshold = cascade, threshold or 0.0
+        self.cascade, self.threshold = cascade, threshold
         self._cascade = Cascade(info, self.reasoner, cascade, threshold) if cascade is not None else None
+        if cascade is not None and threshold is not None:
+            self.info = info.without_rules()  # the threshold takes their place
         self._reasoner: Reasoner | None = None
         self._lock = threading.RLock()  # around the model and the counts
         self._load_again: Callable[[], Classifier] | None = None
@@ -133,7 +137,7 @@ class Classifier:
                 its C library can: faster by a fifth and more.
             strict: Refuse rows that are over the artifact's `max_input_tokens` instead of shortening them.
             cascade: How the reasoning head answers rows that the classifier is unsure of; None: it is not asked.
-            threshold: Rows whose confidence is under it are asked; `dhrd evaluate --mode cascade` chooses one.
+            threshold: Rows whose confidence is under it are asked; None: those that its decision does not answer.
 
         Raises:
             ArtifactError: The directory is not a finished artifact, has no classifier, or is damaged.
@@ -194,7 +198,7 @@ class Classifier:
         return self.head(pool(last_hidden_states(self.body, batch), batch, self.info.pooling))
 
     def predict(self, rows: Rows) -> list[str] | list[list[str]]:
-        """The label of each row, or the list of labels with p ≥ 0.5 for multi-label.
+        """The label of each row, or the list of labels with p ≥ 0.5 for multi-label; None where a decision abstains.
 
         Args:
             rows: Texts, dicts of the template's columns, or `Example`s; one alone is taken as a list of one. Tables
@@ -241,13 +245,14 @@ class Classifier:
         for part in self.scored(rows, window=window):
             yield from self.predictions(part)
 
-    def scored(self, rows: Rows, *, window: int = _WINDOW_ROWS) -> Iterator[Scored]:
-        """Rows with their tokens and the classification head's probabilities, window by window; as `stream`."""
-        for found in encoded_windows(as_rows(rows), self.encode, check_count("window", window)):
+    def scored(self, rows: Rows, *, window: int = _WINDOW_ROWS, skip: bool = False) -> Iterator[Scored]:
+        """Windows of rows with their tokens and probabilities; as `stream`. With `skip` bad rows are left out."""
+        for found in encoded_windows(as_rows(rows), self.encode, check_count("window", window), skip=skip):
             with self._lock:
                 self.num_cut += sum(item.was_cut for item in found.inputs)
                 self.num_mended += sum(item.was_mended for item in found.inputs)
-            yield Scored(found.rows, found.inputs, self.predict_proba_encoded(found.inputs))
+            probabilities_BC = self.predict_proba_encoded(found.inputs)
+            yield Scored(found.rows, found.inputs, probabilities_BC, found.refused, found.is_whole)
             if found.failure is not None:
                 raise found.failure
 
@@ -283,11 +288,11 @@ class Classifier:
             return []
         inputs = self.encode(items)
         decoded = self.reasoner().decode(inputs, decoding)
-        predictions = map(self._prediction, items, inputs, self.predict_proba_encoded(inputs))
+        labels = [read_probabilities(p_C, self.labels)[0] for p_C in self.predict_proba_encoded(inputs)]
         note = LABEL_FIRST_NOTE if self.info.sequence.order == "label_first" else EXPLANATION_NOTE
         explanations = [
-            Explanation(written.rationale, written.label, prediction.label, prediction.text, note)
-            for written, prediction in zip(decoded, predictions, strict=True)
+            Explanation(written.rationale, written.label, label, item.text, note)
+            for written, label, item in zip(decoded, labels, inputs, strict=True)
         ]
         return explanations[0] if is_one(rows) else explanations
 
@@ -320,14 +325,10 @@ class Classifier:
 
     def predictions(self, part: Scored) -> list[Prediction]:
         """What is said of rows that were scored; rows that the classifier is unsure of are asked of the cascade."""
-        predictions = list(map(self._prediction, part.rows, part.inputs, part.probabilities_BC))
+        predictions = predictions_of(part.rows, (i.text for i in part.inputs), part.probabilities_BC, self.info)
         return self._cascade.decide(predictions, part) if self._cascade is not None else predictions
 
     def encode(self, rows: Sequence[Row], first: int = 0) -> list[EncodedInput]:
         """Tokens of rows by the artifact's template and limits; errors count the rows from `first`."""
         read = self.encoder.template, self.info.columns
         return self.encoder.encode([columns_of(row, f"row {first + i}", *read) for i, row in enumerate(rows)])
-
-    def _prediction(self, row: Row, item: EncodedInput, probability_C: np.ndarray) -> Prediction:
-        label, named = read_probabilities(probability_C, self.labels)
-        return Prediction(label, named, item.text, row.id if isinstance(row, Example) else "")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from dhrd.artifact.info import ArtifactInfo
 from dhrd.data.records import Example, LabelSet
 
 Row = str | Mapping[str, Any] | Example
@@ -22,18 +23,26 @@ class Prediction:
     """What the classifier says of one row.
 
     Args:
-        label: A label's name, or the list of names with p ≥ 0.5 for multi-label.
+        label: A label's name, or the list of names with p ≥ 0.5 for multi-label; None where the artifact's decision
+            is to abstain.
         probabilities: Label -> probability, of the classification head.
         text: The text as the model saw it.
         id: The row's id, where it has one.
         decided_by: `classifier`, or `reasoning` where a cascade asked the reasoning head and could read its answer.
+        label_set: The labels that the row may have, where the artifact's decision has such sets.
     """
 
-    label: str | list[str]
+    label: str | list[str] | None
     probabilities: dict[str, float]
     text: str
     id: str = ""
     decided_by: Literal["classifier", "reasoning"] = "classifier"
+    label_set: tuple[str, ...] | None = None
+
+    @property
+    def abstained(self) -> bool:
+        """Whether the artifact's decision leaves the row to someone else."""
+        return self.label is None
 
 
 EXPLANATION_NOTE = (
@@ -69,3 +78,31 @@ def read_probabilities(probability_C: np.ndarray, labels: LabelSet) -> tuple[str
     if labels.multi_label:
         return [name for name, probability in named.items() if probability >= 0.5], named
     return labels.names[int(probability_C.argmax())], named
+
+
+def predictions_of(
+    rows: Sequence[Row], texts: Iterable[str], probabilities_BC: np.ndarray, info: ArtifactInfo
+) -> list[Prediction]:
+    """What the classifier says of rows, by the artifact's decision where it has one.
+
+    Args:
+        rows: For their ids.
+        texts: As the model saw them.
+        probabilities_BC: Of the classification head.
+        info: The labels and the decision.
+    """
+    answered_B = info.answered(probabilities_BC)
+    sets = info.decision.label_sets(probabilities_BC, info.labels.names) if info.decision else None
+    predictions = []
+    for index, (row, text) in enumerate(zip(rows, texts, strict=True)):
+        label, named = read_probabilities(probabilities_BC[index], info.labels)
+        predictions.append(
+            Prediction(
+                label if answered_B[index] else None,
+                named,
+                text,
+                row.id if isinstance(row, Example) else "",
+                label_set=tuple(sets[index]) if sets else None,
+            )
+        )
+    return predictions

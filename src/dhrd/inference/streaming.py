@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
@@ -29,11 +29,20 @@ class Window(Generic[Row]):
         rows: As they were given, up to the first that cannot be used.
         inputs: Their tokens.
         failure: What ended the rows before their time; those before it are still to be delivered.
+        refused: Rows that cannot be used, where they are to be left out.
+        is_last: Whether no rows come after it.
     """
 
     rows: Sequence[Row]
     inputs: Sequence[EncodedInput]
     failure: DataError | None = None
+    refused: Sequence[tuple[Row, DataError]] = ()
+    is_last: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the window has all its rows, and more come after it."""
+        return self.failure is None and not self.is_last
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +53,20 @@ class Scored(Generic[Row]):
         rows: As they were given.
         inputs: Their tokens.
         probabilities_BC: (rows, C).
+        refused: Rows among them that cannot be used, where they are to be left out.
+        is_whole: Whether the window has all its rows, and more come after it.
     """
 
     rows: Sequence[Row]
     inputs: Sequence[EncodedInput]
     probabilities_BC: np.ndarray
+    refused: Sequence[tuple[Row, DataError]] = ()
+    is_whole: bool = True
 
 
-def encoded_windows(rows: Iterable[Row], encode: Encode[Row], size: int) -> Iterator[Window[Row]]:
+def encoded_windows(
+    rows: Iterable[Row], encode: Encode[Row], size: int, *, skip: bool = False
+) -> Iterator[Window[Row]]:
     """Rows in encoded windows, in order, at most two windows ahead of what was taken.
 
     Rows are read in the caller's thread: a source may belong to it (a database cursor, for one).
@@ -60,6 +75,7 @@ def encoded_windows(rows: Iterable[Row], encode: Encode[Row], size: int) -> Iter
         rows: Any number.
         encode: From rows and the first one's number to tokens.
         size: Rows of a window; it ends earlier where they are large.
+        skip: Leave rows out that cannot be encoded, instead of ending before the first.
     """
     iterator, first = iter(rows), 0
     pending: Future[Window[Row]] | None = None
@@ -67,9 +83,9 @@ def encoded_windows(rows: Iterable[Row], encode: Encode[Row], size: int) -> Iter
         while True:
             chunk, failure, last = _take(iterator, size, first)
             if last and pending is None:  # nothing to overlap with
-                yield _encoded(chunk, failure, encode, first)
+                yield replace(_encoded(chunk, failure, encode, first, skip), is_last=True)
                 return
-            following = pool.submit(_encoded, chunk, failure, encode, first)
+            following = pool.submit(_encoded, chunk, failure, encode, first, skip)
             if pending is not None:
                 done = pending.result()
                 yield done
@@ -77,7 +93,7 @@ def encoded_windows(rows: Iterable[Row], encode: Encode[Row], size: int) -> Iter
                     return
             pending, first = following, first + len(chunk)
             if last:
-                yield pending.result()
+                yield replace(pending.result(), is_last=True)
                 return
 
 
@@ -108,14 +124,29 @@ def _num_characters(row: Any) -> int:
     return sum(len(value) for value in values.values() if isinstance(value, str)) if isinstance(values, Mapping) else 0
 
 
-def _encoded(chunk: list[Row], failure: DataError | None, encode: Encode[Row], first: int) -> Window[Row]:
+def _encoded(chunk: list[Row], failure: DataError | None, encode: Encode[Row], first: int, skip: bool) -> Window[Row]:
     try:
         return Window(chunk, encode(chunk, first), failure)
     except DataError:
-        inputs: list[EncodedInput] = []
+        rows, inputs, refused = _each_encoded(chunk, encode, first, skip)
+        if not refused:
+            raise  # the rows together fail where each alone does not: a defect of ours, not to be hidden
+        return Window(rows, inputs, failure, refused) if skip else Window(rows, inputs, refused[0][1])
+
+
+def _each_encoded(
+    chunk: list[Row], encode: Encode[Row], first: int, skip: bool
+) -> tuple[list[Row], list[EncodedInput], list[tuple[Row, DataError]]]:
+    """Rows one by one, and those that cannot be encoded: all, or the first, which then is the end."""
+    rows: list[Row] = []
+    inputs: list[EncodedInput] = []
+    refused: list[tuple[Row, DataError]] = []
+    for index, row in enumerate(chunk):
         try:
-            for index, row in enumerate(chunk):
-                inputs.extend(encode([row], first + index))
+            inputs.extend(encode([row], first + index))
+            rows.append(row)
         except DataError as error:
-            return Window(chunk[: len(inputs)], inputs, error)
-        raise  # the rows together fail where each alone does not: a defect of ours, not to be hidden
+            refused.append((row, error))
+            if not skip:
+                break
+    return rows, inputs, refused

@@ -56,7 +56,7 @@ def calibration(probabilities_BC: np.ndarray, gold_B: np.ndarray, num_bins: int 
         "brier": float(((p_BC - one_hot(gold_B, num_classes)) ** 2).sum(axis=1).mean()),
         "log_loss": float(log_loss(gold_B, p_BC, labels=range(num_classes))),
         "reliability": bins,
-        **_risk_coverage(confidence_B, right_B),
+        **risk_coverage(confidence_B, right_B),
     }
 
 
@@ -75,8 +75,16 @@ def _reliability(confidence_B: np.ndarray, right_B: np.ndarray, num_bins: int) -
     ]
 
 
-def _risk_coverage(confidence_B: np.ndarray, right_B: np.ndarray) -> dict[str, Any]:
-    """One point a confidence: rows of equal confidence are answered together or not at all."""
+def risk_coverage(confidence_B: np.ndarray, right_B: np.ndarray) -> dict[str, Any]:
+    """The risk-coverage curve; one point a confidence: rows of equal confidence are answered together or not at all.
+
+    Args:
+        confidence_B: Of each row.
+        right_B: Whether it is right.
+
+    Returns:
+        `risk_coverage` and `aurc`, as of `calibration`.
+    """
     threshold_K, group_B, count_K = np.unique(-confidence_B, return_inverse=True, return_counts=True)
     covered_K = count_K.cumsum()
     risk_K = np.bincount(group_B, weights=~right_B).cumsum() / covered_K

@@ -87,8 +87,15 @@ def open_rows(spec: Any, split: str, config: RunConfig, info: ArtifactInfo) -> S
     return replace(open_source(spec, settings, split=split), reads_rationales=False)
 
 
-def held_out_rows(model_dir: str | Path, config: RunConfig | None = None) -> list[Example]:
+def held_out_rows(
+    model_dir: str | Path, config: RunConfig | None = None, *, instead: str = "dev_data"
+) -> list[Example]:
     """The rows that training held out of its own for choices.
+
+    Args:
+        model_dir: What `train` wrote.
+        config: Where the rows are; None: as in training.
+        instead: The argument that other rows would be given by, for messages.
 
     Raises:
         ConfigError: It held out none.
@@ -98,6 +105,6 @@ def held_out_rows(model_dir: str | Path, config: RunConfig | None = None) -> lis
     if not config.data.dev_share:
         raise ConfigError(
             "a threshold is chosen on rows that the model was not trained on, and the run held out none: "
-            "give `dev_data=SPEC`, or train with data.dev_share"
+            f"give `{instead}=SPEC`, or train with data.dev_share"
         )
     return load_rows(config).choose

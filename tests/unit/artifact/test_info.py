@@ -64,7 +64,7 @@ def test_what_is_not_finished_is_refused(tmp_path: Path) -> None:
         ("{", "damaged"),
         ("[]", "damaged"),
         ('{"format_version": 1}', "damaged"),
-        ('{"format_version": 2}', r"format 2 is newer than this dhrd reads \(1\); upgrade dhrd"),
+        ('{"format_version": 3}', r"format 3 is newer than this dhrd reads \(2\); upgrade dhrd"),
     ],
 )
 def test_a_manifest_that_cannot_be_read_is_refused(content: str, message: str, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ ROWS = answered([0.9, 0.6, 0.2, 0.55], ["b", "b", "b", None], "abba", [9, 19, 9,
 
 
 def test_points_by_hand() -> None:
-    none, some, most, every = (point(ROWS, threshold) for threshold in (0.0, 0.7, 0.85, 1.0))
+    none, some, most, every = (point(ROWS, ROWS.asked(threshold)) for threshold in (0.0, 0.7, 0.85, 1.0))
     assert [one["share_asked"] for one in (none, some, most, every)] == [0, 0.5, 0.75, 1]
     assert [one["accuracy"] for one in (none, some, most, every)] == [0.75, 1, 1, 0.75]
     assert none["relative_cost"] == 1
@@ -79,7 +79,7 @@ def test_rows_of_confidence_1_are_asked_only_at_1() -> None:
 def test_the_cheapest_that_reaches_an_accuracy() -> None:
     points = curve(ROWS)
     chosen = choose_threshold(points, target_accuracy=0.9)
-    assert point(ROWS, chosen)["share_asked"] == 0.5
+    assert point(ROWS, ROWS.asked(chosen))["share_asked"] == 0.5
     assert choose_threshold(points, target_accuracy=0.75) == 0
     with pytest.raises(ConfigError, match=r"`target_accuracy` 1.1: no threshold reaches it .* the best is 1.000"):
         choose_threshold(points, target_accuracy=1.1)
@@ -88,8 +88,8 @@ def test_the_cheapest_that_reaches_an_accuracy() -> None:
 def test_the_best_within_a_cost_and_of_equals_the_cheaper() -> None:
     points = curve(ROWS)
     assert choose_threshold(points, target_cost=1) == 0
-    assert point(ROWS, choose_threshold(points, target_cost=80))["share_asked"] == 0.5
-    assert point(ROWS, choose_threshold(points, target_cost=1000))["share_asked"] == 0.5
+    assert point(ROWS, ROWS.asked(choose_threshold(points, target_cost=80)))["share_asked"] == 0.5
+    assert point(ROWS, ROWS.asked(choose_threshold(points, target_cost=1000)))["share_asked"] == 0.5
     with pytest.raises(ConfigError, match=r"`target_cost` 0.5: the classifier alone costs 1"):
         choose_threshold(points, target_cost=0.5)
 

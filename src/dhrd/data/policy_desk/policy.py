@@ -78,7 +78,7 @@ class Case:
         return "hygiene" if self.condition == "opened" and self.kind == "cosmetics" else None
 
 
-def decide(case: Case) -> str:
+def apply_policy(case: Case) -> str:
     """The outcome that the policy has for a case."""
     if case.settled_by:
         return "decline"
@@ -100,13 +100,13 @@ def misread(case: Case, label: str, rng: random.Random, hops: int) -> Case:
         mixed = [
             replace(case, **{fact: getattr(other, fact) for fact in facts}) for facts in combinations(_FACTS, number)
         ]
-        if fitting := [read for read in mixed if decide(read) == label]:
+        if fitting := [read for read in mixed if apply_policy(read) == label]:
             return rng.choice(fitting)
     raise AssertionError("the other case has the label itself")
 
 
 def _draw_case_of(label: str, rng: random.Random, hops: int) -> Case:
-    while decide(case := _draw_facts(rng, hops)) != label:
+    while apply_policy(case := _draw_facts(rng, hops)) != label:
         pass
     return case
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dhrd.data.policy_desk import phrases
 from dhrd.data.policy_desk.mail import write_mail
-from dhrd.data.policy_desk.policy import LABELS, MAX_HOPS, Case, decide, draw_case, misread
+from dhrd.data.policy_desk.policy import LABELS, MAX_HOPS, Case, apply_policy, draw_case, misread
 from dhrd.data.policy_desk.rationale import write_rationale
 from dhrd.data.policy_desk.wording import SPLITS, say_days
 from dhrd.errors import DataError
@@ -66,7 +66,7 @@ class PolicyDesk(BaseModel):
 
     def _row(self, split: str, number: int) -> dict[str, object]:
         draft = _draft(split, self.seed, self.hops, number)
-        label = given = decide(draft.case)
+        label = given = apply_policy(draft.case)
         rationale = draft.rationale
         # Drawn apart, so that noise changes no text, and the rows that it hits at one share are hit at every larger.
         noise_rng = random.Random(f"noise {split} {self.seed} {self.hops} {number}")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dhrd.data.policy_desk import SPLITS
-from dhrd.data.policy_desk.policy import MAX_HOPS, decide
+from dhrd.data.policy_desk.policy import MAX_HOPS, apply_policy
 from helpers.policy_desk import column, read_off, rows
 
 
@@ -30,4 +30,4 @@ def test_no_two_splits_share_a_sentence(hops: int) -> None:
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_label_follows_from_what_the_mail_states(split: str) -> None:
     for row in rows("rows=150,hops=4", split):
-        assert decide(read_off(row["input_text"])) == row["true_label"], row
+        assert apply_policy(read_off(row["input_text"])) == row["true_label"], row

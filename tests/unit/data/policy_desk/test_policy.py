@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dhrd.data.policy_desk import LABELS
-from dhrd.data.policy_desk.policy import EXTRA_DAYS, MAX_HOPS, WINDOW_DAYS, Case, decide, draw_case, misread
+from dhrd.data.policy_desk.policy import EXTRA_DAYS, MAX_HOPS, WINDOW_DAYS, Case, apply_policy, draw_case, misread
 
 
 def cases(hops: int) -> list[Case]:
@@ -23,7 +23,7 @@ def test_misread_facts_lead_to_the_label_and_stay_within_the_hops(hops: int) -> 
     rng = random.Random(0)
     for case, label in product(cases(hops)[:50], LABELS):
         read = misread(case, label, rng, hops)
-        assert decide(read) == label
+        assert apply_policy(read) == label
         assert hops >= 2 or (read.condition == "unused" and not read.final_sale)
         assert hops >= 3 or read.receipt
         assert hops >= 4 or read.tier == "none"
@@ -49,7 +49,7 @@ def test_misread_facts_lead_to_the_label_and_stay_within_the_hops(hops: int) -> 
     ],
 )
 def test_the_policy_in_words(stated_facts: dict[str, Any], label: str) -> None:
-    assert decide(Case(**stated_facts)) == label
+    assert apply_policy(Case(**stated_facts)) == label
 
 
 def test_every_rule_decides_some_case() -> None:
@@ -63,5 +63,5 @@ def test_every_rule_decides_some_case() -> None:
         "final_sale": (True, False),
     }
     for fact, values in changes.items():
-        others = [{decide(replace(case, **{fact: value})) for value in values} for case in cases(4)]
+        others = [{apply_policy(replace(case, **{fact: value})) for value in values} for case in cases(4)]
         assert any(len(labels) > 1 for labels in others), fact

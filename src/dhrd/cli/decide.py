@@ -1,0 +1,58 @@
+"""`dhrd decide`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dhrd._terminal import say
+from dhrd.cli.options import Config, Device, Dtype, Set
+
+
+def decide(
+    model: Annotated[
+        Path,
+        typer.Option("--model", help="The artifact that gets the decision: what `dhrd train` wrote."),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(help="Labelled rows it was not trained on; default: those training held out."),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="accuracy>=0.95, precision:LABEL>=0.9 or recall:LABEL>=0.9 of what is answered; repeatable."),
+    ] = None,
+    sets: Annotated[
+        float | None, typer.Option(help="Give each row a set of labels that holds the right one this often.")
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="With which all targets hold on new rows.")] = 0.9,
+    clear: Annotated[bool, typer.Option("--clear", help="Take the decision away: answer every row.")] = False,
+    config: Config = None,
+    overrides: Set = None,
+    device: Device = None,
+    dtype: Dtype = "auto",
+) -> None:
+    """Choose the least abstention that holds a target on new rows, and write it into the artifact."""
+    from dhrd.cli.settings import inference_config
+    from dhrd.cli.show import decision_table
+    from dhrd.run import decide as run
+
+    if clear:
+        run.clear(model)
+        say(f"{model} answers every row")
+        return
+    decided = run.decide(
+        model,
+        data,
+        targets=target or (),
+        sets=sets,
+        confidence=confidence,
+        config=inference_config(model, config, overrides),
+        device=device,
+        dtype=dtype,
+    )
+    decision_table({"decision": decided.metrics})
+    answered = f"{decided.metrics['coverage']:.1%} of these {decided.decision.num_rows} rows are answered"
+    say(f"{answered}; {model} has the decision, and predict, evaluate and serve obey it")

@@ -1,0 +1,123 @@
+"""`decide`: when an artifact answers and when it abstains, chosen on labelled rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dhrd._progress import track
+from dhrd.artifact.write import write_decision
+from dhrd.config import RunConfig
+from dhrd.data.records import Example
+from dhrd.data.rows import encode_labels
+from dhrd.decisions.certify import Labelled, certify
+from dhrd.decisions.conformal import label_sets
+from dhrd.decisions.decision import Decision
+from dhrd.decisions.report import DecisionMetrics, decision_metrics
+from dhrd.decisions.target import parse_target
+from dhrd.errors import ConfigError
+from dhrd.evaluation.evaluate import labelled, rows_fingerprint
+from dhrd.inference.classifier import Classifier
+from dhrd.metrics.outcomes import Outcomes
+from dhrd.run.rows import each_row_of, held_out_rows
+
+logger = logging.getLogger("dhrd")
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision and what it gives on the rows that it was chosen on.
+
+    Args:
+        decision: As it is written into the artifact.
+        metrics: See `decision_metrics`.
+    """
+
+    decision: Decision
+    metrics: DecisionMetrics
+
+
+def decide(
+    model_dir: str | Path,
+    data: Any = None,
+    *,
+    targets: Sequence[str] = (),
+    sets: float | None = None,
+    confidence: float = 0.9,
+    config: RunConfig | None = None,
+    **options: Any,
+) -> Decided:
+    """Choose the least abstention that holds targets on new rows, and write it into the artifact.
+
+    Args:
+        model_dir: What `train` wrote; its `dhrd.json` gets the decision, in place of one that was there.
+        data: Labelled rows that the model was not trained on, drawn as the new ones will be: as `data.train` of a
+            config, or rows; None: those that training held out.
+        targets: `accuracy>=0.95`, `precision:LABEL>=0.9`, `recall:LABEL>=0.9`; several hold together.
+        sets: The coverage of label sets; None: no sets.
+        confidence: With which the targets hold, over draws of the rows.
+        config: Column names; None: as in training.
+        **options: As `predict`'s: decide as you will predict.
+
+    Raises:
+        ConfigError: There is neither a target nor a coverage, or one of them makes no sense.
+        DataError: The rows cannot show it; the message says how many would.
+        UserError: The artifact or the rows cannot be used.
+    """
+    _check_shares(targets, confidence=confidence, sets=sets)
+    classifier = Classifier.from_pretrained(model_dir, **options)
+    parsed = [parse_target(target, classifier.labels.names) for target in targets]
+    own = data is None
+    examples: Iterable[Example] = (
+        held_out_rows(model_dir, config, instead="data") if own else each_row_of(model_dir, data, config=config)
+    )
+    rows, fingerprint = _read(classifier, examples)
+    chosen_on = classifier.info.training.get("selected_on") or {}
+    if chosen_on.get("fingerprint") == fingerprint:
+        logger.warning("weights or a temperature were chosen on these very rows, so that new ones may do worse")
+    decision = Decision(
+        rules=certify(rows, parsed, confidence) if parsed else (),
+        confidence=confidence,
+        sets=None if sets is None else label_sets(rows.probabilities_BC, rows.gold_BC, sets),
+        num_rows=len(rows.gold_BC),
+        fingerprint=fingerprint,
+    )
+    write_decision(Path(model_dir).expanduser(), decision)
+    return Decided(decision, decision_metrics(decision, rows))
+
+
+def clear(model_dir: str | Path) -> None:
+    """Take the decision of an artifact away.
+
+    Raises:
+        ArtifactError: It is no artifact.
+        SaveError: It cannot be written.
+    """
+    write_decision(Path(model_dir).expanduser(), None)
+
+
+def _check_shares(targets: Sequence[str], **shares: float | None) -> None:
+    if not targets and shares["sets"] is None:
+        raise ConfigError("there is nothing to decide; give a `target` such as accuracy>=0.95, or `sets`")
+    for name, value in shares.items():
+        if value is not None and not 0 < value < 1:
+            raise ConfigError(f"`{name}={value:g}`: not between 0 and 1")
+
+
+def _read(classifier: Classifier, examples: Iterable[Example]) -> tuple[Labelled, str]:
+    """Rows with their probabilities, and their fingerprint."""
+    parts: list[Outcomes] = []
+    texts: list[str] = []
+    has_groups = False
+    for part in classifier.scored(track(examples, "deciding")):
+        has_groups = has_groups or any(example.group is not None for example in part.rows)
+        texts += [item.text for item in part.inputs]
+        gold_BC = encode_labels(part.rows, classifier.labels)
+        ids = [example.id for example in part.rows]
+        parts.append(Outcomes.of_probabilities(ids, gold_BC, part.probabilities_BC, classifier.labels))
+    if has_groups:
+        logger.warning("the rows come in groups, and the bound takes each as drawn by itself: it may not hold")
+    return labelled(Outcomes.concatenate(parts, classifier.labels)), rows_fingerprint(texts)

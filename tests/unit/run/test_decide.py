@@ -1,0 +1,128 @@
+"""A decision is chosen on labelled rows, written into the artifact, and obeyed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dhrd.artifact.info import read_info
+from dhrd.errors import ArtifactError, ConfigError, DataError
+from dhrd.evaluation.evaluate import evaluate_classifier
+from dhrd.run.decide import clear, decide
+from dhrd.run.predict import predict
+from dhrd.run.rows import rows_of
+from helpers.artifacts import change
+from helpers.jobs import HashClassifier, use
+from helpers.rows import write_jsonl
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    return use(monkeypatch, tmp_path / "model")
+
+
+def labelled_rows(path: Path, model: Path, count: int, **more: Any) -> Path:
+    """Rows whose label is the most probable one where that is over 0.6, and another where it is not."""
+    rows = [{"input_text": f"{path.stem} {index}", "label": "bill"} for index in range(count)]
+    write_jsonl(path, rows)
+    for row, prediction in zip(rows, list(predict(model, path)), strict=True):
+        p = prediction["probabilities"]
+        row |= {"label": max(p, key=p.get) if max(p.values()) > 0.6 else min(p, key=p.get), **more}
+    return write_jsonl(path, rows)
+
+
+def test_the_decision_is_written_and_obeyed(model: Path, tmp_path: Path) -> None:
+    dev, new = (labelled_rows(tmp_path / f"{name}.jsonl", model, 600) for name in ("dev", "new"))
+    before = json.loads((model / "dhrd.json").read_text())
+    decided = decide(model, dev, targets=["accuracy>=0.9"], sets=0.9, confidence=0.95)
+    assert decided.decision.num_rows == 600
+    (rule,) = decided.decision.rules
+    assert 0.4 < rule.threshold < 0.62
+    assert decided.metrics["accuracy"] > 0.9
+    manifest = json.loads((model / "dhrd.json").read_text())
+    assert {**manifest, "format_version": 1} == {**before, "decision": manifest["decision"]}
+    assert manifest["format_version"] == 2
+    assert read_info(model).decision == decided.decision
+    predictions = list(predict(model, new))
+    assert [row["abstained"] for row in predictions] == [
+        max(row["probabilities"].values()) < rule.threshold for row in predictions
+    ]
+    clear(model)
+    assert json.loads((model / "dhrd.json").read_text()) == before
+
+
+def test_evaluate_shows_what_is_answered(model: Path, tmp_path: Path) -> None:
+    dev, new = (labelled_rows(tmp_path / f"{name}.jsonl", model, 400) for name in ("dev", "new"))
+    decide(model, dev, targets=["accuracy>=0.9"])
+    classifier: Any = HashClassifier(read_info(model).decision)
+    evaluation = evaluate_classifier(classifier, rows_of(model, new))
+    decision, rows = evaluation.metrics["decision"], list(evaluation.rows())
+    answered = [row for row in rows if not row["abstained"]]
+    assert decision["num_answered"] == len(answered)
+    assert decision["coverage"] == len(answered) / 400
+    assert decision["accuracy"] == sum(row["label"] == row["gold"] for row in answered) / len(answered)
+    assert all(row["label"] is None for row in rows if row["abstained"])
+    assert decision["risk_coverage"][-1]["coverage"] == 1
+    assert decision["risk_coverage"][-1]["risk"] == pytest.approx(1 - evaluation.metrics["accuracy"])
+    assert not decision["selected_on"]
+    assert evaluate_classifier(classifier, rows_of(model, dev)).metrics["decision"]["selected_on"]
+
+
+def test_what_cannot_be_shown_is_refused_and_nothing_written(model: Path, tmp_path: Path) -> None:
+    before = (model / "dhrd.json").read_bytes()
+    dev = labelled_rows(tmp_path / "dev.jsonl", model, 60)
+    with pytest.raises(DataError, match=r"the 60 rows cannot show it; about \d+ rows like these would"):
+        decide(model, dev, targets=["accuracy>=0.98"])
+    assert (model / "dhrd.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        ({}, "nothing to decide"),
+        ({"targets": ["accuracy>=0.9"], "confidence": 1.0}, "`confidence=1`: not between"),
+        ({"sets": 90}, "`sets=90`: not between"),
+        ({"targets": ["recall:none>=0.9"]}, "no label 'none'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(model: Path, tmp_path: Path, given: Any, part: str) -> None:
+    with pytest.raises(ConfigError, match=part):
+        decide(model, labelled_rows(tmp_path / "dev.jsonl", model, 20), **given)
+
+
+def test_rows_in_groups_are_remarked_on(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dev = labelled_rows(tmp_path / "dev.jsonl", model, 300, group="one")
+    with caplog.at_level(logging.WARNING, "dhrd"):
+        decide(model, dev, targets=["accuracy>=0.5"])
+    assert "the rows come in groups" in caplog.text
+
+
+def rule(measure: str, level: float, label: str) -> dict[str, Any]:
+    return {"rules": [{"target": {"measure": measure, "level": level, "label": label}, "threshold": 0.5}]}
+
+
+@pytest.mark.parametrize(
+    ("part", "problem"),
+    [
+        (
+            {"rules": [{"target": {"measure": "precision", "level": 0.9, "label": "x"}, "threshold": 0.5}]},
+            "no label 'x'",
+        ),
+        ({"rules": [{"target": {"measure": "accuracy", "level": 2, "label": ""}, "threshold": 0.5}]}, "level"),
+        ({"rules": [{"target": {"measure": "f1", "level": 0.5, "label": ""}, "threshold": 0.5}]}, "measure"),
+        ({"sets": {"coverage": 0.9, "threshold": 7}}, "shares"),
+        ({"confidence": "high"}, "confidence"),
+        ({"unknown": 1}, "unknown"),
+    ],
+)
+def test_a_damaged_decision_is_refused(model: Path, part: dict[str, Any], problem: str) -> None:
+    whole = {"rules": [], "confidence": 0.9, "sets": None, "num_rows": 1, "fingerprint": "f"}
+    change(model / "dhrd.json", decision=whole)
+    read_info(model)
+    change(model / "dhrd.json", decision=whole | part)
+    with pytest.raises(ArtifactError, match=problem):
+        read_info(model)
