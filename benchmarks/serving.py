@@ -27,7 +27,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -186,7 +185,7 @@ def measure(artifact: Path, texts: list[str], given: argparse.Namespace, soak_s:
         "num_layers": classifier.body.config.num_hidden_layers,
         "num_rows": len(texts),
         "mean_tokens": float(np.mean([len(item.input_ids) for item in classifier.encode(texts)])),
-        "conditions": {**conditions(classifier.device, classifier.dtype), "load_average": os.getloadavg()[0]},
+        "conditions": conditions(classifier.device, classifier.dtype).model_dump(),
     }
 
 

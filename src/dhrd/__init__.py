@@ -23,6 +23,7 @@ _WHERE = {
     "DataError": "dhrd.errors",
     "DhrdError": "dhrd.errors",
     "DualHeadReasoningModel": "dhrd.compat.model",
+    "Evaluation": "dhrd.evaluation.evaluate",
     "Example": "dhrd.data.records",
     "MissingExtra": "dhrd.errors",
     "ModelError": "dhrd.errors",
@@ -32,6 +33,7 @@ _WHERE = {
     "TeacherError": "dhrd.errors",
     "UserError": "dhrd.errors",
     "audit_rationales": "dhrd.rationales.audit.audit",
+    "compare": "dhrd.metrics.compare",
     "configure_mlflow": "dhrd.compat.mlflow",
     "convert_rationales": "dhrd.rationales.convert",
     "enable_autologging": "dhrd.compat.mlflow",
@@ -65,8 +67,10 @@ if TYPE_CHECKING:
         TeacherError,
         UserError,
     )
+    from dhrd.evaluation.evaluate import Evaluation
     from dhrd.inference.cascade import CoT
     from dhrd.inference.classifier import Classifier
+    from dhrd.metrics.compare import compare
     from dhrd.rationales.audit.audit import audit_rationales
     from dhrd.rationales.convert import convert_rationales
     from dhrd.rationales.generate import generate_rationales
@@ -86,6 +90,7 @@ __all__ = [
     "DataError",
     "DhrdError",
     "DualHeadReasoningModel",
+    "Evaluation",
     "Example",
     "MissingExtra",
     "ModelError",
@@ -95,6 +100,7 @@ __all__ = [
     "TeacherError",
     "UserError",
     "audit_rationales",
+    "compare",
     "configure_mlflow",
     "convert_rationales",
     "enable_autologging",

@@ -74,7 +74,7 @@ def test_the_names_are_those_that_type_checkers_see() -> None:
         "enable_autologging",
         "load_json_dataset",
         "mlflow_run",
-        *("Classifier", "CoT", "Example", "RunConfig", "evaluate", "load_config", "train"),
+        *("Classifier", "CoT", "Evaluation", "Example", "RunConfig", "compare", "evaluate", "load_config", "train"),
         *("audit_rationales", "convert_rationales", "generate_rationales"),
         *("ArtifactError", "CheckpointError", "ConfigError", "DataError", "DhrdError", "MissingExtra", "ModelError"),
         *("NonFiniteError", "SaveError", "TeacherError", "UserError"),

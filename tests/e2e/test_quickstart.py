@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -66,3 +67,16 @@ def test_it_prints_each_way_and_the_paired_differences_of_what_the_classifiers_s
         assert f"{arm.title} minus {POOLED.title}: {points:+.1f} points (95 % interval" in text
     assert "Transfer to 120 hand-written mails" in text
     assert str(ran[0] / BEST.name) in ran[1]
+
+
+def test_it_uses_public_names_alone(repository: Path) -> None:
+    tree = ast.parse((repository / "examples/quickstart.py").read_text(encoding="utf-8"))
+    modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name for name in modules if name.partition(".")[0] == "dhrd"} == {"dhrd"}
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "dhrd"
+    }
+    assert len(used) >= 5 and used <= set(dhrd.__all__)

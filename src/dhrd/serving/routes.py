@@ -130,6 +130,7 @@ class Service:
             input_template=info.input_template,
             max_input_tokens=info.max_input_tokens,
             calibration=dict(info.calibration),
+            decision=info.model_dump(mode="json").get("decision"),
             explains=self.limits.max_explained_rows > 0,
             device=str(classifier.device),
             dtype=str(classifier.dtype).removeprefix("torch."),

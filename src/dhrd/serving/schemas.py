@@ -123,6 +123,9 @@ class Info(BaseModel):
     input_template: str
     max_input_tokens: int
     calibration: dict[str, float]
+    decision: dict[str, JsonValue] | None = Field(
+        description="Which rows are answered, as dhrd.json has it; null: all."
+    )
     explains: bool = Field(description="Whether /v1/explain answers.")
     device: str
     dtype: str
