@@ -247,6 +247,8 @@ def _policy_desk(keys: str, split: str) -> Source:
 
 def _hub(name: str, split: str, settings: DataSettings) -> Source:
     dataset, _, config = name.partition(":")
+    if not dataset:
+        raise ConfigError(f"hub:{name}: names no data set; give hub:NAME, or hub:NAME:CONFIGURATION")
     return _dataset(lambda: _hub_dataset(dataset, config or None, split), f"hub:{name}", settings)
 
 
