@@ -30,6 +30,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/house.py
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2  # one thread for each of two workers: more would fight over the cores
