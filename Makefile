@@ -30,6 +30,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/house.py
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2  # one thread for each of two workers: more would fight over the cores
@@ -50,6 +51,7 @@ bench: setup
 	$(BIN)/python benchmarks/inference.py instruction
 	$(BIN)/python benchmarks/inference.py profile
 	$(BIN)/python benchmarks/predictions.py
+	$(BIN)/python benchmarks/serving.py --soak 1200
 
 # The next undone cells of docs/results/plan.yaml, at low priority; may be killed at any moment and goes on.
 # For example: make evidence EVIDENCE="--seconds 3600 --jobs 2"

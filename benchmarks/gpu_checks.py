@@ -217,7 +217,7 @@ def bottleneck_logits(bench: Bench) -> float:
     """Class logits with the bottleneck against those without; the LM loss must differ."""
     with torch.no_grad():
         plain, narrow = (bench.model(bench.batch(bench.rows, visible_input_tokens=[n] * 8)) for n in (None, 1))
-    assert float(narrow.losses["reasoning"]) != float(plain.losses["reasoning"].total)
+    assert float(narrow.losses["reasoning"]) != float(plain.losses["reasoning"])
     return relative(narrow.logits_BC, plain.logits_BC)
 
 

@@ -55,7 +55,7 @@ class Module:
             if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
                 yield node
                 if isinstance(node, ast.ClassDef):
-                    yield from (m for m in node.body if isinstance(m, Function) and not m.name.startswith("_"))
+                    yield from (m for m in node.body if _is_public_method(m))
 
 
 def body_lines(function: Function) -> int:
@@ -128,6 +128,15 @@ def flags(module: Module) -> list[str]:
         and id(node) not in docstrings
         and re.search(r"(?<![\w-])--[a-z]", FLAGS_OF_OTHERS.sub("", node.value))
     ]
+
+
+def _is_public_method(node: ast.stmt) -> bool:
+    """Setters left out: the property before them has the docstring."""
+    return (
+        isinstance(node, Function)
+        and not node.name.startswith("_")
+        and not any(isinstance(d, ast.Attribute) and d.attr == "setter" for d in node.decorator_list)
+    )
 
 
 def _is_text(node: ast.AST) -> bool:

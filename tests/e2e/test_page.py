@@ -174,6 +174,36 @@ def test_rows_that_are_not_decided_are_told(
         playwright.expect(cards(page, 1).locator("p.label")).to_have_text("Not decided")
 
 
+def test_the_decisions_line_stands_on_the_bars_that_it_is_about(browser: Any, server: Running) -> None:
+    rules = [
+        {"target": {"measure": "accuracy", "level": 0.9, "label": ""}, "threshold": 0.8},
+        {"target": {"measure": "recall", "level": 0.7, "label": "login"}, "threshold": 0.6},
+    ]
+
+    def decided(route: Any) -> None:
+        info = route.fetch().json()
+        route.fulfill(json=info | {"decision": {"rules": rules, "confidence": 0.9}})
+
+    context = browser.new_context()
+    page = context.new_page()
+    page.route("**/info", decided)
+    page.goto(str(server.client.base_url))
+    playwright.expect(page.locator("#about")).to_contain_text("accuracy at least 0.9, recall of login at least 0.7")
+    page.get_by_label("Texts to classify").fill("case 7")
+    page.get_by_role("button", name="Classify").click()
+    found = {}
+    for item in cards(page, 1).locator(".bars li").all():
+        lines = item.locator(".line").all()
+        found[item.locator(".name").inner_text()] = [line.evaluate("(e) => e.style.left") for line in lines]
+    picture(page, "decision")
+    context.close()
+    first = next(iter(found))
+    expected: dict[str, list[str]] = {name: [] for name in found}
+    expected[first].append("80%")
+    expected["login"].append("40%")
+    assert found == expected
+
+
 def test_a_key_is_asked_for(browser: Any, tiny: Classifier) -> None:
     with running(tiny, key="s3cret") as server:
         for page in opened(browser, server):

@@ -256,6 +256,8 @@ def evaluate_cascade(
 def _metrics(
     rows: BothHeads, outcomes: Outcomes, asked_B: np.ndarray, task: str | None, num_resamples: int
 ) -> dict[str, Any]:
+    if not outcomes.readable_B.all():  # metrics of answers in words know rows without one
+        outcomes = replace(outcomes, probabilities_BC=None)
     metrics = compute_metrics(outcomes, task=TASKS.get(task or ""), num_resamples=num_resamples)
     metrics.pop("log_loss", None)  # a label in words has no probability
     unreadable = float((~rows.written.readable_B[asked_B]).mean()) if asked_B.any() else None

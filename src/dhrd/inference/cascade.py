@@ -76,8 +76,7 @@ def check_cascade(info: ArtifactInfo, threshold: float | None) -> float | None:
     if not is_decided and not _is_share(threshold):
         raise ConfigError(
             f"threshold {shown(threshold)}: a cascade asks rows under it, from 0 (none) to 1 (all); "
-            f"{dhrd_command('evaluate', mode='cascade')} chooses one, and "
-            f"{dhrd_command('decide')} makes one unnecessary"
+            f"{dhrd_command('evaluate', mode='cascade')} chooses one, and with {dhrd_command('decide')} none is needed"
         )
     check_answers(info.sequence)
     if info.training.get("reasoning_weight") == 0:

@@ -37,6 +37,9 @@ class ClassifiedRow(BaseModel):
     probs: list[float] = Field(description="In the order of /info's labels.")
     num_classes: int
     abstained: bool = Field(description="The artifact's decision leaves this row to someone else.")
+    label_set: list[str] | None = Field(
+        description="The labels that the row may have, where the decision has such sets."
+    )
     truncated: bool = Field(description="The row was over the artifact's limit and was shortened.")
 
 
@@ -123,6 +126,9 @@ class Info(BaseModel):
     input_template: str
     max_input_tokens: int
     calibration: dict[str, float]
+    decision: dict[str, JsonValue] | None = Field(
+        description="Which rows are answered, as dhrd.json has it; null: all."
+    )
     explains: bool = Field(description="Whether /v1/explain answers.")
     device: str
     dtype: str

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from dhrd.cli.serve import serve
+from dhrd.serving.limits import Limits
 from helpers.artifacts import save_tiny
 from helpers.fork import ForkServer
 from helpers.runs import run_here
@@ -33,6 +37,19 @@ def classify(client: httpx.Client, text: str) -> int:
 def client_of(server: Command) -> httpx.Client:
     """A connection a request: one that is kept may be closed just when the next request is sent."""
     return httpx.Client(base_url=server.url, headers={"Connection": "close"}, timeout=60)
+
+
+def test_the_defaults_are_those_of_the_library_and_of_the_docs(repository: Path) -> None:
+    """They stand in the command, too, since it must be shown without importing torch."""
+    given = {name: parameter.default for name, parameter in inspect.signature(serve).parameters.items()}
+    text = (repository / "docs" / "serving.md").read_text(encoding="utf-8")
+    for name, value in asdict(Limits()).items():
+        assert given[name] == value
+        row = next(
+            line for line in text.splitlines() if line.startswith(f"| `--{name.removesuffix('_s').replace('_', '-')}`")
+        )
+        told = row.split("|")[2].strip().replace(",", "")
+        assert told == (f"{value >> 20} MiB" if name == "max_bytes" else f"{value:g}")
 
 
 def test_flags_key_and_logs(fork_server: ForkServer, artifact: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 
 import dhrd
 from dhrd import Classifier, ConfigError, DataError
+from dhrd.artifact.write import write_decision
 from dhrd.data.records import LabelSet
+from dhrd.decisions.decision import Decision, Rule
+from dhrd.decisions.target import Target
 from dhrd.evaluation.cascade import BothHeads, Choice, answer, choose_threshold, curve, evaluate_cascade, point
 from dhrd.evaluation.decoded import decoded_outcomes
 from dhrd.inference.cascade import CoT
@@ -169,3 +173,18 @@ def test_a_run_that_held_out_nothing_needs_rows_for_the_choice(
     assert run_here(capsys, "evaluate", "--model", out, *flags, "--dev-data", tmp_path / "train.jsonl").code == 0
     with pytest.raises(DataError, match="no rows"):
         dhrd.evaluate(out, mode="cascade", target_accuracy=0.1, dev_data=[])
+
+
+def test_a_decision_needs_no_threshold(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    rule = Rule(target=Target(measure="accuracy", level=0.5), threshold=1.0)  # no row is answered
+    write_decision(copy, Decision(rules=(rule,), num_rows=9, fingerprint="f"))
+    files = ["--json", tmp_path / "m.json", "--predictions", tmp_path / "p.jsonl"]
+    flags = ["--mode", "cascade", "--max-new-tokens", 8, "--device", "cpu"]
+    ended = run_here(capsys, "evaluate", "--model", copy, *flags, *files)
+    assert ended.code == 0, ended.err
+    assert "By the artifact's decision 100% of the rows are asked." in ended.out
+    metrics, rows = json.loads((tmp_path / "m.json").read_text()), read_jsonl(tmp_path / "p.jsonl")
+    assert (metrics["threshold"], metrics["share_asked"]) == (None, 1)
+    assert metrics["unreadable_share"] == sum(row["label"] is None for row in rows) / len(rows)
+    assert metrics["accuracy"] == sum(row["label"] == row["gold"] for row in rows) / len(rows)

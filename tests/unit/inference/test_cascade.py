@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 
 import dhrd
 from dhrd import Classifier, ConfigError
-from dhrd.decisions.decision import confidences
+from dhrd.artifact.write import write_decision
+from dhrd.decisions.decision import Decision, Rule, confidences
+from dhrd.decisions.target import Target
 from dhrd.inference.cascade import CoT, asked_rows
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.decoding import Decoded, Decoding
@@ -133,3 +136,25 @@ def test_rows_at_the_threshold_are_not_asked_and_at_1_all_are() -> None:
     assert asked_rows(sure, 0.7).tolist() == [True, False, False]
     assert asked_rows(sure, 1.0).tolist() == [True, True, True]
     assert not asked_rows(sure, 0.0).any()
+
+
+def test_by_a_decision_the_rows_are_asked_that_it_leaves_out(
+    artifact: Path, plain: Classifier, decoding: Any, tmp_path: Path
+) -> None:
+    confidence_B = plain.predict_proba(TEXTS).max(1)
+    middle = float(np.median(confidence_B))
+    copy = shutil.copytree(artifact, tmp_path / "copy")
+    rule = Rule(target=Target(measure="accuracy", level=0.5), threshold=middle)
+    write_decision(copy, Decision(rules=(rule,), num_rows=12, fingerprint="f"))
+    left = [text for text, confidence in zip(TEXTS, confidence_B, strict=True) if confidence < middle]
+    assert 0 < len(left) < len(TEXTS)
+    alone = Classifier.from_pretrained(copy, device="cpu", dtype=None)
+    predictions = alone.predict(TEXTS)
+    assert [text for text, label in zip(TEXTS, predictions, strict=True) if label is None] == left
+    asked = decoding(lambda text: None if text == left[0] else other(plain, text))
+    found = list(cascade(copy, None).stream(TEXTS))
+    assert asked == left
+    assert [one.label is None for one in found] == [text == left[0] for text in TEXTS]
+    assert [one.decided_by == "reasoning" for one in found] == [text in left[1:] for text in TEXTS]
+    assert cascade(copy, 0.0).predict(TEXTS) == plain.predict(TEXTS)  # a threshold takes the decision's place
+    assert isinstance(alone.info.decision, Decision)
