@@ -323,3 +323,9 @@ def test_labels_that_training_does_not_know_are_named_with_their_line(tmp_path: 
     with pytest.raises(DataError) as caught:
         labels.encode(rows[1].label, rows[1].where)  # type: ignore[arg-type]
     assert str(caught.value).startswith(f"{path}:2: label: 'maybe' is unknown; labels are 'no', 'yes'")
+
+
+@pytest.mark.parametrize("spec", ["hub:", "hub::main"])
+def test_a_data_set_has_a_name(spec: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{spec}: names no data set; give hub:NAME"):
+        open_source(spec, DataSettings())

@@ -88,7 +88,9 @@ def test_another_type_than_the_first_ones_is_named(tmp_path: Path) -> None:
         written(Parquet(COLUMNS), tmp_path, [record(0)], [record(1, n="one")])
 
 
-@pytest.mark.parametrize(("first", "later"), [(1, 2.5), (1, 2**70), ([1], [2.5]), (True, 2), (2.5, 2**60 + 1), (1, "2")])
+@pytest.mark.parametrize(
+    ("first", "later"), [(1, 2.5), (1, 2**70), ([1], [2.5]), (True, 2), (2.5, 2**60 + 1), (1, "2")]
+)
 def test_no_value_is_bent_to_the_type_of_the_first_ones(tmp_path: Path, first: object, later: object) -> None:
     with pytest.raises(DataError, match="column 'n': a value is no "):
         written(Parquet(COLUMNS), tmp_path, [record(0, n=first)], [record(1, n=later)])
@@ -96,7 +98,14 @@ def test_no_value_is_bent_to_the_type_of_the_first_ones(tmp_path: Path, first: o
 
 @pytest.mark.parametrize(
     ("first", "later"),
-    [({}, {"a": 1}), ({"a": 1}, {"a": 1, "b": 2}), ([], [1]), ([{"a": None}], [{"a": 1}]), (["\ud800"], ["x"]), ([[]], 1)],
+    [
+        ({}, {"a": 1}),
+        ({"a": 1}, {"a": 1, "b": 2}),
+        ([], [1]),
+        ([{"a": None}], [{"a": 1}]),
+        (["\ud800"], ["x"]),
+        ([[]], 1),
+    ],
 )
 def test_objects_are_text_whole_in_every_window(tmp_path: Path, first: object, later: object) -> None:
     path = written(Parquet(COLUMNS), tmp_path, [record(0, n=first)], [record(1, n=later)])
