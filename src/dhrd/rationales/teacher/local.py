@@ -45,14 +45,7 @@ class LocalTeacher:
         return cls(backbone)
 
     def ask(self, questions: Iterator[Asked], session: Session) -> bool:
-        """Answer questions, and store the answers batch by batch.
-
-        Args:
-            questions: Those to be asked.
-            session: The settings, the store and the counts.
-
-        Returns:
-            True: all were asked.
+        """Answer all questions, and store the answers batch by batch.
 
         Raises:
             TeacherError: Every one of the first answers was cut.
