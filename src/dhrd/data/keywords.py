@@ -18,7 +18,7 @@ def keyword_ids(
     rationales: Sequence[Sequence[int]],
     tokenizer: PreTrainedTokenizerBase,
     *,
-    left_out: Collection[int] = (),
+    left_out: Collection[int],
 ) -> list[tuple[int, ...]]:
     """The tokens of each rationale with the highest tf-idf within the training set, each once.
 

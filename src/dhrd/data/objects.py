@@ -12,7 +12,7 @@ import pyarrow
 from dhrd._text import shown
 from dhrd.data.fields import check_characters, input_text
 from dhrd.data.records import Example
-from dhrd.data.row import BadRow, Row
+from dhrd.data.row import BadRow, Row, check_names
 from dhrd.data.templates import InputTemplate
 from dhrd.data.values import plain, plain_columns
 from dhrd.errors import DataError
@@ -172,7 +172,7 @@ def _of_pandas(frame: Any) -> Iterable[dict[str, object]] | None:
         if "input_text" in getattr(frame, "index", ()):
             raise DataError("rows: got a Series that is one row of a table; give row.to_dict(), or frame.iloc[[0]]")
         return None
-    _check_names(list(frame.columns))
+    check_names(list(frame.columns), "rows")
     return (dict(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False, name=None))
 
 
@@ -183,16 +183,11 @@ def _of_polars(frame: Any) -> Iterable[dict[str, object]] | None:
 def _of_pyarrow(table: Any) -> Iterable[dict[str, object]] | None:
     if not hasattr(table, "schema"):  # an array is a sequence of texts
         return None
-    _check_names(table.schema.names)
+    check_names(table.schema.names, "rows")
     if isinstance(table, pyarrow.RecordBatch):
         table = pyarrow.table(table)
     batches = table if isinstance(table, pyarrow.RecordBatchReader) else table.to_batches()  # a reader is read once
     return (row for batch in batches for row in batch.to_pylist())
-
-
-def _check_names(names: Sequence[object]) -> None:
-    if len(set(names)) < len(names):
-        raise DataError(f"rows: two columns have the same name: {', '.join(map(str, names))}")
 
 
 _FRAMES = {"pandas": _of_pandas, "polars": _of_polars, "pyarrow": _of_pyarrow}

@@ -104,35 +104,24 @@ def _check_texts(examples: Sequence[Example], rationales: Mapping[str, Rationale
         counts = ", ".join(f"{shown(word)} in {count} rows" for word, count in words.most_common(5))
         logger.warning("%s: words of missing data are kept as rationales (%s); leave such lines out", path, counts)
     if untold := sum(not rationale.digest for _, rationale in pairs):
-        logger.warning(
-            "%s: %d of %d rationales do not say which text they are about (no %s): joined by id alone",
-            path,
-            untold,
-            len(pairs),
-            DIGEST,
-        )
+        told = f"{untold} of {len(pairs)} rationales do not say which text they are about (no {DIGEST})"
+        logger.warning("%s: %s: joined by id alone", path, told)
 
 
 def _read(path: Path) -> dict[str, RationaleRow]:
     rationales: dict[str, RationaleRow] = {}
     problems: list[str] = []
     for row in read_file(path):
-        problem = _take_rationale(row, rationales)
-        if problem and len(problems) < MAX_PROBLEMS:
-            problems.append(problem)
+        rationale = read_rationale(row)
+        if isinstance(rationale, str):
+            problems.append(rationale)
+        elif rationale.id in rationales:
+            problems.append(f"{row.where}: id: {shown(rationale.id)} occurs twice; keep one of the two")
+        else:
+            rationales[rationale.id] = rationale
     if problems:
-        raise DataError("\n".join(problems))
+        raise DataError("\n".join(problems[:MAX_PROBLEMS]))
     return rationales
-
-
-def _take_rationale(row: Row | BadRow, rationales: dict[str, RationaleRow]) -> str | None:
-    rationale = read_rationale(row)
-    if isinstance(rationale, str):
-        return rationale
-    if rationale.id in rationales:
-        return f"{row.where}: id: {shown(rationale.id)} occurs twice; keep one of the two"
-    rationales[rationale.id] = rationale
-    return None
 
 
 def read_rationale(row: Row | BadRow) -> RationaleRow | str:

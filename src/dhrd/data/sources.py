@@ -15,7 +15,7 @@ from dhrd.data.classes import Classes
 from dhrd.data.fields import MAX_PROBLEMS
 from dhrd.data.objects import as_rows, is_dataset, numbered_rows
 from dhrd.data.policy_desk import LABELS, WORDS, PolicyDesk
-from dhrd.data.readers import is_read_once, read_file
+from dhrd.data.readers import is_read_once, matching, read_file
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.row import BadRow, Remarks, Row
 from dhrd.data.superglue import TASKS, Task
@@ -127,7 +127,8 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
         elif kind == "policy_desk":
             source = _policy_desk(rest, split)
         elif kind == "hub":
-            source = _hub(rest, split, settings)
+            name, _, config = rest.partition(":")
+            source = _dataset(lambda: _hub_dataset(name, config or None, split), f"hub:{rest}", settings)
         else:
             source = _file(spec, settings)
     elif is_dataset(spec):
@@ -162,6 +163,34 @@ def named_rows(settings: DataSettings) -> str:
     if settings.train is None:
         raise ConfigError("data.train is not set: give `data.train=FILE` (or superglue:TASK, hub:NAME)")
     return settings.train
+
+
+def files_of_rows(spec: Any, settings: DataSettings) -> Iterator[Path]:
+    """The files, or directories of them, that a spec of rows names; none where it names none.
+
+    Args:
+        spec: As `open_source` takes it.
+        settings: The SuperGLUE folder.
+    """
+    if isinstance(spec, list | tuple):
+        for part in spec:
+            yield from files_of_rows(part, settings)
+    if not isinstance(spec, str | Path) or not str(spec):
+        return
+    kind, _, rest = str(spec).partition(":")
+    if kind == "superglue" and settings.superglue_root is not None and rest in TASKS:
+        yield Path(settings.superglue_root) / TASKS[rest].folder
+    elif kind == "hub":
+        yield Path(rest)  # a directory of that name goes before the hub's
+    else:
+        path = Path(spec).expanduser()
+        yield from matching(path) or [path]
+
+
+def files_of_settings(settings: DataSettings) -> Iterator[Path]:
+    """The files that a run's own rows are read from."""
+    for spec in (settings.train, settings.validation, settings.test):
+        yield from files_of_rows(spec, settings)
 
 
 def _file(spec: str | Path, settings: DataSettings) -> Source:
@@ -243,11 +272,6 @@ def _policy_desk(keys: str, split: str) -> Source:
         return (Row(f"{name}:{row['id']}", row) for row in desk.generate(split))
 
     return Source(name=name, read=read, columns={}, own_labels=LabelSet(LABELS, WORDS))
-
-
-def _hub(name: str, split: str, settings: DataSettings) -> Source:
-    dataset, _, config = name.partition(":")
-    return _dataset(lambda: _hub_dataset(dataset, config or None, split), f"hub:{name}", settings)
 
 
 def _hub_dataset(name: str, config: str | None, split: str) -> Any:

@@ -19,7 +19,7 @@ from dhrd._extras import require
 from dhrd._progress import no_loading_report
 from dhrd._text import LONGEST_LINE, shown
 from dhrd.config import ModelSettings
-from dhrd.data.tokenizer import prepare_tokenizer
+from dhrd.data.tokens import prepare_tokenizer
 from dhrd.errors import ArtifactError, ModelError
 from dhrd.losses import LogitTransform
 from dhrd.model.fit import check_special_tokens, check_whole

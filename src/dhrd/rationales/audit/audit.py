@@ -11,8 +11,9 @@ from statistics import mean, median
 
 from dhrd.config import RunConfig
 from dhrd.data.rationales import read_rationale
-from dhrd.data.readers import BadRow, read_file
+from dhrd.data.readers import read_file
 from dhrd.data.records import Example
+from dhrd.data.row import BadRow
 from dhrd.data.rows import label_set
 from dhrd.data.sources import open_source
 from dhrd.data.templates import ROW, InputTemplate
