@@ -134,7 +134,7 @@ def _write_weights(partial: Path, model: DualHeadModel, info: ArtifactInfo) -> N
         del config.quantization_config
     state = {name: _plain(tensor, dtype) for name, tensor in merged_state(model.causal_lm).items()}
     lm_head = {name: state.pop(name) for name in _lm_head_names(model)}
-    if _is_tied(model):
+    if model.causal_lm.get_output_embeddings().weight is model.causal_lm.get_input_embeddings().weight:  # tied
         lm_head = {}
     if info.kind == "sequence_classifier":
         cls = stock_class(config)
@@ -168,11 +168,6 @@ def _lm_head_names(model: DualHeadModel) -> list[str]:
     head = model.causal_lm.get_output_embeddings()
     name = next(name for name, module in model.causal_lm.named_modules() if module is head)
     return [f"{name}.{part}" for part in head.state_dict()]
-
-
-def _is_tied(model: DualHeadModel) -> bool:
-    causal_lm = model.causal_lm
-    return causal_lm.get_output_embeddings().weight is causal_lm.get_input_embeddings().weight
 
 
 def _save_stock(partial: Path, cls: type[PreTrainedModel], config: Any, state: dict[str, Tensor]) -> None:

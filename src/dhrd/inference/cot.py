@@ -166,12 +166,10 @@ def encode_markers(
 
 
 def encode_prompts(
-    tokenizer: PreTrainedTokenizerBase,
-    inputs: Sequence[EncodedInput],
-    template: SequenceTemplate | None = None,
+    tokenizer: PreTrainedTokenizerBase, inputs: Sequence[EncodedInput], template: SequenceTemplate
 ) -> list[list[int]]:
     """Each input's tokens and the marker after which the reasoning head writes."""
-    markers = encode_markers(tokenizer, inputs, template or SequenceTemplate())
+    markers = encode_markers(tokenizer, inputs, template)
     return [[*item.input_ids, *marker] for item, marker in zip(inputs, markers, strict=True)]
 
 

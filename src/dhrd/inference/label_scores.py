@@ -23,7 +23,6 @@ def score_labels(
     labels: LabelSet,
     *,
     with_eos: bool,
-    template: SequenceTemplate | None = None,
     batch_size: int = 16,
 ) -> np.ndarray:
     """Log-probability of each label's words as the answer, log p(<answer>, y | x), no rationale in between.
@@ -34,7 +33,6 @@ def score_labels(
         inputs: Token ids of each input.
         labels: C labels, one a row.
         with_eos: Whether the answer ends in eos, as a trained reasoning head writes it; an untrained one does not.
-        template: The markers of training.
         batch_size: Sequences a forward pass; each input makes C of them.
 
     Returns:
@@ -45,7 +43,7 @@ def score_labels(
     """
     if labels.multi_label:
         raise DataError("labels are scored one against another, and these rows may have several; leave the arm out")
-    marker = (template or SequenceTemplate()).answer
+    marker = SequenceTemplate().answer
     answers = tokenizer([marker + word for word in labels.words], add_special_tokens=False)["input_ids"]
     if with_eos:
         answers = [[*answer, tokenizer.eos_token_id] for answer in answers]

@@ -109,7 +109,7 @@ class VllmDecoder:
         )
         prompts = [{"prompt_token_ids": ids} for ids in encode_prompts(self.tokenizer, inputs, self.template)]
         outputs = self._engine.generate(prompts, sampling, use_tqdm=False)
-        texts = [(one.outputs[0].text, len(one.outputs[0].token_ids)) for one in outputs]
+        texts = [(row.outputs[0].text, len(row.outputs[0].token_ids)) for row in outputs]
         return [read_decoded(text, length, self.labels, self.template) for text, length in texts]
 
 

@@ -99,13 +99,7 @@ class _Ends:
 
 
 class _Batch:
-    """Rows that are decoded together, some steps at a time.
-
-    Args:
-        prompts: Token ids.
-        ends: Of rows.
-        device: The model's.
-    """
+    """Rows that are decoded together, some steps at a time."""
 
     def __init__(self, prompts: list[list[int]], ends: _Ends, device: torch.device) -> None:
         self.new: list[list[int]] = [[] for _ in prompts]

@@ -91,7 +91,7 @@ def train_step(state: TrainState, micro_batches: Sequence[Batch], step: int) -> 
             is_last = index == len(batches) - 1
             with nullcontext() if is_last else accelerator.no_sync(state.wrapped):
                 losses = state.wrapped(batch).losses
-                loss = _combine(weights, losses, counts)
+                loss = torch.stack([weights[name] * losses[name] / counts[name] for name in counts]).sum()
                 # DDP averages gradients over processes; the division above is already by the global counts.
                 _backward(accelerator, loss * accelerator.num_processes)
             sums += torch.stack([losses[name].detach() for name in counts])
@@ -122,10 +122,6 @@ def _global_counts(state: TrainState, batches: Sequence[Batch]) -> dict[LossName
     counts = torch.stack([torch.stack([counts[name] for counts in of_batches]).sum() for name in state.weights.names])
     reduced = state.accelerator.reduce(counts)
     return dict(zip(state.weights.names, torch.where(reduced > 0, reduced, 1).unbind(), strict=True))
-
-
-def _combine(weights: dict[LossName, float], losses: dict[LossName, Tensor], counts: dict[LossName, Tensor]) -> Tensor:
-    return torch.stack([weights[name] * losses[name] / counts[name] for name in counts]).sum()
 
 
 def _clip(state: TrainState) -> Tensor:
@@ -168,7 +164,7 @@ def _refuse_non_finite(state: TrainState, log: dict[str, float], batches: Sequen
     if bad is None:
         return
     state.optimizer.zero_grad(set_to_none=True)
-    ids = ", ".join(one for batch in batches for one in batch.ids)
+    ids = ", ".join(row_id for batch in batches for row_id in batch.ids)
     raise NonFiniteError(
         f"step {step}: {bad} is {log[bad]}; the weights were not changed. Rows: {ids}. "
         "Lower training.learning_rate, or look at these rows"

@@ -16,7 +16,7 @@ from dhrd.errors import CheckpointError, ConfigError
 from dhrd.model import precision
 from dhrd.run import train as run
 from dhrd.training import setup
-from dhrd.training.checkpoints import find_checkpoint, whole_checkpoints
+from dhrd.training.checkpoint_files import find_checkpoint, whole_checkpoints
 from dhrd.training.run_dir import read_run
 from helpers.runs import Recorder, Stop, make_config, read_jsonl, rows
 
