@@ -40,7 +40,8 @@ def as_rows(rows: Any) -> Iterable[Any]:
         return rows.with_format(None)  # in their own format its rows are arrays
     if (library := _library(rows)) in _FRAMES and (frame := _FRAMES[library](rows)) is not None:
         return frame
-    if library not in ("datasets", *_FRAMES) and _has_columns(rows):
+    other_table = any(hasattr(rows, name) for name in ("columns", "column_names", "__dataframe__"))
+    if other_table and library not in ("datasets", *_FRAMES):  # going through one gives the names of its columns
         raise DataError(f"rows: got {_article(rows)}, a table of a kind that is not known; give its rows as dicts")
     if isinstance(rows, Iterable) and not isinstance(rows, _NO_ROWS) and getattr(rows, "shape", None) != ():
         return rows
@@ -160,11 +161,6 @@ def _library(value: object) -> str:
     """The library of tables that a value's type, or the type that this is made of, comes from; else its own."""
     libraries = [base.__module__.partition(".")[0] for base in type(value).__mro__]
     return next((library for library in libraries if library in ("datasets", *_FRAMES)), libraries[0])
-
-
-def _has_columns(rows: object) -> bool:
-    """Whether this is a table of another library: going through one gives the names of its columns."""
-    return any(hasattr(rows, name) for name in ("columns", "column_names", "__dataframe__"))
 
 
 def _of_pandas(frame: Any) -> Iterable[dict[str, object]] | None:

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from dhrd._text import message_of
 from dhrd.config import DataSettings
 from dhrd.data.check import RowCheck
 from dhrd.data.classes import Classes
@@ -166,12 +167,7 @@ def named_rows(settings: DataSettings) -> str:
 
 
 def files_of_rows(spec: Any, settings: DataSettings) -> Iterator[Path]:
-    """The files, or directories of them, that a spec of rows names; none where it names none.
-
-    Args:
-        spec: As `open_source` takes it.
-        settings: The SuperGLUE folder.
-    """
+    """The files, or directories of them, that a spec of `open_source` names; none where it names none."""
     if isinstance(spec, list | tuple):
         for part in spec:
             yield from files_of_rows(part, settings)
@@ -280,9 +276,8 @@ def _hub_dataset(name: str, config: str | None, split: str) -> Any:
     try:
         return datasets.load_dataset(name, config, split=split)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
         raise DataError(
-            f"hub:{name}: cannot be loaded ({reason}); check the name and the connection, or "
+            f"hub:{name}: cannot be loaded ({message_of(error)}); check the name and the connection, or "
             "use local files (data.superglue_root for SuperGLUE)"
         ) from error
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from dhrd.data.collate import pad_inputs
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
 from dhrd.errors import DataError
@@ -61,23 +62,18 @@ def score_labels(
 
 def _score(model: PreTrainedModel, pad: int, sequences: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[float]:
     """log p(answer | input) of each pair. Padded on the left, so that all answers end in the last column."""
-    width = max(len(first) + len(second) for first, second in sequences)
     longest = max(len(answer) for _, answer in sequences)
-    gaps = [width - len(first) - len(second) for first, second in sequences]
-    ids_BT = torch.tensor(
-        [[pad] * gap + [*first, *second] for gap, (first, second) in zip(gaps, sequences, strict=True)],
-        device=model.device,
-    )
-    mask_BT = torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps], device=model.device)
+    whole = [[*first, *answer] for first, answer in sequences]
+    batch = pad_inputs(whole, pad_token_id=pad, padding_side="left").to(model.device)
     with torch.inference_mode():
         logits = model(
-            input_ids=ids_BT,
-            attention_mask=mask_BT,
-            position_ids=(mask_BT.cumsum(1) - 1).clamp(min=0),
+            input_ids=batch.input_ids_BT,
+            attention_mask=batch.attention_mask_BT.long(),
+            position_ids=batch.position_ids_BT,
             logits_to_keep=longest + 1,
             use_cache=False,
         ).logits
     log_p = logits[:, :-1].float().log_softmax(-1)
-    targets = ids_BT[:, -longest:]
+    targets = batch.input_ids_BT[:, -longest:]
     picked = log_p.gather(-1, targets[..., None])[..., 0].double()
     return [float(row[longest - len(answer) :].sum()) for row, (_, answer) in zip(picked, sequences, strict=True)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from dhrd._text import message_of
 from dhrd.errors import ModelError
 from dhrd.model.masks import layer_masks, why_no_masks
 
@@ -40,7 +41,7 @@ def check_bottleneck(causal_lm: PreTrainedModel, num_visible: int) -> None:
     try:
         reason = why_no_masks(causal_lm.config.get_text_config()) or _difference(causal_lm.base_model, num_visible)
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
-        reason = f"it does not take the masks ({str(error).partition(chr(10))[0]})"
+        reason = f"it does not take the masks ({message_of(error)})"
     causal_lm.train(was_training)
     if reason:
         raise ModelError(

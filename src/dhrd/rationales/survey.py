@@ -63,10 +63,7 @@ class Survey:
 def survey(questions: Questions, store: Store, manifest: Path) -> Survey:
     """Read all rows once, so that a bad row or template is an error before the first request.
 
-    Args:
-        questions: Of the rows.
-        store: The answers so far.
-        manifest: Of the run before.
+    `manifest` is that of the run before, where there was one.
     """
     settings = questions.settings
     before = store.totals()

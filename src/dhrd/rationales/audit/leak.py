@@ -48,12 +48,7 @@ class LeakPatterns:
     verdicts: re.Pattern[str]
 
     def spans(self, text: str, own_text: str = "") -> list[tuple[int, int]]:
-        """Where a rationale gives its label away, sorted.
-
-        Args:
-            text: The rationale.
-            own_text: What its row says.
-        """
+        """Where a rationale gives its label away, sorted; `own_text` is what its row says."""
         found = {match.span() for match in self.verdicts.finditer(text)}
         for word in self.words:
             matches = [match.span() for match in word.finditer(text)]

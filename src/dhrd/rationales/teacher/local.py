@@ -22,11 +22,7 @@ _BATCHES_AT_ONCE = 16  # questions of like length are decoded together; this man
 
 @dataclass(frozen=True, slots=True)
 class LocalTeacher:
-    """A model that decodes here.
-
-    Args:
-        backbone: The model and its tokenizer.
-    """
+    """A model that decodes here."""
 
     backbone: Backbone
 
