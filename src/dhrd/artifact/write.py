@@ -82,12 +82,7 @@ def check_can_be_saved(model: DualHeadModel) -> str | None:
 
 
 def save_artifact(
-    directory: Path,
-    model: DualHeadModel,
-    info: ArtifactInfo,
-    *,
-    card: str = "",
-    run: Mapping[str, Any] | None = None,
+    directory: Path, model: DualHeadModel, info: ArtifactInfo, *, card: str = "", run: Mapping[str, Any] | None = None
 ) -> None:
     """Write a trained model as an artifact; the model is left as it is.
 

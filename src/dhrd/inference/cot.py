@@ -46,11 +46,7 @@ class Reasoner:
 
     @classmethod
     def from_pretrained(
-        cls,
-        directory: str | Path,
-        *,
-        device: str | int | torch.device | None = None,
-        dtype: torch.dtype | None = None,
+        cls, directory: str | Path, *, device: str | int | torch.device | None = None, dtype: torch.dtype | None = None
     ) -> Reasoner:
         """Load any artifact, one without a classifier too.
 

@@ -16,15 +16,7 @@ from dhrd.config import LossSettings, ModelSettings
 from dhrd.config.losses import LossName
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import ModelError
-from dhrd.losses import (
-    COUNTS,
-    LabelLoss,
-    LogitTransform,
-    alignment_loss,
-    keyword_loss,
-    privileged_loss,
-    reasoning_loss,
-)
+from dhrd.losses import COUNTS, LabelLoss, LogitTransform, alignment_loss, keyword_loss, privileged_loss, reasoning_loss
 from dhrd.model.adapters import add_lora, freeze_lower
 from dhrd.model.backbone import Backbone, check_fits, logit_transform
 from dhrd.model.bottleneck import check_bottleneck

@@ -62,11 +62,7 @@ class Alignment:
 
     def summary(self) -> dict[str, float | None]:
         """For JSON."""
-        return {
-            "mean_rank": self.mean_rank,
-            "num_compared": self.num_compared,
-            "num_misaligned": len(self.flags),
-        }
+        return {"mean_rank": self.mean_rank, "num_compared": self.num_compared, "num_misaligned": len(self.flags)}
 
     def sentence(self) -> str:
         """For a person."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
@@ -20,26 +20,9 @@ from dhrd.data.templates import ROW, InputTemplate
 from dhrd.errors import ConfigError, DataError
 from dhrd.rationales.audit.alignment import Alignment, measure_alignment
 from dhrd.rationales.audit.flags import KINDS, Audited, Flag
-from dhrd.rationales.audit.form import (
-    beginnings,
-    check_beginnings,
-    check_damage,
-    check_duplicates,
-    check_endings,
-    check_language,
-    check_lengths,
-)
+from dhrd.rationales.audit.form import CHECKS, beginnings
 from dhrd.rationales.audit.leak import LeakPatterns, MeasuredLeak, find_leak, leak_patterns, measure_leak
 from dhrd.rationales.audit.text import words
-
-_CHECKS: Sequence[Callable[[Sequence[Audited]], Mapping[int, Flag]]] = (
-    check_lengths,
-    check_duplicates,
-    check_endings,
-    check_damage,
-    check_beginnings,
-    check_language,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +109,7 @@ def audit_rationales(
     alignment = measure_alignment(rows, examples)
     found: list[list[Flag]] = [[] for _ in rows]
     leaks = {index: flag for index, row in enumerate(rows) if (flag := find_leak(row, patterns))}
-    for flagged in (*(check(rows) for check in _CHECKS), alignment.flags, leaks):
+    for flagged in (*(check(rows) for check in CHECKS), alignment.flags, leaks):
         for index, flag in flagged.items():
             found[index].append(flag)
     for (index, line), flags, rank in zip(written, found, alignment.ranks, strict=True):

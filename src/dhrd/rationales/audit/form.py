@@ -163,3 +163,7 @@ def check_beginnings(rows: Sequence[Audited]) -> dict[int, Flag]:
 
 def _beginning(row: Audited) -> str:
     return " ".join(words(row.text)[:_BEGINNING_WORDS])
+
+
+CHECKS = (check_lengths, check_duplicates, check_endings, check_damage, check_beginnings, check_language)
+"""From rationales to those that are flagged, by position."""
