@@ -37,23 +37,7 @@ class RationaleRow:
         return not self.digest or self.digest == digest_of(example)
 
 
-@dataclass(frozen=True, slots=True)
-class JoinReport:
-    """How a file of rationales met the rows."""
-
-    num_matched: int
-    num_unmatched: int
-    num_unused: int
-
-    def summary(self) -> str:
-        """One line for a person."""
-        return (
-            f"rationales: {self.num_matched} rows matched, {self.num_unmatched} rows without one, "
-            f"{self.num_unused} rationales of no row"
-        )
-
-
-def join_rationales(examples: Sequence[Example], path: str | Path) -> tuple[list[Example], JoinReport]:
+def join_rationales(examples: Sequence[Example], path: str | Path) -> list[Example]:
     """Give rows the rationales of a JSONL file of `id`, `rationale`, `input_digest`.
 
     Says in a line each which part of the file, or of the rows, found no partner, and that lines without a digest are
@@ -77,11 +61,11 @@ def join_rationales(examples: Sequence[Example], path: str | Path) -> tuple[list
             f"({shown(ids[0], 40)} …); the two must use the same ids{_hint(examples)}"
         )
     _check_texts(examples, rationales, path)
-    joined = [replace(e, rationale=rationales[e.id].text) if e.id in rationales else e for e in examples]
-    report = JoinReport(num_matched, len(ids) - num_matched, len(rationales) - num_matched)
-    log = logger.warning if report.num_unmatched or report.num_unused else logger.info
-    log("%s: %s", path, report.summary())
-    return joined, report
+    num_unmatched, num_unused = len(ids) - num_matched, len(rationales) - num_matched
+    log = logger.warning if num_unmatched or num_unused else logger.info
+    counts = f"{num_matched} rows matched, {num_unmatched} rows without one, {num_unused} rationales of no row"
+    log("%s: rationales: %s", path, counts)
+    return [replace(e, rationale=rationales[e.id].text) if e.id in rationales else e for e in examples]
 
 
 def _hint(examples: Sequence[Example]) -> str:

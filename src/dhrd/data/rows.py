@@ -67,7 +67,7 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
     source = open_source(spec, settings, split="train")
     train = source.load(limit=settings.train_limit)
     if settings.rationales is not None:
-        train, _ = join_rationales(train, settings.rationales)
+        train = join_rationales(train, settings.rationales)
     labels = label_set(config, source, train)
     train = _with_names(train, labels, "train")
     _warn(config, source, train, labels)

@@ -166,15 +166,12 @@ class _FastTokenizer:
         return self.backend.normalizer.normalize_str(text) if self.backend.normalizer is not None else text
 
 
-def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str = "the tokenizer") -> bool:
+def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str = "the tokenizer") -> None:
     """Pad and cut on the right; make eos the padding token where there is none, and say so.
 
     Args:
         tokenizer: Changed in place.
         name: Where it comes from, for messages.
-
-    Returns:
-        Whether eos was made the padding token.
 
     Raises:
         ModelError: There is neither.
@@ -184,11 +181,10 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str = "the token
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
     if tokenizer.pad_token is not None:
-        return False
+        return
     if tokenizer.eos_token is None:
         raise ModelError(
             f"{name}: the tokenizer has neither a pad nor an eos token; set tokenizer.pad_token and save it again"
         )
     tokenizer.pad_token = tokenizer.eos_token
     logger.warning("%s has no padding token; its eos token %r pads from now on", name, tokenizer.eos_token)
-    return True

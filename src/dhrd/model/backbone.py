@@ -51,14 +51,12 @@ class Backbone:
         model: The `…ForCausalLM`; its `lm_head` is the reasoning head.
         tokenizer: Padding on the right, with a padding token.
         name: What it was loaded from.
-        added_pad: Whether eos was made the padding token because there was none.
         lacks_head: Whether the checkpoint had no weights for the LM head, so that it is random.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     name: str
-    added_pad: bool = False
     lacks_head: bool = False
 
 
@@ -82,7 +80,7 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
     if "gguf_file" in location:
         require("gguf", extra="gguf")
         _check_gguf(Path(location["pretrained_model_name_or_path"]) / location["gguf_file"])
-    tokenizer, added_pad = load_tokenizer(settings.name_or_path, settings.revision)
+    tokenizer = load_tokenizer(settings.name_or_path, settings.revision)
     options: dict[str, Any] = {"dtype": getattr(torch, settings.dtype or "float32")}
     if settings.quantization:
         options["quantization_config"] = _four_bits()
@@ -100,7 +98,7 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
         _forget_gguf(model)
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.use_cache = False
-    return Backbone(model, tokenizer, settings.name_or_path, added_pad, lacks_head)
+    return Backbone(model, tokenizer, settings.name_or_path, lacks_head)
 
 
 def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:
@@ -113,7 +111,7 @@ def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:
     with foreign(lambda error: _because(_NOT_A_CONFIG, name, error)):
         given = json.loads(_file_of(name.removeprefix(SCRATCH), name).read_text(encoding="utf-8"))
         config = AutoConfig.for_model(**given)
-        tokenizer, added_pad = load_tokenizer(name)  # after the config, which it reads too
+        tokenizer = load_tokenizer(name)  # after the config, which it reads too
         _fit_to_tokenizer(config, tokenizer, name)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -122,7 +120,7 @@ def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:
             raise ValueError("num_hidden_layers must be 1 or more")
         with torch.no_grad():
             model(input_ids=torch.zeros((1, 2), dtype=torch.long))  # heads that do not divide show only now
-    return Backbone(model.to(getattr(torch, settings.dtype or "float32")), tokenizer, name, added_pad)
+    return Backbone(model.to(getattr(torch, settings.dtype or "float32")), tokenizer, name)
 
 
 def _fit_to_tokenizer(config: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
@@ -145,8 +143,8 @@ def _forget_gguf(model: PreTrainedModel) -> None:
             delattr(model, name)
 
 
-def load_tokenizer(name_or_path: str, revision: str | None = None) -> tuple[PreTrainedTokenizerBase, bool]:
-    """The tokenizer, padding on the right, and whether eos had to be made its padding token.
+def load_tokenizer(name_or_path: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer, padding on the right.
 
     Raises:
         ModelError: It is unknown, or has neither a padding nor an end-of-sequence token.
@@ -158,7 +156,8 @@ def load_tokenizer(name_or_path: str, revision: str | None = None) -> tuple[PreT
         tokenizer = AutoTokenizer.from_pretrained(
             **locate(name_or_path), **({"revision": revision} if revision else {}), **NO_CODE
         )
-    return tokenizer, prepare_tokenizer(tokenizer, name_or_path)
+    prepare_tokenizer(tokenizer, name_or_path)
+    return tokenizer
 
 
 def locate(name_or_path: str) -> dict[str, str]:

@@ -128,5 +128,5 @@ def _counter(settings: TeacherSettings, estimate: Estimate) -> tuple[Callable[[s
             "as the answers so far show" if estimate.measured else "assumed; teacher.tokenizer counts them"
         )
         return estimate.prompt_tokens, basis
-    tokenizer, _ = load_tokenizer(settings.tokenizer)
+    tokenizer = load_tokenizer(settings.tokenizer)
     return (lambda prompt: len(tokenizer(prompt, verbose=False)["input_ids"])), f"the tokenizer {settings.tokenizer}"
