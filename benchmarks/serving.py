@@ -178,9 +178,9 @@ def measure(artifact: Path, texts: list[str], given: argparse.Namespace, soak_s:
         result["plain"] = {str(n): asyncio.run(load(url, texts[:count], n)).summary() for n, count in few.items()}
     ratios = [ours / offline for ours, offline in zip(rates["served"], rates["offline"], strict=True)]
     return {
-        "served_over_offline": spread(ratios),
+        "served_over_offline": spread(ratios).model_dump(),
         "served_over_plain": float(np.median(rates["served"])) / result["plain"]["64"]["rows_per_second"],
-        "rows_per_second": {name: spread(values) for name, values in rates.items()},
+        "rows_per_second": {name: spread(values).model_dump() for name, values in rates.items()},
         **result,
         "num_layers": classifier.body.config.num_hidden_layers,
         "num_rows": len(texts),

@@ -130,7 +130,7 @@ class Service:
             input_template=info.input_template,
             max_input_tokens=info.max_input_tokens,
             calibration=dict(info.calibration),
-            decision=info.model_dump(mode="json").get("decision"),
+            decision=info.model_dump(mode="json")["decision"],
             explains=self.limits.max_explained_rows > 0,
             device=str(classifier.device),
             dtype=str(classifier.dtype).removeprefix("torch."),
@@ -166,7 +166,7 @@ class Service:
             message = str(error) if isinstance(error, DataError) else "a value is nested too deep; send plain columns"
             raise Refusal(422, "invalid_row", message, param=param) from error
         self.metrics.rows_cut.inc(sum(item.was_cut for item in inputs))
-        self.metrics.rows_abstained.inc(sum(prediction.label is None for prediction in predictions))
+        self.metrics.rows_abstained.inc(sum(prediction.abstained for prediction in predictions))
         return inputs, predictions
 
 
@@ -177,7 +177,8 @@ def _classified_row(index: int, item: EncodedInput, prediction: Prediction) -> C
         label=prediction.label,
         probs=probs,
         num_classes=len(probs),
-        abstained=prediction.label is None,
+        abstained=prediction.abstained,
+        label_set=None if prediction.label_set is None else list(prediction.label_set),
         truncated=item.was_cut,
     )
 

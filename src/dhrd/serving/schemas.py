@@ -37,6 +37,9 @@ class ClassifiedRow(BaseModel):
     probs: list[float] = Field(description="In the order of /info's labels.")
     num_classes: int
     abstained: bool = Field(description="The artifact's decision leaves this row to someone else.")
+    label_set: list[str] | None = Field(
+        description="The labels that the row may have, where the decision has such sets."
+    )
     truncated: bool = Field(description="The row was over the artifact's limit and was shortened.")
 
 

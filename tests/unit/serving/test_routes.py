@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,15 +105,31 @@ def test_explanations_are_marked_as_illustrations(server: Running, classifier: C
     assert {row["note"] for row in body["data"]} == {EXPLANATION_NOTE}
 
 
-def test_a_row_that_is_not_decided_is_told(
-    server: Running, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    decide = classifier.predictions
-    undecided = lambda part: [replace(one, label=None) for one in decide(part)]  # noqa: E731
-    monkeypatch.setattr(classifier, "predictions", undecided)
-    (row,) = server.post("/classify", {"input": "case 1"}).json()["data"]
-    assert (row["label"], row["abstained"]) == (None, True)
-    assert "dhrd_rows_abstained_total 1.0" in server.client.get("/metrics").text
+def test_the_artifacts_decision_applies(tmp_path: Path) -> None:
+    """Half of the rows are under its threshold: they have no label, here as offline."""
+    directory = save_tiny(tmp_path / "decided")
+    rows = [f"case {n}" for n in range(20)]
+    sure_B = Classifier.from_pretrained(directory, device="cpu", dtype=None).predict_proba(rows).max(1)
+    target = {"measure": "accuracy", "level": 0.9, "label": ""}
+    decision = {
+        "rules": [{"target": target, "threshold": float(np.median(sure_B))}],
+        "confidence": 0.9,
+        "sets": {"coverage": 0.9, "threshold": 0.2},
+        "num_rows": 100,
+        "fingerprint": "0",
+    }
+    change(directory / "dhrd.json", decision=decision, format_version=2)
+    classifier = Classifier.from_pretrained(directory, device="cpu", dtype=None)
+    with running(classifier) as server:
+        data = server.post("/classify", {"input": rows}).json()["data"]
+        assert [row["label"] for row in data] == classifier.predict(rows)
+        assert [row["abstained"] for row in data] == [row["label"] is None for row in data]
+        assert sum(row["abstained"] for row in data) == 10
+        sets = [list(one.label_set or ()) for one in classifier.stream(rows)]
+        assert [row["label_set"] for row in data] == sets and {len(one) for one in sets} > {1}
+        assert "dhrd_rows_abstained_total 10.0" in server.client.get("/metrics").text
+        assert server.client.get("/info").json()["decision"] == decision
+        assert len(server.post("/predict", {"inputs": rows[0]}).json()) == 3
 
 
 def test_info_tells_what_is_served(server: Running, classifier: Classifier) -> None:
