@@ -171,21 +171,20 @@ def measure_leak(rows: Sequence[Audited], labels: LabelSet) -> MeasuredLeak:
         return MeasuredLeak(ngrams={}, why="rows may have several labels")
     gold = np.array([labels.encode(label)[0] for _, label in known], dtype=int)
     counts = Counter(gold.tolist())
-    groups = [row.example.group for row, _ in known if row.example is not None]
-    of_class = {index: {g or f"row {i}" for i, g in enumerate(groups) if gold[i] == index} for index in counts}
+    examples = [row.example for row, _ in known if row.example is not None]
+    groups = np.array([example.group or f"row {i}" for i, example in enumerate(examples)])
+    of_class = {index: set(groups[gold == index]) for index in counts}
     if len(counts) < 2 or min(map(len, of_class.values())) < _FOLDS:
         return MeasuredLeak(num_rows=len(gold), ngrams={}, why=f"a label has fewer than {_FOLDS} rows or groups")
-    grouped = any(group is not None for group in groups)
-    split = (StratifiedGroupKFold if grouped else StratifiedKFold)(_FOLDS, shuffle=True, random_state=0)
-    group = np.array([g or f"row {i}" for i, g in enumerate(groups)]) if grouped else None
-    folds = list(split.split(gold, gold, group))
+    is_grouped = any(example.group is not None for example in examples)
+    split = (StratifiedGroupKFold if is_grouped else StratifiedKFold)(_FOLDS, shuffle=True, random_state=0)
+    folds = list(split.split(gold, gold, groups if is_grouped else None))
     rationales = [row.text for row, _ in known]
-    inputs = [input_of(row.example) for row, _ in known if row.example is not None]
     return MeasuredLeak(
         num_rows=len(gold),
         chance=max(counts.values()) / len(gold),
         rationale_accuracy=_accuracy(rationales, gold, folds),
-        input_accuracy=_accuracy(inputs, gold, folds),
+        input_accuracy=_accuracy([input_of(example) for example in examples], gold, folds),
         ngrams=_telling_ngrams(rationales, gold, labels),
     )
 
