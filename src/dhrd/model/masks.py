@@ -51,11 +51,15 @@ def layer_masks(
     kinds = kinds_of(config)
     visible = {FULL: visible_BTK[:, None]}
     if SLIDING in kinds:
-        near_BTK = position_BT[:, :, None] - key_position_BK[:, None, :] < config.sliding_window
+        near_BTK = _near(position_BT, key_position_BK, config.sliding_window)
         visible[SLIDING] = visible[FULL] & near_BTK[:, None]
     hidden = torch.tensor(torch.finfo(dtype).min, dtype=dtype, device=visible_BTK.device)
     masks = {kind: torch.where(visible[kind], hidden.new_zeros(()), hidden) for kind in kinds}
     return masks if len(masks) > 1 else next(iter(masks.values()))
+
+
+def _near(position_BT: Tensor, key_position_BK: Tensor, window: int) -> Tensor:
+    return position_BT[:, :, None] - key_position_BK[:, None, :] < window
 
 
 def visible_tokens(batch: Batch) -> Tensor:
