@@ -91,7 +91,7 @@ def train_step(state: TrainState, micro_batches: Sequence[Batch], step: int) -> 
             is_last = index == len(batches) - 1
             with nullcontext() if is_last else accelerator.no_sync(state.wrapped):
                 losses = state.wrapped(batch).losses
-                loss = torch.stack([weights[name] * losses[name] / counts[name] for name in counts]).sum()
+                loss = _combine(weights, losses, counts)
                 # DDP averages gradients over processes; the division above is already by the global counts.
                 _backward(accelerator, loss * accelerator.num_processes)
             sums += torch.stack([losses[name].detach() for name in counts])
@@ -122,6 +122,10 @@ def _global_counts(state: TrainState, batches: Sequence[Batch]) -> dict[LossName
     counts = torch.stack([torch.stack([counts[name] for counts in of_batches]).sum() for name in state.weights.names])
     reduced = state.accelerator.reduce(counts)
     return dict(zip(state.weights.names, torch.where(reduced > 0, reduced, 1).unbind(), strict=True))
+
+
+def _combine(weights: dict[LossName, float], losses: dict[LossName, Tensor], counts: dict[LossName, Tensor]) -> Tensor:
+    return torch.stack([weights[name] * losses[name] / counts[name] for name in counts]).sum()
 
 
 def _clip(state: TrainState) -> Tensor:
