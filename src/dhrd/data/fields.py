@@ -23,19 +23,14 @@ def check_characters(row: Row, names: Collection[str] | None = None) -> None:
     for name, value in row.columns.items():
         if names is not None and name not in names:
             continue
-        for text in _all_texts(value):
-            try:
+        try:
+            for text in _texts(value):
                 text.encode()
-            except UnicodeEncodeError as error:
-                half = f"{text[error.start]!r} at character {error.start}"
-                raise ValueError(f"{name}: {half} is half of a surrogate pair, not text; correct the row") from None
-
-
-def _all_texts(value: object) -> list[str]:
-    try:
-        return list(_texts(value))
-    except RecursionError:
-        raise ValueError("a value is nested too deep to be read; correct the row") from None
+        except UnicodeEncodeError as error:
+            half = f"{error.object[error.start]!r} at character {error.start}"
+            raise ValueError(f"{name}: {half} is half of a surrogate pair, not text; correct the row") from None
+        except RecursionError:
+            raise ValueError("a value is nested too deep to be read; correct the row") from None
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -57,7 +52,7 @@ def input_text(value: object, row: Row, *, required: bool) -> str:
         return value if isinstance(value, str) else ""
     if value is None:
         raise ValueError(
-            f"input_text: missing; the row has {column_names(row)} (map it with data.columns.input_text=COLUMN)"
+            f"input_text: missing; the row has {column_names(row)} (map it with `data.columns.input_text=COLUMN`)"
         )
     if not isinstance(value, str):
         raise ValueError(f"input_text: {shown(value)} is not text; put it in quotes")
@@ -76,8 +71,8 @@ def label(value: object, required: bool, row: Row, separator: str | None = None)
     name = as_label(value, separator)
     if name is None and required:
         raise ValueError(
-            f"label: missing; the row has {column_names(row)} (map it with data.columns.label=COLUMN); blank, null and "
-            "the -1 of a ClassLabel mean unlabelled: leave such rows out"
+            f"label: missing; the row has {column_names(row)} (map it with `data.columns.label=COLUMN`); blank, null "
+            "and the -1 of a ClassLabel mean unlabelled: leave such rows out"
         )
     return name
 

@@ -9,13 +9,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from dhrd._text import message_of
 from dhrd.config import DataSettings
 from dhrd.data.check import RowCheck
 from dhrd.data.classes import Classes
 from dhrd.data.fields import MAX_PROBLEMS
 from dhrd.data.objects import as_rows, is_dataset, numbered_rows
 from dhrd.data.policy_desk import LABELS, WORDS, PolicyDesk
-from dhrd.data.readers import is_read_once, read_file
+from dhrd.data.readers import is_read_once, matching, read_file
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.row import BadRow, Remarks, Row
 from dhrd.data.superglue import TASKS, Task
@@ -164,6 +165,29 @@ def named_rows(settings: DataSettings) -> str:
     return settings.train
 
 
+def files_of_rows(spec: Any, settings: DataSettings) -> Iterator[Path]:
+    """The files, or directories of them, that a spec of `open_source` names; none where it names none."""
+    if isinstance(spec, list | tuple):
+        for part in spec:
+            yield from files_of_rows(part, settings)
+    if not isinstance(spec, str | Path) or not str(spec):
+        return
+    kind, _, rest = str(spec).partition(":")
+    if kind == "superglue" and settings.superglue_root is not None and rest in TASKS:
+        yield Path(settings.superglue_root) / TASKS[rest].folder
+    elif kind == "hub":
+        yield Path(rest)  # a directory of that name goes before the hub's
+    else:
+        path = Path(spec).expanduser()
+        yield from matching(path) or [path]
+
+
+def files_of_settings(settings: DataSettings) -> Iterator[Path]:
+    """The files that a run's own rows are read from."""
+    for spec in (settings.train, settings.validation, settings.test):
+        yield from files_of_rows(spec, settings)
+
+
 def _file(spec: str | Path, settings: DataSettings) -> Source:
     path, remarks = Path(spec).expanduser(), Remarks()
     classes = cache(lambda: Classes.of_file(path))
@@ -258,9 +282,8 @@ def _hub_dataset(name: str, config: str | None, split: str) -> Any:
     try:
         return datasets.load_dataset(name, config, split=split)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
         raise DataError(
-            f"hub:{name}: cannot be loaded ({reason}); check the name and the connection, or "
+            f"hub:{name}: cannot be loaded ({message_of(error)}); check the name and the connection, or "
             "use local files (data.superglue_root for SuperGLUE)"
         ) from error
 

@@ -27,7 +27,7 @@ from dhrd.data.records import Batch, EncodedExample
 from dhrd.data.rows import Rows, encode_labels, multi_hot
 from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder
 from dhrd.data.templates import InputTemplate
-from dhrd.data.tokenizer import prepare_tokenizer
+from dhrd.data.tokens import prepare_tokenizer
 from dhrd.errors import DataError, ModelError
 from dhrd.inference.engine.batching import predict_logits, probabilities
 from dhrd.metrics.outcomes import Outcomes

@@ -17,7 +17,7 @@ import pytest
 from dhrd.config import DataSettings
 from dhrd.data.label_sets import infer_labels
 from dhrd.data.records import Example
-from dhrd.data.sources import open_source
+from dhrd.data.sources import files_of_rows, files_of_settings, open_source
 from dhrd.errors import ConfigError, DataError
 from helpers.reading import PLAIN, error_of, load
 from helpers.rows import write_jsonl
@@ -136,14 +136,14 @@ def test_a_label_of_another_type_is_refused(tmp_path: Path, label: Any) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"label": "x"}, "input_text: missing; the row has label (map it with data.columns.input_text=COLUMN)"),
+        ({"label": "x"}, "input_text: missing; the row has label (map it with `data.columns.input_text=COLUMN`)"),
         ({}, "input_text: missing; the row has no columns"),
         ({"input_text": None, "label": "x"}, "input_text: missing"),
         ({"input_text": "", "label": "x"}, "input_text: empty; fill it in or remove the row"),
         ({"input_text": " \n", "label": "x"}, "input_text: empty; fill it in or remove the row"),
         ({"input_text": 5, "label": "x"}, "input_text: 5 is not text; put it in quotes"),
         ({"input_text": ["a"], "label": "x"}, "input_text: ['a'] is not text"),
-        ({"input_text": "a"}, "label: missing; the row has input_text (map it with data.columns.label=COLUMN)"),
+        ({"input_text": "a"}, "label: missing; the row has input_text (map it with `data.columns.label=COLUMN`)"),
         ({"input_text": "a", "label": None}, "label: missing"),
         ({"input_text": "a", "label": ""}, "label: missing"),
         ({"input_text": "a", "label": "x", "rationale": 3}, "rationale: 3 is not text; put it in quotes, or leave it"),
@@ -329,3 +329,35 @@ def test_labels_that_training_does_not_know_are_named_with_their_line(tmp_path: 
 def test_a_data_set_has_a_name(spec: str) -> None:
     with pytest.raises(ConfigError, match=rf"{spec}: names no data set; give hub:NAME"):
         open_source(spec, DataSettings())
+
+
+FOLDER = DataSettings(superglue_root="/data/superglue")
+
+
+@pytest.mark.parametrize(
+    ("spec", "files"),
+    [
+        ("rows.jsonl", ["rows.jsonl"]),
+        (Path("a/rows.csv"), ["a/rows.csv"]),
+        ("superglue:wic", ["/data/superglue/WiC"]),
+        ("superglue:none", ["superglue:none"]),
+        ("hub:imdb", ["imdb"]),
+        (["a.csv", Path("b.csv")], ["a.csv", "b.csv"]),
+        (["a text", {"input_text": "a"}], ["a text"]),
+        ({"input_text": ["a"]}, []),
+        ("", []),
+        (None, []),
+    ],
+)
+def test_the_files_of_a_spec(spec: Any, files: list[str]) -> None:
+    assert [str(path) for path in files_of_rows(spec, FOLDER)] == files
+
+
+def test_the_home_directory_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert list(files_of_rows("~/rows.csv", FOLDER)) == [Path("/home/me/rows.csv")]
+
+
+def test_the_files_of_a_run() -> None:
+    settings = DataSettings(train="a.csv", test="superglue:cb", superglue_root="/data")
+    assert list(map(str, files_of_settings(settings))) == ["a.csv", "/data/CB"]
