@@ -200,8 +200,6 @@ def evaluate_cascade(
     examples: Sequence[Example],
     decoding: Decoding,
     choice: Choice,
-    *,
-    num_resamples: int = 2000,
 ) -> Evaluation:
     """Evaluate a cascade, at a given threshold, at one chosen on other rows, or by the artifact's decision.
 
@@ -210,7 +208,6 @@ def evaluate_cascade(
         examples: Labelled rows; all are decoded, so that the curve can be shown whole.
         decoding: How the reasoning head answers.
         choice: The threshold.
-        num_resamples: Of the bootstrap intervals.
 
     Returns:
         The metrics are those of `compute_metrics`, without log loss; `threshold` (None: the decision's), `share_asked`,
@@ -237,7 +234,7 @@ def evaluate_cascade(
     assert rows.classified.probabilities_BC is not None
     asked_B = rows_to_ask(classifier.info, rows.classified.probabilities_BC, threshold)
     outcomes = rows.outcomes(asked_B, abstains=by_decision)
-    metrics = _metrics(rows, outcomes, asked_B, classifier.info.task, num_resamples)
+    metrics = _metrics(rows, outcomes, asked_B, classifier.info.task)
     at_threshold = {"threshold": threshold, **point(rows, asked_B, abstains=by_decision)}
     metrics |= {name: value for name, value in at_threshold.items() if not name.startswith("accuracy")}
     metrics["chosen_on"] = chosen
@@ -253,12 +250,10 @@ def evaluate_cascade(
     )
 
 
-def _metrics(
-    rows: BothHeads, outcomes: Outcomes, asked_B: np.ndarray, task: str | None, num_resamples: int
-) -> dict[str, Any]:
+def _metrics(rows: BothHeads, outcomes: Outcomes, asked_B: np.ndarray, task: str | None) -> dict[str, Any]:
     if not outcomes.readable_B.all():  # metrics of answers in words know rows without one
         outcomes = replace(outcomes, probabilities_BC=None)
-    metrics = compute_metrics(outcomes, task=TASKS.get(task or ""), num_resamples=num_resamples)
+    metrics = compute_metrics(outcomes, task=TASKS.get(task or ""))
     metrics.pop("log_loss", None)  # a label in words has no probability
     unreadable = float((~rows.written.readable_B[asked_B]).mean()) if asked_B.any() else None
     return metrics | {"unreadable_share": unreadable, "curve": curve(rows)}

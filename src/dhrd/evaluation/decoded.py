@@ -73,22 +73,17 @@ def decoded_outcomes(
     group_B: Sequence[str] | None = None,
 ) -> Outcomes:
     """The outcomes of answers in words; one that cannot be read names no label."""
+    named = [
+        answer.label if isinstance(answer.label, list) else [answer.label] if answer.label else [] for answer in decoded
+    ]
     return Outcomes(
         ids=list(ids),
         gold_BC=gold_BC,
-        predicted_BC=predicted_labels(decoded, labels),
+        predicted_BC=multi_hot([tuple(map(labels.names.index, names)) for names in named], len(labels)),
         labels=labels,
         readable_B=np.array([answer.label is not None for answer in decoded], dtype=bool),
         group_B=group_B,
     )
-
-
-def predicted_labels(decoded: Sequence[Decoded], labels: LabelSet) -> np.ndarray:
-    """0/1, (B, C); all zero where the answer cannot be read."""
-    named = [
-        answer.label if isinstance(answer.label, list) else [answer.label] if answer.label else [] for answer in decoded
-    ]
-    return multi_hot([tuple(labels.names.index(name) for name in names) for names in named], len(labels))
 
 
 def decoded_metrics(

@@ -8,7 +8,6 @@ batch, schedule, weight decay, clipping and precision: its last weights count.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from dhrd.benchmark.measure import timed
 from dhrd.config import RunConfig, TrainingSettings
 from dhrd.data.batches import PlannedUpdates
 from dhrd.data.records import Batch, EncodedExample
-from dhrd.data.rows import Rows, encode_labels, multi_hot
+from dhrd.data.rows import Rows, encode_labels
 from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder
 from dhrd.data.templates import InputTemplate
 from dhrd.data.tokenizer import prepare_tokenizer
@@ -41,8 +40,7 @@ if TYPE_CHECKING:
     from transformers.utils import ModelOutput
 
     from dhrd.experiments.cells import Cell
-
-Clock = Callable[[str], AbstractContextManager[None]]
+    from dhrd.experiments.trained_cell import Clock
 
 _BATCH_ROWS = 32  # of a forward pass without gradient
 _C_VALUES = tuple(10.0**power for power in range(-2, 5))  # embeddings have length 1, so weights must be large
@@ -55,7 +53,7 @@ class EncoderRun:
     """What came of a cell.
 
     Args:
-        predictions: On the held-out rows.
+        outcomes: On the held-out rows.
         data: "train" and "validation" as the encoder's tokens.
         steps: Updates.
         train_tokens: Tokens through them, padding left out.
@@ -90,13 +88,13 @@ def run_encoder(cell: Cell, rows: Rows, accelerator: Accelerator, clock: Clock) 
         with clock("evaluate"):
             proba_BC = np.zeros((len(held_out), len(rows.labels)))
             proba_BC[:, classifier.classes_] = classifier.predict_proba(encoder.embed(held_out.examples))
-        return EncoderRun(outcomes=_outcomes(held_out, rows, proba_BC), data=data)
+        return EncoderRun(outcomes=Outcomes.of_encoded(held_out.examples, proba_BC, rows.labels), data=data)
     with clock("train"):
         steps, num_tokens = encoder.fine_tune(train.examples, rows, cell.config)
     with clock("evaluate"):
         logits_BC = encoder.classify(held_out.examples)
         proba_BC = probabilities(logits_BC, multi_label=rows.labels.multi_label)
-    outcomes = _outcomes(held_out, rows, proba_BC)
+    outcomes = Outcomes.of_encoded(held_out.examples, proba_BC, rows.labels)
     return EncoderRun(outcomes=outcomes, data=data, steps=steps, train_tokens=num_tokens)
 
 
@@ -287,12 +285,3 @@ def _fit_regression(embedding_BD: np.ndarray, rows: Rows, seed: int) -> Logistic
         cv=StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed),
     )
     return search.fit(embedding_BD, label_B, groups=groups).best_estimator_
-
-
-def _outcomes(held_out: EncodedData, rows: Rows, proba_BC: np.ndarray) -> Outcomes:
-    return Outcomes.of_probabilities(
-        ids=[example.id for example in held_out.examples],
-        probabilities_BC=proba_BC,
-        gold_BC=multi_hot([example.label for example in held_out.examples], len(rows.labels)),
-        labels=rows.labels,
-    )

@@ -10,7 +10,7 @@ import torch
 from dhrd._device import describe_device
 from dhrd._versions import library_versions
 from dhrd.data.batches import fingerprint
-from dhrd.data.rows import Rows, multi_hot
+from dhrd.data.rows import Rows
 from dhrd.data.sequence import EncodedData
 from dhrd.evaluation.live import LiveModel
 from dhrd.experiments.cache import Cache
@@ -124,13 +124,8 @@ def _read_label_scores(trained: TrainedCell) -> Answers:
         labels,
         with_eos=trained.cell.arm.trained,
     )
-    outcomes = Outcomes.of_probabilities(
-        ids=[example.id for example in held_out],
-        probabilities_BC=probabilities(scores, multi_label=False),
-        gold_BC=multi_hot([example.label for example in held_out], len(labels)),
-        labels=labels,
-    )
-    return _answers(trained.rows, outcomes)
+    p_BC = probabilities(scores, multi_label=False)
+    return _answers(trained.rows, Outcomes.of_encoded(held_out, p_BC, labels))
 
 
 def _answers(rows: Rows, outcomes: Outcomes) -> Answers:
