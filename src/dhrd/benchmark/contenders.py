@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +80,7 @@ class Contender:
     in_process: bool = True
 
 
+@dataclass(frozen=True)
 class Lineup:
     """What contenders are made of.
 
@@ -90,17 +91,10 @@ class Lineup:
         exports: Runtime -> a directory that `dhrd export` wrote for it.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        classifier: Classifier,
-        batch_sizes: Sequence[int] = (),
-        exports: Mapping[str, Path] | None = None,
-    ) -> None:
-        self.directory = directory
-        self.classifier = classifier
-        self.batch_sizes = batch_sizes
-        self.exports = exports or {}
+    directory: Path
+    classifier: Classifier
+    batch_sizes: Sequence[int] = ()
+    exports: Mapping[str, Path] = field(default_factory=dict)
 
     @cached_property
     def stock(self) -> PreTrainedModel:

@@ -77,7 +77,8 @@ class Cache:
             DataError: A row cannot be encoded.
         """
         config = cell.config
-        parts = [_rows_key(config), cell.fold, config.seed if cell.fold or _shuffles(config) else None]
+        shuffles = config.data.rationale_mode.startswith("shuffled")
+        parts = [_rows_key(config), cell.fold, config.seed if cell.fold or shuffles else None]
         learned = [config.loss.runs_continuation, config.loss.keyword_weight > 0]
         key = json.dumps([*parts, _model_key(config.model), *learned])
         if key not in self._encoded:
@@ -107,10 +108,6 @@ def _make_room(kept: dict[str, Rows] | dict[str, Encoded]) -> None:
 
 def _model_key(settings: ModelSettings) -> str:
     return json.dumps([settings.name_or_path, settings.revision, settings.dtype, settings.quantization])
-
-
-def _shuffles(config: RunConfig) -> bool:
-    return config.data.rationale_mode.startswith("shuffled")
 
 
 def _rows_key(config: RunConfig) -> str:

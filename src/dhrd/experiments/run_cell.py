@@ -1,4 +1,4 @@
-"""Running one cell: train, read the answers, measure."""
+"""Running one cell: train, read the answers, time the classifier. Decoding is timed where it is done."""
 
 from __future__ import annotations
 
@@ -9,25 +9,29 @@ import torch
 
 from dhrd._device import describe_device
 from dhrd._versions import library_versions
+from dhrd.benchmark.measure import spread, timed
 from dhrd.data.batches import fingerprint
 from dhrd.data.rows import Rows
 from dhrd.data.sequence import EncodedData
 from dhrd.evaluation.live import LiveModel
 from dhrd.experiments.cache import Cache
-from dhrd.experiments.cell_result import Answers, CellData, CellNumbers, CellResult
+from dhrd.experiments.cell_result import Answers, CellData, CellNumbers, CellResult, CellSpeed
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.decoding import decode_rows
 from dhrd.experiments.encoders import run_encoder
-from dhrd.experiments.speed import measure
 from dhrd.experiments.trained_cell import Clock, TrainedCell, train_cell
+from dhrd.inference.classifier import Classifier
 from dhrd.inference.engine.batching import probabilities
 from dhrd.inference.label_scores import score_labels
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes
+from dhrd.run.finish import artifact_info
 from dhrd.training.setup import make_accelerator
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+_MAX_TIMED_ROWS, _NUM_REPEATS = 512, 3
 
 
 def run_cell(cell: Cell, cache: Cache) -> CellResult:
@@ -63,7 +67,7 @@ def _run_backbone(cell: Cell, cache: Cache, clock: Clock) -> tuple[CellNumbers, 
     speed = answers.speed
     if cell.arm.speed and cell.arm.read == "head":
         with clock("speed"):
-            speed = measure(trained)
+            speed = _measure_speed(trained)
     numbers = CellNumbers(
         speed=speed,
         metrics=answers.metrics,
@@ -77,6 +81,25 @@ def _run_backbone(cell: Cell, cache: Cache, clock: Clock) -> tuple[CellNumbers, 
         train_tokens=int(trained.curve.num_tokens),
     )
     return numbers, trained.accelerator
+
+
+def _measure_speed(trained: TrainedCell) -> CellSpeed:
+    """Of the trained classifier on validation rows, from text to label, after a warm-up."""
+    model = trained.model
+    assert model is not None
+    info = artifact_info(trained.cell.config, trained.rows, trained.data.train, model)
+    classifier = Classifier(model.causal_lm.base_model, model.head, trained.backbone.tokenizer, info)
+    rows = trained.rows.validation[:_MAX_TIMED_ROWS]
+    classifier.predict(rows)
+    rates = spread(len(rows) / timed(classifier.predict, rows)[0] for _ in range(_NUM_REPEATS))
+    return CellSpeed(
+        queries_per_second=rates.median,
+        min=rates.min,
+        max=rates.max,
+        num_queries=len(rows),
+        num_repeats=_NUM_REPEATS,
+        engine=f"dhrd, {classifier.engine.options.max_tokens_per_pass} tokens a pass",
+    )
 
 
 def _run_encoder(cell: Cell, cache: Cache, clock: Clock) -> tuple[CellNumbers, Accelerator]:
