@@ -28,7 +28,9 @@ from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder
 from dhrd.data.templates import InputTemplate
 from dhrd.data.tokenizer import prepare_tokenizer
 from dhrd.errors import DataError, ModelError
+from dhrd.experiments.cell_result import CellData, CellNumbers
 from dhrd.inference.engine.batching import predict_logits, probabilities
+from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes
 from dhrd.model.backbone import loading, locate
 from dhrd.model.foreign import NO_CODE, NO_PICKLE
@@ -48,24 +50,7 @@ _NUM_FOLDS = 5
 _NUM_TIMED = 2 * _BATCH_ROWS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncoderRun:
-    """What came of a cell.
-
-    Args:
-        outcomes: On the held-out rows.
-        data: "train" and "validation" as the encoder's tokens.
-        steps: Updates.
-        train_tokens: Tokens through them, padding left out.
-    """
-
-    outcomes: Outcomes
-    data: dict[str, EncodedData]
-    steps: int = 0
-    train_tokens: int = 0
-
-
-def run_encoder(cell: Cell, rows: Rows, accelerator: Accelerator, clock: Clock) -> EncoderRun:
+def run_encoder(cell: Cell, rows: Rows, accelerator: Accelerator, clock: Clock) -> CellNumbers:
     """Train a cell's classifier and read its answers.
 
     Args:
@@ -81,21 +66,29 @@ def run_encoder(cell: Cell, rows: Rows, accelerator: Accelerator, clock: Clock) 
     with clock("load"):
         encoder = _Encoder.load(cell, rows, accelerator)
         train, held_out = encoder.encode(rows, cell.config)
-    data = {"train": train, "validation": held_out}
+    steps, num_tokens = 0, 0  # updates, and tokens through them, padding left out
     if cell.arm.read == "embeddings":
         with clock("train"):
             classifier = _fit_regression(encoder.embed(train.examples), rows, cell.config.seed)
         with clock("evaluate"):
             proba_BC = np.zeros((len(held_out), len(rows.labels)))
             proba_BC[:, classifier.classes_] = classifier.predict_proba(encoder.embed(held_out.examples))
-        return EncoderRun(outcomes=Outcomes.of_encoded(held_out.examples, proba_BC, rows.labels), data=data)
-    with clock("train"):
-        steps, num_tokens = encoder.fine_tune(train.examples, rows, cell.config)
-    with clock("evaluate"):
-        logits_BC = encoder.classify(held_out.examples)
-        proba_BC = probabilities(logits_BC, multi_label=rows.labels.multi_label)
+    else:
+        with clock("train"):
+            steps, num_tokens = encoder.fine_tune(train.examples, rows, cell.config)
+        with clock("evaluate"):
+            logits_BC = encoder.classify(held_out.examples)
+            proba_BC = probabilities(logits_BC, multi_label=rows.labels.multi_label)
     outcomes = Outcomes.of_encoded(held_out.examples, proba_BC, rows.labels)
-    return EncoderRun(outcomes=outcomes, data=data, steps=steps, train_tokens=num_tokens)
+    return CellNumbers(
+        metrics=compute_metrics(outcomes, task=rows.task, intervals=False),
+        outcomes=outcomes,
+        selected_on=cell.fold is not None,
+        data=CellData.of(rows, train, held_out),
+        curve=[],
+        steps=steps,
+        train_tokens=num_tokens,
+    )
 
 
 def _not_an_encoder(what: str, error: BaseException) -> ModelError:

@@ -10,9 +10,7 @@ import torch
 from dhrd._device import describe_device
 from dhrd._versions import library_versions
 from dhrd.benchmark.measure import spread, timed
-from dhrd.data.batches import fingerprint
 from dhrd.data.rows import Rows
-from dhrd.data.sequence import EncodedData
 from dhrd.evaluation.live import LiveModel
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import Answers, CellData, CellNumbers, CellResult, CellSpeed
@@ -73,7 +71,7 @@ def _run_backbone(cell: Cell, cache: Cache, clock: Clock) -> tuple[CellNumbers, 
         metrics=answers.metrics,
         outcomes=answers.outcomes,
         selected_on=cell.fold is not None or trained.chose_on_held_out,
-        data=_describe_data(trained.rows, trained.data.train, trained.data.validation),
+        data=CellData.of(trained.rows, trained.data.train, trained.data.validation),
         curve=trained.curve.thinned(),
         held_out_curve=trained.curve.held_out,
         steps=trained.steps,
@@ -106,30 +104,7 @@ def _run_encoder(cell: Cell, cache: Cache, clock: Clock) -> tuple[CellNumbers, A
     accelerator = make_accelerator(cell.config, cache.device)
     with clock("load"):
         rows = cache.rows(cell.config, cell.fold)
-    run = run_encoder(cell, rows, accelerator, clock)
-    answers = _answers(rows, run.outcomes)
-    numbers = CellNumbers(
-        metrics=answers.metrics,
-        outcomes=answers.outcomes,
-        selected_on=cell.fold is not None,
-        data=_describe_data(rows, run.data["train"], run.data["validation"]),
-        curve=[],
-        steps=run.steps,
-        train_tokens=run.train_tokens,
-    )
-    return numbers, accelerator
-
-
-def _describe_data(rows: Rows, train: EncodedData, held_out: EncodedData) -> CellData:
-    return CellData(
-        num_train=len(train),
-        num_with_rationale=sum(bool(example.rationale) for example in rows.train),
-        num_validation=len(held_out),
-        num_inputs_cut=train.num_inputs_cut + held_out.num_inputs_cut,
-        num_rationales_cut=train.num_rationales_cut,
-        train_tokens_hash=fingerprint(train.examples),
-        validation_tokens_hash=fingerprint(held_out.examples),
-    )
+    return run_encoder(cell, rows, accelerator, clock), accelerator
 
 
 def _read_head(trained: TrainedCell) -> Answers:

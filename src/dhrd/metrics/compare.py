@@ -135,7 +135,6 @@ def average_over_seeds(
     metric: str,
     task: Task | None = None,
     num_resamples: int = 10_000,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """One model's metric, averaged over seeds, with an interval over rows at the seeds as they are.
 
@@ -144,7 +143,6 @@ def average_over_seeds(
         metric: As `compare`'s.
         task: As `compare`'s.
         num_resamples: Of the bootstrap.
-        seed: Of the bootstrap.
 
     Returns:
         `mean`, `interval_95` (null where the data do not vary), `interval_method`: Wilson's for accuracy at one seed,
@@ -162,7 +160,7 @@ def average_over_seeds(
         interval: Interval | None = wilson(int(hits_B.sum()), len(hits_B))
         method = "Wilson's score interval"
     else:
-        resampled_RS2 = resampling.resampled(num_resamples, np.random.default_rng(seed))
+        resampled_RS2 = resampling.resampled(num_resamples, np.random.default_rng(0))
         interval, method = percentiles(resampled_RS2[..., 0].mean(axis=1)), "percentiles of a bootstrap over rows"
     return {
         "mean": float(np.mean(values)),
