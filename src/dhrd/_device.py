@@ -50,7 +50,7 @@ def find_device(device: str | int | torch.device | None) -> torch.device:
     if re.fullmatch(r"-1|\d+", number):
         device = "cpu" if number == "-1" else f"cuda:{number}"
     if not isinstance(device, str | torch.device):
-        raise ConfigError(f"device {shown(device)}: give cpu, cuda, cuda:NUMBER, mps, or a GPU's number")
+        raise ConfigError(f"`device` {shown(device)}: give cpu, cuda, cuda:NUMBER, mps, or a GPU's number")
     check_device(str(device))
     return torch.device(device)
 

@@ -125,7 +125,7 @@ def test_s11_minus_one_is_the_cpu(device: Any, artifact: Path) -> None:
 )
 def test_s11_no_device(device: Any, artifact: Path) -> None:
     for kind in (Classifier, Reasoner):
-        with pytest.raises(ConfigError, match=r"device .*(give cpu|torch finds)"):
+        with pytest.raises(ConfigError, match=r"`device` .*(give cpu|torch finds)"):
             kind.from_pretrained(artifact, device=device)
 
 

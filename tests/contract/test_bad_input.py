@@ -432,7 +432,8 @@ def test_ctrl_c_is_one_line_and_130(
     def interrupt(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"dhrd.run.{command}.{command}", interrupt)
+    function = {"predict": "predict_to"}.get(command, command)
+    monkeypatch.setattr(f"dhrd.run.{command}.{function}", interrupt)
     if command == "train":
         ended = train()
         expected = f"dhrd: interrupted; go on with: dhrd train --checkpoint {tmp_path / 'out'}\n"

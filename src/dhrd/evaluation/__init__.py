@@ -1,0 +1,1 @@
+"""A model or an artifact over labelled rows: what it answers, and how good that is."""

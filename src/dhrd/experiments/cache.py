@@ -14,6 +14,8 @@ from dhrd.experiments.cells import Cell, hash_rows
 from dhrd.model.backbone import SCRATCH, Backbone, load_backbone
 from dhrd.training.build import Encoded, encode
 
+_OF_TOKENS = {"max_input_tokens", "max_sequence_tokens", "order", "rationale_mode"}
+"""The settings of `data` that decide what encoding makes of the rows, and not the rows."""
 _MAX_KEPT = 16  # data sets kept as rows, and as tokens; the oldest goes first
 
 
@@ -77,8 +79,9 @@ class Cache:
             DataError: A row cannot be encoded.
         """
         config = cell.config
+        encoding = config.data.model_dump(mode="json", include=_OF_TOKENS)
         shuffles = config.data.rationale_mode.startswith("shuffled")
-        parts = [_rows_key(config), cell.fold, config.seed if cell.fold or shuffles else None]
+        parts = [_rows_key(config), encoding, cell.fold, config.seed if cell.fold or shuffles else None]
         learned = [config.loss.runs_continuation, config.loss.keyword_weight > 0]
         key = json.dumps([*parts, _model_key(config.model), *learned])
         if key not in self._encoded:
@@ -114,4 +117,4 @@ def _rows_key(config: RunConfig) -> str:
     data = config.data
     drawn = data.dev_share or data.label_noise or data.train_share < 1 or data.rationale_share < 1
     seed = config.seed if drawn else None
-    return json.dumps([data.model_dump(mode="json"), config.model.num_labels, seed])
+    return json.dumps([data.model_dump(mode="json", exclude=_OF_TOKENS), config.model.num_labels, seed])

@@ -1,0 +1,1 @@
+"""The model: a backbone of transformers with two heads, and what it is read from."""

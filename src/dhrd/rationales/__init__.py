@@ -1,0 +1,1 @@
+"""Rationales: asked of a teacher, converted from other shapes, audited."""

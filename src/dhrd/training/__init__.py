@@ -1,0 +1,1 @@
+"""Training: from a model and rows to trained weights, with checkpoints and trackers."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from dhrd.data.batches import fingerprint
+from dhrd.data.rows import load_rows
+from dhrd.errors import DataError
 from dhrd.experiments.cache import Cache
+from dhrd.experiments.cells import hash_rows
 from dhrd.experiments.plan import final_cells
 from dhrd.experiments.run_cell import run_cell
 from helpers.experiments import cells, make_request
@@ -49,3 +54,31 @@ def test_a_drawn_backbone_is_the_seeds_and_the_same_in_both_arms(tiny_backbone: 
     assert torch.equal(drawn[0, "pooled"], drawn[0, "dhrd"])
     assert torch.equal(drawn[1, "pooled"], drawn[1, "dhrd"])
     assert not torch.equal(drawn[0, "pooled"], drawn[1, "pooled"])
+
+
+def test_arms_that_differ_in_losses_and_tokens_share_their_rows(tiny_backbone: Path, tmp_path: Path) -> None:
+    request = make_request(tiny_backbone, tmp_path, study="ablation", num_train=20)
+    cache = Cache("cpu")
+    arms = {cell.arm.name: cell for cell in cells(request)}
+    assert cache.rows(arms["pooled"].config) is cache.rows(arms["shuffled"].config)
+    encoded = [cache.encoded(arms[name], cache.rows(arms[name].config)) for name in ("dhrd", "shuffled", "label_only")]
+    hashes = {fingerprint(each.train.examples) for each in encoded}
+    assert len(hashes) == len(encoded)
+
+
+def test_the_hash_of_rows_is_told_by_what_a_loss_reads(tiny_backbone: Path, tmp_path: Path) -> None:
+    cache = Cache("cpu")
+    pooled, dhrd = (cell.config for cell in cells(make_request(tiny_backbone, tmp_path)))
+    for config in (pooled, dhrd):
+        assert cache.rows_hash(config) == hash_rows(load_rows(config), config) == cache.rows_hash(config)
+    assert cache.rows_hash(pooled) != cache.rows_hash(dhrd)
+
+
+def test_rows_without_a_rationale_are_refused_to_the_arm_that_needs_one(tiny_backbone: Path, tmp_path: Path) -> None:
+    pooled, dhrd = (cell.config for cell in cells(make_request(tiny_backbone, tmp_path)))
+    rows = [{**json.loads(line), "rationale": None} for line in Path(str(dhrd.data.train)).read_text().splitlines()]
+    Path(str(dhrd.data.train)).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    cache = Cache("cpu")
+    assert cache.rows(pooled).train
+    with pytest.raises(DataError, match="no training row has a rationale"):
+        cache.rows(dhrd)

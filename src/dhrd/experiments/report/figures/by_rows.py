@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LEAST_POINTS = 3  # a line through fewer says little
-_WIDTH, _HEIGHT = 360, 330
-_LEFT, _RIGHT = 46, 128  # the legend stands right of the lines
+_WIDTH, _HEIGHT = 450, 330
+_LEFT, _RIGHT = 46, 210  # the legend stands right of the lines, with room for the longest title of a study
 
 _Points = list[tuple[float, float, float]]
 """Training rows, mean, and half the width of the interval over seeds."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 INK, SOFT, LINE, GROUND = "#1c2024", "#60656c", "#dfe3e6", "#ffffff"
 DARK = "invert(0.92) hue-rotate(180deg)"
 """The filter that makes a drawing one for a dark ground: light turns dark, and colours keep their hue."""
+_FOLLOW = f"<style>@media (prefers-color-scheme: dark) {{ svg {{ filter: {DARK} }} }}</style>\n "
 
 _STYLE = {
     "svg.fonttype": "none",
@@ -76,6 +77,10 @@ class Drawing:
         """The file as the address of an image."""
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
 
+    def in_mode(self, mode: Literal["light", "dark"]) -> str:
+        """The file for a page that has a picture for each of its modes."""
+        return self.svg.replace(_FOLLOW, f"<style>svg {{ filter: {DARK} }}</style>\n " if mode == "dark" else "")
+
 
 def make_drawing(paint: Paint, *, width: int, height: int, title: str = "") -> Drawing:
     """Paint a figure.
@@ -96,8 +101,7 @@ def make_drawing(paint: Paint, *, width: int, height: int, title: str = "") -> D
         seen = paint(figure)
         figure.savefig(file, format="svg", transparent=True, metadata={"Title": seen, "Date": None, "Creator": None})
     head, defs, rest = file.getvalue().partition("<defs>")
-    dark = f"<style>@media (prefers-color-scheme: dark) {{ svg {{ filter: {DARK} }} }}</style>\n "
-    return Drawing(title=title, seen=seen, svg=head + dark + defs + rest, width=width)
+    return Drawing(title=title, seen=seen, svg=head + _FOLLOW + defs + rest, width=width)
 
 
 def make_axes(

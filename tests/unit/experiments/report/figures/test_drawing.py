@@ -27,6 +27,16 @@ def test_it_is_the_same_each_time_and_holds_what_it_says() -> None:
     assert base64.b64decode(drawing.source.removeprefix(DATA)).decode() == drawing.svg
 
 
+def test_a_page_with_a_picture_for_each_mode_gets_files_that_follow_nothing() -> None:
+    drawing = make_drawing(paint, width=200, height=100)
+    light, dark = drawing.in_mode("light"), drawing.in_mode("dark")
+    assert "prefers-color-scheme" in drawing.svg
+    assert "prefers-color-scheme" not in light + dark
+    assert ("filter" in light, "filter" in dark) == (False, True)
+    for file in (light, dark):
+        assert ElementTree.fromstring(file).attrib["viewBox"] == "0 0 200 100"
+
+
 def test_axes_have_margins_in_pixels() -> None:
     places = []
 
