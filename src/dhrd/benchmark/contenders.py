@@ -128,9 +128,7 @@ def stock_model(directory: Path, classifier: Classifier, dtype: torch.dtype) -> 
     return loaded.eval().to(classifier.device)
 
 
-def pipeline(
-    model: PreTrainedModel, classifier: Classifier, batch_size: int, name: str | None = None, title: str | None = None
-) -> Contender:
+def pipeline(model: PreTrainedModel, classifier: Classifier, batch_size: int) -> Contender:
     """`transformers.pipeline("text-classification")`."""
     from transformers import pipeline as make
 
@@ -141,8 +139,8 @@ def pipeline(
         return [answer["label"] for answer in pipe(list(rows.texts), batch_size=batch_size, **limit)]
 
     return Contender(
-        name=name or f"pipeline_{batch_size}",
-        title=title or f"transformers pipeline, batch {batch_size}",
+        name=f"pipeline_{batch_size}",
+        title=f"transformers pipeline, batch {batch_size}",
         dtype=str(model.dtype).removeprefix("torch."),
         run=run,
         batch_size=batch_size,
@@ -155,7 +153,7 @@ def pipelines(lineup: Lineup) -> Iterator[Contender]:
         yield pipeline(lineup.stock, lineup.classifier, size)
     whole = stock_model(lineup.directory, lineup.classifier, torch.float32)
     title = "transformers pipeline as it comes: batch 1, fp32"
-    yield pipeline(whole, lineup.classifier, 1, "pipeline_default", title)
+    yield replace(pipeline(whole, lineup.classifier, 1), name="pipeline_default", title=title)
 
 
 def loop(lineup: Lineup) -> Iterator[Contender]:

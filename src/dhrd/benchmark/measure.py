@@ -38,12 +38,7 @@ def spread(values: Iterable[float]) -> Spread:
 
 
 def latency(run_one: Callable[[T], object], rows: Sequence[T]) -> Latency:
-    """Percentiles of single requests, one row a call; the first, which warms up, is not counted.
-
-    Args:
-        run_one: Answers one row.
-        rows: One or more.
-    """
+    """Percentiles of single requests, one row a call, of at least one; a first, which warms up, is not counted."""
     run_one(rows[0])
     taken_ms = [1000 * timed(run_one, row)[0] for row in rows]
     p50, p95, p99 = np.percentile(taken_ms, [50, 95, 99])
@@ -84,12 +79,7 @@ _KINDS = {
 
 
 def time_share(run: Callable[[], object], device: torch.device) -> TimeShare:
-    """Where a call's time goes, by torch's profiler: each operator's own time, on the device that computes.
-
-    Args:
-        run: Warmed up.
-        device: Where it computes.
-    """
+    """Where a warmed-up call's time goes, by torch's profiler: each operator's own, on the device that computes."""
     on_gpu = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with _silent_stderr(), profile(activities=activities) as profiler:

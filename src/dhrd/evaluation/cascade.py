@@ -172,8 +172,7 @@ class Choice:
 
     Args:
         threshold: Given; or None.
-        target_accuracy: See `choose_threshold`.
-        target_cost: See `choose_threshold`.
+        target_accuracy, target_cost: See `choose_threshold`.
         choose_on: With a target: labelled rows that the model was not trained on.
 
     Raises:
@@ -203,11 +202,7 @@ def evaluate_cascade(
 ) -> Evaluation:
     """Evaluate a cascade, at a given threshold, at one chosen on other rows, or by the artifact's decision.
 
-    Args:
-        classifier: The loaded artifact.
-        examples: Labelled rows; all are decoded, so that the curve can be shown whole.
-        decoding: How the reasoning head answers.
-        choice: The threshold.
+    All labelled rows are decoded, so that the curve can be shown whole.
 
     Returns:
         The metrics are those of `compute_metrics`, without log loss; `threshold` (None: the decision's), `share_asked`,

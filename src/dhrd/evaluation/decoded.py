@@ -29,13 +29,7 @@ def evaluate_decoded(
     *,
     num_resamples: int = 2000,
 ) -> Evaluation:
-    """Let the reasoning head answer labelled rows.
-
-    Args:
-        reasoner: The loaded artifact.
-        examples: Labelled rows.
-        decoding: How it answers; its seed is the bootstrap's, too.
-        num_resamples: Of the bootstrap intervals.
+    """Let the reasoning head answer labelled rows; the seed of `decoding` is the bootstrap's, too.
 
     Raises:
         DataError: There are no rows, or one has an unknown label or cannot be encoded.
@@ -101,9 +95,7 @@ def decoded_metrics(
         outcomes: Of `decoded`, at least one row.
         decoded: What was written.
         max_new_tokens: As they were decoded with.
-        task: Adds its official metrics.
-        num_resamples: Of each bootstrap.
-        seed: Of each bootstrap.
+        task, num_resamples, seed: As `compute_metrics`'s.
 
     Returns:
         Those of `compute_metrics` with their intervals, and `unparsable`, the share of answers that cannot be read

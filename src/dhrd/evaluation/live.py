@@ -65,14 +65,7 @@ class LiveModel:
         task: Task | None = None,
         intervals: bool = False,
     ) -> dict[str, Any]:
-        """The metrics of `compute_metrics`.
-
-        Args:
-            examples: Encoded rows; their continuations are not run.
-            labels: The label set.
-            task: For its official metrics.
-            intervals: Whether to compute intervals.
-        """
+        """The metrics of `compute_metrics` on encoded rows, whose continuations are not run."""
         return compute_metrics(self.predict(examples, labels), task=task, intervals=intervals)
 
     def predict(self, examples: Sequence[EncodedExample], labels: LabelSet) -> Outcomes:

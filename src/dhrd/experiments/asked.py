@@ -21,20 +21,13 @@ from dhrd.training.identity import flat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestNames:
-    """A study by its name, and what it is to be run on; None leaves the choice to the study and the settings.
+    """What makes a `Request`: a study and what it is to be run on, by name.
+
+    None leaves the choice to the study and the settings.
 
     Args:
-        study: Its name.
-        base: Settings that all arms share.
-        tasks: By name.
-        backbones: Names or paths.
-        num_seeds: How many.
-        arms: By name.
         encoder: Takes the place of the encoder in arms that have one.
         grid: `section.key=v1,v2` each.
-        num_judges: Folds that take part in a choice.
-        decoding: For arms that decode.
-        output_dir: Of the cells and the report.
     """
 
     study: str
@@ -137,12 +130,7 @@ def find_conditions(study: Study, base: RunConfig, asked: Sequence[str] | None) 
 
 
 def find_arms(study: Study, asked: Sequence[str] | None, encoder: str | None = None) -> tuple[Arm, ...]:
-    """The arms to run, in the study's order: those asked for, or all but the optional.
-
-    Args:
-        study: Whose arms.
-        asked: Their names.
-        encoder: Takes the place of the encoder in arms that have one.
+    """The arms to run, in the study's order: those asked for, or all but the optional; `encoder` instead of theirs.
 
     Raises:
         ConfigError: The study has no such arm, or an encoder is given and no arm has one.

@@ -51,13 +51,7 @@ _NUM_TIMED = 2 * _BATCH_ROWS
 
 
 def run_encoder(cell: Cell, rows: Rows, accelerator: Accelerator, clock: Clock) -> CellNumbers:
-    """Train a cell's classifier and read its answers.
-
-    Args:
-        cell: One whose arm names an encoder.
-        rows: Its rows.
-        accelerator: Device and precision.
-        clock: Seconds by what they are spent on.
+    """Train the classifier of a cell whose arm names an encoder, and read its answers.
 
     Raises:
         ModelError: The encoder cannot be loaded.

@@ -33,11 +33,7 @@ _MAX_TIMED_ROWS, _NUM_REPEATS = 512, 3
 
 
 def run_cell(cell: Cell, cache: Cache) -> CellResult:
-    """Run a cell.
-
-    Args:
-        cell: What to run.
-        cache: What this process has loaded.
+    """Run a cell with what this process has loaded.
 
     Raises:
         UserError: A row or a setting cannot be used.

@@ -78,10 +78,6 @@ def _reliability(confidence_B: np.ndarray, right_B: np.ndarray, num_bins: int) -
 def risk_coverage(confidence_B: np.ndarray, right_B: np.ndarray) -> dict[str, Any]:
     """The risk-coverage curve; one point a confidence: rows of equal confidence are answered together or not at all.
 
-    Args:
-        confidence_B: Of each row.
-        right_B: Whether it is right.
-
     Returns:
         `risk_coverage` and `aurc`, as of `calibration`.
     """

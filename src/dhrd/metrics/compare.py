@@ -96,9 +96,7 @@ def primary(
 
     Args:
         tasks: Each task's pairs, metric and, for SuperGLUE, task.
-        num_resamples: Of the bootstrap.
-        seed: Of the bootstrap.
-        names: What the two are called in the verdict.
+        num_resamples, seed, names: As `compare`'s.
 
     Returns:
         The keys of `compare` and `num_tasks`; `num_rows` is the sum over tasks, `num_seeds` the least of any task,
@@ -140,9 +138,7 @@ def average_over_seeds(
 
     Args:
         outcomes: One a seed, all over the same rows.
-        metric: As `compare`'s.
-        task: As `compare`'s.
-        num_resamples: Of the bootstrap.
+        metric, task, num_resamples: As `compare`'s.
 
     Returns:
         `mean`, `interval_95` (null where the data do not vary), `interval_method`: Wilson's for accuracy at one seed,

@@ -225,12 +225,7 @@ def outcomes_of_indices(
 
 
 def pair(a: Outcomes, b: Outcomes, names: tuple[str, str] = ("the baseline", "the other")) -> tuple[Outcomes, Outcomes]:
-    """Two models' outcomes on the same rows, in the order of the first.
-
-    Args:
-        a: Any rows.
-        b: The same rows in any order.
-        names: What the two are called in errors.
+    """Two models' outcomes on the same rows, in the order of the first; `names` is what errors call them.
 
     Raises:
         DataError: There are no rows, or the two differ in their labels, ids or gold labels.

@@ -31,13 +31,7 @@ from dhrd.metrics.compare import average_over_seeds, compare, holm
 
 
 def summarize(request: Request, outcome: Outcome, *, command: str, created: str) -> Report:
-    """Every number of a study's report.
-
-    Args:
-        request: What was asked for.
-        outcome: Its cells, choices and failures.
-        command: That made it.
-        created: The date.
+    """Every number of a study's report, with the command that made it and the date.
 
     Raises:
         DataError: A cell's file is damaged, or cells of one task are of other rows.
