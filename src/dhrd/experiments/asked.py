@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from dhrd.config import RunConfig, load_config, resolve
+from dhrd.config import RunConfig, load_config
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError
 from dhrd.experiments import STUDIES
 from dhrd.experiments.cells import CellDecoding
-from dhrd.experiments.plan import Request, own_data, with_settings
+from dhrd.experiments.plan import Request, left_open, own_data, with_settings
 from dhrd.experiments.study import Arm, Grid, Study
 from dhrd.inference.vllm import check_vllm
 from dhrd.model.backbone import locate
@@ -72,15 +71,7 @@ def with_defaults(study: Study, base: RunConfig) -> RunConfig:
     Raises:
         ConfigError: They contradict each other.
     """
-    ours, theirs = (
-        config.model_dump(mode="json", exclude_unset=True) for config in (with_settings(None, study.settings), base)
-    )
-    return resolve(_over(ours, theirs))
-
-
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    both = {name for name in below if isinstance(below[name], Mapping) and isinstance(above.get(name), Mapping)}
-    return {**below, **above, **{name: _over(below[name], above[name]) for name in both}}
+    return with_settings(base, left_open(study.settings, base))
 
 
 def find_tasks(base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
