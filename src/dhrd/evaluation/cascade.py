@@ -24,11 +24,11 @@ from dhrd.evaluation.evaluate import Evaluation, rows_fingerprint
 from dhrd.inference.cascade import asked_rows, check_cascade, rows_to_ask
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.decoding import Decoded, Decoding, timed_decoding
+from dhrd.metrics.calibration import curve_points
 from dhrd.metrics.intervals import wilson
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes, groups_of
 
-_MAX_POINTS = 50  # of the curve: as many as a plot shows
 _ONE_OF = "give one of `threshold`, `target_accuracy` and `target_cost`"
 
 
@@ -118,8 +118,7 @@ def curve(rows: BothHeads) -> list[dict[str, Any]]:
         `accuracy_interval_95` (Wilson), `queries_per_second`, `relative_cost` (seconds over the classifier's alone).
     """
     above = np.nextafter(np.unique(rows.confidence_B), 1)  # a threshold just above asks the row
-    some = above[np.unique(np.linspace(0, len(above) - 1, _MAX_POINTS).round().astype(int))]
-    thresholds = np.unique([0.0, *some.clip(0, 1), 1.0])
+    thresholds = np.unique([0.0, *above[curve_points(len(above))].clip(0, 1), 1.0])
     return [{"threshold": float(threshold), **point(rows, rows.asked(threshold))} for threshold in thresholds]
 
 

@@ -84,16 +84,20 @@ def risk_coverage(confidence_B: np.ndarray, right_B: np.ndarray) -> dict[str, An
     threshold_K, group_B, count_K = np.unique(-confidence_B, return_inverse=True, return_counts=True)
     covered_K = count_K.cumsum()
     risk_K = np.bincount(group_B, weights=~right_B).cumsum() / covered_K
-    shown = np.unique(np.linspace(0, len(covered_K) - 1, _MAX_POINTS).round().astype(int))
     points = [
         {
             "coverage": float(covered_K[k] / len(right_B)),
             "risk": float(risk_K[k]),
             "threshold": float(-threshold_K[k]),
         }
-        for k in shown
+        for k in curve_points(len(covered_K))
     ]
     return {"risk_coverage": points, "aurc": float((count_K * risk_K).sum() / len(right_B))}
+
+
+def curve_points(num_points: int) -> np.ndarray:
+    """Which points of a curve are given: at most as many as a plot shows, the first and the last among them."""
+    return np.unique(np.linspace(0, num_points - 1, _MAX_POINTS).round().astype(int))
 
 
 def fit_temperature(logits_BC: np.ndarray, gold_BC: np.ndarray, *, multi_label: bool = False) -> float:
