@@ -157,7 +157,6 @@ def evaluate_classifier(
     """Evaluate an artifact, in memory that grows by some numbers a row, and by its text unless `write_row` takes it.
 
     Args:
-        classifier: The loaded artifact.
         examples: Labelled rows, any number.
         write_row: Given each of `Evaluation.rows` as soon as it is known.
         num_resamples: Of the bootstrap intervals.

@@ -54,8 +54,7 @@ def compare(
         pairs: One (baseline, other) a seed, all over the same rows, in any order.
         metric: accuracy, macro_f1, weighted_f1, micro_f1; with MultiRC f1a or em.
         task: The SuperGLUE task, for MultiRC's metrics and paragraphs.
-        num_resamples: Of the bootstrap.
-        seed: Of the bootstrap.
+        num_resamples, seed: Of the bootstrap.
         names: What the two are called in the verdict.
 
     Returns:
