@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dhrd.training.checkpoints import whole_checkpoints
+from dhrd.training.checkpoint_files import whole_checkpoints
 from helpers.fork import ForkServer
 from helpers.runs import COMMAND, environment, flags, read_jsonl, run_forked, settings, write_rows
 

@@ -13,7 +13,7 @@ from dhrd.config.schema import DataSettings
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.sources import open_source
 from dhrd.data.superglue import Task
-from dhrd.rationales.audit.flags import Written
+from dhrd.rationales.audit.flags import Audited
 from helpers.runs import read_jsonl
 
 LABELS = LabelSet(("repair", "return"))
@@ -26,7 +26,7 @@ class Taught:
     task: Task
     labels: LabelSet
     examples: list[Example]
-    rows: list[Written]
+    rows: list[Audited]
 
 
 @cache
@@ -41,12 +41,12 @@ def taught(shared_data: Path, task: str) -> Taught:
     return Taught(source.task, source.labels, examples, rows)
 
 
-def written(text: str, example: Example | None = None, row_id: str = "r0") -> Written:
+def written(text: str, example: Example | None = None, row_id: str = "r0") -> Audited:
     """A rationale somewhere."""
-    return Written(where="rationales.jsonl:1", id=row_id, text=text, example=example)
+    return Audited(where="rationales.jsonl:1", id=row_id, text=text, example=example)
 
 
-def texts(*rationales: str) -> list[Written]:
+def texts(*rationales: str) -> list[Audited]:
     """Rationales without rows."""
     return [written(text, row_id=f"r{number}") for number, text in enumerate(rationales)]
 

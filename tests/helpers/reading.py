@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from dhrd.config import DataSettings, load_config
-from dhrd.data.readers import BadRow, Row, read_file
+from dhrd.data.readers import read_file
 from dhrd.data.records import Example
+from dhrd.data.row import BadRow, Row
 from dhrd.data.rows import Rows, load_rows
 from dhrd.data.sources import open_source
 from dhrd.errors import DataError

@@ -14,7 +14,7 @@ from dhrd._temporary import is_temporary
 from dhrd.artifact.hub import FILES
 from dhrd.artifact.info import EXPORTS, MANIFEST
 from dhrd.config import RunConfig
-from dhrd.data.files import files_of_rows, files_of_settings
+from dhrd.data.sources import files_of_rows, files_of_settings
 from dhrd.errors import ModelError
 
 _NAMES = (*(name for name in FILES if "/" not in name and "*" not in name), "metrics.jsonl", "adapter_config.json")

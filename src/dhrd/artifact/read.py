@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from dhrd.artifact.info import MANIFEST, SCORE, ArtifactInfo, read_info
 from dhrd.data.sequence import InputEncoder
 from dhrd.data.templates import InputTemplate
-from dhrd.data.tokenizer import prepare_tokenizer
+from dhrd.data.tokens import prepare_tokenizer
 from dhrd.errors import ArtifactError
 from dhrd.model.fit import REASONING_HEAD, put_reasoning_head
 from dhrd.model.foreign import HERE, NO_PICKLE, Weights, check_directory, check_sizes, reading

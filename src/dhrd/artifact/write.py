@@ -24,7 +24,7 @@ from dhrd.decisions.decision import Decision
 from dhrd.errors import ModelError
 from dhrd.model.adapters import adapter_state, merged_state
 from dhrd.model.dual_head import DualHeadModel
-from dhrd.model.fit import REASONING_HEAD
+from dhrd.model.fit import REASONING_HEAD, lm_head_names
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -82,12 +82,7 @@ def check_can_be_saved(model: DualHeadModel) -> str | None:
 
 
 def save_artifact(
-    directory: Path,
-    model: DualHeadModel,
-    info: ArtifactInfo,
-    *,
-    card: str = "",
-    run: Mapping[str, Any] | None = None,
+    directory: Path, model: DualHeadModel, info: ArtifactInfo, *, card: str = "", run: Mapping[str, Any] | None = None
 ) -> None:
     """Write a trained model as an artifact; the model is left as it is.
 
@@ -133,8 +128,8 @@ def _write_weights(partial: Path, model: DualHeadModel, info: ArtifactInfo) -> N
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     state = {name: _plain(tensor, dtype) for name, tensor in merged_state(model.causal_lm).items()}
-    lm_head = {name: state.pop(name) for name in _lm_head_names(model)}
-    if _is_tied(model):
+    lm_head = {name: state.pop(name) for name in lm_head_names(model.causal_lm)}
+    if model.causal_lm.get_output_embeddings().weight is model.causal_lm.get_input_embeddings().weight:  # tied
         lm_head = {}
     if info.kind == "sequence_classifier":
         cls = stock_class(config)
@@ -162,17 +157,6 @@ def _write_weights(partial: Path, model: DualHeadModel, info: ArtifactInfo) -> N
 def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     tensor = tensor.detach().to("cpu")
     return (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
-
-
-def _lm_head_names(model: DualHeadModel) -> list[str]:
-    head = model.causal_lm.get_output_embeddings()
-    name = next(name for name, module in model.causal_lm.named_modules() if module is head)
-    return [f"{name}.{part}" for part in head.state_dict()]
-
-
-def _is_tied(model: DualHeadModel) -> bool:
-    causal_lm = model.causal_lm
-    return causal_lm.get_output_embeddings().weight is causal_lm.get_input_embeddings().weight
 
 
 def _save_stock(partial: Path, cls: type[PreTrainedModel], config: Any, state: dict[str, Tensor]) -> None:

@@ -14,7 +14,7 @@ from dhrd.data.label_sets import infer_labels
 from dhrd.data.records import Batch, EncodedExample, LabelSet
 from dhrd.data.sequence import InputEncoder, SequenceEncoder
 from dhrd.data.sources import open_source
-from dhrd.data.tokenizer import prepare_tokenizer
+from dhrd.data.tokens import prepare_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

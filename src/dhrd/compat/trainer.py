@@ -16,7 +16,7 @@ from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.loop import Monitor, fit
 from dhrd.training.setup import choose_precision, make_accelerator
 from dhrd.training.step import TrainState
-from dhrd.training.trackers.mlflow import MlflowTracker, autologging
+from dhrd.training.trackers.mlflow import THIS_PROCESS, MlflowTracker
 from dhrd.training.trackers.tracker import Lasting, Tracker
 
 
@@ -83,7 +83,7 @@ class DHRDTrainer:
         """
         history = _History()
         trackers: list[Tracker] = [history]
-        if autologging():
+        if THIS_PROCESS.autologs:
             settings = {"num_epochs": num_epochs, **self.model.loss_settings.model_dump()}
             trackers.append(Lasting("mlflow", MlflowTracker(settings)))
         precision = choose_precision("auto", self.device, self.model.causal_lm.config)

@@ -2,14 +2,7 @@
 
 from dhrd.config.load import load_config, resolve
 from dhrd.config.losses import LossSettings
-from dhrd.config.schema import (
-    DataSettings,
-    LoraSettings,
-    ModelSettings,
-    RunConfig,
-    TrackingSettings,
-    TrainingSettings,
-)
+from dhrd.config.schema import DataSettings, LoraSettings, ModelSettings, RunConfig, TrackingSettings, TrainingSettings
 from dhrd.config.teacher import TeacherSettings
 
 __all__ = [

@@ -37,11 +37,7 @@ _WEIGHTS = ("loss.classification_weight", "loss.reasoning_weight")
 
 
 def load_config(
-    path: str | Path | None = None,
-    overrides: Iterable[str] = (),
-    *,
-    base: RunConfig | None = None,
-    **settings: object,
+    path: str | Path | None = None, overrides: Iterable[str] = (), *, base: RunConfig | None = None, **settings: object
 ) -> RunConfig:
     """Read a configuration.
 

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from dhrd._text import shown
 from dhrd.config.losses import LossSettings
-from dhrd.config.section import Count, FileName, LabelName, Part, Positive, Section, Seed, Share, Weight
+from dhrd.config.section import Count, FileName, LabelName, OneOrMore, Part, Positive, Section, Seed, Share, Weight
 from dhrd.config.teacher import TeacherSettings
 from dhrd.errors import ConfigError
 
@@ -29,14 +29,9 @@ class LoraSettings(Section):
     """The update is scaled by alpha / r."""
     dropout: Share = 0.1
     """Dropout on the adapter's input."""
-    target_modules: tuple[str, ...] | None = None
+    target_modules: Annotated[tuple[str, ...] | None, OneOrMore] = None
     """Names of the linear layers to adapt; null: all linear layers of the backbone's blocks (q, k, v, o, gate, up,
     down in Llama's naming). Never the two heads."""
-
-    @field_validator("target_modules", mode="before")
-    @classmethod
-    def _one_name_is_a_list(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
 
 
 class ModelSettings(Section):
@@ -241,7 +236,7 @@ class TrainingSettings(Section):
 class TrackingSettings(Section):
     """Where numbers go besides metrics.jsonl."""
 
-    report_to: tuple[Literal["mlflow", "wandb", "tensorboard"], ...] = ()
+    report_to: Annotated[tuple[Literal["mlflow", "wandb", "tensorboard"], ...], OneOrMore] = ()
     """Trackers to use."""
     uri: str | None = None
     """MLflow's tracking URI; null: sqlite:///mlflow.db."""
@@ -249,11 +244,6 @@ class TrackingSettings(Section):
     """Name of the experiment or project."""
     run_name: str | None = None
     """Name of the run."""
-
-    @field_validator("report_to", mode="before")
-    @classmethod
-    def _one_name_is_a_list(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
 
 
 class RunConfig(Section):

@@ -25,6 +25,9 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1), _NUMBER]
 FileName = Annotated[str, AfterValidator(expanded)]
 """A path, or a name of something else; `~/` is the home directory."""
 
+OneOrMore = BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+"""A name alone is a list of one."""
+
 
 def _spelled(value: object) -> object:
     """A whole number as its digits; all else as it is, so that what is no text is refused by its type."""

@@ -78,10 +78,7 @@ class PlannedUpdates:
         plan = plan_epoch(lengths, seed=self.seed, epoch=epoch, rows_per_update=self.rows_per_update)
         for index, update in enumerate(plan[start:], start):
             slices = micro_batches(
-                update,
-                batch_size=self.batch_size,
-                num_processes=self.num_processes,
-                process_index=self.process_index,
+                update, batch_size=self.batch_size, num_processes=self.num_processes, process_index=self.process_index
             )
             yield [self._collate(rows or update[:1], epoch, index, ghost=not rows) for rows in slices]
 

@@ -68,7 +68,10 @@ def _compiled(source: str) -> jinja2.Template:
         finalize=_charged, trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
     )
     environment.globals.update(
-        range=_range, namespace=Namespace, raise_exception=_raise_exception, strftime_now=_strftime_now
+        range=_range,
+        namespace=Namespace,
+        raise_exception=_raise_exception,
+        strftime_now=lambda form: datetime.now().strftime(form),
     )
     environment.filters["tojson"] = _to_json
     return environment.from_string(source)
@@ -88,10 +91,6 @@ def _range(*numbers: int) -> Sequence[int]:
 
 def _raise_exception(message: str) -> None:
     raise jinja2.TemplateError(message)
-
-
-def _strftime_now(form: str) -> str:
-    return datetime.now().strftime(form)
 
 
 def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:

@@ -77,7 +77,10 @@ class RowCheck:
     def _example(self, row: Row) -> Example:
         _refuse_header(row, {"input_text", *self.columns.values()})
         self._refuse_unmapped(row)
-        values = {name: self._value(row, name) for name in ("input_text", "label", "rationale", "id", "group")}
+        values = {
+            name: row.columns.get(self._column(row, name))
+            for name in ("input_text", "label", "rationale", "id", "group")
+        }
         read = {*self.template.variables, self._column(row, "input_text"), self._column(row, "id")}
         check_characters(row, None if self.labels_required else read)
         if not self.labels_required:
@@ -97,9 +100,6 @@ class RowCheck:
             where=row.where,
             digest=digest,
         )
-
-    def _value(self, row: Row, name: str) -> object:
-        return row.columns.get(self._column(row, name))
 
     def _column(self, row: Row, name: str) -> str:
         """A field's column; rows to predict on may have our own name for it instead."""

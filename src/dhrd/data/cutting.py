@@ -59,7 +59,8 @@ class Cuts:
         splitters = list(_parts(description["pre_tokenizer"], "pretokenizers"))
         if not all(map(_keeps_words, normalizers)) or not all(map(_splits_from_the_left, splitters)):
             return cls()
-        pieces = [*_pieces(model["vocab"]), *(token["content"] for token in added)]
+        spelled = (piece if isinstance(piece, str) else piece[0] for piece in model["vocab"])  # Unigram's with scores
+        pieces = [*spelled, *(token["content"] for token in added)]
         kinds = {part["type"] for part in (*normalizers, *splitters)}
         from_the_left = _decides_from_the_left(model, pieces)
         by_words = model["type"] in ("WordPiece", "WordLevel") and bool(kinds & _SPLIT_AT_SPACES)
@@ -128,7 +129,3 @@ def _decides_from_the_left(model: Mapping[str, Any], pieces: Iterable[str]) -> b
     if any(model.get(name) for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix")):
         return False
     return not model.get("byte_fallback") or not any("<0x" in piece and len(piece) != 6 for piece in pieces)
-
-
-def _pieces(vocabulary: Mapping[str, int] | Iterable[tuple[str, float]]) -> Iterator[str]:
-    return iter(vocabulary) if isinstance(vocabulary, Mapping) else (piece for piece, _ in vocabulary)

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TextIO
 
 from dhrd._text import shown
-from dhrd.data.row import BadRow, Row
+from dhrd.data.row import BadRow, Row, check_names
 from dhrd.errors import DataError
 
 NOT_UTF8 = "not valid UTF-8; save the file as UTF-8"
@@ -102,8 +102,7 @@ def _rows(reader: Iterator[list[str]], name: str, skipped: int, delimiter: str) 
 def _check_header(header: list[str], where: str, delimiter: str) -> None:
     if _has_surrogates(header):
         raise DataError(f"{where}: the header is {NOT_UTF8}")
-    if len(set(header)) < len(header):
-        raise DataError(f"{where}: two columns have the same name: {', '.join(header)}")
+    check_names(header, where)
     others = [other for other in _OTHER_DELIMITERS if other != delimiter and len(header) == 1 and other in header[0]]
     if others:
         other = "tab" if others[0] == "\t" else f"'{others[0]}'"

@@ -19,10 +19,6 @@ def input_digest(columns: Columns, template: InputTemplate) -> str:
     Of the columns and not of what the template makes of them, so that other words around them change nothing: of the
     text itself where one is read, else of a JSON list of them in the order of their names. Spaces count once, and
     Unicode is in its composed form: a file that went through another format or editor has the same digests.
-
-    Args:
-        columns: Of the row.
-        template: Which of them are read.
     """
     names = sorted(template.variables)
     if any(name not in columns for name in names if name == "row"):  # it may read any of them

@@ -23,19 +23,14 @@ def check_characters(row: Row, names: Collection[str] | None = None) -> None:
     for name, value in row.columns.items():
         if names is not None and name not in names:
             continue
-        for text in _all_texts(value):
-            try:
+        try:
+            for text in _texts(value):
                 text.encode()
-            except UnicodeEncodeError as error:
-                half = f"{text[error.start]!r} at character {error.start}"
-                raise ValueError(f"{name}: {half} is half of a surrogate pair, not text; correct the row") from None
-
-
-def _all_texts(value: object) -> list[str]:
-    try:
-        return list(_texts(value))
-    except RecursionError:
-        raise ValueError("a value is nested too deep to be read; correct the row") from None
+        except UnicodeEncodeError as error:
+            half = f"{error.object[error.start]!r} at character {error.start}"
+            raise ValueError(f"{name}: {half} is half of a surrogate pair, not text; correct the row") from None
+        except RecursionError:
+            raise ValueError("a value is nested too deep to be read; correct the row") from None
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -15,10 +15,7 @@ _MAX_SHARE = 0.5  # a token in more of the rationales than this tells rows apart
 
 
 def keyword_ids(
-    rationales: Sequence[Sequence[int]],
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    left_out: Collection[int] = (),
+    rationales: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, *, left_out: Collection[int]
 ) -> list[tuple[int, ...]]:
     """The tokens of each rationale with the highest tf-idf within the training set, each once.
 

@@ -132,10 +132,9 @@ def bits(values: Iterable[str]) -> str:
     return f"[{clipped(', '.join(values), LONGEST_VALUE)}]"
 
 
-def listed(names: Iterable[str], most: int = 12) -> str:
-    """Names for a message, the first of them where they are many."""
-    given = list(names)
-    return ", ".join(map(shown, given[:most])) + (f" … ({len(given)} in all)" if len(given) > most else "")
+def listed(names: Iterable[str]) -> str:
+    """Names in quotes for a message, the first of them where they are many."""
+    return spelled(map(shown, names))
 
 
 def spelled(names: Iterable[str], most: int = 12) -> str:

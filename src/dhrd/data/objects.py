@@ -12,7 +12,7 @@ import pyarrow
 from dhrd._text import shown
 from dhrd.data.fields import check_characters, input_text
 from dhrd.data.records import Example
-from dhrd.data.row import BadRow, Row
+from dhrd.data.row import BadRow, Row, check_names
 from dhrd.data.templates import InputTemplate
 from dhrd.data.values import plain, plain_columns
 from dhrd.errors import DataError
@@ -40,7 +40,8 @@ def as_rows(rows: Any) -> Iterable[Any]:
         return rows.with_format(None)  # in their own format its rows are arrays
     if (library := _library(rows)) in _FRAMES and (frame := _FRAMES[library](rows)) is not None:
         return frame
-    if library not in ("datasets", *_FRAMES) and _has_columns(rows):
+    other_table = any(hasattr(rows, name) for name in ("columns", "column_names", "__dataframe__"))
+    if other_table and library not in ("datasets", *_FRAMES):  # going through one gives the names of its columns
         raise DataError(f"rows: got {_article(rows)}, a table of a kind that is not known; give its rows as dicts")
     if isinstance(rows, Iterable) and not isinstance(rows, _NO_ROWS) and getattr(rows, "shape", None) != ():
         return rows
@@ -162,17 +163,12 @@ def _library(value: object) -> str:
     return next((library for library in libraries if library in ("datasets", *_FRAMES)), libraries[0])
 
 
-def _has_columns(rows: object) -> bool:
-    """Whether this is a table of another library: going through one gives the names of its columns."""
-    return any(hasattr(rows, name) for name in ("columns", "column_names", "__dataframe__"))
-
-
 def _of_pandas(frame: Any) -> Iterable[dict[str, object]] | None:
     if not hasattr(frame, "columns"):  # a Series is a sequence of texts
         if "input_text" in getattr(frame, "index", ()):
             raise DataError("rows: got a Series that is one row of a table; give row.to_dict(), or frame.iloc[[0]]")
         return None
-    _check_names(list(frame.columns))
+    check_names(list(frame.columns), "rows")
     return (dict(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False, name=None))
 
 
@@ -183,16 +179,11 @@ def _of_polars(frame: Any) -> Iterable[dict[str, object]] | None:
 def _of_pyarrow(table: Any) -> Iterable[dict[str, object]] | None:
     if not hasattr(table, "schema"):  # an array is a sequence of texts
         return None
-    _check_names(table.schema.names)
+    check_names(table.schema.names, "rows")
     if isinstance(table, pyarrow.RecordBatch):
         table = pyarrow.table(table)
     batches = table if isinstance(table, pyarrow.RecordBatchReader) else table.to_batches()  # a reader is read once
     return (row for batch in batches for row in batch.to_pylist())
-
-
-def _check_names(names: Sequence[object]) -> None:
-    if len(set(names)) < len(names):
-        raise DataError(f"rows: two columns have the same name: {', '.join(map(str, names))}")
 
 
 _FRAMES = {"pandas": _of_pandas, "polars": _of_polars, "pyarrow": _of_pyarrow}

@@ -37,23 +37,7 @@ class RationaleRow:
         return not self.digest or self.digest == digest_of(example)
 
 
-@dataclass(frozen=True, slots=True)
-class JoinReport:
-    """How a file of rationales met the rows."""
-
-    num_matched: int
-    num_unmatched: int
-    num_unused: int
-
-    def summary(self) -> str:
-        """One line for a person."""
-        return (
-            f"rationales: {self.num_matched} rows matched, {self.num_unmatched} rows without one, "
-            f"{self.num_unused} rationales of no row"
-        )
-
-
-def join_rationales(examples: Sequence[Example], path: str | Path) -> tuple[list[Example], JoinReport]:
+def join_rationales(examples: Sequence[Example], path: str | Path) -> list[Example]:
     """Give rows the rationales of a JSONL file of `id`, `rationale`, `input_digest`.
 
     Says in a line each which part of the file, or of the rows, found no partner, and that lines without a digest are
@@ -77,11 +61,11 @@ def join_rationales(examples: Sequence[Example], path: str | Path) -> tuple[list
             f"({shown(ids[0], 40)} …); the two must use the same ids{_hint(examples)}"
         )
     _check_texts(examples, rationales, path)
-    joined = [replace(e, rationale=rationales[e.id].text) if e.id in rationales else e for e in examples]
-    report = JoinReport(num_matched, len(ids) - num_matched, len(rationales) - num_matched)
-    log = logger.warning if report.num_unmatched or report.num_unused else logger.info
-    log("%s: %s", path, report.summary())
-    return joined, report
+    num_unmatched, num_unused = len(ids) - num_matched, len(rationales) - num_matched
+    log = logger.warning if num_unmatched or num_unused else logger.info
+    counts = f"{num_matched} rows matched, {num_unmatched} rows without one, {num_unused} rationales of no row"
+    log("%s: rationales: %s", path, counts)
+    return [replace(e, rationale=rationales[e.id].text) if e.id in rationales else e for e in examples]
 
 
 def _hint(examples: Sequence[Example]) -> str:
@@ -104,35 +88,24 @@ def _check_texts(examples: Sequence[Example], rationales: Mapping[str, Rationale
         counts = ", ".join(f"{shown(word)} in {count} rows" for word, count in words.most_common(5))
         logger.warning("%s: words of missing data are kept as rationales (%s); leave such lines out", path, counts)
     if untold := sum(not rationale.digest for _, rationale in pairs):
-        logger.warning(
-            "%s: %d of %d rationales do not say which text they are about (no %s): joined by id alone",
-            path,
-            untold,
-            len(pairs),
-            DIGEST,
-        )
+        told = f"{untold} of {len(pairs)} rationales do not say which text they are about (no {DIGEST})"
+        logger.warning("%s: %s: joined by id alone", path, told)
 
 
 def _read(path: Path) -> dict[str, RationaleRow]:
     rationales: dict[str, RationaleRow] = {}
     problems: list[str] = []
     for row in read_file(path):
-        problem = _take_rationale(row, rationales)
-        if problem and len(problems) < MAX_PROBLEMS:
-            problems.append(problem)
+        rationale = read_rationale(row)
+        if isinstance(rationale, str):
+            problems.append(rationale)
+        elif rationale.id in rationales:
+            problems.append(f"{row.where}: id: {shown(rationale.id)} occurs twice; keep one of the two")
+        else:
+            rationales[rationale.id] = rationale
     if problems:
-        raise DataError("\n".join(problems))
+        raise DataError("\n".join(problems[:MAX_PROBLEMS]))
     return rationales
-
-
-def _take_rationale(row: Row | BadRow, rationales: dict[str, RationaleRow]) -> str | None:
-    rationale = read_rationale(row)
-    if isinstance(rationale, str):
-        return rationale
-    if rationale.id in rationales:
-        return f"{row.where}: id: {shown(rationale.id)} occurs twice; keep one of the two"
-    rationales[rationale.id] = rationale
-    return None
 
 
 def read_rationale(row: Row | BadRow) -> RationaleRow | str:

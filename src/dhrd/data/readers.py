@@ -23,10 +23,8 @@ import pyarrow.parquet
 from dhrd._text import message_of
 from dhrd.data.delimited import read_csv, read_tsv
 from dhrd.data.json_rows import not_utf8, read_array, read_jsonl
-from dhrd.data.row import BadRow, Remarks, Row
+from dhrd.data.row import BadRow, Remarks, Row, check_names
 from dhrd.errors import DataError
-
-__all__ = ["KINDS", "STDIN", "BadRow", "Row", "is_read_once", "read_file"]
 
 KINDS = (".csv", ".json", ".jsonl", ".parquet", ".tsv")
 """The files that are read, each also with .gz after it."""
@@ -72,7 +70,7 @@ def _files(path: Path) -> list[Path]:
     if os.path.isdir(path):  # of `os.path`: no error over a name that the system refuses
         return _files_of(path)
     if files := matching(path):
-        return [one for file in files for one in _files(file)]
+        return [row_file for file in files for row_file in _files(file)]
     if _kind(path) is None and not is_read_once(path):
         raise DataError(f"{path}: unknown kind of file; use one of {', '.join(KINDS)}, plain or .gz, or - for stdin")
     if not os.path.isfile(path) and not is_read_once(path):
@@ -140,7 +138,7 @@ def _open(path: Path) -> Iterator[BinaryIO]:
 def _read_parquet(path: Path) -> Iterator[Row | BadRow]:
     try:
         file = _open_parquet(path)
-        _check_names(file.schema_arrow.names, str(path))
+        check_names(file.schema_arrow.names, str(path))
         number = 0
         for batch in file.iter_batches(batch_size=1024):
             for index in range(batch.num_rows):
@@ -170,11 +168,6 @@ def parquet_metadata(path: Path, key: bytes) -> Iterator[tuple[Path, bytes]]:
             yield file, (_open_parquet(file).schema_arrow.metadata or {}).get(key, b"")
         except (OSError, EOFError, zlib.error, ValueError, pyarrow.ArrowException):
             continue
-
-
-def _check_names(names: list[str], name: str) -> None:
-    if len(set(names)) < len(names):
-        raise DataError(f"{name}: two columns have the same name: {', '.join(names)}")
 
 
 def _parquet_row(batch: Any, index: int, where: str) -> Row | BadRow:

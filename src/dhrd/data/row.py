@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-logger = logging.getLogger("dhrd")
+from dhrd.errors import DataError
 
+logger = logging.getLogger("dhrd")
 
 Columns = Mapping[str, object]
 """A row's columns by their names; a value is of whatever type its source has."""
@@ -27,6 +28,16 @@ class BadRow:
 
     where: str
     problem: str
+
+
+def check_names(names: Sequence[object], where: str) -> None:
+    """Refuse columns of which two have the same name.
+
+    Raises:
+        DataError: Naming them all.
+    """
+    if len(set(names)) < len(names):
+        raise DataError(f"{where}: two columns have the same name: {', '.join(map(str, names))}")
 
 
 class Remarks:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -12,11 +13,11 @@ import numpy as np
 
 from dhrd._text import shown
 from dhrd.config import RunConfig
+from dhrd.data.digest import digest_of
 from dhrd.data.fields import MAX_PROBLEMS
 from dhrd.data.label_sets import check_label_set, infer_labels, label_doubts
 from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example, Label, LabelSet
-from dhrd.data.repeats import warn_of_overlap, warn_of_two_labels
 from dhrd.data.sources import Source, named_rows, open_source
 from dhrd.data.split import split_dev
 from dhrd.data.superglue import Task
@@ -66,11 +67,11 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
     source = open_source(spec, settings, split="train")
     train = source.load(limit=settings.train_limit)
     if settings.rationales is not None:
-        train, _ = join_rationales(train, settings.rationales)
+        train = join_rationales(train, settings.rationales)
     labels = label_set(config, source, train)
     train = _with_names(train, labels, "train")
     _warn(config, source, train, labels)
-    warn_of_two_labels(train)
+    _warn_of_two_labels(train)
     train = add_label_noise(_draw(train, config), labels, config.data.label_noise, config.seed)
     validation = _load_validation(config, validation_dataset, labels)
     check_rationales(config, train)
@@ -78,7 +79,7 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
     if settings.dev_share:
         train, choose = split_dev(train, settings.dev_share, config.seed)
         choose_name = f"{settings.dev_share} of {settings.train}"
-    warn_of_overlap(train, {"validation": validation, "dev_share": choose if settings.dev_share else []})
+    _warn_of_overlap(train, {"validation": validation, "dev_share": choose if settings.dev_share else []})
     return Rows(
         train=train,
         choose=choose,
@@ -166,6 +167,35 @@ def _warn(config: RunConfig, source: Source, train: Sequence[Example], labels: L
     read = {source.columns.get(name, name) if name == "input_text" else name for name in columns}
     if column in read and not source.task:
         logger.warning("data.input_template reads %s, the label's own column: the input tells the label", shown(column))
+
+
+def _warn_of_two_labels(train: Sequence[Example]) -> None:
+    """Say how many texts of the training rows have more than one label."""
+    labels: dict[str, set[str]] = defaultdict(set)
+    for example in train:
+        labels[digest_of(example)].add(str(example.label))
+    odd = {digest for digest, names in labels.items() if len(names) > 1}
+    if odd:
+        first = next(example for example in train if digest_of(example) in odd)
+        logger.warning(
+            "data.train: %d texts stand there with more than one label (first: %s); correct or remove one of each",
+            len(odd),
+            first.where,
+        )
+
+
+def _warn_of_overlap(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]]) -> None:
+    """Say how many held-out rows, by the setting that they come from, were trained on."""
+    trained = {digest_of(example) for example in train}
+    for name, examples in held_out.items():
+        known = sum(digest_of(example) in trained for example in examples)
+        if known:
+            logger.warning(
+                "data.%s: %d of %d rows have the text of a training row, so the metrics flatter the model",
+                name,
+                known,
+                len(examples),
+            )
 
 
 def _load_validation(config: RunConfig, dataset: Any, labels: LabelSet) -> list[Example]:

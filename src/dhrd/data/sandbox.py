@@ -30,19 +30,8 @@ _NO_FILTERS = {"attr", "random", "pprint", "urlize", "xmlattr"}
 # Filters and methods that write a value, where Jinja2 and Python would write the word None, or 0 of `int` and `float`.
 _WRITE = {
     *("capitalize", "center", "e", "escape", "float", "forceescape", "format", "indent", "int", "join", "lower"),
-    *(
-        "replace",
-        "safe",
-        "string",
-        "striptags",
-        "title",
-        "trim",
-        "truncate",
-        "upper",
-        "urlencode",
-        "wordcount",
-        "wordwrap",
-    ),
+    *("replace", "safe", "string", "striptags", "title", "trim", "truncate", "upper"),
+    *("urlencode", "wordcount", "wordwrap"),
 }
 # `%99999d`, `%.*f`, `{:99999}`, and `{:{}}`, whose width comes from elsewhere.
 _WIDE_FORMAT = re.compile(r"%(\([^)]*\))?[-#0 +]*\d*\.?(\*|\d{5})|\{[^{}]*\d{5}|\{[^{}]+\{")

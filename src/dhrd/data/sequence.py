@@ -222,40 +222,35 @@ class SequenceEncoder:
             ModelError: The tokenizer has no end-of-sequence token, at which the reasoning head must learn to stop.
         """
         supervised = supervise(examples, self.rationale_mode, self.seed)
-        result: list[EncodedExample] = []
-        texts: list[str] = []
-        inputs_cut = rationales_cut = 0
+        labels = [self._label(row.label_donor) for row in supervised]
+        inputs: list[EncodedInput] = []
+        continuations: list[_Continuation] = []
         for start in track(range(0, len(examples), _CHUNK_ROWS), description):
-            chunk = supervised[start : start + _CHUNK_ROWS]
-            inputs = self.inputs.encode_examples([row.example for row in chunk])
-            labels = [self._label(row.label_donor) for row in chunk]
-            continuations = self._continuations(chunk, inputs, labels)
-            for row, item, label, after in zip(chunk, inputs, labels, continuations, strict=True):
-                result.append(
-                    EncodedExample(
-                        id=row.example.id,
-                        input_ids=item.input_ids,
-                        continuation_ids=after.ids,
-                        label=label,
-                        reason_end=after.reason_end,
-                    )
-                )
-                texts.append(item.text)
-                inputs_cut += item.was_cut
-                rationales_cut += after.was_cut
+            part = slice(start, start + _CHUNK_ROWS)
+            inputs += self.inputs.encode_examples([row.example for row in supervised[part]])
+            continuations += self._continuations(supervised[part], inputs[part], labels[part])
+        encoded = [
+            EncodedExample(
+                id=row.example.id,
+                input_ids=item.input_ids,
+                continuation_ids=after.ids,
+                label=label,
+                reason_end=after.reason_end,
+            )
+            for row, item, label, after in zip(supervised, inputs, labels, continuations, strict=True)
+        ]
+        reads_rationales = self.with_reasoning or self.with_keywords
         return EncodedData(
-            examples=self._add_keywords(result, supervised) if self.with_keywords else result,
-            num_inputs_cut=inputs_cut,
-            num_rationales_cut=rationales_cut,
-            num_with_rationale=sum(
-                (self.with_reasoning or self.with_keywords) and row.reason_donor is not None for row in supervised
-            ),
+            examples=self._add_keywords(encoded, supervised) if self.with_keywords else encoded,
+            num_inputs_cut=sum(item.was_cut for item in inputs),
+            num_rationales_cut=sum(after.was_cut for after in continuations),
+            num_with_rationale=sum(reads_rationales and row.reason_donor is not None for row in supervised),
             donors={
                 row.example.id: row.reason_donor.id
                 for row in supervised
                 if row.reason_donor is not None and row.reason_donor is not row.example
             },
-            texts=texts,
+            texts=[item.text for item in inputs],
         )
 
     def _label(self, donor: Example) -> tuple[int, ...]:

@@ -9,13 +9,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from dhrd._text import message_of
 from dhrd.config import DataSettings
 from dhrd.data.check import RowCheck
 from dhrd.data.classes import Classes
 from dhrd.data.fields import MAX_PROBLEMS
 from dhrd.data.objects import as_rows, is_dataset, numbered_rows
 from dhrd.data.policy_desk import LABELS, WORDS, PolicyDesk
-from dhrd.data.readers import is_read_once, read_file
+from dhrd.data.readers import is_read_once, matching, read_file
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.row import BadRow, Remarks, Row
 from dhrd.data.superglue import TASKS, Task
@@ -127,7 +128,8 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
         elif kind == "policy_desk":
             source = _policy_desk(rest, split)
         elif kind == "hub":
-            source = _hub(rest, split, settings)
+            name, _, config = rest.partition(":")
+            source = _dataset(lambda: _hub_dataset(name, config or None, split), f"hub:{rest}", settings)
         else:
             source = _file(spec, settings)
     elif is_dataset(spec):
@@ -162,6 +164,29 @@ def named_rows(settings: DataSettings) -> str:
     if settings.train is None:
         raise ConfigError("data.train is not set: give `data.train=FILE` (or superglue:TASK, hub:NAME)")
     return settings.train
+
+
+def files_of_rows(spec: Any, settings: DataSettings) -> Iterator[Path]:
+    """The files, or directories of them, that a spec of `open_source` names; none where it names none."""
+    if isinstance(spec, list | tuple):
+        for part in spec:
+            yield from files_of_rows(part, settings)
+    if not isinstance(spec, str | Path) or not str(spec):
+        return
+    kind, _, rest = str(spec).partition(":")
+    if kind == "superglue" and settings.superglue_root is not None and rest in TASKS:
+        yield Path(settings.superglue_root) / TASKS[rest].folder
+    elif kind == "hub":
+        yield Path(rest)  # a directory of that name goes before the hub's
+    else:
+        path = Path(spec).expanduser()
+        yield from matching(path) or [path]
+
+
+def files_of_settings(settings: DataSettings) -> Iterator[Path]:
+    """The files that a run's own rows are read from."""
+    for spec in (settings.train, settings.validation, settings.test):
+        yield from files_of_rows(spec, settings)
 
 
 def _file(spec: str | Path, settings: DataSettings) -> Source:
@@ -245,20 +270,14 @@ def _policy_desk(keys: str, split: str) -> Source:
     return Source(name=name, read=read, columns={}, own_labels=LabelSet(LABELS, WORDS))
 
 
-def _hub(name: str, split: str, settings: DataSettings) -> Source:
-    dataset, _, config = name.partition(":")
-    return _dataset(lambda: _hub_dataset(dataset, config or None, split), f"hub:{name}", settings)
-
-
 def _hub_dataset(name: str, config: str | None, split: str) -> Any:
     import datasets
 
     try:
         return datasets.load_dataset(name, config, split=split)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
         raise DataError(
-            f"hub:{name}: cannot be loaded ({reason}); check the name and the connection, or "
+            f"hub:{name}: cannot be loaded ({message_of(error)}); check the name and the connection, or "
             "use local files (data.superglue_root for SuperGLUE)"
         ) from error
 

@@ -65,10 +65,6 @@ class InputTemplate:
         """Whether the text is the row's input_text and nothing else, so that it can be cut on the right."""
         return self.source.strip() == PLAIN and not self.chat
 
-    @property
-    def _short(self) -> str:
-        return self.setting.removeprefix("data.")
-
     def render(
         self,
         columns: Columns,
@@ -104,6 +100,7 @@ class InputTemplate:
         return as_chat(text, tokenizer, example.where) if self.chat else text
 
     def _rendered(self, columns: Columns, where: str) -> str:
+        what = f"{where}: {self.setting.removeprefix('data.')}"
         try:
             with budget(columns):
                 text = self._template.render({ROW: columns, **columns})
@@ -113,13 +110,11 @@ class InputTemplate:
             names = ", ".join(sorted(f"{name} (null)" if columns[name] is None else str(name) for name in columns))
             hint = "" if all(map(str.isidentifier, columns)) else '; a name with other signs is written row["NAME"]'
             raise DataError(
-                f"{where}: {self._short}: {error.message}; the row's columns are {names or 'none'} "
+                f"{what}: {error.message}; the row's columns are {names or 'none'} "
                 f"(correct {self.setting} or data.columns{hint})"
             ) from error
         except Exception as error:  # a template is a program: it may divide by zero or add text to a number
-            raise DataError(
-                f"{where}: {self._short}: {message_of(error)} (correct {self.setting}, or the row)"
-            ) from error
+            raise DataError(f"{what}: {message_of(error)} (correct {self.setting}, or the row)") from error
 
 
 def _columns_read(tree: nodes.Template) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING
 from tokenizers import Encoding, Tokenizer
 
 from dhrd.data.cutting import Cuts
+from dhrd.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger("dhrd")
 
 _MANY_CHARACTERS = 16  # for each token: a text of more is not tokenised whole before its beginning was tried
 _GROWTH = 4
@@ -160,3 +164,27 @@ class _FastTokenizer:
 
     def _normalize(self, text: str) -> str:
         return self.backend.normalizer.normalize_str(text) if self.backend.normalizer is not None else text
+
+
+def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str = "the tokenizer") -> None:
+    """Pad and cut on the right; make eos the padding token where there is none, and say so.
+
+    Args:
+        tokenizer: Changed in place.
+        name: Where it comes from, for messages.
+
+    Raises:
+        ModelError: There is neither.
+    """
+    tokenizer.padding_side = tokenizer.truncation_side = "right"
+    if tokenizer.is_fast:  # some come with both, which the first call takes off, whoever else is calling
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
+    if tokenizer.pad_token is not None:
+        return
+    if tokenizer.eos_token is None:
+        raise ModelError(
+            f"{name}: the tokenizer has neither a pad nor an eos token; set tokenizer.pad_token and save it again"
+        )
+    tokenizer.pad_token = tokenizer.eos_token
+    logger.warning("%s has no padding token; its eos token %r pads from now on", name, tokenizer.eos_token)

@@ -26,7 +26,7 @@ from dhrd.data.records import Batch, EncodedExample
 from dhrd.data.rows import Rows, encode_labels
 from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder
 from dhrd.data.templates import InputTemplate
-from dhrd.data.tokenizer import prepare_tokenizer
+from dhrd.data.tokens import prepare_tokenizer
 from dhrd.errors import DataError, ModelError
 from dhrd.experiments.cell_result import CellData, CellNumbers
 from dhrd.inference.engine.batching import predict_logits, probabilities

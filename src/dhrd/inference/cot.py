@@ -46,11 +46,7 @@ class Reasoner:
 
     @classmethod
     def from_pretrained(
-        cls,
-        directory: str | Path,
-        *,
-        device: str | int | torch.device | None = None,
-        dtype: torch.dtype | None = None,
+        cls, directory: str | Path, *, device: str | int | torch.device | None = None, dtype: torch.dtype | None = None
     ) -> Reasoner:
         """Load any artifact, one without a classifier too.
 
@@ -74,15 +70,7 @@ class Reasoner:
         return cls(model.to(device=device, dtype=dtype), encoder, info)
 
     def decode(self, inputs: Sequence[EncodedInput], decoding: Decoding) -> list[Decoded]:
-        """Let the reasoning head write a rationale and an answer for each input; one thread at a time.
-
-        Args:
-            inputs: Of `encoder`.
-            decoding: How.
-
-        Raises:
-            ConfigError: An input and `max_new_tokens` are over the model's context.
-        """
+        """As `Decoder.decode`, of inputs of `encoder`; one thread at a time."""
         decoder = TransformersDecoder(self.model, self.encoder.tokenizer, self.info.labels, self.info.sequence)
         with _DECODING:
             return decoder.decode(inputs, decoding)
@@ -108,11 +96,7 @@ class TransformersDecoder:
     stop_at_answer: bool = True
 
     def decode(self, inputs: Sequence[EncodedInput], decoding: Decoding) -> list[Decoded]:
-        """Let the reasoning head write a rationale and an answer for each input, encoded as the classifier reads them.
-
-        Raises:
-            ConfigError: An input and `max_new_tokens` are over the model's context.
-        """
+        """As `Decoder.decode`, of inputs that are encoded as the classifier reads them."""
         markers = encode_markers(self.tokenizer, inputs, self.template)
         if inputs:
             longest = max(len(item.input_ids) + len(marker) for item, marker in zip(inputs, markers, strict=True))
@@ -166,12 +150,10 @@ def encode_markers(
 
 
 def encode_prompts(
-    tokenizer: PreTrainedTokenizerBase,
-    inputs: Sequence[EncodedInput],
-    template: SequenceTemplate | None = None,
+    tokenizer: PreTrainedTokenizerBase, inputs: Sequence[EncodedInput], template: SequenceTemplate
 ) -> list[list[int]]:
     """Each input's tokens and the marker after which the reasoning head writes."""
-    markers = encode_markers(tokenizer, inputs, template or SequenceTemplate())
+    markers = encode_markers(tokenizer, inputs, template)
     return [[*item.input_ids, *marker] for item, marker in zip(inputs, markers, strict=True)]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from dhrd.data.collate import pad_inputs
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
 from dhrd.errors import DataError
@@ -23,7 +24,6 @@ def score_labels(
     labels: LabelSet,
     *,
     with_eos: bool,
-    template: SequenceTemplate | None = None,
     batch_size: int = 16,
 ) -> np.ndarray:
     """Log-probability of each label's words as the answer, log p(<answer>, y | x), no rationale in between.
@@ -34,7 +34,6 @@ def score_labels(
         inputs: Token ids of each input.
         labels: C labels, one a row.
         with_eos: Whether the answer ends in eos, as a trained reasoning head writes it; an untrained one does not.
-        template: The markers of training.
         batch_size: Sequences a forward pass; each input makes C of them.
 
     Returns:
@@ -45,7 +44,7 @@ def score_labels(
     """
     if labels.multi_label:
         raise DataError("labels are scored one against another, and these rows may have several; leave the arm out")
-    marker = (template or SequenceTemplate()).answer
+    marker = SequenceTemplate().answer
     answers = tokenizer([marker + word for word in labels.words], add_special_tokens=False)["input_ids"]
     if with_eos:
         answers = [[*answer, tokenizer.eos_token_id] for answer in answers]
@@ -63,23 +62,18 @@ def score_labels(
 
 def _score(model: PreTrainedModel, pad: int, sequences: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[float]:
     """log p(answer | input) of each pair. Padded on the left, so that all answers end in the last column."""
-    width = max(len(first) + len(second) for first, second in sequences)
     longest = max(len(answer) for _, answer in sequences)
-    gaps = [width - len(first) - len(second) for first, second in sequences]
-    ids_BT = torch.tensor(
-        [[pad] * gap + [*first, *second] for gap, (first, second) in zip(gaps, sequences, strict=True)],
-        device=model.device,
-    )
-    mask_BT = torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps], device=model.device)
+    whole = [[*first, *answer] for first, answer in sequences]
+    batch = pad_inputs(whole, pad_token_id=pad, padding_side="left").to(model.device)
     with torch.inference_mode():
         logits = model(
-            input_ids=ids_BT,
-            attention_mask=mask_BT,
-            position_ids=(mask_BT.cumsum(1) - 1).clamp(min=0),
+            input_ids=batch.input_ids_BT,
+            attention_mask=batch.attention_mask_BT.long(),
+            position_ids=batch.position_ids_BT,
             logits_to_keep=longest + 1,
             use_cache=False,
         ).logits
     log_p = logits[:, :-1].float().log_softmax(-1)
-    targets = ids_BT[:, -longest:]
+    targets = batch.input_ids_BT[:, -longest:]
     picked = log_p.gather(-1, targets[..., None])[..., 0].double()
     return [float(row[longest - len(answer) :].sum()) for row, (_, answer) in zip(picked, sequences, strict=True)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dhrd._text import message_of
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import EncodedInput, SequenceTemplate
 from dhrd.errors import ConfigError, DhrdError
@@ -25,10 +26,7 @@ _MARKER_TOKENS = 16  # room for the marker between input and rationale
 
 
 def check_vllm(flag: str) -> None:
-    """Refuse before anything is run where vLLM is not installed.
-
-    Args:
-        flag: What asked for it.
+    """Refuse before anything is run where vLLM is not installed, which `flag` asked for.
 
     Raises:
         ConfigError: It is not.
@@ -54,7 +52,7 @@ def start_vllm(directory: str | Path, device: torch.device, **options: Any) -> A
     try:
         return LLM(str(directory), gpu_memory_utilization=share, disable_log_stats=True, seed=0, **options)
     except (RuntimeError, ValueError) as error:
-        raise DhrdError(f"vLLM did not start, its own messages say why ({str(error).splitlines()[0]})") from error
+        raise DhrdError(f"vLLM did not start, its own messages say why ({message_of(error)})") from error
 
 
 class VllmDecoder:
@@ -109,7 +107,7 @@ class VllmDecoder:
         )
         prompts = [{"prompt_token_ids": ids} for ids in encode_prompts(self.tokenizer, inputs, self.template)]
         outputs = self._engine.generate(prompts, sampling, use_tqdm=False)
-        texts = [(one.outputs[0].text, len(one.outputs[0].token_ids)) for one in outputs]
+        texts = [(row.outputs[0].text, len(row.outputs[0].token_ids)) for row in outputs]
         return [read_decoded(text, length, self.labels, self.template) for text, length in texts]
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from dhrd._text import dhrd_command
 from dhrd.data.label_names import sort_names
-from dhrd.data.readers import BadRow, Row, read_file
+from dhrd.data.readers import read_file
 from dhrd.data.records import LabelSet
+from dhrd.data.row import BadRow, Row
 from dhrd.errors import DataError
 from dhrd.metrics.outcomes import Indices, Outcomes, outcomes_of_indices
 

@@ -41,14 +41,11 @@ def freeze_lower(causal_lm: PreTrainedModel, num_layers: int) -> None:
     for name, module in causal_lm.base_model.named_modules():
         # What follows the blocks: the final norm and OPT's projection out; all else outside them lies below.
         last = name.rpartition(".")[2]
-        if last in ("norm", "ln_f", "final_layer_norm", "final_layernorm", "project_out"):
-            above |= {id(p) for p in module.parameters()} if not _inside_a_block(name) else set()
+        is_in_a_block = any(part.isdigit() for part in name.split("."))
+        if last in ("norm", "ln_f", "final_layer_norm", "final_layernorm", "project_out") and not is_in_a_block:
+            above |= {id(p) for p in module.parameters()}
     for parameter in causal_lm.base_model.parameters():
         parameter.requires_grad_(parameter.requires_grad and id(parameter) in above)
-
-
-def _inside_a_block(name: str) -> bool:
-    return any(part.isdigit() for part in name.split("."))
 
 
 def add_lora(causal_lm: PreTrainedModel, settings: LoraSettings) -> list[str]:
@@ -69,9 +66,7 @@ def add_lora(causal_lm: PreTrainedModel, settings: LoraSettings) -> list[str]:
             f"model.lora.target_modules: {', '.join(unknown)}: no such linear layers; "
             f"this backbone has {', '.join(linear_names(causal_lm))}"
         )
-    config = LoraConfig(
-        r=settings.r, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules=list(names)
-    )
+    config = LoraConfig(r=settings.r, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules=names)
     for parameter in causal_lm.parameters():
         parameter.requires_grad_(False)
     inject_adapter_in_model(config, causal_lm, adapter_name=ADAPTER)

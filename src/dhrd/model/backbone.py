@@ -19,7 +19,7 @@ from dhrd._extras import require
 from dhrd._progress import no_loading_report
 from dhrd._text import LONGEST_LINE, shown
 from dhrd.config import ModelSettings
-from dhrd.data.tokenizer import prepare_tokenizer
+from dhrd.data.tokens import prepare_tokenizer
 from dhrd.errors import ArtifactError, ModelError
 from dhrd.losses import LogitTransform
 from dhrd.model.fit import check_special_tokens, check_whole
@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 
 SCRATCH = "scratch:"
 """Before the path of a config: a backbone of that shape with weights drawn from the run's seed."""
+
+_NOT_LOADED = " cannot be loaded as a causal language model: give a hub name, a directory or a .gguf file"
+_NO_TOKENIZER = ": no usable tokenizer lies beside the config: save one there with tokenizer.save_pretrained"
+_NOT_A_CONFIG = (
+    f" gives no causal language model: write {SCRATCH} and a transformers config in JSON with its model_type, beside a "
+    "tokenizer"
+)
 
 HEAD_NAMES = ("lm_head", "embed_out", "score")
 """Modules that are never quantized nor adapted: the two heads."""
@@ -44,14 +51,12 @@ class Backbone:
         model: The `…ForCausalLM`; its `lm_head` is the reasoning head.
         tokenizer: Padding on the right, with a padding token.
         name: What it was loaded from.
-        added_pad: Whether eos was made the padding token because there was none.
         lacks_head: Whether the checkpoint had no weights for the LM head, so that it is random.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     name: str
-    added_pad: bool = False
     lacks_head: bool = False
 
 
@@ -75,13 +80,13 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
     if "gguf_file" in location:
         require("gguf", extra="gguf")
         _check_gguf(Path(location["pretrained_model_name_or_path"]) / location["gguf_file"])
-    tokenizer, added_pad = load_tokenizer(settings.name_or_path, settings.revision)
+    tokenizer = load_tokenizer(settings.name_or_path, settings.revision)
     options: dict[str, Any] = {"dtype": getattr(torch, settings.dtype or "float32")}
     if settings.quantization:
         options["quantization_config"] = _four_bits()
     revision = {"revision": settings.revision} if settings.revision is not None else {}
     name = settings.name_or_path
-    with no_loading_report(), loading(location, lambda error: _not_loaded(name, error)):
+    with no_loading_report(), loading(location, lambda error: _because(_NOT_LOADED, name, error)):
         config = AutoConfig.from_pretrained(**location, **revision, **NO_CODE)  # first: its kernels are not taken
         if "gguf_file" not in location:  # transformers would fail on it while it builds the model
             check_special_tokens(tokenizer, getattr(config.get_text_config(), "vocab_size", sys.maxsize), name)
@@ -93,7 +98,7 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
         _forget_gguf(model)
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.use_cache = False
-    return Backbone(model, tokenizer, settings.name_or_path, added_pad, lacks_head)
+    return Backbone(model, tokenizer, settings.name_or_path, lacks_head)
 
 
 def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:
@@ -103,10 +108,10 @@ def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:
     name = settings.name_or_path
     if settings.quantization or settings.revision:
         raise ModelError(f"model.name_or_path: {name} is drawn, not loaded; leave out model.quantization and .revision")
-    with foreign(lambda error: _not_a_config(name, error)):
+    with foreign(lambda error: _because(_NOT_A_CONFIG, name, error)):
         given = json.loads(_file_of(name.removeprefix(SCRATCH), name).read_text(encoding="utf-8"))
         config = AutoConfig.for_model(**given)
-        tokenizer, added_pad = load_tokenizer(name)  # after the config, which it reads too
+        tokenizer = load_tokenizer(name)  # after the config, which it reads too
         _fit_to_tokenizer(config, tokenizer, name)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -115,7 +120,7 @@ def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:
             raise ValueError("num_hidden_layers must be 1 or more")
         with torch.no_grad():
             model(input_ids=torch.zeros((1, 2), dtype=torch.long))  # heads that do not divide show only now
-    return Backbone(model.to(getattr(torch, settings.dtype or "float32")), tokenizer, name, added_pad)
+    return Backbone(model.to(getattr(torch, settings.dtype or "float32")), tokenizer, name)
 
 
 def _fit_to_tokenizer(config: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
@@ -129,14 +134,6 @@ def _fit_to_tokenizer(config: Any, tokenizer: PreTrainedTokenizerBase, name: str
     config.use_cache = False
 
 
-def _not_a_config(name: str, error: BaseException) -> ModelError:
-    return _because(
-        f"model.name_or_path: {name} gives no causal language model: write {SCRATCH} and a transformers config in JSON "
-        "with its model_type, beside a tokenizer",
-        error,
-    )
-
-
 def _forget_gguf(model: PreTrainedModel) -> None:
     """The weights were dequantized while loading: saved again, they are ordinary ones, and must say so."""
     if hasattr(model.config, "quantization_config"):
@@ -146,20 +143,21 @@ def _forget_gguf(model: PreTrainedModel) -> None:
             delattr(model, name)
 
 
-def load_tokenizer(name_or_path: str, revision: str | None = None) -> tuple[PreTrainedTokenizerBase, bool]:
-    """The tokenizer, padding on the right, and whether eos had to be made its padding token.
+def load_tokenizer(name_or_path: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer, padding on the right.
 
     Raises:
         ModelError: It is unknown, or has neither a padding nor an end-of-sequence token.
     """
     from transformers import AutoTokenizer
 
-    describe = _no_tokenizer if name_or_path.startswith(SCRATCH) else _not_loaded
-    with foreign(lambda error: describe(name_or_path, error)):
+    problem = _NO_TOKENIZER if name_or_path.startswith(SCRATCH) else _NOT_LOADED
+    with foreign(lambda error: _because(problem, name_or_path, error)):
         tokenizer = AutoTokenizer.from_pretrained(
             **locate(name_or_path), **({"revision": revision} if revision else {}), **NO_CODE
         )
-    return tokenizer, prepare_tokenizer(tokenizer, name_or_path)
+    prepare_tokenizer(tokenizer, name_or_path)
+    return tokenizer
 
 
 def locate(name_or_path: str) -> dict[str, str]:
@@ -221,24 +219,9 @@ def loading(location: Mapping[str, str], describe: Callable[[BaseException], Mod
         yield
 
 
-def _not_loaded(name: str, error: BaseException) -> ModelError:
-    return _because(
-        f"model.name_or_path: {name} cannot be loaded as a causal language model: give a hub name, a directory or a "
-        ".gguf file",
-        error,
-    )
-
-
-def _no_tokenizer(name: str, error: BaseException) -> ModelError:
-    return _because(
-        f"model.name_or_path: {name}: no usable tokenizer lies beside the config: save one there with "
-        "tokenizer.save_pretrained",
-        error,
-    )
-
-
-def _because(text: str, error: BaseException) -> ModelError:
+def _because(problem: str, name: str, error: BaseException) -> ModelError:
     """A message with the beginning of what a library says, on one line."""
+    text = f"model.name_or_path: {name}{problem}"
     reason = " ".join(str(error).split()) or type(error).__name__
     room = max(60, LONGEST_LINE - len(text) - 3)
     return ModelError(f"{text} ({reason if len(reason) <= room else reason[: room - 2] + ' …'})")

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from dhrd._text import message_of
 from dhrd.errors import ModelError
+from dhrd.model.frozen import mode
 from dhrd.model.masks import layer_masks, why_no_masks
 
 if TYPE_CHECKING:
@@ -35,13 +37,11 @@ def check_bottleneck(causal_lm: PreTrainedModel, num_visible: int) -> None:
     Raises:
         ModelError: They differ, or the backbone takes no masks.
     """
-    was_training = causal_lm.training
-    causal_lm.eval()
     try:
-        reason = why_no_masks(causal_lm.config.get_text_config()) or _difference(causal_lm.base_model, num_visible)
+        with mode(causal_lm, training=False):
+            reason = why_no_masks(causal_lm.config.get_text_config()) or _difference(causal_lm.base_model, num_visible)
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
-        reason = f"it does not take the masks ({str(error).partition(chr(10))[0]})"
-    causal_lm.train(was_training)
+        reason = f"it does not take the masks ({message_of(error)})"
     if reason:
         raise ModelError(
             f"model.reasoning_bottleneck: {type(causal_lm).__name__} cannot have it: {reason}; set it to false"

@@ -16,19 +16,11 @@ from dhrd.config import LossSettings, ModelSettings
 from dhrd.config.losses import LossName
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import ModelError
-from dhrd.losses import (
-    COUNTS,
-    LabelLoss,
-    LogitTransform,
-    alignment_loss,
-    keyword_loss,
-    privileged_loss,
-    reasoning_loss,
-)
+from dhrd.losses import COUNTS, LabelLoss, LogitTransform, alignment_loss, keyword_loss, privileged_loss, reasoning_loss
 from dhrd.model.adapters import add_lora, freeze_lower
 from dhrd.model.backbone import Backbone, check_fits, logit_transform
 from dhrd.model.bottleneck import check_bottleneck
-from dhrd.model.frozen import instead_of_frozen
+from dhrd.model.frozen import instead_of_frozen, mode
 from dhrd.model.heads import ClassificationHead, label_word_rows
 from dhrd.model.pooling import last_hidden_states, pool
 
@@ -245,17 +237,14 @@ def check_reasoning_head(model: DualHeadModel) -> None:
         ModelError: They differ.
     """
     causal_lm = model.causal_lm
-    was_training = causal_lm.training
-    causal_lm.eval()
     ids = torch.arange(4, device=causal_lm.device)[None] % causal_lm.config.get_text_config().vocab_size
-    with torch.no_grad():
+    with torch.no_grad(), mode(causal_lm, training=False):
         head = causal_lm.get_output_embeddings()
         if head is None:
             raise ModelError(f"{type(causal_lm).__name__} has no LM head; DHRD needs a causal language model")
         hidden = causal_lm.base_model(input_ids=ids, use_cache=False).last_hidden_state
         ours = model._transform(head(hidden)).float()
         stock = causal_lm(input_ids=ids, use_cache=False).logits.float()
-    causal_lm.train(was_training)
     tolerance = 1e-4 if causal_lm.dtype == torch.float32 else 5e-2
     if not torch.allclose(ours, stock, rtol=tolerance, atol=tolerance * float(stock.abs().max())):
         raise ModelError(

@@ -50,12 +50,17 @@ def put_reasoning_head(model: PreTrainedModel, path: Path) -> set[str]:
     Raises:
         ArtifactError: The file is damaged, or of another model.
     """
-    head = model.get_output_embeddings()
-    prefix = next(name for name, module in model.named_modules() if module is head)
     with reading(path, "damaged, or of another model"):
         state = {name.rpartition(".")[2]: tensor for name, tensor in load_file(path).items()}
-        head.load_state_dict(state)  # strict, shapes too
-    return {f"{prefix}.{name}" for name in state}
+        model.get_output_embeddings().load_state_dict(state)  # strict, shapes too
+    return lm_head_names(model)
+
+
+def lm_head_names(model: PreTrainedModel) -> set[str]:
+    """The names of the LM head's tensors in a model."""
+    head = model.get_output_embeddings()
+    prefix = next(name for name, module in model.named_modules() if module is head)
+    return {f"{prefix}.{name}" for name in head.state_dict()}
 
 
 def check_special_tokens(tokenizer: PreTrainedTokenizerBase, num_rows: int, name: str) -> None:

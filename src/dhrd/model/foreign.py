@@ -76,13 +76,13 @@ def reading(path: Path, what: str = "damaged") -> Iterator[None]:
     Raises:
         ArtifactError: Whatever was raised inside.
     """
-    with no_loading_report(), foreign(lambda error: _damaged(path, what, error)):
+
+    def describe(error: BaseException) -> ArtifactError:
+        where = f"{path.parent}: {path.name}"
+        return ArtifactError(f"{where}: {what} ({message_of(error)}); download or write the artifact again")
+
+    with no_loading_report(), foreign(describe):
         yield
-
-
-def _damaged(path: Path, what: str, error: BaseException) -> ArtifactError:
-    reason = message_of(error)
-    return ArtifactError(f"{path.parent}: {path.name}: {what} ({reason}); download or write the artifact again")
 
 
 def read_small_json(path: Path) -> dict[str, Any]:
@@ -125,7 +125,9 @@ class Weights:
         """
         path = directory / _WEIGHTS
         if path.is_file():
-            return cls._with_shapes(path, dict.fromkeys(_names_in(path), path))
+            with reading(path), safe_open(path, framework="pt") as file:
+                names = list(file.keys())
+            return cls._with_shapes(path, dict.fromkeys(names, path))
         path = directory / _INDEX
         if not path.is_file():
             raise ArtifactError(
@@ -171,11 +173,6 @@ class Weights:
                 own = [name for name in names or self.files if self.files.get(name, self.path) == file]
                 tensors |= {name: opened.get_tensor(name) for name in own}
         return tensors
-
-
-def _names_in(path: Path) -> list[str]:
-    with reading(path), safe_open(path, framework="pt") as file:
-        return list(file.keys())
 
 
 def _is_plain_name(name: Any) -> bool:

@@ -27,7 +27,7 @@ def frozen_states(model: Any, batch: Batch, *, training: bool = False) -> Hidden
     """
     layers, num_frozen = blocks(model.causal_lm), model.settings.freeze_layers
     found: list[Any] = []
-    with torch.no_grad(), _mode(model, training), _forwards(layers[num_frozen:], lambda hidden, *_, **__: hidden):
+    with torch.no_grad(), mode(model, training), _forwards(layers[num_frozen:], lambda hidden, *_, **__: hidden):
         hook = layers[num_frozen - 1].register_forward_hook(lambda block, given, output: found.append(output))
         try:
             model.hidden_states(batch)
@@ -55,7 +55,7 @@ def check_frozen(model: Any, batch: Batch) -> None:
     Raises:
         ConfigError: They do.
     """
-    with torch.no_grad(), torch.random.fork_rng(), _mode(model, training=False):
+    with torch.no_grad(), torch.random.fork_rng(), mode(model, training=False):
         whole_BTD = model.hidden_states(batch)[batch.attention_mask_BT]
         kept_BTD = frozen_states(model, batch, training=True)
         with instead_of_frozen(model, kept_BTD):
@@ -81,7 +81,8 @@ def _forwards(layers: Iterable[nn.Module], forward: Callable[..., Any]) -> Itera
 
 
 @contextmanager
-def _mode(model: nn.Module, training: bool) -> Iterator[None]:
+def mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """Training or evaluation mode, and then again what it was before."""
     before = model.training
     model.train(training)
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from dhrd.data.collate import pad_inputs
 from dhrd.model.bottleneck import keep_last
 
 if TYPE_CHECKING:
@@ -99,25 +100,16 @@ class _Ends:
 
 
 class _Batch:
-    """Rows that are decoded together, some steps at a time.
-
-    Args:
-        prompts: Token ids.
-        ends: Of rows.
-        device: The model's.
-    """
+    """Rows that are decoded together, some steps at a time."""
 
     def __init__(self, prompts: list[list[int]], ends: _Ends, device: torch.device) -> None:
         self.new: list[list[int]] = [[] for _ in prompts]
         self.rows = list(range(len(prompts)))
         self.num_steps = 0
         self._eos, self._stop = ends.eos, ends.stop
-        self._width = width = max(map(len, prompts))
-        gaps = [width - len(prompt) for prompt in prompts]
-        self._ids_BT = torch.tensor(
-            [[ends.pad] * gap + row for gap, row in zip(gaps, prompts, strict=True)], device=device
-        )
-        self._mask_BT = torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps], device=device)
+        padded = pad_inputs(prompts, pad_token_id=ends.pad, padding_side="left").to(device)
+        self._ids_BT, self._mask_BT = padded.input_ids_BT, padded.attention_mask_BT.long()
+        self._width = self._ids_BT.shape[1]
         self._cache: Any = None
         self._position_BT: Tensor | None = None  # given only where a token's position is not its place
 
@@ -178,21 +170,20 @@ def _after_bottleneck(
     """Rows whose prompts are run at once, and of which only the last tokens' keys and values are kept."""
     from transformers import DynamicCache
 
-    width, device = max(map(len, prompts)), model.device
     cache = DynamicCache()  # all keys, in layers with a window too: their masks say which of them a token sees
-    place_T = torch.arange(width, device=device)
-    gap_B = torch.tensor([width - len(prompt) for prompt in prompts], device=device)
+    whole = pad_inputs(prompts, pad_token_id=ends.pad, padding_side="left").to(model.device)
     model.base_model(
-        input_ids=torch.tensor([[ends.pad] * (width - len(prompt)) + prompt for prompt in prompts], device=device),
-        attention_mask=(place_T >= gap_B[:, None]).long(),
-        position_ids=(place_T - gap_B[:, None]).clamp(min=0),
+        input_ids=whole.input_ids_BT,
+        attention_mask=whole.attention_mask_BT.long(),
+        position_ids=whole.position_ids_BT,
         past_key_values=cache,
         use_cache=True,
     )
-    batch = _Batch([prompt[-num_visible:] + marker for prompt in prompts], ends, device)
+    width = whole.input_ids_BT.shape[1]
     kept = min(num_visible, width)
-    position_T = torch.arange(width - kept, width + len(marker), device=device)
-    batch.continue_from(keep_last(cache, kept), (position_T - gap_B[:, None]).clamp(min=0))
+    position_T = torch.arange(width - kept, width + len(marker), device=model.device)
+    batch = _Batch([prompt[-num_visible:] + marker for prompt in prompts], ends, model.device)
+    batch.continue_from(keep_last(cache, kept), (position_T - whole.pool_start_B[:, None]).clamp(min=0))
     return batch
 
 

@@ -21,9 +21,7 @@ FULL, SLIDING = "full_attention", "sliding_attention"
 def kinds_of(config: PretrainedConfig) -> set[str]:
     """The kinds of attention layers, in the words of transformers' configs."""
     kinds = getattr(config, "layer_types", None)
-    if kinds is not None:
-        return set(kinds)
-    return {SLIDING if getattr(config, "sliding_window", None) else FULL}
+    return set(kinds) if kinds is not None else {SLIDING if getattr(config, "sliding_window", None) else FULL}
 
 
 def why_no_masks(config: PretrainedConfig) -> str:

@@ -30,12 +30,7 @@ def last_hidden_states(body: Any, batch: Batch) -> Float[Tensor, "B T D"]:
     if batch.visible_from_B is not None:
         config = body.config.get_text_config()
         mask = layer_masks(visible_tokens(batch), position_BT, position_BT, config, body.dtype)
-    output = body(
-        input_ids=batch.input_ids_BT,
-        attention_mask=mask,
-        position_ids=position_BT,
-        use_cache=False,
-    )
+    output = body(input_ids=batch.input_ids_BT, attention_mask=mask, position_ids=position_BT, use_cache=False)
     return output.last_hidden_state
 
 

@@ -90,9 +90,8 @@ def _ask_and_write(
     """Ask what is open, and write what has come of it, also where the teacher ends the run."""
     generated: Generated | None = None
     all_asked, stopped = teacher is not None, None
-    while generated is None or (
-        generated.num_open and all_asked
-    ):  # a row equal to one in flight waits for a second round
+    # A row equal to one in flight waits for a second round.
+    while generated is None or (generated.num_open and all_asked):
         try:
             if teacher is not None:
                 with _progress(session, num_rows) as watched:
@@ -113,15 +112,7 @@ def survey_rationales(
 ) -> Survey:
     """What `generate_rationales` would ask and what that may cost; no request is sent and no file written.
 
-    Args:
-        config: As there.
-        data: As there.
-        output: As there; answers in a store beside it are not asked again.
-        split: As there.
-        limit: As there.
-
-    Raises:
-        UserError: As there.
+    Arguments and errors are as there; answers in a store beside `output` are not asked again.
     """
     output = _check_output(Path(output), data, config)
     path = beside(output, "answers.sqlite")

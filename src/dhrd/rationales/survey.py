@@ -63,10 +63,7 @@ class Survey:
 def survey(questions: Questions, store: Store, manifest: Path) -> Survey:
     """Read all rows once, so that a bad row or template is an error before the first request.
 
-    Args:
-        questions: Of the rows.
-        store: The answers so far.
-        manifest: Of the run before.
+    `manifest` is that of the run before, where there was one.
     """
     settings = questions.settings
     before = store.totals()
@@ -101,37 +98,27 @@ def _changes(questions: Questions, manifest: Path) -> tuple[str, ...]:
         before = json.loads(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # none, or none of ours: then the count alone is told
         return ()
-    now = asked_with(questions)
     if not isinstance(before, dict):
         return ()
-    was = {**before, "template": _get(before.get("template"), "sha256")} | _mapping(before.get("sampling"))
+    was = {**before, "template": _mapping(before.get("template")).get("sha256")} | _mapping(before.get("sampling"))
     return tuple(
         f"the {name} {'are' if name == 'labels' else 'is'} {shown(value)}, then {shown(was[name])}"
         if name != "template"
         else "the template is another"
-        for name, value in now.items()
+        for name, value in _asked_with(questions).items()
         if name in was and was[name] != value
     )
 
 
-def asked_with(questions: Questions) -> dict[str, object]:
+def _asked_with(questions: Questions) -> dict[str, object]:
     """What is part of every question, by the manifest's names."""
-    settings = questions.settings
-    sampling = {name: getattr(settings, name) for name in SAMPLING}
-    return {
-        "teacher": settings.name,
-        "labels": list(questions.labels.words),
-        "template": questions.template.sha256,
-        **sampling,
-    }
+    own = {"teacher": questions.settings.name, "labels": list(questions.labels.words)}
+    sampling = {name: getattr(questions.settings, name) for name in SAMPLING}
+    return {**own, "template": questions.template.sha256, **sampling}
 
 
 def _mapping(value: object) -> dict[str, object]:
     return dict(value) if isinstance(value, Mapping) else {}
-
-
-def _get(value: object, name: str) -> object:
-    return _mapping(value).get(name)
 
 
 def _counter(settings: TeacherSettings, estimate: Estimate) -> tuple[Callable[[str], int], str]:
@@ -141,5 +128,5 @@ def _counter(settings: TeacherSettings, estimate: Estimate) -> tuple[Callable[[s
             "as the answers so far show" if estimate.measured else "assumed; teacher.tokenizer counts them"
         )
         return estimate.prompt_tokens, basis
-    tokenizer, _ = load_tokenizer(settings.tokenizer)
+    tokenizer = load_tokenizer(settings.tokenizer)
     return (lambda prompt: len(tokenizer(prompt, verbose=False)["input_ids"])), f"the tokenizer {settings.tokenizer}"

@@ -103,20 +103,17 @@ def run_directory(given: Path) -> Path:
     return given.parent if given.name == "checkpoints" else given
 
 
-def find_checkpoint(given: Path) -> tuple[Path, Path | None]:
-    """What `--checkpoint` names: a run's `output_dir`, or one checkpoint in it.
+def find_checkpoint(given: Path) -> Path | None:
+    """The checkpoint to go on from, of a run's `output_dir` or named itself; None: there is none yet.
 
     Where the newest of a run is damaged, the one before it is taken, and a line says so.
-
-    Returns:
-        (output_dir, the checkpoint to go on from); None where there is none yet.
 
     Raises:
         CheckpointError: The path is not there, or all checkpoints are damaged.
     """
     output_dir = run_directory(given)
     if os.path.isfile(given / _STATE):
-        return output_dir, given
+        return given
     damage: CheckpointError | None = None
     for path in reversed(whole_checkpoints(output_dir / "checkpoints")):
         try:
@@ -125,10 +122,10 @@ def find_checkpoint(given: Path) -> tuple[Path, Path | None]:
             damage = error
             logger.warning("%s; the checkpoint before it is tried", error)
         else:
-            return output_dir, path
+            return path
     if damage is not None:
         raise CheckpointError(f"{output_dir}: no checkpoint there is whole; begin the run anew ({damage})")
-    return output_dir, None
+    return None
 
 
 def remove_checkpoints(directory: Path) -> None:

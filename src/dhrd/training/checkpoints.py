@@ -25,7 +25,6 @@ from dhrd.errors import CheckpointError, ModelError
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.checkpoint_files import (
     digest,
-    find_checkpoint,
     read_state,
     remove_checkpoints,
     remove_partial,
@@ -180,6 +179,3 @@ def _load_tensors(model: DualHeadModel, path: Path) -> None:
         model.load_trained_state(load_file(path))
     except (OSError, SafetensorError, ModelError, RuntimeError) as error:
         raise CheckpointError(f"{path}: missing or damaged ({message_of(error)}); {_MEND}") from error
-
-
-__all__ = ["Checkpoints", "find_checkpoint", "whole_checkpoints"]

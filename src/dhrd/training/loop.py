@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from rich.progress import Progress, TaskID
-
 from dhrd._progress import bar
 from dhrd.data.records import Batch
 from dhrd.training.checkpoints import Checkpoints
@@ -84,13 +82,14 @@ def fit(
             position = next_position(position, updates.updates_per_epoch)
             log["epoch"] = position.epoch + position.update / updates.updates_per_epoch
             _tell(trackers, log, position.step)
-            _show(progress, task, log)
+            progress.update(task, advance=1, note=f"loss {log['loss']:.3f}  {log['tokens_per_second']:.0f} tokens/s")
             if monitor is not None and _is_due(settings.eval_steps, position):
                 metrics = monitor.evaluate()
                 _tell(trackers, {f"eval_{name}": value for name, value in metrics.items()}, position.step)
                 position = _choose(position, metrics, monitor, state, checkpoints)
             if checkpoints is not None and (_is_due(settings.save_steps, position) or position.stopped):
-                position = replace(position, tracker=_tracker_state(trackers))
+                states = {key: value for tracker in trackers for key, value in tracker.state().items()}
+                position = replace(position, tracker=states)
                 checkpoints.save(state, position)
             if position.stopped:
                 break
@@ -130,11 +129,3 @@ def _choose(
 def _tell(trackers: Sequence[Tracker], values: Mapping[str, float], step: int) -> None:
     for tracker in trackers:
         tracker.log(values, step)
-
-
-def _tracker_state(trackers: Sequence[Tracker]) -> dict[str, str]:
-    return {key: value for tracker in trackers for key, value in tracker.state().items()}
-
-
-def _show(progress: Progress, task: TaskID, log: Metrics) -> None:
-    progress.update(task, advance=1, note=f"loss {log['loss']:.3f}  {log['tokens_per_second']:.0f} tokens/s")

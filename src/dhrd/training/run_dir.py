@@ -73,7 +73,7 @@ def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrit
             _tidy(output_dir)
             return Place(output_dir=output_dir, goes_on=True, is_finished=True)
         held.enter_context(locked(output_dir))
-        _, start = find_checkpoint(Path(checkpoint))  # only now: none is being written any more
+        start = find_checkpoint(Path(checkpoint))  # only now: none is being written any more
         if start is None:
             logger.warning("%s: no whole checkpoint yet; starting over", output_dir)
     else:

@@ -81,9 +81,7 @@ def make_accelerator(config: RunConfig, device: str | None = None, precision: Pr
 
 
 def choose_precision(
-    asked: Literal["auto", "no", "bf16", "fp16"],
-    device: str | None = None,
-    backbone: PreTrainedConfig | None = None,
+    asked: Literal["auto", "no", "bf16", "fp16"], device: str | None = None, backbone: PreTrainedConfig | None = None
 ) -> Precision:
     """The precision of matrix products.
 

@@ -168,7 +168,7 @@ def _refuse_non_finite(state: TrainState, log: dict[str, float], batches: Sequen
     if bad is None:
         return
     state.optimizer.zero_grad(set_to_none=True)
-    ids = ", ".join(one for batch in batches for one in batch.ids)
+    ids = ", ".join(row_id for batch in batches for row_id in batch.ids)
     raise NonFiniteError(
         f"step {step}: {bad} is {log[bad]}; the weights were not changed. Rows: {ids}. "
         "Lower training.learning_rate, or look at these rows"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dhrd.data.readers import BadRow, read_file
+from dhrd.data.readers import read_file
+from dhrd.data.row import BadRow
 from dhrd.errors import DataError
 from helpers.reading import columns, error_of, problems, write
 from helpers.rows import write_jsonl

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dhrd.data.rationales import JoinReport, join_rationales
+from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example
 from dhrd.errors import DataError
 from helpers.joins import ROWS, is_its_own, train_rows, with_ids, write_rationales
@@ -22,18 +22,19 @@ class TestJoin:
 
     EXAMPLES = (Example(id="a", input_text="1"), Example(id="b", input_text="2", rationale="own"), Example(id="c"))
 
-    def test_matched_unmatched_and_unused_are_counted(self, tmp_path: Path) -> None:
+    def test_matched_unmatched_and_unused_are_counted(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         rows = [{"id": "a", "rationale": "A"}, {"id": "zz", "rationale": "Z"}, {"id": "c", "rationale": "C"}]
-        joined, report = join_rationales(self.EXAMPLES, write_jsonl(tmp_path / "r.jsonl", rows))
+        path = write_jsonl(tmp_path / "r.jsonl", rows)
+        joined = join_rationales(self.EXAMPLES, path)
         assert [one.rationale for one in joined] == ["A", "own", "C"]
         assert [one.id for one in joined] == ["a", "b", "c"]
-        assert report == JoinReport(num_matched=2, num_unmatched=1, num_unused=1)
-        assert report.summary() == "rationales: 2 rows matched, 1 rows without one, 1 rationales of no row"
+        counts = "2 rows matched, 1 rows without one, 1 rationales of no row"
+        assert f"{path}: rationales: {counts}" in [record.getMessage() for record in caplog.records]
         assert self.EXAMPLES[0].rationale is None, "the given rows are left as they were"
 
     def test_an_integer_id_is_the_same_as_its_text(self, tmp_path: Path) -> None:
         (row,) = load([{"id": 7, "input_text": "a", "label": "x"}])
-        joined, _ = join_rationales([row], write_jsonl(tmp_path / "r.jsonl", [{"id": "7", "rationale": "A"}]))
+        joined = join_rationales([row], write_jsonl(tmp_path / "r.jsonl", [{"id": "7", "rationale": "A"}]))
         assert joined[0].rationale == "A"
 
     @pytest.mark.parametrize(

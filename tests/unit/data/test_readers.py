@@ -17,7 +17,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from dhrd.data.readers import BadRow, Row, read_file
+from dhrd.data.readers import read_file
+from dhrd.data.row import BadRow, Row
 from dhrd.data.sources import open_source
 from dhrd.errors import DataError
 from helpers.reading import PLAIN, columns, error_of, problems, write, write_delimited

@@ -1,4 +1,4 @@
-"""`data.label_noise`: which rows get another label, and that nothing else of them changes."""
+"""`data.label_noise`: which rows get another label, and that nothing else of them changes; texts that stand twice."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from dhrd.data.sequence import InputEncoder, SequenceEncoder
 from dhrd.errors import ConfigError
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import hash_rows
+from helpers.reading import warnings_of
 from helpers.rows import make_tokenizer
 from helpers.runs import LABELS, settings, write_rows
 
@@ -102,3 +103,18 @@ def test_rows_cut_off_for_choices_are_noisy_too(tmp_path: Path) -> None:
     gold = {row.id: row.label for row in load_rows(config_of(tmp_path)).train}
     found = load_rows(config_of(tmp_path, "data.label_noise=1", "data.dev_share=0.5"))
     assert any(row.label != gold[row.id] for row in found.choose)
+
+
+def test_l21_one_text_twice_is_told_with_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train = [{"input_text": t, "label": n} for t, n in (("a", "x"), ("b", "y"), ("a", "y"), ("c", "x"), ("c", "x"))]
+    held = [{"input_text": t, "label": "x"} for t in ("a", "new", "b")]
+    config = load_config(loss__reasoning_weight=0)
+    said = warnings_of(caplog, lambda: load_rows(config, train, held))
+    assert any(
+        line.startswith("data.train: 1 texts stand there with more than one label (first: row 0)") for line in said
+    )
+    assert any(line.startswith("data.validation: 2 of 3 rows have the text of a training row") for line in said)
+    assert warnings_of(caplog, lambda: load_rows(config, train[:2], held[1:2])) == []
+    cut = load_config(loss__reasoning_weight=0, data__dev_share=0.5)
+    said = warnings_of(caplog, lambda: load_rows(cut, [{"input_text": "a", "label": n} for n in "xxxxyyyy"]))
+    assert any(line.startswith("data.dev_share: 4 of 4 rows have the text of a training row") for line in said)

@@ -17,7 +17,7 @@ import pytest
 from dhrd.config import DataSettings
 from dhrd.data.label_sets import infer_labels
 from dhrd.data.records import Example
-from dhrd.data.sources import open_source
+from dhrd.data.sources import files_of_rows, files_of_settings, open_source
 from dhrd.errors import ConfigError, DataError
 from helpers.reading import PLAIN, error_of, load
 from helpers.rows import write_jsonl
@@ -323,3 +323,35 @@ def test_labels_that_training_does_not_know_are_named_with_their_line(tmp_path: 
     with pytest.raises(DataError) as caught:
         labels.encode(rows[1].label, rows[1].where)  # type: ignore[arg-type]
     assert str(caught.value).startswith(f"{path}:2: label: 'maybe' is unknown; labels are 'no', 'yes'")
+
+
+FOLDER = DataSettings(superglue_root="/data/superglue")
+
+
+@pytest.mark.parametrize(
+    ("spec", "files"),
+    [
+        ("rows.jsonl", ["rows.jsonl"]),
+        (Path("a/rows.csv"), ["a/rows.csv"]),
+        ("superglue:wic", ["/data/superglue/WiC"]),
+        ("superglue:none", ["superglue:none"]),
+        ("hub:imdb", ["imdb"]),
+        (["a.csv", Path("b.csv")], ["a.csv", "b.csv"]),
+        (["a text", {"input_text": "a"}], ["a text"]),
+        ({"input_text": ["a"]}, []),
+        ("", []),
+        (None, []),
+    ],
+)
+def test_the_files_of_a_spec(spec: Any, files: list[str]) -> None:
+    assert [str(path) for path in files_of_rows(spec, FOLDER)] == files
+
+
+def test_the_home_directory_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert list(files_of_rows("~/rows.csv", FOLDER)) == [Path("/home/me/rows.csv")]
+
+
+def test_the_files_of_a_run() -> None:
+    settings = DataSettings(train="a.csv", test="superglue:cb", superglue_root="/data")
+    assert list(map(str, files_of_settings(settings))) == ["a.csv", "/data/CB"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import weakref
 from collections.abc import Iterator
@@ -12,8 +13,8 @@ import pytest
 
 import dhrd
 from dhrd import Classifier
-from dhrd.data.tokenizer import prepare_tokenizer
-from dhrd.data.tokens import TextTokenizer
+from dhrd.data.tokens import TextTokenizer, prepare_tokenizer
+from dhrd.errors import ModelError
 from dhrd.inference import streaming as stages
 from helpers.rows import make_tokenizer
 from helpers.runs import make_config
@@ -103,3 +104,29 @@ def test_f14_windows_are_bounded_by_characters_too(
 
     assert len(list(classifier.stream(source()))) == 200
     assert most <= 4 * 10  # rows of 11,000 characters: ten a window, two windows ahead of the one at hand
+
+
+def test_both_sides_are_right_and_nothing_is_cut_or_padded() -> None:
+    tokenizer = make_tokenizer(padding_side="left", truncation_side="left")
+    tokenizer.backend_tokenizer.enable_truncation(2)
+    tokenizer.backend_tokenizer.enable_padding(length=9)
+    prepare_tokenizer(tokenizer)
+    assert tokenizer.pad_token != tokenizer.eos_token
+    assert tokenizer.padding_side == tokenizer.truncation_side == "right"
+    assert tokenizer.backend_tokenizer.truncation is tokenizer.backend_tokenizer.padding is None
+
+
+def test_eos_pads_where_nothing_else_does(caplog: pytest.LogCaptureFixture) -> None:
+    tokenizer = make_tokenizer(pad=None)
+    with caplog.at_level(logging.WARNING, logger="dhrd"):
+        prepare_tokenizer(tokenizer, "my model")
+        prepare_tokenizer(tokenizer, "my model")
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id
+    assert [record.getMessage() for record in caplog.records] == [
+        "my model has no padding token; its eos token '<eos>' pads from now on"
+    ]
+
+
+def test_neither_is_an_error() -> None:
+    with pytest.raises(ModelError, match="my model: the tokenizer has neither a pad nor an eos token"):
+        prepare_tokenizer(make_tokenizer(pad=None, eos=None), "my model")

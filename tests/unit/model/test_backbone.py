@@ -36,7 +36,7 @@ def test_a_directory_is_loaded_in_fp32_with_its_tokenizer(tmp_path: Path) -> Non
     loaded = load_backbone(ModelSettings(name_or_path=save_backbone(tmp_path, "llama")))
     assert loaded.model.dtype == torch.float32
     assert loaded.name == str(tmp_path)
-    assert not loaded.added_pad
+    assert loaded.tokenizer.pad_token != loaded.tokenizer.eos_token
     assert loaded.tokenizer.padding_side == loaded.tokenizer.truncation_side == "right"
     assert torch.equal(loaded.model.lm_head.weight, make_causal_lm("llama").lm_head.weight)
 
@@ -59,7 +59,6 @@ def test_without_a_pad_token_eos_becomes_it(tmp_path: Path, caplog: pytest.LogCa
     save_backbone(tmp_path, "gpt2", tokenizer=make_tokenizer(pad=None))
     with caplog.at_level(logging.WARNING, "dhrd"):
         loaded = load_backbone(ModelSettings(name_or_path=str(tmp_path)))
-    assert loaded.added_pad
     assert loaded.tokenizer.pad_token == "<eos>"
     assert loaded.model.config.pad_token_id == loaded.tokenizer.eos_token_id
     said = f"{tmp_path} has no padding token; its eos token '<eos>' pads from now on"
@@ -75,8 +74,9 @@ def test_a_whole_run_says_so_once_and_writes_it(tmp_path: Path, caplog: pytest.L
     assert sum("has no padding token" in record.message for record in caplog.records) == 1
     eos = make_tokenizer(pad=None).eos_token_id
     assert json.loads((tmp_path / "out" / "config.json").read_text())["pad_token_id"] == eos
-    tokenizer, added = load_tokenizer(str(tmp_path / "out"))
-    assert (tokenizer.pad_token, added) == ("<eos>", False)
+    caplog.clear()
+    assert load_tokenizer(str(tmp_path / "out")).pad_token == "<eos>"
+    assert not caplog.records
 
 
 def test_neither_pad_nor_eos_is_refused(tmp_path: Path) -> None:

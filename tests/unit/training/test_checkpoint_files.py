@@ -61,11 +61,13 @@ def test_the_newest_whole_one_is_found(tmp_path: Path) -> None:
     second, third = write(directory, 2), write(directory, 3)
     (directory / "step-00000009").mkdir()  # no state: it was not finished
     assert files.whole_checkpoints(directory) == [second, third]
-    assert files.find_checkpoint(tmp_path / "out") == (tmp_path / "out", third)
-    assert files.find_checkpoint(second) == ((tmp_path / "out").resolve(), second)
+    assert files.find_checkpoint(tmp_path / "out") == third
+    assert files.run_directory(tmp_path / "out") == tmp_path / "out"
+    assert files.find_checkpoint(second) == second
+    assert files.run_directory(second) == (tmp_path / "out").resolve()
     assert files.run_directory(directory) == tmp_path / "out"
     (third / "model.safetensors").write_bytes(b"")
-    assert files.find_checkpoint(tmp_path / "out") == (tmp_path / "out", second)
+    assert files.find_checkpoint(tmp_path / "out") == second
     (second / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="no checkpoint there is whole"):
         files.find_checkpoint(tmp_path / "out")

@@ -16,7 +16,7 @@ from dhrd.errors import CheckpointError, ConfigError
 from dhrd.model import precision
 from dhrd.run import train as run
 from dhrd.training import setup
-from dhrd.training.checkpoints import find_checkpoint, whole_checkpoints
+from dhrd.training.checkpoint_files import find_checkpoint, whole_checkpoints
 from dhrd.training.run_dir import read_run
 from helpers.runs import Recorder, Stop, make_config, read_jsonl, rows
 
@@ -90,7 +90,7 @@ def test_partial_directories_are_ignored_and_swept(broken: Broken) -> None:
     torn = broken.checkpoints / "step-00000009"  # not a whole one: state.json is written last
     torn.mkdir()
     (torn / "model.safetensors").write_bytes(b"half")
-    assert find_checkpoint(broken.output)[1] == broken.checkpoints / "step-00000006"
+    assert find_checkpoint(broken.output) == broken.checkpoints / "step-00000006"
     with pytest.raises(Stop):
         run.train(broken.config, device="cpu", checkpoint=broken.output, callbacks=[Recorder(fail_at=9)])
     assert not partial.exists()
@@ -139,7 +139,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
 
 def test_a_checkpoint_without_its_state_is_not_one(broken: Broken) -> None:
     (broken.checkpoints / "step-00000006" / "state.json").unlink()
-    assert find_checkpoint(broken.output)[1] == broken.checkpoints / "step-00000004"
+    assert find_checkpoint(broken.output) == broken.checkpoints / "step-00000004"
     broken.resume()
     assert broken.is_as_if_unbroken()
 

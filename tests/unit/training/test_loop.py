@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from dhrd.errors import ConfigError
 from dhrd.evaluation.live import LiveModel
 from dhrd.run import train as run
-from dhrd.training.checkpoints import whole_checkpoints
+from dhrd.training.checkpoint_files import whole_checkpoints
 from helpers.runs import Recorder, make_config, read_jsonl
 
 STEPS_PER_EPOCH = 5  # 20 rows, 4 an update

@@ -19,7 +19,9 @@ from dhrd.errors import NonFiniteError
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.run import train as run
 from dhrd.training import build
-from dhrd.training.checkpoints import Checkpoints, Position, whole_checkpoints
+from dhrd.training.checkpoint_files import whole_checkpoints
+from dhrd.training.checkpoints import Checkpoints
+from dhrd.training.position import Position
 from dhrd.training.setup import make_accelerator, make_train_state
 from dhrd.training.step import TrainState, train_step
 from helpers.runs import Recorder, make_config, read_jsonl

@@ -44,12 +44,7 @@ def buckets(lengths: Sequence[int], max_tokens: int, overhead_tokens: int = 0) -
 
 
 def predict_logits(
-    forward: Forward,
-    input_ids: Sequence[list[int]],
-    *,
-    pad_token_id: int,
-    batch_size: int,
-    device: Any = "cpu",
+    forward: Forward, input_ids: Sequence[list[int]], *, pad_token_id: int, batch_size: int, device: Any = "cpu"
 ) -> np.ndarray:
     """Class logits of many inputs by any forward function, a number of rows at a time.
 

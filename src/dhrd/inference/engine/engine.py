@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from dhrd._text import message_of
 from dhrd.config.schema import Pooling
 from dhrd.errors import ConfigError
 from dhrd.inference.engine.exactness import why_not_exact
@@ -94,8 +95,7 @@ class Engine:
                 for rows in (several, one):
                     self.body(input_ids=torch.tensor(rows, device=self.body.device), use_cache=False)
         except Exception as error:  # compilers fail in many ways, none of them a defect of the model
-            reason = str(error).strip().splitlines()[0]
-            raise ConfigError(f"`compile`: torch.compile failed here ({reason}); leave it out") from error
+            raise ConfigError(f"`compile`: torch.compile failed here ({message_of(error)}); leave it out") from error
 
     def _plan(self, input_ids: Sequence[list[int]]) -> list[Group]:
         if not self.options.share_prefixes or len(input_ids) == 1:

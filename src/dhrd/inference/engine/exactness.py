@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from dhrd._text import message_of
 from dhrd.inference.engine.options import Options
 from dhrd.inference.engine.passes import Passes
 from dhrd.inference.engine.prefixes import Group, Pack, apart
@@ -34,7 +35,7 @@ def why_not_exact(body: PreTrainedModel) -> str:
         with torch.inference_mode(), torch.autocast(body.device.type, enabled=False):  # rounding is no difference
             alone, *shared = [_in_order(passes.run(plan, rows)) for plan in _plans(rows)]
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
-        return f"{type(body).__name__} does not take it ({str(error).splitlines()[0]})"
+        return f"{type(body).__name__} does not take it ({message_of(error)})"
     tolerance = 1e-4 if body.dtype == torch.float32 else 5e-2
     worst = max(float((one - alone).abs().max()) for one in shared) / float(alone.abs().max())
     return f"{type(body).__name__} gives other hidden states with it (by {worst:.1g})" if worst > tolerance else ""

@@ -19,6 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 
+_MARGIN = 0.95  # by this factor sharing must cost less than the rows apart
 _MAX_DEPTH = 64  # of trees in trees; deeper ones are packed or run apart as they are
 
 
@@ -60,14 +61,12 @@ class SharingCost:
         overhead: Of a forward pass, in tokens; packs after a prefix run one at a time.
         max_pack_tokens: No pack is longer; its mask has the square of it.
         max_suffix_tokens: No pack after a prefix is longer.
-        margin: Sharing must cost less than the rows apart by this factor.
     """
 
     pair: float
     overhead: float = 64.0
     max_pack_tokens: int = 2048
     max_suffix_tokens: int = 512
-    margin: float = 0.95
 
 
 def apart(lengths: Sequence[int]) -> list[Group]:
@@ -124,7 +123,7 @@ class _Planner:
             return separate
         together = [self._packed(low, high), self._after_prefix(low, high, shared)]
         least = min((option for option in together if option), key=lambda option: option.cost, default=separate)
-        return least if least.cost <= self.cost.margin * separate.cost else separate
+        return least if least.cost <= _MARGIN * separate.cost else separate
 
     def _flat(self, low: int, high: int, depth: int) -> _Option:
         """As `_best`, but without looking for trees in the tree."""

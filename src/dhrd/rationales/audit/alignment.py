@@ -22,7 +22,7 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from dhrd.data.records import Example
-from dhrd.rationales.audit.flags import Flag, Written
+from dhrd.rationales.audit.flags import Audited, Flag
 from dhrd.rationales.audit.text import input_of
 
 _LEAST_Z = 2.5  # the shared flat optimum of seven tasks: 2.5 to 3 find and spare alike
@@ -62,11 +62,7 @@ class Alignment:
 
     def summary(self) -> dict[str, float | None]:
         """For JSON."""
-        return {
-            "mean_rank": self.mean_rank,
-            "num_compared": self.num_compared,
-            "num_misaligned": len(self.flags),
-        }
+        return {"mean_rank": self.mean_rank, "num_compared": self.num_compared, "num_misaligned": len(self.flags)}
 
     def sentence(self) -> str:
         """For a person."""
@@ -84,19 +80,18 @@ class Alignment:
         return text
 
 
-def measure_alignment(rows: Sequence[Written], examples: Sequence[Example], *, seed: int = 0) -> Alignment:
+def measure_alignment(rows: Sequence[Audited], examples: Sequence[Example]) -> Alignment:
     """Compare each rationale with its own input and with other rows' inputs.
 
     Args:
         rows: Rationales with their rows.
         examples: All rows of the data: further inputs to compare with where there are few rationales.
-        seed: Decides which inputs are compared with, of more than a thousand.
     """
     known = [(index, row.text, row.example) for index, row in enumerate(rows) if row.example is not None]
     ranks: list[float | None] = [None] * len(rows)
     flags: dict[int, Flag] = {}
     own = [example for _, _, example in known]
-    z_scores, own_ranks, counts = _compare([text for _, text, _ in known], own, _references(own, examples, seed))
+    z_scores, own_ranks, counts = _compare([text for _, text, _ in known], own, _references(own, examples))
     for (index, _, _), z, rank, count in zip(known, z_scores, own_ranks, counts, strict=True):
         if count:
             ranks[index] = float(rank)
@@ -106,8 +101,8 @@ def measure_alignment(rows: Sequence[Written], examples: Sequence[Example], *, s
     return Alignment(ranks=ranks, flags=flags)
 
 
-def _references(own: Sequence[Example], examples: Sequence[Example], seed: int) -> list[Example]:
-    rng = random.Random(f"references {seed}")
+def _references(own: Sequence[Example], examples: Sequence[Example]) -> list[Example]:
+    rng = random.Random("references 0")
     pool = list(own)
     if len(pool) < _FEW_ROWS:
         taken = {example.id for example in own}

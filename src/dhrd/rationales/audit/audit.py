@@ -4,66 +4,25 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
 
 from dhrd.config import RunConfig
 from dhrd.data.rationales import read_rationale
-from dhrd.data.readers import BadRow, read_file
+from dhrd.data.readers import read_file
 from dhrd.data.records import Example
+from dhrd.data.row import BadRow
 from dhrd.data.rows import label_set
 from dhrd.data.sources import open_source
 from dhrd.data.templates import ROW, InputTemplate
 from dhrd.errors import ConfigError, DataError
 from dhrd.rationales.audit.alignment import Alignment, measure_alignment
-from dhrd.rationales.audit.flags import KINDS, Flag, Written
-from dhrd.rationales.audit.form import (
-    beginnings,
-    check_beginnings,
-    check_damage,
-    check_duplicates,
-    check_endings,
-    check_language,
-    check_lengths,
-)
+from dhrd.rationales.audit.flags import KINDS, Audited, Flag
+from dhrd.rationales.audit.form import CHECKS, beginnings
 from dhrd.rationales.audit.leak import LeakPatterns, MeasuredLeak, find_leak, leak_patterns, measure_leak
 from dhrd.rationales.audit.text import words
-
-_CHECKS: Sequence[Callable[[Sequence[Written]], Mapping[int, Flag]]] = (
-    check_lengths,
-    check_duplicates,
-    check_endings,
-    check_damage,
-    check_beginnings,
-    check_language,
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Audited:
-    """One line of the file.
-
-    Args:
-        where: `file:line`.
-        id: The row's; "" where the line has none.
-        text: The rationale; "" likewise.
-        columns: The whole line.
-        example: The row of the data; None where there is none.
-        num_words: Of the rationale.
-        rank: Of its own input among the others' (see `alignment`); None where it could not be told.
-        flags: What is wrong with it.
-    """
-
-    where: str
-    id: str = ""
-    text: str = ""
-    columns: Mapping[str, object] = field(default_factory=dict)
-    example: Example | None = None
-    num_words: int = 0
-    rank: float | None = None
-    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,11 +105,12 @@ def audit_rationales(
         raise DataError(
             f"{rationales}: no line has an id and a rationale; `dhrd rationales convert` reads other shapes"
         )
-    rows = [Written(where=line.where, id=line.id, text=line.text, example=line.example) for _, line in written]
+    rows = [line for _, line in written]
     alignment = measure_alignment(rows, examples)
     found: list[list[Flag]] = [[] for _ in rows]
-    for check in (*_CHECKS, lambda rows: alignment.flags, lambda rows: _leaks(rows, patterns)):
-        for index, flag in check(rows).items():
+    leaks = {index: flag for index, row in enumerate(rows) if (flag := find_leak(row, patterns))}
+    for flagged in (*(check(rows) for check in CHECKS), alignment.flags, leaks):
+        for index, flag in flagged.items():
             found[index].append(flag)
     for (index, line), flags, rank in zip(written, found, alignment.ranks, strict=True):
         every = sorted((*line.flags, *flags), key=lambda flag: list(KINDS).index(flag.kind))
@@ -197,8 +157,3 @@ def _as_read(example: Example, columns: frozenset[str]) -> Example:
     text = example.input_text if "input_text" in columns else ""
     is_read = columns.__contains__ if ROW not in columns else lambda name: True
     return replace(example, input_text=text, fields={k: v for k, v in example.fields.items() if is_read(k)})
-
-
-def _leaks(rows: Sequence[Written], patterns: LeakPatterns) -> dict[int, Flag]:
-    found = {index: find_leak(row, patterns) for index, row in enumerate(rows)}
-    return {index: flag for index, flag in found.items() if flag is not None}

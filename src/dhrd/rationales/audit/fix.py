@@ -9,8 +9,8 @@ from typing import Literal
 
 from dhrd._files import writing
 from dhrd.errors import ConfigError
-from dhrd.rationales.audit.audit import Audit, Audited
-from dhrd.rationales.audit.flags import KINDS, Written
+from dhrd.rationales.audit.audit import Audit
+from dhrd.rationales.audit.flags import KINDS, Audited
 from dhrd.rationales.audit.leak import find_leak, without_verdict
 
 Mode = Literal["drop", "strip"]
@@ -99,11 +99,10 @@ def _strip(line: Audited, audit: Audit) -> tuple[str, Change | None]:
         return _drop(line, _NOT_A_ROW)
     if "label_leak" not in why:
         return line.text, None
-    written = Written(where=line.where, id=line.id, text=line.text, example=line.example)
-    text = without_verdict(written, audit.patterns)
+    text = without_verdict(line, audit.patterns)
     if not text:
         return "", Change(where=line.where, id=line.id, action="dropped", why=["label_leak"], removed=line.text)
-    still = find_leak(replace(written, text=text), audit.patterns) is not None
+    still = find_leak(replace(line, text=text), audit.patterns) is not None
     removed = line.text[len(text) :].strip()
     action: Literal["stripped", "left"] = "stripped" if removed else "left"
     why = ["label_leak remains" if still else "label_leak"]

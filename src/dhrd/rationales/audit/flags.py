@@ -1,8 +1,9 @@
-"""What can be wrong with one rationale."""
+"""One line of a file of rationales, and what can be wrong with it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from dhrd.data.records import Example
 
@@ -42,17 +43,25 @@ class Flag:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """A rationale and the row that it belongs to.
+class Audited:
+    """One line of the file.
 
     Args:
         where: `file:line`.
-        id: The row's.
-        text: The rationale.
-        example: The row; None where no row has this id.
+        id: The row's; "" where the line has none.
+        text: The rationale; "" likewise.
+        columns: The whole line.
+        example: The row of the data; None where no row has this id.
+        num_words: Of the rationale.
+        rank: Of its own input among the others' (see `alignment`); None where it could not be told.
+        flags: What is wrong with it.
     """
 
     where: str
-    id: str
-    text: str
+    id: str = ""
+    text: str = ""
+    columns: Mapping[str, object] = field(default_factory=dict)
     example: Example | None = None
+    num_words: int = 0
+    rank: float | None = None
+    flags: tuple[Flag, ...] = ()

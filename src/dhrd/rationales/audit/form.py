@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from statistics import median
 
-from dhrd.rationales.audit.flags import Flag, Written
+from dhrd.rationales.audit.flags import Audited, Flag
 from dhrd.rationales.audit.text import words
 from dhrd.rationales.teacher.thinking import LEFT_OVER
 
@@ -34,7 +34,7 @@ _MARKUP = re.compile(
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
 
 
-def check_lengths(rows: Sequence[Written]) -> dict[int, Flag]:
+def check_lengths(rows: Sequence[Audited]) -> dict[int, Flag]:
     """Flag rationales of fewer than 3 words, and those over 100 that are over 4 times the median."""
     counts = [len(words(row.text)) for row in rows]
     most = max(_MANY_WORDS, _MANY_TIMES_THE_MEDIAN * median(counts)) if counts else 0
@@ -45,7 +45,7 @@ def check_lengths(rows: Sequence[Written]) -> dict[int, Flag]:
     }
 
 
-def check_duplicates(rows: Sequence[Written]) -> dict[int, Flag]:
+def check_duplicates(rows: Sequence[Audited]) -> dict[int, Flag]:
     """Flag a rationale whose 3-word shingles are at least 80 % those of an earlier one (Jaccard; Broder, 1997).
 
     Only rationales that share one of their 12 smallest shingle hashes are compared, so this is linear in the rows.
@@ -74,7 +74,7 @@ def _shingles(tokens: list[str]) -> set[bytes]:
     return {hashlib.blake2b(" ".join(run).encode(), digest_size=8).digest() for run in runs}
 
 
-def check_endings(rows: Sequence[Written]) -> dict[int, Flag]:
+def check_endings(rows: Sequence[Audited]) -> dict[int, Flag]:
     """Flag rationales that do not end a sentence, where most in the file do."""
     unended = {i: row.text.rstrip()[-20:] for i, row in enumerate(rows) if not _ENDING.search(row.text)}
     if len(unended) > _USUAL_ENDINGS * len(rows):
@@ -82,7 +82,7 @@ def check_endings(rows: Sequence[Written]) -> dict[int, Flag]:
     return {index: Flag("truncated", f"ends in “…{end}”") for index, end in unended.items()}
 
 
-def check_damage(rows: Sequence[Written]) -> dict[int, Flag]:
+def check_damage(rows: Sequence[Audited]) -> dict[int, Flag]:
     """Flag control and replacement characters, UTF-8 that was read as another encoding, entities and left-over tags."""
     found = {}
     for index, row in enumerate(rows):
@@ -109,7 +109,7 @@ def _was_misread(text: str) -> bool:
     return False
 
 
-def check_language(rows: Sequence[Written]) -> dict[int, Flag]:
+def check_language(rows: Sequence[Audited]) -> dict[int, Flag]:
     """Flag rationales in another script than most, or with hardly a word among the 150 commonest of the file.
 
     Function words make up a third or more of any text of a language; a text that has next to none of the file's is in
@@ -143,13 +143,13 @@ def _script(text: str) -> str:
     return "EAST ASIAN" if most in _EAST_ASIAN else most  # Japanese mixes three
 
 
-def beginnings(rows: Sequence[Written], most: int = 5) -> list[tuple[str, float]]:
+def beginnings(rows: Sequence[Audited], most: int = 5) -> list[tuple[str, float]]:
     """The commonest first three words, each with the share of rows that begin so; those of one row are left out."""
     starts = Counter(_beginning(row) for row in rows)
     return [(start, count / len(rows)) for start, count in starts.most_common(most) if count > 1]
 
 
-def check_beginnings(rows: Sequence[Written]) -> dict[int, Flag]:
+def check_beginnings(rows: Sequence[Audited]) -> dict[int, Flag]:
     """Flag a beginning that nearly all rationales share: thinking that was taken for the explanation begins so."""
     start, share = next(iter(beginnings(rows, most=1)), ("", 0.0))
     if share < _NEARLY_ALL or len(rows) < _ENOUGH_TO_BE_A_HABIT:
@@ -161,5 +161,9 @@ def check_beginnings(rows: Sequence[Written]) -> dict[int, Flag]:
     }
 
 
-def _beginning(row: Written) -> str:
+def _beginning(row: Audited) -> str:
     return " ".join(words(row.text)[:_BEGINNING_WORDS])
+
+
+CHECKS = (check_lengths, check_duplicates, check_endings, check_damage, check_beginnings, check_language)
+"""From rationales to those that are flagged, by position."""

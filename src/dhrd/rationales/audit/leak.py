@@ -17,7 +17,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross
 from sklearn.pipeline import make_pipeline
 
 from dhrd.data.records import LabelSet
-from dhrd.rationales.audit.flags import Flag, Written
+from dhrd.rationales.audit.flags import Audited, Flag
 from dhrd.rationales.audit.text import input_of, sentences
 
 _FOLDS = 5
@@ -48,23 +48,16 @@ class LeakPatterns:
     verdicts: re.Pattern[str]
 
     def spans(self, text: str, own_text: str = "") -> list[tuple[int, int]]:
-        """Where a rationale gives its label away, sorted.
-
-        Args:
-            text: The rationale.
-            own_text: What its row says.
-        """
+        """Where a rationale gives its label away, sorted; `own_text` is what its row says."""
         found = {match.span() for match in self.verdicts.finditer(text)}
         for word in self.words:
             matches = [match.span() for match in word.finditer(text)]
             if matches and not word.search(own_text):
                 found.update(matches)
-        within = {inner for inner in found for outer in found if inner != outer and _holds(outer, inner)}
+        within = {
+            (a, b) for a, b in found for first, last in found if (a, b) != (first, last) and first <= a and b <= last
+        }
         return sorted(found - within)
-
-
-def _holds(outer: tuple[int, int], inner: tuple[int, int]) -> bool:
-    return outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
 def leak_patterns(labels: LabelSet, *, forbid: Sequence[str] = (), allow: Sequence[str] = ()) -> LeakPatterns:
@@ -123,7 +116,7 @@ def _is_common(word: str) -> bool:
     return word.casefold() in _COMMON or (len(word) == 1 and word.isascii()) or word.isdigit()
 
 
-def find_leak(written: Written, patterns: LeakPatterns) -> Flag | None:
+def find_leak(written: Audited, patterns: LeakPatterns) -> Flag | None:
     """Where a rationale names a label or restates a verdict."""
     spans = patterns.spans(written.text, _own_text(written))
     if not spans:
@@ -132,7 +125,7 @@ def find_leak(written: Written, patterns: LeakPatterns) -> Flag | None:
     return Flag("label_leak", "says " + ", ".join(f"“{one}”" for one in said), tuple(spans))
 
 
-def without_verdict(written: Written, patterns: LeakPatterns) -> str:
+def without_verdict(written: Audited, patterns: LeakPatterns) -> str:
     """A rationale without the sentences at its end that give its label away; "" where nothing else is in it."""
     bounds = list(sentences(written.text))
     while bounds and patterns.spans(written.text[slice(*bounds[-1])], _own_text(written)):
@@ -140,7 +133,7 @@ def without_verdict(written: Written, patterns: LeakPatterns) -> str:
     return written.text[: bounds[-1][1]].rstrip() if bounds else ""
 
 
-def _own_text(written: Written) -> str:
+def _own_text(written: Audited) -> str:
     return input_of(written.example) if written.example else ""
 
 
@@ -167,35 +160,31 @@ class MeasuredLeak:
     why: str = ""
 
 
-def measure_leak(rows: Sequence[Written], labels: LabelSet, *, seed: int = 0) -> MeasuredLeak:
+def measure_leak(rows: Sequence[Audited], labels: LabelSet) -> MeasuredLeak:
     """Cross-validate a bag-of-words model that predicts the label from the rationale, and one from the input.
 
-    Args:
-        rows: Rationales with their rows.
-        labels: The label set.
-        seed: Of the folds. Rows of one group are in one fold.
+    Rows of one group are in one fold.
     """
     known = [(row, row.example.label) for row in rows if row.example is not None and row.example.label is not None]
-    known = random.Random(seed).sample(known, _MOST_ROWS) if len(known) > _MOST_ROWS else known
+    known = random.Random(0).sample(known, _MOST_ROWS) if len(known) > _MOST_ROWS else known
     if labels.multi_label:
         return MeasuredLeak(ngrams={}, why="rows may have several labels")
     gold = np.array([labels.encode(label)[0] for _, label in known], dtype=int)
     counts = Counter(gold.tolist())
-    groups = [row.example.group for row, _ in known if row.example is not None]
-    of_class = {index: {g or f"row {i}" for i, g in enumerate(groups) if gold[i] == index} for index in counts}
+    examples = [row.example for row, _ in known if row.example is not None]
+    groups = np.array([example.group or f"row {i}" for i, example in enumerate(examples)])
+    of_class = {index: set(groups[gold == index]) for index in counts}
     if len(counts) < 2 or min(map(len, of_class.values())) < _FOLDS:
         return MeasuredLeak(num_rows=len(gold), ngrams={}, why=f"a label has fewer than {_FOLDS} rows or groups")
-    grouped = any(group is not None for group in groups)
-    split = (StratifiedGroupKFold if grouped else StratifiedKFold)(_FOLDS, shuffle=True, random_state=seed)
-    group = np.array([g or f"row {i}" for i, g in enumerate(groups)]) if grouped else None
-    folds = list(split.split(gold, gold, group))
+    is_grouped = any(example.group is not None for example in examples)
+    split = (StratifiedGroupKFold if is_grouped else StratifiedKFold)(_FOLDS, shuffle=True, random_state=0)
+    folds = list(split.split(gold, gold, groups if is_grouped else None))
     rationales = [row.text for row, _ in known]
-    inputs = [input_of(row.example) for row, _ in known if row.example is not None]
     return MeasuredLeak(
         num_rows=len(gold),
         chance=max(counts.values()) / len(gold),
         rationale_accuracy=_accuracy(rationales, gold, folds),
-        input_accuracy=_accuracy(inputs, gold, folds),
+        input_accuracy=_accuracy([input_of(example) for example in examples], gold, folds),
         ngrams=_telling_ngrams(rationales, gold, labels),
     )
 

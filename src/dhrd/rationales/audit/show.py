@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 
 import jinja2
@@ -12,8 +13,8 @@ import jinja2
 from dhrd._files import writing
 from dhrd._terminal import say, show_table
 from dhrd._text import escaped
-from dhrd.rationales.audit.audit import Audit, Audited
-from dhrd.rationales.audit.flags import KINDS, Flag
+from dhrd.rationales.audit.audit import Audit
+from dhrd.rationales.audit.flags import KINDS, Audited, Flag
 from dhrd.rationales.audit.text import input_of
 
 FORMAT = 1
@@ -104,7 +105,9 @@ def write_page(audit: Audit, path: Path) -> None:
         name=Path(audit.rationales).name,
         num_flagged=sum(bool(line.flags) for line in audit.lines),
         about=KINDS,
-        sections={kind: list(_rows(audit, kind)) for kind, count in audit.counts.items() if count},
+        sections={kind: list(islice(_flagged(audit, kind), _ROWS_A_KIND)) for kind, n in audit.counts.items() if n},
+        pieces=_pieces,
+        input_of=input_of,
         most=_ROWS_A_KIND,
         bins=_rank_bins(audit),
         missing=audit.missing[:_MOST_MISSING],
@@ -119,23 +122,6 @@ def _without_control_characters(value: object) -> object:
 
 def _flagged(audit: Audit, kind: str) -> Iterator[tuple[Audited, Flag]]:
     return ((line, flag) for line in audit.lines for flag in line.flags if flag.kind == kind)
-
-
-@dataclass(frozen=True, slots=True)
-class _FlaggedRow:
-    """A row as the page shows it: its pieces each with whether a flag is about them."""
-
-    line: Audited
-    detail: str
-    pieces: list[tuple[str, bool]]
-    input: str
-
-
-def _rows(audit: Audit, kind: str) -> Iterator[_FlaggedRow]:
-    """The first rows with a flag, as the page shows them."""
-    for (line, flag), _ in zip(_flagged(audit, kind), range(_ROWS_A_KIND), strict=False):
-        own = input_of(line.example) if line.example else ""
-        yield _FlaggedRow(line, flag.detail, list(_pieces(line.text, flag.spans)), own)
 
 
 def _pieces(text: str, spans: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, bool]]:

@@ -7,7 +7,7 @@ limit, more samples or a better reader of answers never needs a second payment.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from dhrd.config import TeacherSettings
@@ -61,10 +61,6 @@ class Answer:
     host: str = ""
     time: str = ""
 
-    def record(self) -> dict[str, object]:
-        """For the store."""
-        return asdict(self)
-
     @classmethod
     def of_record(cls, record: object) -> Answer:
         """From the store, whatever version wrote it: a field that is not what it is here stops no run."""
@@ -74,7 +70,7 @@ class Answer:
             for part in fields(cls)
             if isinstance(given.get(part.name), _TYPES[str(part.type)])
         }
-        if isinstance(kept.get("text", ""), str) and "text" in kept:
+        if "text" in kept:
             return cls(**kept)
         content = read_content(given.get("text"))
         return cls(**{"refusal": content.refusal, "problem": content.problem, **kept, "text": content.text})

@@ -51,10 +51,7 @@ def parse(body: object) -> object:
 
 
 def read_completion(body: object) -> Completion | Fault:
-    """What a response holds: an answer, or an error inside a 200.
-
-    Args:
-        body: Its JSON.
+    """What a response's JSON holds: an answer, or an error inside a 200.
 
     Raises:
         NoAnswer: It has neither.

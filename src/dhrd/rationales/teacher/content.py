@@ -23,13 +23,8 @@ class Content:
     problem: str | None = None
 
 
-def read_content(value: object, *, where: str = "content") -> Content:
-    """Join the parts of type text; leave thinking parts out.
-
-    Args:
-        value: As it came.
-        where: Its name, for `problem`.
-    """
+def read_content(value: object) -> Content:
+    """Join the parts of type text; leave thinking parts out."""
     if value is None or isinstance(value, str):
         return Content(value or "")
     parts = value if isinstance(value, list) else [value]
@@ -37,7 +32,7 @@ def read_content(value: object, *, where: str = "content") -> Content:
     texts = [text for part in told if (text := _text(part)) is not None]
     refusals = [str(part["refusal"]) for part in told if isinstance(part, dict) and part.get("refusal")]
     if told and not texts and not refusals:
-        return unreadable(value, where)
+        return unreadable(value, "content")
     return Content("".join(texts), refusals[0] if refusals else None)
 
 

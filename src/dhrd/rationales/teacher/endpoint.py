@@ -163,7 +163,10 @@ class Endpoint:
             if is_page(str(getattr(error, "doc", ""))):  # it calls itself JSON
                 raise NoAnswer("web page", WEB_PAGE) from None
             raise NoAnswer("malformed", self._clean(error, prompt), may_be_billed=True) from None
-        return self._read(prompt, body)
+        found = read_completion(parse(body))
+        if isinstance(found, Fault):
+            raise self._meaning(found, prompt)
+        return self.record(prompt, found)
 
     def _body(self, prompt: str, attempt: int) -> dict[str, object]:
         settings = self._settings
@@ -194,15 +197,8 @@ class Endpoint:
         return self._meaning(read_fault(body, error.status_code), prompt, _retry_after(error.response.headers))
 
     def _meaning(self, fault: Fault, prompt: str, wait_s: float = 0.0) -> Exception:
-        said = self._clean(fault.said, prompt)
-        shown = Fault(status=fault.status, said=said, code=fault.code, param=fault.param, inside=fault.inside)
+        shown = replace(fault, said=self._clean(fault.said, prompt))
         return failure_of(shown, host=self.host, model=self._model, wait_s=wait_s)
-
-    def _read(self, prompt: str, body: object) -> Answer:
-        found = read_completion(parse(body))
-        if isinstance(found, Fault):
-            raise self._meaning(found, prompt)
-        return self.record(prompt, found)
 
     def record(self, prompt: str, found: Completion | None = None, failure: str | None = None) -> Answer:
         """An answer, or a refusal, for the store; tokens that the endpoint does not count are estimated."""

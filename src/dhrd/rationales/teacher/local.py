@@ -22,11 +22,7 @@ _BATCHES_AT_ONCE = 16  # questions of like length are decoded together; this man
 
 @dataclass(frozen=True, slots=True)
 class LocalTeacher:
-    """A model that decodes here.
-
-    Args:
-        backbone: The model and its tokenizer.
-    """
+    """A model that decodes here."""
 
     backbone: Backbone
 
@@ -45,14 +41,7 @@ class LocalTeacher:
         return cls(backbone)
 
     def ask(self, questions: Iterator[Asked], session: Session) -> bool:
-        """Answer questions, and store the answers batch by batch.
-
-        Args:
-            questions: Those to be asked.
-            session: The settings, the store and the counts.
-
-        Returns:
-            True: all were asked.
+        """Answer all questions, and store the answers batch by batch.
 
         Raises:
             TeacherError: Every one of the first answers was cut.

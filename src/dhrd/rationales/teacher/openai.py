@@ -29,14 +29,9 @@ class OpenAITeacher:
         return cls()
 
     def ask(self, questions: Iterator[Asked], session: Session) -> bool:
-        """Put questions to an endpoint and store each answer as it comes.
+        """Put questions to an endpoint and store each answer as it comes; False where `max_cost` stopped it.
 
-        Args:
-            questions: Those to be asked; read as places in flight become free.
-            session: The settings, the store and the counts.
-
-        Returns:
-            Whether all were asked; False where `max_cost` stopped it.
+        Questions are read as places in flight become free.
 
         Raises:
             TeacherError: The endpoint takes no request: its key, model or address is wrong, or it is down; or each
@@ -69,12 +64,7 @@ def _first(error: BaseException) -> BaseException:
 
 
 class _Places:
-    """The places in flight: all draw from one iterator, and ask a question until it is settled.
-
-    Args:
-        questions: Those to be asked.
-        session: The settings, the store and the counts.
-    """
+    """The places in flight: all draw from one iterator, and ask a question until it is settled."""
 
     def __init__(self, questions: Iterator[Asked], session: Session) -> None:
         settings = session.settings

@@ -46,7 +46,15 @@ class Teacher(Protocol):
         ...
 
     def ask(self, questions: Iterator[Asked], session: Session) -> bool:
-        """Answer questions, and store each answer before it counts; returns whether all were asked."""
+        """Answer questions, and store each answer before it counts.
+
+        Args:
+            questions: Those to be asked.
+            session: The settings, the store and the counts.
+
+        Returns:
+            Whether all were asked.
+        """
         ...
 
 

@@ -12,9 +12,8 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 
 from dhrd._text import shown
 from dhrd.errors import DataError, SaveError
@@ -84,7 +83,7 @@ class Store:
         Raises:
             SaveError: The disk is full; none of them was written, all before are.
         """
-        records = [(key, _whole(json.dumps(answer.record(), ensure_ascii=False))) for key, answer in answers]
+        records = [(key, _whole(json.dumps(asdict(answer), ensure_ascii=False))) for key, answer in answers]
         with self._lock, self._errors():
             self._db.execute("BEGIN")
             try:
@@ -140,13 +139,13 @@ class Store:
         Raises:
             DataError: Two rows have this id.
         """
-        with self._lock:
-            try:
+        try:
+            with self._lock:
                 self._db.execute("INSERT INTO checked_row VALUES (?)", (row_id,))
-            except sqlite3.IntegrityError:
-                raise DataError(
-                    f"the id {shown(row_id)} occurs twice in the rows; rationales are joined by id: give each its own"
-                ) from None
+        except sqlite3.IntegrityError:
+            raise DataError(
+                f"the id {shown(row_id)} occurs twice in the rows; rationales are joined by id: give each its own"
+            ) from None
 
     def mark_asked(self, key: str) -> None:
         """Remember that a question is asked, for `num_unused`."""
@@ -162,9 +161,7 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._db.close()
 

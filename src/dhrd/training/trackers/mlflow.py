@@ -37,11 +37,6 @@ class MlflowProcess:
 THIS_PROCESS = MlflowProcess()
 
 
-def autologging() -> bool:
-    """Whether `enable_autologging` was called."""
-    return THIS_PROCESS.autologs
-
-
 class MlflowTracker(Tracker):
     """Logs to the active MLflow run, or to one of its own.
 

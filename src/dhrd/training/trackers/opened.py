@@ -13,7 +13,7 @@ from dhrd.training.identity import flat
 from dhrd.training.position import Position
 from dhrd.training.trackers.accelerated import AccelerateTracker
 from dhrd.training.trackers.jsonl import JsonlTracker
-from dhrd.training.trackers.mlflow import MlflowTracker, autologging
+from dhrd.training.trackers.mlflow import THIS_PROCESS, MlflowTracker
 from dhrd.training.trackers.tracker import Lasting, Tracker, usable
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _end(trackers: Sequence[Tracker], tell: Callable[[Tracker], None]) -> list[E
 
 def _asked_for(config: RunConfig, accelerator: Accelerator, position: Position) -> Iterator[Tracker]:
     tracking, params = config.tracking, flat(published(config))
-    if accelerator.is_main_process and ("mlflow" in tracking.report_to or autologging()):
+    if accelerator.is_main_process and ("mlflow" in tracking.report_to or THIS_PROCESS.autologs):
         mlflow = MlflowTracker(
             params,
             uri=tracking.uri,

@@ -11,13 +11,13 @@ import pytest
 from dhrd.data.records import Example
 from dhrd.data.superglue import TASKS
 from dhrd.rationales.audit.alignment import measure_alignment
-from dhrd.rationales.audit.flags import Written
+from dhrd.rationales.audit.flags import Audited
 from helpers.audit import Taught, cases, taught, written
 
 MOST_ROWS = 600  # of RTE; the others have fewer
 
 
-def shuffle(rows: list[Written], share: float, seed: int) -> tuple[list[Written], set[int]]:
+def shuffle(rows: list[Audited], share: float, seed: int) -> tuple[list[Audited], set[int]]:
     """Rows of which a share has the rationale of a row of another group, and which these are."""
     rng = random.Random(seed)
     moved = set(rng.sample(range(len(rows)), round(share * len(rows))))
@@ -28,7 +28,7 @@ def shuffle(rows: list[Written], share: float, seed: int) -> tuple[list[Written]
     return result, moved
 
 
-def group_of(row: Written) -> str:
+def group_of(row: Audited) -> str:
     assert row.example is not None
     return row.example.group or row.id
 
@@ -63,14 +63,14 @@ class TestRealData:
         assert len(found.flags) >= 0.95 * len(rows)
 
 
-def invented(count: int, seed: int = 0) -> tuple[list[Written], list[Example]]:
+def invented(count: int, seed: int = 0) -> tuple[list[Audited], list[Example]]:
     """Sound rationales of rows that have nothing in common."""
     data, rationales = cases(count, seed=seed)
     examples = [Example(input_text=row["input_text"], label=row["label"], id=row["id"]) for row in data]
     return [written(text, row, row.id) for text, row in zip(rationales, examples, strict=True)], examples
 
 
-def swap(rows: list[Written], one: int, other: int) -> list[Written]:
+def swap(rows: list[Audited], one: int, other: int) -> list[Audited]:
     """The rationales of two rows, exchanged."""
     result = list(rows)
     result[one] = replace(rows[one], text=rows[other].text)
@@ -78,7 +78,7 @@ def swap(rows: list[Written], one: int, other: int) -> list[Written]:
     return result
 
 
-def with_examples(rows: list[Written], examples: list[Example]) -> list[Written]:
+def with_examples(rows: list[Audited], examples: list[Example]) -> list[Audited]:
     return [replace(row, example=example) for row, example in zip(rows, examples, strict=True)]
 
 

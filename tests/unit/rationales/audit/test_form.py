@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dhrd.data.superglue import TASKS
-from dhrd.rationales.audit.flags import Flag, Written
+from dhrd.rationales.audit.flags import Audited, Flag
 from dhrd.rationales.audit.form import (
     beginnings,
     check_damage,
@@ -25,7 +25,7 @@ NAMES = [f"name{number}" for number in range(200)]
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_no_rows_have_no_flags(check: Callable[[Sequence[Written]], Mapping[int, Flag]]) -> None:
+def test_no_rows_have_no_flags(check: Callable[[Sequence[Audited]], Mapping[int, Flag]]) -> None:
     assert check([]) == {}
 
 
@@ -71,7 +71,7 @@ CLAUSES = [
     ],
 )
 def test_a_file_without_spaces_between_words(
-    check: Callable[[Sequence[Written]], Mapping[int, Flag]], text: str
+    check: Callable[[Sequence[Audited]], Mapping[int, Flag]], text: str
 ) -> None:
     assert check(texts(*(text.format(number) for number in range(60)))) == {}
 
@@ -101,15 +101,15 @@ def test_case_and_marks_make_no_difference_and_the_first_is_kept() -> None:
     assert set(check_duplicates(rows)) == {1, 2}
 
 
-def same(count: int) -> list[Written]:
+def same(count: int) -> list[Audited]:
     return texts(*["It is the very same text, word by word, over and over again."] * count)
 
 
-def same_opening(count: int) -> list[Written]:
+def same_opening(count: int) -> list[Audited]:
     return texts(*(f"The text says of the one who brought it that {text}" for text in cases(count)[1]))
 
 
-def seconds(rows: list[Written]) -> float:
+def seconds(rows: list[Audited]) -> float:
     start = time.process_time()
     check_duplicates(rows)
     return time.process_time() - start
@@ -122,7 +122,7 @@ def seconds(rows: list[Written]) -> float:
         (same_opening, 150),
     ],
 )
-def test_time_is_linear_in_the_rows(make: Callable[[int], list[Written]], count: int) -> None:
+def test_time_is_linear_in_the_rows(make: Callable[[int], list[Audited]], count: int) -> None:
     few, many = make(count), make(4 * count)
     assert min(seconds(many) for _ in range(2)) < 8 * min(seconds(few) for _ in range(2))
 

@@ -11,7 +11,7 @@ import pytest
 
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.superglue import TASKS
-from dhrd.rationales.audit.flags import Written
+from dhrd.rationales.audit.flags import Audited
 from dhrd.rationales.audit.leak import find_leak, leak_patterns, measure_leak, without_verdict
 from helpers.audit import LABELS, taught, word, written
 
@@ -199,7 +199,7 @@ class TestRealData:
         assert len(flagged) <= 0.005 * len(data.rows), flagged
 
 
-def plant(row: Written, labels: LabelSet, own: Sequence[str]) -> list[Written]:
+def plant(row: Audited, labels: LabelSet, own: Sequence[str]) -> list[Audited]:
     assert row.example is not None and row.example.label is not None
     (label,) = labels.encode(row.example.label)
     parts = {"word": labels.words[label], "name": labels.names[label]}
@@ -216,7 +216,7 @@ def corpus(
     seed: int = 0,
     rows_a_group: int = 0,
     labels: Sequence[str] = LABELS.names,
-) -> list[Written]:
+) -> list[Audited]:
     """Rows of random words with labels in turn; `telling`: a word a label that its rationales have."""
     rng = random.Random(seed)
     vocabulary = [word(rng) for _ in range(60)]
@@ -296,7 +296,7 @@ class TestMeasured:
             ([written("x y", Example(label=("a",)))] * 20, LabelSet(("a", "b"), multi_label=True), "several labels"),
         ],
     )
-    def test_what_cannot_be_measured_says_why(self, rows: list[Written], labels: LabelSet, why: str) -> None:
+    def test_what_cannot_be_measured_says_why(self, rows: list[Audited], labels: LabelSet, why: str) -> None:
         found = measure_leak(rows, labels)
         assert (found.rationale_accuracy, found.input_accuracy, found.chance, found.ngrams) == (None, None, None, {})
         assert why in found.why

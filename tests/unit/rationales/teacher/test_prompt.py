@@ -55,7 +55,7 @@ def test_what_is_part_of_the_key(tmp_path: Path, change: dict[str, Any], asked_a
     ("text", "message"),
     [
         ("{{ input }} {{ label }}", "must ask for a line {{ sentinel }}"),
-        ("{{ input }} {{ sentinel }}", "does not tell the teacher {{ label }}; use it, or give --label-hidden"),
+        ("{{ input }} {{ sentinel }}", "does not tell the teacher {{ label }}; use it, or give `teacher.label_hidden`"),
         ("{{ input {{ sentinel }}", "(line 1)"),
     ],
 )
