@@ -33,10 +33,10 @@ def benchmark(
             "none: ours alone."
         ),
     ] = "pipeline,loop",
-    batch_sizes: Annotated[str, typer.Option(help="Of the pipeline.")] = "1,2,4,8,16,32",
+    batch_sizes: Annotated[str, typer.Option(help="Those the pipeline is tried with.")] = "1,2,4,8,16,32",
     repeats: Annotated[int, typer.Option(min=1, help="Rounds in which all take turns.")] = 3,
-    warmup_rows: Annotated[int, typer.Option(min=1, help="That each runs first, untimed.")] = 64,
-    latency_rows: Annotated[int, typer.Option(min=1, help="Single requests.")] = 100,
+    warmup_rows: Annotated[int, typer.Option(min=1, help="Rows that each runs first, untimed.")] = 64,
+    latency_rows: Annotated[int, typer.Option(min=1, help="Rows asked one at a time, for the latency.")] = 100,
     cot_rows: Annotated[int, typer.Option(min=1, help="Rows that are decoded.")] = 8,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="cot: longest rationale with its answer.")] = 500,
     parity: Annotated[bool, typer.Option("--parity", help="Compare with fp32, with sharing and without.")] = False,
@@ -51,7 +51,10 @@ def benchmark(
     compile: Compile = False,
     max_tokens_per_pass: MaxTokens = None,
 ) -> None:
-    """Measure a classifier against what one would run instead, in one run on the same rows. The last line is JSON."""
+    """Measure a classifier against what one would run instead.
+
+    All take turns in one run on the same rows. The last line is JSON.
+    """
     from dhrd._extras import require
     from dhrd._files import talking
     from dhrd._outputs import FIGURE, JSON, Output, check_outputs

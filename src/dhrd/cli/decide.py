@@ -22,7 +22,9 @@ def decide(
     ] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option(help="accuracy>=0.95, precision:LABEL>=0.9 or recall:LABEL>=0.9 of what is answered; repeatable."),
+        typer.Option(
+            help='"accuracy>=0.95", "precision:LABEL>=0.9" or "recall:LABEL>=0.9" of what is answered; repeatable.'
+        ),
     ] = None,
     sets: Annotated[
         float | None, typer.Option(help="Give each row a set of labels that holds the right one this often.")
@@ -34,7 +36,10 @@ def decide(
     device: Device = None,
     dtype: Dtype = "auto",
 ) -> None:
-    """Choose the least abstention that holds a target on new rows, and write it into the artifact."""
+    """Answer where a target holds on new rows, else abstain.
+
+    The least abstention that holds it is chosen on labelled rows and written into the artifact.
+    """
     from dhrd.cli.settings import inference_config
     from dhrd.cli.show import decision_table
     from dhrd.run import decide as run

@@ -23,7 +23,10 @@ _EXTRAS = {
 
 
 def doctor() -> None:
-    """Print what this machine has and what training will use: paste it into a bug report."""
+    """Print what this machine has and what training will use.
+
+    Paste it into a bug report.
+    """
     import torch
 
     from dhrd._versions import library_versions

@@ -49,7 +49,7 @@ def evaluate(
     checkpoint: Checkpoint = None,
     device: Device = None,
 ) -> None:
-    """Evaluate a trained classifier, or its reasoning head, on labelled rows."""
+    """Evaluate a classifier or its reasoning head on labelled rows."""
     directory = _directory(model, checkpoint)
     if plot is not None and mode != "cascade":
         raise ConfigError(f"--plot {plot}: of --mode cascade, and the mode is {mode}; leave it out, or give that mode")

@@ -33,7 +33,10 @@ def export(
     config: Config = None,
     overrides: Set = None,
 ) -> None:
-    """Write a classifier for another runtime, with a report of how it agrees on real rows; refuse where it does not."""
+    """Write a classifier for another runtime, compared on real rows.
+
+    With a report of how the two agree; refused where they do not.
+    """
     from dhrd._outputs import Output, check_outputs
     from dhrd.artifact.owned import model_files
     from dhrd.cli.settings import inference_config, read_by

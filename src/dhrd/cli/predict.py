@@ -46,7 +46,10 @@ def predict(
         bool, typer.Option("--strict", help="Refuse rows over the limit instead of cutting them.")
     ] = False,
 ) -> None:
-    """Label rows: `id`, `label` and the probability of each label, in the input's order."""
+    """Label rows, in their order.
+
+    Each gets `id`, `label` and the probability of each label; no label where the artifact's decision abstains.
+    """
     from dhrd._files import talking
     from dhrd._outputs import check_outputs
     from dhrd.cli.settings import inference_config, read_by

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dhrd.rationales.survey import Survey
 
 app = typer.Typer(
-    help="Rationales: get them from a teacher, audit them, bring them in from elsewhere.",
+    help="Get rationales from a teacher, audit them, convert others.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -92,9 +92,11 @@ def audit(
     forbid: Annotated[
         list[str] | None, typer.Option(help="A regular expression that gives the label away too; repeatable.")
     ] = None,
-    allow: Annotated[list[str] | None, typer.Option(help="A label's word that does not; repeatable.")] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="A label's word that does not give it away; repeatable.")
+    ] = None,
     fix: Annotated[
-        str | None, typer.Option(metavar="drop|strip", help="Write a cleaned file: flagged rows dropped, or verdicts.")
+        str | None, typer.Option(metavar="drop|strip", help="Write a cleaned file: without flagged rows, or verdicts.")
     ] = None,
     kinds: Annotated[
         list[str] | None, typer.Option("--kind", help="With --fix drop: only such flags; repeatable.")
@@ -103,7 +105,7 @@ def audit(
     config: Config = None,
     overrides: Set = None,
 ) -> None:
-    """Check that rationales are about their rows, do not name the label, and are whole."""
+    """Check rationales: about their rows, without the label, whole."""
     from dhrd.config import load_config
 
     resolved = load_config(config, overrides or ())
@@ -142,14 +144,14 @@ def convert(
     output: Annotated[Path, typer.Option(help="A .jsonl file.")],
     shape: Annotated[str, typer.Option(help="columns, copa-sse, winowhy or multirc-evidence.")] = "columns",
     id_part: Annotated[str | None, typer.Option("--id", help="The row's id: a column, a path, or a template.")] = None,
-    rationale: Annotated[str | None, typer.Option(help="The rationale: likewise.")] = None,
+    rationale: Annotated[str | None, typer.Option(help="The rationale: a column, a path, or a template.")] = None,
     rows: Annotated[str | None, typer.Option(help="Path to a list, an element (`row`) a row.")] = None,
     choices: Annotated[str | None, typer.Option(help="Path to a list of explanations (`found`).")] = None,
     rating: Annotated[str | None, typer.Option(help="Path within one to its rating; the best is taken.")] = None,
     where: Annotated[str | None, typer.Option(help="A template that gives True for what counts.")] = None,
     teacher: Annotated[str | None, typer.Option(help="Who wrote them, for the output.")] = None,
 ) -> None:
-    """Bring rationales of another shape into the form that training reads."""
+    """Bring rationales of another shape into the form of training."""
     from dhrd._files import talking
     from dhrd.rationales.convert import convert_rationales, shape_of
 

@@ -56,10 +56,10 @@ def reproduce(
     decode_batch_size: Annotated[int, typer.Option(min=1, help="Rows decoded together.")] = 16,
     device: Device = None,
 ) -> None:
-    """Repeat a table of the paper, cell by cell, and report it with intervals.
+    """Repeat a table of the paper and report it with intervals.
 
-    Finished cells are files: the same command goes on where it was stopped, and cells of several machines merge by
-    copying them into one directory.
+    It is made cell by cell. Finished cells are files: the same command goes on where it was stopped, and cells of
+    several machines merge by copying them into one directory.
     """
     from dhrd.config import load_config
     from dhrd.experiments.asked import RequestNames, check_data

@@ -20,7 +20,7 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every one of this machine.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0: a free one.")] = 8000,
     name: Annotated[str | None, typer.Option(help="The model's name for clients; default: its directory's.")] = None,
     device: Device = None,
     dtype: Dtype = "auto",
@@ -30,17 +30,21 @@ def serve(
     strict: Annotated[bool, typer.Option("--strict", help="Refuse rows over the limit instead of cutting them.")] = (
         False
     ),
-    max_rows: Annotated[int, typer.Option(min=1, help="Of a request.")] = 128,
-    max_bytes: Annotated[int, typer.Option(min=1, help="Of a request's body.")] = 2 << 20,
-    max_requests: Annotated[int, typer.Option(min=1, help="In the server at once.")] = 256,
-    max_queue_tokens: Annotated[int, typer.Option(min=1, help="Of the rows that wait for the model.")] = 65_536,
+    max_rows: Annotated[int, typer.Option(min=1, help="Most rows of a request.")] = 128,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Longest body of a request.")] = 2 << 20,
+    max_requests: Annotated[int, typer.Option(min=1, help="Most requests in the server at once.")] = 256,
+    max_queue_tokens: Annotated[
+        int, typer.Option(min=1, help="Most tokens of the rows that wait for the model.")
+    ] = 65_536,
     deadline_s: Annotated[
         float, typer.Option("--deadline", min=0.001, help="Seconds within which a request is answered.")
     ] = 60.0,
-    max_explained_rows: Annotated[int, typer.Option(min=0, help="Of a request; 0: no explanations.")] = 4,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of an explanation.")] = 200,
+    max_explained_rows: Annotated[int, typer.Option(min=0, help="Most rows of a request to explain; 0: none.")] = 4,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest explanation.")] = 200,
 ) -> None:
-    """Answer over HTTP: /classify as vLLM, /predict as text-embeddings-inference, a page for people at /.
+    """Answer over HTTP, for programs and, at /, for people.
+
+    /classify has vLLM's shapes, /predict those of text-embeddings-inference.
 
     With DHRD_API_KEY in the environment, requests must carry it: Authorization: Bearer KEY.
     """

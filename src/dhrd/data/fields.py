@@ -52,7 +52,7 @@ def input_text(value: object, row: Row, *, required: bool) -> str:
         return value if isinstance(value, str) else ""
     if value is None:
         raise ValueError(
-            f"input_text: missing; the row has {column_names(row)} (map it with data.columns.input_text=COLUMN)"
+            f"input_text: missing; the row has {column_names(row)} (map it with `data.columns.input_text=COLUMN`)"
         )
     if not isinstance(value, str):
         raise ValueError(f"input_text: {shown(value)} is not text; put it in quotes")
@@ -71,8 +71,8 @@ def label(value: object, required: bool, row: Row, separator: str | None = None)
     name = as_label(value, separator)
     if name is None and required:
         raise ValueError(
-            f"label: missing; the row has {column_names(row)} (map it with data.columns.label=COLUMN); blank, null and "
-            "the -1 of a ClassLabel mean unlabelled: leave such rows out"
+            f"label: missing; the row has {column_names(row)} (map it with `data.columns.label=COLUMN`); blank, null "
+            "and the -1 of a ClassLabel mean unlabelled: leave such rows out"
         )
     return name
 

@@ -57,7 +57,8 @@ def parse_target(text: str, labels: Sequence[str]) -> Target:
     """
     match = _TARGET.fullmatch(text.strip())
     if match is None:
-        raise ConfigError(f"target {shown(text)}: not a target; give {_FORMS}")
+        quoted = "" if ">" in text else ", in quotes: a shell takes a bare > for itself"
+        raise ConfigError(f"target {shown(text)}: not a target; give {_FORMS}{quoted}")
     label = match["label"] or ""
     if label and label not in labels:
         raise ConfigError(f"target {shown(text)}: no label {shown(label)}; labels are {', '.join(labels)}")

@@ -8,6 +8,7 @@ import pytest
 import typer.main
 
 from dhrd.cli import app
+from helpers.runs import run_here
 
 
 def option(command: str, flag: str) -> Any:
@@ -39,3 +40,23 @@ def test_a_shared_option_is_the_same_in_each_command(flag: str, commands: tuple[
 def test_settings_may_be_set_again_and_again() -> None:
     assert option("train", "--set").multiple
     assert option("train", "--set").metavar == "SECTION.KEY=VALUE"
+
+
+@pytest.mark.parametrize(("group", "num_commands"), [("", 12), ("config", 2), ("rationales", 3)])
+def test_a_group_tells_each_command_in_one_whole_line(
+    capsys: pytest.CaptureFixture[str], group: str, num_commands: int
+) -> None:
+    out = run_here(capsys, *group.split(), "--help").out
+    lines = out.partition("Commands:\n")[2].splitlines()
+    assert len(lines) == num_commands
+    assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []
+
+
+def test_every_option_has_help() -> None:
+    group: Any = typer.main.get_command(app)
+    commands = [
+        part for command in group.commands.values() for part in getattr(command, "commands", {"": command}).values()
+    ]
+    assert len(commands) == 15
+    unexplained = [(command.name, one.name) for command in commands for one in command.params if not one.help]
+    assert unexplained == []

@@ -17,7 +17,7 @@ def test_the_text_is_wanted_where_the_template_reads_it() -> None:
     assert fields.input_text(" a ", ROW, required=True) == " a "
     assert fields.input_text(5, ROW, required=False) == fields.input_text(None, ROW, required=False) == ""
     for value, message in (
-        (None, r"input_text: missing; the row has body, n \(map it with data.columns.input_text=COLUMN\)"),
+        (None, r"input_text: missing; the row has body, n \(map it with `data.columns.input_text=COLUMN`\)"),
         (5, "input_text: 5 is not text; put it in quotes"),
         (" \n", "input_text: empty; fill it in or remove the row"),
     ):

@@ -136,14 +136,14 @@ def test_a_label_of_another_type_is_refused(tmp_path: Path, label: Any) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"label": "x"}, "input_text: missing; the row has label (map it with data.columns.input_text=COLUMN)"),
+        ({"label": "x"}, "input_text: missing; the row has label (map it with `data.columns.input_text=COLUMN`)"),
         ({}, "input_text: missing; the row has no columns"),
         ({"input_text": None, "label": "x"}, "input_text: missing"),
         ({"input_text": "", "label": "x"}, "input_text: empty; fill it in or remove the row"),
         ({"input_text": " \n", "label": "x"}, "input_text: empty; fill it in or remove the row"),
         ({"input_text": 5, "label": "x"}, "input_text: 5 is not text; put it in quotes"),
         ({"input_text": ["a"], "label": "x"}, "input_text: ['a'] is not text"),
-        ({"input_text": "a"}, "label: missing; the row has input_text (map it with data.columns.label=COLUMN)"),
+        ({"input_text": "a"}, "label: missing; the row has input_text (map it with `data.columns.label=COLUMN`)"),
         ({"input_text": "a", "label": None}, "label: missing"),
         ({"input_text": "a", "label": ""}, "label: missing"),
         ({"input_text": "a", "label": "x", "rationale": 3}, "rationale: 3 is not text; put it in quotes, or leave it"),
