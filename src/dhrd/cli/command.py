@@ -25,7 +25,7 @@ from dhrd.errors import DhrdError
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-_NAMED = re.compile(r"`([a-z_][a-z0-9_.]*)(?:=([^`\n]+))?`")
+_NAMED = re.compile(r"`([a-z_][a-z0-9_.]*)(?:=([^`\n]*))?`")
 _KINDS = (bool, int, float, str)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from dhrd._terminal import say
 from dhrd.cli.options import Config, Device, Dtype, Set
+from dhrd.errors import ConfigError
 
 
 def decide(
@@ -45,6 +46,10 @@ def decide(
     from dhrd.run import decide as run
 
     if clear:
+        if data is not None or target or sets is not None:
+            raise ConfigError(
+                "--clear takes the decision away; --data, --target and --sets make another: leave them out"
+            )
         run.clear(model)
         say(f"{model} answers every row")
         return

@@ -163,7 +163,7 @@ def _check_context(model: PreTrainedModel, longest: int, max_new_tokens: int) ->
         room = context - longest
         hint = f"give `max_new_tokens` {room} or less" if room > 0 else "shorten the inputs"
         raise ConfigError(
-            f"max_new_tokens: {max_new_tokens} after an input of {longest} tokens is over the model's context "
+            f"`max_new_tokens={max_new_tokens}` after an input of {longest} tokens is over the model's context "
             f"({context}): {hint}"
         )
 

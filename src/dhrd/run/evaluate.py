@@ -96,13 +96,11 @@ def _check_used(mode: Mode, options: EvaluateOptions) -> dict[str, Any]:
     if unknown := set(options) - set(EvaluateOptions.__annotations__):
         raise TypeError(f"evaluate() got an unexpected keyword argument {min(unknown)!r}")
     given = {name: value for name, value in options.items() if value is not None or name in _DECODING}
-    of_cascade = [name for name in given if name not in _DECODING]
+    of_cascade = ", ".join(f"`{name}`" for name in given if name not in _DECODING)
     if of_cascade and mode != "cascade":
-        raise ConfigError(
-            f"{', '.join(of_cascade)}: of `mode=cascade`, and the mode is {mode}; leave it out, or give that mode"
-        )
+        raise ConfigError(f"{of_cascade}: of `mode=cascade`, and the mode is {mode}; leave it out, or give that mode")
     if "threshold" in given and "dev_data" in given:
-        raise ConfigError("dev_data: rows to choose a threshold on, which threshold gives; leave one of them out")
+        raise ConfigError("`dev_data`: rows to choose a threshold on, which `threshold` gives; leave one of them out")
     return given
 
 

@@ -34,6 +34,7 @@ _REFUSALS = {
 }
 
 
+_BODY = "give an object in JSON, with the header Content-Type: application/json; see /openapi.json"
 _ROWS = "give a text, an object of the columns that /info names, or a list of them that is not empty"
 
 
@@ -111,7 +112,8 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     if first["type"] == "json_invalid":
         return refused(Refusal(400, "invalid_json", f"the body is not JSON ({first['ctx']['error']}, at {param})"))
     field = param.partition(".")[0]
-    wanted = _ROWS if field in ("input", "inputs") else f"{first['msg']}; see /openapi.json"
+    told = f"{first['msg']}; see /openapi.json" if field else _BODY
+    wanted = _ROWS if field in ("input", "inputs") else told
     return refused(Refusal(422, "invalid_request", f"{field or 'body'}: {wanted}", param=field or None))
 
 

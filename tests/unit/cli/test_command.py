@@ -21,6 +21,7 @@ FLAGS = {"max_new_tokens": "--max-new-tokens", "mode": "--mode", "set": "--set",
     [
         ("`mode` x: unknown", "--mode x: unknown"),
         ("give `max_new_tokens=5` or less", "give --max-new-tokens 5 or less"),
+        ("`mode=`: unknown", "--mode: unknown"),
         ("of `mode=cascade`, and", "of --mode cascade, and"),
         ("`teacher.name` or `teacher.base_url`", "--teacher or `teacher.base_url`"),
         ("give `teacher.name=openai:MODEL`", "give --teacher openai:MODEL"),

@@ -90,3 +90,12 @@ def test_bad_rows_are_counted(capsys: Any, place: Path) -> None:
     ]
     assert "--on-error ignore: unknown" in run_here(capsys, *given, "--on-error", "ignore").err
     assert "leave --resume out" in run_here(capsys, *given[:-1], "-", "--resume").err
+
+
+@pytest.mark.parametrize("given", [("--target", "accuracy>=0.5"), ("--sets", "0.9"), ("--data", "dev.jsonl")])
+def test_a_decision_is_not_taken_away_where_one_is_asked_for(
+    capsys: Any, tmp_path: Path, given: tuple[str, ...]
+) -> None:
+    ended = run_here(capsys, "decide", "--model", tmp_path, "--clear", *given)
+    assert ended.code == 2
+    assert ended.error_lines[0].startswith("dhrd: error: --clear takes the decision away")

@@ -36,3 +36,21 @@ def test_outputs_are_checked_before_the_artifact_is_read(capsys: Capsys, tmp_pat
     ended = run_here(capsys, "evaluate", "--model", tmp_path, "--json", tmp_path / "m.csv")
     assert ended.code == 2
     assert "m.csv: what is written is JSON" in ended.error_lines[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--threshold", "0.5"), "--threshold: of --mode cascade, and the mode is classifier"),
+        (("--mode", "cot", "--target-accuracy", "0.5"), "--target-accuracy: of --mode cascade, and the mode is cot"),
+        (("--mode", "cot", "--dev-data", "x"), "--dev-data: of --mode cascade, and the mode is cot"),
+        (("--mode", "cascade", "--threshold", "0.5", "--dev-data", "x"), "--dev-data: rows to choose a threshold on"),
+        (("--mode", "all"), "--mode all: unknown; give classifier, cot or cascade"),
+    ],
+)
+def test_flags_of_another_mode_are_named_as_they_were_given(
+    capsys: Capsys, tmp_path: Path, flags: tuple[str, ...], message: str
+) -> None:
+    ended = run_here(capsys, "evaluate", "--model", tmp_path, *flags)
+    assert ended.code == 2
+    assert ended.error_lines[0].startswith(f"dhrd: error: {message}")

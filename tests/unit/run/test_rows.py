@@ -62,7 +62,7 @@ def test_rows_one_by_one_are_read_as_they_are_asked_for(artifact: Path) -> None:
     [
         ({"split": "dev"}, "dev: unknown; the run has train, validation and test"),
         ({"split": "test"}, r"no rows to evaluate: .* or set data\.test"),
-        ({"limit": 0}, "limit: give a whole number of 1 or more"),
+        ({"limit": 0}, "`limit`: give a whole number of 1 or more"),
     ],
 )
 def test_rows_that_are_not_there(artifact: Path, options: dict[str, Any], message: str) -> None:

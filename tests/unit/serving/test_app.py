@@ -65,6 +65,8 @@ def test_other_types_and_addresses_are_told_in_the_same_shape(server: Running) -
     form = server.client.post("/classify", data={"input": "a"})
     text = server.client.post("/classify", content='{"input": "a"}', headers={"Content-Type": "text/plain"})
     assert (form.status_code, text.status_code) == (422, 422)  # no page of another site can send JSON unasked
+    assert "the header Content-Type: application/json" in form.json()["error"]["message"]
+    assert form.json() == text.json()
     unknown, method = server.client.get("/docs"), server.client.get("/classify")
     assert (unknown.status_code, method.status_code, method.headers["allow"]) == (404, 405, "POST")
     for response in (form, text, unknown, method):

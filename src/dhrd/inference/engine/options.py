@@ -22,7 +22,7 @@ def check_count(name: str, value: Any, *, least: int = 1) -> int:
         ConfigError: It is no whole number, or a smaller one.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ConfigError(f"{name}: give a whole number of {least} or more, got {shown(value)}")
+        raise ConfigError(f"`{name}`: give a whole number of {least} or more, got {shown(value)}")
     return int(value)
 
 

@@ -20,7 +20,7 @@ def test_what_suits_a_device_may_be_bounded() -> None:
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "8", True, None])
 def test_a_count_is_a_whole_number(value: object) -> None:
-    with pytest.raises(ConfigError, match="max_tokens_per_pass: give a whole number of 1 or more"):
+    with pytest.raises(ConfigError, match="`max_tokens_per_pass`: give a whole number of 1 or more"):
         Options(max_tokens_per_pass=value, pass_overhead_tokens=0)  # type: ignore[arg-type]
     assert check_count("limit", 0, least=0) == 0
 
