@@ -47,12 +47,16 @@ def sweep(target: Path, directory: Path) -> None:
 def abandoned(target: Path, directory: Path) -> Iterator[tuple[Path, int]]:
     """The directories that dead processes left of a target, each with a descriptor that locks it."""
     for path in sorted(directory.glob(f"{glob.escape(_start(target))}*")):
-        if is_temporary(path) and path.is_dir():
+        if not is_temporary(path) or not path.is_dir():
+            continue
+        try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-            if lock(descriptor, path):
-                yield path, descriptor
-            else:
-                os.close(descriptor)
+        except OSError:  # its writer was at its end, or it is not ours
+            continue
+        if lock(descriptor, path):
+            yield path, descriptor
+        else:
+            os.close(descriptor)
 
 
 def lock(descriptor: int, path: Path) -> bool:

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dhrd._temporary import is_temporary, lock, sweep, temporary
+import pytest
+
+from dhrd._temporary import abandoned, is_temporary, lock, sweep, temporary
 
 HOLD = (
     "import fcntl, os, sys, time; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX); print(flush=True); "
@@ -50,3 +52,21 @@ def test_a_lock_is_refused_twice_and_on_a_file_that_is_gone(tmp_path: Path) -> N
     path.unlink()
     assert not lock(descriptors[1], path)
     os.close(descriptors[1])
+
+
+def test_a_directory_that_goes_meanwhile_is_not_abandoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "rows"
+    gone, left = sorted(temporary(target, tmp_path) for _ in range(2))
+    gone.mkdir()
+    left.mkdir()
+    there, open_file = Path.is_dir, os.open
+
+    def opened(path: Path, *arguments: int) -> int:
+        if path == gone and there(gone):
+            gone.rmdir()  # its writer publishes between the look and the opening
+        return open_file(path, *arguments)
+
+    monkeypatch.setattr(os, "open", opened)
+    found = list(abandoned(target, tmp_path))
+    assert [path for path, _ in found] == [left]
+    os.close(found[0][1])

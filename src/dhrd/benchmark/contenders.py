@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +80,7 @@ class Contender:
     in_process: bool = True
 
 
+@dataclass(frozen=True)
 class Lineup:
     """What contenders are made of.
 
@@ -90,17 +91,10 @@ class Lineup:
         exports: Runtime -> a directory that `dhrd export` wrote for it.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        classifier: Classifier,
-        batch_sizes: Sequence[int] = (),
-        exports: Mapping[str, Path] | None = None,
-    ) -> None:
-        self.directory = directory
-        self.classifier = classifier
-        self.batch_sizes = batch_sizes
-        self.exports = exports or {}
+    directory: Path
+    classifier: Classifier
+    batch_sizes: Sequence[int] = ()
+    exports: Mapping[str, Path] = field(default_factory=dict)
 
     @cached_property
     def stock(self) -> PreTrainedModel:
@@ -134,9 +128,7 @@ def stock_model(directory: Path, classifier: Classifier, dtype: torch.dtype) -> 
     return loaded.eval().to(classifier.device)
 
 
-def pipeline(
-    model: PreTrainedModel, classifier: Classifier, batch_size: int, name: str | None = None, title: str | None = None
-) -> Contender:
+def pipeline(model: PreTrainedModel, classifier: Classifier, batch_size: int) -> Contender:
     """`transformers.pipeline("text-classification")`."""
     from transformers import pipeline as make
 
@@ -147,8 +139,8 @@ def pipeline(
         return [answer["label"] for answer in pipe(list(rows.texts), batch_size=batch_size, **limit)]
 
     return Contender(
-        name=name or f"pipeline_{batch_size}",
-        title=title or f"transformers pipeline, batch {batch_size}",
+        name=f"pipeline_{batch_size}",
+        title=f"transformers pipeline, batch {batch_size}",
         dtype=str(model.dtype).removeprefix("torch."),
         run=run,
         batch_size=batch_size,
@@ -161,7 +153,7 @@ def pipelines(lineup: Lineup) -> Iterator[Contender]:
         yield pipeline(lineup.stock, lineup.classifier, size)
     whole = stock_model(lineup.directory, lineup.classifier, torch.float32)
     title = "transformers pipeline as it comes: batch 1, fp32"
-    yield pipeline(whole, lineup.classifier, 1, "pipeline_default", title)
+    yield replace(pipeline(whole, lineup.classifier, 1), name="pipeline_default", title=title)
 
 
 def loop(lineup: Lineup) -> Iterator[Contender]:

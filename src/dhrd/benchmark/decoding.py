@@ -79,10 +79,11 @@ WAYS = tuple(_TITLES)
 
 def _decoder(way: str, directory: Path, classifier: Classifier, rows: BenchmarkRows, max_new_tokens: int) -> Decoder:
     labels, template, tokenizer = classifier.labels, classifier.info.sequence, classifier.tokenizer
+    model = (_untuned(classifier) if way == "cot_untuned" else load_reasoning_model(directory)).to(classifier.dtype)
     if way != "cot_vllm":
-        return TransformersDecoder(_model(way, directory, classifier), tokenizer, labels, template)
+        return TransformersDecoder(model.eval().to(classifier.device), tokenizer, labels, template)
     return VllmDecoder(
-        load_reasoning_model(directory).to(dtype=classifier.dtype),
+        model,
         tokenizer,
         labels,
         max_input_tokens=max(map(len, rows.input_ids)),
@@ -91,14 +92,10 @@ def _decoder(way: str, directory: Path, classifier: Classifier, rows: BenchmarkR
     )
 
 
-def _model(way: str, directory: Path, classifier: Classifier) -> PreTrainedModel:
-    if way == "cot":
-        model = load_reasoning_model(directory)
-    else:
-        name = classifier.info.training.get("backbone")
-        assert name is not None  # refused before
-        model = load_backbone(ModelSettings(name_or_path=name)).model
-    return model.eval().to(device=classifier.device, dtype=classifier.dtype)
+def _untuned(classifier: Classifier) -> PreTrainedModel:
+    name = classifier.info.training.get("backbone")
+    assert name is not None  # refused before
+    return load_backbone(ModelSettings(name_or_path=name)).model
 
 
 def _result(title: str, timed: TimedDecoding, rows: BenchmarkRows) -> DecodingResult:

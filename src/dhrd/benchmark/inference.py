@@ -94,7 +94,12 @@ def benchmark(
         rate = rounds.contenders["dhrd"].queries_per_second.median
         measured["decoding"] = _decoding(directory, classifier, rows, settings, rate)
     return BenchmarkResult(
-        rows=_of_rows(rows, classifier),
+        rows=RowsResult(
+            num_rows=len(rows),
+            num_tokens=rows.num_tokens,
+            mean_tokens=rows.num_tokens / len(rows),
+            max_input_tokens=classifier.info.max_input_tokens,
+        ),
         **dict(rounds),
         **measured,
         conditions=_conditions(classifier, load_before, settings, options),
@@ -149,15 +154,6 @@ def _decoding(
     return {
         name: way.model_copy(update={"dhrd_over_it": rate / way.queries_per_second}) for name, way in measured.items()
     }
-
-
-def _of_rows(rows: BenchmarkRows, classifier: Classifier) -> RowsResult:
-    return RowsResult(
-        num_rows=len(rows),
-        num_tokens=rows.num_tokens,
-        mean_tokens=rows.num_tokens / len(rows),
-        max_input_tokens=classifier.info.max_input_tokens,
-    )
 
 
 def _conditions(

@@ -55,11 +55,11 @@ def length_sweep(contenders: Sequence[Contender], classifier: Classifier, rows: 
     plain = classifier.info.model_copy(update={"input_template": "{{ input_text }}", "chat": False})
     options = replace(classifier.engine.options, share_prefixes=False)
     whole = ours(Classifier(classifier.body, classifier.head, classifier.tokenizer, plain, options=options))
-    peers = [one for one in contenders if one.name in ("pipeline_1", "pipeline_32")]
+    peers = [peer for peer in contenders if peer.name in ("pipeline_1", "pipeline_32")]
     sweep: list[LengthPoint] = []
     length = _SHORTEST
     while len(some := _cut(classifier, rows, length)) >= min(8, len(rows)):
-        rates = {one.name: len(some) / timed(one.run, some)[0] for one in (whole, *peers)}
+        rates = {contender.name: len(some) / timed(contender.run, some)[0] for contender in (whole, *peers)}
         sweep.append(LengthPoint(num_tokens=length, num_rows=len(some), queries_per_second=rates))
         length *= 2
     return sweep
@@ -88,8 +88,8 @@ def parity_with_fp32(
     some = list(rows.examples[:_PARITY_ROWS])
     expected, multi_label = exact.predict_proba(some), classifier.labels.multi_label
     as_run, apart = (
-        Agreement(**agreement(one.predict_proba(some), expected, multi_label=multi_label))
-        for one in (classifier, without_sharing(classifier))
+        Agreement(**agreement(model.predict_proba(some), expected, multi_label=multi_label))
+        for model in (classifier, without_sharing(classifier))
     )
     dtype = str(classifier.dtype).removeprefix("torch.")
     against = "float32, rows run whole"

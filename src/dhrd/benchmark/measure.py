@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,40 +22,6 @@ T = TypeVar("T")
 
 _RESET = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
-
-
-@dataclass(frozen=True, slots=True)
-class Throughput:
-    """Queries per second over repeats.
-
-    Args:
-        median_qps: The figure to quote.
-        min_qps: Of the repeats.
-        max_qps: Of the repeats.
-        num_queries: In one repeat.
-        num_repeats: After the warm-up.
-    """
-
-    median_qps: float
-    min_qps: float
-    max_qps: float
-    num_queries: int
-    num_repeats: int
-
-
-def throughput(run: Callable[[], object], num_queries: int, *, repeats: int = 3, warmup: int = 1) -> Throughput:
-    """Time `run`, which answers `num_queries` queries, and give queries per second.
-
-    Args:
-        run: Does the whole work, from text to label.
-        num_queries: Answered by one call.
-        repeats: Timed calls.
-        warmup: Calls before them that are not timed.
-    """
-    for _ in range(warmup):
-        run()
-    rates = [num_queries / timed(run)[0] for _ in range(repeats)]
-    return Throughput(statistics.median(rates), min(rates), max(rates), num_queries, repeats)
 
 
 def timed(run: Callable[..., T], *arguments: object) -> tuple[float, T]:
@@ -73,12 +38,7 @@ def spread(values: Iterable[float]) -> Spread:
 
 
 def latency(run_one: Callable[[T], object], rows: Sequence[T]) -> Latency:
-    """Percentiles of single requests, one row a call; the first, which warms up, is not counted.
-
-    Args:
-        run_one: Answers one row.
-        rows: One or more.
-    """
+    """Percentiles of single requests, one row a call, of at least one; a first, which warms up, is not counted."""
     run_one(rows[0])
     taken_ms = [1000 * timed(run_one, row)[0] for row in rows]
     p50, p95, p99 = np.percentile(taken_ms, [50, 95, 99])
@@ -111,20 +71,15 @@ def peak_memory(run: Callable[[T], object], argument: T, device: torch.device) -
     return Memory(peak_memory_bytes=peak, peak_increase_bytes=max(0, peak - before))
 
 
+_NUM_OPERATORS = 8  # that are named
 _KINDS = {
     "matrix_products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::linear", "mkldnn", "gemm", "nvjet", "cutlass"),
     "attention": ("scaled_dot_product", "flash_attention", "fmha", "aten::_softmax"),
 }
 
 
-def time_share(run: Callable[[], object], device: torch.device, *, num_operators: int = 8) -> TimeShare:
-    """Where a call's time goes, by torch's profiler: each operator's own time, on the device that computes.
-
-    Args:
-        run: Warmed up.
-        device: Where it computes.
-        num_operators: That are named.
-    """
+def time_share(run: Callable[[], object], device: torch.device) -> TimeShare:
+    """Where a warmed-up call's time goes, by torch's profiler: each operator's own, on the device that computes."""
     on_gpu = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with _silent_stderr(), profile(activities=activities) as profiler:
@@ -137,7 +92,7 @@ def time_share(run: Callable[[], object], device: torch.device, *, num_operators
     kinds = dict.fromkeys((*_KINDS, "rest"), 0.0)
     for name, spent in taken.items():
         kinds[next((kind for kind, parts in _KINDS.items() if any(part in name for part in parts)), "rest")] += spent
-    longest = sorted(taken, key=taken.__getitem__, reverse=True)[:num_operators]
+    longest = sorted(taken, key=taken.__getitem__, reverse=True)[:_NUM_OPERATORS]
     return TimeShare(
         time_share={kind: spent / whole for kind, spent in kinds.items()},
         operator_time_share={name: taken[name] / whole for name in longest},

@@ -79,8 +79,8 @@ def plot_cascade(metrics: dict[str, Any], path: Path) -> None:
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes, curve = figure.subplots(), metrics["curve"]
-    rates, accuracies = ([one[key] for one in curve] for key in ("queries_per_second", "accuracy"))
-    low, high = zip(*(one["accuracy_interval_95"] for one in curve), strict=True)
+    rates, accuracies = ([point[key] for point in curve] for key in ("queries_per_second", "accuracy"))
+    low, high = zip(*(point["accuracy_interval_95"] for point in curve), strict=True)
     axes.fill_between(rates, low, high, alpha=0.15, linewidth=0, label="95 % interval of each point")
     axes.plot(rates, accuracies, ".-")
     threshold = metrics["threshold"]

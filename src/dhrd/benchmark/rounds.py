@@ -6,7 +6,7 @@ Ratios are of one round, and what is shown is their median with extremes.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dhrd.benchmark.contenders import BenchmarkRows, Contender
@@ -51,28 +51,28 @@ def take_turns(
         What was measured, and the pipeline's sweep of batch sizes.
     """
     tally, going = _Tally(), list(contenders)
-    sweep = [one for one in contenders if one.name.startswith("pipeline_") and one.name != "pipeline_default"]
+    sweep = [peer for peer in contenders if peer.name.startswith("pipeline_") and peer.name != "pipeline_default"]
     best: Contender | None = None
     for number in range(repeats):
         for contender in going:
             say(f"round {number + 1} of {repeats}: {contender.title}")
             _take_turn(contender, rows, classifier, tally)
         if number == 0:
-            best = max(sweep, key=lambda one: tally.rates[one.name][0], default=None)
-            going = [one for one in contenders if _goes_on(one, sweep, best, tally.work)]
+            best = max(sweep, key=lambda peer: tally.rates[peer.name][0], default=None)
+            going = [peer for peer in contenders if _goes_on(peer, sweep, best, tally.work)]
     say("latency, memory")
     rounds = Rounds(
-        contenders={one.name: _measured(one, tally, rows, latency_rows, classifier) for one in going},
+        contenders={peer.name: _measured(peer, tally, rows, latency_rows, classifier) for peer in going},
         dhrd_over={
-            one.name: spread(a / b for a, b in zip(tally.rates["dhrd"], tally.rates[one.name], strict=True))
-            for one in going
-            if one.name != "dhrd"
+            peer.name: spread(a / b for a, b in zip(tally.rates["dhrd"], tally.rates[peer.name], strict=True))
+            for peer in going
+            if peer.name != "dhrd"
         },
         pipeline_best_batch_size=best.batch_size if best else None,
-        work=_work(tally.work),
+        work=WorkResult.model_validate(tally.work, from_attributes=True),
     )
     return rounds, [
-        BatchSizePoint(batch_size=one.batch_size or 1, queries_per_second=tally.rates[one.name][0]) for one in sweep
+        BatchSizePoint(batch_size=peer.batch_size or 1, queries_per_second=tally.rates[peer.name][0]) for peer in sweep
     ]
 
 
@@ -91,21 +91,12 @@ def _goes_on(contender: Contender, sweep: Sequence[Contender], best: Contender |
     return contender not in sweep or contender is best or contender.name in ("pipeline_1", "pipeline_32")
 
 
-def _work(work: Work) -> WorkResult:
-    return WorkResult(
-        padding_ratio=work.padding_ratio,
-        sharing_ratio=work.sharing_ratio,
-        num_needed_tokens=work.num_needed_tokens,
-        num_run_tokens=work.num_run_tokens,
-        num_passes=work.num_passes,
-    )
-
-
 def _measured(
     contender: Contender, tally: _Tally, rows: BenchmarkRows, latency_rows: int, classifier: Classifier
 ) -> ContenderResult:
     rate, labels = spread(tally.rates[contender.name]), tally.labels[contender.name]
-    reference = _reference(tally.labels)
+    # The others' labels are compared with what a user gets without us, where it takes part
+    reference = "pipeline_default" if "pipeline_default" in tally.labels else "dhrd"
     some, device = rows.part(0, _MEMORY_ROWS), classifier.device
     single = [rows.part(index, index + 1) for index in range(min(latency_rows, len(rows)))]
     return ContenderResult(
@@ -120,11 +111,6 @@ def _measured(
         memory=peak_memory(contender.run, some, device) if contender.in_process else None,
         latency=latency(contender.run, single),
     )
-
-
-def _reference(labels: Mapping[str, object]) -> str:
-    """Whose labels the others' are compared with: what a user gets without us, where it takes part."""
-    return "pipeline_default" if "pipeline_default" in labels else "dhrd"
 
 
 def _share(some: Sequence[str], others: Sequence[str]) -> float:

@@ -38,13 +38,14 @@ class Command(TyperCommand):
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except DhrdError as error:
-            error.args = (in_flags(str(error), _flags_of(self)),)
-            raise
         except BrokenPipeError:
             _leave_quietly()
-        except KeyboardInterrupt as error:
-            stop("interrupted", 130, error)
+        except (DhrdError, KeyboardInterrupt) as error:
+            error.__notes__ = [in_flags(note, _flags_of(self)) for note in getattr(error, "__notes__", ())]
+            if isinstance(error, KeyboardInterrupt):
+                stop("interrupted", 130, error)
+            error.args = (in_flags(str(error), _flags_of(self)),)
+            raise
         return result
 
 

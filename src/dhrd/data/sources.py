@@ -128,8 +128,7 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
         elif kind == "policy_desk":
             source = _policy_desk(rest, split)
         elif kind == "hub":
-            name, _, config = rest.partition(":")
-            source = _dataset(lambda: _hub_dataset(name, config or None, split), f"hub:{rest}", settings)
+            source = _hub(rest, split, settings)
         else:
             source = _file(spec, settings)
     elif is_dataset(spec):
@@ -268,6 +267,13 @@ def _policy_desk(keys: str, split: str) -> Source:
         return (Row(f"{name}:{row['id']}", row) for row in desk.generate(split))
 
     return Source(name=name, read=read, columns={}, own_labels=LabelSet(LABELS, WORDS))
+
+
+def _hub(name: str, split: str, settings: DataSettings) -> Source:
+    dataset, _, config = name.partition(":")
+    if not dataset:
+        raise ConfigError(f"hub:{name}: names no data set; give hub:NAME, or hub:NAME:CONFIGURATION")
+    return _dataset(lambda: _hub_dataset(dataset, config or None, split), f"hub:{name}", settings)
 
 
 def _hub_dataset(name: str, config: str | None, split: str) -> Any:

@@ -24,11 +24,11 @@ from dhrd.evaluation.evaluate import Evaluation, rows_fingerprint
 from dhrd.inference.cascade import asked_rows, check_cascade, rows_to_ask
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.decoding import Decoded, Decoding, timed_decoding
+from dhrd.metrics.calibration import curve_points
 from dhrd.metrics.intervals import wilson
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes, groups_of
 
-_MAX_POINTS = 50  # of the curve: as many as a plot shows
 _ONE_OF = "give one of `threshold`, `target_accuracy` and `target_cost`"
 
 
@@ -118,8 +118,7 @@ def curve(rows: BothHeads) -> list[dict[str, Any]]:
         `accuracy_interval_95` (Wilson), `queries_per_second`, `relative_cost` (seconds over the classifier's alone).
     """
     above = np.nextafter(np.unique(rows.confidence_B), 1)  # a threshold just above asks the row
-    some = above[np.unique(np.linspace(0, len(above) - 1, _MAX_POINTS).round().astype(int))]
-    thresholds = np.unique([0.0, *some.clip(0, 1), 1.0])
+    thresholds = np.unique([0.0, *above[curve_points(len(above))].clip(0, 1), 1.0])
     return [{"threshold": float(threshold), **point(rows, rows.asked(threshold))} for threshold in thresholds]
 
 
@@ -172,8 +171,7 @@ class Choice:
 
     Args:
         threshold: Given; or None.
-        target_accuracy: See `choose_threshold`.
-        target_cost: See `choose_threshold`.
+        target_accuracy, target_cost: See `choose_threshold`.
         choose_on: With a target: labelled rows that the model was not trained on.
 
     Raises:
@@ -200,17 +198,10 @@ def evaluate_cascade(
     examples: Sequence[Example],
     decoding: Decoding,
     choice: Choice,
-    *,
-    num_resamples: int = 2000,
 ) -> Evaluation:
     """Evaluate a cascade, at a given threshold, at one chosen on other rows, or by the artifact's decision.
 
-    Args:
-        classifier: The loaded artifact.
-        examples: Labelled rows; all are decoded, so that the curve can be shown whole.
-        decoding: How the reasoning head answers.
-        choice: The threshold.
-        num_resamples: Of the bootstrap intervals.
+    All labelled rows are decoded, so that the curve can be shown whole.
 
     Returns:
         The metrics are those of `compute_metrics`, without log loss; `threshold` (None: the decision's), `share_asked`,
@@ -237,7 +228,7 @@ def evaluate_cascade(
     assert rows.classified.probabilities_BC is not None
     asked_B = rows_to_ask(classifier.info, rows.classified.probabilities_BC, threshold)
     outcomes = rows.outcomes(asked_B, abstains=by_decision)
-    metrics = _metrics(rows, outcomes, asked_B, classifier.info.task, num_resamples)
+    metrics = _metrics(rows, outcomes, asked_B, classifier.info.task)
     at_threshold = {"threshold": threshold, **point(rows, asked_B, abstains=by_decision)}
     metrics |= {name: value for name, value in at_threshold.items() if not name.startswith("accuracy")}
     metrics["chosen_on"] = chosen
@@ -253,12 +244,10 @@ def evaluate_cascade(
     )
 
 
-def _metrics(
-    rows: BothHeads, outcomes: Outcomes, asked_B: np.ndarray, task: str | None, num_resamples: int
-) -> dict[str, Any]:
+def _metrics(rows: BothHeads, outcomes: Outcomes, asked_B: np.ndarray, task: str | None) -> dict[str, Any]:
     if not outcomes.readable_B.all():  # metrics of answers in words know rows without one
         outcomes = replace(outcomes, probabilities_BC=None)
-    metrics = compute_metrics(outcomes, task=TASKS.get(task or ""), num_resamples=num_resamples)
+    metrics = compute_metrics(outcomes, task=TASKS.get(task or ""))
     metrics.pop("log_loss", None)  # a label in words has no probability
     unreadable = float((~rows.written.readable_B[asked_B]).mean()) if asked_B.any() else None
     return metrics | {"unreadable_share": unreadable, "curve": curve(rows)}

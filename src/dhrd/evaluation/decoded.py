@@ -29,13 +29,7 @@ def evaluate_decoded(
     *,
     num_resamples: int = 2000,
 ) -> Evaluation:
-    """Let the reasoning head answer labelled rows.
-
-    Args:
-        reasoner: The loaded artifact.
-        examples: Labelled rows.
-        decoding: How it answers; its seed is the bootstrap's, too.
-        num_resamples: Of the bootstrap intervals.
+    """Let the reasoning head answer labelled rows; the seed of `decoding` is the bootstrap's, too.
 
     Raises:
         DataError: There are no rows, or one has an unknown label or cannot be encoded.
@@ -73,22 +67,17 @@ def decoded_outcomes(
     group_B: Sequence[str] | None = None,
 ) -> Outcomes:
     """The outcomes of answers in words; one that cannot be read names no label."""
+    named = [
+        answer.label if isinstance(answer.label, list) else [answer.label] if answer.label else [] for answer in decoded
+    ]
     return Outcomes(
         ids=list(ids),
         gold_BC=gold_BC,
-        predicted_BC=predicted_labels(decoded, labels),
+        predicted_BC=multi_hot([tuple(map(labels.names.index, names)) for names in named], len(labels)),
         labels=labels,
         readable_B=np.array([answer.label is not None for answer in decoded], dtype=bool),
         group_B=group_B,
     )
-
-
-def predicted_labels(decoded: Sequence[Decoded], labels: LabelSet) -> np.ndarray:
-    """0/1, (B, C); all zero where the answer cannot be read."""
-    named = [
-        answer.label if isinstance(answer.label, list) else [answer.label] if answer.label else [] for answer in decoded
-    ]
-    return multi_hot([tuple(labels.names.index(name) for name in names) for names in named], len(labels))
 
 
 def decoded_metrics(
@@ -106,9 +95,7 @@ def decoded_metrics(
         outcomes: Of `decoded`, at least one row.
         decoded: What was written.
         max_new_tokens: As they were decoded with.
-        task: Adds its official metrics.
-        num_resamples: Of each bootstrap.
-        seed: Of each bootstrap.
+        task, num_resamples, seed: As `compute_metrics`'s.
 
     Returns:
         Those of `compute_metrics` with their intervals, and `unparsable`, the share of answers that cannot be read

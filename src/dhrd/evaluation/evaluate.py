@@ -153,16 +153,13 @@ def evaluate_classifier(
     *,
     write_row: WriteRow | None = None,
     num_resamples: int = 2000,
-    seed: int = 0,
 ) -> Evaluation:
     """Evaluate an artifact, in memory that grows by some numbers a row, and by its text unless `write_row` takes it.
 
     Args:
-        classifier: The loaded artifact.
         examples: Labelled rows, any number.
         write_row: Given each of `Evaluation.rows` as soon as it is known.
         num_resamples: Of the bootstrap intervals.
-        seed: Of the bootstrap.
 
     Raises:
         DataError: There are no rows, or one has an unknown label or cannot be encoded; those before it were written.
@@ -173,7 +170,7 @@ def evaluate_classifier(
         collected.add(part)
     outcomes = Outcomes.concatenate(collected.parts, classifier.labels)
     task = TASKS.get(classifier.info.task or "")
-    metrics = compute_metrics(outcomes, task=task, num_resamples=num_resamples, seed=seed)
+    metrics = compute_metrics(outcomes, task=task, num_resamples=num_resamples)
     chosen_on = classifier.info.training.get("selected_on") or {}
     fingerprint = _as_fingerprint(collected.fingerprint)
     metrics["selected_on"] = chosen_on.get("fingerprint") == fingerprint
@@ -241,8 +238,8 @@ def parity(model: DualHeadModel, classifier: Classifier, input_ids: Sequence[lis
 
 
 def compare_forwards(
-    one: tuple[Forward, Any],
-    other: tuple[Forward, Any],
+    ours: tuple[Forward, Any],
+    theirs: tuple[Forward, Any],
     input_ids: Sequence[list[int]],
     *,
     pad_token_id: int,
@@ -253,15 +250,15 @@ def compare_forwards(
     Returns:
         `num_examples`, `max_logit_difference`, and as `agreement`.
     """
-    ours, theirs = (
+    first_BC, second_BC = (
         predict_logits(forward, input_ids, pad_token_id=pad_token_id, batch_size=32, device=device)
-        for forward, device in (one, other)
+        for forward, device in (ours, theirs)
     )
-    p, q = (probabilities(logits, multi_label=multi_label) for logits in (ours, theirs))
+    p_BC, q_BC = (probabilities(logits_BC, multi_label=multi_label) for logits_BC in (first_BC, second_BC))
     return {
         "num_examples": len(input_ids),
-        "max_logit_difference": float(np.abs(ours - theirs).max()),
-        **agreement(p, q, multi_label=multi_label),
+        "max_logit_difference": float(np.abs(first_BC - second_BC).max()),
+        **agreement(p_BC, q_BC, multi_label=multi_label),
     }
 
 

@@ -1,4 +1,4 @@
-"""Evaluating a model in training, by the engine that the artifact will run on."""
+"""Evaluating a model in training, by the engine that the artifact will run on, and calibrating it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from dhrd.data.superglue import Task
 from dhrd.inference.engine.batching import probabilities
 from dhrd.inference.engine.engine import Engine
 from dhrd.inference.engine.options import Options
+from dhrd.metrics.calibration import fit_temperature
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes
 from dhrd.model.dual_head import DualHeadModel
@@ -64,25 +65,13 @@ class LiveModel:
         task: Task | None = None,
         intervals: bool = False,
     ) -> dict[str, Any]:
-        """The metrics of `compute_metrics`.
-
-        Args:
-            examples: Encoded rows; their continuations are not run.
-            labels: The label set.
-            task: For its official metrics.
-            intervals: Whether to compute intervals.
-        """
+        """The metrics of `compute_metrics` on encoded rows, whose continuations are not run."""
         return compute_metrics(self.predict(examples, labels), task=task, intervals=intervals)
 
     def predict(self, examples: Sequence[EncodedExample], labels: LabelSet) -> Outcomes:
         """What the model says of rows whose labels are known."""
         logits_BC = self.logits([example.input_ids for example in examples])
-        return Outcomes.of_probabilities(
-            ids=[example.id for example in examples],
-            probabilities_BC=probabilities(logits_BC, multi_label=labels.multi_label),
-            gold_BC=multi_hot([example.label for example in examples], len(labels)),
-            labels=labels,
-        )
+        return Outcomes.of_encoded(examples, probabilities(logits_BC, multi_label=labels.multi_label), labels)
 
     def logits(self, input_ids: Sequence[list[int]]) -> np.ndarray:
         """Class logits of all rows, (rows, C) in fp32, in every process that is asked."""
@@ -95,14 +84,31 @@ class LiveModel:
             own = self.engine.logits(input_ids[rank::processes])
         self.model.train(was_training)
         logits_BC = np.empty((len(input_ids), own.shape[1]), dtype=np.float32)
-        for index, part in enumerate(_gather(own.numpy(), processes)):
+        parts: list[Any] = [own.numpy()] * processes
+        if processes > 1:
+            torch.distributed.all_gather_object(parts, own.numpy())
+        for index, part in enumerate(parts):
             logits_BC[index::processes] = part
         return logits_BC
 
 
-def _gather(part: np.ndarray, processes: int) -> list[np.ndarray]:
-    if processes == 1:
-        return [part]
-    parts: list[Any] = [None] * processes
-    torch.distributed.all_gather_object(parts, part)
-    return parts
+def calibrate_head(live: LiveModel, examples: Sequence[EncodedExample], *, multi_label: bool) -> float:
+    """Divide a trained head by the temperature of held-out rows, in place: every reader's probabilities then follow.
+
+    The last layer has no bias, so its logits are divided exactly, and every label stays as it is.
+
+    Args:
+        live: Its model's `head.score.weight` is changed.
+        examples: At least one row that the weights were not trained on.
+        multi_label: Whether a row may have several labels.
+
+    Returns:
+        The temperature.
+    """
+    weight = live.model.head.score.weight
+    logits_BC = live.logits([example.input_ids for example in examples])
+    gold_BC = multi_hot([example.label for example in examples], logits_BC.shape[1])
+    temperature = fit_temperature(logits_BC, gold_BC, multi_label=multi_label)
+    with torch.no_grad():
+        weight.div_(temperature)
+    return temperature

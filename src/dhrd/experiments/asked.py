@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from dhrd.config import RunConfig, load_config, resolve
+from dhrd.config import RunConfig, load_config
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError
 from dhrd.experiments import STUDIES
 from dhrd.experiments.cells import CellDecoding
-from dhrd.experiments.plan import Request, own_data, with_settings
+from dhrd.experiments.plan import Request, left_open, own_data, with_settings
 from dhrd.experiments.study import Arm, Grid, Study
 from dhrd.inference.vllm import check_vllm
 from dhrd.model.backbone import locate
@@ -21,20 +20,13 @@ from dhrd.training.identity import flat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestNames:
-    """A study by its name, and what it is to be run on; None leaves the choice to the study and the settings.
+    """What makes a `Request`: a study and what it is to be run on, by name.
+
+    None leaves the choice to the study and the settings.
 
     Args:
-        study: Its name.
-        base: Settings that all arms share.
-        tasks: By name.
-        backbones: Names or paths.
-        num_seeds: How many.
-        arms: By name.
         encoder: Takes the place of the encoder in arms that have one.
         grid: `section.key=v1,v2` each.
-        num_judges: Folds that take part in a choice.
-        decoding: For arms that decode.
-        output_dir: Of the cells and the report.
     """
 
     study: str
@@ -79,15 +71,7 @@ def with_defaults(study: Study, base: RunConfig) -> RunConfig:
     Raises:
         ConfigError: They contradict each other.
     """
-    ours, theirs = (
-        config.model_dump(mode="json", exclude_unset=True) for config in (with_settings(None, study.settings), base)
-    )
-    return resolve(_over(ours, theirs))
-
-
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    both = {name for name in below if isinstance(below[name], Mapping) and isinstance(above.get(name), Mapping)}
-    return {**below, **above, **{name: _over(below[name], above[name]) for name in both}}
+    return with_settings(base, left_open(study.settings, base))
 
 
 def find_tasks(base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
@@ -137,12 +121,7 @@ def find_conditions(study: Study, base: RunConfig, asked: Sequence[str] | None) 
 
 
 def find_arms(study: Study, asked: Sequence[str] | None, encoder: str | None = None) -> tuple[Arm, ...]:
-    """The arms to run, in the study's order: those asked for, or all but the optional.
-
-    Args:
-        study: Whose arms.
-        asked: Their names.
-        encoder: Takes the place of the encoder in arms that have one.
+    """The arms to run, in the study's order: those asked for, or all but the optional; `encoder` instead of theirs.
 
     Raises:
         ConfigError: The study has no such arm, or an encoder is given and no arm has one.

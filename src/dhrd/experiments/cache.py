@@ -80,7 +80,8 @@ class Cache:
         """
         config = cell.config
         encoding = config.data.model_dump(mode="json", include=_OF_TOKENS)
-        parts = [_rows_key(config), encoding, cell.fold, config.seed if cell.fold or _shuffles(config) else None]
+        shuffles = config.data.rationale_mode.startswith("shuffled")
+        parts = [_rows_key(config), encoding, cell.fold, config.seed if cell.fold or shuffles else None]
         learned = [config.loss.runs_continuation, config.loss.keyword_weight > 0]
         key = json.dumps([*parts, _model_key(config.model), *learned])
         if key not in self._encoded:
@@ -110,10 +111,6 @@ def _make_room(kept: dict[str, Rows] | dict[str, Encoded]) -> None:
 
 def _model_key(settings: ModelSettings) -> str:
     return json.dumps([settings.name_or_path, settings.revision, settings.dtype, settings.quantization])
-
-
-def _shuffles(config: RunConfig) -> bool:
-    return config.data.rationale_mode.startswith("shuffled")
 
 
 def _rows_key(config: RunConfig) -> str:

@@ -9,6 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
+from dhrd.data.batches import fingerprint
+from dhrd.data.rows import Rows
+from dhrd.data.sequence import EncodedData
 from dhrd.errors import DataError
 from dhrd.metrics.outcomes import Outcomes
 
@@ -52,6 +55,19 @@ class CellData(_Part):
     num_rationales_cut: int = 0
     train_tokens_hash: str = ""
     validation_tokens_hash: str = ""
+
+    @classmethod
+    def of(cls, rows: Rows, train: EncodedData, held_out: EncodedData) -> CellData:
+        """Of rows, and of what encoding made of those for training and of the held-out ones."""
+        return cls(
+            num_train=len(train),
+            num_with_rationale=sum(bool(example.rationale) for example in rows.train),
+            num_validation=len(held_out),
+            num_inputs_cut=train.num_inputs_cut + held_out.num_inputs_cut,
+            num_rationales_cut=train.num_rationales_cut,
+            train_tokens_hash=fingerprint(train.examples),
+            validation_tokens_hash=fingerprint(held_out.examples),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from dhrd.experiments.cells import Cell
 from dhrd.experiments.trained_cell import TrainedCell
 from dhrd.inference.cot import TransformersDecoder, check_answers
 from dhrd.inference.decoding import Decoder, TimedDecoding, timed_decoding
+from dhrd.inference.vllm import VllmDecoder
 from dhrd.training.build import sequence_template
 
 _FEW_RESAMPLES = 10  # a cell's own intervals are not shown: the report works out those over seeds
@@ -57,8 +58,6 @@ def _decoder(trained: TrainedCell) -> Decoder:
     check_answers(template)
     if cell.arm.engine != "vllm":
         return TransformersDecoder(model, tokenizer, labels, template)
-    from dhrd.inference.vllm import VllmDecoder
-
     return VllmDecoder(
         model,
         tokenizer,

@@ -8,7 +8,6 @@ batch, schedule, weight decay, clipping and precision: its last weights count.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +23,14 @@ from dhrd.benchmark.measure import timed
 from dhrd.config import RunConfig, TrainingSettings
 from dhrd.data.batches import PlannedUpdates
 from dhrd.data.records import Batch, EncodedExample
-from dhrd.data.rows import Rows, encode_labels, multi_hot
+from dhrd.data.rows import Rows, encode_labels
 from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder
 from dhrd.data.templates import InputTemplate
 from dhrd.data.tokens import prepare_tokenizer
 from dhrd.errors import DataError, ModelError
+from dhrd.experiments.cell_result import CellData, CellNumbers
 from dhrd.inference.engine.batching import predict_logits, probabilities
+from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes
 from dhrd.model.backbone import loading, locate
 from dhrd.model.foreign import NO_CODE, NO_PICKLE
@@ -41,8 +42,7 @@ if TYPE_CHECKING:
     from transformers.utils import ModelOutput
 
     from dhrd.experiments.cells import Cell
-
-Clock = Callable[[str], AbstractContextManager[None]]
+    from dhrd.experiments.trained_cell import Clock
 
 _BATCH_ROWS = 32  # of a forward pass without gradient
 _C_VALUES = tuple(10.0**power for power in range(-2, 5))  # embeddings have length 1, so weights must be large
@@ -50,31 +50,8 @@ _NUM_FOLDS = 5
 _NUM_TIMED = 2 * _BATCH_ROWS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncoderRun:
-    """What came of a cell.
-
-    Args:
-        predictions: On the held-out rows.
-        data: "train" and "validation" as the encoder's tokens.
-        steps: Updates.
-        train_tokens: Tokens through them, padding left out.
-    """
-
-    outcomes: Outcomes
-    data: dict[str, EncodedData]
-    steps: int = 0
-    train_tokens: int = 0
-
-
-def run_encoder(cell: Cell, rows: Rows, accelerator: Accelerator, clock: Clock) -> EncoderRun:
-    """Train a cell's classifier and read its answers.
-
-    Args:
-        cell: One whose arm names an encoder.
-        rows: Its rows.
-        accelerator: Device and precision.
-        clock: Seconds by what they are spent on.
+def run_encoder(cell: Cell, rows: Rows, accelerator: Accelerator, clock: Clock) -> CellNumbers:
+    """Train the classifier of a cell whose arm names an encoder, and read its answers.
 
     Raises:
         ModelError: The encoder cannot be loaded.
@@ -83,21 +60,29 @@ def run_encoder(cell: Cell, rows: Rows, accelerator: Accelerator, clock: Clock) 
     with clock("load"):
         encoder = _Encoder.load(cell, rows, accelerator)
         train, held_out = encoder.encode(rows, cell.config)
-    data = {"train": train, "validation": held_out}
+    steps, num_tokens = 0, 0  # updates, and tokens through them, padding left out
     if cell.arm.read == "embeddings":
         with clock("train"):
             classifier = _fit_regression(encoder.embed(train.examples), rows, cell.config.seed)
         with clock("evaluate"):
             proba_BC = np.zeros((len(held_out), len(rows.labels)))
             proba_BC[:, classifier.classes_] = classifier.predict_proba(encoder.embed(held_out.examples))
-        return EncoderRun(outcomes=_outcomes(held_out, rows, proba_BC), data=data)
-    with clock("train"):
-        steps, num_tokens = encoder.fine_tune(train.examples, rows, cell.config)
-    with clock("evaluate"):
-        logits_BC = encoder.classify(held_out.examples)
-        proba_BC = probabilities(logits_BC, multi_label=rows.labels.multi_label)
-    outcomes = _outcomes(held_out, rows, proba_BC)
-    return EncoderRun(outcomes=outcomes, data=data, steps=steps, train_tokens=num_tokens)
+    else:
+        with clock("train"):
+            steps, num_tokens = encoder.fine_tune(train.examples, rows, cell.config)
+        with clock("evaluate"):
+            logits_BC = encoder.classify(held_out.examples)
+            proba_BC = probabilities(logits_BC, multi_label=rows.labels.multi_label)
+    outcomes = Outcomes.of_encoded(held_out.examples, proba_BC, rows.labels)
+    return CellNumbers(
+        metrics=compute_metrics(outcomes, task=rows.task, intervals=False),
+        outcomes=outcomes,
+        selected_on=cell.fold is not None,
+        data=CellData.of(rows, train, held_out),
+        curve=[],
+        steps=steps,
+        train_tokens=num_tokens,
+    )
 
 
 def _not_an_encoder(what: str, error: BaseException) -> ModelError:
@@ -287,12 +272,3 @@ def _fit_regression(embedding_BD: np.ndarray, rows: Rows, seed: int) -> Logistic
         cv=StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed),
     )
     return search.fit(embedding_BD, label_B, groups=groups).best_estimator_
-
-
-def _outcomes(held_out: EncodedData, rows: Rows, proba_BC: np.ndarray) -> Outcomes:
-    return Outcomes.of_probabilities(
-        ids=[example.id for example in held_out.examples],
-        probabilities_BC=proba_BC,
-        gold_BC=multi_hot([example.label for example in held_out.examples], len(rows.labels)),
-        labels=rows.labels,
-    )

@@ -47,10 +47,6 @@ def estimate(cells: Sequence[Cell], cache: Cache) -> dict[str, float]:
     with and without reasoning. Answers that are decoded are taken to be as long as the rationales; an untrained
     backbone's as long as is allowed.
 
-    Args:
-        cells: Not run yet.
-        cache: Loads backbones and rows.
-
     Returns:
         Key of a cell -> seconds.
     """

@@ -103,8 +103,7 @@ def cell_config(
     """
     data: dict[str, JsonValue] = {}
     if (condition := request.study.condition(task)) is not None:
-        given = flat(request.base.model_dump(mode="json", exclude_unset=True))
-        data = {name: value for name, value in condition.settings.items() if name not in given}
+        data = left_open(condition.settings, request.base)
     elif own_data(request.base) is None:
         data = {"data.train": f"superglue:{task}", "data.validation": f"superglue:{task}"}
     if request.base.data.rationales is not None:
@@ -117,7 +116,13 @@ def cell_config(
     return with_settings(request.base, settings)
 
 
-def with_settings(base: RunConfig | None, settings: Settings) -> RunConfig:
+def left_open(settings: Settings, base: RunConfig) -> dict[str, JsonValue]:
+    """Those of the settings that the base does not give."""
+    given = flat(base.model_dump(mode="json", exclude_unset=True))
+    return {name: value for name, value in settings.items() if name not in given}
+
+
+def with_settings(base: RunConfig, settings: Settings) -> RunConfig:
     """Settings with some of them replaced, by dotted name.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Running one cell: train, read the answers, measure."""
+"""Running one cell: train, read the answers, time the classifier. Decoding is timed where it is done."""
 
 from __future__ import annotations
 
@@ -9,33 +9,31 @@ import torch
 
 from dhrd._device import describe_device
 from dhrd._versions import library_versions
-from dhrd.data.batches import fingerprint
-from dhrd.data.rows import Rows, multi_hot
-from dhrd.data.sequence import EncodedData
+from dhrd.benchmark.measure import spread, timed
+from dhrd.data.rows import Rows
 from dhrd.evaluation.live import LiveModel
 from dhrd.experiments.cache import Cache
-from dhrd.experiments.cell_result import Answers, CellData, CellNumbers, CellResult
+from dhrd.experiments.cell_result import Answers, CellData, CellNumbers, CellResult, CellSpeed
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.decoding import decode_rows
 from dhrd.experiments.encoders import run_encoder
-from dhrd.experiments.speed import measure
 from dhrd.experiments.trained_cell import Clock, TrainedCell, train_cell
+from dhrd.inference.classifier import Classifier
 from dhrd.inference.engine.batching import probabilities
 from dhrd.inference.label_scores import score_labels
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes
+from dhrd.run.finish import artifact_info
 from dhrd.training.setup import make_accelerator
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+_MAX_TIMED_ROWS, _NUM_REPEATS = 512, 3
+
 
 def run_cell(cell: Cell, cache: Cache) -> CellResult:
-    """Run a cell.
-
-    Args:
-        cell: What to run.
-        cache: What this process has loaded.
+    """Run a cell with what this process has loaded.
 
     Raises:
         UserError: A row or a setting cannot be used.
@@ -63,13 +61,13 @@ def _run_backbone(cell: Cell, cache: Cache, clock: Clock) -> tuple[CellNumbers, 
     speed = answers.speed
     if cell.arm.speed and cell.arm.read == "head":
         with clock("speed"):
-            speed = measure(trained)
+            speed = _measure_speed(trained)
     numbers = CellNumbers(
         speed=speed,
         metrics=answers.metrics,
         outcomes=answers.outcomes,
         selected_on=cell.fold is not None or trained.chose_on_held_out,
-        data=_describe_data(trained.rows, trained.data.train, trained.data.validation),
+        data=CellData.of(trained.rows, trained.data.train, trained.data.validation),
         curve=trained.curve.thinned(),
         held_out_curve=trained.curve.held_out,
         steps=trained.steps,
@@ -79,34 +77,30 @@ def _run_backbone(cell: Cell, cache: Cache, clock: Clock) -> tuple[CellNumbers, 
     return numbers, trained.accelerator
 
 
+def _measure_speed(trained: TrainedCell) -> CellSpeed:
+    """Of the trained classifier on validation rows, from text to label, after a warm-up."""
+    model = trained.model
+    assert model is not None
+    info = artifact_info(trained.cell.config, trained.rows, trained.data.train, model)
+    classifier = Classifier(model.causal_lm.base_model, model.head, trained.backbone.tokenizer, info)
+    rows = trained.rows.validation[:_MAX_TIMED_ROWS]
+    classifier.predict(rows)
+    rates = spread(len(rows) / timed(classifier.predict, rows)[0] for _ in range(_NUM_REPEATS))
+    return CellSpeed(
+        queries_per_second=rates.median,
+        min=rates.min,
+        max=rates.max,
+        num_queries=len(rows),
+        num_repeats=_NUM_REPEATS,
+        engine=f"dhrd, {classifier.engine.options.max_tokens_per_pass} tokens a pass",
+    )
+
+
 def _run_encoder(cell: Cell, cache: Cache, clock: Clock) -> tuple[CellNumbers, Accelerator]:
     accelerator = make_accelerator(cell.config, cache.device)
     with clock("load"):
         rows = cache.rows(cell.config, cell.fold)
-    run = run_encoder(cell, rows, accelerator, clock)
-    answers = _answers(rows, run.outcomes)
-    numbers = CellNumbers(
-        metrics=answers.metrics,
-        outcomes=answers.outcomes,
-        selected_on=cell.fold is not None,
-        data=_describe_data(rows, run.data["train"], run.data["validation"]),
-        curve=[],
-        steps=run.steps,
-        train_tokens=run.train_tokens,
-    )
-    return numbers, accelerator
-
-
-def _describe_data(rows: Rows, train: EncodedData, held_out: EncodedData) -> CellData:
-    return CellData(
-        num_train=len(train),
-        num_with_rationale=sum(bool(example.rationale) for example in rows.train),
-        num_validation=len(held_out),
-        num_inputs_cut=train.num_inputs_cut + held_out.num_inputs_cut,
-        num_rationales_cut=train.num_rationales_cut,
-        train_tokens_hash=fingerprint(train.examples),
-        validation_tokens_hash=fingerprint(held_out.examples),
-    )
+    return run_encoder(cell, rows, accelerator, clock), accelerator
 
 
 def _read_head(trained: TrainedCell) -> Answers:
@@ -124,13 +118,8 @@ def _read_label_scores(trained: TrainedCell) -> Answers:
         labels,
         with_eos=trained.cell.arm.trained,
     )
-    outcomes = Outcomes.of_probabilities(
-        ids=[example.id for example in held_out],
-        probabilities_BC=probabilities(scores, multi_label=False),
-        gold_BC=multi_hot([example.label for example in held_out], len(labels)),
-        labels=labels,
-    )
-    return _answers(trained.rows, outcomes)
+    p_BC = probabilities(scores, multi_label=False)
+    return _answers(trained.rows, Outcomes.of_encoded(held_out, p_BC, labels))
 
 
 def _answers(rows: Rows, outcomes: Outcomes) -> Answers:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from dhrd.data.records import EncodedExample
 from dhrd.data.rows import Rows
-from dhrd.evaluation.calibrate import calibrate_head
-from dhrd.evaluation.live import LiveModel
+from dhrd.evaluation.live import LiveModel, calibrate_head
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import CurveRow
 from dhrd.experiments.cells import Cell

@@ -52,7 +52,7 @@ def calibration(probabilities_BC: np.ndarray, gold_B: np.ndarray, num_bins: int 
     confidence_B, right_B = p_BC.max(axis=1), p_BC.argmax(axis=1) == gold_B
     bins = _reliability(confidence_B, right_B, num_bins)
     return {
-        "ece": sum(one["count"] * abs(one["accuracy"] - one["confidence"]) for one in bins) / len(gold_B),
+        "ece": sum(bin_["count"] * abs(bin_["accuracy"] - bin_["confidence"]) for bin_ in bins) / len(gold_B),
         "brier": float(((p_BC - one_hot(gold_B, num_classes)) ** 2).sum(axis=1).mean()),
         "log_loss": float(log_loss(gold_B, p_BC, labels=range(num_classes))),
         "reliability": bins,
@@ -78,26 +78,26 @@ def _reliability(confidence_B: np.ndarray, right_B: np.ndarray, num_bins: int) -
 def risk_coverage(confidence_B: np.ndarray, right_B: np.ndarray) -> dict[str, Any]:
     """The risk-coverage curve; one point a confidence: rows of equal confidence are answered together or not at all.
 
-    Args:
-        confidence_B: Of each row.
-        right_B: Whether it is right.
-
     Returns:
         `risk_coverage` and `aurc`, as of `calibration`.
     """
     threshold_K, group_B, count_K = np.unique(-confidence_B, return_inverse=True, return_counts=True)
     covered_K = count_K.cumsum()
     risk_K = np.bincount(group_B, weights=~right_B).cumsum() / covered_K
-    shown = np.unique(np.linspace(0, len(covered_K) - 1, _MAX_POINTS).round().astype(int))
     points = [
         {
             "coverage": float(covered_K[k] / len(right_B)),
             "risk": float(risk_K[k]),
             "threshold": float(-threshold_K[k]),
         }
-        for k in shown
+        for k in curve_points(len(covered_K))
     ]
     return {"risk_coverage": points, "aurc": float((count_K * risk_K).sum() / len(right_B))}
+
+
+def curve_points(num_points: int) -> np.ndarray:
+    """Which points of a curve are given: at most as many as a plot shows, the first and the last among them."""
+    return np.unique(np.linspace(0, num_points - 1, _MAX_POINTS).round().astype(int))
 
 
 def fit_temperature(logits_BC: np.ndarray, gold_BC: np.ndarray, *, multi_label: bool = False) -> float:
@@ -119,7 +119,7 @@ def fit_temperature(logits_BC: np.ndarray, gold_BC: np.ndarray, *, multi_label: 
     logits_BC, gold_BC = logits_BC.astype(np.float64), gold_BC.astype(np.float64)
     loss = _sigmoid_loss if multi_label else _softmax_loss
     low, high = math.log(_LOWEST), math.log(_HIGHEST)
-    found = minimize_scalar(
+    best = minimize_scalar(
         lambda log_t: loss(logits_BC / math.exp(log_t), gold_BC),
         bounds=(low, high),
         method="bounded",
@@ -127,14 +127,14 @@ def fit_temperature(logits_BC: np.ndarray, gold_BC: np.ndarray, *, multi_label: 
     )
     # A flat end is as good as the bound: with every row right the loss is 0 long before it
     best_end = min(loss(logits_BC / bound, gold_BC) for bound in (_LOWEST, _HIGHEST))
-    if not low + 0.01 < found.x < high - 0.01 or found.fun >= best_end:
+    if not low + 0.01 < best.x < high - 0.01 or best.fun >= best_end:
         logger.warning(
             "calibration: the %d held-out rows decide no temperature (all right, or no better than chance), so "
             "probabilities stay as trained; hold out more rows",
             len(logits_BC),
         )
         return 1.0
-    return math.exp(found.x)
+    return math.exp(best.x)
 
 
 def _softmax_loss(logits_BC: np.ndarray, gold_BC: np.ndarray) -> float:

@@ -54,8 +54,7 @@ def compare(
         pairs: One (baseline, other) a seed, all over the same rows, in any order.
         metric: accuracy, macro_f1, weighted_f1, micro_f1; with MultiRC f1a or em.
         task: The SuperGLUE task, for MultiRC's metrics and paragraphs.
-        num_resamples: Of the bootstrap.
-        seed: Of the bootstrap.
+        num_resamples, seed: Of the bootstrap.
         names: What the two are called in the verdict.
 
     Returns:
@@ -76,7 +75,7 @@ def compare(
     return {
         "metric": metric,
         "num_rows": num_rows,
-        **estimate.to_json(),
+        **vars(estimate),
         "mcnemar": [mcnemar(*both) for both in aligned],
         "verdict": _verdict(estimate, f"n = {num_rows:,}", names),
     }
@@ -96,9 +95,7 @@ def primary(
 
     Args:
         tasks: Each task's pairs, metric and, for SuperGLUE, task.
-        num_resamples: Of the bootstrap.
-        seed: Of the bootstrap.
-        names: What the two are called in the verdict.
+        num_resamples, seed, names: As `compare`'s.
 
     Returns:
         The keys of `compare` and `num_tasks`; `num_rows` is the sum over tasks, `num_seeds` the least of any task,
@@ -123,7 +120,7 @@ def primary(
         "metric": "mean of " + ", ".join(f"{metric} ({name})" for name, (_, metric, _) in tasks.items()),
         "num_tasks": len(tasks),
         "num_rows": num_rows,
-        **estimate.to_json(),
+        **vars(estimate),
         "mcnemar": [],
         "verdict": _verdict(estimate, where, names),
     }
@@ -135,16 +132,12 @@ def average_over_seeds(
     metric: str,
     task: Task | None = None,
     num_resamples: int = 10_000,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """One model's metric, averaged over seeds, with an interval over rows at the seeds as they are.
 
     Args:
         outcomes: One a seed, all over the same rows.
-        metric: As `compare`'s.
-        task: As `compare`'s.
-        num_resamples: Of the bootstrap.
-        seed: Of the bootstrap.
+        metric, task, num_resamples: As `compare`'s.
 
     Returns:
         `mean`, `interval_95` (null where the data do not vary), `interval_method`: Wilson's for accuracy at one seed,
@@ -162,7 +155,7 @@ def average_over_seeds(
         interval: Interval | None = wilson(int(hits_B.sum()), len(hits_B))
         method = "Wilson's score interval"
     else:
-        resampled_RS2 = resampling.resampled(num_resamples, np.random.default_rng(seed))
+        resampled_RS2 = resampling.resampled(num_resamples, np.random.default_rng(0))
         interval, method = percentiles(resampled_RS2[..., 0].mean(axis=1)), "percentiles of a bootstrap over rows"
     return {
         "mean": float(np.mean(values)),
@@ -203,31 +196,18 @@ def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
     return {**p_values, **{name: float(p) for name, p in zip(known, adjusted, strict=True)}}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Estimate:
-    difference: float
-    interval: Interval | None
-    method: str
-    rows_interval: Interval | None
-    p_value: float
+    """The keys of `compare` that the bootstrap and the t test give."""
+
     num_seeds: int
+    difference: float
+    interval_95: list[float] | None
+    interval_method: str
+    rows_interval_95: list[float] | None
+    p_value: float | None
     seed_differences: list[float] | None
-
-    @property
-    def smallest_told(self) -> float | None:
-        return (self.interval[1] - self.interval[0]) / 2 if self.interval else None
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "num_seeds": self.num_seeds,
-            "difference": self.difference,
-            "interval_95": list(self.interval) if self.interval else None,
-            "interval_method": self.method,
-            "rows_interval_95": list(self.rows_interval) if self.rows_interval else None,
-            "p_value": self.p_value if self.interval or abs(self.difference) <= ROUNDING else None,
-            "seed_differences": self.seed_differences,
-            "smallest_told": self.smallest_told,
-        }
+    smallest_told: float | None
 
 
 def _aligned(pairs: Sequence[Pair], prefix: str = "") -> list[Pair]:
@@ -268,14 +248,16 @@ def _estimate(tasks: Sequence[Resampling], num_resamples: int, seed: int) -> _Es
         what, how = f"t interval over the differences of {num_seeds} seeds,", "on these rows"
     else:
         how += f": all {num_seeds} seeds have the same difference, so a t interval cannot be given"
+    difference = float(np.mean([observed_S.mean() for observed_S in observed]))
     return _Estimate(
-        difference=float(np.mean([observed_S.mean() for observed_S in observed])),
-        interval=interval,
-        method=f"{what} {how}",
-        rows_interval=rows_interval,
-        p_value=p,
         num_seeds=num_seeds,
+        difference=difference,
+        interval_95=list(interval) if interval else None,
+        interval_method=f"{what} {how}",
+        rows_interval_95=list(rows_interval) if rows_interval else None,
+        p_value=p if interval or abs(difference) <= ROUNDING else None,
         seed_differences=None if means_S is None else means_S.tolist(),
+        smallest_told=(interval[1] - interval[0]) / 2 if interval else None,
     )
 
 
@@ -290,14 +272,14 @@ def _verdict(estimate: _Estimate, where: str, names: tuple[str, str]) -> str:
     """One sentence, in points (100 times the difference)."""
     (baseline, other), num_seeds = names, estimate.num_seeds
     few, points = 1 < num_seeds < NUM_SEEDS_TO_RESAMPLE, 100 * abs(estimate.difference)
-    if estimate.interval is None:
+    if estimate.interval_95 is None:
         if abs(estimate.difference) <= ROUNDING:
             return f"no difference can be told at {where}: the two score alike whichever rows are drawn"
         return (
             f"the difference is {100 * estimate.difference:.1f} points at {where}, but it is the same whichever rows "
             "are drawn, so no interval can be given"
         )
-    low, high = estimate.interval
+    low, high = estimate.interval_95
     if low <= 0 <= high:
         seeds = f" with {num_seeds} seeds" if few else ""
         return f"no difference can be told at {where}{seeds}; it would take about {_points((high - low) / 2)} points"

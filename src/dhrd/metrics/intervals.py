@@ -6,7 +6,7 @@ Shape legend: B rows, G clusters, K kinds of cluster, M features, F features of 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,12 +122,9 @@ class Resampling:
 
     def resampled(self, num_resamples: int, rng: np.random.Generator) -> np.ndarray:
         """The metric in resamples of the clusters, drawn within strata, alike for all models, (R, *shape)."""
-        return np.concatenate([self._metrics(weights_RK) for weights_RK in self._resamples(num_resamples, rng)])
-
-    def _resamples(self, num_resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         at_once = max(1, _CELLS_AT_ONCE // max(self.kinds_KF.shape))
-        for start in range(0, num_resamples, at_once):
-            yield self._weights(min(at_once, num_resamples - start), rng)
+        sizes = [min(at_once, num_resamples - start) for start in range(0, num_resamples, at_once)]
+        return np.concatenate([self._metrics(self._weights(size, rng)) for size in sizes])
 
     def _weights(self, size: int, rng: np.random.Generator) -> np.ndarray:
         weights_RK = np.empty((size, len(self.counts_K)))

@@ -44,8 +44,7 @@ def compute_metrics(
         intervals: Whether to add `interval_95`: Wilson for accuracy, else bootstrap, by gold class for macro and
             weighted F1, over whole groups for a task's own (MultiRC's paragraphs), over rows for multi-label. All but
             the task's own take the rows as independent. Costly.
-        num_resamples: Of each bootstrap.
-        seed: Of each bootstrap.
+        num_resamples, seed: Of each bootstrap.
 
     Returns:
         `num_examples`, `accuracy`, `macro_f1`, `weighted_f1`, `log_loss` (where there are probabilities), `per_class`,

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from dhrd.data.records import Example, LabelSet
-from dhrd.data.rows import one_hot
+from dhrd.data.records import EncodedExample, Example, LabelSet
+from dhrd.data.rows import multi_hot, one_hot
 from dhrd.errors import ArtifactError, DataError
 
 _NUM_DIGITS = 6
@@ -87,6 +87,12 @@ class Outcomes:
         )
 
     @classmethod
+    def of_encoded(cls, examples: Sequence[EncodedExample], probabilities_BC: np.ndarray, labels: LabelSet) -> Outcomes:
+        """The same of encoded rows, whose labels are known."""
+        gold_BC = multi_hot([example.label for example in examples], len(labels))
+        return cls.of_probabilities([example.id for example in examples], gold_BC, probabilities_BC, labels)
+
+    @classmethod
     def concatenate(cls, parts: Sequence[Outcomes], labels: LabelSet) -> Outcomes:
         """The rows of a classifier's outcomes, one part after the other."""
         none_BC = np.empty((0, len(labels)), dtype=np.int64)
@@ -143,7 +149,7 @@ class Outcomes:
         return {
             "ids": self.ids,
             "gold": self._indices(self.gold_BC),
-            "predicted": [found if readable else None for found, readable in predicted],
+            "predicted": [classes if readable else None for classes, readable in predicted],
             "probabilities": None if p_BC is None else p_BC.astype(np.float64).round(_NUM_DIGITS).tolist(),
             "labels": {
                 "names": list(self.labels.names),
@@ -167,7 +173,7 @@ class Outcomes:
         try:
             given = value["labels"]
             labels = LabelSet(tuple(given["names"]), tuple(given["words"]), multi_label=given["multi_label"])
-            gold, predicted = ([_as_tuple(one) for one in value[key]] for key in ("gold", "predicted"))
+            gold, predicted = ([_as_tuple(classes) for classes in value[key]] for key in ("gold", "predicted"))
             probabilities = value["probabilities"]
             return outcomes_of_indices(list(value["ids"]), gold, predicted, labels, probabilities)
         except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
@@ -219,23 +225,18 @@ def outcomes_of_indices(
 
 
 def pair(a: Outcomes, b: Outcomes, names: tuple[str, str] = ("the baseline", "the other")) -> tuple[Outcomes, Outcomes]:
-    """Two models' outcomes on the same rows, in the order of the first.
-
-    Args:
-        a: Any rows.
-        b: The same rows in any order.
-        names: What the two are called in errors.
+    """Two models' outcomes on the same rows, in the order of the first; `names` is what errors call them.
 
     Raises:
         DataError: There are no rows, or the two differ in their labels, ids or gold labels.
     """
     if (a.labels.names, a.labels.multi_label) != (b.labels.names, b.labels.multi_label):
-        said = "; ".join(f"{name} has {_shown(one.labels)}" for name, one in zip(names, (a, b), strict=True))
+        said = "; ".join(f"{name} has {_shown(model.labels)}" for name, model in zip(names, (a, b), strict=True))
         raise DataError(f"the labels differ: {said}: compare models of one label set")
-    for name, one in zip(names, (a, b), strict=True):
-        _check_ids(name, one.ids)
+    for name, model in zip(names, (a, b), strict=True):
+        _check_ids(name, model.ids)
     at = {row_id: index for index, row_id in enumerate(b.ids)}
-    only = [one for one in a.ids if one not in at], sorted(set(b.ids) - set(a.ids))
+    only = [row_id for row_id in a.ids if row_id not in at], sorted(set(b.ids) - set(a.ids))
     if any(only):
         parts = [f"{len(ids)} only in {name} ({ids[0]!r} …)" for name, ids in zip(names, only, strict=True) if ids]
         raise DataError(f"the rows differ: {', '.join(parts)}; evaluate both on the same rows")
@@ -244,7 +245,7 @@ def pair(a: Outcomes, b: Outcomes, names: tuple[str, str] = ("the baseline", "th
     differing = np.flatnonzero((a.gold_BC != b.gold_BC).any(axis=1))
     if differing.size:
         row = differing[0]
-        golds = (", ".join(np.array(one.labels.names)[one.gold_BC[row] == 1]) or "none" for one in (a, b))
+        golds = (", ".join(np.array(model.labels.names)[model.gold_BC[row] == 1]) or "none" for model in (a, b))
         said = " and ".join(f"{gold} in {name}" for name, gold in zip(names, golds, strict=True))
         raise DataError(
             f"row {a.ids[row]!r}: gold is {said} ({differing.size} of {len(a.ids)} rows differ so): evaluate both on "

@@ -29,8 +29,8 @@ def read_together(paths: Sequence[Path], labels: LabelSet | None = None) -> list
         DataError: A file is missing or empty, or a row is malformed or there twice; the message names file:line.
     """
     files = [_rows(path) for path in paths]
-    found = labels or _labels([row for rows in files for row in rows])
-    return [_read(rows, found) for rows in files]
+    labels = labels or _labels([row for rows in files for row in rows])
+    return [_outcomes(rows, labels) for rows in files]
 
 
 def _rows(path: Path) -> list[Row]:
@@ -54,7 +54,7 @@ def _labels(rows: Sequence[Row]) -> LabelSet:
         probabilities = row.columns.get("probabilities")
         if isinstance(probabilities, dict) and len(probabilities) > 1:
             return LabelSet(tuple(probabilities), multi_label=multi_label)
-    seen = {one for row in rows for key in ("gold", "label") for one in _names(row, key) or ()}
+    seen = {name for row in rows for key in ("gold", "label") for name in _names(row, key) or ()}
     return LabelSet(tuple(sort_names(seen)), multi_label=multi_label)
 
 
@@ -70,10 +70,10 @@ def _names(row: Row, key: str) -> list[str] | None:
     return texts
 
 
-def _read(rows: Sequence[Row], labels: LabelSet) -> Outcomes:
+def _outcomes(rows: Sequence[Row], labels: LabelSet) -> Outcomes:
     gold, predicted = ([_classes(row, key, labels) for row in rows] for key in ("gold", "label"))
     probabilities = [_probabilities(row, labels) for row in rows]
-    known = [one for one in probabilities if one is not None]
+    known = [p for p in probabilities if p is not None]
     return outcomes_of_indices(_ids(rows), gold, predicted, labels, known if len(known) == len(rows) else None)
 
 

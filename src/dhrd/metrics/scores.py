@@ -45,11 +45,7 @@ _SCORES = {
 
 
 def score(name: str, task: Task | None = None) -> Score:
-    """A metric by its name: accuracy, macro_f1, weighted_f1, micro_f1, and the task's own.
-
-    Args:
-        name: Its value is that of `compute_metrics`.
-        task: Adds its own metrics.
+    """A metric of `compute_metrics` by its name: accuracy, macro_f1, weighted_f1, micro_f1, and the task's own.
 
     Raises:
         ConfigError: There is no such metric, or it is not one of this task.

@@ -12,9 +12,8 @@ from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import RunConfig
 from dhrd.data.rows import Rows
 from dhrd.data.sequence import EncodedData
-from dhrd.evaluation.calibrate import calibrate_head
 from dhrd.evaluation.evaluate import parity, rows_fingerprint
-from dhrd.evaluation.live import LiveModel
+from dhrd.evaluation.live import LiveModel, calibrate_head
 from dhrd.inference.classifier import Classifier
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.build import Encoded, Parts, sequence_template

@@ -37,6 +37,7 @@ class Reading:
         self.num_taken = 0
         self.digest = ""
         self._keep = keep
+        self._unseen = keep  # until the first good row has them
         self._pending: deque[tuple[Example | Refused, str]] = deque()  # read, and not done with
         self._examples = source.examples(labels_required=False, refuse=self._refuse if skip else None)
 
@@ -90,10 +91,9 @@ class Reading:
         self._append(Refused(row.where, problem), problem)
 
     def _remember(self, example: Example) -> None:
-        if not self._pending and not self.num_taken:
-            for name in self._keep:
-                if name not in example.fields:
-                    raise DataError(f"{example.where}: there is no column {shown(name)} to keep; leave it out")
+        if missing := next((name for name in self._unseen if name not in example.fields), None):
+            raise DataError(f"{example.where}: there is no column {shown(missing)} to keep; leave it out")
+        self._unseen = ()
         kept = [example.fields.get(name) for name in self._keep]
         self._append(example, json.dumps([example.id, digest_of(example), kept], default=str))
 

@@ -27,15 +27,7 @@ def rows_of(
     limit: int | None = None,
     labels_required: bool = True,
 ) -> list[Example]:
-    """Rows for an artifact.
-
-    Args:
-        model_dir: What `train` wrote.
-        data: As `data.train` of a config, or rows; None: the run's own data for the split.
-        split: Of `superglue:` and `hub:`; or which of the run's own files.
-        config: Column names, the SuperGLUE folder; None: as in training.
-        limit: Only the first rows; None: of the run's own data as many as it used.
-        labels_required: Whether rows without a label are refused.
+    """Rows for an artifact, as `evaluate` takes them; with `labels_required` all must have one.
 
     Raises:
         UserError: The artifact or the rows cannot be used.
@@ -95,7 +87,7 @@ def held_out_rows(
     Args:
         model_dir: What `train` wrote.
         config: Where the rows are; None: as in training.
-        instead: The argument that other rows would be given by, for messages.
+        instead: The argument that would give other rows, for messages.
 
     Raises:
         ConfigError: It held out none.

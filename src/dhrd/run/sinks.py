@@ -60,8 +60,15 @@ def is_directory(output: str) -> bool:
 
 
 def errors_of(path: Path) -> Path:
-    """The file beside an output that names the rows that were left out."""
-    return path.with_name(path.name + ERRORS)
+    """The file beside an output that names the rows that were left out; a directory such as `.` has a name elsewhere.
+
+    Raises:
+        ConfigError: It is the root of all, which nothing is beside.
+    """
+    named = path if path.name not in ("", "..") else Path(os.path.realpath(path))
+    if not named.name:
+        raise ConfigError(f"{path}: is no place for predictions; give the name of a file, or of a directory")
+    return named.with_name(named.name + ERRORS)
 
 
 def outputs_of(option: str, output: str) -> Iterator[Output]:
@@ -71,10 +78,11 @@ def outputs_of(option: str, output: str) -> Iterator[Output]:
         ConfigError: It is a directory with other files than parts.
     """
     path = Path(output)
+    if not is_directory(output):
+        yield Output(option, path, PREDICTIONS)
     if not is_stream(path):
         yield Output(option, errors_of(path), JSON_LINES)
     if not is_directory(output):
-        yield Output(option, path, PREDICTIONS)
         return
     for file in sorted(path.iterdir()) if path.is_dir() else ():
         if not file.match(_PART) and not file.name.startswith("."):
@@ -114,7 +122,7 @@ def open_sink(
         sink = _Kept(work, table, _PART_WINDOWS if in_parts else None)
         yield sink
         with saving(output):
-            sink.publish(target)
+            sink.publish(target, errors_of(path))
 
 
 def _suffix(path: Path) -> str:
@@ -167,19 +175,19 @@ class _Kept:
             self._work.log(replace(counted, sizes=self._work.sizes()))
             self._roll_if_full()
 
-    def publish(self, target: Path) -> None:
-        """Let what was made take its place."""
+    def publish(self, target: Path, errors: Path) -> None:
+        """Let what was made take its place, and the rows that were left out theirs."""
         self._begin([])
         directory, number = self._work.directory, self._work.mark.num_parts
         if self._part_windows is None:
             self._work.close()
-            _publish_errors(directory / "errors", target)
+            _publish_errors(directory / "errors", errors)
             replace_file(self._table.finish(directory / "rows"), target)
             return
         if self._work.sizes()["rows"] > len(self._head or b"") or not number:
             self._make_part(number)
         self._work.close()
-        _publish_errors(directory / "errors", target)
+        _publish_errors(directory / "errors", errors)
         target.mkdir(exist_ok=True)
         parts = sorted((directory / _PARTS).iterdir())
         publish(directory / _PARTS, target, last=parts[-1].name, stale=[_PART])
@@ -210,9 +218,8 @@ class _Kept:
 
 
 def _publish_errors(errors: Path, target: Path) -> None:
-    """The rows that were left out, beside the target; those of an older run go."""
-    beside = errors_of(target)
+    """The rows that were left out; those of an older run go."""
     if errors.exists():
-        replace_file(errors, beside)
+        replace_file(errors, target)
     else:
-        beside.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)

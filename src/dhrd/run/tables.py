@@ -24,6 +24,7 @@ from dhrd.errors import DataError
 Record = Mapping[str, object]
 
 _ROW_GROUP_BYTES = 1 << 26
+_NO_ARRAY = (pa.ArrowException, OverflowError, UnicodeEncodeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +123,8 @@ class Csv:
 
 def _csv_line(values: Iterable[object]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    csv.writer(text).writerow(values)  # the writer puts quotes around what its own end of a line holds: "\r" too
+    return f"{text.getvalue()[:-2]}\n".encode("utf-8", "backslashreplace")
 
 
 def _csv_value(value: object) -> object:
@@ -188,23 +189,30 @@ def _groups(messages: Iterator[pa.Message], schema: pa.Schema) -> Iterator[pa.Ta
 
 
 def _type_of(values: Sequence[object]) -> pa.DataType:
+    """The type of all values, or of lists of them; text for what else JSON has, since no two objects need be alike."""
     try:
-        found = pa.array(values).type
-    except (pa.ArrowException, OverflowError):  # of several types
+        kind = pa.array(values).type
+    except _NO_ARRAY:  # of several types
         return pa.string()
-    return pa.string() if pa.types.is_null(found) else found
+    item = kind
+    while pa.types.is_list(item):
+        item = item.value_type
+    return pa.string() if pa.types.is_null(item) or pa.types.is_nested(item) else kind
 
 
 def _array(values: Sequence[object], field: pa.Field) -> pa.Array:
     if pa.types.is_string(field.type):
         values = [_text(value) for value in values]
     try:
-        return pa.array(values, field.type)
-    except (pa.ArrowException, OverflowError) as error:
-        raise DataError(
-            f"column {field.name!r}: a value is no {field.type}, which its first ones are; give one type, or write "
-            "another form than Parquet"
-        ) from error
+        array = pa.array(values, field.type)
+        if pa.types.is_string(field.type) or array.to_pylist() == values:  # an integer would be what is before the dot
+            return array
+    except _NO_ARRAY:
+        pass
+    raise DataError(
+        f"column {field.name!r}: a value is no {field.type}, which its first ones are; give one type, or write "
+        "another form than Parquet"
+    )
 
 
 def _text(value: object) -> str | None:

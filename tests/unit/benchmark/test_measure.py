@@ -15,10 +15,10 @@ from dhrd.benchmark.result import Spread
 def test_rates_are_queries_over_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter([0.0, 2.0, 10.0, 15.0, 20.0, 21.0])  # three repeats of 2, 5 and 1 seconds
     monkeypatch.setattr(measure.time, "perf_counter", lambda: next(ticks))
-    calls = []
-    found = measure.throughput(lambda: calls.append(1), 10, repeats=3, warmup=2)
-    assert len(calls) == 5
-    assert (found.median_qps, found.min_qps, found.max_qps) == (5.0, 2.0, 10.0)
+    calls: list[int] = []
+    rates = measure.spread(10 / measure.timed(calls.append, 1)[0] for _ in range(3))
+    assert len(calls) == 3
+    assert rates == Spread(median=5.0, min=2.0, max=10.0)
 
 
 def test_latency_is_percentiles_of_single_requests(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,12 @@ def make_app(taken: dict[str, Any]) -> typer.Typer:
         taken.update(given(context), place=place)
 
     @app.command(cls=Command)
+    def interrupted(max_new_tokens: int = 1) -> None:
+        error = KeyboardInterrupt()
+        error.add_note("`max_new_tokens` goes on")
+        raise error
+
+    @app.command(cls=Command)
     def fails(max_new_tokens: int = 1) -> None:
         raise ConfigError(f"`max_new_tokens` {max_new_tokens}: too few; leave `mode` out")
 
@@ -93,6 +99,13 @@ def test_an_error_names_the_flags_of_its_command_and_no_others() -> None:
     with pytest.raises(ConfigError) as error:
         run(make_app({}), "fails")
     assert str(error.value) == "--max-new-tokens 1: too few; leave `mode` out"
+
+
+def test_notes_name_the_flags_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        run(make_app({}), "interrupted")
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "dhrd: error: interrupted; --max-new-tokens goes on\n"
 
 
 def test_an_end_is_one_line_with_its_notes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -325,6 +325,12 @@ def test_labels_that_training_does_not_know_are_named_with_their_line(tmp_path: 
     assert str(caught.value).startswith(f"{path}:2: label: 'maybe' is unknown; labels are 'no', 'yes'")
 
 
+@pytest.mark.parametrize("spec", ["hub:", "hub::main"])
+def test_a_data_set_has_a_name(spec: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{spec}: names no data set; give hub:NAME"):
+        open_source(spec, DataSettings())
+
+
 FOLDER = DataSettings(superglue_root="/data/superglue")
 
 

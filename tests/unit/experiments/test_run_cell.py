@@ -56,3 +56,10 @@ def test_labels_are_scored_by_the_lm_head(tiny_backbone: Path, tmp_path: Path, a
     assert found["metrics"]["num_examples"] == 9
     assert math.isfinite(found["metrics"]["log_loss"])
     assert (found["steps"] > 0) == (arm == "label_scores")
+
+
+def test_a_classifiers_speed_is_from_text_to_label(tiny_backbone: Path, tmp_path: Path) -> None:
+    found = performed(make_request(tiny_backbone, tmp_path, study="throughput", arms=("dhrd",)))
+    assert found["speed"]["num_queries"] == 9
+    assert 0 < found["speed"]["min"] <= found["speed"]["queries_per_second"] <= found["speed"]["max"]
+    assert found["metrics"]["num_examples"] == 9

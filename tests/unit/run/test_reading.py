@@ -70,3 +70,11 @@ def test_other_rows_are_refused(tmp_path: Path, rows: list[Any]) -> None:
 def test_without_skip_a_bad_row_ends_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"in\.jsonl:2: input_text: empty"):
         list(reading(tmp_path / "in.jsonl", skip=False))
+
+
+def test_a_column_to_keep_is_one_of_the_first_good_row(tmp_path: Path) -> None:
+    rows = reading(tmp_path / "in.jsonl", [ROWS[1], *ROWS], keep=("n",))
+    with pytest.raises(DataError, match=r"in\.jsonl:2: there is no column 'n' to keep"):
+        list(rows)
+    later = [{"input_text": ""}, {"input_text": "a", "n": 1}, {"input_text": "b"}]
+    assert len(list(reading(tmp_path / "in.jsonl", later, keep=("n",)))) == 2

@@ -46,6 +46,30 @@ def test_modes_and_links_of_what_was_there_stay(tmp_path: Path) -> None:
     assert target.stat().st_mode & 0o777 == 0o640
 
 
+def test_errors_lie_beside_the_output_by_the_name_that_was_given(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "o.jsonl").symlink_to(tmp_path / "far" / "o.jsonl")
+    write(str(tmp_path / "o.jsonl"))
+    assert sorted(os.listdir(tmp_path)) == ["far", "o.jsonl", "o.jsonl.errors.jsonl"]
+    assert os.listdir(tmp_path / "far") == ["o.jsonl"]
+
+
+@pytest.mark.parametrize("output", [".", "./", "../here", "../here/../here/"])
+def test_this_directory_is_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    check_outputs(outputs_of("output", output), [])
+    write(output)
+    assert sorted(os.listdir(tmp_path)) == ["here", "here.errors.jsonl"]
+    assert os.listdir(tmp_path / "here") == ["part-00000.parquet"]
+
+
+@pytest.mark.parametrize("output", ["/", "//", ""])
+def test_what_is_no_name_is_refused(output: str) -> None:
+    with pytest.raises(ConfigError, match="give the name of a file"):
+        check_outputs(outputs_of("output", output), [])
+
+
 def test_a_stream_tells_of_bad_rows(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     told: list[Refused] = []
     os.mkfifo(tmp_path / "pipe")

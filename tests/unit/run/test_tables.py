@@ -60,6 +60,15 @@ def test_csv(tmp_path: Path) -> None:
     assert (rows[1]["label"], rows[1]["abstained"], rows[1]["note"]) == ("", "true", "")
 
 
+@pytest.mark.parametrize("text", ["a\rb", "a\r\nb", "a\nb", "\r"])
+def test_every_end_of_a_line_within_a_cell_is_in_quotes(tmp_path: Path, text: str) -> None:
+    path = written(Csv(COLUMNS), tmp_path, [record(0, note=text, id=text)])
+    assert b"\r\n" not in path.read_bytes().replace(text.encode(), b"")
+    with path.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["id"], row["note"]) == (text, text)
+
+
 def test_parquet_holds_types(tmp_path: Path) -> None:
     path = written(Parquet(COLUMNS), tmp_path, [record(0)], [record(1, label=None, n=None)])
     table = pq.read_table(path)
@@ -77,6 +86,36 @@ def test_kept_values_of_several_types_are_text(tmp_path: Path) -> None:
 def test_another_type_than_the_first_ones_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="column 'n': a value is no int64"):
         written(Parquet(COLUMNS), tmp_path, [record(0)], [record(1, n="one")])
+
+
+@pytest.mark.parametrize(
+    ("first", "later"), [(1, 2.5), (1, 2**70), ([1], [2.5]), (True, 2), (2.5, 2**60 + 1), (1, "2")]
+)
+def test_no_value_is_bent_to_the_type_of_the_first_ones(tmp_path: Path, first: object, later: object) -> None:
+    with pytest.raises(DataError, match="column 'n': a value is no "):
+        written(Parquet(COLUMNS), tmp_path, [record(0, n=first)], [record(1, n=later)])
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        ({}, {"a": 1}),
+        ({"a": 1}, {"a": 1, "b": 2}),
+        ([], [1]),
+        ([{"a": None}], [{"a": 1}]),
+        (["\ud800"], ["x"]),
+        ([[]], 1),
+    ],
+)
+def test_objects_are_text_whole_in_every_window(tmp_path: Path, first: object, later: object) -> None:
+    path = written(Parquet(COLUMNS), tmp_path, [record(0, n=first)], [record(1, n=later)])
+    texts = pq.read_table(path)["n"].to_pylist()
+    assert [json.loads(text) for text in texts] == [first, later]
+
+
+def test_lists_of_values_stay_lists(tmp_path: Path) -> None:
+    path = written(Parquet(COLUMNS), tmp_path, [record(0, n=["a"])], [record(1, n=[]), record(2, n=None)])
+    assert pq.read_table(path)["n"].to_pylist() == [["a"], [], None]
 
 
 @pytest.mark.parametrize("multi_label", [False, True])

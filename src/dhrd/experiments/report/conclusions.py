@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
+from dhrd.data.superglue import TASKS
 from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.cells import short_name
 from dhrd.experiments.plan import metric_of_choice, planned
-from dhrd.experiments.report.results import Results, metrics_of, task_of
+from dhrd.experiments.report.results import Results, metrics_of
 from dhrd.experiments.report.schema import BackboneResult, Comparison, Environment, TriedSettings, Undone
 from dhrd.metrics.compare import primary
 
@@ -33,7 +34,7 @@ def over_tasks(results: Results, backbone: str, baseline: str, other: str) -> Co
     if not common:
         return None
     tasks = {
-        task: ([pairs[seed] for seed in sorted(common)], metrics_of(task)[0], task_of(task))
+        task: ([pairs[seed] for seed in sorted(common)], metrics_of(task)[0], TASKS.get(task))
         for task, pairs in by_task.items()
     }
     study = results.request.study

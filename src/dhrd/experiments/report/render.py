@@ -69,14 +69,7 @@ def write_report(report: Report, directory: Path) -> list[Path]:
 
 
 def html(report: Report) -> str:
-    """The page: self-contained, for light, dark, phone and print; without figures where matplotlib is missing.
-
-    Args:
-        report: As for `write_report`.
-
-    Returns:
-        An HTML document that loads nothing.
-    """
+    """The page: it loads nothing, for light, dark, phone and print; without figures where matplotlib is missing."""
     report = report.without_controls()
     return _page(report, *_draw(report))
 
@@ -96,14 +89,7 @@ def _page(report: Report, drawings: figures.Drawings, missing: str | None) -> st
 
 
 def markdown(report: Report) -> str:
-    """The same numbers as compact tables, fit for a README.
-
-    Args:
-        report: As for `write_report`.
-
-    Returns:
-        GitHub-flavoured Markdown without images.
-    """
+    """The same numbers as compact tables, fit for a README: GitHub-flavoured Markdown without images."""
     return re.sub(r"\n{3,}", "\n\n", _template("md").render(_shown(report.without_controls()))).strip() + "\n"
 
 

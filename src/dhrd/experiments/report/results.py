@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dhrd.data.superglue import TASKS, Task
+from dhrd.data.superglue import TASKS
 from dhrd.errors import DataError
 from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.cells import Cell
@@ -64,12 +64,7 @@ def _same_rows(first: Outcomes, second: Outcomes) -> Pair:
     return kept[0], kept[1]
 
 
-def task_of(name: str) -> Task | None:
-    """The SuperGLUE task of a name; None where it is none."""
-    return TASKS.get(name)
-
-
 def metrics_of(name: str) -> tuple[str, ...]:
     """The metrics that a task is reported in, the first official one first."""
-    task = task_of(name)
+    task = TASKS.get(name)
     return task.metrics if task else ("accuracy", "macro_f1")

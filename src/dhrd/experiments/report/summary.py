@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
+from dhrd.data.superglue import TASKS
 from dhrd.experiments.cell_result import CellResult, CurveRow
 from dhrd.experiments.cells import decisive_settings, short_name
 from dhrd.experiments.plan import Request
 from dhrd.experiments.report import conclusions
-from dhrd.experiments.report.results import Results, metrics_of, task_of
+from dhrd.experiments.report.results import Results, metrics_of
 from dhrd.experiments.report.schema import (
     FORMAT_VERSION,
     ArmResult,
@@ -30,13 +31,7 @@ from dhrd.metrics.compare import average_over_seeds, compare, holm
 
 
 def summarize(request: Request, outcome: Outcome, *, command: str, created: str) -> Report:
-    """Every number of a study's report.
-
-    Args:
-        request: What was asked for.
-        outcome: Its cells, choices and failures.
-        command: That made it.
-        created: The date.
+    """Every number of a study's report, with the command that made it and the date.
 
     Raises:
         DataError: A cell's file is damaged, or cells of one task are of other rows.
@@ -115,7 +110,7 @@ def _arm(results: Results, backbone: str, task: str, arm: Arm) -> ArmResult | No
         return None
     finished = list(by_seed.values())
     described = {
-        metric: average_over_seeds([result.outcomes for result in finished], metric=metric, task=task_of(task))
+        metric: average_over_seeds([result.outcomes for result in finished], metric=metric, task=TASKS.get(task))
         for metric in names
     }
     return ArmResult(
@@ -182,7 +177,7 @@ def _comparisons(results: Results, backbone: str, task: str, arm: Arm) -> Iterat
         pairs = results.pairs(task, backbone, baseline, arm.name)
         names = (results.request.study.arm(baseline).title, arm.title)
         for metric in metrics_of(task) if pairs else ():
-            numbers = compare(list(pairs.values()), metric=metric, task=task_of(task), names=names)
+            numbers = compare(list(pairs.values()), metric=metric, task=TASKS.get(task), names=names)
             yield Comparison(baseline=baseline, other=arm.name, seeds=list(pairs), p_holm=None, **numbers)
 
 

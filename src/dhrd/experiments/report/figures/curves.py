@@ -66,10 +66,7 @@ def smoothed(curve: Sequence[CurvePoint], name: LossName) -> tuple[np.ndarray, n
     if not known:
         return np.empty(0), np.empty(0)
     steps, values = np.array(known, dtype=np.float64).T
-    half = len(values) // _SMOOTHED_SHARE // 2
-    summed = np.concatenate([[0.0], values.cumsum()])
-    index = np.arange(len(values))
-    start, stop = np.maximum(0, index - half), np.minimum(len(values), index + half + 1)
-    smooth = (summed[stop] - summed[start]) / (stop - start)
+    window = np.ones(2 * (len(values) // _SMOOTHED_SHARE // 2) + 1)
+    smooth = np.convolve(values, window, "same") / np.convolve(np.ones_like(values), window, "same")
     kept = np.array(thinned(range(len(smooth))))
     return steps[kept], smooth[kept]

@@ -83,13 +83,7 @@ class Drawing:
 
 
 def make_drawing(paint: Paint, *, width: int, height: int, title: str = "") -> Drawing:
-    """Paint a figure.
-
-    Args:
-        paint: What is painted.
-        width: In pixels.
-        height: In pixels.
-        title: The drawing's caption.
+    """Paint a figure of so many pixels.
 
     Raises:
         MissingExtra: Matplotlib is not installed.
