@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dhrd.cli.evaluate import rows_named
 from helpers.runs import run_here
 
 Capsys = pytest.CaptureFixture[str]
@@ -54,3 +55,18 @@ def test_flags_of_another_mode_are_named_as_they_were_given(
     ended = run_here(capsys, "evaluate", "--model", tmp_path, *flags)
     assert ended.code == 2
     assert ended.error_lines[0].startswith(f"dhrd: error: {message}")
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (None, "the run's own data, test"),
+        ("hub:org/mail", "hub:org/mail, test"),
+        ("superglue:cb", "superglue:cb, test"),
+        ("policy_desk:rows=9", "policy_desk:rows=9, test"),
+        ("dev.csv", "dev.csv"),
+        ("-", "-"),
+    ],
+)
+def test_a_file_is_told_without_a_split(data: str | None, named: str) -> None:
+    assert rows_named(data, "test") == named
