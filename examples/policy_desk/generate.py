@@ -1,4 +1,4 @@
-"""Write rows of the returns desk as JSONL: mail, label, true label and a rationale that states the steps.
+"""Write rows of the returns desk as JSONL or CSV: mail, label, true label and a rationale that states the steps.
 
     python examples/policy_desk/generate.py --rows 300 --seed 1 [--hops 3] [--label-noise 0.25] [--rationale-of true]
         [--split train] [--output FILE]
@@ -9,9 +9,13 @@ The same rows without a file: `data.train: policy_desk:rows=300,seed=1,hops=3,no
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dhrd.data.policy_desk import SPLITS, PolicyDesk
 from dhrd.errors import DataError
@@ -27,7 +31,7 @@ def main() -> None:
         "--rationale-of", choices=("true", "given"), default="true", help="label that a rationale is for"
     )
     parser.add_argument("--split", choices=SPLITS, default="train")
-    parser.add_argument("--output", type=Path, help="default: standard output")
+    parser.add_argument("--output", type=Path, help="a .csv file, else JSON lines; default: standard output")
     options = parser.parse_args()
     try:
         desk = PolicyDesk.parse(
@@ -36,11 +40,24 @@ def main() -> None:
         )
     except DataError as error:
         parser.error(str(error))
-    text = "".join(json.dumps(row) + "\n" for row in desk.generate(options.split))
+    rows = list(desk.generate(options.split))
     if options.output is None:
-        sys.stdout.write(text)
+        sys.stdout.write(as_json_lines(rows))
     else:
-        options.output.write_text(text, encoding="utf-8")
+        written = as_csv(rows) if options.output.suffix == ".csv" else as_json_lines(rows)
+        options.output.write_text(written, encoding="utf-8")
+
+
+def as_json_lines(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    with io.StringIO() as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return file.getvalue()
 
 
 if __name__ == "__main__":

@@ -14,10 +14,7 @@ _EXTRAS = {
     "report": "matplotlib",
     "teacher": "openai",
     "serve": "fastapi",
-    "ray": "ray",
-    "tune": "optuna",
     "qlora": "bitsandbytes",
-    "liger": "liger_kernel",
     "onnx": "onnxruntime",
 }
 

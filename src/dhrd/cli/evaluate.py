@@ -12,6 +12,8 @@ import typer
 from dhrd.cli.options import Checkpoint, Config, Device, Model, Set
 from dhrd.errors import ConfigError
 
+_WITH_SPLITS = ("superglue:", "policy_desk:", "hub:")
+
 
 def evaluate(
     model: Model = None,
@@ -81,11 +83,11 @@ def evaluate(
             dev_data=dev_data,
             write_row=file.row if file is not None else None,
         )
-    metrics, what = evaluation.metrics, data or "the run's own data"
+    metrics = evaluation.metrics
     _write(metrics, json_file, plot)
     cut = f"; {evaluation.num_cut} inputs shortened" if evaluation.num_cut else ""
     with talking(json_file, predictions, plot):
-        metrics_table(metrics, f"{what}, {split}: {metrics['num_examples']} rows{cut}")
+        metrics_table(metrics, f"{rows_named(data, split)}: {metrics['num_examples']} rows{cut}")
         if mode == "cascade":
             cascade_table(metrics)
         if "decision" in metrics:
@@ -100,6 +102,13 @@ def _directory(model: Path | None, checkpoint: Path | None) -> Path:
     if checkpoint is not None and checkpoint != directory:
         raise ConfigError(f"--model {model} and --checkpoint {checkpoint}: the same option twice; give one of them")
     return directory
+
+
+def rows_named(data: str | None, split: str) -> str:
+    """What was evaluated: a file whole, a split of what has splits."""
+    if data is None:
+        return f"the run's own data, {split}"
+    return f"{data}, {split}" if data.startswith(_WITH_SPLITS) else data
 
 
 def _write(metrics: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:

@@ -114,7 +114,8 @@ class RowCheck:
             is_needed = self.labels_required or (name == "input_text" and name in self.template.variables)
             if is_needed and (self.labels_required or name not in row.columns):
                 known = f"which data.columns names; known are {column_names(row)}"
-                raise ValueError(f"{name}: there is no column {shown(column)}, {known}")
+                mend = f"map it with `data.columns.{name}=COLUMN`"
+                raise ValueError(f"{name}: there is no column {shown(column)}, {known} ({mend})")
 
     def _notice(self, example: Example) -> None:
         labels = example.label if isinstance(example.label, tuple) else (example.label,)

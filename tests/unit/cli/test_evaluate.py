@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dhrd.cli.evaluate import rows_named
 from helpers.runs import run_here
 
 Capsys = pytest.CaptureFixture[str]
@@ -36,3 +37,18 @@ def test_outputs_are_checked_before_the_artifact_is_read(capsys: Capsys, tmp_pat
     ended = run_here(capsys, "evaluate", "--model", tmp_path, "--json", tmp_path / "m.csv")
     assert ended.code == 2
     assert "m.csv: what is written is JSON" in ended.error_lines[0]
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (None, "the run's own data, test"),
+        ("hub:org/mail", "hub:org/mail, test"),
+        ("superglue:cb", "superglue:cb, test"),
+        ("policy_desk:rows=9", "policy_desk:rows=9, test"),
+        ("dev.csv", "dev.csv"),
+        ("-", "-"),
+    ],
+)
+def test_a_file_is_told_without_a_split(data: str | None, named: str) -> None:
+    assert rows_named(data, "test") == named

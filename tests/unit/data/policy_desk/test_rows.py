@@ -106,5 +106,9 @@ def test_the_script_writes_the_same_rows(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(GENERATE), *options], check=True)
     written = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
     assert written == rows("rows=7,seed=2,hops=4,noise=0.5")
+    table = tmp_path / "rows.csv"
+    subprocess.run([sys.executable, str(GENERATE), *options[:-1], str(table)], check=True)
+    read = open_source(table, DataSettings()).load()
+    assert [dict(example.fields) for example in read] == written
     failed = subprocess.run([sys.executable, str(GENERATE), "--hops", "9"], capture_output=True, text=True)
     assert failed.returncode == 2 and "hops=9: Input should be less than or equal to 4" in failed.stderr
