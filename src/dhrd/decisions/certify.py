@@ -156,7 +156,10 @@ def _refusal(steps: Sequence[_Step], targets: Sequence[Target], confidence: floa
             f"{wanted}: the {num_rows} rows cannot show it; about {_rounded_up(max(needed, num_rows + 1))} rows like "
             "these would: give more, or lower the target or the confidence"
         )
-    best = max(steps, key=lambda step: min(part.share for part in step.counts if part.num_rows))
+    known = [
+        step for step in steps if all(part.num_rows for part in step.counts)
+    ]  # the last one is: nothing is missing
+    best = max(known, key=lambda step: min(part.share for part in step.counts))
     reached = ", ".join(f"{part.share:.3f}" for part in best.counts)
     return (
         f"{wanted}: no number of rows like the {num_rows} given would show it, since the surest answers among them "

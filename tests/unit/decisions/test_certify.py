@@ -136,3 +136,18 @@ def test_a_label_that_no_row_has_is_named() -> None:
     keep = rows.gold_BC[:, 1] == 0
     with pytest.raises(DataError, match=r"is about recall:b>=0\.9; give more rows"):
         certify(rows.part(keep), [parse_target("recall:b>=0.9", NAMES)], 0.9)
+
+
+def test_a_refusal_counts_only_starts_that_answer_rows_of_the_target() -> None:
+    """The surest rows of a label that is never given are of other labels: they say nothing of its recall."""
+    p_B = np.linspace(0.05, 0.3, 60)
+    gold_BC = np.eye(3, dtype=np.int64)[np.where(np.arange(60) < 40, 0, 1)]
+    rows = Labelled(
+        probabilities_BC=np.stack([0.9 - p_B, p_B, np.full(60, 0.1)], axis=1),
+        gold_BC=gold_BC,
+        names=NAMES,
+        multi_label=False,
+    )
+    target = parse_target(f"recall:{NAMES[1]}>=0.5", NAMES)
+    with pytest.raises(DataError, match=r"no number of rows like the 60 given would show it.* reach 0\.000"):
+        certify(rows, [target], 0.9)
