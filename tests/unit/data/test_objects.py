@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import datasets
-import pandas
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
@@ -18,7 +17,7 @@ from helpers.reading import load, read, refused
 from helpers.tables import TABLES, TEXTS, as_dataset
 
 
-class _Frame(pandas.DataFrame):
+class _Frame(pd.DataFrame):
     pass
 
 
@@ -42,7 +41,7 @@ def test_s3_a_table_of_an_unknown_library_is_refused() -> None:
 
 
 def test_s3_one_row_of_a_frame_is_no_sequence_of_texts() -> None:
-    frame = pandas.DataFrame({"input_text": ["a"], "label": ["x"]})
+    frame = pd.DataFrame({"input_text": ["a"], "label": ["x"]})
     assert "one row of a table; give row.to_dict()" in refused(frame.iloc[0], labels_required=False)
     assert [one.input_text for one in read(frame["input_text"], labels_required=False)] == ["a"]
 
