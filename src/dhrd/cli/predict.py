@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from dhrd._terminal import say
 from dhrd.cli.options import Compile, Config, Device, Dtype, MaxTokens, Set, Sharing
+from dhrd.errors import ConfigError
 
 if TYPE_CHECKING:
     from dhrd.run.predict import Predicted
@@ -35,6 +37,12 @@ def predict(
     on_error: Annotated[
         str, typer.Option(help="At a bad row: stop, or skip it and name it in OUTPUT.errors.jsonl.")
     ] = "stop",
+    engine: Annotated[
+        str, typer.Option(help="plain: this process; ray: the workers of a cluster, which write a directory/ of parts.")
+    ] = "plain",
+    num_workers: Annotated[
+        int | None, typer.Option(help="Of ray: workers, one a GPU or, without any, one a machine if not given.")
+    ] = None,
     config: Config = None,
     overrides: Set = None,
     device: Device = None,
@@ -46,23 +54,29 @@ def predict(
         bool, typer.Option("--strict", help="Refuse rows over the limit instead of cutting them.")
     ] = False,
 ) -> None:
-    """Label rows, in their order.
+    """Label rows, in their order; on a cluster, in parts whose names are in that order.
 
     Each gets `id`, `label` and the probability of each label; no label where the artifact's decision abstains.
     """
     from dhrd._files import talking
     from dhrd._outputs import check_outputs
     from dhrd.cli.settings import inference_config, read_by
+    from dhrd.data.remote import is_url
     from dhrd.run import predict as run
+    from dhrd.run.ray import predict_by_ray
     from dhrd.run.sinks import outputs_of
 
+    on_cluster = _is_cluster(engine, num_workers)
     settings = inference_config(model, config, overrides)
-    check_outputs(outputs_of("--output", output), read_by(model, settings, input_file, config))
-    done = run.predict_to(
+    if not (on_cluster and is_url(output)):
+        check_outputs(outputs_of("--output", output), read_by(model, settings, input_file, config))
+    job = run.LongJob(keep=tuple(keep or ()), resume=resume, on_error=on_error)  # type: ignore[arg-type]  # checked there
+    predict_to = partial(predict_by_ray, num_workers=num_workers) if on_cluster else run.predict_to
+    done = predict_to(
         output,
         model,
         input_file,
-        job=run.LongJob(keep=tuple(keep or ()), resume=resume, on_error=on_error),  # type: ignore[arg-type]  # checked there
+        job=job,
         config=settings,
         device=device,
         dtype=dtype,
@@ -73,6 +87,14 @@ def predict(
     )
     with talking(Path(output)):
         say(f"{done.num_rows} rows are in {output}{_more(output, done)}")
+
+
+def _is_cluster(engine: str, num_workers: int | None) -> bool:
+    if engine not in ("plain", "ray"):
+        raise ConfigError(f"`engine={engine}`: unknown; give plain or ray")
+    if num_workers is not None and engine == "plain":
+        raise ConfigError("`num_workers` is of `engine=ray`; give both, or neither")
+    return engine == "ray"
 
 
 def _more(output: str, done: Predicted) -> str:

@@ -17,7 +17,8 @@ from dhrd.data.readers import parquet_metadata
 from dhrd.data.row import BadRow, Row
 from dhrd.errors import DataError
 
-_METADATA = b"huggingface"
+METADATA = b"huggingface"
+"""The key of a Parquet schema under which `datasets` keeps its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Classes:
         Raises:
             DataError: The metadata cannot be read, or the files of a directory name the classes differently.
         """
-        named = [(file, cls._of_metadata(file, raw)) for file, raw in parquet_metadata(path, _METADATA)]
+        named = [(file, cls.of_metadata(file, raw)) for file, raw in parquet_metadata(path, METADATA)]
         for file, classes in named:
             if classes != named[0][1]:
                 raise DataError(
@@ -56,8 +57,12 @@ class Classes:
         return named[0][1] if named else cls()
 
     @classmethod
-    def _of_metadata(cls, path: Path, raw: bytes) -> Classes:
-        """Of what `datasets` writes into a schema: JSON, read here so that its other kinds of column do not matter."""
+    def of_metadata(cls, path: Path | str, raw: bytes) -> Classes:
+        """Of what `datasets` writes into a schema: JSON, read here so that its other kinds of column do not matter.
+
+        Raises:
+            DataError: It cannot be read.
+        """
         if not raw:
             return cls()
         try:

@@ -12,7 +12,7 @@ import io
 import os
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -52,7 +52,7 @@ def read_file(
     Raises:
         DataError: The file is missing, of another kind, or unreadable as a whole.
     """
-    for file in _files(path):
+    for file in files_of(path):
         try:
             yield from _read(file, delimiter, remark or Remarks())
         except (OSError, EOFError, zlib.error) as error:
@@ -66,13 +66,18 @@ def is_read_once(path: Path) -> bool:
     return path == STDIN or is_device or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path))
 
 
-def _files(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
+    """The files of rows that a path names: itself, those of a directory, or those of a pattern.
+
+    Raises:
+        DataError: There is none.
+    """
     if os.path.isdir(path):  # of `os.path`: no error over a name that the system refuses
         return _files_of(path)
     if files := matching(path):
-        return [row_file for file in files for row_file in _files(file)]
-    if _kind(path) is None and not is_read_once(path):
-        raise DataError(f"{path}: unknown kind of file; use one of {', '.join(KINDS)}, plain or .gz, or - for stdin")
+        return [row_file for file in files for row_file in files_of(file)]
+    if not is_read_once(path):
+        check_kind(path)
     if not os.path.isfile(path) and not is_read_once(path):
         raise DataError(f"{path}: no such file")
     return [path]
@@ -85,9 +90,28 @@ def matching(path: Path) -> list[Path]:
     return sorted(Path(name) for name in glob.glob(str(path), recursive=True) if os.path.isfile(name))
 
 
+def check_kind(path: Path) -> None:
+    """Refuse a file whose name says that it holds something else than rows.
+
+    Raises:
+        DataError: It does.
+    """
+    if _kind(path) is None:
+        raise DataError(f"{path}: unknown kind of file; use one of {', '.join(KINDS)}, plain or .gz, or - for stdin")
+
+
 def _files_of(folder: Path) -> list[Path]:
-    """The files of a directory that hold rows, if they are of one kind and of one split."""
-    files = sorted(file for file in folder.iterdir() if file.is_file() and _kind(file) and file.name[0] not in "._")
+    """The files of a directory that hold rows."""
+    return check_alike([file for file in folder.iterdir() if file.is_file()], str(folder))
+
+
+def check_alike(files: Iterable[Path], folder: str) -> list[Path]:
+    """Those of a directory's files that hold rows, sorted.
+
+    Raises:
+        DataError: There is none, or they are of several kinds or of several splits.
+    """
+    files = sorted(file for file in files if _kind(file) and file.name[0] not in "._")
     if not files:
         raise DataError(f"{folder}: a directory that holds no file of rows; they are {', '.join(KINDS)}, or .gz")
     kinds = sorted({_kind(file) or "" for file in files})
@@ -106,21 +130,39 @@ def _kind(path: Path) -> str | None:
 
 
 def _read(path: Path, delimiter: str, remark: Callable[[str], None]) -> Iterator[Row | BadRow]:
-    name, kind = str(path), _kind(path) or ".jsonl"
-    if kind == ".parquet":
-        yield from _read_parquet(path)
+    if _kind(path) == ".parquet":
+        yield from _read_parquet(lambda: _open_parquet(path), str(path))
         return
     with _open(path) as file:
-        if kind == ".jsonl":
-            yield from read_jsonl(file, name)
-        elif kind == ".json":
-            yield from read_array(file, name)
+        yield from _read_text(file, str(path), delimiter, remark)
+
+
+def read_open(
+    file: BinaryIO, name: str, *, delimiter: str = ",", remark: Callable[[str], None] | None = None
+) -> Iterator[Row | BadRow]:
+    """The rows of a file that is open, and decompressed, of the kind that its name says.
+
+    Raises:
+        DataError: It is unreadable as a whole.
+    """
+    if _kind(Path(name)) == ".parquet":
+        yield from _read_parquet(lambda: _parquet(file), name)
+    else:
+        yield from _read_text(file, name, delimiter, remark or Remarks())
+
+
+def _read_text(file: BinaryIO, name: str, delimiter: str, remark: Callable[[str], None]) -> Iterator[Row | BadRow]:
+    kind = _kind(Path(name)) or ".jsonl"
+    if kind == ".jsonl":
+        yield from read_jsonl(file, name)
+    elif kind == ".json":
+        yield from read_array(file, name)
+    else:
+        lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        if kind == ".tsv":
+            yield from read_tsv(lines, name, remark=remark)
         else:
-            lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-            if kind == ".tsv":
-                yield from read_tsv(lines, name, remark=remark)
-            else:
-                yield from read_csv(lines, name, delimiter=delimiter, remark=remark)
+            yield from read_csv(lines, name, delimiter=delimiter, remark=remark)
 
 
 @contextmanager
@@ -135,21 +177,24 @@ def _open(path: Path) -> Iterator[BinaryIO]:
             yield file
 
 
-def _read_parquet(path: Path) -> Iterator[Row | BadRow]:
+def _read_parquet(open_file: Callable[[], pyarrow.parquet.ParquetFile], name: str) -> Iterator[Row | BadRow]:
     try:
-        file = _open_parquet(path)
-        check_names(file.schema_arrow.names, str(path))
+        file = open_file()
+        check_names(file.schema_arrow.names, name)
         number = 0
         for batch in file.iter_batches(batch_size=1024):
             for index in range(batch.num_rows):
                 number += 1
-                yield _parquet_row(batch, index, f"{path}:row {number}")
+                yield _parquet_row(batch, index, f"{name}:row {number}")
     except (pyarrow.ArrowException, UnicodeDecodeError, ValueError) as error:  # a schema may have bad bytes as well
-        raise DataError(f"{path}: not a readable Parquet file: {message_of(error)}") from error
+        raise DataError(f"{name}: not a readable Parquet file: {message_of(error)}") from error
 
 
 def _open_parquet(path: Path) -> pyarrow.parquet.ParquetFile:
-    source = path if path.suffix.lower() != ".gz" else pyarrow.BufferReader(gzip.decompress(path.read_bytes()))
+    return _parquet(path if path.suffix.lower() != ".gz" else pyarrow.BufferReader(gzip.decompress(path.read_bytes())))
+
+
+def _parquet(source: Any) -> pyarrow.parquet.ParquetFile:
     # By default the whole compressed file is read ahead; this way a buffer's worth of a column at a time.
     return pyarrow.parquet.ParquetFile(source, pre_buffer=False, buffer_size=1 << 16)
 
@@ -160,7 +205,7 @@ def parquet_metadata(path: Path, key: bytes) -> Iterator[tuple[Path, bytes]]:
     A file that cannot be read is left out: reading its rows says what is wrong with it.
     """
     try:
-        files = [file for file in _files(path) if _kind(file) == ".parquet" and not is_read_once(file)]
+        files = [file for file in files_of(path) if _kind(file) == ".parquet" and not is_read_once(file)]
     except (DataError, OSError):
         return
     for file in files:
@@ -168,6 +213,18 @@ def parquet_metadata(path: Path, key: bytes) -> Iterator[tuple[Path, bytes]]:
             yield file, (_open_parquet(file).schema_arrow.metadata or {}).get(key, b"")
         except (OSError, EOFError, zlib.error, ValueError, pyarrow.ArrowException):
             continue
+
+
+def metadata_of(file: BinaryIO, name: str, key: bytes) -> bytes:
+    """What a file, open at its start, says under a key if it is Parquet; b"" where it says nothing."""
+    if _kind(Path(name)) != ".parquet":
+        return b""
+    try:
+        found: bytes = (_parquet(file).schema_arrow.metadata or {}).get(key, b"")
+    except (ValueError, pyarrow.ArrowException):  # reading its rows says what is wrong with it
+        found = b""
+    file.seek(0)
+    return found
 
 
 def _parquet_row(batch: Any, index: int, where: str) -> Row | BadRow:

@@ -18,6 +18,7 @@ from dhrd.data.objects import as_rows, is_dataset, numbered_rows
 from dhrd.data.policy_desk import LABELS, WORDS, PolicyDesk
 from dhrd.data.readers import is_read_once, matching, read_file
 from dhrd.data.records import Example, LabelSet
+from dhrd.data.remote import is_url, read_url
 from dhrd.data.row import BadRow, Remarks, Row
 from dhrd.data.superglue import TASKS, Task
 from dhrd.data.templates import PLAIN, InputTemplate
@@ -113,8 +114,9 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
     """Find rows.
 
     Args:
-        spec: `superglue:TASK`, `policy_desk:KEY=VALUE,…`, `hub:NAME[:CONFIG]`, a path (`-`: standard input), a
-            `datasets.Dataset`, a DataFrame or another table, or an iterable of texts, dicts or `Example`s.
+        spec: `superglue:TASK`, `policy_desk:KEY=VALUE,…`, `hub:NAME[:CONFIG]`, a path (`-`: standard input), an
+            address of fsspec's (`s3://…`), a `datasets.Dataset`, a DataFrame or another table, or an iterable of texts,
+            dicts or `Example`s.
         settings: Column names, template, the SuperGLUE folder.
         split: Which split of `superglue:`, `policy_desk:` and `hub:`.
 
@@ -129,6 +131,8 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
             source = _policy_desk(rest, split)
         elif kind == "hub":
             source = _hub(rest, split, settings)
+        elif is_url(spec):
+            source = _url(str(spec), settings)
         else:
             source = _file(spec, settings)
     elif is_dataset(spec):
@@ -186,6 +190,16 @@ def files_of_settings(settings: DataSettings) -> Iterator[Path]:
     """The files that a run's own rows are read from."""
     for spec in (settings.train, settings.validation, settings.test):
         yield from files_of_rows(spec, settings)
+
+
+def _url(url: str, settings: DataSettings) -> Source:
+    remarks = Remarks()
+    return Source(
+        name=url,
+        read=lambda: read_url(url, delimiter=settings.csv_delimiter, remark=remarks),
+        columns=settings.columns,
+        remarks=remarks,
+    )
 
 
 def _file(spec: str | Path, settings: DataSettings) -> Source:

@@ -172,14 +172,19 @@ def _left(target: Path, settings: Mapping[str, str], name: str) -> tuple[Journal
         if not num_read:
             return None
         theirs, mark = _read(directory / _LOG)
-        _check(name, theirs, settings)
+        check_same_run(name, theirs, settings)
         work, kept = Journal(directory, mark, name), os.dup(descriptor)  # the lock lives on in the copy
     for file, size in (mark.sizes or {}).items():
         work.cut(file, size)
     return work, kept
 
 
-def _check(name: str, theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:
+def check_same_run(name: str, theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:
+    """Refuse to go on with what other settings made.
+
+    Raises:
+        ConfigError: Saying what is another.
+    """
     if odd := [key for key in ours if theirs.get(key) != ours[key]]:
         raise ConfigError(
             f"{name}: cannot be gone on with, since the run that was stopped had another {' and another '.join(odd)}; "

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from dhrd._files import is_stream
 from dhrd._progress import track
 from dhrd._versions import library_versions
+from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.owned import artifact_fingerprint
 from dhrd.config import RunConfig
 from dhrd.data.records import Example
@@ -96,10 +97,10 @@ def predict(
     classifier = Classifier.from_pretrained(model_dir, **options)
     config = config or read_run(Path(model_dir)) or RunConfig()
     examples = open_rows(data, split, config, classifier.info).examples(labels_required=False)
-    columns = _columns(classifier, ())
+    columns = columns_of_output(classifier.info, ())
     for prediction in track(classifier.stream(examples), "predicting"):
         yield _record(prediction, columns)
-    _warn_of_cut(classifier, classifier.num_cut, classifier.num_mended)
+    warn_of_cut(classifier.info, classifier.num_cut, classifier.num_mended)
 
 
 def predict_to(
@@ -133,15 +134,16 @@ def predict_to(
         raise ConfigError(f"{output}: what went to a stream cannot be gone on with; give a file, or leave `resume` out")
     classifier = Classifier.from_pretrained(model_dir, **options)
     config = config or read_run(Path(model_dir)) or RunConfig()
-    columns = _columns(classifier, job.keep)
+    columns = columns_of_output(classifier.info, job.keep)
     source = open_rows(data, "test", config, classifier.info)
-    settings = _settings(Path(model_dir), classifier, columns, options)
+    runs_as = {"device": classifier.device.type, "dtype": str(classifier.dtype), "columns": columns.names}
+    settings = job_settings(Path(model_dir), {**options, **runs_as})
     with open_sink(str(output), columns, settings, resume=job.resume, tell=_tell) as sink:
         begun = sink.mark
         reading = Reading(source, keep=job.keep, skip=job.on_error == "skip")
         reading.go_to(begun.num_read, begun.digest)
-        counted = _run(classifier, reading, sink, columns)
-    _warn_of_cut(classifier, counted.num_cut, counted.num_mended)
+        counted = write_predictions(classifier, reading, sink, columns)
+    warn_of_cut(classifier.info, counted.num_cut, counted.num_mended)
     return Predicted(
         num_rows=counted.num_written,
         num_abstained=counted.num_abstained,
@@ -150,8 +152,16 @@ def predict_to(
     )
 
 
-def _run(classifier: Classifier, reading: Reading, sink: RowSink, columns: Columns) -> Mark:
-    """Each window is written while the next is in the model."""
+def write_predictions(classifier: Classifier, reading: Reading, sink: RowSink, columns: Columns) -> Mark:
+    """Label rows; each window is written while the next is in the model.
+
+    Returns:
+        The mark after the last.
+
+    Raises:
+        UserError: A row cannot be used; windows before it were written.
+        SaveError: The disk is full.
+    """
     mark, written = sink.mark, None
     with ThreadPoolExecutor(1, thread_name_prefix="dhrd-write") as pool:
         rows = track(reading, "predicting")
@@ -208,23 +218,27 @@ def _moved(
     )
 
 
-def _columns(classifier: Classifier, keep: tuple[str, ...]) -> Columns:
-    decision = classifier.info.decision
+def columns_of_output(info: ArtifactInfo, keep: tuple[str, ...]) -> Columns:
+    """The columns of an artifact's predictions, and those that are kept.
+
+    Raises:
+        ConfigError: Two have the same name.
+    """
+    decision = info.decision
     columns = Columns(
-        labels=classifier.labels,
+        labels=info.labels,
         keep=keep,
         abstains=decision is not None and bool(decision.rules),
         has_sets=decision is not None and decision.sets is not None,
     )
-    taken = {*columns.own, *(f"p_{name}" for name in classifier.labels.names)}
+    taken = {*columns.own, *(f"p_{name}" for name in info.labels.names)}
     if odd := [name for index, name in enumerate(keep) if name in taken or name in keep[:index]]:
         raise ConfigError(f"`keep={odd[0]}`: predictions have a column of that name already; rename it in the input")
     return columns
 
 
-def _settings(model_dir: Path, classifier: Classifier, columns: Columns, options: Mapping[str, Any]) -> dict[str, str]:
+def job_settings(model_dir: Path, runs_as: Mapping[str, Any]) -> dict[str, str]:
     """What must be the same for a run to be gone on with."""
-    runs_as = {**options, "device": classifier.device.type, "dtype": str(classifier.dtype), "columns": columns.names}
     return {
         "model": artifact_fingerprint(model_dir),
         "setting": json.dumps(runs_as, sort_keys=True, default=str),
@@ -236,11 +250,12 @@ def _tell(row: Refused) -> None:
     logger.warning("left out: %s: %s", row.where, row.reason)
 
 
-def _warn_of_cut(classifier: Classifier, num_cut: int, num_mended: int) -> None:
+def warn_of_cut(info: ArtifactInfo, num_cut: int, num_mended: int) -> None:
+    """Tell of inputs that are not what the rows have."""
     if num_cut or num_mended:
         logger.warning(
             "%d inputs were shortened to %d tokens; %d ended in the padding token and got a newline",
             num_cut,
-            classifier.info.max_input_tokens,
+            info.max_input_tokens,
             num_mended,
         )
