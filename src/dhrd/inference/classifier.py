@@ -157,9 +157,7 @@ class Classifier:
             cascade=cascade, threshold=threshold,
         )  # fmt: skip
         device = find_device(device)
-        best = Options.best(
-            device, max_tokens_per_pass, share_prefixes=share_prefixes, keep_prefixes=keep_prefixes
-        )
+        best = Options.best(device, max_tokens_per_pass, share_prefixes=share_prefixes, keep_prefixes=keep_prefixes)
         with no_foreign_bars():
             body, head = load_body_and_head(directory, info, dtype, device)
             tokenizer = load_input_encoder(directory, info).tokenizer

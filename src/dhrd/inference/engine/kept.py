@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from torch import Tensor
 
-from dhrd.inference.engine.prefixes import Group, Past, common_length
+from dhrd.data.prefixes import Group, Past, common_length
 
 Value = TypeVar("Value")
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from dhrd.config.schema import Pooling
+from dhrd.data.prefixes import Past, SharingCost, plan_sharing
 from dhrd.inference.engine.kept import Beginnings, KeptPrefixes
 from dhrd.inference.engine.options import Options
 from dhrd.inference.engine.passes import Passes
-from dhrd.inference.engine.prefixes import Past, SharingCost, plan_sharing
 from helpers.models import make_causal_lm
 
 INSTRUCTION = [(13 * i) % 251 for i in range(40)]

@@ -10,8 +10,8 @@ What is computed how is a matter of cost, in units of one token's linear layers:
     a pack of T tokens                        T + a · T²            (a dense mask: every query meets every key)
     c tokens of a pack after a prefix of P    c + a · c · (P + c)
 
-A prefix whose keys and values earlier batches left behind (`kept.py`) costs nothing, and one that an earlier batch had,
-too, its pass alone: later batches will find it.
+A prefix whose keys and values earlier batches left behind (`inference/engine/kept.py`) costs nothing, and one that an
+earlier batch had, too, its pass alone: later batches will find it.
 """
 
 from __future__ import annotations
