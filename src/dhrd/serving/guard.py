@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -172,7 +172,7 @@ def _carries(scope: Scope, key: str) -> bool:
     return hmac.compare_digest(given, b"Bearer " + key.encode())
 
 
-async def _unless_gone(answering: Coroutine[None, None, None], answer: _Answer, receive: Receive) -> None:
+async def _unless_gone(answering: Awaitable[None], answer: _Answer, receive: Receive) -> None:
     """Answer, or stop at once when the client hangs up: what it waits for leaves the queue."""
     tasks = answered, _ = asyncio.ensure_future(answering), asyncio.ensure_future(receive())
     try:
