@@ -6,7 +6,7 @@ load rows → build (encode, model, updates, state) → fit → evaluate → sav
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from dhrd.training.loop import Monitor, fit
 from dhrd.training.position import Position
 from dhrd.training.run_dir import Place, prepare_output, read_precision, start_run
 from dhrd.training.setup import Precision, choose_precision, start_processes
+from dhrd.training.shards import gathered
 from dhrd.training.trackers.opened import open_trackers
 from dhrd.training.trackers.tracker import Tracker, check_callbacks
 
@@ -111,7 +112,8 @@ def _train(parts: Parts, place: Place, precision: Precision, callbacks: Sequence
         end = fit(
             parts.state, parts.updates, monitor=monitor, trackers=trackers, checkpoints=checkpoints, position=position
         )
-        metrics = save(parts, output_dir, end.step, precision) if accelerator.is_main_process else {}
+        with gathered(parts.model):
+            metrics = save(parts, output_dir, end.step, precision) if accelerator.is_main_process else {}
         checkpoints.remove(accelerator)  # before the trackers are told: whatever they raise, nothing is left behind
     return TrainResult(output_dir=output_dir, steps=end.step, metrics=metrics)
 
@@ -158,8 +160,13 @@ def make_monitor(parts: Parts, live: LiveModel) -> Monitor | None:
     rows, metric = parts.rows, chosen_by(parts.config, parts.rows)
     if not rows.choose or parts.config.loss.classification_weight == 0:
         return None
+
+    def evaluate() -> Mapping[str, float]:
+        with gathered(parts.model):
+            return numbers(live.evaluate(parts.data.choose.examples, rows.labels, task=rows.task))
+
     return Monitor(
-        evaluate=lambda: numbers(live.evaluate(parts.data.choose.examples, rows.labels, task=rows.task)),
+        evaluate=evaluate,
         metric=metric,
         higher_is_better=metric is None or higher_is_better(metric),
     )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from dhrd._files import RESUME, saving, set_modes, sync
 from dhrd._text import message_of
@@ -33,6 +34,7 @@ from dhrd.training.checkpoint_files import (
 )
 from dhrd.training.identity import identity_differences
 from dhrd.training.position import Position
+from dhrd.training.shards import split_like, whole
 from dhrd.training.step import TrainState
 from dhrd.training.torch_state import optimizer_state, restore_optimizer, restore_rng, rng_state
 
@@ -70,9 +72,10 @@ class Checkpoints:
                 partial.mkdir(parents=True)
             accelerator.wait_for_everyone()
             _save_objects(rng_state(), partial / f"rng-{accelerator.process_index}.pt")
+            weights, moments = whole(state.model.trained_state()), optimizer_state(state)
             if accelerator.is_main_process:
-                _save_tensors(state.model, partial / "model.safetensors")
-                _save_objects(optimizer_state(state), partial / "optimizer.pt")
+                _save_tensors(weights, partial / "model.safetensors")
+                _save_objects(moments, partial / "optimizer.pt")
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
                 write_state(partial, position, self.identity)
@@ -92,13 +95,14 @@ class Checkpoints:
         Raises:
             SaveError: A write failed; the best weights before these are intact.
         """
+        weights = whole(state.model.trained_state())
         if not state.accelerator.is_main_process:
             return None
         with saving("the best checkpoint", RESUME):
             self.directory.mkdir(parents=True, exist_ok=True)
             partial = self.directory / ".partial-best.safetensors"
             with _gone_on_failure(partial):
-                _save_tensors(state.model, partial)
+                _save_tensors(weights, partial)
                 set_modes(partial)
                 best_digest = digest(partial)
                 os.replace(partial, self.directory / "best.safetensors")
@@ -163,8 +167,8 @@ def _gone_on_failure(partial: Path) -> Iterator[None]:
         raise
 
 
-def _save_tensors(model: DualHeadModel, path: Path) -> None:
-    save_file({name: tensor.cpu().contiguous() for name, tensor in model.trained_state().items()}, path)
+def _save_tensors(weights: Mapping[str, Tensor], path: Path) -> None:
+    save_file({name: tensor.cpu().contiguous() for name, tensor in weights.items()}, path)
 
 
 def _save_objects(value: Mapping[str, object], path: Path) -> None:
@@ -175,7 +179,10 @@ def _save_objects(value: Mapping[str, object], path: Path) -> None:
 
 
 def _load_tensors(model: DualHeadModel, path: Path) -> None:
+    own = model.trained_state()
     try:
-        model.load_trained_state(load_file(path))
+        model.load_trained_state(
+            {name: split_like(value, own.get(name, value)) for name, value in load_file(path).items()}
+        )
     except (OSError, SafetensorError, ModelError, RuntimeError) as error:
         raise CheckpointError(f"{path}: missing or damaged ({message_of(error)}); {_MEND}") from error

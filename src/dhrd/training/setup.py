@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
+from torch import nn
 
 from dhrd._device import check_device
 from dhrd.config import RunConfig
@@ -17,6 +18,7 @@ from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.memory import keep_freed_memory
 from dhrd.model.precision import fast_dtype, product_rates, shapes_of
 from dhrd.training.optim import make_optimizer, make_schedule
+from dhrd.training.shards import shard, shards_weights
 from dhrd.training.step import TrainState
 
 if TYPE_CHECKING:
@@ -113,7 +115,11 @@ def make_train_state(model: DualHeadModel, config: RunConfig, accelerator: Accel
         # transformers makes the embeddings' output require a gradient, as reentrant checkpointing needs; ours does not,
         # and below frozen layers nothing must run backward.
         model.causal_lm.disable_input_require_grads()
-    wrapped = accelerator.prepare_model(model)
+    if shards_weights(config, accelerator.num_processes):
+        shard(model, accelerator)
+        wrapped: nn.Module = model
+    else:
+        wrapped = accelerator.prepare_model(model)
     optimizer = make_optimizer(model, config.training)
     return TrainState(
         model=model,

@@ -24,6 +24,7 @@ from dhrd.config.losses import LossName
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import NonFiniteError
 from dhrd.training.optim import learning_rates
+from dhrd.training.shards import whole
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -132,7 +133,7 @@ def _clip(state: TrainState) -> Tensor:
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
     norm = state.accelerator.clip_grad_norm_(parameters, state.settings.clip_norm or math.inf)
     assert norm is not None
-    return norm
+    return whole(norm)
 
 
 def _log(

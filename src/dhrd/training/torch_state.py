@@ -14,13 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dhrd.training.shards import split_like, whole
+
 if TYPE_CHECKING:
     from dhrd.training.step import TrainState
 
 
 def optimizer_state(state: TrainState) -> dict[str, Any]:
-    """The state of optimizer, schedule and loss scaler."""
-    kept = {"optimizer": state.optimizer.state_dict()}
+    """The state of optimizer, schedule and loss scaler; every process of shards must ask for it."""
+    kept = {"optimizer": whole(state.optimizer.state_dict())}
     if state.schedule is not None:
         kept["schedule"] = state.schedule.state_dict()
     if state.accelerator.scaler is not None:
@@ -37,11 +39,21 @@ def restore_optimizer(state: TrainState, kept: dict[str, Any]) -> None:
     own = optimizer_state(state)
     _check_form({**kept, "optimizer": None}, {**own, "optimizer": None}, "the state")
     _check_optimizer(state, kept["optimizer"], own["optimizer"])
-    state.optimizer.load_state_dict(kept["optimizer"])
+    state.optimizer.load_state_dict(_split(state, kept["optimizer"]))
     if state.schedule is not None:
         state.schedule.load_state_dict(kept["schedule"])
     if state.accelerator.scaler is not None:
         state.accelerator.scaler.load_state_dict(kept["scaler"])
+
+
+def _split(state: TrainState, kept: dict[str, Any]) -> dict[str, Any]:
+    """The moments in shards as their parameters are."""
+    parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+    moments = {
+        index: {name: split_like(value, parameters[index]) if value.ndim else value for name, value in of_one.items()}
+        for index, of_one in kept["state"].items()
+    }
+    return {**kept, "state": moments}
 
 
 def _check_optimizer(state: TrainState, kept: Any, own: dict[str, Any]) -> None:

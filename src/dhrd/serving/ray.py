@@ -1,0 +1,115 @@
+"""The server as a deployment of Ray Serve: replicas of the same application, as many as asked for or as the load takes.
+
+serve run dhrd.serving.ray:app model=output replicas=2
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from dhrd._extras import require
+from dhrd.errors import ConfigError
+from dhrd.inference.classifier import Classifier
+from dhrd.serving.app import create_app
+from dhrd.serving.limits import Limits
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+MODEL = "DHRD_MODEL"
+"""The environment variable that names the artifact where no argument does."""
+
+KEY = "DHRD_API_KEY"
+"""That of the key which requests must carry."""
+
+_LIMITS = frozenset(field.name for field in fields(Limits))
+
+
+class ReplicaSettings(BaseModel):
+    """What a replica is, and how many there are.
+
+    Args:
+        model: The artifact, at a path that every machine has.
+        name: The model's name for clients; None: its directory's.
+        device: "cpu", "cuda"; None: a GPU where the replica has one.
+        dtype: As `Classifier.from_pretrained`'s.
+        replicas: How many there are, or the fewest.
+        max_replicas: The most that Ray starts under load; None: `replicas`.
+        num_cpus: Cores of each.
+        num_gpus: GPUs of each; several replicas may share one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    name: str | None = None
+    device: str | None = None
+    dtype: str | None = "auto"
+    replicas: int = Field(1, ge=1)
+    max_replicas: int | None = Field(None, ge=1)
+    num_cpus: float = Field(1, gt=0)
+    num_gpus: float = Field(0, ge=0)
+
+
+def app(arguments: Mapping[str, Any]) -> Any:
+    """The application for `serve run` and for the `args` of a Serve config file.
+
+    Args:
+        arguments: Of `ReplicaSettings` and of `Limits`, by name. DHRD_MODEL in the environment stands for `model`, and
+            requests must carry the key in DHRD_API_KEY, where there is one.
+
+    Returns:
+        A bound deployment, named Classifier.
+
+    Raises:
+        ConfigError: An argument is unknown, or its value makes no sense.
+        MissingExtra: Ray Serve, or the extra `serve`, is not installed.
+    """
+    serve = require("ray.serve", extra="ray")
+    settings, limits = read_arguments(arguments)
+    key = os.environ.get(KEY) or None
+
+    def build() -> FastAPI:
+        return replica_app(settings, limits, key)
+
+    scale: dict[str, Any] = {"num_replicas": settings.replicas}
+    if settings.max_replicas is not None:
+        scale = {"autoscaling_config": {"min_replicas": settings.replicas, "max_replicas": settings.max_replicas}}
+    return serve.deployment(
+        serve.ingress(build)(),
+        name="Classifier",
+        max_ongoing_requests=limits.max_requests,  # so many that batches come about
+        ray_actor_options={"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus},
+        **scale,
+    ).bind()
+
+
+def read_arguments(arguments: Mapping[str, Any]) -> tuple[ReplicaSettings, Limits]:
+    """Settings and limits of what `serve run` hands over, where every value is a text.
+
+    Raises:
+        ConfigError: An argument is unknown, or its value makes no sense.
+    """
+    given = {"model": os.environ.get(MODEL), **arguments}
+    if not given["model"]:
+        raise ConfigError(f"`model`: which artifact? give `model=DIR`, or set {MODEL}")
+    try:
+        limits = TypeAdapter(Limits).validate_python({name: given.pop(name) for name in _LIMITS & given.keys()})
+        return ReplicaSettings.model_validate(given), limits
+    except ValidationError as error:
+        first = error.errors()[0]
+        known = ", ".join([*ReplicaSettings.model_fields, *sorted(_LIMITS)])
+        raise ConfigError(f"`{first['loc'][0]}`: {first['msg']}; arguments are {known}") from error
+
+
+def replica_app(settings: ReplicaSettings, limits: Limits, key: str | None) -> FastAPI:
+    """What one replica answers with; its classifier is loaded here."""
+    classifier = Classifier.from_pretrained(settings.model, device=settings.device, dtype=settings.dtype)
+    name = settings.name or Path(settings.model).resolve().name
+    return create_app(classifier, name=name, limits=limits, key=key).app

@@ -1,0 +1,95 @@
+"""Weights in shards, one a process (FSDP2): torch's `fully_shard` over the blocks and over what is around them.
+
+`accelerate launch` with `fsdp_version: 2` asks for it. The wrapping is torch's own, and not accelerate's, which shards
+on GPUs alone and finds a transformer's parts by names that a model with two heads does not have.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from dhrd.config import RunConfig
+from dhrd.errors import ConfigError
+from dhrd.model.adapters import blocks
+from dhrd.model.dual_head import DualHeadModel
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Value = TypeVar("Value")
+
+
+def shards_weights(config: RunConfig, num_processes: int) -> bool:
+    """Whether the launcher asks for it, and there is more than one process.
+
+    Raises:
+        ConfigError: It asks for FSDP1, or for shards of what cannot be in shards.
+    """
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true" or num_processes == 1:
+        return False
+    if os.environ.get("FSDP_VERSION", "1") != "2":
+        raise ConfigError("the launcher asks for FSDP1, which torch has given up; set fsdp_version: 2")
+    if config.model.quantization or config.training.cache_frozen:
+        raise ConfigError(
+            "model.quantization and training.cache_frozen keep weights that FSDP cannot split; leave them out, or "
+            "launch without FSDP"
+        )
+    return True
+
+
+def shard(model: DualHeadModel, accelerator: Accelerator) -> None:
+    """Split the weights of each block, and all others together, over the processes; in place."""
+    mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+    for block in blocks(model.causal_lm):
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
+@contextmanager
+def gathered(model: nn.Module) -> Iterator[None]:
+    """Around what reads a model's weights by other ways than its forward pass: in the block each process has them all.
+
+    Every process must enter it; in it they may do different things. What it changes in the weights is lost.
+    """
+    parts = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    for part in parts:  # the model itself first, which makes the others its parts
+        part.unshard()
+        part.set_reshard_after_forward(False, recurse=False)
+    for module in model.modules() if parts else ():
+        module._state_dict_pre_hooks.clear()  # FSDP's, which would split the weights again
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.reshard()
+            part.set_reshard_after_forward(part is not model, recurse=False)
+
+
+def whole(value: Value) -> Value:
+    """The same with every tensor in shards put together, in mappings and lists too; every process must ask for it."""
+    return _mapped(value, lambda tensor: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor)
+
+
+def split_like(value: Tensor, own: Tensor) -> Tensor:
+    """This process's shard of a whole tensor, where its own is in shards."""
+    if not isinstance(own, DTensor):
+        return value
+    return distribute_tensor(value.to(own.device), own.device_mesh, own.placements, src_data_rank=None)  # all have it
+
+
+def _mapped(value: Any, change: Any) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: _mapped(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_mapped(item, change) for item in value)
+    return value
