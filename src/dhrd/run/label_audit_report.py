@@ -44,7 +44,7 @@ def summary(audit: LabelAudit) -> Iterator[str]:
         yield "no row has a rationale, so there is one witness: the classifier, out of fold"
 
 
-def as_record(row: AuditedLabel) -> dict[str, object]:
+def label_record(row: AuditedLabel) -> dict[str, object]:
     """One row for a script."""
     return {
         "id": row.example.id,
@@ -72,7 +72,7 @@ def write_label_audit(audit: LabelAudit, path: Path) -> None:
     """
     with writing(path) as file:
         for row in audit.rows:
-            file.row(as_record(row))
+            file.row(label_record(row))
 
 
 def write_label_page(audit: LabelAudit, path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from dhrd.data.records import Example, LabelSet
 from dhrd.run.audit_labels import CLASSIFIER, RATIONALE, AuditedLabel, LabelAudit, Statement
-from dhrd.run.label_audit_report import as_record, print_label_audit, write_label_audit, write_label_page
+from dhrd.run.label_audit_report import label_record, print_label_audit, write_label_audit, write_label_page
 from helpers.runs import read_jsonl
 
 DOUBTED = AuditedLabel(
@@ -40,7 +40,7 @@ def test_a_line_a_row_with_what_each_witness_says(tmp_path: Path) -> None:
             "rationale": {"label": "login", "probability": 0.2, "doubts": True},
         },
     }
-    assert second["doubts"] == 0 and as_record(GOOD)["rather"] == "bill"
+    assert second["doubts"] == 0 and label_record(GOOD)["rather"] == "bill"
 
 
 def test_the_table_shows_what_is_doubted(capsys: pytest.CaptureFixture[str]) -> None:
