@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from dhrd.data.prefixes import SharingCost, plan_sharing
 from dhrd.inference.engine.engine import Engine
 from dhrd.inference.engine.options import Options
-from dhrd.inference.engine.prefixes import SharingCost, plan_sharing
 from dhrd.model import masks
 from helpers.inference import forest
 from helpers.models import FAMILIES, WINDOW, make_causal_lm

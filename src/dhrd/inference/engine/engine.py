@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from dhrd._text import message_of
 from dhrd.config.schema import Pooling
+from dhrd.data.prefixes import Group, SharingCost, apart, plan_sharing
 from dhrd.errors import ConfigError
 from dhrd.inference.engine.exactness import why_not_exact
 from dhrd.inference.engine.options import Options, Work
 from dhrd.inference.engine.passes import Passes
-from dhrd.inference.engine.prefixes import Group, SharingCost, apart, plan_sharing
 from dhrd.model.flops import forward_cost
 
 if TYPE_CHECKING:

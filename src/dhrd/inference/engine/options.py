@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from dhrd._text import shown
+from dhrd.data.prefixes import Group
 from dhrd.errors import ConfigError
-from dhrd.inference.engine.prefixes import Group
 from dhrd.model.flops import causal_pairs
 
 

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from dhrd.config.schema import Pooling
+from dhrd.data.buckets import buckets
 from dhrd.data.collate import pad_inputs
-from dhrd.inference.engine import tree
-from dhrd.inference.engine.batching import buckets
+from dhrd.data.prefixes import Group, Pack
+from dhrd.data.tree import lay_out
 from dhrd.inference.engine.options import Options, Work
-from dhrd.inference.engine.prefixes import Group, Pack
 from dhrd.model.pooling import pool, pooler
+from dhrd.model.tree import hidden_states, pool_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -46,9 +47,9 @@ class Passes:
         for packs in self._side_by_side([pack for pack in standing if len(pack.rows) == 1]):
             yield self._rows_pass([pack.rows[0] for pack in packs], input_ids)
         for packs in self._side_by_side([pack for pack in standing if len(pack.rows) > 1]):
-            batch = tree.lay_out(packs, input_ids, pad_token_id=self.pad_token_id)
+            batch = lay_out(packs, input_ids, pad_token_id=self.pad_token_id)
             self._ran(batch.input_ids_BT)
-            yield batch.rows, tree.pool_rows(tree.hidden_states(self.body, batch), batch, self._pooler)
+            yield batch.rows, pool_rows(hidden_states(self.body, batch), batch, self._pooler)
         for group in groups:
             if group.num_prefix_tokens:
                 yield from self._after_prefix(group, input_ids)
@@ -83,10 +84,10 @@ class Passes:
             ).last_hidden_state[0]
             self._ran(prefix_BT)
             for pack in group.packs:
-                batch = tree.lay_out([pack], input_ids, pad_token_id=self.pad_token_id, num_prefix_tokens=length)
+                batch = lay_out([pack], input_ids, pad_token_id=self.pad_token_id, num_prefix_tokens=length)
                 self._ran(batch.input_ids_BT)
-                hidden_BTD = tree.hidden_states(self.body, batch, _fork(kept))
-                yield batch.rows, tree.pool_rows(hidden_BTD, batch, self._pooler, prefix_PD)
+                hidden_BTD = hidden_states(self.body, batch, _fork(kept))
+                yield batch.rows, pool_rows(hidden_BTD, batch, self._pooler, prefix_PD)
 
     def _ran(self, input_ids_BT: Tensor) -> None:
         self.work.num_passes += 1

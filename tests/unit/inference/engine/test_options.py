@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from dhrd.data.prefixes import SharingCost, plan_sharing
 from dhrd.errors import ConfigError
 from dhrd.inference.engine.options import Options, Work, check_count
-from dhrd.inference.engine.prefixes import SharingCost, plan_sharing
 
 
 def test_what_suits_a_device_may_be_bounded() -> None:

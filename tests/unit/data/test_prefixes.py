@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dhrd.inference.engine.prefixes import Group, SharingCost, apart, common_length, plan_sharing
+from dhrd.data.prefixes import Group, SharingCost, apart, common_length, plan_sharing
 from helpers.inference import forest
 
 CHEAP = SharingCost(pair=0.0, overhead=4, max_pack_tokens=256, max_suffix_tokens=64)
