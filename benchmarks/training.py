@@ -63,13 +63,13 @@ SETTINGS = TrainingSettings(schedule="constant", warmup_share=0, mixed_precision
 Step = Callable[[], None]
 
 
-def rows(seed: int = 0) -> list[EncodedExample]:
-    """Eight rows of random tokens: 80 to 120 of input, 45 to 75 of continuation."""
+def rows(seed: int = 0, input_tokens: tuple[int, int] = (80, 120)) -> list[EncodedExample]:
+    """Eight rows of random tokens: 80 to 120 of input, or as said, and 45 to 75 of continuation."""
     rng = random.Random(seed)
     draw = lambda low, high: [rng.randrange(100, 40000) for _ in range(rng.randint(low, high))]  # noqa: E731
     return [
         EncodedExample(
-            id=str(i), input_ids=draw(80, 120), continuation_ids=draw(45, 75), label=(rng.randrange(NUM_LABELS),)
+            id=str(i), input_ids=draw(*input_tokens), continuation_ids=draw(45, 75), label=(rng.randrange(NUM_LABELS),)
         )
         for i in range(BATCH_SIZE)
     ]
