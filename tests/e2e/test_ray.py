@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from dhrd.errors import ConfigError, DataError, DhrdError
 from dhrd.run import ray as run
 from dhrd.run.predict import LongJob, Predicted, predict_to
 from helpers.artifacts import save_tiny
+from helpers.pages import block
 from helpers.ray import cluster
 from helpers.rows import write_jsonl
 from helpers.runs import environment, read_jsonl, run_here
@@ -101,6 +103,18 @@ def test_rows_are_those_of_the_plain_engine(
         assert len(names) == 2 + 18 + 5
         check_equal(table_of(output), plain)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_the_page_runs_as_written(
+    model: Path, data: Path, plain: pa.Table, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("output").symlink_to(model)
+    Path("rows").symlink_to(data)
+    [command] = block("On a cluster").splitlines()
+    ended = run_here(capsys, *shlex.split(command)[1:], "--device", "cpu", "--dtype", "float32")
+    assert ended.code == 0, ended.err
+    check_equal(table_of(Path("labels")), plain.drop_columns(["n"]))
 
 
 @pytest.mark.parametrize("kind", [".csv", ".parquet"])

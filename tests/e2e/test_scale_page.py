@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,17 +12,9 @@ import pytest
 import yaml
 
 from helpers.endpoint import FaultyEndpoint, serving
+from helpers.pages import block
 from helpers.rows import write_jsonl
 from helpers.runs import environment, read_jsonl, rows, save_backbone, write_rows
-
-PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
-
-
-def block(heading: str) -> str:
-    """The first commands below a heading."""
-    found = re.search(rf"^## {heading}\n.*?```sh\n(.*?)```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    assert found is not None
-    return found[1]
 
 
 def run(commands: str, place: Path, **variables: str) -> None:

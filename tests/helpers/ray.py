@@ -17,8 +17,8 @@ def cluster(num_cpus: int = 2) -> Iterator[None]:
     pytest.importorskip("ray", reason="ray is not installed: pip install 'dhrd[ray]'")
     from dhrd.run import ray_cluster
 
-    os.environ.update(ray_cluster._QUIET)
-    os.environ["RAY_worker_niceness"] = "0"  # by default workers give way to all that runs beside the tests
+    # By default workers give way to all that runs beside the tests.
+    os.environ.update(ray_cluster._QUIET | {"RAY_worker_niceness": "0"})
     import ray
 
     ray.init(num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
