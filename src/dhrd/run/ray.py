@@ -74,6 +74,7 @@ def predict_by_ray(
     if num_workers is not None:
         check_count("num_workers", num_workers)
     directory, files, target = Path(os.path.abspath(model_dir)), input_files(data), PartsOutput.of(str(output))
+    target.check_apart(files)
     info = read_info(directory)
     check_has_classifier(directory, info)
     work = ClusterJob(

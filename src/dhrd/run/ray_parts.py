@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,6 +78,17 @@ class PartsOutput:
     def errors(self) -> str:
         """The file beside it that names the rows that were left out."""
         return f"{self.directory}{ERRORS}"
+
+    def check_apart(self, files: Iterable[str]) -> None:
+        """Refuse to write where the input is.
+
+        Raises:
+            ConfigError: A file of it lies in the directory.
+        """
+        for file in files:
+            inside = file if is_url(file) else os.path.realpath(file)
+            if inside.rpartition("/")[0] == self.directory:
+                raise ConfigError(f"{self.directory}: would take the place of what is read ({file}); give another name")
 
     def held(self) -> AbstractContextManager[None]:
         """Hold it against other jobs, where it is on a disk: other places know no locks.

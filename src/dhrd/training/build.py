@@ -32,6 +32,7 @@ from dhrd.training.identity import identity
 from dhrd.training.loop import Updates
 from dhrd.training.position import Position, is_possible
 from dhrd.training.setup import Precision, choose_precision, make_accelerator, make_train_state
+from dhrd.training.shards import gathered
 from dhrd.training.step import TrainState
 
 if TYPE_CHECKING:
@@ -253,13 +254,15 @@ def _bottleneck(config: RunConfig, total_updates: int) -> Bottleneck | None:
 def run_identity(parts: Parts) -> dict[str, object]:
     """What must be equal for a run to go on: all that decides its weights, and what they are chosen by."""
     data, accelerator = parts.data, parts.accelerator
+    with gathered(parts.model):
+        frozen = parts.model.frozen_fingerprint()
     return {
         "config": identity(parts.config),
         "rows": fingerprint(data.train.examples),
         "rows of choices": fingerprint(data.choose.examples),
         "validation rows": fingerprint(data.validation.examples),
         "labels": list(parts.rows.labels.names),
-        "frozen weights": parts.model.frozen_fingerprint(),
+        "frozen weights": frozen,
         "processes": accelerator.num_processes,
         "precision": accelerator.mixed_precision,
     }

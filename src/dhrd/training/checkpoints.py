@@ -72,7 +72,8 @@ class Checkpoints:
                 partial.mkdir(parents=True)
             accelerator.wait_for_everyone()
             _save_objects(rng_state(), partial / f"rng-{accelerator.process_index}.pt")
-            weights, moments = whole(state.model.trained_state()), optimizer_state(state)
+            weights = whole(state.model.trained_state(), keep=accelerator.is_main_process)
+            moments = whole(optimizer_state(state), keep=accelerator.is_main_process)
             if accelerator.is_main_process:
                 _save_tensors(weights, partial / "model.safetensors")
                 _save_objects(moments, partial / "optimizer.pt")
@@ -95,7 +96,7 @@ class Checkpoints:
         Raises:
             SaveError: A write failed; the best weights before these are intact.
         """
-        weights = whole(state.model.trained_state())
+        weights = whole(state.model.trained_state(), keep=state.accelerator.is_main_process)
         if not state.accelerator.is_main_process:
             return None
         with saving("the best checkpoint", RESUME):

@@ -7,7 +7,7 @@ on GPUs alone and finds a transformer's parts by names that a model with two hea
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -73,9 +73,21 @@ def gathered(model: nn.Module) -> Iterator[None]:
             part.set_reshard_after_forward(part is not model, recurse=False)
 
 
-def whole(value: Value) -> Value:
-    """The same with every tensor in shards put together, in mappings and lists too; every process must ask for it."""
-    return _mapped(value, lambda tensor: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor)
+def whole(value: Value, *, keep: bool = True) -> Value:
+    """The same with every tensor in shards put together, in mappings and lists too; every process must ask for it.
+
+    Args:
+        value: A tensor, or what has some.
+        keep: Whether this process wants them, on the CPU; else it gets empty ones, and never holds more than one.
+    """
+
+    def gathered_one(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, DTensor):
+            return tensor
+        full = tensor.full_tensor()
+        return full.cpu() if keep else full.new_empty(0)
+
+    return _mapped(value, gathered_one)
 
 
 def split_like(value: Tensor, own: Tensor) -> Tensor:
@@ -85,7 +97,7 @@ def split_like(value: Tensor, own: Tensor) -> Tensor:
     return distribute_tensor(value.to(own.device), own.device_mesh, own.placements, src_data_rank=None)  # all have it
 
 
-def _mapped(value: Any, change: Any) -> Any:
+def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, Mapping):

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dhrd.training.shards import split_like, whole
+from dhrd.training.shards import split_like
 
 if TYPE_CHECKING:
     from dhrd.training.step import TrainState
 
 
 def optimizer_state(state: TrainState) -> dict[str, Any]:
-    """The state of optimizer, schedule and loss scaler; every process of shards must ask for it."""
-    kept = {"optimizer": whole(state.optimizer.state_dict())}
+    """The state of optimizer, schedule and loss scaler."""
+    kept = {"optimizer": state.optimizer.state_dict()}
     if state.schedule is not None:
         kept["schedule"] = state.schedule.state_dict()
     if state.accelerator.scaler is not None:
