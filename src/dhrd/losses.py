@@ -266,15 +266,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ]
         weight, num_classes = weight_VD.to(layer.dtype), weight_VD.shape[0]
         chunk = max(1, _CHUNK_BYTES // (layer.dtype.itemsize * num_classes))
-        part_rows = max(1, _part_logits(hidden_ND.device) // num_classes)
+        size = max(1, _part_logits(hidden_ND.device) // num_classes)
         total = torch.zeros((), device=hidden_ND.device)
         for start in range(0, len(target_N), chunk):
             rows = slice(start, start + chunk)
             hidden = hidden_ND[rows].to(layer.dtype)
             logits = F.linear(hidden, weight)
             count = count_N[rows] if count_N is not None else torch.ones(len(hidden), device=hidden.device)
-            for part in zip(*(x.split(part_rows) for x in (logits, target_N[rows], count)), strict=True):
-                total += _cross_entropy_(*part, bias_V, grads[2], layer)
+            parts = zip(logits.split(size), target_N[rows].split(size), count.split(size), strict=True)
+            for of_part, target, of_count in parts:
+                total += _cross_entropy_(of_part, target, of_count, bias_V, grads[2], layer)
             if any(needs):
                 _add_gradients(grads, rows, hidden, weight, logits, layer.boost)
         ctx.save_for_backward(*grads)
