@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -139,3 +140,25 @@ def test_killed_in_place_of_the_replacement(
     assert run_forked(fork_server, said, *given).code == 0
     assert not list(place.glob(".*"))
     assert all(whole(path) for path in place.iterdir() if path.name not in STORE)
+
+
+@pytest.mark.parametrize("name", ["o.jsonl", "o.parquet"])
+def test_a_long_job_is_gone_on_with(fork_server: ForkServer, artifact: Path, place: Path, name: str) -> None:
+    """Windows of a real model; killed at seeded writes, run after run, the file is that of an unbroken run."""
+    many = write_jsonl(place.parent / "in.jsonl", [{"input_text": f"case {n} {'of ' * (n % 9)}"} for n in range(9000)])
+    given = ["predict", "--model", str(artifact), "--input", str(many), "--device", "cpu", "--output"]
+    said, draw = place.parent / "said", random.Random(name)
+    assert run_forked(fork_server, said, *given, str(place / f"whole-{name}")).code == 0
+    for _ in range(5):
+        moment = (draw.randint(2, 5), signal.SIGKILL)
+        ended = run_forked(fork_server, said, *given, str(place / name), "--resume", signal_at_write=moment)
+        if ended.code == 0:
+            break
+        assert ended.code == -signal.SIGKILL, ended.err
+        assert not (place / name).exists()
+    else:
+        ended = run_forked(fork_server, said, *given, str(place / name), "--resume")
+    num_resumed = int(re.search(r"; (\d+) from the run before", ended.out)[1])  # type: ignore[index]
+    assert num_resumed % 2048 == 0 and num_resumed > 0
+    assert (place / name).read_bytes() == (place / f"whole-{name}").read_bytes()
+    assert sorted(os.listdir(place)) == sorted([name, f"whole-{name}"])

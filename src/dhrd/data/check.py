@@ -76,7 +76,7 @@ class RowCheck:
 
     def _example(self, row: Row) -> Example:
         _refuse_header(row, {"input_text", *self.columns.values()})
-        self._refuse_unmapped(row)
+        self._refuse_missing(row)
         values = {
             name: row.columns.get(self._column(row, name))
             for name in ("input_text", "label", "rationale", "id", "group")
@@ -106,16 +106,23 @@ class RowCheck:
         column = self.columns.get(name, name)
         return column if column in row.columns or self.labels_required else name
 
-    def _refuse_unmapped(self, row: Row) -> None:
-        """Refuse a row without a column that `data.columns` names, as far as it is needed."""
-        for name, column in self.columns.items():
-            if column in row.columns or name == "rationale":  # rows without one are ordinary
-                continue
-            is_needed = self.labels_required or (name == "input_text" and name in self.template.variables)
-            if is_needed and (self.labels_required or name not in row.columns):
-                known = f"which data.columns names; known are {column_names(row)}"
-                mend = f"map it with `data.columns.{name}=COLUMN`"
-                raise ValueError(f"{name}: there is no column {shown(column)}, {known} ({mend})")
+    def _refuse_missing(self, row: Row) -> None:
+        """Refuse a row without columns that are needed; one that nobody mapped is told where its value is read."""
+        names = dict.fromkeys(("input_text", "label", *self.columns))
+        missing = [name for name in names if self._is_needed(name) and self._column(row, name) not in row.columns]
+        if not missing or (len(missing) == 1 and missing[0] not in self.columns):
+            return
+        columns = " and no column ".join(shown(self.columns.get(name, name)) for name in missing)
+        named = ", which data.columns names" if {*missing} & {*self.columns} else ""
+        mend = ", ".join(f"`data.columns.{name}=COLUMN`" for name in missing)
+        known = f"{named}; known are {column_names(row)} (map it with {mend})"
+        raise ValueError(f"{', '.join(missing)}: there is no column {columns}{known}")
+
+    def _is_needed(self, name: str) -> bool:
+        if name == "rationale":  # rows without one are ordinary
+            return False
+        reads = name == "input_text" and "input_text" in self.template.variables
+        return reads or (self.labels_required and (name == "label" or name in self.columns))
 
     def _notice(self, example: Example) -> None:
         labels = example.label if isinstance(example.label, tuple) else (example.label,)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -190,9 +190,16 @@ def _identity(cell: Cell) -> dict[str, object]:
         "seed": cell.config.seed,
         "fold": cell.fold,
         "decoding": cell.decoding.decisive() if cell.arm.read == "decode" else None,
-        "config": identity(cell.config),
+        "config": _without_places(identity(cell.config)),
         "rows": cell.rows_hash,
     }
+
+
+def _without_places(settings: Settings) -> Settings:
+    """The settings but for where the rows lie, which differs by machine and decides nothing."""
+    data = settings["data"]
+    assert isinstance(data, Mapping)
+    return {**settings, "data": {name: value for name, value in data.items() if name not in _PLACES}}
 
 
 def unfinished(cells: Sequence[Cell], store: CellStore) -> Iterator[Cell]:

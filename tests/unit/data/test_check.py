@@ -84,3 +84,24 @@ def test_l11_words_of_missing_data_in_ids_groups_and_files_of_rationales(
     load_rows(load_config(data__rationales=str(path)), rows)
     assert "group 'nan' in 4 rows" in caplog.text
     assert "words of missing data are kept as rationales ('None' in 3 rows)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "told"),
+    [
+        ({}, {"body": "x"}, "input_text, label: there is no column 'input_text' and no column 'label'; known are body"),
+        ({"input_text": "text", "label": "gold"}, {"body": "x"}, "no column 'text' and no column 'gold', which data"),
+        ({"label": "gold"}, {"body": "x"}, "input_text, label: there is no column 'input_text' and no column 'gold'"),
+        (
+            {"label": "gold", "id": "key"},
+            {"input_text": "x"},
+            "label, id: there is no column 'gold' and no column 'key'",
+        ),
+        ({}, {"input_text": "x"}, "label: missing; the row has input_text"),
+        ({}, {"label": "x"}, "input_text: missing; the row has label"),
+    ],
+)
+def test_all_missing_columns_are_told_at_once(columns: dict[str, str], row: dict[str, str], told: str) -> None:
+    error = error_of([row], DataSettings(columns=columns))
+    assert told in error and "\n" not in error
+    assert all(f"`data.columns.{field}=COLUMN`" in error for field in error.split(": ")[1].split(", "))

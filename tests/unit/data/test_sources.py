@@ -137,7 +137,7 @@ def test_a_label_of_another_type_is_refused(tmp_path: Path, label: Any) -> None:
     ("row", "message"),
     [
         ({"label": "x"}, "input_text: missing; the row has label (map it with `data.columns.input_text=COLUMN`)"),
-        ({}, "input_text: missing; the row has no columns"),
+        ({}, "input_text, label: there is no column 'input_text' and no column 'label'; known are no columns"),
         ({"input_text": None, "label": "x"}, "input_text: missing"),
         ({"input_text": "", "label": "x"}, "input_text: empty; fill it in or remove the row"),
         ({"input_text": " \n", "label": "x"}, "input_text: empty; fill it in or remove the row"),
