@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from dhrd._text import shown
 from dhrd.data.digest import DigestIds, input_digest
-from dhrd.data.fields import check_characters, column_names, input_text, key, label, optional_text
+from dhrd.data.fields import check_characters, column_names, input_text, key, label, optional_text, weight
 from dhrd.data.objects import with_own_names
 from dhrd.data.records import Example
 from dhrd.data.row import BadRow, Row
@@ -17,7 +17,7 @@ from dhrd.data.values import plain_columns
 from dhrd.errors import DataError
 
 _MISSING = {"nan", "none", "null", "nil", "n/a", "na", "#n/a", "<na>", "nat"}
-_WEIGHTS = ("weight", "weights", "sample_weight", "row_weight")
+_WEIGHTS = ("weights", "sample_weight", "row_weight")
 
 
 @dataclass(kw_only=True)
@@ -50,7 +50,8 @@ class RowCheck:
         if isinstance(row, BadRow):
             return f"{row.where}: {row.problem}"
         try:
-            example = self._example(Row(row.where, plain_columns(row.columns)))
+            given = row.columns.get(self._column(row, "label")) if self.labels_required else None
+            example = self._example(Row(row.where, plain_columns(row.columns)), given)
             text = self.template.render(example.columns(), where=row.where)
             example = replace(example, rendered=(self.template.source, text))
         except (ValueError, RecursionError) as error:
@@ -70,21 +71,19 @@ class RowCheck:
             )
         if self._unread_weight:
             self.remark(
-                f"{self.name}: the column {shown(self._unread_weight)} is not read, as all rows count alike; "
-                "loss.class_weights weighs classes"
+                f"{self.name}: the column {shown(self._unread_weight)} is not read; rows are weighed by it with "
+                f"data.columns.weight={self._unread_weight}"
             )
 
-    def _example(self, row: Row) -> Example:
+    def _example(self, row: Row, given_label: object) -> Example:
+        """The plain row as an `Example`; its label as it was given, since the NaN of a share is no null."""
         _refuse_header(row, {"input_text", *self.columns.values()})
         self._refuse_missing(row)
-        values = {
-            name: row.columns.get(self._column(row, name))
-            for name in ("input_text", "label", "rationale", "id", "group")
-        }
+        values = {name: row.columns.get(self._column(row, name)) for name in ("input_text", "rationale", "id", "group")}
         read = {*self.template.variables, self._column(row, "input_text"), self._column(row, "id")}
         check_characters(row, None if self.labels_required else read)
         if not self.labels_required:
-            values |= {"label": None, "rationale": None, "group": None}
+            values |= {"rationale": None, "group": None}
         if not self.reads_rationales:
             values["rationale"] = None
         fields = with_own_names(row.columns, self.columns)
@@ -92,14 +91,20 @@ class RowCheck:
         digest = input_digest(fields, self.template)
         return Example(
             input_text=text,
-            label=label(values["label"], self.labels_required, row, self.label_separator),
+            label=label(given_label, self.labels_required, row, self.label_separator),
             rationale=optional_text("rationale", values["rationale"]),
             id=key("id", values["id"]) or self._ids.next(digest),
             group=key("group", values["group"]),
+            weight=weight(row, self._column(row, "weight")) if self._reads_weight else 1.0,
             fields=row.columns,
             where=row.where,
             digest=digest,
         )
+
+    @property
+    def _reads_weight(self) -> bool:
+        """Not a column that only happens to have the name: what the template reads is a part of the text."""
+        return self.labels_required and ("weight" in self.columns or "weight" not in self.template.variables)
 
     def _column(self, row: Row, name: str) -> str:
         """A field's column; rows to predict on may have our own name for it instead."""

@@ -139,7 +139,9 @@ def hash_rows(rows: Rows, config: RunConfig) -> str:
 
 def _row(example: Example, *, with_rationale: bool) -> bytes:
     columns = {name: value for name, value in example.columns().items() if name != "rationale"}
-    parts = [example.id, columns, example.label, example.rationale if with_rationale else None]
+    parts: list[object] = [example.id, columns, example.label, example.rationale if with_rationale else None]
+    if example.shares is not None or example.weight != 1:
+        parts += [example.shares, example.weight]
     return json.dumps(parts, sort_keys=True, default=str, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 

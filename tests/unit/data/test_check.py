@@ -52,11 +52,12 @@ def test_l11_words_of_missing_data_are_kept_and_counted(tmp_path: Path, caplog: 
     assert warnings_of(caplog, lambda: load([{"input_text": "the nan bread", "label": "x"}])) == []
 
 
-@pytest.mark.parametrize("name", ["weight", "sample_weight"])
-def test_l21_a_weight_column_is_said_not_to_be_read(caplog: pytest.LogCaptureFixture, name: str) -> None:
+@pytest.mark.parametrize("name", ["weights", "sample_weight"])
+def test_l21_a_column_that_may_be_a_weight_is_said_not_to_be_read(caplog: pytest.LogCaptureFixture, name: str) -> None:
     rows = [{"input_text": "a", "label": "x", name: 2.0}, {"input_text": "b", "label": "y", name: 1.0}]
     (said,) = warnings_of(caplog, lambda: load(rows))
-    assert f"the column '{name}' is not read, as all rows count alike" in said
+    assert f"the column '{name}' is not read; rows are weighed by it with data.columns.weight={name}" in said
+    assert [row.weight for row in load(rows, DataSettings(columns={"weight": name}))] == [2, 1]
     read = DataSettings(input_template="{{ input_text }}, " + f"{{{{ {name} }}}}")
     assert warnings_of(caplog, lambda: load(rows, read)) == []
 
