@@ -204,6 +204,8 @@ def reasoning_loss(
     weight_VD: Float[Tensor, "V D"],
     bias_V: Float[Tensor, "V"] | None = None,
     transform: LogitTransform | None = None,
+    *,
+    count_N: Float[Tensor, "N"] | None = None,
 ) -> Float[Tensor, ""]:
     """L_lm at the target positions, without ever holding N x V logits.
 
@@ -216,11 +218,18 @@ def reasoning_loss(
         weight_VD: The LM head's weight.
         bias_V: The LM head's bias, where the family has one.
         transform: What the family does to its logits.
+        count_N: In how many rows each stands; None: in one.
     """
     device = hidden_ND.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_VD.dtype
-    layer = _Layer(transform or LogitTransform(), dtype, torch.is_grad_enabled())
-    return _LinearCrossEntropy.apply(hidden_ND, weight_VD, bias_V, target_N, layer)
+    # Loss scaling comes only after the loss, so small probabilities must survive fp16 by themselves.
+    boost = 1024.0 / _largest(count_N) if dtype == torch.float16 else 1.0
+    layer = _Layer(transform or LogitTransform(), dtype, torch.is_grad_enabled(), boost)
+    return _LinearCrossEntropy.apply(hidden_ND, weight_VD, bias_V, target_N, count_N, layer)
+
+
+def _largest(count_N: Tensor | None) -> float:
+    return float(count_N.max()) if count_N is not None and len(count_N) else 1.0
 
 
 _CHUNK_LOGITS, _CHUNK_LOGITS_CPU = 2**25, 2**24
@@ -230,11 +239,12 @@ repeat the addition to the weight's gradient more often."""
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """How a linear layer's logits are computed."""
+    """How a linear layer's logits are computed; their gradient is `boost` times as large in the products."""
 
     transform: LogitTransform
     dtype: torch.dtype
     grad_enabled: bool
+    boost: float
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -251,6 +261,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         weight_VD: Tensor,
         bias_V: Tensor | None,
         target_N: Tensor,
+        count_N: Tensor | None,
         layer: _Layer,
     ) -> Tensor:
         needs = [layer.grad_enabled and need for need in ctx.needs_input_grad[:3]]
@@ -273,10 +284,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
             shifted = logits - top if layer.transform.soft_cap is not None else logits.sub_(top)
             exponentials = shifted.exp_()  # one pass over them serves the loss and its gradient
             norm = exponentials.sum(1, keepdim=True)
-            total += (norm.log() + top - gold).sum()
+            count = count_N[rows, None] if count_N is not None else torch.ones_like(norm)
+            total += ((norm.log() + top - gold) * count).sum()
             if any(needs):
-                grad = _grad_of_logits(exponentials.div_(norm), target)
-                _add_gradients(grads, rows, hidden, weight, layer.transform.backward_(grad, logits))
+                grad = _grad_of_logits(exponentials.div_(norm / count), target, count)
+                grad = layer.transform.backward_(grad, logits)
+                _add_gradients(grads, rows, hidden, weight, grad, layer.boost)
         ctx.save_for_backward(*grads)
         return total
 
@@ -285,22 +298,22 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: FunctionCtx, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         grads = ctx.saved_tensors  # type: ignore[attr-defined]
         scaled = [grad * grad_output.to(grad.dtype) if grad is not None else None for grad in grads]
-        return (*scaled, None, None)
+        return (*scaled, None, None, None)
 
 
-def _grad_of_logits(softmax: Tensor, target: Tensor) -> Tensor:
-    """d total / d logits, in place: softmax minus one-hot."""
-    softmax[torch.arange(len(target), device=target.device), target] -= 1
+def _grad_of_logits(softmax: Tensor, target: Tensor, count: Tensor) -> Tensor:
+    """d total / d logits, in place: softmax minus one-hot, both times count already."""
+    softmax[torch.arange(len(target), device=target.device), target] -= count[:, 0]
     return softmax
 
 
-def _add_gradients(grads: list[Tensor | None], rows: slice, hidden: Tensor, weight: Tensor, grad: Tensor) -> None:
+def _add_gradients(
+    grads: list[Tensor | None], rows: slice, hidden: Tensor, weight: Tensor, grad: Tensor, boost: float
+) -> None:
     """Add one chunk's d total / d (hidden, weight, bias), from `grad`, that of the layer's own output."""
     grad_hidden, grad_weight, grad_bias = grads
     if grad_bias is not None:
         grad_bias += grad.sum(0).to(grad_bias.dtype)
-    # Loss scaling comes only after this point, so small probabilities must survive fp16 by themselves.
-    boost = 1024.0 if weight.dtype == torch.float16 else 1.0
     grad = (grad.mul_(boost) if boost != 1.0 else grad).to(weight.dtype)
     if grad_hidden is not None:
         grad_hidden[rows].add_(grad @ weight, alpha=1 / boost)

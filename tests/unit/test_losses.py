@@ -191,6 +191,28 @@ def test_lm_loss_and_gradients(name: str, bias: bool, chunk_rows: int, monkeypat
     torch.testing.assert_close(found, gradients(expected, hidden, weight, bias_v))
 
 
+@pytest.mark.parametrize("chunk_rows", [2, 100])
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_target_of_several_rows_counts_for_each(name: str, chunk_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "_CHUNK_LOGITS_CPU", chunk_rows * V)
+    hidden, weight, bias, target = layer(bias=True)
+    count = torch.tensor([1.0, 4.0, 2.0, 1.0, 7.0, 1.0, 3.0])
+    again = torch.arange(N).repeat_interleave(count.long())
+    total = reasoning_loss(hidden, target, weight, bias, TRANSFORMS[name], count_N=count)
+    expected = reasoning_loss(hidden[again], target[again], weight, bias, TRANSFORMS[name])
+    torch.testing.assert_close(total, expected)
+    torch.testing.assert_close(gradients(total, hidden, weight, bias), gradients(expected, hidden, weight, bias))
+
+
+def test_counts_do_not_overflow_half_precision() -> None:
+    hidden, weight, _, target = layer(bias=False, dtype=torch.float16)
+    count = torch.full((N,), 300.0)
+    found = gradients(reasoning_loss(hidden, target, weight, count_N=count) / 300, hidden, weight)
+    expected = gradients(reasoning_loss(hidden, target, weight), hidden, weight)
+    assert all(tensor.isfinite().all() for tensor in found)
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
+
+
 def test_no_more_logits_than_a_chunk_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(losses, "_CHUNK_LOGITS_CPU", 2 * V)
     sizes: list[int] = []
