@@ -129,8 +129,9 @@ def _shares(pairs: Iterable[tuple[object, object]], given: object) -> Shares | N
 
 
 def _is_share(value: object) -> bool:
-    is_number = isinstance(value, Real | Decimal) and not isinstance(value, bool)
-    return is_number and not math.isnan(value) and 0 <= value < _MOST_VOTES  # type: ignore[arg-type, operator]
+    if isinstance(value, Decimal):  # whose NaN cannot be compared
+        return value.is_finite() and 0 <= value < _MOST_VOTES
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(0 <= value < _MOST_VOTES)  # type: ignore[operator]
 
 
 def _as_label(value: object, separator: str | None) -> str | tuple[str, ...] | None:
