@@ -112,6 +112,7 @@ def test_they_stand_beside_names_and_rows_without_a_weight() -> None:
         ({}, "label: missing"),
         ({"a": None}, "label: missing"),
         ('{"a": NaN}', "label: the share of 'a' is nan, not a number"),
+        ('{"a\\ud83d": 1}', "has half of a surrogate pair"),
         ('{"a": [1]}', "label: the share of 'a' is [1], not a number"),
         ({3.5: 1}, "neither an integer, a name, nor a list of names"),
     ],
@@ -228,8 +229,9 @@ def test_all_that_follows_a_run_takes_them(tiny_backbone: Path, tmp_path: Path) 
     """The answer's word, evaluation, a decision, an audit: by the likeliest."""
     spread = [{**row, "label": {row["label"]: 3, "keep": 2}, "weight": 0.5} for row in rows(60)]
     model = train(tiny_backbone, tmp_path, spread, "data.dev_share=0.2", "training.selection=best").output_dir
-    data = write_jsonl(tmp_path / "spread.jsonl", spread)
-    plain = write_jsonl(tmp_path / "plain.jsonl", rows(60))
+    data = write_jsonl(tmp_path / "spread.jsonl", [{**row, "input_text": f"new {row['input_text']}"} for row in spread])
+    named = [{**row, "input_text": f"new {row['input_text']}"} for row in rows(60)]
+    plain = write_jsonl(tmp_path / "plain.jsonl", named)
     found, expected = evaluate(model, str(data)), evaluate(model, str(plain))
     assert found.metrics == expected.metrics
     assert decide(model, str(data), sets=0.5) == decide(model, str(plain), sets=0.5)

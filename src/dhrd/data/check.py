@@ -103,8 +103,9 @@ class RowCheck:
 
     @property
     def _reads_weight(self) -> bool:
-        """Not a column that only happens to have the name: what the template reads is a part of the text."""
-        return self.labels_required and ("weight" in self.columns or "weight" not in self.template.variables)
+        """Not a column that only happens to have the name: what the template reads, or may by `row`, is text."""
+        is_text = not {"weight", "row"}.isdisjoint(self.template.variables)
+        return self.labels_required and ("weight" in self.columns or not is_text)
 
     def _column(self, row: Row, name: str) -> str:
         """A field's column; rows to predict on may have our own name for it instead."""

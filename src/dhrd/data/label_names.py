@@ -25,6 +25,7 @@ _VARIATION = re.compile("[\ufe00-\ufe0f]")  # which of a character's pictures is
 _EDGES = re.compile(rf"\A{_BLANK}|{_BLANK}\Z")
 _BLANKS = re.compile(_BLANK)
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,37})")
+_HALF = re.compile("[\ud800-\udfff]")
 _MOST_VOTES = 1e15  # beyond it floats are no longer counts, and sums of them no longer finite
 _WHOLE = re.compile(rf"({_INTEGER.pattern})\.0+")
 
@@ -120,6 +121,8 @@ def _shares(pairs: Iterable[tuple[object, object]], given: object) -> Shares | N
         if not name or name in shares:
             what = f"{shown(name)} twice; name it once" if name else "an empty name; fill it in or take it out"
             raise ValueError(f"label: {shown(given)} has {what}")
+        if _HALF.search(name):  # an escape in the JSON text of a cell
+            raise ValueError(f"label: {shown(given)} has half of a surrogate pair, not text; correct the row")
         if not _is_share(value):
             raise ValueError(
                 f"label: the share of {shown(name)} is {shown(value)}, not a number from 0 on; correct the row"
