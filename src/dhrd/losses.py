@@ -269,7 +269,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         layer: _Layer,
     ) -> Tensor:
         needs = [layer.grad_enabled and need for need in ctx.needs_input_grad[:3]]
-        empty = torch.empty_like if len(target_N) else torch.zeros_like  # the first chunk writes, it does not add
+        empty = torch.empty_like if len(target_N) else torch.zeros_like  # the first chunk clears them
         makers = (empty, empty, torch.zeros_like)
         grads = [
             make(given) if need and given is not None else None
@@ -329,18 +329,8 @@ def _add_gradients(
     """Add one chunk's d total / d (hidden, weight), from `grad`, that of the logits, `boost` times as large."""
     grad_hidden, grad_weight, _ = grads
     if grad_hidden is not None:
-        _put(grad_hidden[rows], grad @ weight, 1 / boost, first=True)
-    if grad_weight is not None:  # in parts, of which what is converted is small: no copy of V x D
+        grad_hidden[rows].zero_().add_(grad @ weight, alpha=1 / boost)
+    if grad_weight is not None:  # in parts, of which what `add_` converts is small: no fp32 copy of V x D
         size = max(1, 4 * _part_logits(hidden.device) // hidden.shape[1])
         for part, of_part in zip(grad_weight.split(size), grad.split(size, dim=1), strict=True):
-            _put(part, of_part.T @ hidden, 1 / boost, first=rows.start == 0)
-
-
-def _put(into: Tensor, product: Tensor, scale: float, *, first: bool) -> None:
-    """Add a product to what holds nothing yet, or the sum so far."""
-    if not first:
-        into.add_(product, alpha=scale)
-    elif scale == 1.0:
-        into.copy_(product)
-    else:
-        into.copy_(product).mul_(scale)
+            (part if rows.start else part.zero_()).add_(of_part.T @ hidden, alpha=1 / boost)
