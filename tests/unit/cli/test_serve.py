@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import json
+import re
+import shlex
+import shutil
 import signal
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +19,7 @@ import pytest
 
 from dhrd.cli.serve import serve
 from dhrd.serving.limits import Limits
-from helpers.artifacts import save_tiny
+from helpers.artifacts import change, save_tiny
 from helpers.fork import ForkServer
 from helpers.runs import run_here
 from helpers.serving import Command, httpx, serve_forked
@@ -50,6 +55,23 @@ def test_the_defaults_are_those_of_the_library_and_of_the_docs(repository: Path)
         )
         told = row.split("|")[2].strip().replace(",", "")
         assert told == (f"{value >> 20} MiB" if name == "max_bytes" else f"{value:g}")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
+def test_the_commands_of_the_page_are_answered(
+    fork_server: ForkServer, artifact: Path, tmp_path: Path, repository: Path
+) -> None:
+    text = (repository / "docs" / "serving.md").read_text(encoding="utf-8")
+    install, ask, *_ = [block.replace("\\\n", "") for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)]
+    assert install.splitlines()[1].split("#")[0].split() == ["dhrd", "serve", "--model", "output"]
+    model = shutil.copytree(artifact, tmp_path / "output")
+    change(model / "dhrd.json", input_template="{{ premise }} {{ hypothesis }}")
+    server = serve_forked(fork_server, model, tmp_path)
+    words = shlex.split(ask.replace("localhost:8000", server.url))
+    done = subprocess.run([*words, "--silent", "--show-error"], capture_output=True, text=True, timeout=60)
+    (row,) = json.loads(done.stdout)["data"]
+    assert row["label"] in ("bill", "login", "mail") and not row["truncated"]
+    assert server.ended(signal.SIGTERM) == 0
 
 
 def test_flags_key_and_logs(fork_server: ForkServer, artifact: Path, tmp_path: Path) -> None:
