@@ -126,6 +126,25 @@ def test_after_a_kill_it_starts_again_on_the_same_port(fork_server: ForkServer, 
     assert second.ended(signal.SIGTERM) == 0
 
 
+def test_who_overwrites_the_artifact_in_place_changes_no_answer(
+    fork_server: ForkServer, artifact: Path, tmp_path: Path
+) -> None:
+    model = shutil.copytree(artifact, tmp_path / "model")
+    server = serve_forked(fork_server, model, tmp_path)
+    body = {"input": ["the parcel is late", "lost key"]}
+    with client_of(server) as client:
+        before = client.post("/classify", json=body).json()["data"]
+        for damage in (b"\xff" * 20_000, b""):  # other bytes, then none
+            with (model / "model.safetensors").open("r+b") as file:
+                file.seek(-len(damage) or 0, 2 if damage else 0)
+                file.write(damage) if damage else file.truncate(10)
+            assert client.post("/classify", json=body).json()["data"] == before
+        shutil.rmtree(model)
+        assert client.post("/classify", json=body).json()["data"] == before
+        assert client.post("/v1/explain", json=body).status_code == 503
+    assert server.ended(signal.SIGTERM) == 0
+
+
 def test_what_cannot_be_served_is_said_in_one_line(
     artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
