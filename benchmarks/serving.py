@@ -57,6 +57,7 @@ from inference import INSTRUCTION_TOKENS, ROW_TOKENS, RULE, cut, rows, say, untr
 
 from dhrd.benchmark.machine import conditions
 from dhrd.benchmark.measure import spread, timed
+from dhrd.data.superglue import TASKS
 from dhrd.inference.classifier import Classifier
 
 WARM_UP = 64  # rows
@@ -266,7 +267,8 @@ def probabilities(answer: Any) -> list[float]:
     """Of the shapes that the servers have: vLLM's, and the pipeline's."""
     if isinstance(answer, dict):
         return answer["data"][0]["probs"]
-    return [entry["score"] for entry in sorted(answer, key=lambda entry: entry["label"])]
+    entries = answer[0] if isinstance(answer[0], list) else answer
+    return [entry["score"] for entry in sorted(entries, key=lambda entry: TASKS["boolq"].labels.index(entry["label"]))]
 
 
 def processor_s(process: psutil.Process) -> float:

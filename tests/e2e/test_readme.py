@@ -28,7 +28,7 @@ def test_from_a_csv_to_a_served_certified_classifier_in_five_commands(repository
         (tmp_path / name).symlink_to(repository / name)
     places = os.pathsep.join([str(Path(COMMAND).parent), str(Path(sys.executable).parent), os.environ["PATH"]])
     here = {"cwd": tmp_path, "env": environment(PATH=places), "text": True}
-    done = subprocess.run(["bash", "-ec", "\n".join(lines)], capture_output=True, timeout=900, **here)  # type: ignore[call-overload]
+    done = subprocess.run(["bash", "-ec", "\n".join(lines)], capture_output=True, timeout=3600, **here)  # type: ignore[call-overload]
     assert done.returncode == 0, done.stderr
     with (tmp_path / "labels.csv").open(newline="", encoding="utf-8") as file:
         labelled = list(csv.DictReader(file))
