@@ -6,6 +6,8 @@
     alignment       L_al  = Σ 1 − cos(A h[p], sg(h[e]))        / rows with a rationale, which ends at e
     privileged      L_pv  = Σ CE(head(h[e]), label) + CE(head(h[p]), sg(p(head(h[e]))))      / the same rows
 
+A row's weight is its label's: it is a factor in L_cls and L_pv and in what they are divided by, and in nothing else.
+
 p is the last token of x, sg stops the gradient. A further loss is one function here and a line in `COUNTS`, its name
 and weight in `config/losses.py`, one line in `model/dual_head.py`.
 
@@ -43,7 +45,11 @@ class LabelLoss:
     smoothing: float = 0.0
 
     def count(self, batch: Batch) -> Float[Tensor, ""]:
-        """What the sum is divided by: examples (times classes for multi-label), each with its weight."""
+        """What the sum is divided by: examples (times classes for multi-label), each with its weight.
+
+        With class weights an example weighs as its label does, one of several shares as they do on average: torch's
+        mean does so for a target that is an index, and not for the same one as a probability of 1.
+        """
         assert batch.label_BC is not None and batch.row_weight_B is not None
         weight_C = self._weight_C(batch.label_BC)
         per_row_B = weight_C.sum().expand(len(batch.ids)) if self.multi_label else (batch.label_BC * weight_C).sum(1)
@@ -57,9 +63,9 @@ class LabelLoss:
             target_BC = batch.label_BC * (1 - self.smoothing) + self.smoothing / 2
             loss_BC = F.binary_cross_entropy_with_logits(logits_BC, target_BC, reduction="none")
             loss_B = (loss_BC * weight_C).sum(1)
-        else:
+        else:  # targets as probabilities: of a single label the same bits as its index
             loss_B = F.cross_entropy(
-                logits_BC, batch.label_BC.argmax(1), weight_C, reduction="none", label_smoothing=self.smoothing
+                logits_BC, batch.label_BC, weight_C, reduction="none", label_smoothing=self.smoothing
             )
         return (loss_B * batch.row_weight_B).sum()
 
@@ -140,7 +146,7 @@ COUNTS: dict[LossName, Callable[[LabelLoss, Batch], Tensor]] = {
     "reasoning": lambda _, batch: target_count(batch),
     "keyword": lambda _, batch: keyword_count(batch),
     "alignment": lambda _, batch: rationale_count(batch),
-    "privileged": lambda _, batch: rationale_count(batch),
+    "privileged": lambda _, batch: _taking_part(batch).sum(),
 }
 """What each loss of a batch is divided by, once summed over the whole effective batch."""
 
@@ -174,8 +180,7 @@ def privileged_loss(
         batch: Says which rows have a rationale.
         label_loss: L_cls.
     """
-    assert batch.label_BC is not None and batch.reason_end_B is not None
-    taking_part_B = (batch.reason_end_B >= 0).float()
+    taking_part_B = _taking_part(batch)
     known = label_loss(privileged_BC, replace(batch, row_weight_B=taking_part_B))
     if label_loss.multi_label:
         taught_BC = F.binary_cross_entropy_with_logits(
@@ -185,6 +190,12 @@ def privileged_loss(
     else:
         taught_B = F.cross_entropy(logits_BC.float(), privileged_BC.detach().softmax(1), reduction="none")
     return known + (taught_B * taking_part_B).sum()
+
+
+def _taking_part(batch: Batch) -> Float[Tensor, "B"]:
+    """The weights of the rows whose rationale is run."""
+    assert batch.row_weight_B is not None and batch.reason_end_B is not None
+    return batch.row_weight_B * (batch.reason_end_B >= 0).float()
 
 
 def reasoning_loss(
@@ -221,9 +232,13 @@ def _largest(count_N: Tensor | None) -> float:
     return float(count_N.max()) if count_N is not None and len(count_N) else 1.0
 
 
-_CHUNK_LOGITS, _CHUNK_LOGITS_CPU = 2**25, 2**24
-"""Logits held at once: 128 MiB in fp32, and on a CPU 64 MiB, which is a fifth faster with its caches. Smaller chunks
-repeat the addition to the weight's gradient more often."""
+_CHUNK_BYTES = 2**27
+"""Of logits in the products' type, held at once. Smaller chunks repeat the addition to the weight's gradient."""
+
+
+def _part_logits(device: torch.device) -> int:
+    """Logits of a chunk that are in fp32 at once: on a CPU 2 MiB, which its caches hold from one pass to the next."""
+    return 2**19 if device.type == "cpu" else 2**25
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,31 +269,26 @@ class _LinearCrossEntropy(torch.autograd.Function):
         layer: _Layer,
     ) -> Tensor:
         needs = [layer.grad_enabled and need for need in ctx.needs_input_grad[:3]]
+        empty = torch.empty_like if len(target_N) else torch.zeros_like  # the first chunk clears them
+        makers = (empty, empty, torch.zeros_like)
         grads = [
-            torch.zeros_like(given) if need and given is not None else None
-            for given, need in zip((hidden_ND, weight_VD, bias_V), needs, strict=True)
+            make(given) if need and given is not None else None
+            for given, need, make in zip((hidden_ND, weight_VD, bias_V), needs, makers, strict=True)
         ]
-        weight = weight_VD.to(layer.dtype)
-        most = _CHUNK_LOGITS_CPU if hidden_ND.device.type == "cpu" else _CHUNK_LOGITS
-        chunk = max(1, most // weight_VD.shape[0])
+        weight, num_classes = weight_VD.to(layer.dtype), weight_VD.shape[0]
+        chunk = max(1, _CHUNK_BYTES // (layer.dtype.itemsize * num_classes))
+        size = max(1, _part_logits(hidden_ND.device) // num_classes)
         total = torch.zeros((), device=hidden_ND.device)
         for start in range(0, len(target_N), chunk):
             rows = slice(start, start + chunk)
-            hidden, target = hidden_ND[rows].to(layer.dtype), target_N[rows]
-            logits = F.linear(hidden, weight).float()
-            if bias_V is not None:
-                logits += bias_V.float()
-            logits = layer.transform(logits)
-            gold, top = logits.gather(1, target[:, None]), logits.amax(1, keepdim=True)
-            shifted = logits - top if layer.transform.soft_cap is not None else logits.sub_(top)
-            exponentials = shifted.exp_()  # one pass over them serves the loss and its gradient
-            norm = exponentials.sum(1, keepdim=True)
-            count = count_N[rows, None] if count_N is not None else torch.ones_like(norm)
-            total += ((norm.log() + top - gold) * count).sum()
+            hidden = hidden_ND[rows].to(layer.dtype)
+            logits = F.linear(hidden, weight)
+            count = count_N[rows] if count_N is not None else torch.ones(len(hidden), device=hidden.device)
+            parts = zip(logits.split(size), target_N[rows].split(size), count.split(size), strict=True)
+            for of_part, target, of_count in parts:
+                total += _cross_entropy_(of_part, target, of_count, bias_V, grads[2], layer)
             if any(needs):
-                grad = _grad_of_logits(exponentials.div_(norm / count), target, count)
-                grad = layer.transform.backward_(grad, logits)
-                _add_gradients(grads, rows, hidden, weight, grad, layer.boost)
+                _add_gradients(grads, rows, hidden, weight, logits, layer.boost)
         ctx.save_for_backward(*grads)
         return total
 
@@ -286,25 +296,41 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         grads = ctx.saved_tensors  # type: ignore[attr-defined]
-        scaled = [grad * grad_output.to(grad.dtype) if grad is not None else None for grad in grads]
+        scaled = [grad.mul_(grad_output.to(grad.dtype)) if grad is not None else None for grad in grads]
         return (*scaled, None, None, None)
 
 
-def _grad_of_logits(softmax: Tensor, target: Tensor, count: Tensor) -> Tensor:
-    """d total / d logits, in place: softmax minus one-hot, both times count already."""
-    softmax[torch.arange(len(target), device=target.device), target] -= count[:, 0]
-    return softmax
+def _cross_entropy_(
+    logits: Tensor, target: Tensor, count: Tensor, bias: Tensor | None, grad_bias: Tensor | None, layer: _Layer
+) -> Tensor:
+    """The summed cross-entropy of some rows; their logits become its gradient, `layer.boost` times as large."""
+    raw = logits.float()
+    if bias is not None:
+        raw += bias.float()
+    ours = layer.transform(raw)
+    gold, top = ours.gather(1, target[:, None]), ours.amax(1, keepdim=True)
+    shifted = ours - top if layer.transform.soft_cap is not None else ours.sub_(top)
+    exponentials = shifted.exp_()  # one pass over them serves the loss and its gradient
+    norm = exponentials.sum(1, keepdim=True)
+    total = ((norm.log() + top - gold)[:, 0] * count).sum()
+    if layer.grad_enabled:
+        grad = exponentials.mul_(count[:, None] / norm)
+        grad[torch.arange(len(target), device=target.device), target] -= count
+        grad = layer.transform.backward_(grad, ours)
+        if grad_bias is not None:
+            grad_bias += grad.sum(0).to(grad_bias.dtype)
+        logits.copy_(grad.mul_(layer.boost) if layer.boost != 1.0 else grad)
+    return total
 
 
 def _add_gradients(
     grads: list[Tensor | None], rows: slice, hidden: Tensor, weight: Tensor, grad: Tensor, boost: float
 ) -> None:
-    """Add one chunk's d total / d (hidden, weight, bias), from `grad`, that of the layer's own output."""
-    grad_hidden, grad_weight, grad_bias = grads
-    if grad_bias is not None:
-        grad_bias += grad.sum(0).to(grad_bias.dtype)
-    grad = (grad.mul_(boost) if boost != 1.0 else grad).to(weight.dtype)
+    """Add one chunk's d total / d (hidden, weight), from `grad`, that of the logits, `boost` times as large."""
+    grad_hidden, grad_weight, _ = grads
     if grad_hidden is not None:
-        grad_hidden[rows].add_(grad @ weight, alpha=1 / boost)
-    if grad_weight is not None:
-        grad_weight.add_(grad.T @ hidden, alpha=1 / boost)  # converts as it adds: no fp32 copy of V x D
+        grad_hidden[rows].zero_().add_(grad @ weight, alpha=1 / boost)
+    if grad_weight is not None:  # in parts, of which what `add_` converts is small: no fp32 copy of V x D
+        size = max(1, 4 * _part_logits(hidden.device) // hidden.shape[1])
+        for part, of_part in zip(grad_weight.split(size), grad.split(size, dim=1), strict=True):
+            (part if rows.start else part.zero_()).add_(of_part.T @ hidden, alpha=1 / boost)

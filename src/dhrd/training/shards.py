@@ -37,11 +37,13 @@ def shards_weights(config: RunConfig, num_processes: int) -> bool:
         return False
     if os.environ.get("FSDP_VERSION", "1") != "2":
         raise ConfigError("the launcher asks for FSDP1, which torch has given up; set fsdp_version: 2")
-    if config.model.quantization or config.training.cache_frozen:
-        raise ConfigError(
-            "model.quantization and training.cache_frozen keep weights that FSDP cannot split; leave them out, or "
-            "launch without FSDP"
-        )
+    settings = {
+        "model.quantization": config.model.quantization,
+        "training.cache_frozen": config.training.cache_frozen,
+        "training.compile": config.training.compile,
+    }
+    if odd := next((name for name, value in settings.items() if value), None):
+        raise ConfigError(f"{odd}: not with weights in shards; leave it out, or launch without FSDP")
     return True
 
 

@@ -29,9 +29,10 @@ def test_fsdp1_is_refused(monkeypatch: pytest.MonkeyPatch, asked: None) -> None:
         shards_weights(run_config(), 2)
 
 
-def test_what_cannot_be_split_is_refused(asked: None) -> None:
-    with pytest.raises(ConfigError, match=r"training\.cache_frozen keep weights that FSDP cannot split"):
-        shards_weights(run_config(model={"freeze_layers": 1}, training={"cache_frozen": True}), 2)
+@pytest.mark.parametrize("name", ["cache_frozen", "compile"])
+def test_what_cannot_be_split_is_refused(asked: None, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"training.{name}: not with weights in shards"):
+        shards_weights(run_config(model={"freeze_layers": 1}, training={name: True}), 2)
 
 
 def test_without_shards_nothing_changes() -> None:
