@@ -86,71 +86,54 @@ def check_equal(ours: pa.Table, plain: pa.Table) -> None:
     np.testing.assert_allclose(p_ours, p_plain, atol=1e-5)
 
 
-def test_rows_are_those_of_the_plain_engine(
-    model: Path, data: Path, plain: pa.Table, tmp_path: Path, capsys: Any
-) -> None:
-    output, given = tmp_path / "out", ("--model", model, "--input", data, "--keep", "n", "--device", "cpu")
-    (tmp_path / "out.errors.jsonl").write_text("of an older run")
-    for _ in range(2):  # the second time it takes the first one's place
-        ended = run_here(
-            capsys, "predict", *given, "--dtype", "float32", "--output", f"{output}/", "--engine", "ray",
-            "--num-workers", "2",
-        )  # fmt: skip
-        assert (ended.code, ended.out) == (0, f"{NUM_ROWS} rows are in {output}/\n"), ended.err
-        assert ended.err == ""
-        names = [path.name for path in sorted(output.iterdir())]
-        assert names[:3] == ["part-00000-00000.parquet", "part-00000-00001.parquet", "part-00001-00000.parquet"]
-        assert len(names) == 2 + 18 + 5
-        check_equal(table_of(output), plain)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+@pytest.fixture(scope="module")
+def decided(model: Path, plain: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same artifact, which leaves half of the rows to someone else."""
+    directory = tmp_path_factory.mktemp("decided")
+    for path in model.iterdir():
+        (directory / path.name).symlink_to(path)
+    surest = [max(row.values()) for row in plain["probabilities"].to_pylist()]
+    rule = Rule(target=Target(measure="accuracy", level=0.9), threshold=float(np.median(surest)))
+    decision = Decision(rules=(rule,), sets=LabelSets(coverage=0.9, threshold=0.33), num_rows=50, fingerprint="f")
+    (directory / "dhrd.json").unlink()
+    info = read_info(model).model_copy(update={"decision": decision})
+    (directory / "dhrd.json").write_text(json.dumps(to_manifest(info)))
+    return directory
 
 
-def test_the_page_runs_as_written(
+def test_the_page_s_command_gives_the_rows_of_the_plain_engine(
     model: Path, data: Path, plain: pa.Table, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In the place of older ones."""
     monkeypatch.chdir(tmp_path)
     Path("output").symlink_to(model)
     Path("rows").symlink_to(data)
+    predict_to("labels/", model, write_jsonl(tmp_path / "old.jsonl", some_rows(1)), **OPTIONS)
+    Path("labels.errors.jsonl").write_text("of an older run")
     [command] = block("On a cluster").splitlines()
-    ended = run_here(capsys, *shlex.split(command)[1:], "--device", "cpu", "--dtype", "float32")
-    assert ended.code == 0, ended.err
-    check_equal(table_of(Path("labels")), plain.drop_columns(["n"]))
+    given = (*shlex.split(command)[1:], "--keep", "n", "--device", "cpu", "--dtype", "float32")
+    ended = run_here(capsys, *given)
+    assert (ended.code, ended.out, ended.err) == (0, f"{NUM_ROWS} rows are in labels/\n", "")
+    names = [path.name for path in sorted(Path("labels").iterdir())]
+    assert names[:3] == ["part-00000-00000.parquet", "part-00000-00001.parquet", "part-00001-00000.parquet"]
+    assert len(names) == 2 + 18 + 5
+    check_equal(table_of(Path("labels")), plain)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels", "old.jsonl", "output", "rows"]
 
 
-@pytest.mark.parametrize("kind", [".csv", ".parquet"])
-def test_other_forms_and_addresses(model: Path, tmp_path: Path, kind: str) -> None:
+def test_addresses_are_read_and_written(model: Path, tmp_path: Path) -> None:
     """Numbers with zeros before them stay what they are."""
     rows = [{**row, "id": f"{row['n']:05d}"} for row in some_rows(250)]
-    source = tmp_path / f"in{kind}"
-    if kind == ".parquet":
-        pq.write_table(pa.Table.from_pylist(rows), source)
-    else:
-        with source.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+    source = tmp_path / "in.csv"
+    with source.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
     predict_to(tmp_path / "plain.parquet", model, str(source), **OPTIONS)
     done = run.predict_by_ray(f"file://{tmp_path}/out/", model, f"file://{source}", num_workers=1, **OPTIONS)
     assert done == Predicted(num_rows=250)
     check_equal(table_of(tmp_path / "out"), pq.read_table(tmp_path / "plain.parquet"))
     assert table_of(tmp_path / "out")["id"][7].as_py() == "00007"
-
-
-def test_a_decision_is_obeyed(model: Path, data: Path, tmp_path: Path) -> None:
-    decided = tmp_path / "decided"
-    decided.mkdir()
-    for path in model.iterdir():
-        (decided / path.name).symlink_to(path)
-    rule = Rule(target=Target(measure="accuracy", level=0.9), threshold=0.36)
-    decision = Decision(rules=(rule,), sets=LabelSets(coverage=0.9, threshold=0.33), num_rows=50, fingerprint="f")
-    info = read_info(model).model_copy(update={"decision": decision})
-    (decided / "dhrd.json").unlink()
-    (decided / "dhrd.json").write_text(json.dumps(to_manifest(info)))
-    expected = predict_to(tmp_path / "plain.parquet", decided, str(data), **OPTIONS)
-    done = run.predict_by_ray(f"{tmp_path}/out/", decided, data, **OPTIONS)
-    assert done == expected
-    assert 0 < done.num_abstained < NUM_ROWS
-    check_equal(table_of(tmp_path / "out"), pq.read_table(tmp_path / "plain.parquet"))
 
 
 class Killer(threading.Thread):
@@ -178,13 +161,16 @@ class Killer(threading.Thread):
             self.killed.append(pid)
 
 
-def test_a_worker_that_is_killed_loses_no_row(model: Path, data: Path, plain: pa.Table, tmp_path: Path) -> None:
-    output = tmp_path / "out"
+def test_a_worker_that_is_killed_loses_no_row(decided: Path, data: Path, tmp_path: Path) -> None:
+    """And a decision is obeyed."""
+    output, job = tmp_path / "out", LongJob(keep=("n",))
+    expected = predict_to(tmp_path / "plain.parquet", decided, str(data), job=job, **OPTIONS)
+    assert 0 < expected.num_abstained < NUM_ROWS
     killer = Killer(output, "part-00001-00005")
-    done = run.predict_by_ray(f"{output}/", model, data, num_workers=2, job=LongJob(keep=("n",)), **OPTIONS)
+    done = run.predict_by_ray(f"{output}/", decided, data, num_workers=2, job=job, **OPTIONS)
     assert len(killer.killed) == 1
-    assert done == Predicted(num_rows=NUM_ROWS)
-    check_equal(table_of(output), plain)
+    assert done == expected
+    check_equal(table_of(output), pq.read_table(tmp_path / "plain.parquet"))
 
 
 PROGRAM = """
@@ -245,8 +231,6 @@ def test_rows_over_which_workers_die_are_named(model: Path, tmp_path: Path) -> N
         run.predict_by_ray(f"{output}/", model, source, num_workers=1, **OPTIONS)
     assert len(set(killer.killed)) == 3
     assert "100 rows are kept in it: `resume` goes on after them" in failure.value.__notes__
-    done = run.predict_by_ray(f"{output}/", model, source, job=LongJob(resume=True), **OPTIONS)
-    assert done == Predicted(num_rows=150, num_resumed=100)
 
 
 def test_the_cluster_s_limits_are_told(model: Path, data: Path, tmp_path: Path) -> None:

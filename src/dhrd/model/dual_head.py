@@ -201,7 +201,8 @@ class DualHeadModel(nn.Module):
         digest = hashlib.sha256()
         for name, parameter in self.named_parameters():
             if not parameter.requires_grad:
-                raw = parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+                # A copy: memory that numpy has seen can no longer be freed by who owns it, as shards of weights are.
+                raw = parameter.detach().cpu().clone().contiguous().reshape(-1).view(torch.uint8)
                 digest.update(f"{name} {list(parameter.shape)} {parameter.dtype}".encode())
                 digest.update(raw.numpy().data)
         return digest.hexdigest()[:16]
