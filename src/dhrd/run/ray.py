@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
 import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -95,9 +96,9 @@ def predict_by_ray(
         num_resumed = _sum(done, "num_written")
         with _kept(target, done), connected() as ray:
             workers = workers_of(ray.nodes(), num_workers, options.get("device"))
-            _gather(
-                _outcomes(ray, replace(work, options={**options, "device": workers.device}), files, workers, done), done
-            )
+            placed = replace(work, options={**options, "device": workers.device})
+            with closing(_outcomes(ray, placed, files, workers, done)) as outcomes:
+                _gather(outcomes, done)
             target.publish(done or _no_rows(work))
     warn_of_cut(info, _sum(done, "num_cut"), _sum(done, "num_mended"))
     return Predicted(
@@ -176,6 +177,9 @@ def _outcomes(
             yield pickle.loads(row["outcome"])
     except ray.exceptions.RayError as error:
         raise DhrdError(f"the cluster gave up: {message_of(error)}") from error
+    finally:  # whoever ends before the rows do: Ray stops the work of a data set that is no more, and frees its workers
+        del items, pieces, outcomes
+        gc.collect()
 
 
 def _gather(outcomes: Iterable[PieceOutcome], done: dict[str, PartDone]) -> None:
