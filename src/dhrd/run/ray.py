@@ -8,7 +8,7 @@ import os
 import pickle
 import re
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import chain, islice
@@ -150,7 +150,7 @@ def _no_rows(work: ClusterJob) -> dict[str, PartDone]:
 
 def _outcomes(
     ray: ModuleType, work: ClusterJob, files: Sequence[str], workers: Workers, done: Collection[str]
-) -> Iterator[PieceOutcome]:
+) -> Generator[PieceOutcome, None, None]:
     """What becomes of the pieces that are not done, as they are."""
     data = ray.data
     context = data.DataContext.get_current().copy()
