@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import pickle
@@ -177,9 +176,8 @@ def _outcomes(
             yield pickle.loads(row["outcome"])
     except ray.exceptions.RayError as error:
         raise DhrdError(f"the cluster gave up: {message_of(error)}") from error
-    finally:  # whoever ends before the rows do: Ray stops the work of a data set that is no more, and frees its workers
-        del items, pieces, outcomes
-        gc.collect()
+    finally:  # the one way to stop the work of a data set before its end, which frees its workers
+        outcomes._synchronize_progress_bar()
 
 
 def _gather(outcomes: Iterable[PieceOutcome], done: dict[str, PartDone]) -> None:
