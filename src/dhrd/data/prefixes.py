@@ -61,12 +61,15 @@ class SharingCost:
         overhead: Of a forward pass, in tokens; packs after a prefix run one at a time.
         max_pack_tokens: No pack is longer; its mask has the square of it.
         max_suffix_tokens: No pack after a prefix is longer.
+        keep_prefixes: Whether a prefix may be computed before its packs, its keys and values kept; where it may not, as
+            in training, rows that are too many for one pack go into several, each with the prefix of its own.
     """
 
     pair: float
     overhead: float = 64.0
     max_pack_tokens: int = 2048
     max_suffix_tokens: int = 512
+    keep_prefixes: bool = True
 
 
 def apart(lengths: Sequence[int]) -> list[Group]:
@@ -121,7 +124,10 @@ class _Planner:
         separate = _Option(sum(child.cost for child in children), [g for child in children for g in child.groups])
         if not shared:
             return separate
-        together = [self._packed(low, high), self._after_prefix(low, high, shared)]
+        if self.cost.keep_prefixes:
+            together = [self._packed(low, high), self._after_prefix(low, high, shared)]
+        else:
+            together = [self._in_packs(low, high, self.cost.max_pack_tokens >> halvings) for halvings in range(4)]
         least = min((option for option in together if option), key=lambda option: option.cost, default=separate)
         return least if least.cost <= _MARGIN * separate.cost else separate
 
@@ -143,23 +149,30 @@ class _Planner:
             return None
         return _Option(pack.num_tokens + self.cost.pair * pack.num_tokens**2, [Group((pack,))])
 
+    def _in_packs(self, low: int, high: int, max_tokens: int) -> _Option:
+        """Several packs side by side, none longer than `max_tokens`, each with what its rows share."""
+        packs = self._cut(low, high, 0, max_tokens)
+        lengths = [(pack.num_tokens, 0.5 if len(pack.rows) == 1 else 1.0) for pack in packs]  # a row alone is causal
+        total = sum(length + self.cost.pair * part * length**2 for length, part in lengths)
+        return _Option(total, [Group((pack,)) for pack in packs])
+
     def _after_prefix(self, low: int, high: int, shared: int) -> _Option | None:
         prefix = min(shared, *(length - 1 for length in self.length[low:high]))  # every row keeps a token of its own
         if prefix < self.cost.overhead:
             return None
-        packs = self._cut(low, high, prefix)
+        packs = self._cut(low, high, prefix, self.cost.max_suffix_tokens)
         cost, overhead = self.cost.pair, self.cost.overhead
         total = prefix + cost * prefix**2 / 2 + overhead
         for pack in packs:
             total += pack.num_tokens + cost * pack.num_tokens * (prefix + pack.num_tokens) + overhead
         return _Option(total, [Group(tuple(packs), prefix)])
 
-    def _cut(self, low: int, high: int, prefix: int) -> list[Pack]:
+    def _cut(self, low: int, high: int, prefix: int, max_tokens: int) -> list[Pack]:
         """Packs after a prefix, each as long as it may be; a row longer than that is a pack of its own."""
         packs, first, size = [], low, 0
         for at in range(low, high):
             new = self.length[at] - (int(self.common[at]) if at > first else prefix)
-            if at > first and size + new > self.cost.max_suffix_tokens:
+            if at > first and size + new > max_tokens:
                 packs.append(self._pack(first, at, prefix))
                 first, size, new = at, 0, self.length[at] - prefix
             size += new

@@ -15,8 +15,7 @@ from dhrd.data.collate import pad_inputs
 from dhrd.data.prefixes import Group, Pack
 from dhrd.data.tree import lay_out
 from dhrd.inference.engine.options import Options, Work
-from dhrd.model.pooling import pool, pooler
-from dhrd.model.tree import hidden_states, pool_rows
+from dhrd.model.pooling import pool, pool_rows, pooler, tree_states
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,9 +46,10 @@ class Passes:
         for packs in self._side_by_side([pack for pack in standing if len(pack.rows) == 1]):
             yield self._rows_pass([pack.rows[0] for pack in packs], input_ids)
         for packs in self._side_by_side([pack for pack in standing if len(pack.rows) > 1]):
-            batch = lay_out(packs, input_ids, pad_token_id=self.pad_token_id)
-            self._ran(batch.input_ids_BT)
-            yield batch.rows, pool_rows(hidden_states(self.body, batch), batch, self._pooler)
+            tree = lay_out(packs, input_ids, pad_token_id=self.pad_token_id).to(self.body.device)
+            self._ran(tree.input_ids_SW)
+            rows = [row for pack in packs for row in pack.rows]
+            yield rows, pool_rows(tree_states(self.body, tree), tree.place_BT, self._pooler)
         for group in groups:
             if group.num_prefix_tokens:
                 yield from self._after_prefix(group, input_ids)
@@ -84,10 +84,11 @@ class Passes:
             ).last_hidden_state[0]
             self._ran(prefix_BT)
             for pack in group.packs:
-                batch = lay_out([pack], input_ids, pad_token_id=self.pad_token_id, num_prefix_tokens=length)
-                self._ran(batch.input_ids_BT)
-                hidden_BTD = hidden_states(self.body, batch, _fork(kept))
-                yield batch.rows, pool_rows(hidden_BTD, batch, self._pooler, prefix_PD)
+                tree = lay_out([pack], input_ids, pad_token_id=self.pad_token_id, num_prefix_tokens=length)
+                tree = tree.to(self.body.device)
+                self._ran(tree.input_ids_SW)
+                hidden_SWD = tree_states(self.body, tree, _fork(kept))
+                yield list(pack.rows), pool_rows(hidden_SWD, tree.place_BT, self._pooler, prefix_PD)
 
     def _ran(self, input_ids_BT: Tensor) -> None:
         self.work.num_passes += 1
