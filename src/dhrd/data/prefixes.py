@@ -70,6 +70,7 @@ class SharingCost:
     max_pack_tokens: int = 2048
     max_suffix_tokens: int = 512
     keep_prefixes: bool = True
+    dense: bool = True
 
 
 def apart(lengths: Sequence[int]) -> list[Group]:
@@ -152,9 +153,17 @@ class _Planner:
     def _in_packs(self, low: int, high: int, max_tokens: int) -> _Option:
         """Several packs side by side, none longer than `max_tokens`, each with what its rows share."""
         packs = self._cut(low, high, 0, max_tokens)
-        lengths = [(pack.num_tokens, 0.5 if len(pack.rows) == 1 else 1.0) for pack in packs]  # a row alone is causal
-        total = sum(length + self.cost.pair * part * length**2 for length, part in lengths)
-        return _Option(total, [Group((pack,)) for pack in packs])
+        return _Option(sum(map(self._cost_of, packs)), [Group((pack,)) for pack in packs])
+
+    def _cost_of(self, pack: Pack) -> float:
+        if len(pack.rows) == 1:
+            pairs = pack.num_tokens**2 / 2  # causal
+        elif self.cost.dense:
+            pairs = float(pack.num_tokens) ** 2
+        else:
+            lengths = [len(self.input_ids[row]) for row in pack.rows]
+            pairs = sum((length - seen) * length for length, seen in zip(lengths, pack.shared, strict=True))
+        return pack.num_tokens + self.cost.pair * pairs
 
     def _after_prefix(self, low: int, high: int, shared: int) -> _Option | None:
         prefix = min(shared, *(length - 1 for length in self.length[low:high]))  # every row keeps a token of its own

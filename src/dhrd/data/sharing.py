@@ -38,12 +38,14 @@ class Sharing:
 
     Args:
         pair: What one (query, key) pair costs, in tokens (`model/flops.py`); None: no text is shared.
+        dense: Whether in a pack every query meets every key.
         pack_rows: Also lay rows out in one sequence that have nothing in common, instead of padding them.
         max_tokens: Of a micro-batch, after sharing, padding included; a longer row is one of its own. None: as many as
             the micro-batches by rows have, and these themselves where nothing is shared.
     """
 
     pair: float | None = None
+    dense: bool = True
     pack_rows: bool = False
     max_tokens: int | None = None
 
@@ -88,7 +90,7 @@ class Sharing:
         else:
             longest = min(most, _LONGEST_PACK)
             groups = plan_sharing(
-                sequences, SharingCost(pair=self.pair, max_pack_tokens=longest, keep_prefixes=False)
+                sequences, SharingCost(pair=self.pair, max_pack_tokens=longest, keep_prefixes=False, dense=self.dense)
             )
         packs = [pack for group in groups for pack in group.packs]
         return _side_by_side(packs, min(most, _LONGEST_PACK)) if self.pack_rows else packs

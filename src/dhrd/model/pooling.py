@@ -6,6 +6,7 @@ Shape legend beyond `data/records.py`: P prefix tokens.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from dhrd.config.schema import Pooling
 from dhrd.data.records import Batch, Tree
 from dhrd.errors import ModelError
+from dhrd.model.attention import blockwise, in_blocks
 from dhrd.model.masks import layer_masks, visible_tokens
 
 States = Float[Tensor, "B T D"]
@@ -54,13 +56,15 @@ def tree_states(body: Any, tree: Tree, cache: Any = None) -> LaidOut:
     before_SP = torch.arange(num_before, device=position_SW.device).expand(len(position_SW), -1)
     key_position_SK = torch.cat([before_SP, position_SW], 1)
     config = body.config.get_text_config()
-    output = body(
-        input_ids=tree.input_ids_SW,
-        attention_mask=layer_masks(tree.visible_SWK, position_SW, key_position_SK, config, body.dtype),
-        position_ids=position_SW,
-        past_key_values=cache,
-        use_cache=cache is not None,
-    )
+    masks = layer_masks(tree.visible_SWK, position_SW, key_position_SK, config, body.dtype)
+    with blockwise(config, masks) if torch.is_grad_enabled() and in_blocks(body) else nullcontext():
+        output = body(
+            input_ids=tree.input_ids_SW,
+            attention_mask=masks,
+            position_ids=position_SW,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
     return output.last_hidden_state
 
 
