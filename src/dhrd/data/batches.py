@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from dhrd.data.collate import LmTargets, as_ghost, collate
 from dhrd.data.plan import num_updates, plan_epoch, plan_epoch_by_prefix
 from dhrd.data.records import Batch, EncodedExample
-from dhrd.data.sharing import MicroBatch, Sharing, shared_tokens
+from dhrd.data.sharing import NOTHING_SHARED, MicroBatch, Sharing, shared_tokens
 from dhrd.data.tree import as_tree
 
 
@@ -65,7 +65,7 @@ class PlannedUpdates:
     process_index: int = 0
     seed: int = 0
     bottleneck: Bottleneck | None = None
-    sharing: Sharing = Sharing()
+    sharing: Sharing = NOTHING_SHARED
     group_by_prefix: bool = False
 
     @property

@@ -1,7 +1,8 @@
 """Which rows make which update: a pure function of inputs, seed, epoch and rows per update.
 
-Of the inputs their lengths count, or, where rows that begin alike are put together, their tokens; never the rationale. So the pooled baseline and DHRD see the same rows in the same
-updates, and so do any split into micro-batches and any number of processes; a position in training is (epoch, step).
+Of the inputs their lengths count, or, where rows that begin alike are put together, their tokens; never the rationale.
+So the pooled baseline and DHRD see the same rows in the same updates, and so do any split into micro-batches and any
+number of processes; a position in training is (epoch, step).
 """
 
 from __future__ import annotations

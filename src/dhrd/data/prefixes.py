@@ -8,7 +8,11 @@ What is computed how is a matter of cost, in units of one token's linear layers:
 
     a row alone, n tokens                     n + a · n² / 2
     a pack of T tokens                        T + a · T²            (a dense mask: every query meets every key)
+    the same, attending block by block        T + a · Σ new · row   (each row's new tokens meet its own alone)
     c tokens of a pack after a prefix of P    c + a · c · (P + c)
+
+A prefix whose keys and values earlier batches left behind (`inference/engine/kept.py`) costs nothing, and one that an
+earlier batch had, too, its pass alone: later batches will find it.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -46,10 +51,24 @@ class Group:
     Args:
         packs: In the order of their rows.
         num_prefix_tokens: Computed once for all packs; 0: the packs stand alone.
+        num_kept_tokens: Of the prefix: computed by an earlier batch.
     """
 
     packs: tuple[Pack, ...]
     num_prefix_tokens: int = 0
+    num_kept_tokens: int = 0
+
+
+class Past(NamedTuple):
+    """How many first tokens of a row earlier batches had.
+
+    Args:
+        num_kept: Their keys and values are there.
+        num_seen: They were in a batch not long ago.
+    """
+
+    num_kept: int = 0
+    num_seen: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +82,7 @@ class SharingCost:
         max_suffix_tokens: No pack after a prefix is longer.
         keep_prefixes: Whether a prefix may be computed before its packs, its keys and values kept; where it may not, as
             in training, rows that are too many for one pack go into several, each with the prefix of its own.
+        dense: Whether in a pack every query meets every key; otherwise it meets those of its own row alone.
     """
 
     pair: float
@@ -78,14 +98,18 @@ def apart(lengths: Sequence[int]) -> list[Group]:
     return [Group((Pack((row,), (0,), length),)) for row, length in enumerate(lengths)]
 
 
-def plan_sharing(input_ids: Sequence[Sequence[int]], cost: SharingCost) -> list[Group]:
+def plan_sharing(
+    input_ids: Sequence[Sequence[int]], cost: SharingCost, past: Sequence[Past] | None = None
+) -> list[Group]:
     """Groups that cover every row once, at the least cost that this planner finds.
 
     Args:
         input_ids: Tokens of each row, none empty.
         cost: What decides.
+        past: Of each row; None: there were no batches before.
     """
-    return _Planner(input_ids, cost).plan() if len(input_ids) else []
+    past = past if past is not None else [Past()] * len(input_ids)
+    return _Planner(input_ids, cost, past).plan() if len(input_ids) else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +124,7 @@ class _Planner:
 
     input_ids: Sequence[Sequence[int]]
     cost: SharingCost
+    past: Sequence[Past]
     order: list[int] = field(init=False)
     length: list[int] = field(init=False)
     common: np.ndarray = field(init=False)
@@ -117,42 +142,49 @@ class _Planner:
     def _best(self, low: int, high: int, depth: int) -> _Option:
         """The least cost of the rows `low` to `high` of the order."""
         if high - low == 1:
-            return self._alone(low)
-        shared = int(self.common[low + 1 : high].min())
+            shared, separate = self.length[low], self._alone(low)
+        else:
+            shared = int(self.common[low + 1 : high].min())
+            separate = self._separate(low, high, shared, depth)
+        together = [self._after_prefix(low, high, prefix) for prefix in self._prefixes(low, high, shared)]
+        if shared and high - low > 1:
+            together += self._packed(low, high)
+        least = min(together, key=lambda option: option.cost, default=separate)
+        return least if least.cost <= _MARGIN * separate.cost else separate
+
+    def _separate(self, low: int, high: int, shared: int, depth: int) -> _Option:
+        """The rows in runs that have more in common than `shared`, each run by itself."""
         borders = [low, *(low + 1 + np.flatnonzero(self.common[low + 1 : high] == shared)).tolist(), high]
         deeper = self._best if depth < _MAX_DEPTH else self._flat
         children = [deeper(first, last, depth + 1) for first, last in pairwise(borders)]
-        separate = _Option(sum(child.cost for child in children), [g for child in children for g in child.groups])
-        if not shared:
-            return separate
-        if self.cost.keep_prefixes:
-            together = [self._packed(low, high), self._after_prefix(low, high, shared)]
-        else:
-            together = [self._in_packs(low, high, self.cost.max_pack_tokens >> halvings) for halvings in range(4)]
-        least = min((option for option in together if option), key=lambda option: option.cost, default=separate)
-        return least if least.cost <= _MARGIN * separate.cost else separate
+        return _Option(sum(child.cost for child in children), [g for child in children for g in child.groups])
+
+    def _prefixes(self, low: int, high: int, shared: int) -> set[int]:
+        """Lengths that a prefix of the rows may have: what they share, and what earlier batches had of it."""
+        most = min(shared, *(length - 1 for length in self.length[low:high]))  # every row keeps a token of its own
+        own = {most} if high - low > 1 and self.cost.keep_prefixes else set()
+        lengths = own | {min(most, had) for had in self._past(low)}
+        return {length for length in lengths if length >= max(1, self.cost.overhead)}
 
     def _flat(self, low: int, high: int, depth: int) -> _Option:
         """As `_best`, but without looking for trees in the tree."""
         alone = [self._alone(at) for at in range(low, high)]
-        packed = self._packed(low, high)
-        cost = sum(one.cost for one in alone)
-        return packed if packed and packed.cost < cost else _Option(cost, [one.groups[0] for one in alone])
+        apart = _Option(sum(one.cost for one in alone), [one.groups[0] for one in alone])
+        return min([apart, *self._packed(low, high)], key=lambda option: option.cost)
 
     def _alone(self, at: int) -> _Option:
-        length = self.length[at]
-        pack = Pack((self.order[at],), (0,), length)
-        return _Option(length + self.cost.pair * length**2 / 2, [Group((pack,))])
+        pack = Pack((self.order[at],), (0,), self.length[at])
+        return _Option(self._cost_of(pack), [Group((pack,))])
 
-    def _packed(self, low: int, high: int) -> _Option | None:
-        pack = self._pack(low, high, 0)
-        if pack.num_tokens > self.cost.max_pack_tokens:
-            return None
-        return _Option(pack.num_tokens + self.cost.pair * pack.num_tokens**2, [Group((pack,))])
+    def _packed(self, low: int, high: int) -> list[_Option]:
+        """In one pack; where prefixes cannot be kept, also in several, each with what its rows share."""
+        most = self.cost.max_pack_tokens
+        if self.cost.keep_prefixes:
+            packs = [self._pack(low, high, 0)]
+            return [self._side_by_side(packs)] if packs[0].num_tokens <= most else []
+        return [self._side_by_side(self._cut(low, high, 0, most >> halvings)) for halvings in range(4)]
 
-    def _in_packs(self, low: int, high: int, max_tokens: int) -> _Option:
-        """Several packs side by side, none longer than `max_tokens`, each with what its rows share."""
-        packs = self._cut(low, high, 0, max_tokens)
+    def _side_by_side(self, packs: Sequence[Pack]) -> _Option:
         return _Option(sum(map(self._cost_of, packs)), [Group((pack,)) for pack in packs])
 
     def _cost_of(self, pack: Pack) -> float:
@@ -165,16 +197,18 @@ class _Planner:
             pairs = sum((length - seen) * length for length, seen in zip(lengths, pack.shared, strict=True))
         return pack.num_tokens + self.cost.pair * pairs
 
-    def _after_prefix(self, low: int, high: int, shared: int) -> _Option | None:
-        prefix = min(shared, *(length - 1 for length in self.length[low:high]))  # every row keeps a token of its own
-        if prefix < self.cost.overhead:
-            return None
+    def _after_prefix(self, low: int, high: int, prefix: int) -> _Option:
         packs = self._cut(low, high, prefix, self.cost.max_suffix_tokens)
         cost, overhead = self.cost.pair, self.cost.overhead
-        total = prefix + cost * prefix**2 / 2 + overhead
+        kept, seen = (min(prefix, had) for had in self._past(low))
+        new = max(kept, seen)  # up to there later batches pay
+        total = prefix - new + cost * (prefix**2 - new**2) / 2 + (overhead if kept < prefix else 0)
         for pack in packs:
             total += pack.num_tokens + cost * pack.num_tokens * (prefix + pack.num_tokens) + overhead
-        return _Option(total, [Group(tuple(packs), prefix)])
+        return _Option(total, [Group(tuple(packs), prefix, kept)])
+
+    def _past(self, at: int) -> Past:
+        return self.past[self.order[at]]
 
     def _cut(self, low: int, high: int, prefix: int, max_tokens: int) -> list[Pack]:
         """Packs after a prefix, each as long as it may be; a row longer than that is a pack of its own."""

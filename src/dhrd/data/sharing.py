@@ -60,18 +60,17 @@ class Sharing:
             num_processes: Processes that train together.
             process_index: This one.
         """
-        update = tuple(sequences)
-        by_rows = [update[i : i + batch_size] for i in range(0, len(update), batch_size)]
-        most = self.max_tokens or max(_run_tokens(rows, sequences) for rows in by_rows)
+        update, places = tuple(sequences), (num_processes, process_index)
+        if self == NOTHING_SHARED:
+            return _by_rows(update, batch_size, *places)
+        slices = [update[i : i + batch_size] for i in range(0, len(update), batch_size)]
+        most = self.max_tokens or max(_run_tokens(rows, sequences) for rows in slices)
         share = -(-len(update) // num_processes)
         order = sorted(update, key=sequences.__getitem__)  # what begins alike goes to one process
         parts = [order[i : i + share] for i in range(0, len(order), share)]
         found = [self._gathered({row: sequences[row] for row in part}, most) for part in parts]
         if self.max_tokens is None and not any(batch.packs for part in found for batch in part):
-            slices = micro_batches(
-                update, batch_size=batch_size, num_processes=num_processes, process_index=process_index
-            )
-            return [MicroBatch(rows) for rows in slices]
+            return _by_rows(update, batch_size, *places)
         own = found[process_index] if process_index < len(found) else []
         return own + [MicroBatch()] * (max(map(len, found)) - len(own))
 
@@ -96,6 +95,10 @@ class Sharing:
         return _side_by_side(packs, min(most, _LONGEST_PACK)) if self.pack_rows else packs
 
 
+NOTHING_SHARED = Sharing()
+"""Micro-batches by rows, each row by itself."""
+
+
 def shared_tokens(example: EncodedExample, visible: int | None) -> list[int]:
     """A row's tokens, told apart where its hidden states are not those of another row with the same tokens.
 
@@ -108,6 +111,11 @@ def shared_tokens(example: EncodedExample, visible: int | None) -> list[int]:
     if visible is None:
         return example.input_ids + example.continuation_ids
     return example.input_ids + [token + (1 + visible) * _SEEN_APART for token in example.continuation_ids]
+
+
+def _by_rows(update: Sequence[int], batch_size: int, num_processes: int, process_index: int) -> list[MicroBatch]:
+    slices = micro_batches(update, batch_size=batch_size, num_processes=num_processes, process_index=process_index)
+    return [MicroBatch(rows) for rows in slices]
 
 
 def _run_tokens(rows: Sequence[int], sequences: dict[int, Sequence[int]]) -> int:

@@ -41,7 +41,7 @@ class Block:
     mask_11QK: Tensor
 
 
-_BLOCKS: ContextVar[Mapping[int, tuple[Block, ...]]] = ContextVar("blocks of masks, by their memory", default={})
+_BLOCKS: ContextVar[Mapping[int, tuple[Block, ...]]] = ContextVar("blocks of masks, by their memory")
 
 
 def blocks_of(mask_S1WK: Tensor) -> tuple[Block, ...]:
@@ -122,9 +122,7 @@ class _Blockwise(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, blocks: tuple[Block, ...], scale: float, query: Tensor, key: Tensor, value: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, blocks: tuple[Block, ...], scale: float, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         ctx.blocks, ctx.scale = blocks, scale
         ctx.save_for_backward(query, key, value)
         output = torch.empty_like(query)

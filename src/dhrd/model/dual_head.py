@@ -134,7 +134,7 @@ class DualHeadModel(nn.Module):
 
     def hidden_states(self, batch: Batch) -> LaidOut:
         """Last hidden states, after the final norm, of the sequences as they are run."""
-        with instead_of_frozen(self, batch.frozen_BTD):
+        with instead_of_frozen(self, batch):
             return last_hidden_states(self.causal_lm.base_model, batch)
 
     def reasoning_loss(self, hidden_SWD: LaidOut, batch: Batch) -> Tensor:

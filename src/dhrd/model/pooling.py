@@ -82,6 +82,18 @@ def states_at(hidden_SWD: LaidOut, batch: Batch, index_B: Int[Tensor, "B"]) -> F
     return hidden_SWD.flatten(0, 1)[batch.tree.place_BT[rows_B, index_B]]
 
 
+def row_states(hidden_SWD: LaidOut, batch: Batch) -> States:
+    """All hidden states of each row; beyond a row's end any will do.
+
+    Args:
+        hidden_SWD: Of sequences as they are run, after any layer.
+        batch: Says where the rows' tokens lie.
+    """
+    if batch.tree is None:
+        return hidden_SWD
+    return hidden_SWD.flatten(0, 1)[batch.tree.place_BT.clamp(min=0)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pooler:
     """One way to make a vector of an input.

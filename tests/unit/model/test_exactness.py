@@ -13,7 +13,6 @@ from dhrd.model import masks
 from dhrd.model.exactness import why_not_exact
 from helpers.models import FAMILIES, make_causal_lm
 
-
 WAYS = {"engine": engine_states, "training": None}
 
 

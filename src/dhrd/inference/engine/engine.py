@@ -99,10 +99,11 @@ class Engine:
             raise ConfigError(f"`compile`: torch.compile failed here ({message_of(error)}); leave it out") from error
 
     def _plan(self, input_ids: Sequence[list[int]]) -> list[Group]:
-        if not self.options.share_prefixes or len(input_ids) == 1:
+        if not self.options.share_prefixes or (len(input_ids) == 1 and not self.options.max_kept_tokens):
             return apart([len(ids) for ids in input_ids])
-        groups = plan_sharing(input_ids, self._sharing_cost())
-        if any(len(pack.rows) > 1 for group in groups for pack in group.packs) and not self._sharing_is_exact():
+        groups = plan_sharing(input_ids, self._sharing_cost(), self.passes.kept.past(input_ids))
+        shares = any(g.num_prefix_tokens or len(pack.rows) > 1 for g in groups for pack in g.packs)
+        if shares and not self._sharing_is_exact():
             return apart([len(ids) for ids in input_ids])
         return groups
 

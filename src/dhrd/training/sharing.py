@@ -1,0 +1,69 @@
+"""How the rows of an update are gathered into micro-batches, and whether the model may share their text."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from dhrd.config import TrainingSettings
+from dhrd.data.sharing import Sharing
+from dhrd.errors import ConfigError
+from dhrd.model.attention import in_blocks
+from dhrd.model.dual_head import DualHeadModel
+from dhrd.model.exactness import why_not_exact
+from dhrd.model.flops import forward_cost
+from dhrd.model.frozen import mode
+
+logger = logging.getLogger("dhrd")
+
+
+def choose_sharing(settings: TrainingSettings, model: DualHeadModel) -> Sharing:
+    """What the settings ask for, as far as the model allows it; what it does not is said in the log.
+
+    Args:
+        settings: `share_prefixes`, `share_dropout`, `pack_rows`, `max_tokens_per_micro_batch`.
+        model: Asked whether its hidden states stay the same.
+
+    Raises:
+        ConfigError: It is asked for outright, and they do not.
+    """
+    shares, apart = settings.share_prefixes is not False, Sharing(max_tokens=settings.max_tokens_per_micro_batch)
+    if not shares and not settings.pack_rows:
+        return apart
+    body = model.causal_lm.base_model
+    with mode(model.causal_lm, training=False):
+        if reason := why_not_exact(body):
+            _refuse("pack_rows" if settings.pack_rows else "share_prefixes", reason, settings)
+            return apart
+    if shares and not settings.share_dropout and (where := dropout_of(model)):
+        reason = f"the backbone has dropout ({where}), of which rows that share text would share what is dropped"
+        _refuse("share_prefixes", f"{reason}; set it to 0, or training.share_dropout to true", settings)
+        shares = False
+    pair = forward_cost(body).tokens_per_pair if shares else None
+    return replace(apart, pair=pair, dense=not in_blocks(body), pack_rows=settings.pack_rows)
+
+
+def _refuse(name: str, reason: str, settings: TrainingSettings) -> None:
+    """An error where a setting says outright what cannot be; a line of the log where it was for us to find out."""
+    if getattr(settings, name) is True:
+        raise ConfigError(f"training.{name}: {reason}")
+    logger.info("training.%s: every row runs by itself: %s", name, reason)
+
+
+def dropout_of(model: DualHeadModel) -> str:
+    """Where the backbone draws at random in training, in words: a layer's name, or its attention; empty: nowhere.
+
+    Args:
+        model: In either mode; dropout before its head is each row's own.
+    """
+    for name, module in model.causal_lm.named_modules():
+        if isinstance(module, nn.Dropout) and module.p > 0:
+            return f"{name}: {module.p:g}"
+    body = model.causal_lm.base_model
+    ids = torch.arange(64, device=body.device)[None] % body.config.get_text_config().vocab_size
+    with torch.no_grad(), torch.random.fork_rng(), mode(model.causal_lm, training=True):
+        first, second = (body(input_ids=ids, use_cache=False).last_hidden_state for _ in range(2))
+    return "" if torch.equal(first, second) else "in its attention"
