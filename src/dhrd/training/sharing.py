@@ -30,20 +30,24 @@ def choose_sharing(settings: TrainingSettings, model: DualHeadModel) -> Sharing:
     Raises:
         ConfigError: It is asked for outright, and they do not.
     """
-    shares, apart = settings.share_prefixes is not False, Sharing(max_tokens=settings.max_tokens_per_micro_batch)
-    if not shares and not settings.pack_rows:
+    shares, packs = settings.share_prefixes is not False, settings.pack_rows
+    body, apart = model.causal_lm.base_model, Sharing(max_tokens=settings.max_tokens_per_micro_batch)
+    if (shares or packs) and (reason := _why_not_exact(model)):
+        _refuse("pack_rows" if packs else "share_prefixes", reason, settings)
         return apart
-    body = model.causal_lm.base_model
-    with mode(model.causal_lm, training=False):
-        if reason := why_not_exact(body):
-            _refuse("pack_rows" if settings.pack_rows else "share_prefixes", reason, settings)
-            return apart
     if shares and not settings.share_dropout and (where := dropout_of(model)):
         reason = f"the backbone has dropout ({where}), of which rows that share text would share what is dropped"
         _refuse("share_prefixes", f"{reason}; set it to 0, or training.share_dropout to true", settings)
         shares = False
+    if not shares and not packs:
+        return apart
     pair = forward_cost(body).tokens_per_pair if shares else None
-    return replace(apart, pair=pair, dense=not in_blocks(body), pack_rows=settings.pack_rows)
+    return replace(apart, pair=pair, dense=not in_blocks(body), pack_rows=packs)
+
+
+def _why_not_exact(model: DualHeadModel) -> str:
+    with mode(model.causal_lm, training=False):
+        return why_not_exact(model.causal_lm.base_model)
 
 
 def _refuse(name: str, reason: str, settings: TrainingSettings) -> None:
