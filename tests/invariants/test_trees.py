@@ -15,7 +15,7 @@ from dhrd.data.batches import Bottleneck, PlannedUpdates
 from dhrd.data.records import Batch, EncodedExample
 from dhrd.data.sharing import Sharing
 from dhrd.losses import LabelLoss
-from dhrd.model import attention
+from dhrd.model import tree_attention as attention
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.step import LOG_NAMES
 from helpers.models import FAMILIES, NUM_LABELS, clone, difference, gradients_of_step, make_model

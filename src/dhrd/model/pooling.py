@@ -17,7 +17,7 @@ from torch import Tensor
 from dhrd.config.schema import Pooling
 from dhrd.data.records import Batch, Tree
 from dhrd.errors import ModelError
-from dhrd.model.attention import blockwise, in_blocks
+from dhrd.model.tree_attention import blockwise, in_blocks
 from dhrd.model.masks import layer_masks, visible_tokens
 
 States = Float[Tensor, "B T D"]

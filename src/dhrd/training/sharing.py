@@ -11,7 +11,7 @@ from torch import nn
 from dhrd.config import TrainingSettings
 from dhrd.data.sharing import Sharing
 from dhrd.errors import ConfigError
-from dhrd.model.attention import in_blocks
+from dhrd.model.tree_attention import in_blocks
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.exactness import why_not_exact
 from dhrd.model.flops import forward_cost

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dhrd.model import attention
-from dhrd.model.attention import blocks_of, blockwise, in_blocks
+from dhrd.model import tree_attention as attention
+from dhrd.model.tree_attention import blocks_of, blockwise, in_blocks
 from helpers.models import make_causal_lm
 
 S, W, D = 2, 37, 8
