@@ -47,8 +47,8 @@ def accuracy(seed: int, *, grouped: bool, epochs: int) -> float:
             None,
             [
                 f"model.name_or_path={BACKBONE}",
-                "data.max_input_tokens=192",
-                "data.max_sequence_tokens=320",
+                "data.max_input_tokens=160",
+                "data.max_sequence_tokens=256",
                 "training.learning_rate=3e-3",
                 "training.batch_size=20",
                 "training.mixed_precision=no",

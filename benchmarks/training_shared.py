@@ -12,8 +12,8 @@ of as many tokens as those have. Rows that share nothing run in the same micro-b
     unlike            32 such rows of 20 to 240 tokens, two of three without continuation: padded by rows, in
                       micro-batches by tokens (`tokens`), and packed without padding (`packed`)
 
-What to expect, by counting: tokens through the layers and the LM head, and (query, key) pairs of attention at the same
-rate, each pack's square; `expected` in the report.
+What to expect, by counting: tokens through the layers and the LM head, and the (query, key) pairs that a mask lets through,
+all at one rate; `expected` in the report.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from dhrd._device import describe_device
 from dhrd._versions import library_versions
 from dhrd.config import ModelSettings, RunConfig, TrainingSettings, load_config
 from dhrd.data.batches import PlannedUpdates
-from dhrd.data.records import Batch, EncodedExample
+from dhrd.data.records import IGNORE, Batch, EncodedExample
 from dhrd.data.rows import load_rows
 from dhrd.data.sharing import Sharing
 from dhrd.model.backbone import load_backbone
@@ -112,7 +112,7 @@ def arms_of(case: str, rows: list[EncodedExample], pad: int, pair: float) -> dic
         group_by_prefix=case.startswith("multirc"),
     )
     most = MICRO_BATCH_ROWS * max(len(row.input_ids) + len(row.continuation_ids) for row in rows)
-    layouts = {"apart": Sharing(), "shared": Sharing(pair=pair)}
+    layouts = {"apart": Sharing(), "shared": Sharing(pair=pair, dense=False)}
     if case == "unlike":
         layouts = {
             "apart": Sharing(),
@@ -122,16 +122,19 @@ def arms_of(case: str, rows: list[EncodedExample], pad: int, pair: float) -> dic
     return {name: next(replace(updates, sharing=sharing).epoch(0)) for name, sharing in layouts.items()}
 
 
-def work_of(batches: Sequence[Batch], cost: ForwardCost, head: int, causal: bool) -> float:
-    """What an update costs, in tokens through the layers: also of targets and pairs."""
+def work_of(batches: Sequence[Batch], cost: ForwardCost, head: int) -> float:
+    """What an update costs by its products, in tokens through the layers: also of targets and (query, key) pairs."""
     total = 0.0
     for batch in batches:
         assert batch.target_BT is not None
-        ids = batch.input_ids_BT if batch.tree is None else batch.tree.input_ids_SW
-        targets = (batch.target_BT != -100).sum() if batch.tree is None else len(batch.tree.target_N)  # type: ignore[arg-type]
-        halved = causal and batch.tree is None and bool(batch.attention_mask_BT.all())
-        total += ids.numel() * (1 + cost.tokens_per_pair * ids.shape[1] * (0.5 if halved else 1))
-        total += float(targets) * 2 * head / cost.flops_per_token
+        if batch.tree is None:
+            num_tokens, num_targets = batch.input_ids_BT.numel(), int((batch.target_BT != IGNORE).sum())
+            num_pairs = num_tokens * batch.input_ids_BT.shape[1] / (2 if batch.attention_mask_BT.all() else 1)
+        else:
+            assert batch.tree.target_N is not None
+            num_tokens, num_targets = batch.tree.input_ids_SW.numel(), len(batch.tree.target_N)
+            num_pairs = int(batch.tree.visible_SWK.sum())
+        total += num_tokens + cost.tokens_per_pair * num_pairs + num_targets * 2 * head / cost.flops_per_token
     return total
 
 
@@ -150,14 +153,14 @@ def report(cases: Sequence[str], directory: Path, data: Path, rounds: int) -> di
         rows = rows_of(case, directory, data)
         arms = arms_of(case, rows, backbone.tokenizer.pad_token_id, cost.tokens_per_pair)
         seconds: dict[str, list[float]] = {name: [] for name in arms}
-        train_step(state, min(arms.values(), key=lambda batches: work_of(batches, cost, head, True))[:1], 1)
+        train_step(state, min(arms.values(), key=lambda batches: work_of(batches, cost, head))[:1], 1)
         for index in range(rounds):
             for name in arms if index % 2 == 0 else reversed(arms):
                 began = time.perf_counter()
                 train_step(state, arms[name], 1)
                 seconds[name].append(time.perf_counter() - began)
                 print(f"  {case}, round {index + 1}: {name} {seconds[name][-1]:.2f} s", file=sys.stderr, flush=True)
-        results[case] = _compared(case, arms, seconds, {n: work_of(b, cost, head, True) for n, b in arms.items()})
+        results[case] = _compared(case, arms, seconds, {n: work_of(b, cost, head) for n, b in arms.items()})
     return {"cases": results, "rounds": rounds, "conditions": _conditions(precision)}
 
 

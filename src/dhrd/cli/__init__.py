@@ -17,7 +17,20 @@ import typer
 from dhrd._files import refuses_name
 from dhrd._terminal import PlainFormatter, replace_unencodable
 from dhrd._text import message_of
-from dhrd.cli import benchmark, compare, decide, doctor, evaluate, export, predict, rationales, reproduce, serve, train
+from dhrd.cli import (
+    audit,
+    benchmark,
+    compare,
+    decide,
+    doctor,
+    evaluate,
+    export,
+    predict,
+    rationales,
+    reproduce,
+    serve,
+    train,
+)
 from dhrd.cli import config as config_command
 from dhrd.cli.command import Command, stop
 from dhrd.errors import DhrdError, UserError
@@ -42,6 +55,7 @@ app.command("serve", cls=Command)(serve.serve)
 app.command("benchmark", cls=Command)(benchmark.benchmark)
 app.command("export", cls=Command)(export.export)
 app.command("doctor", cls=Command)(doctor.doctor)
+app.add_typer(audit.app, name="audit")
 app.add_typer(config_command.app, name="config")
 app.add_typer(rationales.app, name="rationales")
 

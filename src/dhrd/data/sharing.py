@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count, islice
 
 from dhrd.data.buckets import buckets
 from dhrd.data.plan import micro_batches
@@ -124,11 +125,11 @@ def _run_tokens(rows: Sequence[int], sequences: dict[int, Sequence[int]]) -> int
 
 def _renumbered(packs: Sequence[Pack], rows: Sequence[int], *, laid_out: bool) -> MicroBatch:
     """Packs of rows of an update as those of a micro-batch, which has its rows in their order."""
-    own, numbered = [row for pack in packs for row in pack.rows], []
-    for pack in packs:
-        first = sum(len(before.rows) for before in numbered)
-        numbered.append(replace(pack, rows=tuple(range(first, first + len(pack.rows)))))
-    return MicroBatch(tuple(rows[row] for row in own), tuple(numbered) if laid_out else ())
+    own = tuple(rows[row] for pack in packs for row in pack.rows)
+    if not laid_out:
+        return MicroBatch(own)
+    numbers = count()
+    return MicroBatch(own, tuple(replace(pack, rows=tuple(islice(numbers, len(pack.rows)))) for pack in packs))
 
 
 def _side_by_side(packs: Sequence[Pack], most: int) -> list[Pack]:

@@ -17,8 +17,8 @@ from torch import Tensor
 from dhrd.config.schema import Pooling
 from dhrd.data.records import Batch, Tree
 from dhrd.errors import ModelError
-from dhrd.model.tree_attention import blockwise, in_blocks
 from dhrd.model.masks import layer_masks, visible_tokens
+from dhrd.model.tree_attention import blockwise, in_blocks
 
 States = Float[Tensor, "B T D"]
 LaidOut = Float[Tensor, "S W D"]

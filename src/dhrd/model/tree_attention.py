@@ -4,7 +4,7 @@ A dense mask costs the square of the sequence, forward and backward, though each
 tree's order rows lie next to those that they share most with; so few keys serve a block of queries, and the sum over
 blocks is about what the rows cost by themselves.
 
-Shape legend beyond `data/records.py`: H heads, Q queries of a block, K keys.
+Shape legend beyond `data/records.py`: H heads, Q queries of a block, K keys, E head size.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from dhrd.model.attention import HELD, attend_held
 
 _NAME = "dhrd_blocks"  # as transformers knows this attention
 _BLOCK_QUERIES = 128
@@ -68,7 +70,7 @@ def in_blocks(body: Any) -> bool:
     """
     recomputes = any(getattr(module, "gradient_checkpointing", False) for module in body.modules())
     attention = body.config.get_text_config()._attn_implementation
-    return body.device.type == "cpu" and attention == "sdpa" and not recomputes
+    return body.device.type == "cpu" and attention in ("sdpa", HELD) and not recomputes
 
 
 @contextmanager
@@ -101,7 +103,7 @@ def _register() -> None:
 def _attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **options: Any
 ) -> tuple[Tensor, None]:
-    """What transformers calls: (S, H, W, D) each, keys and values with fewer heads or as many, to (S, W, H, D)."""
+    """What transformers calls: (S, H, W, E) each, keys and values with fewer heads or as many, to (S, W, H, E)."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if options.get("dropout"):  # what is dropped could not be dropped again in the backward pass
@@ -152,15 +154,9 @@ def _given(block: Block, query: Tensor, key: Tensor, value: Tensor) -> tuple[Ten
 
 
 def _attend(block: Block, scale: float, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """softmax(scale · q kᵀ + mask) v of (H, Q, D), the heads that share keys in one product; softmax in fp32.
-
-    torch's own kernel for CPUs takes twice as long for so few queries, forward and backward.
-    """
-    num_heads, num_queries, width = query.shape
-    grouped = query.reshape(len(keys), -1, width)
-    scores = (grouped @ keys.transpose(1, 2)).float().mul(scale).view(len(keys), -1, num_queries, keys.shape[1])
-    weights = torch.softmax(scores + block.mask_11QK[0], -1).to(values.dtype)
-    return (weights.view(len(keys), -1, keys.shape[1]) @ values).view(num_heads, num_queries, -1)
+    """Of a block's (H, Q, E), all its scores held at once; the heads that share keys in one product."""
+    grouped = query.reshape(1, len(keys), -1, query.shape[2])
+    return attend_held(grouped, keys[None], values[None], block.mask_11QK[:, :, None], scale).view(*query.shape[:2], -1)
 
 
 def _add_spans(grad: Tensor, of_keys: Tensor, spans: tuple[slice, ...]) -> None:

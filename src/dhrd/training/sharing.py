@@ -11,11 +11,11 @@ from torch import nn
 from dhrd.config import TrainingSettings
 from dhrd.data.sharing import Sharing
 from dhrd.errors import ConfigError
-from dhrd.model.tree_attention import in_blocks
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.exactness import why_not_exact
 from dhrd.model.flops import forward_cost
 from dhrd.model.frozen import mode
+from dhrd.model.tree_attention import in_blocks
 
 logger = logging.getLogger("dhrd")
 
