@@ -12,8 +12,8 @@ of as many tokens as those have. Rows that share nothing run in the same micro-b
     unlike            32 such rows of 20 to 240 tokens, two of three without continuation: padded by rows, in
                       micro-batches by tokens (`tokens`), and packed without padding (`packed`)
 
-What to expect, by counting: tokens through the layers and the LM head, and the (query, key) pairs that a mask lets through,
-all at one rate; `expected` in the report.
+What to expect, by counting: tokens through the layers and the LM head, and the (query, key) pairs that a mask lets
+through, all at one rate; `expected` in the report.
 """
 
 from __future__ import annotations

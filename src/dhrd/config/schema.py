@@ -197,8 +197,8 @@ class TrainingSettings(Section):
     gradient_accumulation_steps: Count = 1
     """Micro-batches per update."""
     max_tokens_per_micro_batch: Count | None = None
-    """Tokens of a micro-batch, shared text counted once, padding included: a row's update stays as `batch_size` and
-    `gradient_accumulation_steps` make it, memory is bounded by this. null: micro-batches by rows."""
+    """Bounds a micro-batch by its tokens, shared text counted once and padding included, instead of by rows. Which rows
+    an update holds stays as `batch_size` and `gradient_accumulation_steps` make it. null: by rows."""
     share_prefixes: Literal["auto"] | bool = "auto"
     """Run text that rows of an update begin with once: the same loss and gradients, fewer tokens. `auto`: where it
     costs less and is exact; true: an error where it cannot be had; false: never."""

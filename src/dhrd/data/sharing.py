@@ -67,7 +67,7 @@ class Sharing:
         slices = [update[i : i + batch_size] for i in range(0, len(update), batch_size)]
         most = self.max_tokens or max(_run_tokens(rows, sequences) for rows in slices)
         share = -(-len(update) // num_processes)
-        order = sorted(update, key=sequences.__getitem__)  # what begins alike goes to one process
+        order = sorted(update, key=lambda row: list(sequences[row]))  # what begins alike goes to one process
         parts = [order[i : i + share] for i in range(0, len(order), share)]
         found = [self._gathered({row: sequences[row] for row in part}, most) for part in parts]
         if self.max_tokens is None and not any(batch.packs for part in found for batch in part):
