@@ -251,7 +251,8 @@ def main() -> None:
         training_step.work(arguments.worker, directory, rows(), NUM_LABELS)
     elif arguments.group == "shared":
         report = training_shared.report(arguments.cases.split(","), directory, arguments.data, arguments.rounds)
-        write(report, arguments.output or Path("benchmarks/results/training_shared.json"))
+        path = arguments.output or Path("benchmarks/results/training_shared.json")
+        write({**(json.loads(path.read_text()) if path.is_file() else {}), **report}, path)  # other cases stay
     elif arguments.group:
         command = [sys.executable, __file__, "--cache", str(directory)]
         report = training_step.report(arguments.group.split(","), command, arguments.rounds, rows())

@@ -42,7 +42,7 @@ from dhrd.model.backbone import load_backbone
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.flops import ForwardCost, forward_cost
 from dhrd.training import build, setup
-from dhrd.training.step import train_step
+from dhrd.training.step import TrainState, train_step
 
 NUM_ROWS, MICRO_BATCH_ROWS, NUM_LABELS = 32, 8, 3
 TARGETS = {
@@ -138,8 +138,12 @@ def work_of(batches: Sequence[Batch], cost: ForwardCost, head: int) -> float:
     return total
 
 
+Seconds = dict[str, list[tuple[float, float]]]
+KINDS = ("clock", "processor")
+
+
 def report(cases: Sequence[str], directory: Path, data: Path, rounds: int) -> dict[str, Any]:
-    """Ratios of each case's layouts to the rows apart, absolute figures, conditions."""
+    """Of each case how many times as fast its layouts are as the rows apart, absolute figures, conditions."""
     training = TrainingSettings(schedule="constant", warmup_share=0, learning_rate=1e-6)
     config = RunConfig(model=ModelSettings(name_or_path=str(directory)), training=training)
     backbone = load_backbone(config.model)
@@ -152,32 +156,45 @@ def report(cases: Sequence[str], directory: Path, data: Path, rounds: int) -> di
     for case in cases:
         rows = rows_of(case, directory, data)
         arms = arms_of(case, rows, backbone.tokenizer.pad_token_id, cost.tokens_per_pair)
-        seconds: dict[str, list[float]] = {name: [] for name in arms}
-        train_step(state, min(arms.values(), key=lambda batches: work_of(batches, cost, head))[:1], 1)
-        for index in range(rounds):
-            for name in arms if index % 2 == 0 else reversed(arms):
-                began = time.perf_counter()
-                train_step(state, arms[name], 1)
-                seconds[name].append(time.perf_counter() - began)
-                print(f"  {case}, round {index + 1}: {name} {seconds[name][-1]:.2f} s", file=sys.stderr, flush=True)
-        results[case] = _compared(case, arms, seconds, {n: work_of(b, cost, head) for n, b in arms.items()})
-    return {"cases": results, "rounds": rounds, "conditions": _conditions(precision)}
+        work = {name: work_of(batches, cost, head) for name, batches in arms.items()}
+        train_step(state, arms[min(work, key=lambda name: work[name])][:1], 1)  # warms up what they share
+        seconds = _measured(case, state, arms, rounds)
+        results[case] = _compared(case, arms, seconds, work) | {"rounds": rounds, "conditions": _conditions(precision)}
+    return results
 
 
-def _compared(
-    case: str, arms: dict[str, list[Batch]], seconds: dict[str, list[float]], work: dict[str, float]
-) -> dict[str, Any]:
+def _measured(case: str, state: TrainState, arms: dict[str, list[Batch]], rounds: int) -> Seconds:
+    """Seconds of each layout in each round, by the clock and by the processor; they take turns."""
+    seconds: Seconds = {name: [] for name in arms}
+    for index in range(rounds):
+        for name in arms if index % 2 == 0 else reversed(arms):
+            began, began_processor = time.perf_counter(), time.process_time()
+            train_step(state, arms[name], 1)
+            seconds[name].append((time.perf_counter() - began, time.process_time() - began_processor))
+            print(f"  {case}, round {index + 1}: {name} {seconds[name][-1]}", file=sys.stderr, flush=True)
+    return seconds
+
+
+def _compared(case: str, arms: dict[str, list[Batch]], seconds: Seconds, work: dict[str, float]) -> dict[str, Any]:
     base, *others = arms
     return {
         "times_as_fast": {
             name: {
-                "median": round(statistics.median(a / b for a, b in zip(seconds[base], seconds[name], strict=True)), 3),
+                **{
+                    kind: round(
+                        statistics.median(a[i] / b[i] for a, b in zip(seconds[base], seconds[name], strict=True)), 3
+                    )
+                    for i, kind in enumerate(KINDS)
+                },
                 "expected": round(work[base] / work[name], 3),
                 **({"target_at_least": TARGETS[case][name]} if name in TARGETS.get(case, {}) else {}),
             }
             for name in others
         },
-        "seconds": {name: [round(value, 3) for value in values] for name, values in seconds.items()},
+        "seconds": {
+            name: {kind: [round(pair[i], 3) for pair in pairs] for i, kind in enumerate(KINDS)}
+            for name, pairs in seconds.items()
+        },
         "micro_batches": {
             name: [list((b.input_ids_BT if b.tree is None else b.tree.input_ids_SW).shape) for b in batches]
             for name, batches in arms.items()

@@ -69,8 +69,8 @@ def in_blocks(body: Any) -> bool:
     Layers that are run again in the backward pass would be so outside of `blockwise`.
     """
     recomputes = any(getattr(module, "gradient_checkpointing", False) for module in body.modules())
-    attention = body.config.get_text_config()._attn_implementation
-    return body.device.type == "cpu" and attention in ("sdpa", HELD) and not recomputes
+    takes_others = body._supports_attention_backend and body.config._attn_implementation in ("sdpa", HELD)
+    return body.device.type == "cpu" and takes_others and not recomputes
 
 
 @contextmanager
@@ -127,7 +127,7 @@ class _Blockwise(torch.autograd.Function):
     def forward(ctx: Any, blocks: tuple[Block, ...], scale: float, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         ctx.blocks, ctx.scale = blocks, scale
         ctx.save_for_backward(query, key, value)
-        output = torch.empty_like(query)
+        output = query.new_empty(*query.shape[:3], value.shape[3])
         for block in blocks:
             output[block.sequence, :, block.queries] = _attend(block, scale, *_given(block, query, key, value))
         return output

@@ -42,7 +42,8 @@ def choose_sharing(settings: TrainingSettings, model: DualHeadModel) -> Sharing:
     if not shares and not packs:
         return apart
     pair = forward_cost(body).tokens_per_pair if shares else None
-    return replace(apart, pair=pair, dense=not in_blocks(body), pack_rows=packs)
+    dense = settings.gradient_checkpointing or not in_blocks(body)
+    return replace(apart, pair=pair, dense=dense, pack_rows=packs)
 
 
 def _why_not_exact(model: DualHeadModel) -> str:
