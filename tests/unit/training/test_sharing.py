@@ -31,6 +31,10 @@ def test_settings_reach_it() -> None:
     assert (packed.pair, packed.pack_rows, packed.max_tokens) == (None, True, 99)
 
 
+def test_recomputed_layers_meet_every_key() -> None:
+    assert choose_sharing(TrainingSettings(gradient_checkpointing=True), make_model()).dense
+
+
 DROPOUT: dict[str, dict[str, Any]] = {
     "a layer": {"family": "gpt2", "config": {"resid_pdrop": 0.1}},
     "attention": {"family": "llama", "config": {"attention_dropout": 0.3}},
