@@ -6,6 +6,8 @@
     alignment       L_al  = Σ 1 − cos(A h[p], sg(h[e]))        / rows with a rationale, which ends at e
     privileged      L_pv  = Σ CE(head(h[e]), label) + CE(head(h[p]), sg(p(head(h[e]))))      / the same rows
 
+A row's weight is its label's: it is a factor in L_cls and L_pv and in what they are divided by, and in nothing else.
+
 p is the last token of x, sg stops the gradient. A further loss is one function here and a line in `COUNTS`, its name
 and weight in `config/losses.py`, one line in `model/dual_head.py`.
 
@@ -43,7 +45,11 @@ class LabelLoss:
     smoothing: float = 0.0
 
     def count(self, batch: Batch) -> Float[Tensor, ""]:
-        """What the sum is divided by: examples (times classes for multi-label), each with its weight."""
+        """What the sum is divided by: examples (times classes for multi-label), each with its weight.
+
+        With class weights an example weighs as its label does, one of several shares as they do on average: torch's
+        mean does so for a target that is an index, and not for the same one as a probability of 1.
+        """
         assert batch.label_BC is not None and batch.row_weight_B is not None
         weight_C = self._weight_C(batch.label_BC)
         per_row_B = weight_C.sum().expand(len(batch.ids)) if self.multi_label else (batch.label_BC * weight_C).sum(1)
@@ -57,9 +63,9 @@ class LabelLoss:
             target_BC = batch.label_BC * (1 - self.smoothing) + self.smoothing / 2
             loss_BC = F.binary_cross_entropy_with_logits(logits_BC, target_BC, reduction="none")
             loss_B = (loss_BC * weight_C).sum(1)
-        else:
+        else:  # targets as probabilities: of a single label the same bits as its index
             loss_B = F.cross_entropy(
-                logits_BC, batch.label_BC.argmax(1), weight_C, reduction="none", label_smoothing=self.smoothing
+                logits_BC, batch.label_BC, weight_C, reduction="none", label_smoothing=self.smoothing
             )
         return (loss_B * batch.row_weight_B).sum()
 
@@ -140,7 +146,7 @@ COUNTS: dict[LossName, Callable[[LabelLoss, Batch], Tensor]] = {
     "reasoning": lambda _, batch: target_count(batch),
     "keyword": lambda _, batch: keyword_count(batch),
     "alignment": lambda _, batch: rationale_count(batch),
-    "privileged": lambda _, batch: rationale_count(batch),
+    "privileged": lambda _, batch: _taking_part(batch).sum(),
 }
 """What each loss of a batch is divided by, once summed over the whole effective batch."""
 
@@ -172,8 +178,7 @@ def privileged_loss(
         batch: Says which rows have a rationale.
         label_loss: L_cls.
     """
-    assert batch.label_BC is not None and batch.reason_end_B is not None
-    taking_part_B = (batch.reason_end_B >= 0).float()
+    taking_part_B = _taking_part(batch)
     known = label_loss(privileged_BC, replace(batch, row_weight_B=taking_part_B))
     if label_loss.multi_label:
         taught_BC = F.binary_cross_entropy_with_logits(
@@ -183,6 +188,12 @@ def privileged_loss(
     else:
         taught_B = F.cross_entropy(logits_BC.float(), privileged_BC.detach().softmax(1), reduction="none")
     return known + (taught_B * taking_part_B).sum()
+
+
+def _taking_part(batch: Batch) -> Float[Tensor, "B"]:
+    """The weights of the rows whose rationale is run."""
+    assert batch.row_weight_B is not None and batch.reason_end_B is not None
+    return batch.row_weight_B * (batch.reason_end_B >= 0).float()
 
 
 def reasoning_loss(

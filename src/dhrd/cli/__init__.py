@@ -32,7 +32,7 @@ from dhrd.cli import (
     train,
 )
 from dhrd.cli import config as config_command
-from dhrd.cli.command import Command, stop
+from dhrd.cli.command import Command, SettingsCommand, stop
 from dhrd.errors import DhrdError, UserError
 
 app = typer.Typer(
@@ -47,7 +47,7 @@ app = typer.Typer(
 
 app.command("train", cls=train.TrainCommand)(train.train)
 app.command("evaluate", cls=Command)(evaluate.evaluate)
-app.command("reproduce", cls=Command)(reproduce.reproduce)
+app.command("reproduce", cls=SettingsCommand)(reproduce.reproduce)
 app.command("compare", cls=Command)(compare.compare)
 app.command("decide", cls=Command)(decide.decide)
 app.command("predict", cls=Command)(predict.predict)
