@@ -200,6 +200,16 @@ def test_gradient_checkpointing_goes_the_dense_way() -> None:
     assert difference(found, expected) < TOLERANCE
 
 
+def test_compiled_layers_attend_in_blocks_too() -> None:
+    model, examples = make_model(), rows(num_paragraphs=1)
+    apart, shared = (next(planned(model, examples, sharing=one).epoch(0)) for one in (Sharing(), SHARED))
+    _, expected = gradients_of_step(clone(model), apart)
+    for layer in model.causal_lm.base_model.layers:
+        layer.compile(dynamic=True, backend="eager")
+    _, found = gradients_of_step(model, shared)
+    assert difference(found, expected) < TOLERANCE
+
+
 def test_targets_that_count_once_would_be_seen() -> None:
     model, examples = make_model(), rows()
     apart, shared = (next(planned(model, examples, sharing=one).epoch(0)) for one in (Sharing(), SHARED))

@@ -97,7 +97,7 @@ def blockwise(config: Any, masks: Any) -> Iterator[None]:
 def _register() -> None:
     from transformers import AttentionInterface
 
-    AttentionInterface.register(_NAME, _attention)
+    AttentionInterface.register(_NAME, torch.compiler.disable(_attention))  # every mask has blocks of its own
 
 
 def _attention(
