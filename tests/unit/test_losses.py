@@ -177,11 +177,14 @@ def gradients(total: Tensor, *given: Tensor | None) -> list[Tensor]:
     return list(torch.autograd.grad(total * 0.37, [tensor for tensor in given if tensor is not None]))
 
 
-@pytest.mark.parametrize("chunk_rows", [1, 3, N, 100])
+@pytest.mark.parametrize(("chunk_rows", "part_rows"), [(1, 1), (3, 1), (3, 2), (N, 3), (100, 1), (100, 100)])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_lm_loss_and_gradients(name: str, bias: bool, chunk_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "_CHUNK_LOGITS_CPU", chunk_rows * V)
+def test_lm_loss_and_gradients(
+    name: str, bias: bool, chunk_rows: int, part_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "_CHUNK_BYTES", 4 * chunk_rows * V)
+    monkeypatch.setattr(losses, "_part_logits", lambda _: part_rows * V)
     hidden, weight, bias_v, target = layer(bias=bias)
     total = reasoning_loss(hidden, target, weight, bias_v, TRANSFORMS[name])
     expected = stock(TRANSFORMS[name], hidden, weight, bias_v, target)
@@ -194,7 +197,7 @@ def test_lm_loss_and_gradients(name: str, bias: bool, chunk_rows: int, monkeypat
 @pytest.mark.parametrize("chunk_rows", [2, 100])
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_a_target_of_several_rows_counts_for_each(name: str, chunk_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "_CHUNK_LOGITS_CPU", chunk_rows * V)
+    monkeypatch.setattr(losses, "_CHUNK_BYTES", 4 * chunk_rows * V)
     hidden, weight, bias, target = layer(bias=True)
     count = torch.tensor([1.0, 4.0, 2.0, 1.0, 7.0, 1.0, 3.0])
     again = torch.arange(N).repeat_interleave(count.long())
@@ -214,7 +217,7 @@ def test_counts_do_not_overflow_half_precision() -> None:
 
 
 def test_no_more_logits_than_a_chunk_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "_CHUNK_LOGITS_CPU", 2 * V)
+    monkeypatch.setattr(losses, "_CHUNK_BYTES", 4 * 2 * V)
     sizes: list[int] = []
     linear = F.linear
 

@@ -212,6 +212,9 @@ class TrainingSettings(Section):
     """`auto`: bf16 on GPUs that have it and on CPUs where it was measured to be faster, else off; a run keeps it."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, slower steps."""
+    compile: bool = False
+    """`torch.compile` the trained layers: half a minute at first, then faster steps; worth it from some hundred updates
+    on. Weights are as without it but for rounding."""
     cache_frozen: bool = False
     """With `model.freeze_layers`: run the frozen layers once a row and keep what they give, 4 bytes · hidden size a
     token. The same weights come out; later epochs are cheaper. The frozen part must have no dropout."""

@@ -27,12 +27,13 @@ def frozen_states(model: Any, batch: Batch, *, training: bool = False) -> Hidden
     """
     layers, num_frozen = blocks(model.causal_lm), model.settings.freeze_layers
     found: list[Any] = []
-    with torch.no_grad(), mode(model, training), _forwards(layers[num_frozen:], lambda hidden, *_, **__: hidden):
-        hook = layers[num_frozen - 1].register_forward_hook(lambda block, given, output: found.append(output))
-        try:
+    hook = layers[num_frozen - 1].register_forward_hook(lambda block, given, output: found.append(output))
+    try:  # compiled layers would be compiled anew for their other `forward`
+        upper = _forwards(layers[num_frozen:], lambda hidden, *_, **__: hidden)
+        with torch.no_grad(), mode(model, training), torch.compiler.set_stance("force_eager"), upper:
             model.hidden_states(batch)
-        finally:
-            hook.remove()
+    finally:
+        hook.remove()
     (output,) = found
     return output[0] if isinstance(output, tuple) else output
 
