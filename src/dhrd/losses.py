@@ -152,19 +152,17 @@ COUNTS: dict[LossName, Callable[[LabelLoss, Batch], Tensor]] = {
 
 
 def alignment_loss(
-    projected_BD: Float[Tensor, "B D"], hidden_BTD: Float[Tensor, "B T D"], reason_end_B: Int[Tensor, "B"]
+    projected_BD: Float[Tensor, "B D"], goal_BD: Float[Tensor, "B D"], reason_end_B: Int[Tensor, "B"]
 ) -> Float[Tensor, ""]:
     """L_al: the classified vector, through a linear map, is drawn to what the model knows once it has read the
     rationale (as KNIFE, arXiv 2212.09721, and CODI, arXiv 2502.21074, do).
 
     Args:
         projected_BD: A h[p].
-        hidden_BTD: Hidden states of the whole sequences; no gradient runs into them from here.
+        goal_BD: Hidden states at the rationales' ends; no gradient runs into them from here.
         reason_end_B: Position of the rationale's last token; -1: the row does not take part.
     """
-    rows_B = torch.arange(len(hidden_BTD), device=hidden_BTD.device)
-    goal_BD = hidden_BTD[rows_B, reason_end_B.clamp(min=0)].detach().float()
-    distance_B = 1 - F.cosine_similarity(projected_BD.float(), goal_BD, dim=1)
+    distance_B = 1 - F.cosine_similarity(projected_BD.float(), goal_BD.detach().float(), dim=1)
     return (distance_B * (reason_end_B >= 0).float()).sum()
 
 

@@ -339,21 +339,21 @@ def reasoned_batch(labels: list[tuple[int, ...]], *, ghost: bool = False) -> Bat
 
 
 def states() -> tuple[Tensor, Tensor]:
-    """projected_BD, hidden_BTD."""
+    """projected_BD, goal_BD."""
     generator = torch.Generator().manual_seed(2)
-    first, second = (torch.randn(shape, generator=generator) for shape in ((4, D), (4, 6, D)))
+    first, second = (torch.randn((4, D), generator=generator) for _ in range(2))
     return first.requires_grad_(), second.requires_grad_()
 
 
 def test_alignment_loss_and_gradients() -> None:
-    (projected, hidden), batch = states(), reasoned_batch(SINGLE)
+    (projected, goal), batch = states(), reasoned_batch(SINGLE)
     assert batch.reason_end_B is not None and batch.reason_end_B.tolist() == [3, -1, 4, 2]
-    total = alignment_loss(projected, hidden, batch.reason_end_B)
-    goals = [(0, hidden[0, 3]), (2, hidden[2, 4]), (3, hidden[3, 2])]
-    expected = sum(1 - projected[i] @ h.detach() / (projected[i].norm() * h.norm().detach()) for i, h in goals)
+    total = alignment_loss(projected, goal, batch.reason_end_B)
+    goals = [(i, goal[i].detach()) for i in (0, 2, 3)]
+    expected = sum(1 - projected[i] @ h / (projected[i].norm() * h.norm()) for i, h in goals)
     torch.testing.assert_close(total, expected)
     assert float(rationale_count(batch)) == 3
-    gradient, into_goal = torch.autograd.grad(total, [projected, hidden], retain_graph=True, allow_unused=True)
+    gradient, into_goal = torch.autograd.grad(total, [projected, goal], retain_graph=True, allow_unused=True)
     assert into_goal is None  # sg
     torch.testing.assert_close(gradient, *torch.autograd.grad(expected, projected))  # type: ignore[arg-type]
     assert gradient[1].abs().max() == 0 < gradient[[0, 2, 3]].abs().amax(1).min()
@@ -399,12 +399,12 @@ def test_a_rows_weight_is_a_factor_of_the_privileged_loss_and_its_count(logits: 
 
 
 def test_ghost_rows_have_no_rationale_and_no_words_but_keep_the_graph(logits: Tensor) -> None:
-    (projected, hidden), ghost = states(), reasoned_batch(SINGLE, ghost=True)
+    (projected, goal), ghost = states(), reasoned_batch(SINGLE, ghost=True)
     vectors, weight, _, _ = layer(bias=False)
     logits = logits.requires_grad_()
     assert ghost.keyword_2K is not None and ghost.reason_end_B is not None
     totals = {
-        projected: alignment_loss(projected, hidden, ghost.reason_end_B),
+        projected: alignment_loss(projected, goal, ghost.reason_end_B),
         logits: privileged_loss(logits, logits * 2, ghost, LabelLoss()),
         vectors: keyword_loss(vectors, ghost.keyword_2K, weight),
     }

@@ -1,6 +1,6 @@
 """Attention in training on a CPU: a few large products, instead of a kernel of many small ones.
 
-torch's fused attention for CPUs reaches an eighth of the rate of bf16 matrix products, most of all in its gradient. It
+torch's fused attention for CPUs reaches a seventh of the rate of bf16 matrix products, its gradient less than that. It
 never holds all scores; where they are few enough for a CPU's caches, holding them is two to three times as fast.
 
 Shape legend beyond `data/records.py`: H query heads, G key heads, R = H / G, S keys, E head size.
@@ -82,7 +82,7 @@ def held_attention(
     bias = _bias(attention_mask, query.shape[2], key.shape[2], causal=causal)
     query, key, value = (x.to(dtype, memory_format=torch.contiguous_format) for x in (query, key, value))
     grouped = query.view(*key.shape[:2], -1, query.shape[-1])
-    output = _HeldAttention.apply(grouped, key, value, bias, scaling or query.shape[-1] ** -0.5)
+    output = attend_held(grouped, key, value, bias, scaling or query.shape[-1] ** -0.5)
     return output.view(*query.shape[:3], -1).transpose(1, 2).contiguous(), None
 
 
@@ -100,11 +100,30 @@ def _bias(mask: Tensor | None, num_queries: int, num_keys: int, *, causal: bool)
     return mask.float()[:, :, None]
 
 
+def attend_held(
+    query: Float[Tensor, "B G RT E"],
+    key: Float[Tensor, "B G S E"],
+    value: Float[Tensor, "B G S E"],
+    bias: Float[Tensor, "B 1 1 T S"] | None,
+    scale: float,
+) -> Float[Tensor, "B G RT E"]:
+    """softmax(scale · q kᵀ + bias) v, all scores held at once.
+
+    Args:
+        query: The R heads that share keys one after the other.
+        key: As the value.
+        value: Of G heads.
+        bias: Added to the scores of each head; None: nothing.
+        scale: Of the scores.
+    """
+    return _HeldAttention.apply(query, key, value, bias, scale)
+
+
 class _HeldAttention(torch.autograd.Function):
     """softmax(scale · q kᵀ + bias) v for queries (B, G, R · T, E).
 
     q kᵀ and its softmax in fp32, for exp makes much of small differences; the weights, the other products and the
-    gradients in the type of the inputs. Gradients come out nearer to fp32's than the fused kernel's.
+    gradients in the type of the inputs. Gradients come out as near to fp32's as the fused kernel's.
     """
 
     @staticmethod

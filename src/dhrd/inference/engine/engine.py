@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from dhrd.config.schema import Pooling
 from dhrd.data.prefixes import Group, SharingCost, apart, plan_sharing
-from dhrd.inference.engine.exactness import why_not_exact
+from dhrd.inference.engine.exactness import engine_states
 from dhrd.inference.engine.options import Options, Work
 from dhrd.inference.engine.passes import Passes
 from dhrd.model.compiled import compile_layers
+from dhrd.model.exactness import why_not_exact
 from dhrd.model.flops import forward_cost
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Engine:
         """Found out once; where it is not, rows run apart from then on."""
         if not self._sharing_checked:
             self._sharing_checked = True
-            if reason := why_not_exact(self.body):
+            if reason := why_not_exact(self.body, engine_states):
                 logger.warning("prefix sharing is off: %s", reason)
                 self.options = replace(self.options, share_prefixes=False)
         return self.options.share_prefixes
