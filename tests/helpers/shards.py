@@ -51,7 +51,7 @@ def train_some(
 
     training = {"batch_size": batch_size, "gradient_accumulation_steps": accumulation, "learning_rate": 1e-3}
     sections: dict[str, Any] = {"model": {"name_or_path": backbone, "dropout": 0.0}, "loss": LOSSES}
-    sections["training"] = {**training, "num_epochs": 2, "save_steps": 2, "selection": "best"}
+    sections["training"] = {**training, "num_epochs": 2, "save_steps": 2, "selection": "best", "share_prefixes": False}
     for name, settings in run.items():
         sections[name] = sections.get(name, {}) | settings
     config = run_config(**sections, output_dir=str(output_dir))
