@@ -36,6 +36,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +63,21 @@ SETTINGS = TrainingSettings(schedule="constant", warmup_share=0, mixed_precision
 Step = Callable[[], None]
 
 
-def rows(seed: int = 0) -> list[EncodedExample]:
-    """Eight rows of random tokens: 80 to 120 of input, 45 to 75 of continuation."""
+def rows(seed: int = 0, input_tokens: tuple[int, int] = (80, 120)) -> list[EncodedExample]:
+    """Eight rows of random tokens: 80 to 120 of input, or as said, and 45 to 75 of continuation."""
     rng = random.Random(seed)
     draw = lambda low, high: [rng.randrange(100, 40000) for _ in range(rng.randint(low, high))]  # noqa: E731
     return [
         EncodedExample(
-            id=str(i), input_ids=draw(80, 120), continuation_ids=draw(45, 75), label=(rng.randrange(NUM_LABELS),)
+            id=str(i), input_ids=draw(*input_tokens), continuation_ids=draw(45, 75), label=(rng.randrange(NUM_LABELS),)
         )
         for i in range(BATCH_SIZE)
     ]
+
+
+def inputs_alone(examples: list[EncodedExample]) -> list[EncodedExample]:
+    """The same rows without rationale and answer."""
+    return [replace(example, continuation_ids=[]) for example in examples]
 
 
 def pad_to(tensor: torch.Tensor, width: int, value: int) -> torch.Tensor:
@@ -85,11 +91,7 @@ def our_step(directory: Path, *, reasoning_weight: float) -> Step:
     accelerator = make_accelerator(config)
     model = DualHeadModel(num_labels=NUM_LABELS, settings=config.model, loss=loss, backbone=backbone)
     state = make_train_state(model, config, accelerator, 100)
-    examples = rows()
-    if not reasoning_weight:
-        examples = [
-            EncodedExample(id=e.id, input_ids=e.input_ids, continuation_ids=[], label=e.label) for e in examples
-        ]
+    examples = rows() if reasoning_weight else inputs_alone(rows())
     batch = collate(examples, pad_token_id=backbone.tokenizer.pad_token_id, num_labels=NUM_LABELS)
 
     def step() -> None:
@@ -105,11 +107,7 @@ def two_pass_step(directory: Path) -> dict[str, Step]:
     optimizer = torch.optim.AdamW([*model.parameters(), *head.parameters()], lr=5e-5, fused=True)
     pad = model.config.pad_token_id
     whole = collate(rows(), pad_token_id=pad, num_labels=NUM_LABELS)
-    inputs = collate(
-        [EncodedExample(id=e.id, input_ids=e.input_ids, continuation_ids=[], label=e.label) for e in rows()],
-        pad_token_id=pad,
-        num_labels=NUM_LABELS,
-    )
+    inputs = collate(inputs_alone(rows()), pad_token_id=pad, num_labels=NUM_LABELS)
     num_targets = int((whole.target_BT != IGNORE).sum())
 
     def step(width_x: int, width_s: int, rows_at_once: int) -> None:
@@ -143,11 +141,7 @@ def bare_step(directory: Path) -> Step:
         directory, num_labels=NUM_LABELS, dtype=torch.float32
     ).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, fused=True)
-    batch: Batch = collate(
-        [EncodedExample(id=e.id, input_ids=e.input_ids, continuation_ids=[], label=e.label) for e in rows()],
-        pad_token_id=model.config.pad_token_id,
-        num_labels=NUM_LABELS,
-    )
+    batch: Batch = collate(inputs_alone(rows()), pad_token_id=model.config.pad_token_id, num_labels=NUM_LABELS)
 
     def step() -> None:
         with autocast():

@@ -29,7 +29,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -114,16 +114,32 @@ def make_step(variant: Variant, directory: Path, rows: list[EncodedExample], num
 
 def work(name: str, directory: Path, rows: list[EncodedExample], num_labels: int) -> None:
     """A variant's process: a step for each line on stdin, its seconds by the processor and by the clock on stdout."""
-    step = make_step(VARIANTS[name], directory, rows, num_labels)
+    answer(make_step(VARIANTS[name], directory, rows, num_labels))
+
+
+def answer(step: Callable[[], object]) -> None:
+    """Run a step for each line on stdin and tell its seconds on stdout; two first steps warm up."""
+    step()
     step()
     print("ready", flush=True)
     for _ in sys.stdin:
-        began, began_clock = time.process_time(), time.perf_counter()
+        began = clocks()
         step()
-        print(time.process_time() - began, time.perf_counter() - began_clock, flush=True)
+        say_seconds(began)
 
 
-Seconds = dict[str, list[tuple[float, float]]]
+Clocks = tuple[float, float]
+Seconds = dict[str, list[Clocks]]
+
+
+def clocks() -> Clocks:
+    """Seconds of this process by the processor, and by the clock."""
+    return time.process_time(), time.perf_counter()
+
+
+def say_seconds(began: Clocks) -> None:
+    """Tell on stdout how long ago that was, by both clocks."""
+    print(*(now - then for now, then in zip(clocks(), began, strict=True)), flush=True)
 
 
 def measure(names: list[str], command: list[str], rounds: int) -> Seconds:
@@ -151,6 +167,34 @@ def measure(names: list[str], command: list[str], rounds: int) -> Seconds:
     return seconds
 
 
+def spread_of(values: Iterable[float]) -> dict[str, Any]:
+    """Median and extremes."""
+    found = list(values)
+    return {name: round(of(found), 3) for name, of in (("median", statistics.median), ("min", min), ("max", max))}
+
+
+def medians(seconds: Seconds) -> dict[str, dict[str, float]]:
+    """The median step of each variant, by both clocks."""
+    return {
+        name: {kind: round(statistics.median(pair[i] for pair in pairs), 3) for i, kind in enumerate(KINDS)}
+        for name, pairs in seconds.items()
+    }
+
+
+def conditions(rows: list[EncodedExample]) -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "backbone": "SmolLM2-135M-Instruct, fp32 weights",
+        "batch_size": len(rows),
+        "num_input_tokens": [len(e.input_ids) for e in rows],
+        "num_continuation_tokens": [len(e.continuation_ids) for e in rows],
+        "num_threads": torch.get_num_threads(),
+        "machine": f"{platform.machine()}, {describe_device(torch.device('cpu'))}",
+        "load_average_1_min": os.getloadavg()[0],
+        "versions": library_versions(),
+    }
+
+
 def _ratios(groups_s: list[Seconds], kind: int) -> dict[str, Any]:
     ratios: dict[str, Any] = {}
     for seconds in groups_s:
@@ -158,23 +202,13 @@ def _ratios(groups_s: list[Seconds], kind: int) -> dict[str, Any]:
         for name in others:
             pair = f"{name}/{base}"
             values = [ours[kind] / theirs[kind] for ours, theirs in zip(seconds[name], seconds[base], strict=True)]
-            ratios[pair] = {
-                "median": round(statistics.median(values), 3),
-                "min": round(min(values), 3),
-                "max": round(max(values), 3),
-                **({"target_at_most": TARGETS[pair]} if pair in TARGETS else {}),
-            }
+            ratios[pair] = spread_of(values) | ({"target_at_most": TARGETS[pair]} if pair in TARGETS else {})
     return ratios
 
 
 def report(groups: list[str], command: list[str], rounds: int, rows: list[EncodedExample]) -> dict[str, Any]:
     """Ratios to the first variant of each group, absolute figures, conditions."""
     groups_s = [measure(list(GROUPS[group]), command, rounds) for group in groups]
-    medians = {
-        name: {kind: round(statistics.median(pair[i] for pair in pairs), 3) for i, kind in enumerate(KINDS)}
-        for seconds in groups_s
-        for name, pairs in seconds.items()
-    }
     ratios = {kind: _ratios(groups_s, i) for i, kind in enumerate(KINDS)}
     precision = setup.choose_precision(
         "auto", "cpu", load_backbone(ModelSettings(name_or_path=command[-1])).model.config
@@ -182,18 +216,11 @@ def report(groups: list[str], command: list[str], rounds: int, rows: list[Encode
     return {
         "time_ratio": ratios,
         "rounds": rounds,
-        "median_step_seconds": medians,
-        "conditions": {
-            "backbone": "SmolLM2-135M-Instruct, fp32 weights",
-            "batch_size": len(rows),
-            "num_input_tokens": [len(e.input_ids) for e in rows],
-            "num_continuation_tokens": [len(e.continuation_ids) for e in rows],
+        "median_step_seconds": medians({name: taken for seconds in groups_s for name, taken in seconds.items()}),
+        "conditions": conditions(rows)
+        | {
             "auto": {"mixed_precision": precision.mixed, "measured": precision.measured},
-            "num_threads": torch.get_num_threads(),
-            "machine": f"{platform.machine()}, {describe_device(torch.device('cpu'))}",
             "shared": "other work ran on the same cores all the time: the clock tells how busy they were, so read the "
             "processor's seconds; variants took turns step by step",
-            "load_average_1_min": os.getloadavg()[0],
-            "versions": library_versions(),
         },
     }

@@ -26,4 +26,7 @@ def require(module: str, *, extra: str) -> ModuleType:
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:
             raise  # it is installed, and broken inside: its own message is the useful one
-        raise MissingExtra(f"this needs `{module}`, which is not installed: pip install 'dhrd[{extra}]'") from error
+        raise MissingExtra(
+            f"this needs `{module}`, which is not installed: pip install '.[{extra}]' in a clone of dhrd, or "
+            f"'dhrd[{extra}]' where an index has it"
+        ) from error

@@ -6,6 +6,8 @@
     alignment       L_al  = Σ 1 − cos(A h[p], sg(h[e]))        / rows with a rationale, which ends at e
     privileged      L_pv  = Σ CE(head(h[e]), label) + CE(head(h[p]), sg(p(head(h[e]))))      / the same rows
 
+A row's weight is its label's: it is a factor in L_cls and L_pv and in what they are divided by, and in nothing else.
+
 p is the last token of x, sg stops the gradient. A further loss is one function here and a line in `COUNTS`, its name
 and weight in `config/losses.py`, one line in `model/dual_head.py`.
 
@@ -43,7 +45,11 @@ class LabelLoss:
     smoothing: float = 0.0
 
     def count(self, batch: Batch) -> Float[Tensor, ""]:
-        """What the sum is divided by: examples (times classes for multi-label), each with its weight."""
+        """What the sum is divided by: examples (times classes for multi-label), each with its weight.
+
+        With class weights an example weighs as its label does, one of several shares as they do on average: torch's
+        mean does so for a target that is an index, and not for the same one as a probability of 1.
+        """
         assert batch.label_BC is not None and batch.row_weight_B is not None
         weight_C = self._weight_C(batch.label_BC)
         per_row_B = weight_C.sum().expand(len(batch.ids)) if self.multi_label else (batch.label_BC * weight_C).sum(1)
@@ -57,9 +63,9 @@ class LabelLoss:
             target_BC = batch.label_BC * (1 - self.smoothing) + self.smoothing / 2
             loss_BC = F.binary_cross_entropy_with_logits(logits_BC, target_BC, reduction="none")
             loss_B = (loss_BC * weight_C).sum(1)
-        else:
+        else:  # targets as probabilities: of a single label the same bits as its index
             loss_B = F.cross_entropy(
-                logits_BC, batch.label_BC.argmax(1), weight_C, reduction="none", label_smoothing=self.smoothing
+                logits_BC, batch.label_BC, weight_C, reduction="none", label_smoothing=self.smoothing
             )
         return (loss_B * batch.row_weight_B).sum()
 
@@ -140,7 +146,7 @@ COUNTS: dict[LossName, Callable[[LabelLoss, Batch], Tensor]] = {
     "reasoning": lambda _, batch: target_count(batch),
     "keyword": lambda _, batch: keyword_count(batch),
     "alignment": lambda _, batch: rationale_count(batch),
-    "privileged": lambda _, batch: rationale_count(batch),
+    "privileged": lambda _, batch: _taking_part(batch).sum(),
 }
 """What each loss of a batch is divided by, once summed over the whole effective batch."""
 
@@ -174,8 +180,7 @@ def privileged_loss(
         batch: Says which rows have a rationale.
         label_loss: L_cls.
     """
-    assert batch.label_BC is not None and batch.reason_end_B is not None
-    taking_part_B = (batch.reason_end_B >= 0).float()
+    taking_part_B = _taking_part(batch)
     known = label_loss(privileged_BC, replace(batch, row_weight_B=taking_part_B))
     if label_loss.multi_label:
         taught_BC = F.binary_cross_entropy_with_logits(
@@ -187,12 +192,20 @@ def privileged_loss(
     return known + (taught_B * taking_part_B).sum()
 
 
+def _taking_part(batch: Batch) -> Float[Tensor, "B"]:
+    """The weights of the rows whose rationale is run."""
+    assert batch.row_weight_B is not None and batch.reason_end_B is not None
+    return batch.row_weight_B * (batch.reason_end_B >= 0).float()
+
+
 def reasoning_loss(
     hidden_ND: Float[Tensor, "N D"],
     target_N: Int[Tensor, "N"],
     weight_VD: Float[Tensor, "V D"],
     bias_V: Float[Tensor, "V"] | None = None,
     transform: LogitTransform | None = None,
+    *,
+    count_N: Float[Tensor, "N"] | None = None,
 ) -> Float[Tensor, ""]:
     """L_lm at the target positions, without ever holding N x V logits.
 
@@ -205,11 +218,18 @@ def reasoning_loss(
         weight_VD: The LM head's weight.
         bias_V: The LM head's bias, where the family has one.
         transform: What the family does to its logits.
+        count_N: In how many rows each stands; None: in one.
     """
     device = hidden_ND.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_VD.dtype
-    layer = _Layer(transform or LogitTransform(), dtype, torch.is_grad_enabled())
-    return _LinearCrossEntropy.apply(hidden_ND, weight_VD, bias_V, target_N, layer)
+    # Loss scaling comes only after the loss, so small probabilities must survive fp16 by themselves.
+    boost = 1024.0 / _largest(count_N) if dtype == torch.float16 else 1.0
+    layer = _Layer(transform or LogitTransform(), dtype, torch.is_grad_enabled(), boost)
+    return _LinearCrossEntropy.apply(hidden_ND, weight_VD, bias_V, target_N, count_N, layer)
+
+
+def _largest(count_N: Tensor | None) -> float:
+    return float(count_N.max()) if count_N is not None and len(count_N) else 1.0
 
 
 _CHUNK_LOGITS, _CHUNK_LOGITS_CPU = 2**25, 2**24
@@ -219,11 +239,12 @@ repeat the addition to the weight's gradient more often."""
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """How a linear layer's logits are computed."""
+    """How a linear layer's logits are computed; their gradient is `boost` times as large in the products."""
 
     transform: LogitTransform
     dtype: torch.dtype
     grad_enabled: bool
+    boost: float
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -240,6 +261,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         weight_VD: Tensor,
         bias_V: Tensor | None,
         target_N: Tensor,
+        count_N: Tensor | None,
         layer: _Layer,
     ) -> Tensor:
         needs = [layer.grad_enabled and need for need in ctx.needs_input_grad[:3]]
@@ -262,10 +284,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
             shifted = logits - top if layer.transform.soft_cap is not None else logits.sub_(top)
             exponentials = shifted.exp_()  # one pass over them serves the loss and its gradient
             norm = exponentials.sum(1, keepdim=True)
-            total += (norm.log() + top - gold).sum()
+            count = count_N[rows, None] if count_N is not None else torch.ones_like(norm)
+            total += ((norm.log() + top - gold) * count).sum()
             if any(needs):
-                grad = _grad_of_logits(exponentials.div_(norm), target)
-                _add_gradients(grads, rows, hidden, weight, layer.transform.backward_(grad, logits))
+                grad = _grad_of_logits(exponentials.div_(norm / count), target, count)
+                grad = layer.transform.backward_(grad, logits)
+                _add_gradients(grads, rows, hidden, weight, grad, layer.boost)
         ctx.save_for_backward(*grads)
         return total
 
@@ -274,22 +298,22 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: FunctionCtx, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         grads = ctx.saved_tensors  # type: ignore[attr-defined]
         scaled = [grad * grad_output.to(grad.dtype) if grad is not None else None for grad in grads]
-        return (*scaled, None, None)
+        return (*scaled, None, None, None)
 
 
-def _grad_of_logits(softmax: Tensor, target: Tensor) -> Tensor:
-    """d total / d logits, in place: softmax minus one-hot."""
-    softmax[torch.arange(len(target), device=target.device), target] -= 1
+def _grad_of_logits(softmax: Tensor, target: Tensor, count: Tensor) -> Tensor:
+    """d total / d logits, in place: softmax minus one-hot, both times count already."""
+    softmax[torch.arange(len(target), device=target.device), target] -= count[:, 0]
     return softmax
 
 
-def _add_gradients(grads: list[Tensor | None], rows: slice, hidden: Tensor, weight: Tensor, grad: Tensor) -> None:
+def _add_gradients(
+    grads: list[Tensor | None], rows: slice, hidden: Tensor, weight: Tensor, grad: Tensor, boost: float
+) -> None:
     """Add one chunk's d total / d (hidden, weight, bias), from `grad`, that of the layer's own output."""
     grad_hidden, grad_weight, grad_bias = grads
     if grad_bias is not None:
         grad_bias += grad.sum(0).to(grad_bias.dtype)
-    # Loss scaling comes only after this point, so small probabilities must survive fp16 by themselves.
-    boost = 1024.0 if weight.dtype == torch.float16 else 1.0
     grad = (grad.mul_(boost) if boost != 1.0 else grad).to(weight.dtype)
     if grad_hidden is not None:
         grad_hidden[rows].add_(grad @ weight, alpha=1 / boost)

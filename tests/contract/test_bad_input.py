@@ -121,7 +121,12 @@ ROWS = [
     ('{"input_text": "a"}', "train.jsonl:2: label: missing"),
     ('{"input_text": "  ", "label": "keep"}', "train.jsonl:2: input_text: empty"),
     ('{"input_text": 3, "label": "keep"}', "train.jsonl:2: input_text: 3 is not text"),
-    ('{"input_text": "a", "label": {"x": 1}}', "train.jsonl:2: label: {'x': 1} is neither an integer, a name"),
+    ('{"input_text": "a", "label": {"x": "1"}}', "train.jsonl:2: label: the share of 'x' is '1', not a number"),
+    (
+        '{"input_text": "a", "label": {"keep": 1, "x": -1}}',
+        "train.jsonl:2: label: the share of 'x' is -1, not a number",
+    ),
+    ('{"input_text": "a", "label": "keep", "weight": -1}', "train.jsonl:2: weight: -1 is not a number from 0 on"),
     ('{"input_text": "a", "label": "keep", "rationale": 5}', "train.jsonl:2: rationale: 5 is not text"),
     ('{"input_text": "\udcff", "label": "keep"}', "train.jsonl:2: not valid UTF-8"),
     ('{"input_text": "a", "label": "\\ud83d"}', "train.jsonl:2: label: "),

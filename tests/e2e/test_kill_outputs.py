@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -139,3 +140,25 @@ def test_killed_in_place_of_the_replacement(
     assert run_forked(fork_server, said, *given).code == 0
     assert not list(place.glob(".*"))
     assert all(whole(path) for path in place.iterdir() if path.name not in STORE)
+
+
+@pytest.mark.parametrize(("name", "writes"), [("o.jsonl", 2049), ("o.parquet", 2)])
+def test_a_long_job_is_gone_on_with(
+    fork_server: ForkServer, artifact: Path, place: Path, name: str, writes: int
+) -> None:
+    """Windows of a real model, of so many writes each; killed in the third, then in the next, the file is whole."""
+    many = write_jsonl(place.parent / "in.jsonl", [{"input_text": f"case {n} {'of ' * (n % 9)}"} for n in range(9000)])
+    given = ["predict", "--model", str(artifact), "--input", str(many), "--device", "cpu", "--output"]
+    said, draw = place.parent / "said", random.Random(name)
+    assert run_forked(fork_server, said, *given, str(place / f"whole-{name}")).code == 0
+    given = [*given, str(place / name), "--resume"]
+    for moment in (3 + 2 * writes, writes):  # a run that begins writes thrice before its first window
+        moment += draw.randint(1, writes)
+        ended = run_forked(fork_server, said, *given, signal_at_write=(moment, signal.SIGKILL))
+        assert ended.code == -signal.SIGKILL, ended.err
+        assert not (place / name).exists()
+    ended = run_forked(fork_server, said, *given)
+    num_resumed = re.search(r"; (\d+) from the run before", ended.out)
+    assert num_resumed is not None and int(num_resumed[1]) == 3 * 2048, ended
+    assert (place / name).read_bytes() == (place / f"whole-{name}").read_bytes()
+    assert sorted(os.listdir(place)) == sorted([name, f"whole-{name}"])

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+import random
 from typing import Any, Literal
 
 import pytest
 import torch
 from torch import nn
 
+from dhrd.data.prefixes import SharingCost, plan_sharing
 from dhrd.inference.engine.engine import Engine
 from dhrd.inference.engine.options import Options
-from dhrd.inference.engine.prefixes import SharingCost, plan_sharing
 from dhrd.model import masks
 from helpers.inference import forest
 from helpers.models import FAMILIES, WINDOW, make_causal_lm
@@ -58,6 +59,21 @@ def test_sharing_changes_no_logit(family: str, pooling: Literal["last", "mean"])
         assert shared.options.share_prefixes
         assert shared.work.sharing_ratio > 1.5
         assert torch.allclose(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prefixes_kept_from_batch_to_batch_change_no_logit(family: str, pooling: Literal["last", "mean"]) -> None:
+    inputs = rows()
+    expected = engine(family, pooling=pooling, share_prefixes=False).logits(inputs)
+    kept = engine(family, pooling=pooling, max_kept_tokens=1000)
+    draw = random.Random(0)
+    for size in (1, 1, 1, 2, 3, 5, 9, 1, 4, 20, 1):
+        batch = draw.sample(range(len(inputs)), size)
+        found = kept.logits([inputs[row] for row in batch])
+        assert torch.allclose(found, expected[batch], rtol=0, atol=1e-5 * float(expected.abs().max()))
+    assert kept.passes.kept.num_tokens >= len(INSTRUCTION)
+    assert kept.work.num_run_tokens < 0.8 * kept.work.num_tokens
 
 
 def test_limits_reach_packs_and_kept_prefixes() -> None:

@@ -16,7 +16,7 @@ def test_what_is_there_is_imported() -> None:
 
 @pytest.mark.parametrize("module", ["no_such_module", "no_such_module.part"])
 def test_what_is_missing_is_told_with_the_command(module: str) -> None:
-    with pytest.raises(MissingExtra, match=r"is not installed: pip install 'dhrd\[mlflow\]'"):
+    with pytest.raises(MissingExtra, match=r"is not installed: pip install '\.\[mlflow\]' in a clone"):
         require(module, extra="mlflow")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from dhrd import losses
 from dhrd.data.collate import as_ghost, collate
 from dhrd.data.records import Batch, EncodedExample
 from dhrd.losses import (
+    COUNTS,
     LabelLoss,
     LogitTransform,
     alignment_loss,
@@ -53,6 +55,63 @@ def test_cross_entropy(logits: Tensor, weight: Tensor | None, smoothing: float) 
     total, count = loss(logits, batch_of(SINGLE)), loss.count(batch_of(SINGLE))
     torch.testing.assert_close(total / count, F.cross_entropy(logits, target, weight, label_smoothing=smoothing))
     assert float(count) == (4 if weight is None else 0.5 + 4 + 1 + 4)
+
+
+SHARES = [(0.7, 0.3, 0.0), (0.0, 0.0, 1.0), (0.2, 0.5, 0.3), (0.1, 0.1, 0.8)]
+
+
+def soft_batch(shares: list[tuple[float, ...]], weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0)) -> Batch:
+    examples = [
+        EncodedExample(id=f"{i}", input_ids=[1, 2], continuation_ids=[3], label=(0,), shares=share, weight=weight)
+        for i, (share, weight) in enumerate(zip(shares, weights, strict=True))
+    ]
+    return collate(examples, pad_token_id=0, num_labels=3)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("weight", [None, WEIGHT_C])
+def test_cross_entropy_of_shares_is_torchs_of_probabilities(
+    logits: Tensor, weight: Tensor | None, smoothing: float
+) -> None:
+    loss, target = LabelLoss(class_weight_C=weight, smoothing=smoothing), torch.tensor(SHARES)
+    total, count = loss(logits, soft_batch(SHARES)), loss.count(soft_batch(SHARES))
+    expected = F.cross_entropy(logits, target, weight, reduction="sum", label_smoothing=smoothing)
+    torch.testing.assert_close(total, expected)
+    torch.testing.assert_close(count, (target * (torch.ones(3) if weight is None else weight)).sum())
+    if weight is None:
+        torch.testing.assert_close(total / count, F.cross_entropy(logits, target, label_smoothing=smoothing))
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT_C])
+def test_a_single_share_is_the_label_bit_for_bit(logits: Tensor, weight: Tensor | None) -> None:
+    loss, index = LabelLoss(class_weight_C=weight), torch.tensor([0, 2, 1, 2])
+    found, by_index = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    one_hot = soft_batch([tuple(row) for row in F.one_hot(index, 3).float().tolist()])
+    total, expected = loss(found, one_hot), F.cross_entropy(by_index, index, weight, reduction="none").sum()
+    assert torch.equal(total, loss(found, batch_of(SINGLE)))
+    assert torch.equal(total, expected)
+    assert torch.equal(torch.autograd.grad(total, found)[0], torch.autograd.grad(expected, by_index)[0])
+    assert torch.equal(loss.count(one_hot), loss.count(batch_of(SINGLE)))
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT_C])
+def test_a_row_of_weight_two_is_the_row_twice_and_of_zero_none(logits: Tensor, weight: Tensor | None) -> None:
+    loss, twice = LabelLoss(class_weight_C=weight, smoothing=0.1), [0, 1, 1, 3]
+    weighed, repeated = soft_batch(SHARES, (1.0, 2.0, 0.0, 1.0)), soft_batch([SHARES[row] for row in twice])
+    torch.testing.assert_close(loss(logits, weighed), loss(logits[twice], repeated))
+    torch.testing.assert_close(loss.count(weighed), loss.count(repeated))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_binary_cross_entropy_of_a_probability_for_each_label(logits: Tensor, smoothing: float) -> None:
+    target = torch.tensor([[0.9, 0.0, 0.4], [0.0, 0.0, 0.0], [1.0, 1.0, 0.5], [0.2, 0.6, 1.0]])
+    loss = LabelLoss(multi_label=True, class_weight_C=WEIGHT_C, smoothing=smoothing)
+    weights = torch.tensor([1.0, 0.5, 2.0, 0.0])
+    batch = soft_batch([tuple(row) for row in target.tolist()], weights.tolist())
+    smooth = target * (1 - smoothing) + smoothing / 2
+    rows = F.binary_cross_entropy_with_logits(logits, smooth, weight=WEIGHT_C, reduction="none").sum(1)
+    torch.testing.assert_close(loss(logits, batch), (rows * weights).sum())
+    assert float(loss.count(batch)) == 3.5 * 5.5
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
@@ -130,6 +189,28 @@ def test_lm_loss_and_gradients(name: str, bias: bool, chunk_rows: int, monkeypat
     found = gradients(total, hidden, weight, bias_v)
     assert len(found) == 2 + bias
     torch.testing.assert_close(found, gradients(expected, hidden, weight, bias_v))
+
+
+@pytest.mark.parametrize("chunk_rows", [2, 100])
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_target_of_several_rows_counts_for_each(name: str, chunk_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "_CHUNK_LOGITS_CPU", chunk_rows * V)
+    hidden, weight, bias, target = layer(bias=True)
+    count = torch.tensor([1.0, 4.0, 2.0, 1.0, 7.0, 1.0, 3.0])
+    again = torch.arange(N).repeat_interleave(count.long())
+    total = reasoning_loss(hidden, target, weight, bias, TRANSFORMS[name], count_N=count)
+    expected = reasoning_loss(hidden[again], target[again], weight, bias, TRANSFORMS[name])
+    torch.testing.assert_close(total, expected)
+    torch.testing.assert_close(gradients(total, hidden, weight, bias), gradients(expected, hidden, weight, bias))
+
+
+def test_counts_do_not_overflow_half_precision() -> None:
+    hidden, weight, _, target = layer(bias=False, dtype=torch.float16)
+    count = torch.full((N,), 300.0)
+    found = gradients(reasoning_loss(hidden, target, weight, count_N=count) / 300, hidden, weight)
+    expected = gradients(reasoning_loss(hidden, target, weight), hidden, weight)
+    assert all(tensor.isfinite().all() for tensor in found)
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
 
 
 def test_no_more_logits_than_a_chunk_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,6 +382,17 @@ def test_privileged_loss_and_gradients(
     found = gradients(total, logits, privileged)
     torch.testing.assert_close(found, [*gradients(taught, logits), *gradients(known, privileged)])
     assert all(gradient[1].abs().max() == 0 < gradient[0].abs().max() for gradient in found)
+
+
+def test_a_rows_weight_is_a_factor_of_the_privileged_loss_and_its_count(logits: Tensor) -> None:
+    batch, weight_B = reasoned_batch(SINGLE), torch.tensor([2.0, 5.0, 0.0, 0.5])
+    rows = [
+        privileged_loss(logits, logits * 2, replace(batch, row_weight_B=one_B), LabelLoss()) for one_B in torch.eye(4)
+    ]
+    weighed = replace(batch, row_weight_B=weight_B)
+    total = privileged_loss(logits, logits * 2, weighed, LabelLoss())
+    torch.testing.assert_close(total, (torch.stack(rows) * weight_B).sum())
+    assert (float(rows[1]), float(COUNTS["privileged"](LabelLoss(), weighed))) == (0, 2.5)
 
 
 def test_ghost_rows_have_no_rationale_and_no_words_but_keep_the_graph(logits: Tensor) -> None:

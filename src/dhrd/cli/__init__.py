@@ -17,9 +17,22 @@ import typer
 from dhrd._files import refuses_name
 from dhrd._terminal import PlainFormatter, replace_unencodable
 from dhrd._text import message_of
-from dhrd.cli import benchmark, compare, decide, doctor, evaluate, export, predict, rationales, reproduce, serve, train
+from dhrd.cli import (
+    audit,
+    benchmark,
+    compare,
+    decide,
+    doctor,
+    evaluate,
+    export,
+    predict,
+    rationales,
+    reproduce,
+    serve,
+    train,
+)
 from dhrd.cli import config as config_command
-from dhrd.cli.command import Command, stop
+from dhrd.cli.command import Command, SettingsCommand, stop
 from dhrd.errors import DhrdError, UserError
 
 app = typer.Typer(
@@ -34,7 +47,7 @@ app = typer.Typer(
 
 app.command("train", cls=train.TrainCommand)(train.train)
 app.command("evaluate", cls=Command)(evaluate.evaluate)
-app.command("reproduce", cls=Command)(reproduce.reproduce)
+app.command("reproduce", cls=SettingsCommand)(reproduce.reproduce)
 app.command("compare", cls=Command)(compare.compare)
 app.command("decide", cls=Command)(decide.decide)
 app.command("predict", cls=Command)(predict.predict)
@@ -42,6 +55,7 @@ app.command("serve", cls=Command)(serve.serve)
 app.command("benchmark", cls=Command)(benchmark.benchmark)
 app.command("export", cls=Command)(export.export)
 app.command("doctor", cls=Command)(doctor.doctor)
+app.add_typer(audit.app, name="audit")
 app.add_typer(config_command.app, name="config")
 app.add_typer(rationales.app, name="rationales")
 

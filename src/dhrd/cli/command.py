@@ -27,10 +27,34 @@ if TYPE_CHECKING:
 
 _NAMED = re.compile(r"`([a-z_][a-z0-9_.]*)(?:=([^`\n]*))?`")
 _KINDS = (bool, int, float, str)
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # Typer has click's under another name in each version
 
 
 class Command(TyperCommand):
     """A command that takes `~` in every path, names its flags in errors, and says how it ended."""
+
+    sections: ClassVar[tuple[str, ...]] = ("data",)
+    """The sections of settings that it reads, where it takes any."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Read its arguments; of an option that it does not have, name the setting that may be meant."""
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:
+            option = getattr(error, "option_name", None) or ""
+            if option.startswith("--") and (setting := self._setting(option)):
+                error.message += f"; {setting} is a setting: write --set {setting}=…"  # type: ignore[attr-defined]
+                error.possibilities = None  # type: ignore[attr-defined]
+            raise
+
+    def _setting(self, option: str) -> str | None:
+        """The setting that an unknown option may mean; None where one of the command's own is as near."""
+        from dhrd.config.load import nearest_setting
+
+        if "set" not in _flags_of(self):
+            return None
+        setting = nearest_setting(option.removeprefix("--").replace("-", "_"), self.sections)
+        return None if setting is None or _parameter_name(setting) in _flags_of(self) else setting
 
     def invoke(self, ctx: Any) -> Any:
         """Run it."""
@@ -56,6 +80,7 @@ class SettingsCommand(Command):
     """
 
     settings: ClassVar[tuple[str, ...]] = ()
+    sections = ("model", "data", "loss", "training", "tracking", "teacher", "output_dir", "seed")
     _params: list[Any]
     _is_complete: bool
 

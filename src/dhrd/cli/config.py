@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from dhrd._text import escaped
-from dhrd.cli.command import Command
+from dhrd.cli.command import Command, SettingsCommand
 from dhrd.cli.options import Set
 
 app = typer.Typer(help="Show settings and their schema.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command(cls=Command)
+@app.command(cls=SettingsCommand)
 def show(
     file: Annotated[Path | None, typer.Argument(help="YAML file of settings.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="The same.")] = None,

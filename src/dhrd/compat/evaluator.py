@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from dhrd.data.records import Batch, LabelSet
+from dhrd.data.rows import one_hot
 from dhrd.errors import DataError
 from dhrd.inference.engine.batching import probabilities
 from dhrd.metrics.metrics import compute_metrics
@@ -56,8 +57,13 @@ class DHRDEvaluator:
             Outcomes.of_probabilities(
                 ids=ids,
                 probabilities_BC=probabilities(np.concatenate(logits), multi_label=labels.multi_label),
-                gold_BC=np.concatenate(gold).astype(np.int64),
+                gold_BC=_likeliest(np.concatenate(gold), multi_label=labels.multi_label),
                 labels=labels,
             ),
             intervals=intervals,
         )
+
+
+def _likeliest(share_BC: np.ndarray, *, multi_label: bool) -> np.ndarray:
+    """The labels of targets that may be probabilities."""
+    return (share_BC >= 0.5).astype(np.int64) if multi_label else one_hot(share_BC.argmax(1), share_BC.shape[1])

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeGuard, get_args
 
@@ -311,6 +312,23 @@ def _nearest(location: list[str]) -> str:
         if close := difflib.get_close_matches(location[-1], by_last, n=1, cutoff=cutoff):
             return f"; did you mean {by_last[close[0]]}?"
     return f"; known are {', '.join(siblings) or 'none here'}"
+
+
+def nearest_setting(word: str, sections: Iterable[str]) -> str | None:
+    """The setting of some sections that a word means: by its name, nearly, or by its section's (`data`: `data.train`).
+
+    Args:
+        word: As an option that there is not.
+        sections: By their names.
+    """
+    names = [*setting_names(), ""]
+    by_word = {old.partition(".")[2]: new for old, new in _DOCUMENT_NAMES.items()}
+    for name, after in pairwise(names):
+        is_section = "." not in name and after.startswith(f"{name}.")
+        by_word.setdefault(name.rpartition(".")[2], after if is_section else name)
+    near = {known: name for known, name in by_word.items() if name.partition(".")[0] in sections}
+    close = difflib.get_close_matches(word, near, n=1, cutoff=0.7)
+    return near[close[0]] if close else None
 
 
 def setting_names(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterable[str]:

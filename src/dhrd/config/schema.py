@@ -119,7 +119,7 @@ class DataSettings(Section):
     csv_delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """What stands between the fields of .csv files: one character, or `tab`."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Our field -> your column, for `input_text`, `label`, `rationale`, `id`, `group`."""
+    """Our field -> your column, for `input_text`, `label`, `rationale`, `id`, `group`, `weight`."""
     input_template: str = "{{ input_text }}"
     """Jinja2 over the row's columns; what the classifier reads, in training and at inference."""
     chat: bool = False
@@ -130,6 +130,8 @@ class DataSettings(Section):
     place in this list, counted from 0."""
     label_separator: Annotated[str, Field(min_length=1)] | None = None
     """Splits a label's text into several labels: `"|"` reads `a|b` as a and b; null: text is one label."""
+    multi_label: bool = False
+    """Whether a row may have several labels although none is a list: shares are then a probability for each label."""
     max_input_tokens: Count = 512
     """Longer inputs are shortened: plain text on the right, templated rows in their longest field."""
     max_sequence_tokens: Count = 1024
@@ -161,7 +163,7 @@ class DataSettings(Section):
     @field_validator("columns")
     @classmethod
     def _known_columns(cls, value: dict[str, str]) -> dict[str, str]:
-        allowed = {"input_text", "label", "rationale", "id", "group"}
+        allowed = {"input_text", "label", "rationale", "id", "group", "weight"}
         if unknown := sorted(set(value) - allowed):
             raise ValueError(f"maps unknown field {shown(unknown[0])}; fields are {', '.join(sorted(allowed))}")
         return value

@@ -102,4 +102,6 @@ def fingerprint(examples: Sequence[EncodedExample]) -> str:
     for example in examples:
         parts = (example.id, example.input_ids, example.continuation_ids, example.label)
         digest.update(repr((*parts, example.keyword_ids) if example.keyword_ids else parts).encode())
+        if example.shares is not None or example.weight != 1:
+            digest.update(repr((example.shares, example.weight)).encode())
     return digest.hexdigest()[:16]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from dhrd._text import shown
 from dhrd.data.digest import DigestIds, input_digest
-from dhrd.data.fields import check_characters, column_names, input_text, key, label, optional_text
+from dhrd.data.fields import check_characters, column_names, input_text, key, label, optional_text, weight
 from dhrd.data.objects import with_own_names
 from dhrd.data.records import Example
 from dhrd.data.row import BadRow, Row
@@ -17,7 +17,7 @@ from dhrd.data.values import plain_columns
 from dhrd.errors import DataError
 
 _MISSING = {"nan", "none", "null", "nil", "n/a", "na", "#n/a", "<na>", "nat"}
-_WEIGHTS = ("weight", "weights", "sample_weight", "row_weight")
+_WEIGHTS = ("weights", "sample_weight", "row_weight")
 
 
 @dataclass(kw_only=True)
@@ -50,7 +50,8 @@ class RowCheck:
         if isinstance(row, BadRow):
             return f"{row.where}: {row.problem}"
         try:
-            example = self._example(Row(row.where, plain_columns(row.columns)))
+            given = row.columns.get(self._column(row, "label")) if self.labels_required else None
+            example = self._example(Row(row.where, plain_columns(row.columns)), given)
             text = self.template.render(example.columns(), where=row.where)
             example = replace(example, rendered=(self.template.source, text))
         except (ValueError, RecursionError) as error:
@@ -70,21 +71,19 @@ class RowCheck:
             )
         if self._unread_weight:
             self.remark(
-                f"{self.name}: the column {shown(self._unread_weight)} is not read, as all rows count alike; "
-                "loss.class_weights weighs classes"
+                f"{self.name}: the column {shown(self._unread_weight)} is not read; rows are weighed by it with "
+                f"data.columns.weight={self._unread_weight}"
             )
 
-    def _example(self, row: Row) -> Example:
+    def _example(self, row: Row, given_label: object) -> Example:
+        """The plain row as an `Example`; its label as it was given, since the NaN of a share is no null."""
         _refuse_header(row, {"input_text", *self.columns.values()})
-        self._refuse_unmapped(row)
-        values = {
-            name: row.columns.get(self._column(row, name))
-            for name in ("input_text", "label", "rationale", "id", "group")
-        }
+        self._refuse_missing(row)
+        values = {name: row.columns.get(self._column(row, name)) for name in ("input_text", "rationale", "id", "group")}
         read = {*self.template.variables, self._column(row, "input_text"), self._column(row, "id")}
         check_characters(row, None if self.labels_required else read)
         if not self.labels_required:
-            values |= {"label": None, "rationale": None, "group": None}
+            values |= {"rationale": None, "group": None}
         if not self.reads_rationales:
             values["rationale"] = None
         fields = with_own_names(row.columns, self.columns)
@@ -92,30 +91,44 @@ class RowCheck:
         digest = input_digest(fields, self.template)
         return Example(
             input_text=text,
-            label=label(values["label"], self.labels_required, row, self.label_separator),
+            label=label(given_label, self.labels_required, row, self.label_separator),
             rationale=optional_text("rationale", values["rationale"]),
             id=key("id", values["id"]) or self._ids.next(digest),
             group=key("group", values["group"]),
+            weight=weight(row, self._column(row, "weight")) if self._reads_weight else 1.0,
             fields=row.columns,
             where=row.where,
             digest=digest,
         )
+
+    @property
+    def _reads_weight(self) -> bool:
+        """Not a column that only happens to have the name: what the template reads, or may by `row`, is text."""
+        is_text = not {"weight", "row"}.isdisjoint(self.template.variables)
+        return self.labels_required and ("weight" in self.columns or not is_text)
 
     def _column(self, row: Row, name: str) -> str:
         """A field's column; rows to predict on may have our own name for it instead."""
         column = self.columns.get(name, name)
         return column if column in row.columns or self.labels_required else name
 
-    def _refuse_unmapped(self, row: Row) -> None:
-        """Refuse a row without a column that `data.columns` names, as far as it is needed."""
-        for name, column in self.columns.items():
-            if column in row.columns or name == "rationale":  # rows without one are ordinary
-                continue
-            is_needed = self.labels_required or (name == "input_text" and name in self.template.variables)
-            if is_needed and (self.labels_required or name not in row.columns):
-                known = f"which data.columns names; known are {column_names(row)}"
-                mend = f"map it with `data.columns.{name}=COLUMN`"
-                raise ValueError(f"{name}: there is no column {shown(column)}, {known} ({mend})")
+    def _refuse_missing(self, row: Row) -> None:
+        """Refuse a row without columns that are needed; one that nobody mapped is told where its value is read."""
+        names = dict.fromkeys(("input_text", "label", *self.columns))
+        missing = [name for name in names if self._is_needed(name) and self._column(row, name) not in row.columns]
+        if not missing or (len(missing) == 1 and missing[0] not in self.columns):
+            return
+        columns = " and no column ".join(shown(self.columns.get(name, name)) for name in missing)
+        named = ", which data.columns names" if {*missing} & {*self.columns} else ""
+        mend = ", ".join(f"`data.columns.{name}=COLUMN`" for name in missing)
+        known = f"{named}; known are {column_names(row)} (map it with {mend})"
+        raise ValueError(f"{', '.join(missing)}: there is no column {columns}{known}")
+
+    def _is_needed(self, name: str) -> bool:
+        if name == "rationale":  # rows without one are ordinary
+            return False
+        reads = name == "input_text" and "input_text" in self.template.variables
+        return reads or (self.labels_required and (name == "label" or name in self.columns))
 
     def _notice(self, example: Example) -> None:
         labels = example.label if isinstance(example.label, tuple) else (example.label,)

@@ -79,7 +79,7 @@ def collate(
         pool_index_B=pool_index_B,
         target_BT=_targets(examples, batch, lm_targets),
         label_BC=_hot(examples, num_labels),
-        row_weight_B=torch.ones(len(examples)),
+        row_weight_B=torch.tensor([example.weight for example in examples]),
         visible_from_B=_visible_from(batch.pool_start_B, pool_index_B, visible_input_tokens),
         reason_end_B=_reason_ends(examples, pool_index_B),
         keyword_2K=_keywords(examples),
@@ -139,5 +139,8 @@ def _keywords(examples: Sequence[EncodedExample]) -> torch.Tensor:
 def _hot(examples: Sequence[EncodedExample], num_labels: int) -> torch.Tensor:
     label_BC = torch.zeros(len(examples), num_labels)
     for row, example in enumerate(examples):
-        label_BC[row, list(example.label)] = 1.0
+        if example.shares is not None:
+            label_BC[row] = torch.tensor(example.shares)
+        else:
+            label_BC[row, list(example.label)] = 1.0
     return label_BC

@@ -6,11 +6,14 @@ import hashlib
 import json
 import unicodedata
 
+import numpy as np
+
 from dhrd.data.records import Example
 from dhrd.data.row import Columns
 from dhrd.data.templates import PLAIN, InputTemplate
 
 _DIGITS = 16
+_FEWEST_SORTED = 2**16
 
 
 def input_digest(columns: Columns, template: InputTemplate) -> str:
@@ -43,13 +46,31 @@ _PLAIN = InputTemplate(PLAIN)
 
 
 class DigestIds:
-    """Ids for rows that have none: their digests, the second of a kind with -2 after it; some 80 bytes a row."""
+    """Ids for rows that have none: their digests, the second of a kind with -2 after it.
+
+    Some 20 bytes a row: the digests so far as sorted numbers, and the latest of them, at most a 32nd, in a set.
+    """
 
     def __init__(self) -> None:
-        self._counts: dict[int, int] = {}
+        self._sorted = np.empty(0, np.uint64)
+        self._latest: set[int] = set()
+        self._repeated: dict[int, int] = {}
 
     def next(self, digest: str) -> str:
         """The id of the next row with this digest."""
         key = int(digest, 16)
-        count = self._counts[key] = self._counts.get(key, 0) + 1
-        return digest if count == 1 else f"{digest}-{count}"
+        if self._is_known(key):
+            count = self._repeated[key] = self._repeated.get(key, 1) + 1
+            return f"{digest}-{count}"
+        self._latest.add(key)
+        if len(self._latest) >= max(_FEWEST_SORTED, len(self._sorted) // 32):
+            self._sorted = np.concatenate([self._sorted, np.fromiter(self._latest, np.uint64)])
+            self._sorted.sort(kind="stable")  # which is fast where most is sorted already
+            self._latest.clear()
+        return digest
+
+    def _is_known(self, key: int) -> bool:
+        if key in self._latest or key in self._repeated:
+            return True
+        place = int(np.searchsorted(self._sorted, np.uint64(key)))
+        return place < len(self._sorted) and int(self._sorted[place]) == key

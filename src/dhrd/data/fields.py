@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 
 from dhrd._text import shown
-from dhrd.data.label_names import as_label
+from dhrd.data.label_names import Shares, as_label
 from dhrd.data.row import Row
 from dhrd.data.values import as_whole
 
@@ -66,8 +67,10 @@ def column_names(row: Row) -> str:
     return ", ".join(map(str, row.columns)) or "no columns"
 
 
-def label(value: object, required: bool, row: Row, separator: str | None = None) -> str | tuple[str, ...] | None:
-    """A name, several as a tuple, or None where there is none; see `as_label`."""
+def label(
+    value: object, required: bool, row: Row, separator: str | None = None
+) -> str | tuple[str, ...] | Shares | None:
+    """A name, several as a tuple, shares, or None where there is none; see `as_label`."""
     name = as_label(value, separator)
     if name is None and required:
         raise ValueError(
@@ -75,6 +78,21 @@ def label(value: object, required: bool, row: Row, separator: str | None = None)
             "and the -1 of a ClassLabel mean unlabelled: leave such rows out"
         )
     return name
+
+
+def weight(row: Row, column: str) -> float:
+    """How much a row counts: what is in a column, 1 where the row does not have it."""
+    value = row.columns.get(column, 1.0)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise ValueError(f"weight: missing in {shown(column)}; fill it in (1 counts as one row)")
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not 0 <= number < math.inf:
+        what = f"{shown(value)} is not a number from 0 on"
+        raise ValueError(f"weight: {what}; correct it, or rename a column that is no weight")
+    return number
 
 
 def optional_text(name: str, value: object) -> str | None:

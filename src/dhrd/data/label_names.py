@@ -1,13 +1,16 @@
-"""What a label is: its text, the same from every format. A raw cell becomes a name, or several; names are compared."""
+"""What a label is: its text, the same from every format. A raw cell becomes a name, several, or shares of several."""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+from numbers import Real
 
 from dhrd._text import LONGEST_VALUE, clipped, shown
 from dhrd.data.values import as_whole, plain
@@ -22,7 +25,22 @@ _VARIATION = re.compile("[\ufe00-\ufe0f]")  # which of a character's pictures is
 _EDGES = re.compile(rf"\A{_BLANK}|{_BLANK}\Z")
 _BLANKS = re.compile(_BLANK)
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,37})")
+_HALF = re.compile("[\ud800-\udfff]")
+_MOST_VOTES = 1e15  # beyond it floats are no longer counts, and sums of them no longer finite
 _WHOLE = re.compile(rf"({_INTEGER.pattern})\.0+")
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """A label that is spread over several: votes, or probabilities.
+
+    Args:
+        names: Each once.
+        values: Finite and not negative, as they were given.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[float, ...]
 
 
 def clean_name(text: str) -> str:
@@ -55,24 +73,68 @@ def sort_names(names: Iterable[str]) -> list[str]:
     return sorted(given)
 
 
-def as_label(value: object, separator: str | None = None) -> str | tuple[str, ...] | None:
-    """A cell's label: a name, several as a tuple, or None where it is blank or null.
+def as_label(value: object, separator: str | None = None) -> str | tuple[str, ...] | Shares | None:
+    """A cell's label: a name, several as a tuple, shares of several, or None where it is blank or null.
 
     A tuple of "0" and "1" may hold one twice: it may be multi-hot, which the label set decides.
 
     Args:
-        value: Text, a number (of NumPy too), a boolean, or a list, tuple, set or array of those.
+        value: Text, a number (of NumPy too), a boolean, or a list, tuple, set or array of those; for shares a mapping
+            from names to numbers, the pairs of one (a map of Parquet), or JSON text of one (a cell of CSV).
         separator: Splits text into several names; text without a name then is no label at all, `()`.
 
     Raises:
-        ValueError: It is none of these; a name in a list is empty or there twice.
+        ValueError: It is none of these; a name in a list is empty or there twice; a share is no number, or negative.
     """
     try:
-        return _as_label(plain(value), separator)
+        if isinstance(value, Shares):
+            return value
+        pairs = _pairs(value)
+        return _as_label(plain(value), separator) if pairs is None else _shares(pairs, value)
     except (TypeError, RecursionError):
         raise ValueError(
             f"label: {shown(value)} is neither an integer, a name, nor a list of names; correct the row"
         ) from None
+
+
+def _pairs(value: object) -> list[tuple[object, object]] | None:
+    """The pairs of a mapping, in whatever form it is; None: it is none."""
+    if isinstance(value, Mapping):
+        return list(value.items())
+    if isinstance(value, str) and value.lstrip()[:1] == "{":
+        try:
+            pairs: list[tuple[object, object]] = json.loads(value, object_pairs_hook=list)
+        except ValueError:
+            return None  # a name that begins with a brace
+        return pairs
+    is_map = isinstance(value, list) and bool(value) and all(isinstance(p, tuple) and len(p) == 2 for p in value)
+    return value if is_map else None  # type: ignore[return-value]
+
+
+def _shares(pairs: Iterable[tuple[object, object]], given: object) -> Shares | None:
+    """Shares by name; a null one is a field of a struct that this row does not have."""
+    shares: dict[str, float] = {}
+    for part, value in pairs:
+        if value is None:
+            continue
+        name = _name(part)
+        if not name or name in shares:
+            what = f"{shown(name)} twice; name it once" if name else "an empty name; fill it in or take it out"
+            raise ValueError(f"label: {shown(given)} has {what}")
+        if _HALF.search(name):  # an escape in the JSON text of a cell
+            raise ValueError(f"label: {shown(given)} has half of a surrogate pair, not text; correct the row")
+        if not _is_share(value):
+            raise ValueError(
+                f"label: the share of {shown(name)} is {shown(value)}, not a number from 0 on; correct the row"
+            )
+        shares[name] = float(value)  # type: ignore[arg-type]
+    return Shares(tuple(shares), tuple(shares.values())) if shares else None
+
+
+def _is_share(value: object) -> bool:
+    if isinstance(value, Decimal):  # whose NaN cannot be compared
+        return value.is_finite() and 0 <= value < _MOST_VOTES
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(0 <= value < _MOST_VOTES)  # type: ignore[operator]
 
 
 def _as_label(value: object, separator: str | None) -> str | tuple[str, ...] | None:

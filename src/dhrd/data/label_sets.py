@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dhrd._text import shown
 from dhrd.data.label_names import (
+    Shares,
     as_integer,
     as_label,
     clean_name,
@@ -34,7 +35,11 @@ _FEWEST_ROWS = 4
 
 
 def infer_labels(
-    examples: Sequence[Example], *, names: Sequence[str] | None = None, num_labels: int | None = None
+    examples: Sequence[Example],
+    *,
+    names: Sequence[str] | None = None,
+    num_labels: int | None = None,
+    multi_label: bool = False,
 ) -> LabelSet:
     """The label set of training rows.
 
@@ -42,13 +47,14 @@ def infer_labels(
         examples: Rows with labels.
         names: Given names, in the order of their places; None: found in the rows, sorted (integers by number).
         num_labels: How many there are. Where all that the rows have are integers below it, they are 0 to it.
+        multi_label: A row may have several; also where one has a list.
 
     Raises:
         DataError: There are fewer than two labels, or their number is not `num_labels`; they are so many that it must
             be an error, unless `num_labels` says so; or they cannot be told apart (`check_label_set`).
     """
     given = [label for example in examples if (label := _label_of(example)) is not None]
-    multi_label = any(isinstance(label, tuple) for label in given)
+    multi_label = multi_label or any(isinstance(label, tuple) for label in given)
     counts = count_labels(given)
     ordered = names is not None
     if names is None and num_labels is None:
@@ -94,7 +100,11 @@ def check_label_set(labels: LabelSet, counts: Mapping[str, int] | None = None) -
 
 def label_doubts(examples: Sequence[Example], labels: LabelSet) -> Iterator[str]:
     """What a person should look at before training on these labels, a line each."""
-    counts = count_labels(label for example in examples if (label := _label_of(example)) is not None)
+    counts = +count_labels(
+        label if example.shares is None else Shares(labels.names, example.shares)
+        for example in examples
+        if (label := _label_of(example)) is not None
+    )
     num_rows = len(examples)
     is_many = num_rows >= 10 and len(counts) * 2 >= num_rows
     if (is_many or len(counts) == num_rows >= _FEWEST_ROWS) and not labels.multi_label:
@@ -108,12 +118,19 @@ def label_doubts(examples: Sequence[Example], labels: LabelSet) -> Iterator[str]
         yield f"labels: {listed(looks)} look like lists; data.label_separator splits text into several labels"
 
 
-def count_labels(labels: Iterable[str | tuple[str, ...]]) -> Counter[str]:
-    """Rows of each name."""
-    return Counter(name for label in labels for name in (label if isinstance(label, tuple) else (label,)))
+def count_labels(labels: Iterable[str | tuple[str, ...] | Shares]) -> Counter[str]:
+    """Rows of each name, those with a share of it among them; a name that has only shares of 0 has 0."""
+    counts: Counter[str] = Counter()
+    for label in labels:
+        if isinstance(label, Shares):
+            for name, share in zip(label.names, label.values, strict=True):
+                counts[name] += share > 0
+        else:
+            counts.update(label if isinstance(label, tuple) else (label,))
+    return counts
 
 
-def _label_of(example: Example) -> str | tuple[str, ...] | None:
+def _label_of(example: Example) -> str | tuple[str, ...] | Shares | None:
     try:
         return as_label(example.label)
     except ValueError as error:
@@ -137,7 +154,7 @@ def _are_places(names: Sequence[str], num_labels: int) -> bool:
     return all(place is not None and 0 <= place < num_labels for place in places)
 
 
-def _refuse_multi_hot(labels: Sequence[str | tuple[str, ...]]) -> None:
+def _refuse_multi_hot(labels: Sequence[str | tuple[str, ...] | Shares]) -> None:
     """Without names a row of 0 and 1 says nothing: one that has either twice, or rows that all have both."""
     lists = [label for label in labels if isinstance(label, tuple)]
     repeated = (label for label in lists if len(set(label)) < len(label))

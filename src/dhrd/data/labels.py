@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dhrd._text import shown
 from dhrd.data.label_names import (
+    Shares,
     as_integer,
     as_label,
     bits,
@@ -19,7 +20,7 @@ from dhrd.data.label_names import (
 from dhrd.data.wording import wording
 from dhrd.errors import DataError
 
-Label = int | str | tuple[str, ...] | tuple[int, ...]
+Label = int | str | tuple[str, ...] | tuple[int, ...] | Mapping[str, object] | Shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +51,49 @@ class LabelSet:
     def encode(self, label: Label, where: str = "") -> tuple[int, ...]:
         """A row's label as a tuple of class indices, of length one unless multi-label.
 
+        Of shares the likeliest, of several alike the first in the set's order; with several labels a row those of
+        which half is certain.
+
         Raises:
             DataError: The label is unknown or of the wrong kind.
         """
-        try:
-            given = as_label(label)
-        except ValueError as error:
-            raise DataError(f"{where}: {error}") from None
-        if given is None:
-            raise DataError(f"{where}: label: missing")
+        given = _given(label, where)
+        if isinstance(given, Shares):
+            share_C = self._probabilities(given, where)
+            likely = (index for index, share in enumerate(share_C) if share >= 0.5)
+            return tuple(likely) if self.multi_label else (share_C.index(max(share_C)),)
         if isinstance(given, tuple) != self.multi_label:
             kinds = ("a list", "one label") if isinstance(given, tuple) else ("one label", "a list of labels")
             raise DataError(f"{where}: label: {kinds[0]} ({shown(label)}) where the other rows have {kinds[1]}")
         names = given if isinstance(given, tuple) else (given,)
         hot = self._multi_hot(names, where) if self.multi_label and is_zeros_and_ones(names) else None
         return hot if hot is not None else tuple(sorted({self._index(name, where) for name in names}))
+
+    def shares(self, label: Label, where: str = "") -> tuple[float, ...] | None:
+        """The probability of each label of a row whose label is shares, votes divided by their sum; else None.
+
+        With several labels a row each has a probability of its own.
+
+        Raises:
+            DataError: As `encode`.
+        """
+        given = _given(label, where)
+        return self._probabilities(given, where) if isinstance(given, Shares) else None
+
+    def _probabilities(self, given: Shares, where: str) -> tuple[float, ...]:
+        share_C = [0.0] * len(self)
+        for name, value in zip(given.names, given.values, strict=True):
+            share_C[self._index(name, where)] += value
+        if self.multi_label:
+            if max(share_C) > 1:
+                raise DataError(
+                    f"{where}: label: {max(share_C):g} is no probability; where a row may have several labels, divide "
+                    "each one's votes by the number of voters"
+                )
+            return tuple(share_C)
+        if not (total := sum(share_C)):
+            raise DataError(f"{where}: label: all shares are 0; give one of them a vote, or leave the row out")
+        return tuple(share / total for share in share_C)
 
     def named(self, label: Label, where: str = "") -> str | tuple[str, ...]:
         """A row's label by name, or names.
@@ -120,3 +149,13 @@ class LabelSet:
         Its first line must be a label's word or name, and nothing else but a heading, markup, or a remark in brackets.
         """
         return wording(self.words, self.names).read(answer, multi_label=self.multi_label)
+
+
+def _given(label: Label, where: str) -> str | tuple[str, ...] | Shares:
+    try:
+        given = as_label(label)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
+    if given is None:
+        raise DataError(f"{where}: label: missing")
+    return given

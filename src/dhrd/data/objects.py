@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from io import IOBase
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def is_dataset(rows: object) -> bool:
 
 
 def row_of(item: object, where: str, mapping: Mapping[str, str], own: Sequence[str] = ()) -> Row | BadRow:
-    """One row's columns, its values made plain.
+    """One row's columns, as they are.
 
     Args:
         item: The row.
@@ -63,11 +64,12 @@ def row_of(item: object, where: str, mapping: Mapping[str, str], own: Sequence[s
         own: Fields of an `Example` that are wanted besides its columns.
     """
     if isinstance(item, Example):
+        own = (*own, "weight") if own and item.weight != 1 else own  # else it may be a column that a template reads
         fields = {name: getattr(item, name) for name in own}
         theirs = {mapping[name]: getattr(item, name) for name in ("input_text", *own) if name in mapping}
-        return _plain(item.where or where, {**theirs, **item.columns(), **fields})
+        return Row(item.where or where, {**theirs, **item.columns(), **fields})
     if isinstance(item, Mapping):
-        return _plain(where, item)
+        return Row(where, {str(name): value for name, value in item.items()})
     text = plain(item) if isinstance(item, str | pyarrow.Scalar) else None  # what a pyarrow array is made of
     if isinstance(text, str):
         return Row(where, dict.fromkeys(("input_text", mapping.get("input_text", "input_text")), text))
@@ -102,12 +104,13 @@ def columns_of(
     if isinstance(row, BadRow):
         raise DataError(f"{row.where}: {row.problem}")
     is_ours = isinstance(item, Example) and item.input_text  # whatever other columns it has
-    columns = row.columns if is_ours else with_own_names(row.columns, mapping)
     try:
+        row = replace(row, columns=plain_columns(row.columns))
+        columns = row.columns if is_ours else with_own_names(row.columns, mapping)
         check_characters(row, template.variables)
         if "input_text" in template.variables:
             input_text(columns.get("input_text"), row, required=True)
-    except ValueError as error:
+    except (ValueError, DataError) as error:
         raise DataError(f"{row.where}: {error}") from None
     return columns, row.where
 
@@ -116,13 +119,6 @@ def with_own_names(columns: Mapping[str, object], mapping: Mapping[str, str]) ->
     """Columns, the text under our name as well as under theirs."""
     theirs = mapping.get("input_text")
     return columns if theirs is None or theirs not in columns else {**columns, "input_text": columns[theirs]}
-
-
-def _plain(where: str, columns: Mapping[Any, object]) -> Row | BadRow:
-    try:
-        return Row(where, plain_columns(columns))
-    except DataError as error:
-        return BadRow(where, str(error))
 
 
 def _is_table(rows: Mapping[Any, object]) -> bool:

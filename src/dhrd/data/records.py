@@ -35,7 +35,10 @@ class Example:
 
     Args:
         input_text: The text to classify; "" where the template reads other columns.
-        label: A name, several names (multi-label), or None where unknown. An integer is the name that it spells.
+        label: A name, several names (multi-label), or None where unknown. An integer is the name that it spells. Votes
+            or probabilities by name, until the label set is known: then the likeliest of them, and `shares`.
+        shares: The probability of each label, in the order of the label set, where a row has more than its label.
+        weight: How much the row's label counts in training.
         rationale: A teacher's reasoning toward the label, without naming it.
         id: Names the row in errors, joins and predictions.
         group: Rows of one group are never split between train and dev (MultiRC: the paragraph).
@@ -47,6 +50,8 @@ class Example:
 
     input_text: str = ""
     label: Label | None = None
+    shares: tuple[float, ...] | None = None
+    weight: float = 1.0
     rationale: str | None = None
     id: str = ""
     group: str | None = None
@@ -69,6 +74,8 @@ class EncodedExample:
         input_ids: x.
         continuation_ids: Rationale and answer with their markers; empty where there is nothing to learn but the label.
         label: Class indices.
+        shares: As the row's.
+        weight: As the row's.
         reason_end: How many tokens of the continuation end with the rationale's last; 0: it has none.
         keyword_ids: Content tokens of the rationale, each once.
     """
@@ -77,6 +84,8 @@ class EncodedExample:
     input_ids: list[int]
     continuation_ids: list[int]
     label: tuple[int, ...]
+    shares: tuple[float, ...] | None = None
+    weight: float = 1.0
     reason_end: int = 0
     keyword_ids: tuple[int, ...] = ()
 
@@ -93,8 +102,8 @@ class Batch:
         pool_start_B: Position of each input's first token (0 unless padded on the left).
         pool_index_B: Position of each input's last token: where `last` pools.
         target_BT: The token that the reasoning head must predict at each position, or IGNORE. Already shifted.
-        label_BC: Class targets: one-hot, or multi-hot for multi-label; None at inference.
-        row_weight_B: 1, or 0 for a row that is there only so that a process without rows takes part.
+        label_BC: Class targets: one-hot, multi-hot for multi-label, or probabilities; None at inference.
+        row_weight_B: The rows' weights; 0 for one that is there only so that a process without rows takes part.
         visible_from_B: The first of the input's tokens that the continuation sees; None: it sees the whole input.
         reason_end_B: Position of the rationale's last token; -1 where a row has none.
         keyword_2K: Rows and tokens of the rationales' content words, K pairs in all.

@@ -79,6 +79,7 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
     if settings.dev_share:
         train, choose = split_dev(train, settings.dev_share, config.seed)
         choose_name = f"{settings.dev_share} of {settings.train}"
+    _check_weights(train)
     _warn_of_overlap(train, {"validation": validation, "dev_share": choose if settings.dev_share else []})
     return Rows(
         train=train,
@@ -126,7 +127,7 @@ def add_label_noise(train: list[Example], labels: LabelSet, share: float, seed: 
     rng.shuffle(order)
     noisy = list(train)
     for index in order[: round(share * len(train))]:
-        noisy[index] = replace(train[index], label=labels.names[rng.randrange(len(labels))])
+        noisy[index] = replace(train[index], label=labels.names[rng.randrange(len(labels))], shares=None)
     num_changed = sum(ours.label != theirs.label for ours, theirs in zip(noisy, train, strict=True))
     logger.info(
         "label noise: %d of %d rows drawn, %d labels changed", round(share * len(train)), len(train), num_changed
@@ -144,19 +145,24 @@ def label_set(config: RunConfig, source: Source, examples: Sequence[Example]) ->
             )
         check_label_set(source.labels)
         return source.labels
-    return infer_labels(examples, names=names, num_labels=config.model.num_labels)
+    multi_label = config.data.multi_label
+    return infer_labels(examples, names=names, num_labels=config.model.num_labels, multi_label=multi_label)
 
 
 def _with_names(examples: Sequence[Example], labels: LabelSet, name: str) -> list[Example]:
-    """The rows, their labels by name, whatever spelled them."""
+    """The rows, their labels by name, whatever spelled them, and with their shares."""
     try:
         named = _each_row(examples, labels.named)
     except DataError as error:
         raise DataError(
             f"data.{name}: labels that the training rows do not have:\n{error}" if name != "train" else str(error)
         ) from error
-    pairs = zip(examples, named, strict=True)
-    return [example if example.label == label else replace(example, label=label) for example, label in pairs]
+    return [
+        example
+        if example.label == label
+        else replace(example, label=label, shares=labels.shares(example.label or "", example.where))
+        for example, label in zip(examples, named, strict=True)
+    ]
 
 
 def _warn(config: RunConfig, source: Source, train: Sequence[Example], labels: LabelSet) -> None:
@@ -167,6 +173,19 @@ def _warn(config: RunConfig, source: Source, train: Sequence[Example], labels: L
     read = {source.columns.get(name, name) if name == "input_text" else name for name in columns}
     if column in read and not source.task:
         logger.warning("data.input_template reads %s, the label's own column: the input tells the label", shown(column))
+
+
+def _check_weights(train: Sequence[Example]) -> None:
+    """Say how rows are weighed, where they are.
+
+    Raises:
+        DataError: They all weigh nothing.
+    """
+    low, high = min(example.weight for example in train), max(example.weight for example in train)
+    if not high:
+        raise DataError("weight: all training rows have 0, so that no label is learned; give some of them more")
+    if low != high:
+        logger.info("the labels of the training rows weigh from %g to %g", low, high)
 
 
 def _warn_of_two_labels(train: Sequence[Example]) -> None:
@@ -227,7 +246,7 @@ def check_rationales(config: RunConfig, examples: Sequence[Example]) -> None:
 
 
 def encode_labels(examples: Sequence[Example], labels: LabelSet) -> np.ndarray:
-    """(rows, C) of 0 and 1.
+    """(rows, C) of 0 and 1; of shares the likeliest.
 
     Raises:
         DataError: Up to ten rows whose label is unknown, missing, or of the wrong kind, a line each.
@@ -251,6 +270,16 @@ def _each_row(examples: Sequence[Example], read: Callable[[Label, str], T]) -> l
     if problems:
         raise DataError("\n".join(problems))
     return values
+
+
+def label_mass(examples: Sequence[Example], labels: LabelSet) -> np.ndarray:
+    """How many rows each label has, (C,), each row with its weight and in its label's shares."""
+    label_BC = encode_labels(examples, labels).astype(float)
+    for row, example in enumerate(examples):
+        if example.shares is not None:
+            label_BC[row] = example.shares
+        label_BC[row] *= example.weight
+    return label_BC.sum(0)
 
 
 def multi_hot(indices: Sequence[tuple[int, ...]], num_labels: int) -> np.ndarray:

@@ -235,6 +235,8 @@ class SequenceEncoder:
                 input_ids=item.input_ids,
                 continuation_ids=after.ids,
                 label=label,
+                shares=self._shares(row.label_donor),
+                weight=row.example.weight,
                 reason_end=after.reason_end,
             )
             for row, item, label, after in zip(supervised, inputs, labels, continuations, strict=True)
@@ -255,6 +257,11 @@ class SequenceEncoder:
 
     def _label(self, donor: Example) -> tuple[int, ...]:
         return self.labels.encode(donor.label, donor.where) if donor.label is not None else ()
+
+    def _shares(self, donor: Example) -> tuple[float, ...] | None:
+        if donor.shares is not None or donor.label is None:
+            return donor.shares
+        return self.labels.shares(donor.label, donor.where)
 
     def _continuations(
         self, rows: Sequence[Supervised], inputs: Sequence[EncodedInput], labels: Sequence[tuple[int, ...]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -139,7 +139,9 @@ def hash_rows(rows: Rows, config: RunConfig) -> str:
 
 def _row(example: Example, *, with_rationale: bool) -> bytes:
     columns = {name: value for name, value in example.columns().items() if name != "rationale"}
-    parts = [example.id, columns, example.label, example.rationale if with_rationale else None]
+    parts: list[object] = [example.id, columns, example.label, example.rationale if with_rationale else None]
+    if example.shares is not None or example.weight != 1:
+        parts += [example.shares, example.weight]
     return json.dumps(parts, sort_keys=True, default=str, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
@@ -190,9 +192,16 @@ def _identity(cell: Cell) -> dict[str, object]:
         "seed": cell.config.seed,
         "fold": cell.fold,
         "decoding": cell.decoding.decisive() if cell.arm.read == "decode" else None,
-        "config": identity(cell.config),
+        "config": _without_places(identity(cell.config)),
         "rows": cell.rows_hash,
     }
+
+
+def _without_places(settings: Settings) -> Settings:
+    """The settings but for where the rows lie, which differs by machine and decides nothing."""
+    data = settings["data"]
+    assert isinstance(data, Mapping)
+    return {**settings, "data": {name: value for name, value in data.items() if name not in _PLACES}}
 
 
 def unfinished(cells: Sequence[Cell], store: CellStore) -> Iterator[Cell]:

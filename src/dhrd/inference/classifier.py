@@ -115,6 +115,7 @@ class Classifier:
         dtype: str | torch.dtype | None = "auto",
         max_tokens_per_pass: int | None = None,
         share_prefixes: bool = True,
+        keep_prefixes: bool = True,
         compile: bool = False,
         keep_memory: bool = True,
         strict: bool = False,
@@ -132,6 +133,8 @@ class Classifier:
             max_tokens_per_pass: Bounds the memory of a forward pass, padding included; None: what suits the device.
             share_prefixes: Compute the first tokens that rows have in common once, where that costs less. In fp32 the
                 results are the same to rounding.
+            keep_prefixes: Let later calls and windows have what earlier ones computed of them, too: then rounding
+                depends on what was asked before.
             compile: `torch.compile` the layers: some seconds before the first row, then faster.
             keep_memory: On a CPU, let the process keep the memory that a forward pass frees for the next one, as far as
                 its C library can: faster by a fifth and more.
@@ -149,11 +152,12 @@ class Classifier:
         check_has_classifier(directory, info)
         again = partial(
             cls.from_pretrained, directory.absolute(), device=device, dtype=dtype, compile=compile, strict=strict,
-            max_tokens_per_pass=max_tokens_per_pass, share_prefixes=share_prefixes, keep_memory=keep_memory,
+            max_tokens_per_pass=max_tokens_per_pass, share_prefixes=share_prefixes,
+            keep_prefixes=keep_prefixes, keep_memory=keep_memory,
             cascade=cascade, threshold=threshold,
         )  # fmt: skip
         device = find_device(device)
-        best = Options.best(device, max_tokens_per_pass, share_prefixes=share_prefixes)
+        best = Options.best(device, max_tokens_per_pass, share_prefixes=share_prefixes, keep_prefixes=keep_prefixes)
         with no_foreign_bars():
             body, head = load_body_and_head(directory, info, dtype, device)
             tokenizer = load_input_encoder(directory, info).tokenizer

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dhrd.data.records import Batch
+from dhrd.model.attention import HELD
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -28,7 +29,7 @@ def why_no_masks(config: PretrainedConfig) -> str:
     """What keeps a backbone from taking such masks, in words; empty where nothing does."""
     if not kinds_of(config) <= {FULL, SLIDING}:
         return "some of its layers attend in ways that dhrd does not know"
-    if config._attn_implementation not in ("sdpa", "eager"):
+    if config._attn_implementation not in ("sdpa", "eager", HELD):
         return f"attention by {config._attn_implementation} takes no masks; load the model with sdpa"
     return ""
 

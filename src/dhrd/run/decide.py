@@ -11,20 +11,24 @@ from typing import Any
 from dhrd._progress import track
 from dhrd.artifact.write import write_decision
 from dhrd.config import RunConfig
+from dhrd.data.digest import digest_of
 from dhrd.data.records import Example
-from dhrd.data.rows import encode_labels
+from dhrd.data.rows import encode_labels, load_rows
 from dhrd.decisions.certify import Labelled, certify
 from dhrd.decisions.conformal import label_sets
 from dhrd.decisions.decision import Decision
 from dhrd.decisions.report import DecisionMetrics, decision_metrics
 from dhrd.decisions.target import parse_target
-from dhrd.errors import ConfigError
+from dhrd.errors import ConfigError, DataError, UserError
 from dhrd.evaluation.evaluate import labelled, rows_fingerprint
 from dhrd.inference.classifier import Classifier
 from dhrd.metrics.outcomes import Outcomes
 from dhrd.run.rows import each_row_of, held_out_rows
+from dhrd.training.run_dir import read_run
 
 logger = logging.getLogger("dhrd")
+
+_MOST_TRAINED = 0.5  # of the rows may have a training row's text
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def decide(
 
     Raises:
         ConfigError: There is neither a target nor a coverage, or one of them makes no sense.
-        DataError: The rows cannot show it; the message says how many would.
+        DataError: The rows cannot show it; the message says how many would. Or most of them were trained on.
         UserError: The artifact or the rows cannot be used.
     """
     _check_shares(targets, confidence=confidence, sets=sets)
@@ -74,7 +78,9 @@ def decide(
     examples: Iterable[Example] = (
         held_out_rows(model_dir, config, instead="data") if own else each_row_of(model_dir, data, config=config)
     )
-    rows, fingerprint = _read(classifier, examples)
+    rows, digests, fingerprint = _read(classifier, examples)
+    if not own:
+        _refuse_trained_rows(model_dir, digests)
     chosen_on = classifier.info.training.get("selected_on") or {}
     if chosen_on.get("fingerprint") == fingerprint:
         logger.warning("weights or a temperature were chosen on these very rows, so that new ones may do worse")
@@ -107,17 +113,42 @@ def _check_shares(targets: Sequence[str], **shares: float | None) -> None:
             raise ConfigError(f"`{name}={value:g}`: not between 0 and 1")
 
 
-def _read(classifier: Classifier, examples: Iterable[Example]) -> tuple[Labelled, str]:
-    """Rows with their probabilities, and their fingerprint."""
+def _refuse_trained_rows(model_dir: str | Path, digests: Sequence[str]) -> None:
+    """A model is surer and better on what it was trained on, so a bound from such rows says nothing of new ones.
+
+    Where new rows repeat training texts by themselves a few do so here too: these are told, and no more.
+    """
+    config = read_run(Path(model_dir).expanduser())
+    if config is None or config.data.train is None:
+        return
+    try:
+        trained = {digest_of(example) for example in load_rows(config).train}
+    except UserError as error:
+        logger.warning("whether these rows were trained on cannot be told: %s", error)
+        return
+    known = sum(digest in trained for digest in digests)
+    if known > _MOST_TRAINED * len(digests):
+        raise DataError(
+            f"{known} of the {len(digests)} rows were trained on, so they cannot show how the model does on new ones; "
+            "give rows that training did not see"
+        )
+    if known:
+        logger.warning("%d of %d rows have the text of a training row; new ones may do worse", known, len(digests))
+
+
+def _read(classifier: Classifier, examples: Iterable[Example]) -> tuple[Labelled, list[str], str]:
+    """Rows with their probabilities, their digests, and their fingerprint."""
     parts: list[Outcomes] = []
     texts: list[str] = []
+    digests: list[str] = []
     has_groups = False
     for part in classifier.scored(track(examples, "deciding")):
         has_groups = has_groups or any(example.group is not None for example in part.rows)
         texts += [item.text for item in part.inputs]
+        digests += map(digest_of, part.rows)
         gold_BC = encode_labels(part.rows, classifier.labels)
         ids = [example.id for example in part.rows]
         parts.append(Outcomes.of_probabilities(ids, gold_BC, part.probabilities_BC, classifier.labels))
     if has_groups:
         logger.warning("the rows come in groups, and the bound takes each as drawn by itself: it may not hold")
-    return labelled(Outcomes.concatenate(parts, classifier.labels)), rows_fingerprint(texts)
+    return labelled(Outcomes.concatenate(parts, classifier.labels)), digests, rows_fingerprint(texts)

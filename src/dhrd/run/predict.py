@@ -131,7 +131,8 @@ def predict_to(
     job = job or LongJob()
     if job.resume and is_stream(Path(output)):
         raise ConfigError(f"{output}: what went to a stream cannot be gone on with; give a file, or leave `resume` out")
-    classifier = Classifier.from_pretrained(model_dir, **options)
+    again = {"keep_prefixes": False}  # a run that goes on has not seen the rows before, and its bytes must be the same
+    classifier = Classifier.from_pretrained(model_dir, **options | again)
     config = config or read_run(Path(model_dir)) or RunConfig()
     columns = _columns(classifier, job.keep)
     source = open_rows(data, "test", config, classifier.info)

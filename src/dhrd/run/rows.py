@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -16,6 +17,8 @@ from dhrd.data.sources import Source, open_source
 from dhrd.errors import ConfigError, DataError
 from dhrd.inference.engine.options import check_count
 from dhrd.training.run_dir import read_run
+
+logger = logging.getLogger("dhrd")
 
 
 def rows_of(
@@ -33,7 +36,7 @@ def rows_of(
         UserError: The artifact or the rows cannot be used.
     """
     source, limit = _source(model_dir, data, split, config, limit)
-    return source.load(limit=limit, labels_required=labels_required)
+    return list(_with_own_ids(source.load(limit=limit, labels_required=labels_required), source.name))
 
 
 def each_row_of(
@@ -50,11 +53,26 @@ def each_row_of(
         UserError: The artifact or a row cannot be used, or there is none.
     """
     source, limit = _source(model_dir, data, split, config, limit)
-    examples = source.examples(limit=limit)
+    examples = _with_own_ids(source.examples(limit=limit), source.name)
     first = next(examples, None)
     if first is None:
         raise DataError(f"{source.name}: no rows")
     return chain([first], examples)
+
+
+def _with_own_ids(examples: Iterable[Example], name: str) -> Iterator[Example]:
+    """The rows, each with an id of its own, by which two models' answers are compared: the second "a" is "a-2"."""
+    taken: set[str] = set()
+    latest: dict[str, int] = {}
+    for example in examples:
+        row_id = example.id
+        while row_id in taken:
+            latest[example.id] = latest.get(example.id, 1) + 1
+            row_id = f"{example.id}-{latest[example.id]}"
+        taken.add(row_id)
+        yield example if row_id == example.id else replace(example, id=row_id)
+    if latest:
+        logger.warning("%s: %d ids are there more than once; later rows have -2, -3 … after theirs", name, len(latest))
 
 
 def _source(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,12 @@ OPEN = ("/", "/health", "/ready", "/openapi.json")
 PATHS = ("/classify", "/predict", "/v1/explain", "/info", "/metrics", *OPEN)
 """All that there are."""
 
+_GONE = 499  # as nginx counts a request whose client hung up: nobody reads it
 _DISCARDED = 16  # times the limit of bytes that are read and dropped, so that their sender can read the answer
+
+
+class _GoneError(Exception):
+    """The client hung up."""
 
 
 @dataclass(slots=True)
@@ -91,6 +96,8 @@ class Guard:
         start, answer = time.monotonic(), _Answer(send)
         try:
             await self._checked(scope, receive, answer)
+        except _GoneError:
+            answer.status = answer.status or _GONE
         except Refusal as refusal:
             await refused(refusal)(scope, receive, answer.send)
         except Exception as error:  # nothing of it may reach a log whole: its message may quote a row
@@ -113,7 +120,7 @@ class Guard:
         try:
             async with asyncio.timeout(self.limits.deadline_s):
                 body = await self._body(scope, receive)
-                await self.app(scope, _replayed(body, receive), answer.send)
+                await _unless_gone(self.app(scope, _replayed(body, receive), answer.send), answer, receive)
         except TimeoutError:
             raise self._late() from None
         finally:
@@ -135,6 +142,8 @@ class Guard:
         most, size, chunks = self.limits.max_bytes, 0, []
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _GoneError
             chunk = message.get("body", b"")
             size += len(chunk)
             chunks.append(chunk) if size <= most else chunks.clear()
@@ -161,6 +170,20 @@ class _Answer:
 def _carries(scope: Scope, key: str) -> bool:
     given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
     return hmac.compare_digest(given, b"Bearer " + key.encode())
+
+
+async def _unless_gone(answering: Awaitable[None], answer: _Answer, receive: Receive) -> None:
+    """Answer, or stop at once when the client hangs up: what it waits for leaves the queue."""
+    tasks = answered, _ = asyncio.ensure_future(answering), asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not answered.done() and not answer.status:
+            raise _GoneError
+        await answered
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # seen: a log of what was not may quote a row
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

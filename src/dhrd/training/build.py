@@ -18,7 +18,7 @@ from dhrd.data.batches import Bottleneck, PlannedUpdates, fingerprint
 from dhrd.data.label_names import clean_name, spelled
 from dhrd.data.plan import num_updates
 from dhrd.data.records import Example
-from dhrd.data.rows import Rows, encode_labels
+from dhrd.data.rows import Rows, label_mass
 from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder, SequenceTemplate
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import CheckpointError, ConfigError, ModelError
@@ -203,8 +203,8 @@ def _label_loss(config: RunConfig, rows: Rows) -> LabelLoss:
     given, names = config.loss.class_weights, rows.labels.names
     weights = None
     if given == "balanced":
-        counts = encode_labels(rows.train, rows.labels).sum(0)
-        weights = torch.tensor([counts.sum() / (len(names) * max(1, count)) for count in counts], dtype=torch.float32)
+        counts = label_mass(rows.train, rows.labels)
+        weights = torch.tensor([counts.sum() / (len(names) * (count or 1)) for count in counts], dtype=torch.float32)
     elif given is not None:
         given = {clean_name(name): weight for name, weight in given.items()}
         if set(given) != set(names):

@@ -13,6 +13,7 @@ from accelerate.state import AcceleratorState
 from dhrd._device import check_device
 from dhrd.config import RunConfig
 from dhrd.errors import ConfigError
+from dhrd.model.attention import hold_scores
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.memory import keep_freed_memory
 from dhrd.model.precision import fast_dtype, product_rates, shapes_of
@@ -108,6 +109,7 @@ def make_train_state(model: DualHeadModel, config: RunConfig, accelerator: Accel
     """Prepare a model for training: device, wrapping, optimizer, schedule."""
     if accelerator.device.type == "cpu":
         keep_freed_memory()
+        hold_scores(model.causal_lm)
     if config.training.gradient_checkpointing:
         model.causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         # transformers makes the embeddings' output require a gradient, as reentrant checkpointing needs; ours does not,

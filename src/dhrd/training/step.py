@@ -146,16 +146,17 @@ def _log(
     real, reasoned = 0.0, 0.0
     for batch in batches:
         assert batch.row_weight_B is not None and batch.target_BT is not None
-        real += float(batch.row_weight_B.sum())
+        counts_B = batch.row_weight_B > 0
+        real += float(counts_B.sum())
         place_T = torch.arange(batch.target_BT.shape[1], device=batch.target_BT.device)
         taught_BT = (batch.target_BT != IGNORE) & (place_T >= batch.pool_index_B[:, None])  # not x itself
-        reasoned += float(taught_BT.any(1).sum())
+        reasoned += float((taught_BT.any(1) & counts_B).sum())
     shares = state.accelerator.reduce(torch.tensor([reasoned, real], device=state.accelerator.device))
     return {
         "loss": sum(weights[name] * mean for name, mean in means.items()),
         "lm_loss": 0.0,
         **{LOG_NAMES[name]: mean for name, mean in means.items()},
-        "rationale_share": float(shares[0] / shares[1]),
+        "rationale_share": float(shares[0] / shares[1].clamp(min=1)),
     }
 
 

@@ -131,3 +131,27 @@ def test_every_command_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_here(capsys, "evaluate", "--mode", "x").error_lines == [
         "dhrd: error: give --model DIR, the directory that `dhrd train` wrote"
     ]
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("train --data x.jsonl", "No such option: --data; data.train is a setting: write --set data.train=…"),
+        ("train --model gpt2", "write --set model.name_or_path=…"),
+        ("train --train-file x.jsonl", "write --set data.train=…"),
+        ("train --max_input_token 3", "write --set data.max_input_tokens=…"),
+        ("predict --column x", "write --set data.columns=…"),
+        ("config show --learning-rat 3", "write --set training.learning_rate=…"),
+        ("reproduce main --epochs 1", "write --set training.num_epochs=…"),
+        ("rationales audit --input-templat x", "write --set data.input_template=…"),
+    ],
+)
+def test_an_unknown_option_names_the_setting_that_is_meant(capsys: Any, command: str, told: str) -> None:
+    ended = run_here(capsys, *command.split())
+    assert (ended.code, told in ended.err) == (2, True), ended.err
+
+
+@pytest.mark.parametrize("command", ["train --epochs 1", "predict --learning-rate 1", "train --zzz", "doctor --data x"])
+def test_and_none_where_a_flag_is_nearer_or_the_command_does_not_read_it(capsys: Any, command: str) -> None:
+    ended = run_here(capsys, *command.split())
+    assert (ended.code, "No such option" in ended.err, "--set" in ended.err) == (2, True, False), ended.err

@@ -52,11 +52,12 @@ def test_l11_words_of_missing_data_are_kept_and_counted(tmp_path: Path, caplog: 
     assert warnings_of(caplog, lambda: load([{"input_text": "the nan bread", "label": "x"}])) == []
 
 
-@pytest.mark.parametrize("name", ["weight", "sample_weight"])
-def test_l21_a_weight_column_is_said_not_to_be_read(caplog: pytest.LogCaptureFixture, name: str) -> None:
+@pytest.mark.parametrize("name", ["weights", "sample_weight"])
+def test_l21_a_column_that_may_be_a_weight_is_said_not_to_be_read(caplog: pytest.LogCaptureFixture, name: str) -> None:
     rows = [{"input_text": "a", "label": "x", name: 2.0}, {"input_text": "b", "label": "y", name: 1.0}]
     (said,) = warnings_of(caplog, lambda: load(rows))
-    assert f"the column '{name}' is not read, as all rows count alike" in said
+    assert f"the column '{name}' is not read; rows are weighed by it with data.columns.weight={name}" in said
+    assert [row.weight for row in load(rows, DataSettings(columns={"weight": name}))] == [2, 1]
     read = DataSettings(input_template="{{ input_text }}, " + f"{{{{ {name} }}}}")
     assert warnings_of(caplog, lambda: load(rows, read)) == []
 
@@ -84,3 +85,24 @@ def test_l11_words_of_missing_data_in_ids_groups_and_files_of_rationales(
     load_rows(load_config(data__rationales=str(path)), rows)
     assert "group 'nan' in 4 rows" in caplog.text
     assert "words of missing data are kept as rationales ('None' in 3 rows)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "told"),
+    [
+        ({}, {"body": "x"}, "input_text, label: there is no column 'input_text' and no column 'label'; known are body"),
+        ({"input_text": "text", "label": "gold"}, {"body": "x"}, "no column 'text' and no column 'gold', which data"),
+        ({"label": "gold"}, {"body": "x"}, "input_text, label: there is no column 'input_text' and no column 'gold'"),
+        (
+            {"label": "gold", "id": "key"},
+            {"input_text": "x"},
+            "label, id: there is no column 'gold' and no column 'key'",
+        ),
+        ({}, {"input_text": "x"}, "label: missing; the row has input_text"),
+        ({}, {"label": "x"}, "input_text: missing; the row has label"),
+    ],
+)
+def test_all_missing_columns_are_told_at_once(columns: dict[str, str], row: dict[str, str], told: str) -> None:
+    error = error_of([row], DataSettings(columns=columns))
+    assert told in error and "\n" not in error
+    assert all(f"`data.columns.{field}=COLUMN`" in error for field in error.split(": ")[1].split(", "))

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import random
+from collections import Counter
 
+import pytest
+
+from dhrd.data import digest as module
 from dhrd.data.digest import DigestIds, digest_of, input_digest
 from dhrd.data.records import Example
 from dhrd.data.templates import InputTemplate
@@ -36,3 +41,14 @@ def test_a_template_that_may_read_any_column_is_rendered() -> None:
 def test_a_second_row_of_a_text_has_an_id_of_its_own() -> None:
     ids = DigestIds()
     assert [ids.next(digest) for digest in ("0a", "0b", "0a", "0a")] == ["0a", "0b", "0a-2", "0a-3"]
+
+
+def test_ids_are_those_of_a_count_of_all_digests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the latest digests are put to the sorted ones; the greatest that there is among them."""
+    monkeypatch.setattr(module, "_FEWEST_SORTED", 7)
+    drawn, counts, ids = random.Random(0), Counter[str](), DigestIds()
+    for _ in range(3000):
+        digest = drawn.choice([f"{drawn.randrange(1000):016x}", f"{2**64 - 1 - drawn.randrange(1000):016x}"])
+        counts[digest] += 1
+        assert ids.next(digest) == (digest if counts[digest] == 1 else f"{digest}-{counts[digest]}")
+    assert len(ids._sorted) > 1000 and len(ids._latest) <= len(ids._sorted) // 32 + 7

@@ -64,6 +64,7 @@ def test_an_update_is_seen_by_the_next_evaluation(
 ) -> None:
     model, input_ids = make_model("llama", **settings), shared_rows()
     live = LiveModel.of(model)
+    assert live.engine.options.max_kept_tokens == 0  # keys and values of other weights
     before = live.logits(input_ids)
     train(model)
     after, expected = live.logits(input_ids), forward_logits(model, input_ids)

@@ -73,6 +73,14 @@ def test_committed_cells_still_have_their_keys(repository: Path) -> None:
         assert (cell.key, cell.file_name) == (found["key"], path.name)
 
 
+def test_a_cells_file_says_nothing_of_where_its_rows_lay(tmp_path: Path) -> None:
+    cell = with_settings("data.superglue_root=/a/place", "data.train_limit=5")
+    saved = json.loads(CellStore(tmp_path).save(cell, cell_result()).read_text())
+    assert "/a/place" not in json.dumps(saved)
+    assert saved["config"]["data"]["train_limit"] == 5
+    assert replace(cell, config=resolve(saved["config"])).key == cell.key
+
+
 def test_rows_fold_and_reading_decide() -> None:
     other = [
         replace(CELL, rows_hash="r1"),

@@ -126,3 +126,30 @@ def test_a_damaged_decision_is_refused(model: Path, part: dict[str, Any], proble
     change(model / "dhrd.json", decision=whole | part)
     with pytest.raises(ArtifactError, match=problem):
         read_info(model)
+
+
+def trained_on(model: Path, path: Path) -> None:
+    """Let the artifact's run say that it was trained on a file."""
+    (model / "run.json").write_text(
+        json.dumps({"config": {"data": {"train": str(path)}, "loss": {"reasoning_weight": 0}}})
+    )
+
+
+def test_rows_that_were_trained_on_certify_nothing(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train, dev = (labelled_rows(tmp_path / f"{name}.jsonl", model, 400) for name in ("train", "dev"))
+    trained_on(model, train)
+    before = (model / "dhrd.json").read_text()
+    with pytest.raises(DataError, match="400 of the 400 rows were trained on"):
+        decide(model, train, targets=["accuracy>=0.8"])
+    assert (model / "dhrd.json").read_text() == before
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(train.read_text().splitlines(keepends=True)[:8]) + dev.read_text())
+    with caplog.at_level(logging.WARNING, "dhrd"):
+        decide(model, few, targets=["accuracy>=0.8"])
+    assert "8 of 408 rows have the text of a training row" in caplog.text
+    train.unlink()
+    with caplog.at_level(logging.WARNING, "dhrd"):
+        decide(model, dev, targets=["accuracy>=0.8"])
+    assert "whether these rows were trained on cannot be told" in caplog.text

@@ -77,3 +77,11 @@ def test_what_training_held_out(artifact: Path, tiny_backbone: Path, tmp_path: P
     chosen = {row.id for row in held_out_rows(artifact, config)}
     assert len(chosen) == 6  # 0.3 of 20
     assert chosen < {row["id"] for row in rows(20)}
+
+
+def test_rows_of_one_id_are_told_apart(artifact: Path, caplog: pytest.LogCaptureFixture) -> None:
+    given = [{**row, "id": name} for row, name in zip(rows(6), ("a", "a-2", "a", "b", "a", "a-2"), strict=True)]
+    expected = ["a", "a-2", "a-3", "b", "a-4", "a-2-2"]
+    assert [row.id for row in rows_of(artifact, given)] == expected
+    assert [row.id for row in each_row_of(artifact, given)] == expected
+    assert "2 ids are there more than once" in caplog.text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dhrd import Classifier
-from helpers.serving import running, wait_until
+from helpers.serving import Running, running, wait_until
 
 
 def kind(response: object) -> tuple[int, str]:
@@ -78,6 +80,49 @@ def test_the_deadline_is_kept(classifier: Classifier, blocked: threading.Event) 
         assert kind(response) == (503, "deadline")
         assert int(response.headers["retry-after"]) >= 1
         blocked.set()
+
+
+def hang_up(server: Running, *, sent: float = 1.0) -> None:
+    """A request whose client goes once it has sent all of it, or a part."""
+    before = server.served.gate.in_flight
+    body = json.dumps({"input": ["late", "lost"]}).encode()
+    head = (
+        f"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    address = server.client.base_url.host, server.client.base_url.port
+    with socket.create_connection(address) as connection:
+        connection.sendall(head.encode() + body[: int(sent * len(body))])
+        wait_until(lambda: server.served.gate.in_flight > before)
+        if sent == 1:
+            wait_until(lambda: "dhrd_queue_rows 2.0" in server.client.get("/metrics").text)
+
+
+def test_who_hangs_up_leaves_the_queue_at_once(
+    classifier: Classifier, blocked: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(classifier) as server, ThreadPoolExecutor(1) as pool, caplog.at_level(logging.DEBUG):
+        stays = pool.submit(server.post, "/classify", {"input": "a"})
+        wait_until(lambda: server.served.gate.in_flight == 1)
+        wait_until(lambda: "dhrd_queue_rows 0.0" in server.client.get("/metrics").text)
+        hang_up(server)
+        wait_until(lambda: server.served.gate.in_flight == 1)
+        counters = server.client.get("/metrics").text
+        assert "dhrd_queue_rows 0.0" in counters and "dhrd_requests_in_flight 1.0" in counters
+        assert 'dhrd_requests_total{path="/classify",status="499"} 1.0' in counters
+        blocked.set()
+        assert stays.result().status_code == 200
+    assert "failed" not in caplog.text and "never retrieved" not in caplog.text
+
+
+def test_half_a_body_is_no_request(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+    encode = classifier.encode
+    monkeypatch.setattr(classifier, "encode", lambda rows: seen.append(rows) or encode(rows))
+    with running(classifier) as server:
+        hang_up(server, sent=0.5)
+        wait_until(lambda: server.served.gate.in_flight == 0)
+        assert seen == []
+        assert server.post("/classify", {"input": "a"}).status_code == 200
 
 
 def test_a_server_that_goes_down_takes_no_new_requests(classifier: Classifier, blocked: threading.Event) -> None:

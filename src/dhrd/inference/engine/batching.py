@@ -1,4 +1,4 @@
-"""Inputs of like length side by side, in batches by their tokens."""
+"""Class logits of many inputs by any forward function, and the probabilities that they are."""
 
 from __future__ import annotations
 
@@ -13,34 +13,6 @@ from dhrd.data.collate import pad_inputs
 from dhrd.data.records import Batch
 
 Forward = Callable[[Batch], Tensor]
-
-_MAX_PADDING = 0.03  # of a batch's tokens
-
-
-def buckets(lengths: Sequence[int], max_tokens: int, overhead_tokens: int = 0) -> list[list[int]]:
-    """Indices of inputs in batches: alike in length, full of tokens, with little padding.
-
-    A batch ends before it has more than `max_tokens`, padding included (a longer input is a batch of one), or more
-    padding than 3 % of its tokens and than a pass costs.
-
-    Args:
-        lengths: Tokens of each input.
-        max_tokens: Of a batch, padding included.
-        overhead_tokens: What another batch costs, in tokens.
-    """
-    found: list[list[int]] = []
-    batch: list[int] = []
-    num_tokens = 0
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        length = lengths[index]
-        run = length * (len(batch) + 1)
-        padding = run - num_tokens - length
-        if batch and (run > max_tokens or padding > max(overhead_tokens, _MAX_PADDING * run)):
-            found.append(batch)
-            batch, num_tokens = [], 0
-        batch.append(index)
-        num_tokens += length
-    return [*found, batch] if batch else found
 
 
 def predict_logits(

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from dhrd._text import message_of
 from dhrd.config.schema import Pooling
+from dhrd.data.prefixes import Group, SharingCost, apart, plan_sharing
 from dhrd.errors import ConfigError
 from dhrd.inference.engine.exactness import why_not_exact
 from dhrd.inference.engine.options import Options, Work
 from dhrd.inference.engine.passes import Passes
-from dhrd.inference.engine.prefixes import Group, SharingCost, apart, plan_sharing
 from dhrd.model.flops import forward_cost
 
 if TYPE_CHECKING:
@@ -98,10 +98,11 @@ class Engine:
             raise ConfigError(f"`compile`: torch.compile failed here ({message_of(error)}); leave it out") from error
 
     def _plan(self, input_ids: Sequence[list[int]]) -> list[Group]:
-        if not self.options.share_prefixes or len(input_ids) == 1:
+        if not self.options.share_prefixes or (len(input_ids) == 1 and not self.options.max_kept_tokens):
             return apart([len(ids) for ids in input_ids])
-        groups = plan_sharing(input_ids, self._sharing_cost())
-        if any(len(pack.rows) > 1 for group in groups for pack in group.packs) and not self._sharing_is_exact():
+        groups = plan_sharing(input_ids, self._sharing_cost(), self.passes.kept.past(input_ids))
+        shares = any(g.num_prefix_tokens or len(pack.rows) > 1 for g in groups for pack in g.packs)
+        if shares and not self._sharing_is_exact():
             return apart([len(ids) for ids in input_ids])
         return groups
 

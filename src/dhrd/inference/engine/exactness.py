@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from dhrd._text import message_of
+from dhrd.data.prefixes import Group, Pack, apart
 from dhrd.inference.engine.options import Options
 from dhrd.inference.engine.passes import Passes
-from dhrd.inference.engine.prefixes import Group, Pack, apart
 from dhrd.model.masks import why_no_masks
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from dhrd._text import shown
+from dhrd.data.prefixes import Group
 from dhrd.errors import ConfigError
-from dhrd.inference.engine.prefixes import Group
 from dhrd.model.flops import causal_pairs
 
 
@@ -34,6 +34,8 @@ class Options:
         max_tokens_per_pass: Padding included; a longer row runs alone. It bounds the memory of a pass.
         pass_overhead_tokens: What a pass costs beyond its tokens, in tokens: padding up to it is cheaper than a pass.
         share_prefixes: Compute the first tokens that rows have in common once, where that costs less.
+        max_kept_tokens: Whose keys and values are kept for later batches; for a model alone whose weights stay as they
+            are.
 
     Raises:
         ConfigError: A number makes no sense.
@@ -42,21 +44,30 @@ class Options:
     max_tokens_per_pass: int
     pass_overhead_tokens: int
     share_prefixes: bool = True
+    max_kept_tokens: int = 0
 
     def __post_init__(self) -> None:
         check_count("max_tokens_per_pass", self.max_tokens_per_pass)
         check_count("pass_overhead_tokens", self.pass_overhead_tokens, least=0)
+        check_count("max_kept_tokens", self.max_kept_tokens, least=0)
 
     @classmethod
     def best(
-        cls, device: torch.device, max_tokens_per_pass: int | None = None, *, share_prefixes: bool = True
+        cls,
+        device: torch.device,
+        max_tokens_per_pass: int | None = None,
+        *,
+        share_prefixes: bool = True,
+        keep_prefixes: bool = False,
     ) -> Options:
-        """What suits a device."""
-        tokens, overhead = (4096, 128) if device.type == "cpu" else (32768, 2048)
+        """What suits a device; prefixes are kept up to the tokens of a pass, whose memory theirs is like."""
+        best, overhead = (4096, 128) if device.type == "cpu" else (32768, 2048)
+        tokens = best if max_tokens_per_pass is None else max_tokens_per_pass
         return cls(
-            max_tokens_per_pass=tokens if max_tokens_per_pass is None else max_tokens_per_pass,
+            max_tokens_per_pass=tokens,
             pass_overhead_tokens=overhead,
             share_prefixes=share_prefixes,
+            max_kept_tokens=tokens if keep_prefixes and share_prefixes else 0,
         )
 
 
@@ -98,8 +109,9 @@ class Work:
         self.num_rows += len(input_ids)
         self.num_tokens += sum(map(len, input_ids))
         for group in groups:
-            self.num_needed_tokens += group.num_prefix_tokens
-            self.num_needed_pairs += causal_pairs(group.num_prefix_tokens)
+            num_new = group.num_prefix_tokens - group.num_kept_tokens
+            self.num_needed_tokens += num_new
+            self.num_needed_pairs += causal_pairs(num_new, group.num_kept_tokens)
             for pack in group.packs:
                 self.num_needed_tokens += pack.num_tokens
                 for row, shared in zip(pack.rows, pack.shared, strict=True):

@@ -45,6 +45,24 @@ def test_text_is_shared_where_it_costs_less() -> None:
     assert apart.work.num_needed_tokens == 40 * 302
 
 
+def test_one_row_at_a_time_computes_an_instruction_twice_at_most() -> None:
+    instruction = [(5 * i) % 251 for i in range(200)]
+    rows = [[*instruction, i, i + 1] for i in range(10)]
+    kept, forgetful = engine(max_kept_tokens=512), engine()
+    for row in rows:
+        torch.testing.assert_close(kept.logits([row]), forgetful.logits([row]), rtol=0, atol=1e-4)
+    assert kept.work.num_run_tokens <= 2 * 200 + 10 * 2
+    assert forgetful.work.num_run_tokens == 10 * 202
+
+
+def test_where_sharing_is_not_exact_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dhrd.inference.engine.engine.why_not_exact", lambda body: "for a test")
+    run, row = engine(max_kept_tokens=512), [(5 * i) % 251 for i in range(200)]
+    for last in range(4):
+        torch.testing.assert_close(run.logits([[*row, last]]), one_by_one(run, [[*row, last]]), rtol=0, atol=1e-4)
+    assert run.work.num_run_tokens == 4 * 201
+
+
 def test_a_layer_that_cannot_be_compiled_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no compiler here\nand a trace")

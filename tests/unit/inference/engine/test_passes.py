@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from dhrd.config.schema import Pooling
+from dhrd.data.prefixes import Group, Pack, apart
 from dhrd.errors import ModelError
 from dhrd.inference.engine.options import Options
 from dhrd.inference.engine.passes import Passes
-from dhrd.inference.engine.prefixes import Group, Pack, apart
 from helpers.inference import forest
 from helpers.models import make_causal_lm
 

@@ -9,6 +9,9 @@ What is computed how is a matter of cost, in units of one token's linear layers:
     a row alone, n tokens                     n + a · n² / 2
     a pack of T tokens                        T + a · T²            (a dense mask: every query meets every key)
     c tokens of a pack after a prefix of P    c + a · c · (P + c)
+
+A prefix whose keys and values earlier batches left behind (`inference/engine/kept.py`) costs nothing, and one that an
+earlier batch had, too, its pass alone: later batches will find it.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -46,10 +50,24 @@ class Group:
     Args:
         packs: In the order of their rows.
         num_prefix_tokens: Computed once for all packs; 0: the packs stand alone.
+        num_kept_tokens: Of the prefix: computed by an earlier batch.
     """
 
     packs: tuple[Pack, ...]
     num_prefix_tokens: int = 0
+    num_kept_tokens: int = 0
+
+
+class Past(NamedTuple):
+    """How many first tokens of a row earlier batches had.
+
+    Args:
+        num_kept: Their keys and values are there.
+        num_seen: They were in a batch not long ago.
+    """
+
+    num_kept: int = 0
+    num_seen: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +92,18 @@ def apart(lengths: Sequence[int]) -> list[Group]:
     return [Group((Pack((row,), (0,), length),)) for row, length in enumerate(lengths)]
 
 
-def plan_sharing(input_ids: Sequence[Sequence[int]], cost: SharingCost) -> list[Group]:
+def plan_sharing(
+    input_ids: Sequence[Sequence[int]], cost: SharingCost, past: Sequence[Past] | None = None
+) -> list[Group]:
     """Groups that cover every row once, at the least cost that this planner finds.
 
     Args:
         input_ids: Tokens of each row, none empty.
         cost: What decides.
+        past: Of each row; None: there were no batches before.
     """
-    return _Planner(input_ids, cost).plan() if len(input_ids) else []
+    past = past if past is not None else [Past()] * len(input_ids)
+    return _Planner(input_ids, cost, past).plan() if len(input_ids) else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +118,7 @@ class _Planner:
 
     input_ids: Sequence[Sequence[int]]
     cost: SharingCost
+    past: Sequence[Past]
     order: list[int] = field(init=False)
     length: list[int] = field(init=False)
     common: np.ndarray = field(init=False)
@@ -113,17 +136,29 @@ class _Planner:
     def _best(self, low: int, high: int, depth: int) -> _Option:
         """The least cost of the rows `low` to `high` of the order."""
         if high - low == 1:
-            return self._alone(low)
-        shared = int(self.common[low + 1 : high].min())
+            shared, separate = self.length[low], self._alone(low)
+        else:
+            shared = int(self.common[low + 1 : high].min())
+            separate = self._separate(low, high, shared, depth)
+        together = [self._after_prefix(low, high, prefix) for prefix in self._prefixes(low, high, shared)]
+        if shared and high - low > 1 and (packed := self._packed(low, high)):
+            together.append(packed)
+        least = min(together, key=lambda option: option.cost, default=separate)
+        return least if least.cost <= _MARGIN * separate.cost else separate
+
+    def _separate(self, low: int, high: int, shared: int, depth: int) -> _Option:
+        """The rows in runs that have more in common than `shared`, each run by itself."""
         borders = [low, *(low + 1 + np.flatnonzero(self.common[low + 1 : high] == shared)).tolist(), high]
         deeper = self._best if depth < _MAX_DEPTH else self._flat
         children = [deeper(first, last, depth + 1) for first, last in pairwise(borders)]
-        separate = _Option(sum(child.cost for child in children), [g for child in children for g in child.groups])
-        if not shared:
-            return separate
-        together = [self._packed(low, high), self._after_prefix(low, high, shared)]
-        least = min((option for option in together if option), key=lambda option: option.cost, default=separate)
-        return least if least.cost <= _MARGIN * separate.cost else separate
+        return _Option(sum(child.cost for child in children), [g for child in children for g in child.groups])
+
+    def _prefixes(self, low: int, high: int, shared: int) -> set[int]:
+        """Lengths that a prefix of the rows may have: what they share, and what earlier batches had of it."""
+        most = min(shared, *(length - 1 for length in self.length[low:high]))  # every row keeps a token of its own
+        own = {most} if high - low > 1 else set()
+        lengths = own | {min(most, had) for had in self._past(low)}
+        return {length for length in lengths if length >= max(1, self.cost.overhead)}
 
     def _flat(self, low: int, high: int, depth: int) -> _Option:
         """As `_best`, but without looking for trees in the tree."""
@@ -143,16 +178,18 @@ class _Planner:
             return None
         return _Option(pack.num_tokens + self.cost.pair * pack.num_tokens**2, [Group((pack,))])
 
-    def _after_prefix(self, low: int, high: int, shared: int) -> _Option | None:
-        prefix = min(shared, *(length - 1 for length in self.length[low:high]))  # every row keeps a token of its own
-        if prefix < self.cost.overhead:
-            return None
+    def _after_prefix(self, low: int, high: int, prefix: int) -> _Option:
         packs = self._cut(low, high, prefix)
         cost, overhead = self.cost.pair, self.cost.overhead
-        total = prefix + cost * prefix**2 / 2 + overhead
+        kept, seen = (min(prefix, had) for had in self._past(low))
+        new = max(kept, seen)  # up to there later batches pay
+        total = prefix - new + cost * (prefix**2 - new**2) / 2 + (overhead if kept < prefix else 0)
         for pack in packs:
             total += pack.num_tokens + cost * pack.num_tokens * (prefix + pack.num_tokens) + overhead
-        return _Option(total, [Group(tuple(packs), prefix)])
+        return _Option(total, [Group(tuple(packs), prefix, kept)])
+
+    def _past(self, at: int) -> Past:
+        return self.past[self.order[at]]
 
     def _cut(self, low: int, high: int, prefix: int) -> list[Pack]:
         """Packs after a prefix, each as long as it may be; a row longer than that is a pack of its own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dhrd.inference.engine.prefixes import Group, SharingCost, apart, common_length, plan_sharing
+from dhrd.data.prefixes import Group, Past, SharingCost, apart, common_length, plan_sharing
 from helpers.inference import forest
 
 CHEAP = SharingCost(pair=0.0, overhead=4, max_pack_tokens=256, max_suffix_tokens=64)
@@ -73,6 +73,39 @@ def test_a_dear_mask_keeps_rows_apart() -> None:
     rows = [list(range(20)) + [row] * 20 for row in range(100, 104)]
     assert len(plan_sharing(rows, SharingCost(pair=0.0))) == 1
     assert len(plan_sharing(rows, SharingCost(pair=1.0))) == 4
+
+
+@pytest.mark.parametrize(
+    ("past", "prefix", "kept"),
+    [
+        (Past(0, 0), 0, 0),
+        (Past(40, 0), 40, 40),  # a kept prefix costs nothing, even for one row
+        (Past(90, 0), 49, 49),  # a row keeps a token of its own
+        (Past(0, 40), 40, 0),  # what came before will come again
+        (Past(20, 40), 40, 20),
+        (Past(3, 3), 0, 0),  # shorter than a pass costs
+    ],
+)
+def test_one_row_uses_what_batches_before_it_had(past: Past, prefix: int, kept: int) -> None:
+    row = list(range(50))
+    (group,) = plan_sharing([row], CHEAP, [past])
+    assert (group.num_prefix_tokens, group.num_kept_tokens) == (prefix, kept)
+    assert rebuilt([group], [row]) == {0: row}
+
+
+def test_rows_after_a_kept_prefix_run_together() -> None:
+    rows = [[*range(200), *[300 + row] * 20] for row in range(4)] + [[*range(200), *[300] * 21]]
+    (group,) = plan_sharing(rows, CHEAP, [Past(200, 0)] * 5)
+    assert (group.num_prefix_tokens, group.num_kept_tokens) == (200, 200)
+    assert [pack.num_tokens for pack in group.packs] == [61, 20]
+    (other,) = plan_sharing(rows, CHEAP)
+    assert other.num_kept_tokens == 0
+
+
+def test_a_kept_prefix_of_a_few_rows_leaves_the_others_alone() -> None:
+    rows = [list(range(100)), [500 + i for i in range(60)]]
+    by_row = {g.packs[0].rows: g.num_kept_tokens for g in plan_sharing(rows, CHEAP, [Past(80, 0), Past()])}
+    assert by_row == {(0,): 80, (1,): 0}
 
 
 def test_trees_deeper_than_any_text_are_planned_whole() -> None:

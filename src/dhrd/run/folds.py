@@ -1,0 +1,89 @@
+"""Out-of-fold probabilities: what the configured classifier says of each training row, trained on the others.
+
+rows → K folds → (build → fit → read the fold held out) of each → probabilities in the rows' order
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from dhrd._files import writing
+from dhrd.config import RunConfig
+from dhrd.data.batches import fingerprint
+from dhrd.data.rows import Rows, check_rationales
+from dhrd.data.split import split_fold
+from dhrd.evaluation.live import LiveModel
+from dhrd.model.backbone import Backbone, load_backbone
+from dhrd.training.build import Encoded, build, encode
+from dhrd.training.identity import identity
+from dhrd.training.loop import fit
+
+logger = logging.getLogger("dhrd")
+
+
+def out_of_fold(
+    config: RunConfig, rows: Rows, *, num_folds: int, kept: Path, device: str | None = None
+) -> Float[np.ndarray, "N C"]:
+    """The probabilities of all labels for each training row, from a model that did not see it.
+
+    Every fold is trained for all its epochs: no row is left over to choose an epoch by. A fold's probabilities are
+    kept as soon as they are there, so that the same call goes on after a kill.
+
+    Args:
+        config: The settings of the run.
+        rows: Of `load_rows`; N is the number of `rows.train`.
+        num_folds: In how many parts the rows are cut, stratified by label, groups whole.
+        kept: A directory for the folds that are done.
+        device: "cpu", "cuda", "mps"; None: the best there is.
+
+    Raises:
+        UserError: A setting, a row or the backbone cannot be used; a fold would be empty.
+        NonFiniteError: Training diverged.
+    """
+    place = {id(example): index for index, example in enumerate(rows.train)}
+    probabilities_NC = np.zeros((len(rows.train), len(rows.labels)), dtype=np.float64)
+    for fold in range(num_folds):
+        train, held_out = split_fold(rows.train, fold, num_folds, seed=config.seed)
+        name = f"fold {fold + 1} of {num_folds}"
+        of_fold = replace(rows, train=train, choose=held_out, validation=held_out, choose_name=name, has_dev=False)
+        check_rationales(config, train)
+        logger.info("%s: %d rows to train on, %d held out", name, len(train), len(held_out))
+        probabilities_NC[[place[id(example)] for example in held_out]] = _of_fold(config, of_fold, kept, device)
+    return probabilities_NC
+
+
+def _of_fold(config: RunConfig, rows: Rows, kept: Path, device: str | None) -> np.ndarray:
+    backbone = load_backbone(config.model, seed=config.seed)
+    data = encode(config, rows, backbone)
+    path = kept / f"{_key(config, data)}.npy"
+    if path.is_file():
+        logger.info("%s: done before", rows.choose_name)
+        return np.asarray(np.load(path, allow_pickle=False))
+    probabilities_BC = _train(config, rows, backbone, data, device)
+    content = io.BytesIO()
+    np.save(content, probabilities_BC)
+    with writing(path) as file:
+        file.write(content.getvalue())
+    return probabilities_BC
+
+
+def _train(config: RunConfig, rows: Rows, backbone: Backbone, data: Encoded, device: str | None) -> np.ndarray:
+    parts = build(config, rows, backbone, device, data=data)
+    fit(parts.state, parts.updates)
+    outcomes = LiveModel.of(parts.model, parts.accelerator).predict(data.validation.examples, rows.labels)
+    assert outcomes.probabilities_BC is not None
+    return outcomes.probabilities_BC
+
+
+def _key(config: RunConfig, data: Encoded) -> str:
+    """Of all that a fold's probabilities depend on."""
+    tokens = [fingerprint(part.examples) for part in (data.train, data.validation)]
+    return hashlib.sha256(json.dumps([identity(config), *tokens], sort_keys=True).encode()).hexdigest()[:16]
