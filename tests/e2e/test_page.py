@@ -221,6 +221,7 @@ def test_it_fits_a_phone_and_can_be_read_light_and_dark(browser: Any, server: Ru
         page.get_by_label("Texts to classify").fill("a" * 300 + "\n" + "the parcel is late " * 9)
         page.get_by_role("button", name="Classify").click()
         cards(page, 2)
+        playwright.expect(page.locator("article .label").first).to_be_in_viewport()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(_CONTRAST) >= 4.5
         heights = page.evaluate("[...document.querySelectorAll('button')].map((b) => b.offsetHeight).filter(Boolean)")

@@ -1,10 +1,13 @@
-"""Keeping freed memory, so that every forward pass does not ask the system for the same pages anew."""
+"""The memory of a process that runs models: what it keeps of what a pass freed, and what is its own."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
 from functools import cache
+from itertools import chain
+
+from torch import nn
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _LARGEST_BLOCK_BYTES = 2**30
@@ -26,3 +29,14 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK_BYTES) and mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT_BYTES))
+
+
+def own_weights(model: nn.Module) -> None:
+    """Copy weights into the process's own memory.
+
+    On a CPU a loaded weight may be a mapped part of its file: who overwrites the file in place then changes the model
+    under a server that runs, and who shortens it ends the process.
+    """
+    for weight in chain(model.parameters(), model.buffers()):
+        if weight.device.type == "cpu":
+            weight.data = weight.data.clone()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dhrd._extras import require
 from dhrd._versions import library_versions
 from dhrd.inference.classifier import Classifier
+from dhrd.model.memory import own_weights
 from dhrd.serving.guard import Gate, Guard, refused
 from dhrd.serving.limits import Limits, Refusal
 from dhrd.serving.monitoring import ServerMetrics
@@ -62,6 +63,8 @@ def create_app(classifier: Classifier, *, name: str, limits: Limits | None = Non
     from fastapi.exceptions import RequestValidationError
     from starlette.exceptions import HTTPException
 
+    own_weights(classifier.body)
+    own_weights(classifier.head)
     limits, metrics, gate = limits or Limits(), ServerMetrics(), Gate()
     service = Service(classifier, name, limits, metrics, gate)
 

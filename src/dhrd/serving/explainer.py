@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from dhrd.errors import ConfigError
+from dhrd.errors import ArtifactError, ConfigError
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.prediction import Explanation, Row
+from dhrd.model.memory import own_weights
 from dhrd.serving.limits import Limits, Refusal
+from dhrd.serving.monitoring import log_failure
 
 _MAX_WAITING = 4  # requests: more would be over the deadline before their turn comes
 
@@ -25,7 +27,7 @@ class Explainer:
     def __init__(self, classifier: Classifier, limits: Limits) -> None:
         self.classifier, self.limits = classifier, limits
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="dhrd-explain")
-        self._num_waiting = 0
+        self._num_waiting, self._is_loaded = 0, False
 
     async def explain(self, rows: Sequence[Row], max_new_tokens: int | None) -> list[Explanation]:
         """What the reasoning head writes about rows.
@@ -61,10 +63,22 @@ class Explainer:
         return max_new_tokens or limit
 
     def _explain(self, rows: Sequence[Row], max_new_tokens: int) -> list[Explanation]:
+        self._load()
         try:
             return self.classifier.explain(rows, max_new_tokens=max_new_tokens)
         except ConfigError as error:  # the model's context is too short for both
             raise Refusal(422, "invalid_request", str(error), param="max_new_tokens") from error
+
+    def _load(self) -> None:
+        if self._is_loaded:
+            return
+        try:
+            own_weights(self.classifier.reasoner().model)
+        except ArtifactError as error:
+            log_failure("loading the reasoning head", error)
+            message = "the artifact's reasoning head cannot be read any more; start the server again where it is whole"
+            raise Refusal(503, "no_reasoning_head", message) from error
+        self._is_loaded = True
 
     def _left(self, work: asyncio.Future[list[Explanation]]) -> None:
         self._num_waiting -= 1

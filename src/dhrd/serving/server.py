@@ -50,6 +50,7 @@ def run(served: Served, listener: socket.socket) -> None:
         MissingExtra: uvicorn is not installed.
     """
     uvicorn = require("uvicorn", extra="serve")
+    from dhrd.serving.connection import Connection
 
     class DrainingServer(uvicorn.Server):  # type: ignore[name-defined]  # its base is known once it is imported
         """Takes no new requests after a signal, and ends when the accepted ones are answered."""
@@ -65,7 +66,8 @@ def run(served: Served, listener: socket.socket) -> None:
             return bool(await super().on_tick(counter))
 
     config = uvicorn.Config(
-        served.app, log_config=None, access_log=False, server_header=False, timeout_keep_alive=_KEEP_ALIVE_S
-    )
+        served.app, http=Connection, log_config=None, access_log=False, server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+    )  # fmt: skip
     asyncio.run(DrainingServer(config).serve(sockets=[listener]))
     logger.info("every accepted request was answered")

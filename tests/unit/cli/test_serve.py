@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import json
+import re
+import shlex
+import shutil
 import signal
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +19,7 @@ import pytest
 
 from dhrd.cli.serve import serve
 from dhrd.serving.limits import Limits
-from helpers.artifacts import save_tiny
+from helpers.artifacts import change, save_tiny
 from helpers.fork import ForkServer
 from helpers.runs import run_here
 from helpers.serving import Command, httpx, serve_forked
@@ -50,6 +55,23 @@ def test_the_defaults_are_those_of_the_library_and_of_the_docs(repository: Path)
         )
         told = row.split("|")[2].strip().replace(",", "")
         assert told == (f"{value >> 20} MiB" if name == "max_bytes" else f"{value:g}")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
+def test_the_commands_of_the_page_are_answered(
+    fork_server: ForkServer, artifact: Path, tmp_path: Path, repository: Path
+) -> None:
+    text = (repository / "docs" / "serving.md").read_text(encoding="utf-8")
+    install, ask, *_ = [block.replace("\\\n", "") for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)]
+    assert install.splitlines()[1].split("#")[0].split() == ["dhrd", "serve", "--model", "output"]
+    model = shutil.copytree(artifact, tmp_path / "output")
+    change(model / "dhrd.json", input_template="{{ premise }} {{ hypothesis }}")
+    server = serve_forked(fork_server, model, tmp_path)
+    words = shlex.split(ask.replace("localhost:8000", server.url))
+    done = subprocess.run([*words, "--silent", "--show-error"], capture_output=True, text=True, timeout=60)
+    (row,) = json.loads(done.stdout)["data"]
+    assert row["label"] in ("bill", "login", "mail") and not row["truncated"]
+    assert server.ended(signal.SIGTERM) == 0
 
 
 def test_flags_key_and_logs(fork_server: ForkServer, artifact: Path, tmp_path: Path) -> None:
@@ -102,6 +124,25 @@ def test_after_a_kill_it_starts_again_on_the_same_port(fork_server: ForkServer, 
     with client_of(second) as client:
         assert (second.url, classify(client, "a")) == (first.url, 200)
     assert second.ended(signal.SIGTERM) == 0
+
+
+def test_who_overwrites_the_artifact_in_place_changes_no_answer(
+    fork_server: ForkServer, artifact: Path, tmp_path: Path
+) -> None:
+    model = shutil.copytree(artifact, tmp_path / "model")
+    server = serve_forked(fork_server, model, tmp_path)
+    body = {"input": ["the parcel is late", "lost key"]}
+    with client_of(server) as client:
+        before = client.post("/classify", json=body).json()["data"]
+        for damage in (b"\xff" * 20_000, b""):  # other bytes, then none
+            with (model / "model.safetensors").open("r+b") as file:
+                file.seek(-len(damage) or 0, 2 if damage else 0)
+                file.write(damage) if damage else file.truncate(10)
+            assert client.post("/classify", json=body).json()["data"] == before
+        shutil.rmtree(model)
+        assert client.post("/classify", json=body).json()["data"] == before
+        assert client.post("/v1/explain", json=body).status_code == 503
+    assert server.ended(signal.SIGTERM) == 0
 
 
 def test_what_cannot_be_served_is_said_in_one_line(

@@ -1,12 +1,16 @@
-"""Keeping freed memory is said to the C library, once, and only to one that listens."""
+"""Freed memory is kept where the C library listens, once; weights are taken out of their file."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
 
 from dhrd.model import memory
 
@@ -40,3 +44,21 @@ def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(memory.ctypes, "CDLL", None)
     assert memory.keep_freed_memory.__wrapped__() is False
+
+
+def test_own_weights_do_not_change_with_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+
+    def loaded(value: float) -> nn.Module:
+        save_file({"weight": torch.full((8, 8), value)}, path)
+        model = nn.Linear(8, 8, bias=False)
+        model.load_state_dict(load_file(path), assign=True)
+        return model
+
+    mapped, own = loaded(1.0), loaded(1.0)
+    memory.own_weights(own)
+    with path.open("r+b") as file:
+        file.seek(-8 * 8 * 4, 2)
+        file.write(torch.full((8, 8), 2.0).numpy().tobytes())
+    assert float(own.weight[0, 0]) == 1
+    assert own.weight.requires_grad and own.weight.data_ptr() != mapped.weight.data_ptr()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +36,17 @@ def test_too_much_is_refused(classifier: Classifier) -> None:
     assert refused(explainer, ["a"], 1001).param == "max_new_tokens"
     assert refused(explainer, ["a"], 1000).status == 422  # over the model's context
     assert refused(Explainer(classifier, Limits(max_explained_rows=0)), ["a"]).status == 404
+
+
+def test_an_artifact_that_is_gone_is_told(
+    served_artifact: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = shutil.copytree(served_artifact, tmp_path / "model")
+    classifier = Classifier.from_pretrained(directory, device="cpu", dtype=None)
+    shutil.rmtree(directory)
+    found = refused(Explainer(classifier, Limits()), ["a"])
+    assert (found.status, found.kind) == (503, "no_reasoning_head")
+    assert "ArtifactError" in caplog.text and str(tmp_path) not in found.message
 
 
 def test_few_may_wait(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
