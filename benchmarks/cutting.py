@@ -6,7 +6,7 @@
 Both ways take turns on parts of the texts, and give the same tokens. What is counted is the time from texts to tokens.
 
 The physics: 512 tokens are some 2.4 kB of text; a window of characters is read beside them until its beginnings agree.
-Predicted: 30 times, of the 40 that the characters allow.
+Predicted: 30 times.
 
 Prints one JSON line.
 """
