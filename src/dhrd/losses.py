@@ -152,19 +152,17 @@ COUNTS: dict[LossName, Callable[[LabelLoss, Batch], Tensor]] = {
 
 
 def alignment_loss(
-    projected_BD: Float[Tensor, "B D"], hidden_BTD: Float[Tensor, "B T D"], reason_end_B: Int[Tensor, "B"]
+    projected_BD: Float[Tensor, "B D"], goal_BD: Float[Tensor, "B D"], reason_end_B: Int[Tensor, "B"]
 ) -> Float[Tensor, ""]:
     """L_al: the classified vector, through a linear map, is drawn to what the model knows once it has read the
     rationale (as KNIFE, arXiv 2212.09721, and CODI, arXiv 2502.21074, do).
 
     Args:
         projected_BD: A h[p].
-        hidden_BTD: Hidden states of the whole sequences; no gradient runs into them from here.
+        goal_BD: Hidden states at the rationales' ends; no gradient runs into them from here.
         reason_end_B: Position of the rationale's last token; -1: the row does not take part.
     """
-    rows_B = torch.arange(len(hidden_BTD), device=hidden_BTD.device)
-    goal_BD = hidden_BTD[rows_B, reason_end_B.clamp(min=0)].detach().float()
-    distance_B = 1 - F.cosine_similarity(projected_BD.float(), goal_BD, dim=1)
+    distance_B = 1 - F.cosine_similarity(projected_BD.float(), goal_BD.detach().float(), dim=1)
     return (distance_B * (reason_end_B >= 0).float()).sum()
 
 
@@ -232,9 +230,13 @@ def _largest(count_N: Tensor | None) -> float:
     return float(count_N.max()) if count_N is not None and len(count_N) else 1.0
 
 
-_CHUNK_LOGITS, _CHUNK_LOGITS_CPU = 2**25, 2**24
-"""Logits held at once: 128 MiB in fp32, and on a CPU 64 MiB, which is a fifth faster with its caches. Smaller chunks
-repeat the addition to the weight's gradient more often."""
+_CHUNK_BYTES = 2**27
+"""Of logits in the products' type, held at once. Smaller chunks repeat the addition to the weight's gradient."""
+
+
+def _part_logits(device: torch.device) -> int:
+    """Logits of a chunk that are in fp32 at once: on a CPU 2 MiB, which its caches hold from one pass to the next."""
+    return 2**19 if device.type == "cpu" else 2**25
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,31 +267,26 @@ class _LinearCrossEntropy(torch.autograd.Function):
         layer: _Layer,
     ) -> Tensor:
         needs = [layer.grad_enabled and need for need in ctx.needs_input_grad[:3]]
+        empty = torch.empty_like if len(target_N) else torch.zeros_like  # the first chunk clears them
+        makers = (empty, empty, torch.zeros_like)
         grads = [
-            torch.zeros_like(given) if need and given is not None else None
-            for given, need in zip((hidden_ND, weight_VD, bias_V), needs, strict=True)
+            make(given) if need and given is not None else None
+            for given, need, make in zip((hidden_ND, weight_VD, bias_V), needs, makers, strict=True)
         ]
-        weight = weight_VD.to(layer.dtype)
-        most = _CHUNK_LOGITS_CPU if hidden_ND.device.type == "cpu" else _CHUNK_LOGITS
-        chunk = max(1, most // weight_VD.shape[0])
+        weight, num_classes = weight_VD.to(layer.dtype), weight_VD.shape[0]
+        chunk = max(1, _CHUNK_BYTES // (layer.dtype.itemsize * num_classes))
+        size = max(1, _part_logits(hidden_ND.device) // num_classes)
         total = torch.zeros((), device=hidden_ND.device)
         for start in range(0, len(target_N), chunk):
             rows = slice(start, start + chunk)
-            hidden, target = hidden_ND[rows].to(layer.dtype), target_N[rows]
-            logits = F.linear(hidden, weight).float()
-            if bias_V is not None:
-                logits += bias_V.float()
-            logits = layer.transform(logits)
-            gold, top = logits.gather(1, target[:, None]), logits.amax(1, keepdim=True)
-            shifted = logits - top if layer.transform.soft_cap is not None else logits.sub_(top)
-            exponentials = shifted.exp_()  # one pass over them serves the loss and its gradient
-            norm = exponentials.sum(1, keepdim=True)
-            count = count_N[rows, None] if count_N is not None else torch.ones_like(norm)
-            total += ((norm.log() + top - gold) * count).sum()
+            hidden = hidden_ND[rows].to(layer.dtype)
+            logits = F.linear(hidden, weight)
+            count = count_N[rows] if count_N is not None else torch.ones(len(hidden), device=hidden.device)
+            parts = zip(logits.split(size), target_N[rows].split(size), count.split(size), strict=True)
+            for of_part, target, of_count in parts:
+                total += _cross_entropy_(of_part, target, of_count, bias_V, grads[2], layer)
             if any(needs):
-                grad = _grad_of_logits(exponentials.div_(norm / count), target, count)
-                grad = layer.transform.backward_(grad, logits)
-                _add_gradients(grads, rows, hidden, weight, grad, layer.boost)
+                _add_gradients(grads, rows, hidden, weight, logits, layer.boost)
         ctx.save_for_backward(*grads)
         return total
 
@@ -297,25 +294,41 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         grads = ctx.saved_tensors  # type: ignore[attr-defined]
-        scaled = [grad * grad_output.to(grad.dtype) if grad is not None else None for grad in grads]
+        scaled = [grad.mul_(grad_output.to(grad.dtype)) if grad is not None else None for grad in grads]
         return (*scaled, None, None, None)
 
 
-def _grad_of_logits(softmax: Tensor, target: Tensor, count: Tensor) -> Tensor:
-    """d total / d logits, in place: softmax minus one-hot, both times count already."""
-    softmax[torch.arange(len(target), device=target.device), target] -= count[:, 0]
-    return softmax
+def _cross_entropy_(
+    logits: Tensor, target: Tensor, count: Tensor, bias: Tensor | None, grad_bias: Tensor | None, layer: _Layer
+) -> Tensor:
+    """The summed cross-entropy of some rows; their logits become its gradient, `layer.boost` times as large."""
+    raw = logits.float()
+    if bias is not None:
+        raw += bias.float()
+    ours = layer.transform(raw)
+    gold, top = ours.gather(1, target[:, None]), ours.amax(1, keepdim=True)
+    shifted = ours - top if layer.transform.soft_cap is not None else ours.sub_(top)
+    exponentials = shifted.exp_()  # one pass over them serves the loss and its gradient
+    norm = exponentials.sum(1, keepdim=True)
+    total = ((norm.log() + top - gold)[:, 0] * count).sum()
+    if layer.grad_enabled:
+        grad = exponentials.mul_(count[:, None] / norm)
+        grad[torch.arange(len(target), device=target.device), target] -= count
+        grad = layer.transform.backward_(grad, ours)
+        if grad_bias is not None:
+            grad_bias += grad.sum(0).to(grad_bias.dtype)
+        logits.copy_(grad.mul_(layer.boost) if layer.boost != 1.0 else grad)
+    return total
 
 
 def _add_gradients(
     grads: list[Tensor | None], rows: slice, hidden: Tensor, weight: Tensor, grad: Tensor, boost: float
 ) -> None:
-    """Add one chunk's d total / d (hidden, weight, bias), from `grad`, that of the layer's own output."""
-    grad_hidden, grad_weight, grad_bias = grads
-    if grad_bias is not None:
-        grad_bias += grad.sum(0).to(grad_bias.dtype)
-    grad = (grad.mul_(boost) if boost != 1.0 else grad).to(weight.dtype)
+    """Add one chunk's d total / d (hidden, weight), from `grad`, that of the logits, `boost` times as large."""
+    grad_hidden, grad_weight, _ = grads
     if grad_hidden is not None:
-        grad_hidden[rows].add_(grad @ weight, alpha=1 / boost)
-    if grad_weight is not None:
-        grad_weight.add_(grad.T @ hidden, alpha=1 / boost)  # converts as it adds: no fp32 copy of V x D
+        grad_hidden[rows].zero_().add_(grad @ weight, alpha=1 / boost)
+    if grad_weight is not None:  # in parts, of which what `add_` converts is small: no fp32 copy of V x D
+        size = max(1, 4 * _part_logits(hidden.device) // hidden.shape[1])
+        for part, of_part in zip(grad_weight.split(size), grad.split(size, dim=1), strict=True):
+            (part if rows.start else part.zero_()).add_(of_part.T @ hidden, alpha=1 / boost)

@@ -88,6 +88,11 @@ def test_shares_and_weights_are_the_same_from_every_format(form: str, tmp_path: 
     assert [row.weight for row in found.train] == [2, 0.5, 1]
 
 
+def test_a_name_in_braces_is_a_name() -> None:
+    names = ["{a}", "{ b", "{'c': 1}"]
+    assert [row.label for row in run_rows(labelled(*names, *names)).train[:3]] == names
+
+
 def test_they_stand_beside_names_and_rows_without_a_weight() -> None:
     found = run_rows([*VOTES, {"input_text": "d", "label": "repair"}])
     assert found.labels.names == ("exchange", "keep", "refund", "repair")
@@ -113,6 +118,7 @@ def test_they_stand_beside_names_and_rows_without_a_weight() -> None:
         ({"a": None}, "label: missing"),
         ('{"a": NaN}', "label: the share of 'a' is nan, not a number"),
         ('{"a\\ud83d": 1}', "has half of a surrogate pair"),
+        ('{"a": 0.7, "b" 0.3}', """label: '{"a": 0.7, "b" 0.3}' is not valid JSON (Expecting ':' delimiter"""),
         ('{"a": [1]}', "label: the share of 'a' is [1], not a number"),
         ({3.5: 1}, "neither an integer, a name, nor a list of names"),
     ],

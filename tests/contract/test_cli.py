@@ -132,6 +132,12 @@ ADDED = {
     "model.head_init": "random",
     "model.reasoning_bottleneck": False,
     "training.cache_frozen": False,
+    "training.compile": False,
+    "training.group_by_prefix": False,
+    "training.max_tokens_per_micro_batch": None,
+    "training.pack_rows": False,
+    "training.share_dropout": False,
+    "training.share_prefixes": "auto",
 }
 """Settings beyond the contract: each leaves a run as it was unless it is given."""
 

@@ -177,11 +177,14 @@ def gradients(total: Tensor, *given: Tensor | None) -> list[Tensor]:
     return list(torch.autograd.grad(total * 0.37, [tensor for tensor in given if tensor is not None]))
 
 
-@pytest.mark.parametrize("chunk_rows", [1, 3, N, 100])
+@pytest.mark.parametrize(("chunk_rows", "part_rows"), [(1, 1), (3, 1), (3, 2), (N, 3), (100, 1), (100, 100)])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_lm_loss_and_gradients(name: str, bias: bool, chunk_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "_CHUNK_LOGITS_CPU", chunk_rows * V)
+def test_lm_loss_and_gradients(
+    name: str, bias: bool, chunk_rows: int, part_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "_CHUNK_BYTES", 4 * chunk_rows * V)
+    monkeypatch.setattr(losses, "_part_logits", lambda _: part_rows * V)
     hidden, weight, bias_v, target = layer(bias=bias)
     total = reasoning_loss(hidden, target, weight, bias_v, TRANSFORMS[name])
     expected = stock(TRANSFORMS[name], hidden, weight, bias_v, target)
@@ -194,7 +197,7 @@ def test_lm_loss_and_gradients(name: str, bias: bool, chunk_rows: int, monkeypat
 @pytest.mark.parametrize("chunk_rows", [2, 100])
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_a_target_of_several_rows_counts_for_each(name: str, chunk_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "_CHUNK_LOGITS_CPU", chunk_rows * V)
+    monkeypatch.setattr(losses, "_CHUNK_BYTES", 4 * chunk_rows * V)
     hidden, weight, bias, target = layer(bias=True)
     count = torch.tensor([1.0, 4.0, 2.0, 1.0, 7.0, 1.0, 3.0])
     again = torch.arange(N).repeat_interleave(count.long())
@@ -214,7 +217,7 @@ def test_counts_do_not_overflow_half_precision() -> None:
 
 
 def test_no_more_logits_than_a_chunk_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "_CHUNK_LOGITS_CPU", 2 * V)
+    monkeypatch.setattr(losses, "_CHUNK_BYTES", 4 * 2 * V)
     sizes: list[int] = []
     linear = F.linear
 
@@ -336,21 +339,21 @@ def reasoned_batch(labels: list[tuple[int, ...]], *, ghost: bool = False) -> Bat
 
 
 def states() -> tuple[Tensor, Tensor]:
-    """projected_BD, hidden_BTD."""
+    """projected_BD, goal_BD."""
     generator = torch.Generator().manual_seed(2)
-    first, second = (torch.randn(shape, generator=generator) for shape in ((4, D), (4, 6, D)))
+    first, second = (torch.randn((4, D), generator=generator) for _ in range(2))
     return first.requires_grad_(), second.requires_grad_()
 
 
 def test_alignment_loss_and_gradients() -> None:
-    (projected, hidden), batch = states(), reasoned_batch(SINGLE)
+    (projected, goal), batch = states(), reasoned_batch(SINGLE)
     assert batch.reason_end_B is not None and batch.reason_end_B.tolist() == [3, -1, 4, 2]
-    total = alignment_loss(projected, hidden, batch.reason_end_B)
-    goals = [(0, hidden[0, 3]), (2, hidden[2, 4]), (3, hidden[3, 2])]
-    expected = sum(1 - projected[i] @ h.detach() / (projected[i].norm() * h.norm().detach()) for i, h in goals)
+    total = alignment_loss(projected, goal, batch.reason_end_B)
+    goals = [(i, goal[i].detach()) for i in (0, 2, 3)]
+    expected = sum(1 - projected[i] @ h / (projected[i].norm() * h.norm()) for i, h in goals)
     torch.testing.assert_close(total, expected)
     assert float(rationale_count(batch)) == 3
-    gradient, into_goal = torch.autograd.grad(total, [projected, hidden], retain_graph=True, allow_unused=True)
+    gradient, into_goal = torch.autograd.grad(total, [projected, goal], retain_graph=True, allow_unused=True)
     assert into_goal is None  # sg
     torch.testing.assert_close(gradient, *torch.autograd.grad(expected, projected))  # type: ignore[arg-type]
     assert gradient[1].abs().max() == 0 < gradient[[0, 2, 3]].abs().amax(1).min()
@@ -396,12 +399,12 @@ def test_a_rows_weight_is_a_factor_of_the_privileged_loss_and_its_count(logits: 
 
 
 def test_ghost_rows_have_no_rationale_and_no_words_but_keep_the_graph(logits: Tensor) -> None:
-    (projected, hidden), ghost = states(), reasoned_batch(SINGLE, ghost=True)
+    (projected, goal), ghost = states(), reasoned_batch(SINGLE, ghost=True)
     vectors, weight, _, _ = layer(bias=False)
     logits = logits.requires_grad_()
     assert ghost.keyword_2K is not None and ghost.reason_end_B is not None
     totals = {
-        projected: alignment_loss(projected, hidden, ghost.reason_end_B),
+        projected: alignment_loss(projected, goal, ghost.reason_end_B),
         logits: privileged_loss(logits, logits * 2, ghost, LabelLoss()),
         vectors: keyword_loss(vectors, ghost.keyword_2K, weight),
     }

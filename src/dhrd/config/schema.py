@@ -198,6 +198,21 @@ class TrainingSettings(Section):
     """Rows per process per micro-batch."""
     gradient_accumulation_steps: Count = 1
     """Micro-batches per update."""
+    max_tokens_per_micro_batch: Count | None = None
+    """Bounds a micro-batch by its tokens, shared text counted once and padding included, instead of by rows. Which rows
+    an update holds stays as `batch_size` and `gradient_accumulation_steps` make it. null: by rows."""
+    share_prefixes: Literal["auto"] | bool = "auto"
+    """Run text that rows of an update begin with once: the same loss and gradients, fewer tokens. `auto`: where it
+    costs less and is exact; true: an error where it cannot be had; false: never."""
+    share_dropout: bool = False
+    """Share text even where the backbone or its adapters have dropout, though rows that share text then share what is
+    dropped of it. Dropout before the classification head is each row's own either way."""
+    group_by_prefix: bool = False
+    """Put rows that begin alike into one update, so that they can share it. Updates are then less mixed; see
+    docs/training.md for what that did to accuracy."""
+    pack_rows: bool = False
+    """Lay rows out one after the other in one sequence, instead of padding them to the longest: the same loss and
+    gradients, no padding."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """Course of the learning rate after warm-up."""
     warmup_share: Share = 0.1
@@ -212,6 +227,9 @@ class TrainingSettings(Section):
     """`auto`: bf16 on GPUs that have it and on CPUs where it was measured to be faster, else off; a run keeps it."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, slower steps."""
+    compile: bool = False
+    """`torch.compile` the trained layers: half a minute at first, then faster steps; worth it from some hundred updates
+    on. Weights are as without it but for rounding."""
     cache_frozen: bool = False
     """With `model.freeze_layers`: run the frozen layers once a row and keep what they give, 4 bytes · hidden size a
     token. The same weights come out; later epochs are cheaper. The frozen part must have no dropout."""

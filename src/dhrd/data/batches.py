@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dhrd.data.collate import LmTargets, as_ghost, collate
-from dhrd.data.plan import micro_batches, num_updates, plan_epoch
+from dhrd.data.plan import num_updates, plan_epoch, plan_epoch_by_prefix
 from dhrd.data.records import Batch, EncodedExample
+from dhrd.data.sharing import NOTHING_SHARED, MicroBatch, Sharing, shared_tokens
+from dhrd.data.tree import as_tree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,8 @@ class PlannedUpdates:
         process_index: This one.
         seed: Decides the order.
         bottleneck: What of the input the continuations see; None: all of it.
+        sharing: What the micro-batches of an update share and how large they may be.
+        group_by_prefix: Whether rows that begin alike are put into one update.
     """
 
     examples: Sequence[EncodedExample]
@@ -61,6 +65,8 @@ class PlannedUpdates:
     process_index: int = 0
     seed: int = 0
     bottleneck: Bottleneck | None = None
+    sharing: Sharing = NOTHING_SHARED
+    group_by_prefix: bool = False
 
     @property
     def rows_per_update(self) -> int:
@@ -74,26 +80,44 @@ class PlannedUpdates:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
         """This process's micro-batches of each update of an epoch, from the `start`-th on."""
-        lengths = [len(example.input_ids) for example in self.examples]
-        plan = plan_epoch(lengths, seed=self.seed, epoch=epoch, rows_per_update=self.rows_per_update)
-        for index, update in enumerate(plan[start:], start):
-            slices = micro_batches(
-                update, batch_size=self.batch_size, num_processes=self.num_processes, process_index=self.process_index
-            )
-            yield [self._collate(rows or update[:1], epoch, index, ghost=not rows) for rows in slices]
+        for index, update in enumerate(self._plan(epoch)[start:], start):
+            visible = self._visible(update, epoch, index)
+            yield [self._collate(micro_batch, update, visible) for micro_batch in self._micro_batches(update, visible)]
 
-    def _collate(self, rows: Sequence[int], epoch: int, index: int, *, ghost: bool) -> Batch:
-        update = epoch * self.updates_per_epoch + index
+    def _plan(self, epoch: int) -> list[tuple[int, ...]]:
+        if self.group_by_prefix:
+            inputs = [example.input_ids for example in self.examples]
+            return plan_epoch_by_prefix(inputs, seed=self.seed, epoch=epoch, rows_per_update=self.rows_per_update)
+        lengths = [len(example.input_ids) for example in self.examples]
+        return plan_epoch(lengths, seed=self.seed, epoch=epoch, rows_per_update=self.rows_per_update)
+
+    def _visible(self, update: Sequence[int], epoch: int, index: int) -> dict[int, int | None]:
+        if self.bottleneck is None:
+            return dict.fromkeys(update)
+        number = epoch * self.updates_per_epoch + index
+        seen = self.bottleneck.visible(update, seed=self.seed, epoch=epoch, update=number)
+        return dict(zip(update, seen, strict=True))
+
+    def _micro_batches(self, update: Sequence[int], visible: Mapping[int, int | None]) -> list[MicroBatch]:
+        return self.sharing.micro_batches(
+            {row: shared_tokens(self.examples[row], visible[row]) for row in update},
+            batch_size=self.batch_size,
+            num_processes=self.num_processes,
+            process_index=self.process_index,
+        )
+
+    def _collate(self, micro_batch: MicroBatch, update: Sequence[int], visible: Mapping[int, int | None]) -> Batch:
+        rows = micro_batch.rows or update[:1]
         batch = collate(
             [self.examples[row] for row in rows],
             pad_token_id=self.pad_token_id,
             num_labels=self.num_labels,
             lm_targets=self.lm_targets,
-            visible_input_tokens=self.bottleneck.visible(rows, seed=self.seed, epoch=epoch, update=update)
-            if self.bottleneck
-            else None,
+            visible_input_tokens=[visible[row] for row in rows],
         )
-        return as_ghost(batch) if ghost else batch
+        if not micro_batch.rows:
+            return as_ghost(batch)
+        return as_tree(batch, micro_batch.packs, pad_token_id=self.pad_token_id) if micro_batch.packs else batch
 
 
 def fingerprint(examples: Sequence[EncodedExample]) -> str:

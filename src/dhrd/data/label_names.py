@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import lru_cache
 from numbers import Real
 
-from dhrd._text import LONGEST_VALUE, clipped, shown
+from dhrd._text import LONGEST_VALUE, clipped, message_of, shown
 from dhrd.data.values import as_whole, plain
 
 # Space of any kind, and what is there without being seen: soft hyphen, zero-width and direction marks, byte order mark.
@@ -25,6 +25,7 @@ _VARIATION = re.compile("[\ufe00-\ufe0f]")  # which of a character's pictures is
 _EDGES = re.compile(rf"\A{_BLANK}|{_BLANK}\Z")
 _BLANKS = re.compile(_BLANK)
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,37})")
+_OBJECT = re.compile(r"\s*\{\s*[\"}]")
 _HALF = re.compile("[\ud800-\udfff]")
 _MOST_VOTES = 1e15  # beyond it floats are no longer counts, and sums of them no longer finite
 _WHOLE = re.compile(rf"({_INTEGER.pattern})\.0+")
@@ -101,11 +102,11 @@ def _pairs(value: object) -> list[tuple[object, object]] | None:
     """The pairs of a mapping, in whatever form it is; None: it is none."""
     if isinstance(value, Mapping):
         return list(value.items())
-    if isinstance(value, str) and value.lstrip()[:1] == "{":
+    if isinstance(value, str) and _OBJECT.match(value):
         try:
             pairs: list[tuple[object, object]] = json.loads(value, object_pairs_hook=list)
-        except ValueError:
-            return None  # a name that begins with a brace
+        except ValueError as error:
+            raise ValueError(f"label: {shown(value)} is not valid JSON ({message_of(error)}); correct it") from None
         return pairs
     is_map = isinstance(value, list) and bool(value) and all(isinstance(p, tuple) and len(p) == 2 for p in value)
     return value if is_map else None  # type: ignore[return-value]

@@ -1,7 +1,8 @@
-"""Which rows make which update: a pure function of lengths, seed, epoch and rows per update.
+"""Which rows make which update: a pure function of inputs, seed, epoch and rows per update.
 
-Lengths are those of the inputs, without rationale. So the pooled baseline and DHRD see the same rows in the same
-updates, and so do any split into micro-batches and any number of processes; a position in training is (epoch, step).
+Of the inputs their lengths count, or, where rows that begin alike are put together, their tokens; never the rationale.
+So the pooled baseline and DHRD see the same rows in the same updates, and so do any split into micro-batches and any
+number of processes; a position in training is (epoch, step).
 """
 
 from __future__ import annotations
@@ -9,6 +10,11 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from dhrd.data.prefixes import common_length
 
 _POOL_UPDATES = 16  # rows are sorted by length within this many updates' worth: little padding, still random
 
@@ -39,6 +45,48 @@ def plan_epoch(lengths: Sequence[int], *, seed: int, epoch: int, rows_per_update
         updates += [tuple(pool[i : i + rows_per_update]) for i in range(0, len(pool), rows_per_update)]
     rng.shuffle(updates)
     return updates
+
+
+_LEAST_SHARED = 16  # first tokens that rows must have in common to be kept together: a marker or a word is chance
+_MAX_DEPTH = 64  # of trees in trees; below it rows are shuffled as they are
+
+
+def plan_epoch_by_prefix(
+    input_ids: Sequence[Sequence[int]], *, seed: int, epoch: int, rows_per_update: int
+) -> list[tuple[int, ...]]:
+    """As `plan_epoch`, with rows that begin alike next to each other.
+
+    The rows are the leaves of the tree of their common beginnings. It is walked with the branches of every fork in an
+    order that is drawn anew, the walk is cut into updates, and these are shuffled.
+
+    Args:
+        input_ids: Input tokens of each row.
+        seed: The run's seed.
+        epoch: 0, 1, 2 …
+        rows_per_update: The effective batch size.
+    """
+    rng = random.Random(f"plan by prefix {seed} {epoch}")
+    order = sorted(range(len(input_ids)), key=lambda row: (list(input_ids[row]), row))
+    arrays = [np.asarray(input_ids[row]) for row in order]
+    common = np.array([0] + [common_length(a, b) for a, b in pairwise(arrays)])
+    common[common < _LEAST_SHARED] = 0
+    walk = [order[at] for at in _shuffled_leaves(common, 0, len(order), rng, 0)]
+    updates = [tuple(walk[i : i + rows_per_update]) for i in range(0, len(walk), rows_per_update)]
+    rng.shuffle(updates)
+    return updates
+
+
+def _shuffled_leaves(common: np.ndarray, low: int, high: int, rng: random.Random, depth: int) -> list[int]:
+    """The leaves `low` to `high` of a tree, told by what each has in common with the one before it."""
+    if high - low == 1:
+        return [low]
+    least = common[low + 1 : high].min()
+    borders = [low, *(low + 1 + np.flatnonzero(common[low + 1 : high] == least)).tolist(), high]
+    branches = list(pairwise(borders))
+    rng.shuffle(branches)
+    if depth == _MAX_DEPTH:
+        return [at for first, last in branches for at in range(first, last)]
+    return [at for first, last in branches for at in _shuffled_leaves(common, first, last, rng, depth + 1)]
 
 
 def num_updates(num_rows: int, rows_per_update: int) -> int:

@@ -8,6 +8,7 @@ What is computed how is a matter of cost, in units of one token's linear layers:
 
     a row alone, n tokens                     n + a · n² / 2
     a pack of T tokens                        T + a · T²            (a dense mask: every query meets every key)
+    the same, attending block by block        T + a · Σ new · row   (each row's new tokens meet its own alone)
     c tokens of a pack after a prefix of P    c + a · c · (P + c)
 
 A prefix whose keys and values earlier batches left behind (`inference/engine/kept.py`) costs nothing, and one that an
@@ -79,12 +80,17 @@ class SharingCost:
         overhead: Of a forward pass, in tokens; packs after a prefix run one at a time.
         max_pack_tokens: No pack is longer; its mask has the square of it.
         max_suffix_tokens: No pack after a prefix is longer.
+        keep_prefixes: Whether a prefix may be computed before its packs, its keys and values kept; where it may not, as
+            in training, rows that are too many for one pack go into several, each with the prefix of its own.
+        dense: Whether in a pack every query meets every key; otherwise it meets those of its own row alone.
     """
 
     pair: float
     overhead: float = 64.0
     max_pack_tokens: int = 2048
     max_suffix_tokens: int = 512
+    keep_prefixes: bool = True
+    dense: bool = True
 
 
 def apart(lengths: Sequence[int]) -> list[Group]:
@@ -141,8 +147,8 @@ class _Planner:
             shared = int(self.common[low + 1 : high].min())
             separate = self._separate(low, high, shared, depth)
         together = [self._after_prefix(low, high, prefix) for prefix in self._prefixes(low, high, shared)]
-        if shared and high - low > 1 and (packed := self._packed(low, high)):
-            together.append(packed)
+        if shared and high - low > 1:
+            together += self._packed(low, high)
         least = min(together, key=lambda option: option.cost, default=separate)
         return least if least.cost <= _MARGIN * separate.cost else separate
 
@@ -156,30 +162,43 @@ class _Planner:
     def _prefixes(self, low: int, high: int, shared: int) -> set[int]:
         """Lengths that a prefix of the rows may have: what they share, and what earlier batches had of it."""
         most = min(shared, *(length - 1 for length in self.length[low:high]))  # every row keeps a token of its own
-        own = {most} if high - low > 1 else set()
+        own = {most} if high - low > 1 and self.cost.keep_prefixes else set()
         lengths = own | {min(most, had) for had in self._past(low)}
         return {length for length in lengths if length >= max(1, self.cost.overhead)}
 
     def _flat(self, low: int, high: int, depth: int) -> _Option:
         """As `_best`, but without looking for trees in the tree."""
         alone = [self._alone(at) for at in range(low, high)]
-        packed = self._packed(low, high)
-        cost = sum(one.cost for one in alone)
-        return packed if packed and packed.cost < cost else _Option(cost, [one.groups[0] for one in alone])
+        apart = _Option(sum(one.cost for one in alone), [one.groups[0] for one in alone])
+        return min([apart, *self._packed(low, high)], key=lambda option: option.cost)
 
     def _alone(self, at: int) -> _Option:
-        length = self.length[at]
-        pack = Pack((self.order[at],), (0,), length)
-        return _Option(length + self.cost.pair * length**2 / 2, [Group((pack,))])
+        pack = Pack((self.order[at],), (0,), self.length[at])
+        return _Option(self._cost_of(pack), [Group((pack,))])
 
-    def _packed(self, low: int, high: int) -> _Option | None:
-        pack = self._pack(low, high, 0)
-        if pack.num_tokens > self.cost.max_pack_tokens:
-            return None
-        return _Option(pack.num_tokens + self.cost.pair * pack.num_tokens**2, [Group((pack,))])
+    def _packed(self, low: int, high: int) -> list[_Option]:
+        """In one pack; where prefixes cannot be kept, also in several, each with what its rows share."""
+        most = self.cost.max_pack_tokens
+        if self.cost.keep_prefixes:
+            packs = [self._pack(low, high, 0)]
+            return [self._side_by_side(packs)] if packs[0].num_tokens <= most else []
+        return [self._side_by_side(self._cut(low, high, 0, most >> halvings)) for halvings in range(4)]
+
+    def _side_by_side(self, packs: Sequence[Pack]) -> _Option:
+        return _Option(sum(map(self._cost_of, packs)), [Group((pack,)) for pack in packs])
+
+    def _cost_of(self, pack: Pack) -> float:
+        if len(pack.rows) == 1:
+            pairs = pack.num_tokens**2 / 2  # causal
+        elif self.cost.dense:
+            pairs = float(pack.num_tokens) ** 2
+        else:
+            lengths = [len(self.input_ids[row]) for row in pack.rows]
+            pairs = sum((length - seen) * length for length, seen in zip(lengths, pack.shared, strict=True))
+        return pack.num_tokens + self.cost.pair * pairs
 
     def _after_prefix(self, low: int, high: int, prefix: int) -> _Option:
-        packs = self._cut(low, high, prefix)
+        packs = self._cut(low, high, prefix, self.cost.max_suffix_tokens)
         cost, overhead = self.cost.pair, self.cost.overhead
         kept, seen = (min(prefix, had) for had in self._past(low))
         new = max(kept, seen)  # up to there later batches pay
@@ -191,12 +210,12 @@ class _Planner:
     def _past(self, at: int) -> Past:
         return self.past[self.order[at]]
 
-    def _cut(self, low: int, high: int, prefix: int) -> list[Pack]:
+    def _cut(self, low: int, high: int, prefix: int, max_tokens: int) -> list[Pack]:
         """Packs after a prefix, each as long as it may be; a row longer than that is a pack of its own."""
         packs, first, size = [], low, 0
         for at in range(low, high):
             new = self.length[at] - (int(self.common[at]) if at > first else prefix)
-            if at > first and size + new > self.cost.max_suffix_tokens:
+            if at > first and size + new > max_tokens:
                 packs.append(self._pack(first, at, prefix))
                 first, size, new = at, 0, self.length[at] - prefix
             size += new

@@ -4,6 +4,7 @@ Shape legend, used as name suffixes here, in `model/`, `losses.py` and `training
 
     B  examples in a batch          D  hidden size          V  vocabulary size
     T  tokens, padding included     C  classes (labels)     N  target tokens of the reasoning head
+    S  sequences that are run       W  their tokens: B and T, unless rows that begin alike are laid out as trees
 
     input_ids_BT is (B, T), label_B is (B,), logits_BC is (B, C), hidden_ND is (N, D).
 """
@@ -11,7 +12,7 @@ Shape legend, used as name suffixes here, in `model/`, `losses.py` and `training
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jaxtyping import Bool, Float, Int
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 else:
     from typing import Any as Tensor
 
-__all__ = ["IGNORE", "Batch", "EncodedExample", "Example", "Label", "LabelSet"]
+__all__ = ["IGNORE", "Batch", "EncodedExample", "Example", "Label", "LabelSet", "Tree"]
+
+Record = TypeVar("Record", "Batch", "Tree")
 
 IGNORE = -100
 """Target of a position that no head predicts; the field's usual value."""
@@ -91,6 +94,33 @@ class EncodedExample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """Rows laid out side by side in few sequences, what they have in common once (`data/tree.py`).
+
+    Args:
+        input_ids_SW: The sequences, padded.
+        position_ids_SW: Each token's place in its own row.
+        visible_SWK: Which keys a token sees, its row's alone: K is W, after the tokens of a prefix run before.
+        place_BT: Of each row's tokens the place among all, S · W in a line; -1 beyond the row's end.
+        target_place_N: Of each target the place of the token that must predict it; None: nothing is learned.
+        target_N: The token to predict, once for each place.
+        target_count_N: In how many rows it must be.
+    """
+
+    input_ids_SW: Int[Tensor, "S W"]
+    position_ids_SW: Int[Tensor, "S W"]
+    visible_SWK: Bool[Tensor, "S W K"]
+    place_BT: Int[Tensor, "B T"]
+    target_place_N: Int[Tensor, "N"] | None = None
+    target_N: Int[Tensor, "N"] | None = None
+    target_count_N: Float[Tensor, "N"] | None = None
+
+    def to(self, device: Any, *, non_blocking: bool = False) -> Tree:
+        """The same on another device."""
+        return _moved(self, device, non_blocking=non_blocking)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """The tensors of one micro-batch.
 
@@ -108,6 +138,7 @@ class Batch:
         reason_end_B: Position of the rationale's last token; -1 where a row has none.
         keyword_2K: Rows and tokens of the rationales' content words, K pairs in all.
         frozen_BTD: Hidden states after the frozen blocks, which then are not run; None: they are.
+        tree: How the rows are run where they share text; None: as they stand here.
     """
 
     ids: tuple[str, ...]
@@ -123,18 +154,20 @@ class Batch:
     reason_end_B: Int[Tensor, "B"] | None = None
     keyword_2K: Int[Tensor, "2 K"] | None = None
     frozen_BTD: Float[Tensor, "B T D"] | None = None
+    tree: Tree | None = None
 
     def to(self, device: Any) -> Batch:
         """The same batch on another device."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ids"}
-        moved: dict[str, Any] = {
-            name: tensor.to(device, non_blocking=True) if tensor is not None else None
-            for name, tensor in tensors.items()
-        }
-        return replace(self, **moved)
+        return _moved(self, device, non_blocking=True)
 
     @property
     def num_tokens(self) -> int:
         """Tokens that are not padding, those of rows that count for nothing left out."""
         tokens_B = self.attention_mask_BT.sum(1)
         return int(tokens_B[self.row_weight_B > 0].sum() if self.row_weight_B is not None else tokens_B.sum())
+
+
+def _moved(record: Record, device: Any, *, non_blocking: bool) -> Record:
+    found = {f.name: getattr(record, f.name) for f in fields(record)}
+    moved = {name: value.to(device, non_blocking=non_blocking) for name, value in found.items() if hasattr(value, "to")}
+    return replace(record, **moved)

@@ -30,6 +30,7 @@ from dhrd.data.tokens import prepare_tokenizer
 from dhrd.errors import DataError, ModelError
 from dhrd.experiments.cell_result import CellData, CellNumbers
 from dhrd.inference.engine.batching import predict_logits, probabilities
+from dhrd.losses import LabelLoss
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes
 from dhrd.model.backbone import loading, locate
@@ -227,13 +228,11 @@ class _Encoder:
 
     def _backward(self, update: Sequence[Batch], *, multi_label: bool) -> int:
         """The gradient of the mean label loss over an update's rows; returns its tokens."""
-        label_loss = F.binary_cross_entropy_with_logits if multi_label else F.cross_entropy
-        num_rows = sum(len(batch.ids) for batch in update)
+        label_loss = LabelLoss(multi_label=multi_label)
+        count = float(sum(label_loss.count(batch) for batch in update)) or 1.0
         for batch in update:
             batch = batch.to(self.accelerator.device)
-            assert batch.label_BC is not None
-            loss = label_loss(self._forward(batch).logits.float(), batch.label_BC)
-            self.accelerator.backward(loss * (len(batch.ids) / num_rows))
+            self.accelerator.backward(label_loss(self._forward(batch).logits, batch) / count)
         return sum(batch.num_tokens for batch in update)
 
 

@@ -82,7 +82,7 @@ def held_attention(
     bias = _bias(attention_mask, query.shape[2], key.shape[2], causal=causal)
     query, key, value = (x.to(dtype, memory_format=torch.contiguous_format) for x in (query, key, value))
     grouped = query.view(*key.shape[:2], -1, query.shape[-1])
-    output = _HeldAttention.apply(grouped, key, value, bias, scaling or query.shape[-1] ** -0.5)
+    output = attend_held(grouped, key, value, bias, scaling or query.shape[-1] ** -0.5)
     return output.view(*query.shape[:3], -1).transpose(1, 2).contiguous(), None
 
 
@@ -98,6 +98,25 @@ def _bias(mask: Tensor | None, num_queries: int, num_keys: int, *, causal: bool)
     if mask.dtype == torch.bool:  # the least number, not -inf: a token that sees nothing then has a softmax too
         mask = torch.zeros(mask.shape).masked_fill_(~mask, torch.finfo(torch.float32).min)
     return mask.float()[:, :, None]
+
+
+def attend_held(
+    query: Float[Tensor, "B G RT E"],
+    key: Float[Tensor, "B G S E"],
+    value: Float[Tensor, "B G S E"],
+    bias: Float[Tensor, "B 1 1 T S"] | None,
+    scale: float,
+) -> Float[Tensor, "B G RT E"]:
+    """softmax(scale · q kᵀ + bias) v, all scores held at once.
+
+    Args:
+        query: The R heads that share keys one after the other.
+        key: As the value.
+        value: Of G heads.
+        bias: Added to the scores of each head; None: nothing.
+        scale: Of the scores.
+    """
+    return _HeldAttention.apply(query, key, value, bias, scale)
 
 
 class _HeldAttention(torch.autograd.Function):

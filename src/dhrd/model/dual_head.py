@@ -22,7 +22,7 @@ from dhrd.model.backbone import Backbone, check_fits, logit_transform
 from dhrd.model.bottleneck import check_bottleneck
 from dhrd.model.frozen import instead_of_frozen, mode
 from dhrd.model.heads import ClassificationHead, label_word_rows
-from dhrd.model.pooling import last_hidden_states, pool
+from dhrd.model.pooling import LaidOut, last_hidden_states, pool, states_at
 
 
 @no_type_check  # for mixed precision accelerate rebuilds it as `ModelOutput`s may be: from one mapping of all fields
@@ -114,17 +114,17 @@ class DualHeadModel(nn.Module):
         Args:
             batch: See `data/records.py`; sequences with or without continuation.
         """
-        hidden_BTD = self.hidden_states(batch)
-        pooled_BD = pool(hidden_BTD, batch, self.settings.pooling)
+        hidden_SWD = self.hidden_states(batch)
+        pooled_BD = pool(hidden_SWD, batch, self.settings.pooling)
         logits_BC = self.head(pooled_BD)
         if batch.label_BC is None:
             return DualHeadOutput(logits_BC=logits_BC)
         losses: dict[LossName, Callable[[], Tensor]] = {
             "classification": lambda: self.label_loss(logits_BC, batch),
-            "reasoning": lambda: self.reasoning_loss(hidden_BTD, batch),
+            "reasoning": lambda: self.reasoning_loss(hidden_SWD, batch),
             "keyword": lambda: self.keyword_loss(pooled_BD, batch),
-            "alignment": lambda: self.alignment_loss(pooled_BD, hidden_BTD, batch),
-            "privileged": lambda: self.privileged_loss(logits_BC, hidden_BTD, batch),
+            "alignment": lambda: self.alignment_loss(pooled_BD, hidden_SWD, batch),
+            "privileged": lambda: self.privileged_loss(logits_BC, hidden_SWD, batch),
         }
         return DualHeadOutput(logits_BC=logits_BC, losses={name: losses[name]() for name in self.loss_settings.names})
 
@@ -132,39 +132,39 @@ class DualHeadModel(nn.Module):
         """What each loss of a batch is divided by, known before the forward pass."""
         return {name: COUNTS[name](self.label_loss, batch) for name in self.loss_settings.names}
 
-    def hidden_states(self, batch: Batch) -> Float[Tensor, "B T D"]:
-        """Last hidden states, after the final norm."""
-        with instead_of_frozen(self, batch.frozen_BTD):
+    def hidden_states(self, batch: Batch) -> LaidOut:
+        """Last hidden states, after the final norm, of the sequences as they are run."""
+        with instead_of_frozen(self, batch):
             return last_hidden_states(self.causal_lm.base_model, batch)
 
-    def reasoning_loss(self, hidden_BTD: Float[Tensor, "B T D"], batch: Batch) -> Tensor:
+    def reasoning_loss(self, hidden_SWD: LaidOut, batch: Batch) -> Tensor:
         """L_lm at the batch's target positions.
 
         Without targets it is 0, with the graph still running through the LM head, as distributed training needs.
         """
+        if (tree := batch.tree) is not None:
+            assert tree.target_place_N is not None and tree.target_N is not None
+            hidden_ND = hidden_SWD.flatten(0, 1)[tree.target_place_N]
+            return reasoning_loss(hidden_ND, tree.target_N, *self._lm_head(), count_N=tree.target_count_N)
         assert batch.target_BT is not None
         chosen_BT = batch.target_BT != IGNORE
-        return reasoning_loss(hidden_BTD[chosen_BT], batch.target_BT[chosen_BT], *self._lm_head())
+        return reasoning_loss(hidden_SWD[chosen_BT], batch.target_BT[chosen_BT], *self._lm_head())
 
     def keyword_loss(self, pooled_BD: Float[Tensor, "B D"], batch: Batch) -> Tensor:
         """L_kw of the batch's rationales."""
         assert batch.keyword_2K is not None
         return keyword_loss(pooled_BD, batch.keyword_2K, *self._lm_head())
 
-    def alignment_loss(
-        self, pooled_BD: Float[Tensor, "B D"], hidden_BTD: Float[Tensor, "B T D"], batch: Batch
-    ) -> Tensor:
+    def alignment_loss(self, pooled_BD: Float[Tensor, "B D"], hidden_SWD: LaidOut, batch: Batch) -> Tensor:
         """L_al of the batch's rationales."""
         assert self.projection is not None and batch.reason_end_B is not None
-        return alignment_loss(self.projection(pooled_BD), hidden_BTD, batch.reason_end_B)
+        goal_BD = states_at(hidden_SWD, batch, batch.reason_end_B.clamp(min=0))
+        return alignment_loss(self.projection(pooled_BD), goal_BD, batch.reason_end_B)
 
-    def privileged_loss(
-        self, logits_BC: Float[Tensor, "B C"], hidden_BTD: Float[Tensor, "B T D"], batch: Batch
-    ) -> Tensor:
+    def privileged_loss(self, logits_BC: Float[Tensor, "B C"], hidden_SWD: LaidOut, batch: Batch) -> Tensor:
         """L_pv of the batch's rationales."""
         assert batch.reason_end_B is not None
-        rows_B = torch.arange(len(hidden_BTD), device=hidden_BTD.device)
-        privileged_BC = self.head(hidden_BTD[rows_B, batch.reason_end_B.clamp(min=0)])
+        privileged_BC = self.head(states_at(hidden_SWD, batch, batch.reason_end_B.clamp(min=0)))
         return privileged_loss(logits_BC, privileged_BC, batch, self.label_loss)
 
     def _lm_head(self) -> tuple[Tensor, Tensor | None, LogitTransform]:

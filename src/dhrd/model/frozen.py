@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,12 +14,13 @@ from torch import Tensor, nn
 from dhrd.data.records import Batch
 from dhrd.errors import ConfigError
 from dhrd.model.adapters import blocks
+from dhrd.model.pooling import row_states
 
 Hidden = Float[Tensor, "B T D"]
 
 
 def frozen_states(model: Any, batch: Batch, *, training: bool = False) -> Hidden:
-    """Hidden states after the frozen blocks; the blocks above them are left out.
+    """Hidden states of the rows after the frozen blocks; the blocks above them are left out.
 
     Args:
         model: A `DualHeadModel` with `freeze_layers`.
@@ -27,23 +29,36 @@ def frozen_states(model: Any, batch: Batch, *, training: bool = False) -> Hidden
     """
     layers, num_frozen = blocks(model.causal_lm), model.settings.freeze_layers
     found: list[Any] = []
-    with torch.no_grad(), mode(model, training), _forwards(layers[num_frozen:], lambda hidden, *_, **__: hidden):
-        hook = layers[num_frozen - 1].register_forward_hook(lambda block, given, output: found.append(output))
-        try:
+    hook = layers[num_frozen - 1].register_forward_hook(lambda block, given, output: found.append(output))
+    try:  # compiled layers would be compiled anew for their other `forward`
+        upper = _forwards(layers[num_frozen:], lambda hidden, *_, **__: hidden)
+        with torch.no_grad(), mode(model, training), torch.compiler.set_stance("force_eager"), upper:
             model.hidden_states(batch)
-        finally:
-            hook.remove()
+    finally:
+        hook.remove()
     (output,) = found
-    return output[0] if isinstance(output, tuple) else output
+    return row_states(output[0] if isinstance(output, tuple) else output, batch)
 
 
-def instead_of_frozen(model: Any, hidden_BTD: Hidden | None) -> ExitStack:
-    """A context in which the frozen blocks are not run but give `hidden_BTD`; None: they are run."""
+def instead_of_frozen(model: Any, batch: Batch) -> ExitStack:
+    """A context in which the frozen blocks are not run but give the batch's `frozen_BTD`; without it they are run."""
     stack = ExitStack()
-    if hidden_BTD is not None:
-        frozen = blocks(model.causal_lm)[: model.settings.freeze_layers]
-        stack.enter_context(_forwards(frozen, lambda *_, **__: hidden_BTD))
+    if batch.frozen_BTD is not None:
+        frozen, hidden_SWD = blocks(model.causal_lm)[: model.settings.freeze_layers], _laid_out(batch)
+        stack.enter_context(_forwards(frozen, lambda *_, **__: hidden_SWD))
     return stack
+
+
+def _laid_out(batch: Batch) -> Tensor:
+    """`frozen_BTD` where the rows' tokens lie: rows that share a token have the same state for it."""
+    assert batch.frozen_BTD is not None
+    if batch.tree is None:
+        return batch.frozen_BTD
+    width = batch.frozen_BTD.shape[2]
+    states = batch.frozen_BTD.new_zeros(batch.tree.input_ids_SW.numel(), width)
+    here_BT = batch.tree.place_BT >= 0
+    states[batch.tree.place_BT[here_BT]] = batch.frozen_BTD[here_BT]
+    return states.view(*batch.tree.input_ids_SW.shape, width)
 
 
 def check_frozen(model: Any, batch: Batch) -> None:
@@ -56,11 +71,11 @@ def check_frozen(model: Any, batch: Batch) -> None:
         ConfigError: They do.
     """
     with torch.no_grad(), torch.random.fork_rng(), mode(model, training=False):
-        whole_BTD = model.hidden_states(batch)[batch.attention_mask_BT]
-        kept_BTD = frozen_states(model, batch, training=True)
-        with instead_of_frozen(model, kept_BTD):
-            found_BTD = model.hidden_states(batch)[batch.attention_mask_BT]
-    if not torch.allclose(found_BTD, whole_BTD, rtol=1e-3, atol=1e-3 * float(whole_BTD.abs().max())):
+        from_kept = replace(batch, frozen_BTD=frozen_states(model, batch, training=True))
+        whole, found = (
+            row_states(model.hidden_states(one), one)[batch.attention_mask_BT] for one in (batch, from_kept)
+        )
+    if not torch.allclose(found, whole, rtol=1e-3, atol=1e-3 * float(whole.abs().max())):
         raise ConfigError(
             f"training.cache_frozen: the frozen part of {type(model.causal_lm).__name__} has dropout, or gives more "
             "than hidden states, so that it must run in every step; leave cache_frozen out, or set its dropout to 0"

@@ -1,30 +1,39 @@
-"""From the hidden states of a sequence to one vector for its input."""
+"""From the hidden states of sequences to one vector for each input.
+
+Shape legend beyond `data/records.py`: P prefix tokens.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dhrd.config.schema import Pooling
-from dhrd.data.records import Batch
+from dhrd.data.records import Batch, Tree
 from dhrd.errors import ModelError
 from dhrd.model.masks import layer_masks, visible_tokens
+from dhrd.model.tree_attention import blockwise, in_blocks
 
 States = Float[Tensor, "B T D"]
+LaidOut = Float[Tensor, "S W D"]
+"""Of sequences as they are run; S W is B T where nothing is shared."""
 
 
-def last_hidden_states(body: Any, batch: Batch) -> Float[Tensor, "B T D"]:
+def last_hidden_states(body: Any, batch: Batch) -> LaidOut:
     """Last hidden states, after the final norm: what both heads read.
 
     Args:
         body: The backbone without LM head.
         batch: Inputs, with or without what follows them.
     """
+    if batch.tree is not None:
+        return tree_states(body, batch.tree)
     position_BT = batch.position_ids_BT
     mask: Any = batch.attention_mask_BT.long()
     if batch.visible_from_B is not None:
@@ -32,6 +41,57 @@ def last_hidden_states(body: Any, batch: Batch) -> Float[Tensor, "B T D"]:
         mask = layer_masks(visible_tokens(batch), position_BT, position_BT, config, body.dtype)
     output = body(input_ids=batch.input_ids_BT, attention_mask=mask, position_ids=position_BT, use_cache=False)
     return output.last_hidden_state
+
+
+def tree_states(body: Any, tree: Tree, cache: Any = None) -> LaidOut:
+    """Last hidden states of rows that are laid out as trees.
+
+    Args:
+        body: The backbone without LM head, on the tree's device.
+        tree: See `data/tree.py`.
+        cache: Keys and values of the prefix that stands before the tree, if it has any.
+    """
+    position_SW = tree.position_ids_SW
+    num_before = tree.visible_SWK.shape[2] - position_SW.shape[1]
+    before_SP = torch.arange(num_before, device=position_SW.device).expand(len(position_SW), -1)
+    key_position_SK = torch.cat([before_SP, position_SW], 1)
+    config = body.config.get_text_config()
+    masks = layer_masks(tree.visible_SWK, position_SW, key_position_SK, config, body.dtype)
+    with blockwise(config, masks) if torch.is_grad_enabled() and in_blocks(body) else nullcontext():
+        output = body(
+            input_ids=tree.input_ids_SW,
+            attention_mask=masks,
+            position_ids=position_SW,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+    return output.last_hidden_state
+
+
+def states_at(hidden_SWD: LaidOut, batch: Batch, index_B: Int[Tensor, "B"]) -> Float[Tensor, "B D"]:
+    """One hidden state of each row.
+
+    Args:
+        hidden_SWD: Of `last_hidden_states`.
+        batch: Says where the rows' tokens lie.
+        index_B: The token's position in the row.
+    """
+    rows_B = torch.arange(len(index_B), device=index_B.device)
+    if batch.tree is None:
+        return hidden_SWD[rows_B, index_B]
+    return hidden_SWD.flatten(0, 1)[batch.tree.place_BT[rows_B, index_B]]
+
+
+def row_states(hidden_SWD: LaidOut, batch: Batch) -> States:
+    """All hidden states of each row; beyond a row's end any will do.
+
+    Args:
+        hidden_SWD: Of sequences as they are run, after any layer.
+        batch: Says where the rows' tokens lie.
+    """
+    if batch.tree is None:
+        return hidden_SWD
+    return hidden_SWD.flatten(0, 1)[batch.tree.place_BT.clamp(min=0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,21 +134,45 @@ def pooler(pooling: str) -> Pooler:
     return POOLERS[pooling]
 
 
-def pool(hidden_BTD: States, batch: Batch, pooling: Pooling) -> Float[Tensor, "B D"]:
+def pool(hidden_SWD: LaidOut, batch: Batch, pooling: Pooling) -> Float[Tensor, "B D"]:
     """Pool over the input span alone; positions come with the batch and are never guessed from the padding token.
 
     Args:
-        hidden_BTD: Last hidden states of the whole sequences.
+        hidden_SWD: Last hidden states of the whole sequences.
         batch: Says where each input begins and ends.
         pooling: A key of `POOLERS`.
 
     Raises:
         ModelError: It is none.
     """
-    places_T = _places(hidden_BTD)
+    places_T = _places(batch.input_ids_BT)
     inside_BT = (places_T >= batch.pool_start_B[:, None]) & (places_T <= batch.pool_index_B[:, None])
-    return pooler(pooling).reduce(hidden_BTD, inside_BT)
+    if batch.tree is None:
+        return pooler(pooling).reduce(hidden_SWD, inside_BT)
+    return pool_rows(hidden_SWD, batch.tree.place_BT.masked_fill(~inside_BT, -1), pooler(pooling))
 
 
-def _places(hidden_BTD: States) -> Tensor:
-    return torch.arange(hidden_BTD.shape[1], device=hidden_BTD.device)
+def pool_rows(
+    hidden_SWD: Tensor, place_BT: Tensor, pooler: Pooler, prefix_PD: Tensor | None = None
+) -> Float[Tensor, "B D"]:
+    """Pool each row over tokens that lie anywhere.
+
+    Args:
+        hidden_SWD: Of trees.
+        place_BT: As `Tree.place_BT`, of the tokens that are pooled; -1: of none.
+        pooler: What is made of them.
+        prefix_PD: Hidden states of the prefix, where a row's last token does not decide alone.
+    """
+    states = hidden_SWD.flatten(0, 1)
+    if pooler.reads_last_alone:
+        return states[place_BT.amax(1)]
+    pooled: list[Tensor] = []
+    for place_T in place_BT:
+        own_TD = states[place_T[place_T >= 0]]
+        row_TD = own_TD if prefix_PD is None else torch.cat([prefix_PD, own_TD])
+        pooled.append(pooler.reduce(row_TD[None], torch.ones(1, len(row_TD), dtype=torch.bool, device=row_TD.device)))
+    return torch.cat(pooled)
+
+
+def _places(x_BT: Tensor) -> Tensor:
+    return torch.arange(x_BT.shape[1], device=x_BT.device)

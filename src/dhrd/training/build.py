@@ -32,6 +32,7 @@ from dhrd.training.identity import identity
 from dhrd.training.loop import Updates
 from dhrd.training.position import Position, is_possible
 from dhrd.training.setup import Precision, choose_precision, make_accelerator, make_train_state
+from dhrd.training.sharing import choose_sharing
 from dhrd.training.step import TrainState
 
 if TYPE_CHECKING:
@@ -217,7 +218,8 @@ def plan_updates(config: RunConfig, train: EncodedData, model: DualHeadModel, ac
     """The training rows in the order of the plan, for this process.
 
     Raises:
-        ConfigError: `training.cache_frozen`, and the frozen layers do not always give the same.
+        ConfigError: `training.cache_frozen`, and the frozen layers do not always give the same; or
+            `training.share_prefixes`, and the model cannot share text.
     """
     examples, training = train.examples, config.training
     rows_per_update = training.batch_size * training.gradient_accumulation_steps * accelerator.num_processes
@@ -232,6 +234,8 @@ def plan_updates(config: RunConfig, train: EncodedData, model: DualHeadModel, ac
         process_index=accelerator.process_index,
         seed=config.seed,
         bottleneck=_bottleneck(config, training.num_epochs * num_updates(len(examples), rows_per_update)),
+        sharing=choose_sharing(training, model),
+        group_by_prefix=training.group_by_prefix,
     )
     if not config.training.cache_frozen:
         return updates

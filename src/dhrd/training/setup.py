@@ -12,9 +12,13 @@ from accelerate.state import AcceleratorState
 
 from dhrd._device import check_device
 from dhrd.config import RunConfig
+from dhrd.data.collate import pad_inputs
 from dhrd.errors import ConfigError
+from dhrd.model.adapters import blocks
 from dhrd.model.attention import hold_scores
+from dhrd.model.compiled import compile_layers
 from dhrd.model.dual_head import DualHeadModel
+from dhrd.model.frozen import mode
 from dhrd.model.memory import keep_freed_memory
 from dhrd.model.precision import fast_dtype, product_rates, shapes_of
 from dhrd.training.optim import make_optimizer, make_schedule
@@ -115,6 +119,9 @@ def make_train_state(model: DualHeadModel, config: RunConfig, accelerator: Accel
         # transformers makes the embeddings' output require a gradient, as reentrant checkpointing needs; ours does not,
         # and below frozen layers nothing must run backward.
         model.causal_lm.disable_input_require_grads()
+    if config.training.compile:
+        trained = blocks(model.causal_lm)[model.settings.freeze_layers :]
+        compile_layers(trained, lambda: _run_once(model.to(accelerator.device), accelerator), "training.compile")
     wrapped = accelerator.prepare_model(model)
     optimizer = make_optimizer(model, config.training)
     return TrainState(
@@ -127,3 +134,13 @@ def make_train_state(model: DualHeadModel, config: RunConfig, accelerator: Accel
         settings=config.training,
         num_updates=num_updates,
     )
+
+
+def _run_once(model: DualHeadModel, accelerator: Accelerator) -> None:
+    """Rows of unlike length, as those of training: forward and backward, and nothing stays of it."""
+    batch = pad_inputs([[0] * 16, [0] * 9], pad_token_id=0).to(accelerator.device)
+    with torch.random.fork_rng(), mode(model, training=True):
+        with accelerator.autocast():
+            hidden_BTD = model.hidden_states(batch)
+        hidden_BTD.float().sum().backward()
+    model.zero_grad(set_to_none=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import pytest
 
 from dhrd.data.batches import PlannedUpdates, fingerprint
 from dhrd.data.records import EncodedExample
+from dhrd.data.sharing import Sharing
 
 ROWS = [
     EncodedExample(id=f"r{i}", input_ids=[1] * (1 + i % 7), continuation_ids=[2] * (i % 3), label=(i % 2,))
@@ -92,3 +94,23 @@ def test_the_fingerprint_tells_rows_apart() -> None:
         [replace(ROWS[0], label=(1,)), *ROWS[1:]],
     ]
     assert len({fingerprint(rows) for rows in [ROWS, *changes]}) == 6
+
+
+ALIKE = [replace(row, input_ids=list(range(40)) + row.input_ids) for row in ROWS]
+
+
+@pytest.mark.parametrize("options", [{}, {"sharing": Sharing(pair=1e-4)}, {"group_by_prefix": True}])
+def test_sharing_changes_no_update_and_the_epoch_is_whole(options: dict[str, Any]) -> None:
+    updates = replace(UPDATES, examples=ALIKE, **options)
+    assert sorted(chain(*rows_of(updates))) == sorted(row.id for row in ROWS)
+    assert rows_of(updates) == rows_of(updates)
+    if "group_by_prefix" not in options:
+        plain = rows_of(replace(UPDATES, examples=ALIKE))
+        assert [sorted(update) for update in rows_of(updates)] == [sorted(update) for update in plain]
+
+
+def test_shared_rows_come_as_trees() -> None:
+    (batch,) = next(replace(UPDATES, examples=ALIKE, sharing=Sharing(pair=1e-4)).epoch(0))
+    assert batch.tree is not None
+    assert batch.tree.input_ids_SW.numel() < 0.4 * batch.input_ids_BT.numel()
+    assert batch.tree.place_BT.shape == batch.input_ids_BT.shape

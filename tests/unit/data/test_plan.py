@@ -7,7 +7,7 @@ from itertools import chain, product
 
 import pytest
 
-from dhrd.data.plan import micro_batches, num_updates, plan_epoch
+from dhrd.data.plan import micro_batches, num_updates, plan_epoch, plan_epoch_by_prefix
 
 LENGTHS = random.Random(0).choices(range(1, 300), k=1003)
 
@@ -84,3 +84,42 @@ def test_accumulation_and_processes_slice_alike() -> None:
     assert two == [[(0, 1), (4, 5)], [(2, 3), (6, 7)]]
     assert micro_batches((1, 2, 3), batch_size=2, num_processes=2, process_index=1) == [(3,)]
     assert micro_batches((1, 2), batch_size=2, num_processes=2, process_index=1) == [()]
+
+
+def paragraphs() -> list[list[int]]:
+    """Forty rows under each of seven beginnings, of which two begin with one instruction, and 23 that stand alone."""
+    draw = random.Random(0)
+    tokens = lambda count: [draw.randrange(1000) for _ in range(count)]  # noqa: E731
+    instruction = tokens(40)
+    stems = [instruction + tokens(30) if number < 2 else tokens(50) for number in range(7)]
+    rows = [stem + tokens(9) for stem in stems for _ in range(40)] + [tokens(60) for _ in range(23)]
+    draw.shuffle(rows)
+    return rows
+
+
+def test_rows_that_begin_alike_meet_in_an_update() -> None:
+    rows = paragraphs()
+    updates = plan_epoch_by_prefix(rows, seed=0, epoch=0, rows_per_update=20)
+    assert sorted(chain(*updates)) == list(range(len(rows)))
+    assert len(updates) == num_updates(len(rows), 20)
+    kinds = [len({tuple(rows[row][:50]) for row in update}) for update in updates]
+    by_length = plan_epoch([len(row) for row in rows], seed=0, epoch=0, rows_per_update=20)
+    assert sum(kinds) < 0.6 * sum(len({tuple(rows[row][:50]) for row in update}) for update in by_length)
+
+
+def test_the_walk_by_prefix_is_drawn_anew_and_is_a_pure_function() -> None:
+    rows = paragraphs()
+    plan = lambda **changed: plan_epoch_by_prefix(rows, **{"seed": 0, "epoch": 0, "rows_per_update": 20} | changed)  # noqa: E731
+    assert plan() == plan()
+    assert len({frozenset(frozenset(update) for update in one) for one in (plan(), plan(seed=1), plan(epoch=1))}) == 3
+
+
+def test_a_word_in_common_is_chance() -> None:
+    rows = [[1, 2, 3, row] for row in range(64)]
+    updates = plan_epoch_by_prefix(rows, seed=0, epoch=0, rows_per_update=64)
+    assert updates[0] != tuple(sorted(updates[0])) and len(updates) == 1
+
+
+def test_rows_of_one_word_are_planned_whole() -> None:
+    rows = [[7] * length for length in range(1, 300)]
+    assert sorted(chain(*plan_epoch_by_prefix(rows, seed=0, epoch=0, rows_per_update=8))) == list(range(299))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -18,10 +20,10 @@ def test_kept_states_give_the_hidden_states_of_a_whole_pass(family: str) -> None
     assert not kept_BTD.requires_grad
     with torch.no_grad():
         whole_BTD = model.hidden_states(batch)
-        with instead_of_frozen(model, kept_BTD):
-            found_BTD = model.hidden_states(batch)
-        with instead_of_frozen(model, kept_BTD * 2):
-            other_BTD = model.hidden_states(batch)
+        with instead_of_frozen(model, batch):  # which has none: they are run
+            assert torch.equal(model.hidden_states(batch), whole_BTD)
+        found_BTD = model.hidden_states(replace(batch, frozen_BTD=kept_BTD))
+        other_BTD = model.hidden_states(replace(batch, frozen_BTD=kept_BTD * 2))
         again_BTD = model.hidden_states(batch)  # the blocks are their own again
     torch.testing.assert_close(found_BTD, whole_BTD)
     assert (other_BTD - whole_BTD).abs().max() > 1e-3

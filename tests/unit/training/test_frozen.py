@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dhrd.data.batches import Bottleneck, PlannedUpdates
+from dhrd.data.sharing import Sharing
 from dhrd.errors import ConfigError
 from dhrd.model.adapters import blocks
 from dhrd.model.dual_head import DualHeadModel
@@ -69,6 +71,20 @@ def test_losses_and_weights_are_those_of_whole_passes(family: str, share: float 
     assert found[0] == pytest.approx(expected[0], rel=TOLERANCE)
     assert difference(found[1], expected[1]) < TOLERANCE
     assert expected[0][-1] < expected[0][0]  # it has learned, so the weights did move
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mistral", "gemma3"])
+def test_rows_that_share_text_share_their_kept_states(family: str) -> None:
+    whole, from_kept = (make_model(family, freeze_layers=1) for _ in range(2))
+    alike = [replace(row, input_ids=list(range(30)) + row.input_ids) for row in rows(NUM_ROWS)]
+    updates = [
+        replace(planned(model), examples=alike, sharing=sharing)
+        for model, sharing in ((whole, Sharing()), (from_kept, Sharing(pair=1e-4)))
+    ]
+    assert next(updates[1].epoch(0))[0].tree is not None
+    expected, found = fitted(whole, updates[0]), fitted(from_kept, kept(from_kept, updates[1]))
+    assert found[0] == pytest.approx(expected[0], rel=TOLERANCE)
+    assert difference(found[1], expected[1]) < TOLERANCE
 
 
 def test_frozen_blocks_run_once_a_row(caplog: pytest.LogCaptureFixture) -> None:

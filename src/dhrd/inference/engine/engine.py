@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from dhrd._text import message_of
 from dhrd.config.schema import Pooling
 from dhrd.data.prefixes import Group, SharingCost, apart, plan_sharing
-from dhrd.errors import ConfigError
-from dhrd.inference.engine.exactness import why_not_exact
+from dhrd.inference.engine.exactness import engine_states
 from dhrd.inference.engine.options import Options, Work
 from dhrd.inference.engine.passes import Passes
+from dhrd.model.compiled import compile_layers
+from dhrd.model.exactness import why_not_exact
 from dhrd.model.flops import forward_cost
 
 if TYPE_CHECKING:
@@ -82,20 +82,15 @@ class Engine:
     def compile(self) -> None:
         """Compile each layer of the backbone, and run it once in each of the shapes that differ to the compiler.
 
-        Layers are alike, so that the first is compiled for all; the whole model would take several times as long.
-
         Raises:
             ConfigError: It does not work here.
         """
-        for layer in _layers(self.body):
-            layer.compile(dynamic=True)
-        one, several = [[0] * 16], [[0] * 16] * 2
-        try:
-            with torch.inference_mode():
-                for rows in (several, one):
-                    self.body(input_ids=torch.tensor(rows, device=self.body.device), use_cache=False)
-        except Exception as error:  # compilers fail in many ways, none of them a defect of the model
-            raise ConfigError(f"`compile`: torch.compile failed here ({message_of(error)}); leave it out") from error
+        compile_layers(_layers(self.body), self._run_both_shapes, "compile")
+
+    @torch.inference_mode()
+    def _run_both_shapes(self) -> None:
+        for rows in ([[0] * 16] * 2, [[0] * 16]):
+            self.body(input_ids=torch.tensor(rows, device=self.body.device), use_cache=False)
 
     def _plan(self, input_ids: Sequence[list[int]]) -> list[Group]:
         if not self.options.share_prefixes or (len(input_ids) == 1 and not self.options.max_kept_tokens):
@@ -119,7 +114,7 @@ class Engine:
         """Found out once; where it is not, rows run apart from then on."""
         if not self._sharing_checked:
             self._sharing_checked = True
-            if reason := why_not_exact(self.body):
+            if reason := why_not_exact(self.body, engine_states):
                 logger.warning("prefix sharing is off: %s", reason)
                 self.options = replace(self.options, share_prefixes=False)
         return self.options.share_prefixes

@@ -15,8 +15,7 @@ from dhrd.data.prefixes import Group, Pack
 from dhrd.data.tree import lay_out
 from dhrd.inference.engine.kept import KeptPrefixes, Prefix
 from dhrd.inference.engine.options import Options, Work
-from dhrd.model.pooling import pool, pooler
-from dhrd.model.tree import hidden_states, pool_rows
+from dhrd.model.pooling import pool, pool_rows, pooler, tree_states
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -53,9 +52,10 @@ class Passes:
         for packs in self._side_by_side([pack for pack in standing if len(pack.rows) == 1]):
             yield self._rows_pass([pack.rows[0] for pack in packs], input_ids)
         for packs in self._side_by_side([pack for pack in standing if len(pack.rows) > 1]):
-            batch = lay_out(packs, input_ids, pad_token_id=self.pad_token_id)
-            self._ran(batch.input_ids_BT)
-            yield batch.rows, pool_rows(hidden_states(self.body, batch), batch, self._pooler)
+            tree = lay_out(packs, input_ids, pad_token_id=self.pad_token_id).to(self.body.device)
+            self._ran(tree.input_ids_SW)
+            rows = [row for pack in packs for row in pack.rows]
+            yield rows, pool_rows(tree_states(self.body, tree), tree.place_BT, self._pooler)
         for group, prefix in prefixed:
             yield from self._after_prefix(group, prefix, input_ids)
         self.kept.remember(groups, input_ids)
@@ -91,10 +91,11 @@ class Passes:
                 prefix = self._prefix(ids, prefix)
                 self.kept.offer(ids, prefix)
             for pack in group.packs:
-                batch = lay_out([pack], input_ids, pad_token_id=self.pad_token_id, num_prefix_tokens=length)
-                self._ran(batch.input_ids_BT)
-                hidden_BTD = hidden_states(self.body, batch, prefix.fork())
-                yield batch.rows, pool_rows(hidden_BTD, batch, self._pooler, prefix.hidden_PD)
+                tree = lay_out([pack], input_ids, pad_token_id=self.pad_token_id, num_prefix_tokens=length)
+                tree = tree.to(self.body.device)
+                self._ran(tree.input_ids_SW)
+                hidden_SWD = tree_states(self.body, tree, prefix.fork())
+                yield list(pack.rows), pool_rows(hidden_SWD, tree.place_BT, self._pooler, prefix.hidden_PD)
 
     def _prefix(self, ids: list[int], begun: Prefix | None) -> Prefix:
         """Keys and values of tokens, of which the first may be there."""
@@ -110,9 +111,9 @@ class Passes:
         else:
             cache, before = begun.fork(), begun.num_tokens
             rest = Pack((0,), (before,), len(ids) - before)
-            batch = lay_out([rest], [ids], pad_token_id=self.pad_token_id, num_prefix_tokens=before)
-            hidden_PD = hidden_states(self.body, batch, cache)[0]
-            self._ran(batch.input_ids_BT)
+            tree = lay_out([rest], [ids], pad_token_id=self.pad_token_id, num_prefix_tokens=before)
+            hidden_PD = tree_states(self.body, tree.to(self.body.device), cache)[0]
+            self._ran(tree.input_ids_SW)
             hidden_PD = hidden_PD if begun.hidden_PD is None else torch.cat([begun.hidden_PD, hidden_PD])
         return Prefix(cache, len(ids), None if self._pooler.reads_last_alone else hidden_PD)
 

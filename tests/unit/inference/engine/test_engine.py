@@ -56,7 +56,7 @@ def test_one_row_at_a_time_computes_an_instruction_twice_at_most() -> None:
 
 
 def test_where_sharing_is_not_exact_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dhrd.inference.engine.engine.why_not_exact", lambda body: "for a test")
+    monkeypatch.setattr("dhrd.inference.engine.engine.why_not_exact", lambda body, states: "for a test")
     run, row = engine(max_kept_tokens=512), [(5 * i) % 251 for i in range(200)]
     for last in range(4):
         torch.testing.assert_close(run.logits([[*row, last]]), one_by_one(run, [[*row, last]]), rtol=0, atol=1e-4)

@@ -1,55 +1,18 @@
-"""Whether a model may share text is found out on it, not believed."""
+"""What the engine relies on is run in each of its ways, and gives the same vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import pytest
 import torch
-from transformers import AutoModelForCausalLM, BloomConfig, PreTrainedModel
 
-from dhrd.inference.engine.exactness import why_not_exact
-from dhrd.model import masks
-from helpers.models import FAMILIES, make_causal_lm
+from dhrd.inference.engine.exactness import engine_states
+from helpers.models import make_causal_lm
 
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_that_is_promised_is_exact(family: str) -> None:
-    assert why_not_exact(make_causal_lm(family).eval().base_model) == ""
+ROWS = [[7 * i % 97 for i in range(24)] + own for own in ([1, 2], [3], [4, 5, 6])]
 
 
-def test_mixed_precision_around_it_is_no_difference() -> None:
-    with torch.autocast("cpu", torch.bfloat16):
-        assert why_not_exact(make_causal_lm("llama").eval().base_model) == ""
-
-
-def linear_layers(body: PreTrainedModel) -> None:
-    body.config.layer_types = ["linear_attention"]
-
-
-def looks_at_places(body: PreTrainedModel) -> None:
-    """As a family with a recurrent state would: each token is mixed with what lies before it, whoever's it is."""
-    body.layers[0].register_forward_hook(lambda block, given, output: output + 0.1 * output.cumsum(1))
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [(linear_layers, "attend in ways that dhrd does not know"), (looks_at_places, "gives other hidden states with it")],
-)
-def test_a_model_that_is_not_is_told_why(change: Callable[[PreTrainedModel], None], reason: str) -> None:
-    body = make_causal_lm("llama").eval().base_model
-    change(body)
-    assert why_not_exact(body).startswith("LlamaModel")
-    assert reason in why_not_exact(body)
-
-
-def test_attention_that_a_mask_cannot_say() -> None:
-    config = BloomConfig(vocab_size=264, hidden_size=16, n_layer=2, n_head=2)
-    assert "BloomModel" in why_not_exact(AutoModelForCausalLM.from_config(config).eval().base_model)
-
-
-def test_a_mask_by_place_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        masks, "_near", lambda position_BT, key_BK, window: key_BK[:, None, :] >= position_BT[..., None]
-    )
-    assert "gives other hidden states" in why_not_exact(make_causal_lm("mistral").eval().base_model)
+def test_the_rows_come_apart_packed_and_after_a_prefix() -> None:
+    found = engine_states(make_causal_lm("llama").eval().base_model, ROWS)
+    assert [tuple(states.shape) for states in found] == [(3, 16)] * 3
+    assert not torch.allclose(found[0][0], found[0][1])
+    for shared in found[1:]:
+        torch.testing.assert_close(shared, found[0], atol=1e-4, rtol=1e-4)
