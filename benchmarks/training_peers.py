@@ -21,6 +21,7 @@ Each variant has a process of its own, as a user's run has, and they take turns,
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from training import BATCH_SIZE, NUM_LABELS, SETTINGS, inputs_alone, rows, save_backbone, write
-from training_step import KINDS, Clocks, Seconds, answer, clocks, conditions, measure, medians, say_seconds, spread_of
+from training_step import KINDS, Clocks, answer, clocks, conditions, measure, medians, say_seconds, spread_of
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -163,18 +164,13 @@ def work_trainer(name: str, directory: Path) -> None:
         ).train()
 
 
-def report(seconds: Seconds, rounds: int) -> dict[str, Any]:
+def compare(ours: str, command: list[str], rounds: int) -> dict[str, Any]:
     """Ours over theirs, absolute figures, conditions."""
+    theirs = PEERS[ours]
+    seconds = measure([ours, theirs], command, rounds)
+    pairs = list(zip(seconds[ours], seconds[theirs], strict=True))
     return {
-        "time_ratio": {
-            kind: {
-                f"{ours}/{theirs}": spread_of(
-                    a[index] / b[index] for a, b in zip(seconds[ours], seconds[theirs], strict=True)
-                )
-                for ours, theirs in PEERS.items()
-            }
-            for index, kind in enumerate(KINDS)
-        },
+        "time_ratio": {kind: spread_of(a[index] / b[index] for a, b in pairs) for index, kind in enumerate(KINDS)},
         "rounds": rounds,
         "median_step_seconds": medians(seconds),
         "conditions": conditions(rows()) | {"mixed_precision": SETTINGS.mixed_precision},
@@ -184,6 +180,7 @@ def report(seconds: Seconds, rounds: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", choices=PEERS, help="this pair alone; the other stays as the file has it")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/training_peers.json"))
     parser.add_argument("--cache", type=Path, default=Path("build/smollm2"), help="where the backbone is unpacked")
     parser.add_argument("--worker", choices=[*PEERS, *PEERS.values()], help=argparse.SUPPRESS)
@@ -193,8 +190,10 @@ def main() -> None:
         (work_ours if given.worker in PEERS else work_trainer)(given.worker, directory)
         return
     command = [sys.executable, __file__, "--cache", str(directory)]
-    groups = [measure([ours, theirs], command, given.rounds) for ours, theirs in PEERS.items()]
-    write(report({name: taken for group in groups for name, taken in group.items()}, given.rounds), given.output)
+    found = json.loads(given.output.read_text()) if given.only and given.output.is_file() else {}
+    for ours in [given.only] if given.only else PEERS:
+        found[f"{ours}/{PEERS[ours]}"] = compare(ours, command, given.rounds)
+    write(found, given.output)
 
 
 if __name__ == "__main__":

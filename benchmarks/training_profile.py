@@ -6,7 +6,7 @@ SmolLM2-135M, 8 rows of random tokens, bf16 autocast, `lm_targets: all`, fused A
 and 60 of continuation (`short`), and of 128 to 192 and 60 (`long`). Steps, of both arms:
 
     dhrd, pooled    as they are
-    dhrd_compiled   with `training.compile`; on `short`
+    dhrd_compiled   with `training.compile`; beside the others once more (`compiled`), on the rows of `short`
     dhrd_fused      with torch's fused attention instead of `model/attention.py`; on `short`
 
 `share_of_matmul_rate`: operations that the step needs, of the tokens that are there (linear layers, the LM head at its
@@ -47,8 +47,12 @@ from dhrd.training.setup import make_accelerator, make_train_state
 from dhrd.training.step import TrainState, train_step
 
 CPU = torch.device("cpu")
-INPUT_TOKENS = {"short": (80, 120), "long": (128, 192)}
-ARMS = {"short": ("dhrd", "pooled", "dhrd_compiled", "dhrd_fused"), "long": ("dhrd", "pooled")}
+INPUT_TOKENS = {"short": (80, 120), "long": (128, 192), "compiled": (80, 120)}
+ARMS = {
+    "short": ("dhrd", "pooled", "dhrd_fused"),
+    "long": ("dhrd", "pooled"),
+    "compiled": ("dhrd", "pooled", "dhrd_compiled"),
+}
 PAIRS = (("dhrd", "pooled"), ("dhrd_compiled", "dhrd"), ("dhrd", "dhrd_fused"))
 TARGETS = {"share_of_matmul_rate_at_least": 0.55, "time_ratio_over_token_ratio_at_most": 1.1}
 KINDS = {

@@ -25,6 +25,7 @@ EXTRAS = [
     "onnxruntime",
     "onnxscript",
     "openai",
+    "openvino",
     "prometheus_client",
     "starlette",
     "tensorboard",

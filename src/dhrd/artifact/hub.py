@@ -18,7 +18,8 @@ from dhrd.model.foreign import foreign
 FILES = (
     *(MANIFEST, "run.json", "README.md", "parity.json", "config.json", "generation_config.json"),
     *("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"),
-    *("head.safetensors", REASONING_HEAD, "model.onnx", "model.onnx.data"),
+    *("head.safetensors", REASONING_HEAD),
+    *("model.onnx", "model.onnx.data", "openvino_model.xml", "openvino_model.bin"),
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
     *("vocab.json", "vocab.txt", "merges.txt", "tokenizer.model"),
     *("adapter/adapter_config.json", "adapter/adapter_model.safetensors"),

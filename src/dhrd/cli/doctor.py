@@ -16,6 +16,7 @@ _EXTRAS = {
     "serve": "fastapi",
     "qlora": "bitsandbytes",
     "onnx": "onnxruntime",
+    "openvino": "openvino",
 }
 
 

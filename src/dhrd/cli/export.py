@@ -17,11 +17,12 @@ def export(
     output: Annotated[Path, typer.Option(help="The directory to write.")],
     format: Annotated[str, typer.Option(help=f"{', '.join(RUNTIMES)}.")] = "onnx",
     weight_type: Annotated[
-        str, typer.Option("--weights", help="float32, or int8: smaller, faster, near the same.")
+        str,
+        typer.Option("--weights", help="float32; or int8 (onnx), bfloat16 (openvino): smaller, near the same."),
     ] = "float32",
     min_agreement: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of rows with the artifact's label; default: 1, of int8 0.99."),
+        typer.Option(min=0, max=1, help="Share of rows with the artifact's label; default: 1 in float32, else 0.99."),
     ] = None,
     data: Annotated[
         str | None,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("dhrd")
 
 _MANY_CHARACTERS = 16  # for each token: a text of more is not tokenised whole before its beginning was tried
+_FEW_CHARACTERS = 6  # for each token: prose has 4 to 5, so that the first try is most often enough
 _GROWTH = 4
 _MARGIN_TOKENS = 32
 _CHUNK = 16  # beginnings of a long text at once
@@ -116,8 +117,14 @@ class _FastTokenizer:
     def first(self, texts: Sequence[str], limit: int, special_tokens: bool) -> list[FirstTokens]:
         room = max(0, limit - self.num_special_tokens * special_tokens)
         most = _MANY_CHARACTERS * (room + 1)
-        short = iter(self.encode([text for text in texts if len(text) <= most]))
-        encoded = [(next(short), True) if len(text) <= most else self._beginning(text, room, most) for text in texts]
+        ends = [len(text) if len(text) <= most else self._few(text, room) for text in texts]
+        tried = self.encode([text[:end] for text, end in zip(texts, ends, strict=True)])  # at once: on all cores
+        encoded = [
+            (encoding, end == len(text))
+            if end == len(text) or len(encoding) > room
+            else self._beginning(text, room, most)
+            for text, end, encoding in zip(texts, ends, tried, strict=True)
+        ]
         return [self._finished(encoding, was_read, room, special_tokens) for encoding, was_read in encoded]
 
     def _finished(self, encoding: Encoding, was_read: bool, room: int, special_tokens: bool) -> FirstTokens:
@@ -128,6 +135,10 @@ class _FastTokenizer:
         if was_cut:
             encoding.truncate(room)
         return FirstTokens(self.backend.post_process(encoding).ids, num_tokens, was_cut, was_read)
+
+    def _few(self, text: str, room: int) -> int:
+        """Where a long text is cut at first; 0: nowhere."""
+        return self.cuts.word_border(text, _FEW_CHARACTERS * (room + 1)) or 0
 
     def _beginning(self, text: str, room: int, size: int) -> tuple[Encoding, bool]:
         """A long text's tokens, of which the first `room` are right, and whether it was read to its end."""

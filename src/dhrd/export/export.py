@@ -34,9 +34,10 @@ class ExportSettings:
 
     Args:
         format: Of `RUNTIMES`.
-        weight_type: `int8` is smaller, faster and another model: look at its agreement.
+        weight_type: Of the format's. `int8` and `bfloat16` are smaller, faster, and another model: look at its
+            agreement.
         min_agreement: Share of the rows whose label must be the same; None: 1 in fp32, where probabilities must be
-            within 0.001 as well, and 0.99 in int8.
+            within 0.001 as well, and 0.99 in others.
     """
 
     format: str = "onnx"

@@ -66,7 +66,7 @@ class OnnxForward(Runtime):
         for module in cls.packages:  # the last step needs the second: say so before the first
             require(module, extra="onnx")
         path = directory / MODEL_FILE
-        program = _traced(_Graph(classifier))
+        program = traced(classifier)
         program.model.metadata_props["weight_type"] = weight_type
         program.save(path, external_data=True)  # a full disk is no defect of the model
         if weight_type == "int8":
@@ -105,13 +105,18 @@ class OnnxForward(Runtime):
         return torch.from_numpy(np.asarray(self.session.run(["logits"], given)[0]))
 
 
-def _traced(graph: nn.Module) -> torch.onnx.ONNXProgram:
+def traced(classifier: Classifier) -> torch.onnx.ONNXProgram:
+    """The graph of a classifier in fp32 on the CPU.
+
+    Raises:
+        DhrdError: torch cannot export this model.
+    """
     sample = torch.ones(_SAMPLE_SHAPE, dtype=torch.long)
     sizes = {0: "batch", 1: "tokens"}
     try:
         with _quiet(), torch.inference_mode():
             program = torch.onnx.export(
-                graph.eval(),
+                _Graph(classifier).eval(),
                 (sample, sample.clone()),
                 dynamo=True,
                 opset_version=_OPSET,

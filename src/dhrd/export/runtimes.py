@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from dhrd.data.records import Batch
     from dhrd.inference.classifier import Classifier
 
-RUNTIMES: Mapping[str, str] = {"onnx": "dhrd.export.onnx:OnnxForward"}
+RUNTIMES: Mapping[str, str] = {
+    "onnx": "dhrd.export.onnx:OnnxForward",
+    "openvino": "dhrd.export.openvino:OpenvinoForward",
+}
 """Name -> module and class, imported where it is used: help must not wait for it."""
 
 

@@ -1,6 +1,6 @@
 """Attention in training on a CPU: a few large products, instead of a kernel of many small ones.
 
-torch's fused attention for CPUs reaches an eighth of the rate of bf16 matrix products, most of all in its gradient. It
+torch's fused attention for CPUs reaches a seventh of the rate of bf16 matrix products, its gradient less than that. It
 never holds all scores; where they are few enough for a CPU's caches, holding them is two to three times as fast.
 
 Shape legend beyond `data/records.py`: H query heads, G key heads, R = H / G, S keys, E head size.
@@ -123,7 +123,7 @@ class _HeldAttention(torch.autograd.Function):
     """softmax(scale · q kᵀ + bias) v for queries (B, G, R · T, E).
 
     q kᵀ and its softmax in fp32, for exp makes much of small differences; the weights, the other products and the
-    gradients in the type of the inputs. Gradients come out nearer to fp32's than the fused kernel's.
+    gradients in the type of the inputs. Gradients come out as near to fp32's as the fused kernel's.
     """
 
     @staticmethod

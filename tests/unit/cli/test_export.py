@@ -14,7 +14,7 @@ Capsys = pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--format", "gguf"), "--format gguf: unknown; give onnx"),
+        (("--format", "gguf"), "--format gguf: unknown; give onnx or openvino"),
         (("--min-agreement", "2"), "--min-agreement"),
         (("--limit", "0"), "--limit"),
     ],

@@ -45,6 +45,7 @@ def test_f14_a_window_of_beginnings_alone_is_enough(family: str, monkeypatch: py
     ours, draw = TextTokenizer(tokenizer), random.Random(f"windows {family}")
     ours.all(["made by the first call"])
     copy: Any = ours._copy
+    monkeypatch.setattr(copy, "_few", lambda *arguments: 0)
     monkeypatch.setattr(copy, "_until_word_border", lambda *arguments: None)
     texts = [odd_text(draw, 6000) for _ in range(15)]
     texts += [draw.choice(("a", "ab", "abc", "  ", "1", "😀", "字")) * 3000 for _ in range(5)]

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from torch import Tensor
 
 from dhrd import ArtifactError, Classifier
-from dhrd.artifact.info import ArtifactInfo
-from dhrd.artifact.write import kind_of, save_artifact
-from dhrd.data.collate import pad_inputs
-from dhrd.data.records import Batch, LabelSet
+from dhrd.data.records import Batch
 from dhrd.errors import DhrdError
 from dhrd.export.onnx import OnnxForward
-from helpers.models import FAMILIES, make_model, texts
-from helpers.rows import write_jsonl
-from helpers.runs import run_forked
+from helpers.exports import Export, exporter, save, tokens
+from helpers.models import FAMILIES
 
 if TYPE_CHECKING:
     from helpers.fork import ForkServer
@@ -28,49 +23,9 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 
-def save(directory: Path, family: str, *, head: str = "linear", pooling: str = "last") -> Path:
-    model = make_model(family, head=head, pooling=pooling)
-    names = LabelSet(("a", "b", "c"))
-    info = ArtifactInfo(kind=kind_of(model), labels=names, head=head, pooling=pooling)  # type: ignore[arg-type]
-    save_artifact(directory, model, info, card="", run={"config": {}})
-    return directory
-
-
-class Made(NamedTuple):
-    classifier: Classifier
-    forward: OnnxForward
-    directory: Path
-
-    @torch.inference_mode()
-    def apart(self, inputs: list[list[int]], padding_side: str = "right") -> float:
-        """The largest difference between logits, relative to the largest."""
-        pad_token_id = self.classifier.tokenizer.pad_token_id
-        batch = pad_inputs(inputs, pad_token_id=pad_token_id, padding_side=padding_side)  # type: ignore[arg-type]
-        expected: Tensor = self.classifier.logits(batch)
-        return float((self.forward(batch) - expected).abs().max() / expected.abs().max())
-
-
-Export = Callable[..., Made]
-
-
 @pytest.fixture
 def export(fork_server: ForkServer, tmp_path: Path) -> Export:
-    """`dhrd export` in a process of its own: a check that two sizes are equal makes them constants to torch.export."""
-
-    def make(artifact: Path, *flags: object) -> Made:
-        out, data = tmp_path / "onnx", write_jsonl(tmp_path / "rows.jsonl", texts(12))
-        ended = run_forked(
-            fork_server, tmp_path, "export", "--model", artifact, "--output", out, "--data", data, *flags
-        )
-        assert ended.code == 0, ended.err
-        classifier = Classifier.from_pretrained(artifact, device="cpu", dtype=torch.float32)
-        return Made(classifier, OnnxForward.from_pretrained(out), out)
-
-    return make
-
-
-def tokens(*lengths: int) -> list[list[int]]:
-    return [[(7 * row + 3 * column) % 250 for column in range(length)] for row, length in enumerate(lengths)]
+    return exporter("onnx", fork_server, tmp_path)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

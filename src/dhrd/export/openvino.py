@@ -1,0 +1,104 @@
+"""A trained classifier as an OpenVINO model: the graph that is written for ONNX, converted, and run on the CPU."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dhrd._extras import require
+from dhrd._text import dhrd_command, message_of
+from dhrd.data.records import Batch
+from dhrd.errors import ArtifactError, DhrdError
+from dhrd.export.onnx import MODEL_FILE, traced
+from dhrd.export.runtimes import Runtime
+from dhrd.inference.classifier import Classifier
+
+XML_FILE, BIN_FILE = "openvino_model.xml", "openvino_model.bin"
+
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class OpenvinoForward(Runtime):
+    """An OpenVINO model, compiled for this CPU.
+
+    Args:
+        compiled: Of OpenVINO, with the inputs and the output of the ONNX graph.
+        dtype: In which it multiplies.
+    """
+
+    title = "OpenVINO"
+    files = (XML_FILE, BIN_FILE)
+    packages = ("openvino", "onnx", "onnxscript")
+    weight_types = ("float32", "bfloat16")
+
+    def __init__(self, compiled: Any, dtype: str) -> None:
+        self.compiled = compiled
+        self.dtype = dtype
+
+    @classmethod
+    def write(cls, classifier: Classifier, directory: Path, *, weight_type: str = "float32") -> None:
+        """Write openvino_model.xml, and openvino_model.bin with its weights.
+
+        Args:
+            classifier: In fp32 on the CPU.
+            directory: Exists.
+            weight_type: `bfloat16`: matrix products in bf16, weights stored in two bytes (fp16, from which OpenVINO
+                makes those of bf16 when it loads them).
+
+        Raises:
+            DhrdError: torch cannot export this model, or OpenVINO cannot take it.
+            MissingExtra: OpenVINO or the exporter is not installed.
+        """
+        for module in cls.packages:
+            require(module, extra="openvino")
+        import openvino
+
+        with tempfile.TemporaryDirectory(dir=directory, prefix=".") as beside:  # as large as the model: not in memory
+            graph = Path(beside) / MODEL_FILE
+            traced(classifier).save(graph, external_data=True)
+            try:
+                model = openvino.convert_model(graph)
+            except Exception as error:  # its frontends raise classes of their own
+                raise DhrdError(f"OpenVINO does not take this model: {message_of(error)}") from error
+            model.set_rt_info(weight_type, "weight_type")
+            openvino.save_model(model, directory / XML_FILE, compress_to_fp16=weight_type != "float32")
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path, *, num_threads: int | None = None) -> OpenvinoForward:
+        """Load what `dhrd export` wrote, on the CPU.
+
+        The precision is that of the export: left to itself OpenVINO takes bf16 wherever a CPU has it.
+
+        Args:
+            directory: Holds openvino_model.xml.
+            num_threads: None: as many as torch uses.
+
+        Raises:
+            ArtifactError: There is no model, or it is damaged.
+            MissingExtra: OpenVINO is not installed.
+        """
+        runtime = require("openvino", extra="openvino")
+        path = Path(directory) / XML_FILE
+        if not path.is_file():
+            write = dhrd_command("export", model="DIR", format="openvino", output=directory)
+            raise ArtifactError(f"{directory}: no {XML_FILE}; write it with {write}")
+        core = runtime.Core()
+        try:
+            model = core.read_model(path)
+            dtype = str(model.get_rt_info("weight_type").value)
+            settings = {
+                "INFERENCE_PRECISION_HINT": _PRECISIONS[dtype],
+                "INFERENCE_NUM_THREADS": num_threads or torch.get_num_threads(),
+            }
+            return cls(core.compile_model(model, "CPU", settings), dtype)
+        except (RuntimeError, KeyError) as error:  # what it raises where a file is cut or is no model
+            raise ArtifactError(f"{path}: damaged ({message_of(error)}); export it again") from error
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Class logits of a batch of inputs on the CPU, (B, C)."""
+        given = {"input_ids": batch.input_ids_BT.numpy(), "attention_mask": batch.attention_mask_BT.long().numpy()}
+        return torch.from_numpy(self.compiled(given)[0].copy())  # its own memory, which the next call writes to

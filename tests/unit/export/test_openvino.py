@@ -1,0 +1,93 @@
+"""The OpenVINO model is the classifier's forward pass: every family, both paddings; bf16 with what it costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dhrd import ArtifactError, Classifier
+from dhrd.benchmark.inference import Settings, benchmark
+from dhrd.data.collate import pad_inputs
+from dhrd.data.records import Example
+from dhrd.errors import DhrdError
+from dhrd.export.openvino import BIN_FILE, XML_FILE, OpenvinoForward
+from helpers.exports import Export, exporter, save, tokens
+from helpers.models import FAMILIES, texts
+
+if TYPE_CHECKING:
+    from helpers.fork import ForkServer
+
+pytest.importorskip("openvino")
+pytest.importorskip("onnxscript")
+
+
+@pytest.fixture
+def export(fork_server: ForkServer, tmp_path: Path) -> Export:
+    return exporter("openvino", fork_server, tmp_path)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_model_is_the_forward_pass(family: str, export: Export, tmp_path: Path) -> None:
+    made = export(save(tmp_path / "artifact", family))
+    assert made.forward.dtype == "float32"
+    for inputs in (tokens(3, 40, 17, 8), tokens(1), tokens(90), tokens(8, 8)):  # (2, 8) is what was traced
+        for side in ("right", "left"):
+            assert made.apart(inputs, side) < 1e-4, (inputs, side)
+
+
+def test_what_transformers_does_not_know_runs_too(export: Export, tmp_path: Path) -> None:
+    made = export(save(tmp_path / "artifact", "qwen3", head="mlp", pooling="mean"))
+    for side in ("right", "left"):
+        assert made.apart(tokens(3, 40, 17, 8), side) < 1e-4
+
+
+def test_answers_outlive_the_next_call(export: Export, tmp_path: Path) -> None:
+    made = export(save(tmp_path / "artifact", "llama"))
+    first = made.forward(pad_inputs(tokens(5), pad_token_id=0))
+    kept = first.clone()
+    made.forward(pad_inputs([[9, 8, 7, 6, 5]], pad_token_id=0))
+    assert first.equal(kept)
+
+
+def test_bf16_is_near_and_smaller(export: Export, tmp_path: Path) -> None:
+    artifact = save(tmp_path / "artifact", "llama")
+    whole = (export(artifact).directory / BIN_FILE).stat().st_size
+    small = export(artifact, "--weights", "bfloat16", "--min-agreement", 0, "--overwrite")
+    assert small.forward.dtype == "bfloat16"
+    assert 1e-6 < small.apart(tokens(3, 40, 17, 8)) < 0.1
+    assert (small.directory / BIN_FILE).stat().st_size < 0.7 * whole
+
+
+def test_it_takes_part_in_a_benchmark(export: Export, tmp_path: Path) -> None:
+    artifact = save(tmp_path / "artifact", "llama")
+    place = export(artifact).directory
+    settings = Settings(against=["openvino"], repeats=1, warmup_rows=2, latency_rows=1, exports={"openvino": place})
+    found = benchmark(artifact, [Example(input_text=row["input_text"]) for row in texts(8)], settings, dtype="float32")
+    assert found.contenders["openvino"].label_agreement == 1
+    assert found.contenders["openvino"].title.startswith("OpenVINO, float32")
+
+
+def test_what_is_no_model_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"no openvino_model\.xml; write it with dhrd export"):
+        OpenvinoForward.from_pretrained(tmp_path)
+    (tmp_path / XML_FILE).write_text("nonsense", encoding="utf-8")
+    (tmp_path / BIN_FILE).write_bytes(b"nonsense")
+    with pytest.raises(ArtifactError, match="damaged"):
+        OpenvinoForward.from_pretrained(tmp_path)
+
+
+def test_a_model_that_cannot_be_converted_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import openvino
+
+    def refuse(_: object) -> None:
+        raise RuntimeError("an operator of the future\nand a trace")
+
+    classifier = Classifier.from_pretrained(save(tmp_path / "artifact", "llama"), device="cpu", dtype="float32")
+    monkeypatch.setattr(openvino, "convert_model", refuse)
+    monkeypatch.setattr("dhrd.export.openvino.traced", lambda _: type("Graph", (), {"save": lambda *a, **k: None})())
+    with pytest.raises(DhrdError, match="OpenVINO does not take this model: an operator of the future") as caught:
+        OpenvinoForward.write(classifier, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("*.xml"))
