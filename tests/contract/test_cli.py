@@ -121,6 +121,7 @@ ADDED = {
     "data.csv_delimiter": ",",
     "data.label_noise": 0.0,
     "data.label_separator": None,
+    "data.multi_label": False,
     "data.order": "reason_first",
     "loss.alignment_weight": 0.0,
     "loss.classification_schedule": "constant",
