@@ -53,7 +53,9 @@ bench: setup
 	$(BIN)/python benchmarks/inference.py instruction
 	$(BIN)/python benchmarks/inference.py profile
 	$(BIN)/python benchmarks/predictions.py
-	$(BIN)/python benchmarks/serving.py --soak 1200
+	$(BIN)/python benchmarks/serving.py apart
+	$(BIN)/python benchmarks/serving.py instruction
+	$(BIN)/python benchmarks/serving.py soak
 
 # The next undone cells of docs/results/plan.yaml, at low priority; may be killed at any moment and goes on.
 # For example: make evidence EVIDENCE="--seconds 3600 --jobs 2"

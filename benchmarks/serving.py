@@ -61,6 +61,7 @@ from dhrd.data.superglue import TASKS
 from dhrd.inference.classifier import Classifier
 
 WARM_UP = 64  # rows
+MAX_TOKENS = INSTRUCTION_TOKENS + ROW_TOKENS + 16  # where two texts meet they may have other tokens than apart
 TOLERANCE = 1e-3  # of a probability in fp32: batches of other shapes round otherwise
 MEMORY_EVERY_S = 5.0
 
@@ -136,7 +137,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         artifact = given.artifact or Path(directory)
         if not (artifact / "dhrd.json").exists():
-            untrained(artifact, "boolq", INSTRUCTION_TOKENS + ROW_TOKENS, given.layers)
+            untrained(artifact, "boolq", MAX_TOKENS, given.layers)
             plain_template(artifact)
         classifier = Classifier.from_pretrained(artifact, dtype=torch.float32)
         works = {"apart": (apart,), "instruction": (instruction,), "soak": (apart, instruction)}[given.work]
@@ -149,7 +150,7 @@ def main() -> None:
 
 
 def apart(classifier: Classifier, given: argparse.Namespace) -> list[str]:
-    whole = classifier.info.max_input_tokens
+    whole = INSTRUCTION_TOKENS + ROW_TOKENS
     passages = [f"{e.fields['passage']}\n{e.fields['question']}" for e in rows("boolq", given, num_rows(given))]
     return [cut(classifier, passage, whole) for passage in passages]
 

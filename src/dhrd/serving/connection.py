@@ -7,40 +7,51 @@ with httptools, how long a head may be.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from dhrd._extras import require
 
 _HEAD_S = 20.0
 
 
-class Connection(H11Protocol):
-    """HTTP/1.1 as uvicorn speaks it by h11; who does not send a whole head in time is cut off."""
+def connection_class() -> type[Any]:
+    """HTTP/1.1 as uvicorn speaks it by h11, with these bounds.
 
-    _timer: asyncio.TimerHandle | None = None
+    Raises:
+        MissingExtra: uvicorn is not installed.
+    """
+    h11 = require("h11", extra="serve")
+    protocol = require("uvicorn.protocols.http.h11_impl", extra="serve").H11Protocol
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """The head is waited for from now on."""
-        super().connection_made(transport)
-        self._watch()
+    class Connection(protocol):  # type: ignore[misc, valid-type]  # its base is known once it is imported
+        """HTTP/1.1 as uvicorn speaks it by h11; who does not send a whole head in time is cut off."""
 
-    def data_received(self, data: bytes) -> None:
-        """A part of a head gives no more time."""
-        super().data_received(data)
-        self._watch()
+        _timer: asyncio.TimerHandle | None = None
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is waited for any more."""
-        self._stop()
-        super().connection_lost(exc)
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            """The head is waited for from now on."""
+            super().connection_made(transport)
+            self._watch()
 
-    def _watch(self) -> None:
-        if self.conn.their_state is not h11.IDLE:
+        def data_received(self, data: bytes) -> None:
+            """A part of a head gives no more time."""
+            super().data_received(data)
+            self._watch()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            """Nothing is waited for any more."""
             self._stop()
-        elif self._timer is None:
-            self._timer = self.loop.call_later(_HEAD_S, self.timeout_keep_alive_handler)
+            super().connection_lost(exc)
 
-    def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        def _watch(self) -> None:
+            if self.conn.their_state is not h11.IDLE:
+                self._stop()
+            elif self._timer is None:
+                self._timer = self.loop.call_later(_HEAD_S, self.timeout_keep_alive_handler)
+
+        def _stop(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    return Connection

@@ -11,6 +11,7 @@ from dhrd._extras import require
 from dhrd._text import message_of
 from dhrd.errors import ConfigError
 from dhrd.serving.app import Served
+from dhrd.serving.connection import connection_class
 
 logger = logging.getLogger("dhrd")
 
@@ -50,7 +51,6 @@ def run(served: Served, listener: socket.socket) -> None:
         MissingExtra: uvicorn is not installed.
     """
     uvicorn = require("uvicorn", extra="serve")
-    from dhrd.serving.connection import Connection
 
     class DrainingServer(uvicorn.Server):  # type: ignore[name-defined]  # its base is known once it is imported
         """Takes no new requests after a signal, and ends when the accepted ones are answered."""
@@ -66,7 +66,7 @@ def run(served: Served, listener: socket.socket) -> None:
             return bool(await super().on_tick(counter))
 
     config = uvicorn.Config(
-        served.app, http=Connection, log_config=None, access_log=False, server_header=False,
+        served.app, http=connection_class(), log_config=None, access_log=False, server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
     )  # fmt: skip
     asyncio.run(DrainingServer(config).serve(sockets=[listener]))

@@ -8,9 +8,8 @@ import time
 import pytest
 
 from dhrd import Classifier
+from dhrd.serving import connection
 from helpers.serving import Running, running
-
-from dhrd.serving import connection  # isort: skip  # its packages are there
 
 
 def told(server: Running, *parts: bytes, pause: float = 0.0) -> tuple[bytes, float]:
