@@ -307,8 +307,7 @@ def _nearest(location: list[str]) -> str:
     known = list(setting_names())
     dotted = ".".join(location)
     siblings = [name for name in known if name.rpartition(".")[0] == dotted.rpartition(".")[0]]
-    # A misspelling here or the very name elsewhere, whichever is nearer; then what is like it elsewhere.
-    for names, cutoff in ((siblings, 0.8), (known, 1.0), (siblings, 0.6), (known, 0.75)):
+    for names, cutoff in ((siblings, 0.8), (known, 1.0), (siblings, 0.6), (known, 0.75)):  # misspelt, or elsewhere
         by_last = {name.rpartition(".")[2]: name for name in reversed(names)}
         if close := difflib.get_close_matches(location[-1], by_last, n=1, cutoff=cutoff):
             return f"; did you mean {by_last[close[0]]}?"
