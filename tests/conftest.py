@@ -13,6 +13,14 @@ import pytest
 if TYPE_CHECKING:
     from helpers.fork import ForkServer
 
+try:  # its handler keeps the stderr of its import, and closes it with itself: not the one that pytest reads
+    captured, sys.stderr = sys.stderr, sys.__stderr__
+    import absl.logging  # noqa: F401
+except ImportError:
+    pass
+finally:
+    sys.stderr = captured
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
