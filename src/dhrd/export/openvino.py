@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -53,10 +55,9 @@ class OpenvinoForward(Runtime):
             DhrdError: torch cannot export this model, or OpenVINO cannot take it.
             MissingExtra: OpenVINO or the exporter is not installed.
         """
+        openvino = _openvino()
         for module in cls.packages:
             require(module, extra="openvino")
-        import openvino
-
         with tempfile.TemporaryDirectory(dir=directory, prefix=".") as beside:  # as large as the model: not in memory
             graph = Path(beside) / MODEL_FILE
             traced(classifier).save(graph, external_data=True)
@@ -81,7 +82,7 @@ class OpenvinoForward(Runtime):
             ArtifactError: There is no model, or it is damaged.
             MissingExtra: OpenVINO is not installed.
         """
-        runtime = require("openvino", extra="openvino")
+        runtime = _openvino()
         path = Path(directory) / XML_FILE
         if not path.is_file():
             write = dhrd_command("export", model="DIR", format="openvino", output=directory)
@@ -102,3 +103,9 @@ class OpenvinoForward(Runtime):
         """Class logits of a batch of inputs on the CPU, (B, C)."""
         given = {"input_ids": batch.input_ids_BT.numpy(), "attention_mask": batch.attention_mask_BT.long().numpy()}
         return torch.from_numpy(self.compiled(given)[0].copy())  # its own memory, which the next call writes to
+
+
+def _openvino() -> ModuleType:
+    """OpenVINO with the stub that it has for where its telemetry is not installed: it tells a server of conversions."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: as if it were not there
+    return require("openvino", extra="openvino")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from dhrd.errors import DhrdError
 from dhrd.export.openvino import BIN_FILE, XML_FILE, OpenvinoForward
 from helpers.exports import Export, exporter, save, tokens
 from helpers.models import FAMILIES, texts
+from helpers.runs import environment
 
 if TYPE_CHECKING:
     from helpers.fork import ForkServer
@@ -67,6 +70,16 @@ def test_it_takes_part_in_a_benchmark(export: Export, tmp_path: Path) -> None:
     found = benchmark(artifact, [Example(input_text=row["input_text"]) for row in texts(8)], settings, dtype="float32")
     assert found.contenders["openvino"].label_agreement == 1
     assert found.contenders["openvino"].title.startswith("OpenVINO, float32")
+
+
+def test_openvino_s_telemetry_stays_out() -> None:
+    """In a process of its own: here the package may be imported already."""
+    code = (
+        "import sys; from dhrd.export.openvino import _openvino; _openvino(); "
+        "from openvino.tools.ovc import convert_impl; print(convert_impl.tm.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True)
+    assert done.stdout.split() == ["openvino.tools.ovc.telemetry_stub"]
 
 
 def test_what_is_no_model_is_said(tmp_path: Path) -> None:
