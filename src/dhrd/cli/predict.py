@@ -54,9 +54,10 @@ def predict(
         bool, typer.Option("--strict", help="Refuse rows over the limit instead of cutting them.")
     ] = False,
 ) -> None:
-    """Label rows, in their order; on a cluster, in parts whose names are in that order.
+    """Label rows, in their order.
 
-    Each gets `id`, `label` and the probability of each label; no label where the artifact's decision abstains.
+    Each gets `id`, `label` and the probability of each label; no label where the artifact's decision abstains. On a
+    cluster they are in parts, whose names are in that order.
     """
     from dhrd._files import talking
     from dhrd._outputs import check_outputs
