@@ -33,7 +33,8 @@ def labels(
 ) -> None:
     """Find the labels that are probably wrong.
 
-    Two witnesses tell them: the classifier, out of fold, and the rationale alone. Folds that are done are kept beside the output until it is written, so the same command goes on after a kill.
+    Two witnesses tell them: the classifier, out of fold, and the rationale alone. Folds that are done are kept beside
+    the output until it is written, so the same command goes on after a kill.
     """
     from dhrd._files import is_stream, talking
     from dhrd._outputs import JSON_LINES, PAGE, Output, check_outputs
