@@ -111,7 +111,9 @@ def tokens_run(tmp_path: Path, **loss: float | str) -> tuple[int, int]:
             counts.append(int(options["attention_mask"].sum()))
 
     causal_lm.base_model.register_forward_pre_hook(count, with_kwargs=True)
-    config = run_config(loss=loss, training={"num_epochs": 2}, output_dir=str(tmp_path / f"{loss}"))
+    config = run_config(
+        loss=loss, training={"num_epochs": 2, "share_prefixes": False}, output_dir=str(tmp_path / f"{loss}")
+    )
     tokenizer, data = make_tokenizer(), texts(10)
     dhrd.train(config, train_dataset=data, backbone=Backbone(causal_lm, tokenizer, "tiny llama"), device="cpu")
     assert len(counts) == 4
