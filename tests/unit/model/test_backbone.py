@@ -206,7 +206,7 @@ def test_quantization_without_bitsandbytes_names_the_extra(tmp_path: Path, monke
     if importlib.util.find_spec("bitsandbytes") is not None:
         pytest.skip("bitsandbytes is installed")
     settings = ModelSettings(name_or_path=save_backbone(tmp_path, "llama"), lora={}, quantization="nf4")
-    with pytest.raises(MissingExtra, match=r"pip install 'dhrd\[qlora\]'"):
+    with pytest.raises(MissingExtra, match=r"'dhrd\[qlora\]' where an index has it"):
         load_backbone(settings)
 
 
