@@ -81,9 +81,9 @@ def held_attention(
     causal = is_causal if is_causal is not None else getattr(module, "is_causal", True)
     bias = _bias(attention_mask, query.shape[2], key.shape[2], causal=causal)
     query, key, value = (x.to(dtype, memory_format=torch.contiguous_format) for x in (query, key, value))
-    grouped = query.view(*key.shape[:2], -1, query.shape[-1])
+    grouped = query.reshape(*key.shape[:2], -1, query.shape[-1])
     output = attend_held(grouped, key, value, bias, scaling or query.shape[-1] ** -0.5)
-    return output.view(*query.shape[:3], -1).transpose(1, 2).contiguous(), None
+    return output.reshape(*query.shape[:3], -1).transpose(1, 2).contiguous(), None
 
 
 _UNKNOWN = ("position_bias", "softcap", "cache", "s_aux")
