@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
-
-import jinja2
 
 from dhrd._files import writing
 from dhrd._terminal import say, show_table
-from dhrd._text import clipped, escaped
+from dhrd._text import clipped
+from dhrd.rationales.audit.show import render_page
 from dhrd.rationales.audit.text import input_of
 from dhrd.run.audit_labels import AuditedLabel, LabelAudit
 
@@ -81,12 +79,10 @@ def write_label_page(audit: LabelAudit, path: Path) -> None:
     Raises:
         SaveError: It could not be written.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=_without_control_characters
-    )
-    source = resources.files("dhrd.run").joinpath("label_audit.html.jinja").read_text(encoding="utf-8")
     doubted = [row for row in audit.rows if row.num_doubts]
-    page = environment.from_string(source).render(
+    page = render_page(
+        "dhrd.run",
+        "label_audit.html.jinja",
         audit=audit,
         summary=list(summary(audit)),
         doubted=doubted[:_ROWS_ON_PAGE],
@@ -95,7 +91,3 @@ def write_label_page(audit: LabelAudit, path: Path) -> None:
     )
     with writing(path) as file:
         file.write(page)
-
-
-def _without_control_characters(value: object) -> object:
-    return escaped(value) if type(value) is str else value  # not Markup: that is ours

@@ -96,11 +96,9 @@ def write_page(audit: Audit, path: Path) -> None:
     Raises:
         SaveError: It could not be written.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=_without_control_characters
-    )
-    source = resources.files("dhrd.rationales.audit").joinpath("page.html.jinja").read_text(encoding="utf-8")
-    page = environment.from_string(source).render(
+    page = render_page(
+        "dhrd.rationales.audit",
+        "page.html.jinja",
         audit=audit,
         name=Path(audit.rationales).name,
         num_flagged=sum(bool(line.flags) for line in audit.lines),
@@ -114,6 +112,21 @@ def write_page(audit: Audit, path: Path) -> None:
     )
     with writing(path) as file:
         file.write(page)
+
+
+def render_page(package: str, template: str, **values: object) -> str:
+    """A page from a template, with what comes from data as text: escaped, and without control characters.
+
+    Args:
+        package: Where the template lies.
+        template: The name of its file.
+        **values: What it sees.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=_without_control_characters
+    )
+    source = resources.files(package).joinpath(template).read_text(encoding="utf-8")
+    return environment.from_string(source).render(**values)
 
 
 def _without_control_characters(value: object) -> object:
