@@ -19,7 +19,7 @@ from dhrd.data.label_sets import check_label_set, infer_labels, label_doubts
 from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example, Label, LabelSet
 from dhrd.data.sources import Source, named_rows, open_source
-from dhrd.data.split import split_dev
+from dhrd.data.split import split_dev, split_fold
 from dhrd.data.superglue import Task
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError, DataError
@@ -52,6 +52,16 @@ class Rows:
     template: str
     task: Task | None
     has_dev: bool = False
+
+    def fold(self, which: int, num_folds: int, config: RunConfig) -> Rows:
+        """Training rows without a fold, which takes the place of validation and of what choices are made on.
+
+        Raises:
+            DataError: A fold would be empty.
+        """
+        train, held_out = split_fold(self.train, which, num_folds, seed=config.seed)
+        name = f"fold {which + 1} of {num_folds} of {config.data.train}"
+        return replace(self, train=train, choose=held_out, validation=held_out, choose_name=name, has_dev=False)
 
 
 def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: Any = None) -> Rows:

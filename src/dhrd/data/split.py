@@ -58,6 +58,15 @@ def split_fold(
         DataError: A fold would be empty.
     """
     assert 0 <= fold < num_folds
+    return _parts(examples, set(fold_rows(examples, num_folds, seed)[fold]))
+
+
+def fold_rows(examples: Sequence[Example], num_folds: int, seed: int) -> list[list[int]]:
+    """The rows of each fold of `split_fold`, by their indices in order.
+
+    Raises:
+        DataError: A fold would be empty.
+    """
     sizes, held_out = [0] * num_folds, [set[int]() for _ in range(num_folds)]
     for members in _strata(examples, random.Random(f"folds {seed}")):
         in_stratum = [0] * num_folds
@@ -69,7 +78,7 @@ def split_fold(
             sizes[smallest] += len(rows)
     if not all(sizes):
         raise DataError(f"{num_folds} folds of {len(examples)} rows leave one empty; use fewer, or more rows")
-    return _parts(examples, held_out[fold])
+    return [sorted(rows) for rows in held_out]
 
 
 def _strata(examples: Sequence[Example], rng: random.Random) -> list[list[list[int]]]:

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from dhrd.config import ModelSettings, RunConfig
 from dhrd.data.rows import Rows, check_rationales, load_rows
-from dhrd.data.split import split_fold
 from dhrd.experiments.cells import Cell, hash_rows
 from dhrd.model.backbone import SCRATCH, Backbone, load_backbone
 from dhrd.training.build import Encoded, encode
@@ -48,11 +47,7 @@ class Cache:
             self._rows[key] = load_rows(config)
         rows = self._rows[key]
         check_rationales(config, rows.train)
-        if fold is None:
-            return rows
-        train, held_out = split_fold(rows.train, *fold, seed=config.seed)
-        name = f"fold {fold[0] + 1} of {fold[1]} of {config.data.train}"
-        return replace(rows, train=train, choose=held_out, validation=held_out, choose_name=name, has_dev=False)
+        return rows if fold is None else rows.fold(*fold, config)
 
     def rows_hash(self, config: RunConfig) -> str:
         """The hash of a run's rows, as `hash_rows` gives it.

@@ -22,7 +22,7 @@ from dhrd._files import saving
 from dhrd.config import RunConfig
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import Rows, encode_labels, load_rows
-from dhrd.data.split import split_fold
+from dhrd.data.split import fold_rows
 from dhrd.errors import DataError
 from dhrd.rationales.audit.leak import told_from
 from dhrd.run.folds import out_of_fold
@@ -157,11 +157,10 @@ def _directory(kept: Path | None) -> Iterator[Path]:
 def _by_rationale(rows: Rows, gold_B: np.ndarray, num_folds: int, seed: int) -> tuple[np.ndarray, list[int]]:
     """What a bag of words says of rows by their rationales, (B, C), in the folds that the classifier had; and of which
     rows it says anything: those that have one, where the other folds show two labels or more."""
-    place = {id(example): index for index, example in enumerate(rows.train) if example.rationale}
+    reasoned = [index for index, example in enumerate(rows.train) if example.rationale]
     folds = []
-    for fold in range(num_folds):
-        parts = split_fold(rows.train, fold, num_folds, seed=seed)
-        fitted, read = ([place[id(example)] for example in part if id(example) in place] for part in parts)
+    for held_out in map(set, fold_rows(rows.train, num_folds, seed)):
+        fitted, read = ([i for i in reasoned if (i in held_out) == is_read] for is_read in (False, True))
         if read and len(set(gold_B[fitted].tolist())) > 1:
             folds.append((np.array(fitted), np.array(read)))
     texts = [example.rationale or "" for example in rows.train]

@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from dhrd._files import writing
 from dhrd.config import RunConfig
 from dhrd.data.batches import fingerprint
 from dhrd.data.rows import Rows, check_rationales
-from dhrd.data.split import split_fold
+from dhrd.data.split import fold_rows
 from dhrd.evaluation.live import LiveModel
 from dhrd.model.backbone import Backbone, load_backbone
 from dhrd.training.build import Encoded, build, encode
@@ -48,15 +47,12 @@ def out_of_fold(
         UserError: A setting, a row or the backbone cannot be used; a fold would be empty.
         NonFiniteError: Training diverged.
     """
-    place = {id(example): index for index, example in enumerate(rows.train)}
     probabilities_NC = np.zeros((len(rows.train), len(rows.labels)), dtype=np.float64)
-    for fold in range(num_folds):
-        train, held_out = split_fold(rows.train, fold, num_folds, seed=config.seed)
-        name = f"fold {fold + 1} of {num_folds}"
-        of_fold = replace(rows, train=train, choose=held_out, validation=held_out, choose_name=name, has_dev=False)
-        check_rationales(config, train)
-        logger.info("%s: %d rows to train on, %d held out", name, len(train), len(held_out))
-        probabilities_NC[[place[id(example)] for example in held_out]] = _of_fold(config, of_fold, kept, device)
+    for fold, held_out in enumerate(fold_rows(rows.train, num_folds, config.seed)):
+        of_fold = rows.fold(fold, num_folds, config)
+        check_rationales(config, of_fold.train)
+        logger.info("%s: %d rows to train on, %d held out", of_fold.choose_name, len(of_fold.train), len(held_out))
+        probabilities_NC[held_out] = _of_fold(config, of_fold, kept, device)
     return probabilities_NC
 
 
