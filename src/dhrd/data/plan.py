@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 
-from dhrd.data.prefixes import common_length
+from dhrd.data.prefixes import MAX_DEPTH, branches, in_order
 
 _POOL_UPDATES = 16  # rows are sorted by length within this many updates' worth: little padding, still random
 
@@ -48,7 +47,6 @@ def plan_epoch(lengths: Sequence[int], *, seed: int, epoch: int, rows_per_update
 
 
 _LEAST_SHARED = 16  # first tokens that rows must have in common to be kept together: a marker or a word is chance
-_MAX_DEPTH = 64  # of trees in trees; below it rows are shuffled as they are
 
 
 def plan_epoch_by_prefix(
@@ -66,9 +64,7 @@ def plan_epoch_by_prefix(
         rows_per_update: The effective batch size.
     """
     rng = random.Random(f"plan by prefix {seed} {epoch}")
-    order = sorted(range(len(input_ids)), key=lambda row: (list(input_ids[row]), row))
-    arrays = [np.asarray(input_ids[row]) for row in order]
-    common = np.array([0] + [common_length(a, b) for a, b in pairwise(arrays)])
+    order, common = in_order(input_ids)
     common[common < _LEAST_SHARED] = 0
     walk = [order[at] for at in _shuffled_leaves(common, 0, len(order), rng, 0)]
     updates = [tuple(walk[i : i + rows_per_update]) for i in range(0, len(walk), rows_per_update)]
@@ -80,13 +76,11 @@ def _shuffled_leaves(common: np.ndarray, low: int, high: int, rng: random.Random
     """The leaves `low` to `high` of a tree, told by what each has in common with the one before it."""
     if high - low == 1:
         return [low]
-    least = common[low + 1 : high].min()
-    borders = [low, *(low + 1 + np.flatnonzero(common[low + 1 : high] == least)).tolist(), high]
-    branches = list(pairwise(borders))
-    rng.shuffle(branches)
-    if depth == _MAX_DEPTH:
-        return [at for first, last in branches for at in range(first, last)]
-    return [at for first, last in branches for at in _shuffled_leaves(common, first, last, rng, depth + 1)]
+    runs = branches(common, low, high, int(common[low + 1 : high].min()))
+    rng.shuffle(runs)
+    if depth == MAX_DEPTH:
+        return [at for first, last in runs for at in range(first, last)]
+    return [at for first, last in runs for at in _shuffled_leaves(common, first, last, rng, depth + 1)]
 
 
 def num_updates(num_rows: int, rows_per_update: int) -> int:

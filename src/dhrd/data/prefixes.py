@@ -25,7 +25,8 @@ from typing import NamedTuple
 import numpy as np
 
 _MARGIN = 0.95  # by this factor sharing must cost less than the rows apart
-_MAX_DEPTH = 64  # of trees in trees; deeper ones are packed or run apart as they are
+MAX_DEPTH = 64
+"""Of trees in trees; deeper ones are taken as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +131,8 @@ class _Planner:
     common: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        ids = self.input_ids
-        self.order = sorted(range(len(ids)), key=lambda row: list(ids[row]))
-        self.length = [len(ids[row]) for row in self.order]
-        arrays = [np.asarray(ids[row]) for row in self.order]
-        self.common = np.array([0] + [common_length(a, b) for a, b in pairwise(arrays)])
+        self.order, self.common = in_order(self.input_ids)
+        self.length = [len(self.input_ids[row]) for row in self.order]
 
     def plan(self) -> list[Group]:
         return self._best(0, len(self.order), 0).groups
@@ -154,9 +152,8 @@ class _Planner:
 
     def _separate(self, low: int, high: int, shared: int, depth: int) -> _Option:
         """The rows in runs that have more in common than `shared`, each run by itself."""
-        borders = [low, *(low + 1 + np.flatnonzero(self.common[low + 1 : high] == shared)).tolist(), high]
-        deeper = self._best if depth < _MAX_DEPTH else self._flat
-        children = [deeper(first, last, depth + 1) for first, last in pairwise(borders)]
+        deeper = self._best if depth < MAX_DEPTH else self._flat
+        children = [deeper(first, last, depth + 1) for first, last in branches(self.common, low, high, shared)]
         return _Option(sum(child.cost for child in children), [g for child in children for g in child.groups])
 
     def _prefixes(self, low: int, high: int, shared: int) -> set[int]:
@@ -225,6 +222,19 @@ class _Planner:
         shared = (prefix, *self.common[low + 1 : high].tolist())
         num_tokens = sum(self.length[low:high]) - sum(shared)
         return Pack(tuple(self.order[low:high]), shared, num_tokens)
+
+
+def in_order(input_ids: Sequence[Sequence[int]]) -> tuple[list[int], np.ndarray]:
+    """Rows in lexicographic order of their tokens, and how many first tokens each has in common with the one before."""
+    order = sorted(range(len(input_ids)), key=lambda row: list(input_ids[row]))
+    arrays = [np.asarray(input_ids[row]) for row in order]
+    return order, np.array([0] + [common_length(a, b) for a, b in pairwise(arrays)])
+
+
+def branches(common: np.ndarray, low: int, high: int, shared: int) -> list[tuple[int, int]]:
+    """The runs of rows `low` to `high` of that order that have more than `shared` tokens in common."""
+    borders = [low, *(low + 1 + np.flatnonzero(common[low + 1 : high] == shared)).tolist(), high]
+    return list(pairwise(borders))
 
 
 def common_length(a: np.ndarray, b: np.ndarray) -> int:
