@@ -55,6 +55,14 @@ class Made(NamedTuple):
         return float((self.forward(batch) - expected).abs().max() / expected.abs().max())
 
 
+def check_is_the_forward_pass(made: Made) -> None:
+    """Whatever the lengths, and wherever the padding."""
+    assert made.forward.dtype == "float32"
+    for inputs in (tokens(3, 40, 17, 8), tokens(1), tokens(90), tokens(8, 8)):  # (2, 8) is what was traced
+        for side in ("right", "left"):
+            assert made.apart(inputs, side) < 1e-4, (inputs, side)
+
+
 def exporter(format: str, fork_server: ForkServer, tmp_path: Path) -> Export:
     """`dhrd export` in a process of its own: a check that two sizes are equal makes them constants to torch.export."""
 

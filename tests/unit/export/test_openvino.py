@@ -15,7 +15,7 @@ from dhrd.data.collate import pad_inputs
 from dhrd.data.records import Example
 from dhrd.errors import DhrdError
 from dhrd.export.openvino import BIN_FILE, XML_FILE, OpenvinoForward
-from helpers.exports import Export, exporter, save, tokens
+from helpers.exports import Export, check_is_the_forward_pass, exporter, save, tokens
 from helpers.models import FAMILIES, texts
 from helpers.runs import environment
 
@@ -33,11 +33,7 @@ def export(fork_server: ForkServer, tmp_path: Path) -> Export:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_model_is_the_forward_pass(family: str, export: Export, tmp_path: Path) -> None:
-    made = export(save(tmp_path / "artifact", family))
-    assert made.forward.dtype == "float32"
-    for inputs in (tokens(3, 40, 17, 8), tokens(1), tokens(90), tokens(8, 8)):  # (2, 8) is what was traced
-        for side in ("right", "left"):
-            assert made.apart(inputs, side) < 1e-4, (inputs, side)
+    check_is_the_forward_pass(export(save(tmp_path / "artifact", family)))
 
 
 def test_what_transformers_does_not_know_runs_too(export: Export, tmp_path: Path) -> None:
