@@ -12,8 +12,6 @@ import typer
 from dhrd._terminal import say
 from dhrd.cli.options import Compile, Device, Dtype, MaxTokens, Sharing
 
-KEY = "DHRD_API_KEY"
-
 
 def serve(
     model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
@@ -54,20 +52,20 @@ def serve(
         require(module, extra="serve")
     from dhrd.inference.classifier import Classifier
     from dhrd.serving.app import create_app
-    from dhrd.serving.limits import Limits
+    from dhrd.serving.limits import API_KEY, Limits
     from dhrd.serving.server import address, listen, run
 
     limits = Limits(
         max_rows=max_rows, max_bytes=max_bytes, max_requests=max_requests, max_queue_tokens=max_queue_tokens,
         deadline_s=deadline_s, max_explained_rows=max_explained_rows, max_new_tokens=max_new_tokens,
     )  # fmt: skip
-    key = os.environ.get(KEY) or None
+    key = os.environ.get(API_KEY) or None
     with listen(host, port) as listener:
         classifier = Classifier.from_pretrained(
             model, device=device, dtype=dtype, share_prefixes=sharing, compile=compile,
             max_tokens_per_pass=max_tokens_per_pass, strict=strict,
         )  # fmt: skip
         served = create_app(classifier, name=name or model.resolve().name, limits=limits, key=key)
-        remarks = [] if key else [f"without a key; {KEY} sets one"]
+        remarks = [] if key else [f"without a key; {API_KEY} sets one"]
         say(f"{model} answers at {address(listener)}", *remarks, file=sys.stdout)
         run(served, listener)

@@ -104,7 +104,7 @@ def _take(iterator: Iterator[Row], size: int, first: int) -> tuple[list[Row], Da
     try:
         for row in islice(iterator, size):
             rows.append(row)
-            num_characters += _num_characters(row)
+            num_characters += text_length(row)
             if num_characters > _WINDOW_CHARACTERS:
                 return rows, None, False
     except DataError as error:
@@ -116,8 +116,8 @@ def _take(iterator: Iterator[Row], size: int, first: int) -> tuple[list[Row], Da
     return rows, None, len(rows) < size
 
 
-def _num_characters(row: Any) -> int:
-    """Of a row's texts, about."""
+def text_length(row: Any) -> int:
+    """Characters of a row's texts: of a text, an `Example`, or columns; 0 of anything else."""
     if isinstance(row, str):
         return len(row)
     values = row.columns() if isinstance(row, Example) else row

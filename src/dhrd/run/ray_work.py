@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +18,7 @@ from dhrd.data.row import BadRow, Row
 from dhrd.data.sources import Source
 from dhrd.errors import DataError, DhrdError
 from dhrd.inference.classifier import Classifier
+from dhrd.inference.streaming import text_length
 from dhrd.run.journal import Mark
 from dhrd.run.predict import write_predictions
 from dhrd.run.ray_parts import PartDone, PartsOutput, part_name
@@ -125,16 +126,11 @@ def pieces_of(file: str, number: int, work: ClusterJob) -> Iterator[Piece]:
                     yield Piece(part_name(number, count), file, rows)
                     rows, num_characters, count = [], 0, count + 1
                 rows.append(row)
-                num_characters += _num_characters(row)
+                num_characters += text_length(row.columns) if isinstance(row, Row) else 0
         except DataError as error:
             failure = error
     if rows or failure or warnings:
         yield Piece(part_name(number, count), file, rows, failure, tuple(warnings))
-
-
-def _num_characters(row: Row | BadRow) -> int:
-    values: Iterable[object] = row.columns.values() if isinstance(row, Row) else ()
-    return sum(len(value) for value in values if isinstance(value, str))
 
 
 class Labeller:

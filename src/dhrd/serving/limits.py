@@ -8,6 +8,9 @@ from dhrd._text import clipped, escaped
 from dhrd.errors import ConfigError
 from dhrd.inference.engine.options import check_count
 
+API_KEY = "DHRD_API_KEY"
+"""The environment variable that names the key which requests must carry."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:

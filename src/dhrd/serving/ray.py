@@ -17,16 +17,13 @@ from dhrd._extras import require
 from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
 from dhrd.serving.app import create_app
-from dhrd.serving.limits import Limits
+from dhrd.serving.limits import API_KEY, Limits
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 MODEL = "DHRD_MODEL"
 """The environment variable that names the artifact where no argument does."""
-
-KEY = "DHRD_API_KEY"
-"""That of the key which requests must carry."""
 
 _LIMITS = frozenset(field.name for field in fields(Limits))
 
@@ -73,7 +70,7 @@ def app(arguments: Mapping[str, Any]) -> Any:
     """
     serve = require("ray.serve", extra="ray")
     settings, limits = read_arguments(arguments)
-    key = os.environ.get(KEY) or None
+    key = os.environ.get(API_KEY) or None
 
     def build() -> FastAPI:
         return replica_app(settings, limits, key)
