@@ -16,6 +16,7 @@ from dhrd.artifact.info import EXPORTS, MANIFEST
 from dhrd.config import RunConfig
 from dhrd.data.sources import files_of_rows, files_of_settings
 from dhrd.errors import ModelError
+from dhrd.model.location import SCRATCH, locate
 
 _NAMES = (*(name for name in FILES if "/" not in name and "*" not in name), "metrics.jsonl", "adapter_config.json")
 _PATTERNS = ("*.safetensors", "*.bin", "*.gguf", "*.onnx", "*.model", "adapter/**/*", "checkpoints/**/*")
@@ -63,8 +64,6 @@ def inputs_of(config: RunConfig, *specs: Any) -> Iterator[Path]:
 
     What makes rationales may write the file that training reads by the same settings.
     """
-    from dhrd.model.backbone import SCRATCH, locate
-
     yield from files_of_settings(config.data)
     for spec in specs:
         yield from files_of_rows(spec, config.data)

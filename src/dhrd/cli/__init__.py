@@ -10,12 +10,13 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from dhrd import __version__
 from dhrd._files import refuses_name
-from dhrd._terminal import PlainFormatter, replace_unencodable
+from dhrd._terminal import PlainFormatter, replace_unencodable, say
 from dhrd._text import message_of
 from dhrd.cli import (
     audit,
@@ -33,31 +34,46 @@ from dhrd.cli import (
 )
 from dhrd.cli import config as config_command
 from dhrd.cli.command import Command, SettingsCommand, stop
+from dhrd.cli.overview import JUDGE, OTHER, ROWS, USE, Overview
 from dhrd.errors import DhrdError, UserError
 
 app = typer.Typer(
     name="dhrd",
+    cls=Overview,
     help="Dual-Head Reasoning Distillation: classifiers that learn from reasoning and answer at pooled speed.",
-    no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 
-app.command("train", cls=train.TrainCommand)(train.train)
-app.command("evaluate", cls=Command)(evaluate.evaluate)
-app.command("reproduce", cls=SettingsCommand)(reproduce.reproduce)
-app.command("compare", cls=Command)(compare.compare)
-app.command("decide", cls=Command)(decide.decide)
-app.command("predict", cls=Command)(predict.predict)
-app.command("serve", cls=Command)(serve.serve)
-app.command("benchmark", cls=Command)(benchmark.benchmark)
-app.command("export", cls=Command)(export.export)
-app.command("doctor", cls=Command)(doctor.doctor)
-app.add_typer(audit.app, name="audit")
-app.add_typer(config_command.app, name="config")
-app.add_typer(rationales.app, name="rationales")
+def _print_version(asked: bool) -> None:
+    if asked:
+        say(f"dhrd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of `dhrd` itself."""
+
+
+app.command("train", cls=train.TrainCommand, rich_help_panel=USE)(train.train)
+app.command("evaluate", cls=Command, rich_help_panel=USE)(evaluate.evaluate)
+app.command("predict", cls=Command, rich_help_panel=USE)(predict.predict)
+app.command("serve", cls=Command, rich_help_panel=USE)(serve.serve)
+app.command("compare", cls=Command, rich_help_panel=JUDGE)(compare.compare)
+app.command("decide", cls=Command, rich_help_panel=JUDGE)(decide.decide)
+app.command("benchmark", cls=Command, rich_help_panel=JUDGE)(benchmark.benchmark)
+app.add_typer(rationales.app, name="rationales", rich_help_panel=ROWS)
+app.add_typer(audit.app, name="audit", rich_help_panel=ROWS)
+app.add_typer(config_command.app, name="config", rich_help_panel=OTHER)
+app.command("export", cls=Command, rich_help_panel=OTHER)(export.export)
+app.command("doctor", cls=Command, rich_help_panel=OTHER)(doctor.doctor)
+app.command("reproduce", cls=SettingsCommand, rich_help_panel=OTHER)(reproduce.reproduce)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -59,17 +59,20 @@ def benchmark(
     from dhrd._files import talking
     from dhrd._outputs import FIGURE, JSON, Output, check_outputs
     from dhrd.artifact.owned import model_files
-    from dhrd.benchmark.inference import Settings, benchmark
-    from dhrd.cli.settings import inference_config, read_by
+    from dhrd.cli.settings import check_rows, inference_config, read_by
     from dhrd.cli.show import benchmark_table
     from dhrd.run.rows import rows_of
 
     if plot is not None:
         require("matplotlib", extra="report")
     names, exports = _contenders(against, onnx)
+    settled, sizes = inference_config(model, config, overrides), _sizes(batch_sizes)
+    check_rows(model, data, settled, split=split, labels_required=False)
+    from dhrd.benchmark.inference import Settings, benchmark
+
     settings = Settings(
         against=names,
-        batch_sizes=_sizes(batch_sizes),
+        batch_sizes=sizes,
         repeats=repeats,
         warmup_rows=warmup_rows,
         latency_rows=latency_rows,
@@ -78,7 +81,6 @@ def benchmark(
         parity=parity,
         exports=exports,
     )
-    settled = inference_config(model, config, overrides)
     inputs = [*read_by(model, settled, data, config), *chain.from_iterable(map(model_files, exports.values()))]
     check_outputs([Output("--json", json_file, JSON), Output("--plot", plot, FIGURE)], inputs)
     examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)

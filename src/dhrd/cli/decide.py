@@ -41,8 +41,12 @@ def decide(
 
     The least abstention that holds it is chosen on labelled rows and written into the artifact.
     """
-    from dhrd.cli.settings import inference_config
+    from dhrd.cli.settings import check_rows, inference_config
     from dhrd.cli.show import decision_table
+
+    settings = inference_config(model, config, overrides)
+    if not clear:
+        check_rows(model, data, settings, split="validation")
     from dhrd.run import decide as run
 
     if clear:
@@ -59,7 +63,7 @@ def decide(
         targets=target or (),
         sets=sets,
         confidence=confidence,
-        config=inference_config(model, config, overrides),
+        config=settings,
         device=device,
         dtype=dtype,
     )

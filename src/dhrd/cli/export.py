@@ -40,13 +40,15 @@ def export(
     """
     from dhrd._outputs import Output, check_outputs
     from dhrd.artifact.owned import model_files
-    from dhrd.cli.settings import inference_config, read_by
-    from dhrd.export.export import ExportSettings, check_export_place, export_classifier
+    from dhrd.cli.settings import check_rows, inference_config, read_by
     from dhrd.run.rows import rows_of
 
-    find_runtime(format)
-    check_export_place(model, output, overwrite=overwrite)
     settled = inference_config(model, config, overrides)
+    check_rows(model, data, settled, split=split, labels_required=False)
+    find_runtime(format)
+    from dhrd.export.export import ExportSettings, check_export_place, export_classifier
+
+    check_export_place(model, output, overwrite=overwrite)
     if output.is_dir():
         places = [Output("--output", path) for path in model_files(output)]
         check_outputs(places, read_by(model, settled, data, config))

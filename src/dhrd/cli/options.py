@@ -7,9 +7,28 @@ from typing import Annotated
 
 import typer
 
+
+def complete_setting(incomplete: str) -> list[str]:
+    """The settings that begin as given, for the shell to complete `--set`."""
+    from dhrd.config.load import setting_names
+
+    names = list(setting_names())
+    return [
+        f"{name}="
+        for name in names
+        if name.startswith(incomplete) and not any(other.startswith(f"{name}.") for other in names)
+    ]
+
+
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings; see `dhrd config schema`.")]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        help="Override a setting; repeatable.",
+        autocompletion=complete_setting,
+    ),
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; default: the best there is.")]
 Model = Annotated[Path | None, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")]

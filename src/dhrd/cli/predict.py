@@ -61,16 +61,19 @@ def predict(
     """
     from dhrd._files import talking
     from dhrd._outputs import check_outputs
-    from dhrd.cli.settings import inference_config, read_by
+    from dhrd.cli.settings import check_rows, inference_config, read_by
     from dhrd.data.remote import is_url
-    from dhrd.run import predict as run
-    from dhrd.run.ray import predict_by_ray
     from dhrd.run.sinks import outputs_of
 
     on_cluster = _is_cluster(engine, num_workers)
     settings = inference_config(model, config, overrides)
     if not (on_cluster and is_url(output)):
         check_outputs(outputs_of("--output", output), read_by(model, settings, input_file, config))
+    if on_error == "stop" and not on_cluster:
+        check_rows(model, input_file, settings, split="test", labels_required=False)
+    from dhrd.run import predict as run
+    from dhrd.run.ray import predict_by_ray
+
     job = run.LongJob(keep=tuple(keep or ()), resume=resume, on_error=on_error)  # type: ignore[arg-type]  # checked there
     predict_to = partial(predict_by_ray, num_workers=num_workers) if on_cluster else run.predict_to
     done = predict_to(

@@ -50,6 +50,9 @@ def serve(
 
     for module in ("fastapi", "uvicorn", "prometheus_client"):  # before a model is loaded for nothing
         require(module, extra="serve")
+    from dhrd.artifact.info import read_info
+
+    read_info(model)
     from dhrd.inference.classifier import Classifier
     from dhrd.serving.app import create_app
     from dhrd.serving.limits import API_KEY, Limits

@@ -6,14 +6,40 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from dhrd.artifact.info import read_info
 from dhrd.artifact.owned import inputs_of, model_files
 from dhrd.config import RunConfig, load_config
+from dhrd.run.rows import open_rows
 from dhrd.training.run_dir import read_run
 
 
 def inference_config(directory: Path, config: Path | None, overrides: Sequence[str] | None) -> RunConfig:
-    """The config file's settings, or else the training run's own, with `--set` over them."""
-    return load_config(config, overrides or (), base=read_run(directory))
+    """The config file's settings, or else the training run's own, with `--set` over them.
+
+    Raises:
+        ArtifactError: The directory is no finished artifact: told before torch is loaded, which takes seconds.
+        ConfigError: A setting is unknown or wrong.
+    """
+    settings = load_config(config, overrides or (), base=read_run(directory))
+    read_info(directory)
+    return settings
+
+
+def check_rows(directory: Path, spec: Any, settings: RunConfig, *, split: str, labels_required: bool = True) -> None:
+    """Refuse rows that are not there, or whose columns are others, before torch is loaded.
+
+    Args:
+        directory: Of the artifact, whose template reads them.
+        spec: As `--data`; None: nothing is looked at.
+        settings: Their columns.
+        split: Of `superglue:` and its like.
+        labels_required: Whether each must have a label.
+
+    Raises:
+        DataError: As `Source.check`.
+    """
+    if spec is not None:
+        open_rows(spec, split, settings, read_info(directory)).check(labels_required=labels_required)
 
 
 def read_by(directory: Path, settings: RunConfig, *specs: Any) -> Iterator[Path]:

@@ -40,8 +40,10 @@ def train(
     resolved = load_config(config, overrides or (), base=base, **given(context))
     resolved.check_choices(has_validation=resolved.data.validation is not None)
     from dhrd.data.sources import check_sources
+    from dhrd.training.run_dir import check_place
 
     check_sources(resolved.data)  # before torch is loaded, which takes seconds
+    check_place(resolved, checkpoint, overwrite=overwrite)
     from dhrd.cli.show import metrics_table
     from dhrd.run import train as run
 

@@ -109,6 +109,17 @@ class Source:
             raise DataError(f"{self.name}: no rows")
         return examples
 
+    def check(self, *, labels_required: bool = True) -> None:
+        """Refuse rows that are not there, or whose first cannot be used; a stream and the hub are not asked.
+
+        Raises:
+            DataError: As `examples`; or labelled rows are asked for, and there is none.
+        """
+        if is_read_once(Path(self.name)) or self.name.startswith("hub:"):
+            return
+        if next(self.examples(labels_required=labels_required), None) is None and labels_required:
+            raise DataError(f"{self.name}: no rows")
+
 
 def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> Source:
     """Find rows.
@@ -147,15 +158,15 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
 
 
 def check_sources(settings: DataSettings) -> None:
-    """Refuse rows that are not there before anything costs time: the first row of each file is read.
+    """Refuse rows that are not there, or whose columns are others, before anything costs time.
 
     Raises:
         ConfigError: There are no training rows.
-        DataError: What is named is not there, or no rows can be read from it.
+        DataError: What is named is not there, or its first row cannot be used.
     """
     for spec, split in ((named_rows(settings), "train"), (settings.validation, "validation")):
-        if spec is not None and not is_read_once(Path(spec)) and not spec.startswith("hub:"):
-            next(open_source(spec, settings, split=split).read(), None)
+        if spec is not None:
+            open_source(spec, settings, split=split).check()
 
 
 def named_rows(settings: DataSettings) -> str:

@@ -14,7 +14,7 @@ from dhrd.experiments.cells import CellDecoding
 from dhrd.experiments.plan import Request, left_open, own_data, with_settings
 from dhrd.experiments.study import Arm, Grid, Study
 from dhrd.inference.vllm import check_vllm
-from dhrd.model.backbone import locate
+from dhrd.model.location import locate
 from dhrd.training.identity import flat
 
 

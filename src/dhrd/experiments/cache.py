@@ -10,7 +10,8 @@ from dataclasses import replace
 from dhrd.config import ModelSettings, RunConfig
 from dhrd.data.rows import Rows, check_rationales, load_rows
 from dhrd.experiments.cells import Cell, hash_rows
-from dhrd.model.backbone import SCRATCH, Backbone, load_backbone
+from dhrd.model.backbone import Backbone, load_backbone
+from dhrd.model.location import SCRATCH
 from dhrd.training.build import Encoded, encode
 
 _OF_TOKENS = {"max_input_tokens", "max_sequence_tokens", "order", "rationale_mode"}

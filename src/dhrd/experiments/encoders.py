@@ -33,8 +33,9 @@ from dhrd.inference.engine.batching import predict_logits, probabilities
 from dhrd.losses import LabelLoss
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes
-from dhrd.model.backbone import loading, locate
+from dhrd.model.backbone import loading
 from dhrd.model.foreign import NO_CODE, NO_PICKLE
+from dhrd.model.location import locate
 from dhrd.training.optim import make_schedule
 
 if TYPE_CHECKING:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,20 +15,18 @@ import torch
 
 from dhrd._extras import require
 from dhrd._progress import no_loading_report
-from dhrd._text import LONGEST_LINE, shown
+from dhrd._text import LONGEST_LINE
 from dhrd.config import ModelSettings
 from dhrd.data.tokens import prepare_tokenizer
 from dhrd.errors import ArtifactError, ModelError
 from dhrd.losses import LogitTransform
 from dhrd.model.fit import check_special_tokens, check_whole
 from dhrd.model.foreign import NO_CODE, NO_PICKLE, Weights, check_directory, foreign
+from dhrd.model.location import SCRATCH, file_of, locate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-
-SCRATCH = "scratch:"
-"""Before the path of a config: a backbone of that shape with weights drawn from the run's seed."""
 
 _NOT_LOADED = " cannot be loaded as a causal language model: give a hub name, a directory or a .gguf file"
 _NO_TOKENIZER = ": no usable tokenizer lies beside the config: save one there with tokenizer.save_pretrained"
@@ -109,7 +105,7 @@ def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:
     if settings.quantization or settings.revision:
         raise ModelError(f"model.name_or_path: {name} is drawn, not loaded; leave out model.quantization and .revision")
     with foreign(lambda error: _because(_NOT_A_CONFIG, name, error)):
-        given = json.loads(_file_of(name.removeprefix(SCRATCH), name).read_text(encoding="utf-8"))
+        given = json.loads(file_of(name.removeprefix(SCRATCH), name).read_text(encoding="utf-8"))
         config = AutoConfig.for_model(**given)
         tokenizer = load_tokenizer(name)  # after the config, which it reads too
         _fit_to_tokenizer(config, tokenizer, name)
@@ -158,47 +154,6 @@ def load_tokenizer(name_or_path: str, revision: str | None = None) -> PreTrained
         )
     prepare_tokenizer(tokenizer, name_or_path)
     return tokenizer
-
-
-def locate(name_or_path: str) -> dict[str, str]:
-    """What `from_pretrained` needs to find a backbone.
-
-    `package:NAME/FILE` is a file that an installed package ships; the package is not imported. `scratch:CONFIG` has no
-    weights to find: its tokenizer lies beside the config.
-
-    Raises:
-        ModelError: The package or the file is not there.
-    """
-    if name_or_path.startswith(SCRATCH):
-        return {"pretrained_model_name_or_path": str(_file_of(name_or_path.removeprefix(SCRATCH), name_or_path).parent)}
-    path = _path_of(name_or_path)
-    if Path(path).suffix.lower() == ".gguf":
-        found = _file_of(name_or_path, name_or_path)
-        return {"pretrained_model_name_or_path": str(found.parent), "gguf_file": found.name}
-    return {"pretrained_model_name_or_path": path}
-
-
-def _path_of(name_or_path: str) -> str:
-    """A path in an installed package, or the name as it is."""
-    name = name_or_path
-    if name.startswith("package:"):
-        package, _, file = name.removeprefix("package:").partition("/")
-        spec = importlib.util.find_spec(package) if package.isidentifier() else None
-        if spec is None or not spec.submodule_search_locations:
-            raise ModelError(
-                f"{name}: the package {shown(package)} is not installed: pip install {package.replace('_', '-')}"
-            )
-        name = str(Path(spec.submodule_search_locations[0]) / file)
-        if not Path(name).exists():
-            raise ModelError(f"{name_or_path}: the package {shown(package)} has no file {shown(file)}")
-    return name
-
-
-def _file_of(name_or_path: str, shown: str) -> Path:
-    path = Path(_path_of(name_or_path))
-    if not os.path.isfile(path):
-        raise ModelError(f"{shown}: no such file")
-    return path
 
 
 @contextmanager

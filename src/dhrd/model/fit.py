@@ -6,8 +6,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import load_file
-
 from dhrd._text import shown
 from dhrd.errors import ArtifactError, ModelError
 from dhrd.model.foreign import reading
@@ -50,6 +48,8 @@ def put_reasoning_head(model: PreTrainedModel, path: Path) -> set[str]:
     Raises:
         ArtifactError: The file is damaged, or of another model.
     """
+    from safetensors.torch import load_file  # loads torch
+
     with reading(path, "damaged, or of another model"):
         state = {name.rpartition(".")[2]: tensor for name, tensor in load_file(path).items()}
         model.get_output_embeddings().load_state_dict(state)  # strict, shapes too

@@ -15,7 +15,6 @@ from dhrd.data.records import Example
 from dhrd.data.rows import load_rows
 from dhrd.data.sources import Source, open_source
 from dhrd.errors import ConfigError, DataError
-from dhrd.inference.engine.options import check_count
 from dhrd.training.run_dir import read_run
 
 logger = logging.getLogger("dhrd")
@@ -87,6 +86,8 @@ def _source(
     if limit is None and data is None:
         limit = getattr(config.data, f"{split}_limit", None)
     if limit is not None:
+        from dhrd.inference.engine.options import check_count  # loads torch
+
         check_count("limit", limit)
     return open_rows(spec, split, config, read_info(model_dir)), limit
 

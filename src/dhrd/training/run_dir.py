@@ -7,6 +7,7 @@ import os
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dhrd._files import RESUME, holds_nothing, locked, saving, writing
 from dhrd._outputs import Output, check_outputs
@@ -26,7 +27,9 @@ from dhrd.training.checkpoint_files import (
     whole_checkpoints,
 )
 from dhrd.training.identity import identity, identity_differences
-from dhrd.training.setup import Precision
+
+if TYPE_CHECKING:
+    from dhrd.training.setup import Precision
 
 logger = logging.getLogger("dhrd")
 
@@ -80,9 +83,28 @@ def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrit
         output_dir, start = Path(config.output_dir), None
         held.enter_context(locked(output_dir))
         _check_free(output_dir, overwrite=overwrite)
+    _check_reads(config, output_dir)
+    return Place(output_dir=output_dir, goes_on=checkpoint is not None, start=start)
+
+
+def check_place(config: RunConfig, checkpoint: Path | None, *, overwrite: bool) -> None:
+    """Refuse, before anything costs time, what `prepare_output` would; nothing is held or written.
+
+    Raises:
+        ConfigError: As there, but that another training may be at it.
+        CheckpointError: No run was started there.
+    """
+    if checkpoint is not None:
+        started_run(checkpoint)
+        return
+    _check_free(Path(config.output_dir), overwrite=overwrite)
+    _check_reads(config, Path(config.output_dir))
+
+
+def _check_reads(config: RunConfig, output_dir: Path) -> None:
+    """Refuse a directory where the artifact would take the place of what the run reads."""
     reads = inputs_of(config, config.data.rationales)
     check_outputs([Output("output_dir", path) for path in model_files(output_dir)], reads)
-    return Place(output_dir=output_dir, goes_on=checkpoint is not None, start=start)
 
 
 def started_run(checkpoint: Path) -> RunConfig | None:
@@ -172,6 +194,8 @@ def read_precision(output_dir: Path) -> Precision | None:
     Raises:
         CheckpointError: run.json is damaged.
     """
+    from dhrd.training.setup import Precision  # loads torch
+
     path = output_dir / "checkpoints" / "run.json"
     precision = read_object(path).get("precision") if path.is_file() else None
     return None if precision is None else as_record(Precision, precision, path)

@@ -1,0 +1,59 @@
+"""`dhrd` alone and `dhrd --help`: the commands that one needs first, and all of them under headings."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from typer.core import TyperGroup
+
+from dhrd._terminal import say
+
+FIRST = {
+    "init": "dhrd init rows.csv",
+    "train": "dhrd train --config config.yaml",
+    "evaluate": "dhrd evaluate --model output",
+    "predict": "dhrd predict --model output --input new.csv --output labels.csv",
+    "serve": "dhrd serve --model output",
+}
+"""By their names, how the commands are called that lead from a file of rows to a classifier in use."""
+
+USE = "From rows to a classifier in use"
+JUDGE = "How good it is, and when to trust it"
+ROWS = "Labels and rationales"
+OTHER = "Settings, other formats, the paper"
+
+
+class Overview(TyperGroup):
+    """The commands of `dhrd` under their headings, each given to typer as the command's `rich_help_panel`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Without any argument say what to begin with, and end as a call that is not one does."""
+        if not args and not ctx.resilient_parsing:
+            say(*self._first_lines(), file=sys.stderr)
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
+
+    def _first_lines(self) -> list[str]:
+        width = max(map(len, FIRST.values()))
+        lines = [
+            f"  {call:{width}}  {self.commands[name].get_short_help_str(200)}"
+            for name, call in FIRST.items()  # as wide as it comes: a line of a call and what it does is not cut
+        ]
+        return [
+            "Dual-Head Reasoning Distillation. To begin with:",
+            *lines,
+            "All commands: dhrd --help; the options of one: dhrd COMMAND --help",
+        ]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write all commands, a section for each heading, in the order in which they were registered."""
+        width = max(map(len, self.commands))
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name, command in self.commands.items():
+            heading: Any = getattr(command, "rich_help_panel", None)
+            told = command.get_short_help_str(formatter.width - 6 - width)
+            sections.setdefault(heading if isinstance(heading, str) else OTHER, []).append((name.ljust(width), told))
+        for heading, rows in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
