@@ -29,6 +29,7 @@ class Format:
 JSON_LINES = Format("JSON lines", (".jsonl", ""))
 RATIONALES = Format("rationales in JSON lines", (".jsonl",))
 JSON = Format("JSON", (".json", ""))
+YAML = Format("YAML", (".yaml", ".yml"))
 PAGE = Format("a page", (".html", ".htm"))
 FIGURE = Format("a figure", (".svg", ".png"))
 

@@ -26,6 +26,7 @@ from dhrd.cli import (
     doctor,
     evaluate,
     export,
+    init,
     predict,
     rationales,
     reproduce,
@@ -61,6 +62,7 @@ def _root(
     """Options of `dhrd` itself."""
 
 
+app.command("init", cls=Command, rich_help_panel=USE)(init.init)
 app.command("train", cls=train.TrainCommand, rich_help_panel=USE)(train.train)
 app.command("evaluate", cls=Command, rich_help_panel=USE)(evaluate.evaluate)
 app.command("predict", cls=Command, rich_help_panel=USE)(predict.predict)

@@ -59,15 +59,16 @@ def benchmark(
     from dhrd._files import talking
     from dhrd._outputs import FIGURE, JSON, Output, check_outputs
     from dhrd.artifact.owned import model_files
-    from dhrd.cli.settings import check_rows, inference_config, read_by
+    from dhrd.cli.settings import check_inputs, inference_config, read_by
     from dhrd.cli.show import benchmark_table
     from dhrd.run.rows import rows_of
 
     if plot is not None:
         require("matplotlib", extra="report")
     names, exports = _contenders(against, onnx)
-    settled, sizes = inference_config(model, config, overrides), _sizes(batch_sizes)
-    check_rows(model, data, settled, split=split, labels_required=False)
+    sizes = _sizes(batch_sizes)
+    settled = inference_config(model, config, overrides)
+    check_inputs(model, data, settled, split=split, labels_required=False)
     from dhrd.benchmark.inference import Settings, benchmark
 
     settings = Settings(

@@ -41,12 +41,11 @@ def decide(
 
     The least abstention that holds it is chosen on labelled rows and written into the artifact.
     """
-    from dhrd.cli.settings import check_rows, inference_config
+    from dhrd.cli.settings import check_inputs, inference_config
     from dhrd.cli.show import decision_table
 
     settings = inference_config(model, config, overrides)
-    if not clear:
-        check_rows(model, data, settings, split="validation")
+    check_inputs(model, None if clear else data, settings, split="validation")
     from dhrd.run import decide as run
 
     if clear:

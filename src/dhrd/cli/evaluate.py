@@ -57,13 +57,13 @@ def evaluate(
         raise ConfigError(f"--plot {plot}: of --mode cascade, and the mode is {mode}; leave it out, or give that mode")
     from dhrd._files import talking, writing
     from dhrd._outputs import FIGURE, JSON, JSON_LINES, Output, check_outputs
-    from dhrd.cli.settings import check_rows, inference_config, read_by
+    from dhrd.cli.settings import check_inputs, inference_config, read_by
     from dhrd.cli.show import cascade_table, decision_table, metrics_table
 
     settings = inference_config(directory, config, overrides)
     outputs = [("--json", json_file, JSON), ("--predictions", predictions, JSON_LINES), ("--plot", plot, FIGURE)]
     check_outputs(starmap(Output, outputs), read_by(directory, settings, data, dev_data, config))
-    check_rows(directory, data, settings, split=split)
+    check_inputs(directory, data, settings, split=split)
     from dhrd.run import evaluate as run
 
     with writing(predictions) if predictions is not None else nullcontext() as file:

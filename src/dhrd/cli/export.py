@@ -40,11 +40,11 @@ def export(
     """
     from dhrd._outputs import Output, check_outputs
     from dhrd.artifact.owned import model_files
-    from dhrd.cli.settings import check_rows, inference_config, read_by
+    from dhrd.cli.settings import check_inputs, inference_config, read_by
     from dhrd.run.rows import rows_of
 
     settled = inference_config(model, config, overrides)
-    check_rows(model, data, settled, split=split, labels_required=False)
+    check_inputs(model, data, settled, split=split, labels_required=False)
     find_runtime(format)
     from dhrd.export.export import ExportSettings, check_export_place, export_classifier
 

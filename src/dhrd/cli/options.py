@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,6 +40,18 @@ Sharing = Annotated[
     bool, typer.Option("--sharing/--no-sharing", help="Compute text that rows begin with in common once.")
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="torch.compile the layers: slower to start, then faster.")]
+Json = Annotated[
+    Path | None, typer.Option("--json", help="Write the result as JSON to this file; -: to standard output.")
+]
 MaxTokens = Annotated[
     int | None, typer.Option("--max-tokens-per-pass", min=1, help="Bounds the memory of a forward pass.")
 ]
+
+
+def write_json(path: Path | None, result: Any) -> None:
+    """Write what `Json` asks for; None: nothing is."""
+    from dhrd._files import writing
+
+    if path is not None:
+        with writing(path) as file:
+            file.json(result)

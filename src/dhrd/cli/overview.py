@@ -12,7 +12,7 @@ from dhrd._terminal import say
 FIRST = {
     "init": "dhrd init rows.csv",
     "train": "dhrd train --config config.yaml",
-    "evaluate": "dhrd evaluate --model output",
+    "evaluate": "dhrd evaluate --model output --data test.csv",
     "predict": "dhrd predict --model output --input new.csv --output labels.csv",
     "serve": "dhrd serve --model output",
 }
@@ -49,11 +49,11 @@ class Overview(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write all commands, a section for each heading, in the order in which they were registered."""
         width = max(map(len, self.commands))
-        sections: dict[str, list[tuple[str, str]]] = {}
+        sections: dict[str, list[tuple[str, str]]] = {heading: [] for heading in (USE, ROWS, JUDGE, OTHER)}
         for name, command in self.commands.items():
             heading: Any = getattr(command, "rich_help_panel", None)
             told = command.get_short_help_str(formatter.width - 6 - width)
-            sections.setdefault(heading if isinstance(heading, str) else OTHER, []).append((name.ljust(width), told))
-        for heading, rows in sections.items():
+            sections[heading if heading in sections else OTHER].append((name.ljust(width), told))
+        for heading, rows in ((heading, rows) for heading, rows in sections.items() if rows):
             with formatter.section(heading):
                 formatter.write_dl(rows)

@@ -61,7 +61,7 @@ def predict(
     """
     from dhrd._files import talking
     from dhrd._outputs import check_outputs
-    from dhrd.cli.settings import check_rows, inference_config, read_by
+    from dhrd.cli.settings import check_inputs, inference_config, read_by
     from dhrd.data.remote import is_url
     from dhrd.run.sinks import outputs_of
 
@@ -69,8 +69,8 @@ def predict(
     settings = inference_config(model, config, overrides)
     if not (on_cluster and is_url(output)):
         check_outputs(outputs_of("--output", output), read_by(model, settings, input_file, config))
-    if on_error == "stop" and not on_cluster:
-        check_rows(model, input_file, settings, split="test", labels_required=False)
+    looked_at = input_file if on_error == "stop" and not on_cluster else None
+    check_inputs(model, looked_at, settings, split="test", labels_required=False)
     from dhrd.run import predict as run
     from dhrd.run.ray import predict_by_ray
 

@@ -14,32 +14,27 @@ from dhrd.training.run_dir import read_run
 
 
 def inference_config(directory: Path, config: Path | None, overrides: Sequence[str] | None) -> RunConfig:
-    """The config file's settings, or else the training run's own, with `--set` over them.
-
-    Raises:
-        ArtifactError: The directory is no finished artifact: told before torch is loaded, which takes seconds.
-        ConfigError: A setting is unknown or wrong.
-    """
-    settings = load_config(config, overrides or (), base=read_run(directory))
-    read_info(directory)
-    return settings
+    """The config file's settings, or else the training run's own, with `--set` over them."""
+    return load_config(config, overrides or (), base=read_run(directory))
 
 
-def check_rows(directory: Path, spec: Any, settings: RunConfig, *, split: str, labels_required: bool = True) -> None:
-    """Refuse rows that are not there, or whose columns are others, before torch is loaded.
+def check_inputs(directory: Path, spec: Any, settings: RunConfig, *, split: str, labels_required: bool = True) -> None:
+    """Refuse an artifact or rows that are not what they should be before torch is loaded, which takes seconds.
 
     Args:
-        directory: Of the artifact, whose template reads them.
-        spec: As `--data`; None: nothing is looked at.
+        directory: Of the artifact, whose template reads the rows.
+        spec: As `--data`; None: no rows are looked at.
         settings: Their columns.
         split: Of `superglue:` and its like.
-        labels_required: Whether each must have a label.
+        labels_required: Whether each row must have a label.
 
     Raises:
+        ArtifactError: The directory is no finished artifact.
         DataError: As `Source.check`.
     """
+    info = read_info(directory)
     if spec is not None:
-        open_rows(spec, split, settings, read_info(directory)).check(labels_required=labels_required)
+        open_rows(spec, split, settings, info).check(labels_required=labels_required)
 
 
 def read_by(directory: Path, settings: RunConfig, *specs: Any) -> Iterator[Path]:

@@ -8,6 +8,9 @@ import pytest
 import typer.main
 
 from dhrd.cli import app
+from dhrd.cli.options import complete_setting
+from dhrd.cli.overview import USE
+from dhrd.config.load import setting_names
 from helpers.runs import run_here
 
 
@@ -47,7 +50,8 @@ def test_a_group_tells_each_command_in_one_whole_line(
     capsys: pytest.CaptureFixture[str], group: str, num_commands: int
 ) -> None:
     out = run_here(capsys, *group.split(), "--help").out
-    lines = out.partition("Commands:\n")[2].splitlines()
+    told = out[out.index("Commands:\n" if group else f"{USE}:\n") :].splitlines()
+    lines = [line for line in told if line.startswith("  ")]
     assert len(lines) == num_commands
     assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []
 
@@ -60,3 +64,11 @@ def test_every_option_has_help() -> None:
     assert len(commands) == 16
     unexplained = [(command.name, one.name) for command in commands for one in command.params if not one.help]
     assert unexplained == []
+
+
+def test_set_is_completed_with_settings_and_never_with_a_section() -> None:
+    assert complete_setting("training.ba") == ["training.batch_size="]
+    completed = [name.removesuffix("=") for name in complete_setting("")]
+    assert set(completed) < set(setting_names())
+    assert {"seed", "data.train", "model.lora.r", "loss.reasoning_weight"} <= set(completed)
+    assert {"model", "data", "model.lora"}.isdisjoint(completed)

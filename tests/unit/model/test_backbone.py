@@ -18,7 +18,8 @@ import dhrd
 from dhrd.config import ModelSettings
 from dhrd.errors import MissingExtra, ModelError
 from dhrd.model import backbone
-from dhrd.model.backbone import load_backbone, load_tokenizer, locate
+from dhrd.model.backbone import load_backbone, load_tokenizer
+from dhrd.model.location import locate
 from helpers.models import VOCAB_SIZE, make_causal_lm, run_config, save_backbone, texts
 from helpers.rows import make_tokenizer
 
@@ -106,19 +107,6 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     assert f"model.name_or_path: {tmp_path} cannot be loaded" in refusal(tmp_path)
-
-
-def test_a_packages_file_is_found_without_importing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a_package").mkdir()
-    (tmp_path / "a_package" / "__init__.py").write_text("raise RuntimeError('imported')")
-    (tmp_path / "a_package" / "some.gguf").write_bytes(b"")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    found = locate("package:a_package/some.gguf")
-    assert found == {"pretrained_model_name_or_path": str(tmp_path / "a_package"), "gguf_file": "some.gguf"}
-    with pytest.raises(ModelError, match=r"the package 'a_package' has no file 'other\.gguf'"):
-        locate("package:a_package/other.gguf")
-    with pytest.raises(ModelError, match="the package 'no_package' is not installed: pip install no-package"):
-        locate("package:no_package/some.gguf")
 
 
 def tiny_gguf(path: Path) -> Path:

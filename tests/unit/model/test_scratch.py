@@ -14,7 +14,8 @@ import dhrd
 from dhrd.config import ModelSettings
 from dhrd.errors import ModelError
 from dhrd.experiments.cells import short_name
-from dhrd.model.backbone import Backbone, load_backbone, locate
+from dhrd.model.backbone import Backbone, load_backbone
+from dhrd.model.location import locate
 from helpers.models import FAMILIES, VOCAB_SIZE, make_causal_lm, run_config, texts
 from helpers.rows import make_tokenizer
 

@@ -1,0 +1,92 @@
+"""Settings as a file of YAML that says, above each of them, why it is as it is."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import yaml
+
+from dhrd._text import escaped
+from dhrd.config.load import resolve
+from dhrd.config.schema import RunConfig
+
+_WIDTH = 110
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting and its reason.
+
+    Args:
+        name: With its section: `data.train`.
+        value: As YAML writes it.
+        why: In words; "": none is told.
+    """
+
+    name: str
+    value: object
+    why: str = ""
+
+    @property
+    def section(self) -> str:
+        """`data` of `data.train`; "" of `seed`."""
+        return self.name.rpartition(".")[0]
+
+
+def nested(settings: Sequence[Setting]) -> dict[str, Any]:
+    """The settings by section, as a file of YAML has them."""
+    tree: dict[str, Any] = {}
+    for setting in settings:
+        part = tree.setdefault(setting.section, {}) if setting.section else tree
+        part[setting.name.rpartition(".")[2]] = setting.value
+    return tree
+
+
+def resolved(settings: Sequence[Setting]) -> RunConfig:
+    """The settings as training takes them.
+
+    Raises:
+        ConfigError: One is unknown or wrong.
+    """
+    return resolve(nested(settings))
+
+
+def to_yaml(settings: Sequence[Setting], *heading: str) -> str:
+    """A file of YAML.
+
+    Args:
+        settings: Those of a section side by side.
+        *heading: Lines of comment at the top.
+    """
+    lines = list(_comment(heading, ""))
+    for section, members in groupby(settings, key=lambda setting: setting.section):
+        lines += [f"{section}:"] if section else []
+        indent = "  " if section else ""
+        for setting in members:
+            lines += _comment([setting.why] if setting.why else [], indent)
+            value = {setting.name.rpartition(".")[2]: setting.value}
+            dumped = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
+            lines += textwrap.indent(dumped, indent).splitlines()
+    return "\n".join(lines) + "\n"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Text of several lines as it stands, and not within quotes."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def _comment(texts: Sequence[str], indent: str) -> Iterator[str]:
+    """Text, of which parts came from data, as comments: it can neither end one nor begin anything else."""
+    for part in (part for text in texts for part in text.splitlines()):
+        for line in textwrap.wrap(" ".join(escaped(part).split()), _WIDTH, break_long_words=False):
+            yield f"{indent}# {line}"

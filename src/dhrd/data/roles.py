@@ -1,0 +1,274 @@
+"""Which columns of rows are the text, the label, the rationale and the id: by their names, then by what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Literal
+
+from dhrd._text import shown
+from dhrd.data.row import BadRow, Row
+from dhrd.data.templates import PLAIN, InputTemplate
+from dhrd.data.values import plain_columns
+from dhrd.errors import ConfigError, DataError
+
+RoleName = Literal["label", "rationale", "id", "group", "input_text"]
+
+MAX_ROWS = 20_000
+"""Rows that are looked at: enough to tell what a column is."""
+
+_NAMES: Mapping[RoleName, tuple[str, ...]] = {
+    "label": (
+        *("label", "labels", "class", "category", "target", "gold", "intent", "sentiment", "topic", "outcome"),
+        *("rating", "stars", "y"),
+    ),
+    "rationale": ("rationale", "explanation", "reasoning", "reason", "why", "cot", "thought"),
+    "id": ("id", "uid", "uuid", "guid", "key", "idx", "index"),
+    "group": ("group",),
+    "input_text": (
+        *("input_text", "text", "input", "sentence", "content", "body", "message", "review", "comment", "document"),
+        *("prompt", "utterance", "question", "title", "subject"),
+    ),
+}
+"""Names of columns that say what they are, the plainest first; `true_label` and `label_name` say it too."""
+
+_WORDS_OF_TEXT = 3.0  # on average: fewer are a name, a number or a class
+_MOST_LABELS = 100  # of a column that is no label by its name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnLook:
+    """What a column holds.
+
+    Args:
+        name: The column's.
+        num_rows: That were looked at.
+        num_filled: Of them not null or blank.
+        num_distinct: Different values.
+        mean_words: Of those that are text.
+        is_text: Whether all values are text; numbers and lists are none.
+        is_number: Whether all values are numbers, or spell them.
+    """
+
+    name: str
+    num_rows: int
+    num_filled: int = 0
+    num_distinct: int = 0
+    mean_words: float = 0.0
+    is_text: bool = False
+    is_number: bool = False
+
+    @property
+    def is_always_filled(self) -> bool:
+        """Whether no row lacks it."""
+        return self.num_filled == self.num_rows
+
+    @property
+    def reads_as_text(self) -> bool:
+        """Whether it is text of several words."""
+        return self.is_text and not self.is_number and self.mean_words >= _WORDS_OF_TEXT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """The columns that are taken for one of our fields.
+
+    Args:
+        columns: Several only where a template puts texts together.
+        why: In words: by its name, by what it holds, or as given.
+        others: Columns that might as well have been taken.
+    """
+
+    columns: tuple[str, ...]
+    why: str
+    others: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Count:
+    """A column while its rows are read."""
+
+    num_filled: int = 0
+    num_texts: int = 0
+    num_numbers: int = 0
+    num_words: int = 0
+    values: set[str] = field(default_factory=set)
+
+    def add(self, value: object) -> None:
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return
+        self.num_filled += 1
+        self.values.add(value if isinstance(value, str) else repr(value))
+        self.num_numbers += _is_number(value)
+        if isinstance(value, str):
+            self.num_texts += 1
+            self.num_words += len(value.split())
+
+    def look(self, name: str, num_rows: int) -> ColumnLook:
+        filled = self.num_filled
+        return ColumnLook(
+            name=name,
+            num_rows=num_rows,
+            num_filled=filled,
+            num_distinct=len(self.values),
+            mean_words=self.num_words / self.num_texts if self.num_texts else 0.0,
+            is_text=0 < filled == self.num_texts,
+            is_number=0 < filled == self.num_numbers,
+        )
+
+
+def look_at(rows: Iterable[Row | BadRow]) -> list[ColumnLook]:
+    """The columns of the first rows, in their order; rows that cannot be read are passed over."""
+    counts: dict[str, _Count] = {}
+    num_rows = 0
+    for row in islice(rows, MAX_ROWS):
+        if isinstance(row, Row):
+            num_rows += 1
+            for name, value in plain_columns(row.columns).items():
+                counts.setdefault(name, _Count()).add(value)
+    return [count.look(name, num_rows) for name, count in counts.items()]
+
+
+def find_roles(
+    columns: Sequence[ColumnLook], given: Mapping[str, str], *, has_template: bool = False
+) -> dict[str, Role]:
+    """Choose the columns of each field.
+
+    Args:
+        columns: Of `look_at`.
+        given: `data.columns`, which holds as it is.
+        has_template: What the classifier reads is known: no text is looked for.
+
+    Returns:
+        By field; a rationale, an id and a group only where there is one.
+
+    Raises:
+        ConfigError: A column that was given is not there.
+        DataError: No column can be the label, or the text.
+    """
+    names = {column.name for column in columns}
+    if absent := [(name, column) for name, column in given.items() if column not in names]:
+        name, column = absent[0]
+        raise ConfigError(f"data.columns.{name}: there is no column {shown(column)}; the rows have {_listed(columns)}")
+    roles: dict[str, Role] = {name: Role(columns=(column,), why="as given") for name, column in given.items()}
+    free = [column for column in columns if not any(column.name in role.columns for role in roles.values())]
+    for name in ("id", "group", "rationale", "label"):
+        if name not in roles and (role := _FINDERS[name](free)) is not None:
+            roles[name] = role
+            free = [column for column in free if column.name not in role.columns]
+    if "label" not in roles:
+        raise DataError(
+            f"no column looks like a label: the rows have {_listed(columns)}; name it: `data.columns.label=COLUMN`"
+        )
+    if not has_template and "input_text" not in roles:
+        roles["input_text"] = _find_text(free, columns)
+    return roles
+
+
+def template_of(role: Role, columns: Sequence[ColumnLook]) -> str:
+    """The input template that reads a role's columns: the text itself, or each under its name."""
+    if len(role.columns) == 1:
+        return PLAIN
+    filled = {column.name for column in columns if column.is_always_filled}
+    template = "\n".join(f"{_in_template_text(name)}: {{{{ {_read(name, filled)} }}}}" for name in role.columns)
+    InputTemplate(template)  # a name of a column cannot break it
+    return template
+
+
+def _in_template_text(name: str) -> str:
+    return " ".join(name.replace("{", "(").replace("}", ")").replace("#", "").split())
+
+
+def _read(name: str, filled: set[str]) -> str:
+    """How a template reads a column: empty where a row lacks it."""
+    is_plain = name.isidentifier() and name.isascii() and name not in _RESERVED
+    read = name if is_plain else f"row[{_quoted(name)}]"
+    return read if name in filled else f"{read} | default('', true)"
+
+
+_RESERVED = frozenset(("and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "True", "False", "None"))
+
+
+def _quoted(name: str) -> str:
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _find_label(columns: Sequence[ColumnLook]) -> Role | None:
+    named = [column for column in _named("label", columns) if column.num_distinct > 1]
+    held = [column for column in reversed(columns) if _holds_classes(column) and column not in named]
+    held.sort(key=lambda column: column.is_number)
+    return _first([*named, *held], "by its name" if named else f"by its {held[0].num_distinct} values" if held else "")
+
+
+def _holds_classes(column: ColumnLook) -> bool:
+    """Few short values that come again and again."""
+    most = min(_MOST_LABELS, max(2, column.num_filled // 3))
+    return column.is_always_filled and 1 < column.num_distinct <= most and column.mean_words < _WORDS_OF_TEXT
+
+
+def _find_rationale(columns: Sequence[ColumnLook]) -> Role | None:
+    return _first([column for column in _named("rationale", columns) if column.reads_as_text], "by its name")
+
+
+def _find_id(columns: Sequence[ColumnLook]) -> Role | None:
+    unique = [column for column in columns if column.num_distinct == column.num_rows and column.mean_words <= 1]
+    named = list(_named("id", unique))
+    ahead = [column for column in columns[:1] if column in unique]
+    return _first([*named, *ahead], "by its name" if named else "first, and another in each row", alone=True)
+
+
+def _find_group(columns: Sequence[ColumnLook]) -> Role | None:
+    return _first([column for column in columns if column.name == "group"], "by its name")
+
+
+_FINDERS = {"id": _find_id, "group": _find_group, "rationale": _find_rationale, "label": _find_label}
+
+
+def _find_text(columns: Sequence[ColumnLook], all_columns: Sequence[ColumnLook]) -> Role:
+    """Our own name alone; else all columns of text; else the one of the longest."""
+    own = [column for column in columns if column.name == "input_text" and column.is_text]
+    if own:
+        others = [column.name for column in columns if column.reads_as_text and column not in own]
+        return Role(columns=("input_text",), why="by its name", others=tuple(others))
+    named = [column for column in _named("input_text", columns) if column.is_text and not column.is_number]
+    texts = [column for column in columns if column.reads_as_text or column in named]
+    if len(texts) > 1:
+        return Role(columns=tuple(column.name for column in texts), why="all columns that hold text")
+    longest = sorted((column for column in columns if column.is_text), key=lambda column: -column.mean_words)
+    role = _first([*texts, *longest], "by its name" if named else "by what it holds", alone=True)
+    if role is None:
+        raise DataError(
+            f"no column holds text: the rows have {_listed(all_columns)}; name it: `data.columns.input_text=COLUMN`"
+        )
+    return role
+
+
+def _first(candidates: Iterable[ColumnLook], why: str, *, alone: bool = False) -> Role | None:
+    """The first of them, the others beside it unless they are no rivals."""
+    names = list(dict.fromkeys(column.name for column in candidates))
+    return Role(columns=(names[0],), why=why, others=() if alone else tuple(names[1:])) if names else None
+
+
+def _named(role: RoleName, columns: Sequence[ColumnLook]) -> Iterator[ColumnLook]:
+    """The columns whose names say that they are it, the plainest name first; `gold_label` after `label`."""
+    for known in _NAMES[role]:
+        yield from (column for column in columns if column.name.strip().casefold() == known)
+    for known in _NAMES[role][:3]:
+        for column in columns:
+            parts = column.name.strip().casefold().replace("-", "_").replace(" ", "_").split("_")
+            if len(parts) > 1 and known in parts:
+                yield column
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(value, bool)
+
+
+def _listed(columns: Iterable[ColumnLook]) -> str:
+    return ", ".join(shown(column.name, 40) for column in columns) or "no columns"
