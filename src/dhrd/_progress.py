@@ -16,6 +16,11 @@ T = TypeVar("T")
 _LOADING = threading.RLock()
 
 
+def shows_bars() -> bool:
+    """Whether stderr is a terminal, where a bar can be drawn."""
+    return sys.stderr.isatty()
+
+
 def bar() -> Progress:
     """A progress bar on stderr; it draws nothing where stderr is not a terminal."""
     return Progress(
@@ -24,9 +29,9 @@ def bar() -> Progress:
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}", markup=False),
         TimeRemainingColumn(),
-        console=Console(stderr=True, quiet=not sys.stderr.isatty()),  # a disabled bar still ends its line
+        console=Console(stderr=True, quiet=not shows_bars()),  # a disabled bar still ends its line
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=not shows_bars(),
     )
 
 
@@ -72,3 +77,10 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
         for item in items:
             yield item
             progress.advance(task)
+
+
+def in_words(seconds: float) -> str:
+    """Seconds for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

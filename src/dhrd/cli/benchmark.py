@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.options import Compile, Config, Device, Dtype, MaxTokens, Set, Sharing
+from dhrd.cli.options import Compile, Config, Device, Dtype, Json, MaxTokens, Set, Sharing, write_json
 from dhrd.errors import ConfigError
 from dhrd.export.runtimes import RUNTIMES
 
@@ -41,7 +41,7 @@ def benchmark(
     max_new_tokens: Annotated[int, typer.Option(min=1, help="cot: longest rationale with its answer.")] = 500,
     parity: Annotated[bool, typer.Option("--parity", help="Compare with fp32, with sharing and without.")] = False,
     onnx: Annotated[Path | None, typer.Option(help="What `dhrd export` wrote, for --against onnx.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
+    json_file: Json = None,
     plot: Annotated[Path | None, typer.Option(help="Write two figures to this .svg or .png file.")] = None,
     config: Config = None,
     overrides: Set = None,
@@ -66,8 +66,7 @@ def benchmark(
     if plot is not None:
         require("matplotlib", extra="report")
     names, exports = _contenders(against, onnx)
-    sizes = _sizes(batch_sizes)
-    settled = inference_config(model, config, overrides)
+    sizes, settled = _sizes(batch_sizes), inference_config(model, config, overrides)
     check_inputs(model, data, settled, split=split, labels_required=False)
     from dhrd.benchmark.inference import Settings, benchmark
 
@@ -104,13 +103,10 @@ def benchmark(
 
 
 def _save(result: BenchmarkResult, written: dict[str, object], json_file: Path | None, plot: Path | None) -> None:
-    from dhrd._files import writing
-    from dhrd.benchmark.plots import plot as draw
-
-    if json_file is not None:
-        with writing(json_file) as file:
-            file.json(written)
+    write_json(json_file, written)
     if plot is not None:
+        from dhrd.benchmark.plots import plot as draw
+
         draw(result, plot)
 
 

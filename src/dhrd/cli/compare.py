@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dhrd._terminal import say, show_table
+from dhrd.cli.options import Json, write_json
 
 if TYPE_CHECKING:
     from dhrd.data.superglue import Task
@@ -22,10 +23,10 @@ def compare(
         str | None, typer.Option(help="accuracy, macro_f1 …; default: the task's first official one, else accuracy.")
     ] = None,
     task: Annotated[str | None, typer.Option(help="A SuperGLUE task; default: what the ids say, if they do.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
+    json_file: Json = None,
 ) -> None:
     """Say whether one model is better than another on the same rows."""
-    from dhrd._files import talking, writing
+    from dhrd._files import talking
     from dhrd._outputs import JSON, Output, check_outputs
     from dhrd.data.records import LabelSet
     from dhrd.metrics.compare import compare as compare_outcomes
@@ -48,9 +49,7 @@ def compare(
     comparison = compare_outcomes(
         pairs, metric=metric or main_metric(known), task=known, names=(f"baseline {ours}", theirs)
     )
-    if json_file is not None:
-        with writing(json_file) as file:
-            file.json(comparison)
+    write_json(json_file, comparison)
     with talking(json_file):
         _print(comparison, [path.name for path, _ in paths], f"{other} minus {baseline}")
 

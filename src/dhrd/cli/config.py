@@ -10,7 +10,7 @@ import typer
 
 from dhrd._text import escaped
 from dhrd.cli.command import Command, SettingsCommand
-from dhrd.cli.options import Set
+from dhrd.cli.options import Json, Set, write_json
 
 app = typer.Typer(help="Show settings and their schema.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -20,6 +20,7 @@ def show(
     file: Annotated[Path | None, typer.Argument(help="YAML file of settings.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="The same.")] = None,
     overrides: Set = None,
+    json_file: Json = None,
 ) -> None:
     """Print the resolved settings as YAML, defaults included."""
     import yaml
@@ -27,6 +28,9 @@ def show(
     from dhrd.config import load_config
 
     resolved = load_config(file or config, overrides or ()).model_dump(mode="json")
+    write_json(json_file, resolved)
+    if json_file is not None:
+        return
     text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
     if escaped(text) != text:  # what a terminal must not get is written in YAML's own escapes
         text = yaml.safe_dump(resolved, sort_keys=False)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.options import Config, Device, Dtype, Set
+from dhrd.cli.options import Config, Device, Dtype, Json, Set, write_json
 from dhrd.errors import ConfigError
 
 
@@ -36,15 +36,19 @@ def decide(
     overrides: Set = None,
     device: Device = None,
     dtype: Dtype = "auto",
+    json_file: Json = None,
 ) -> None:
     """Answer where a target holds on new rows, else abstain.
 
     The least abstention that holds it is chosen on labelled rows and written into the artifact.
     """
-    from dhrd.cli.settings import check_inputs, inference_config
+    from dhrd._files import talking
+    from dhrd._outputs import JSON, Output, check_outputs
+    from dhrd.cli.settings import check_inputs, inference_config, read_by
     from dhrd.cli.show import decision_table
 
     settings = inference_config(model, config, overrides)
+    check_outputs([Output("--json", json_file, JSON)], read_by(model, settings, data, config))
     check_inputs(model, None if clear else data, settings, split="validation")
     from dhrd.run import decide as run
 
@@ -66,6 +70,8 @@ def decide(
         device=device,
         dtype=dtype,
     )
-    decision_table({"decision": decided.metrics})
-    answered = f"{decided.metrics['coverage']:.1%} of these {decided.decision.num_rows} rows are answered"
-    say(f"{answered}; {model} has the decision, and predict, evaluate and serve obey it")
+    write_json(json_file, decided.metrics)
+    with talking(json_file):
+        decision_table({"decision": decided.metrics})
+        answered = f"{decided.metrics['coverage']:.1%} of these {decided.decision.num_rows} rows are answered"
+        say(f"{answered}; {model} has the decision, and predict, evaluate and serve obey it")

@@ -5,43 +5,88 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+from typing import TypedDict
 
 from dhrd._terminal import say
+from dhrd.cli.options import Json, write_json
 
 _EXTRAS = {
+    "audit": "cleanlab",
     "gguf": "gguf",
     "mlflow": "mlflow",
-    "report": "matplotlib",
-    "teacher": "openai",
-    "serve": "fastapi",
-    "qlora": "bitsandbytes",
     "onnx": "onnxruntime",
     "openvino": "openvino",
+    "qlora": "bitsandbytes",
+    "ray": "ray",
+    "report": "matplotlib",
+    "serve": "fastapi",
+    "teacher": "openai",
 }
 
 
-def doctor() -> None:
+class Machine(TypedDict):
+    """What `dhrd doctor` tells; rates are None where the CPU has no such product."""
+
+    versions: dict[str, str]
+    platform: str
+    cores: int | None
+    threads: int
+    gpus: list[str]
+    mixed_precision: str
+    matmul_gflops: dict[str, float | None]
+    hub: str
+    extras: list[str]
+    missing_extras: list[str]
+
+
+def doctor(json_file: Json = None) -> None:
     """Print what this machine has and what training will use.
 
     Paste it into a bug report.
     """
+    from dhrd._files import talking
+
+    machine = _look()
+    write_json(json_file, machine)
+    with talking(json_file):
+        _print(machine)
+
+
+def _look() -> Machine:
     import torch
 
     from dhrd._versions import library_versions
     from dhrd.model.precision import product_rates
     from dhrd.training.setup import choose_precision
 
-    for name, version in {"python": platform.python_version(), **library_versions()}.items():
-        say(f"{name:14} {version}")
-    say(f"{'platform':14} {platform.platform()}")
-    say(f"{'cpu':14} {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    say(f"{'gpu':14} {', '.join(gpus) or 'none'}")
-    say(f"{'precision':14} {choose_precision('auto').mixed} (training.mixed_precision: auto)")
     rates = product_rates()
-    for dtype, rate in (("float32", rates.float32), ("bfloat16", rates.bfloat16)):
-        say(f"{'matmul':14} {dtype:9}" + (f"{rate:6.0f} GFLOP/s on the cpu" if rate else " not on this cpu"))
-    say(f"{'hub':14} {'offline' if os.environ.get('HF_HUB_OFFLINE') else 'online if reachable'}")
     found = [extra for extra, module in _EXTRAS.items() if importlib.util.find_spec(module)]
-    missing = sorted(set(_EXTRAS) - set(found))
-    say(f"{'extras':14} installed: {', '.join(found) or 'none'}; missing: {', '.join(missing) or 'none'}")
+    return {
+        "versions": {"python": platform.python_version(), **library_versions()},
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "mixed_precision": choose_precision("auto").mixed,
+        "matmul_gflops": {"float32": rates.float32, "bfloat16": rates.bfloat16},
+        "hub": "offline" if os.environ.get("HF_HUB_OFFLINE") else "online if reachable",
+        "extras": found,
+        "missing_extras": [extra for extra in _EXTRAS if extra not in found],
+    }
+
+
+def _print(machine: Machine) -> None:
+    rows = list(machine["versions"].items())
+    rows += [
+        ("platform", machine["platform"]),
+        ("cpu", f"{machine['cores']} cores, torch uses {machine['threads']} threads"),
+        ("gpu", ", ".join(machine["gpus"]) or "none"),
+        ("precision", f"{machine['mixed_precision']} (training.mixed_precision: auto)"),
+    ]
+    rows += [
+        ("matmul", f"{dtype:9}" + (f"{rate:6.0f} GFLOP/s on the cpu" if rate else " not on this cpu"))
+        for dtype, rate in machine["matmul_gflops"].items()
+    ]
+    installed, missing = (", ".join(machine[key]) or "none" for key in ("extras", "missing_extras"))
+    rows += [("hub", machine["hub"]), ("extras", f"installed: {installed}; missing: {missing}")]
+    say(*(f"{name:14} {text}" for name, text in rows))

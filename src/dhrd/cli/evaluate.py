@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dhrd.cli.options import Checkpoint, Config, Device, Model, Set
+from dhrd.cli.options import Checkpoint, Config, Device, Json, Model, Set, write_json
 from dhrd.errors import ConfigError
 
 _WITH_SPLITS = ("superglue:", "policy_desk:", "hub:")
@@ -21,7 +21,7 @@ def evaluate(
         str | None, typer.Option(help="superglue:TASK, hub:NAME, a file, or - for stdin; default: the run's own.")
     ] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all metrics to this file.")] = None,
+    json_file: Json = None,
     predictions: Annotated[Path | None, typer.Option(help="Write one JSON object a row to this file.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
     mode: Annotated[
@@ -86,7 +86,8 @@ def evaluate(
             write_row=file.row if file is not None else None,
         )
     metrics = evaluation.metrics
-    _write(metrics, json_file, plot)
+    write_json(json_file, metrics)
+    _draw(metrics, plot)
     cut = f"; {evaluation.num_cut} inputs shortened" if evaluation.num_cut else ""
     with talking(json_file, predictions, plot):
         metrics_table(metrics, f"{rows_named(data, split)}: {metrics['num_examples']} rows{cut}")
@@ -113,12 +114,7 @@ def rows_named(data: str | None, split: str) -> str:
     return f"{data}, {split}" if data.startswith(_WITH_SPLITS) else data
 
 
-def _write(metrics: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
-    from dhrd._files import writing
-
-    if json_file is not None:
-        with writing(json_file) as file:
-            file.json(metrics)
+def _draw(metrics: dict[str, Any], plot: Path | None) -> None:
     if plot is not None:
         from dhrd.benchmark.plots import plot_cascade
 

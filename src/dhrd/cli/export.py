@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.options import Config, Set
+from dhrd.cli.options import Config, Json, Set, write_json
 from dhrd.export.runtimes import RUNTIMES, find_runtime
+
+if TYPE_CHECKING:
+    from dhrd.export.export import ExportParity
 
 
 def export(
@@ -33,12 +36,14 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --output.")] = False,
     config: Config = None,
     overrides: Set = None,
+    json_file: Json = None,
 ) -> None:
     """Write a classifier for another runtime, compared on real rows.
 
     With a report of how the two agree; refused where they do not.
     """
-    from dhrd._outputs import Output, check_outputs
+    from dhrd._files import talking
+    from dhrd._outputs import JSON, Output, check_outputs
     from dhrd.artifact.owned import model_files
     from dhrd.cli.settings import check_inputs, inference_config, read_by
     from dhrd.run.rows import rows_of
@@ -49,12 +54,17 @@ def export(
     from dhrd.export.export import ExportSettings, check_export_place, export_classifier
 
     check_export_place(model, output, overwrite=overwrite)
-    if output.is_dir():
-        places = [Output("--output", path) for path in model_files(output)]
-        check_outputs(places, read_by(model, settled, data, config))
+    places = [Output("--output", path) for path in model_files(output)] if output.is_dir() else []
+    check_outputs([*places, Output("--json", json_file, JSON)], read_by(model, settled, data, config))
     examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)
     target = ExportSettings(format=format, weight_type=weight_type, min_agreement=min_agreement)
     parity = export_classifier(model, output, examples, target, overwrite=overwrite)
+    write_json(json_file, parity.model_dump(mode="json"))
+    with talking(json_file):
+        _say_parity(output, parity)
+
+
+def _say_parity(output: Path, parity: ExportParity) -> None:
     say(
         f"{output}: {parity.size_bytes / 2**20:.0f} MiB; on {parity.num_examples} rows the same label on "
         f"{parity.label_agreement:.2%}, probabilities within {parity.max_probability_difference:.2g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.options import Compile, Config, Device, Dtype, MaxTokens, Set, Sharing
+from dhrd.cli.options import Compile, Config, Device, Dtype, Json, MaxTokens, Set, Sharing, write_json
 from dhrd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def predict(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse rows over the limit instead of cutting them.")
     ] = False,
+    json_file: Json = None,
 ) -> None:
     """Label rows, in their order.
 
@@ -60,7 +62,7 @@ def predict(
     cluster they are in parts, whose names are in that order.
     """
     from dhrd._files import talking
-    from dhrd._outputs import check_outputs
+    from dhrd._outputs import JSON, Output, check_outputs
     from dhrd.cli.settings import check_inputs, inference_config, read_by
     from dhrd.data.remote import is_url
     from dhrd.run.sinks import outputs_of
@@ -68,7 +70,8 @@ def predict(
     on_cluster = _is_cluster(engine, num_workers)
     settings = inference_config(model, config, overrides)
     if not (on_cluster and is_url(output)):
-        check_outputs(outputs_of("--output", output), read_by(model, settings, input_file, config))
+        outputs = [*outputs_of("--output", output), Output("--json", json_file, JSON)]
+        check_outputs(outputs, read_by(model, settings, input_file, config))
     looked_at = input_file if on_error == "stop" and not on_cluster else None
     check_inputs(model, looked_at, settings, split="test", labels_required=False)
     from dhrd.run import predict as run
@@ -89,7 +92,8 @@ def predict(
         max_tokens_per_pass=max_tokens_per_pass,
         strict=strict,
     )
-    with talking(Path(output)):
+    write_json(json_file, {"output": output, **asdict(done)})
+    with talking(Path(output), json_file):
         say(f"{done.num_rows} rows are in {output}{_more(output, done)}")
 
 

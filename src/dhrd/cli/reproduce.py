@@ -127,9 +127,10 @@ def _run(request: Request, jobs: int, device: str | None, *, run: bool) -> Outco
 
 
 def _show_cells(request: Request, device: str | None, jobs: int) -> None:
+    from dhrd._progress import in_words
     from dhrd.experiments.cache import Cache
     from dhrd.experiments.cells import unfinished
-    from dhrd.experiments.estimate import estimate, in_words
+    from dhrd.experiments.estimate import estimate
     from dhrd.experiments.reproduce import look, num_waiting
 
     cache = Cache(device)

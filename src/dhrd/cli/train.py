@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dhrd._files import talking
 from dhrd._terminal import say
+from dhrd._text import dhrd_command
 from dhrd.cli.command import SettingsCommand, given
-from dhrd.cli.options import Config, Device, Set
+from dhrd.cli.options import Config, Device, Json, Set, write_json
 
 
 class TrainCommand(SettingsCommand):
@@ -28,8 +33,12 @@ def train(
         Path | None, typer.Option(help="Go on with the run in this output_dir, or from one checkpoint in it.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in output_dir.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what looks wrong, and how it ended.")] = False,
+    json_file: Json = None,
 ) -> None:
     """Train a classifier and write it to output_dir."""
+    if quiet:
+        logging.getLogger("dhrd").setLevel(logging.WARNING)
     from dhrd.config import load_config
 
     base = None
@@ -39,11 +48,14 @@ def train(
         base = started_run(checkpoint)
     resolved = load_config(config, overrides or (), base=base, **given(context))
     resolved.check_choices(has_validation=resolved.data.validation is not None)
+    from dhrd._outputs import JSON, Output, check_outputs
+    from dhrd.artifact.owned import inputs_of
     from dhrd.data.sources import check_sources
     from dhrd.training.run_dir import check_place
 
     check_sources(resolved.data)  # before torch is loaded, which takes seconds
     check_place(resolved, checkpoint, overwrite=overwrite)
+    check_outputs([Output("--json", json_file, JSON)], inputs_of(resolved, config))
     from dhrd.cli.show import metrics_table
     from dhrd.run import train as run
 
@@ -53,6 +65,21 @@ def train(
         where = checkpoint or resolved.output_dir
         say(f"dhrd: interrupted; go on with: dhrd train --checkpoint {where}", file=sys.stderr)
         raise typer.Exit(130) from None
-    if result.metrics:
-        metrics_table(result.metrics, f"validation, {result.metrics['num_examples']} rows")
-    say(f"the classifier is in {result.output_dir}")
+    write_json(json_file, {**asdict(result), "output_dir": str(result.output_dir)})
+    with talking(json_file):
+        if result.metrics:
+            metrics_table(result.metrics, f"validation, {result.metrics['num_examples']} rows")
+        say(f"the classifier is in {result.output_dir}")
+        if not quiet:
+            say(*_next(str(result.output_dir), has_validation=bool(result.metrics)))
+
+
+def _next(model: str, *, has_validation: bool) -> Iterator[str]:
+    """The commands that come after, with what is the user's to fill in in capitals."""
+    data = {} if has_validation else {"data": "LABELLED"}
+    for command in (
+        dhrd_command("evaluate", model=model, **data),
+        dhrd_command("predict", model=model, input="ROWS", output="labels.jsonl"),
+        dhrd_command("serve", model=model),
+    ):
+        yield f"next: {command}"

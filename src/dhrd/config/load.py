@@ -183,8 +183,7 @@ def _parse_override(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise ConfigError(f"`overrides` {text}: write it as section.key=value")
-    # A separator, or a template, where YAML would see the start of something
-    if (len(value) == 1 and value in "|>#,;:&*-%@`\t") or value.lstrip().startswith("{{"):
+    if value.startswith("{{") or (len(value) == 1 and value in "|>#,;:&*-%@`\t"):  # of which YAML makes something else
         return name.strip(), value
     try:
         return name.strip(), yaml.load(value, Loader=_Loader)

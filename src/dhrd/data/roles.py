@@ -118,7 +118,7 @@ class _Count:
         )
 
 
-def look_at(rows: Iterable[Row | BadRow]) -> list[ColumnLook]:
+def look_at_columns(rows: Iterable[Row | BadRow]) -> list[ColumnLook]:
     """The columns of the first rows, in their order; rows that cannot be read are passed over."""
     counts: dict[str, _Count] = {}
     num_rows = 0
@@ -136,7 +136,7 @@ def find_roles(
     """Choose the columns of each field.
 
     Args:
-        columns: Of `look_at`.
+        columns: Of `look_at_columns`.
         given: `data.columns`, which holds as it is.
         has_template: What the classifier reads is known: no text is looked for.
 

@@ -130,10 +130,3 @@ def _answer_length(cell: Cell, train: Sequence[EncodedExample]) -> float:
 
 def _num_tokens(examples: Sequence[EncodedExample]) -> int:
     return sum(len(example.input_ids) + len(example.continuation_ids) for example in examples)
-
-
-def in_words(seconds: float) -> str:
-    """Seconds for people."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

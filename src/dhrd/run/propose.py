@@ -15,10 +15,11 @@ from dhrd._text import shown
 from dhrd.config import RunConfig
 from dhrd.config.commented import Setting, resolved
 from dhrd.config.section import Section
+from dhrd.data.label_names import spelled
 from dhrd.data.label_sets import count_labels
 from dhrd.data.readers import is_read_once
 from dhrd.data.records import Example
-from dhrd.data.roles import ColumnLook, Role, find_roles, look_at, template_of
+from dhrd.data.roles import ColumnLook, Role, find_roles, look_at_columns, template_of
 from dhrd.data.rows import Rows, load_rows
 from dhrd.data.sources import named_rows, open_source
 from dhrd.data.templates import PLAIN
@@ -34,7 +35,6 @@ _MOST_TOKENS = 4096  # of a proposed limit
 _ANSWER_TOKENS = 32  # room for the answer and the markers around it
 _MULTIPLE = 32  # limits are rounded up to it
 _FEWEST_FOR_DEV = 100  # rows, of which a tenth then says something
-_MOST_SHOWN = 20  # labels
 _VALIDATION = ("validation", "valid", "val", "dev")
 
 
@@ -85,7 +85,7 @@ def propose(given: RunConfig) -> Proposal:
         DataError: As in training; or no column can be the label, or the text.
     """
     source = open_source(named_rows(given.data), given.data)
-    columns = look_at(source.read())
+    columns = look_at_columns(source.read())
     if not columns:
         source.load()  # says what is wrong with them
     roles = find_roles(columns, given.data.columns, has_template=source.template != PLAIN)
@@ -94,9 +94,9 @@ def propose(given: RunConfig) -> Proposal:
     rows, held_out = _rows(given, begun)
     inputs, limits = _limits(resolved(begun), rows)
     labels = count_labels(example.label for example in (*rows.train, *_dev(rows)) if example.label is not None)
-    counts = ", ".join(f"{shown(name, 40)} {count:,}" for name, count in labels.most_common(_MOST_SHOWN))
-    more = f" and {len(labels) - _MOST_SHOWN} more" if len(labels) > _MOST_SHOWN else ""
-    train = Setting("data.train", given.data.train, f"{len(rows.train) + len(_dev(rows)):,} rows: {counts}{more}")
+    counts = spelled(f"{shown(name, 40)} {count:,}" for name, count in labels.most_common())
+    told = f"{len(rows.train) + len(_dev(rows)):,} rows: {counts}"
+    train = Setting("data.train", given.data.train, told)
     settings = _merged([*begun, *held_out, *limits, train], own)
     return Proposal(settings=tuple(settings), rows=rows, labels=labels, columns=roles, inputs=inputs)
 

@@ -20,6 +20,7 @@ from dhrd.errors import DhrdError
 from dhrd.evaluation.live import LiveModel
 from dhrd.metrics.metrics import check_metric, higher_is_better, main_metric, numbers
 from dhrd.model.backbone import Backbone, load_backbone
+from dhrd.run.announce import announced
 from dhrd.run.finish import save
 from dhrd.training.build import Parts, build, resume, run_identity
 from dhrd.training.checkpoints import Checkpoints
@@ -28,6 +29,7 @@ from dhrd.training.position import Position
 from dhrd.training.run_dir import Place, prepare_output, read_precision, start_run
 from dhrd.training.setup import Precision, choose_precision, start_processes
 from dhrd.training.shards import gathered
+from dhrd.training.trackers.lines import Lines
 from dhrd.training.trackers.opened import open_trackers
 from dhrd.training.trackers.tracker import Tracker, check_callbacks
 
@@ -108,14 +110,25 @@ def _train(parts: Parts, place: Place, precision: Precision, callbacks: Sequence
     _on_main_process(accelerator, lambda: start_run(output_dir, config, precision, fresh=start is None))
     position = resume(parts, checkpoints, start) if start is not None else Position()
     monitor = make_monitor(parts, LiveModel.of(parts.model, accelerator, split=True))
-    with open_trackers(config, accelerator, output_dir, position, callbacks) as trackers:
+    with open_trackers(config, accelerator, output_dir, position, [*callbacks, *_told(parts, position)]) as trackers:
         end = fit(
             parts.state, parts.updates, monitor=monitor, trackers=trackers, checkpoints=checkpoints, position=position
         )
+        if accelerator.is_main_process and config.training.selection == "best" and end.best_value is not None:
+            logger.info("kept: the weights after update %d, the best of all evaluations", end.best_step)
         with gathered(parts.model):
             metrics = save(parts, output_dir, end.step, precision) if accelerator.is_main_process else {}
         checkpoints.remove(accelerator)  # before the trackers are told: whatever they raise, nothing is left behind
     return TrainResult(output_dir=output_dir, steps=end.step, metrics=metrics)
+
+
+def _told(parts: Parts, position: Position) -> list[Tracker]:
+    """On the main process, what says in lines how the run goes; what it will do is said at once."""
+    if not parts.accelerator.is_main_process:
+        return []
+    for line in announced(parts):
+        logger.info("%s", line)
+    return [Lines(parts.state.num_updates, metric=chosen_by(parts.config, parts.rows), first=position.step)]
 
 
 def _on_main_process(processes: Accelerator | PartialState, act: Callable[[], Any]) -> Any:

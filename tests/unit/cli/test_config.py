@@ -7,6 +7,7 @@ import json
 import pytest
 import yaml
 
+from dhrd.config import RunConfig
 from dhrd.config.load import setting_names
 from helpers.runs import run_here
 
@@ -28,3 +29,8 @@ def test_no_value_is_touched(capsys: Capsys) -> None:
     shown = run_here(capsys, "config", "show", "--set=data.train=my_rows_here.jsonl", "--set", "tracking.run_name=a_b")
     tree = yaml.safe_load(shown.out)
     assert (tree["data"]["train"], tree["tracking"]["run_name"]) == ("my_rows_here.jsonl", "a_b")
+
+
+def test_settings_for_a_program(capsys: Capsys) -> None:
+    ended = run_here(capsys, "config", "show", "--set", "seed=7", "--json", "-")
+    assert json.loads(ended.out) == RunConfig(seed=7).model_dump(mode="json")

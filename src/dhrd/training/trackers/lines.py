@@ -1,0 +1,79 @@
+"""A run told in lines: how long it takes once that was measured, each tenth of it, and what its evaluations gave."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from dhrd._progress import in_words, shows_bars
+from dhrd.training.trackers.tracker import Tracker
+
+logger = logging.getLogger("dhrd")
+
+_NUM_WARMING = 2  # updates that take longer than the others: kernels are chosen, memory is asked for
+_NUM_MEASURED = 3  # updates of which the first estimate is made
+_PARTS = 10  # lines of a whole run
+_LEAST_S = 10.0  # between two of them: a run of seconds needs none
+_EVALUATION = "eval_"
+
+
+class Lines(Tracker):
+    """The log lines of a run's updates.
+
+    On a terminal its bar shows how far it is, and there is only the estimate and a line an evaluation.
+
+    Args:
+        num_updates: Of the whole run.
+        metric: What evaluations are told by; None: by all their shares of right answers.
+        first: The update after which it goes on.
+        clock: In seconds.
+    """
+
+    def __init__(
+        self,
+        num_updates: int,
+        *,
+        metric: str | None = None,
+        first: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._num_updates, self._metric, self._first, self._clock = num_updates, metric, first, clock
+        self._has_bar = shows_bars()
+        self._began: tuple[float, int] | None = None
+        self._last = clock()
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Tell what is due after an update or an evaluation."""
+        if any(name.startswith(_EVALUATION) for name in values):
+            self._tell("update %d of %d: %s on the rows of choices", step, self._num_updates, self._told(values))
+            return
+        done = step - self._first
+        if done == _NUM_WARMING:
+            self._began = self._clock(), step
+        if self._began is None or step in (self._began[1], self._num_updates):
+            return
+        left_s = self._left_s(step, *self._began)
+        if done == _NUM_WARMING + _NUM_MEASURED and left_s >= _LEAST_S:
+            self._tell("about %s for the %d updates that are left", in_words(left_s), self._num_updates - step)
+        elif not self._has_bar and self._is_tenth(step) and self._clock() - self._last >= _LEAST_S:
+            left = in_words(left_s)
+            self._tell("update %d of %d: loss %.3f, about %s left", step, self._num_updates, values["loss"], left)
+
+    def _is_tenth(self, step: int) -> bool:
+        return step * _PARTS // self._num_updates > (step - 1) * _PARTS // self._num_updates
+
+    def _left_s(self, step: int, moment: float, first: int) -> float:
+        """How long the rest takes if it goes on as since that moment, evaluations and checkpoints among it."""
+        return (self._clock() - moment) / (step - first) * (self._num_updates - step)
+
+    def _tell(self, message: str, *values: object) -> None:
+        logger.info(message, *values)
+        self._last = self._clock()
+
+    def _told(self, values: Mapping[str, float]) -> str:
+        names = (
+            [f"{_EVALUATION}{self._metric}"] if self._metric else [f"{_EVALUATION}accuracy", f"{_EVALUATION}macro_f1"]
+        )
+        known = [name for name in names if name in values] or list(values)[:1]
+        return ", ".join(f"{name.removeprefix(_EVALUATION)} {values[name]:.3f}" for name in known)

@@ -1,0 +1,121 @@
+"""Which columns are the text, the label, the rationale and the id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dhrd.data.roles import find_roles, look_at_columns, template_of
+from dhrd.data.row import BadRow, Row
+from dhrd.data.templates import PLAIN, InputTemplate
+from dhrd.errors import ConfigError, DataError
+
+LONG = "the order has not come and nobody answers"
+
+
+def columns_of(*rows: dict[str, Any]) -> Any:
+    return look_at_columns(Row(f"x:{number}", row) for number, row in enumerate(rows))
+
+
+def tickets(**more: Any) -> list[dict[str, Any]]:
+    """Rows with a unique number, a title, a text, and two columns of classes."""
+    return [
+        {"ticket": str(i), "title": f"it {i}", "body": f"{LONG} {i}", "priority": "ab"[i % 2], "queue": "xyz"[i % 3]}
+        | {name: f"{value} {i}" for name, value in more.items()}
+        for i in range(12)
+    ]
+
+
+def taken(*rows: dict[str, Any], **given: str) -> dict[str, tuple[str, ...]]:
+    return {name: role.columns for name, role in find_roles(columns_of(*rows), given).items()}
+
+
+def test_what_a_column_holds() -> None:
+    rows = [Row("x:1", {"a": "one two", "n": "1.5", "l": ["p"]}), BadRow("x:2", "torn"), Row("x:3", {"a": " ", "n": 2})]
+    a, n, listed = look_at_columns(rows)
+    assert (a.num_rows, a.num_filled, a.num_distinct, a.mean_words) == (2, 1, 1, 2.0)
+    assert a.is_text and not a.is_number and not a.is_always_filled
+    assert n.is_number and not n.is_text and n.is_always_filled
+    assert (listed.is_text, listed.num_filled) == (False, 1)
+
+
+def test_our_own_names_are_taken_as_they_are() -> None:
+    rows = [
+        {"id": f"r{i}", "input_text": f"{LONG} {i}", "label": "ab"[i % 2], "rationale": f"{LONG} {i}", "note": LONG}
+        for i in range(6)
+    ]
+    roles = find_roles(columns_of(*rows), {})
+    assert {name: role.columns for name, role in roles.items()} == {
+        name: (name,) for name in ("id", "rationale", "label", "input_text")
+    }
+    assert roles["input_text"].others == ("note",)
+
+
+def test_names_that_others_use() -> None:
+    rows = [
+        {"uuid": f"u{i}", "Text": f"{LONG} {i}", "explanation": f"{LONG} {i}", "intent_class": "ab"[i % 2]}
+        for i in range(6)
+    ]
+    expected = {"id": ("uuid",), "rationale": ("explanation",), "label": ("intent_class",), "input_text": ("Text",)}
+    assert taken(*rows) == expected
+
+
+def test_by_content_the_last_column_of_classes_is_the_label_and_the_others_are_told() -> None:
+    roles = find_roles(columns_of(*tickets()), {})
+    assert (roles["label"].columns, roles["label"].why, roles["label"].others) == (
+        ("queue",),
+        "by its 3 values",
+        ("priority",),
+    )
+    assert roles["id"].columns == ("ticket",)
+
+
+def test_several_texts_are_put_together() -> None:
+    columns = columns_of(*tickets())
+    role = find_roles(columns, {})["input_text"]
+    assert role.columns == ("title", "body")
+    assert template_of(role, columns) == "title: {{ title }}\nbody: {{ body }}"
+
+
+def test_a_template_reads_columns_of_any_name_and_empty_ones() -> None:
+    rows = [{"the {text}": f"{LONG} {i}", 'say "x"': LONG if i % 2 else None, "label": "ab"[i % 2]} for i in range(6)]
+    columns = columns_of(*rows)
+    template = InputTemplate(template_of(find_roles(columns, {})["input_text"], columns))
+    assert template.render(rows[0]) == f'the (text): {LONG} 0\nsay "x": '
+    assert template.render(rows[1]) == f'the (text): {LONG} 1\nsay "x": {LONG}'
+
+
+def test_one_text_needs_no_template() -> None:
+    columns = columns_of(*({"x": LONG, "label": "ab"[i % 2]} for i in range(4)))
+    assert template_of(find_roles(columns, {})["input_text"], columns) == PLAIN
+
+
+def test_what_was_given_holds() -> None:
+    found = taken(*tickets(), label="priority", input_text="title")
+    assert (found["label"], found["input_text"]) == (("priority",), ("title",))
+    with pytest.raises(ConfigError, match=r"data\.columns\.label: there is no column 'nope'; the rows have 'ticket'"):
+        taken(*tickets(), label="nope")
+
+
+def test_numbers_are_a_label_only_where_nothing_else_is() -> None:
+    rows = [{"text": f"{LONG} {i}", "flag": "ab"[i % 2], "stage": i % 2} for i in range(8)]
+    assert taken(*rows)["label"] == ("flag",)
+    assert taken(*({"text": row["text"], "stage": row["stage"]} for row in rows))["label"] == ("stage",)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"a": f"{LONG} {i}", "b": f"{LONG} {-i}"} for i in range(9)], "no column looks like a label"),
+        ([{"a": 1.5 * i, "label": "xy"[i % 2]} for i in range(9)], "no column holds text"),
+    ],
+)
+def test_where_there_is_no_column_for_it(rows: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(DataError, match=f"{message}: the rows have .*; name it: `data.columns"):
+        taken(*rows)
+
+
+def test_where_the_origin_has_a_template_no_text_is_looked_for() -> None:
+    rows = [{"a": i, "label": "xy"[i % 2]} for i in range(9)]
+    assert "input_text" not in find_roles(columns_of(*rows), {}, has_template=True)
