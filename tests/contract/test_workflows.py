@@ -1,0 +1,46 @@
+"""What runs beside a push and a release: commands that there are, on the versions that the package promises."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+
+@pytest.fixture(scope="module")
+def jobs(repository: Path) -> dict[str, Any]:
+    """The jobs of all workflows by `file/name`."""
+    found = {}
+    for path in sorted((repository / ".github" / "workflows").glob("*.yml")):
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found |= {f"{path.stem}/{name}": job for name, job in tree["jobs"].items()}
+    return found
+
+
+def test_tests_run_on_every_version_that_is_promised(jobs: dict[str, Any], repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    promised = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    assert jobs["ci/tests"]["strategy"]["matrix"]["python-version"] == promised
+    assert project["requires-python"] == f">={promised[0]}"
+
+
+def test_every_target_of_make_is_one(jobs: dict[str, Any], repository: Path) -> None:
+    assert {"ci/lint", "ci/tests", "ci/build", "release/build", "release/publish"} == set(jobs)
+    commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    targets = {target for command in commands for target in re.findall(r"make ([\w-]+)", command)}
+    makefile = (repository / "Makefile").read_text(encoding="utf-8")
+    assert targets >= {"lint", "setup"}
+    assert [target for target in sorted(targets) if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
+
+
+def test_a_release_needs_no_secret_and_publishes_what_was_checked(jobs: dict[str, Any]) -> None:
+    publish = jobs["release/publish"]
+    assert publish["permissions"] == {"id-token": "write"}
+    assert publish["needs"] == "build"
+    uses = [step["uses"] for step in publish["steps"]]
+    assert [one.partition("@")[0] for one in uses] == ["actions/download-artifact", "pypa/gh-action-pypi-publish"]
+    assert "secrets." not in str(jobs)
