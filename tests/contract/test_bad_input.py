@@ -142,10 +142,10 @@ def test_a_malformed_row_is_named(train: Train, tmp_path: Path, row: str, messag
 
 
 def test_ten_bad_rows_are_named_together(train: Train, tmp_path: Path) -> None:
-    (tmp_path / "train.jsonl").write_text("\n".join(['{"label": "keep"}'] * 25), encoding="utf-8")
+    (tmp_path / "train.jsonl").write_text("\n".join(['{"input_text": "", "label": "keep"}'] * 25), encoding="utf-8")
     ended = train()
     assert_refused(ended, "(there may be more)", num_lines=11)
-    assert [f"train.jsonl:{n}: input_text: missing" in line for n, line in enumerate(ended.error_lines, 1)] == [
+    assert [f"train.jsonl:{n}: input_text: empty" in line for n, line in enumerate(ended.error_lines, 1)] == [
         True
     ] * 10 + [False]
 

@@ -35,6 +35,8 @@ class Command(TyperCommand):
 
     sections: ClassVar[tuple[str, ...]] = ("data",)
     """The sections of settings that it reads, where it takes any."""
+    rows_option: ClassVar[str] = ""
+    """How rows are given to it, where neither `--input` nor `--data` says it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         """Read its arguments; of an option that it does not have, name the setting that may be meant."""
@@ -45,7 +47,16 @@ class Command(TyperCommand):
             if option.startswith("--") and (setting := self._setting(option)):
                 error.message += f"; {setting} is a setting: write --set {setting}=…"  # type: ignore[attr-defined]
                 error.possibilities = None  # type: ignore[attr-defined]
+            if "unexpected extra argument" in getattr(error, "message", "") and self._rows_option:
+                error.message += f"; rows are given by {self._rows_option}"  # type: ignore[attr-defined]
             raise
+
+    @property
+    def _rows_option(self) -> str:
+        """How rows are given, for who gives them without an option; "" where none are."""
+        flags = _flags_of(self)
+        option = next((flags[name] for name in ("input", "data") if name in flags), "")
+        return f"{option} FILE" if option else self.rows_option
 
     def _setting(self, option: str) -> str | None:
         """The setting that an unknown option may mean; None where one of the command's own is as near."""

@@ -45,7 +45,9 @@ def doctor(json_file: Json = None) -> None:
     Paste it into a bug report.
     """
     from dhrd._files import talking
+    from dhrd._outputs import JSON, Output, check_outputs
 
+    check_outputs([Output("--json", json_file, JSON)], ())
     machine = _look()
     write_json(json_file, machine)
     with talking(json_file):

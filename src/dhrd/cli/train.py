@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -16,11 +17,13 @@ from dhrd._terminal import say
 from dhrd._text import dhrd_command
 from dhrd.cli.command import SettingsCommand, given
 from dhrd.cli.options import Config, Device, Json, Set, write_json
+from dhrd.errors import DataError
 
 
 class TrainCommand(SettingsCommand):
     """`dhrd train`, with flags for the settings that are changed most."""
 
+    rows_option = "--set data.train=FILE, or by a config, which dhrd init FILE writes"
     settings = ("training.batch_size", "training.learning_rate", "training.num_epochs", "output_dir", "seed")
 
 
@@ -53,7 +56,8 @@ def train(
     from dhrd.data.sources import check_sources
     from dhrd.training.run_dir import check_place
 
-    check_sources(resolved.data)  # before torch is loaded, which takes seconds
+    with _telling_of_init(resolved.data.train):
+        check_sources(resolved.data)  # before torch is loaded, which takes seconds
     check_place(resolved, checkpoint, overwrite=overwrite)
     check_outputs([Output("--json", json_file, JSON)], inputs_of(resolved, config))
     from dhrd.cli.show import metrics_table
@@ -72,6 +76,18 @@ def train(
         say(f"the classifier is in {result.output_dir}")
         if not quiet:
             say(*_next(str(result.output_dir), has_validation=bool(result.metrics)))
+
+
+@contextmanager
+def _telling_of_init(rows: str | None) -> Iterator[None]:
+    """Where columns are to be mapped, say it once and not of each row, and name the command that looks at them."""
+    try:
+        yield
+    except DataError as error:
+        if "(map it with " in str(error):
+            error.args = (str(error).splitlines()[0],)
+            error.add_note(f"{dhrd_command('init')} {rows} looks at the columns and writes a config")
+        raise
 
 
 def _next(model: str, *, has_validation: bool) -> Iterator[str]:

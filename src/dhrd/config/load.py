@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeGuard, get_args
+from typing import TypeGuard, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 from dhrd._text import LONGEST_VALUE, clipped, message_of, shown
 from dhrd.config.published import masked
 from dhrd.config.schema import RunConfig
+from dhrd.config.settings_yaml import MAX_VALUES, YAML_ERRORS, SettingsLoader
 from dhrd.errors import ConfigError
 
 # The DHRD documents' names for what has another name, or another place, here.
@@ -30,7 +31,7 @@ _DOCUMENT_NAMES = {
     "data.max_rationale_length": "data.max_sequence_tokens",
 }
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
-MAX_VALUES = 100_000
+_OF_ROWS = (".csv", ".gz", ".jsonl", ".parquet", ".tsv")
 MAX_DEPTH = 20
 MAX_PROBLEMS = 20
 _ALPHA = "model.loss_weight_alpha"
@@ -112,15 +113,18 @@ def _unfit(tree: object) -> str | None:
 
 
 def _read_yaml(path: Path) -> dict[str, object]:
+    if path.suffix.lower() in _OF_ROWS:
+        raise ConfigError(f"{path}: is a file of rows, and this is for settings in YAML; give `data.train={path}`")
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or message_of(error)
+        raise ConfigError(f"{path}: cannot be read ({reason}); give a file of settings in YAML") from error
     try:
-        tree = yaml.load(text, Loader=_Loader)
-    except _YAML_ERRORS as error:
+        tree = yaml.load(text, Loader=SettingsLoader)
+    except YAML_ERRORS as error:
         where = getattr(error, "problem_mark", None)
         line = f"{path}:{where.line + 1}" if where is not None else str(path)
         raise ConfigError(f"{line}: not valid YAML: {_problem(error)}") from error
@@ -131,54 +135,6 @@ def _read_yaml(path: Path) -> dict[str, object]:
     return tree
 
 
-def _refuse_set(loader: yaml.SafeLoader, node: yaml.Node) -> None:
-    raise yaml.constructor.ConstructorError(
-        problem="a !!set has no order; write a list, [a, b]", problem_mark=node.start_mark
-    )
-
-
-# What the parser raises: its own errors, and those of Python on values such as a date that does not exist, `!!int ""`,
-# `!!bool abc`, an unhashable key, or brackets nested some thousand deep.
-_YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 with three repairs: `5e-5` is a number; `010`, `1:30` and `1_0` stay text, as a label is, rather than 8,
-    90 and 10 (a setting that is a number reads its digits); a key given twice is an error rather than the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
-                continue  # the base class refuses the one and resolves the other, `<<: *anchor`
-            key = self.construct_object(key_node, deep=deep)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"the key {shown(key)} is given twice", problem_mark=key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        super().flatten_mapping(node)
-        if len(node.value) > MAX_VALUES:  # merges of merges
-            raise yaml.constructor.ConstructorError(
-                problem=f"more than {MAX_VALUES:,} values", problem_mark=node.start_mark
-            )
-
-
-_Loader.add_constructor("tag:yaml.org,2002:set", _refuse_set)
-_INT = "tag:yaml.org,2002:int"
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _INT]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(_INT, re.compile(r"^-?(?:0|[1-9][0-9]*)$"), list("-0123456789"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
 def _parse_override(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
@@ -186,8 +142,8 @@ def _parse_override(text: str) -> tuple[str, object]:
     if value.startswith("{{") or (len(value) == 1 and value in "|>#,;:&*-%@`\t"):  # of which YAML makes something else
         return name.strip(), value
     try:
-        return name.strip(), yaml.load(value, Loader=_Loader)
-    except _YAML_ERRORS as error:
+        return name.strip(), yaml.load(value, Loader=SettingsLoader)
+    except YAML_ERRORS as error:
         raise ConfigError(
             f"`overrides` {clipped(masked(text), LONGEST_VALUE)}: the value is not valid YAML; put quotes around text: "
             f"{clipped(name, LONGEST_VALUE)}='…' ({_problem(error)})"
@@ -287,6 +243,8 @@ def _describe(error: ErrorDetails) -> str:
 def _hint(error: ErrorDetails, name: str) -> str:
     """What YAML, or the dots of `--set`, made of a text that was meant."""
     kind, given = error["type"], error["input"]
+    if kind == "string_type" and isinstance(given, dict) and None in given.values():
+        return "; YAML reads a colon at the end as that of a key: put quotes around it"
     if kind == "string_type" and isinstance(given, bool):
         read = "yes, on and true" if given else "no, off and false"
         return f"; YAML reads {read} as a boolean: put quotes around it"

@@ -97,8 +97,10 @@ def check_place(config: RunConfig, checkpoint: Path | None, *, overwrite: bool) 
     if checkpoint is not None:
         started_run(checkpoint)
         return
-    _check_free(Path(config.output_dir), overwrite=overwrite)
-    _check_reads(config, Path(config.output_dir))
+    output_dir = Path(config.output_dir)
+    _check_free(output_dir, overwrite=overwrite)
+    if output_dir.is_dir():
+        _check_reads(config, output_dir)
 
 
 def _check_reads(config: RunConfig, output_dir: Path) -> None:

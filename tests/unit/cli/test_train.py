@@ -18,10 +18,46 @@ def test_flags_of_train_set_what_they_say(capsys: Capsys, tiny_backbone: Path, t
     overrides = [*settings(tiny_backbone, tmp_path), "training.batch_size=2", "training.save_steps=null"]
     ended = run_here(capsys, "train", *flags(overrides), *given, "--output_dir", tmp_path / "elsewhere")
     assert ended.code == 0, ended.err
-    assert ended.out.splitlines()[-1] == f"the classifier is in {tmp_path / 'elsewhere'}"
+    assert f"\nthe classifier is in {tmp_path / 'elsewhere'}\n" in ended.out
     found = json.loads((tmp_path / "elsewhere" / "run.json").read_text(encoding="utf-8"))
     training = found["config"]["training"]
     assert (training["num_epochs"], training["batch_size"], training["learning_rate"]) == (1, 5, 2e-4)
     assert found["config"]["seed"] == found["seed"] == 7
     assert "torch" in found["versions"]
     assert not (tmp_path / "out").exists()
+
+
+def test_it_ends_with_the_commands_that_come_next(capsys: Capsys, tiny_backbone: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path)
+    ended = run_here(capsys, "train", *flags(settings(tiny_backbone, tmp_path)), "--device", "cpu")
+    out = tmp_path / "out"
+    commands = [line.removeprefix("next: dhrd ") for line in ended.out.splitlines() if line.startswith("next: ")]
+    assert [command.split()[0] for command in commands] == ["evaluate", "predict", "serve"]
+    evaluated = run_here(capsys, *commands[0].split(), "--device", "cpu")
+    assert evaluated.code == 0 and "validation: 9 rows" in evaluated.out, evaluated.err
+    labelled = (
+        commands[1].replace("ROWS", str(tmp_path / "train.jsonl")).replace("labels.jsonl", str(tmp_path / "l.jsonl"))
+    )
+    assert run_here(capsys, *labelled.split(), "--device", "cpu").out == f"20 rows are in {tmp_path / 'l.jsonl'}\n"
+    assert commands[2] == f"serve --model {out}"
+
+
+def test_quietly_and_for_a_program(capsys: Capsys, tiny_backbone: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path)
+    overrides = [*settings(tiny_backbone, tmp_path), "training.selection=best"]
+    ended = run_here(capsys, "train", "-q", *flags(overrides), "--device", "cpu", "--json", "-")
+    assert ended.code == 0
+    result = json.loads(ended.out)
+    assert (result["output_dir"], result["steps"], result["was_finished"]) == (str(tmp_path / "out"), 6, False)
+    assert result["metrics"]["num_examples"] == 9
+    said = ended.err.splitlines()
+    assert said[-1] == f"the classifier is in {tmp_path / 'out'}"
+    assert not [line for line in said if line.startswith(("train:", "labels:", "update", "kept:", "next:"))]
+
+
+def test_which_weights_were_kept_is_said(capsys: Capsys, tiny_backbone: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path)
+    overrides = [*settings(tiny_backbone, tmp_path), "training.selection=best"]
+    ended = run_here(capsys, "train", *flags(overrides), "--device", "cpu")
+    steps = [line.split()[5] for line in ended.err.splitlines() if line.startswith("kept: the weights after update ")]
+    assert steps in (["3,"], ["6,"])

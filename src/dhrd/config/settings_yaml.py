@@ -1,0 +1,64 @@
+"""YAML of settings: what its parser takes for numbers and text, and what it refuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+
+from dhrd._text import shown
+
+MAX_VALUES = 100_000
+"""More of them are no settings, but aliases of aliases."""
+
+
+def _refuse_set(loader: yaml.SafeLoader, node: yaml.Node) -> None:
+    raise yaml.constructor.ConstructorError(
+        problem="a !!set has no order; write a list, [a, b]", problem_mark=node.start_mark
+    )
+
+
+# What the parser raises: its own errors, and those of Python on values such as a date that does not exist, `!!int ""`,
+# `!!bool abc`, an unhashable key, or brackets nested some thousand deep.
+YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
+
+class SettingsLoader(yaml.SafeLoader):
+    """YAML 1.1 with three repairs: `5e-5` is a number; `010`, `1:30` and `1_0` stay text, as a label is, rather than 8,
+    90 and 10 (a setting that is a number reads its digits); a key given twice is an error rather than the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """A mapping, each key of which is there once."""
+        seen = set()
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
+                continue  # the base class refuses the one and resolves the other, `<<: *anchor`
+            key = self.construct_object(key_node, deep=deep)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key {shown(key)} is given twice", problem_mark=key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put in what `<<` names."""
+        super().flatten_mapping(node)
+        if len(node.value) > MAX_VALUES:  # merges of merges
+            raise yaml.constructor.ConstructorError(
+                problem=f"more than {MAX_VALUES:,} values", problem_mark=node.start_mark
+            )
+
+
+SettingsLoader.add_constructor("tag:yaml.org,2002:set", _refuse_set)
+_INT = "tag:yaml.org,2002:int"
+SettingsLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _INT]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+SettingsLoader.add_implicit_resolver(_INT, re.compile(r"^-?(?:0|[1-9][0-9]*)$"), list("-0123456789"))
+SettingsLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
