@@ -115,7 +115,7 @@ class Source:
         Raises:
             DataError: As `examples`; or labelled rows are asked for, and there is none.
         """
-        if is_read_once(Path(self.name)) or self.name.startswith("hub:"):
+        if is_read_once(Path(self.name)) or self.name.startswith(("hub:", "superglue:")):
             return
         if next(self.examples(labels_required=labels_required), None) is None and labels_required:
             raise DataError(f"{self.name}: no rows")

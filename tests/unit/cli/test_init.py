@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,15 @@ def test_a_file_is_replaced_where_one_says_so(capsys: Capsys, place: Path, tiny_
     model = f"model.name_or_path={tiny_backbone}"
     assert run_here(capsys, "init", "rows.jsonl", "--overwrite", "--set", model).code == 0
     assert load_config("config.yaml").seed == 0
+
+
+def test_the_page_shows_what_it_writes(
+    capsys: Capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path
+) -> None:
+    page = (repository / "docs" / "first-run.md").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r"```(csv|sh|yaml)\n(.*?)```", page, re.DOTALL))
+    monkeypatch.chdir(tmp_path)
+    Path("tickets.csv").write_text(blocks["csv"], encoding="utf-8")
+    ended = run_here(capsys, *blocks["sh"].split()[1:])
+    assert ended.code == 0, ended.err
+    assert Path("config.yaml").read_text(encoding="utf-8") == blocks["yaml"]

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dhrd.cli.settings import inference_config, read_by
+from dhrd.cli.settings import check_inputs, inference_config, read_by
 from dhrd.config import RunConfig, load_config
+from dhrd.errors import ArtifactError, DataError
+from helpers.artifacts import save_tiny
+from helpers.rows import write_jsonl
 
 
 @pytest.fixture
@@ -41,3 +44,16 @@ def test_what_is_read_are_the_artifact_and_the_rows_of_both_settings(artifact: P
     paths = set(read_by(artifact, settings, "given.jsonl", None))
     expected = {artifact / "dhrd.json", Path("other.jsonl"), Path("given.jsonl"), tmp_path / "t.jsonl"}
     assert paths >= expected | {tmp_path / "why.jsonl"}
+
+
+def test_an_artifact_and_its_rows_are_looked_at(artifact: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="not a dhrd artifact"):
+        check_inputs(artifact, None, RunConfig(), split="test")
+    model = save_tiny(tmp_path / "model")
+    check_inputs(model, None, RunConfig(), split="test")
+    check_inputs(model, model.with_suffix(".jsonl"), RunConfig(), split="test")
+    rows = write_jsonl(tmp_path / "rows.jsonl", [{"text": "a", "label": "bill"}])
+    with pytest.raises(DataError, match="input_text: missing; the row has text, label"):
+        check_inputs(model, rows, RunConfig(), split="test", labels_required=False)
+    renamed = load_config(overrides=["data.columns.input_text=text"])
+    check_inputs(model, rows, renamed, split="test")

@@ -361,3 +361,23 @@ def test_the_home_directory_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_files_of_a_run() -> None:
     settings = DataSettings(train="a.csv", test="superglue:cb", superglue_root="/data")
     assert list(map(str, files_of_settings(settings))) == ["a.csv", "/data/CB"]
+
+
+def test_a_look_at_the_first_row_says_what_reading_all_would(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    for content, message in (("", "no rows"), ('{"body": "a", "label": "x"}\n', "input_text: missing")):
+        path.write_text(content, encoding="utf-8")
+        with pytest.raises(DataError, match=message) as looked:
+            open_source(path, PLAIN).check()
+        with pytest.raises(DataError) as read:
+            open_source(path, PLAIN).load()
+        assert str(looked.value) == str(read.value)
+    path.write_text('{"input_text": "a"}\n{"input_text": 5}\n', encoding="utf-8")
+    open_source(path, PLAIN).check(labels_required=False)  # the first alone
+    with pytest.raises(DataError, match="label: missing"):
+        open_source(path, PLAIN).check()
+
+
+def test_a_stream_and_the_hub_are_not_looked_at() -> None:
+    for spec in ("-", "hub:org/name", "superglue:cb"):
+        open_source(spec, PLAIN).check()

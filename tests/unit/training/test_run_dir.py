@@ -10,7 +10,16 @@ import pytest
 
 from dhrd.config import RunConfig, resolve
 from dhrd.errors import CheckpointError, ConfigError
-from dhrd.training.run_dir import Place, prepare_output, read_precision, read_run, run_record, start_run, started_run
+from dhrd.training.run_dir import (
+    Place,
+    check_place,
+    prepare_output,
+    read_precision,
+    read_run,
+    run_record,
+    start_run,
+    started_run,
+)
 from dhrd.training.setup import Precision
 
 PRECISION = Precision("bf16", {"float32": 1.0})
@@ -89,3 +98,28 @@ def test_a_new_run_takes_the_place_of_an_artifact(tmp_path: Path) -> None:
     start_run(tmp_path, config, PRECISION, fresh=True)
     assert not (tmp_path / "dhrd.json").exists() and not (tmp_path / "run.json").exists()
     assert read_run(tmp_path) == config
+
+
+def test_a_look_refuses_what_preparing_would_and_leaves_no_trace(tmp_path: Path) -> None:
+    config = config_for(tmp_path / "out")
+    check_place(config, None, overwrite=False)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.md").touch()
+    for overwrite, message in ((False, "is not empty; go on with"), (True, "give another output_dir")):
+        with pytest.raises(ConfigError, match=message) as looked:
+            check_place(config, None, overwrite=overwrite)
+        with pytest.raises(ConfigError) as prepared:
+            place(config, overwrite=overwrite)
+        assert str(looked.value) == str(prepared.value)
+    with pytest.raises(CheckpointError, match="no such directory"):
+        check_place(config, tmp_path / "absent", overwrite=False)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.md"]
+
+
+def test_a_look_refuses_to_write_where_the_run_reads(tmp_path: Path) -> None:
+    config = config_for(tmp_path / "out", data={"train": str(tmp_path / "out" / "config.json")})
+    start_run(tmp_path / "out", config, PRECISION, fresh=True)
+    (tmp_path / "out" / "config.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(ConfigError, match="would take the place of what is read"):
+        check_place(config, None, overwrite=True)
