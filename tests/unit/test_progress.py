@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dhrd._progress import bar, track
+from dhrd._progress import bar, in_words, track
 
 
 def test_items_pass_through_in_order_and_nothing_is_drawn(capfd: pytest.CaptureFixture[str]) -> None:
@@ -51,3 +51,8 @@ def test_an_error_inside_is_not_swallowed() -> None:
         list(track((1 / item for item in (1, 0)), "dividing"))
     with bar() as progress:
         assert progress.disable
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(3.4, "3 s"), (90, "2 min"), (5399, "90 min"), (7200, "2.0 h")])
+def test_seconds_for_people(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
