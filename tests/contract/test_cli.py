@@ -271,7 +271,7 @@ def test_nothing_but_plain_lines_on_stderr(capsys: Capsys, tiny_backbone: Path, 
     ended = run_here(capsys, "train", *flags(settings(tiny_backbone, tmp_path)), "--device", "cpu")
     rows, labels, updates, device, first, last = ended.err.splitlines()
     assert rows == "train: 20 rows, 15 with a rationale; cut: 0 inputs, 0 rationales"
-    assert (labels, updates[:29]) == ("labels: 'keep' 7, 'return' 7, 'repair' 6", "updates: 6 (2 epochs of 3); ")
+    assert (labels, updates[:28]) == ("labels: 'keep' 7, 'return' 7, 'repair' 6", "updates: 6 (2 epochs of 3); ")
     assert device.startswith("on ") and device.endswith(" weights are trained")
     assert first.startswith("update 3 of 6: accuracy 0.") and last.startswith("update 6 of 6: accuracy 0.")
 

@@ -14,7 +14,7 @@ Capsys = pytest.CaptureFixture[str]
 _CALLS = [
     ("train rows.jsonl", "rows are given by --set data.train=FILE, or by a config, which dhrd init FILE writes"),
     ("evaluate rows.jsonl", "rows are given by --data FILE"),
-    ("predict rows.jsonl", "rows are given by --input FILE"),
+    ("predict rows.jsonl --model a --input b --output c.jsonl", "rows are given by --input FILE"),
     (
         "train --config rows.jsonl",
         "is a file of rows, and this is for settings in YAML; give --set data.train=rows.jsonl",

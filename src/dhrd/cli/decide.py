@@ -47,16 +47,14 @@ def decide(
     from dhrd.cli.settings import check_inputs, inference_config, read_by
     from dhrd.cli.show import decision_table
 
+    if clear and (data is not None or target or sets is not None):
+        raise ConfigError("--clear takes the decision away; --data, --target and --sets make another: leave them out")
     settings = inference_config(model, config, overrides)
     check_outputs([Output("--json", json_file, JSON)], read_by(model, settings, data, config))
     check_inputs(model, None if clear else data, settings, split="validation")
     from dhrd.run import decide as run
 
     if clear:
-        if data is not None or target or sets is not None:
-            raise ConfigError(
-                "--clear takes the decision away; --data, --target and --sets make another: leave them out"
-            )
         run.clear(model)
         say(f"{model} answers every row")
         return

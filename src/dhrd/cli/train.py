@@ -20,6 +20,9 @@ from dhrd.cli.options import Config, Device, Json, Set, write_json
 from dhrd.errors import DataError
 
 
+_OF_COLUMNS = ("(map it with ", "(correct data.input_template or data.columns")
+
+
 class TrainCommand(SettingsCommand):
     """`dhrd train`, with flags for the settings that are changed most."""
 
@@ -84,7 +87,7 @@ def _telling_of_init(rows: str | None) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        if "(map it with " in str(error):
+        if any(told in str(error) for told in _OF_COLUMNS):
             error.args = (str(error).splitlines()[0],)
             error.add_note(f"{dhrd_command('init')} {rows} looks at the columns and writes a config")
         raise

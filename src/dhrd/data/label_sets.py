@@ -130,6 +130,11 @@ def count_labels(labels: Iterable[str | tuple[str, ...] | Shares]) -> Counter[st
     return counts
 
 
+def count_rows(examples: Iterable[Example]) -> Counter[str]:
+    """Rows of each label; those without one are not counted."""
+    return count_labels(label for example in examples if (label := _label_of(example)) is not None)
+
+
 def _label_of(example: Example) -> str | tuple[str, ...] | Shares | None:
     try:
         return as_label(example.label)

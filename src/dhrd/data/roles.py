@@ -196,7 +196,7 @@ def _quoted(name: str) -> str:
 
 
 def _find_label(columns: Sequence[ColumnLook]) -> Role | None:
-    named = [column for column in _named("label", columns) if column.num_distinct > 1]
+    named = [column for column in _named("label", columns) if column.num_distinct > 1 or column.name == "label"]
     held = [column for column in reversed(columns) if _holds_classes(column) and column not in named]
     held.sort(key=lambda column: column.is_number)
     return _first([*named, *held], "by its name" if named else f"by its {held[0].num_distinct} values" if held else "")

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dhrd._device import describe_device
 from dhrd._text import shown
 from dhrd.data.label_names import spelled
-from dhrd.data.label_sets import count_labels
+from dhrd.data.label_sets import count_rows
 from dhrd.training.build import Parts
 
 
 def announced(parts: Parts) -> Iterator[str]:
     """The labels with their rows, the tokens and updates, the device, its precision, and what is trained."""
     rows, data, training = parts.rows, parts.data, parts.config.training
-    labels = count_labels(example.label for example in rows.train if example.label is not None)
+    labels = count_rows(rows.train)
     yield f"labels: {spelled(f'{shown(name, 40)} {count:,}' for name, count in labels.most_common())}"
     num_tokens = sum(len(one.input_ids) + len(one.continuation_ids) for one in data.train.examples)
     each = parts.updates.updates_per_epoch

@@ -16,7 +16,7 @@ from dhrd.config import RunConfig
 from dhrd.config.commented import Setting, resolved
 from dhrd.config.section import Section
 from dhrd.data.label_names import spelled
-from dhrd.data.label_sets import count_labels
+from dhrd.data.label_sets import count_rows
 from dhrd.data.readers import is_read_once
 from dhrd.data.records import Example
 from dhrd.data.roles import ColumnLook, Role, find_roles, look_at_columns, template_of
@@ -93,7 +93,7 @@ def propose(given: RunConfig) -> Proposal:
     begun = _merged([*_model(), *_data(given, roles, columns), *_losses(given, roles)], own)
     rows, held_out = _rows(given, begun)
     inputs, limits = _limits(resolved(begun), rows)
-    labels = count_labels(example.label for example in (*rows.train, *_dev(rows)) if example.label is not None)
+    labels = count_rows((*rows.train, *_dev(rows)))
     counts = spelled(f"{shown(name, 40)} {count:,}" for name, count in labels.most_common())
     told = f"{len(rows.train) + len(_dev(rows)):,} rows: {counts}"
     train = Setting("data.train", given.data.train, told)

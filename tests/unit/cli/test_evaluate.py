@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dhrd.cli.evaluate import rows_named
+from helpers.artifacts import save_tiny
 from helpers.runs import run_here
 
 Capsys = pytest.CaptureFixture[str]
@@ -52,7 +53,7 @@ def test_outputs_are_checked_before_the_artifact_is_read(capsys: Capsys, tmp_pat
 def test_flags_of_another_mode_are_named_as_they_were_given(
     capsys: Capsys, tmp_path: Path, flags: tuple[str, ...], message: str
 ) -> None:
-    ended = run_here(capsys, "evaluate", "--model", tmp_path, *flags)
+    ended = run_here(capsys, "evaluate", "--model", save_tiny(tmp_path / "model"), *flags)
     assert ended.code == 2
     assert ended.error_lines[0].startswith(f"dhrd: error: {message}")
 

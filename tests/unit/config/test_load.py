@@ -289,7 +289,12 @@ def test_a_set_without_name_or_value_shows_the_form(text: str) -> None:
         load_config(overrides=[text])
 
 
-@pytest.mark.parametrize("value", ["{{ input_text }}", "{{ a }} => {{ b }}", "[1, 2", "2024-13-45"])
+@pytest.mark.parametrize("value", ["{{ input_text }}", "{{ a }} => {{ b }}", "{{a}}: {{ b }}"])
+def test_a_template_is_text_without_quotes(value: str) -> None:
+    assert load_config(overrides=[f"data.input_template={value}"]).data.input_template == value
+
+
+@pytest.mark.parametrize("value", ["[1, 2", "2024-13-45"])
 def test_a_set_value_that_is_not_yaml_says_to_quote_it(value: str) -> None:
     with pytest.raises(ConfigError, match="the value is not valid YAML; put quotes around text"):
         load_config(overrides=[f"data.input_template={value}"])
