@@ -19,7 +19,6 @@ from dhrd.cli.command import SettingsCommand, given
 from dhrd.cli.options import Config, Device, Json, Set, write_json
 from dhrd.errors import DataError
 
-
 _OF_COLUMNS = ("(map it with ", "(correct data.input_template or data.columns")
 
 
