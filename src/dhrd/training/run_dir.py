@@ -98,8 +98,8 @@ def check_place(config: RunConfig, checkpoint: Path | None, *, overwrite: bool) 
         started_run(checkpoint)
         return
     output_dir = Path(config.output_dir)
-    _check_free(output_dir, overwrite=overwrite)
-    if output_dir.is_dir():
+    if os.path.isdir(output_dir):  # no error over a name that the system refuses
+        _check_free(output_dir, overwrite=overwrite)
         _check_reads(config, output_dir)
 
 
