@@ -132,6 +132,8 @@ ADDED = {
     "model.bottleneck_tokens": 1,
     "model.head_init": "random",
     "model.reasoning_bottleneck": False,
+    "teacher.labels": None,
+    "teacher.votes": 5,
     "training.cache_frozen": False,
     "training.compile": False,
     "training.group_by_prefix": False,

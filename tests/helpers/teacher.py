@@ -12,7 +12,8 @@ import pytest
 
 from dhrd.config import RunConfig, load_config
 from dhrd.data.records import LabelSet
-from dhrd.rationales.generate import Generated, generate_rationales
+from dhrd.rationales.generate import generate_rationales
+from dhrd.rationales.output import Written
 from dhrd.rationales.teacher.prompt import SENTINEL, Question
 from helpers.endpoint import FaultyEndpoint, Scripted, ScriptedEndpoint, serving
 from helpers.rows import write_jsonl
@@ -38,7 +39,7 @@ def teacher_config(endpoint: FaultyEndpoint, **settings: Any) -> RunConfig:
     return load_config(data__labels=LABELS.names, **{f"teacher__{name}": value for name, value in given.items()})
 
 
-def ask(endpoint: FaultyEndpoint, data: Any, output: Path, **settings: Any) -> Generated:
+def ask(endpoint: FaultyEndpoint, data: Any, output: Path, **settings: Any) -> Written:
     """`generate_rationales` against an endpoint; `limit` and `retry_rejected` go to it, the rest are settings."""
     options = {name: settings.pop(name) for name in ("limit", "retry_rejected") if name in settings}
     return generate_rationales(teacher_config(endpoint, **settings), data, output, **options)
