@@ -107,10 +107,8 @@ class Gold:
             yield f"gold: {missing:,} further rows have no readable vote"
         measured = self.calibration
         for bin_ in measured["reliability"]:
-            yield (
-                f"gold: votes that agree by {bin_['confidence']:.2f}: {bin_['count']:,} rows, {bin_['accuracy']:.2f} of "
-                "them right"
-            )
+            rows = f"{bin_['count']:,} rows, {bin_['accuracy']:.2f} of them right"
+            yield f"gold: votes that agree by {bin_['confidence']:.2f}: {rows}"
         yield f"gold: expected calibration error of the agreement {measured['ece']:.3f}"
 
 
