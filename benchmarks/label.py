@@ -32,7 +32,7 @@ from dhrd.run.train import train
 
 Row = dict[str, object]
 
-NUM_ROWS, NUM_VOTES, NUM_HELD_OUT, NUM_TRAINED_ROWS = 320, 5, 1000, 3200
+NUM_ROWS, NUM_VOTES, NUM_HELD_OUT, NUM_TRAINED_ROWS = 480, 5, 1000, 4800
 ACCURACIES = (0.7, 0.8, 0.9)
 KINDS = ("independent", "common")
 ARMS = ("one", "one_more_rows", "majority", "shares", "rationales")
@@ -170,7 +170,7 @@ def labelled(accuracy: float, kind: str, arm: str, seed: int) -> list[Row]:
         if arm not in ("shares", "rationales"):
             row["label"] = likeliest(row)
         if arm != "rationales":
-            del row["rationale"]
+            row.pop("rationale", None)
     return rows
 
 
@@ -200,6 +200,7 @@ def settings(arm: str, seed: int, num_rows: int, output: str) -> RunConfig:
             "training.learning_rate=3e-3",
             "training.batch_size=20",
             "training.mixed_precision=no",
+            "training.eval_steps=100000",  # at the end alone
             f"training.num_epochs={NUM_TRAINED_ROWS // num_rows}",
             f"seed={seed}",
             f"output_dir={output}/out",

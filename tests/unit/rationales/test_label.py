@@ -67,7 +67,8 @@ def test_of_labels_alike_none_has_a_rationale(tmp_path: Path) -> None:
         label(endpoint, write_unlabelled(tmp_path / "d.jsonl", 1), output, votes=2)
     (row,) = read_jsonl(output)
     assert (row["label"], row["agreement"], "rationale" in row) == ({"keep": 0.5, "return": 0.5}, 0.5, False)
-    assert load_rows(load_config(data__train=str(output))).train[0].shares == (0.5, 0.5)
+    config = load_config(data__train=str(output), loss__reasoning_weight=0)
+    assert load_rows(config).train[0].shares == (0.5, 0.5)
 
 
 def test_unreadable_votes_are_left_out_and_rows_without_a_vote_kept_out(tmp_path: Path) -> None:
@@ -286,8 +287,8 @@ def test_what_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
 def test_training_may_name_what_is_written(tmp_path: Path) -> None:
     """One config for labelling and training: `data.train` is the output."""
     data, output = write_unlabelled(tmp_path / "d.jsonl", 2), tmp_path / "o.jsonl"
-    with serving(VotingEndpoint(vote=ballot("keep", "return"))) as endpoint:
-        config = teacher_config(endpoint, seed=0, votes=2)
+    with serving(VotingEndpoint(vote=ballot("keep", "return", "return", "return"))) as endpoint:
+        config = teacher_config(endpoint, seed=0, votes=4)
         config = config.model_copy(update={"data": config.data.model_copy(update={"train": str(output)})})
         assert label_rows(config, data, output).rows is not None
-    assert [row.shares for row in load_rows(config).train] == [(0.5, 0.5)] * 2
+    assert [row.shares for row in load_rows(config).train] == [(0.25, 0.75)] * 2
