@@ -3,9 +3,9 @@
     python scripts/tutorials.py docs/tutorials/*.md            say where a page shows other output than it gives
     python scripts/tutorials.py --write docs/tutorials/*.md    write what it gives
 
-A block of `sh` or `python` is run, all of a page's in one shell, so that a server may stay in the background; one after a
-comment `<!-- not run: WHY -->` is not. A block of `text` right behind it is its output, in which a line `…` stands for any
-lines. Numbers differ from machine to machine, so outputs are compared without them.
+A block of `sh` or `python` is run, all of a page's in one shell, so that a server may stay in the background; one after
+a comment `<!-- not run: WHY -->` is not. A block of `text` right behind it is its output, in which a line `…` stands for
+any lines. Numbers differ from machine to machine, so outputs are compared without them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ OF_A_CLONE = ("configs", "examples", "docs")
 """What a reader has in the directory that the commands are run in."""
 _MARK = "\x1e"
 _BLOCK = re.compile(
-    r"(?P<skip><!-- not run: [^\n]*-->\n+)?^```(?P<language>sh|python)\n(?P<code>.*?)^```$(?:\n+```text\n(?P<output>.*?)^```$)?",
+    r"(?P<skip><!-- not run: [^\n]*-->\n+)?^```(?P<language>sh|python)\n(?P<code>.*?)^```$"
+    r"(?:\n+```text\n(?P<output>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,
 )
 

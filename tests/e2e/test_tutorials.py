@@ -74,5 +74,5 @@ def test_outputs_are_held_against_the_page(tutorials: ModuleType, tmp_path: Path
 
 
 def test_a_block_that_fails_is_shown(tutorials: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="(?s)ls nowhere\n\nfailed:\n.*nowhere"):
+    with pytest.raises(RuntimeError, match=r"(?s)ls nowhere\n\nfailed:\n.*nowhere"):
         tutorials.run("```sh\necho well\n```\n\n```sh\nls nowhere\n```\n", tmp_path)
