@@ -147,7 +147,7 @@ def _write(path: Path, text: str) -> None:
 
 def main(command: str) -> None:
     stage()
-    zensical = [str(Path(sys.executable).with_name("zensical")), command, "--config-file", str(CONFIG)]
+    zensical = [sys.executable, "-m", "zensical", command, "--config-file", str(CONFIG)]
     subprocess.run([*zensical, "--strict"] if command == "build" else zensical, check=True, cwd=ROOT)
     if command == "build":
         write_for_machines()

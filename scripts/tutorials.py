@@ -4,8 +4,8 @@
     python scripts/tutorials.py --write docs/tutorials/*.md    write what it gives
 
 A block of `sh` or `python` is run, all of a page's in one shell, so that a server may stay in the background; one after
-a comment `<!-- not run: WHY -->` is not. A block of `text` right behind it is its output, where a line `…` stands for any
-lines. Numbers differ from machine to machine, so outputs are compared without them.
+a comment `<!-- not run: WHY -->` is not. A block of `text` right behind it is its output, where a line `…` stands for
+any lines. Numbers differ from machine to machine, so outputs are compared without them.
 """
 
 from __future__ import annotations

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 import re
+import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+import typer.main
 
 import dhrd
 from dhrd.cli import app
@@ -105,6 +109,35 @@ def test_the_reference_is_complete(repository: Path) -> None:
             assert f"\n| `{name}` |" in table or f"\n## {section}.{name}\n" in settings
 
 
+def test_commands_on_pages_have_the_flags_that_they_are_shown_with(repository: Path) -> None:
+    seen = 0
+    for page in pages(repository):
+        for words in shown_commands(page.read_text(encoding="utf-8")):
+            command, rest = found_command(words)
+            known = {flag for param in command.params for flag in (*param.opts, *param.secondary_opts)}
+            flags = {word.partition("=")[0].replace("_", "-") for word in rest if re.match(r"--[a-z]", word)}
+            assert flags <= {*known, "--help"}, f"{page.relative_to(repository)}: {' '.join(words)}"
+            seen += len(flags)
+    assert seen >= 100
+
+
+def shown_commands(text: str) -> Iterator[list[str]]:
+    """The words of each `dhrd …` in a page's blocks of shell and indented code, its continued lines joined."""
+    code = [*re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S), *re.findall(r"(?:^ {4}.*\n)+", text, re.M)]
+    for line in re.sub(r"\\\n\s*", "", "\n".join(code)).splitlines():
+        if match := re.match(r" *(?:[A-Z_]+=\S+ )?(dhrd [a-z].*)", line):
+            yield shlex.split(match[1], comments=True)
+
+
+def found_command(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that is called, and what follows its name."""
+    command: Any = typer.main.get_command(app)
+    rest = words[1:]
+    while hasattr(command, "commands"):
+        command, rest = command.commands[rest[0]], rest[1:]
+    return command, rest
+
+
 def test_nothing_of_the_site_comes_from_elsewhere(repository: Path) -> None:
     """Built and read offline: no web font, no script or emoji of another server."""
     config = (repository / "zensical.toml").read_text(encoding="utf-8")
@@ -112,3 +145,24 @@ def test_nothing_of_the_site_comes_from_elsewhere(repository: Path) -> None:
     assert not re.search(
         r"emoji|mermaid|arithmatex|analytics|glightbox|extra_javascript|https?://(?!localhost)", config
     )
+
+
+def test_the_site_that_is_built(docs: ModuleType, repository: Path) -> None:
+    """Every link of its pages leads to a file and a heading of it, and nothing is loaded from another server."""
+    pytest.importorskip("zensical", reason="Zensical is not installed: pip install '.[docs]'")
+    docs.main("build")
+    seen = 0
+    for page in docs.SITE.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(
+            r"<(?:script|img|iframe)[^>]* src=\"?(?:https?:)?//|<link[^>]* href=\"?(?:https?:)?//", text
+        ), page
+        for target in re.findall(r"<a [^>]*href=\"([^\"]*)\"", text):
+            path = docs.resolved(page, target.partition("#")[0])
+            if path is not None and page.name != "404.html":
+                seen += 1
+                assert path.exists() or path.is_dir(), (page, target)
+    assert seen >= 2000
+    index = (docs.SITE / "llms.txt").read_text(encoding="utf-8")
+    assert all((docs.SITE / target).is_file() for target, _ in docs.links(index))
+    assert len(docs.links(index)) == sum(len(section) for _, section in docs.nav())

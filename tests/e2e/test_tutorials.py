@@ -1,4 +1,4 @@
-"""The tutorials do what they say: every command is run, and gives what the page shows, numbers apart."""
+"""Pages that are run: every command of a tutorial gives what the page shows, numbers apart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from types import ModuleType
 
 import pytest
 
-PAGES = sorted((Path(__file__).resolve().parents[2] / "docs" / "tutorials").glob("*.md"))
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = sorted((DOCS / "tutorials").glob("*.md"))
 
 
 @pytest.fixture
@@ -25,8 +26,8 @@ def test_they_are_numbered() -> None:
     assert [page.name.partition("-")[0] for page in PAGES] == [str(number) for number in range(1, len(PAGES) + 1)]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_tutorial_gives_what_it_shows(page: Path, tutorials: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [*PAGES, DOCS / "coming-from.md"], ids=lambda page: page.stem)
+def test_a_page_gives_what_it_shows(page: Path, tutorials: ModuleType, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     outputs = tutorials.run(text, tmp_path)
     assert len(outputs) >= 4
