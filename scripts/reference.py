@@ -62,7 +62,7 @@ def _command(name: str, command: Any) -> str:
     arguments = [param for param in command.params if param.param_type_name == "argument"]
     usage = " ".join([name, *(_upper(one) if one.required else f"[{_upper(one)}]" for one in arguments)])
     rows = [_parameter(param, context) for param in command.params]
-    table = "\n".join(["| | default | |", "|---|---|---|", *rows]) if rows else ""
+    table = "\n".join(["| flag | default | meaning |", "|---|---|---|", *rows]) if rows else ""
     return f"## {name}\n\n{textwrap.dedent(command.help or '').strip()}\n\n    {usage} [OPTIONS]\n\n{table}".rstrip()
 
 
@@ -112,7 +112,7 @@ def _section(name: str, schema: dict[str, Any], known: dict[str, Any]) -> Iterat
             cells = f"`{_cell(_value(field.get('default')))}`", _cell(_type(field)), _cell(field.get("description", ""))
             rows.append(f"| `{key}` | {' | '.join(cells)} |")
     about = schema.get("description", "") if name else "Of the whole run."
-    table = ["| | default | value | |", "|---|---|---|---|", *rows]
+    table = ["| setting | default | value | meaning |", "|---|---|---|---|", *rows]
     yield "\n".join([f"## {name or 'The run'}", "", about, "", *table])
     for part, inner in within:
         yield from _section(part, inner, known)
