@@ -27,6 +27,7 @@ from dhrd.cli import (
     evaluate,
     export,
     init,
+    label,
     predict,
     rationales,
     reproduce,
@@ -70,6 +71,7 @@ app.command("serve", cls=Command, rich_help_panel=USE)(serve.serve)
 app.command("compare", cls=Command, rich_help_panel=JUDGE)(compare.compare)
 app.command("decide", cls=Command, rich_help_panel=JUDGE)(decide.decide)
 app.command("benchmark", cls=Command, rich_help_panel=JUDGE)(benchmark.benchmark)
+app.command("label", cls=label.LabelCommand, rich_help_panel=ROWS)(label.label)
 app.add_typer(rationales.app, name="rationales", rich_help_panel=ROWS)
 app.add_typer(audit.app, name="audit", rich_help_panel=ROWS)
 app.add_typer(config_command.app, name="config", rich_help_panel=OTHER)

@@ -44,6 +44,8 @@ def _path_of(name_or_path: str) -> str:
         name = str(Path(spec.submodule_search_locations[0]) / file)
         if not Path(name).exists():
             raise ModelError(f"{name_or_path}: the package {shown(package)} has no file {shown(file)}")
+    elif name.startswith(("./", "../", "/", "~")) and not os.path.exists(os.path.expanduser(name)):
+        raise ModelError(f"model.name_or_path: {name} cannot be loaded: there is no such directory or file")
     return name
 
 
