@@ -131,6 +131,7 @@ ADDED = {
     "model.bottleneck_start": 0.0,
     "model.bottleneck_tokens": 1,
     "model.head_init": "random",
+    "model.keep_head": False,
     "model.reasoning_bottleneck": False,
     "training.cache_frozen": False,
     "training.compile": False,

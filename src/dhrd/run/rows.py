@@ -36,7 +36,7 @@ def rows_of(
         UserError: The artifact or the rows cannot be used.
     """
     source, limit = _source(model_dir, data, split, config, limit)
-    return list(_with_own_ids(source.load(limit=limit, labels_required=labels_required), source.name))
+    return list(with_own_ids(source.load(limit=limit, labels_required=labels_required), source.name))
 
 
 def each_row_of(
@@ -53,14 +53,14 @@ def each_row_of(
         UserError: The artifact or a row cannot be used, or there is none.
     """
     source, limit = _source(model_dir, data, split, config, limit)
-    examples = _with_own_ids(source.examples(limit=limit), source.name)
+    examples = with_own_ids(source.examples(limit=limit), source.name)
     first = next(examples, None)
     if first is None:
         raise DataError(f"{source.name}: no rows")
     return chain([first], examples)
 
 
-def _with_own_ids(examples: Iterable[Example], name: str) -> Iterator[Example]:
+def with_own_ids(examples: Iterable[Example], name: str) -> Iterator[Example]:
     """The rows, each with an id of its own, by which two models' answers are compared: the second "a" is "a-2"."""
     taken: set[str] = set()
     latest: dict[str, int] = {}
