@@ -27,4 +27,3 @@ def settings_of(directory: Path, model: Path, **given: Any) -> UpdateSettings:
     new = write_new(directory / "new.jsonl")
     replay = str(model.parent / "train.jsonl")
     return UpdateSettings(**{"model": model, "new": str(new), "replay": replay, "output": directory / "new"} | given)
-

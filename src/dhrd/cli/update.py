@@ -13,7 +13,7 @@ from dhrd.cli.command import SettingsCommand, given
 from dhrd.cli.options import Config, Device, Set
 
 if TYPE_CHECKING:
-    from dhrd.run.gate import Change, Flips, Gate
+    from dhrd.run.gate import AnswerChange, Flips, UpdateGate
 
 
 class UpdateCommand(SettingsCommand):
@@ -37,7 +37,8 @@ def update(
     eval_old: Annotated[str | None, typer.Option(help="Old rows for the gate; default: a share of --replay.")] = None,
     eval_share: Annotated[float, typer.Option(help="That share, held out by the seed.")] = 0.2,
     max_regression: Annotated[
-        float, typer.Option(help="Not published where accuracy on old rows falls by more, at its interval's better end.")
+        float,
+        typer.Option(help="Not published where accuracy on old rows falls by more, at its interval's better end."),
     ] = 0.01,
     config: Config = None,
     overrides: Set = None,
@@ -81,7 +82,7 @@ def update(
     say(f"the updated classifier is in {updated.output_dir}, with its report, update.json")
 
 
-def _print_gate(gate: Gate) -> None:
+def _print_gate(gate: UpdateGate) -> None:
     changes = {"new": gate.new, "old": gate.old}
     show_table(
         ("rows", "accuracy before", "after", "difference", "95 % interval", "mended", "broken"),
@@ -92,7 +93,7 @@ def _print_gate(gate: Gate) -> None:
     say(*(f"{name} rows: {change.verdict}" for name, change in changes.items()))
 
 
-def _row(change: Change) -> list[str]:
+def _row(change: AnswerChange) -> list[str]:
     interval = change.interval_95
     return [
         f"{change.before:.3f}",

@@ -40,7 +40,7 @@ class Flips:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class AnswerChange:
     """What an update did to the answers on some rows.
 
     Args:
@@ -62,7 +62,7 @@ class Change:
     verdict: str
 
     @classmethod
-    def of(cls, before: Outcomes, after: Outcomes, task: str | None = None) -> Change:
+    def of(cls, before: Outcomes, after: Outcomes, task: str | None = None) -> AnswerChange:
         """From the outcomes of both models, on the same rows in the same order.
 
         Raises:
@@ -94,7 +94,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
+class UpdateGate:
     """What is told of an update.
 
     Args:
@@ -105,8 +105,8 @@ class Gate:
         num_replayed: Old ones.
     """
 
-    new: Change
-    old: Change
+    new: AnswerChange
+    old: AnswerChange
     max_regression: float
     num_new: int = 0
     num_replayed: int = 0

@@ -21,7 +21,7 @@ from dhrd.artifact.weights import check_has_classifier
 from dhrd.config import RunConfig
 from dhrd.errors import CheckpointError, ConfigError
 from dhrd.inference.classifier import Classifier
-from dhrd.run.gate import Change, Gate, outcomes_of
+from dhrd.run.gate import AnswerChange, UpdateGate, outcomes_of
 from dhrd.run.train import train
 from dhrd.run.update_rows import UpdateRows, UpdateSettings, update_rows
 from dhrd.training.run_dir import read_run
@@ -45,7 +45,7 @@ class Updated:
     """
 
     output_dir: Path
-    gate: Gate
+    gate: UpdateGate
 
 
 def update_config(model: Path, config: RunConfig | None = None, *, rate_factor: float = RATE_FACTOR) -> RunConfig:
@@ -176,9 +176,7 @@ def _tell(info: ArtifactInfo, config: RunConfig, model: Path) -> None:
         logger.warning("%s: its reasoning head was not trained: it begins as its backbone's", model)
 
 
-def _train(
-    settings: UpdateSettings, config: RunConfig, rows: UpdateRows, output_dir: Path, device: str | None
-) -> Path:
+def _train(settings: UpdateSettings, config: RunConfig, rows: UpdateRows, output_dir: Path, device: str | None) -> Path:
     """The trained artifact; a run that was begun there goes on."""
     data = config.data.model_copy(update={"train": settings.new, "validation": settings.eval_new})
     config = config.model_copy(update={"data": data, "output_dir": str(output_dir)})
@@ -194,14 +192,14 @@ def _train(
 
 def judge_update(
     settings: UpdateSettings, artifact: Path, rows: UpdateRows, *, task: str | None = None, device: str | None = None
-) -> Gate:
+) -> UpdateGate:
     """What an updated artifact answers to the held-out rows, beside what the old one does."""
     models = [Classifier.from_pretrained(one, device=device, dtype=None) for one in (settings.model, artifact)]
     new, old = (
-        Change.of(*(outcomes_of(model, examples, rows.labels) for model in models), task=task)
+        AnswerChange.of(*(outcomes_of(model, examples, rows.labels) for model in models), task=task)
         for examples in (rows.eval_new, rows.eval_old)
     )
-    return Gate(
+    return UpdateGate(
         new=new,
         old=old,
         max_regression=settings.max_regression,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dhrd.run import update as module
-from dhrd.run.gate import Gate
+from dhrd.run.gate import UpdateGate
 from helpers.rows import write_jsonl
 from helpers.runs import rows, run_here
 from helpers.updates import train_old, write_new
@@ -38,7 +38,7 @@ def commands() -> list[list[str]]:
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_commands_of_the_page(number: int, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
-    monkeypatch.setattr(Gate, "holds", property(lambda self: True))
+    monkeypatch.setattr(UpdateGate, "holds", property(lambda self: True))
     assert len(commands()) == 2
     ended = run_here(capsys, *commands()[number], "--device", "cpu")
     assert ended.code == 0, ended.err
@@ -49,16 +49,14 @@ def test_the_commands_of_the_page(number: int, desk: Path, monkeypatch: pytest.M
 
 
 def test_what_is_not_published_ends_with_3(desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
-    monkeypatch.setattr(Gate, "holds", property(lambda self: False))
+    monkeypatch.setattr(UpdateGate, "holds", property(lambda self: False))
     ended = run_here(capsys, *commands()[0], "--device", "cpu")
     assert ended.code == 3, ended.err
     assert "not published" in ended.out and (desk / "november.rejected" / "dhrd.json").is_file()
     assert not (desk / "november").exists()
 
 
-def test_an_interrupted_update_says_how_it_goes_on(
-    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
-) -> None:
+def test_an_interrupted_update_says_how_it_goes_on(desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 

@@ -11,7 +11,7 @@ from dhrd.data.records import Example, LabelSet
 from dhrd.inference.classifier import Classifier
 from dhrd.metrics.intervals import wilson
 from dhrd.metrics.outcomes import Outcomes
-from dhrd.run.gate import Change, Flips, Gate, outcomes_of
+from dhrd.run.gate import AnswerChange, Flips, UpdateGate, outcomes_of
 from helpers.artifacts import LABELS as KNOWN
 from helpers.artifacts import save_tiny
 
@@ -25,12 +25,12 @@ def outcomes(right_B: np.ndarray) -> Outcomes:
     return Outcomes.of_probabilities([f"r{i}" for i in range(len(right_B))], gold_BC, probabilities_BC, LABELS)
 
 
-def change(num_mended: int, num_broken: int, num_rows: int = 200) -> Change:
+def change(num_mended: int, num_broken: int, num_rows: int = 200) -> AnswerChange:
     before_B = np.arange(num_rows) >= num_rows // 4
     after_B = before_B.copy()
     after_B[:num_mended] = True
     after_B[num_rows - num_broken :] = False
-    return Change.of(outcomes(before_B), outcomes(after_B))
+    return AnswerChange.of(outcomes(before_B), outcomes(after_B))
 
 
 def test_flips_are_counted_in_both_directions() -> None:
@@ -55,13 +55,13 @@ def test_flips_are_counted_in_both_directions() -> None:
 def test_a_fall_is_one_at_its_intervals_better_end(num_mended: int, num_broken: int, most: float, falls: bool) -> None:
     found = change(num_mended, num_broken)
     assert found.falls(most) == falls
-    gate = Gate(new=change(0, 60), old=found, max_regression=most)
+    gate = UpdateGate(new=change(0, 60), old=found, max_regression=most)
     assert gate.holds != falls, "new rows do not decide"
     assert gate.to_json()["published"] == gate.holds
 
 
 def test_all_rows_lost_alike_is_a_fall_without_an_interval() -> None:
-    found = Change.of(outcomes(np.ones(5, dtype=bool)), outcomes(np.zeros(5, dtype=bool)))
+    found = AnswerChange.of(outcomes(np.ones(5, dtype=bool)), outcomes(np.zeros(5, dtype=bool)))
     assert found.interval_95 is None and found.falls(0.5)
 
 

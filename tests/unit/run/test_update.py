@@ -18,7 +18,7 @@ from dhrd.errors import ArtifactError, CheckpointError, ConfigError
 from dhrd.inference.classifier import Classifier
 from dhrd.model.foreign import Weights
 from dhrd.run import update as module
-from dhrd.run.gate import Gate
+from dhrd.run.gate import UpdateGate
 from dhrd.run.train import train
 from dhrd.run.update import Updated, beside_output, update, update_config
 from dhrd.training.run_dir import read_run
@@ -38,7 +38,7 @@ def old(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path) -> Path:
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gate that holds whatever the rows say."""
-    monkeypatch.setattr(Gate, "holds", property(lambda self: True))
+    monkeypatch.setattr(UpdateGate, "holds", property(lambda self: True))
 
 
 def run(old: Path, directory: Path, **given: Any) -> Updated:
@@ -93,10 +93,8 @@ def test_the_first_step_moves_the_old_weights_and_no_others(
     assert torch.allclose(after["score.weight"][:3], before["score.weight"] * temperature, atol=1e-5)
 
 
-def test_what_the_gate_refuses_is_left_beside(
-    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Gate, "holds", property(lambda self: False))
+def test_what_the_gate_refuses_is_left_beside(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UpdateGate, "holds", property(lambda self: False))
     for _ in range(2):  # the second takes the first's place
         updated = run(old, tmp_path)
         assert updated.output_dir == tmp_path / "new.rejected"
@@ -143,7 +141,7 @@ def test_what_is_wrong_is_told_before_anything_is_trained(
     config, settings = update_config(old), settings_of(tmp_path, old)
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "mine.txt").write_text("x")
-    with pytest.raises(ConfigError, match="`output` .*taken: is not empty"):
+    with pytest.raises(ConfigError, match=r"`output` .*taken: is not empty"):
         update(replace(settings, output=tmp_path / "taken"), config)
     (tmp_path / "taken").rename(tmp_path / "new.update")
     with pytest.raises(ConfigError, match=r"new\.update is not of an update"):
