@@ -24,14 +24,13 @@ from dhrd.config import RunConfig
 from dhrd.data.digest import digest_of
 from dhrd.data.label_names import as_label, listed, sort_names
 from dhrd.data.label_sets import check_label_set, count_labels
-from dhrd.data.objects import numbered_rows
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import encode_labels
 from dhrd.data.sources import Source, open_source
 from dhrd.data.split import split_dev
 from dhrd.errors import ConfigError, DataError
 from dhrd.inference.classifier import Classifier
-from dhrd.run.rows import open_rows, with_own_ids
+from dhrd.run.rows import as_source, open_rows, with_own_ids
 
 logger = logging.getLogger("dhrd")
 
@@ -141,19 +140,14 @@ def update_rows(
         replayed = with_answers(replayed, answers_BC, info.labels, settings.kl)
     logger.info("training rows: %d new, %d replayed", len(new), len(replayed))
     return UpdateRows(
-        train=_source([*new, *replayed], source, labels),
-        validation=_source(eval_new, source, labels),
+        train=as_source([*new, *replayed], labels, like=source),
+        validation=as_source(eval_new, labels, like=source),
         eval_new=eval_new,
         eval_old=eval_old,
         labels=labels,
         num_new=len(new),
         num_replayed=len(replayed),
     )
-
-
-def _source(rows: Sequence[Example], like: Source, labels: LabelSet) -> Source:
-    """Rows to train with: their fields have our names, and their labels' places are known."""
-    return replace(like, read=lambda: numbered_rows(rows, {}), columns={}, own_labels=labels)
 
 
 def extended_labels(old: LabelSet, examples: Sequence[Example]) -> LabelSet:
