@@ -85,9 +85,9 @@ def update(
 def _print_gate(gate: UpdateGate) -> None:
     changes = {"new": gate.new, "old": gate.old}
     show_table(
-        ("rows", "accuracy before", "after", "difference", "95 % interval", "mended", "broken"),
+        ("rows", "before", "after", "difference", "95 % interval", "mended", "broken"),
         ([f"{name}, {change.num_rows}", *_row(change)] for name, change in changes.items()),
-        title=f"updated with {gate.num_new} new rows and {gate.num_replayed} replayed",
+        title=f"accuracy, updated with {gate.num_new} new rows and {gate.num_replayed} replayed",
         left=("rows",),
     )
     say(*(f"{name} rows: {change.verdict}" for name, change in changes.items()))
