@@ -50,8 +50,9 @@ def update(
     after a kill.
     """
     from dhrd.config import load_config
-    from dhrd.run.update import UpdateSettings, update_config
     from dhrd.run.update import update as run
+    from dhrd.run.update import update_config
+    from dhrd.run.update_rows import UpdateSettings
 
     settings = UpdateSettings(
         model=model,
