@@ -44,7 +44,7 @@ def update(
     overrides: Set = None,
     device: Device = None,
 ) -> None:
-    """Train an artifact on with new rows; publish it where old rows do not lose by that.
+    """Train an artifact on with new rows, if old rows do not lose by it.
 
     Exits with 3 where they do: the updated model and its report are then in OUTPUT.rejected. The same command goes on
     after a kill.
