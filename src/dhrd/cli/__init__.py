@@ -33,6 +33,7 @@ from dhrd.cli import (
     reproduce,
     serve,
     train,
+    update,
 )
 from dhrd.cli import config as config_command
 from dhrd.cli.command import Command, SettingsCommand, stop
@@ -68,6 +69,7 @@ app.command("train", cls=train.TrainCommand, rich_help_panel=USE)(train.train)
 app.command("evaluate", cls=Command, rich_help_panel=USE)(evaluate.evaluate)
 app.command("predict", cls=Command, rich_help_panel=USE)(predict.predict)
 app.command("serve", cls=Command, rich_help_panel=USE)(serve.serve)
+app.command("update", cls=update.UpdateCommand, rich_help_panel=USE)(update.update)
 app.command("compare", cls=Command, rich_help_panel=JUDGE)(compare.compare)
 app.command("decide", cls=Command, rich_help_panel=JUDGE)(decide.decide)
 app.command("benchmark", cls=Command, rich_help_panel=JUDGE)(benchmark.benchmark)
