@@ -20,7 +20,7 @@ def locate(name_or_path: str) -> dict[str, str]:
     weights to find: its tokenizer lies beside the config.
 
     Raises:
-        ModelError: The package or the file is not there.
+        ModelError: The package, the file or the directory is not there.
     """
     if name_or_path.startswith(SCRATCH):
         return {"pretrained_model_name_or_path": str(file_of(name_or_path.removeprefix(SCRATCH), name_or_path).parent)}
@@ -28,6 +28,8 @@ def locate(name_or_path: str) -> dict[str, str]:
     if Path(path).suffix.lower() == ".gguf":
         found = file_of(name_or_path, name_or_path)
         return {"pretrained_model_name_or_path": str(found.parent), "gguf_file": found.name}
+    if path.startswith(("./", "../", "/")) and not os.path.exists(path):
+        raise ModelError(f"model.name_or_path: {path} cannot be loaded: there is no such directory")
     return {"pretrained_model_name_or_path": path}
 
 
@@ -44,8 +46,6 @@ def _path_of(name_or_path: str) -> str:
         name = str(Path(spec.submodule_search_locations[0]) / file)
         if not Path(name).exists():
             raise ModelError(f"{name_or_path}: the package {shown(package)} has no file {shown(file)}")
-    elif name.startswith(("./", "../", "/", "~")) and not os.path.exists(os.path.expanduser(name)):
-        raise ModelError(f"model.name_or_path: {name} cannot be loaded: there is no such directory or file")
     return name
 
 

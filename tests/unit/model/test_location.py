@@ -26,6 +26,10 @@ def test_a_packages_file_is_found_without_importing_it(tmp_path: Path, monkeypat
 def test_a_name_and_a_directory_stay_as_they_are(tmp_path: Path) -> None:
     assert locate("org/name") == {"pretrained_model_name_or_path": "org/name"}
     assert locate(str(tmp_path)) == {"pretrained_model_name_or_path": str(tmp_path)}
+    with pytest.raises(
+        ModelError, match=r"^model\.name_or_path: \./nowhere cannot be loaded: there is no such directory$"
+    ):
+        locate("./nowhere")
 
 
 def test_a_drawn_backbone_has_its_tokenizer_beside_its_config(tmp_path: Path) -> None:
