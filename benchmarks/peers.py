@@ -9,8 +9,8 @@ instruction           rows of 60 tokens after one instruction of 600; the same
 
 Arms: the engine, the engine with compiled layers, vLLM's pooling runner with prefix caching (where it is installed),
 and with `--openvino DIR` what `dhrd export --format openvino` wrote of the model. All have the same weights, dtype,
-threads and tokens; vLLM's engine is a process of its own, on the same cores, and stands still in the others' turns. `--pause` waits for a line on stdin once
-all are loaded and warm.
+threads and tokens; vLLM's engine is a process of its own, on the same cores, and stands still in the others' turns.
+`--pause` waits for a line on stdin once all are loaded and warm.
 
 The physics: on rows that share nothing all do the same arithmetic, and the ratio is what each spends beside it. On
 shared rows vLLM reads a cache, block by block of tokens that are equal, where ours lays rows out as trees.
