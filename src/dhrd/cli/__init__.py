@@ -25,11 +25,13 @@ from dhrd.cli import (
     doctor,
     evaluate,
     export,
+    label,
     predict,
     rationales,
     reproduce,
     serve,
     train,
+    update,
 )
 from dhrd.cli import config as config_command
 from dhrd.cli.command import Command, SettingsCommand, stop
@@ -47,10 +49,12 @@ app = typer.Typer(
 
 app.command("train", cls=train.TrainCommand)(train.train)
 app.command("evaluate", cls=Command)(evaluate.evaluate)
+app.command("update", cls=update.UpdateCommand)(update.update)
 app.command("reproduce", cls=SettingsCommand)(reproduce.reproduce)
 app.command("compare", cls=Command)(compare.compare)
 app.command("decide", cls=Command)(decide.decide)
 app.command("predict", cls=Command)(predict.predict)
+app.command("label", cls=label.LabelCommand)(label.label)
 app.command("serve", cls=Command)(serve.serve)
 app.command("benchmark", cls=Command)(benchmark.benchmark)
 app.command("export", cls=Command)(export.export)
