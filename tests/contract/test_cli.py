@@ -133,6 +133,8 @@ ADDED = {
     "model.head_init": "random",
     "model.keep_head": False,
     "model.reasoning_bottleneck": False,
+    "teacher.labels": None,
+    "teacher.votes": 5,
     "training.cache_frozen": False,
     "training.compile": False,
     "training.group_by_prefix": False,
