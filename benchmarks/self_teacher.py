@@ -2,8 +2,8 @@
 
     python benchmarks/self_teacher.py [--seeds 5] [--kept data/self_teacher] [--output FILE]
 
-A quarter of the rows have a rationale of the program that made them. Cells that are done are kept in `--kept`, so it may
-be stopped and goes on.
+A quarter of the rows have a rationale of the program that made them. Cells that are done are kept in `--kept`, so it
+may be stopped and goes on.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def cell(arm: str, seed: int, kept: Path) -> Cell:
 
 
 def measure(arm: str, seed: int, kept: Path) -> Cell:
-    """Train an arm; accuracy and log loss on held-out rows that chose nothing, and processor time of all its threads."""
+    """Train an arm; accuracy and log loss on held-out rows that chose nothing, and minutes of processor time."""
     began = time.process_time()
     config = settings(arm, seed, kept / arm)
     found: Cell = {}

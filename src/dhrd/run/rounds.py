@@ -27,6 +27,7 @@ from dhrd.errors import ConfigError
 from dhrd.evaluation.evaluate import evaluate_classifier, rows_fingerprint
 from dhrd.inference.classifier import Classifier
 from dhrd.rationales.generate import generate_rationales
+from dhrd.rationales.output import Written
 from dhrd.run.rows import as_source, with_own_ids
 from dhrd.run.train import TrainResult, train
 from dhrd.training.run_dir import read_run
@@ -47,6 +48,7 @@ class Round:
         number: From 1.
         num_rationales: Training rows with a rationale.
         num_own: Those of them that the model of the round before wrote.
+        num_told: Of these, those that it wrote once the label was told.
         log_loss: Of the held-out rows.
         accuracy: Of the same.
     """
@@ -54,13 +56,12 @@ class Round:
     number: int
     num_rationales: int
     num_own: int
+    num_told: int
     log_loss: float
     accuracy: float
 
 
-def train_rounds(
-    config: RunConfig, num_rounds: int, *, device: str | None = None
-) -> tuple[TrainResult, list[Round]]:
+def train_rounds(config: RunConfig, num_rounds: int, *, device: str | None = None) -> tuple[TrainResult, list[Round]]:
     """Train, let the model write the rationales that are missing, and train anew on them, again and again.
 
     Every round begins with the backbone as it is given. Rationales that rows have are kept, and the others are written
@@ -84,13 +85,14 @@ def train_rounds(
     config.check_choices(has_validation=config.data.validation is not None)
     rows = _rows(config)
     rounds: list[Round] = []
+    written: Written | None = None
     for number in range(1, num_rounds + 1):
-        taught = _taught(rows, work / str(number - 1) / _WRITTEN)
-        rounds.append(_round(number, config, rows, taught, work / str(number), device))
+        rounds.append(_round(number, config, rows, written, work / str(number), device))
         if rounds[-1].log_loss > min(one.log_loss for one in rounds) or number == num_rounds:
             break
-        if not _write(config, rows, work / str(number), device):
-            logger.warning("round %d: the model wrote no rationale whose answer is the label, so it is the last", number)
+        written = _write(config, rows, work / str(number), device)
+        if not written.num_rationales:
+            logger.warning("round %d: it wrote no rationale whose answer is the label, so it is the last", number)
             break
     best = min(rounds, key=lambda one: one.log_loss)
     return _finish(output, work, rounds, best), rounds
@@ -122,11 +124,11 @@ def _rows(config: RunConfig) -> Rows:
     return replace(rows, train=list(with_own_ids(rows.train, str(config.data.train))))
 
 
-def _taught(rows: Rows, written: Path) -> list[Example]:
+def _taught(rows: Rows, written: Written | None) -> list[Example]:
     """The training rows, with the rationales that the round before wrote for those that have none."""
-    if not written.is_file():
+    if written is None:
         return rows.train
-    found = {example.id: example for example in join_rationales(_missing(rows), written)}
+    found = {example.id: example for example in join_rationales(_missing(rows), written.output)}
     return [found.get(example.id, example) for example in rows.train]
 
 
@@ -135,10 +137,10 @@ def _missing(rows: Rows) -> list[Example]:
 
 
 def _round(
-    number: int, config: RunConfig, rows: Rows, taught: list[Example], directory: Path, device: str | None
+    number: int, config: RunConfig, rows: Rows, written: Written | None, directory: Path, device: str | None
 ) -> Round:
     """Train on rows, or go on with that; then look at the rows held out."""
-    like, artifact = _like(config), directory / "artifact"
+    like, artifact, taught = _like(config), directory / "artifact", _taught(rows, written)
     train(
         _of_round(config, artifact),
         train_dataset=as_source(taught, rows.labels, like=like),
@@ -152,7 +154,8 @@ def _round(
     done = Round(
         number=number,
         num_rationales=sum(bool(example.rationale) for example in taught),
-        num_own=len(_missing(rows)) - sum(not example.rationale for example in taught),
+        num_own=written.num_rationales if written else 0,
+        num_told=written.noted["label_given"] if written else 0,
         log_loss=metrics["log_loss"],
         accuracy=metrics["accuracy"],
     )
@@ -172,12 +175,12 @@ def _of_round(config: RunConfig, output_dir: Path) -> RunConfig:
     return config.model_copy(update={"data": data, "output_dir": str(output_dir)})
 
 
-def _write(config: RunConfig, rows: Rows, directory: Path, device: str | None) -> int:
-    """Let a round's model write the rationales that are missing; how many it wrote."""
+def _write(config: RunConfig, rows: Rows, directory: Path, device: str | None) -> Written:
+    """Let a round's model write the rationales that are missing."""
     teacher = config.teacher.model_copy(update={"name": f"self:{directory / 'artifact'}"})
     missing = as_source(_missing(rows), rows.labels, like=_like(config))
     asked = config.model_copy(update={"teacher": teacher})
-    return generate_rationales(asked, missing, directory / _WRITTEN, device=device).num_rationales
+    return generate_rationales(asked, missing, directory / _WRITTEN, device=device)
 
 
 def _finish(output: Path, work: Path, rounds: list[Round], best: Round) -> TrainResult:

@@ -8,7 +8,7 @@ before the rationale ("rationalization", section 3.2), and such a rationale is m
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -102,7 +102,7 @@ class OwnTeacher:
             seed = (settings.seed or 0) + max(batch[row].attempt for row in own)
             prompts = [inputs[row].input_ids for row in own]
             for row, answer in zip(own, self._decode(prompts, marker, labels[own[0]], settings, seed), strict=True):
-                answers[row] = answer
+                answers[row] = replace(answer, prompt_bytes=len(batch[row].question.prompt.encode()))
         return answers
 
     def _marker(self, item: EncodedInput, label: str) -> tuple[int, ...]:
@@ -149,10 +149,10 @@ class OwnTeacher:
     def _told(self, new: list[int], label: str, *, whole: bool) -> str:
         """What was written as teachers write: the rationale, the sentinel and the answer, where there is one."""
         text = self.encoder.tokenizer.decode(new, skip_special_tokens=True)
-        if label:
-            rationale, answer = text.partition(self.info.sequence.answer.rstrip(" "))[0].strip(), label if whole else None
-        else:
-            rationale, answer = self.info.sequence.read(text)
+        rationale, answer = self.info.sequence.read(text)
+        if label:  # it was told, so that only a rationale is wanted, and one that is whole
+            marker = self.info.sequence.answer.rstrip(" ")
+            rationale, answer = text.partition(marker)[0].strip(), label if whole else None
         return rationale if answer is None else f"{rationale}\n{SENTINEL}\n{answer.strip()}"
 
 
