@@ -35,7 +35,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in output_dir.")] = False,
     rounds: Annotated[
         int | None,
-        typer.Option(min=2, help="At most so many: the model writes missing rationales, and is trained anew."),
+        typer.Option(min=2, help="At most so many: the model writes missing rationales and is trained anew."),
     ] = None,
 ) -> None:
     """Train a classifier and write it to output_dir."""
