@@ -97,34 +97,33 @@ def main() -> None:
     given.kept.mkdir(parents=True, exist_ok=True)
     results = json.loads(given.output.read_text(encoding="utf-8")) if given.output.is_file() else {}
     for part in given.parts:
-        results[part] = simulated(given.seeds, given.kept) if part == "simulated" else local(given.kept)
-        given.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        for name, result in simulated(given.seeds, given.kept) if part == "simulated" else local(given.kept):
+            results[name] = result
+            given.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
-def simulated(seeds: Sequence[int], kept: Path) -> list[dict[str, object]]:
-    """Each arm's held-out accuracy at each teacher, and the paired differences."""
-    cells = {}
-    for seed in seeds:  # a seed is whole before the next begins
-        for accuracy in ACCURACIES:
-            for kind in KINDS:
-                for arm in ARMS:
-                    cells[accuracy, kind, arm, seed] = cell(accuracy, kind, arm, seed, kept)
-    return [
-        {
-            "teacher": accuracy,
-            "errors": kind,
-            "labels_right": {arm: mean(cells[accuracy, kind, arm, seed][0] for seed in seeds) for arm in ARMS},
-            "held_out": {arm: [cells[accuracy, kind, arm, seed][1] for seed in seeds] for arm in ARMS},
-            "differences": {
-                f"{ours} - {theirs}": difference(
-                    [cells[accuracy, kind, ours, seed][1] - cells[accuracy, kind, theirs, seed][1] for seed in seeds]
-                )
-                for ours, theirs in COMPARED
-            },
+def simulated(seeds: Sequence[int], kept: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    """Each arm's held-out accuracy at each teacher, one after the other, and the paired differences."""
+    for accuracy in ACCURACIES:
+        cells = {
+            (kind, arm, seed): cell(accuracy, kind, arm, seed, kept) for seed in seeds for kind in KINDS for arm in ARMS
         }
-        for accuracy in ACCURACIES
-        for kind in KINDS
-    ]
+        for kind in KINDS:
+            right = {arm: [cells[kind, arm, seed][0] for seed in seeds] for arm in ARMS}
+            found = {arm: [cells[kind, arm, seed][1] for seed in seeds] for arm in ARMS}
+            differences = {
+                f"{ours} - {theirs}": difference([a - b for a, b in zip(found[ours], found[theirs], strict=True)])
+                for ours, theirs in COMPARED
+            }
+            yield (
+                f"{kind}, {accuracy:g}",
+                {
+                    "labels_right": {arm: mean(values) for arm, values in right.items()},
+                    "held_out": {arm: mean(values) for arm, values in found.items()},
+                    "held_out_by_seed": found,
+                    "differences": differences,
+                },
+            )
 
 
 def cell(accuracy: float, kind: str, arm: str, seed: int, kept: Path) -> tuple[float, float]:
@@ -170,7 +169,7 @@ def labelled(accuracy: float, kind: str, arm: str, seed: int) -> list[Row]:
         if arm not in ("shares", "rationales"):
             row["label"] = likeliest(row)
         if arm != "rationales":
-            del row["rationale"]
+            row.pop("rationale", None)
     return rows
 
 
@@ -200,6 +199,7 @@ def settings(arm: str, seed: int, num_rows: int, output: str) -> RunConfig:
             "training.learning_rate=3e-3",
             "training.batch_size=20",
             "training.mixed_precision=no",
+            "training.eval_steps=100000",  # at the end alone
             f"training.num_epochs={NUM_TRAINED_ROWS // num_rows}",
             f"seed={seed}",
             f"output_dir={output}/out",
@@ -215,7 +215,7 @@ def difference(values: Sequence[float]) -> dict[str, float]:
     return {"mean": middle, "low": middle - half, "high": middle + half}
 
 
-def local(kept: Path) -> dict[str, object]:
+def local(kept: Path) -> Iterator[tuple[str, dict[str, object]]]:
     """SmolLM2-135M-Instruct, asked three times about 30 rows."""
     rows = [
         {**row, "label": WORD_OF[str(row["label"])]}
@@ -233,7 +233,7 @@ def local(kept: Path) -> dict[str, object]:
     )
     gold = label_rows(config, None, kept / "local.jsonl", gold=rows, device="cpu").gold
     assert gold is not None
-    return gold.record()
+    yield "SmolLM2-135M-Instruct", gold.record()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 from dhrd.config import RunConfig, load_config
 from dhrd.data.records import LabelSet
 from dhrd.rationales.generate import generate_rationales
-from dhrd.rationales.label import Labelled, label_rows
+from dhrd.rationales.label import LabelledRows, label_rows
 from dhrd.rationales.output import Written
 from dhrd.rationales.teacher.prompt import SENTINEL, Question
 from helpers.endpoint import FaultyEndpoint, Scripted, ScriptedEndpoint, serving
@@ -47,7 +47,7 @@ def ask(endpoint: FaultyEndpoint, data: Any, output: Path, **settings: Any) -> W
     return generate_rationales(teacher_config(endpoint, **settings), data, output, **options)
 
 
-def label(endpoint: FaultyEndpoint, data: Any, output: Path, **settings: Any) -> Labelled:
+def label(endpoint: FaultyEndpoint, data: Any, output: Path, **settings: Any) -> LabelledRows:
     """`label_rows` against an endpoint; its own arguments go to it, the rest are settings."""
     own = ("gold", "min_accuracy", "limit", "retry_rejected", "teacher")
     options = {name: settings.pop(name) for name in own if name in settings}

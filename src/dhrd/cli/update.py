@@ -50,8 +50,9 @@ def update(
     after a kill.
     """
     from dhrd.config import load_config
-    from dhrd.run.update import UpdateSettings, update_config
     from dhrd.run.update import update as run
+    from dhrd.run.update import update_config
+    from dhrd.run.update_rows import UpdateSettings
 
     settings = UpdateSettings(
         model=model,
@@ -85,9 +86,9 @@ def update(
 def _print_gate(gate: UpdateGate) -> None:
     changes = {"new": gate.new, "old": gate.old}
     show_table(
-        ("rows", "accuracy before", "after", "difference", "95 % interval", "mended", "broken"),
+        ("rows", "before", "after", "difference", "95 % interval", "mended", "broken"),
         ([f"{name}, {change.num_rows}", *_row(change)] for name, change in changes.items()),
-        title=f"updated with {gate.num_new} new rows and {gate.num_replayed} replayed",
+        title=f"accuracy, updated with {gate.num_new} new rows and {gate.num_replayed} replayed",
         left=("rows",),
     )
     say(*(f"{name} rows: {change.verdict}" for name, change in changes.items()))

@@ -29,7 +29,7 @@ from dhrd.rationales.teacher.tally import Tally
 logger = logging.getLogger("dhrd")
 
 
-class Outcome(Protocol):
+class SoFar(Protocol):
     """What has come of questions so far."""
 
     @property
@@ -38,7 +38,7 @@ class Outcome(Protocol):
         ...
 
 
-OutcomeT = TypeVar("OutcomeT", bound=Outcome)
+SoFarT = TypeVar("SoFarT", bound=SoFar)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class Asking:
             raise TeacherError(f"{stopped}; {so_far}") from stopped
         return written
 
-    def ask(self, plan: Survey, end: Callable[[Session], OutcomeT]) -> tuple[OutcomeT, TeacherError | None]:
+    def ask(self, plan: Survey, end: Callable[[Session], SoFarT]) -> tuple[SoFarT, TeacherError | None]:
         """Ask what is open.
 
         Args:
@@ -112,7 +112,7 @@ class Asking:
             retry_after=self.store.last_number() if self.retry_rejected else None,
         )
         teacher = self.teacher() if plan.num_open or self.retry_rejected else None
-        outcome: OutcomeT | None = None
+        outcome: SoFarT | None = None
         all_asked, stopped = teacher is not None, None
         # A row equal to one in flight waits for a second round.
         while outcome is None or (outcome.num_open and all_asked):

@@ -59,8 +59,9 @@ def generate_rationales(
     questions = _questions(config, data, split, limit)
 
     def ready() -> Teacher:
-        is_given = teacher is not None and questions.settings.kind == "local"
-        return LocalTeacher(teacher) if is_given else ready_teacher(questions.settings, device)
+        if teacher is not None and questions.settings.kind == "local":
+            return LocalTeacher(teacher)
+        return ready_teacher(questions.settings, device)
 
     with open_store(output) as store:
         purpose = Explaining(questions.settings, questions.labels)
@@ -103,9 +104,9 @@ class Explaining:
 
     def line(self, question: Question, accepted: Sequence[Rationale]) -> dict[str, object]:
         """A line that `data.rationales` reads."""
-        row = {"id": question.id, "rationale": accepted[0].text, "teacher": self.settings.name}
+        written = {"rationale": accepted[0].text, "teacher": self.settings.name, DIGEST: question.digest}
         told = {"label_given": True} if self._is_own and not accepted[0].agrees else {}
-        return row | told | {DIGEST: question.digest}
+        return {"id": question.id, **written, **told}
 
     def notes(self, accepted: Sequence[Rationale]) -> Mapping[str, int]:
         """Rationales whose own answer is another label, though the label was given; of a model that is its own

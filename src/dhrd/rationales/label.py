@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -29,7 +30,7 @@ logger = logging.getLogger("dhrd")
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledRows:
     """What came of `label_rows`.
 
     Args:
@@ -53,7 +54,7 @@ def label_rows(
     retry_rejected: bool = False,
     device: str | None = None,
     teacher: Teacher | None = None,
-) -> Labelled:
+) -> LabelledRows:
     """Ask a teacher for the label of each row, `teacher.votes` times.
 
     Args:
@@ -81,17 +82,19 @@ def label_rows(
     plan = _Plan.of(config, data, gold, Path(output), split, limit)
     with open_store(plan.output) as store:
         asking = Asking(
-            questions=plan.any,
+            questions=plan.either,
             purpose=plan.purpose,
             store=store,
-            teacher=cache(lambda: teacher or ready_teacher(plan.any.settings, device)),
+            teacher=cache(lambda: teacher or ready_teacher(plan.either.settings, device)),
             retry_rejected=retry_rejected,
         )
+        if plan.rows is not None and plan.gold is not None:
+            deque(plan.rows, maxlen=0)  # a bad row is told before the gold rows are paid for
         measured = _ask_gold(replace(asking, questions=plan.gold)) if plan.gold is not None else None
         if plan.rows is None or (measured is not None and measured.is_below(min_accuracy)):
-            return Labelled(None, measured)
+            return LabelledRows(None, measured)
         told = {"meanings": plan.rows.meanings} | ({"gold": measured.record()} if measured is not None else {})
-        return Labelled(replace(asking, questions=plan.rows).write(plan.output, told), measured)
+        return LabelledRows(replace(asking, questions=plan.rows).write(plan.output, told), measured)
 
 
 def survey_labels(
@@ -132,7 +135,7 @@ class Labelling:
 
     @property
     def num_samples(self) -> int:
-        """A vote that cannot be read is not asked for again."""
+        """As many: a vote that stays unreadable is left out."""
         return self.num_wanted
 
     def judge(self, answer: Answer, question: Question) -> Rationale | Rejection:
@@ -142,13 +145,14 @@ class Labelling:
     def line(self, question: Question, accepted: Sequence[Rationale]) -> dict[str, object]:
         """The row with its label, as `data.train` reads it."""
         shares = vote_shares(accepted, len(self.labels))
-        winner = shares.index(max(shares))
-        told = (vote.text for vote in accepted if vote.label == (winner,) and vote.text)
+        winners = [index for index, share in enumerate(shares) if share == max(shares)]
+        # Of labels alike training takes the first of its own order, which need not be ours
+        told = (vote.text for vote in accepted if [*(vote.label or ())] == winners and vote.text)
         row = dict(question.columns)
         if row.get(self.columns.get("id", "id")) is None:
             row[self.columns.get("id", "id")] = question.id
         row[self.columns.get("label", "label")] = dict(zip(self.labels.names, shares, strict=True))
-        row |= {"agreement": shares[winner], "votes": len(accepted)}
+        row |= {"agreement": max(shares), "votes": len(accepted)}
         if (rationale := next(told, None)) is not None:
             row[self.columns.get("rationale", "rationale")] = rationale
         return row
@@ -179,7 +183,7 @@ class _Plan:
 
     rows: Questions | None
     gold: Questions | None
-    any: Questions
+    either: Questions
     output: Path
 
     @classmethod
@@ -195,7 +199,7 @@ class _Plan:
         source = rows or known
         assert source is not None
         labels, meanings = labels_to_choose(config, source.labels)
-        any_rows = Questions(
+        either = Questions(
             source=source,
             labels=labels,
             template=load_template(settings, asks_label=True),
@@ -203,19 +207,19 @@ class _Plan:
             data=config.data,
             meanings=meanings,
         )
+        ours = replace(either, labels_required=False, limit=limit)
         return cls(
-            None
-            if rows is None
-            else replace(any_rows, source=_without_labels(rows, config), labels_required=False, limit=limit),
-            None if known is None else replace(any_rows, source=known),
-            any_rows,
-            output,
+            rows=replace(ours, source=_without_labels(rows, config)) if rows is not None else None,
+            gold=replace(either, source=known) if known is not None else None,
+            either=either,
+            output=output,
         )
 
     @property
     def purpose(self) -> Labelling:
         """Of all its rows."""
-        return Labelling(labels=self.any.labels, num_wanted=self.any.settings.votes, columns=self.any.data.columns)
+        asked = self.either
+        return Labelling(labels=asked.labels, num_wanted=asked.settings.votes, columns=asked.data.columns)
 
 
 def _settings(config: RunConfig) -> TeacherSettings:

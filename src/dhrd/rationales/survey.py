@@ -114,7 +114,7 @@ def _changes(questions: Questions, manifest: Path) -> tuple[str, ...]:
         return ()
     was = {**before, "template": _mapping(before.get("template")).get("sha256")} | _mapping(before.get("sampling"))
     return tuple(
-        f"the {name} {'are' if name == 'labels' else 'is'} {shown(value)}, then {shown(was[name])}"
+        f"the {name} {'are' if name in ('labels', 'meanings') else 'is'} {shown(value)}, then {shown(was[name])}"
         if name != "template"
         else "the template is another"
         for name, value in _asked_with(questions).items()
@@ -126,7 +126,8 @@ def _asked_with(questions: Questions) -> dict[str, object]:
     """What is part of every question, by the manifest's names."""
     own = {"teacher": questions.settings.name, "labels": list(questions.labels.words)}
     sampling = {name: getattr(questions.settings, name) for name in SAMPLING}
-    return {**own, "template": questions.template.sha256, **sampling}
+    meanings = {} if questions.meanings is None else {"meanings": dict(questions.meanings)}
+    return {**own, **meanings, "template": questions.template.sha256, **sampling}
 
 
 def _mapping(value: object) -> dict[str, object]:

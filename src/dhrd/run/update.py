@@ -194,9 +194,11 @@ def judge_update(
     settings: UpdateSettings, artifact: Path, rows: UpdateRows, *, task: str | None = None, device: str | None = None
 ) -> UpdateGate:
     """What an updated artifact answers to the held-out rows, beside what the old one does."""
-    models = [Classifier.from_pretrained(one, device=device, dtype=None) for one in (settings.model, artifact)]
+    before, after = (Classifier.from_pretrained(one, device=device, dtype=None) for one in (settings.model, artifact))
     new, old = (
-        AnswerChange.of(*(outcomes_of(model, examples, rows.labels) for model in models), task=task)
+        AnswerChange.of(
+            outcomes_of(before, examples, rows.labels), outcomes_of(after, examples, rows.labels), task=task
+        )
         for examples in (rows.eval_new, rows.eval_old)
     )
     return UpdateGate(

@@ -134,7 +134,7 @@ def update_rows(
     old = _old_rows(settings, config, info.labels)
     old, eval_old = held_out(old, settings.eval_old)
     encode_labels(eval_old, labels)
-    replayed = _drawn(old, [*new, *eval_old], settings, len(new), config.seed)
+    replayed = _drawn(old, [*rows, *eval_new, *eval_old], settings, len(new), config.seed)
     if settings.kl and replayed:
         answers_BC = old_answers(settings.model, replayed, kept=kept, device=device)
         replayed = with_answers(replayed, answers_BC, info.labels, settings.kl)

@@ -27,7 +27,7 @@ def block(kind: str) -> str:
 
 def commands() -> list[list[str]]:
     """The commands of the page, without their remarks."""
-    lines = re.findall(r"^dhrd (.*(?:\\\n.*)*)$", block("sh"), re.MULTILINE)
+    lines = re.findall(r"^dhrd ((?:.*\\\n)*.*)$", block("sh"), re.MULTILINE)
     return [shlex.split(line.replace("\\\n", " "), comments=True) for line in lines]
 
 

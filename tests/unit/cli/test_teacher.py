@@ -18,7 +18,7 @@ def test_each_command_has_the_shared_flags_and_its_own() -> None:
     label, generate = set(LabelCommand.settings), set(GenerateCommand.settings)
     assert label - generate == {"teacher.labels", "teacher.votes"}
     assert generate - label == {"teacher.label_hidden", "teacher.samples"}
-    assert len(label & generate) == 17
+    assert len(label & generate) == 18
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_the_commands_of_the_page_on_self_teaching(
     capsys: Capsys, tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path
 ) -> None:
     page = (repository / "docs" / "self-teacher.md").read_text(encoding="utf-8")
-    found = re.findall(r"^dhrd (.*(?:\\\n.*)*)$", page, re.MULTILINE)
+    found = re.findall(r"^dhrd ((?:.*\\\n)*.*)$", page, re.MULTILINE)
     generate, rounds = (shlex.split(command.replace("\\\n", " ")) for command in found)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(SELF, Writer(write_truly))

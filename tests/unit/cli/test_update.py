@@ -32,7 +32,7 @@ def desk(tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def commands() -> list[list[str]]:
-    found = re.findall(r"^dhrd (update.*(?:\\\n.*)*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.findall(r"^dhrd (update(?:.*\\\n)*.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     return [shlex.split(command.replace("\\\n", " ")) for command in found]
 
 
@@ -44,7 +44,7 @@ def test_the_commands_of_the_page(number: int, desk: Path, monkeypatch: pytest.M
     assert ended.code == 0, ended.err
     assert json.loads((desk / "november" / "update.json").read_text())["max_regression"] == 0.01
     assert "the updated classifier is in november" in ended.out
-    for told in ("accuracy before", "mended", "broken", "new rows: ", "old rows: "):
+    for told in ("accuracy, updated with", "mended", "broken", "new rows: ", "old rows: "):
         assert told in ended.out
 
 

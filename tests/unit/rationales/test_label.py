@@ -60,14 +60,15 @@ def test_votes_become_the_label_as_training_reads_it(tmp_path: Path) -> None:
     }
 
 
-def test_of_labels_alike_the_first_wins_and_its_rationale_is_kept(tmp_path: Path) -> None:
+def test_of_labels_alike_none_has_a_rationale(tmp_path: Path) -> None:
+    """Training takes the first of its own order, and must not learn a rationale for the other."""
     output = tmp_path / "o.jsonl"
     with serving(VotingEndpoint(vote=ballot("return", "keep"))) as endpoint:
         label(endpoint, write_unlabelled(tmp_path / "d.jsonl", 1), output, votes=2)
     (row,) = read_jsonl(output)
-    assert (row["label"], row["agreement"]) == ({"keep": 0.5, "return": 0.5}, 0.5)
-    assert row["rationale"] == "Reason 1 of case 0."
-    assert load_rows(load_config(data__train=str(output))).train[0].label == "keep"
+    assert (row["label"], row["agreement"], "rationale" in row) == ({"keep": 0.5, "return": 0.5}, 0.5, False)
+    config = load_config(data__train=str(output), loss__reasoning_weight=0)
+    assert load_rows(config).train[0].shares == (0.5, 0.5)
 
 
 def test_unreadable_votes_are_left_out_and_rows_without_a_vote_kept_out(tmp_path: Path) -> None:
@@ -275,8 +276,9 @@ def test_what_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no teacher is given"):
         label_rows(load_config(data__labels=["a", "b"]), data, output)
     with pytest.raises(DataError, match="'maybe' is unknown; labels are 'keep', 'return'"):
-        gold = [{"input_text": "case number 3", "label": "maybe"}]
-        label(NOBODY, data, output, gold=gold)
+        label(NOBODY, data, output, gold=[{"input_text": "case number 3", "label": "maybe"}])
+    with pytest.raises(DataError, match="label: has 'keep' already"):  # before the gold rows are paid for
+        label(NOBODY, write_cases(tmp_path / "d.jsonl", 2), output, gold=[{"input_text": "a", "label": "keep"}])
     with pytest.raises(ConfigError, match="would take the place of what is read"):
         label(NOBODY, data, data)
     assert sorted(path.name for path in tmp_path.iterdir()) in (["d.jsonl"], ["d.jsonl", "o.answers.sqlite"])
@@ -285,8 +287,8 @@ def test_what_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
 def test_training_may_name_what_is_written(tmp_path: Path) -> None:
     """One config for labelling and training: `data.train` is the output."""
     data, output = write_unlabelled(tmp_path / "d.jsonl", 2), tmp_path / "o.jsonl"
-    with serving(VotingEndpoint(vote=ballot("keep", "return"))) as endpoint:
-        config = teacher_config(endpoint, seed=0, votes=2)
+    with serving(VotingEndpoint(vote=ballot("keep", "return", "return", "return"))) as endpoint:
+        config = teacher_config(endpoint, seed=0, votes=4)
         config = config.model_copy(update={"data": config.data.model_copy(update={"train": str(output)})})
         assert label_rows(config, data, output).rows is not None
-    assert [row.shares for row in load_rows(config).train] == [(0.5, 0.5)] * 2
+    assert [row.shares for row in load_rows(config).train] == [(0.25, 0.75)] * 2

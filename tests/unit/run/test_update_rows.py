@@ -36,7 +36,7 @@ def read(old: Path, directory: Path, **given: Any) -> UpdateRows:
 def test_new_rows_and_a_share_of_old_ones(old: Path, tmp_path: Path) -> None:
     found = read(old, tmp_path, replay_share=0.25)
     train = found.train.load()
-    assert (found.num_new, found.num_replayed, len(train)) == (12, 4, 16)
+    assert (found.num_new, found.num_replayed, len(train)) == (12, 3, 15), "one of each label"
     assert found.labels.names == ("keep", "repair", "return", "refund")
     new, replayed = (
         {row["id"] for row in read_jsonl(path)} for path in (tmp_path / "new.jsonl", old.parent / "train.jsonl")
@@ -140,7 +140,7 @@ def test_another_spelling_of_a_label_is_told(old: Path, label: str, tmp_path: Pa
 
 
 def test_old_rows_have_old_labels(old: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="'refund' is unknown; labels are keep, repair, return"):
+    with pytest.raises(DataError, match="'refund' is unknown; labels are"):
         read(old, tmp_path, replay=str(write_new(tmp_path / "replay.jsonl")))
 
 
