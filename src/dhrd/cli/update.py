@@ -44,10 +44,10 @@ def update(
     overrides: Set = None,
     device: Device = None,
 ) -> None:
-    """Train an artifact on with new rows; publish it where old rows do not lose by that.
+    """Train an artifact on with new rows, behind a gate.
 
-    Exits with 3 where they do: the updated model and its report are then in OUTPUT.rejected. The same command goes on
-    after a kill.
+    Exits with 3 where old rows lose by that: the updated model and its report are then in OUTPUT.rejected. The same
+    command goes on after a kill.
     """
     from dhrd.config import load_config
     from dhrd.run.update import update as run
