@@ -89,7 +89,7 @@ def settings(arm: str, seed: int, output: Path) -> RunConfig:
             "data.validation=policy_desk:rows=500,hops=2,seed=50",
             *("data.max_input_tokens=128", "data.max_sequence_tokens=256", "training.learning_rate=3e-3"),
             *("training.batch_size=20", "training.mixed_precision=no", f"training.num_epochs={9600 // NUM_ROWS}"),
-            *("teacher.samples=2", "teacher.max_tokens=80", "teacher.batch_size=64"),
+            *("teacher.label_hidden=true", "teacher.samples=2", "teacher.max_tokens=80", "teacher.batch_size=64"),
             *ARMS[arm],
         ]
     )
