@@ -8,16 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dhrd._files import talking
-from dhrd._terminal import say
+from dhrd._terminal import say, show_table
 from dhrd._text import dhrd_command
 from dhrd.cli.command import SettingsCommand, given
 from dhrd.cli.options import Config, Device, Json, Set, write_json
-from dhrd.errors import DataError
+from dhrd.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from dhrd.config import RunConfig
+    from dhrd.run.rounds import Round
 
 _OF_COLUMNS = ("(map it with ", "(correct data.input_template or data.columns")
 
@@ -38,6 +42,10 @@ def train(
         Path | None, typer.Option(help="Go on with the run in this output_dir, or from one checkpoint in it.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in output_dir.")] = False,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=2, help="At most so many: the model writes missing rationales and is trained anew."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what looks wrong, and how it ended.")] = False,
     json_file: Json = None,
 ) -> None:
@@ -60,8 +68,13 @@ def train(
 
     with _telling_of_init(resolved.data.train):
         check_sources(resolved.data)  # before torch is loaded, which takes seconds
-    check_place(resolved, checkpoint, overwrite=overwrite)
     check_outputs([Output("--json", json_file, JSON)], inputs_of(resolved, config))
+    if rounds is not None:
+        if checkpoint is not None or overwrite:
+            raise ConfigError("--rounds goes on by the same command; leave --checkpoint and --overwrite out")
+        _train_rounds(resolved, rounds, device, json_file)
+        return
+    check_place(resolved, checkpoint, overwrite=overwrite)
     from dhrd.cli.show import metrics_table
     from dhrd.run import train as run
 
@@ -101,3 +114,28 @@ def _next(model: str, *, has_validation: bool) -> Iterator[str]:
         dhrd_command("serve", model=model),
     ):
         yield f"next: {command}"
+
+
+def _train_rounds(config: RunConfig, num_rounds: int, device: str | None, json_file: Path | None) -> None:
+    from dhrd.run.rounds import train_rounds
+
+    try:
+        result, rounds = train_rounds(config, num_rounds, device=device)
+    except KeyboardInterrupt:
+        say("dhrd: interrupted; run the same command again to go on", file=sys.stderr)
+        raise typer.Exit(130) from None
+    told = {"output_dir": str(result.output_dir), "rounds": [asdict(one) for one in rounds]}
+    write_json(json_file, {**asdict(result), **told})
+    with talking(json_file):
+        show_table(
+            ("round", "rationales", "its own", "label told", "log loss", "accuracy"),
+            map(_row_of_round, rounds),
+            title="rounds, on the rows held out",
+            left=("round",),
+        )
+        say(f"the classifier of the round with the least log loss is in {result.output_dir}")
+
+
+def _row_of_round(one: Round) -> list[str]:
+    counts = one.number, one.num_rationales, one.num_own, one.num_told
+    return [*map(str, counts), f"{one.log_loss:.4f}", f"{one.accuracy:.3f}"]

@@ -29,7 +29,10 @@ def locate(name_or_path: str) -> dict[str, str]:
         found = file_of(name_or_path, name_or_path)
         return {"pretrained_model_name_or_path": str(found.parent), "gguf_file": found.name}
     if path.startswith(("./", "../", "/")) and not os.path.exists(path):
-        raise ModelError(f"model.name_or_path: {path} cannot be loaded: there is no such directory")
+        raise ModelError(
+            f"model.name_or_path: {path} cannot be loaded: there is no such directory; "
+            "give a hub name, a directory or a .gguf file"
+        )
     return {"pretrained_model_name_or_path": path}
 
 

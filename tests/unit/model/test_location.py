@@ -27,7 +27,7 @@ def test_a_name_and_a_directory_stay_as_they_are(tmp_path: Path) -> None:
     assert locate("org/name") == {"pretrained_model_name_or_path": "org/name"}
     assert locate(str(tmp_path)) == {"pretrained_model_name_or_path": str(tmp_path)}
     with pytest.raises(
-        ModelError, match=r"^model\.name_or_path: \./nowhere cannot be loaded: there is no such directory$"
+        ModelError, match=r"^model\.name_or_path: \./nowhere cannot be loaded: there is no such directory; give"
     ):
         locate("./nowhere")
 
