@@ -80,10 +80,10 @@ def _shell(block: Block, number: int) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """This Python's commands first, one thread, no network, tables of a page's width."""
+    """This Python's commands first, one thread, no network, no progress bars, tables of a page's width."""
     places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    fixed = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "100", "PYTHONPATH": str(ROOT / "src")}
-    return {**os.environ, **fixed, "PATH": places}
+    fixed = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "COLUMNS": "100"}
+    return {**os.environ, **fixed, "PATH": places, "PYTHONPATH": str(ROOT / "src")}
 
 
 def agrees(shown: str, given: str) -> bool:
