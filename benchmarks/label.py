@@ -1,6 +1,6 @@
 """What the votes of a teacher are worth as labels (docs/results/label.md).
 
-    python benchmarks/label.py [simulated local] [--teachers 0.7 0.8 0.9] [--seeds 0 1 2 3 4] [--kept DIR] [--output FILE]
+    python benchmarks/label.py [simulated local] [--teachers 0.7 0.8 0.9] [--seeds 0 1 2 3 4] [--output FILE]
 
 `simulated`: mail of the returns desk is labelled by teachers of known accuracy, through `label_rows`; the small model
 learns it by what each arm takes of the votes. Finished cells are kept in `--kept`, so it may be stopped and goes on.
