@@ -21,6 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OF_A_CLONE = ("configs", "examples", "docs")
 """What a reader has in the directory that the commands are run in."""
+MAX_SECONDS = 1800
+"""A page that waits for what does not come ends after so long."""
 _MARK = "\x1e"
 _BLOCK = re.compile(
     r"(?P<skip><!-- not run: [^\n]*-->\n+)?^```(?P<language>sh|python)\n(?P<code>.*?)^```$"
@@ -66,7 +68,8 @@ def run(page: str, directory: Path) -> list[str]:
     for number, block in enumerate(parts):
         script += [_shell(block, number), f"printf '{_MARK}'"]
     command = ["bash", "-c", "\n".join(script)]
-    done = subprocess.run(command, cwd=directory, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "timeout": MAX_SECONDS}
+    done = subprocess.run(command, cwd=directory, env=_environment(), **told)
     outputs = done.stdout.decode().split(_MARK)
     if done.returncode != 0:
         raise RuntimeError(f"{parts[len(outputs) - 1].code}\nfailed:\n{outputs[-1]}")
