@@ -25,7 +25,7 @@ from dhrd.errors import ArtifactError
 from dhrd.inference.cascade import Cascade
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.decoding import Decoding
-from dhrd.inference.engine.batching import probabilities
+from dhrd.inference.engine.batching import label_probabilities
 from dhrd.inference.engine.engine import Engine
 from dhrd.inference.engine.options import Options, check_count
 from dhrd.inference.prediction import (
@@ -201,8 +201,9 @@ class Classifier:
         """Class logits of a batch of inputs, (B, C), computed as in training: padded, masked, nothing shared."""
         return self.head(pool(last_hidden_states(self.body, batch), batch, self.info.pooling))
 
-    def predict(self, rows: Rows) -> list[str] | list[list[str]]:
-        """The label of each row, or the list of labels with p ≥ 0.5 for multi-label; None where a decision abstains.
+    def predict(self, rows: Rows) -> list[Answer]:
+        """The label of each row, or the list of labels with p ≥ 0.5 for multi-label; None where a decision abstains. Of
+        several tasks a dict of those by task.
 
         Args:
             rows: Texts, dicts of the template's columns, or `Example`s; one alone is taken as a list of one. Tables
@@ -230,7 +231,7 @@ class Classifier:
             logits = self.engine.logits([item.input_ids for item in inputs]).numpy()
         if not np.isfinite(logits).all():
             raise ArtifactError("the classifier gives NaN or infinite logits: its weights are damaged; train again")
-        return probabilities(logits, multi_label=self.labels.multi_label)
+        return label_probabilities(logits, self.labels)
 
     def stream(self, rows: Rows, *, window: int = _WINDOW_ROWS) -> Iterator[Prediction]:
         """Predictions of any number of rows, in order, in constant memory.

@@ -55,7 +55,7 @@ class PolicyDesk(BaseModel):
             raise DataError(f"{spec}: {problem['loc'][0]}={problem['input']}: {problem['msg']}") from None
 
     def generate(self, split: str = "train") -> Iterator[dict[str, object]]:
-        """The rows of a split, each with `id`, `input_text`, `label`, `true_label`, `rationale`.
+        """The rows of a split, each with `id`, `input_text`, `label`, `true_label`, `rationale`, `reason`.
 
         Raises:
             DataError: There is no such split.
@@ -76,8 +76,14 @@ class PolicyDesk(BaseModel):
             case = misread(draft.case, given, noise_rng, self.hops)
             _, rng = _mail(split, self.seed, self.hops, number)
             rationale = write_rationale(case, draft.item, f"{case.days} days", rng, hops=self.hops)
-        row_id = f"policy-{split}-{self.seed}-{number}"
-        return {"id": row_id, "input_text": draft.text, "label": given, "true_label": label, "rationale": rationale}
+        return {
+            "id": f"policy-{split}-{self.seed}-{number}",
+            "input_text": draft.text,
+            "label": given,
+            "true_label": label,
+            "rationale": rationale,
+            "reason": draft.case.reason,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,8 @@ GOLDEN = {
 
 @pytest.mark.parametrize(("spec", "split"), GOLDEN)
 def test_rows_never_change(spec: str, split: str) -> None:
-    text = json.dumps(rows(f"rows=40,{spec}", split))
+    found = rows(f"rows=40,{spec}", split)
+    text = json.dumps([{name: value for name, value in row.items() if name != "reason"} for row in found])
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == GOLDEN[spec, split]
 
 
