@@ -153,7 +153,14 @@ def trained(
     "sections",
     [
         {},
-        {"loss": {"class_weights": "balanced", "label_smoothing": 0.1, "privileged_weight": 0.4, "keyword_weight": 0.3}},
+        {
+            "loss": {
+                "class_weights": "balanced",
+                "label_smoothing": 0.1,
+                "privileged_weight": 0.4,
+                "keyword_weight": 0.3,
+            }
+        },
         {"data": {"label_noise": 0.5}, "loss": {"reasoning_weight": 0}},
         {"data": {"dev_share": 0.25}, "training": {"selection": "best", "calibrate": True}},
     ],
@@ -161,7 +168,9 @@ def trained(
 )
 def test_one_task_is_a_run_without_tasks_to_the_bit(backbone: str, tmp_path: Path, sections: dict[str, Any]) -> None:
     plain = load_file(trained(backbone, tmp_path / "plain", None, **sections) / "model.safetensors")
-    task = load_file(trained(backbone, tmp_path / "task", {"topic": {"column": "label"}}, **sections) / "model.safetensors")
+    task = load_file(
+        trained(backbone, tmp_path / "task", {"topic": {"column": "label"}}, **sections) / "model.safetensors"
+    )
     start = load_file(Path(backbone) / "model.safetensors")
     assert plain.keys() == task.keys() and len(plain) > 10
     assert [name for name in plain if not torch.equal(plain[name], task[name])] == []
