@@ -154,6 +154,6 @@ def test_a_metric_of_no_task_is_refused(tiny_backbone: Path, tmp_path: Path) -> 
     write_jsonl(tmp_path / "train.jsonl", two_tasks(24))
     write_jsonl(tmp_path / "validation.jsonl", two_tasks(12))
     with pytest.raises(
-        ConfigError, match="'what/micro_f1' is not a metric of this task; give one of accuracy.*tags/micro_f1"
+        ConfigError, match=r"'what/micro_f1' is not a metric of this task; give one of accuracy.*tags/micro_f1"
     ):
         dhrd.train(config, device="cpu")

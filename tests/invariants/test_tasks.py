@@ -1,4 +1,4 @@
-"""Several tasks in one pass: one task is a run without tasks to the bit, two are what two heads in torch would learn."""
+"""Several tasks in one pass: one alone is a run without tasks to the bit, two are what two heads in torch learn."""
 
 from __future__ import annotations
 

@@ -101,7 +101,8 @@ class Outcomes:
     @classmethod
     def concatenate(cls, parts: Sequence[Outcomes], labels: LabelSet) -> Outcomes:
         """The rows of a classifier's outcomes, one part after the other."""
-        none_BC, none_BJ = (np.empty((0, width), dtype=np.int64) for width in (len(labels), len(labels.slices)))
+        none_BC = np.empty((0, len(labels)), dtype=np.int64)
+        is_whole = all(part.unlabelled_BJ is None for part in parts)
         grouped = all(part.group_B is not None for part in parts)
         return cls(
             ids=[row_id for part in parts for row_id in part.ids],
@@ -110,7 +111,7 @@ class Outcomes:
             labels=labels,
             probabilities_BC=np.concatenate([none_BC.astype(float), *(part.probabilities_BC for part in parts)]),
             group_B=[group for part in parts for group in part.group_B or ()] if grouped else None,
-            unlabelled_BJ=np.concatenate([none_BJ.astype(bool), *(part.is_unlabelled_BJ for part in parts)]),
+            unlabelled_BJ=None if is_whole else np.concatenate([part.is_unlabelled_BJ for part in parts]),
         )
 
     @property
