@@ -5,7 +5,7 @@ Shapes: see the legend in `data/records.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,7 @@ class LabelLoss:
     multi_label: bool = False
     class_weight_C: Float[Tensor, "C"] | None = None
     smoothing: float = 0.0
-    columns: slice = slice(None)
+    columns: slice = field(default_factory=lambda: slice(None))
     task: int = 0
     weight: float = 1.0
 

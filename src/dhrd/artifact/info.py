@@ -58,6 +58,7 @@ class TrainingSummary(TypedDict, total=False):
     backbone: str | None
     num_train_examples: int
     num_with_rationale: int
+    num_labelled: dict[str, int]
     num_inputs_cut: int
     num_rationales_cut: int
     classification_weight: Weight | None

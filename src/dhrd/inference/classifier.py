@@ -31,6 +31,7 @@ from dhrd.inference.engine.options import Options, check_count
 from dhrd.inference.prediction import (
     EXPLANATION_NOTE,
     LABEL_FIRST_NOTE,
+    Answer,
     Explanation,
     Prediction,
     Row,
@@ -212,7 +213,7 @@ class Classifier:
         Raises:
             DataError: A row is not text, is empty, lacks a column of the template, or (`strict`) is too long.
         """
-        return [prediction.label for prediction in self.stream(rows)]  # type: ignore[return-value]
+        return [prediction.label for prediction in self.stream(rows)]  # type: ignore[misc]
 
     def predict_proba(self, rows: Rows) -> np.ndarray:
         """Probabilities of the classification head, (rows, C), columns in the order of `labels.names`; no cascade.

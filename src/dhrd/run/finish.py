@@ -83,7 +83,7 @@ def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: Dual
             "backbone": model.backbone_name,
             "num_train_examples": len(train),
             "num_with_rationale": train.num_with_rationale,
-            **_num_labelled(rows.labels, train),
+            **({"num_labelled": counts} if (counts := _num_labelled(rows.labels, train)) else {}),
             "num_inputs_cut": train.num_inputs_cut,
             "num_rationales_cut": train.num_rationales_cut,
             "classification_weight": config.loss.classification_weight,
@@ -93,14 +93,13 @@ def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: Dual
     )
 
 
-def _num_labelled(labels: LabelSet, train: EncodedData) -> dict[str, dict[str, int]]:
+def _num_labelled(labels: LabelSet, train: EncodedData) -> dict[str, int]:
     """Of several tasks, how many rows have a label of each."""
-    counts = {
+    return {
         task.name: sum(number not in example.unlabelled for example in train.examples)
         for number, task in enumerate(labels.slices)
         if task.name
     }
-    return {"num_labelled": counts} if counts else {}
 
 
 def _report_parity(model: DualHeadModel, output_dir: Path, data: Encoded) -> None:
