@@ -52,7 +52,7 @@ def test_an_answer_is_read_as_the_first_task_whose_label_it_is() -> None:
 
 
 def test_rows_of_one_task() -> None:
-    both = Example(id="1", label=ByTask({"decision": "no", "tags": ("a",)}), shares=(0.5, 0.5, 1, 0, 0))
+    both = Example(id="1", label=ByTask({"decision": "no", "tags": ("a",)}), shares=(0.5, 0.5, 1.0, 0.0, 0.0))
     rows = [both, Example(id="2", label=ByTask({"tags": ()}))]
     (decision,) = of_task(rows, "decision", slice(0, 2))
     assert (decision.id, decision.label, decision.shares) == ("1", "no", (0.5, 0.5))
@@ -61,7 +61,7 @@ def test_rows_of_one_task() -> None:
 
 
 def test_another_label_of_one_task() -> None:
-    row = Example(label=ByTask({"decision": "no", "tags": ("a",)}), shares=(0.5, 0.5, 1, 0, 0))
+    row = Example(label=ByTask({"decision": "no", "tags": ("a",)}), shares=(0.5, 0.5, 1.0, 0.0, 0.0))
     other = with_label(row, SPACE.slice_of("decision"), 1)
     assert (other.label, other.shares) == (ByTask({"decision": "yes", "tags": ("a",)}), (0, 1, 1, 0, 0))
     alone = with_label(Example(label="no", shares=(0.5, 0.5)), DECISION.slices[0], 1)
