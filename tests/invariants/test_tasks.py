@@ -114,6 +114,7 @@ def test_each_loss_is_that_of_a_head_of_its_own() -> None:
     hot_BC = torch.tensor([[float(place in examples[i].label) for place in (3, 4)] for i in tagged])
     several = F.binary_cross_entropy_with_logits(tags(pooled_BD[tagged]), hot_BC)
     (topics + 0.5 * several).backward()
+    topics, several = topics.detach(), several.detach()
     log, found = gradients_of_step(model, [batch])
     assert log["classification_loss/topic"] == pytest.approx(float(topics), rel=TOLERANCE)
     assert log["classification_loss/tags"] == pytest.approx(float(several), rel=TOLERANCE)

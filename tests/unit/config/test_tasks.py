@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dhrd.config import load_config
+from dhrd.config import load_config, resolve
 from dhrd.config.tasks import column_of
 from dhrd.errors import ConfigError
 
@@ -27,10 +27,10 @@ def test_no_tasks_are_one_task(given: str) -> None:
     assert load_config(overrides=[f"tasks={given}"]) == load_config()
 
 
-@pytest.mark.parametrize("name", ["a/b", "''", "' a'", "'a\n'", "a:b"])
-def test_a_name_stands_before_its_labels(name: str) -> None:
+@pytest.mark.parametrize("name", ["a/b", "", " a", "a\n", "a:b", 1])
+def test_a_name_stands_before_its_labels(name: object) -> None:
     with pytest.raises(ConfigError, match="is no name of a task; give letters and digits"):
-        load_config(overrides=[f"tasks={{{name!r}: {{}}}}" if "'" not in name else f"tasks={{{name}: {{}}}}"])
+        resolve({"tasks": {name: {}}})  # type: ignore[dict-item]  # YAML reads 1 as a number
 
 
 @pytest.mark.parametrize(
