@@ -132,6 +132,7 @@ ADDED = {
     "model.bottleneck_tokens": 1,
     "model.head_init": "random",
     "model.reasoning_bottleneck": False,
+    "tasks": None,
     "teacher.labels": None,
     "teacher.votes": 5,
     "training.cache_frozen": False,
