@@ -10,10 +10,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from typing_extensions import TypedDict
 
 from dhrd._temporary import is_temporary
@@ -69,6 +78,15 @@ class TrainingSummary(TypedDict, total=False):
     metrics: dict[str, Any] | None
 
 
+_ONE, _SEVERAL = "of one task", "of several tasks"
+
+
+def _num_tasks(labels: object) -> str:
+    """Which label set it is, so that what is wrong is told of that alone."""
+    has_tasks = "tasks" in labels if isinstance(labels, Mapping) else isinstance(labels, LabelSpace)
+    return _SEVERAL if has_tasks else _ONE
+
+
 class ArtifactInfo(BaseModel):
     """What `dhrd.json` holds but its format's version; fields that an older dhrd did not write have their defaults.
 
@@ -95,7 +113,7 @@ class ArtifactInfo(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     kind: Kind
-    labels: LabelSpace | LabelSet
+    labels: Annotated[Annotated[LabelSpace, Tag(_SEVERAL)] | Annotated[LabelSet, Tag(_ONE)], Discriminator(_num_tasks)]
     input_template: str = "{{ input_text }}"
     columns: Mapping[str, str] = Field(default_factory=dict)
     chat: bool = False
@@ -224,6 +242,7 @@ def _problems_of(error: ValidationError) -> str:
 
 
 def _problem(location: tuple[int | str, ...], message: str, value: object) -> str:
+    location = tuple(part for part in location if part not in (_ONE, _SEVERAL))
     name, _, said = message.partition(", ")
     if name in ("Value error", "Assertion failed"):
         return ".".join(map(str, location[:1])) + ": " * bool(location) + said
