@@ -133,7 +133,7 @@ def test_several_tasks_are_read_back_and_their_places_are_checked(tmp_path: Path
     assert read_info(tmp_path).labels == space
     manifest["labels"]["tasks"][1]["start"] = 3
     path.write_text(json.dumps(manifest), encoding="utf-8")
-    with pytest.raises(ArtifactError, match="damaged .*tasks: they leave places out, or share some"):
+    with pytest.raises(ArtifactError, match=r"damaged .*tasks: they leave places out, or share some"):
         read_info(tmp_path)
     decision = Decision(rules=(), confidence=0.9, sets=None, num_rows=1, fingerprint="0" * 16)
     with pytest.raises(ValueError, match="decision: is of one task"):
