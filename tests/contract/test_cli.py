@@ -131,6 +131,7 @@ ADDED = {
     "model.bottleneck_start": 0.0,
     "model.bottleneck_tokens": 1,
     "model.head_init": "random",
+    "model.keep_head": False,
     "model.reasoning_bottleneck": False,
     "tasks": None,
     "teacher.labels": None,
@@ -245,7 +246,7 @@ def test_every_flag_is_taken_in_dashes_and_underscores(capsys: Capsys) -> None:
                 ended = run_here(capsys, *command.split(), given, "--help")
                 assert ended.code == 0, ended.err
                 seen += 1
-    assert seen == 130
+    assert seen == 144
     assert run_here(capsys, "train", "--batch_sizes=1", "--help").code == 2
 
 

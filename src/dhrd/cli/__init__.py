@@ -31,6 +31,7 @@ from dhrd.cli import (
     reproduce,
     serve,
     train,
+    update,
 )
 from dhrd.cli import config as config_command
 from dhrd.cli.command import Command, SettingsCommand, stop
@@ -48,6 +49,7 @@ app = typer.Typer(
 
 app.command("train", cls=train.TrainCommand)(train.train)
 app.command("evaluate", cls=Command)(evaluate.evaluate)
+app.command("update", cls=update.UpdateCommand)(update.update)
 app.command("reproduce", cls=SettingsCommand)(reproduce.reproduce)
 app.command("compare", cls=Command)(compare.compare)
 app.command("decide", cls=Command)(decide.decide)

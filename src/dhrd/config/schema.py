@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from dhrd._text import shown
 from dhrd.config.losses import LossSettings
 from dhrd.config.section import Count, FileName, LabelName, OneOrMore, Part, Positive, Section, Seed, Share, Weight
-from dhrd.config.tasks import Tasks
+from dhrd.config.tasks import Tasks, check_alone
 from dhrd.config.teacher import TeacherSettings
 from dhrd.errors import ConfigError
 
@@ -65,6 +65,9 @@ class ModelSettings(Section):
     head_init: Literal["random", "label_words"] = "random"
     """First weights of the head: drawn by the seed, or the LM head's rows of each label's words, averaged. With an
     input template that ends in the answer's marker (and shows examples) it then answers before any training."""
+    keep_head: bool = False
+    """Where `name_or_path` is an artifact: begin with its head's rows, by label; those of labels that it does not have
+    begin as `head_init` says (`dhrd update`)."""
     reasoning_bottleneck: bool = False
     """Rationale and answer see of the input only its last tokens, those that are classified, so that what they need
     of it must pass through them. No change to the classifier's own forward pass."""
@@ -333,7 +336,5 @@ class RunConfig(Section):
         if self.training.cache_frozen and not self.model.freeze_layers:
             raise ValueError("training.cache_frozen keeps what frozen layers give: set model.freeze_layers as well")
         data = self.data
-        if self.tasks and (data.labels or data.multi_label or "label" in data.columns or self.model.num_labels):
-            names = "data.labels, data.multi_label, data.columns.label and model.num_labels"
-            raise ValueError(f"{names} are of one task; with `tasks` each has its own")
+        check_alone(self.tasks, data.labels, data.multi_label, "label" in data.columns, self.model.num_labels)
         return self

@@ -52,6 +52,21 @@ Tasks = Annotated[dict[str, TaskSettings] | None, BeforeValidator(_named)]
 """Tasks by name, in the order of their places in the head."""
 
 
+def check_alone(tasks: dict[str, TaskSettings] | None, *of_one_task: object) -> None:
+    """Refuse tasks beside what describes the only one.
+
+    Args:
+        tasks: As the config's.
+        *of_one_task: Whether, or what, is given of `data.labels`, `data.multi_label` and so on.
+
+    Raises:
+        ValueError: Both are given.
+    """
+    if tasks and any(of_one_task):
+        names = "data.labels, data.multi_label, data.columns.label and model.num_labels"
+        raise ValueError(f"{names} are of one task; with `tasks` each has its own")
+
+
 def column_of(name: str, task: TaskSettings) -> str:
     """The rows' column with a task's labels."""
     return task.column or name

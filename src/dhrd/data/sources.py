@@ -122,7 +122,7 @@ def open_source(
     Args:
         spec: `superglue:TASK`, `policy_desk:KEY=VALUE,…`, `hub:NAME[:CONFIG]`, a path (`-`: standard input), an
             address of fsspec's (`s3://…`), a `datasets.Dataset`, a DataFrame or another table, or an iterable of texts,
-            dicts or `Example`s.
+            dicts or `Example`s. A `Source` is taken as it is.
         settings: Column names, template, the SuperGLUE folder.
         split: Which split of `superglue:`, `policy_desk:` and `hub:`.
         tasks: Of a config, where rows have labels of several.
@@ -130,6 +130,8 @@ def open_source(
     Raises:
         DataError: The spec names nothing that is there.
     """
+    if isinstance(spec, Source):
+        return spec
     if isinstance(spec, str | Path):
         kind, _, rest = str(spec).partition(":")
         if kind == "superglue":

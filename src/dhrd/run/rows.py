@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.config import RunConfig
 from dhrd.config.tasks import TaskSettings
+from dhrd.data.objects import numbered_rows
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import load_rows
 from dhrd.data.sources import Source, open_source
@@ -37,7 +38,7 @@ def rows_of(
         UserError: The artifact or the rows cannot be used.
     """
     source, limit = _source(model_dir, data, split, config, limit)
-    return list(_with_own_ids(source.load(limit=limit, labels_required=labels_required), source.name))
+    return list(with_own_ids(source.load(limit=limit, labels_required=labels_required), source.name))
 
 
 def each_row_of(
@@ -54,14 +55,14 @@ def each_row_of(
         UserError: The artifact or a row cannot be used, or there is none.
     """
     source, limit = _source(model_dir, data, split, config, limit)
-    examples = _with_own_ids(source.examples(limit=limit), source.name)
+    examples = with_own_ids(source.examples(limit=limit), source.name)
     first = next(examples, None)
     if first is None:
         raise DataError(f"{source.name}: no rows")
     return chain([first], examples)
 
 
-def _with_own_ids(examples: Iterable[Example], name: str) -> Iterator[Example]:
+def with_own_ids(examples: Iterable[Example], name: str) -> Iterator[Example]:
     """The rows, each with an id of its own, by which two models' answers are compared: the second "a" is "a-2"."""
     taken: set[str] = set()
     latest: dict[str, int] = {}
@@ -108,6 +109,23 @@ def tasks_of(labels: LabelSet, given: Mapping[str, TaskSettings] | None) -> dict
     """
     own = {task.name: TaskSettings(multi_label=task.labels.multi_label) for task in labels.slices if task.name}
     return own | {name: task for name, task in (given or {}).items() if name in own}
+
+
+def as_source(examples: Sequence[Example], labels: LabelSet, *, like: Source) -> Source:
+    """Checked rows as `train` reads rows again: by our names, with the places of their labels.
+
+    Args:
+        examples: With labels of the set, or shares of them.
+        labels: The label set.
+        like: Has the input template and the task.
+    """
+    rows = [
+        example
+        if example.shares is None
+        else replace(example, label=dict(zip(labels.names, example.shares, strict=True)))
+        for example in examples
+    ]
+    return replace(like, read=lambda: numbered_rows(rows, {}), columns={}, own_labels=lambda _: labels)
 
 
 def held_out_rows(
