@@ -114,9 +114,24 @@ def write_decision(directory: Path, decision: Decision | None) -> None:
         ArtifactError: It is no artifact.
         SaveError: It cannot be written.
     """
+    _write_info(directory, read_info(directory).model_copy(update={"decision": decision}))
+
+
+def write_selection(directory: Path, rows: str, fingerprint: str) -> None:
+    """Note in an artifact that is there that it was chosen by what it answered to some rows.
+
+    Raises:
+        ArtifactError: It is no artifact.
+        SaveError: It cannot be written.
+    """
     info = read_info(directory)
+    training = {**info.training, "selected_on": {"rows": rows, "fingerprint": fingerprint}}
+    _write_info(directory, info.model_copy(update={"training": training}))
+
+
+def _write_info(directory: Path, info: ArtifactInfo) -> None:
     with writing(directory / MANIFEST) as file:
-        file.json(to_manifest(info.model_copy(update={"decision": decision})))
+        file.json(to_manifest(info))
 
 
 def _write_weights(partial: Path, model: DualHeadModel, info: ArtifactInfo) -> None:
