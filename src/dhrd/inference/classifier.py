@@ -205,8 +205,7 @@ class Classifier:
         return self.head(pool(last_hidden_states(self.body, batch), batch, self.info.pooling))
 
     def predict(self, rows: Rows) -> list[Answer]:
-        """The label of each row, or the list of labels with p ≥ 0.5 for multi-label; None where a decision abstains. Of
-        several tasks a dict of those by task.
+        """Each row's label; multi-label: those with p ≥ 0.5; several tasks: a dict of them; None: a decision abstains.
 
         Args:
             rows: Texts, dicts of the template's columns, or `Example`s; one alone is taken as a list of one. Tables
@@ -223,8 +222,7 @@ class Classifier:
         Raises:
             DataError: As `predict`.
         """
-        empty = np.empty((0, len(self.labels)))
-        return np.concatenate([empty, *(part.probabilities_BC for part in self.scored(rows))])
+        return np.concatenate([np.empty((0, len(self.labels))), *(part.probabilities_BC for part in self.scored(rows))])
 
     def predict_proba_encoded(self, inputs: Sequence[EncodedInput]) -> np.ndarray:
         """Probabilities of inputs that are encoded already, (rows, C)."""
