@@ -190,7 +190,8 @@ def _label_config(config: Any, labels: LabelSet) -> None:
     config.num_labels = len(labels)
     config.id2label = dict(enumerate(labels.names))
     config.label2id = {name: index for index, name in enumerate(labels.names)}
-    config.problem_type = "multi_label_classification" if labels.multi_label else "single_label_classification"
+    has_several = any(task.labels.multi_label for task in labels.slices)
+    config.problem_type = "multi_label_classification" if has_several else "single_label_classification"
 
 
 def _complete_config(path: Path, config: Any, labels: LabelSet) -> None:
