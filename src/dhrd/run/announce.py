@@ -8,14 +8,17 @@ from dhrd._device import describe_device
 from dhrd._text import shown
 from dhrd.data.label_names import spelled
 from dhrd.data.label_sets import count_rows
+from dhrd.data.label_space import of_task
 from dhrd.training.build import Parts
 
 
 def announced(parts: Parts) -> Iterator[str]:
     """The labels with their rows, the tokens and updates, the device, its precision, and what is trained."""
     rows, data, training = parts.rows, parts.data, parts.config.training
-    labels = count_rows(rows.train)
-    yield f"labels: {spelled(f'{shown(name, 40)} {count:,}' for name, count in labels.most_common())}"
+    for task in rows.labels.slices:
+        labels = count_rows(of_task(rows.train, task.name, task.columns)).most_common()
+        of = f" of {task.name}" if task.name else ""
+        yield f"labels{of}: {spelled(f'{shown(name, 40)} {count:,}' for name, count in labels)}"
     num_tokens = sum(len(one.input_ids) + len(one.continuation_ids) for one in data.train.examples)
     each = parts.updates.updates_per_epoch
     yield (

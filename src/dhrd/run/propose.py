@@ -17,6 +17,7 @@ from dhrd.config.commented import Setting, resolved
 from dhrd.config.section import Section
 from dhrd.data.label_names import spelled
 from dhrd.data.label_sets import count_rows
+from dhrd.data.label_space import of_task
 from dhrd.data.readers import is_read_once
 from dhrd.data.records import Example
 from dhrd.data.roles import ColumnLook, Role, find_roles, look_at_columns, template_of
@@ -93,7 +94,8 @@ def propose(given: RunConfig) -> Proposal:
     begun = _merged([*_model(), *_data(given, roles, columns), *_losses(given, roles)], own)
     rows, held_out = _rows(given, begun)
     inputs, limits = _limits(resolved(begun), rows)
-    labels = count_rows((*rows.train, *_dev(rows)))
+    first = rows.labels.slices[0]
+    labels = count_rows(of_task((*rows.train, *_dev(rows)), first.name, first.columns))
     counts = spelled(f"{shown(name, 40)} {count:,}" for name, count in labels.most_common())
     told = f"{len(rows.train) + len(_dev(rows)):,} rows: {counts}"
     train = Setting("data.train", given.data.train, told)
