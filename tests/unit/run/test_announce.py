@@ -28,3 +28,10 @@ def test_it_is_what_the_run_then_does(tiny_backbone: Path, tmp_path: Path, overr
     total = sum(p.numel() for p in parts.model.parameters())
     assert device.startswith("on ") and device.endswith(f"float32; {trained:,} of {total:,} weights are trained")
     assert (trained < total) == bool(overrides)
+
+
+def test_each_of_several_tasks_has_its_labels(tiny_backbone: Path, tmp_path: Path) -> None:
+    config = make_config(tiny_backbone, tmp_path, "tasks={what: {column: label}, again: {column: label}}")
+    parts = build(config, load_rows(config), load_backbone(config.model), "cpu")
+    told = [line for line in announced(parts) if line.startswith("labels of ")]
+    assert told == [f"labels of {name}: 'keep' 7, 'return' 7, 'repair' 6" for name in ("what", "again")]
