@@ -28,6 +28,7 @@ from dhrd.cli import (
     predict,
     rationales,
     reproduce,
+    select,
     serve,
     train,
 )
@@ -51,6 +52,7 @@ app.command("reproduce", cls=SettingsCommand)(reproduce.reproduce)
 app.command("compare", cls=Command)(compare.compare)
 app.command("decide", cls=Command)(decide.decide)
 app.command("predict", cls=Command)(predict.predict)
+app.command("select", cls=Command)(select.select)
 app.command("serve", cls=Command)(serve.serve)
 app.command("benchmark", cls=Command)(benchmark.benchmark)
 app.command("export", cls=Command)(export.export)
