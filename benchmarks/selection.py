@@ -32,7 +32,7 @@ from dhrd.experiments.study import BEST_SETTINGS
 from dhrd.inference.engine.batching import probabilities
 from dhrd.model.backbone import load_backbone
 from dhrd.run.select import RANDOM, Query, select_out_of_fold
-from dhrd.run.strategies import STRATEGIES, Choose, ScoredPool, draw
+from dhrd.run.strategies import STRATEGIES, Choose, ScoredPool, draw_rows
 from dhrd.training.build import build
 from dhrd.training.loop import fit
 
@@ -105,7 +105,9 @@ def bought(config: RunConfig, rows: Rows, have: Sequence[int], names: Sequence[s
     with torch.inference_mode():
         p_NC = probabilities(live.model.head(pooled_ND).numpy(), multi_label=False)
     pool = ScoredPool(p_NC, pooled_ND.numpy())
-    places = {name: draw(len(left), STEP, chooser(name, pool), seed=1000 * config.seed + len(have)) for name in names}
+    places = {
+        name: draw_rows(len(left), STEP, chooser(name, pool), seed=1000 * config.seed + len(have)) for name in names
+    }
     return {"accuracy": accuracy, "next": {name: left[drawn.rows].tolist() for name, drawn in places.items()}}
 
 
@@ -127,7 +129,7 @@ def rationales(seed: int, kept: Path, *, noise: float) -> dict[str, float]:
         return learned(config, rows, {row.example.id for row in selection.rows})
 
     def drawn() -> Cell:
-        return learned(config, rows, {rows.train[row].id for row in draw(NUM_POOL, count, None, seed=seed).rows})
+        return learned(config, rows, {rows.train[row].id for row in draw_rows(NUM_POOL, count, None, seed=seed).rows})
 
     name = f"rationales-{noise:g}-{seed}"
     cells = {"chosen": chosen, "drawn": drawn}

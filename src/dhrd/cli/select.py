@@ -83,7 +83,13 @@ def _check_reader(purpose: str, model: Path | None, folds: int | None) -> None:
 
 
 def _out_of_fold(
-    pool: str, query: Query, folds: int, output: Path, config: Path | None, overrides: list[str] | None, device: str | None
+    pool: str,
+    query: Query,
+    folds: int,
+    output: Path,
+    config: Path | None,
+    overrides: list[str] | None,
+    device: str | None,
 ) -> Selection:
     """Folds that are done are kept beside the output until it is written, so the same command goes on after a kill."""
     from dhrd._files import is_stream

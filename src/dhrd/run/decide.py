@@ -19,7 +19,7 @@ from dhrd.decisions.conformal import label_sets
 from dhrd.decisions.decision import Decision
 from dhrd.decisions.report import DecisionMetrics, decision_metrics
 from dhrd.decisions.target import parse_target
-from dhrd.errors import ConfigError, DataError
+from dhrd.errors import ConfigError
 from dhrd.evaluation.evaluate import labelled, rows_fingerprint
 from dhrd.inference.classifier import Classifier
 from dhrd.metrics.outcomes import Outcomes

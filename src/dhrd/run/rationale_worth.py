@@ -102,7 +102,9 @@ def rationale_worths(model_dir: str | Path, examples: Sequence[Example], **optio
         template=info.sequence,
     )
     encoded = encoder.encode(examples).examples
-    answers = encoder.inputs.tokens.all([info.sequence.answer + word for word in info.labels.words], special_tokens=False)
+    answers = encoder.inputs.tokens.all(
+        [info.sequence.answer + word for word in info.labels.words], special_tokens=False
+    )
     num_common = sum(1 for _ in takewhile(lambda tokens: len({*tokens}) == 1, zip(*answers, strict=False)))
     worth_N = np.zeros(len(encoded))
     lengths = [len(row.input_ids) + len(row.continuation_ids) for row in encoded]

@@ -25,7 +25,7 @@ from dhrd.inference.engine.options import check_count
 from dhrd.run.folds import fold_directory, for_folds, out_of_fold
 from dhrd.run.pool import Pool, open_pool
 from dhrd.run.rows import refuse_trained_rows, rows_of
-from dhrd.run.strategies import STRATEGIES, Choose, ScoredPool, draw
+from dhrd.run.strategies import STRATEGIES, Choose, ScoredPool, draw_rows
 from dhrd.training.run_dir import read_run
 
 RANDOM = "random"
@@ -218,8 +218,7 @@ def _check_pool(pool: Pool, examples: Sequence[Example], query: Query) -> None:
 def _check_for_rationales(query: Query) -> None:
     if query.strategy not in _FOR_RATIONALES:
         raise ConfigError(
-            f"`strategy={query.strategy}`: chooses rows for labels; for rationales give "
-            f"{' or '.join(_FOR_RATIONALES)}"
+            f"`strategy={query.strategy}`: chooses rows for labels; for rationales give {' or '.join(_FOR_RATIONALES)}"
         )
 
 
@@ -245,10 +244,8 @@ def _by_doubt(examples: Sequence[Example], pool: Pool, doubt_N: np.ndarray, quer
     return _selected(examples, pool, doubt_N, query, choose)
 
 
-def _selected(
-    examples: Sequence[Example], pool: Pool, score_N: np.ndarray, query: Query, choose: Choose
-) -> Selection:
-    drawn = draw(len(pool.rows), query.num_rows, None if query.strategy == RANDOM else choose, seed=query.seed)
+def _selected(examples: Sequence[Example], pool: Pool, score_N: np.ndarray, query: Query, choose: Choose) -> Selection:
+    drawn = draw_rows(len(pool.rows), query.num_rows, None if query.strategy == RANDOM else choose, seed=query.seed)
     rows = [
         SelectedRow(
             example=examples[pool.rows[row]],

@@ -107,7 +107,7 @@ class Drawn:
     inclusion_probability: float
 
 
-def draw(num_pool: int, num_rows: int, choose: Choose | None, *, seed: int) -> Drawn:
+def draw_rows(num_pool: int, num_rows: int, choose: Choose | None, *, seed: int) -> Drawn:
     """Draw a tenth of the rows at random, then choose the others of what is left.
 
     Args:

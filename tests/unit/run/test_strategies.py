@@ -14,7 +14,7 @@ from dhrd.run.strategies import (
     by_diversity,
     by_gradient,
     by_margin,
-    draw,
+    draw_rows,
     kmeans_plus_plus,
 )
 
@@ -45,7 +45,9 @@ def test_copies_are_centres_only_when_nothing_else_is_left() -> None:
 
 
 def test_the_margin_is_between_the_two_likeliest() -> None:
-    pool = ScoredPool(np.array([[0.5, 0.4, 0.1], [0.34, 0.33, 0.33], [0.9, 0.1, 0.0], [0.5, 0.0, 0.5]]), np.ones((4, 2)))
+    pool = ScoredPool(
+        np.array([[0.5, 0.4, 0.1], [0.34, 0.33, 0.33], [0.9, 0.1, 0.0], [0.5, 0.0, 0.5]]), np.ones((4, 2))
+    )
     np.testing.assert_allclose(pool.unsure_N, [0.9, 0.99, 0.2, 1.0])
     assert by_margin(pool, 3, draws()).tolist() == [3, 1, 0]
 
@@ -89,7 +91,7 @@ def test_badge_leaves_rows_that_teach_nothing() -> None:
 def test_a_tenth_is_drawn_and_the_rest_chosen_of_what_is_left(name: str | None) -> None:
     pool = random_pool(200)
     choose = None if name is None else lambda rows, count, own: STRATEGIES[name](pool[rows], count, own)
-    first, again, other = (draw(200, 40, choose, seed=seed) for seed in (3, 3, 4))
+    first, again, other = (draw_rows(200, 40, choose, seed=seed) for seed in (3, 3, 4))
     assert first == again and first.rows != other.rows
     assert len({*first.rows}) == 40
     drawn = [row for row, is_random in zip(first.rows, first.is_random, strict=True) if is_random]
@@ -105,13 +107,13 @@ def test_what_is_drawn_is_drawn_evenly() -> None:
     pool = random_pool(20)
     times: Counter[int] = Counter()
     for seed in range(2000):
-        found = draw(20, 10, lambda rows, count, own: by_margin(pool[rows], count, own), seed=seed)
+        found = draw_rows(20, 10, lambda rows, count, own: by_margin(pool[rows], count, own), seed=seed)
         times.update(row for row, is_random in zip(found.rows, found.is_random, strict=True) if is_random)
     assert len(times) == 20 and 60 <= min(times.values()) <= max(times.values()) <= 140  # 100 ± 4 deviations
 
 
 def test_the_whole_pool_can_be_asked_for() -> None:
     pool = random_pool(15)
-    found = draw(15, 15, lambda rows, count, own: by_diversity(pool[rows], count, own), seed=0)
+    found = draw_rows(15, 15, lambda rows, count, own: by_diversity(pool[rows], count, own), seed=0)
     assert sorted(found.rows) == list(range(15))
-    assert draw(1, 1, lambda *_: pytest.fail("one row is drawn"), seed=0).rows == [0]
+    assert draw_rows(1, 1, lambda *_: pytest.fail("one row is drawn"), seed=0).rows == [0]
