@@ -105,10 +105,9 @@ def bought(config: RunConfig, rows: Rows, have: Sequence[int], names: Sequence[s
     with torch.inference_mode():
         p_NC = probabilities(live.model.head(pooled_ND).numpy(), multi_label=False)
     pool = ScoredPool(p_NC, pooled_ND.numpy())
-    places = {
-        name: draw_rows(len(left), STEP, chooser(name, pool), seed=1000 * config.seed + len(have)) for name in names
-    }
-    return {"accuracy": accuracy, "next": {name: left[drawn.rows].tolist() for name, drawn in places.items()}}
+    seed = 1000 * config.seed + len(have)
+    drawn = {name: draw_rows(len(left), STEP, chooser(name, pool), seed=seed).rows for name in names}
+    return {"accuracy": accuracy, "next": {name: left[places].tolist() for name, places in drawn.items()}}
 
 
 def chooser(name: str, pool: ScoredPool) -> Choose | None:

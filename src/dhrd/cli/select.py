@@ -51,12 +51,14 @@ def select(
     from dhrd._files import is_stream, talking
     from dhrd._outputs import JSON_LINES, Output, check_outputs
     from dhrd.cli.settings import inference_config, read_by
+    from dhrd.config import load_config
     from dhrd.run import select as run
 
     query = run.Query(num_rows=num_rows, strategy=strategy, exclude=tuple(exclude or ()), seed=seed)
     _check_reader(purpose, model, folds)
     if model is None:
-        selection = _out_of_fold(pool, query, folds or 0, output, config, overrides, device)
+        resolved = load_config(config, overrides or (), data__train=pool)
+        selection = _out_of_fold(query, folds or 0, output, resolved, config, device)
     else:
         settings = inference_config(model, config, overrides)
         written = [Output("--output", output, JSON_LINES)]
@@ -83,22 +85,14 @@ def _check_reader(purpose: str, model: Path | None, folds: int | None) -> None:
 
 
 def _out_of_fold(
-    pool: str,
-    query: Query,
-    folds: int,
-    output: Path,
-    config: Path | None,
-    overrides: list[str] | None,
-    device: str | None,
+    query: Query, folds: int, output: Path, resolved: RunConfig, config: Path | None, device: str | None
 ) -> Selection:
     """Folds that are done are kept beside the output until it is written, so the same command goes on after a kill."""
     from dhrd._files import is_stream
     from dhrd._outputs import JSON_LINES, Output, check_outputs
     from dhrd.artifact.owned import inputs_of
-    from dhrd.config import load_config
     from dhrd.run.select import select_out_of_fold
 
-    resolved: RunConfig = load_config(config, overrides or (), data__train=pool)
     check_outputs([Output("--output", output, JSON_LINES)], inputs_of(resolved, config, *query.exclude))
     kept = None if is_stream(output) else _folds_beside(output)
     try:

@@ -155,7 +155,7 @@ def kmeans_plus_plus(
         Their indices in the order of drawing; once all that is left is equal to a centre, any rows.
     """
     square_N = (left_NK**2).sum(axis=1) * (right_ND**2).sum(axis=1)
-    centres = [int(draws.choice(len(square_N)))]
+    centres = [int(draws.choice(len(square_N), p=np.full(len(square_N), 1 / len(square_N))))]
     nearest_N = np.full(len(square_N), np.inf)
     while len(centres) < num_centres:
         last = centres[-1]

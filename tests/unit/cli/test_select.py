@@ -30,10 +30,8 @@ def test_the_commands_of_the_page(
     own = flags(settings(tiny_backbone, tmp_path, "output_dir=output", "training.num_epochs=1"))
     assert run_here(capsys, "train", *own).code == 0
 
-    pool = [{key: value for key, value in row.items() if key != "label"} for row in rows(400)]
-    write_jsonl(
-        tmp_path / "pool.jsonl", [{**row, "input_text": f"{i} {row['input_text']}"} for i, row in enumerate(pool)]
-    )
+    pool = [{"id": row["id"], "input_text": f"{row['id']}: {row['input_text']}"} for row in rows(400)]
+    write_jsonl(tmp_path / "pool.jsonl", pool)
     ended = run_here(capsys, *labels)
     assert ended.code == 0, ended.err
     assert "200 of 340 rows (60 known, 0 with the text of an earlier one), 200 of them drawn at random" in ended.out
@@ -49,10 +47,8 @@ def test_the_commands_of_the_page(
     assert [row["selected_by"] for row in asked].count("margin") == 9
     assert not (tmp_path / "ask.jsonl.folds").exists()
 
-    write_jsonl(
-        tmp_path / "rationales.jsonl",
-        [{"id": row["id"], "rationale": row["rationale"]} for row in rows(60) if "rationale" in row],
-    )
+    reasoned = [{"id": row["id"], "rationale": row["rationale"]} for row in rows(60) if "rationale" in row]
+    write_jsonl(tmp_path / "rationales.jsonl", reasoned)
     worst = run_here(capsys, *audit, "--json", "audit.json")
     assert worst.code == 0, worst.err
     assert "nats in the median" in worst.out and "were trained on" in worst.err

@@ -35,10 +35,8 @@ def model(tmp_path: Path) -> Path:
 
 
 def pool_of(tmp_path: Path, count: int = 40, **more: Any) -> Path:
-    made = [
-        {"id": f"p{i}", "input_text": f"the case {i * 37 % 101} of {i}", "ward": i % 3, **more} for i in range(count)
-    ]
-    return write_jsonl(tmp_path / "pool.jsonl", made)
+    made = [{"id": f"p{i}", "input_text": f"the case {i * 37 % 101} of {i}", "ward": i % 3} for i in range(count)]
+    return write_jsonl(tmp_path / "pool.jsonl", [{**row, **more} for row in made])
 
 
 def chosen(selection: Selection) -> list[str]:
