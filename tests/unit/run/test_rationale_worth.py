@@ -34,6 +34,7 @@ def examples() -> list[Example]:
 def save(directory: Path, **info: Any) -> Path:
     model = make_model(backbone=make_backbone(tokenizer=make_tokenizer()), num_labels=3)
     save_model(directory, model, max_input_tokens=64, max_sequence_tokens=256, **info)
+    (directory / "run.json").unlink()  # it would be the config of a run
     return directory
 
 
@@ -78,7 +79,7 @@ def test_another_rationale_has_another_worth(tmp_path: Path) -> None:
 
 
 def test_an_audit_has_the_worth_of_lines_with_a_labelled_row(tmp_path: Path) -> None:
-    rows = [{"id": f"r{number}", "input_text": f"case {number}", "label": "bill"} for number in range(4)]
+    rows = [{"id": f"r{number}", "input_text": f"case {number}", "label": ("bill", "mail")[number % 2]} for number in range(4)]
     lines = [{"id": f"r{number}", "rationale": f"It is about {number}."} for number in (0, 2, 7)]
     audit = audit_rationales(write_jsonl(tmp_path / "r.jsonl", lines), write_jsonl(tmp_path / "d.jsonl", rows))
     directory = save(tmp_path / "model")
