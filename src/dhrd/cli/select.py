@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,9 +24,7 @@ def select(
     model: Annotated[
         Path | None, typer.Option("--model", help="The artifact: what `dhrd train` wrote on the rows known so far.")
     ] = None,
-    purpose: Annotated[
-        Literal["label", "rationale"], typer.Option("--for", help="What the rows are to get next.")
-    ] = "label",
+    purpose: Annotated[str, typer.Option("--for", help="What the rows are to get next: label or rationale.")] = "label",
     strategy: Annotated[
         str, typer.Option(help="random, margin, diverse or badge; a tenth of the rows is random whatever it is.")
     ] = "random",
@@ -74,6 +72,8 @@ def select(
 
 def _check_reader(purpose: str, model: Path | None, folds: int | None) -> None:
     """The rows are read by one model, or out of fold."""
+    if purpose not in ("label", "rationale"):
+        raise ConfigError(f"--for {purpose}: unknown; give label or rationale")
     if model is not None and folds is not None:
         raise ConfigError("--model reads rows that it was not trained on, --folds trains anew; give one of them")
     if model is None and purpose == "label":

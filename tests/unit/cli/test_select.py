@@ -95,6 +95,7 @@ def test_an_interrupted_selection_keeps_its_folds(
         (["pool.jsonl", "-n", "3", "--folds", "5"], "no model is given"),
         (["pool.jsonl", "-n", "3", "--folds", "5", "--model", "m"], "give one of them"),
         (["pool.jsonl", "-n", "3", "--strategy", "best"], "--strategy best: unknown; give one of random, margin"),
+        (["pool.jsonl", "-n", "3", "--for", "both"], "--for both: unknown; give label or rationale"),
         (["pool.jsonl", "-n", "3", "--model", "missing"], "missing: no such directory"),
         (
             ["pool.jsonl", "-n", "3", "--for", "rationale", "--folds", "2", "--output", "pool.jsonl"],
