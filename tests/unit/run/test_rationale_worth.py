@@ -79,7 +79,8 @@ def test_another_rationale_has_another_worth(tmp_path: Path) -> None:
 
 
 def test_an_audit_has_the_worth_of_lines_with_a_labelled_row(tmp_path: Path) -> None:
-    rows = [{"id": f"r{number}", "input_text": f"case {number}", "label": ("bill", "mail")[number % 2]} for number in range(4)]
+    labels = ("bill", "mail", "bill", "mail")
+    rows = [{"id": f"r{number}", "input_text": f"case {number}", "label": label} for number, label in enumerate(labels)]
     lines = [{"id": f"r{number}", "rationale": f"It is about {number}."} for number in (0, 2, 7)]
     audit = audit_rationales(write_jsonl(tmp_path / "r.jsonl", lines), write_jsonl(tmp_path / "d.jsonl", rows))
     directory = save(tmp_path / "model")
