@@ -5,6 +5,7 @@ the pool → without what is known → what the classifier says of each row → 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,7 +190,8 @@ def write_selection(selection: Selection, path: Path) -> None:
     with writing(path) as file:
         for row in selection.rows:
             own = (row.by, round(row.score, 6), row.inclusion_probability)
-            file.row({"id": row.example.id, **row.example.fields, **dict(zip(_OWN_COLUMNS, own, strict=True))})
+            record = {"id": row.example.id, **row.example.fields, **dict(zip(_OWN_COLUMNS, own, strict=True))}
+            file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")  # a date of Parquet as its text
 
 
 def _opened(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from dhrd import Classifier
@@ -77,6 +80,15 @@ def test_the_output_has_the_rows_as_they_are(model: Path, tmp_path: Path) -> Non
     ]
     assert [row["selected_by"] for row in written].count("random") == 1
     assert all((row["inclusion_probability"] == 1 / 40) == (row["selected_by"] == "random") for row in written)
+
+
+def test_columns_that_json_lacks_are_text(model: Path, tmp_path: Path) -> None:
+    texts, dates = ["one case", "another case"], [date(2025, 11, day) for day in (1, 2)]
+    pyarrow.parquet.write_table(pyarrow.table({"input_text": texts, "on": dates}), tmp_path / "pool.parquet")
+    selection = select_for_labels(model, tmp_path / "pool.parquet", Query(num_rows=2), **CPU)
+    write_selection(selection, tmp_path / "ask.jsonl")
+    written = {row["input_text"]: row for row in read_jsonl(tmp_path / "ask.jsonl")}
+    assert written["another case"]["on"] == "2025-11-02" and len({row["id"] for row in written.values()}) == 2
 
 
 def test_what_is_known_is_not_asked_for(model: Path, tmp_path: Path) -> None:
