@@ -5,7 +5,6 @@ the pool → without what is known → what the classifier says of each row → 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from dhrd.run.folds import fold_directory, for_folds, out_of_fold
 from dhrd.run.pool import Pool, open_pool
 from dhrd.run.rows import refuse_trained_rows, rows_of
 from dhrd.run.strategies import STRATEGIES, Choose, ScoredPool, draw_rows
+from dhrd.run.tables import json_line
 from dhrd.training.run_dir import read_run
 
 RANDOM = "random"
@@ -191,7 +191,7 @@ def write_selection(selection: Selection, path: Path) -> None:
         for row in selection.rows:
             own = (row.by, round(row.score, 6), row.inclusion_probability)
             record = {"id": row.example.id, **row.example.fields, **dict(zip(_OWN_COLUMNS, own, strict=True))}
-            file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")  # a date of Parquet as its text
+            file.write(json_line(record))
 
 
 def _opened(
