@@ -36,8 +36,8 @@ from dhrd.run.strategies import STRATEGIES, Choose, ScoredPool, draw_rows
 from dhrd.training.build import build
 from dhrd.training.loop import fit
 
-NUM_POOL, NUM_FIRST, STEP, MOST = 1600, 100, 100, 400
-LABEL_ROWS, NUM_FOLDS, SHARE = 4800, 3, 0.25
+NUM_POOL, STEP, MOST = 3200, 400, 1200
+NUM_REASONED_POOL, NUM_FOLDS, SHARE, HOPS = 1600, 3, 0.25, 2
 NAMES = (RANDOM, *STRATEGIES)
 STUDY_CELLS = Path("docs/results/controlled/cells")
 AGAINST = {
@@ -65,11 +65,11 @@ def main() -> None:
         given.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
-def settings(seed: int, *, hops: int, noise: float, **own: object) -> RunConfig:
+def settings(seed: int, num_rows: int, *, noise: float, **own: object) -> RunConfig:
     """As the controlled study's."""
     desk = {
-        "data.train": f"policy_desk:rows={NUM_POOL},hops={hops},noise={noise:g},seed={seed}",
-        "data.validation": f"policy_desk:rows={NUM_HELD_OUT},hops={hops}",
+        "data.train": f"policy_desk:rows={num_rows},hops={HOPS},noise={noise:g},seed={seed}",
+        "data.validation": f"policy_desk:rows={NUM_HELD_OUT},hops={HOPS}",
     }
     every = {**STUDY.settings, **desk, "seed": seed}
     return load_config(**{name.replace(".", "__"): value for name, value in every.items()}, **own)
@@ -77,14 +77,14 @@ def settings(seed: int, *, hops: int, noise: float, **own: object) -> RunConfig:
 
 def labels(seed: int, kept: Path) -> dict[str, float]:
     """Accuracies of one seed: by strategy and number of labelled rows, and by strategy their mean."""
-    config = settings(seed, hops=1, noise=0.0, loss__reasoning_weight=0)
+    config = settings(seed, NUM_POOL, noise=0.0, loss__reasoning_weight=0)
     rows = load_rows(config)
-    first = list(range(NUM_FIRST))
+    first = list(range(STEP))
     begun = done(kept / f"labels-{seed}-first.json", partial(bought, config, rows, first, NAMES))
     found = {"first": begun["accuracy"]}
     for name in NAMES:
         cell, have = begun, first
-        for count in range(NUM_FIRST + STEP, MOST + 1, STEP):
+        for count in range(2 * STEP, MOST + 1, STEP):
             have = have + cell["next"][name]
             more = (name,) if count < MOST else ()
             cell = done(kept / f"labels-{seed}-{name}-{count}.json", partial(bought, config, rows, have, more))
@@ -95,7 +95,7 @@ def labels(seed: int, kept: Path) -> dict[str, float]:
 
 def bought(config: RunConfig, rows: Rows, have: Sequence[int], names: Sequence[str]) -> Cell:
     """Train on the rows that are labelled, evaluate, and choose the next by each strategy."""
-    config = load_config(base=config, training__num_epochs=LABEL_ROWS // len(have))
+    config = load_config(base=config, training__num_epochs=NUM_TRAINED_ROWS // len(have))
     live, accuracy = trained(config, replace(rows, train=[rows.train[row] for row in have]))
     left = np.setdiff1d(np.arange(NUM_POOL), have)
     encoder = InputEncoder(tokenizer=live.model.tokenizer, max_input_tokens=config.data.max_input_tokens)
@@ -117,9 +117,10 @@ def chooser(name: str, pool: ScoredPool) -> Choose | None:
 
 def rationales(seed: int, kept: Path, *, noise: float) -> dict[str, float]:
     """Accuracies of one seed by which rows have a rationale; of all and of none those of the controlled study."""
-    own = {name.replace(".", "__"): weight for name, weight in BEST_SETTINGS.items()}
-    config = settings(seed, hops=2, noise=noise, training__num_epochs=NUM_TRAINED_ROWS // NUM_POOL, **own)
-    rows, count = load_rows(config), round(SHARE * NUM_POOL)
+    own: dict[str, object] = {name.replace(".", "__"): weight for name, weight in BEST_SETTINGS.items()}
+    own["training__num_epochs"] = NUM_TRAINED_ROWS // NUM_REASONED_POOL
+    config = settings(seed, NUM_REASONED_POOL, noise=noise, **own)
+    rows, count = load_rows(config), round(SHARE * NUM_REASONED_POOL)
 
     def chosen() -> Cell:
         query = Query(num_rows=count, strategy="margin", seed=seed)
@@ -128,7 +129,9 @@ def rationales(seed: int, kept: Path, *, noise: float) -> dict[str, float]:
         return learned(config, rows, {row.example.id for row in selection.rows})
 
     def drawn() -> Cell:
-        return learned(config, rows, {rows.train[row].id for row in draw_rows(NUM_POOL, count, None, seed=seed).rows})
+        return learned(
+            config, rows, {rows.train[row].id for row in draw_rows(NUM_REASONED_POOL, count, None, seed=seed).rows}
+        )
 
     name = f"rationales-{noise:g}-{seed}"
     cells = {"chosen": chosen, "drawn": drawn}
@@ -140,7 +143,7 @@ def rationales(seed: int, kept: Path, *, noise: float) -> dict[str, float]:
 
 def learned(config: RunConfig, rows: Rows, ids: set[str]) -> Cell:
     """Train with the rationales of these rows, and evaluate."""
-    assert len(ids) == round(SHARE * NUM_POOL)
+    assert len(ids) == round(SHARE * NUM_REASONED_POOL)
     train = [row if row.id in ids else replace(row, rationale=None) for row in rows.train]
     wrong = mean(row.label != row.fields["true_label"] for row in train if row.rationale)
     return {"accuracy": trained(config, replace(rows, train=train))[1], "wrong_labels": wrong}
@@ -156,7 +159,7 @@ def trained(config: RunConfig, rows: Rows) -> tuple[LiveModel, float]:
 
 def study_accuracy(noise: float, arm: str, seed: int) -> float:
     """Of a cell of the controlled study, which has the same rows, seeds and held-out rows."""
-    name = f"rows{NUM_POOL}-hops2-noise{100 * noise:.0f}-desk_llama-{arm}-seed{seed}-*.json"
+    name = f"rows{NUM_REASONED_POOL}-hops{HOPS}-noise{100 * noise:.0f}-desk_llama-{arm}-seed{seed}-*.json"
     (path,) = STUDY_CELLS.glob(name)
     return float(json.loads(path.read_text(encoding="utf-8"))["metrics"]["accuracy"])
 
