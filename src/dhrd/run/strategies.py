@@ -11,7 +11,6 @@ Shape legend: N rows of the pool, C labels, D hidden, K factors.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -56,8 +55,8 @@ Strategy = Callable[[ScoredPool, int, np.random.RandomState], np.ndarray]
 Choose = Callable[[np.ndarray, int, np.random.RandomState], np.ndarray]
 """The same from the rows of the pool that are left; the indices are among these."""
 
-RANDOM_SHARE = 0.1
-"""Of what is asked for."""
+ROWS_A_DRAWN_ONE = 10
+"""Of so many rows that are asked for one is drawn at random."""
 
 
 def by_margin(pool: ScoredPool, num_rows: int, draws: np.random.RandomState) -> np.ndarray:
@@ -117,15 +116,15 @@ def draw_rows(num_pool: int, num_rows: int, choose: Choose | None, *, seed: int)
         seed: Of all that is drawn.
     """
     draws = np.random.RandomState(seed)
-    drawn = draws.choice(num_pool, num_rows if choose is None else math.ceil(RANDOM_SHARE * num_rows), replace=False)
-    chosen = np.setdiff1d(np.arange(num_pool), drawn)
-    if choose is not None and len(drawn) < num_rows:
-        chosen = chosen[choose(chosen, num_rows - len(drawn), draws)]
-    else:
-        chosen = chosen[:0]
-    placed = [((place + 0.5) / len(part), int(row), part is drawn) for part in (drawn, chosen)
-              for place, row in enumerate(part)]  # fmt: skip
-    placed.sort()
+    num_drawn = num_rows if choose is None else -(-num_rows // ROWS_A_DRAWN_ONE)
+    drawn = draws.choice(num_pool, num_drawn, replace=False)
+    rest, num_chosen = np.setdiff1d(np.arange(num_pool), drawn), num_rows - num_drawn
+    chosen = rest[choose(rest, num_chosen, draws)] if choose is not None and num_chosen else rest[:0]
+    placed = sorted(
+        ((place + 0.5) / len(part), int(row), part is drawn)
+        for part in (drawn, chosen)
+        for place, row in enumerate(part)
+    )
     return Drawn(
         rows=[row for _, row, _ in placed],
         is_random=[is_random for *_, is_random in placed],

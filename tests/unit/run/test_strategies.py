@@ -84,7 +84,7 @@ def test_badge_is_k_means_of_the_gradients(seed: int) -> None:
 def test_badge_leaves_rows_that_teach_nothing() -> None:
     probabilities = np.array([[1.0, 0.0]] * 30 + [[0.6, 0.4]] * 10)
     pool = ScoredPool(probabilities, np.random.default_rng(0).normal(size=(40, 3)))
-    assert (by_gradient(pool, 10, draws())[1:] >= 30).all(), "after the first, which is drawn evenly"
+    assert (by_gradient(pool, 10, draws()) >= 30).sum() >= 9, "all of them have the same gradient: none"
 
 
 @pytest.mark.parametrize("name", [None, *STRATEGIES])
