@@ -27,12 +27,14 @@ def embed(classifier: Classifier, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         DataError: As `Classifier.predict`.
     """
-    vectors = [np.empty((0, classifier.head.score.in_features), dtype=np.float32)]
+    vectors: list[np.ndarray] = []
     for window in encoded_windows(as_rows(rows), classifier.encode, _WINDOW_ROWS):
         if window.inputs:
             vectors.append(classifier.engine.pooled([item.input_ids for item in window.inputs]).numpy())
         if window.failure is not None:
             raise window.failure
+    if not vectors:
+        return np.empty((0, len(classifier.labels))), np.empty((0, 0), dtype=np.float32)
     pooled_ND = np.concatenate(vectors)
     with torch.inference_mode():
         logits_NC = classifier.head(torch.from_numpy(pooled_ND).to(classifier.device)).cpu().numpy()
