@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup quickstart test fuzz lint bench evidence gpu
+.PHONY: setup quickstart test fuzz lint docs docs-serve bench evidence gpu
 
 setup: $(READY)
 
@@ -34,6 +34,14 @@ lint: setup
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2  # one thread for each of two workers: more would fight over the cores
+
+# The site, into build/site; it needs no network. docs-serve shows it on http://localhost:8000
+docs docs-serve: $(VENV)/.docs
+	$(BIN)/python scripts/docs.py $(if $(findstring serve,$@),serve,build)
+
+$(VENV)/.docs: $(READY)
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 # 20,000 damaged artifacts, configs, rows, checkpoints and teacher's answers; `make test` gives 200.
 fuzz: setup

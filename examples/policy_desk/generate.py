@@ -1,7 +1,7 @@
 """Write rows of the returns desk as JSONL or CSV: mail, label, true label and a rationale that states the steps.
 
     python examples/policy_desk/generate.py --rows 300 --seed 1 [--hops 3] [--label-noise 0.25] [--rationale-of true]
-        [--split train] [--output FILE]
+        [--split train] [--columns id,input_text,label] [--output FILE]
 
 The same rows without a file: `data.train: policy_desk:rows=300,seed=1,hops=3,noise=0.25` in a config.
 """
@@ -31,6 +31,7 @@ def main() -> None:
         "--rationale-of", choices=("true", "given"), default="true", help="label that a rationale is for"
     )
     parser.add_argument("--split", choices=SPLITS, default="train")
+    parser.add_argument("--columns", help="only these, separated by commas; default: all")
     parser.add_argument("--output", type=Path, help="a .csv file, else JSON lines; default: standard output")
     options = parser.parse_args()
     try:
@@ -41,6 +42,11 @@ def main() -> None:
     except DataError as error:
         parser.error(str(error))
     rows = list(desk.generate(options.split))
+    if options.columns is not None:
+        columns = options.columns.split(",")
+        if unknown := [name for name in columns if name not in rows[0]]:
+            parser.error(f"--columns: no column {unknown[0]!r}; there are {', '.join(rows[0])}")
+        rows = [{name: row[name] for name in columns} for row in rows]
     if options.output is None:
         sys.stdout.write(as_json_lines(rows))
     else:

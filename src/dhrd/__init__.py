@@ -39,6 +39,7 @@ _WHERE = {
     "enable_autologging": "dhrd.compat.mlflow",
     "evaluate": "dhrd.run.evaluate",
     "generate_rationales": "dhrd.rationales.generate",
+    "label_rows": "dhrd.rationales.label",
     "load_config": "dhrd.config",
     "load_json_dataset": "dhrd.compat.dataset",
     "mlflow_run": "dhrd.compat.mlflow",
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from dhrd.rationales.audit.audit import audit_rationales
     from dhrd.rationales.convert import convert_rationales
     from dhrd.rationales.generate import generate_rationales
+    from dhrd.rationales.label import label_rows
     from dhrd.run.evaluate import evaluate
     from dhrd.run.predict import predict
     from dhrd.run.train import train
@@ -106,6 +108,7 @@ __all__ = [
     "enable_autologging",
     "evaluate",
     "generate_rationales",
+    "label_rows",
     "load_config",
     "load_json_dataset",
     "mlflow_run",

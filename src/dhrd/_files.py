@@ -75,8 +75,8 @@ class Writer:
             self._file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
     def row(self, value: Any) -> None:
-        """Write one line of JSON."""
-        self.write(json.dumps(value, ensure_ascii=False) + "\n")
+        """Write one line of JSON; a date or a decimal as its text."""
+        self.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
 
     def json(self, value: Any) -> None:
         """Write JSON for people to read."""

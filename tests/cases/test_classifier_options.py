@@ -1,4 +1,4 @@
-"""S8, S11, S13: what the README prints, options without sense, and a home directory."""
+"""S8, S11, S13: what a page prints, options without sense, and a home directory."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def values(program: str) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("special", [{}, {"bos": "<bos>"}, {"pad": "<eos>"}], ids=["plain", "adds bos", "pad is eos"])
-def test_s8_the_readme_as_printed_gives_the_same_label_on_long_text(
+def test_s8_the_page_as_printed_gives_the_same_label_on_long_text(
     special: dict[str, Any], repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = save_backbone(tmp_path / "backbone", **special)
     trained = dhrd.train(make_config(backbone, tmp_path, "training.num_epochs=1", "data.max_input_tokens=40"))
     trained.output_dir.rename(tmp_path / "output")
     monkeypatch.chdir(tmp_path)
-    program = printed((repository / "README.md").read_text(encoding="utf-8"))
+    program = printed((repository / "docs" / "concepts" / "artifact.md").read_text(encoding="utf-8"))
     assert program.count('"It arrived broken and I have the receipt."') == 2
     long = program.replace("It arrived broken and I have the receipt.", LONG)
     (stock,), probabilities_BC = values(long)

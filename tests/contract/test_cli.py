@@ -132,6 +132,8 @@ ADDED = {
     "model.bottleneck_tokens": 1,
     "model.head_init": "random",
     "model.reasoning_bottleneck": False,
+    "teacher.labels": None,
+    "teacher.votes": 5,
     "training.cache_frozen": False,
     "training.compile": False,
     "training.group_by_prefix": False,
@@ -242,7 +244,7 @@ def test_every_flag_is_taken_in_dashes_and_underscores(capsys: Capsys) -> None:
                 ended = run_here(capsys, *command.split(), given, "--help")
                 assert ended.code == 0, ended.err
                 seen += 1
-    assert seen == 102
+    assert seen == 134
     assert run_here(capsys, "train", "--batch_sizes=1", "--help").code == 2
 
 

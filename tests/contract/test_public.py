@@ -73,7 +73,7 @@ def test_the_names_are_those_that_type_checkers_see() -> None:
         "load_json_dataset",
         "mlflow_run",
         *("Classifier", "CoT", "Evaluation", "Example", "RunConfig", "compare", "evaluate", "load_config", "train"),
-        *("audit_rationales", "convert_rationales", "generate_rationales"),
+        *("audit_rationales", "convert_rationales", "generate_rationales", "label_rows"),
         *("ArtifactError", "CheckpointError", "ConfigError", "DataError", "DhrdError", "MissingExtra", "ModelError"),
         *("NonFiniteError", "SaveError", "TeacherError", "UserError"),
     ],

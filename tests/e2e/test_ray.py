@@ -23,14 +23,14 @@ import pytest
 from dhrd.artifact.info import read_info, to_manifest
 from dhrd.decisions.decision import Decision, LabelSets, Rule
 from dhrd.decisions.target import Target
-from dhrd.errors import ConfigError
+from dhrd.errors import ConfigError, DataError, DhrdError
 from dhrd.run import ray as run
 from dhrd.run.predict import LongJob, Predicted, predict_to
 from helpers.artifacts import save_tiny
 from helpers.pages import block
 from helpers.ray import cluster
 from helpers.rows import write_jsonl
-from helpers.runs import environment, run_here
+from helpers.runs import environment, read_jsonl, run_here
 
 NUM_ROWS = 2400
 PIECE = 100
@@ -204,8 +204,45 @@ def test_a_job_that_is_killed_is_gone_on_with(model: Path, data: Path, plain: pa
     assert [path.name for path in output.iterdir() if path.name.startswith(".")] == []
 
 
+def test_bad_rows_end_it_in_one_line_or_are_left_out(model: Path, tmp_path: Path, capsys: Any) -> None:
+    source, rows = tmp_path / "in.jsonl", some_rows(350)
+    rows[220] = {"id": "bad", "n": 1}
+    write_jsonl(source, rows)
+    given = ("predict", "--model", model, "--input", source, "--output", f"{tmp_path}/out/", "--engine", "ray")
+    ended = run_here(capsys, *given, "--device", "cpu", "--dtype", "float32")
+    assert (ended.code, len(ended.err.splitlines())) == (2, 1), ended.err
+    assert f"{source}:221: input_text" in ended.err
+    assert "ray" not in ended.err.replace(str(tmp_path), "").lower()
+    ended = run_here(capsys, *given, "--device", "cpu", "--dtype", "float32", "--on-error", "skip")
+    assert (
+        ended.out
+        == f"349 rows are in {tmp_path}/out/; 1 bad rows were left out and are in {tmp_path}/out.errors.jsonl\n"
+    )
+    [error] = read_jsonl(tmp_path / "out.errors.jsonl")
+    assert (error["where"], error["line"]) == (f"{source}:221", 221)
+    assert table_of(tmp_path / "out")["id"].to_pylist() == [row["id"] for row in rows if row["id"] != "bad"]
+
+
+def test_rows_over_which_workers_die_are_named(model: Path, tmp_path: Path) -> None:
+    """Not for ever, and what is whole is kept."""
+    source, output = write_jsonl(tmp_path / "in.jsonl", some_rows(150)), tmp_path / "out"
+    killer = Killer(output, "part-00000-00001", times=3)
+    with pytest.raises(DhrdError, match=r"in\.jsonl:101: 3 workers died over the 50 rows from here on") as failure:
+        run.predict_by_ray(f"{output}/", model, source, num_workers=1, **OPTIONS)
+    assert len(set(killer.killed)) == 3
+    assert "100 rows are kept in it: `resume` goes on after them" in failure.value.__notes__
+
+
 def test_the_cluster_s_limits_are_told(model: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"`num_workers=3`: .* has 2 cores and 0 GPUs"):
         run.predict_by_ray(f"{tmp_path}/out/", model, data, num_workers=3)
     with pytest.raises(ConfigError, match="no machine of the cluster has a GPU"):
         run.predict_by_ray(f"{tmp_path}/out/", model, data, device="cuda")
+
+
+def test_no_rows_are_an_empty_part(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text("")
+    assert run.predict_by_ray(f"{tmp_path}/out/", model, tmp_path / "in.jsonl") == Predicted(num_rows=0)
+    assert table_of(tmp_path / "out").num_rows == 0
+    with pytest.raises(DataError, match="no such file"):
+        run.predict_by_ray(f"{tmp_path}/out/", model, tmp_path / "not.jsonl")

@@ -153,6 +153,17 @@ def _completion(body: dict[str, Any], text: str, fault: str) -> dict[str, Any]:
     }
 
 
+@dataclass
+class VotingEndpoint(FaultyEndpoint):
+    """An endpoint that may answer a question differently each time: by its prompt and its seed."""
+
+    vote: Callable[[str, int], str] = lambda prompt, seed: "keep"
+
+    def _response(self, body: dict[str, Any], fault: str) -> Response:
+        self.reply = lambda prompt: self.vote(prompt, body["seed"])
+        return super()._response(body, fault)
+
+
 Scripted = Callable[[int, str], "Response | dict[str, Any] | None"]
 """From a request's number and prompt to a response, or its JSON; None: an ordinary answer."""
 

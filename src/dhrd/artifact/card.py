@@ -10,6 +10,7 @@ from jinja2 import Environment
 
 from dhrd._markdown import as_code, fenced
 from dhrd._text import escaped
+from dhrd.artifact.hub import is_hub_name
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.config import RunConfig
 from dhrd.config.published import masked
@@ -82,7 +83,8 @@ classifier.predict([{{ example }}])
 def model_card(info: ArtifactInfo, config: RunConfig) -> str:
     """The card's text: what the model is, what it was trained on, how good it is, how to load it.
 
-    The hub reads the metrics from `model-index` at its head, each with its 95 % interval where it has one.
+    The hub reads the metrics from `model-index` at its head, each with its 95 % interval where it has one, and the
+    backbone and the data set where they are its own.
     """
     from huggingface_hub import ModelCard
 
@@ -118,7 +120,10 @@ def _card_data(config: RunConfig, metrics: Mapping[str, Any]) -> ModelCardData:
         for name in _METRICS
         if name in metrics
     ]
+    backbone, source = config.model.name_or_path, (config.data.train or "").partition(":")
     return ModelCardData(
+        base_model=backbone if is_hub_name(backbone) else None,
+        datasets=[source[2].partition(":")[0]] if source[0] == "hub" and source[2] else None,
         library_name="transformers",
         pipeline_tag="text-classification",
         tags=["dhrd", "dual-head-reasoning-distillation"],

@@ -30,6 +30,11 @@ _LONGEST_REASON = 150
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
+def is_hub_name(name: str) -> bool:
+    """Whether a text has the form `org/name`, and is no path here."""
+    return bool(_REPOSITORY.fullmatch(name)) and not os.path.exists(Path(name).expanduser().parent)
+
+
 def find_artifact(name_or_path: str | Path, revision: str | None = None) -> Path:
     """The directory of an artifact, downloaded from the hub where a text has the form `org/name` and is no path here.
 
@@ -40,9 +45,8 @@ def find_artifact(name_or_path: str | Path, revision: str | None = None) -> Path
     Raises:
         ArtifactError: The hub does not have it, or cannot be reached, and it was not downloaded before.
     """
-    path = Path(name_or_path).expanduser()
-    if isinstance(name_or_path, Path) or not _REPOSITORY.fullmatch(name_or_path) or os.path.exists(path.parent):
-        return path
+    if isinstance(name_or_path, Path) or not is_hub_name(name_or_path):
+        return Path(name_or_path).expanduser()
     from huggingface_hub import snapshot_download
 
     def describe(error: BaseException) -> DhrdError:

@@ -25,6 +25,7 @@ from dhrd.cli import (
     doctor,
     evaluate,
     export,
+    label,
     predict,
     rationales,
     reproduce,
@@ -53,6 +54,7 @@ app.command("compare", cls=Command)(compare.compare)
 app.command("decide", cls=Command)(decide.decide)
 app.command("predict", cls=Command)(predict.predict)
 app.command("select", cls=Command)(select.select)
+app.command("label", cls=label.LabelCommand)(label.label)
 app.command("serve", cls=Command)(serve.serve)
 app.command("benchmark", cls=Command)(benchmark.benchmark)
 app.command("export", cls=Command)(export.export)

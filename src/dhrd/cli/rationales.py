@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,13 +10,24 @@ import typer
 from dhrd._terminal import say
 from dhrd.cli.command import Command, SettingsCommand, given
 from dhrd.cli.options import Config, Device, Set
+from dhrd.cli.teacher import (
+    DryRun,
+    Limit,
+    RequireAll,
+    RetryRejected,
+    Split,
+    end,
+    going_on,
+    print_survey,
+    print_written,
+    settings_of_teacher,
+)
 
 if TYPE_CHECKING:
     from dhrd.config import RunConfig
     from dhrd.rationales.audit.audit import Audit
     from dhrd.rationales.convert import Converted
-    from dhrd.rationales.output import Generated
-    from dhrd.rationales.survey import Survey
+    from dhrd.rationales.output import Written
 
 app = typer.Typer(
     help="Get rationales from a teacher, audit them, convert others.",
@@ -28,20 +38,12 @@ _CHANGES_SHOWN = 20
 Data = Annotated[
     str | None, typer.Option("--data", help="The rows: superglue:TASK, hub:NAME or a file; default: data.train.")
 ]
-Split = Annotated[str, typer.Option(help="Of superglue: and hub:; train, validation or test.")]
 
 
 class GenerateCommand(SettingsCommand):
     """`dhrd rationales generate`, with flags for the teacher's settings."""
 
-    settings = tuple(
-        f"teacher.{name}"
-        for name in (
-            *("name", "base_url", "template", "label_hidden", "samples", "attempts", "temperature", "top_p"),
-            *("max_tokens", "reasoning_effort", "timeout_s", "max_retries", "concurrency", "requests_per_minute"),
-            *("tokens_per_minute", "input_price", "output_price", "max_cost", "tokenizer", "batch_size"),
-        )
-    )
+    settings = settings_of_teacher("label_hidden", "samples")
 
 
 @app.command(cls=GenerateCommand)
@@ -50,10 +52,10 @@ def generate(
     output: Annotated[Path, typer.Option(help="A .jsonl file; run again with the same one to go on.")],
     data: Data = None,
     split: Split = "train",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
-    retry_rejected: Annotated[bool, typer.Option("--retry-rejected", help="Ask rejected rows again.")] = False,
-    require_all: Annotated[bool, typer.Option("--require-all", help="Exit with 1 where a row was rejected.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count tokens and cost; send nothing.")] = False,
+    limit: Limit = None,
+    retry_rejected: RetryRejected = False,
+    require_all: RequireAll = False,
+    dry_run: DryRun = False,
     config: Config = None,
     overrides: Set = None,
     device: Device = None,
@@ -66,20 +68,14 @@ def generate(
     from dhrd.rationales.generate import generate_rationales, survey_rationales
 
     if dry_run:
-        _print_survey(survey_rationales(resolved, rows, output, split=split, limit=limit), resolved)
+        print_survey(survey_rationales(resolved, rows, output, split=split, limit=limit), resolved)
         return
-    try:
-        generated = generate_rationales(
+    with going_on():
+        written = generate_rationales(
             resolved, rows, output, split=split, limit=limit, retry_rejected=retry_rejected, device=device
         )
-    except KeyboardInterrupt:
-        say("dhrd: interrupted; answers so far are kept: run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(130) from None
-    _print_generated(generated, resolved)
-    if generated.num_open or _is_all_cut(generated):
-        raise typer.Exit(3)
-    if require_all and generated.rejected:
-        raise typer.Exit(1)
+    _print_generated(written, resolved)
+    end(written, require_all=require_all)
 
 
 @app.command(cls=Command)
@@ -220,60 +216,8 @@ def _rows(data: str | None, config: RunConfig) -> str:
     return rows
 
 
-def _print_survey(survey: Survey, config: RunConfig) -> None:
-    from dhrd.rationales.teacher.tally import cost
-
-    each = (
-        f"{survey.estimate.tokens_per_answer:.0f} each, {'the mean so far' if survey.estimate.measured else 'assumed'}"
-    )
-    say(f"{survey.num_rows:,} rows, {survey.num_rows - survey.num_open:,} of them settled; {survey.num_open:,} to ask")
-    if survey.warning:
-        say(survey.warning)
-    say(f"prompts: {survey.prompt_tokens:,} tokens ({survey.counted_by})")
-    say(f"answers: {survey.completion_tokens:,} tokens expected ({each}), at most {survey.most_completion_tokens:,}")
-    expected = cost(config.teacher, survey.prompt_tokens, survey.completion_tokens)
-    if expected is None:
-        say("cost: unknown; give --input-price and --output-price, per million tokens")
-        return
-    attempts = config.teacher.attempts * config.teacher.samples
-    most = cost(config.teacher, survey.prompt_tokens * attempts, survey.most_completion_tokens)
-    paid = cost(config.teacher, survey.before.prompt_tokens, survey.before.completion_tokens)
-    say(f"cost: {expected:.4g} expected, at most {most:.4g}; {paid:.4g} paid so far")
-
-
-def _print_generated(generated: Generated, config: RunConfig) -> None:
-    tally = generated.tally
-    say(f"{generated.num_rationales:,} of {generated.num_rows:,} rows have a rationale: {generated.output}")
-    if generated.num_disagreeing:
-        say(f"{generated.num_disagreeing:,} of them end in another label than the one given: audit them")
-    if generated.rejected:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in generated.rejected.most_common())
-        say(f"{generated.rejected.total():,} rejected: {reasons}; --retry-rejected asks them again")
-    if generated.rejected["cut"]:
-        say(f"a higher --max-tokens than {config.teacher.max_tokens:,} asks those that were cut again, and no others")
-    failed = ", ".join(f"{count:,} {kind}" for kind, count in tally.failures.most_common())
-    say(
-        f"{tally.num_requests:,} requests in this run, {tally.num_answers:,} answered"
-        + (f", {tally.failures.total():,} failed ({failed})" if failed else "")
-    )
-    paid = f", cost {generated.cost:.4g}" if generated.cost is not None else ""
-    say(f"in all {tally.prompt_tokens:,} prompt tokens, {tally.completion_tokens:,} answer tokens{paid}")
-    if tally.num_lost:
-        most = f" {generated.possible_cost:.4g}, which is" if generated.possible_cost is not None else ""
-        tokens = f"{tally.lost_prompt_tokens:,} prompt and {tally.lost_completion_tokens:,} answer tokens"
-        say(f"{tally.num_lost:,} requests without an answer may be billed too: at most{most} {tokens}")
-    _print_open(generated)
-
-
-def _print_open(generated: Generated) -> None:
-    """Why rows are left to ask."""
-    tally = generated.tally
-    if tally.num_unanswered:
-        say(f"{tally.num_unanswered:,} rows got no answer ({tally.last_failure}); the same command again asks them")
-    if tally.is_spent and generated.num_open:
-        say(f"max_cost is reached with {generated.num_open} rows not asked; raise --max-cost and run again to go on")
-
-
-def _is_all_cut(generated: Generated) -> bool:
-    """Whether the limit left nothing of any answer: a job that goes on to train must not take this for done."""
-    return not generated.num_rationales and 0 < generated.rejected["cut"] == generated.rejected.total()
+def _print_generated(written: Written, config: RunConfig) -> None:
+    say(f"{written.num_written:,} of {written.num_rows:,} rows have a rationale: {written.output}")
+    if num_disagreeing := written.noted["naming_another_label"]:
+        say(f"{num_disagreeing:,} of them end in another label than the one given: audit them")
+    print_written(written, config)

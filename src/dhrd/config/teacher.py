@@ -1,4 +1,4 @@
-"""The settings of who writes the rationales."""
+"""The settings of who writes the rationales, and labels rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SECRET = re.compile(r"api[_-]?key|password|secret|authorization|credential", re
 
 
 class TeacherSettings(Section):
-    """Who writes the rationales, and within which limits (`dhrd rationales generate`)."""
+    """Who writes the rationales (`dhrd rationales generate`) or labels rows (`dhrd label`), and within which limits."""
 
     name: FileName | None = None
     """`openai:MODEL` at any OpenAI-compatible endpoint, or `local:` and what `model.name_or_path` takes."""
@@ -33,6 +33,10 @@ class TeacherSettings(Section):
     """Do not tell the teacher the label; keep a rationale only where the teacher's own answer is the label."""
     samples: Count = 1
     """With `label_hidden`: ask so many times, and keep the first rationale that ends in the label."""
+    labels: FileName | None = None
+    """`dhrd label`: a YAML file of the labels, `NAME: what it means` a line, or a list of names; null: data.labels."""
+    votes: Count = 5
+    """`dhrd label`: ask so many times for the label of a row; the shares of the answers are its label."""
     attempts: Count = 3
     """Ask again, up to so many times in all, where an answer is empty, cut, or without the sentinel."""
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None

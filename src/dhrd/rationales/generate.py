@@ -1,36 +1,25 @@
-"""Rationales from a teacher: survey the rows → ask what is open → write the output, then the manifest.
-
-Everything paid for is in the store (`teacher/store.py`) before it counts; output and manifest are made from it anew,
-so a run killed at any moment is gone on with by running the same command again.
-"""
+"""Rationales from a teacher: the question of each row, and the line that its answer becomes."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from importlib import import_module
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from dhrd._outputs import Output, check_outputs
-from dhrd._progress import bar
 from dhrd.artifact.owned import inputs_of
 from dhrd.config import RunConfig, TeacherSettings
+from dhrd.data.rationales import DIGEST
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import label_set
 from dhrd.data.sources import Source, open_source
-from dhrd.errors import ConfigError, TeacherError
 from dhrd.model.backbone import Backbone
-from dhrd.rationales.output import Generated, beside, write_manifest, write_output
+from dhrd.rationales.asking import Asking, asked_settings, check_output, looked_at, open_store, ready_teacher
+from dhrd.rationales.output import Written, beside
 from dhrd.rationales.survey import Survey, survey
+from dhrd.rationales.teacher.answers import Answer, Rationale, Rejection, judge
 from dhrd.rationales.teacher.local import LocalTeacher
-from dhrd.rationales.teacher.prompt import Questions, load_template
-from dhrd.rationales.teacher.session import Session, Teacher
-from dhrd.rationales.teacher.store import Store
-from dhrd.rationales.teacher.tally import Tally
-
-logger = logging.getLogger("dhrd")
+from dhrd.rationales.teacher.prompt import Question, Questions, load_template
+from dhrd.rationales.teacher.session import Teacher
 
 
 def generate_rationales(
@@ -43,7 +32,7 @@ def generate_rationales(
     retry_rejected: bool = False,
     device: str | None = None,
     teacher: Backbone | None = None,
-) -> Generated:
+) -> Written:
     """Ask a teacher for a rationale for each row (paper, experimental setup).
 
     Args:
@@ -65,46 +54,18 @@ def generate_rationales(
             run, what was paid for by then is in `output` all the same.
         SaveError: The disk is full; all answers before are kept.
     """
-    output = _check_output(Path(output), data, config)
+    output = _checked(output, data, config)
     questions = _questions(config, data, split, limit)
-    with Store(beside(output, "answers.sqlite")) as store:
-        plan = survey(questions, store, beside(output, "manifest.json"))
-        if plan.warning:
-            logger.warning(plan.warning)
-        session = Session(
-            settings=questions.settings,
-            labels=questions.labels,
-            store=store,
-            tally=Tally(prompt_tokens=plan.before.prompt_tokens, completion_tokens=plan.before.completion_tokens),
-            estimate=plan.estimate,
-            is_known=plan.num_open < plan.num_rows,
-            retry_after=store.last_number() if retry_rejected else None,
-        )
-        asked = _teacher(questions.settings, device, teacher) if plan.num_open or retry_rejected else None
-        return _ask_and_write(output, questions, session, asked, plan.num_rows)
 
+    def ready() -> Teacher:
+        if teacher is not None and questions.settings.kind == "local":
+            return LocalTeacher(teacher)
+        return ready_teacher(questions.settings, device)
 
-def _ask_and_write(
-    output: Path, questions: Questions, session: Session, teacher: Teacher | None, num_rows: int
-) -> Generated:
-    """Ask what is open, and write what has come of it, also where the teacher ends the run."""
-    generated: Generated | None = None
-    all_asked, stopped = teacher is not None, None
-    # A row equal to one in flight waits for a second round.
-    while generated is None or (generated.num_open and all_asked):
-        try:
-            if teacher is not None:
-                with _progress(session, num_rows) as watched:
-                    all_asked = teacher.ask(watched.open(questions), watched) and not session.tally.num_unanswered
-        except TeacherError as error:
-            if not session.store.totals().num_answers:  # there is nothing to write
-                raise
-            all_asked, stopped = False, error
-        generated = write_output(output, questions, session)
-        write_manifest(output, generated, questions, session.store)
-    if stopped is not None:
-        raise TeacherError(f"{stopped}; {generated.num_rationales:,} rationales so far are in {output}") from stopped
-    return generated
+    with open_store(output) as store:
+        purpose = Explaining(questions.settings, questions.labels)
+        asking = Asking(questions=questions, purpose=purpose, store=store, teacher=ready, retry_rejected=retry_rejected)
+        return asking.write(output)
 
 
 def survey_rationales(
@@ -114,34 +75,48 @@ def survey_rationales(
 
     Arguments and errors are as there; answers in a store beside `output` are not asked again.
     """
-    output = _check_output(Path(output), data, config)
-    path = beside(output, "answers.sqlite")
-    with Store(path if path.is_file() else Path(":memory:")) as store:
-        return survey(_questions(config, data, split, limit), store, beside(output, "manifest.json"))
+    output = _checked(output, data, config)
+    with looked_at(output) as store:
+        questions = _questions(config, data, split, limit)
+        purpose = Explaining(questions.settings, questions.labels)
+        return survey(questions, purpose, store, beside(output, "manifest.json"))
 
 
-def _check_output(output: Path, data: object, config: RunConfig) -> Path:
-    if output.suffix != ".jsonl":
-        raise ConfigError(f"`output` {output}: rationales are JSON lines; give a name that ends in .jsonl")
-    if not output.parent.is_dir():
-        raise ConfigError(f"`output` {output}: there is no folder {output.parent}; make it first")
-    store, manifest = beside(output, "answers.sqlite"), beside(output, "manifest.json")
-    check_outputs([Output("`output`", path) for path in (output, store, manifest)], inputs_of(config, data))
-    for path in (output, manifest):
-        if path.exists() and not store.is_file():
-            raise ConfigError(
-                f"`output` {output}: {path.name} exists, and no {store.name} beside it says that this command wrote "
-                "it; move it away, or give another name"
-            )
-    return output
+@dataclass(frozen=True, slots=True)
+class Explaining:
+    """One explanation a row, which becomes its rationale."""
+
+    settings: TeacherSettings
+    labels: LabelSet
+    what = "rationales"
+    written_as = "with_rationale"
+    num_wanted = 1
+
+    @property
+    def num_samples(self) -> int:
+        """As the settings say."""
+        return self.settings.samples
+
+    def judge(self, answer: Answer, question: Question) -> Rationale | Rejection:
+        """Whether an answer holds a rationale."""
+        return judge(answer, question, self.labels, label_hidden=self.settings.label_hidden)
+
+    def line(self, question: Question, accepted: Sequence[Rationale]) -> dict[str, object]:
+        """A line that `data.rationales` reads."""
+        told = {"rationale": accepted[0].text, "teacher": self.settings.name, DIGEST: question.digest}
+        return {"id": question.id, **told}
+
+    def notes(self, accepted: Sequence[Rationale]) -> Mapping[str, int]:
+        """Rationales whose own answer is another label, though the label was given."""
+        return {"naming_another_label": sum(not rationale.agrees for rationale in accepted)}
+
+
+def _checked(output: str | Path, data: object, config: RunConfig) -> Path:
+    return check_output(Path(output), inputs_of(config, data), Explaining.what)
 
 
 def _questions(config: RunConfig, data: object, split: str, limit: int | None) -> Questions:
-    settings = config.teacher
-    if settings.name is None:
-        raise ConfigError("no teacher is given: `teacher.name=openai:MODEL` or `teacher.name=local:MODEL_OR_PATH`")
-    if settings.is_greedy:
-        settings = settings.model_copy(update={"attempts": 1})  # the likeliest tokens are the same each time
+    settings = asked_settings(config.teacher)
     source = open_source(list(data) if isinstance(data, Iterator) else data, config.data, split=split)
     return Questions(
         source=source,
@@ -158,18 +133,3 @@ def _labels(config: RunConfig, source: Source) -> LabelSet:
     if config.data.labels is None and source.labels is not None:
         return label_set(config, source, [])
     return label_set(config, source, [Example(label=row.label, where=row.where) for row in source.examples()])
-
-
-def _teacher(settings: TeacherSettings, device: str | None, backbone: Backbone | None) -> Teacher:
-    if settings.kind == "local" and backbone is not None:
-        return LocalTeacher(backbone)
-    kind: type[Teacher] = import_module(f"dhrd.rationales.teacher.{settings.kind}").TEACHER
-    return kind.from_settings(settings, device)
-
-
-@contextmanager
-def _progress(session: Session, num_rows: int) -> Iterator[Session]:
-    """The session, telling a progress bar of its questions."""
-    with bar() as progress:
-        task = progress.add_task("asking", total=num_rows, note="")
-        yield replace(session, on_progress=lambda note: progress.update(task, advance=1, note=note))

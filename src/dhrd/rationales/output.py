@@ -1,35 +1,34 @@
-"""What a run leaves: the rationales in the rows' order, then a manifest that says where they come from."""
+"""What a run leaves: what it got of the teacher in the rows' order, then a manifest that says where it comes from."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dhrd._files import writing
 from dhrd._versions import library_versions
-from dhrd.data.rationales import DIGEST
 from dhrd.rationales.survey import SAMPLING
 from dhrd.rationales.teacher.answers import Rejection
 from dhrd.rationales.teacher.prompt import Questions
 from dhrd.rationales.teacher.session import Session
-from dhrd.rationales.teacher.store import Store
 from dhrd.rationales.teacher.tally import Tally, cost
 
 MANIFEST_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Generated:
+class Written:
     """How the rows of a run ended.
 
     Args:
-        output: The file of rationales.
+        output: The file.
         num_rows: Rows of the data.
-        num_rationales: Rows that have one.
-        num_disagreeing: Of those, rationales whose own answer is another label, though the label was given.
-        rejected: Rows whose answers hold none, by reason.
+        num_written: Those that are in the output.
+        noted: What is counted of these, by the manifest's names.
+        rejected: Rows whose answers hold nothing that is wanted, by reason.
         num_open: Rows without an answer yet: `max_cost` was reached, or none came; the next run asks them.
         tally: Requests of this run; tokens of all runs.
         cost: Of all answers, this run's and earlier ones'; None where no price is set.
@@ -38,13 +37,18 @@ class Generated:
 
     output: Path
     num_rows: int = 0
-    num_rationales: int = 0
-    num_disagreeing: int = 0
+    num_written: int = 0
+    noted: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     num_open: int = 0
     tally: Tally = field(default_factory=Tally)
     cost: float | None = None
     possible_cost: float | None = None
+
+    @property
+    def num_rationales(self) -> int:
+        """Rows that have a rationale, where that is what was asked for."""
+        return self.num_written
 
 
 def beside(output: Path, suffix: str) -> Path:
@@ -52,9 +56,10 @@ def beside(output: Path, suffix: str) -> Path:
     return output.with_name(f"{output.stem}.{suffix}")
 
 
-def write_output(output: Path, questions: Questions, session: Session) -> Generated:
-    """Judge all answers, and write the rationales in the rows' order."""
+def write_output(output: Path, questions: Questions, session: Session) -> Written:
+    """Judge all answers, and write what comes of them in the rows' order."""
     counts: Counter[str] = Counter()
+    noted = Counter(session.purpose.notes(()))
     rejected: Counter[str] = Counter()
     beside(output, "manifest.json").unlink(missing_ok=True)  # what it says is no longer so
     with writing(output) as file:
@@ -66,15 +71,14 @@ def write_output(output: Path, questions: Questions, session: Session) -> Genera
             elif isinstance(standing, Rejection):
                 rejected[standing.reason] += 1
             else:
-                counts["rationales"] += 1
-                counts["disagreeing"] += not standing.agrees
-                row = {"id": question.id, "rationale": standing.text, "teacher": session.settings.name}
-                file.row(row | {DIGEST: question.digest})
-    return Generated(
+                counts["written"] += 1
+                noted.update(session.purpose.notes(standing))
+                file.row(session.purpose.line(question, standing))
+    return Written(
         output=output,
         num_rows=counts["rows"],
-        num_rationales=counts["rationales"],
-        num_disagreeing=counts["disagreeing"],
+        num_written=counts["written"],
+        noted=noted,
         rejected=rejected,
         num_open=counts["open"],
         tally=session.tally,
@@ -83,45 +87,56 @@ def write_output(output: Path, questions: Questions, session: Session) -> Genera
     )
 
 
-def write_manifest(output: Path, generated: Generated, questions: Questions, store: Store) -> None:
-    """Where the rationales come from; written last, so that a file with a manifest is whole."""
-    settings, totals = questions.settings, store.totals()
-    first, last = store.dates()
-    sampling = {name: getattr(settings, name) for name in (*SAMPLING, "samples")}
+def write_manifest(
+    output: Path, written: Written, questions: Questions, session: Session, told: Mapping[str, object]
+) -> None:
+    """Where the output comes from; written last, so that a file with a manifest is whole.
+
+    Args:
+        output: The file.
+        written: What is in it.
+        questions: The rows.
+        session: The run.
+        told: What else the manifest is to hold.
+    """
+    settings, store = questions.settings, session.store
+    totals, (first, last) = store.totals(), store.dates()
+    sampling = {name: getattr(settings, name) for name in SAMPLING} | {"samples": session.purpose.num_samples}
     manifest = {
         "format": MANIFEST_FORMAT,
         "file": output.name,
         "sha256": hashlib.sha256(output.read_bytes()).hexdigest(),
-        "complete": not generated.num_open,
+        "complete": not written.num_open,
         "data": questions.source.name,
         "teacher": settings.name,
         "endpoint_hosts": store.hosts(),
         "template": {"name": questions.template.name, "sha256": questions.template.sha256}
-        | {"label_hidden": settings.label_hidden, "text": questions.template.text},
+        | {"label_hidden": questions.template.label_hidden, "text": questions.template.text},
         "labels": list(questions.labels.words),
         "sampling": sampling | {"attempts": settings.attempts, "max_tokens": settings.max_tokens},
         "dates": {"first_answer": first, "last_answer": last},
         "rows": {
-            "total": generated.num_rows,
-            "with_rationale": generated.num_rationales,
-            "naming_another_label": generated.num_disagreeing,
-            "rejected": dict(sorted(generated.rejected.items())),
-            "not_asked": generated.num_open,
+            "total": written.num_rows,
+            session.purpose.written_as: written.num_written,
+            **written.noted,
+            "rejected": dict(sorted(written.rejected.items())),
+            "not_asked": written.num_open,
         },
         "requests_of_last_run": {
-            "sent": generated.tally.num_requests,
-            "answered": generated.tally.num_answers,
-            "failed": dict(sorted(generated.tally.failures.items())),
+            "sent": written.tally.num_requests,
+            "answered": written.tally.num_answers,
+            "failed": dict(sorted(written.tally.failures.items())),
         },
         "perhaps_billed_without_an_answer": {
-            "requests": generated.tally.num_lost,
-            "most_cost": generated.possible_cost,
+            "requests": written.tally.num_lost,
+            "most_cost": written.possible_cost,
         },
         "answers": totals.num_answers,
         "tokens": {"prompt": totals.prompt_tokens, "completion": totals.completion_tokens},
-        "cost": generated.cost,
+        "cost": written.cost,
         "prices_per_million_tokens": {"input": settings.input_price, "output": settings.output_price},
         "versions": library_versions(),
+        **told,
     }
     with writing(beside(output, "manifest.json")) as file:
         file.json(manifest)

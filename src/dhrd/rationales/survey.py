@@ -11,6 +11,7 @@ from dhrd._text import shown
 from dhrd.config import TeacherSettings
 from dhrd.model.backbone import load_tokenizer
 from dhrd.rationales.teacher.prompt import Questions
+from dhrd.rationales.teacher.purpose import Purpose
 from dhrd.rationales.teacher.session import Session
 from dhrd.rationales.teacher.store import Store, Totals
 from dhrd.rationales.teacher.tally import Estimate
@@ -26,9 +27,10 @@ class Survey:
     Args:
         num_rows: Rows of the data.
         num_open: Those to be asked.
-        prompt_tokens: Of those.
+        prompt_tokens: Of those, a prompt as often as it is expected to be sent.
+        most_prompt_tokens: Each sent as often as it may be.
         completion_tokens: Of their answers, expected.
-        most_completion_tokens: Of their answers, each as long as `max_tokens` allows.
+        most_completion_tokens: Of their answers, as many as there may be, each as long as `max_tokens` allows.
         counted_by: What prompt tokens were counted by.
         estimate: What the expectation rests on.
         before: What the store holds already.
@@ -39,6 +41,7 @@ class Survey:
     num_rows: int
     num_open: int
     prompt_tokens: int
+    most_prompt_tokens: int
     completion_tokens: int
     most_completion_tokens: int
     counted_by: str
@@ -60,35 +63,44 @@ class Survey:
         )
 
 
-def survey(questions: Questions, store: Store, manifest: Path) -> Survey:
+def survey(questions: Questions, purpose: Purpose, store: Store, manifest: Path | None = None) -> Survey:
     """Read all rows once, so that a bad row or template is an error before the first request.
 
-    `manifest` is that of the run before, where there was one.
+    Args:
+        questions: The rows.
+        purpose: Which answers are wanted.
+        store: Those that there are.
+        manifest: Of the run before, where there was one; None: these rows are not written, so ids may be there twice.
     """
     settings = questions.settings
     before = store.totals()
     estimate = Estimate.from_totals(before)
-    session = Session(settings=settings, labels=questions.labels, store=store)
+    session = Session(settings=settings, purpose=purpose, store=store)
     count, counted_by = _counter(settings, estimate)
-    num_rows = num_open = prompt_tokens = 0
+    num_rows = num_open = num_answers = prompt_tokens = once = 0
     for question in questions:
-        store.check_new(question.id)
+        if manifest is not None:
+            store.check_new(question.id)
         store.mark_asked(question.key)
         num_rows += 1
-        if session.take(question) is not None:
+        if (asked := session.take(question)) is not None:
             num_open += 1
-            prompt_tokens += count(question.prompt)
+            num_answers += session.num_missing(asked)
+            once += (tokens := count(question.prompt))
+            prompt_tokens += tokens * session.num_missing(asked)
+    most = settings.attempts * purpose.num_samples
     return Survey(
         num_rows=num_rows,
         num_open=num_open,
         prompt_tokens=prompt_tokens,
-        completion_tokens=int(num_open * estimate.tokens_per_answer),
-        most_completion_tokens=num_open * settings.max_tokens * settings.attempts * settings.samples,
+        most_prompt_tokens=once * most,
+        completion_tokens=int(num_answers * estimate.tokens_per_answer),
+        most_completion_tokens=num_open * settings.max_tokens * most,
         counted_by=counted_by,
         estimate=estimate,
         before=before,
-        num_unused=store.num_unused() if questions.limit is None else 0,
-        changed=_changes(questions, manifest),
+        num_unused=store.num_unused() if questions.limit is None and manifest is not None else 0,
+        changed=_changes(questions, manifest) if manifest is not None else (),
     )
 
 
@@ -102,7 +114,7 @@ def _changes(questions: Questions, manifest: Path) -> tuple[str, ...]:
         return ()
     was = {**before, "template": _mapping(before.get("template")).get("sha256")} | _mapping(before.get("sampling"))
     return tuple(
-        f"the {name} {'are' if name == 'labels' else 'is'} {shown(value)}, then {shown(was[name])}"
+        f"the {name} {'are' if name in ('labels', 'meanings') else 'is'} {shown(value)}, then {shown(was[name])}"
         if name != "template"
         else "the template is another"
         for name, value in _asked_with(questions).items()
@@ -114,7 +126,8 @@ def _asked_with(questions: Questions) -> dict[str, object]:
     """What is part of every question, by the manifest's names."""
     own = {"teacher": questions.settings.name, "labels": list(questions.labels.words)}
     sampling = {name: getattr(questions.settings, name) for name in SAMPLING}
-    return {**own, "template": questions.template.sha256, **sampling}
+    meanings = {} if questions.meanings is None else {"meanings": dict(questions.meanings)}
+    return {**own, **meanings, "template": questions.template.sha256, **sampling}
 
 
 def _mapping(value: object) -> dict[str, object]:

@@ -87,7 +87,8 @@ def outputs_of(option: str, output: str) -> Iterator[Output]:
     for file in sorted(path.iterdir()) if path.is_dir() else ():
         if not file.match(_PART) and not file.name.startswith("."):
             raise ConfigError(f"{path}: holds other files than parts of predictions ({file.name}); give another name")
-        yield Output(option, file)
+        if not (file.name.startswith(".") and file.is_dir()):  # what a job on a cluster left
+            yield Output(option, file)
 
 
 @contextmanager

@@ -38,6 +38,22 @@ def test_the_hub_reads_metrics_with_their_intervals() -> None:
     assert {result.dataset_name for result in found.values()} == {"rows.jsonl"}
 
 
+@pytest.mark.parametrize(
+    ("backbone", "train", "base_model", "datasets"),
+    [
+        ("some-org/a-model-of-135M", "hub:some-org/mails:en", "some-org/a-model-of-135M", ["some-org/mails"]),
+        ("./models/mine", "mails.jsonl", None, None),
+        ("package:some/file.gguf", "superglue:cb", None, None),
+    ],
+)
+def test_the_hub_reads_where_it_comes_from(
+    backbone: str, train: str, base_model: str | None, datasets: list[str] | None
+) -> None:
+    info = ArtifactInfo(kind="sequence_classifier", labels=LABELS)
+    data = ModelCard(model_card(info, load_config(model__name_or_path=backbone, data__train=train))).data
+    assert (data.base_model, data.datasets) == (base_model, datasets)
+
+
 def test_people_read_them_too() -> None:
     text = card(metrics=METRICS)
     assert "| accuracy | 0.750 | 0.600 to 0.870 |" in text

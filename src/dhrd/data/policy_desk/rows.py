@@ -64,6 +64,12 @@ class PolicyDesk(BaseModel):
             raise DataError(f"policy_desk: no split {split!r}; splits are {', '.join(SPLITS)}")
         return (self._row(split, number) for number in range(self.rows))
 
+    def misread_rationale(self, split: str, number: int, label: str, rng: random.Random) -> str:
+        """A rationale that argues for a wrong label of a row: with few of its facts misread, which `rng` draws."""
+        draft, writes = _mail(split, self.seed, self.hops, number)
+        case = misread(draft.case, label, rng, self.hops)
+        return write_rationale(case, draft.item, f"{case.days} days", writes, hops=self.hops)
+
     def _row(self, split: str, number: int) -> dict[str, object]:
         draft = _draft(split, self.seed, self.hops, number)
         label = given = apply_policy(draft.case)
@@ -73,9 +79,7 @@ class PolicyDesk(BaseModel):
         if split == "train" and noise_rng.random() < self.noise:
             given = noise_rng.choice(LABELS)
         if self.rationale_of == "given" and given != label:
-            case = misread(draft.case, given, noise_rng, self.hops)
-            _, rng = _mail(split, self.seed, self.hops, number)
-            rationale = write_rationale(case, draft.item, f"{case.days} days", rng, hops=self.hops)
+            rationale = self.misread_rationale(split, number, given, noise_rng)
         row_id = f"policy-{split}-{self.seed}-{number}"
         return {"id": row_id, "input_text": draft.text, "label": given, "true_label": label, "rationale": rationale}
 

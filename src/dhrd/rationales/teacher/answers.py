@@ -6,18 +6,16 @@ limit, more samples or a better reader of answers never needs a second payment.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from dhrd.config import TeacherSettings
 from dhrd.data.records import LabelSet
 from dhrd.rationales.teacher.content import read_content
 from dhrd.rationales.teacher.forms import split
 from dhrd.rationales.teacher.prompt import Question
 from dhrd.rationales.teacher.thinking import without_thinking
 
-Reason = Literal["empty", "cut", "no_sentinel", "unreadable", "refused", "wrong_answer", "failed"]
+Reason = Literal["empty", "cut", "no_sentinel", "no_label", "unreadable", "refused", "wrong_answer", "failed"]
 
 _CUT = {"length", "max_tokens", "max_output_tokens", "model_length"}
 _FILTERED = {
@@ -91,15 +89,17 @@ _TYPES: dict[str, type] = {"str": str, "str | None": str, "int": int}
 
 @dataclass(frozen=True, slots=True)
 class Rationale:
-    """An explanation that can be learned from.
+    """An explanation that can be learned from, or a vote for a label.
 
     Args:
-        text: The explanation alone.
+        text: The explanation alone; "" where a vote came without one.
         agrees: Whether the teacher's own answer is the gold label.
+        label: Class indices of the teacher's own answer; None where it could not be read.
     """
 
     text: str
     agrees: bool
+    label: tuple[int, ...] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +123,10 @@ def judge(answer: Answer, question: Question, labels: LabelSet, *, label_hidden:
     An answer that was stopped at `max_tokens` is `cut` only where it lacks something: the sentinel, or with
     `label_hidden` a readable label.
     """
-    if answer.failure is not None:
-        return Rejection("failed", answer.failure)
-    if answer.refusal is not None or answer.is_filtered:
-        return Rejection("refused", answer.refusal or "content filter")
-    if answer.problem is not None:
-        return Rejection("unreadable", answer.problem)
-    said, parts = _parts(answer.text, labels)
-    if not said.strip():  # cut before it said anything: the same limit would cut it again
-        return Rejection("cut") if answer.is_cut else Rejection("empty", again=True)
+    said = _said(answer, labels)
+    if isinstance(said, Rejection):
+        return said
+    _, parts = said
     if parts is None:
         return Rejection("cut" if answer.is_cut else "no_sentinel", again=True)
     explanation, rest = parts
@@ -142,7 +137,35 @@ def judge(answer: Answer, question: Question, labels: LabelSet, *, label_hidden:
         if label is None and answer.is_cut:
             return Rejection("cut", again=True)
         return Rejection("wrong_answer", labels.write(label) if label is not None else rest.strip()[:80])
-    return Rationale(explanation, agrees=label == question.label)
+    return Rationale(explanation, agrees=label == question.label, label=label)
+
+
+def judge_vote(answer: Answer, question: Question, labels: LabelSet) -> Rationale | Rejection:
+    """Whether an answer holds a vote: a readable label after the sentinel, or a label and nothing else."""
+    said = _said(answer, labels)
+    if isinstance(said, Rejection):
+        return said
+    text, parts = said
+    explanation, rest = parts or ("", text)
+    label = labels.read(rest)
+    if label is None:
+        reason: Reason = "cut" if answer.is_cut else "no_sentinel" if parts is None else "no_label"
+        return Rejection(reason, rest.strip()[:80], again=True)
+    return Rationale(explanation, agrees=label == question.label, label=label)
+
+
+def _said(answer: Answer, labels: LabelSet) -> tuple[str, tuple[str, str] | None] | Rejection:
+    """What was said, and its explanation and rest; or why nothing was."""
+    if answer.failure is not None:
+        return Rejection("failed", answer.failure)
+    if answer.refusal is not None or answer.is_filtered:
+        return Rejection("refused", answer.refusal or "content filter")
+    if answer.problem is not None:
+        return Rejection("unreadable", answer.problem)
+    said, parts = _parts(answer.text, labels)
+    if not said.strip():  # cut before it said anything: the same limit would cut it again
+        return Rejection("cut") if answer.is_cut else Rejection("empty", again=True)
+    return said, parts
 
 
 def _parts(text: str, labels: LabelSet) -> tuple[str, tuple[str, str] | None]:
@@ -158,32 +181,3 @@ def _parts(text: str, labels: LabelSet) -> tuple[str, tuple[str, str] | None]:
         if parts is not None and parts[0]:
             break
     return said, parts
-
-
-def standing(
-    answers: Sequence[Answer], question: Question, labels: LabelSet, settings: TeacherSettings
-) -> Rationale | Rejection | None:
-    """What all answers to a question come to.
-
-    Args:
-        answers: In the order in which they came.
-        question: What was asked.
-        labels: The label set.
-        settings: `attempts` at each of `samples`; an answer cut at less than today's `max_tokens` is no attempt.
-
-    Returns:
-        The first rationale; or, where all samples are used up, the last rejection; or None: ask (again).
-    """
-    attempts = samples = 0
-    last: Rejection | None = None
-    for answer in answers:
-        verdict = judge(answer, question, labels, label_hidden=settings.label_hidden)
-        if isinstance(verdict, Rationale):
-            return verdict
-        if verdict.reason == "cut" and answer.max_tokens < settings.max_tokens:
-            continue
-        last = verdict
-        attempts += 1
-        if not verdict.again or attempts >= settings.attempts:
-            samples, attempts = samples + 1, 0
-    return last if samples >= settings.samples else None

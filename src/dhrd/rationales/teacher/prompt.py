@@ -1,20 +1,21 @@
 """The question that the teacher is asked: zero-shot chain of thought (paper, experimental setup).
 
-The teacher gets the text that the classifier reads and, unless it is hidden, the gold label. It writes an explanation
-in which the label is forbidden, a sentinel line, and the answer.
+The teacher gets the text that the classifier reads and, unless it is hidden or asked for, the gold label. It writes an
+explanation in which the label is forbidden, a sentinel line, and the answer.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
 from dhrd.config import DataSettings, TeacherSettings
 from dhrd.data.records import Example, LabelSet
+from dhrd.data.row import Columns
 from dhrd.data.sources import Source
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError
@@ -31,8 +32,9 @@ class Question:
         id: The row's.
         prompt: The whole question.
         key: Content address of what is asked, of whom, and how it is sampled: equal questions are asked once.
-        label: Class indices of the gold label.
+        label: Class indices of the gold label; none where the row has none.
         digest: Of the row's text, which the rationale is about.
+        columns: The row's own.
     """
 
     id: str
@@ -40,15 +42,24 @@ class Question:
     key: str
     label: tuple[int, ...]
     digest: str = ""
+    columns: Columns = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class PromptTemplate:
-    """The prompt's text over `input`, `label` (unless hidden), `labels`, `sentinel`, `task`, and the row's columns."""
+    """The prompt's text over `input`, `label` (unless hidden), `labels`, `sentinel`, `task`, and the row's columns.
+
+    Args:
+        text: Jinja2.
+        name: Where it comes from, for messages.
+        label_hidden: Whether the teacher is not told the label.
+        explains: Whether an answer is of no use without an explanation.
+    """
 
     text: str
     name: str
     label_hidden: bool
+    explains: bool = True
 
     @property
     def sha256(self) -> str:
@@ -62,7 +73,7 @@ class PromptTemplate:
             ConfigError: It is not Jinja2, has no sentinel, or does not tell the label though it is not hidden.
         """
         template = InputTemplate(self.text, setting=self.name)
-        if "sentinel" not in template.variables and SENTINEL not in self.text:
+        if self.explains and "sentinel" not in template.variables and SENTINEL not in self.text:
             raise ConfigError(f"{self.name}: must ask for a line {{{{ sentinel }}}} between explanation and answer")
         if not self.label_hidden and "label" not in template.variables:
             raise ConfigError(
@@ -71,21 +82,26 @@ class PromptTemplate:
         return template
 
 
-def load_template(settings: TeacherSettings) -> PromptTemplate:
+def load_template(settings: TeacherSettings, *, asks_label: bool = False) -> PromptTemplate:
     """The user's template, or the paper's protocol.
+
+    Args:
+        settings: Of the teacher.
+        asks_label: The label is what is wanted: it is told to nobody, and an explanation may be missing.
 
     Raises:
         ConfigError: The file cannot be read.
     """
+    hidden = settings.label_hidden or asks_label
     if settings.template is None:
-        name = "label_hidden.jinja" if settings.label_hidden else "label_given.jinja"
+        name = "label_asked.jinja" if asks_label else "label_hidden.jinja" if hidden else "label_given.jinja"
         text = resources.files("dhrd.rationales.teacher").joinpath("templates", name).read_text(encoding="utf-8")
-        return PromptTemplate(text, name, settings.label_hidden)
+        return PromptTemplate(text, name, hidden, not asks_label)
     try:
         text = Path(settings.template).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"teacher.template: {settings.template}: cannot be read: {error}") from error
-    return PromptTemplate(text, str(settings.template), settings.label_hidden)
+    return PromptTemplate(text, str(settings.template), hidden, not asks_label)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +114,8 @@ class Questions:
         template: The prompt.
         settings: Of the teacher.
         data: Of the rows: which of their columns is the label.
+        meanings: What each label's word means, where the teacher is told.
+        labels_required: Whether the rows have labels.
         limit: Only the first rows.
     """
 
@@ -106,6 +124,8 @@ class Questions:
     template: PromptTemplate
     settings: TeacherSettings
     data: DataSettings
+    meanings: Mapping[str, str] | None = None
+    labels_required: bool = True
     limit: int | None = None
 
     def __iter__(self) -> Iterator[Question]:
@@ -116,10 +136,17 @@ class Questions:
         """
         prompt, text = self.template.compile(), InputTemplate(self.source.template)
         address = key_of(self.settings)
-        for example in self.source.examples(limit=self.limit):
+        for example in self.source.examples(labels_required=self.labels_required, limit=self.limit):
             label = self.labels.encode(example.label, example.where) if example.label is not None else ()
             asked = prompt.render(self._variables(example, text, label), where=example.where)
-            yield Question(id=example.id, prompt=asked, key=address(asked), label=label, digest=example.digest)
+            yield Question(
+                id=example.id,
+                prompt=asked,
+                key=address(asked),
+                label=label,
+                digest=example.digest,
+                columns=example.fields,
+            )
 
     def _variables(self, example: Example, text: InputTemplate, label: tuple[int, ...]) -> dict[str, object]:
         # A row's own columns must not tell what the teacher is not told: the label, or an older rationale.
@@ -132,6 +159,7 @@ class Questions:
             "sentinel": SENTINEL,
             "task": task.name if task else "",
             **({} if self.template.label_hidden else {"label": self.labels.write(label)}),
+            **({} if self.meanings is None else {"meanings": self.meanings}),
         }
 
 

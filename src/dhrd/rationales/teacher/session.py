@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 from dhrd.config import TeacherSettings
-from dhrd.data.records import LabelSet
 from dhrd.errors import TeacherError
-from dhrd.rationales.teacher.answers import Answer, Rationale, Rejection, judge, standing
+from dhrd.rationales.teacher.answers import Answer, Rationale, Rejection
 from dhrd.rationales.teacher.prompt import Question
+from dhrd.rationales.teacher.purpose import Purpose, standing
 from dhrd.rationales.teacher.store import Store
 from dhrd.rationales.teacher.tally import Estimate, Tally, cost
 
@@ -64,7 +64,7 @@ class Session:
 
     Args:
         settings: Of the teacher.
-        labels: The label set, to read the teacher's answers by.
+        purpose: Which answers are wanted.
         store: Where answers are kept.
         tally: The counts.
         estimate: Tokens of what is yet to be asked.
@@ -74,7 +74,7 @@ class Session:
     """
 
     settings: TeacherSettings
-    labels: LabelSet
+    purpose: Purpose
     store: Store
     tally: Tally = field(default_factory=Tally)
     estimate: Estimate = field(default_factory=Estimate)
@@ -82,7 +82,7 @@ class Session:
     retry_after: int | None = None
     on_progress: Callable[[str], None] = lambda note: None
 
-    def standing(self, question: Question) -> Rationale | Rejection | None:
+    def standing(self, question: Question) -> tuple[Rationale, ...] | Rejection | None:
         """What the answers to a question come to; None: it is to be asked."""
         return self._standing(Asked(question, self.store.answers(question.key)))
 
@@ -95,11 +95,15 @@ class Session:
         return None if self.is_settled(asked) else asked
 
     def is_settled(self, asked: Asked) -> bool:
-        """Whether the answers come to a rationale or a rejection."""
+        """Whether the answers come to what is wanted, or to a rejection."""
         return self._standing(asked) is not None
 
-    def _standing(self, asked: Asked) -> Rationale | Rejection | None:
-        return standing(asked.answers, asked.question, self.labels, self.settings)
+    def _standing(self, asked: Asked) -> tuple[Rationale, ...] | Rejection | None:
+        return standing(asked.answers, asked.question, self.purpose, self.settings)
+
+    def num_missing(self, asked: Asked) -> int:
+        """Answers that are still to come, where all of them are accepted."""
+        return max(1, self.purpose.num_wanted - len(asked.answers))
 
     def check_limit(self, asked: Asked) -> None:
         """Look at the newest answer: whether the limit cut it, as it did all before.
@@ -109,7 +113,7 @@ class Session:
         """
         if self.tally.num_cut < self.tally.num_judged:  # one was whole
             return
-        last = judge(asked.answers[-1], asked.question, self.labels, label_hidden=self.settings.label_hidden)
+        last = self.purpose.judge(asked.answers[-1], asked.question)
         self.tally.num_judged += 1
         self.tally.num_cut += isinstance(last, Rejection) and last.reason == "cut"
         if self.tally.num_cut == self.tally.num_judged >= _ALL_CUT:

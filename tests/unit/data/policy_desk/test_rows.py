@@ -112,3 +112,8 @@ def test_the_script_writes_the_same_rows(tmp_path: Path) -> None:
     assert [dict(example.fields) for example in read] == written
     failed = subprocess.run([sys.executable, str(GENERATE), "--hops", "9"], capture_output=True, text=True)
     assert failed.returncode == 2 and "hops=9: Input should be less than or equal to 4" in failed.stderr
+    some = ["--rows", "2", "--columns", "label,input_text"]
+    done = subprocess.run([sys.executable, str(GENERATE), *some], check=True, capture_output=True, text=True)
+    assert [list(json.loads(line)) for line in done.stdout.splitlines()] == [["label", "input_text"]] * 2
+    failed = subprocess.run([sys.executable, str(GENERATE), "--columns", "text"], capture_output=True, text=True)
+    assert failed.returncode == 2 and "no column 'text'; there are id, input_text, label" in failed.stderr

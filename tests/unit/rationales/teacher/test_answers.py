@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from dhrd.config import TeacherSettings
 from dhrd.data.records import LabelSet
-from dhrd.rationales.teacher.answers import Answer, Rationale, Rejection, judge, standing
+from dhrd.rationales.teacher.answers import Answer, Rationale, Rejection, judge, judge_vote
 from dhrd.rationales.teacher.prompt import SENTINEL
 from helpers.teacher import GOOD, LABELS, QUESTION
 
@@ -103,49 +102,34 @@ def test_several_labels_are_read_too(text: str, label: tuple[int, ...] | None) -
         assert labels.read(labels.write(label)) == label
 
 
-def stand(*texts: str | Answer, **settings: Any) -> Rationale | Rejection | None:
-    answers = [text if isinstance(text, Answer) else Answer(text=text, max_tokens=512) for text in texts]
-    return standing(answers, QUESTION, LABELS, TeacherSettings(**settings))
-
-
-WRONG = GOOD.replace("keep", "return")
-HIDDEN: dict[str, Any] = {"label_hidden": True, "samples": 2}
-
-
-def reason(found: Rationale | Rejection | None) -> str:
-    return "ask" if found is None else "rationale" if isinstance(found, Rationale) else found.reason
+@pytest.mark.parametrize(
+    ("text", "explanation", "label"),
+    [
+        (GOOD, "It still works.", (0,)),
+        (GOOD.replace("keep", "**Return**."), "It still works.", (1,)),
+        ("return", "", (1,)),  # nothing but the label
+        (f"{SENTINEL}\nkeep", "", (0,)),
+    ],
+)
+def test_a_vote_is_a_label_with_or_without_an_explanation(text: str, explanation: str, label: tuple[int, ...]) -> None:
+    found = judge_vote(Answer(text=text), QUESTION, LABELS)
+    assert isinstance(found, Rationale)
+    assert (found.text, found.label, found.agrees) == (explanation, label, label == QUESTION.label)
 
 
 @pytest.mark.parametrize(
-    ("texts", "settings", "expected"),
+    ("answer", "reason"),
     [
-        ([], {}, "ask"),
-        ([""], {}, "ask"),
-        (["", "x"], {}, "ask"),
-        (["", "x", ""], {}, "empty"),
-        (["", GOOD], {}, "rationale"),
-        ([""], {"attempts": 1}, "empty"),
-        (["", ""], {"attempts": 2}, "empty"),
-        (["", "", ""], {"attempts": 4}, "ask"),  # a higher limit asks again
-        ([WRONG], {"label_hidden": True}, "wrong_answer"),
-        ([WRONG], HIDDEN, "ask"),
-        ([WRONG, WRONG], HIDDEN, "wrong_answer"),
-        ([WRONG, GOOD], HIDDEN, "rationale"),
-        ([WRONG, "", "", WRONG], HIDDEN, "wrong_answer"),  # each sample has its own attempts
-        ([WRONG, "", ""], HIDDEN, "ask"),
-        (["", "", "", WRONG], HIDDEN, "wrong_answer"),
-        ([Answer(failure="HTTP 500")], {}, "failed"),
-        ([Answer(refusal="no")], {}, "refused"),
+        ({"text": ""}, "empty"),
+        ({"text": "It works, so keep."}, "no_sentinel"),
+        ({"text": GOOD.replace("keep", "who knows")}, "no_label"),
+        ({"text": GOOD.replace("keep", "ke"), "finish": "length"}, "cut"),
+        ({"refusal": "I will not"}, "refused"),
+        ({"failure": "HTTP 400"}, "failed"),
+        ({"problem": "a number", "text": "5"}, "unreadable"),
     ],
 )
-def test_what_answers_come_to(texts: list[Any], settings: dict[str, Any], expected: str) -> None:
-    assert reason(stand(*texts, **settings)) == expected
-
-
-def test_raising_max_tokens_asks_cut_answers_again_and_no_others() -> None:
-    cut = Answer(text="It wor", finish="length", max_tokens=512)
-    assert reason(stand(cut, attempts=1)) == "cut"
-    assert reason(stand(cut, attempts=1, max_tokens=1024)) == "ask"
-    assert reason(stand(cut, attempts=1, max_tokens=256)) == "cut"
-    assert reason(stand("x", attempts=1, max_tokens=1024)) == "no_sentinel"
-    assert reason(stand(Answer(refusal="no"), max_tokens=1024)) == "refused"
+def test_what_is_no_vote_has_a_reason(answer: dict[str, Any], reason: str) -> None:
+    found = judge_vote(Answer(**answer), QUESTION, LABELS)
+    assert isinstance(found, Rejection)
+    assert found.reason == reason

@@ -1,0 +1,104 @@
+"""`dhrd label`"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dhrd._terminal import say
+from dhrd.cli.command import SettingsCommand, given
+from dhrd.cli.options import Config, Device, Set
+from dhrd.cli.teacher import (
+    DryRun,
+    Limit,
+    RequireAll,
+    RetryRejected,
+    Split,
+    end,
+    going_on,
+    print_survey,
+    print_written,
+    settings_of_teacher,
+)
+
+if TYPE_CHECKING:
+    from dhrd.config import RunConfig
+    from dhrd.rationales.output import Written
+
+
+class LabelCommand(SettingsCommand):
+    """`dhrd label`, with flags for the teacher's settings."""
+
+    settings = settings_of_teacher("labels", "votes")
+
+
+def label(
+    context: typer.Context,
+    output: Annotated[Path, typer.Option(help="A .jsonl file; run again with the same one to go on.")],
+    data: Annotated[
+        str | None, typer.Option("--data", help="The rows, without labels: a file, or hub:NAME; none: --gold alone.")
+    ] = None,
+    gold: Annotated[
+        str | None, typer.Option(help="A few rows with labels: what the teacher is worth, asked first.")
+    ] = None,
+    min_accuracy: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Stop with 3 where fewer of the gold rows are right.")
+    ] = None,
+    split: Split = "train",
+    limit: Limit = None,
+    retry_rejected: RetryRejected = False,
+    require_all: RequireAll = False,
+    dry_run: DryRun = False,
+    config: Config = None,
+    overrides: Set = None,
+    device: Device = None,
+) -> None:
+    """Ask a teacher for the labels of rows that have none. The key comes from OPENAI_API_KEY.
+
+    Each row is asked several times; the share of the answers for each label is its label, as `dhrd train` reads it.
+    """
+    from dhrd.config import load_config
+    from dhrd.errors import ConfigError
+
+    resolved = load_config(config, overrides or (), **given(context))
+    if min_accuracy is not None and gold is None:
+        raise ConfigError(f"`min_accuracy={min_accuracy:g}` is of the gold rows; give `gold=FILE`")
+    from dhrd.rationales.label import label_rows, survey_labels
+
+    if dry_run:
+        rows, known = survey_labels(resolved, data, output, gold=gold, split=split, limit=limit)
+        for name, survey in (("gold", known), ("rows", rows)):
+            if survey is not None:
+                say(f"{name}, {resolved.teacher.votes} votes each:")
+                print_survey(survey, resolved)
+        return
+    with going_on():
+        labelled = label_rows(
+            resolved,
+            data,
+            output,
+            gold=gold,
+            min_accuracy=min_accuracy,
+            split=split,
+            limit=limit,
+            retry_rejected=retry_rejected,
+            device=device,
+        )
+    if labelled.rows is not None:
+        _print_labelled(labelled.rows, resolved)
+        end(labelled.rows, require_all=require_all)
+    elif labelled.gold is not None and labelled.gold.is_below(min_accuracy):
+        say(f"dhrd: the gold rows are below --min-accuracy {min_accuracy:g}, so no other was asked", file=sys.stderr)
+        raise typer.Exit(3)
+    elif labelled.gold is not None and labelled.gold.num_open:
+        raise typer.Exit(3)
+
+
+def _print_labelled(written: Written, config: RunConfig) -> None:
+    say(f"{written.num_written:,} of {written.num_rows:,} rows have a label: {written.output}")
+    votes, unreadable = written.noted["votes"], written.noted["unreadable_votes"]
+    say(f"{written.noted['unanimous']:,} of them by votes that all agree; {votes:,} votes, {unreadable:,} unreadable")
+    print_written(written, config)

@@ -1,0 +1,71 @@
+"""Pages as programs: their blocks are run in order, and their outputs held against the page, numbers apart."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = sorted((DOCS / "tutorials").glob("*.md"))
+
+
+@pytest.fixture
+def tutorials(repository: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(repository / "scripts")
+    sys.modules.pop("tutorials", None)
+    import tutorials  # type: ignore[import-not-found]
+
+    return tutorials
+
+
+def test_they_are_numbered() -> None:
+    assert len(PAGES) >= 4
+    assert [page.name.partition("-")[0] for page in PAGES] == [str(number) for number in range(1, len(PAGES) + 1)]
+
+
+PAGE = """
+```sh
+echo "3 rows, accuracy 0.5"; x=1
+```
+
+```text
+7 rows, accuracy 0.25
+```
+
+<!-- not run: it costs money -->
+```sh
+exit 1
+```
+
+```python
+print("first"); print("middle"); print("last")
+```
+
+```text
+first
+…
+last
+```
+
+```sh
+echo "x is $x here"
+```
+"""
+
+
+def test_outputs_are_held_against_the_page(tutorials: ModuleType, tmp_path: Path) -> None:
+    outputs = tutorials.run(PAGE, tmp_path)
+    assert outputs == ["3 rows, accuracy 0.5\n", "first\nmiddle\nlast\n", "x is 1 here\n"]
+    assert tutorials.differences(PAGE, outputs) == []
+    for wrong in (PAGE.replace("7 rows", "7 lines"), PAGE.replace("\nlast\n", "\nend\n")):
+        assert len(tutorials.differences(wrong, outputs)) == 1
+    renewed = tutorials.written(PAGE, outputs)
+    assert renewed == PAGE.replace("7 rows, accuracy 0.25", "3 rows, accuracy 0.5")
+
+
+def test_a_block_that_fails_is_shown(tutorials: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)ls nowhere\n\nfailed:\n.*nowhere"):
+        tutorials.run("```sh\necho well\n```\n\n```sh\nls nowhere\n```\n", tmp_path)

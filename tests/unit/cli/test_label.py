@@ -1,0 +1,132 @@
+"""`dhrd label`, as its page has it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from helpers.endpoint import FaultyEndpoint, VotingEndpoint, serving
+from helpers.rows import write_jsonl
+from helpers.runs import LABELS, flags, read_jsonl, rows, run_here, settings, write_rows
+from helpers.teacher import SENTINEL, ballot, manifest, write_cases, write_unlabelled
+
+Capsys = pytest.CaptureFixture[str]
+PAGE = Path(__file__).parents[3] / "docs" / "labelling.md"
+
+
+def block(kind: str) -> str:
+    """The page's first block of a kind."""
+    found = re.search(rf"```{kind}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def commands() -> list[list[str]]:
+    """The commands of the page, without their remarks."""
+    lines = re.findall(r"^dhrd ((?:.*\\\n)*.*)$", block("sh"), re.MULTILINE)
+    return [shlex.split(line.replace("\\\n", " "), comments=True) for line in lines]
+
+
+def first_word_that_is_a_label(prompt: str, seed: int) -> str:
+    """A teacher that reads the text, and errs in every fifth vote."""
+    word = next(word for word in prompt.split() if word in LABELS)
+    said = LABELS[LABELS.index(word) - 1] if seed % 5 == 4 else word
+    return f"It says so.\n{SENTINEL}\n{said}"
+
+
+def test_the_commands_of_the_page(
+    tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels.yaml").write_text(block("yaml"), encoding="utf-8")
+    given = rows(40)
+    write_jsonl(tmp_path / "pool.jsonl", [{"id": row["id"], "input_text": row["input_text"]} for row in given[:30]])
+    write_jsonl(tmp_path / "gold.jsonl", given[30:])
+    gold, dry, label, train = commands()
+    with serving(VotingEndpoint(vote=first_word_that_is_a_label)) as endpoint:
+        monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+        seed = flags(["teacher.seed=0"])
+        measured = run_here(capsys, *gold, *seed)
+        assert measured.code == 0, measured.err
+        assert "gold: 10 of 10 rows right: accuracy 1.000 (95 % interval 0.722 to 1.000), kappa 1.00" in measured.err
+        assert "gold: votes that agree by 0.80: 10 rows, 1.00 of them right" in measured.err
+        assert endpoint.num_requests == 50
+        told = run_here(capsys, *dry, *seed)
+        assert told.code == 0
+        assert "gold, 5 votes each:\n10 rows, 10 of them settled; 0 to ask" in told.out
+        assert "rows, 5 votes each:\n30 rows, 0 of them settled; 30 to ask" in told.out
+        assert endpoint.num_requests == 50
+        done = run_here(capsys, *label, *seed)
+        assert done.code == 0, done.err
+        assert endpoint.num_requests == 200
+    assert "30 of 30 rows have a label: labelled.jsonl" in done.out
+    assert "0 of them by votes that all agree; 150 votes, 0 unreadable" in done.out
+    assert [max(row["label"], key=row["label"].get) for row in read_jsonl(tmp_path / "labelled.jsonl")] == [
+        row["label"] for row in given[:30]
+    ]
+    assert manifest(tmp_path / "labelled.jsonl")["meanings"]["keep"] == "the customer keeps the item"
+    write_rows(tmp_path)
+    trained = run_here(capsys, "train", *flags(settings(tiny_backbone, tmp_path)), *train[1:])
+    assert trained.code == 0, trained.err
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ([], "no rows are given: --data FILE, or --gold FILE alone"),
+        (["--data", "d.jsonl"], "no labels are given: --labels FILE"),
+        (["--data", "d.jsonl", "--labels", "no.yaml"], "no.yaml: cannot be read"),
+        (["--data", "d.jsonl", "--min-accuracy", "0.5"], "--min-accuracy 0.5 is of the gold rows; give --gold FILE"),
+        (["--data", "g.jsonl", "--set", "data.labels=[keep, return]"], "label: has 'keep' already"),
+        (["--data", "d.jsonl", "--set", "data.labels=[keep, return]", "--temperature", "0"], "--votes 1"),
+        (["--data", "d.jsonl", "--set", "data.labels=[keep, return]", "--votes", "0"], "votes"),
+    ],
+)
+def test_errors_come_before_the_first_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys, more: list[str], problem: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_unlabelled(tmp_path / "d.jsonl", 2)
+    write_cases(tmp_path / "g.jsonl", 2)
+    with serving(FaultyEndpoint()) as endpoint:
+        teacher = ["--teacher", "openai:tiny", "--base-url", endpoint.url]
+        ended = run_here(capsys, "label", "--output", "o.jsonl", *teacher, *more)
+        assert endpoint.num_requests == 0
+    assert ended.code == 2 and problem in ended.err
+    assert len(ended.error_lines) == 1 or "g.jsonl" in more
+    assert not (tmp_path / "o.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("vote", "more", "code", "told"),
+    [
+        (ballot("mumble"), ["--data", "d.jsonl"], 0, "2 rejected: 2 no_sentinel; --retry-rejected asks them again"),
+        (ballot("mumble"), ["--data", "d.jsonl", "--require-all"], 1, "0 of 2 rows have a label"),
+        (ballot("keep"), ["--data", "d.jsonl", "--gold", "g.jsonl", "--min-accuracy", "0.6"], 3, "--min-accuracy 0.6"),
+        (ballot("keep"), ["--data", "d.jsonl", "--max-cost", "1e-9"], 3, "max_cost is reached with 2 rows not asked"),
+        (ballot("keep"), ["--gold", "g.jsonl", "--max-cost", "1e-9"], 3, "none of 4 rows has a readable vote"),
+    ],
+)
+def test_how_it_ends(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capsys,
+    vote: Callable[[str, int], str],
+    more: list[str],
+    code: int,
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_unlabelled(tmp_path / "d.jsonl", 2)
+    write_cases(tmp_path / "g.jsonl", 4)
+    with serving(VotingEndpoint(vote=vote)) as endpoint:
+        teacher = ["--teacher", "openai:tiny", "--base-url", endpoint.url, "--attempts", "1"]
+        prices = ["--input-price", "1", "--output-price", "1"]
+        choice = flags(["data.labels=[keep, return]", "teacher.seed=0"])
+        ended = run_here(capsys, "label", "--output", "o.jsonl", *teacher, *prices, *choice, *more)
+    assert ended.code == code, ended.err
+    assert told in ended.out + ended.err
