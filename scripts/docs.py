@@ -20,8 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DOCS, CONFIG = ROOT / "docs", ROOT / "zensical.toml"
 STAGED, SITE = ROOT / "build" / "docs", ROOT / "build" / "site"
-SHOWN = "*.svg", "report.html", "plan.yaml"
-"""What pages show besides Markdown."""
+SHOWN = "*.svg", "*.css", "*.js", "report.html", "plan.yaml"
+"""What pages show and link to besides Markdown."""
 
 _FENCE = re.compile(r"^(```+|~~~+).*?^\1[^\S\n]*$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`")

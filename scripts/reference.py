@@ -111,7 +111,7 @@ def _section(name: str, schema: dict[str, Any], known: dict[str, Any]) -> Iterat
         else:
             cells = f"`{_cell(_value(field.get('default')))}`", _cell(_type(field)), _cell(field.get("description", ""))
             rows.append(f"| `{key}` | {' | '.join(cells)} |")
-    about = schema.get("description", "") if name else "Of the whole run."
+    about = schema.get("description", "") if name else "Of the run as a whole; the sections follow."
     table = ["| setting | default | value | meaning |", "|---|---|---|---|", *rows]
     yield "\n".join([f"## {name or 'The run'}", "", about, "", *table])
     for part, inner in within:

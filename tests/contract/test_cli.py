@@ -131,6 +131,7 @@ ADDED = {
     "model.bottleneck_start": 0.0,
     "model.bottleneck_tokens": 1,
     "model.head_init": "random",
+    "model.keep_head": False,
     "model.reasoning_bottleneck": False,
     "teacher.labels": None,
     "teacher.votes": 5,
@@ -244,7 +245,7 @@ def test_every_flag_is_taken_in_dashes_and_underscores(capsys: Capsys) -> None:
                 ended = run_here(capsys, *command.split(), given, "--help")
                 assert ended.code == 0, ended.err
                 seen += 1
-    assert seen == 134
+    assert seen == 148
     assert run_here(capsys, "train", "--batch_sizes=1", "--help").code == 2
 
 

@@ -143,7 +143,7 @@ def test_nothing_of_the_site_comes_from_elsewhere(repository: Path) -> None:
     config = (repository / "zensical.toml").read_text(encoding="utf-8")
     assert re.search(r"^font = false", config, re.M)
     assert not re.search(
-        r"emoji|mermaid|arithmatex|analytics|glightbox|extra_javascript|https?://(?!localhost)", config
+        r"emoji|mermaid|arithmatex|analytics|glightbox|https?://(?!localhost)", config
     )
 
 

@@ -61,19 +61,29 @@ def load_body_and_head(
         with reading(directory / "config.json", "of no family with a backbone"):
             kind = MODEL_MAPPING[type(config)]
         body, missing = load_model(kind, config, weights, chosen)
-        head = load_head(directory, info)
     else:
         model, missing = load_stock_model(directory, config, weights, chosen)
-        body, head = model.base_model, _stock_head(weights)
+        body = model.base_model
     if missing:
         raise ArtifactError(f"{directory}: weights are missing ({min(missing)}); train again")
-    num_labels = head.score.weight.shape[0]
-    if num_labels != len(info.labels):
-        raise ArtifactError(f"{directory}: the head has {num_labels} labels, dhrd.json {len(info.labels)}; train again")
+    head = load_classification_head(directory, info)
     with reading(directory / "config.json", "does not fit the weights"), torch.inference_mode():
         tokens = torch.zeros((1, 2), dtype=torch.long)
         head(body(input_ids=tokens, use_cache=False).last_hidden_state[:, -1])  # what no shape tells shows only now
     return body, head
+
+
+def load_classification_head(directory: Path, info: ArtifactInfo) -> ClassificationHead:
+    """The head alone, in fp32, on the CPU.
+
+    Raises:
+        ArtifactError: It is missing, damaged, or of another number of labels.
+    """
+    head = load_head(directory, info) if info.kind == "dhrd_classifier" else _stock_head(Weights.of(directory))
+    num_labels = head.score.weight.shape[0]
+    if num_labels != len(info.labels):
+        raise ArtifactError(f"{directory}: the head has {num_labels} labels, dhrd.json {len(info.labels)}; train again")
+    return head
 
 
 def _choose_dtype(

@@ -32,6 +32,7 @@ from dhrd.cli import (
     select,
     serve,
     train,
+    update,
 )
 from dhrd.cli import config as config_command
 from dhrd.cli.command import Command, SettingsCommand, stop
@@ -49,6 +50,7 @@ app = typer.Typer(
 
 app.command("train", cls=train.TrainCommand)(train.train)
 app.command("evaluate", cls=Command)(evaluate.evaluate)
+app.command("update", cls=update.UpdateCommand)(update.update)
 app.command("reproduce", cls=SettingsCommand)(reproduce.reproduce)
 app.command("compare", cls=Command)(compare.compare)
 app.command("decide", cls=Command)(decide.decide)

@@ -64,6 +64,9 @@ class ModelSettings(Section):
     head_init: Literal["random", "label_words"] = "random"
     """First weights of the head: drawn by the seed, or the LM head's rows of each label's words, averaged. With an
     input template that ends in the answer's marker (and shows examples) it then answers before any training."""
+    keep_head: bool = False
+    """Where `name_or_path` is an artifact: begin with its head's rows, by label; those of labels that it does not have
+    begin as `head_init` says (`dhrd update`)."""
     reasoning_bottleneck: bool = False
     """Rationale and answer see of the input only its last tokens, those that are classified, so that what they need
     of it must pass through them. No change to the classifier's own forward pass."""

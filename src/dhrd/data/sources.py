@@ -116,13 +116,15 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
     Args:
         spec: `superglue:TASK`, `policy_desk:KEY=VALUE,…`, `hub:NAME[:CONFIG]`, a path (`-`: standard input), an
             address of fsspec's (`s3://…`), a `datasets.Dataset`, a DataFrame or another table, or an iterable of texts,
-            dicts or `Example`s.
+            dicts or `Example`s. A `Source` is taken as it is.
         settings: Column names, template, the SuperGLUE folder.
         split: Which split of `superglue:`, `policy_desk:` and `hub:`.
 
     Raises:
         DataError: The spec names nothing that is there.
     """
+    if isinstance(spec, Source):
+        return spec
     if isinstance(spec, str | Path):
         kind, _, rest = str(spec).partition(":")
         if kind == "superglue":

@@ -12,7 +12,8 @@ from typing import Any
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.config import RunConfig
 from dhrd.data.digest import digest_of
-from dhrd.data.records import Example
+from dhrd.data.objects import numbered_rows
+from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import load_rows
 from dhrd.data.sources import Source, open_source
 from dhrd.errors import ConfigError, DataError, UserError
@@ -39,7 +40,7 @@ def rows_of(
         UserError: The artifact or the rows cannot be used.
     """
     source, limit = _source(model_dir, data, split, config, limit)
-    return list(_with_own_ids(source.load(limit=limit, labels_required=labels_required), source.name))
+    return list(with_own_ids(source.load(limit=limit, labels_required=labels_required), source.name))
 
 
 def each_row_of(
@@ -56,14 +57,14 @@ def each_row_of(
         UserError: The artifact or a row cannot be used, or there is none.
     """
     source, limit = _source(model_dir, data, split, config, limit)
-    examples = _with_own_ids(source.examples(limit=limit), source.name)
+    examples = with_own_ids(source.examples(limit=limit), source.name)
     first = next(examples, None)
     if first is None:
         raise DataError(f"{source.name}: no rows")
     return chain([first], examples)
 
 
-def _with_own_ids(examples: Iterable[Example], name: str) -> Iterator[Example]:
+def with_own_ids(examples: Iterable[Example], name: str) -> Iterator[Example]:
     """The rows, each with an id of its own, by which two models' answers are compared: the second "a" is "a-2"."""
     taken: set[str] = set()
     latest: dict[str, int] = {}
@@ -98,6 +99,23 @@ def open_rows(spec: Any, split: str, config: RunConfig, info: ArtifactInfo) -> S
     """A source of rows as an artifact's input template takes them."""
     settings = config.data.model_copy(update={"input_template": info.input_template})
     return replace(open_source(spec, settings, split=split), reads_rationales=False)
+
+
+def as_source(examples: Sequence[Example], labels: LabelSet, *, like: Source) -> Source:
+    """Checked rows as `train` reads rows again: by our names, with the places of their labels.
+
+    Args:
+        examples: With labels of the set, or shares of them.
+        labels: The label set.
+        like: Has the input template and the task.
+    """
+    rows = [
+        example
+        if example.shares is None
+        else replace(example, label=dict(zip(labels.names, example.shares, strict=True)))
+        for example in examples
+    ]
+    return replace(like, read=lambda: numbered_rows(rows, {}), columns={}, own_labels=labels)
 
 
 def held_out_rows(

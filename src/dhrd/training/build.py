@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dhrd._text import shown
+from dhrd.artifact.hub import find_artifact
 from dhrd.artifact.write import check_can_be_saved
 from dhrd.config import RunConfig
 from dhrd.data.batches import Bottleneck, PlannedUpdates, fingerprint
@@ -29,6 +30,7 @@ from dhrd.model.fit import check_context
 from dhrd.training.checkpoints import Checkpoints
 from dhrd.training.frozen import FrozenUpdates
 from dhrd.training.identity import identity
+from dhrd.training.kept_head import keep_head
 from dhrd.training.loop import Updates
 from dhrd.training.position import Position, is_possible
 from dhrd.training.setup import Precision, choose_precision, make_accelerator, make_train_state
@@ -180,10 +182,11 @@ def sequence_template(config: RunConfig) -> SequenceTemplate:
 
 
 def build_model(config: RunConfig, rows: Rows, backbone: Backbone) -> DualHeadModel:
-    """The model of a run, its head drawn from the run's seed.
+    """The model of a run, its head drawn from the run's seed, or kept from the artifact that is its backbone.
 
     Raises:
         ModelError: The backbone cannot carry it, or could not be saved as a classifier.
+        UserError: `model.keep_head`, and the backbone is no artifact with a head that fits.
     """
     torch.manual_seed(config.seed)
     model = DualHeadModel(
@@ -196,6 +199,8 @@ def build_model(config: RunConfig, rows: Rows, backbone: Backbone) -> DualHeadMo
     )
     if config.model.head_init == "label_words":
         model.start_from_words(rows.labels.words)
+    if config.model.keep_head:
+        keep_head(model, rows.labels, find_artifact(config.model.name_or_path, config.model.revision))
     if warning := check_can_be_saved(model):
         logger.warning("%s", warning)
     return model

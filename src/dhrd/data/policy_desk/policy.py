@@ -48,6 +48,7 @@ class Case:
         receipt: Whether there is one.
         tier: A key of `EXTRA_DAYS`.
         final_sale: Whether it was sold so.
+        clothing_days: The window of clothing, where the policy has changed.
     """
 
     kind: str
@@ -56,11 +57,17 @@ class Case:
     receipt: bool = True
     tier: str = "none"
     final_sale: bool = False
+    clothing_days: int = WINDOW_DAYS["clothing"]
+
+    @property
+    def window_days(self) -> int:
+        """The window of its kind."""
+        return self.clothing_days if self.kind == "clothing" else WINDOW_DAYS[self.kind]
 
     @property
     def limit_days(self) -> int:
         """The window of its kind, extended by the tier."""
-        return WINDOW_DAYS[self.kind] + EXTRA_DAYS[self.tier]
+        return self.window_days + EXTRA_DAYS[self.tier]
 
     @property
     def band(self) -> int:
@@ -88,14 +95,14 @@ def apply_policy(case: Case) -> str:
     return outcome
 
 
-def draw_case(rng: random.Random, hops: int) -> Case:
+def draw_case(rng: random.Random, hops: int, clothing_days: int = WINDOW_DAYS["clothing"]) -> Case:
     """A case in which so many rules take part; its label is drawn first, so that labels stay balanced."""
-    return _draw_case_of(rng.choices(LABELS, _LABEL_WEIGHTS)[0], rng, hops)
+    return _draw_case_of(rng.choices(LABELS, _LABEL_WEIGHTS)[0], rng, hops, clothing_days)
 
 
 def misread(case: Case, label: str, rng: random.Random, hops: int) -> Case:
     """The case as somebody reads it who wants it to come out at a label: with few facts of another case that does."""
-    other = _draw_case_of(label, rng, hops)
+    other = _draw_case_of(label, rng, hops, case.clothing_days)
     for number in range(1, len(_FACTS) + 1):
         mixed = [
             replace(case, **{fact: getattr(other, fact) for fact in facts}) for facts in combinations(_FACTS, number)
@@ -105,14 +112,14 @@ def misread(case: Case, label: str, rng: random.Random, hops: int) -> Case:
     raise AssertionError("the other case has the label itself")
 
 
-def _draw_case_of(label: str, rng: random.Random, hops: int) -> Case:
-    while apply_policy(case := _draw_facts(rng, hops)) != label:
+def _draw_case_of(label: str, rng: random.Random, hops: int, clothing_days: int) -> Case:
+    while apply_policy(case := _draw_facts(rng, hops, clothing_days)) != label:
         pass
     return case
 
 
-def _draw_facts(rng: random.Random, hops: int) -> Case:
-    case = Case(kind=rng.choice(list(WINDOW_DAYS)), days=0)
+def _draw_facts(rng: random.Random, hops: int, clothing_days: int) -> Case:
+    case = Case(kind=rng.choice(list(WINDOW_DAYS)), days=0, clothing_days=clothing_days)
     if hops >= 2:
         condition = rng.choices(list(_CONDITIONS), list(_CONDITIONS.values()))[0]
         case = replace(case, condition=condition, final_sale=rng.random() < _FINAL_SALE_SHARE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from dhrd.data.policy_desk.policy import EXTRA_DAYS, LASTING, WINDOW_DAYS, Case
+from dhrd.data.policy_desk.policy import EXTRA_DAYS, LASTING, Case
 from dhrd.data.policy_desk.wording import capitalize, expand
 
 _LASTS = {True: "{kind} are [lasting goods|made to last].", False: "{kind} are [no lasting goods|not made to last]."}
@@ -43,7 +43,7 @@ def write_rationale(case: Case, item: str, days: str, rng: random.Random, *, hop
         rng: Draws the wording.
         hops: How many rules take part.
     """
-    late, window = case.days - case.limit_days, f"the {WINDOW_DAYS[case.kind]} days for {case.kind}"
+    late, window = case.days - case.limit_days, f"the {case.window_days} days for {case.kind}"
     extended = case.tier != "none"
     slots = {
         "an_item": f"{'an' if item[0] in 'aeiou' else 'a'} {item}",

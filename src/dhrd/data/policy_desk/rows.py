@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dhrd.data.policy_desk import phrases
 from dhrd.data.policy_desk.mail import write_mail
-from dhrd.data.policy_desk.policy import LABELS, MAX_HOPS, Case, apply_policy, draw_case, misread
+from dhrd.data.policy_desk.policy import LABELS, MAX_HOPS, WINDOW_DAYS, Case, apply_policy, draw_case, misread
 from dhrd.data.policy_desk.rationale import write_rationale
 from dhrd.data.policy_desk.wording import SPLITS, say_days
 from dhrd.errors import DataError
@@ -33,6 +33,8 @@ class PolicyDesk(BaseModel):
     """Another seed, other rows."""
     rationale_of: Literal["true", "given"] = "true"
     """What the rationale of a wrong label argues for: the true label, or the given one, with facts misread."""
+    clothing_days: Annotated[int, Field(ge=10, le=120)] = WINDOW_DAYS["clothing"]
+    """The window of clothing: another number is a policy that has changed."""
 
     @classmethod
     def parse(cls, text: str) -> PolicyDesk:
@@ -66,12 +68,12 @@ class PolicyDesk(BaseModel):
 
     def misread_rationale(self, split: str, number: int, label: str, rng: random.Random) -> str:
         """A rationale that argues for a wrong label of a row: with few of its facts misread, which `rng` draws."""
-        draft, writes = _mail(split, self.seed, self.hops, number)
+        draft, writes = _mail(split, self.seed, self.hops, number, self.clothing_days)
         case = misread(draft.case, label, rng, self.hops)
         return write_rationale(case, draft.item, f"{case.days} days", writes, hops=self.hops)
 
     def _row(self, split: str, number: int) -> dict[str, object]:
-        draft = _draft(split, self.seed, self.hops, number)
+        draft = _draft(split, self.seed, self.hops, number, self.clothing_days)
         label = given = apply_policy(draft.case)
         rationale = draft.rationale
         # Drawn apart, so that noise changes no text, and the rows that it hits at one share are hit at every larger.
@@ -96,16 +98,16 @@ class _Draft:
 
 
 @lru_cache(maxsize=2**15)
-def _draft(split: str, seed: int, hops: int, number: int) -> _Draft:
+def _draft(split: str, seed: int, hops: int, number: int, clothing_days: int) -> _Draft:
     """Kept, as a study asks for the same mail with many numbers of rows and shares of noise: some 40 MB at most."""
-    draft, rng = _mail(split, seed, hops, number)
+    draft, rng = _mail(split, seed, hops, number, clothing_days)
     return replace(draft, rationale=write_rationale(draft.case, draft.item, draft.days, rng, hops=hops))
 
 
-def _mail(split: str, seed: int, hops: int, number: int) -> tuple[_Draft, random.Random]:
+def _mail(split: str, seed: int, hops: int, number: int, clothing_days: int) -> tuple[_Draft, random.Random]:
     """A mail without its rationale, and the generator to write that with."""
     rng = random.Random(f"policy_desk {split} {seed} {hops} {number}")
-    case = draw_case(rng, hops)
+    case = draw_case(rng, hops, clothing_days)
     item = rng.choice(phrases.ITEMS[case.kind])
     days = say_days(case.days, rng)
     return _Draft(case=case, item=item, days=days, text=write_mail(case, item, days, rng, hops=hops, split=split)), rng

@@ -40,6 +40,8 @@ def test_misread_facts_lead_to_the_label_and_stay_within_the_hops(hops: int) -> 
         ({"kind": "books", "days": 44, "tier": "gold"}, "refund"),
         ({"kind": "books", "days": 29, "tier": "silver"}, "store_credit"),
         ({"kind": "tools", "days": 5, "receipt": False}, "store_credit"),
+        ({"kind": "clothing", "days": 40, "clothing_days": 20}, "store_credit"),
+        ({"kind": "tools", "days": 40, "clothing_days": 20}, "refund"),
         ({"kind": "clothing", "days": 60, "condition": "opened"}, "exchange"),
         ({"kind": "cosmetics", "days": 3, "condition": "opened"}, "decline"),
         ({"kind": "cosmetics", "days": 3, "condition": "faulty", "final_sale": True}, "refund"),

@@ -67,6 +67,14 @@ def test_a_rationale_of_the_given_label_misreads_the_facts() -> None:
         assert (one["rationale"] == other["rationale"]) == (one["label"] == one["true_label"])
 
 
+def test_a_changed_window_changes_the_labels_of_clothing_by_its_days() -> None:
+    before, after = rows("rows=400,hops=2"), rows("rows=400,hops=2,clothing_days=20")
+    assert column(before, "id") == column(after, "id")
+    stated = [str(row["rationale"]) for row in after if "for clothing" in str(row["rationale"])]
+    assert len(stated) > 20 and all("20 days for clothing" in text for text in stated)
+    assert not any("60 days for clothing" in str(row["rationale"]) for row in after)
+
+
 def test_the_spec_is_a_source_of_rows() -> None:
     source = open_source("policy_desk:rows=5,hops=2,noise=0.5,seed=3", DataSettings())
     assert source.labels is not None and source.labels.names == LABELS
@@ -91,6 +99,7 @@ def test_the_spec_is_a_source_of_rows() -> None:
         ("noise=nan", "train", "noise=nan"),
         ("seed=-1", "train", "seed=-1"),
         ("rationale_of=mine", "train", "rationale_of=mine: Input should be 'true' or 'given'"),
+        ("clothing_days=5", "train", "clothing_days=5: Input should be greater than or equal to 10"),
         ("rows=5", "dev", "no split 'dev'; splits are train, validation, test"),
     ],
 )

@@ -1,0 +1,111 @@
+"""`dhrd update`"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dhrd._terminal import say, show_table
+from dhrd.cli.command import SettingsCommand, given
+from dhrd.cli.options import Config, Device, Set
+
+if TYPE_CHECKING:
+    from dhrd.run.gate import AnswerChange, Flips, UpdateGate
+
+
+class UpdateCommand(SettingsCommand):
+    """`dhrd update`, with flags for the settings that are changed most."""
+
+    settings = ("training.num_epochs", "seed")
+
+
+def update(
+    context: typer.Context,
+    model: Annotated[Path, typer.Option("--model", help="The artifact to start from: what `dhrd train` wrote.")],
+    new: Annotated[str, typer.Option(help="New labelled rows: a file, superglue:TASK, hub:NAME.")],
+    output: Annotated[Path, typer.Option(help="Gets the updated artifact, if the gate holds.")],
+    replay: Annotated[str | None, typer.Option(help="Old labelled rows to train on among the new ones.")] = None,
+    replay_share: Annotated[float, typer.Option(help="Share of the training rows that are old ones.")] = 0.2,
+    kl: Annotated[
+        float, typer.Option(help="Weight, 0 to 1, of the old model's answer beside the label of a replayed row.")
+    ] = 0.0,
+    rate_factor: Annotated[float, typer.Option(help="The learning rates, in those of the old run.")] = 0.3,
+    eval_new: Annotated[str | None, typer.Option(help="New rows for the gate; default: a share of --new.")] = None,
+    eval_old: Annotated[str | None, typer.Option(help="Old rows for the gate; default: a share of --replay.")] = None,
+    eval_share: Annotated[float, typer.Option(help="That share, held out by the seed.")] = 0.2,
+    max_regression: Annotated[
+        float,
+        typer.Option(help="Not published where accuracy on old rows falls by more, at its interval's better end."),
+    ] = 0.01,
+    config: Config = None,
+    overrides: Set = None,
+    device: Device = None,
+) -> None:
+    """Train an artifact on with new rows, behind a gate.
+
+    Exits with 3 where old rows lose by that: the updated model and its report are then in OUTPUT.rejected. The same
+    command goes on after a kill.
+    """
+    from dhrd.config import load_config
+    from dhrd.run.update import update as run
+    from dhrd.run.update import update_config
+    from dhrd.run.update_rows import UpdateSettings
+
+    settings = UpdateSettings(
+        model=model,
+        new=new,
+        output=output,
+        replay=replay,
+        replay_share=replay_share,
+        kl=kl,
+        eval_new=eval_new,
+        eval_old=eval_old,
+        eval_share=eval_share,
+        max_regression=max_regression,
+    )
+    base = update_config(model, load_config(config) if config is not None else None, rate_factor=rate_factor)
+    resolved = load_config(None, overrides or (), base=base, **given(context))
+    try:
+        updated = run(settings, resolved, device=device)
+    except KeyboardInterrupt:
+        say("dhrd: interrupted; run the same command again to go on", file=sys.stderr)
+        raise typer.Exit(130) from None
+    _print_gate(updated.gate)
+    if not updated.gate.holds:
+        say(
+            f"not published: accuracy on old rows falls by more than {max_regression:g}, at its interval's better end; "
+            f"the model and its report, update.json, are in {updated.output_dir}"
+        )
+        raise typer.Exit(3)
+    say(f"the updated classifier is in {updated.output_dir}, with its report, update.json")
+
+
+def _print_gate(gate: UpdateGate) -> None:
+    changes = {"new": gate.new, "old": gate.old}
+    show_table(
+        ("rows", "before", "after", "difference", "95 % interval", "mended", "broken"),
+        ([f"{name}, {change.num_rows}", *_row(change)] for name, change in changes.items()),
+        title=f"accuracy, updated with {gate.num_new} new rows and {gate.num_replayed} replayed",
+        left=("rows",),
+    )
+    say(*(f"{name} rows: {change.verdict}" for name, change in changes.items()))
+
+
+def _row(change: AnswerChange) -> list[str]:
+    interval = change.interval_95
+    return [
+        f"{change.before:.3f}",
+        f"{change.after:.3f}",
+        f"{change.difference:+.3f}",
+        f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "",
+        _flips(change.mended),
+        _flips(change.broken),
+    ]
+
+
+def _flips(flips: Flips) -> str:
+    low, high = flips.interval_95
+    return f"{flips.num_rows} ({low:.1%} to {high:.1%})"

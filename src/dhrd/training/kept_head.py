@@ -1,0 +1,55 @@
+"""Training on from an artifact: its head's rows, by label."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from dhrd.artifact.info import read_info
+from dhrd.artifact.weights import check_has_classifier, load_classification_head
+from dhrd.data.label_names import listed
+from dhrd.data.records import LabelSet
+from dhrd.errors import ConfigError
+from dhrd.model.dual_head import DualHeadModel
+
+logger = logging.getLogger("dhrd")
+
+
+def keep_head(model: DualHeadModel, labels: LabelSet, directory: Path) -> None:
+    """Let a model begin with an artifact's head: the rows of the labels that it has; those of others stay as they are.
+
+    A temperature that calibration divided the rows by is undone, so that they are as trained.
+
+    Args:
+        model: Its head is changed.
+        labels: The run's, in the order of the head's rows.
+        directory: The artifact.
+
+    Raises:
+        ArtifactError: It is none, is damaged, or has no classifier.
+        ConfigError: Its head is of another kind than the run's, or has none of the labels.
+    """
+    info = read_info(directory)
+    check_has_classifier(directory, info)
+    if (info.head, info.pooling) != (model.settings.head, model.settings.pooling):
+        raise ConfigError(
+            f"model.keep_head: the head of {directory} is {info.head} with pooling {info.pooling}; set "
+            f"model.head={info.head} and model.pooling={info.pooling}"
+        )
+    kept = [name for name in labels.names if name in info.labels.names]
+    if not kept:
+        raise ConfigError(
+            f"model.keep_head: {directory} has none of the labels {listed(labels.names)}, but "
+            f"{listed(info.labels.names)}; leave it out"
+        )
+    theirs = load_classification_head(directory, info)
+    ours = [labels.names.index(name) for name in kept]
+    with torch.no_grad():
+        rows_CD = theirs.score.weight[[info.labels.names.index(name) for name in kept]]
+        score = model.head.score.weight
+        score[ours] = rows_CD.to(score.device) * info.calibration.get("temperature", 1.0)
+        if model.head.dense is not None and theirs.dense is not None:
+            model.head.dense.load_state_dict(theirs.dense.state_dict())
+    logger.info("%s: its head is kept; %d of %d labels are new", directory, len(labels) - len(kept), len(labels))
