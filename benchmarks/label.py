@@ -1,6 +1,6 @@
 """What the votes of a teacher are worth as labels (docs/results/label.md).
 
-    python benchmarks/label.py [simulated local] [--seeds 5] [--kept DIR] [--output FILE]
+    python benchmarks/label.py [simulated local] [--teachers 0.7 0.8 0.9] [--seeds 0 1 2 3 4] [--output FILE]
 
 `simulated`: mail of the returns desk is labelled by teachers of known accuracy, through `label_rows`; the small model
 learns it by what each arm takes of the votes. Finished cells are kept in `--kept`, so it may be stopped and goes on.
@@ -33,7 +33,6 @@ from dhrd.run.train import train
 Row = dict[str, object]
 
 NUM_ROWS, NUM_VOTES, NUM_HELD_OUT, NUM_TRAINED_ROWS = 320, 5, 1000, 3200
-ACCURACIES = (0.7, 0.8, 0.9)
 KINDS = ("independent", "common")
 ARMS = ("one", "one_more_rows", "majority", "shares", "rationales")
 COMPARED = (("majority", "one"), ("shares", "majority"), ("rationales", "shares"), ("shares", "one_more_rows"))
@@ -91,20 +90,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=["simulated", "local"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--teachers", type=float, nargs="+", default=[0.7, 0.8, 0.9], help="their accuracies")
     parser.add_argument("--kept", type=Path, default=Path("data/label"))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/label.json"))
     given = parser.parse_args()
     given.kept.mkdir(parents=True, exist_ok=True)
     results = json.loads(given.output.read_text(encoding="utf-8")) if given.output.is_file() else {}
     for part in given.parts:
-        for name, result in simulated(given.seeds, given.kept) if part == "simulated" else local(given.kept):
+        found = simulated(given.teachers, given.seeds, given.kept) if part == "simulated" else local(given.kept)
+        for name, result in found:
             results[name] = result
             given.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
-def simulated(seeds: Sequence[int], kept: Path) -> Iterator[tuple[str, dict[str, object]]]:
+def simulated(accuracies: Sequence[float], seeds: Sequence[int], kept: Path) -> Iterator[tuple[str, dict[str, object]]]:
     """Each arm's held-out accuracy at each teacher, one after the other, and the paired differences."""
-    for accuracy in ACCURACIES:
+    for accuracy in accuracies:
         cells = {
             (kind, arm, seed): cell(accuracy, kind, arm, seed, kept) for seed in seeds for kind in KINDS for arm in ARMS
         }

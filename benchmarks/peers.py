@@ -9,8 +9,8 @@ instruction           rows of 60 tokens after one instruction of 600; the same
 
 Arms: the engine, the engine with compiled layers, vLLM's pooling runner with prefix caching (where it is installed),
 and with `--openvino DIR` what `dhrd export --format openvino` wrote of the model. All have the same weights, dtype,
-threads and tokens; vLLM's engine is a process of its own, on the same cores. `--pause` waits for a line on stdin once
-all are loaded and warm.
+threads and tokens; vLLM's engine is a process of its own, on the same cores, and stands still in the others' turns.
+`--pause` waits for a line on stdin once all are loaded and warm.
 
 The physics: on rows that share nothing all do the same arithmetic, and the ratio is what each spends beside it. On
 shared rows vLLM reads a cache, block by block of tokens that are equal, where ours lays rows out as trees.
@@ -40,7 +40,7 @@ from dhrd.data.superglue import TASKS
 from dhrd.export.openvino import OpenvinoForward
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.engine.batching import predict_logits
-from dhrd.inference.vllm import start_vllm
+from dhrd.inference.vllm import awake, start_vllm
 
 LIMITS = {"boolq": 512, "cb": 256, "multirc": 1024, "instruction": INSTRUCTION_TOKENS + ROW_TOKENS}
 SHARED = ("multirc", "instruction")
@@ -138,8 +138,9 @@ def vllm(model: Path, classifier: Classifier) -> Run:
     engine = start_vllm(model, classifier.device, enable_prefix_caching=True, **options)
 
     def run(inputs: Inputs) -> list[int]:
-        engine.reset_prefix_cache()  # every round begins as a first one does
-        answers = engine.classify([{"prompt_token_ids": ids} for ids in inputs], use_tqdm=False)
+        with awake():
+            engine.reset_prefix_cache()  # every round begins as a first one does
+            answers = engine.classify([{"prompt_token_ids": ids} for ids in inputs], use_tqdm=False)
         return [max(range(len(a.outputs.probs)), key=a.outputs.probs.__getitem__) for a in answers]
 
     return run

@@ -22,6 +22,7 @@ offline one.
 vLLM's server has to run already, on the artifact that --artifact DIR leaves behind:
 
     python benchmarks/serving.py apart --artifact DIR --rows 0
+    export OMP_NUM_THREADS=2 VLLM_CPU_OMP_THREADS_BIND=0-1  # both cores: by default vLLM leaves one free
     vllm serve DIR --runner pooling --dtype float32 --enable-prefix-caching --max-model-len 700 --port 8001
 
 Predicted: 0.9 of the offline rate, since a batch holds the rows of 64 clients instead of thousands; the instruction is

@@ -8,15 +8,16 @@
 
 A row's weight is its label's: it is a factor in L_cls and L_pv and in what they are divided by, and in nothing else.
 
-p is the last token of x, sg stops the gradient. A further loss is one function here and a line in `COUNTS`, its name
-and weight in `config/losses.py`, one line in `model/dual_head.py`.
+p is the last token of x, sg stops the gradient. With several tasks L_cls and L_pv are one loss a task
+(`classification/TASK`), over its own labels and the rows that have one of them. A further loss is one function here and
+a line in `COUNTS`, its name and weight in `config/losses.py`, one line in `model/dual_head.py`.
 
 Shapes: see the legend in `data/records.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,51 +29,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from dhrd.config.losses import LossName
 from dhrd.data.records import IGNORE, Batch
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelLoss:
-    """L_cls.
-
-    Args:
-        multi_label: Binary cross-entropy over every class instead of cross-entropy over classes.
-        class_weight_C: Weight of each class; None: all 1.
-        smoothing: Share of a label's probability spread over all classes.
-    """
-
-    multi_label: bool = False
-    class_weight_C: Float[Tensor, "C"] | None = None
-    smoothing: float = 0.0
-
-    def count(self, batch: Batch) -> Float[Tensor, ""]:
-        """What the sum is divided by: examples (times classes for multi-label), each with its weight.
-
-        With class weights an example weighs as its label does, one of several shares as they do on average: torch's
-        mean does so for a target that is an index, and not for the same one as a probability of 1.
-        """
-        assert batch.label_BC is not None and batch.row_weight_B is not None
-        weight_C = self._weight_C(batch.label_BC)
-        per_row_B = weight_C.sum().expand(len(batch.ids)) if self.multi_label else (batch.label_BC * weight_C).sum(1)
-        return (per_row_B * batch.row_weight_B).sum()
-
-    def __call__(self, logits_BC: Float[Tensor, "B C"], batch: Batch) -> Float[Tensor, ""]:
-        """The summed loss of a batch's logits, in fp32."""
-        assert batch.label_BC is not None and batch.row_weight_B is not None
-        logits_BC, weight_C = logits_BC.float(), self._weight_C(batch.label_BC)
-        if self.multi_label:
-            target_BC = batch.label_BC * (1 - self.smoothing) + self.smoothing / 2
-            loss_BC = F.binary_cross_entropy_with_logits(logits_BC, target_BC, reduction="none")
-            loss_B = (loss_BC * weight_C).sum(1)
-        else:  # targets as probabilities: of a single label the same bits as its index
-            loss_B = F.cross_entropy(
-                logits_BC, batch.label_BC, weight_C, reduction="none", label_smoothing=self.smoothing
-            )
-        return (loss_B * batch.row_weight_B).sum()
-
-    def _weight_C(self, label_BC: Tensor) -> Tensor:
-        if self.class_weight_C is None:
-            return torch.ones(label_BC.shape[1], device=label_BC.device)
-        return self.class_weight_C.to(label_BC.device)
+from dhrd.label_loss import LabelLoss as LabelLoss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +103,44 @@ COUNTS: dict[LossName, Callable[[LabelLoss, Batch], Tensor]] = {
     "reasoning": lambda _, batch: target_count(batch),
     "keyword": lambda _, batch: keyword_count(batch),
     "alignment": lambda _, batch: rationale_count(batch),
-    "privileged": lambda _, batch: _taking_part(batch).sum(),
+    "privileged": lambda label_loss, batch: _taking_part(batch, label_loss).sum(),
 }
 """What each loss of a batch is divided by, once summed over the whole effective batch."""
+
+_BY_TASK: tuple[LossName, ...] = ("classification", "privileged")
+
+
+@dataclass(frozen=True, slots=True)
+class LossTerm:
+    """A loss by its name in the settings, and of which labels it is, where it is of labels."""
+
+    kind: LossName
+    label_loss: LabelLoss
+
+    @property
+    def task_weight(self) -> float:
+        """What it weighs beside those of other tasks, times the weight in the settings."""
+        return self.label_loss.weight if self.kind in _BY_TASK else 1.0
+
+    def count(self, batch: Batch) -> Float[Tensor, ""]:
+        """What its sum over a batch is divided by, once summed over the whole effective batch."""
+        return COUNTS[self.kind](self.label_loss, batch)
+
+
+def loss_terms(kinds: Iterable[LossName], label_losses: Mapping[str, LabelLoss]) -> dict[str, LossTerm]:
+    """The losses of a run by name: those of labels once for each task, `classification/TASK`.
+
+    Args:
+        kinds: Of `LossSettings.names`.
+        label_losses: L_cls of each task by its name; that of the only one has the name "".
+    """
+    first = next(iter(label_losses))
+    return {
+        f"{kind}/{task}" if task and kind in _BY_TASK else kind: LossTerm(kind, label_loss)
+        for kind in kinds
+        for task, label_loss in label_losses.items()
+        if kind in _BY_TASK or task == first
+    }
 
 
 def alignment_loss(
@@ -178,8 +170,9 @@ def privileged_loss(
         batch: Says which rows have a rationale.
         label_loss: L_cls.
     """
-    taking_part_B = _taking_part(batch)
+    taking_part_B = _taking_part(batch, label_loss)
     known = label_loss(privileged_BC, replace(batch, row_weight_B=taking_part_B))
+    logits_BC, privileged_BC = (given_BC[:, label_loss.columns] for given_BC in (logits_BC, privileged_BC))
     if label_loss.multi_label:
         taught_BC = F.binary_cross_entropy_with_logits(
             logits_BC.float(), torch.sigmoid(privileged_BC.detach()), reduction="none"
@@ -190,10 +183,10 @@ def privileged_loss(
     return known + (taught_B * taking_part_B).sum()
 
 
-def _taking_part(batch: Batch) -> Float[Tensor, "B"]:
-    """The weights of the rows whose rationale is run."""
-    assert batch.row_weight_B is not None and batch.reason_end_B is not None
-    return batch.row_weight_B * (batch.reason_end_B >= 0).float()
+def _taking_part(batch: Batch, label_loss: LabelLoss) -> Float[Tensor, "B"]:
+    """The weights of the rows whose rationale is run, as far as they have a label."""
+    assert batch.reason_end_B is not None
+    return label_loss.row_weight(batch) * (batch.reason_end_B >= 0).float()
 
 
 def reasoning_loss(

@@ -133,6 +133,7 @@ ADDED = {
     "model.head_init": "random",
     "model.keep_head": False,
     "model.reasoning_bottleneck": False,
+    "tasks": None,
     "teacher.labels": None,
     "teacher.votes": 5,
     "training.cache_frozen": False,

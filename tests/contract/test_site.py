@@ -142,9 +142,7 @@ def test_nothing_of_the_site_comes_from_elsewhere(repository: Path) -> None:
     """Built and read offline: no web font, no script or emoji of another server."""
     config = (repository / "zensical.toml").read_text(encoding="utf-8")
     assert re.search(r"^font = false", config, re.M)
-    assert not re.search(
-        r"emoji|mermaid|arithmatex|analytics|glightbox|https?://(?!localhost)", config
-    )
+    assert not re.search(r"emoji|mermaid|arithmatex|analytics|glightbox|https?://(?!localhost)", config)
 
 
 def test_the_site_that_is_built(docs: ModuleType, repository: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ def make_model(
     loss: LossSettings | None = None,
     backbone: Backbone | None = None,
     num_labels: int = NUM_LABELS,
-    label_loss: LabelLoss | None = None,
+    label_loss: LabelLoss | Mapping[str, LabelLoss] | None = None,
     seed: int = 0,
     config: dict[str, Any] | None = None,
     **settings: Any,
@@ -129,7 +129,7 @@ def make_model(
         loss: Weights and options of the losses.
         backbone: Instead of the family's own.
         num_labels: C.
-        label_loss: L_cls.
+        label_loss: L_cls, or that of each task.
         seed: Of all weights.
         config: Over fields of the family's config.
         **settings: Fields of `ModelSettings`.

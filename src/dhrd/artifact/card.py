@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ _METRICS = ("accuracy", "macro_f1", "f1a", "em", "log_loss")
 _PAGE = _ENVIRONMENT.from_string("""\
 # {{ "Reasoning-only student" if info.kind == "causal_lm" else "Text classifier" }}, trained by dhrd
 
-Labels: {% for name in info.labels.names %}{{ name|code }}{{ ", " if not loop.last }}{% endfor %}{{ " (several at once)" if info.labels.multi_label }}.
+Labels: {% for name in info.labels.names %}{{ name|code }}{{ ", " if not loop.last }}{% endfor %}{{ " (one of each task, `task/label`)" if info.labels.tasks else " (several at once)" if info.labels.multi_label }}.
 Backbone: {{ training.backbone|code }}. Method: {{ method }} (Dual-Head Reasoning Distillation, arXiv 2509.21487).
 
 ## Data
@@ -41,8 +42,8 @@ Backbone: {{ training.backbone|code }}. Method: {{ method }} (Dual-Head Reasonin
 
 | metric | value | 95 % interval |
 |---|---|---|
-{% for name in shown %}
-| {{ name }} | {{ "%.3f"|format(metrics[name]) }} | {% if name in metrics.interval_95 %}{{ "%.3f"|format(metrics.interval_95[name][0]) }} to {{ "%.3f"|format(metrics.interval_95[name][1]) }}{% endif %} |
+{% for number in shown %}
+| {{ number.name }} | {{ "%.3f"|format(number.value) }} | {% if number.interval_95 %}{{ "%.3f"|format(number.interval_95[0]) }} to {{ "%.3f"|format(number.interval_95[1]) }}{% endif %} |
 {% endfor %}
 {% endif %}
 
@@ -95,30 +96,49 @@ def model_card(info: ArtifactInfo, config: RunConfig) -> str:
         config=config,
         training=info.training,
         metrics=metrics,
-        shown=[name for name in _METRICS if name in metrics],
+        shown=list(_numbers(metrics)),
         method="reasoning head alone" if info.kind == "causal_lm" else method,
         example='"Some text."' if info.input_template.strip() == "{{ input_text }}" else "{column: value, …}",
     )
     return str(ModelCard(f"---\n{_card_data(config, metrics).to_yaml()}\n---\n\n{page}"))
 
 
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """A metric of the card; of several tasks `task/metric`."""
+
+    name: str
+    value: float
+    num_examples: int
+    interval_95: Sequence[float] | None
+
+
+def _numbers(metrics: Mapping[str, Any], task: str = "") -> Iterator[_Number]:
+    if "tasks" in metrics:
+        for name, own in metrics["tasks"].items():
+            yield from _numbers(own, f"{name}/")
+        return
+    for name in _METRICS:
+        if name in metrics:
+            interval = metrics.get("interval_95", {}).get(name)
+            yield _Number(task + name, metrics[name], metrics["num_examples"], interval)
+
+
 def _card_data(config: RunConfig, metrics: Mapping[str, Any]) -> ModelCardData:
     from huggingface_hub import EvalResult, ModelCardData
 
     rows = masked(escaped(str(config.data.validation or "given rows")))
-    intervals = metrics.get("interval_95", {})
     results = [
         EvalResult(
             task_type="text-classification",
             dataset_type=rows,
             dataset_name=rows,
-            metric_type=name,
-            metric_value=metrics[name],
-            metric_args={"num_examples": metrics["num_examples"]}
-            | ({"interval_95": list(intervals[name])} if name in intervals else {}),
+            metric_type=number.name,
+            metric_value=number.value,
+            metric_args={"num_examples": number.num_examples}
+            | ({"interval_95": list(number.interval_95)} if number.interval_95 else {}),
         )
-        for name in _METRICS
-        if name in metrics
+        for number in _numbers(metrics)
     ]
     backbone, source = config.model.name_or_path, (config.data.train or "").partition(":")
     return ModelCardData(

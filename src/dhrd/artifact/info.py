@@ -10,10 +10,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from typing_extensions import TypedDict
 
 from dhrd._temporary import is_temporary
@@ -21,6 +30,7 @@ from dhrd._text import dhrd_command, shown
 from dhrd._versions import library_versions
 from dhrd.config.schema import Pooling
 from dhrd.config.section import Count, Positive, Weight
+from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
 from dhrd.data.superglue import TASKS
@@ -34,8 +44,9 @@ if TYPE_CHECKING:
 
 MANIFEST = "dhrd.json"
 SCORE = "score.weight"
-FORMAT_VERSION = 2
-"""1 where there is no decision, so that an older dhrd reads it; it would answer rows that a decision leaves out."""
+FORMAT_VERSION = 3
+"""With several tasks; 2 with a decision, 1 without one, so that an older dhrd reads what it can: it would answer rows
+that a decision leaves out, and take the labels of several tasks for one's."""
 Kind = Literal["sequence_classifier", "dhrd_classifier", "causal_lm", "onnx", "export"]
 EXPORTS: tuple[Kind, ...] = ("onnx", "export")
 
@@ -56,6 +67,7 @@ class TrainingSummary(TypedDict, total=False):
     backbone: str | None
     num_train_examples: int
     num_with_rationale: int
+    num_labelled: dict[str, int]
     num_inputs_cut: int
     num_rationales_cut: int
     classification_weight: Weight | None
@@ -66,6 +78,15 @@ class TrainingSummary(TypedDict, total=False):
     metrics: dict[str, Any] | None
 
 
+_ONE, _SEVERAL = "of one task", "of several tasks"
+
+
+def _num_tasks(labels: object) -> str:
+    """Which label set it is, so that what is wrong is told of that alone."""
+    has_tasks = "tasks" in labels if isinstance(labels, Mapping) else isinstance(labels, LabelSpace)
+    return _SEVERAL if has_tasks else _ONE
+
+
 class ArtifactInfo(BaseModel):
     """What `dhrd.json` holds but its format's version; fields that an older dhrd did not write have their defaults.
 
@@ -73,7 +94,7 @@ class ArtifactInfo(BaseModel):
         kind: `sequence_classifier`: stock, loaded by transformers and vLLM. `dhrd_classifier`: an `mlp` head or `mean`
             pooling, in head.safetensors. `causal_lm`: a reasoning-only student without a classifier. `onnx`: what
             `dhrd export` wrote, for ONNX Runtime. `export`: for another runtime.
-        labels: The label set.
+        labels: The label set; of several tasks those of all, side by side, with each task's own.
         input_template: Jinja2 over a row's columns.
         columns: Our field -> the column of the training rows, where another.
         chat: Whether the tokenizer's chat template wraps it.
@@ -92,7 +113,7 @@ class ArtifactInfo(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     kind: Kind
-    labels: LabelSet
+    labels: Annotated[Annotated[LabelSpace, Tag(_SEVERAL)] | Annotated[LabelSet, Tag(_ONE)], Discriminator(_num_tasks)]
     input_template: str = "{{ input_text }}"
     columns: Mapping[str, str] = Field(default_factory=dict)
     chat: bool = False
@@ -118,6 +139,8 @@ class ArtifactInfo(BaseModel):
 
     @model_validator(mode="after")
     def _decides_its_labels(self) -> ArtifactInfo:
+        if self.decision and isinstance(self.labels, LabelSpace):
+            raise ValueError("decision: is of one task")
         rules = self.decision.rules if self.decision else ()
         if odd := [rule.target.label for rule in rules if rule.target.label not in ("", *self.labels.names)]:
             raise ValueError(f"decision: there is no label {shown(odd[0])}")
@@ -158,9 +181,8 @@ class ArtifactInfo(BaseModel):
 
 def to_manifest(info: ArtifactInfo) -> dict[str, Any]:
     """What dhrd.json holds."""
-    if info.decision is None:
-        return {"format_version": 1, **info.model_dump(exclude={"decision"})}
-    return {"format_version": FORMAT_VERSION, **info.model_dump()}
+    version = FORMAT_VERSION if isinstance(info.labels, LabelSpace) else 1 if info.decision is None else 2
+    return {"format_version": version, **info.model_dump(exclude={"decision"} if info.decision is None else set())}
 
 
 def read_info(directory: str | Path) -> ArtifactInfo:
@@ -220,6 +242,7 @@ def _problems_of(error: ValidationError) -> str:
 
 
 def _problem(location: tuple[int | str, ...], message: str, value: object) -> str:
+    location = tuple(part for part in location if part not in (_ONE, _SEVERAL))
     name, _, said = message.partition(", ")
     if name in ("Value error", "Assertion failed"):
         return ".".join(map(str, location[:1])) + ": " * bool(location) + said

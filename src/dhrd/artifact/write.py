@@ -114,9 +114,24 @@ def write_decision(directory: Path, decision: Decision | None) -> None:
         ArtifactError: It is no artifact.
         SaveError: It cannot be written.
     """
+    _write_info(directory, read_info(directory).model_copy(update={"decision": decision}))
+
+
+def write_selection(directory: Path, rows: str, fingerprint: str) -> None:
+    """Note in an artifact that is there that it was chosen by what it answered to some rows.
+
+    Raises:
+        ArtifactError: It is no artifact.
+        SaveError: It cannot be written.
+    """
     info = read_info(directory)
+    training = {**info.training, "selected_on": {"rows": rows, "fingerprint": fingerprint}}
+    _write_info(directory, info.model_copy(update={"training": training}))
+
+
+def _write_info(directory: Path, info: ArtifactInfo) -> None:
     with writing(directory / MANIFEST) as file:
-        file.json(to_manifest(info.model_copy(update={"decision": decision})))
+        file.json(to_manifest(info))
 
 
 def _write_weights(partial: Path, model: DualHeadModel, info: ArtifactInfo) -> None:
@@ -175,7 +190,8 @@ def _label_config(config: Any, labels: LabelSet) -> None:
     config.num_labels = len(labels)
     config.id2label = dict(enumerate(labels.names))
     config.label2id = {name: index for index, name in enumerate(labels.names)}
-    config.problem_type = "multi_label_classification" if labels.multi_label else "single_label_classification"
+    has_several = any(task.labels.multi_label for task in labels.slices)
+    config.problem_type = "multi_label_classification" if has_several else "single_label_classification"
 
 
 def _complete_config(path: Path, config: Any, labels: LabelSet) -> None:

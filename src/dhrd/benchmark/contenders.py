@@ -17,7 +17,7 @@ from dhrd.errors import ArtifactError, ConfigError
 from dhrd.export.runtimes import RUNTIMES, find_runtime
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.engine.batching import predict_logits
-from dhrd.inference.vllm import check_vllm, start_vllm
+from dhrd.inference.vllm import awake, check_vllm, start_vllm
 from dhrd.model.foreign import Weights
 
 if TYPE_CHECKING:
@@ -187,7 +187,8 @@ def vllm(lineup: Lineup) -> Iterator[Contender]:
     names = classifier.labels.names
 
     def run(rows: BenchmarkRows) -> list[str]:
-        outputs: Any = engine.classify([{"prompt_token_ids": ids} for ids in rows.input_ids], use_tqdm=False)
+        with awake():
+            outputs: Any = engine.classify([{"prompt_token_ids": ids} for ids in rows.input_ids], use_tqdm=False)
         return [names[max(range(len(names)), key=answer.outputs.probs.__getitem__)] for answer in outputs]
 
     yield Contender(name="vllm", title="vLLM, pooling", dtype=dtype, run=run, in_process=False)

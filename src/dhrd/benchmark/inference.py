@@ -17,6 +17,7 @@ from dhrd.benchmark.limits import length_sweep, parity_with_fp32, roofline
 from dhrd.benchmark.machine import conditions
 from dhrd.benchmark.result import BenchmarkResult, Conditions, DecodingResult, RowsResult, Sweeps
 from dhrd.benchmark.rounds import take_turns
+from dhrd.data.label_space import check_one_task
 from dhrd.data.records import Example
 from dhrd.errors import ConfigError, DataError
 from dhrd.export.runtimes import RUNTIMES
@@ -78,6 +79,7 @@ def benchmark(
     say("loading")
     again = {"keep_prefixes": False}  # the same rows come in each round: they would be found, not computed
     classifier = Classifier.from_pretrained(directory, **options | again)
+    check_one_task(classifier.labels, "a benchmark")
     check_decoding([name for name in settings.against if name in WAYS], classifier)
     rows, load_before = prepare_rows(classifier, examples), os.getloadavg()[0]
     contenders = _warm(Lineup(directory, classifier, settings.batch_sizes, settings.exports), rows, settings, say)

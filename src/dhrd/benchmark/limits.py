@@ -86,9 +86,9 @@ def parity_with_fp32(
         directory, **{**options, "dtype": torch.float32, "share_prefixes": False, "compile": False}
     )
     some = list(rows.examples[:_PARITY_ROWS])
-    expected, multi_label = exact.predict_proba(some), classifier.labels.multi_label
+    expected = exact.predict_proba(some)
     as_run, apart = (
-        Agreement(**agreement(model.predict_proba(some), expected, multi_label=multi_label))
+        Agreement(**agreement(model.predict_proba(some), expected, classifier.labels))
         for model in (classifier, without_sharing(classifier))
     )
     dtype = str(classifier.dtype).removeprefix("torch.")

@@ -63,7 +63,7 @@ def select(
         check_outputs(written, read_by(model, settings, pool, config, *query.exclude))
         choose = run.select_for_labels if purpose == "label" else run.select_for_rationales
         selection = choose(model, pool, query, config=settings, device=device, dtype=dtype)
-    run.write_selection(selection, output)
+    run.write_selected(selection, output)
     if model is None and not is_stream(output):
         shutil.rmtree(_folds_beside(output))
     with talking(output):

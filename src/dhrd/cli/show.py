@@ -17,8 +17,21 @@ _METRICS = ("accuracy", "macro_f1", "micro_f1", "weighted_f1", "f1a", "em", "log
 
 
 def metrics_table(metrics: dict[str, Any], title: str) -> None:
-    """Print metrics with their intervals, then each class."""
+    """Print metrics with their intervals, then each class; of several tasks those of each."""
+    if "tasks" in metrics:
+        for task, own in metrics["tasks"].items():
+            metrics_table(own, f"{task}: {own['num_examples']} rows")
+        title += ", means over tasks"
     show_table(("metric", "value", "95 % interval"), _metric_rows(metrics), title=title, left=("metric",))
+    if "per_class" in metrics:
+        _classes_table(metrics)
+    if absent := metrics.get("absent"):
+        say(f"Neither gold nor predicted here, F1 0 in macro_f1: {listed(absent)}.")
+    if metrics.get("selected_on"):
+        say("The weights, or a temperature, were chosen on these very rows: expect less on new ones.")
+
+
+def _classes_table(metrics: dict[str, Any]) -> None:
     show_table(
         ("label", "precision", "recall", "f1", "support"),
         (
@@ -27,10 +40,6 @@ def metrics_table(metrics: dict[str, Any], title: str) -> None:
         ),
         left=("label",),
     )
-    if absent := metrics.get("absent"):
-        say(f"Neither gold nor predicted here, F1 0 in macro_f1: {listed(absent)}.")
-    if metrics.get("selected_on"):
-        say("The weights, or a temperature, were chosen on these very rows: expect less on new ones.")
 
 
 def _metric_rows(metrics: dict[str, Any]) -> Iterator[list[str]]:

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from dhrd._text import shown
 from dhrd.config.losses import LossSettings
 from dhrd.config.section import Count, FileName, LabelName, OneOrMore, Part, Positive, Section, Seed, Share, Weight
+from dhrd.config.tasks import Tasks, check_alone
 from dhrd.config.teacher import TeacherSettings
 from dhrd.errors import ConfigError
 
@@ -278,6 +279,8 @@ class RunConfig(Section):
     training: TrainingSettings = TrainingSettings()
     tracking: TrackingSettings = TrackingSettings()
     teacher: TeacherSettings = TeacherSettings()
+    tasks: Tasks = None
+    """Several tasks by name, each with `column`, `labels`, `weight`, `multi_label`; null: the one that `data` has."""
     output_dir: FileName = "output"
     """The artifact is written here, checkpoints/ below it while training."""
     seed: Seed = 0
@@ -332,4 +335,6 @@ class RunConfig(Section):
             raise ValueError("with loss.classification_weight: 0 there is no classifier; leave out training.calibrate")
         if self.training.cache_frozen and not self.model.freeze_layers:
             raise ValueError("training.cache_frozen keeps what frozen layers give: set model.freeze_layers as well")
+        data = self.data
+        check_alone(self.tasks, data.labels, data.multi_label, "label" in data.columns, self.model.num_labels)
         return self

@@ -11,7 +11,7 @@ from dhrd._text import shown
 from dhrd.config.address import parse_address
 from dhrd.config.section import Count, FileName, Positive, Section, Weight
 
-TEACHERS = {"openai": "MODEL", "local": "MODEL_OR_PATH"}
+TEACHERS = {"openai": "MODEL", "local": "MODEL_OR_PATH", "self": "DIR"}
 """Kinds of teachers, each with what follows its name; `rationales/teacher/KIND.py` has its class as `TEACHER`."""
 
 _GREEDY = frozenset({"local"})
@@ -24,7 +24,8 @@ class TeacherSettings(Section):
     """Who writes the rationales (`dhrd rationales generate`) or labels rows (`dhrd label`), and within which limits."""
 
     name: FileName | None = None
-    """`openai:MODEL` at any OpenAI-compatible endpoint, or `local:` and what `model.name_or_path` takes."""
+    """`openai:MODEL` at any OpenAI-compatible endpoint; `local:` and what `model.name_or_path` takes; `self:DIR`: the
+    reasoning head of the artifact DIR, of which a rationale is kept where its own answer is the label."""
     base_url: str | None = None
     """The endpoint; null: the environment's OPENAI_BASE_URL, else OpenAI's own."""
     template: FileName | None = None
@@ -32,7 +33,8 @@ class TeacherSettings(Section):
     label_hidden: bool = False
     """Do not tell the teacher the label; keep a rationale only where the teacher's own answer is the label."""
     samples: Count = 1
-    """With `label_hidden`: ask so many times, and keep the first rationale that ends in the label."""
+    """With `label_hidden`: ask so many times, and keep the first rationale that ends in the label. `self:` asks once
+    more with the label told, where none did."""
     labels: FileName | None = None
     """`dhrd label`: a YAML file of the labels, `NAME: what it means` a line, or a list of names; null: data.labels."""
     votes: Count = 5
@@ -40,7 +42,7 @@ class TeacherSettings(Section):
     attempts: Count = 3
     """Ask again, up to so many times in all, where an answer is empty, cut, or without the sentinel."""
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
-    """Of sampling; null: the endpoint's own default; `local:` takes the likeliest token."""
+    """Of sampling; null: the endpoint's own default; `local:` takes the likeliest token, `self:` 0.7."""
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     """Nucleus of sampling; null: the endpoint's own default."""
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
@@ -72,7 +74,7 @@ class TeacherSettings(Section):
     tokenizer: FileName | None = None
     """Counts tokens for estimates, as `model.name_or_path`; null: what answers so far show, else 4 bytes a token."""
     batch_size: Count = 16
-    """`local:`: rows decoded together."""
+    """`local:`, `self:`: rows decoded together."""
 
     @property
     def kind(self) -> str:
@@ -130,7 +132,9 @@ class TeacherSettings(Section):
         if self.name is not None and not (self.kind in TEACHERS and self.model.strip()):
             forms = " or ".join(f"{kind}:{form}" for kind, form in TEACHERS.items())
             raise ValueError(f"name {shown(self.name)} is unknown; write {forms}")
-        if self.samples > 1 and not self.label_hidden:
+        if self.kind == "self" and self.template is not None:
+            raise ValueError("template is a prompt's, and self: reads rows as it was trained; leave it out")
+        if self.samples > 1 and not (self.label_hidden or self.kind == "self"):
             raise ValueError("samples chooses by the teacher's own answer, so it needs label_hidden")
         if self.samples > 1 and (self.temperature == 0 or self.is_greedy):
             raise ValueError("samples would all be the same; give a temperature above 0")

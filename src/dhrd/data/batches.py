@@ -43,6 +43,7 @@ class PlannedUpdates:
     Args:
         examples: All rows, the same on every process.
         num_labels: C.
+        num_tasks: J.
         pad_token_id: The tokenizer's.
         lm_targets: See `collate`.
         batch_size: Rows per process per micro-batch.
@@ -58,6 +59,7 @@ class PlannedUpdates:
     examples: Sequence[EncodedExample]
     num_labels: int
     pad_token_id: int
+    num_tasks: int = 1
     lm_targets: LmTargets = "all"
     batch_size: int = 8
     gradient_accumulation_steps: int = 1
@@ -112,6 +114,7 @@ class PlannedUpdates:
             [self.examples[row] for row in rows],
             pad_token_id=self.pad_token_id,
             num_labels=self.num_labels,
+            num_tasks=self.num_tasks,
             lm_targets=self.lm_targets,
             visible_input_tokens=[visible[row] for row in rows],
         )
@@ -126,6 +129,8 @@ def fingerprint(examples: Sequence[EncodedExample]) -> str:
     for example in examples:
         parts = (example.id, example.input_ids, example.continuation_ids, example.label)
         digest.update(repr((*parts, example.keyword_ids) if example.keyword_ids else parts).encode())
+        if example.unlabelled:
+            digest.update(repr(example.unlabelled).encode())
         if example.shares is not None or example.weight != 1:
             digest.update(repr((example.shares, example.weight)).encode())
     return digest.hexdigest()[:16]

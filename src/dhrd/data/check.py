@@ -7,10 +7,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from dhrd._text import shown
+from dhrd.config.tasks import TaskSettings, column_of
 from dhrd.data.digest import DigestIds, input_digest
 from dhrd.data.fields import check_characters, column_names, input_text, key, label, optional_text, weight
+from dhrd.data.labels import ByTask
 from dhrd.data.objects import with_own_names
-from dhrd.data.records import Example
+from dhrd.data.records import Example, Label
 from dhrd.data.row import BadRow, Row
 from dhrd.data.templates import InputTemplate
 from dhrd.data.values import plain_columns
@@ -30,6 +32,7 @@ class RowCheck:
         template: The input template.
         label_separator: Splits a label's text into several.
         labels_required: Whether rows must have a label; else nothing but the id and the template's columns is read.
+        tasks: Where rows have labels of several tasks: the settings of each, by name.
         reads_rationales: Whether the rationale's column is looked at.
         remark: Told, at the end, what looks wrong but may be right.
     """
@@ -39,6 +42,7 @@ class RowCheck:
     template: InputTemplate
     labels_required: bool
     label_separator: str | None = None
+    tasks: Mapping[str, TaskSettings] = field(default_factory=dict)
     reads_rationales: bool = True
     remark: Callable[[str], None]
     _ids: DigestIds = field(default_factory=DigestIds)
@@ -50,8 +54,7 @@ class RowCheck:
         if isinstance(row, BadRow):
             return f"{row.where}: {row.problem}"
         try:
-            given = row.columns.get(self._column(row, "label")) if self.labels_required else None
-            example = self._example(Row(row.where, plain_columns(row.columns)), given)
+            example = self._example(Row(row.where, plain_columns(row.columns)), row)
             text = self.template.render(example.columns(), where=row.where)
             example = replace(example, rendered=(self.template.source, text))
         except (ValueError, RecursionError) as error:
@@ -75,7 +78,7 @@ class RowCheck:
                 f"data.columns.weight={self._unread_weight}"
             )
 
-    def _example(self, row: Row, given_label: object) -> Example:
+    def _example(self, row: Row, given: Row) -> Example:
         """The plain row as an `Example`; its label as it was given, since the NaN of a share is no null."""
         _refuse_header(row, {"input_text", *self.columns.values()})
         self._refuse_missing(row)
@@ -91,7 +94,7 @@ class RowCheck:
         digest = input_digest(fields, self.template)
         return Example(
             input_text=text,
-            label=label(given_label, self.labels_required, row, self.label_separator),
+            label=self._label(row, given),
             rationale=optional_text("rationale", values["rationale"]),
             id=key("id", values["id"]) or self._ids.next(digest),
             group=key("group", values["group"]),
@@ -100,6 +103,25 @@ class RowCheck:
             where=row.where,
             digest=digest,
         )
+
+    def _label(self, row: Row, given: Row) -> Label | None:
+        if not self.labels_required:
+            return None
+        if not self.tasks:
+            return label(given.columns.get(self._column(row, "label")), True, row, self.label_separator)
+        if isinstance(known := given.columns.get("label"), ByTask):  # of an `Example`
+            return known
+        labels: dict[str, Label] = {}
+        for name, task in self.tasks.items():
+            separator = self.label_separator if task.multi_label else None
+            try:
+                own = label(given.columns.get(column_of(name, task)), False, row, separator)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+            labels |= {} if own is None else {name: own}
+        if not labels and not self.reads_rationales:
+            raise ValueError(no_label(self.tasks))
+        return ByTask(labels)
 
     @property
     def _reads_weight(self) -> bool:
@@ -128,10 +150,12 @@ class RowCheck:
         if name == "rationale":  # rows without one are ordinary
             return False
         reads = name == "input_text" and "input_text" in self.template.variables
-        return reads or (self.labels_required and (name == "label" or name in self.columns))
+        is_label = name == "label" and not self.tasks
+        return reads or (self.labels_required and (is_label or name in self.columns))
 
     def _notice(self, example: Example) -> None:
-        labels = example.label if isinstance(example.label, tuple) else (example.label,)
+        given = example.label.labels.values() if isinstance(example.label, ByTask) else (example.label,)
+        labels = [part for label in given for part in (label if isinstance(label, tuple) else (label,))]
         texts = {"rationale": example.rationale, "text": example.input_text, "id": example.id, "group": example.group}
         for name, value in (*(("label", part) for part in labels), *texts.items()):
             if isinstance(value, str) and is_word_of_missing_data(value):
@@ -141,6 +165,12 @@ class RowCheck:
             self._unread_weight = next(
                 (column for column in _WEIGHTS if column in example.fields and column not in read), ""
             )
+
+
+def no_label(tasks: Mapping[str, TaskSettings]) -> str:
+    """What to say of a row that has a label of no task."""
+    columns = ", ".join(f"{name} (column {shown(column_of(name, task))})" for name, task in tasks.items())
+    return f"label: of no task, which are {columns}; give one, or leave the row out"
 
 
 def is_word_of_missing_data(text: str) -> bool:

@@ -52,6 +52,7 @@ def collate(
     *,
     pad_token_id: int,
     num_labels: int,
+    num_tasks: int = 1,
     lm_targets: LmTargets = "all",
     padding_side: Side = "right",
     visible_input_tokens: Sequence[int | None] | None = None,
@@ -62,6 +63,7 @@ def collate(
         examples: One or more rows; rows without continuation are inputs alone.
         pad_token_id: As `pad_inputs`'s.
         num_labels: C.
+        num_tasks: J.
         lm_targets: `all`: input + rationale + answer (paper); `continuation`: rationale + answer. Rows without a
             continuation have no targets either way. `input`: the input's own tokens, of all rows.
         padding_side: As `pad_inputs`'s.
@@ -79,6 +81,7 @@ def collate(
         pool_index_B=pool_index_B,
         target_BT=_targets(examples, batch, lm_targets),
         label_BC=_hot(examples, num_labels),
+        unlabelled_BJ=_unlabelled(examples, num_tasks),
         row_weight_B=torch.tensor([example.weight for example in examples]),
         visible_from_B=_visible_from(batch.pool_start_B, pool_index_B, visible_input_tokens),
         reason_end_B=_reason_ends(examples, pool_index_B),
@@ -134,6 +137,15 @@ def _reason_ends(examples: Sequence[EncodedExample], pool_index_B: torch.Tensor)
 def _keywords(examples: Sequence[EncodedExample]) -> torch.Tensor:
     pairs = [(row, token) for row, example in enumerate(examples) for token in example.keyword_ids]
     return torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T.contiguous()
+
+
+def _unlabelled(examples: Sequence[EncodedExample], num_tasks: int) -> torch.Tensor | None:
+    if not any(example.unlabelled for example in examples):
+        return None
+    unlabelled_BJ = torch.zeros(len(examples), num_tasks, dtype=torch.bool)
+    for row, example in enumerate(examples):
+        unlabelled_BJ[row, list(example.unlabelled)] = True
+    return unlabelled_BJ
 
 
 def _hot(examples: Sequence[EncodedExample], num_labels: int) -> torch.Tensor:

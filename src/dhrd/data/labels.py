@@ -20,7 +20,47 @@ from dhrd.data.label_names import (
 from dhrd.data.wording import wording
 from dhrd.errors import DataError
 
-Label = int | str | tuple[str, ...] | tuple[int, ...] | Mapping[str, object] | Shares
+
+@dataclass(frozen=True, slots=True)
+class ByTask:
+    """A row's labels of several tasks.
+
+    Args:
+        labels: Task -> label; a task that the row has no label of is left out.
+    """
+
+    labels: Mapping[str, Label]
+
+
+Label = int | str | tuple[str, ...] | tuple[int, ...] | Mapping[str, object] | Shares | ByTask
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSlice:
+    """The labels of one task, and their places in the head.
+
+    Args:
+        name: The task's; "" where it is the only one.
+        start: Place of its first label.
+        labels: Its own label set.
+    """
+
+    name: str
+    start: int
+    labels: LabelSet
+
+    @property
+    def columns(self) -> slice:
+        """Its labels' places."""
+        return slice(self.start, self.start + len(self.labels))
+
+    def is_in(self, label: Label) -> bool:
+        """Whether a row with this label has one of the task."""
+        return not isinstance(label, ByTask) or self.name in label.labels
+
+    def own(self, indices: Sequence[int]) -> tuple[int, ...]:
+        """Those of a row's class indices that are this task's, as indices of its own label set."""
+        return tuple(index - self.start for index in indices if 0 <= index - self.start < len(self.labels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +87,19 @@ class LabelSet:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def slices(self) -> tuple[LabelSlice, ...]:
+        """The tasks side by side: this one alone."""
+        return (LabelSlice("", 0, self),)
+
+    def slice_of(self, task: str | None) -> LabelSlice:
+        """A task by its name; the first where it has none of that name."""
+        return next((own for own in self.slices if own.name == task), self.slices[0])
+
+    def unlabelled(self, label: Label) -> tuple[int, ...]:
+        """The numbers of the tasks that a row with this label has none of."""
+        return tuple(number for number, own in enumerate(self.slices) if not own.is_in(label))
 
     def encode(self, label: Label, where: str = "") -> tuple[int, ...]:
         """A row's label as a tuple of class indices, of length one unless multi-label.

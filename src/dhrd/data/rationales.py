@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,28 +26,30 @@ logger = logging.getLogger("dhrd")
 
 @dataclass(frozen=True, slots=True)
 class RationaleRow:
-    """A line of a file of rationales; `digest` is "" where it does not say which text it is about."""
+    """A line of a file of rationales; `digest` is "" where it does not say which text it is about, `task` None where it
+    does not say which task's label it reasons toward."""
 
     id: str
     text: str
     digest: str
+    task: str | None = None
 
     def is_about(self, example: Example) -> bool:
         """Whether it was written for this row's text, as far as it says."""
         return not self.digest or self.digest == digest_of(example)
 
 
-def join_rationales(examples: Sequence[Example], path: str | Path) -> list[Example]:
-    """Give rows the rationales of a JSONL file of `id`, `rationale`, `input_digest`.
+def join_rationales(examples: Sequence[Example], path: str | Path, tasks: Collection[str] = ()) -> list[Example]:
+    """Give rows the rationales of a JSONL file of `id`, `rationale`, `input_digest` and, of several tasks, `task`.
 
     Says in a line each which part of the file, or of the rows, found no partner, and that lines without a digest are
     joined by their id alone.
 
     Raises:
-        DataError: A row of the file is malformed, an id occurs twice in either, no id matches, or a rationale was
-            written for another text than its row's.
+        DataError: A row of the file is malformed or of a task that is none of `tasks`, an id occurs twice in either, no
+            id matches, or a rationale was written for another text than its row's.
     """
-    rationales = _read(Path(path))
+    rationales = _read(Path(path), tasks)
     ids = [example.id for example in examples]
     if twice := [name for name, count in Counter(ids).items() if count > 1]:
         raise DataError(
@@ -65,7 +67,11 @@ def join_rationales(examples: Sequence[Example], path: str | Path) -> list[Examp
     log = logger.warning if num_unmatched or num_unused else logger.info
     counts = f"{num_matched} rows matched, {num_unmatched} rows without one, {num_unused} rationales of no row"
     log("%s: rationales: %s", path, counts)
-    return [replace(e, rationale=rationales[e.id].text) if e.id in rationales else e for e in examples]
+    return [_with_rationale(e, rationales[e.id]) if e.id in rationales else e for e in examples]
+
+
+def _with_rationale(example: Example, row: RationaleRow) -> Example:
+    return replace(example, rationale=row.text, rationale_task=row.task)
 
 
 def _hint(examples: Sequence[Example]) -> str:
@@ -92,7 +98,7 @@ def _check_texts(examples: Sequence[Example], rationales: Mapping[str, Rationale
         logger.warning("%s: %s: joined by id alone", path, told)
 
 
-def _read(path: Path) -> dict[str, RationaleRow]:
+def _read(path: Path, tasks: Collection[str]) -> dict[str, RationaleRow]:
     rationales: dict[str, RationaleRow] = {}
     problems: list[str] = []
     for row in read_file(path):
@@ -101,6 +107,8 @@ def _read(path: Path) -> dict[str, RationaleRow]:
             problems.append(rationale)
         elif rationale.id in rationales:
             problems.append(f"{row.where}: id: {shown(rationale.id)} occurs twice; keep one of the two")
+        elif tasks and rationale.task not in (None, *tasks):
+            problems.append(f"{row.where}: task: {shown(rationale.task)} is none of {', '.join(tasks)}; correct it")
         else:
             rationales[rationale.id] = rationale
     if problems:
@@ -117,10 +125,11 @@ def read_rationale(row: Row | BadRow) -> RationaleRow | str:
         check_characters(row)
         row_id, text = key("id", columns.get("id")), optional_text("rationale", columns.get("rationale"))
         digest = optional_text(DIGEST, columns.get(DIGEST)) or ""
+        task = columns.get("task")
     except (ValueError, DataError) as error:
         return f"{row.where}: {error}"
     if row_id is None:
         return f"{row.where}: id: missing; every rationale needs the id of its row"
     if text is None:
         return f"{row.where}: rationale: missing or empty; leave the line out"
-    return RationaleRow(row_id, text, digest)
+    return RationaleRow(row_id, text, digest, task if isinstance(task, str) else None)

@@ -5,6 +5,7 @@ Shape legend, used as name suffixes here, in `model/`, `losses.py` and `training
     B  examples in a batch          D  hidden size          V  vocabulary size
     T  tokens, padding included     C  classes (labels)     N  target tokens of the reasoning head
     S  sequences that are run       W  their tokens: B and T, unless rows that begin alike are laid out as trees
+    J  tasks
 
     input_ids_BT is (B, T), label_B is (B,), logits_BC is (B, C), hidden_ND is (N, D).
 """
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jaxtyping import Bool, Float, Int
 
-from dhrd.data.labels import Label, LabelSet
+from dhrd.data.labels import ByTask, Label, LabelSet
 from dhrd.data.row import Columns
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 else:
     from typing import Any as Tensor
 
-__all__ = ["IGNORE", "Batch", "EncodedExample", "Example", "Label", "LabelSet", "Tree"]
+__all__ = ["IGNORE", "Batch", "ByTask", "EncodedExample", "Example", "Label", "LabelSet", "Tree"]
 
 Record = TypeVar("Record", "Batch", "Tree")
 
@@ -39,10 +40,12 @@ class Example:
     Args:
         input_text: The text to classify; "" where the template reads other columns.
         label: A name, several names (multi-label), or None where unknown. An integer is the name that it spells. Votes
-            or probabilities by name, until the label set is known: then the likeliest of them, and `shares`.
+            or probabilities by name, until the label set is known: then the likeliest of them, and `shares`. Of several
+            tasks a `ByTask`.
         shares: The probability of each label, in the order of the label set, where a row has more than its label.
         weight: How much the row's label counts in training.
         rationale: A teacher's reasoning toward the label, without naming it.
+        rationale_task: Of several tasks, whose label it reasons toward; None: the first's.
         id: Names the row in errors, joins and predictions.
         group: Rows of one group are never split between train and dev (MultiRC: the paragraph).
         fields: The row's columns, for the input template.
@@ -56,6 +59,7 @@ class Example:
     shares: tuple[float, ...] | None = None
     weight: float = 1.0
     rationale: str | None = None
+    rationale_task: str | None = None
     id: str = ""
     group: str | None = None
     fields: Columns = field(default_factory=dict)
@@ -77,6 +81,7 @@ class EncodedExample:
         input_ids: x.
         continuation_ids: Rationale and answer with their markers; empty where there is nothing to learn but the label.
         label: Class indices.
+        unlabelled: Numbers of the tasks that the row has no label of; its class indices are those of the others.
         shares: As the row's.
         weight: As the row's.
         reason_end: How many tokens of the continuation end with the rationale's last; 0: it has none.
@@ -87,6 +92,7 @@ class EncodedExample:
     input_ids: list[int]
     continuation_ids: list[int]
     label: tuple[int, ...]
+    unlabelled: tuple[int, ...] = ()
     shares: tuple[float, ...] | None = None
     weight: float = 1.0
     reason_end: int = 0
@@ -133,6 +139,7 @@ class Batch:
         pool_index_B: Position of each input's last token: where `last` pools.
         target_BT: The token that the reasoning head must predict at each position, or IGNORE. Already shifted.
         label_BC: Class targets: one-hot, multi-hot for multi-label, or probabilities; None at inference.
+        unlabelled_BJ: Which rows have no label of which task; None: all have one of each.
         row_weight_B: The rows' weights; 0 for one that is there only so that a process without rows takes part.
         visible_from_B: The first of the input's tokens that the continuation sees; None: it sees the whole input.
         reason_end_B: Position of the rationale's last token; -1 where a row has none.
@@ -149,6 +156,7 @@ class Batch:
     pool_index_B: Int[Tensor, "B"]
     target_BT: Int[Tensor, "B T"] | None = None
     label_BC: Float[Tensor, "B C"] | None = None
+    unlabelled_BJ: Bool[Tensor, "B J"] | None = None
     row_weight_B: Float[Tensor, "B"] | None = None
     visible_from_B: Int[Tensor, "B"] | None = None
     reason_end_B: Int[Tensor, "B"] | None = None

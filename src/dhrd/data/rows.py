@@ -13,14 +13,17 @@ import numpy as np
 
 from dhrd._text import shown
 from dhrd.config import RunConfig
+from dhrd.config.tasks import column_of
 from dhrd.data.digest import digest_of
 from dhrd.data.fields import MAX_PROBLEMS
 from dhrd.data.label_sets import check_label_set, infer_labels, label_doubts
+from dhrd.data.label_space import of_task, with_label
 from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example, Label, LabelSet
 from dhrd.data.sources import Source, named_rows, open_source
 from dhrd.data.split import split_dev, split_fold
 from dhrd.data.superglue import Task
+from dhrd.data.tasks import check_labelled, infer_label_space
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError, DataError
 
@@ -74,14 +77,16 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
     """
     settings = config.data
     spec = train_dataset if train_dataset is not None else named_rows(settings)
-    source = open_source(spec, settings, split="train")
+    source = open_source(spec, settings, split="train", tasks=config.tasks)
     train = source.load(limit=settings.train_limit)
     if settings.rationales is not None:
-        train = join_rationales(train, settings.rationales)
+        train = join_rationales(train, settings.rationales, config.tasks or ())
+    check_labelled(train, config.tasks or {}, reads_rationales=config.loss.reads_rationales)
     labels = label_set(config, source, train)
     train = _with_names(train, labels, "train")
     _warn(config, source, train, labels)
-    _warn_of_two_labels(train)
+    for task in labels.slices:
+        _warn_of_two_labels(of_task(train, task.name))
     train = add_label_noise(_draw(train, config), labels, config.data.label_noise, config.seed)
     validation = _load_validation(config, validation_dataset, labels)
     check_rationales(config, train)
@@ -130,23 +135,25 @@ def add_label_noise(train: list[Example], labels: LabelSet, share: float, seed: 
     """
     if not share:
         return train
-    if labels.multi_label:
+    if any(task.labels.multi_label for task in labels.slices):
         raise ConfigError("data.label_noise: rows with several labels have no other label to draw; leave it out")
-    rng = random.Random(f"label noise {seed}")
-    order = list(range(len(train)))
-    rng.shuffle(order)
     noisy = list(train)
-    for index in order[: round(share * len(train))]:
-        noisy[index] = replace(train[index], label=labels.names[rng.randrange(len(labels))], shares=None)
-    num_changed = sum(ours.label != theirs.label for ours, theirs in zip(noisy, train, strict=True))
-    logger.info(
-        "label noise: %d of %d rows drawn, %d labels changed", round(share * len(train)), len(train), num_changed
-    )
+    for number, task in enumerate(labels.slices):
+        rng = random.Random(f"label noise {seed}{f' {task.name}' * bool(number)}")
+        order = [index for index, example in enumerate(train) if task.is_in(example.label or "")]
+        rng.shuffle(order)
+        drawn = order[: round(share * len(order))]
+        for index in drawn:
+            noisy[index] = with_label(noisy[index], task, rng.randrange(len(task.labels)))
+        num_changed = sum(noisy[index].label != train[index].label for index in drawn)
+        logger.info("label noise: %d of %d rows drawn, %d labels changed", len(drawn), len(order), num_changed)
     return noisy
 
 
 def label_set(config: RunConfig, source: Source, examples: Sequence[Example]) -> LabelSet:
-    """The label set: the config's, the source's, or what the rows show."""
+    """The label set: the config's, the source's, or what the rows show; with `tasks` those of all side by side."""
+    if config.tasks:
+        return infer_label_space(examples, config.tasks, source.own_labels)
     names = config.data.labels
     if names is None and source.labels is not None:
         if config.model.num_labels not in (None, len(source.labels)):
@@ -177,12 +184,17 @@ def _with_names(examples: Sequence[Example], labels: LabelSet, name: str) -> lis
 
 def _warn(config: RunConfig, source: Source, train: Sequence[Example], labels: LabelSet) -> None:
     """Say what training on these labels would not."""
-    for doubt in label_doubts(train, labels):
-        logger.warning("%s", doubt)
-    column, columns = source.columns.get("label", "label"), InputTemplate(source.template).variables
+    for task in labels.slices:
+        for doubt in label_doubts(of_task(train, task.name, task.columns), task.labels):
+            logger.warning("%s%s", f"{task.name}: " * bool(task.name), doubt)
+    own = [column_of(*task) for task in (config.tasks or {}).items()] or [source.columns.get("label", "label")]
+    columns = InputTemplate(source.template).variables
     read = {source.columns.get(name, name) if name == "input_text" else name for name in columns}
-    if column in read and not source.task:
-        logger.warning("data.input_template reads %s, the label's own column: the input tells the label", shown(column))
+    for column in own:
+        if column in read and not source.task:
+            logger.warning(
+                "data.input_template reads %s, the label's own column: the input tells the label", shown(column)
+            )
 
 
 def _check_weights(train: Sequence[Example]) -> None:
@@ -231,7 +243,9 @@ def _load_validation(config: RunConfig, dataset: Any, labels: LabelSet) -> list[
     spec = dataset if dataset is not None else config.data.validation
     if spec is None:
         return []
-    examples = open_source(spec, config.data, split="validation").load(limit=config.data.validation_limit)
+    source = open_source(spec, config.data, split="validation", tasks=config.tasks)
+    examples = source.load(limit=config.data.validation_limit)
+    check_labelled(examples, config.tasks or {}, reads_rationales=False)
     return _with_names(examples, labels, "validation")
 
 

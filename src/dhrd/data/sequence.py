@@ -50,6 +50,15 @@ class SequenceTemplate:
         marker = self.answer.rstrip(" ")
         return self.answer[len(marker) :] if text.endswith(marker) else self.answer
 
+    def read(self, written: str) -> tuple[str, str | None]:
+        """The rationale and the answer of what the reasoning head wrote after an input; None: it wrote no answer."""
+        marker = self.answer.rstrip(" ")
+        if self.order == "label_first":
+            answer, _, rationale = written.partition("\n" + self.reason.strip())  # a label is one line, and may hold it
+            return rationale.strip(), answer.removeprefix(marker)
+        rationale, found, answer = written.partition(marker)
+        return rationale.strip(), answer if found else None
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedInput:
@@ -235,6 +244,7 @@ class SequenceEncoder:
                 input_ids=item.input_ids,
                 continuation_ids=after.ids,
                 label=label,
+                unlabelled=self._unlabelled(row.label_donor),
                 shares=self._shares(row.label_donor),
                 weight=row.example.weight,
                 reason_end=after.reason_end,
@@ -257,6 +267,9 @@ class SequenceEncoder:
 
     def _label(self, donor: Example) -> tuple[int, ...]:
         return self.labels.encode(donor.label, donor.where) if donor.label is not None else ()
+
+    def _unlabelled(self, donor: Example) -> tuple[int, ...]:
+        return self.labels.unlabelled(donor.label) if donor.label is not None else ()
 
     def _shares(self, donor: Example) -> tuple[float, ...] | None:
         if donor.shares is not None or donor.label is None:
@@ -282,19 +295,24 @@ class SequenceEncoder:
             room = max(0, self.max_sequence_tokens - len(inputs[i].input_ids) - len(answer) - 1)
             kept, was_cut = reason.ids[:room], reason.num_tokens > room
             if self.template.order == "reason_first":
-                result[i] = _Continuation([*kept, *answer, eos], len(kept), was_cut)
+                ending = [*answer, eos] if answer else []  # of another task's label nothing is known
+                result[i] = _Continuation([*kept, *ending], len(kept), was_cut)
             else:
                 end = len(answer) + len(kept) if kept else 0
-                result[i] = _Continuation([*answer, *kept, eos], end, was_cut)
+                result[i] = _Continuation([*answer, *kept, eos], end, was_cut) if answer else _Continuation()
         return result
 
     def _parts(self, row: Supervised, text: str, label: tuple[int, ...]) -> tuple[str, str]:
-        """Rationale and answer, each with the marker before it; no rationale is "" altogether."""
+        """Rationale and answer, each with the marker before it; no rationale is "" altogether, nor is a label that the
+        row has none of."""
         first, template = self.template.first_marker(text), self.template
         reason_first = template.order == "reason_first"
         reason = (first if reason_first else template.reason) + row.rationale if row.reason_donor else ""
         assert row.label_donor.label is not None
-        return reason, (template.answer if reason_first else first) + self.labels.write(label)
+        task = self.labels.slice_of(row.task)
+        if not task.is_in(row.label_donor.label):
+            return reason, ""
+        return reason, (template.answer if reason_first else first) + task.labels.write(task.own(label))
 
     def _add_keywords(
         self, examples: Sequence[EncodedExample], supervised: Sequence[Supervised]

@@ -11,11 +11,12 @@ from typing import Any
 
 from dhrd._text import message_of
 from dhrd.config import DataSettings
+from dhrd.config.tasks import TaskSettings
 from dhrd.data.check import RowCheck
 from dhrd.data.classes import Classes
 from dhrd.data.fields import MAX_PROBLEMS
 from dhrd.data.objects import as_rows, is_dataset, numbered_rows
-from dhrd.data.policy_desk import LABELS, WORDS, PolicyDesk
+from dhrd.data.policy_desk import LABELS, REASONS, WORDS, PolicyDesk
 from dhrd.data.readers import is_read_once, matching, read_file
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.remote import is_url, read_url
@@ -34,7 +35,8 @@ class Source:
         read: Starts reading; may be called again.
         columns: Our field -> the row's column.
         template: The config's input template, or the origin's own.
-        own_labels: The origin's own label set, where it has one, or what finds it.
+        own_labels: The origin's own label set of a column, where it has one.
+        tasks: Where rows have labels of several tasks: the settings of each, by name.
         label_separator: Splits a label's text into several.
         task: The SuperGLUE task, for its official metrics.
         reads_rationales: Whether the rows' rationales are wanted; else their column may hold anything.
@@ -45,7 +47,8 @@ class Source:
     read: Callable[[], Iterator[Row | BadRow]]
     columns: Mapping[str, str]
     template: str = PLAIN
-    own_labels: LabelSet | Callable[[], LabelSet | None] | None = None
+    own_labels: Callable[[str], LabelSet | None] = lambda _: None
+    tasks: Mapping[str, TaskSettings] = field(default_factory=dict)
     label_separator: str | None = None
     task: Task | None = None
     reads_rationales: bool = True
@@ -54,7 +57,7 @@ class Source:
     @property
     def labels(self) -> LabelSet | None:
         """The origin's own label set, where it has one."""
-        return self.own_labels() if callable(self.own_labels) else self.own_labels
+        return self.own_labels(self.columns.get("label", "label"))
 
     def examples(
         self,
@@ -80,6 +83,7 @@ class Source:
             template=InputTemplate(self.template),
             label_separator=self.label_separator if labels_required else None,
             labels_required=labels_required,
+            tasks=self.tasks,
             reads_rationales=self.reads_rationales,
             remark=self.remarks,
         )
@@ -110,7 +114,9 @@ class Source:
         return examples
 
 
-def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> Source:
+def open_source(
+    spec: Any, settings: DataSettings, *, split: str = "train", tasks: Mapping[str, TaskSettings] | None = None
+) -> Source:
     """Find rows.
 
     Args:
@@ -119,6 +125,7 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
             dicts or `Example`s. A `Source` is taken as it is.
         settings: Column names, template, the SuperGLUE folder.
         split: Which split of `superglue:`, `policy_desk:` and `hub:`.
+        tasks: Of a config, where rows have labels of several.
 
     Raises:
         DataError: The spec names nothing that is there.
@@ -145,7 +152,7 @@ def open_source(spec: Any, settings: DataSettings, *, split: str = "train") -> S
             name="the given rows", read=lambda: numbered_rows(spec, settings.columns), columns=settings.columns
         )
     template = source.template if settings.input_template == PLAIN else settings.input_template
-    return replace(source, template=template, label_separator=settings.label_separator)
+    return replace(source, template=template, label_separator=settings.label_separator, tasks=tasks or {})
 
 
 def check_sources(settings: DataSettings) -> None:
@@ -215,7 +222,7 @@ def _file(spec: str | Path, settings: DataSettings) -> Source:
         name=str(spec),
         read=_once(read, str(spec)) if is_read_once(path) else read,
         columns=settings.columns,
-        own_labels=lambda: classes().label_set(settings.columns.get("label", "label")),
+        own_labels=lambda column: classes().label_set(column),
         remarks=remarks,
     )
 
@@ -252,7 +259,7 @@ def _superglue(name: str, split: str, settings: DataSettings) -> Source:
         read=lambda: _task_rows(task, read(), split),
         columns={},
         template=task.template,
-        own_labels=LabelSet(task.labels, task.words),
+        own_labels={"label": LabelSet(task.labels, task.words)}.get,
         task=task,
     )
 
@@ -282,7 +289,8 @@ def _policy_desk(keys: str, split: str) -> Source:
     def read() -> Iterator[Row | BadRow]:
         return (Row(f"{name}:{row['id']}", row) for row in desk.generate(split))
 
-    return Source(name=name, read=read, columns={}, own_labels=LabelSet(LABELS, WORDS))
+    own_labels = {"label": LabelSet(LABELS, WORDS), "reason": LabelSet(REASONS)}.get
+    return Source(name=name, read=read, columns={}, own_labels=own_labels)
 
 
 def _hub(name: str, split: str, settings: DataSettings) -> Source:
@@ -317,5 +325,5 @@ def _dataset(load: Callable[[], Any], name: str, settings: DataSettings) -> Sour
         name=name,
         read=lambda: classes().named(read()),
         columns=settings.columns,
-        own_labels=lambda: classes().label_set(settings.columns.get("label", "label")),
+        own_labels=lambda column: classes().label_set(column),
     )

@@ -6,7 +6,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from dhrd.data.records import Example
+from dhrd.data.records import ByTask, Example, Label
 from dhrd.errors import DataError
 
 
@@ -88,11 +88,16 @@ def _strata(examples: Sequence[Example], rng: random.Random) -> list[list[list[i
         groups[f"group {example.group}" if example.group is not None else f"row {index}"].append(index)
     strata: dict[str, list[list[int]]] = defaultdict(list)
     for rows in groups.values():
-        labels = Counter(repr(examples[row].label) for row in rows)
+        labels = Counter(repr(_stratum(examples[row].label)) for row in rows)
         strata[min(labels, key=lambda label: (-labels[label], label))].append(rows)
     for label in sorted(strata):
         rng.shuffle(strata[label])
     return [strata[label] for label in sorted(strata)]
+
+
+def _stratum(label: Label | None) -> object:
+    """A row's label; of several tasks the first that it has one of, since all together are rarely the same."""
+    return next(iter(label.labels.items()), None) if isinstance(label, ByTask) else label
 
 
 def _parts(examples: Sequence[Example], chosen: set[int]) -> tuple[list[Example], list[Example]]:

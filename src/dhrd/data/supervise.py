@@ -34,6 +34,11 @@ class Supervised:
         """What the row is taught; "" where there is none."""
         return (self.reason_donor.rationale or "").strip() if self.reason_donor else ""
 
+    @property
+    def task(self) -> str | None:
+        """Of several tasks, whose answer it is taught to write; None: the first's."""
+        return self.reason_donor.rationale_task if self.reason_donor else None
+
 
 def supervise(examples: Sequence[Example], mode: RationaleMode, seed: int) -> list[Supervised]:
     """Decide what each row is taught (paper, Table 2).

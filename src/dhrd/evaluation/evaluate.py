@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import encode_labels
 from dhrd.data.superglue import TASKS
@@ -18,7 +19,8 @@ from dhrd.decisions.report import decision_metrics
 from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.decoding import Decoded
-from dhrd.inference.engine.batching import Forward, predict_logits, probabilities
+from dhrd.inference.engine.batching import Forward, label_probabilities, predict_logits
+from dhrd.inference.prediction import Answer
 from dhrd.inference.streaming import Scored
 from dhrd.metrics.calibration import risk_coverage
 from dhrd.metrics.metrics import compute_metrics
@@ -101,17 +103,26 @@ def rows_of_outcomes(
 
 
 def _rows_of(outcomes: Outcomes, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
-    names, single = outcomes.labels.names, not outcomes.labels.multi_label
+    labels, none_J = outcomes.labels, np.zeros(len(outcomes.labels.slices), dtype=bool)
     for index, (row_id, text) in enumerate(zip(outcomes.ids, texts, strict=True)):
-        gold, label = (
-            [names[i] for i in hot_BC[index].nonzero()[0]] for hot_BC in (outcomes.gold_BC, outcomes.predicted_BC)
-        )
-        row: dict[str, Any] = {"id": row_id, "input_text": text, "gold": gold[0] if single else gold, "label": None}
+        gold = _said(outcomes.gold_BC[index], labels, outcomes.is_unlabelled_BJ[index])
+        row: dict[str, Any] = {"id": row_id, "input_text": text, "gold": gold, "label": None}
         if outcomes.readable_B[index]:
-            row["label"] = label[0] if single else label
+            row["label"] = _said(outcomes.predicted_BC[index], labels, none_J)
         if outcomes.probabilities_BC is not None:
-            row["probabilities"] = dict(zip(names, outcomes.probabilities_BC[index].tolist(), strict=True))
+            row["probabilities"] = dict(zip(labels.names, outcomes.probabilities_BC[index].tolist(), strict=True))
         yield row
+
+
+def _said(hot_C: np.ndarray, labels: LabelSet, unlabelled_J: np.ndarray) -> Answer:
+    """A row's label, or labels; of several tasks those by task, None of one that it has no label of."""
+    if isinstance(labels, LabelSpace):
+        return {
+            task.name: None if unlabelled else _said(hot_C[task.columns], task.labels, unlabelled_J)
+            for task, unlabelled in zip(labels.tasks, unlabelled_J, strict=True)
+        }
+    names = [labels.names[index] for index in hot_C.nonzero()[0]]
+    return names if labels.multi_label else names[0]
 
 
 @dataclass(slots=True)
@@ -134,6 +145,7 @@ class _Collected:
             part.probabilities_BC,
             self.labels,
             groups_of(part.rows),
+            unlabelled=[self.labels.unlabelled(example.label) for example in part.rows if example.label is not None],
         )
         texts = [item.text for item in part.inputs]
         self.parts.append(outcomes)
@@ -233,7 +245,7 @@ def parity(model: DualHeadModel, classifier: Classifier, input_ids: Sequence[lis
         (classifier.logits, classifier.device),
         input_ids,
         pad_token_id=classifier.tokenizer.pad_token_id,
-        multi_label=classifier.labels.multi_label,
+        labels=classifier.labels,
     )
 
 
@@ -243,7 +255,7 @@ def compare_forwards(
     input_ids: Sequence[list[int]],
     *,
     pad_token_id: int,
-    multi_label: bool,
+    labels: LabelSet,
 ) -> dict[str, float]:
     """How far two forward functions, each with its device, are apart on the same inputs in batches of 32.
 
@@ -254,19 +266,23 @@ def compare_forwards(
         predict_logits(forward, input_ids, pad_token_id=pad_token_id, batch_size=32, device=device)
         for forward, device in (ours, theirs)
     )
-    p_BC, q_BC = (probabilities(logits_BC, multi_label=multi_label) for logits_BC in (first_BC, second_BC))
+    p_BC, q_BC = (label_probabilities(logits_BC, labels) for logits_BC in (first_BC, second_BC))
     return {
         "num_examples": len(input_ids),
         "max_logit_difference": float(np.abs(first_BC - second_BC).max()),
-        **agreement(p_BC, q_BC, multi_label=multi_label),
+        **agreement(p_BC, q_BC, labels),
     }
 
 
-def agreement(p_BC: np.ndarray, q_BC: np.ndarray, *, multi_label: bool) -> dict[str, float]:
+def agreement(p_BC: np.ndarray, q_BC: np.ndarray, labels: LabelSet) -> dict[str, float]:
     """How far two sets of probabilities of the same rows are apart.
 
     Returns:
-        `max_probability_difference`, `label_agreement`: the share of rows with the same label, or set of labels.
+        `max_probability_difference`, `label_agreement`: the share of rows with the same label, or set of labels; of
+        several tasks with the same of each.
     """
-    same = ((p_BC >= 0.5) == (q_BC >= 0.5)).all(1) if multi_label else p_BC.argmax(1) == q_BC.argmax(1)
-    return {"max_probability_difference": float(np.abs(p_BC - q_BC).max()), "label_agreement": float(same.mean())}
+    same_B = np.ones(len(p_BC), dtype=bool)
+    for task in labels.slices:
+        p, q = p_BC[:, task.columns], q_BC[:, task.columns]
+        same_B &= ((p >= 0.5) == (q >= 0.5)).all(1) if task.labels.multi_label else p.argmax(1) == q.argmax(1)
+    return {"max_probability_difference": float(np.abs(p_BC - q_BC).max()), "label_agreement": float(same_B.mean())}

@@ -13,7 +13,7 @@ import torch
 from dhrd.data.records import EncodedExample, LabelSet
 from dhrd.data.rows import multi_hot
 from dhrd.data.superglue import Task
-from dhrd.inference.engine.batching import probabilities
+from dhrd.inference.engine.batching import label_probabilities
 from dhrd.inference.engine.engine import Engine
 from dhrd.inference.engine.options import Options
 from dhrd.metrics.calibration import fit_temperature
@@ -71,7 +71,7 @@ class LiveModel:
     def predict(self, examples: Sequence[EncodedExample], labels: LabelSet) -> Outcomes:
         """What the model says of rows whose labels are known."""
         logits_BC = self.logits([example.input_ids for example in examples])
-        return Outcomes.of_encoded(examples, probabilities(logits_BC, multi_label=labels.multi_label), labels)
+        return Outcomes.of_encoded(examples, label_probabilities(logits_BC, labels), labels)
 
     def logits(self, input_ids: Sequence[list[int]]) -> np.ndarray:
         """Class logits of all rows, (rows, C) in fp32, in every process that is asked."""
@@ -92,23 +92,30 @@ class LiveModel:
         return logits_BC
 
 
-def calibrate_head(live: LiveModel, examples: Sequence[EncodedExample], *, multi_label: bool) -> float:
+def calibrate_head(live: LiveModel, examples: Sequence[EncodedExample], labels: LabelSet) -> dict[str, float]:
     """Divide a trained head by the temperature of held-out rows, in place: every reader's probabilities then follow.
+
+    Of several tasks each has a temperature of its own, of the rows that have a label of it; 1 where none has.
 
     The last layer has no bias, so its logits are divided exactly, and every label stays as it is.
 
     Args:
         live: Its model's `head.score.weight` is changed.
         examples: At least one row that the weights were not trained on.
-        multi_label: Whether a row may have several labels.
+        labels: The label set.
 
     Returns:
-        The temperature.
+        The temperature of each task, by its name; that of the only one has the name "".
     """
     weight = live.model.head.score.weight
     logits_BC = live.logits([example.input_ids for example in examples])
     gold_BC = multi_hot([example.label for example in examples], logits_BC.shape[1])
-    temperature = fit_temperature(logits_BC, gold_BC, multi_label=multi_label)
-    with torch.no_grad():
-        weight.div_(temperature)
-    return temperature
+    temperatures: dict[str, float] = {}
+    for number, task in enumerate(labels.slices):
+        rows = [row for row, example in enumerate(examples) if number not in example.unlabelled]
+        of_task = (values_BC[rows, task.columns] for values_BC in (logits_BC, gold_BC))
+        temperature = fit_temperature(*of_task, multi_label=task.labels.multi_label) if rows else 1.0
+        temperatures[task.name] = temperature
+        with torch.no_grad():
+            weight[task.columns].div_(temperature)
+    return temperatures

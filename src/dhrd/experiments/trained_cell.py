@@ -138,7 +138,7 @@ def train_cell(cell: Cell, cache: Cache, clock: Clock) -> TrainedCell:
         if config.training.calibrate and cell.arm.read == "head":
             with clock("evaluate"):
                 live = LiveModel.of(model, accelerator)
-                temperature = calibrate_head(live, data.choose.examples, multi_label=rows.labels.multi_label)
+                temperature = calibrate_head(live, data.choose.examples, rows.labels)[""]
     else:
         accelerator = make_accelerator(config, cache.device, precision)
         backbone.model.to(accelerator.device)

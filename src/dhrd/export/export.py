@@ -146,7 +146,7 @@ def _parity(classifier: Classifier, forward: Runtime, directory: Path, input_ids
         (classifier.logits, "cpu"),
         input_ids,
         pad_token_id=classifier.tokenizer.pad_token_id,
-        multi_label=classifier.labels.multi_label,
+        labels=classifier.labels,
     )
     return ExportParity(
         weight_type=forward.dtype,

@@ -15,6 +15,7 @@ import numpy as np
 
 from dhrd._text import dhrd_command, shown
 from dhrd.artifact.info import ArtifactInfo
+from dhrd.data.label_space import check_one_task
 from dhrd.decisions.decision import confidences
 from dhrd.errors import ConfigError
 from dhrd.inference.cot import Reasoner, check_answers
@@ -72,6 +73,7 @@ def check_cascade(info: ArtifactInfo, threshold: float | None) -> float | None:
         ConfigError: There is neither a threshold nor a decision, it is out of range, or the reasoning head was not
             trained.
     """
+    check_one_task(info.labels, "a cascade")
     is_decided = threshold is None and info.decision is not None and info.decision.rules
     if not is_decided and not _is_share(threshold):
         raise ConfigError(

@@ -25,12 +25,13 @@ from dhrd.errors import ArtifactError
 from dhrd.inference.cascade import Cascade
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.decoding import Decoding
-from dhrd.inference.engine.batching import probabilities
+from dhrd.inference.engine.batching import label_probabilities
 from dhrd.inference.engine.engine import Engine
 from dhrd.inference.engine.options import Options, check_count
 from dhrd.inference.prediction import (
     EXPLANATION_NOTE,
     LABEL_FIRST_NOTE,
+    Answer,
     Explanation,
     Prediction,
     Row,
@@ -40,6 +41,7 @@ from dhrd.inference.prediction import (
 )
 from dhrd.inference.streaming import Scored, encoded_windows
 from dhrd.model.memory import keep_freed_memory
+from dhrd.model.packed import pack_linear_layers
 from dhrd.model.pooling import last_hidden_states, pool
 
 if TYPE_CHECKING:
@@ -136,8 +138,7 @@ class Classifier:
             keep_prefixes: Let later calls and windows have what earlier ones computed of them, too: then rounding
                 depends on what was asked before.
             compile: `torch.compile` the layers: some seconds before the first row, then faster.
-            keep_memory: On a CPU, let the process keep the memory that a forward pass frees for the next one, as far as
-                its C library can: faster by a fifth and more.
+            keep_memory: On a CPU, keep what a forward pass frees for the next one: faster by a fifth and more.
             strict: Refuse rows that are over the artifact's `max_input_tokens` instead of shortening them.
             cascade: How the reasoning head answers rows that the classifier is unsure of; None: it is not asked.
             threshold: Rows whose confidence is under it are asked; None: those that its decision does not answer.
@@ -171,6 +172,8 @@ class Classifier:
             keep_freed_memory()
         if compile:
             classifier.engine.compile()
+        else:
+            pack_linear_layers(body)
         return classifier
 
     def push_to_hub(self, repository: str, *, private: bool = False, message: str | None = None) -> str:
@@ -201,8 +204,8 @@ class Classifier:
         """Class logits of a batch of inputs, (B, C), computed as in training: padded, masked, nothing shared."""
         return self.head(pool(last_hidden_states(self.body, batch), batch, self.info.pooling))
 
-    def predict(self, rows: Rows) -> list[str] | list[list[str]]:
-        """The label of each row, or the list of labels with p ≥ 0.5 for multi-label; None where a decision abstains.
+    def predict(self, rows: Rows) -> list[Answer]:
+        """Each row's label; multi-label: those with p ≥ 0.5; several tasks: a dict of them; None: a decision abstains.
 
         Args:
             rows: Texts, dicts of the template's columns, or `Example`s; one alone is taken as a list of one. Tables
@@ -211,7 +214,7 @@ class Classifier:
         Raises:
             DataError: A row is not text, is empty, lacks a column of the template, or (`strict`) is too long.
         """
-        return [prediction.label for prediction in self.stream(rows)]  # type: ignore[return-value]
+        return [prediction.label for prediction in self.stream(rows)]  # type: ignore[misc]
 
     def predict_proba(self, rows: Rows) -> np.ndarray:
         """Probabilities of the classification head, (rows, C), columns in the order of `labels.names`; no cascade.
@@ -219,8 +222,7 @@ class Classifier:
         Raises:
             DataError: As `predict`.
         """
-        empty = np.empty((0, len(self.labels)))
-        return np.concatenate([empty, *(part.probabilities_BC for part in self.scored(rows))])
+        return np.concatenate([np.empty((0, len(self.labels))), *(part.probabilities_BC for part in self.scored(rows))])
 
     def predict_proba_encoded(self, inputs: Sequence[EncodedInput]) -> np.ndarray:
         """Probabilities of inputs that are encoded already, (rows, C)."""
@@ -230,7 +232,7 @@ class Classifier:
             logits = self.engine.logits([item.input_ids for item in inputs]).numpy()
         if not np.isfinite(logits).all():
             raise ArtifactError("the classifier gives NaN or infinite logits: its weights are damaged; train again")
-        return probabilities(logits, multi_label=self.labels.multi_label)
+        return label_probabilities(logits, self.labels)
 
     def stream(self, rows: Rows, *, window: int = _WINDOW_ROWS) -> Iterator[Prediction]:
         """Predictions of any number of rows, in order, in constant memory.

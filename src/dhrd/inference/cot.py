@@ -178,26 +178,16 @@ def _answer_is_written(tokenizer: PreTrainedTokenizerBase, template: SequenceTem
     def is_written(new: list[int]) -> bool:
         if not breaks_line(new[-1]):
             return False
-        _, _, answer = _parts(tokenizer.decode(new, skip_special_tokens=True), template)
-        return "\n" in answer.lstrip()
+        _, answer = template.read(tokenizer.decode(new, skip_special_tokens=True))
+        return answer is not None and "\n" in answer.lstrip()
 
     return is_written
 
 
-def _parts(text: str, template: SequenceTemplate) -> tuple[str, str, str]:
-    """Rationale, marker and answer; the last two are empty where there is no marker."""
-    return text.partition(template.answer.rstrip(" "))
-
-
 def read_decoded(text: str, num_tokens: int, labels: LabelSet, template: SequenceTemplate | None = None) -> Decoded:
     """What was written after a prompt, as rationale and answer."""
-    template = template or SequenceTemplate()
-    if template.order == "label_first":
-        answer, _, rationale = text.partition("\n" + template.reason.strip())  # a label is one line, and may hold it
-        answer = answer.removeprefix(template.answer.rstrip(" "))
-        return Decoded(rationale.strip(), parse_answer(answer, labels), num_tokens)
-    rationale, found, answer = _parts(text, template)
-    return Decoded(rationale.strip(), parse_answer(answer, labels) if found else None, num_tokens)
+    rationale, answer = (template or SequenceTemplate()).read(text)
+    return Decoded(rationale, None if answer is None else parse_answer(answer, labels), num_tokens)
 
 
 def parse_answer(answer: str, labels: LabelSet) -> str | list[str] | None:

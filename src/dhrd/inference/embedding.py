@@ -7,7 +7,7 @@ import torch
 
 from dhrd.data.objects import as_rows
 from dhrd.inference.classifier import Classifier
-from dhrd.inference.engine.batching import probabilities
+from dhrd.inference.engine.batching import label_probabilities
 from dhrd.inference.prediction import Rows
 from dhrd.inference.streaming import encoded_windows
 
@@ -38,4 +38,4 @@ def embed(classifier: Classifier, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     pooled_ND = np.concatenate(vectors)
     with torch.inference_mode():
         logits_NC = classifier.head(torch.from_numpy(pooled_ND).to(classifier.device)).cpu().numpy()
-    return probabilities(logits_NC, multi_label=classifier.labels.multi_label), pooled_ND
+    return label_probabilities(logits_NC, classifier.labels), pooled_ND

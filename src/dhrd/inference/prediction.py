@@ -9,10 +9,14 @@ from typing import Any, Literal
 import numpy as np
 
 from dhrd.artifact.info import ArtifactInfo
+from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import Example, LabelSet
 
 Row = str | Mapping[str, Any] | Example
 """A text, a dict of the template's columns, or an `Example`."""
+
+Answer = str | list[str] | dict[str, Any]
+"""A label's name; for multi-label a list of names; of several tasks those of each, by its name."""
 
 Rows = Any
 """One row, an iterable of rows, or a table: a DataFrame, a `datasets.Dataset`, a pyarrow table, a dict of lists."""
@@ -23,16 +27,16 @@ class Prediction:
     """What the classifier says of one row.
 
     Args:
-        label: A label's name, or the list of names with p ≥ 0.5 for multi-label; None where the artifact's decision
-            is to abstain.
-        probabilities: Label -> probability, of the classification head.
+        label: A label's name, or the list of names with p ≥ 0.5 for multi-label; of several tasks those of each, by its
+            name; None where the artifact's decision is to abstain.
+        probabilities: Label -> probability, of the classification head; of several tasks `task/label` -> probability.
         text: The text as the model saw it.
         id: The row's id, where it has one.
         decided_by: `classifier`, or `reasoning` where a cascade asked the reasoning head and could read its answer.
         label_set: The labels that the row may have, where the artifact's decision has such sets.
     """
 
-    label: str | list[str] | None
+    label: Answer | None
     probabilities: dict[str, float]
     text: str
     id: str = ""
@@ -59,7 +63,8 @@ class Explanation:
     Args:
         rationale: What the reasoning head wrote before its answer, or after it where it was trained with
             `data.order: label_first`.
-        answer: The label that it named (a list for multi-label), or None where its answer cannot be read.
+        answer: The label that it named (a list for multi-label, and of several tasks), or None where its answer cannot
+            be read.
         label: The classifier's own label, as in `Prediction`; it may be another one.
         text: The text as the model saw it.
         note: `EXPLANATION_NOTE` or `LABEL_FIRST_NOTE`, for whoever is shown the rationale.
@@ -67,14 +72,17 @@ class Explanation:
 
     rationale: str
     answer: str | list[str] | None
-    label: str | list[str]
+    label: Answer
     text: str
     note: str = EXPLANATION_NOTE
 
 
-def read_probabilities(probability_C: np.ndarray, labels: LabelSet) -> tuple[str | list[str], dict[str, float]]:
-    """The label of a row, or the list of labels with p ≥ 0.5 for multi-label, and each label's probability."""
+def read_probabilities(probability_C: np.ndarray, labels: LabelSet) -> tuple[Answer, dict[str, float]]:
+    """The label of a row, or the list of labels with p ≥ 0.5 for multi-label, and each label's probability; of several
+    tasks the labels by task."""
     named = dict(zip(labels.names, probability_C.tolist(), strict=True))
+    if isinstance(labels, LabelSpace):
+        return {t.name: read_probabilities(probability_C[t.columns], t.labels)[0] for t in labels.tasks}, named
     if labels.multi_label:
         return [name for name, probability in named.items() if probability >= 0.5], named
     return labels.names[int(probability_C.argmax())], named

@@ -5,10 +5,14 @@ Shape legend: B rows, C classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
+from dhrd.data.label_space import LabelSpace
+from dhrd.data.records import LabelSet
 from dhrd.data.superglue import Task
 from dhrd.data.superglue.score import f1
 from dhrd.errors import ConfigError, DataError
@@ -51,13 +55,17 @@ def compute_metrics(
         `absent`, `confusion_matrix` (above 1,000 labels its cells that are not 0, as `[gold, predicted, count]`; for
         answers in words with a last column for what cannot be read, None among its `columns`), `official`.
         Multi-label: `accuracy` is the share of rows with every label right, `log_loss` the mean over rows and labels,
-        `micro_f1` is added, `confusion_matrix` has [[tn, fp], [fn, tp]] by label.
+        `micro_f1` is added, `confusion_matrix` has [[tn, fp], [fn, tp]] by label. Of several tasks `tasks` has all of
+        this for each that some row has a label of, over those rows, and the numbers beside it are means over tasks.
 
     Raises:
         DataError: There are no rows, or they are not the task's.
     """
     if not outcomes.ids:
         raise DataError("there are no rows to evaluate; check the file and the split")
+    if isinstance(outcomes.labels, LabelSpace):
+        options: dict[str, Any] = {"intervals": intervals, "num_resamples": num_resamples, "seed": seed}
+        return _of_tasks(outcomes, outcomes.labels, options)
     check_task_labels(outcomes, task)
     averages = [score(f"{name}_f1") for name in ("macro", "weighted", *(["micro"] * outcomes.labels.multi_label))]
     own = task.scores if task else ()
@@ -82,14 +90,25 @@ def compute_metrics(
     return metrics
 
 
+def _of_tasks(outcomes: Outcomes, labels: LabelSpace, options: Mapping[str, Any]) -> dict[str, Any]:
+    parts = {task.name: outcomes.of_task(task) for task in labels.tasks}
+    tasks = {name: compute_metrics(part, **options) for name, part in parts.items() if part.ids}
+    if not tasks:
+        raise DataError("no row has a label of any task; check the file and the columns of the tasks")
+    means = {name: fmean(metrics[name] for metrics in tasks.values()) for name in _METRICS}
+    return {"num_examples": len(outcomes.ids), **means, "official": [], "tasks": tasks}
+
+
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:
-    """The plain numbers among the metrics: what is logged and watched during training."""
-    return {name: float(value) for name, value in metrics.items() if isinstance(value, float)}
+    """The plain numbers among the metrics, those of a task as `task/name`: what is logged and watched in training."""
+    own = {name: float(value) for name, value in metrics.items() if isinstance(value, float)}
+    tasks = metrics.get("tasks", {}).items()
+    return own | {f"{task}/{name}": value for task, part in tasks for name, value in numbers(part).items()}
 
 
 def higher_is_better(metric: str) -> bool:
     """Whether a larger value of the metric is a better one."""
-    return metric not in _LOWER_IS_BETTER
+    return metric.rpartition("/")[2] not in _LOWER_IS_BETTER
 
 
 def main_metric(task: Task | None) -> str:
@@ -97,13 +116,21 @@ def main_metric(task: Task | None) -> str:
     return task.metrics[0] if task else "accuracy"
 
 
-def check_metric(name: str, task: Task | None, *, multi_label: bool = False) -> None:
+def check_metric(name: str, task: Task | None, labels: LabelSet | None = None) -> None:
     """Refuse a metric that `compute_metrics` would not give.
+
+    Args:
+        name: The metric's; of several tasks also `task/metric`.
+        task: The SuperGLUE task, where it is one.
+        labels: The label set; None: of one label a row.
 
     Raises:
         ConfigError: It is unknown, or not one of this task.
     """
-    known = dict.fromkeys([*_METRICS, *(["micro_f1"] if multi_label else []), *(task.metrics if task else ())])
+    known = dict.fromkeys([*_METRICS, *(task.metrics if task else ())])
+    for own in labels.slices if labels is not None else ():
+        extra = [*(_METRICS if own.name else ()), *(["micro_f1"] * own.labels.multi_label)]
+        known |= dict.fromkeys(f"{own.name}/{metric}".lstrip("/") for metric in extra)
     if name not in known:
         raise ConfigError(f"training.metric: {name!r} is not a metric of this task; give one of {', '.join(known)}")
 

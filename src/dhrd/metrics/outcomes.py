@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dhrd.data.labels import LabelSlice
 from dhrd.data.records import EncodedExample, Example, LabelSet
 from dhrd.data.rows import multi_hot, one_hot
 from dhrd.errors import ArtifactError, DataError
@@ -33,6 +34,7 @@ class Outcomes:
         probabilities_BC: Each label's probability; None where the answers are text.
         readable_B: Whether an answer was there. Only multi-label needs it, where no label at all is an answer too.
         group_B: Each row's group, as of `Example.group`; None where the rows have none or a file does not tell.
+        unlabelled_BJ: Of several tasks, which rows have no label of which; None: all have one of each.
     """
 
     ids: list[str]
@@ -42,6 +44,7 @@ class Outcomes:
     probabilities_BC: np.ndarray | None = None
     readable_B: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
     group_B: Sequence[str] | None = None
+    unlabelled_BJ: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not self.readable_B.size:
@@ -65,8 +68,12 @@ class Outcomes:
         probabilities_BC: np.ndarray,
         labels: LabelSet,
         group_B: Sequence[str] | None = None,
+        *,
+        unlabelled: Sequence[tuple[int, ...]] = (),
     ) -> Outcomes:
         """The outcomes of a classifier: the most probable label, the first of equals; for multi-label those at p ≥ 0.5.
+
+        Of several tasks so for each of them; `unlabelled` says which of them a row has no label of.
 
         Raises:
             ArtifactError: A probability is NaN or infinite.
@@ -74,28 +81,28 @@ class Outcomes:
         _refuse_non_finite(ids, probabilities_BC)
         # Logits given by mistake would pass for probabilities; the slack is for averages of probabilities
         assert ((probabilities_BC >= 0) & (probabilities_BC <= 1 + 1e-3)).all(), "probabilities in [0, 1]"
-        several = labels.multi_label
         return cls(
             ids=list(ids),
             gold_BC=gold_BC.astype(np.int64),
-            predicted_BC=(probabilities_BC >= 0.5).astype(np.int64)
-            if several
-            else one_hot(probabilities_BC.argmax(axis=1), len(labels)),
+            predicted_BC=np.concatenate([_predicted(probabilities_BC, task) for task in labels.slices], axis=1),
             labels=labels,
             probabilities_BC=probabilities_BC,
             group_B=group_B,
+            unlabelled_BJ=multi_hot(unlabelled, len(labels.slices)).astype(bool) if any(unlabelled) else None,
         )
 
     @classmethod
     def of_encoded(cls, examples: Sequence[EncodedExample], probabilities_BC: np.ndarray, labels: LabelSet) -> Outcomes:
         """The same of encoded rows, whose labels are known."""
         gold_BC = multi_hot([example.label for example in examples], len(labels))
-        return cls.of_probabilities([example.id for example in examples], gold_BC, probabilities_BC, labels)
+        ids, unlabelled = [example.id for example in examples], [example.unlabelled for example in examples]
+        return cls.of_probabilities(ids, gold_BC, probabilities_BC, labels, unlabelled=unlabelled)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Outcomes], labels: LabelSet) -> Outcomes:
         """The rows of a classifier's outcomes, one part after the other."""
         none_BC = np.empty((0, len(labels)), dtype=np.int64)
+        is_whole = all(part.unlabelled_BJ is None for part in parts)
         grouped = all(part.group_B is not None for part in parts)
         return cls(
             ids=[row_id for part in parts for row_id in part.ids],
@@ -104,6 +111,28 @@ class Outcomes:
             labels=labels,
             probabilities_BC=np.concatenate([none_BC.astype(float), *(part.probabilities_BC for part in parts)]),
             group_B=[group for part in parts for group in part.group_B or ()] if grouped else None,
+            unlabelled_BJ=None if is_whole else np.concatenate([part.is_unlabelled_BJ for part in parts]),
+        )
+
+    @property
+    def is_unlabelled_BJ(self) -> np.ndarray:
+        """Which rows have no label of which task."""
+        if self.unlabelled_BJ is not None:
+            return self.unlabelled_BJ
+        return np.zeros((len(self.ids), len(self.labels.slices)), dtype=bool)
+
+    def of_task(self, task: LabelSlice) -> Outcomes:
+        """The rows that have a label of one of several tasks, as outcomes of that task alone."""
+        labelled = np.flatnonzero(~self.is_unlabelled_BJ[:, self.labels.slices.index(task)])
+        of_rows = self.rows(labelled.tolist())
+        p_BC = of_rows.probabilities_BC
+        return replace(
+            of_rows,
+            gold_BC=of_rows.gold_BC[:, task.columns],
+            predicted_BC=of_rows.predicted_BC[:, task.columns],
+            probabilities_BC=None if p_BC is None else p_BC[:, task.columns],
+            labels=task.labels,
+            unlabelled_BJ=None,
         )
 
     @property
@@ -135,6 +164,7 @@ class Outcomes:
             probabilities_BC=None if p_BC is None else p_BC[index],
             readable_B=self.readable_B[index],
             group_B=None if self.group_B is None else [self.group_B[i] for i in index],
+            unlabelled_BJ=None if self.unlabelled_BJ is None else self.unlabelled_BJ[index],
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -181,6 +211,13 @@ class Outcomes:
                 f"these are not the outcomes of a model ({type(error).__name__}: {error}): the file is damaged or of "
                 "another version; evaluate again"
             ) from error
+
+
+def _predicted(probabilities_BC: np.ndarray, task: LabelSlice) -> np.ndarray:
+    own_BC = probabilities_BC[:, task.columns]
+    if task.labels.multi_label:
+        return (own_BC >= 0.5).astype(np.int64)
+    return one_hot(own_BC.argmax(axis=1), len(task.labels))
 
 
 def groups_of(examples: Sequence[Example]) -> list[str] | None:

@@ -49,6 +49,8 @@ def _rows(path: Path) -> list[Row]:
 
 def _labels(rows: Sequence[Row]) -> LabelSet:
     """A classifier names all labels; beside its file, one of written answers has those too."""
+    if isinstance(rows[0].columns["gold"], dict):
+        raise DataError(f"{rows[0].where}: gold: of several tasks; files of one task each can be compared")
     multi_label = isinstance(rows[0].columns["gold"], list)
     for row in rows:
         probabilities = row.columns.get("probabilities")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, no_type_check
 
@@ -16,7 +16,15 @@ from dhrd.config import LossSettings, ModelSettings
 from dhrd.config.losses import LossName
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import ModelError
-from dhrd.losses import COUNTS, LabelLoss, LogitTransform, alignment_loss, keyword_loss, privileged_loss, reasoning_loss
+from dhrd.losses import (
+    LabelLoss,
+    LogitTransform,
+    alignment_loss,
+    keyword_loss,
+    loss_terms,
+    privileged_loss,
+    reasoning_loss,
+)
 from dhrd.model.adapters import add_lora, freeze_lower
 from dhrd.model.backbone import Backbone, check_fits, logit_transform
 from dhrd.model.bottleneck import check_bottleneck
@@ -36,7 +44,7 @@ class DualHeadOutput(ModelOutput):
     """
 
     logits_BC: Float[Tensor, "B C"] | None = None
-    losses: dict[LossName, Tensor] | None = None
+    losses: dict[str, Tensor] | None = None
 
 
 class DualHeadModel(nn.Module):
@@ -53,7 +61,7 @@ class DualHeadModel(nn.Module):
         num_labels: C.
         settings: Of the head, and of what is trained; the backbone is loaded already.
         loss: The losses' weights and options.
-        label_loss: L_cls; None: plain cross-entropy with `loss.label_smoothing`.
+        label_loss: L_cls, or that of each task by its name; None: plain cross-entropy with `loss.label_smoothing`.
         seed: Decides the head's first weights.
 
     Raises:
@@ -68,7 +76,7 @@ class DualHeadModel(nn.Module):
         *,
         settings: ModelSettings | None = None,
         loss: LossSettings | None = None,
-        label_loss: LabelLoss | None = None,
+        label_loss: LabelLoss | Mapping[str, LabelLoss] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -79,7 +87,9 @@ class DualHeadModel(nn.Module):
             self.causal_lm.float()
         self._transform = logit_transform(self.causal_lm.config)
         check_reasoning_head(self)
-        self.label_loss = label_loss or LabelLoss(smoothing=self.loss_settings.label_smoothing)
+        label_loss = label_loss or LabelLoss(smoothing=self.loss_settings.label_smoothing)
+        label_losses = {"": label_loss} if isinstance(label_loss, LabelLoss) else label_loss
+        self.num_tasks, self.terms = len(label_losses), loss_terms(self.loss_settings.names, label_losses)
         self.head = ClassificationHead(
             head_width(self.causal_lm), num_labels, kind=self.settings.head, dropout=self.settings.dropout, seed=seed
         ).to(self.causal_lm.device)
@@ -95,18 +105,20 @@ class DualHeadModel(nn.Module):
         """C."""
         return self.head.score.out_features
 
-    def start_from_words(self, words: Sequence[str]) -> None:
+    def start_from_words(self, words: Sequence[str], columns: slice = slice(None)) -> None:
         """Let the head begin with the LM head's rows of each label's word (`model.head_init: label_words`).
 
         Args:
             words: How the reasoning head writes each label, C.
+            columns: A task's places, where the words are its labels'.
 
         Raises:
             ModelError: They are not C, or two labels have the same words.
         """
-        if len(words) != self.num_labels:
-            raise ModelError(f"model.head_init: label_words needs {self.num_labels} words, one a label; got {words}")
-        self.head.score.weight.data.copy_(label_word_rows(self.causal_lm, self.tokenizer, words))
+        rows_CD = self.head.score.weight.data[columns]
+        if len(words) != len(rows_CD):
+            raise ModelError(f"model.head_init: label_words needs {len(rows_CD)} words, one a label; got {words}")
+        rows_CD.copy_(label_word_rows(self.causal_lm, self.tokenizer, words))
 
     def forward(self, batch: Batch) -> DualHeadOutput:
         """Class logits, and the losses where the batch has labels.
@@ -119,18 +131,19 @@ class DualHeadModel(nn.Module):
         logits_BC = self.head(pooled_BD)
         if batch.label_BC is None:
             return DualHeadOutput(logits_BC=logits_BC)
-        losses: dict[LossName, Callable[[], Tensor]] = {
-            "classification": lambda: self.label_loss(logits_BC, batch),
-            "reasoning": lambda: self.reasoning_loss(hidden_SWD, batch),
-            "keyword": lambda: self.keyword_loss(pooled_BD, batch),
-            "alignment": lambda: self.alignment_loss(pooled_BD, hidden_SWD, batch),
-            "privileged": lambda: self.privileged_loss(logits_BC, hidden_SWD, batch),
+        losses: dict[LossName, Callable[[LabelLoss], Tensor]] = {
+            "classification": lambda label_loss: label_loss(logits_BC, batch),
+            "reasoning": lambda _: self.reasoning_loss(hidden_SWD, batch),
+            "keyword": lambda _: self.keyword_loss(pooled_BD, batch),
+            "alignment": lambda _: self.alignment_loss(pooled_BD, hidden_SWD, batch),
+            "privileged": lambda label_loss: self.privileged_loss(logits_BC, hidden_SWD, batch, label_loss),
         }
-        return DualHeadOutput(logits_BC=logits_BC, losses={name: losses[name]() for name in self.loss_settings.names})
+        summed = {name: losses[term.kind](term.label_loss) for name, term in self.terms.items()}
+        return DualHeadOutput(logits_BC=logits_BC, losses=summed)
 
-    def loss_counts(self, batch: Batch) -> dict[LossName, Float[Tensor, ""]]:
+    def loss_counts(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """What each loss of a batch is divided by, known before the forward pass."""
-        return {name: COUNTS[name](self.label_loss, batch) for name in self.loss_settings.names}
+        return {name: term.count(batch) for name, term in self.terms.items()}
 
     def hidden_states(self, batch: Batch) -> LaidOut:
         """Last hidden states, after the final norm, of the sequences as they are run."""
@@ -161,11 +174,13 @@ class DualHeadModel(nn.Module):
         goal_BD = states_at(hidden_SWD, batch, batch.reason_end_B.clamp(min=0))
         return alignment_loss(self.projection(pooled_BD), goal_BD, batch.reason_end_B)
 
-    def privileged_loss(self, logits_BC: Float[Tensor, "B C"], hidden_SWD: LaidOut, batch: Batch) -> Tensor:
+    def privileged_loss(
+        self, logits_BC: Float[Tensor, "B C"], hidden_SWD: LaidOut, batch: Batch, label_loss: LabelLoss
+    ) -> Tensor:
         """L_pv of the batch's rationales."""
         assert batch.reason_end_B is not None
         privileged_BC = self.head(states_at(hidden_SWD, batch, batch.reason_end_B.clamp(min=0)))
-        return privileged_loss(logits_BC, privileged_BC, batch, self.label_loss)
+        return privileged_loss(logits_BC, privileged_BC, batch, label_loss)
 
     def _lm_head(self) -> tuple[Tensor, Tensor | None, LogitTransform]:
         head = self.causal_lm.get_output_embeddings()

@@ -144,8 +144,8 @@ def asked_settings(settings: TeacherSettings) -> TeacherSettings:
     """
     if settings.name is None:
         raise ConfigError("no teacher is given: `teacher.name=openai:MODEL` or `teacher.name=local:MODEL_OR_PATH`")
-    if settings.is_greedy:
-        return settings.model_copy(update={"attempts": 1})  # the likeliest tokens are the same each time
+    if settings.is_greedy or settings.kind == "self":  # the likeliest tokens are the same each time, or sampled anew
+        return settings.model_copy(update={"attempts": 1})
     return settings
 
 

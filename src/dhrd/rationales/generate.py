@@ -19,6 +19,7 @@ from dhrd.rationales.survey import Survey, survey
 from dhrd.rationales.teacher.answers import Answer, Rationale, Rejection, judge
 from dhrd.rationales.teacher.local import LocalTeacher
 from dhrd.rationales.teacher.prompt import Question, Questions, load_template
+from dhrd.rationales.teacher.self import PROMPT
 from dhrd.rationales.teacher.session import Teacher
 
 
@@ -94,21 +95,28 @@ class Explaining:
 
     @property
     def num_samples(self) -> int:
-        """As the settings say."""
-        return self.settings.samples
+        """As the settings say; a model that is its own teacher is asked once more, with the label told."""
+        return self.settings.samples + self._is_own
 
     def judge(self, answer: Answer, question: Question) -> Rationale | Rejection:
         """Whether an answer holds a rationale."""
-        return judge(answer, question, self.labels, label_hidden=self.settings.label_hidden)
+        return judge(answer, question, self.labels, label_hidden=self.settings.label_hidden or self._is_own)
 
     def line(self, question: Question, accepted: Sequence[Rationale]) -> dict[str, object]:
         """A line that `data.rationales` reads."""
-        told = {"rationale": accepted[0].text, "teacher": self.settings.name, DIGEST: question.digest}
-        return {"id": question.id, **told}
+        written = {"rationale": accepted[0].text, "teacher": self.settings.name, DIGEST: question.digest}
+        told = {"label_given": True} if self._is_own and not accepted[0].agrees else {}
+        return {"id": question.id, **written, **told}
 
     def notes(self, accepted: Sequence[Rationale]) -> Mapping[str, int]:
-        """Rationales whose own answer is another label, though the label was given."""
-        return {"naming_another_label": sum(not rationale.agrees for rationale in accepted)}
+        """Rationales whose own answer is another label, though the label was given; of a model that is its own
+        teacher those that it wrote once the label was told."""
+        name = "label_given" if self._is_own else "naming_another_label"
+        return {name: sum(not rationale.agrees for rationale in accepted)}
+
+    @property
+    def _is_own(self) -> bool:
+        return self.settings.kind == "self"
 
 
 def _checked(output: str | Path, data: object, config: RunConfig) -> Path:
@@ -121,7 +129,7 @@ def _questions(config: RunConfig, data: object, split: str, limit: int | None) -
     return Questions(
         source=source,
         labels=_labels(config, source),
-        template=load_template(settings),
+        template=PROMPT if settings.kind == "self" else load_template(settings),
         settings=settings,
         data=config.data,
         limit=limit,

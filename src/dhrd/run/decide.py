@@ -12,6 +12,7 @@ from dhrd._progress import track
 from dhrd.artifact.write import write_decision
 from dhrd.config import RunConfig
 from dhrd.data.digest import digest_of
+from dhrd.data.label_space import check_one_task
 from dhrd.data.records import Example
 from dhrd.data.rows import encode_labels
 from dhrd.decisions.certify import Labelled, certify
@@ -70,6 +71,7 @@ def decide(
     """
     _check_shares(targets, confidence=confidence, sets=sets)
     classifier = Classifier.from_pretrained(model_dir, **options)
+    check_one_task(classifier.labels, "a decision")
     parsed = [parse_target(target, classifier.labels.names) for target in targets]
     own = data is None
     examples: Iterable[Example] = (

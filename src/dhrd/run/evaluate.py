@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from dhrd._progress import track
 from dhrd.config import RunConfig
+from dhrd.data.label_space import check_one_task
 from dhrd.errors import ConfigError
 from dhrd.evaluation.cascade import Choice, evaluate_cascade
 from dhrd.evaluation.decoded import evaluate_decoded
@@ -76,6 +77,7 @@ def evaluate(
     if mode == "classifier" and isinstance(model, Classifier):
         each = each_row_of(model_dir, data, **where)
         return evaluate_classifier(model, track(each, "evaluating"), write_row=write_row)
+    check_one_task(model.info.labels, "an answer of the reasoning head")
     check_answers(model.info.sequence)
     examples = rows_of(model_dir, data, **where)
     decoding = Decoding(**{name: value for name, value in given.items() if name in _DECODING})

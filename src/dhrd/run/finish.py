@@ -10,6 +10,7 @@ from dhrd.artifact.card import model_card
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import RunConfig
+from dhrd.data.records import LabelSet
 from dhrd.data.rows import Rows
 from dhrd.data.sequence import EncodedData
 from dhrd.evaluation.evaluate import parity, rows_fingerprint
@@ -46,8 +47,9 @@ def save(parts: Parts, output_dir: Path, steps: int, precision: Precision) -> di
     has_classifier = config.loss.classification_weight > 0
     info = artifact_info(config, rows, data.train, model)
     if config.training.calibrate:
-        temperature = calibrate_head(live, data.choose.examples, multi_label=rows.labels.multi_label)
-        info = info.model_copy(update={"calibration": {"temperature": temperature}})
+        temperatures = calibrate_head(live, data.choose.examples, rows.labels)
+        calibration = {f"temperature/{task}".rstrip("/"): value for task, value in temperatures.items()}
+        info = info.model_copy(update={"calibration": calibration})
     # A temperature leaves every label as it is, but the log loss of its rows is the least that there is.
     was_choice = config.chooses or config.training.calibrate
     if rows.validation and has_classifier:
@@ -81,6 +83,7 @@ def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: Dual
             "backbone": model.backbone_name,
             "num_train_examples": len(train),
             "num_with_rationale": train.num_with_rationale,
+            **({"num_labelled": counts} if (counts := _num_labelled(rows.labels, train)) else {}),
             "num_inputs_cut": train.num_inputs_cut,
             "num_rationales_cut": train.num_rationales_cut,
             "classification_weight": config.loss.classification_weight,
@@ -88,6 +91,15 @@ def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: Dual
             "seed": config.seed,
         },
     )
+
+
+def _num_labelled(labels: LabelSet, train: EncodedData) -> dict[str, int]:
+    """Of several tasks, how many rows have a label of each."""
+    return {
+        task.name: sum(number not in example.unlabelled for example in train.examples)
+        for number, task in enumerate(labels.slices)
+        if task.name
+    }
 
 
 def _report_parity(model: DualHeadModel, output_dir: Path, data: Encoded) -> None:

@@ -232,7 +232,7 @@ def columns_of_output(info: ArtifactInfo, keep: tuple[str, ...]) -> Columns:
         abstains=decision is not None and bool(decision.rules),
         has_sets=decision is not None and decision.sets is not None,
     )
-    taken = {*columns.own, *(f"p_{name}" for name in info.labels.names)}
+    taken = {*columns.own, *(name for names in columns.spread.values() for name in names)}
     if odd := [name for index, name in enumerate(keep) if name in taken or name in keep[:index]]:
         raise ConfigError(f"`keep={odd[0]}`: predictions have a column of that name already; rename it in the input")
     return columns

@@ -25,6 +25,7 @@ from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.data.buckets import buckets
 from dhrd.data.collate import collate
 from dhrd.data.digest import digest_of
+from dhrd.data.label_space import check_one_task
 from dhrd.data.records import IGNORE, Batch, EncodedExample, Example
 from dhrd.data.sequence import SequenceEncoder
 from dhrd.errors import ConfigError, DataError
@@ -130,6 +131,7 @@ def check_can_tell_worth(model_dir: str | Path, info: ArtifactInfo) -> None:
             f"{model_dir}: trained with data.order: label_first, so its reasoning head names the label before it reads "
             "a rationale; give a model of data.order: reason_first"
         )
+    check_one_task(info.labels, "the worth of a rationale")
     if info.labels.multi_label:
         raise ConfigError(f"{model_dir}: its rows may have several labels; a rationale's worth is told for one label")
 

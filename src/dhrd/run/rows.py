@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.config import RunConfig
+from dhrd.config.tasks import TaskSettings
 from dhrd.data.digest import digest_of
 from dhrd.data.objects import numbered_rows
 from dhrd.data.records import Example, LabelSet
@@ -98,7 +99,19 @@ def _source(
 def open_rows(spec: Any, split: str, config: RunConfig, info: ArtifactInfo) -> Source:
     """A source of rows as an artifact's input template takes them."""
     settings = config.data.model_copy(update={"input_template": info.input_template})
-    return replace(open_source(spec, settings, split=split), reads_rationales=False)
+    source = open_source(spec, settings, split=split, tasks=tasks_of(info.labels, config.tasks))
+    return replace(source, reads_rationales=False)
+
+
+def tasks_of(labels: LabelSet, given: Mapping[str, TaskSettings] | None) -> dict[str, TaskSettings]:
+    """The settings of an artifact's tasks: the config's, or what its own labels say; none of one task alone.
+
+    Args:
+        labels: The artifact's.
+        given: Of the config, where it has some.
+    """
+    own = {task.name: TaskSettings(multi_label=task.labels.multi_label) for task in labels.slices if task.name}
+    return own | {name: task for name, task in (given or {}).items() if name in own}
 
 
 def as_source(examples: Sequence[Example], labels: LabelSet, *, like: Source) -> Source:
@@ -115,7 +128,7 @@ def as_source(examples: Sequence[Example], labels: LabelSet, *, like: Source) ->
         else replace(example, label=dict(zip(labels.names, example.shares, strict=True)))
         for example in examples
     ]
-    return replace(like, read=lambda: numbered_rows(rows, {}), columns={}, own_labels=labels)
+    return replace(like, read=lambda: numbered_rows(rows, {}), columns={}, own_labels=lambda _: labels)
 
 
 def held_out_rows(

@@ -16,6 +16,7 @@ from dhrd._files import writing
 from dhrd.artifact.info import read_info
 from dhrd.config import RunConfig
 from dhrd.data.digest import digest_of
+from dhrd.data.label_space import check_one_task
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import encode_labels, load_rows
 from dhrd.errors import ConfigError, DataError
@@ -172,6 +173,7 @@ def select_out_of_fold(
     _check_for_rationales(query)
     config = _without_rationales(for_folds(config))
     rows = load_rows(config)
+    check_one_task(rows.labels, "a selection")
     pool = open_pool(rows.train, query.exclude, rows.template, config.data.columns)
     pool = pool.only(not example.rationale for example in rows.train)
     _check_pool(pool, rows.train, query)
@@ -181,7 +183,7 @@ def select_out_of_fold(
     return _by_doubt(rows.train, pool, wrong_N, query)
 
 
-def write_selection(selection: Selection, path: Path) -> None:
+def write_selected(selection: Selection, path: Path) -> None:
     """The rows as JSON lines, with their own columns, so that they can be labelled or given rationales.
 
     Raises:
@@ -199,9 +201,10 @@ def _opened(
 ) -> tuple[list[Example], Pool]:
     """The rows for an artifact, and those of them that are left to ask for."""
     config = config or read_run(Path(model_dir)) or RunConfig()
-    template = read_info(model_dir).input_template
+    info = read_info(model_dir)
+    check_one_task(info.labels, "a selection")
     examples = rows_of(model_dir, data, split="train", config=config, labels_required=labels_required)
-    pool = open_pool(examples, query.exclude, template, config.data.columns)
+    pool = open_pool(examples, query.exclude, info.input_template, config.data.columns)
     if labels_required:
         column = config.data.columns.get("rationale", "rationale")
         pool = pool.only(not example.fields.get(column) for example in examples)

@@ -18,6 +18,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
 from dhrd.errors import DataError
 
@@ -47,6 +48,12 @@ class Columns:
     def own(self) -> tuple[str, ...]:
         """The names that are not the input's, which stand first."""
         return ("id", "label", *("abstained",) * self.abstains, "probabilities", *("label_set",) * self.has_sets)
+
+    @property
+    def spread(self) -> dict[str, list[str]]:
+        """Where a cell holds one value: the columns in the place of one with several."""
+        labels = [f"{task.name}/label" for task in self.labels.slices if task.name]
+        return {"probabilities": [f"p_{name}" for name in self.labels.names]} | ({"label": labels} if labels else {})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,16 +100,16 @@ def json_line(record: Record) -> bytes:
 
 
 class Csv:
-    """A header and a line a row: a column a probability, `p_LABEL`; lists as JSON, nothing for null."""
+    """A header and a line a row: a column a probability, `p_LABEL`, and of several tasks a column a task, `TASK/label`;
+    lists as JSON, nothing for null."""
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
 
     def head(self, records: Sequence[Record]) -> bytes:
         """The names of the columns."""
-        at = self._columns.own.index("probabilities")
-        probabilities = [f"p_{name}" for name in self._columns.labels.names]
-        return _csv_line([*self._columns.names[:at], *probabilities, *self._columns.names[at + 1 :]])
+        spread = self._columns.spread
+        return _csv_line(part for name in self._columns.names for part in spread.get(name, (name,)))
 
     def rows(self, records: Sequence[Record], head: bytes) -> Iterable[bytes]:
         """A line each."""
@@ -115,7 +122,7 @@ class Csv:
     def _values(self, record: Record) -> Iterator[object]:
         for name in self._columns.names:
             value = record[name]
-            if name == "probabilities" and isinstance(value, Mapping):
+            if name in self._columns.spread and isinstance(value, Mapping):
                 yield from value.values()
             else:
                 yield value
@@ -142,10 +149,9 @@ class Parquet:
     def head(self, records: Sequence[Record]) -> bytes:
         """The schema: kept columns have the type of their first values, or are text."""
         kept = [pa.field(name, _type_of([record[name] for record in records])) for name in self._columns.keep]
-        label = pa.list_(pa.string()) if self._columns.labels.multi_label else pa.string()
         types = {
             "id": pa.string(),
-            "label": label,
+            "label": _label_type(self._columns.labels),
             "abstained": pa.bool_(),
             "probabilities": pa.struct([pa.field(name, pa.float64()) for name in self._columns.labels.names]),
             "label_set": pa.list_(pa.string()),
@@ -173,6 +179,13 @@ class Parquet:
                 for group in _groups(messages, schema):
                     writer.write_table(group, row_group_size=max(1, group.num_rows))
         return target
+
+
+def _label_type(labels: LabelSet) -> pa.DataType:
+    """Of several tasks a struct of theirs."""
+    if isinstance(labels, LabelSpace):
+        return pa.struct([pa.field(task.name, _label_type(task.labels)) for task in labels.tasks])
+    return pa.list_(pa.string()) if labels.multi_label else pa.string()
 
 
 def _groups(messages: Iterator[pa.Message], schema: pa.Schema) -> Iterator[pa.Table]:

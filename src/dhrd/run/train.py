@@ -147,7 +147,7 @@ def chosen_by(config: RunConfig, rows: Rows) -> str | None:
     if not config.chooses:
         return None
     metric = config.training.metric or main_metric(rows.task)
-    check_metric(metric, rows.task, multi_label=rows.labels.multi_label)
+    check_metric(metric, rows.task, rows.labels)
     return metric
 
 

@@ -19,6 +19,7 @@ from dhrd.artifact.info import MANIFEST, ArtifactInfo, read_info
 from dhrd.artifact.owned import wrote
 from dhrd.artifact.weights import check_has_classifier
 from dhrd.config import RunConfig
+from dhrd.data.label_space import check_one_task
 from dhrd.errors import CheckpointError, ConfigError
 from dhrd.inference.classifier import Classifier
 from dhrd.run.gate import AnswerChange, UpdateGate, outcomes_of
@@ -120,6 +121,7 @@ def update(settings: UpdateSettings, config: RunConfig, *, device: str | None = 
     _check_place(settings.output)
     info = read_info(settings.model)
     check_has_classifier(settings.model, info)
+    check_one_task(info.labels, "an update")
     _tell(info, config, settings.model)
     config.check_choices(has_validation=False)
     if config.data.labels is not None:

@@ -11,8 +11,11 @@ ServedRow = Annotated[
     Field(description="A text, or an object of the columns that the classifier's template reads; see /info."),
 ]
 Label = Annotated[
-    str | list[str] | None,
-    Field(description="A label's name, a list of them for multi-label, or null where the classifier abstained."),
+    str | list[str] | dict[str, str | list[str]] | None,
+    Field(
+        description="A label's name, a list of them for multi-label, of several tasks those by task, or null where the "
+        "classifier abstained."
+    ),
 ]
 
 

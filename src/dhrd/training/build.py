@@ -194,11 +194,12 @@ def build_model(config: RunConfig, rows: Rows, backbone: Backbone) -> DualHeadMo
         len(rows.labels),
         settings=config.model,
         loss=config.loss,
-        label_loss=_label_loss(config, rows),
+        label_loss=_label_losses(config, rows),
         seed=config.seed,
     )
     if config.model.head_init == "label_words":
-        model.start_from_words(rows.labels.words)
+        for task in rows.labels.slices:
+            model.start_from_words(task.labels.words, task.columns)
     if config.model.keep_head:
         keep_head(model, rows.labels, find_artifact(config.model.name_or_path, config.model.revision))
     if warning := check_can_be_saved(model):
@@ -206,18 +207,36 @@ def build_model(config: RunConfig, rows: Rows, backbone: Backbone) -> DualHeadMo
     return model
 
 
-def _label_loss(config: RunConfig, rows: Rows) -> LabelLoss:
+def _label_losses(config: RunConfig, rows: Rows) -> dict[str, LabelLoss]:
+    """L_cls of each task, by name."""
+    weights, tasks = _class_weights(config, rows), config.tasks or {}
+    return {
+        task.name: LabelLoss(
+            multi_label=task.labels.multi_label,
+            class_weight_C=None if weights is None else weights[task.columns],
+            smoothing=config.loss.label_smoothing,
+            columns=task.columns,
+            task=number,
+            weight=tasks[task.name].weight if task.name else 1.0,
+        )
+        for number, task in enumerate(rows.labels.slices)
+    }
+
+
+def _class_weights(config: RunConfig, rows: Rows) -> torch.Tensor | None:
+    """The weight of each label, of all tasks side by side; None: all 1."""
     given, names = config.loss.class_weights, rows.labels.names
-    weights = None
+    if given is None:
+        return None
     if given == "balanced":
-        counts = label_mass(rows.train, rows.labels)
-        weights = torch.tensor([counts.sum() / (len(names) * (count or 1)) for count in counts], dtype=torch.float32)
-    elif given is not None:
-        given = {clean_name(name): weight for name, weight in given.items()}
-        if set(given) != set(names):
-            raise ConfigError(f"loss.class_weights: give one weight for each of {spelled(names)}; got {spelled(given)}")
-        weights = torch.tensor([given[name] for name in names], dtype=torch.float32)
-    return LabelLoss(multi_label=rows.labels.multi_label, class_weight_C=weights, smoothing=config.loss.label_smoothing)
+        mass_C = label_mass(rows.train, rows.labels)
+        of_tasks = [mass_C[task.columns] for task in rows.labels.slices]
+        balanced = [mass.sum() / (len(mass) * (count or 1)) for mass in of_tasks for count in mass]
+        return torch.tensor(balanced, dtype=torch.float32)
+    given = {clean_name(name): weight for name, weight in given.items()}
+    if set(given) != set(names):
+        raise ConfigError(f"loss.class_weights: give one weight for each of {spelled(names)}; got {spelled(given)}")
+    return torch.tensor([given[name] for name in names], dtype=torch.float32)
 
 
 def plan_updates(config: RunConfig, train: EncodedData, model: DualHeadModel, accelerator: Accelerator) -> Updates:
@@ -232,6 +251,7 @@ def plan_updates(config: RunConfig, train: EncodedData, model: DualHeadModel, ac
     updates = PlannedUpdates(
         examples=examples,
         num_labels=model.num_labels,
+        num_tasks=model.num_tasks,
         pad_token_id=model.tokenizer.pad_token_id,
         lm_targets=config.loss.lm_targets,
         batch_size=training.batch_size,

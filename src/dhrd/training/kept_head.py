@@ -10,6 +10,7 @@ import torch
 from dhrd.artifact.info import read_info
 from dhrd.artifact.weights import check_has_classifier, load_classification_head
 from dhrd.data.label_names import listed
+from dhrd.data.label_space import check_one_task
 from dhrd.data.records import LabelSet
 from dhrd.errors import ConfigError
 from dhrd.model.dual_head import DualHeadModel
@@ -29,10 +30,11 @@ def keep_head(model: DualHeadModel, labels: LabelSet, directory: Path) -> None:
 
     Raises:
         ArtifactError: It is none, is damaged, or has no classifier.
-        ConfigError: Its head is of another kind than the run's, or has none of the labels.
+        ConfigError: Its head is of another kind than the run's, of several tasks, or has none of the labels.
     """
     info = read_info(directory)
     check_has_classifier(directory, info)
+    check_one_task(info.labels, "model.keep_head")
     if (info.head, info.pooling) != (model.settings.head, model.settings.pooling):
         raise ConfigError(
             f"model.keep_head: the head of {directory} is {info.head} with pooling {info.pooling}; set "

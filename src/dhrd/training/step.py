@@ -58,13 +58,22 @@ class TrainState:
     settings: TrainingSettings
     num_updates: int = 1
 
-    def weights_at(self, step: int) -> dict[LossName, float]:
+    def weights_at(self, step: int) -> dict[str, float]:
         """The weight of each loss in the `step`-th update, counted from 1."""
-        return {name: self.weights.weight_at(name, step, self.num_updates) for name in self.weights.names}
+        return {
+            name: term.task_weight * self.weights.weight_at(term.kind, step, self.num_updates)
+            for name, term in self.model.terms.items()
+        }
 
 
-LOG_NAMES: dict[LossName, str] = {name: f"{name}_loss" for name in get_args(LossName)} | {"reasoning": "lm_loss"}
+LOG_NAMES: dict[str, str] = {name: f"{name}_loss" for name in get_args(LossName)} | {"reasoning": "lm_loss"}
 """What a loss's mean is logged as."""
+
+
+def log_name(loss: str) -> str:
+    """What a loss's mean is logged as, that of one of several tasks too: `classification_loss/TASK`."""
+    kind, slash, task = loss.partition("/")
+    return f"{LOG_NAMES[kind]}{slash}{task}"
 
 
 def train_step(state: TrainState, micro_batches: Sequence[Batch], step: int) -> dict[str, float]:
@@ -117,15 +126,15 @@ def _backward(accelerator: Accelerator, loss: Tensor) -> None:
         accelerator.backward(loss)
 
 
-def _global_counts(state: TrainState, batches: Sequence[Batch]) -> dict[LossName, Tensor]:
+def _global_counts(state: TrainState, batches: Sequence[Batch]) -> dict[str, Tensor]:
     """What each loss of the whole effective batch is divided by, before the first forward; 1 where there is nothing."""
     of_batches = [state.model.loss_counts(batch) for batch in batches]
-    counts = torch.stack([torch.stack([counts[name] for counts in of_batches]).sum() for name in state.weights.names])
+    counts = torch.stack([torch.stack([counts[name] for counts in of_batches]).sum() for name in state.model.terms])
     reduced = state.accelerator.reduce(counts)
-    return dict(zip(state.weights.names, torch.where(reduced > 0, reduced, 1).unbind(), strict=True))
+    return dict(zip(state.model.terms, torch.where(reduced > 0, reduced, 1).unbind(), strict=True))
 
 
-def _combine(weights: dict[LossName, float], losses: dict[LossName, Tensor], counts: dict[LossName, Tensor]) -> Tensor:
+def _combine(weights: dict[str, float], losses: dict[str, Tensor], counts: dict[str, Tensor]) -> Tensor:
     return torch.stack([weights[name] * losses[name] / counts[name] for name in counts]).sum()
 
 
@@ -140,8 +149,8 @@ def _log(
     state: TrainState,
     batches: Sequence[Batch],
     sums: Tensor,
-    counts: dict[LossName, Tensor],
-    weights: dict[LossName, float],
+    counts: dict[str, Tensor],
+    weights: dict[str, float],
 ) -> dict[str, float]:
     means = {name: float(total / count) for (name, count), total in zip(counts.items(), sums, strict=True)}
     real, reasoned = 0.0, 0.0
@@ -156,14 +165,14 @@ def _log(
     return {
         "loss": sum(weights[name] * mean for name, mean in means.items()),
         "lm_loss": 0.0,
-        **{LOG_NAMES[name]: mean for name, mean in means.items()},
+        **{log_name(name): mean for name, mean in means.items()},
         "rationale_share": float(shares[0] / shares[1].clamp(min=1)),
     }
 
 
 def _refuse_non_finite(state: TrainState, log: dict[str, float], batches: Sequence[Batch], step: int) -> None:
     """Stop before the weights take harm. With fp16 an infinite gradient is the loss scaler's business: it skips."""
-    watched = [name for name in LOG_NAMES.values() if name in log]
+    watched = [name for loss in state.model.terms if (name := log_name(loss)) in log]
     if state.accelerator.mixed_precision != "fp16":
         watched.append("grad_norm")
     bad = next((name for name in watched if not math.isfinite(log[name])), None)

@@ -16,8 +16,10 @@ import dhrd
 from dhrd.artifact.info import ArtifactInfo, read_info, stock_class, to_manifest
 from dhrd.artifact.read import load_reasoning_model
 from dhrd.artifact.write import save_artifact
+from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
+from dhrd.decisions.decision import Decision
 from dhrd.errors import ArtifactError
 from helpers.artifacts import LABELS, save_model
 from helpers.models import (
@@ -64,7 +66,7 @@ def test_what_is_not_finished_is_refused(tmp_path: Path) -> None:
         ("{", "damaged"),
         ("[]", "damaged"),
         ('{"format_version": 1}', "damaged"),
-        ('{"format_version": 3}', r"format 3 is newer than this dhrd reads \(2\); upgrade dhrd"),
+        ('{"format_version": 4}', r"format 4 is newer than this dhrd reads \(3\); upgrade dhrd"),
     ],
 )
 def test_a_manifest_that_cannot_be_read_is_refused(content: str, message: str, tmp_path: Path) -> None:
@@ -120,3 +122,19 @@ def test_a_message_names_three_fields_and_counts_the_rest(tmp_path: Path) -> Non
 def test_the_stock_class_is_the_familys_own() -> None:
     assert getattr(stock_class(make_causal_lm("llama").config), "__name__", "") == "LlamaForSequenceClassification"
     assert stock_class(COHERE) is None
+
+
+def test_several_tasks_are_read_back_and_their_places_are_checked(tmp_path: Path) -> None:
+    space = LabelSpace.of({"mood": LabelSet(("low", "high")), "tags": LabelSet(("a", "b"), multi_label=True)})
+    manifest = json.loads(json.dumps(to_manifest(ArtifactInfo(kind="sequence_classifier", labels=space))))
+    assert manifest["format_version"] == 3
+    path = tmp_path / "dhrd.json"
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    assert read_info(tmp_path).labels == space
+    manifest["labels"]["tasks"][1]["start"] = 3
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"damaged .*tasks: they leave places out, or share some"):
+        read_info(tmp_path)
+    decision = Decision(rules=(), confidence=0.9, sets=None, num_rows=1, fingerprint="0" * 16)
+    with pytest.raises(ValueError, match="decision: is of one task"):
+        ArtifactInfo(kind="sequence_classifier", labels=space, decision=decision)

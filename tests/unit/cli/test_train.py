@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
-from helpers.runs import flags, run_here, settings, write_rows
+from helpers.own_teacher import SELF, Writer, write_truly
+from helpers.runs import flags, read_jsonl, run_here, settings, write_rows
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -25,3 +29,41 @@ def test_flags_of_train_set_what_they_say(capsys: Capsys, tiny_backbone: Path, t
     assert found["config"]["seed"] == found["seed"] == 7
     assert "torch" in found["versions"]
     assert not (tmp_path / "out").exists()
+
+
+def test_the_commands_of_the_page_on_self_teaching(
+    capsys: Capsys, tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path
+) -> None:
+    page = (repository / "docs" / "self-teacher.md").read_text(encoding="utf-8")
+    found = re.findall(r"^dhrd ((?:.*\\\n)*.*)$", page, re.MULTILINE)
+    generate, rounds = (shlex.split(command.replace("\\\n", " ")) for command in found)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(SELF, Writer(write_truly))
+    write_rows(tmp_path)
+    tree: dict[str, dict[str, str] | str] = {}
+    for one in settings(tiny_backbone, tmp_path):
+        name, _, value = one.partition("=")
+        section, _, key = name.rpartition(".")
+        (tree.setdefault(section, {}) if section else tree)[key] = value  # type: ignore[index]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    ended = run_here(capsys, *rounds, "--device", "cpu")
+    assert ended.code == 0, ended.err
+    assert "label told" in ended.out and "the classifier of the round with the least log loss is in" in ended.out
+    assert (tmp_path / "out" / "rounds.json").is_file()
+    (tmp_path / "out").rename(tmp_path / "output")
+    ended = run_here(capsys, *generate, "--device", "cpu")
+    assert ended.code == 0, ended.err
+    assert {row["rationale"] for row in read_jsonl(tmp_path / "rationales.jsonl")} == {"it says so"}
+
+
+@pytest.mark.parametrize("given", [["--overwrite"], ["--checkpoint", "out"]])
+def test_rounds_go_on_by_the_same_command(
+    capsys: Capsys, tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path)
+    config = flags(settings(tiny_backbone, tmp_path))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").write_text('{"config": {}}')
+    ended = run_here(capsys, "train", *config, "--rounds", "2", *given)
+    assert ended.code == 2 and len(ended.error_lines) == 1

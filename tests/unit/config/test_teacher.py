@@ -33,7 +33,7 @@ def test_t16_what_cannot_be_sent_is_refused_and_not_shown(settings: dict[str, An
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "gpt-5"}, "name 'gpt-5' is unknown; write openai:MODEL or local:MODEL_OR_PATH"),
+        ({"name": "gpt-5"}, "name 'gpt-5' is unknown; write openai:MODEL or local:MODEL_OR_PATH or self:DIR"),
         ({"name": "openai:"}, "name 'openai:' is unknown"),
         ({"max_cost": 1}, "max_cost needs input_price and output_price, per million tokens"),
         ({"samples": 2}, "samples chooses by the teacher's own answer, so it needs label_hidden"),

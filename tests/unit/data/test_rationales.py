@@ -37,6 +37,14 @@ class TestJoin:
         joined = join_rationales([row], write_jsonl(tmp_path / "r.jsonl", [{"id": "7", "rationale": "A"}]))
         assert joined[0].rationale == "A"
 
+    def test_a_rationale_may_say_of_which_task_it_is(self, tmp_path: Path) -> None:
+        lines = [{"id": "a", "rationale": "A", "task": "mood"}, {"id": "c", "rationale": "C", "task": None}]
+        path = write_jsonl(tmp_path / "r.jsonl", lines)
+        assert [row.rationale_task for row in join_rationales(self.EXAMPLES, path, ["mood"])] == ["mood", None, None]
+        with pytest.raises(DataError, match=r"r\.jsonl:1: task: 'mood' is none of topic, tags; correct it"):
+            join_rationales(self.EXAMPLES, path, ["topic", "tags"])
+        assert join_rationales(self.EXAMPLES, path)[0].rationale == "A"  # of one task, what it says plays no part
+
     @pytest.mark.parametrize(
         ("row", "message"),
         [

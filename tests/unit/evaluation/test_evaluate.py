@@ -72,10 +72,15 @@ def test_rows_are_known_again_in_any_order() -> None:
 
 def test_agreement_by_hand() -> None:
     p, q = np.array([[0.9, 0.1], [0.4, 0.6]]), np.array([[0.8, 0.2], [0.7, 0.3]])
-    assert agreement(p, p, multi_label=False) == {"max_probability_difference": 0.0, "label_agreement": 1.0}
-    assert agreement(p, q, multi_label=False)["label_agreement"] == 0.5
-    assert agreement(p, q, multi_label=False)["max_probability_difference"] == pytest.approx(0.3)
-    assert agreement(np.array([[0.6, 0.6]]), np.array([[0.6, 0.4]]), multi_label=True)["label_agreement"] == 0.0
+    assert agreement(p, p, AB) == {"max_probability_difference": 0.0, "label_agreement": 1.0}
+    assert agreement(p, q, AB)["label_agreement"] == 0.5
+    assert agreement(p, q, AB)["max_probability_difference"] == pytest.approx(0.3)
+    assert (
+        agreement(np.array([[0.6, 0.6]]), np.array([[0.6, 0.4]]), LabelSet(("a", "b"), multi_label=True))[
+            "label_agreement"
+        ]
+        == 0.0
+    )
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +109,7 @@ def test_an_artifact_is_itself(artifact: Path) -> None:
     ids = [item.input_ids for item in classifier.encode([row["input_text"] for row in rows(5)])]
     apart = compare_forwards(
         (classifier.logits, "cpu"), (other.logits, "cpu"), ids, pad_token_id=classifier.tokenizer.pad_token_id,
-        multi_label=False,
+        labels=classifier.labels,
     )  # fmt: skip
     assert apart == {
         "num_examples": 5, "max_logit_difference": 0.0, "max_probability_difference": 0.0, "label_agreement": 1.0

@@ -158,7 +158,8 @@ def test_logits_are_divided_and_labels_stay(multi_label: bool) -> None:
         live.model.head.score.weight.mul_(10 / float(np.ptp(live.logits(ids), axis=1).mean()))
     before_BC = live.logits(ids)
     gold_BC = multi_hot([example.label for example in examples], 3)
-    temperature = calibrate_head(live, examples, multi_label=multi_label)
+    labels = LabelSet(("a", "b", "c"), multi_label=multi_label)
+    temperature = calibrate_head(live, examples, labels)[""]
     assert temperature == pytest.approx(fit_temperature(before_BC, gold_BC, multi_label=multi_label))
     assert temperature > 1.5
     after_BC = live.logits(ids)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import sys
+import time
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -13,7 +19,7 @@ from dhrd.data.records import LabelSet
 from dhrd.data.sequence import EncodedInput
 from dhrd.errors import ConfigError, DhrdError
 from dhrd.inference.decoding import Decoded, Decoding
-from dhrd.inference.vllm import VllmDecoder, check_vllm, start_vllm
+from dhrd.inference.vllm import VllmDecoder, awake, check_vllm, start_vllm
 from helpers.models import make_causal_lm
 from helpers.rows import make_tokenizer
 
@@ -55,6 +61,41 @@ def test_prompts_and_sampling_are_those_of_decoding(engine: SimpleNamespace) -> 
     assert engine.sampling == {
         "max_tokens": 8, "temperature": 0.1, "top_p": 0.7, "seed": 3, "skip_special_tokens": True,
     }  # fmt: skip
+
+
+def test_it_gets_the_cores_of_torch(engine: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left to itself it keeps one free."""
+    for name in ("VLLM_CPU_OMP_THREADS_BIND", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 1, 2})
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    start_vllm("model", torch.device("cpu"))
+    assert (os.environ["VLLM_CPU_OMP_THREADS_BIND"], os.environ["OMP_NUM_THREADS"]) == ("1,2", "2")
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
+    start_vllm("model", torch.device("cpu"))
+    assert os.environ["VLLM_CPU_OMP_THREADS_BIND"] == "1,2"  # what is set already stays
+
+
+def test_its_processes_stand_still_between(tmp_path: Path) -> None:
+    """And no others."""
+    sleep = shutil.which("sleep")
+    assert sleep is not None
+    (tmp_path / "vllm-worker").symlink_to(sleep)
+    with (
+        subprocess.Popen([tmp_path / "vllm-worker", "60"]) as theirs,
+        subprocess.Popen([sleep, "60"]) as other,
+    ):
+        try:
+            with awake():
+                assert psutil.Process(theirs.pid).status() == psutil.STATUS_SLEEPING
+            deadline = time.monotonic() + 10
+            while psutil.Process(theirs.pid).status() != psutil.STATUS_STOPPED:
+                assert time.monotonic() < deadline
+            assert psutil.Process(other.pid).status() == psutil.STATUS_SLEEPING
+        finally:
+            theirs.kill()
+            other.kill()
 
 
 def test_an_engine_that_does_not_start_is_one_line(engine: SimpleNamespace) -> None:

@@ -350,7 +350,7 @@ def test_check_metric() -> None:
         check_metric(name, TASKS["cb"])
         assert name in compute_metrics(_said([0, 1], [0, 0]), intervals=False)
     check_metric("em", TASKS["multirc"])
-    check_metric("micro_f1", None, multi_label=True)
+    check_metric("micro_f1", None, LabelSet(("a", "b"), multi_label=True))
     with pytest.raises(ConfigError, match="'em' is not a metric of this task; give one of accuracy, macro_f1, weig"):
         check_metric("em", TASKS["cb"])
     with pytest.raises(ConfigError, match="micro_f1"):

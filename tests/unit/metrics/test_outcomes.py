@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import Example, LabelSet
 from dhrd.errors import DataError
 from dhrd.metrics.outcomes import Outcomes, groups_of, pair
@@ -134,3 +135,19 @@ def test_other_labels_are_refused() -> None:
         pair(one, tags)
     worded = Outcomes(ids=["r"], gold_BC=hot, predicted_BC=hot, labels=LabelSet(("x", "y"), ("an x", "a y")))
     assert pair(one, worded) == (one, worded)  # how an answer is written is no difference
+
+
+def test_outcomes_of_several_tasks_are_those_of_each() -> None:
+    space = LabelSpace.of({"letter": ABC, "mark": TAGS})
+    p_BC = np.array([[0.2, 0.5, 0.3, 0.9, 0.6], [0.7, 0.2, 0.1, 0.4, 0.1], [0.1, 0.1, 0.8, 0.5, 0.2]])
+    gold_BC = np.array([[0, 1, 0, 1, 1], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0]])
+    both = Outcomes.of_probabilities(["r0", "r1", "r2"], gold_BC, p_BC, space, unlabelled=[(), (0,), (1,)])
+    letter, mark = (both.of_task(task) for task in space.tasks)
+    assert (letter.ids, mark.ids) == (["r0", "r2"], ["r0", "r1"])
+    assert_same(letter, Outcomes.of_probabilities(["r0", "r2"], gold_BC[[0, 2], :3], p_BC[[0, 2], :3], ABC))
+    assert_same(mark, Outcomes.of_probabilities(["r0", "r1"], gold_BC[:2, 3:], p_BC[:2, 3:], TAGS))
+    assert letter.hits_B.tolist() == [True, False] and mark.hits_B.tolist() == [True, True]
+    halves = Outcomes.concatenate([both.rows([0]), both.rows([1, 2])], space)
+    assert_same(halves.of_task(space.tasks[1]), mark)
+    whole = Outcomes.of_probabilities(["r0"], gold_BC[:1], p_BC[:1], space)
+    assert whole.unlabelled_BJ is None and whole.of_task(space.tasks[0]).ids == ["r0"]

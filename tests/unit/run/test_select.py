@@ -22,7 +22,7 @@ from dhrd.run.select import (
     select_for_labels,
     select_for_rationales,
     select_out_of_fold,
-    write_selection,
+    write_selected,
 )
 from dhrd.run.train import train
 from helpers.artifacts import save_tiny
@@ -72,7 +72,7 @@ def test_the_seed_decides(model: Path, tmp_path: Path, strategy: str) -> None:
 def test_the_output_has_the_rows_as_they_are(model: Path, tmp_path: Path) -> None:
     pool = pool_of(tmp_path)
     selection = select_for_labels(model, pool, Query(num_rows=10, strategy="badge"), **CPU)
-    write_selection(selection, tmp_path / "ask.jsonl")
+    write_selected(selection, tmp_path / "ask.jsonl")
     written, given = read_jsonl(tmp_path / "ask.jsonl"), {row["id"]: row for row in read_jsonl(pool)}
     own = ("selected_by", "score", "inclusion_probability")
     assert [{name: row[name] for name in row if name not in own} for row in written] == [
@@ -86,7 +86,7 @@ def test_columns_that_json_lacks_are_text(model: Path, tmp_path: Path) -> None:
     texts, dates = ["one case", "another case"], [date(2025, 11, day) for day in (1, 2)]
     pyarrow.parquet.write_table(pyarrow.table({"input_text": texts, "on": dates}), tmp_path / "pool.parquet")
     selection = select_for_labels(model, tmp_path / "pool.parquet", Query(num_rows=2), **CPU)
-    write_selection(selection, tmp_path / "ask.jsonl")
+    write_selected(selection, tmp_path / "ask.jsonl")
     written = {row["input_text"]: row for row in read_jsonl(tmp_path / "ask.jsonl")}
     assert written["another case"]["on"] == "2025-11-02" and len({row["id"] for row in written.values()}) == 2
 
@@ -94,7 +94,7 @@ def test_columns_that_json_lacks_are_text(model: Path, tmp_path: Path) -> None:
 def test_what_is_known_is_not_asked_for(model: Path, tmp_path: Path) -> None:
     pool = pool_of(tmp_path)
     first = select_for_labels(model, pool, Query(num_rows=30, strategy="margin"), **CPU)
-    write_selection(first, tmp_path / "asked.jsonl")
+    write_selected(first, tmp_path / "asked.jsonl")
     query = Query(num_rows=10, strategy="margin", exclude=(tmp_path / "asked.jsonl",))
     second = select_for_labels(model, pool, query, **CPU)
     assert not {r.example.id for r in first.rows} & {r.example.id for r in second.rows}

@@ -82,12 +82,16 @@ def test_a_checkpoint_is_gone_on_from_where_a_run_can_stand(
 
 
 def test_class_weights(tiny_backbone: Path, tmp_path: Path) -> None:
-    balanced = parts_of(tiny_backbone, tmp_path, "loss.class_weights=balanced").model.label_loss.class_weight_C
+    balanced = (
+        parts_of(tiny_backbone, tmp_path, "loss.class_weights=balanced")
+        .model.terms["classification"]
+        .label_loss.class_weight_C
+    )
     assert balanced is not None
     counts = [6, 7, 7]  # keep, repair and return among 20 rows that take turns
     assert sorted(balanced.tolist(), reverse=True) == pytest.approx([20 / (3 * count) for count in counts])
     given = "loss.class_weights={keep: 2, return: 1, repair: 3}"
-    weights = parts_of(tiny_backbone, tmp_path, given).model.label_loss.class_weight_C
+    weights = parts_of(tiny_backbone, tmp_path, given).model.terms["classification"].label_loss.class_weight_C
     assert weights is not None and weights.tolist() == [2, 3, 1]
     with pytest.raises(ConfigError, match=r"loss\.class_weights: give one weight for each of"):
         parts_of(tiny_backbone, tmp_path, "loss.class_weights={keep: 2, stay: 1}")

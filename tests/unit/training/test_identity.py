@@ -12,7 +12,7 @@ def test_places_and_trackers_decide_no_weight() -> None:
     one = resolve({"output_dir": "a", "tracking": {"report_to": "mlflow"}, "teacher": {"temperature": 0.5}})
     other = resolve({"output_dir": "b"})
     assert identity(one) == identity(other)
-    assert {"model", "data", "loss", "training", "seed"} == identity(one).keys()
+    assert {"model", "data", "loss", "training", "tasks", "seed"} == identity(one).keys()
     assert identity(resolve({"seed": 1})) != identity(other)
 
 

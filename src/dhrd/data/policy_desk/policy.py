@@ -11,6 +11,8 @@ from itertools import combinations
 
 LABELS = ("refund", "exchange", "store_credit", "decline")
 WORDS = ("refund", "exchange", "store credit", "decline")
+REASONS = ("in_time", "in_leeway", "too_late", "damaged", "final_sale", "hygiene")
+"""The rules that decide, by code: how late it is, or what settles a case before any date counts."""
 MAX_HOPS = 4
 
 WINDOW_DAYS = {"cosmetics": 14, "books": 14, "electronics": 30, "kitchenware": 30, "clothing": 60, "tools": 60}
@@ -83,6 +85,11 @@ class Case:
         if self.final_sale and self.condition != "faulty":
             return "final_sale"
         return "hygiene" if self.condition == "opened" and self.kind == "cosmetics" else None
+
+    @property
+    def reason(self) -> str:
+        """The rule that decides, one of `REASONS`."""
+        return self.settled_by or REASONS[self.band]
 
 
 def apply_policy(case: Case) -> str:

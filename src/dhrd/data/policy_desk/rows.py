@@ -57,7 +57,7 @@ class PolicyDesk(BaseModel):
             raise DataError(f"{spec}: {problem['loc'][0]}={problem['input']}: {problem['msg']}") from None
 
     def generate(self, split: str = "train") -> Iterator[dict[str, object]]:
-        """The rows of a split, each with `id`, `input_text`, `label`, `true_label`, `rationale`.
+        """The rows of a split, each with `id`, `input_text`, `label`, `true_label`, `rationale`, `reason`.
 
         Raises:
             DataError: There is no such split.
@@ -82,8 +82,14 @@ class PolicyDesk(BaseModel):
             given = noise_rng.choice(LABELS)
         if self.rationale_of == "given" and given != label:
             rationale = self.misread_rationale(split, number, given, noise_rng)
-        row_id = f"policy-{split}-{self.seed}-{number}"
-        return {"id": row_id, "input_text": draft.text, "label": given, "true_label": label, "rationale": rationale}
+        return {
+            "id": f"policy-{split}-{self.seed}-{number}",
+            "input_text": draft.text,
+            "label": given,
+            "true_label": label,
+            "rationale": rationale,
+            "reason": draft.case.reason,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dhrd.data.collate import pad_inputs
-from dhrd.data.records import Batch
+from dhrd.data.records import Batch, LabelSet
 
 Forward = Callable[[Batch], Tensor]
 
@@ -47,3 +47,11 @@ def probabilities(logits_BC: np.ndarray, *, multi_label: bool) -> np.ndarray:
     """Softmax over classes, or a sigmoid of each for multi-label."""
     logits = torch.from_numpy(logits_BC).double()
     return (torch.sigmoid(logits) if multi_label else torch.softmax(logits, 1)).numpy()
+
+
+def label_probabilities(logits_BC: np.ndarray, labels: LabelSet) -> np.ndarray:
+    """As `probabilities`, of each task's labels by themselves."""
+    of_tasks = [
+        probabilities(logits_BC[:, task.columns], multi_label=task.labels.multi_label) for task in labels.slices
+    ]
+    return np.concatenate(of_tasks, axis=1)

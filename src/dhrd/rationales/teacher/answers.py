@@ -43,6 +43,7 @@ class Answer:
         prompt_bytes: Of the prompt, UTF-8: with `prompt_tokens` it tells how many tokens other prompts have.
         prompt_tokens: Tokens read, by the endpoint's count where it gives one.
         completion_tokens: Tokens written.
+        label_given: Whether the label was told in the end to a model that is asked without it (`self:`).
         host: Who answered; "" in process.
         time: When, UTC, ISO 8601.
     """
@@ -56,6 +57,7 @@ class Answer:
     prompt_bytes: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    label_given: bool = False
     host: str = ""
     time: str = ""
 
@@ -84,7 +86,7 @@ class Answer:
         return self.finish.lower() in _FILTERED
 
 
-_TYPES: dict[str, type] = {"str": str, "str | None": str, "int": int}
+_TYPES: dict[str, type] = {"str": str, "str | None": str, "int": int, "bool": bool}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Rationale:
 
     Args:
         text: The explanation alone; "" where a vote came without one.
-        agrees: Whether the teacher's own answer is the gold label.
+        agrees: Whether the teacher's own answer is the gold label, which nobody told it in the end.
         label: Class indices of the teacher's own answer; None where it could not be read.
     """
 
@@ -137,7 +139,7 @@ def judge(answer: Answer, question: Question, labels: LabelSet, *, label_hidden:
         if label is None and answer.is_cut:
             return Rejection("cut", again=True)
         return Rejection("wrong_answer", labels.write(label) if label is not None else rest.strip()[:80])
-    return Rationale(explanation, agrees=label == question.label, label=label)
+    return Rationale(explanation, agrees=label == question.label and not answer.label_given, label=label)
 
 
 def judge_vote(answer: Answer, question: Question, labels: LabelSet) -> Rationale | Rejection:

@@ -55,14 +55,14 @@ class LocalTeacher:
                 batch, waiting = waiting[:size], waiting[size:]
                 prompts = [tokens[asked.question.key] for asked in batch]
                 answers = _answer(batch, prompts, session, self.backbone)
-                waiting += _keep(batch, answers, session)
+                waiting += keep_answers(batch, answers, session)
         return True
 
 
 TEACHER: type[Teacher] = LocalTeacher
 
 
-def _keep(batch: Sequence[Asked], answers: Sequence[Answer], session: Session) -> list[Asked]:
+def keep_answers(batch: Sequence[Asked], answers: Sequence[Answer], session: Session) -> list[Asked]:
     """Store the answers of a batch; the questions that these do not settle."""
     session.store.append((asked.question.key, answer) for asked, answer in zip(batch, answers, strict=True))
     unsettled = []

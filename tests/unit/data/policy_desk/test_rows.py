@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from dhrd.config import DataSettings
-from dhrd.data.policy_desk import LABELS
+from dhrd.data.policy_desk import LABELS, REASONS
 from dhrd.data.records import Example
 from dhrd.data.sources import open_source
 from dhrd.errors import DataError
-from helpers.policy_desk import column, rows
+from helpers.policy_desk import column, read_off, rows
 
 GENERATE = Path(__file__).parents[4] / "examples" / "policy_desk" / "generate.py"
 
@@ -37,7 +37,8 @@ GOLDEN = {
 
 @pytest.mark.parametrize(("spec", "split"), GOLDEN)
 def test_rows_never_change(spec: str, split: str) -> None:
-    text = json.dumps(rows(f"rows=40,{spec}", split))
+    found = rows(f"rows=40,{spec}", split)
+    text = json.dumps([{name: value for name, value in row.items() if name != "reason"} for row in found])
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == GOLDEN[spec, split]
 
 
@@ -57,6 +58,13 @@ def test_noise_changes_training_labels_alone() -> None:
     assert len({row["label"] for row in noisy if row["id"] in wrong}) == len(LABELS)
     for split in ("validation", "test"):
         assert rows("rows=50,noise=1", split) == rows("rows=50", split)
+
+
+def test_the_reason_is_the_rule_that_decided() -> None:
+    noisy = rows("rows=200,hops=4,noise=0.5,rationale_of=given")
+    assert column(noisy, "reason") == [read_off(row["input_text"]).reason for row in noisy]
+    assert set(column(noisy, "reason")) == set(REASONS)
+    assert column(noisy, "reason") == column(rows("rows=200,hops=4"), "reason")
 
 
 def test_a_rationale_of_the_given_label_misreads_the_facts() -> None:

@@ -1,0 +1,196 @@
+"""Rounds: a model that is its own teacher (STaR: Zelikman et al. 2022, arXiv 2203.14465, section 3).
+
+train → its reasoning head writes rationales for the rows that have none → train anew on those … as long as the log loss
+of held-out rows falls
+
+All grows in `OUTPUT.rounds`, a directory a round, so that a run which was stopped goes on; the best round's model takes
+its place at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from dhrd._files import holds_nothing, publish, saving, writing
+from dhrd._temporary import is_temporary
+from dhrd.artifact.info import MANIFEST, read_info
+from dhrd.artifact.write import write_selection
+from dhrd.config import RunConfig
+from dhrd.data.rationales import join_rationales
+from dhrd.data.records import Example
+from dhrd.data.rows import Rows, load_rows
+from dhrd.data.sources import Source, named_rows, open_source
+from dhrd.errors import ConfigError
+from dhrd.evaluation.evaluate import evaluate_classifier, rows_fingerprint
+from dhrd.inference.classifier import Classifier
+from dhrd.rationales.generate import generate_rationales
+from dhrd.rationales.output import Written
+from dhrd.run.rows import as_source, with_own_ids
+from dhrd.run.train import TrainResult, train
+from dhrd.training.run_dir import read_run
+
+logger = logging.getLogger("dhrd")
+
+ROUNDS = "rounds.json"
+"""What each round came to, in the artifact."""
+
+_WRITTEN = "rationales.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One round.
+
+    Args:
+        number: From 1.
+        num_rationales: Training rows with a rationale.
+        num_own: Those of them that the model of the round before wrote.
+        num_told: Of these, those that it wrote once the label was told.
+        log_loss: Of the held-out rows.
+        accuracy: Of the same.
+    """
+
+    number: int
+    num_rationales: int
+    num_own: int
+    num_told: int
+    log_loss: float
+    accuracy: float
+
+
+def train_rounds(config: RunConfig, num_rounds: int, *, device: str | None = None) -> tuple[TrainResult, list[Round]]:
+    """Train, let the model write the rationales that are missing, and train anew on them, again and again.
+
+    Every round begins with the backbone as it is given. Rationales that rows have are kept, and the others are written
+    anew by each round's model. The first round whose log loss on held-out rows is not less than the best is the last.
+
+    Args:
+        config: As for `train`; some rows must have a rationale. `teacher` says how the model is sampled.
+        num_rounds: At most so many.
+        device: "cpu", "cuda", "mps"; None: the best there is.
+
+    Returns:
+        The artifact of the best round, and all rounds.
+
+    Raises:
+        UserError: A setting or a row cannot be used; nothing is held out; output_dir is not empty.
+        SaveError: A file could not be written.
+    """
+    output = Path(config.output_dir).expanduser()
+    work = output.with_name(f"{output.name}.rounds")
+    _check_places(output, work)
+    config.check_choices(has_validation=config.data.validation is not None)
+    rows = _rows(config)
+    rounds: list[Round] = []
+    written: Written | None = None
+    for number in range(1, num_rounds + 1):
+        rounds.append(_round(number, config, rows, written, work / str(number), device))
+        if rounds[-1].log_loss > min(one.log_loss for one in rounds) or number == num_rounds:
+            break
+        written = _write(config, rows, work / str(number), device)
+        if not written.num_rationales:
+            logger.warning("round %d: it wrote no rationale whose answer is the label, so it is the last", number)
+            break
+    best = min(rounds, key=lambda one: one.log_loss)
+    return _finish(output, work, rounds, best), rounds
+
+
+def _check_places(output: Path, work: Path) -> None:
+    """Refuse to write where something is that is not ours.
+
+    Raises:
+        ConfigError: There is.
+    """
+    if not holds_nothing(output):
+        raise ConfigError(f"output_dir: {output} is not empty; give another output_dir, or move it away")
+    if not holds_nothing(work) and not all(path.name.isdigit() or is_temporary(path) for path in work.iterdir()):
+        raise ConfigError(f"output_dir: {work} is not of rounds of dhrd's; move it away")
+
+
+def _rows(config: RunConfig) -> Rows:
+    """The rows of all rounds, each with an id of its own.
+
+    Raises:
+        ConfigError: Nothing is held out, or no rationale is missing.
+    """
+    rows = load_rows(config)
+    if not rows.choose:
+        raise ConfigError("`rounds` end by held-out rows: set data.dev_share (say 0.1) or data.validation")
+    if all(example.rationale for example in rows.train):
+        raise ConfigError("`rounds` write the rationales that are missing, and every training row has one: train once")
+    return replace(rows, train=list(with_own_ids(rows.train, str(config.data.train))))
+
+
+def _taught(rows: Rows, written: Written | None) -> list[Example]:
+    """The training rows, with the rationales that the round before wrote for those that have none."""
+    if written is None:
+        return rows.train
+    found = {example.id: example for example in join_rationales(_missing(rows), written.output)}
+    return [found.get(example.id, example) for example in rows.train]
+
+
+def _missing(rows: Rows) -> list[Example]:
+    return [example for example in rows.train if not example.rationale]
+
+
+def _round(
+    number: int, config: RunConfig, rows: Rows, written: Written | None, directory: Path, device: str | None
+) -> Round:
+    """Train on rows, or go on with that; then look at the rows held out."""
+    like, artifact, taught = _like(config), directory / "artifact", _taught(rows, written)
+    train(
+        _of_round(config, artifact),
+        train_dataset=as_source(taught, rows.labels, like=like),
+        validation_dataset=as_source(rows.choose, rows.labels, like=like),
+        checkpoint=artifact if read_run(artifact) is not None else None,
+        device=device,
+    )
+    evaluation = evaluate_classifier(Classifier.from_pretrained(artifact, device=device, dtype=None), rows.choose)
+    write_selection(artifact, rows.choose_name, rows_fingerprint(evaluation.texts))
+    metrics = evaluation.metrics
+    done = Round(
+        number=number,
+        num_rationales=sum(bool(example.rationale) for example in taught),
+        num_own=written.num_rationales if written else 0,
+        num_told=written.noted["label_given"] if written else 0,
+        log_loss=metrics["log_loss"],
+        accuracy=metrics["accuracy"],
+    )
+    logger.info("round %d: held-out log loss %.4f, accuracy %.4f", number, done.log_loss, done.accuracy)
+    return done
+
+
+def _like(config: RunConfig) -> Source:
+    return open_source(named_rows(config.data), config.data)
+
+
+def _of_round(config: RunConfig, output_dir: Path) -> RunConfig:
+    """The settings of a round, whose rows were drawn and cut already."""
+    none = dict.fromkeys(("rationales", "labels", "train_limit", "validation_limit"), None)
+    whole = {"train_share": 1.0, "rationale_share": 1.0, "label_noise": 0.0, "dev_share": 0.0}
+    data = config.data.model_copy(update={**none, **whole})
+    return config.model_copy(update={"data": data, "output_dir": str(output_dir)})
+
+
+def _write(config: RunConfig, rows: Rows, directory: Path, device: str | None) -> Written:
+    """Let a round's model write the rationales that are missing."""
+    teacher = config.teacher.model_copy(update={"name": f"self:{directory / 'artifact'}"})
+    missing = as_source(_missing(rows), rows.labels, like=_like(config))
+    asked = config.model_copy(update={"teacher": teacher})
+    return generate_rationales(asked, missing, directory / _WRITTEN, device=device)
+
+
+def _finish(output: Path, work: Path, rounds: list[Round], best: Round) -> TrainResult:
+    """Let the best round's model take its place, with the rationales that it was taught."""
+    artifact, written = work / str(best.number) / "artifact", work / str(best.number - 1) / _WRITTEN
+    with writing(artifact / ROUNDS) as file:
+        file.json({"best": best.number, "rounds": [asdict(one) for one in rounds]})
+    with saving(str(output)):
+        if written.is_file():
+            shutil.copy(written, artifact / _WRITTEN)
+        publish(artifact, output, last=MANIFEST, stale=())
+        shutil.rmtree(work)
+    return TrainResult(output_dir=output, metrics=dict(read_info(output).training.get("metrics") or {}))

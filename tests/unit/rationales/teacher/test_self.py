@@ -1,0 +1,105 @@
+"""The model as its own teacher: it is asked in the form of its training, and its own answer tells what is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dhrd.artifact.info import read_info
+from dhrd.config import load_config
+from dhrd.errors import ArtifactError, ConfigError
+from dhrd.rationales.generate import generate_rationales
+from dhrd.rationales.output import Written
+from dhrd.run.train import train
+from helpers.own_teacher import SELF, Writer, is_told, written_as
+from helpers.rows import write_jsonl
+from helpers.runs import make_config, read_jsonl, rows
+from helpers.teacher import manifest
+
+
+@pytest.fixture(scope="module", params=["reason_first", "label_first"])
+def artifact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path) -> Path:
+    """Of a short run with rationales."""
+    directory = tmp_path_factory.mktemp("self")
+    return train(
+        make_config(tiny_backbone, directory, "training.num_epochs=1", f"data.order={request.param}"), device="cpu"
+    ).output_dir
+
+
+def ask(artifact: Path, data: Path, output: Path, **settings: Any) -> Written:
+    given = {"name": f"self:{artifact}", "max_tokens": 60, "batch_size": 3, **settings}
+    config = load_config(**{f"teacher__{name}": value for name, value in given.items()})
+    return generate_rationales(config, str(data), output, device="cpu")
+
+
+def write_data(directory: Path) -> Path:
+    return write_jsonl(directory / "data.jsonl", [row | {"rationale": None} for row in rows(9)])
+
+
+def test_a_rationale_is_kept_where_its_own_answer_is_the_label(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It always answers keep; a row of another label is asked twice, then told its label."""
+    order = read_info(artifact).sequence.order
+    writer = Writer(lambda text: " it was told" if is_told(text) else written_as(order, "it said so", "keep"))
+    monkeypatch.setattr(SELF, writer)
+    data, output = write_data(tmp_path), tmp_path / "o.jsonl"
+    found = ask(artifact, data, output, samples=2)
+    by_id = {row["id"]: row for row in read_jsonl(output)}
+    labels = {row["id"]: row["label"] for row in read_jsonl(data)}
+    assert len(by_id) == found.num_rationales == 9
+    for row_id, row in by_id.items():
+        if labels[row_id] == "keep":
+            assert row["rationale"] == "it said so" and "label_given" not in row
+        else:
+            assert row["rationale"] == "it was told" and row["label_given"] is True
+    assert found.noted["label_given"] == manifest(output)["rows"]["label_given"] == 6
+    told = [text for text in writer.asked if is_told(text)]
+    assert len(writer.asked) - len(told) == 3 + 2 * 6 and len(told) == 6
+    assert all(f"\nAnswer: {label}\n\nReasoning:" in "".join(told) for label in ("return", "repair"))
+    marker = "\nAnswer:" if order == "label_first" else "\n\nReasoning:"
+    assert all(text.startswith("case ") and text.endswith(marker) for text in writer.asked if not is_told(text))
+    assert {given["temperature"] for given in writer.given} == {0.7}
+    again = ask(artifact, data, output, samples=2)
+    assert again.tally.num_requests == 0 and read_jsonl(output) == list(by_id.values())
+
+
+def test_what_is_cut_or_names_no_label_is_no_rationale(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = read_info(artifact).sequence.order
+    monkeypatch.setattr(SELF, Writer(lambda text: "" if is_told(text) else written_as(order, "it is odd", "perhaps")))
+    found = ask(artifact, write_data(tmp_path), tmp_path / "o.jsonl")
+    assert found.num_rationales == 0 and found.rejected.total() == 9
+
+
+def test_whatever_a_head_writes_settles_its_row(artifact: Path, tmp_path: Path) -> None:
+    """Through the real decoding, with a head of one epoch."""
+    data = write_jsonl(tmp_path / "few.jsonl", rows(3))
+    found = ask(artifact, data, tmp_path / "o.jsonl", max_tokens=12)
+    assert found.num_rationales + found.rejected.total() == 3 and not found.num_open
+
+
+def test_the_room_of_the_artifacts_sequences_bounds_an_answer(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(lambda text: " x")
+    monkeypatch.setattr(SELF, writer)
+    ask(artifact, write_data(tmp_path), tmp_path / "o.jsonl", max_tokens=10_000)
+    most = read_info(artifact).max_sequence_tokens
+    assert all(0 < given["max_new_tokens"] < most for given in writer.given)
+
+
+def test_a_head_that_was_not_trained_is_refused(tiny_backbone: Path, tmp_path: Path) -> None:
+    pooled = train(
+        make_config(tiny_backbone, tmp_path, "training.num_epochs=1", "loss.reasoning_weight=0"), device="cpu"
+    )
+    with pytest.raises(ArtifactError, match="its reasoning head has nothing to teach"):
+        ask(pooled.output_dir, write_data(tmp_path), tmp_path / "o.jsonl")
+
+
+def test_settings_of_prompts_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="template is a prompt's"):
+        load_config(teacher__name="self:output", teacher__template="x.jinja")

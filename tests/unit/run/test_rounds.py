@@ -1,0 +1,147 @@
+"""Rounds: the model writes what is missing, is trained anew, and the best round by held-out log loss is kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dhrd.config import RunConfig
+from dhrd.data.rows import load_rows
+from dhrd.errors import ConfigError
+from dhrd.evaluation.evaluate import evaluate_classifier
+from dhrd.inference.classifier import Classifier
+from dhrd.rationales.output import Written
+from dhrd.run import rounds as module
+from dhrd.run.rounds import train_rounds
+from dhrd.run.train import train
+from helpers.rows import write_jsonl
+from helpers.runs import make_config, read_jsonl
+
+
+@pytest.fixture
+def config(tiny_backbone: Path, tmp_path: Path) -> RunConfig:
+    given = ["training.num_epochs=1", "data.dev_share=0.3", "data.rationale_share=0.5", "teacher.max_tokens=40"]
+    return make_config(tiny_backbone, tmp_path, *given)
+
+
+@pytest.fixture
+def taught(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Rationales that stand for what a tiny model cannot write; and how often, and of which rows, they were asked."""
+    asked: list[Any] = []
+
+    def write(config: RunConfig, data: Any, output: Path, **_: Any) -> Written:
+        examples = data.load()
+        asked.append((config.teacher.name, [example.id for example in examples]))
+        write_jsonl(
+            output, [{"id": e.id, "rationale": f"round {len(asked)}", "input_digest": e.digest} for e in examples]
+        )
+        written = Written(output=output, num_rows=len(examples), num_written=len(examples))
+        written.noted["label_given"] = 2
+        return written
+
+    monkeypatch.setattr(module, "generate_rationales", write)
+    return asked
+
+
+def losses(monkeypatch: pytest.MonkeyPatch, *values: float) -> None:
+    """Let the rounds have these log losses."""
+    real, left = evaluate_classifier, list(values)
+
+    def evaluate(*arguments: Any) -> Any:
+        found = real(*arguments)
+        return replace(found, metrics=found.metrics | {"log_loss": left.pop(0)})
+
+    monkeypatch.setattr(module, "evaluate_classifier", evaluate)
+
+
+def test_the_round_with_the_least_log_loss_is_kept(
+    config: RunConfig, tmp_path: Path, taught: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses(monkeypatch, 1.0, 0.8, 0.9, 0.1)
+    result, rounds = train_rounds(config, 4, device="cpu")
+    assert [one.log_loss for one in rounds] == [1.0, 0.8, 0.9], "the third is no better, so there is no fourth"
+    rows = load_rows(config)
+    missing = [example.id for example in rows.train if not example.rationale]
+    assert missing and [ids for _, ids in taught] == [missing, missing]
+    assert [name.endswith(f"out.rounds/{number}/artifact") for number, (name, _) in enumerate(taught, 1)] == [True] * 2
+    own = len(rows.train) - len(missing)
+    assert [(one.num_rationales, one.num_own, one.num_told) for one in rounds] == [
+        (own, 0, 0),
+        (len(rows.train), len(missing), 2),
+        (len(rows.train), len(missing), 2),
+    ]
+    output = tmp_path / "out"
+    assert result.output_dir == output and not (tmp_path / "out.rounds").exists()
+    assert json.loads((output / "rounds.json").read_text())["best"] == 2
+    assert {row["rationale"] for row in read_jsonl(output / "rationales.jsonl")} == {"round 1"}
+    evaluation = evaluate_classifier(Classifier.from_pretrained(output, device="cpu", dtype=None), rows.choose)
+    assert evaluation.metrics["selected_on"] is True
+    assert evaluation.metrics["accuracy"] == pytest.approx(rounds[1].accuracy)
+
+
+def test_a_round_is_the_same_as_training_with_its_rationales(
+    config: RunConfig, tmp_path: Path, taught: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses(monkeypatch, 1.0, 0.5)
+    result, _ = train_rounds(config, 2, device="cpu")
+    rows = load_rows(config)
+    filled = [e if e.rationale else replace(e, rationale="round 1") for e in rows.train]
+    data = config.data.model_copy(update={"dev_share": 0.0, "rationale_share": 1.0, "validation": None})
+    alone = config.model_copy(update={"data": data, "output_dir": str(tmp_path / "alone")})
+    other = train(alone, train_dataset=filled, device="cpu").output_dir
+    ours, theirs = (
+        Classifier.from_pretrained(one, device="cpu", dtype=None).predict_proba(rows.validation)
+        for one in (result.output_dir, other)
+    )
+    assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+def test_rounds_that_were_stopped_go_on(config: RunConfig, taught: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[str] = []
+
+    def once(given: RunConfig, **options: Any) -> Any:
+        trained.append(Path(given.output_dir).parent.name)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return train(given, **options)
+
+    losses(monkeypatch, 1.0, 1.0, 0.5)
+    monkeypatch.setattr(module, "train", once)
+    with pytest.raises(KeyboardInterrupt):
+        train_rounds(config, 2, device="cpu")
+    result, rounds = train_rounds(config, 2, device="cpu")
+    assert trained == ["1", "2", "1", "2"] and len(rounds) == 2, "the first was done, which its directory told"
+    assert result.output_dir.is_dir()
+
+
+def test_a_model_that_writes_nothing_has_no_second_round(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "generate_rationales", lambda *a, **_: Written(output=a[2]))
+    _, rounds = train_rounds(config, 3, device="cpu")
+    assert len(rounds) == 1 and "it wrote no rationale whose answer is the label" in caplog.text
+
+
+def test_what_cannot_be_is_told_before_training(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "train", lambda *_, **__: pytest.fail("trained"))
+
+    def changed(**given: Any) -> RunConfig:
+        return config.model_copy(update={"data": config.data.model_copy(update=given)})
+
+    with pytest.raises(ConfigError, match=r"set data\.dev_share"):
+        train_rounds(changed(dev_share=0.0, validation=None), 2)
+    whole = write_jsonl(
+        tmp_path / "whole.jsonl", [row | {"rationale": "so"} for row in read_jsonl(tmp_path / "train.jsonl")]
+    )
+    with pytest.raises(ConfigError, match="every training row has one"):
+        train_rounds(changed(train=str(whole), rationale_share=1.0), 2)
+    (tmp_path / "out.rounds").mkdir()
+    (tmp_path / "out.rounds" / "mine.txt").write_text("x")
+    with pytest.raises(ConfigError, match=r"out\.rounds is not of rounds"):
+        train_rounds(config, 2)
