@@ -31,6 +31,7 @@ from dhrd.cli import (
     predict,
     rationales,
     reproduce,
+    select,
     serve,
     train,
     update,
@@ -74,6 +75,7 @@ app.command("compare", cls=Command, rich_help_panel=JUDGE)(compare.compare)
 app.command("decide", cls=Command, rich_help_panel=JUDGE)(decide.decide)
 app.command("benchmark", cls=Command, rich_help_panel=JUDGE)(benchmark.benchmark)
 app.command("label", cls=label.LabelCommand, rich_help_panel=ROWS)(label.label)
+app.command("select", cls=Command, rich_help_panel=ROWS)(select.select)
 app.add_typer(rationales.app, name="rationales", rich_help_panel=ROWS)
 app.add_typer(audit.app, name="audit", rich_help_panel=ROWS)
 app.add_typer(config_command.app, name="config", rich_help_panel=OTHER)
