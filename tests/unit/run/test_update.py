@@ -167,7 +167,7 @@ def test_an_artifact_of_several_tasks_is_refused(old: Path, tmp_path: Path) -> N
     directory = tmp_path / "tasks"
     save_model(directory, make_model(num_labels=4), space)
     with pytest.raises(ConfigError, match="has several tasks"):
-        update(settings_of(tmp_path, old, model=directory), update_config(old))
+        update(replace(settings_of(tmp_path, old), model=directory), update_config(old))
 
 
 def test_an_artifact_without_a_record_of_its_run_needs_a_config(tmp_path: Path) -> None:
