@@ -21,6 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OF_A_CLONE = ("configs", "examples", "docs")
 """What a reader has in the directory that the commands are run in."""
+MAX_SECONDS = 1800
+"""A page that waits for what does not come ends after so long."""
 _MARK = "\x1e"
 _BLOCK = re.compile(
     r"(?P<skip><!-- not run: [^\n]*-->\n+)?^```(?P<language>sh|python)\n(?P<code>.*?)^```$"
@@ -66,7 +68,8 @@ def run(page: str, directory: Path) -> list[str]:
     for number, block in enumerate(parts):
         script += [_shell(block, number), f"printf '{_MARK}'"]
     command = ["bash", "-c", "\n".join(script)]
-    done = subprocess.run(command, cwd=directory, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "timeout": MAX_SECONDS}
+    done = subprocess.run(command, cwd=directory, env=_environment(), **told)
     outputs = done.stdout.decode().split(_MARK)
     if done.returncode != 0:
         raise RuntimeError(f"{parts[len(outputs) - 1].code}\nfailed:\n{outputs[-1]}")
@@ -80,10 +83,10 @@ def _shell(block: Block, number: int) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """This Python's commands first, one thread, no network, tables of a page's width."""
+    """This Python's commands first, one thread, no network, no progress bars, tables of a page's width."""
     places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    fixed = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "100", "PYTHONPATH": str(ROOT / "src")}
-    return {**os.environ, **fixed, "PATH": places}
+    fixed = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "COLUMNS": "100"}
+    return {**os.environ, **fixed, "PATH": places, "PYTHONPATH": str(ROOT / "src")}
 
 
 def agrees(shown: str, given: str) -> bool:

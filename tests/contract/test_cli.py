@@ -246,7 +246,7 @@ def test_every_flag_is_taken_in_dashes_and_underscores(capsys: Capsys) -> None:
                 ended = run_here(capsys, *command.split(), given, "--help")
                 assert ended.code == 0, ended.err
                 seen += 1
-    assert seen == 144
+    assert seen == 148
     assert run_here(capsys, "train", "--batch_sizes=1", "--help").code == 2
 
 

@@ -29,6 +29,7 @@ from dhrd.cli import (
     predict,
     rationales,
     reproduce,
+    select,
     serve,
     train,
     update,
@@ -54,6 +55,7 @@ app.command("reproduce", cls=SettingsCommand)(reproduce.reproduce)
 app.command("compare", cls=Command)(compare.compare)
 app.command("decide", cls=Command)(decide.decide)
 app.command("predict", cls=Command)(predict.predict)
+app.command("select", cls=Command)(select.select)
 app.command("label", cls=label.LabelCommand)(label.label)
 app.command("serve", cls=Command)(serve.serve)
 app.command("benchmark", cls=Command)(benchmark.benchmark)

@@ -98,8 +98,15 @@ def audit(
         list[str] | None, typer.Option("--kind", help="With --fix drop: only such flags; repeatable.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="The cleaned file; default: RATIONALES.clean.jsonl.")] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="An artifact with a reasoning head: what is each worth to it?")
+    ] = None,
+    min_worth: Annotated[
+        float | None, typer.Option(help="With --model: flag as worthless what is worth less, in nats.")
+    ] = None,
     config: Config = None,
     overrides: Set = None,
+    device: Device = None,
 ) -> None:
     """Check rationales: about their rows, without the label, whole."""
     from dhrd.config import load_config
@@ -108,18 +115,26 @@ def audit(
     rows = _rows(data, resolved)
     from dhrd._files import talking, writing
     from dhrd._outputs import JSON, PAGE, RATIONALES, Output, check_outputs
-    from dhrd.artifact.owned import inputs_of
+    from dhrd.artifact.owned import inputs_of, model_files
+    from dhrd.errors import ConfigError
     from dhrd.rationales.audit.audit import audit_rationales
     from dhrd.rationales.audit.fix import changes_beside
     from dhrd.rationales.audit.show import print_table, to_json, write_page
 
     clean = output or rationales.with_name(f"{rationales.stem}.clean.jsonl")
     _check_fix(fix, kinds, output)
+    if min_worth is not None and model is None:
+        raise ConfigError(f"--min-worth {min_worth:g}: worth is told by a model; give --model DIR too")
     written = [Output("--json", json_file, JSON), Output("--html", html, PAGE)]
     if fix is not None:
         written += [Output("--output", clean, RATIONALES), Output("the list of changes", changes_beside(clean))]
-    check_outputs(written, inputs_of(resolved, rationales, rows, config))
+    own = model_files(model) if model is not None else ()
+    check_outputs(written, [*inputs_of(resolved, rationales, rows, config), *own])
     audited = audit_rationales(rationales, rows, config=resolved, split=split, forbid=forbid or (), allow=allow or ())
+    if model is not None:
+        from dhrd.run.rationale_worth import with_worth
+
+        audited = with_worth(audited, model, least=min_worth, device=device)
     with talking(json_file, html):
         print_table(audited)
     if json_file is not None:

@@ -9,23 +9,20 @@ weighs its probabilities by how sure it is of each label elsewhere. First come t
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from dhrd._extras import require
-from dhrd._files import saving
 from dhrd.config import RunConfig
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import Rows, encode_labels, load_rows
 from dhrd.data.split import fold_rows
 from dhrd.errors import DataError
 from dhrd.rationales.audit.leak import told_from
-from dhrd.run.folds import out_of_fold
+from dhrd.run.folds import fold_directory, for_folds, out_of_fold
 
 CLASSIFIER, RATIONALE = "classifier", "rationale"
 _EPSILON = 1e-9  # a label that the fitted rows lacked has no probability at all
@@ -115,14 +112,14 @@ def audit_labels(
         UserError: A setting or the backbone cannot be used.
     """
     require("cleanlab", extra="audit")
-    config = _for_audit(config)
+    config = for_folds(config)
     rows = load_rows(config)
     if rows.labels.multi_label:
         raise DataError(f"{config.data.train}: rows with several labels cannot be audited; audit one label at a time")
     gold_B = encode_labels(rows.train, rows.labels).argmax(axis=1)
     if len(set(gold_B.tolist())) < 2:
         raise DataError(f"{config.data.train}: all rows have the same label: there is nothing to tell it from")
-    with _directory(kept) as folds:
+    with fold_directory(kept) as folds:
         by_classifier = out_of_fold(config, rows, num_folds=num_folds, kept=folds, device=device)
     statements = [_statements(CLASSIFIER, range(len(gold_B)), gold_B, by_classifier, rows.labels)]
     by_rationale, reading = _by_rationale(rows, gold_B, num_folds, config.seed)
@@ -134,24 +131,6 @@ def audit_labels(
     ]
     audited.sort(key=lambda row: (-row.num_doubts, row.quality))
     return LabelAudit(data=str(config.data.train), labels=rows.labels, rows=audited, num_rationales=len(reading))
-
-
-def _for_audit(config: RunConfig) -> RunConfig:
-    """Without what needs rows of its own: all of them take part in the folds, and the last weights are read."""
-    data = config.data.model_copy(update={"validation": None, "dev_share": 0.0})
-    training = config.training.model_copy(update={"selection": "last", "patience": None})
-    return config.model_copy(update={"data": data, "training": training})
-
-
-@contextmanager
-def _directory(kept: Path | None) -> Iterator[Path]:
-    if kept is not None:
-        with saving(str(kept)):
-            kept.mkdir(exist_ok=True)
-        yield kept
-        return
-    with tempfile.TemporaryDirectory() as directory:
-        yield Path(directory)
 
 
 def _by_rationale(rows: Rows, gold_B: np.ndarray, num_folds: int, seed: int) -> tuple[np.ndarray, list[int]]:

@@ -14,22 +14,19 @@ from dhrd.config import RunConfig
 from dhrd.data.digest import digest_of
 from dhrd.data.label_space import check_one_task
 from dhrd.data.records import Example
-from dhrd.data.rows import encode_labels, load_rows
+from dhrd.data.rows import encode_labels
 from dhrd.decisions.certify import Labelled, certify
 from dhrd.decisions.conformal import label_sets
 from dhrd.decisions.decision import Decision
 from dhrd.decisions.report import DecisionMetrics, decision_metrics
 from dhrd.decisions.target import parse_target
-from dhrd.errors import ConfigError, DataError, UserError
+from dhrd.errors import ConfigError
 from dhrd.evaluation.evaluate import labelled, rows_fingerprint
 from dhrd.inference.classifier import Classifier
 from dhrd.metrics.outcomes import Outcomes
-from dhrd.run.rows import each_row_of, held_out_rows
-from dhrd.training.run_dir import read_run
+from dhrd.run.rows import each_row_of, held_out_rows, refuse_trained_rows
 
 logger = logging.getLogger("dhrd")
-
-_MOST_TRAINED = 0.5  # of the rows may have a training row's text
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,7 @@ def decide(
     )
     rows, digests, fingerprint = _read(classifier, examples)
     if not own:
-        _refuse_trained_rows(model_dir, digests)
+        refuse_trained_rows(model_dir, digests)
     chosen_on = classifier.info.training.get("selected_on") or {}
     if chosen_on.get("fingerprint") == fingerprint:
         logger.warning("weights or a temperature were chosen on these very rows, so that new ones may do worse")
@@ -113,29 +110,6 @@ def _check_shares(targets: Sequence[str], **shares: float | None) -> None:
     for name, value in shares.items():
         if value is not None and not 0 < value < 1:
             raise ConfigError(f"`{name}={value:g}`: not between 0 and 1")
-
-
-def _refuse_trained_rows(model_dir: str | Path, digests: Sequence[str]) -> None:
-    """A model is surer and better on what it was trained on, so a bound from such rows says nothing of new ones.
-
-    Where new rows repeat training texts by themselves a few do so here too: these are told, and no more.
-    """
-    config = read_run(Path(model_dir).expanduser())
-    if config is None or config.data.train is None:
-        return
-    try:
-        trained = {digest_of(example) for example in load_rows(config).train}
-    except UserError as error:
-        logger.warning("whether these rows were trained on cannot be told: %s", error)
-        return
-    known = sum(digest in trained for digest in digests)
-    if known > _MOST_TRAINED * len(digests):
-        raise DataError(
-            f"{known} of the {len(digests)} rows were trained on, so they cannot show how the model does on new ones; "
-            "give rows that training did not see"
-        )
-    if known:
-        logger.warning("%d of %d rows have the text of a training row; new ones may do worse", known, len(digests))
 
 
 def _read(classifier: Classifier, examples: Iterable[Example]) -> tuple[Labelled, list[str], str]:

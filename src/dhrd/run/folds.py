@@ -9,12 +9,15 @@ import hashlib
 import io
 import json
 import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from dhrd._files import writing
+from dhrd._files import saving, writing
 from dhrd.config import RunConfig
 from dhrd.data.batches import fingerprint
 from dhrd.data.rows import Rows, check_rationales
@@ -26,6 +29,26 @@ from dhrd.training.identity import identity
 from dhrd.training.loop import fit
 
 logger = logging.getLogger("dhrd")
+
+
+def for_folds(config: RunConfig) -> RunConfig:
+    """The settings without what needs rows of its own: all rows take part in the folds, and the last weights are
+    read."""
+    data = config.data.model_copy(update={"validation": None, "dev_share": 0.0})
+    training = config.training.model_copy(update={"selection": "last", "patience": None})
+    return config.model_copy(update={"data": data, "training": training})
+
+
+@contextmanager
+def fold_directory(kept: Path | None) -> Iterator[Path]:
+    """A directory for folds that are done: the one given, or one that does not stay."""
+    if kept is not None:
+        with saving(str(kept)):
+            kept.mkdir(exist_ok=True)
+        yield kept
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        yield Path(directory)
 
 
 def out_of_fold(

@@ -12,15 +12,18 @@ from typing import Any
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.config import RunConfig
 from dhrd.config.tasks import TaskSettings
+from dhrd.data.digest import digest_of
 from dhrd.data.objects import numbered_rows
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import load_rows
 from dhrd.data.sources import Source, open_source
-from dhrd.errors import ConfigError, DataError
+from dhrd.errors import ConfigError, DataError, UserError
 from dhrd.inference.engine.options import check_count
 from dhrd.training.run_dir import read_run
 
 logger = logging.getLogger("dhrd")
+
+_MOST_TRAINED = 0.5  # of the rows may have a training row's text
 
 
 def rows_of(
@@ -149,3 +152,46 @@ def held_out_rows(
             f"give `{instead}=SPEC`, or train with data.dev_share"
         )
     return load_rows(config).choose
+
+
+def num_trained(model_dir: str | Path, digests: Iterable[str]) -> int:
+    """How many of these rows have the text of a row that an artifact was trained on; 0, aloud, where nobody can tell.
+
+    Args:
+        model_dir: What `train` wrote.
+        digests: Of the rows (`data/digest.py`).
+    """
+    config = read_run(Path(model_dir).expanduser())
+    if config is None or config.data.train is None:
+        return 0
+    try:
+        trained = {digest_of(example) for example in load_rows(config).train}
+    except UserError as error:
+        logger.warning("whether these rows were trained on cannot be told: %s", error)
+        return 0
+    return sum(digest in trained for digest in digests)
+
+
+def refuse_trained_rows(
+    model_dir: str | Path, digests: Sequence[str], *, instead: str = "give rows that training did not see"
+) -> None:
+    """A model is surer and better on what it was trained on, so that such rows say nothing of new ones.
+
+    Where new rows repeat training texts by themselves a few do so here too: these are told, and no more.
+
+    Args:
+        model_dir: What `train` wrote.
+        digests: Of the rows.
+        instead: How to mend it.
+
+    Raises:
+        DataError: Most of the rows were trained on.
+    """
+    known = num_trained(model_dir, digests)
+    if known > _MOST_TRAINED * len(digests):
+        raise DataError(
+            f"{known} of the {len(digests)} rows were trained on, so they cannot show how the model does on new ones; "
+            f"{instead}"
+        )
+    if known:
+        logger.warning("%d of %d rows have the text of a training row; new ones may do worse", known, len(digests))

@@ -6,7 +6,7 @@ inputs → plan (prefixes.py) → passes (passes.py) → one pooled vector a row
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -67,17 +67,29 @@ class Engine:
         Args:
             input_ids: Tokens of each input, none empty.
         """
+        return self._in_order(input_ids, lambda pooled_ND: self.head(pooled_ND).float())
+
+    def pooled(self, input_ids: Sequence[list[int]]) -> Tensor:
+        """What the head reads of each input, (rows, D) in fp32 on the CPU, in the order of the inputs.
+
+        Args:
+            input_ids: Tokens of each input, none empty.
+        """
+        return self._in_order(input_ids, Tensor.float)
+
+    def _in_order(self, input_ids: Sequence[list[int]], read: Callable[[Tensor], Tensor]) -> Tensor:
+        """What is read of the pooled vectors, pass by pass."""
         order: list[int] = []
         parts: list[Tensor] = []
         groups = self._plan(input_ids)
         with torch.inference_mode():
             for rows, pooled_ND in self.passes.run(groups, input_ids):
                 order.extend(rows)
-                parts.append(self.head(pooled_ND).float())
-            found_NC = torch.cat(parts).cpu()  # once, so that a GPU never waits for the next pass to be laid out
-        logits_NC = torch.empty_like(found_NC)
-        logits_NC[torch.tensor(order)] = found_NC
-        return logits_NC
+                parts.append(read(pooled_ND))
+            found_N = torch.cat(parts).cpu()  # once, so that a GPU never waits for the next pass to be laid out
+        result_N = torch.empty_like(found_N)
+        result_N[torch.tensor(order)] = found_N
+        return result_N
 
     def compile(self) -> None:
         """Compile each layer of the backbone, and run it once in each of the shapes that differ to the compiler.

@@ -53,9 +53,14 @@ class Audit:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Lines with each kind of flag, zeros included."""
+        """Lines with each kind of flag, zeros included; `worthless` only where a model was asked."""
         found = Counter(flag.kind for line in self.lines for flag in line.flags)
-        return {kind: found[kind] for kind in KINDS}
+        return {kind: found[kind] for kind in KINDS if kind != "worthless" or self.worths}
+
+    @property
+    def worths(self) -> list[float]:
+        """What the rationales are worth to a model; empty where none was asked."""
+        return [line.worth for line in self.lines if line.worth is not None]
 
     @property
     def lengths(self) -> dict[str, float]:

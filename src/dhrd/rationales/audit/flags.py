@@ -20,6 +20,7 @@ KINDS = {
     "damaged": "It holds broken characters or markup that is no text.",
     "beginning": "It begins as nearly all others do, so it is a habit of their author, or left-over thinking.",
     "language": "It is in another language, or another script, than the others.",
+    "worthless": "To the model that has read it the row's label is hardly likelier than before.",
 }
 """Kinds of flags, in the order in which they are shown."""
 
@@ -54,6 +55,7 @@ class Audited:
         example: The row of the data; None where no row has this id.
         num_words: Of the rationale.
         rank: Of its own input among the others' (see `alignment`); None where it could not be told.
+        worth: How much likelier, in nats, its row's label is to a model that has read it; None: none was asked.
         flags: What is wrong with it.
     """
 
@@ -64,4 +66,5 @@ class Audited:
     example: Example | None = None
     num_words: int = 0
     rank: float | None = None
+    worth: float | None = None
     flags: tuple[Flag, ...] = ()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from heapq import nsmallest
 from importlib import resources
 from itertools import islice
 from pathlib import Path
+from statistics import median
 
 import jinja2
 
@@ -45,6 +47,7 @@ def to_json(audit: Audit) -> dict[str, object]:
                 "where": line.where,
                 "num_words": line.num_words,
                 "rank": line.rank,
+                **({"worth": line.worth} if line.worth is not None else {}),
                 "flags": [{"kind": flag.kind, "detail": flag.detail} for flag in line.flags],
             }
             for line in audit.lines
@@ -86,8 +89,25 @@ def facts(audit: Audit) -> Iterator[str]:
         )
         for label, ngrams in leak.ngrams.items():
             yield f"  toward {label}: {', '.join(ngrams)}"
+    if audit.worths:
+        yield worth_sentence(audit)
     if audit.beginnings:
         yield "beginnings: " + ", ".join(f"“{start} …” {share:.1%}" for start, share in audit.beginnings)
+
+
+def worth_sentence(audit: Audit) -> str:
+    """What the rationales are worth to the model that was asked."""
+    worths = audit.worths
+    num_none = sum(worth <= 0 for worth in worths)
+    return (
+        f"worth: {median(worths):+.2f} nats in the median, {min(worths):+.2f} to {max(worths):+.2f}; {num_none:,} of "
+        f"{len(worths):,} rationales make their row's label no likelier to the model"
+    )
+
+
+def _least_worth(audit: Audit) -> list[Audited]:
+    measured = (line for line in audit.lines if line.worth is not None)
+    return nsmallest(_ROWS_A_KIND, measured, key=lambda line: line.worth or 0.0)
 
 
 def write_page(audit: Audit, path: Path) -> None:
@@ -109,6 +129,8 @@ def write_page(audit: Audit, path: Path) -> None:
         most=_ROWS_A_KIND,
         bins=_rank_bins(audit),
         missing=audit.missing[:_MOST_MISSING],
+        worth=worth_sentence(audit) if audit.worths else None,
+        least_worth=_least_worth(audit),
     )
     with writing(path) as file:
         file.write(page)

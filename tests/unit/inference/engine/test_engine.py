@@ -36,6 +36,13 @@ def test_logits_are_those_of_each_row_alone_in_the_order_given(share: bool) -> N
     assert run.work.num_rows == 2 * len(rows) + 9
 
 
+def test_what_the_head_reads_is_had_without_it() -> None:
+    run, rows = engine(), forest(1)
+    with torch.no_grad():
+        torch.testing.assert_close(run.head(run.pooled(rows)), run.logits(rows), rtol=0, atol=1e-4)
+    assert run.pooled(rows).shape == (len(rows), 16)
+
+
 def test_text_is_shared_where_it_costs_less() -> None:
     passage = [(5 * i) % 251 for i in range(300)]
     rows = [[*passage, i, i + 1] for i in range(40)]

@@ -1,0 +1,114 @@
+"""`dhrd select`"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dhrd._terminal import say
+from dhrd.cli.options import Config, Device, Dtype, Set
+from dhrd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dhrd.config import RunConfig
+    from dhrd.run.select import Query, Selection
+
+
+def select(
+    pool: Annotated[str, typer.Argument(help="The rows to choose from: a file, or as data.train.")],
+    num_rows: Annotated[int, typer.Option("-n", "--num-rows", min=1, help="How many rows to ask for.")],
+    model: Annotated[
+        Path | None, typer.Option("--model", help="The artifact: what `dhrd train` wrote on the rows known so far.")
+    ] = None,
+    purpose: Annotated[str, typer.Option("--for", help="What the rows are to get next: label or rationale.")] = "label",
+    strategy: Annotated[
+        str, typer.Option(help="random, margin, diverse or badge; a tenth of the rows is random whatever it is.")
+    ] = "random",
+    exclude: Annotated[
+        list[Path] | None, typer.Option(help="A file of rows that are known, by id or text; repeatable.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="A .jsonl file, or - for stdout.")] = Path("-"),
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="With --for rationale, instead of --model: train so many times.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
+    config: Config = None,
+    overrides: Set = None,
+    device: Device = None,
+    dtype: Dtype = "auto",
+) -> None:
+    """Choose the rows that are worth a label, or a rationale.
+
+    The output has the rows' own columns, so that `dhrd rationales generate` takes it, and `selected_by`, `score` and,
+    of rows drawn at random, `inclusion_probability`.
+    """
+    from dhrd._files import is_stream, talking
+    from dhrd._outputs import JSON_LINES, Output, check_outputs
+    from dhrd.cli.settings import inference_config, read_by
+    from dhrd.config import load_config
+    from dhrd.run import select as run
+
+    query = run.Query(num_rows=num_rows, strategy=strategy, exclude=tuple(exclude or ()), seed=seed)
+    _check_reader(purpose, model, folds)
+    if model is None:
+        resolved = load_config(config, overrides or (), data__train=pool)
+        selection = _out_of_fold(query, folds or 0, output, resolved, config, device)
+    else:
+        settings = inference_config(model, config, overrides)
+        written = [Output("--output", output, JSON_LINES)]
+        check_outputs(written, read_by(model, settings, pool, config, *query.exclude))
+        choose = run.select_for_labels if purpose == "label" else run.select_for_rationales
+        selection = choose(model, pool, query, config=settings, device=device, dtype=dtype)
+    run.write_selected(selection, output)
+    if model is None and not is_stream(output):
+        shutil.rmtree(_folds_beside(output))
+    with talking(output):
+        say(f"{_told(selection)}: {output}")
+
+
+def _check_reader(purpose: str, model: Path | None, folds: int | None) -> None:
+    """The rows are read by one model, or out of fold."""
+    if purpose not in ("label", "rationale"):
+        raise ConfigError(f"--for {purpose}: unknown; give label or rationale")
+    if model is not None and folds is not None:
+        raise ConfigError("--model reads rows that it was not trained on, --folds trains anew; give one of them")
+    if model is None and purpose == "label":
+        raise ConfigError("no model is given: --model DIR, trained on the rows that are labelled so far")
+    if model is None and folds is None:
+        raise ConfigError("no model is given: --folds 5, or --model DIR, trained on other rows")
+    if folds is not None and purpose == "label":
+        raise ConfigError("--folds is of --for rationale: rows without labels train nothing; leave it out")
+
+
+def _out_of_fold(
+    query: Query, folds: int, output: Path, resolved: RunConfig, config: Path | None, device: str | None
+) -> Selection:
+    """Folds that are done are kept beside the output until it is written, so the same command goes on after a kill."""
+    from dhrd._files import is_stream
+    from dhrd._outputs import JSON_LINES, Output, check_outputs
+    from dhrd.artifact.owned import inputs_of
+    from dhrd.run.select import select_out_of_fold
+
+    check_outputs([Output("--output", output, JSON_LINES)], inputs_of(resolved, config, *query.exclude))
+    kept = None if is_stream(output) else _folds_beside(output)
+    try:
+        return select_out_of_fold(resolved, query, num_folds=folds, kept=kept, device=device)
+    except KeyboardInterrupt:
+        say("dhrd: interrupted; folds that are done are kept: run the same command again to go on", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _folds_beside(output: Path) -> Path:
+    return output.with_name(f"{output.name}.folds")
+
+
+def _told(selection: Selection) -> str:
+    """For a person."""
+    total, pool = len(selection.rows), selection.pool
+    num_random = sum(row.inclusion_probability is not None for row in selection.rows)
+    left_out = f"{pool.num_excluded:,} known, {pool.num_repeated:,} with the text of an earlier one"
+    return f"{total:,} of {len(pool.rows):,} rows ({left_out}), {num_random:,} of them drawn at random"

@@ -1,0 +1,87 @@
+"""The rows of a pool that are left to ask for: each text once, without those that are known already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress, count
+from pathlib import Path
+
+from dhrd.data.digest import digest_of, input_digest
+from dhrd.data.fields import key
+from dhrd.data.objects import with_own_names
+from dhrd.data.readers import read_file
+from dhrd.data.records import Example
+from dhrd.data.row import BadRow
+from dhrd.data.templates import InputTemplate
+from dhrd.data.values import plain_columns
+from dhrd.errors import DataError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Rows to choose from.
+
+    Args:
+        rows: By their indices in what was given, in its order.
+        num_excluded: Rows that are known already.
+        num_repeated: Rows whose text an earlier one has.
+    """
+
+    rows: list[int]
+    num_excluded: int = 0
+    num_repeated: int = 0
+
+    def only(self, wanted: Iterable[bool]) -> Pool:
+        """Without further rows, told for each that was given; they count as excluded."""
+        kept = set(compress(count(), wanted)) & {*self.rows}
+        num_excluded = self.num_excluded + len(self.rows) - len(kept)
+        return replace(self, rows=sorted(kept), num_excluded=num_excluded)
+
+
+def open_pool(
+    examples: Sequence[Example], exclude: Sequence[Path], template: str, columns: Mapping[str, str] | None = None
+) -> Pool:
+    """Leave out what is known already, and texts that come again.
+
+    Args:
+        examples: All rows.
+        exclude: Files of rows that are known: by their id, or by the columns that the template reads.
+        template: The input template.
+        columns: Our field -> the column of the files.
+
+    Raises:
+        DataError: A file cannot be read, or a line of it has neither.
+    """
+    known = {name for path in exclude for name in _names(path, InputTemplate(template), columns or {})}
+    seen: set[str] = set()
+    rows, num_excluded = [], 0
+    for index, example in enumerate(examples):
+        digest = digest_of(example)
+        if example.id in known or digest in known:
+            num_excluded += 1
+        elif digest not in seen:
+            rows.append(index)
+        seen.add(digest)
+    return Pool(rows=rows, num_excluded=num_excluded, num_repeated=len(examples) - num_excluded - len(rows))
+
+
+def _names(path: Path, template: InputTemplate, columns: Mapping[str, str]) -> Iterator[str]:
+    """Ids and digests of a file's rows."""
+    for row in read_file(path.expanduser()):
+        if isinstance(row, BadRow):
+            raise DataError(f"{row.where}: {row.problem}")
+        try:
+            fields = with_own_names(plain_columns(row.columns), columns)
+            row_id = key("id", fields.get(columns.get("id", "id"), fields.get("id")))
+        except ValueError as error:
+            raise DataError(f"{row.where}: {error}") from error
+        if row_id:
+            yield row_id
+        if all(fields.get(name) is not None for name in template.variables):
+            yield input_digest(fields, template)
+        elif not row_id:
+            raise DataError(
+                f"{row.where}: has neither an id nor {', '.join(sorted(template.variables))}, one of which tells "
+                "which row is left out; add an id"
+            )

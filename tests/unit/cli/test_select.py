@@ -1,0 +1,116 @@
+"""`dhrd select`, and the audit of what was asked for, as their page has them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from dhrd.run import folds
+from helpers.rows import write_jsonl
+from helpers.runs import flags, read_jsonl, rows, run_here, settings, write_rows
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+def commands() -> list[list[str]]:
+    """Those of the page's blocks."""
+    text = (DOCS / "selection.md").read_text(encoding="utf-8")
+    return [shlex.split(line) for line in re.findall(r"^dhrd (.*)$", text, re.MULTILINE)]
+
+
+def test_the_commands_of_the_page(
+    tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    labels, rationales, audit = commands()
+    write_rows(tmp_path, num_train=60)
+    own = flags(settings(tiny_backbone, tmp_path, "output_dir=output", "training.num_epochs=1"))
+    assert run_here(capsys, "train", *own).code == 0
+
+    pool = [{"id": row["id"], "input_text": f"{row['id']}: {row['input_text']}"} for row in rows(400)]
+    write_jsonl(tmp_path / "pool.jsonl", pool)
+    ended = run_here(capsys, *labels)
+    assert ended.code == 0, ended.err
+    assert "200 of 340 rows (60 known, 0 with the text of an earlier one), 200 of them drawn at random" in ended.out
+    assert not {row["id"] for row in read_jsonl(tmp_path / "ask.jsonl")} & {f"r{i}" for i in range(60)}
+
+    rationales[rationales.index("-n") + 1] = "10"
+    at = rationales.index("--config")
+    rationales[at : at + 2] = own
+    ended = run_here(capsys, *rationales)
+    assert ended.code == 0, ended.err
+    asked = read_jsonl(tmp_path / "ask.jsonl")
+    assert "10 of 15 rows (45 known" in ended.out and not any("rationale" in row for row in asked)
+    assert [row["selected_by"] for row in asked].count("margin") == 9
+    assert not (tmp_path / "ask.jsonl.folds").exists()
+
+    reasoned = [{"id": row["id"], "rationale": row["rationale"]} for row in rows(60) if "rationale" in row]
+    write_jsonl(tmp_path / "rationales.jsonl", reasoned)
+    worst = run_here(capsys, *audit, "--json", "audit.json")
+    assert worst.code == 0, worst.err
+    assert "nats in the median" in worst.out and "were trained on" in worst.err
+
+
+def test_stdout_is_rows_alone(
+    tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path, num_train=20, reasoned=0.0)
+    given = flags(settings(tiny_backbone, tmp_path, "training.num_epochs=1"))
+    ended = run_here(capsys, "select", "train.jsonl", "--for", "rationale", "--folds", 2, "-n", 4, *given)
+    assert ended.code == 0, ended.err
+    assert len(ended.out.splitlines()) == 4 and "4 of 20 rows" in ended.err
+
+
+def test_an_interrupted_selection_keeps_its_folds(
+    tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path, num_train=30, reasoned=0.0)
+    real, trained = folds._train, []
+
+    def interrupted(*arguments: object) -> object:
+        trained.append(1)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(folds, "_train", interrupted)
+    given = ["select", "train.jsonl", "--for", "rationale", "--folds", 3, "-n", 4, "--output", "ask.jsonl"]
+    given += flags(settings(tiny_backbone, tmp_path, "training.num_epochs=1"))
+    ended = run_here(capsys, *given)
+    assert ended.code == 130 and "run the same command again to go on" in ended.err
+    assert run_here(capsys, *given).code == 0
+    assert len(trained) == 4, "three folds, of which one was interrupted"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["pool.jsonl", "-n", "3"], "no model is given: --model DIR"),
+        (["pool.jsonl", "-n", "3", "--for", "rationale"], "no model is given: --folds 5"),
+        (["pool.jsonl", "-n", "3", "--folds", "5"], "no model is given"),
+        (["pool.jsonl", "-n", "3", "--folds", "5", "--model", "m"], "give one of them"),
+        (["pool.jsonl", "-n", "3", "--strategy", "best"], "--strategy best: unknown; give one of random, margin"),
+        (["pool.jsonl", "-n", "3", "--for", "both"], "--for both: unknown; give label or rationale"),
+        (["pool.jsonl", "-n", "3", "--model", "missing"], "missing: no such directory"),
+        (
+            ["pool.jsonl", "-n", "3", "--for", "rationale", "--folds", "2", "--output", "pool.jsonl"],
+            "would take the place of what is read",
+        ),
+    ],
+)
+def test_errors_are_one_line(
+    arguments: list[str],
+    problem: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(tmp_path / "pool.jsonl", rows(9))
+    ended = run_here(capsys, "select", *arguments)
+    assert ended.code == 2 and problem in ended.err and ended.err.count("\n") == 1
