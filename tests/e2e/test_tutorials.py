@@ -23,7 +23,7 @@ def tutorials(repository: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_they_are_numbered() -> None:
-    assert len(PAGES) == 4
+    assert len(PAGES) == 5
     assert [page.name.partition("-")[0] for page in PAGES] == [str(number) for number in range(1, len(PAGES) + 1)]
 
 
