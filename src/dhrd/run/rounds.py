@@ -114,8 +114,10 @@ def _rows(config: RunConfig) -> Rows:
     """The rows of all rounds, each with an id of its own.
 
     Raises:
-        ConfigError: Nothing is held out, or no rationale is missing.
+        ConfigError: Nothing is held out, no rationale is missing, or there are several tasks.
     """
+    if config.tasks:
+        raise ConfigError("`rounds` are of one task: leave `tasks` out, or train once")
     rows = load_rows(config)
     if not rows.choose:
         raise ConfigError("`rounds` end by held-out rows: set data.dev_share (say 0.1) or data.validation")

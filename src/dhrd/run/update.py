@@ -113,7 +113,7 @@ def update(settings: UpdateSettings, config: RunConfig, *, device: str | None = 
         Where the updated model is, and what it did to the answers.
 
     Raises:
-        UserError: A setting, a row or the artifact cannot be used.
+        UserError: A setting, a row or the artifact cannot be used, or it has several tasks.
         NonFiniteError: Training diverged; its last checkpoint is intact.
         SaveError: A file could not be written.
     """
@@ -121,6 +121,8 @@ def update(settings: UpdateSettings, config: RunConfig, *, device: str | None = 
     _check_place(settings.output)
     info = read_info(settings.model)
     check_has_classifier(settings.model, info)
+    if len(info.labels.slices) > 1:
+        raise ConfigError(f"{settings.model}: has several tasks, and an update is of one: train again with all rows")
     check_one_task(info.labels, "an update")
     _tell(info, config, settings.model)
     config.check_choices(has_validation=False)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dhrd.config import RunConfig
+from dhrd.config.tasks import TaskSettings
 from dhrd.data.rows import load_rows
 from dhrd.errors import ConfigError
 from dhrd.evaluation.evaluate import evaluate_classifier
@@ -141,6 +142,8 @@ def test_what_cannot_be_is_told_before_training(
     )
     with pytest.raises(ConfigError, match="every training row has one"):
         train_rounds(changed(train=str(whole), rationale_share=1.0), 2)
+    with pytest.raises(ConfigError, match="are of one task"):
+        train_rounds(config.model_copy(update={"tasks": {"a": TaskSettings()}}), 2)
     (tmp_path / "out.rounds").mkdir()
     (tmp_path / "out.rounds" / "mine.txt").write_text("x")
     with pytest.raises(ConfigError, match=r"out\.rounds is not of rounds"):

@@ -13,6 +13,8 @@ import torch
 
 from dhrd.artifact.info import read_info
 from dhrd.artifact.write import write_decision
+from dhrd.data.label_space import LabelSpace
+from dhrd.data.records import LabelSet
 from dhrd.decisions.decision import Decision
 from dhrd.errors import ArtifactError, CheckpointError, ConfigError
 from dhrd.inference.classifier import Classifier
@@ -22,7 +24,8 @@ from dhrd.run.gate import UpdateGate
 from dhrd.run.train import train
 from dhrd.run.update import Updated, beside_output, update, update_config
 from dhrd.training.run_dir import read_run
-from helpers.artifacts import save_tiny
+from helpers.artifacts import save_model, save_tiny
+from helpers.models import make_model
 from helpers.runs import Recorder, Stop
 from helpers.updates import settings_of, train_old
 
@@ -157,6 +160,14 @@ def test_what_is_wrong_is_told_before_anything_is_trained(
     with pytest.raises(ArtifactError, match="no such directory"):
         update_config(tmp_path / "absent")
     assert (tmp_path / "new.update" / "mine.txt").is_file() and not (tmp_path / "other").exists()
+
+
+def test_an_artifact_of_several_tasks_is_refused(old: Path, tmp_path: Path) -> None:
+    space = LabelSpace.of({"a": LabelSet(("x", "y")), "b": LabelSet(("u", "v"))})
+    directory = tmp_path / "tasks"
+    save_model(directory, make_model(num_labels=4), space)
+    with pytest.raises(ConfigError, match="has several tasks"):
+        update(replace(settings_of(tmp_path, old), model=directory), update_config(old))
 
 
 def test_an_artifact_without_a_record_of_its_run_needs_a_config(tmp_path: Path) -> None:
