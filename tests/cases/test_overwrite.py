@@ -129,7 +129,8 @@ class TestF3OverwriteReplacesRunsAlone:
         out = shutil.copytree(finished, tmp_path / "out")
         before = content(out)
         refused(train(capsys, out, tmp_path, "--overwrite"), "would take the place of what is read")
-        rows_there = "--set", f"data.train={out / 'metrics.jsonl'}"
+        shutil.copy(tmp_path / "train.jsonl", out / "metrics.jsonl")
+        before, rows_there = content(out), ("--set", f"data.train={out / 'metrics.jsonl'}")
         refused(train(capsys, tiny_backbone, tmp_path, *rows_there, "--overwrite"), "would take the place")
         assert content(out) == before
 

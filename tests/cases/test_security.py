@@ -50,7 +50,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
-    return write_jsonl(tmp_path / "rows.jsonl", [{"input_text": "case 1"}])
+    return write_jsonl(tmp_path / "rows.jsonl", [{"input_text": "case 1", "label": "bill"}])
 
 
 @pytest.fixture
