@@ -34,9 +34,9 @@ def init(
 
     given = load_config(None, overrides or (), data__train=file)
     check_outputs([Output("--output", output, YAML), Output("--json", json_file, JSON)], inputs_of(given))
+    proposal = propose(given)
     if output.exists() and not is_stream(output) and not overwrite:
         raise ConfigError(f"--output {output}: is there already; replace it with --overwrite, or give another name")
-    proposal = propose(given)
     train, schema = dhrd_command("train", config=output), dhrd_command("config schema")
     text = to_yaml(proposal.settings, f"From a look at {file}. To train: {train}", f"All settings there are: {schema}")
     with writing(output) as target:

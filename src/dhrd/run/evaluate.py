@@ -16,7 +16,7 @@ from dhrd.evaluation.evaluate import Evaluation, WriteRow, evaluate_classifier
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import Reasoner, check_answers
 from dhrd.inference.decoding import Decoding
-from dhrd.run.rows import each_row_of, held_out_rows, rows_of
+from dhrd.run.rows import each_row_of, held_out_rows, rows_of, tell_trained_file
 
 Mode = Literal["classifier", "cot", "cascade"]
 _DECODING = frozenset(field.name for field in fields(Decoding))
@@ -71,6 +71,7 @@ def evaluate(
         UserError: The artifact or the rows cannot be used.
     """
     given = _check_used(mode, options)
+    tell_trained_file(model_dir, data)
     where: dict[str, Any] = {"split": split, "config": config, "limit": limit}
     load = Reasoner.from_pretrained if mode == "cot" else Classifier.from_pretrained
     model = load(model_dir, device=device, dtype=None)  # as saved, so that no figure depends on the machine

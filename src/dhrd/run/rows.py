@@ -196,3 +196,13 @@ def refuse_trained_rows(
         )
     if known:
         logger.warning("%d of %d rows have the text of a training row; new ones may do worse", known, len(digests))
+
+
+def tell_trained_file(model_dir: str | Path, data: object) -> None:
+    """Say so where rows are the very file that an artifact was trained on: all that is known without reading it."""
+    config = read_run(Path(model_dir).expanduser())
+    if config is None or config.data.train is None or not isinstance(data, str | Path):
+        return
+    trained, given = (Path(name).expanduser() for name in (config.data.train, data))
+    if trained.is_file() and given.is_file() and trained.samefile(given):
+        logger.warning("%s: the model was trained on these rows; new ones may do worse", data)

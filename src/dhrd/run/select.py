@@ -214,7 +214,10 @@ def _opened(
 
 def _check_pool(pool: Pool, examples: Sequence[Example], query: Query) -> None:
     if query.num_rows > len(pool.rows):
-        raise DataError(f"`num_rows={query.num_rows}`: the pool has {len(pool.rows)} rows left to ask for; give fewer")
+        raise DataError(
+            f"`num_rows={query.num_rows}`: of the {len(examples)} rows of the pool {len(pool.rows)} are left to ask for: "
+            "not known, not repeated, and without a rationale where one is wanted; give fewer"
+        )
     for row in pool.rows:
         if taken := [name for name in _OWN_COLUMNS if name in examples[row].fields]:
             raise DataError(f"{examples[row].where}: has a column {taken[0]}, which a selection writes; rename it")

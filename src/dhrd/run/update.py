@@ -182,13 +182,11 @@ def _tell(info: ArtifactInfo, config: RunConfig, model: Path) -> None:
 
 def _train(settings: UpdateSettings, config: RunConfig, rows: UpdateRows, output_dir: Path, device: str | None) -> Path:
     """The trained artifact; a run that was begun there goes on."""
-    data = config.data.model_copy(update={"train": settings.new, "validation": settings.eval_new})
+    data = config.data.model_copy(update={"train": settings.new, "validation": None})
     config = config.model_copy(update={"data": data, "output_dir": str(output_dir)})
     checkpoint = output_dir if read_run(output_dir) is not None else None
     try:
-        train(
-            config, train_dataset=rows.train, validation_dataset=rows.validation, checkpoint=checkpoint, device=device
-        )
+        train(config, train_dataset=rows.train, checkpoint=checkpoint, device=device)
     except CheckpointError as error:
         raise CheckpointError(f"{error}\nremove {output_dir.parent} to begin anew") from error
     return output_dir

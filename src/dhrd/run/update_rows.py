@@ -93,14 +93,12 @@ class UpdateRows:
         train: New and replayed ones.
         eval_new: New ones that are not trained on.
         eval_old: Old ones that are not trained on.
-        validation: `eval_new` as the training reads it.
         labels: The old model's labels, in their places, then those that are new.
         num_new: Of `train`.
         num_replayed: Of `train`.
     """
 
     train: Source
-    validation: Source
     eval_new: list[Example]
     eval_old: list[Example]
     labels: LabelSet
@@ -141,7 +139,6 @@ def update_rows(
     logger.info("training rows: %d new, %d replayed", len(new), len(replayed))
     return UpdateRows(
         train=as_source([*new, *replayed], labels, like=source),
-        validation=as_source(eval_new, labels, like=source),
         eval_new=eval_new,
         eval_old=eval_old,
         labels=labels,

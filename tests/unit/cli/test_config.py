@@ -22,7 +22,8 @@ def test_config_schema_says_what_each_setting_means(capsys: Capsys) -> None:
         f"{s}.{name}" for s, fields in sections.items() for name, field in fields.items() if "description" not in field
     ]
     assert silent == []
-    assert len(named) == len([name for name in setting_names() if "." in name])
+    of_tasks = sections["TaskSettings"]  # each task has these, under a name of its own
+    assert len(named) - len(of_tasks) == len([name for name in setting_names() if "." in name])
 
 
 def test_no_value_is_touched(capsys: Capsys) -> None:

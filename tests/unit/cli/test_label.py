@@ -72,7 +72,8 @@ def test_the_commands_of_the_page(
     audited = run_here(capsys, "rationales", "audit", "labelled.jsonl", "--data", "labelled.jsonl")
     assert audited.code == 0 and "30 of 30 have a rationale" in audited.out
     write_rows(tmp_path)
-    trained = run_here(capsys, "train", *flags(settings(tiny_backbone, tmp_path)), *train[1:])
+    backbone = flags([f"model.name_or_path={tiny_backbone}"])
+    trained = run_here(capsys, "train", *flags(settings(tiny_backbone, tmp_path)), *train[1:], *backbone)
     assert trained.code == 0, trained.err
 
 

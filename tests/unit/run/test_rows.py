@@ -10,7 +10,8 @@ import pytest
 
 import dhrd
 from dhrd import ConfigError, DataError
-from dhrd.run.rows import each_row_of, held_out_rows, rows_of
+from dhrd.run.rows import each_row_of, held_out_rows, rows_of, tell_trained_file
+from dhrd.training.run_dir import read_run
 from helpers.runs import make_config, rows
 
 
@@ -85,3 +86,17 @@ def test_rows_of_one_id_are_told_apart(artifact: Path, caplog: pytest.LogCapture
     assert [row.id for row in rows_of(artifact, given)] == expected
     assert [row.id for row in each_row_of(artifact, given)] == expected
     assert "2 ids are there more than once" in caplog.text
+
+
+def test_the_file_of_training_is_told(artifact: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By whatever name; and no other file."""
+    config = read_run(artifact)
+    assert config is not None and config.data.train is not None
+    link, other = tmp_path / "link.jsonl", tmp_path / "other.jsonl"
+    link.symlink_to(config.data.train)
+    other.write_bytes(link.read_bytes())
+    for given in (other, "superglue:cb", None, [{"input_text": "a"}]):
+        tell_trained_file(artifact, given)
+    assert caplog.messages == []
+    tell_trained_file(artifact, link)
+    assert caplog.messages == [f"{link}: the model was trained on these rows; new ones may do worse"]

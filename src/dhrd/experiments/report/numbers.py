@@ -34,11 +34,11 @@ def _or_dash(write: Callable[[float], str]) -> Callable[[Number], str]:
     return lambda value: NOTHING if value is None else write(value)
 
 
-def _metric(value: Number, name: str) -> str:
+def _metric(value: Number, name: str | None) -> str:
     """A share in percent; a loss as it is."""
     if value is None:
         return NOTHING
-    return f"{100 * value:.1f}" if higher_is_better(name) else f"{value:.3f}"
+    return f"{100 * value:.1f}" if higher_is_better(name or "") else f"{value:.3f}"
 
 
 def _change(value: Number, name: str) -> str:
