@@ -215,7 +215,7 @@ def _opened(
 def _check_pool(pool: Pool, examples: Sequence[Example], query: Query) -> None:
     if query.num_rows > len(pool.rows):
         raise DataError(
-            f"`num_rows={query.num_rows}`: of the {len(examples)} rows of the pool {len(pool.rows)} are left to ask for: "
+            f"`num_rows={query.num_rows}`: of the pool's {len(examples)} rows {len(pool.rows)} are left to ask for: "
             "not known, not repeated, and without a rationale where one is wanted; give fewer"
         )
     for row in pool.rows:

@@ -113,7 +113,7 @@ def test_one_failed_cell_leaves_the_others_and_is_listed(
 def test_what_would_fail_everywhere_stops_at_the_first_cell(dhrd: Command, tiny_backbone: Path, tmp_path: Path) -> None:
     ended = dhrd(*command(tmp_path / "no_such_model", tmp_path))
     assert ended.code == 2
-    assert "cannot be loaded as a causal language model" in ended.err
+    assert "cannot be loaded: there is no such directory" in ended.err
 
 
 def test_a_grid_is_chosen_then_run_and_reported(dhrd: Command, tiny_backbone: Path, tmp_path: Path) -> None:

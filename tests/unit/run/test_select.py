@@ -99,7 +99,7 @@ def test_what_is_known_is_not_asked_for(model: Path, tmp_path: Path) -> None:
     second = select_for_labels(model, pool, query, **CPU)
     assert not {r.example.id for r in first.rows} & {r.example.id for r in second.rows}
     assert second.pool.num_excluded == 30
-    with pytest.raises(DataError, match="`num_rows=11`: of the 40 rows of the pool 10 are left to ask for"):
+    with pytest.raises(DataError, match="`num_rows=11`: of the pool's 40 rows 10 are left to ask for"):
         select_for_labels(model, pool, Query(num_rows=11, exclude=query.exclude), **CPU)
 
 
