@@ -54,6 +54,7 @@ def open_pool(
         DataError: A file cannot be read, or a line of it has neither.
     """
     known = {name for path in exclude for name in _names(path, InputTemplate(template), columns or {})}
+    known |= {digest_of(example) for example in examples if example.id in known}  # whichever row of a text has the id
     seen: set[str] = set()
     rows, num_excluded = [], 0
     for index, example in enumerate(examples):

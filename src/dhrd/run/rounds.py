@@ -28,7 +28,7 @@ from dhrd.evaluation.evaluate import evaluate_classifier, rows_fingerprint
 from dhrd.inference.classifier import Classifier
 from dhrd.rationales.generate import generate_rationales
 from dhrd.rationales.output import Written
-from dhrd.run.rows import as_source, with_own_ids
+from dhrd.run.rows import as_source, check_same_rows, with_own_ids
 from dhrd.run.train import TrainResult, train
 from dhrd.training.run_dir import read_run
 
@@ -88,7 +88,7 @@ def train_rounds(config: RunConfig, num_rounds: int, *, device: str | None = Non
     written: Written | None = None
     for number in range(1, num_rounds + 1):
         rounds.append(_round(number, config, rows, written, work / str(number), device))
-        if rounds[-1].log_loss > min(one.log_loss for one in rounds) or number == num_rounds:
+        if number == num_rounds or any(one.log_loss <= rounds[-1].log_loss for one in rounds[:-1]):
             break
         written = _write(config, rows, work / str(number), device)
         if not written.num_rationales:
@@ -143,6 +143,9 @@ def _round(
 ) -> Round:
     """Train on rows, or go on with that; then look at the rows held out."""
     like, artifact, taught = _like(config), directory / "artifact", _taught(rows, written)
+    with saving(str(directory)):
+        directory.mkdir(parents=True, exist_ok=True)
+    check_same_rows(directory / "rows", taught, rows.choose)
     train(
         _of_round(config, artifact),
         train_dataset=as_source(taught, rows.labels, like=like),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from dhrd._files import writing
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.config import RunConfig
 from dhrd.config.tasks import TaskSettings
@@ -196,6 +198,29 @@ def refuse_trained_rows(
         )
     if known:
         logger.warning("%d of %d rows have the text of a training row; new ones may do worse", known, len(digests))
+
+
+def check_same_rows(stamp: Path, *parts: Iterable[Example], more: str = "") -> None:
+    """Note which rows a run is about, so that what is left of it after a kill is not taken for a run of others.
+
+    Args:
+        stamp: A file in the run's own directory.
+        *parts: The rows, in their order.
+        more: What else makes it another run.
+
+    Raises:
+        ConfigError: The run that was begun there was of others.
+    """
+    told = [[(e.id, digest_of(e), e.label, e.rationale, e.weight) for e in part] for part in parts]
+    asked = hashlib.sha256(repr((more, told)).encode("utf-8", "replace")).hexdigest()
+    if not stamp.is_file():
+        with writing(stamp) as file:
+            file.write(asked)
+    elif stamp.read_text(encoding="utf-8") != asked:
+        raise ConfigError(
+            f"{stamp.parent}: what was begun there is of other rows or settings; give the same ones to go on, or "
+            "remove it to begin anew"
+        )
 
 
 def tell_trained_file(model_dir: str | Path, data: object) -> None:

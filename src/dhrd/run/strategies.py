@@ -161,9 +161,10 @@ def kmeans_plus_plus(
         dots_N = (left_NK @ left_NK[last]) * (right_ND @ right_ND[last])
         nearest_N = np.minimum(nearest_N, np.maximum(square_N + square_N[last] - 2 * dots_N, 0))
         nearest_N[centres] = 0
-        reached_N = np.cumsum(nearest_N)
+        reached_N = np.cumsum(nearest_N, dtype=np.float64)
         if not reached_N[-1]:
             others = np.setdiff1d(np.arange(len(square_N)), centres)
             return np.concatenate([centres, draws.permutation(others)])[:num_centres]
-        centres.append(int(np.searchsorted(reached_N, draws.uniform() * reached_N[-1], side="right")))
+        drawn = int(np.searchsorted(reached_N, draws.uniform() * reached_N[-1], side="right"))
+        centres.append(min(drawn, int(nearest_N.nonzero()[0][-1])))  # a draw may be rounded up to the total
     return np.array(centres)

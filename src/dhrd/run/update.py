@@ -9,20 +9,23 @@ All grows in `OUTPUT.update`, so that a run which was stopped goes on, and OUTPU
 from __future__ import annotations
 
 import logging
+import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from dhrd._files import holds_nothing, publish, saving, writing
 from dhrd._temporary import is_temporary
 from dhrd.artifact.info import MANIFEST, ArtifactInfo, read_info
-from dhrd.artifact.owned import wrote
+from dhrd.artifact.owned import artifact_fingerprint, wrote
 from dhrd.artifact.weights import check_has_classifier
 from dhrd.config import RunConfig
 from dhrd.data.label_space import check_one_task
-from dhrd.errors import CheckpointError, ConfigError
+from dhrd.errors import CheckpointError, ConfigError, UserError
 from dhrd.inference.classifier import Classifier
 from dhrd.run.gate import AnswerChange, UpdateGate, outcomes_of
+from dhrd.run.rows import check_same_rows
 from dhrd.run.train import train
 from dhrd.run.update_rows import UpdateRows, UpdateSettings, update_rows
 from dhrd.training.run_dir import read_run
@@ -31,6 +34,8 @@ logger = logging.getLogger("dhrd")
 
 REPORT = "update.json"
 """The gate's report, in the artifact."""
+
+_ROWS = "rows"  # which a run that was stopped was about
 
 RATE_FACTOR = 0.3
 """An update's learning rates, in those of the run that it starts from."""
@@ -130,7 +135,14 @@ def update(settings: UpdateSettings, config: RunConfig, *, device: str | None = 
         raise ConfigError("data.labels: an update keeps the labels of its model in their places; leave it out")
     with saving(str(work)):
         work.mkdir(exist_ok=True)
-    rows = update_rows(settings, config, info, kept=work, device=device)
+    try:
+        rows = update_rows(settings, config, info, kept=work, device=device)
+    except UserError:
+        with suppress(OSError):
+            work.rmdir()  # where nothing is in it yet
+        raise
+    asked = rows.train.load(), rows.eval_new, rows.eval_old
+    check_same_rows(work / _ROWS, *asked, more=artifact_fingerprint(settings.model))
     artifact = _train(settings, config, rows, work / "artifact", device)
     gate = judge_update(settings, artifact, rows, task=info.task, device=device)
     with writing(artifact / REPORT) as file:
@@ -165,9 +177,8 @@ def _check_place(output: Path) -> None:
 
 def _is_work(path: Path) -> bool:
     """Whether all that is in a directory may be an update's."""
-    return path.is_dir() and all(
-        part.name == "artifact" or part.name.startswith("answers-") or is_temporary(part) for part in path.iterdir()
-    )
+    ours = re.compile(f"artifact|{_ROWS}|answers-.*")
+    return path.is_dir() and all(ours.fullmatch(part.name) or is_temporary(part) for part in path.iterdir())
 
 
 def _tell(info: ArtifactInfo, config: RunConfig, model: Path) -> None:

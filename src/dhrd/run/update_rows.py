@@ -131,6 +131,7 @@ def update_rows(
     encode_labels(eval_new, labels)  # what is wrong with the rows of the gate is told before anything is trained
     old = _old_rows(settings, config, info.labels)
     old, eval_old = held_out(old, settings.eval_old)
+    eval_old = _unlike(eval_old, rows)
     encode_labels(eval_old, labels)
     replayed = _drawn(old, [*rows, *eval_new, *eval_old], settings, len(new), config.seed)
     if settings.kl and replayed:
@@ -181,6 +182,21 @@ def _held_out(
     else:
         rows, examples = split_dev(rows, settings.eval_share, config.seed, setting="`eval_share`")
     return rows, list(with_own_ids(examples, given or "the rows held out"))
+
+
+def _unlike(eval_old: list[Example], new: Sequence[Example]) -> list[Example]:
+    """The old rows of the gate whose text no new row has: such a one is learned, perhaps with another label.
+
+    Raises:
+        DataError: None is left.
+    """
+    texts = {digest_of(example) for example in new}
+    kept = [example for example in eval_old if digest_of(example) not in texts]
+    if not kept:
+        raise DataError("every old row of the gate has the text of a new row; give `eval_old`: old rows of other texts")
+    if len(kept) < len(eval_old):
+        logger.warning("%d old rows of the gate have the text of a new row: left out", len(eval_old) - len(kept))
+    return kept
 
 
 def _old_rows(settings: UpdateSettings, config: RunConfig, labels: LabelSet) -> list[Example]:

@@ -46,6 +46,11 @@ def test_a_repeated_text_whose_first_row_is_known_by_id_is_not_asked_for(tmp_pat
     assert pool.rows == [0, 2, 4]
 
 
+def test_a_text_whose_later_row_is_known_by_id_is_not_asked_for(tmp_path: Path) -> None:
+    twice = [Example(input_text=text, id=name) for name, text in (("a", "one"), ("b", "one"), ("c", "two"))]
+    assert open_pool(twice, [write_jsonl(tmp_path / "known.jsonl", [{"id": "b"}])], PLAIN).rows == [2]
+
+
 def test_columns_may_have_other_names(tmp_path: Path) -> None:
     known = write_jsonl(tmp_path / "known.jsonl", [{"number": "r0"}, {"text": "three"}])
     pool = open_pool(examples(), [known], PLAIN, {"id": "number", "input_text": "text"})

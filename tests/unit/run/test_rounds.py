@@ -20,7 +20,7 @@ from dhrd.run import rounds as module
 from dhrd.run.rounds import train_rounds
 from dhrd.run.train import train
 from helpers.rows import write_jsonl
-from helpers.runs import make_config, read_jsonl
+from helpers.runs import Stop, make_config, read_jsonl
 
 
 @pytest.fixture
@@ -37,9 +37,8 @@ def taught(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     def write(config: RunConfig, data: Any, output: Path, **_: Any) -> Written:
         examples = data.load()
         asked.append((config.teacher.name, [example.id for example in examples]))
-        write_jsonl(
-            output, [{"id": e.id, "rationale": f"round {len(asked)}", "input_digest": e.digest} for e in examples]
-        )
+        text = f"round {len({name for name, _ in asked})}"  # a run that goes on finds what it wrote
+        write_jsonl(output, [{"id": e.id, "rationale": text, "input_digest": e.digest} for e in examples])
         written = Written(output=output, num_rows=len(examples), num_written=len(examples))
         written.noted["label_given"] = 2
         return written
@@ -117,6 +116,23 @@ def test_rounds_that_were_stopped_go_on(config: RunConfig, taught: list[Any], mo
     result, rounds = train_rounds(config, 2, device="cpu")
     assert trained == ["1", "2", "1", "2"] and len(rounds) == 2, "the first was done, which its directory told"
     assert result.output_dir.is_dir()
+
+
+def test_a_round_that_is_done_is_not_taken_for_one_of_other_rows(
+    config: RunConfig, taught: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses(monkeypatch, 1.0, 0.5, 1.0)
+
+    def stop(*_: Any) -> Any:
+        raise Stop
+
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(module, "_finish", stop)
+        train_rounds(config, 1, device="cpu")
+    path = Path(str(config.data.train))
+    path.write_text(path.read_text().replace('"keep"', '"x"').replace('"return"', '"keep"').replace('"x"', '"return"'))
+    with pytest.raises(ConfigError, match="what was begun there is of other rows or settings"):
+        train_rounds(config, 1, device="cpu")
 
 
 def test_a_model_that_writes_nothing_has_no_second_round(

@@ -16,7 +16,7 @@ from dhrd.artifact.write import write_decision
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
 from dhrd.decisions.decision import Decision
-from dhrd.errors import ArtifactError, CheckpointError, ConfigError
+from dhrd.errors import ArtifactError, CheckpointError, ConfigError, DataError
 from dhrd.inference.classifier import Classifier
 from dhrd.model.foreign import Weights
 from dhrd.run import update as module
@@ -126,6 +126,30 @@ def test_an_update_that_was_stopped_goes_on_to_the_same_weights(
     updated = update(settings, config, device="cpu")
     theirs, ours = (Weights.of(one.output_dir).load() for one in (whole, updated))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_training_that_is_finished_is_not_taken_for_one_of_other_rows(
+    old: Path, tmp_path: Path, always: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was stopped before the gate goes on with its own rows alone."""
+    judge = module.judge_update
+
+    def stop(*_: Any, **__: Any) -> Any:
+        raise Stop
+
+    monkeypatch.setattr(module, "judge_update", stop)
+    with pytest.raises(Stop):
+        run(old, tmp_path)
+    monkeypatch.setattr(module, "judge_update", judge)
+    with pytest.raises(ConfigError, match=r"new\.update: what was begun there is of other rows or settings"):
+        run(old, tmp_path, replay_share=0.5)
+    assert run(old, tmp_path).output_dir == tmp_path / "new"
+
+
+def test_a_refused_update_leaves_nothing(old: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        run(old, tmp_path, replay=str(tmp_path / "nowhere.jsonl"))
+    assert [path.name for path in tmp_path.iterdir()] == ["new.jsonl"]
 
 
 def test_the_decision_of_the_old_model_is_left_out(

@@ -61,9 +61,23 @@ def test_old_rows_with_the_text_of_a_new_one_are_not_replayed(
     changed = [row | {"label": "refund"} for row in rows(20)]
     new = write_jsonl(tmp_path / "changed.jsonl", changed)
     with caplog.at_level(logging.WARNING, "dhrd"):
-        found = read(old, tmp_path, new=str(new), replay_share=0.9)
+        others = write_jsonl(tmp_path / "others.jsonl", rows(30)[20:])
+        found = read(old, tmp_path, new=str(new), eval_old=str(others), replay_share=0.9)
     assert {example.label for example in found.train.load()} == {"refund"} and not found.num_replayed
     assert "with the text of a new or a held-out row are left out" in caplog.text
+
+
+def test_old_rows_with_the_text_of_a_new_one_judge_nothing(
+    old: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such a row is trained on, perhaps with another label: it flatters the gate, or is held against it."""
+    given = write_jsonl(tmp_path / "given.jsonl", [*rows(5), *rows(30)[25:]])
+    new = write_jsonl(tmp_path / "changed.jsonl", [row | {"label": "refund"} for row in rows(20)])
+    found = read(old, tmp_path, new=str(new), eval_old=str(given))
+    assert [e.id for e in found.eval_old] == [f"r{i}" for i in range(25, 30)]
+    assert "5 old rows of the gate have the text of a new row: left out" in caplog.text
+    with pytest.raises(DataError, match="every old row of the gate has the text of a new row; give `eval_old`"):
+        read(old, tmp_path, new=str(new))
 
 
 def test_columns_of_other_names_are_read_as_the_artifact_reads_them(tmp_path: Path, tiny_backbone: Path) -> None:
