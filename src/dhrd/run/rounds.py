@@ -1,4 +1,4 @@
-"""Rounds: a model that is its own teacher (STaR: Zelikman et al. 2022, arXiv 2203.14465, section 3).
+"""Rounds: a model that is its own teacher, as in STaR (Zelikman and others 2022, arXiv 2203.14465, section 3).
 
 train → its reasoning head writes rationales for the rows that have none → train anew on those … as long as the log loss
 of held-out rows falls
