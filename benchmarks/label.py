@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", default=["simulated", "local"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--teachers", type=float, nargs="+", default=[0.7, 0.8, 0.9], help="their accuracies")
-    parser.add_argument("--kept", type=Path, default=Path("data/label"))
+    parser.add_argument("--kept", type=Path, default=Path("docs/results/label"))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/label.json"))
     given = parser.parse_args()
     given.kept.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", default=["desk", "desk_given", "cb"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--data", default="../shared/data")
-    parser.add_argument("--kept", type=Path, default=Path("data/label_audit"))
+    parser.add_argument("--kept", type=Path, default=Path("docs/results/label_audit"))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/label_audit.json"))
     given = parser.parse_args()
     given.kept.mkdir(parents=True, exist_ok=True)

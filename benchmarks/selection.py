@@ -53,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=list(AGAINST))
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--kept", type=Path, default=Path("data/select"))
+    parser.add_argument("--kept", type=Path, default=Path("docs/results/select"))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/select.json"))
     given = parser.parse_args()
     given.kept.mkdir(parents=True, exist_ok=True)
