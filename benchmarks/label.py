@@ -16,9 +16,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
-from scipy import stats
+from paired import interval
 
 from dhrd.config import RunConfig, load_config
 from dhrd.data.policy_desk import LABELS, WORDS, PolicyDesk
@@ -113,7 +113,7 @@ def simulated(accuracies: Sequence[float], seeds: Sequence[int], kept: Path) -> 
             right = {arm: [cells[kind, arm, seed][0] for seed in seeds] for arm in ARMS}
             found = {arm: [cells[kind, arm, seed][1] for seed in seeds] for arm in ARMS}
             differences = {
-                f"{ours} - {theirs}": difference([a - b for a, b in zip(found[ours], found[theirs], strict=True)])
+                f"{ours} - {theirs}": interval([a - b for a, b in zip(found[ours], found[theirs], strict=True)])
                 for ours, theirs in COMPARED
             }
             yield (
@@ -207,13 +207,6 @@ def settings(arm: str, seed: int, num_rows: int, output: str) -> RunConfig:
             *(f"{name}={value}" for name, value in losses.items()),
         ]
     )
-
-
-def difference(values: Sequence[float]) -> dict[str, float]:
-    """The mean of paired differences, with its 95 % t interval."""
-    middle = mean(values)
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
-    return {"mean": middle, "low": middle - half, "high": middle + half}
 
 
 def local(kept: Path) -> Iterator[tuple[str, dict[str, object]]]:

@@ -13,9 +13,8 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
 
-from scipy import stats
+from paired import interval
 
 from dhrd.config import RunConfig, load_config
 from dhrd.data.rows import load_rows
@@ -97,9 +96,7 @@ def truth(config: RunConfig) -> dict[str, str]:
 def summary(rows: Sequence[dict[str, float]]) -> dict[str, object]:
     """Means, and the paired difference with its interval."""
     differences = [row["precision_two"] - row["precision_one"] for row in rows]
-    middle = mean(differences)
-    half = float(stats.t.ppf(0.975, len(rows) - 1)) * stdev(differences) / len(rows) ** 0.5
-    return {"seeds": rows, "difference": {"mean": middle, "low": middle - half, "high": middle + half}}
+    return {"seeds": rows, "difference": interval(differences)}
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
+from paired import interval
 
 from dhrd._files import writing
 from dhrd.config import RunConfig, load_config
@@ -175,14 +175,8 @@ def done(path: Path, measure: Callable[[], Cell]) -> Cell:
 
 def summary(seeds: Sequence[dict[str, float]], against: Sequence[tuple[str, str]]) -> Cell:
     """The seeds, and paired differences with 95 % t intervals."""
-    return {"seeds": list(seeds), "differences": {f"{a} - {b}": difference(seeds, a, b) for a, b in against}}
-
-
-def difference(seeds: Sequence[dict[str, float]], arm: str, other: str) -> dict[str, float]:
-    """Paired over seeds."""
-    found = [seed[arm] - seed[other] for seed in seeds]
-    half = float(stats.t.ppf(0.975, len(found) - 1)) * stdev(found) / len(found) ** 0.5
-    return {"mean": mean(found), "low": mean(found) - half, "high": mean(found) + half}
+    differences = {f"{arm} - {other}": interval([seed[arm] - seed[other] for seed in seeds]) for arm, other in against}
+    return {"seeds": list(seeds), "differences": differences}
 
 
 if __name__ == "__main__":

@@ -13,9 +13,8 @@ import json
 import shutil
 import time
 from pathlib import Path
-from statistics import mean, stdev
 
-from scipy import stats
+from paired import compared
 
 from dhrd.config import RunConfig, load_config
 from dhrd.experiments.studies.controlled import BACKBONE
@@ -48,7 +47,8 @@ def main() -> None:
     given = parser.parse_args()
     seeds = range(given.first_seed, given.first_seed + given.seeds)
     cells = {arm: [cell(arm, seed, given.kept / str(seed)) for seed in seeds] for arm in ARMS}
-    given.output.write_text(json.dumps(summary(cells), indent=2) + "\n", encoding="utf-8")
+    result = {"seeds": len(cells["self"])} | compared(cells, COMPARED, ("accuracy", "log_loss"))
+    given.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def cell(arm: str, seed: int, kept: Path) -> Cell:
@@ -101,28 +101,6 @@ def told(directory: Path) -> Cell:
     last = report["rounds"][-1]
     keys = ("num_rationales", "num_own", "num_told", "log_loss")
     return {"best_round": report["best"], "rounds": len(report["rounds"])} | {f"last_{key}": last[key] for key in keys}
-
-
-def summary(cells: dict[str, list[Cell]]) -> dict[str, object]:
-    """All cells, the mean of each arm, and the paired differences with their 95 % t intervals over seeds."""
-    means = {arm: {key: mean(one[key] for one in rows) for key in rows[0]} for arm, rows in cells.items()}
-    differences = {
-        f"{arm} - {other}": {
-            key: interval([one[key] - two[key] for one, two in zip(cells[arm], cells[other], strict=True)])
-            for key in ("accuracy", "log_loss")
-        }
-        for arm, other in COMPARED
-    }
-    return {"seeds": len(cells["self"]), "means": means, "differences": differences, "cells": cells}
-
-
-def interval(differences: list[float]) -> Cell:
-    """Mean and t interval."""
-    middle = mean(differences)
-    if len(differences) < 2:
-        return {"mean": middle}
-    half = float(stats.t.ppf(0.975, len(differences) - 1)) * stdev(differences) / len(differences) ** 0.5
-    return {"mean": middle, "low": middle - half, "high": middle + half}
 
 
 if __name__ == "__main__":

@@ -13,9 +13,8 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
 
-from scipy import stats
+from paired import interval
 
 import dhrd
 from dhrd.config import RunConfig, load_config
@@ -89,19 +88,12 @@ def summary(pairs: Sequence[tuple[Scores, Scores]]) -> dict[str, object]:
             name: {
                 "alone": [alone[task][name] for alone, _ in pairs],
                 "together": [together[task][name] for _, together in pairs],
-                "difference": difference([both[task][name] - alone[task][name] for alone, both in pairs]),
+                "difference": interval([both[task][name] - alone[task][name] for alone, both in pairs]),
             }
             for name in METRICS
         }
         for task in TASKS
     }
-
-
-def difference(differences: Sequence[float]) -> dict[str, float]:
-    """The mean over seeds and its 95 % t interval."""
-    middle = mean(differences)
-    half = float(stats.t.ppf(0.975, len(differences) - 1)) * stdev(differences) / len(differences) ** 0.5
-    return {"mean": middle, "low": middle - half, "high": middle + half}
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
-from scipy import stats
+from paired import compared
 
 from dhrd.config import RunConfig, load_config
 from dhrd.data.policy_desk import PolicyDesk
@@ -61,7 +61,8 @@ def main() -> None:
     given = parser.parse_args()
     seeds = range(given.first_seed, given.first_seed + given.seeds)
     cells = {arm: [cell(arm, seed, given.kept / str(seed)) for seed in seeds] for arm in ("old", *ARMS)}
-    given.output.write_text(json.dumps(summary(cells), indent=2) + "\n", encoding="utf-8")
+    result = {"seeds": len(cells["old"])} | compared(cells, COMPARED, ("new", "old"))
+    given.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def cell(arm: str, seed: int, kept: Path) -> Cell:
@@ -165,28 +166,6 @@ def accuracy(directory: Path, rows: Path) -> float:
     examples = rows_of(directory, str(rows))
     answers = Classifier.from_pretrained(directory, device="cpu", dtype=None).predict(examples)
     return mean(answer == example.label for answer, example in zip(answers, examples, strict=True))
-
-
-def summary(cells: dict[str, list[Cell]]) -> dict[str, object]:
-    """All cells, the mean of each arm, and the paired differences with their 95 % t intervals over seeds."""
-    means = {arm: {key: mean(one[key] for one in rows) for key in rows[0]} for arm, rows in cells.items()}
-    differences = {
-        f"{arm} - {other}": {
-            key: interval([one[key] - two[key] for one, two in zip(cells[arm], cells[other], strict=True)])
-            for key in ("new", "old")
-        }
-        for arm, other in COMPARED
-    }
-    return {"seeds": len(cells["old"]), "means": means, "differences": differences, "cells": cells}
-
-
-def interval(differences: Sequence[float]) -> Cell:
-    """Mean and t interval."""
-    middle = mean(differences)
-    if len(differences) < 2:
-        return {"mean": middle}
-    half = float(stats.t.ppf(0.975, len(differences) - 1)) * stdev(differences) / len(differences) ** 0.5
-    return {"mean": middle, "low": middle - half, "high": middle + half}
 
 
 if __name__ == "__main__":
