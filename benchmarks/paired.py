@@ -1,11 +1,25 @@
-"""Paired differences over seeds, for the studies of docs/results that are scripts here."""
+"""What studies of docs/results that are scripts share: cells that are kept, and paired differences over seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from scipy import stats
+
+from dhrd._files import writing
+
+
+def done(path: Path, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A cell, measured unless it was before: a kill leaves it whole or absent."""
+    if not path.is_file():
+        cell = measure()
+        with writing(path) as file:
+            file.json(cell)
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def interval(differences: Sequence[float]) -> dict[str, float]:

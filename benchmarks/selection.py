@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from paired import interval
+from paired import done, interval
 
-from dhrd._files import writing
 from dhrd.config import RunConfig, load_config
 from dhrd.data.rows import Rows, load_rows
 from dhrd.data.sequence import InputEncoder
@@ -162,15 +161,6 @@ def study_accuracy(noise: float, arm: str, seed: int) -> float:
     name = f"rows{NUM_REASONED_POOL}-hops{HOPS}-noise{100 * noise:.0f}-desk_llama-{arm}-seed{seed}-*.json"
     (path,) = STUDY_CELLS.glob(name)
     return float(json.loads(path.read_text(encoding="utf-8"))["metrics"]["accuracy"])
-
-
-def done(path: Path, measure: Callable[[], Cell]) -> Cell:
-    """A cell, measured unless it was before."""
-    if not path.is_file():
-        cell = measure()
-        with writing(path) as file:
-            file.json(cell)
-    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def summary(seeds: Sequence[dict[str, float]], against: Sequence[tuple[str, str]]) -> Cell:

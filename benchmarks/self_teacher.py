@@ -14,7 +14,7 @@ import shutil
 import time
 from pathlib import Path
 
-from paired import compared
+from paired import compared, done
 
 from dhrd.config import RunConfig, load_config
 from dhrd.experiments.studies.controlled import BACKBONE
@@ -53,20 +53,16 @@ def main() -> None:
 
 def cell(arm: str, seed: int, kept: Path) -> Cell:
     """The numbers of an arm at a seed, from the file of an earlier run or measured now."""
-    path = kept / f"{arm}.json"
-    if not path.is_file():
-        kept.mkdir(parents=True, exist_ok=True)
-        for left in (kept / arm, kept / f"{arm}.rounds"):  # by a run that was stopped, whose time is not known
-            shutil.rmtree(left, ignore_errors=True)
-        found = measure(arm, seed, kept)
-        path.write_text(json.dumps(found) + "\n", encoding="utf-8")
-        print(arm, seed, found, flush=True)
-    loaded: Cell = json.loads(path.read_text(encoding="utf-8"))
-    return loaded
+    kept.mkdir(parents=True, exist_ok=True)
+    found: Cell = done(kept / f"{arm}.json", lambda: measure(arm, seed, kept))
+    print(arm, seed, found, flush=True)
+    return found
 
 
 def measure(arm: str, seed: int, kept: Path) -> Cell:
     """Train an arm; accuracy and log loss on held-out rows that chose nothing, and minutes of processor time."""
+    for left in (kept / arm, kept / f"{arm}.rounds"):  # by a run that was stopped, whose time is not known
+        shutil.rmtree(left, ignore_errors=True)
     began = time.process_time()
     config = settings(arm, seed, kept / arm)
     found: Cell = {}

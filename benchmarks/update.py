@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from statistics import mean
 
-from paired import compared
+from paired import compared, done
 
 from dhrd.config import RunConfig, load_config
 from dhrd.data.policy_desk import PolicyDesk
@@ -67,22 +67,17 @@ def main() -> None:
 
 def cell(arm: str, seed: int, kept: Path) -> Cell:
     """The numbers of an arm at a seed, from the file of an earlier run or measured now."""
-    path = kept / f"{arm}.json"
-    if not path.is_file():
-        kept.mkdir(parents=True, exist_ok=True)
-        write_rows(seed, kept)
-        for left in kept.glob(f"{arm}*/"):  # by a run that was stopped, whose time is not known
-            if left.name in (arm, f"{arm}.update"):
-                shutil.rmtree(left)
-        found = measure(arm, seed, kept)
-        path.write_text(json.dumps(found) + "\n", encoding="utf-8")
-        print(arm, seed, found, flush=True)
-    loaded: Cell = json.loads(path.read_text(encoding="utf-8"))
-    return loaded
+    kept.mkdir(parents=True, exist_ok=True)
+    found: Cell = done(kept / f"{arm}.json", lambda: measure(arm, seed, kept))
+    print(arm, seed, found, flush=True)
+    return found
 
 
 def measure(arm: str, seed: int, kept: Path) -> Cell:
     """Train an arm; accuracy on both kinds of held-out rows, and processor time of all its threads."""
+    write_rows(seed, kept)
+    for left in (kept / arm, kept / f"{arm}.update"):  # by a run that was stopped, whose time is not known
+        shutil.rmtree(left, ignore_errors=True)
     began = time.process_time()
     if arm in REPLAY:
         directory = updated(arm, kept)

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from dhrd._text import shown
 from dhrd.config.losses import LossSettings
-from dhrd.config.section import Count, FileName, LabelName, OneOrMore, Part, Positive, Section, Seed, Share, Weight
+from dhrd.config.section import Count, FileName, LabelNames, OneOrMore, Part, Positive, Section, Seed, Share, Weight
 from dhrd.config.tasks import Tasks, check_alone
 from dhrd.config.teacher import TeacherSettings
 from dhrd.errors import ConfigError
@@ -128,7 +128,7 @@ class DataSettings(Section):
     """Jinja2 over the row's columns; what the classifier reads, in training and at inference."""
     chat: bool = False
     """Wrap the rendered text in the tokenizer's chat template, as one user turn."""
-    labels: tuple[LabelName, ...] | None = None
+    labels: LabelNames | None = None
     """The label names in the order of the head; null: a ClassLabel's own, or found in the training rows and sorted
     (integers by number). An integer in a row is the name that it spells; where no name here is an integer, it is a
     place in this list, counted from 0."""
@@ -170,13 +170,6 @@ class DataSettings(Section):
         allowed = {"input_text", "label", "rationale", "id", "group", "weight"}
         if unknown := sorted(set(value) - allowed):
             raise ValueError(f"maps unknown field {shown(unknown[0])}; fields are {', '.join(sorted(allowed))}")
-        return value
-
-    @field_validator("labels")
-    @classmethod
-    def _distinct_labels(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if value is not None and (len(value) < 2 or len(set(value)) < len(value)):
-            raise ValueError(f"needs two or more different names, got {list(value)}")
         return value
 
     @model_validator(mode="after")

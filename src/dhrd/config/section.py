@@ -40,6 +40,16 @@ LabelName = Annotated[str, BeforeValidator(_spelled)]
 """A label's text. An integer is the name that it spells; YAML's booleans are refused, for they lost their text."""
 
 
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(f"needs two or more different names, got {list(names)}")
+    return names
+
+
+LabelNames = Annotated[tuple[LabelName, ...], AfterValidator(_distinct)]
+"""The labels of a task."""
+
+
 class Section(BaseModel):
     """Common behaviour of all sections: frozen, unknown keys refused, docstrings under fields are descriptions."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, field_validator
+from pydantic import BeforeValidator
 
 from dhrd._text import shown
-from dhrd.config.section import LabelName, Section, Weight
+from dhrd.config.section import LabelNames, Section, Weight
 
 
 class TaskSettings(Section):
@@ -17,19 +17,12 @@ class TaskSettings(Section):
     column: str | None = None
     """The rows' column with its labels; null: the task's name. A row without it, or with nothing there, has no label
     of this task and counts for the others."""
-    labels: tuple[LabelName, ...] | None = None
+    labels: LabelNames | None = None
     """As `data.labels`, of this task."""
     weight: Weight = 1.0
     """Its loss weighs `loss.classification_weight` times this."""
     multi_label: bool = False
     """As `data.multi_label`, of this task; `data.label_separator` splits the text of such a task alone."""
-
-    @field_validator("labels")
-    @classmethod
-    def _distinct_labels(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if value is not None and (len(value) < 2 or len(set(value)) < len(value)):
-            raise ValueError(f"needs two or more different names, got {list(value)}")
-        return value
 
 
 _NAME = re.compile(r"\w(?:[\w .-]*\w)?")
