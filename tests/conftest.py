@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from dhrd import Classifier
     from helpers.fork import ForkServer
 
 try:  # its handler keeps the stderr of its import, and closes it with itself: not the one that pytest reads
@@ -63,6 +64,22 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from helpers.runs import save_backbone
 
     return save_backbone(tmp_path_factory.mktemp("backbone") / "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def served_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact of a few thousand random weights, which nobody changes."""
+    from helpers.artifacts import save_tiny
+
+    return save_tiny(tmp_path_factory.mktemp("served") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(served_artifact: Path) -> Classifier:
+    """It, loaded."""
+    from dhrd import Classifier
+
+    return Classifier.from_pretrained(served_artifact, device="cpu", dtype=None)
 
 
 @pytest.fixture(scope="session")
