@@ -88,6 +88,14 @@ def fork_server() -> Iterator[ForkServer]:
     from helpers.fork import ForkServer
     from helpers.runs import environment
 
-    server = ForkServer(environment(TOKENIZERS_PARALLELISM="false"))
+    server = ForkServer(environment(TOKENIZERS_PARALLELISM="false", TQDM_DISABLE="1"))
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def commands(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for a PATH, with a `dhrd` and a `python` that need not wait for imports."""
+    directory = tmp_path_factory.mktemp("commands")
+    fork_server.write_commands(directory)
+    return directory

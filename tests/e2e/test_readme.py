@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 from helpers.runs import environment
 
 
-def test_the_program_of_the_readme(repository: Path, tmp_path: Path) -> None:
+def test_the_program_of_the_readme(repository: Path, commands: Path, tmp_path: Path) -> None:
     (program,) = re.findall(r"```python\n(.*?)```", (repository / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert len([line for line in program.splitlines() if line]) < 10
     (tmp_path / "configs").symlink_to(repository / "configs")
-    command = [sys.executable, "-c", program]
+    (tmp_path / "program.py").write_text(program, encoding="utf-8")
+    command = [commands / "python", "program.py"]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr
     accuracy, answer = done.stdout.splitlines()
