@@ -7,6 +7,7 @@ it has ended (negative: the signal that killed it).
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -92,6 +93,7 @@ class ForkServer:
 def _serve(number: int) -> None:
     """Take commands until stdin ends, as it does when the process that started this one ends, however that ends."""
     _warm_up()
+    gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes that answer
     with socket.socket(fileno=number) as listener:
         while listener in select.select([listener, sys.stdin], [], [])[0]:
@@ -200,7 +202,7 @@ def _call(script: str | None, arguments: list[str]) -> None:
         main(arguments)
         return
     sys.argv[:] = [script, *arguments]
-    sys.path.insert(0, str(Path(script).resolve().parent))
+    sys.path[:0] = [str(Path(script).resolve().parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     runpy.run_path(script, run_name="__main__")
 
 
