@@ -152,12 +152,7 @@ def _warm_up() -> None:
 
 
 def _run(request: dict[str, Any], descriptors: list[int]) -> None:
-    new = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    streams = descriptors or [
-        os.open(os.devnull, os.O_RDONLY),
-        *(os.open(request[at], new, 0o644) for at in ("out", "err")),
-    ]
-    for number, stream in enumerate(streams):
+    for number, stream in enumerate(descriptors or _opened(request)):
         os.dup2(stream, number)
         os.close(stream)
     os.environ.update(request.get("env", {}))
@@ -169,6 +164,8 @@ def _run(request: dict[str, Any], descriptors: list[int]) -> None:
         code = 0
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -202,7 +199,8 @@ def _call(script: str | None, arguments: list[str]) -> None:
         main(arguments)
         return
     sys.argv[:] = [script, *arguments]
-    sys.path[:0] = [str(Path(script).resolve().parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    more = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:0] = [str(Path(script).resolve().parent), *filter(None, more)]
     runpy.run_path(script, run_name="__main__")
 
 
