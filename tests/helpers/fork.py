@@ -8,8 +8,10 @@ it has ended (negative: the signal that killed it).
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import resource
 import runpy
 import select
@@ -23,6 +25,9 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+_EXTRAS = ("fastapi", "onnxruntime", "onnxscript", "openai", "openvino", "prometheus_client", "uvicorn")
+"""What some commands import besides."""
 
 
 class ForkServer:
@@ -135,15 +140,18 @@ def _asked(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 
 def _warm_up() -> None:
-    """Import what training imports, and let transformers fill its caches by loading a model."""
-    import accelerate  # noqa: F401
+    """Import what commands import, and let transformers fill its caches by loading a model."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, get_scheduler  # noqa: F401
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, get_scheduler, pipeline  # noqa: F401
 
-    import dhrd.cli
-    import dhrd.cli.show
-    import dhrd.run.train  # noqa: F401
+    import dhrd
 
+    for module in pkgutil.walk_packages(dhrd.__path__, "dhrd."):
+        importlib.import_module(module.name)
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # as `dhrd.export.openvino` has it
+    for name in _EXTRAS:
+        with suppress(ImportError):
+            importlib.import_module(name)
     torch.set_num_threads(1)
     config = LlamaConfig(vocab_size=8, hidden_size=4, intermediate_size=4, num_hidden_layers=1, num_attention_heads=1)
     with tempfile.TemporaryDirectory() as directory:
