@@ -163,6 +163,8 @@ def _run(request: dict[str, Any], descriptors: list[int]) -> None:
     for number, stream in enumerate(descriptors or _opened(request)):
         os.dup2(stream, number)
         os.close(stream)
+    sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")  # the old ones know of other files
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
     os.environ.update(request.get("env", {}))
     os.chdir(request.get("cwd", "."))
     _prepare(request)
