@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dhrd._terminal import say, show_table
+from dhrd.cli.command import interruptible
 from dhrd.cli.options import Config, Device, Set
 
 if TYPE_CHECKING:
@@ -119,11 +120,8 @@ def _run(request: Request, jobs: int, device: str | None, *, run: bool) -> Outco
     from dhrd.experiments.cache import Cache
     from dhrd.experiments.reproduce import look, reproduce
 
-    try:
+    with interruptible("finished cells are kept, the same command goes on"):
         return reproduce(request, jobs=jobs, device=device) if run else look(request, Cache(device))
-    except KeyboardInterrupt:
-        say("dhrd: interrupted; finished cells are kept, the same command goes on", file=sys.stderr)
-        raise typer.Exit(130) from None
 
 
 def _show_cells(request: Request, device: str | None, jobs: int) -> None:

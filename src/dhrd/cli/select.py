@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dhrd._terminal import say
+from dhrd.cli.command import interruptible
 from dhrd.cli.options import Config, Device, Dtype, Set
 from dhrd.errors import ConfigError
 
@@ -95,11 +95,8 @@ def _out_of_fold(
 
     check_outputs([Output("--output", output, JSON_LINES)], inputs_of(resolved, config, *query.exclude))
     kept = None if is_stream(output) else _folds_beside(output)
-    try:
+    with interruptible("folds that are done are kept: run the same command again to go on"):
         return select_out_of_fold(resolved, query, num_folds=folds, kept=kept, device=device)
-    except KeyboardInterrupt:
-        say("dhrd: interrupted; folds that are done are kept: run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(130) from None
 
 
 def _folds_beside(output: Path) -> Path:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dhrd._terminal import say, show_table
-from dhrd.cli.command import SettingsCommand, given
+from dhrd.cli.command import SettingsCommand, given, interruptible
 from dhrd.cli.options import Config, Device, Set
 
 if TYPE_CHECKING:
@@ -68,11 +67,8 @@ def update(
     )
     base = update_config(model, load_config(config) if config is not None else None, rate_factor=rate_factor)
     resolved = load_config(None, overrides or (), base=base, **given(context))
-    try:
+    with interruptible("run the same command again to go on"):
         updated = run(settings, resolved, device=device)
-    except KeyboardInterrupt:
-        say("dhrd: interrupted; run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(130) from None
     _print_gate(updated.gate)
     if not updated.gate.holds:
         say(

@@ -1,4 +1,4 @@
-"""One field of a row: what it may be, and what to say where it is not. Each check raises ValueError: `field: what; fix`."""
+"""One field of a row: what it may be, and what to say where it is not. Checks raise ValueError: `field: what; fix`."""
 
 from __future__ import annotations
 
