@@ -18,9 +18,9 @@ from dhrd.artifact.hub import find_artifact, push_artifact
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.read import input_encoder, load_input_encoder
 from dhrd.artifact.weights import check_has_classifier, load_body_and_head
+from dhrd.data.inputs import EncodedInput
 from dhrd.data.objects import as_rows, columns_of, is_one
 from dhrd.data.records import Batch, LabelSet
-from dhrd.data.sequence import EncodedInput
 from dhrd.errors import ArtifactError
 from dhrd.inference.cascade import Cascade
 from dhrd.inference.cot import Reasoner

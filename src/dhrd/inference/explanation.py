@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dhrd.data.sequence import EncodedInput, SequenceTemplate
+from dhrd.data.inputs import EncodedInput
+from dhrd.data.sequence import SequenceTemplate
 from dhrd.inference.decoding import Decoded
 from dhrd.inference.prediction import Answer
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dhrd.data.sequence import EncodedInput, SequenceTemplate
+from dhrd.data.inputs import EncodedInput
+from dhrd.data.sequence import SequenceTemplate
 from dhrd.inference.decoding import Decoded
 from dhrd.inference.explanation import EXPLANATION_NOTE, LABEL_FIRST_NOTE, Explanation, explanations_of
 
