@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.options import ClassifierOptions, Config, Json, Set, grouped, write_json
+from dhrd.cli.options import Artifact, ClassifierOptions, Config, Json, Set, grouped, write_json
 from dhrd.errors import ConfigError
 from dhrd.export.runtimes import RUNTIMES
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @grouped
 def benchmark(
-    model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
+    model: Artifact,
     data: Annotated[
         str | None, typer.Option(help="superglue:TASK, hub:NAME, or a file; default: the run's own.")
     ] = None,

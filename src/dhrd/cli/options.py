@@ -35,6 +35,7 @@ Set = Annotated[
     ),
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; default: the best there is.")]
+Artifact = Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")]
 Model = Annotated[Path | None, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")]
 Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", help="The same as --model.")]
 Dtype = Annotated[

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.options import ClassifierOptions, Config, Json, Set, Strict, grouped, write_json
+from dhrd.cli.options import Artifact, ClassifierOptions, Config, Json, Set, Strict, grouped, write_json
 from dhrd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @grouped
 def predict(
-    model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
+    model: Artifact,
     input_file: Annotated[
         str,
         typer.Option(

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.options import ClassifierOptions, Strict, grouped
+from dhrd.cli.options import Artifact, ClassifierOptions, Strict, grouped
 
 
 @grouped
 def serve(
-    model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
+    model: Artifact,
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every one of this machine.")] = (
         "127.0.0.1"
     ),
