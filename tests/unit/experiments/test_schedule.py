@@ -118,6 +118,7 @@ def test_an_entry_that_cannot_run_leaves_the_others(tiny_backbone: Path, tmp_pat
     assert progress.num_run == 2
     (failed,) = progress.failures
     assert failed.startswith("broken · ")
+    assert [(work.num_done, work.num_cells, work.num_refused) for work in progress.works] == [(0, 2, 1), (2, 2, 0)]
 
 
 def test_a_backbone_that_lies_elsewhere_is_the_same(tiny_backbone: Path, tmp_path: Path, here: list[str]) -> None:
