@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -53,6 +54,7 @@ def serve(
     from dhrd.serving.app import create_app
     from dhrd.serving.limits import API_KEY, Limits
     from dhrd.serving.server import address, listen, run
+    from dhrd.serving.threads import in_own_thread
 
     limits = Limits(
         max_rows=max_rows, max_bytes=max_bytes, max_requests=max_requests, max_queue_tokens=max_queue_tokens,
@@ -60,8 +62,8 @@ def serve(
     )  # fmt: skip
     key = os.environ.get(API_KEY) or None
     with listen(host, port) as listener:
-        loaded = Classifier.from_pretrained(model, strict=strict, **asdict(classifier))
-        served = create_app(loaded, name=name or model.resolve().name, limits=limits, key=key)
+        load = partial(Classifier.from_pretrained, model, strict=strict, **asdict(classifier))
+        served = create_app(in_own_thread(load), name=name or model.resolve().name, limits=limits, key=key)
         remarks = [] if key else [f"without a key; {API_KEY} sets one"]
         say(f"{model} answers at {address(listener)}", *remarks, file=sys.stdout)
         run(served, listener)
