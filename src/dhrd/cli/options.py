@@ -69,7 +69,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         command: A parameter that is annotated with a dataclass is a group: each field is an option.
     """
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
 
     @wraps(command)
     def ungrouped(**values: Any) -> None:
