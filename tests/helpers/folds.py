@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dhrd.run import folds
+from dhrd.evaluation import folds
 from helpers.runs import run_here
 
 
