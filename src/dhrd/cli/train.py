@@ -95,12 +95,11 @@ def train(
 
 @contextmanager
 def _telling_of_init(rows: str | None) -> Iterator[None]:
-    """Where columns are to be mapped, say it once and not of each row, and name the command that looks at them."""
+    """Where columns are to be mapped, name the command that looks at them."""
     try:
         yield
     except DataError as error:
         if any(told in str(error) for told in _OF_COLUMNS):
-            error.args = (str(error).splitlines()[0],)
             error.add_note(f"{dhrd_command('init')} {rows} looks at the columns and writes a config")
         raise
 

@@ -14,7 +14,7 @@ from dhrd.data.labels import ByTask
 from dhrd.data.objects import with_own_names
 from dhrd.data.records import Example, Label
 from dhrd.data.row import BadRow, Row
-from dhrd.data.templates import InputTemplate
+from dhrd.data.templates import ROW, InputTemplate
 from dhrd.data.values import plain_columns
 from dhrd.errors import DataError
 
@@ -63,6 +63,16 @@ class RowCheck:
             return str(error) if str(error).startswith(row.where) else f"{row.where}: {error}"
         self._notice(example)
         return example
+
+    def lacking(self, row: Row | BadRow, problem: str) -> frozenset[str]:
+        """The fields and columns that a row does not have at all, of those that its problem names."""
+        if isinstance(row, BadRow):
+            return frozenset()
+        read = self.template.variables - {ROW, "input_text", *with_own_names(row.columns, self.columns)}
+        of_tasks = {column_of(name, task) for name, task in self.tasks.items()}
+        has_no_task = bool(of_tasks) and of_tasks.isdisjoint(row.columns)
+        absent = [*self._absent(row), *read, *(["label"] if has_no_task else [])]
+        return frozenset(name for name in absent if name in problem)
 
     def finish(self) -> None:
         """Say what was noticed."""
@@ -136,8 +146,7 @@ class RowCheck:
 
     def _refuse_missing(self, row: Row) -> None:
         """Refuse a row without columns that are needed; one that nobody mapped is told where its value is read."""
-        names = dict.fromkeys(("input_text", "label", *self.columns))
-        missing = [name for name in names if self._is_needed(name) and self._column(row, name) not in row.columns]
+        missing = self._absent(row)
         if not missing or (len(missing) == 1 and missing[0] not in self.columns):
             return
         columns = " and no column ".join(shown(self.columns.get(name, name)) for name in missing)
@@ -145,6 +154,11 @@ class RowCheck:
         mend = ", ".join(f"`data.columns.{name}=COLUMN`" for name in missing)
         known = f"{named}; known are {column_names(row)} (map it with {mend})"
         raise ValueError(f"{', '.join(missing)}: there is no column {columns}{known}")
+
+    def _absent(self, row: Row) -> list[str]:
+        """The fields that are needed and whose column is not there."""
+        names = dict.fromkeys(("input_text", "label", *self.columns))
+        return [name for name in names if self._is_needed(name) and self._column(row, name) not in row.columns]
 
     def _is_needed(self, name: str) -> bool:
         if name == "rationale":  # rows without one are ordinary

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
@@ -40,6 +40,7 @@ class Source:
         label_separator: Splits a label's text into several.
         task: The SuperGLUE task, for its official metrics.
         reads_rationales: Whether the rows' rationales are wanted; else their column may hold anything.
+        has_model: Whether the template is that of a trained model, which the rows are read for.
         remarks: Says what looks wrong but may be right.
     """
 
@@ -52,6 +53,7 @@ class Source:
     label_separator: str | None = None
     task: Task | None = None
     reads_rationales: bool = True
+    has_model: bool = False
     remarks: Remarks = field(default_factory=Remarks, compare=False)
 
     @property
@@ -74,13 +76,15 @@ class Source:
         `refuse` it is told each of them instead, and what is wrong there, and they are left out.
 
         Raises:
-            DataError: One line a bad row: `file:line: field: what is wrong; how to mend it`.
+            DataError: One line a bad row: `file:line: field: what is wrong; how to mend it`. One line for all where all
+                lack the same column.
         """
         problems: list[str] = []
+        lacking: set[frozenset[str]] = set()
         check = RowCheck(
             name=self.name,
             columns=self.columns,
-            template=InputTemplate(self.template),
+            template=InputTemplate(self.template, is_learned=self.has_model),
             label_separator=self.label_separator if labels_required else None,
             labels_required=labels_required,
             tasks=self.tasks,
@@ -93,13 +97,13 @@ class Source:
                 refuse(row, example.removeprefix(f"{row.where}: "))
             elif isinstance(example, str):
                 problems.append(example)
+                lacking.add(check.lacking(row, example))
                 if len(problems) == MAX_PROBLEMS:
-                    problems.append("(there may be more)")
                     break
             elif not problems:
                 yield example
         if problems:
-            raise DataError("\n".join(problems))
+            raise DataError("\n".join(_told(problems, all_lack_alike=len(lacking) == 1 and all(lacking))))
         check.finish()
 
     def load(self, *, labels_required: bool = True, limit: int | None = None) -> list[Example]:
@@ -123,6 +127,17 @@ class Source:
             return
         if next(self.examples(labels_required=labels_required), None) is None and labels_required:
             raise DataError(f"{self.name}: no rows")
+
+
+def _told(problems: Sequence[str], *, all_lack_alike: bool) -> Iterator[str]:
+    """What is wrong with rows, a line each; a single one where they all lack the same columns."""
+    may_be_more = len(problems) == MAX_PROBLEMS
+    if all_lack_alike and len(problems) > 1:
+        yield f"{problems[0]}; {'at least ' * may_be_more}{len(problems) - 1} more rows are like it"
+        return
+    yield from problems
+    if may_be_more:
+        yield "(there may be more)"
 
 
 def open_source(

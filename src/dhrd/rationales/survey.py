@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dhrd._text import shown
 from dhrd.config import TeacherSettings
+from dhrd.errors import DataError
 from dhrd.model.backbone import load_tokenizer
 from dhrd.rationales.teacher.prompt import Questions
 from dhrd.rationales.teacher.purpose import Purpose
@@ -71,6 +72,9 @@ def survey(questions: Questions, purpose: Purpose, store: Store, manifest: Path 
         purpose: Which answers are wanted.
         store: Those that there are.
         manifest: Of the run before, where there was one; None: these rows are not written, so ids may be there twice.
+
+    Raises:
+        DataError: A row cannot be used, or there is none.
     """
     settings = questions.settings
     before = store.totals()
@@ -88,6 +92,8 @@ def survey(questions: Questions, purpose: Purpose, store: Store, manifest: Path 
             num_answers += session.num_missing(asked)
             once += (tokens := count(question.prompt))
             prompt_tokens += tokens * session.num_missing(asked)
+    if not num_rows:
+        raise DataError(f"{questions.source.name}: no rows")
     most = settings.attempts * purpose.num_samples
     return Survey(
         num_rows=num_rows,

@@ -23,10 +23,9 @@ from dhrd.inference.prediction import Prediction
 from dhrd.inference.streaming import Scored
 from dhrd.run.journal import Mark
 from dhrd.run.reading import Reading
-from dhrd.run.rows import open_rows
+from dhrd.run.rows import open_rows, settings_of
 from dhrd.run.sinks import Refused, RowSink, open_sink
 from dhrd.run.tables import Columns, Record
-from dhrd.training.run_dir import read_run
 
 logger = logging.getLogger("dhrd")
 
@@ -95,7 +94,7 @@ def predict(
         UserError: The artifact or a row cannot be used; rows before it were yielded.
     """
     classifier = Classifier.from_pretrained(model_dir, **options)
-    config = config or read_run(Path(model_dir)) or RunConfig()
+    config = config or settings_of(model_dir)
     examples = open_rows(data, split, config, classifier.info).examples(labels_required=False)
     columns = columns_of_output(classifier.info, ())
     for prediction in track(classifier.stream(examples), "predicting"):
@@ -134,7 +133,7 @@ def predict_to(
         raise ConfigError(f"{output}: what went to a stream cannot be gone on with; give a file, or leave `resume` out")
     again = {"keep_prefixes": False}  # a run that goes on has not seen the rows before, and its bytes must be the same
     classifier = Classifier.from_pretrained(model_dir, **options | again)
-    config = config or read_run(Path(model_dir)) or RunConfig()
+    config = config or settings_of(model_dir)
     columns = columns_of_output(classifier.info, job.keep)
     source = open_rows(data, "test", config, classifier.info)
     runs_as = {"device": classifier.device.type, "dtype": str(classifier.dtype), "columns": columns.names}

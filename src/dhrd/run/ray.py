@@ -33,8 +33,8 @@ from dhrd.run.ray_cluster import Workers, connected, workers_of
 from dhrd.run.ray_parts import PartDone, PartsOutput, part_name
 from dhrd.run.ray_work import ClusterJob, Labeller, PartFile, PieceOutcome, read_pieces
 from dhrd.run.reading import Reading
+from dhrd.run.rows import settings_of
 from dhrd.run.tables import Parquet
-from dhrd.training.run_dir import read_run
 
 _PIECE_ROWS = 16_384
 _HEAD_ROWS = 2_048
@@ -80,7 +80,7 @@ def predict_by_ray(
     work = ClusterJob(
         model_dir=str(directory),
         options=options,
-        config=config or read_run(directory) or RunConfig(),
+        config=config or settings_of(directory),
         columns=columns_of_output(info, job.keep),
         head=b"",
         skip=job.on_error == "skip",

@@ -25,10 +25,9 @@ from dhrd.inference.embedding import embed
 from dhrd.inference.engine.options import check_count
 from dhrd.run.folds import fold_directory, for_folds, out_of_fold
 from dhrd.run.pool import Pool, open_pool
-from dhrd.run.rows import refuse_trained_rows, rows_of
+from dhrd.run.rows import refuse_trained_rows, rows_of, settings_of
 from dhrd.run.strategies import STRATEGIES, Choose, ScoredPool, draw_rows
 from dhrd.run.tables import json_line
-from dhrd.training.run_dir import read_run
 
 RANDOM = "random"
 """The strategy that all others are to be better than."""
@@ -200,7 +199,7 @@ def _opened(
     model_dir: str | Path, data: Any, query: Query, config: RunConfig | None, *, labels_required: bool
 ) -> tuple[list[Example], Pool]:
     """The rows for an artifact, and those of them that are left to ask for."""
-    config = config or read_run(Path(model_dir)) or RunConfig()
+    config = config or settings_of(model_dir)
     info = read_info(model_dir)
     check_one_task(info.labels, "a selection")
     examples = rows_of(model_dir, data, split="train", config=config, labels_required=labels_required)
