@@ -48,8 +48,8 @@ def labels(
         raise ConfigError("no rows are given: --data FILE (or superglue:TASK, hub:NAME)")
     written = [Output("--output", output, JSON_LINES), Output("--html", html, PAGE)]
     check_outputs(written, inputs_of(resolved, config))
-    from dhrd.run.audit_labels import audit_labels
-    from dhrd.run.label_audit_report import print_label_audit, write_label_audit, write_label_page
+    from dhrd.run.audit.labels import audit_labels
+    from dhrd.run.audit.report import print_label_audit, write_label_audit, write_label_page
 
     kept = None if is_stream(output) else output.with_name(f"{output.name}.folds")
     try:

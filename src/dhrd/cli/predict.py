@@ -14,7 +14,7 @@ from dhrd.cli.options import Compile, Config, Device, Dtype, Json, MaxTokens, Se
 from dhrd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dhrd.run.predict import Predicted
+    from dhrd.run.predict.predict import Predicted
 
 
 def predict(
@@ -65,7 +65,7 @@ def predict(
     from dhrd._outputs import JSON, Output, check_outputs
     from dhrd.cli.settings import check_inputs, inference_config, read_by
     from dhrd.data.remote import is_url
-    from dhrd.run.sinks import outputs_of
+    from dhrd.run.predict.sinks import outputs_of
 
     on_cluster = _is_cluster(engine, num_workers)
     settings = inference_config(model, config, overrides)
@@ -74,8 +74,8 @@ def predict(
         check_outputs(outputs, read_by(model, settings, input_file, config))
     looked_at = input_file if on_error == "stop" and not on_cluster else None
     check_inputs(model, looked_at, settings, split="test", labels_required=False)
-    from dhrd.run import predict as run
-    from dhrd.run.ray import predict_by_ray
+    from dhrd.run.predict import predict as run
+    from dhrd.run.ray.predict import predict_by_ray
 
     job = run.LongJob(keep=tuple(keep or ()), resume=resume, on_error=on_error)  # type: ignore[arg-type]  # checked there
     predict_to = partial(predict_by_ray, num_workers=num_workers) if on_cluster else run.predict_to
@@ -117,6 +117,6 @@ def _more(output: str, done: Predicted) -> str:
 
 def _where_refused(output: str) -> str:
     from dhrd._files import is_stream
-    from dhrd.run.sinks import errors_of
+    from dhrd.run.predict.sinks import errors_of
 
     return "" if is_stream(Path(output)) else f" and are in {errors_of(Path(output))}"

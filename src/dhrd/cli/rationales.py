@@ -132,7 +132,7 @@ def audit(
     check_outputs(written, [*inputs_of(resolved, rationales, rows, config), *own])
     audited = audit_rationales(rationales, rows, config=resolved, split=split, forbid=forbid or (), allow=allow or ())
     if model is not None:
-        from dhrd.run.rationale_worth import with_worth
+        from dhrd.run.audit.worth import with_worth
 
         audited = with_worth(audited, model, least=min_worth, device=device)
     with talking(json_file, html):

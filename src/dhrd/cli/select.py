@@ -15,7 +15,7 @@ from dhrd.errors import ConfigError
 
 if TYPE_CHECKING:
     from dhrd.config import RunConfig
-    from dhrd.run.select import Query, Selection
+    from dhrd.run.select.select import Query, Selection
 
 
 def select(
@@ -50,7 +50,7 @@ def select(
     from dhrd._outputs import JSON_LINES, Output, check_outputs
     from dhrd.cli.settings import inference_config, read_by
     from dhrd.config import load_config
-    from dhrd.run import select as run
+    from dhrd.run.select import select as run
 
     query = run.Query(num_rows=num_rows, strategy=strategy, exclude=tuple(exclude or ()), seed=seed)
     _check_reader(purpose, model, folds)
@@ -91,7 +91,7 @@ def _out_of_fold(
     from dhrd._files import is_stream
     from dhrd._outputs import JSON_LINES, Output, check_outputs
     from dhrd.artifact.owned import inputs_of
-    from dhrd.run.select import select_out_of_fold
+    from dhrd.run.select.select import select_out_of_fold
 
     check_outputs([Output("--output", output, JSON_LINES)], inputs_of(resolved, config, *query.exclude))
     kept = None if is_stream(output) else _folds_beside(output)

@@ -13,7 +13,7 @@ from dhrd.cli.command import SettingsCommand, given
 from dhrd.cli.options import Config, Device, Set
 
 if TYPE_CHECKING:
-    from dhrd.run.gate import AnswerChange, Flips, UpdateGate
+    from dhrd.run.update.gate import AnswerChange, Flips, UpdateGate
 
 
 class UpdateCommand(SettingsCommand):
@@ -50,9 +50,9 @@ def update(
     command goes on after a kill.
     """
     from dhrd.config import load_config
-    from dhrd.run.update import update as run
-    from dhrd.run.update import update_config
-    from dhrd.run.update_rows import UpdateSettings
+    from dhrd.run.update.rows import UpdateSettings
+    from dhrd.run.update.update import update as run
+    from dhrd.run.update.update import update_config
 
     settings = UpdateSettings(
         model=model,
