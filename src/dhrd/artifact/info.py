@@ -216,6 +216,24 @@ def read_info(directory: str | Path) -> ArtifactInfo:
         raise _damaged(path, _problems_of(error) if isinstance(error, ValidationError) else str(error)) from error
 
 
+def check_has_classifier(directory: Path, info: ArtifactInfo) -> None:
+    """Refuse an artifact of another kind.
+
+    Raises:
+        ArtifactError: It has no classifier, or none for torch.
+    """
+    if info.kind == "causal_lm":
+        raise ArtifactError(
+            f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; let it reason "
+            f"instead: {dhrd_command('evaluate', mode='cot', model=directory)}"
+        )
+    if info.kind in EXPORTS:
+        runtime = "ONNX Runtime" if info.kind == "onnx" else "another runtime"
+        raise ArtifactError(
+            f"{directory}: an export for {runtime} (docs/export.md); give the artifact that it was made from"
+        )
+
+
 def _check_format(path: Path, version: Any) -> None:
     if type(version) is not int or version < 1:
         raise _damaged(path, f"format_version: field required, a number above 0, got {shown(version)}")

@@ -15,7 +15,8 @@ from dhrd.errors import ConfigError
 
 if TYPE_CHECKING:
     from dhrd.config import RunConfig
-    from dhrd.run.select.select import Query, Selection
+    from dhrd.run.select.select import Selection
+    from dhrd.run.select.strategies import Query
 
 
 def select(

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from dhrd._device import check_loaded, find_device
 from dhrd._progress import no_foreign_bars
 from dhrd.artifact.hub import find_artifact, push_artifact
-from dhrd.artifact.info import ArtifactInfo, read_info
+from dhrd.artifact.info import ArtifactInfo, check_has_classifier, read_info
 from dhrd.artifact.read import input_encoder, load_input_encoder
-from dhrd.artifact.weights import check_has_classifier, load_body_and_head
+from dhrd.artifact.weights import load_body_and_head
+from dhrd.config.section import check_count
 from dhrd.data.objects import as_rows, columns_of, is_one
 from dhrd.data.records import Batch, LabelSet
 from dhrd.data.sequence import EncodedInput
@@ -27,7 +28,7 @@ from dhrd.inference.cot import Reasoner
 from dhrd.inference.decoding import Decoding
 from dhrd.inference.engine.batching import label_probabilities
 from dhrd.inference.engine.engine import Engine
-from dhrd.inference.engine.options import Options, check_count
+from dhrd.inference.engine.options import Options
 from dhrd.inference.prediction import (
     EXPLANATION_NOTE,
     LABEL_FIRST_NOTE,

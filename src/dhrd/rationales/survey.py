@@ -10,7 +10,6 @@ from pathlib import Path
 from dhrd._text import shown
 from dhrd.config import TeacherSettings
 from dhrd.errors import DataError
-from dhrd.model.backbone import load_tokenizer
 from dhrd.rationales.teacher.prompt import Questions
 from dhrd.rationales.teacher.purpose import Purpose
 from dhrd.rationales.teacher.session import Session
@@ -147,5 +146,7 @@ def _counter(settings: TeacherSettings, estimate: Estimate) -> tuple[Callable[[s
             "as the answers so far show" if estimate.measured else "assumed; teacher.tokenizer counts them"
         )
         return estimate.prompt_tokens, basis
+    from dhrd.model.backbone import load_tokenizer  # loads torch
+
     tokenizer = load_tokenizer(settings.tokenizer)
     return (lambda prompt: len(tokenizer(prompt, verbose=False)["input_ids"])), f"the tokenizer {settings.tokenizer}"

@@ -13,6 +13,7 @@ from typing import Any
 from dhrd._files import writing
 from dhrd.artifact.info import MANIFEST, ArtifactInfo, read_info
 from dhrd.config import RunConfig, resolve
+from dhrd.config.section import check_count
 from dhrd.config.tasks import TaskSettings
 from dhrd.data.digest import digest_of
 from dhrd.data.objects import numbered_rows
@@ -93,8 +94,6 @@ def _source(
     if limit is None and data is None:
         limit = getattr(config.data, f"{split}_limit", None)
     if limit is not None:
-        from dhrd.inference.engine.options import check_count  # loads torch
-
         check_count("limit", limit)
     return open_rows(spec, split, config, read_info(model_dir)), limit
 

@@ -19,14 +19,13 @@ from fsspec.core import url_to_fs
 
 from dhrd._progress import track
 from dhrd._text import message_of
-from dhrd.artifact.info import read_info
-from dhrd.artifact.weights import check_has_classifier
+from dhrd.artifact.info import check_has_classifier, read_info
 from dhrd.config import RunConfig
+from dhrd.config.section import check_count
 from dhrd.data.readers import files_of, is_read_once
 from dhrd.data.remote import is_url, urls_of
 from dhrd.data.row import Remarks
 from dhrd.errors import ConfigError, DhrdError
-from dhrd.inference.engine.options import check_count
 from dhrd.run.predict.journal import Mark
 from dhrd.run.predict.predict import LongJob, Predicted, columns_of_output, job_settings, warn_of_cut
 from dhrd.run.predict.reading import Reading
