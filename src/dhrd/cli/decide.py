@@ -56,7 +56,9 @@ def decide(
 
     if clear:
         run.clear(model)
-        say(f"{model} answers every row")
+        write_json(json_file, {"decision": None})
+        with talking(json_file):
+            say(f"{model} answers every row")
         return
     decided = run.decide(
         model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from dhrd._terminal import say
 from dhrd.cli.command import Command, SettingsCommand, given
-from dhrd.cli.options import Config, Device, Set
+from dhrd.cli.options import Config, Device, Json, Set, write_json
 from dhrd.cli.teacher import (
     DryRun,
     Limit,
@@ -59,22 +60,32 @@ def generate(
     config: Config = None,
     overrides: Set = None,
     device: Device = None,
+    json_file: Json = None,
 ) -> None:
     """Ask a teacher for a rationale for each row. The key comes from OPENAI_API_KEY."""
+    from dhrd._files import talking
+    from dhrd._outputs import JSON, Output, check_outputs
+    from dhrd.artifact.owned import inputs_of
     from dhrd.config import load_config
 
     resolved = load_config(config, overrides or (), **given(context))
     rows = _rows(data, resolved)
+    check_outputs([Output("--json", json_file, JSON)], [*inputs_of(resolved, rows, config), output])
     from dhrd.rationales.generate import generate_rationales, survey_rationales
 
     if dry_run:
-        print_survey(survey_rationales(resolved, rows, output, split=split, limit=limit), resolved)
+        survey = survey_rationales(resolved, rows, output, split=split, limit=limit)
+        write_json(json_file, survey.record(resolved.teacher))
+        with talking(json_file):
+            print_survey(survey, resolved)
         return
     with going_on():
         written = generate_rationales(
             resolved, rows, output, split=split, limit=limit, retry_rejected=retry_rejected, device=device
         )
-    _print_generated(written, resolved)
+    write_json(json_file, written.record())
+    with talking(json_file):
+        _print_generated(written, resolved)
     end(written, require_all=require_all)
 
 
@@ -161,15 +172,19 @@ def convert(
     rating: Annotated[str | None, typer.Option(help="Path within one to its rating; the best is taken.")] = None,
     where: Annotated[str | None, typer.Option(help="A template that gives True for what counts.")] = None,
     teacher: Annotated[str | None, typer.Option(help="Who wrote them, for the output.")] = None,
+    json_file: Json = None,
 ) -> None:
     """Bring rationales of another shape into the form of training."""
     from dhrd._files import talking
+    from dhrd._outputs import JSON, RATIONALES, Output, check_outputs
     from dhrd.rationales.convert import convert_rationales, shape_of
 
+    check_outputs([Output("--output", output, RATIONALES), Output("--json", json_file, JSON)], [source])
     parts = {"id": id_part, "rationale": rationale, "rows": rows, "choices": choices, "rating": rating}
     asked = shape_of(shape, **parts, where=where, teacher=teacher)
     converted = convert_rationales(source, output, asked)
-    with talking(output):
+    write_json(json_file, {"output": str(output), **asdict(converted)})
+    with talking(output, json_file):
         _print_converted(converted, output)
 
 

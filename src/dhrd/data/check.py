@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from dhrd._text import shown
 from dhrd.config.tasks import TaskSettings, column_of
 from dhrd.data.digest import DigestIds, input_digest
-from dhrd.data.fields import check_characters, column_names, input_text, key, label, optional_text, weight
+from dhrd.data.fields import MAX_PROBLEMS, check_characters, column_names, input_text, key, label, optional_text, weight
 from dhrd.data.labels import ByTask
 from dhrd.data.objects import with_own_names
 from dhrd.data.records import Example, Label
@@ -20,6 +20,41 @@ from dhrd.errors import DataError
 
 _MISSING = {"nan", "none", "null", "nil", "n/a", "na", "#n/a", "<na>", "nat"}
 _WEIGHTS = ("weights", "sample_weight", "row_weight")
+
+
+@dataclass
+class Problems:
+    """What is wrong with rows, up to ten, to be told together."""
+
+    lines: list[str] = field(default_factory=list)
+    _lacking: set[frozenset[str]] = field(default_factory=set)
+
+    def add(self, line: str, lacking: frozenset[str]) -> None:
+        """Note a bad row.
+
+        Args:
+            line: Its place, and what is wrong.
+            lacking: Columns that it does not have, where that is what is wrong.
+        """
+        self.lines.append(line)
+        self._lacking.add(lacking)
+
+    @property
+    def are_many(self) -> bool:
+        """Whether no more are to be looked for."""
+        return len(self.lines) == MAX_PROBLEMS
+
+    def tell(self) -> None:
+        """Raise what there is to tell, if anything.
+
+        Raises:
+            DataError: A line each; one for all where they lack the same columns.
+        """
+        if len(self.lines) > 1 and len(self._lacking) == 1 and all(self._lacking):
+            at_least = "at least " if self.are_many else ""
+            raise DataError(f"{self.lines[0]}; {at_least}{len(self.lines) - 1} more rows are like it")
+        if self.lines:
+            raise DataError("\n".join([*self.lines, *["(there may be more)"] * self.are_many]))
 
 
 @dataclass(kw_only=True)

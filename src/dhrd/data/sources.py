@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
@@ -12,9 +12,8 @@ from typing import Any
 from dhrd._text import message_of
 from dhrd.config import DataSettings
 from dhrd.config.tasks import TaskSettings
-from dhrd.data.check import RowCheck
+from dhrd.data.check import Problems, RowCheck
 from dhrd.data.classes import Classes
-from dhrd.data.fields import MAX_PROBLEMS
 from dhrd.data.objects import as_rows, is_dataset, numbered_rows
 from dhrd.data.policy_desk import LABELS, REASONS, WORDS, PolicyDesk
 from dhrd.data.readers import is_read_once, matching, read_file
@@ -79,8 +78,7 @@ class Source:
             DataError: One line a bad row: `file:line: field: what is wrong; how to mend it`. One line for all where all
                 lack the same column.
         """
-        problems: list[str] = []
-        lacking: set[frozenset[str]] = set()
+        problems = Problems()
         check = RowCheck(
             name=self.name,
             columns=self.columns,
@@ -96,14 +94,12 @@ class Source:
             if isinstance(example, str) and refuse is not None:
                 refuse(row, example.removeprefix(f"{row.where}: "))
             elif isinstance(example, str):
-                problems.append(example)
-                lacking.add(check.lacking(row, example))
-                if len(problems) == MAX_PROBLEMS:
+                problems.add(example, check.lacking(row, example))
+                if problems.are_many:
                     break
-            elif not problems:
+            elif not problems.lines:
                 yield example
-        if problems:
-            raise DataError("\n".join(_told(problems, all_lack_alike=len(lacking) == 1 and all(lacking))))
+        problems.tell()
         check.finish()
 
     def load(self, *, labels_required: bool = True, limit: int | None = None) -> list[Example]:
@@ -127,17 +123,6 @@ class Source:
             return
         if next(self.examples(labels_required=labels_required), None) is None and labels_required:
             raise DataError(f"{self.name}: no rows")
-
-
-def _told(problems: Sequence[str], *, all_lack_alike: bool) -> Iterator[str]:
-    """What is wrong with rows, a line each; a single one where they all lack the same columns."""
-    may_be_more = len(problems) == MAX_PROBLEMS
-    if all_lack_alike and len(problems) > 1:
-        yield f"{problems[0]}; {'at least ' * may_be_more}{len(problems) - 1} more rows are like it"
-        return
-    yield from problems
-    if may_be_more:
-        yield "(there may be more)"
 
 
 def open_source(

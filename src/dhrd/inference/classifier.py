@@ -18,7 +18,6 @@ from dhrd.artifact.hub import find_artifact, push_artifact
 from dhrd.artifact.info import ArtifactInfo, check_has_classifier, read_info
 from dhrd.artifact.read import input_encoder, load_input_encoder
 from dhrd.artifact.weights import load_body_and_head
-from dhrd.config.section import check_count
 from dhrd.data.objects import as_rows, columns_of, is_one
 from dhrd.data.records import Batch, LabelSet
 from dhrd.data.sequence import EncodedInput
@@ -254,7 +253,7 @@ class Classifier:
 
     def scored(self, rows: Rows, *, window: int = _WINDOW_ROWS, skip: bool = False) -> Iterator[Scored]:
         """Windows of rows with their tokens and probabilities; as `stream`. With `skip` bad rows are left out."""
-        for found in encoded_windows(as_rows(rows), self.encode, check_count("window", window), skip=skip):
+        for found in encoded_windows(as_rows(rows), self.encode, window, skip=skip):
             with self._lock:
                 self.num_cut += sum(item.was_cut for item in found.inputs)
                 self.num_mended += sum(item.was_mended for item in found.inputs)

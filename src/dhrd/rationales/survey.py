@@ -14,7 +14,7 @@ from dhrd.rationales.teacher.prompt import Questions
 from dhrd.rationales.teacher.purpose import Purpose
 from dhrd.rationales.teacher.session import Session
 from dhrd.rationales.teacher.store import Store, Totals
-from dhrd.rationales.teacher.tally import Estimate
+from dhrd.rationales.teacher.tally import Estimate, cost
 
 SAMPLING = ("temperature", "top_p", "seed", "reasoning_effort", "extra_body")
 """Settings that are part of a question."""
@@ -49,6 +49,22 @@ class Survey:
     before: Totals
     num_unused: int = 0
     changed: tuple[str, ...] = ()
+
+    def costs(self, settings: TeacherSettings) -> dict[str, float] | None:
+        """What is expected, the most that it may be, and what was paid so far; None where no price is set."""
+        tokens = {
+            "expected": (self.prompt_tokens, self.completion_tokens),
+            "most": (self.most_prompt_tokens, self.most_completion_tokens),
+            "paid": (self.before.prompt_tokens, self.before.completion_tokens),
+        }
+        found = {name: cost(settings, *both) for name, both in tokens.items()}
+        return {name: value for name, value in found.items() if value is not None} or None
+
+    def record(self, settings: TeacherSettings) -> dict[str, object]:
+        """For a program."""
+        tokens = ("prompt_tokens", "most_prompt_tokens", "completion_tokens", "most_completion_tokens")
+        counts = {name: getattr(self, name) for name in ("num_rows", "num_open", *tokens, "counted_by")}
+        return {**counts, "cost": self.costs(settings), "warning": self.warning or None}
 
     @property
     def warning(self) -> str:

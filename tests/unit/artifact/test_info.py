@@ -42,7 +42,7 @@ def test_the_manifest_is_read_back(tmp_path: Path) -> None:
     save_artifact(tmp_path, make_model(), info)
     assert read_info(tmp_path) == info
     written = json.loads((tmp_path / "dhrd.json").read_text())
-    assert written["format_version"] == 1
+    assert written["format_version"] == 1 and not {"decision", "task_columns"} & {*written}
     assert written["calibration"] == {"temperature": 1.0}
     assert {"dhrd", "torch", "transformers"} <= set(written["versions"])
 

@@ -11,7 +11,6 @@ from dhrd.errors import ArtifactError, ConfigError
 from dhrd.run.update.start import ROWS_STAMP, beside_output, check_update_place, update_config
 from dhrd.training.run_dir import read_run
 from helpers.artifacts import save_tiny
-from helpers.updates import train_old
 
 
 def test_what_an_update_begins_with_and_leaves_out(tiny_backbone: Path, tmp_path: Path) -> None:
@@ -21,7 +20,7 @@ def test_what_an_update_begins_with_and_leaves_out(tiny_backbone: Path, tmp_path
     began, config, info = read_run(old), update_config(old), read_info(old)
     assert began is not None
     assert (config.model.name_or_path, config.model.keep_head) == (str(old), True)
-    assert config.data.max_input_tokens == info.max_input_tokens == 77
+    assert config.data.max_input_tokens == info.max_input_tokens == 64
     assert (config.data.train, config.data.validation, config.data.dev_share) == (None, None, 0)
     assert (began.training.calibrate, config.training.calibrate) == (True, False)
     assert config.training.learning_rate == pytest.approx(0.3 * began.training.learning_rate)
