@@ -32,7 +32,7 @@ _CALLS = {
     "label --gold train.jsonl --output gold.jsonl --votes 2 --dry-run": {"rows", "gold"},
     "rationales generate --data train.jsonl --output written.jsonl": {"output", "num_rows", "num_written", "rejected"},
     "rationales generate --data train.jsonl --output more.jsonl --dry-run": {"num_rows", "num_open", "cost"},
-    "rationales audit told.jsonl --data train.jsonl": {"rows"},
+    "rationales audit told.jsonl --data train.jsonl": {"num_rows", "flags"},
     "rationales convert train.jsonl --output converted.jsonl": {"output", "num_rationales"},
     "audit labels --output doubted.jsonl --folds 2": {"num_rows", "num_doubted"},
     "config show": {"model", "data"},
@@ -51,9 +51,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path) -> Itera
     write_jsonl(directory / "rows.jsonl", told[:5])
     write_new(directory / "new.jsonl", label="keep")
     write_jsonl(directory / "told.jsonl", [row for row in rows(20) if "rationale" in row])
-    write_jsonl(
-        directory / "answers.jsonl", [{"id": row["id"], "gold": row["label"], "label": "keep"} for row in rows(9)]
-    )
+    answers = [{"id": row["id"], "gold": row["label"], "label": "keep"} for row in rows(9)]
+    write_jsonl(directory / "answers.jsonl", answers)
     with (
         serving(VotingEndpoint(vote=lambda prompt, seed: f"It says so.\n{SENTINEL}\nkeep")) as endpoint,
         pytest.MonkeyPatch.context() as patch,
