@@ -59,6 +59,8 @@ _CALLS = {
     "predict --model model --input rows.jsonl --output new.txt": "give a name that ends in .jsonl",
     "evaluate --model model --data empty.jsonl": "empty.jsonl: no rows",
     "decide --model absent --sets 0.9": "absent: no such directory",
+    "predict --model model --input rows.jsonl --output new.jsonl --on-error go": "--on-error go: unknown; give stop or",
+    "decide --model model --data rows.jsonl --target accuracy=0.9": "accuracy=0.9",
     "decide --model model --data absent.jsonl --sets 0.9": "absent.jsonl: no such file",
     "serve --model absent": "absent: no such directory",
     "benchmark --model absent": "absent: no such directory",
@@ -103,7 +105,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, bool
     (directory / "busy").mkdir()
     (directory / "busy" / "notes.md").touch()
     (directory / "model").mkdir()
-    kind = {"format_version": 1, "kind": "sequence_classifier", "labels": {"names": ["x", "y"]}}
+    kind = {"format_version": 1, "kind": "sequence_classifier", "labels": {"names": ["x", "y"]}, "versions": {}}
     (directory / "model" / "dhrd.json").write_text(json.dumps(kind), encoding="utf-8")
     (directory / "model" / "run.json").write_text('{"config": {}}', encoding="utf-8")
     requests = "".join(json.dumps(call.split()) + "\n" for call in _CALLS)

@@ -62,6 +62,8 @@ def reproduce(
     several machines merge by copying them into one directory.
     """
     from dhrd.config import load_config
+
+    base = load_config(config, overrides or ())
     from dhrd.experiments.asked import RequestNames, check_data
     from dhrd.experiments.cells import CellDecoding
 
@@ -74,7 +76,7 @@ def reproduce(
     )
     request = RequestNames(
         study=study,
-        base=load_config(config, overrides or ()),
+        base=base,
         tasks=_names(tasks),
         backbones=_names(backbones),
         num_seeds=seeds,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from dhrd._files import is_stream
 from dhrd._progress import track
@@ -21,35 +21,13 @@ from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.prediction import Prediction
 from dhrd.inference.streaming import Scored
-from dhrd.run.predict.journal import Mark
+from dhrd.run.predict.journal import LongJob, Mark
 from dhrd.run.predict.reading import Reading
 from dhrd.run.predict.sinks import Refused, RowSink, open_sink
 from dhrd.run.predict.tables import Columns, Record
 from dhrd.run.rows import open_rows, settings_of
 
 logger = logging.getLogger("dhrd")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LongJob:
-    """How a long job runs.
-
-    Args:
-        keep: Columns of the input that are carried along.
-        resume: Go on after what a stopped run of the same model, rows and settings left beside the output.
-        on_error: At a bad row `stop`; or `skip` it: its place and what is wrong go to OUTPUT.errors.jsonl.
-
-    Raises:
-        ConfigError: `on_error` is neither.
-    """
-
-    keep: tuple[str, ...] = ()
-    resume: bool = False
-    on_error: Literal["stop", "skip"] = "stop"
-
-    def __post_init__(self) -> None:
-        if self.on_error not in ("stop", "skip"):
-            raise ConfigError(f"`on_error={self.on_error}`: unknown; give stop or skip")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

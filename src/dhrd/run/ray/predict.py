@@ -26,8 +26,8 @@ from dhrd.data.readers import files_of, is_read_once
 from dhrd.data.remote import is_url, urls_of
 from dhrd.data.row import Remarks
 from dhrd.errors import ConfigError, DhrdError
-from dhrd.run.predict.journal import Mark
-from dhrd.run.predict.predict import LongJob, Predicted, columns_of_output, job_settings, warn_of_cut
+from dhrd.run.predict.journal import LongJob, Mark
+from dhrd.run.predict.predict import Predicted, columns_of_output, job_settings, warn_of_cut
 from dhrd.run.predict.reading import Reading
 from dhrd.run.predict.tables import Parquet
 from dhrd.run.ray.cluster import Workers, connected, workers_of
