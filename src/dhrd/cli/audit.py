@@ -50,7 +50,7 @@ def labels(
         raise ConfigError("no rows are given: --data FILE (or superglue:TASK, hub:NAME)")
     written = [Output("--output", output, JSON_LINES), Output("--html", html, PAGE), Output("--json", json_file, JSON)]
     check_outputs(written, inputs_of(resolved, config))
-    check_sources(resolved.data)
+    check_sources(resolved)
     from dhrd.run.audit.labels import audit_labels
     from dhrd.run.audit.report import print_label_audit, write_label_audit, write_label_page
 

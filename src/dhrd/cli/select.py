@@ -62,7 +62,7 @@ def select(
     if model is None:
         resolved = load_config(config, overrides or (), data__train=pool)
         check_outputs(outputs, inputs_of(resolved, config, *query.exclude))
-        check_sources(resolved.data)
+        check_sources(resolved)
         selection = _out_of_fold(query, folds or 0, output, resolved, device)
     else:
         settings = inference_config(model, config, overrides)

@@ -67,7 +67,7 @@ def train(
     from dhrd.training.run_dir import check_place
 
     with _telling_of_init(resolved.data.train):
-        check_sources(resolved.data)  # before torch is loaded, which takes seconds
+        check_sources(resolved)  # before torch is loaded, which takes seconds
     check_outputs([Output("--json", json_file, JSON)], inputs_of(resolved, config))
     if rounds is not None:
         if checkpoint is not None or overwrite:

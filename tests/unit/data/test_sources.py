@@ -14,10 +14,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from dhrd.config import DataSettings
+from dhrd.config import DataSettings, load_config
 from dhrd.data.label_sets import infer_labels
 from dhrd.data.records import Example
-from dhrd.data.sources import files_of_rows, files_of_settings, open_source
+from dhrd.data.sources import check_sources, files_of_rows, files_of_settings, open_source
 from dhrd.errors import ConfigError, DataError
 from helpers.reading import PLAIN, error_of, load
 from helpers.rows import write_jsonl
@@ -392,6 +392,18 @@ def test_a_look_at_the_first_row_says_what_reading_all_would(tmp_path: Path) -> 
     open_source(path, PLAIN).check(labels_required=False)  # the first alone
     with pytest.raises(DataError, match="label: missing"):
         open_source(path, PLAIN).check()
+
+
+def test_the_rows_of_a_run_are_looked_at_as_its_tasks_have_them(tmp_path: Path) -> None:
+    rows = write_jsonl(tmp_path / "rows.jsonl", [{"input_text": "a", "topic": "x"}, {"input_text": "b", "mood": "y"}])
+    several = load_config(data__train=str(rows), tasks={"topic": {}, "mood": {}})
+    check_sources(several)
+    with pytest.raises(DataError, match="label: missing; the row has input_text, topic"):
+        check_sources(load_config(data__train=str(rows)))
+    with pytest.raises(DataError, match=r"absent\.jsonl: no such file"):
+        check_sources(load_config(base=several, data__validation=str(tmp_path / "absent.jsonl")))
+    with pytest.raises(ConfigError, match=r"data\.train is not set"):
+        check_sources(load_config())
 
 
 def test_a_stream_and_the_hub_are_not_looked_at() -> None:
