@@ -75,7 +75,7 @@ class Source:
         `refuse` it is told each of them instead, and what is wrong there, and they are left out.
 
         Raises:
-            DataError: One line a bad row (one for all that lack a column): `file:line: field: what is wrong; the way out`.
+            DataError: A line a bad row, or for all that lack a column: `file:line: field: what is wrong; how to mend`.
         """
         problems = Problems()
         check = RowCheck(
