@@ -77,8 +77,8 @@ _CALLS = {
     "update --model model --new rows.jsonl --replay absent.jsonl --output new": "absent.jsonl: no such file",
     "update --model model --new rows.jsonl --replay rows.jsonl --output busy": "--output busy: is not empty",
     "update --model model --new rows.jsonl --output new": "give --replay, or --eval-old",
-    "label --output new.jsonl": "no teacher is given: --teacher openai:MODEL",
-    "label --output new.jsonl --teacher openai:x": "no rows are given: --data FILE",
+    "label --output new.jsonl": "no rows are given: --data FILE",
+    "label --output new.jsonl --data rows.jsonl": "no teacher is given: --teacher openai:MODEL",
     f"label --data absent.jsonl --output new.jsonl {_ASKED}": "absent.jsonl: no such file",
     f"label --data empty.jsonl --output new.jsonl {_ASKED} --dry-run": "empty.jsonl: no rows",
     "rationales generate --data rows.jsonl --output new.jsonl": "no teacher is given: --teacher openai:MODEL",
@@ -120,7 +120,7 @@ def test_every_command_is_among_them() -> None:
     group: Any = typer.main.get_command(app)
     commands = {name: getattr(command, "commands", {"": None}) for name, command in group.commands.items()}
     names = {f"{name} {part}".strip() for name, parts in commands.items() for part in parts}
-    assert len(names) == 21
+    assert len(names) == 20
     without = {name for name in names if not any(f"{call} ".startswith(f"{name} ") for call in _CALLS)}
     assert without == {"config schema"}, "which reads nothing"
 

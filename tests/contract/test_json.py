@@ -25,15 +25,14 @@ _CALLS = {
     "decide --model out --clear": {"decision"},
     "compare answers.jsonl answers.jsonl": {"difference", "interval_95"},
     "benchmark --model out --against none --repeats 1 --limit 9 --latency-rows 1": {"data", "rows"},
-    "export --model out --output onnx": {"label_agreement"},
     "select pool.jsonl -n 3 --model out --output ask.jsonl": {"output", "num_rows", "num_pool", "num_random"},
     "update --model out --new new.jsonl --replay train.jsonl --output updated --max-regression 1": {"published", "old"},
     "label --data pool.jsonl --output voted.jsonl --votes 2": {"rows", "gold"},
     "label --gold train.jsonl --output gold.jsonl --votes 2 --dry-run": {"rows", "gold"},
-    "rationales generate --data train.jsonl --output written.jsonl": {"output", "num_rows", "num_written", "rejected"},
+    "rationales generate --data train.jsonl --output asked.jsonl": {"output", "num_rows", "num_written", "rejected"},
     "rationales generate --data train.jsonl --output more.jsonl --dry-run": {"num_rows", "num_open", "cost"},
     "rationales audit told.jsonl --data train.jsonl": {"num_rows", "flags"},
-    "rationales convert train.jsonl --output converted.jsonl": {"output", "num_rationales"},
+    "rationales convert told.jsonl --output converted.jsonl": {"output", "num_rationales"},
     "audit labels --output doubted.jsonl --folds 2": {"num_rows", "num_doubted"},
     "config show": {"model", "data"},
     "doctor": {"versions"},
@@ -74,8 +73,6 @@ def test_standard_output_is_one_object(
     if call.startswith(("label", "rationales generate")):
         labels = f"data.labels=[{', '.join(LABELS)}]"
         more = ["--teacher", "openai:tiny", "--set", labels, "--set", "teacher.seed=0"]
-    if call.startswith("export"):
-        pytest.importorskip("onnxruntime")
     if call.startswith("audit labels"):
         pytest.importorskip("cleanlab")
     ended = run_here(capsys, *call.split(), *more, "--json", "-")
