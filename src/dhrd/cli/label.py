@@ -111,7 +111,7 @@ def _tell_surveys(surveys: Mapping[str, Survey | None], config: RunConfig, json_
 
     write_json(json_file, {name: survey and survey.record(config.teacher) for name, survey in surveys.items()})
     with talking(json_file):
-        for name, survey in reversed(surveys.items()):
+        for name, survey in reversed([*surveys.items()]):
             if survey is not None:
                 say(f"{name}, {config.teacher.votes} votes each:")
                 print_survey(survey, config)
