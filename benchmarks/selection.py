@@ -23,8 +23,8 @@ import torch
 from paired import done, interval
 
 from dhrd.config import RunConfig, load_config
+from dhrd.data.inputs import InputEncoder
 from dhrd.data.rows import Rows, load_rows
-from dhrd.data.sequence import InputEncoder
 from dhrd.evaluation.live import LiveModel
 from dhrd.experiments.studies.controlled import NUM_HELD_OUT, NUM_TRAINED_ROWS, STUDY
 from dhrd.experiments.study import BEST_SETTINGS

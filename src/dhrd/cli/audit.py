@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.command import Command
+from dhrd.cli.command import Command, interruptible
 from dhrd.cli.options import Config, Device, Json, Set, write_json
 
 app = typer.Typer(help="Find the labels that are probably wrong.", no_args_is_help=True, rich_markup_mode=None)
@@ -55,11 +54,8 @@ def labels(
     from dhrd.run.audit.report import print_label_audit, write_label_audit, write_label_page
 
     kept = None if is_stream(output) else output.with_name(f"{output.name}.folds")
-    try:
+    with interruptible("folds that are done are kept: run the same command again to go on"):
         audit = audit_labels(resolved, num_folds=folds, kept=kept, device=device)
-    except KeyboardInterrupt:
-        say("dhrd: interrupted; folds that are done are kept: run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(130) from None
     write_label_audit(audit, output)
     if html is not None:
         write_label_page(audit, html)

@@ -10,20 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.command import SettingsCommand, given
-from dhrd.cli.options import Config, Device, Json, Set, write_json
-from dhrd.cli.teacher import (
-    DryRun,
-    Limit,
-    RequireAll,
-    RetryRejected,
-    Split,
-    end,
-    going_on,
-    print_survey,
-    print_written,
-    settings_of_teacher,
-)
+from dhrd.cli.command import SettingsCommand, given, interruptible
+from dhrd.cli.options import Config, Json, Set, grouped, write_json
+from dhrd.cli.teacher import INTERRUPTED, Answers, AskingOptions, end, print_survey, print_written, settings_of_teacher
 
 if TYPE_CHECKING:
     from dhrd.config import RunConfig
@@ -37,9 +26,10 @@ class LabelCommand(SettingsCommand):
     settings = settings_of_teacher("labels", "votes")
 
 
+@grouped
 def label(
     context: typer.Context,
-    output: Annotated[Path, typer.Option(help="A .jsonl file; run again with the same one to go on.")],
+    output: Answers,
     data: Annotated[
         str | None, typer.Option("--data", help="The rows, without labels: a file, or hub:NAME; none: --gold alone.")
     ] = None,
@@ -49,15 +39,11 @@ def label(
     min_accuracy: Annotated[
         float | None, typer.Option(min=0, max=1, help="Stop with 3 where fewer of the gold rows are right.")
     ] = None,
-    split: Split = "train",
-    limit: Limit = None,
-    retry_rejected: RetryRejected = False,
-    require_all: RequireAll = False,
-    dry_run: DryRun = False,
     config: Config = None,
     overrides: Set = None,
-    device: Device = None,
     json_file: Json = None,
+    *,
+    asking: AskingOptions,
 ) -> None:
     """Ask a teacher for the labels of rows that have none. The key comes from OPENAI_API_KEY.
 
@@ -76,28 +62,28 @@ def label(
     check_outputs([Output("--json", json_file, JSON)], [*read, output])
     from dhrd.rationales.label import label_rows, survey_labels
 
-    if dry_run:
-        surveys = survey_labels(resolved, data, output, gold=gold, split=split, limit=limit)
+    if asking.dry_run:
+        surveys = survey_labels(resolved, data, output, gold=gold, split=asking.split, limit=asking.limit)
         _tell_surveys(dict(zip(("rows", "gold"), surveys, strict=True)), resolved, json_file)
         return
-    with going_on():
+    with interruptible(INTERRUPTED):
         labelled = label_rows(
             resolved,
             data,
             output,
             gold=gold,
             min_accuracy=min_accuracy,
-            split=split,
-            limit=limit,
-            retry_rejected=retry_rejected,
-            device=device,
+            split=asking.split,
+            limit=asking.limit,
+            retry_rejected=asking.retry_rejected,
+            device=asking.device,
         )
     rows, known = labelled.rows, labelled.gold
     write_json(json_file, {"rows": rows and rows.record(), "gold": known and known.record()})
     if rows is not None:
         with talking(json_file):
             _print_labelled(rows, resolved)
-        end(rows, require_all=require_all)
+        end(rows, require_all=asking.require_all)
     elif known is not None and known.is_below(min_accuracy):
         say(f"dhrd: the gold rows are below --min-accuracy {min_accuracy:g}, so no other was asked", file=sys.stderr)
         raise typer.Exit(3)

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.options import Compile, Config, Device, Dtype, Json, MaxTokens, Set, Sharing, write_json
+from dhrd.cli.options import Artifact, ClassifierOptions, Config, Json, Set, Strict, grouped, write_json
 from dhrd.errors import ConfigError
 
 if TYPE_CHECKING:
     from dhrd.run.predict.predict import Predicted
 
 
+@grouped
 def predict(
-    model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
+    model: Artifact,
     input_file: Annotated[
         str,
         typer.Option(
@@ -46,15 +47,10 @@ def predict(
     ] = None,
     config: Config = None,
     overrides: Set = None,
-    device: Device = None,
-    dtype: Dtype = "auto",
-    sharing: Sharing = True,
-    compile: Compile = False,
-    max_tokens_per_pass: MaxTokens = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse rows over the limit instead of cutting them.")
-    ] = False,
+    strict: Strict = False,
     json_file: Json = None,
+    *,
+    classifier: ClassifierOptions,
 ) -> None:
     """Label rows, in their order.
 
@@ -86,12 +82,8 @@ def predict(
         input_file,
         job=job,
         config=settings,
-        device=device,
-        dtype=dtype,
-        share_prefixes=sharing,
-        compile=compile,
-        max_tokens_per_pass=max_tokens_per_pass,
         strict=strict,
+        **asdict(classifier),
     )
     write_json(json_file, {"output": output, **asdict(done)})
     with talking(Path(output), json_file):

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.command import Command, SettingsCommand, given
-from dhrd.cli.options import Config, Device, Json, Set, write_json
+from dhrd.cli.command import Command, SettingsCommand, given, interruptible
+from dhrd.cli.options import Config, Device, Json, Set, grouped, write_json
 from dhrd.cli.teacher import (
-    DryRun,
-    Limit,
-    RequireAll,
-    RetryRejected,
+    INTERRUPTED,
+    Answers,
+    AskingOptions,
     Split,
     end,
-    going_on,
     print_survey,
     print_written,
     settings_of_teacher,
@@ -48,19 +46,16 @@ class GenerateCommand(SettingsCommand):
 
 
 @app.command(cls=GenerateCommand)
+@grouped
 def generate(
     context: typer.Context,
-    output: Annotated[Path, typer.Option(help="A .jsonl file; run again with the same one to go on.")],
+    output: Answers,
     data: Data = None,
-    split: Split = "train",
-    limit: Limit = None,
-    retry_rejected: RetryRejected = False,
-    require_all: RequireAll = False,
-    dry_run: DryRun = False,
     config: Config = None,
     overrides: Set = None,
-    device: Device = None,
     json_file: Json = None,
+    *,
+    asking: AskingOptions,
 ) -> None:
     """Ask a teacher for a rationale for each row. The key comes from OPENAI_API_KEY."""
     from dhrd._files import talking
@@ -73,20 +68,26 @@ def generate(
     check_outputs([Output("--json", json_file, JSON)], [*inputs_of(resolved, rows, config), output])
     from dhrd.rationales.generate import generate_rationales, survey_rationales
 
-    if dry_run:
-        survey = survey_rationales(resolved, rows, output, split=split, limit=limit)
+    if asking.dry_run:
+        survey = survey_rationales(resolved, rows, output, split=asking.split, limit=asking.limit)
         write_json(json_file, survey.record(resolved.teacher))
         with talking(json_file):
             print_survey(survey, resolved)
         return
-    with going_on():
+    with interruptible(INTERRUPTED):
         written = generate_rationales(
-            resolved, rows, output, split=split, limit=limit, retry_rejected=retry_rejected, device=device
+            resolved,
+            rows,
+            output,
+            split=asking.split,
+            limit=asking.limit,
+            retry_rejected=asking.retry_rejected,
+            device=asking.device,
         )
     write_json(json_file, written.record())
     with talking(json_file):
         _print_generated(written, resolved)
-    end(written, require_all=require_all)
+    end(written, require_all=asking.require_all)
 
 
 @app.command(cls=Command)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dhrd._terminal import say
+from dhrd.cli.command import interruptible
 from dhrd.cli.options import Config, Device, Dtype, Json, Set, write_json
 from dhrd.errors import ConfigError
 
@@ -100,11 +100,8 @@ def _out_of_fold(query: Query, folds: int, output: Path, resolved: RunConfig, de
     from dhrd.run.select.select import select_out_of_fold
 
     kept = None if is_stream(output) else _folds_beside(output)
-    try:
+    with interruptible("folds that are done are kept: run the same command again to go on"):
         return select_out_of_fold(resolved, query, num_folds=folds, kept=kept, device=device)
-    except KeyboardInterrupt:
-        say("dhrd: interrupted; folds that are done are kept: run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(130) from None
 
 
 def _write(selection: Selection, output: Path) -> None:

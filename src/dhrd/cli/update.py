@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dhrd._terminal import say, show_table
-from dhrd.cli.command import SettingsCommand, given
+from dhrd.cli.command import SettingsCommand, given, interruptible
 from dhrd.cli.options import Config, Device, Json, Set, write_json
 
 if TYPE_CHECKING:
@@ -78,11 +77,8 @@ def update(
         check_inputs(model, spec, resolved, split="train")
     from dhrd.run.update.update import update as run
 
-    try:
+    with interruptible("run the same command again to go on"):
         updated = run(settings, resolved, device=device)
-    except KeyboardInterrupt:
-        say("dhrd: interrupted; run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(130) from None
     write_json(json_file, {"output_dir": str(updated.output_dir), **updated.gate.to_json()})
     with talking(json_file):
         _print_gate(updated.gate)

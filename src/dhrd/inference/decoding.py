@@ -12,7 +12,7 @@ from typing import Protocol
 
 from dhrd._text import shown
 from dhrd.config.section import check_count
-from dhrd.data.sequence import EncodedInput
+from dhrd.data.inputs import EncodedInput
 from dhrd.errors import ConfigError
 
 

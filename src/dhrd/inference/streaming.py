@@ -12,8 +12,8 @@ import numpy as np
 
 from dhrd._text import message_of
 from dhrd.config.section import check_count
+from dhrd.data.inputs import EncodedInput
 from dhrd.data.records import Example
-from dhrd.data.sequence import EncodedInput
 from dhrd.errors import DataError
 
 Row = TypeVar("Row")

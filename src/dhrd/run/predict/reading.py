@@ -11,7 +11,7 @@ from dhrd._text import shown
 from dhrd.data.digest import digest_of
 from dhrd.data.records import Example
 from dhrd.data.row import BadRow, Row
-from dhrd.data.sources import Source
+from dhrd.data.source import Source
 from dhrd.errors import ConfigError, DataError
 from dhrd.run.predict.sinks import Refused
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from dhrd._files import Writer, check_replaceable, is_stream, publish, replace_file, saving, writing
+from dhrd._files import Writer, check_replaceable, is_stream, json_line, publish, replace_file, saving, writing
 from dhrd._outputs import JSON_LINES, Format, Output
 from dhrd.errors import ConfigError
 from dhrd.run.predict.journal import Journal, Mark, journal
-from dhrd.run.predict.tables import Columns, Csv, JsonLines, Parquet, Record, Table, json_line
+from dhrd.run.predict.tables import Columns, Csv, JsonLines, Parquet, Record, Table
 
 PREDICTIONS = Format("predictions", (".jsonl", ".jsonl.gz", ".csv", ".parquet", ""))
 ERRORS = ".errors.jsonl"
@@ -26,7 +26,9 @@ _TABLES: dict[str, Callable[[Columns], Table]] = {
     "": lambda columns: JsonLines(),
 }
 _PART_WINDOWS = 64
-_PARTS, _PART = "parts", "part-*.parquet"
+PART = "part-*.parquet"
+"""The names of parts."""
+_PARTS = "parts"
 _NUMBER = re.compile(r"(\d+)$")
 
 
@@ -85,10 +87,19 @@ def outputs_of(option: str, output: str) -> Iterator[Output]:
     if not is_directory(output):
         return
     for file in sorted(path.iterdir()) if path.is_dir() else ():
-        if not file.match(_PART) and not file.name.startswith("."):
-            raise ConfigError(f"{path}: holds other files than parts of predictions ({file.name}); give another name")
+        check_part(path, file.name)
         if not (file.name.startswith(".") and file.is_dir()):  # what a job on a cluster left
             yield Output(option, file)
+
+
+def check_part(directory: object, name: str) -> None:
+    """Refuse a directory for parts that holds another file; what a job left in it is hidden.
+
+    Raises:
+        ConfigError: The name is neither a part's nor a hidden one's.
+    """
+    if not Path(name).match(PART) and not name.startswith("."):
+        raise ConfigError(f"{directory}: holds other files than parts of predictions ({name}); give another name")
 
 
 @contextmanager
@@ -144,7 +155,7 @@ class _Stream:
         for row in refused:
             self._tell(row)
         for record in records:
-            self._writer.write(json_line(record))
+            self._writer.row(record)
 
 
 class _Kept:
@@ -191,7 +202,7 @@ class _Kept:
         _publish_errors(directory / "errors", errors)
         target.mkdir(exist_ok=True)
         parts = sorted((directory / _PARTS).iterdir())
-        publish(directory / _PARTS, target, last=parts[-1].name, stale=[_PART])
+        publish(directory / _PARTS, target, last=parts[-1].name, stale=[PART])
 
     def _begin(self, records: Sequence[Record]) -> None:
         if self._head is None:

@@ -18,6 +18,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dhrd._files import json_line
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
 from dhrd.errors import DataError
@@ -92,11 +93,6 @@ class JsonLines:
     def finish(self, appended: Path) -> Path:
         """It is whole as it is."""
         return appended
-
-
-def json_line(record: Record) -> bytes:
-    """A record as a line of JSON; half of a surrogate pair becomes its escape."""
-    return (json.dumps(record, ensure_ascii=False, default=str) + "\n").encode("utf-8", "backslashreplace")
 
 
 class Csv:

@@ -13,16 +13,14 @@ from typing import Any
 
 from fsspec.core import url_to_fs
 
-from dhrd._files import locked
+from dhrd._files import json_line, locked
 from dhrd._text import message_of
 from dhrd.data.remote import is_url
 from dhrd.errors import ConfigError, DhrdError, SaveError
 from dhrd.run.predict.journal import Mark, check_same_run
-from dhrd.run.predict.sinks import ERRORS, Refused, is_directory
-from dhrd.run.predict.tables import json_line
+from dhrd.run.predict.sinks import ERRORS, PART, Refused, check_part, is_directory
 
 _SETTINGS = "settings.json"
-_PART = "part-*.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +162,7 @@ class PartsOutput:
                 self._place(system, b"".join(refused), f"{root}{ERRORS}")
             elif system.exists(f"{root}{ERRORS}"):
                 system.rm(f"{root}{ERRORS}")
-            for path in system.glob(f"{root}/{_PART}"):
+            for path in system.glob(f"{root}/{PART}"):
                 system.rm(path)
             for name in sorted(done):
                 system.mv(f"{root}/.partial/{name}.parquet", f"{root}/{name}.parquet")
@@ -172,11 +170,7 @@ class PartsOutput:
 
     def _check(self, system: Any, root: str) -> None:
         for path in system.ls(root, detail=False) if system.exists(root) else ():
-            name = Path(path).name
-            if not Path(name).match(_PART) and not name.startswith("."):
-                raise ConfigError(
-                    f"{self.directory}: holds other files than parts of predictions ({name}); give another name"
-                )
+            check_part(self.directory, Path(path).name)
 
     def _place(self, system: Any, content: bytes | Path, path: str) -> None:
         """Write under a name of its own, and rename: nobody sees a half, and of two who write the same one stays."""

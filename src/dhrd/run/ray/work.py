@@ -15,7 +15,7 @@ from typing import Any
 from dhrd.artifact.info import read_info
 from dhrd.config import RunConfig
 from dhrd.data.row import BadRow, Row
-from dhrd.data.sources import Source
+from dhrd.data.source import Source
 from dhrd.errors import DataError, DhrdError
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.streaming import text_length

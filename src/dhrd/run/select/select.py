@@ -23,7 +23,6 @@ from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.folds import fold_directory, for_folds, out_of_fold
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.embedding import embed
-from dhrd.run.predict.tables import json_line
 from dhrd.run.rows import refuse_trained_rows, rows_of, settings_of
 from dhrd.run.select.pool import Pool, open_pool
 from dhrd.run.select.strategies import RANDOM, STRATEGIES, Choose, Query, ScoredPool, draw_rows
@@ -163,7 +162,7 @@ def write_selected(selection: Selection, path: Path) -> None:
         for row in selection.rows:
             own = (row.by, round(row.score, 6), row.inclusion_probability)
             record = {"id": row.example.id, **row.example.fields, **dict(zip(_OWN_COLUMNS, own, strict=True))}
-            file.write(json_line(record))
+            file.row(record)
 
 
 def _opened(

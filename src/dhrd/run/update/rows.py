@@ -26,7 +26,8 @@ from dhrd.data.label_names import as_label, listed, sort_names
 from dhrd.data.label_sets import check_label_set, count_labels
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import encode_labels
-from dhrd.data.sources import Source, open_source
+from dhrd.data.source import Source
+from dhrd.data.sources import open_source
 from dhrd.data.split import split_dev
 from dhrd.errors import ConfigError, DataError
 from dhrd.run.rows import as_source, open_rows, with_own_ids

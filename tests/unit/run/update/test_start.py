@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,9 @@ from dhrd.training.run_dir import read_run
 from helpers.artifacts import save_tiny
 
 
-def test_what_an_update_begins_with_and_leaves_out(tiny_backbone: Path, tmp_path: Path) -> None:
-    old = train_old(
-        tiny_backbone, tmp_path, "training.calibrate=true", "data.max_input_tokens=77", "data.dev_share=0.2"
-    )
+def test_what_an_update_begins_with_and_leaves_out(tmp_path: Path) -> None:
+    old, told = save_tiny(tmp_path / "old"), {"training": {"calibrate": True}, "data": {"dev_share": 0.2}}
+    (old / "run.json").write_text(json.dumps({"config": told}), encoding="utf-8")
     began, config, info = read_run(old), update_config(old), read_info(old)
     assert began is not None
     assert (config.model.name_or_path, config.model.keep_head) == (str(old), True)

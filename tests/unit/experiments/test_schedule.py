@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 from dhrd.errors import ModelError
-from dhrd.experiments import evidence
+from dhrd.experiments import schedule, workers
 from dhrd.experiments.agenda import read_agenda
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import CellResult
-from dhrd.experiments.evidence import look_at, run_agenda
+from dhrd.experiments.cells import Cell
 from dhrd.experiments.run_cell import run_cell
+from dhrd.experiments.schedule import look_at, run_agenda
+from dhrd.experiments.workers import Submit, in_process
 from helpers.experiments import look, write_plan
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -41,24 +43,18 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Cells run in this process, one at a time, as they are submitted: their titles."""
     ran: list[str] = []
 
-    class Pool:
-        def submit(self, _call: Any, cell: Any) -> Future[CellResult]:
-            future: Future[CellResult] = Future()
-            try:
-                future.set_result(run_cell(cell, shop))
-            except Exception as error:
-                future.set_exception(error)
-            ran.append(cell.title)
-            return future
-
     shop = Cache("cpu")
 
-    @contextmanager
-    def one(_jobs: int, cache: Cache, _threads: int | None) -> Any:
-        shop.places.update(cache.places)
-        yield Pool()
+    def submit(cell: Cell) -> Future[CellResult]:
+        ran.append(cell.title)
+        return in_process(shop)(cell)
 
-    monkeypatch.setattr(evidence, "workers", one)
+    @contextmanager
+    def one(_jobs: int, cache: Cache, _threads: int | None) -> Iterator[Submit]:
+        shop.places.update(cache.places)
+        yield submit
+
+    monkeypatch.setattr(schedule, "workers", one)
     return ran
 
 
@@ -101,14 +97,13 @@ def test_no_cell_is_begun_that_would_not_finish(
     path = write_plan(tmp_path, tiny_backbone, {"seeds": 5})
     progress = look(path)
     now = [0.0]
-    monkeypatch.setattr(evidence.time, "monotonic", lambda: now[0])
-    submit = run_cell
+    monkeypatch.setattr(schedule.time, "monotonic", lambda: now[0])
 
     def slow(cell: Any, cache: Any) -> CellResult:
         now[0] += 10
-        return submit(cell, cache)
+        return run_cell(cell, cache)
 
-    monkeypatch.setitem(globals(), "run_cell", slow)
+    monkeypatch.setattr(workers, "run_cell", slow)
     run_agenda(progress, progress.works[0].cache, seconds=35)
     assert len(here) == 3  # the fourth would end at 40
     assert progress.num_cut == 0
@@ -123,6 +118,7 @@ def test_an_entry_that_cannot_run_leaves_the_others(tiny_backbone: Path, tmp_pat
     assert progress.num_run == 2
     (failed,) = progress.failures
     assert failed.startswith("broken · ")
+    assert [(work.num_done, work.num_cells, work.num_refused) for work in progress.works] == [(0, 2, 1), (2, 2, 0)]
 
 
 def test_a_backbone_that_lies_elsewhere_is_the_same(tiny_backbone: Path, tmp_path: Path, here: list[str]) -> None:
