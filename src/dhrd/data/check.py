@@ -51,8 +51,9 @@ class Problems:
             DataError: A line each; one for all where they lack the same columns.
         """
         if len(self.lines) > 1 and len(self._lacking) == 1 and all(self._lacking):
-            at_least = "at least " if self.are_many else ""
-            raise DataError(f"{self.lines[0]}; {at_least}{len(self.lines) - 1} more rows are like it")
+            at_least, more = "at least " if self.are_many else "", len(self.lines) - 1
+            others = f"{at_least}{more} more rows are" if more > 1 else "1 more row is"
+            raise DataError(f"{self.lines[0]}; {others} like it")
         if self.lines:
             raise DataError("\n".join([*self.lines, *["(there may be more)"] * self.are_many]))
 
