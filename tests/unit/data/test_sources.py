@@ -177,7 +177,8 @@ def test_a_mapped_column_that_is_not_there_is_named(field: str) -> None:
     message = error_of(ROWS, DataSettings(columns={field: "nowhere"}))
     assert message == (
         f"row 0: {field}: there is no column 'nowhere', which data.columns names; "
-        f"known are id, input_text, label, rationale, group (map it with `data.columns.{field}=COLUMN`); 1 more row is like it"
+        f"known are id, input_text, label, rationale, group (map it with `data.columns.{field}=COLUMN`); "
+        "1 more row is like it"
     )
 
 
