@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ def _asked(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 
 def _warm_up() -> None:
-    """Import what commands import, and let transformers fill its caches by loading a model."""
+    """Import what commands import, and let libraries fill their caches by loading a model and exporting one."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, get_scheduler, pipeline  # noqa: F401
 
@@ -157,6 +158,9 @@ def _warm_up() -> None:
     with tempfile.TemporaryDirectory() as directory:
         AutoModelForCausalLM.from_config(config).save_pretrained(directory)
         AutoModelForCausalLM.from_pretrained(directory)
+    if "onnxscript" in sys.modules:
+        with warnings.catch_warnings(action="ignore"):
+            torch.onnx.export(torch.nn.Linear(2, 2), (torch.ones(2, 2),), dynamo=True, verbose=False)
 
 
 def _run(request: dict[str, Any], descriptors: list[int]) -> None:
