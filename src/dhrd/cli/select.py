@@ -35,6 +35,7 @@ def select(
     folds: Annotated[
         int | None, typer.Option(min=2, help="With --for rationale, instead of --model: train so many times.")
     ] = None,
+    task: Annotated[str | None, typer.Option(help="Of several tasks, the one to ask for.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
     config: Config = None,
     overrides: Set = None,
@@ -52,7 +53,7 @@ def select(
     from dhrd.config import load_config
     from dhrd.run import select as run
 
-    query = run.Query(num_rows=num_rows, strategy=strategy, exclude=tuple(exclude or ()), seed=seed)
+    query = run.Query(num_rows=num_rows, strategy=strategy, exclude=tuple(exclude or ()), seed=seed, task=task)
     _check_reader(purpose, model, folds)
     if model is None:
         resolved = load_config(config, overrides or (), data__train=pool)
