@@ -145,8 +145,8 @@ def asked_settings(config: RunConfig) -> TeacherSettings:
     settings = config.teacher
     if config.tasks:
         raise ConfigError(
-            "a teacher is asked of one task at a time: leave out `tasks` (`tasks=null`), and give the column of its labels as "
-            "`data.columns.label`"
+            "a teacher is asked of one task at a time: leave out `tasks` (`tasks=null`), and give the column of its "
+            "labels as `data.columns.label`"
         )
     if settings.name is None:
         raise ConfigError("no teacher is given: `teacher.name=openai:MODEL` or `teacher.name=local:MODEL_OR_PATH`")
