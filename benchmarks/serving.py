@@ -19,7 +19,8 @@ the rows, as it is slow); 64 of vLLM's server, where one runs. Ratios are of one
 clients. No row comes twice, since who keeps prefixes would find the whole of it. Every answer is compared with the
 offline one.
 
-vLLM's server has to run already, on the artifact that --artifact DIR leaves behind:
+vLLM's server has to run already, on this machine and on the artifact that --artifact DIR leaves behind; its workers stand
+still in the others' turns, since they wait for work by spinning:
 
     python benchmarks/serving.py apart --artifact DIR --rows 0
     export OMP_NUM_THREADS=2 VLLM_CPU_OMP_THREADS_BIND=0-1  # both cores: by default vLLM leaves one free
@@ -44,11 +45,13 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -60,6 +63,7 @@ from dhrd.benchmark.machine import conditions
 from dhrd.benchmark.measure import spread, timed
 from dhrd.data.superglue import TASKS
 from dhrd.inference.classifier import Classifier
+from dhrd.inference.vllm import awake
 
 WARM_UP = 64  # rows
 MAX_TOKENS = INSTRUCTION_TOKENS + ROW_TOKENS + 16  # where two texts meet they may have other tokens than apart
@@ -182,21 +186,25 @@ def measure(artifact: Path, classifier: Classifier, texts: list[str], given: arg
         servers = {"served": url, "plain": plain_url} | ({"vllm": given.vllm} if given.vllm else {})
         some = next(parts)
         classifier.predict_proba(some)  # warms up, as the next lines do
-        for server in servers.values():
-            asyncio.run(load(server, some, 16))
+        turns = {name: turn_of(server) if name == "vllm" else nullcontext for name, server in servers.items()}
+        for name, server in servers.items():
+            with turns[name]():
+                asyncio.run(load(server, some, 16))
         for number in range(given.rounds):
             some = next(parts)
             seconds, expected = timed(classifier.predict_proba, some)
             rates["offline"].append(len(some) / seconds)
             for name, server in servers.items():
                 its = some[: len(some) // 2] if name == "plain" else some
-                found[name][64] = asyncio.run(load(server, its, 64, expected))
+                with turns[name]():
+                    found[name][64] = asyncio.run(load(server, its, 64, expected))
                 rates[name].append(found[name][64].rows_per_second)
             say(f"round {number}: " + ", ".join(f"{name} {rate[-1]:.2f}" for name, rate in rates.items()) + " rows/s")
         for clients, some in zip((1, 8), parts, strict=True):
             expected = classifier.predict_proba(some)
             for name, server in servers.items():
-                found[name][clients] = asyncio.run(load(server, some, clients, expected))
+                with turns[name]():
+                    found[name][clients] = asyncio.run(load(server, some, clients, expected))
     ours = rates["served"]
     over = {name: [a / b for a, b in zip(ours, rates[name], strict=True)] for name in rates if name != "served"}
     return {
@@ -205,6 +213,13 @@ def measure(artifact: Path, classifier: Classifier, texts: list[str], given: arg
         **{name: {str(n): seen.summary() for n, seen in sorted(loads.items())} for name, loads in found.items()},
         **told(classifier, texts),
     }
+
+
+def turn_of(url: str) -> Callable[[], AbstractContextManager[None]]:
+    """What vLLM's server at a port of this machine does its work in."""
+    port = urlsplit(url).port
+    listening = (one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN)
+    return partial(awake, next(one.pid for one in listening if one.laddr.port == port))
 
 
 def parts_of(texts: list[str], given: argparse.Namespace) -> list[list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +58,7 @@ def serve(
     from dhrd.serving.app import create_app
     from dhrd.serving.limits import API_KEY, Limits
     from dhrd.serving.server import address, listen, run
+    from dhrd.serving.threads import in_own_thread
 
     limits = Limits(
         max_rows=max_rows, max_bytes=max_bytes, max_requests=max_requests, max_queue_tokens=max_queue_tokens,
@@ -64,11 +66,11 @@ def serve(
     )  # fmt: skip
     key = os.environ.get(API_KEY) or None
     with listen(host, port) as listener:
-        classifier = Classifier.from_pretrained(
-            model, device=device, dtype=dtype, share_prefixes=sharing, compile=compile,
+        load = partial(
+            Classifier.from_pretrained, model, device=device, dtype=dtype, share_prefixes=sharing, compile=compile,
             max_tokens_per_pass=max_tokens_per_pass, strict=strict,
         )  # fmt: skip
-        served = create_app(classifier, name=name or model.resolve().name, limits=limits, key=key)
+        served = create_app(in_own_thread(load), name=name or model.resolve().name, limits=limits, key=key)
         remarks = [] if key else [f"without a key; {API_KEY} sets one"]
         say(f"{model} answers at {address(listener)}", *remarks, file=sys.stdout)
         run(served, listener)

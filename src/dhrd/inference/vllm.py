@@ -61,14 +61,17 @@ def start_vllm(directory: str | Path, device: torch.device, **options: Any) -> A
 
 
 @contextmanager
-def awake() -> Iterator[None]:
+def awake(server: int | None = None) -> Iterator[None]:
     """Around what vLLM's processes are asked to do, in a comparison of speed: between, they stand still.
 
     They wait for work by spinning, on the very cores that the others are measured on.
+
+    Args:
+        server: The process that began them; None: this one.
     """
     import psutil  # comes with accelerate
 
-    processes = [one for one in psutil.Process().children(recursive=True) if "vllm" in one.name().lower()]
+    processes = [one for one in psutil.Process(server).children(recursive=True) if "vllm" in one.name().lower()]
     for process in processes:
         process.resume()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from dhrd.errors import ArtifactError, ConfigError
 from dhrd.inference.classifier import Classifier
@@ -12,6 +13,7 @@ from dhrd.inference.prediction import Explanation, Row
 from dhrd.model.memory import own_weights
 from dhrd.serving.limits import Limits, Refusal
 from dhrd.serving.monitoring import log_failure
+from dhrd.serving.threads import in_own_thread
 
 _MAX_WAITING = 4  # requests: more would be over the deadline before their turn comes
 
@@ -44,7 +46,8 @@ class Explainer:
         if self._num_waiting >= _MAX_WAITING:
             raise Refusal(429, "busy", "other explanations are being written; try again later", retry_after_s=10)
         self._num_waiting += 1
-        work = asyncio.get_running_loop().run_in_executor(self._pool, self._explain, rows, tokens)
+        explain = partial(in_own_thread, partial(self._explain, rows, tokens))
+        work = asyncio.get_running_loop().run_in_executor(self._pool, explain)
         work.add_done_callback(self._left)  # also where the request was given up: a thread cannot be stopped
         return await work
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
 from dhrd.serving.app import create_app
 from dhrd.serving.limits import API_KEY, Limits
+from dhrd.serving.threads import in_own_thread
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -107,6 +109,6 @@ def read_arguments(arguments: Mapping[str, Any]) -> tuple[ReplicaSettings, Limit
 
 def replica_app(settings: ReplicaSettings, limits: Limits, key: str | None) -> FastAPI:
     """What one replica answers with; its classifier is loaded here."""
-    classifier = Classifier.from_pretrained(settings.model, device=settings.device, dtype=settings.dtype)
+    load = partial(Classifier.from_pretrained, settings.model, device=settings.device, dtype=settings.dtype)
     name = settings.name or Path(settings.model).resolve().name
-    return create_app(classifier, name=name, limits=limits, key=key).app
+    return create_app(in_own_thread(load), name=name, limits=limits, key=key).app

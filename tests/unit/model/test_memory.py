@@ -15,7 +15,7 @@ from torch import nn
 from dhrd.model import memory
 
 _FAULTS = """
-import resource, torch
+import resource, threading, torch
 from dhrd.model.memory import keep_freed_memory
 if {keep}:
     assert keep_freed_memory()
@@ -24,16 +24,19 @@ def faults():
     for _ in range(20):
         torch.ones(4096, 4096).sum() + torch.ones(2048, 4096).sum()
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-faults()
-print(faults())
+def work():
+    faults()
+    print(faults())
+{call}
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is told")
-def test_pages_are_not_asked_for_again() -> None:
+@pytest.mark.parametrize("call", ["work()", "threading.Thread(target=work).start()"])
+def test_pages_are_not_asked_for_again(call: str) -> None:
     def page_faults(*, keep: bool) -> int:
         ran = subprocess.run(
-            [sys.executable, "-c", _FAULTS.format(keep=keep)], capture_output=True, text=True, check=True
+            [sys.executable, "-c", _FAULTS.format(keep=keep, call=call)], capture_output=True, text=True, check=True
         )
         return int(ran.stdout)
 

@@ -30,6 +30,20 @@ def test_explanations_are_the_classifiers(classifier: Classifier) -> None:
     explainer.close()
 
 
+def test_its_thread_is_gone_with_an_answer(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+
+    def explain(rows: Sequence[str], *, max_new_tokens: int) -> list[Explanation]:
+        threads.append(threading.current_thread())
+        return []
+
+    monkeypatch.setattr(classifier, "explain", explain)
+    explainer = Explainer(classifier, Limits())
+    asyncio.run(explainer.explain(["a"], None))
+    assert [thread.is_alive() for thread in threads] == [False]
+    explainer.close()
+
+
 def test_too_much_is_refused(classifier: Classifier) -> None:
     explainer = Explainer(classifier, Limits(max_explained_rows=2, max_new_tokens=1000))
     assert refused(explainer, ["a"] * 3).status == 413
