@@ -26,7 +26,7 @@ from dhrd.artifact.info import read_info
 from dhrd.artifact.read import load_input_encoder
 from dhrd.benchmark.machine import conditions
 from dhrd.benchmark.measure import spread, timed
-from dhrd.data.sequence import InputEncoder
+from dhrd.data.inputs import InputEncoder
 
 SIZE, MAX_INPUT_TOKENS, NUM_PARTS = 100_000, 512, 10
 

@@ -23,10 +23,10 @@ from pathlib import Path
 from dhrd.errors import DhrdError
 from dhrd.experiments.agenda import read_agenda
 from dhrd.experiments.cache import Cache
-from dhrd.experiments.evidence import Progress, look_at, run_agenda
 from dhrd.experiments.report.render import write_report
 from dhrd.experiments.report.summary import summarize
 from dhrd.experiments.reproduce import today
+from dhrd.experiments.schedule import Progress, look_at, run_agenda
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

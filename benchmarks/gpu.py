@@ -133,7 +133,7 @@ def run_cells(given: argparse.Namespace, seconds: float) -> dict[str, Any]:
 
     from dhrd.experiments.agenda import read_agenda
     from dhrd.experiments.cache import Cache
-    from dhrd.experiments.evidence import look_at, run_agenda
+    from dhrd.experiments.schedule import look_at, run_agenda
 
     began_s = time.monotonic()
     cache = Cache(given.device, places(given.backbone_path))

@@ -19,7 +19,7 @@ from paired import interval
 from dhrd.config import RunConfig, load_config
 from dhrd.data.rows import load_rows
 from dhrd.experiments.studies.controlled import BACKBONE
-from dhrd.run.audit_labels import CLASSIFIER, AuditedLabel, audit_labels
+from dhrd.run.audit.labels import CLASSIFIER, AuditedLabel, audit_labels
 
 SHARE = 0.1
 

@@ -26,8 +26,8 @@ import ray
 from predictions import spread, train, write_rows
 
 from dhrd._versions import library_versions
-from dhrd.run.predict import predict_to
-from dhrd.run.ray import predict_by_ray
+from dhrd.run.predict.predict import predict_to
+from dhrd.run.ray.predict import predict_by_ray
 
 TARGET = 1.1
 

@@ -23,15 +23,15 @@ import torch
 from paired import done, interval
 
 from dhrd.config import RunConfig, load_config
+from dhrd.data.inputs import InputEncoder
 from dhrd.data.rows import Rows, load_rows
-from dhrd.data.sequence import InputEncoder
 from dhrd.evaluation.live import LiveModel
 from dhrd.experiments.studies.controlled import NUM_HELD_OUT, NUM_TRAINED_ROWS, STUDY
 from dhrd.experiments.study import BEST_SETTINGS
 from dhrd.inference.engine.batching import probabilities
 from dhrd.model.backbone import load_backbone
-from dhrd.run.select import RANDOM, Query, select_out_of_fold
-from dhrd.run.strategies import STRATEGIES, Choose, ScoredPool, draw_rows
+from dhrd.run.select.select import RANDOM, Query, select_out_of_fold
+from dhrd.run.select.strategies import STRATEGIES, Choose, ScoredPool, draw_rows
 from dhrd.training.build import build
 from dhrd.training.loop import fit
 

@@ -127,10 +127,10 @@ def memory(folder: Path, rounds: int) -> dict[str, Any]:
 
 def local(folder: Path, rounds: int) -> dict[str, Any]:
     """Rows/s of batches over rows/s of one row at a time, in alternating rounds."""
-    from dhrd.rationales.teacher.local import load_teacher
+    from dhrd.rationales.teacher.local import LocalTeacher
 
     print(f"predicted: 4 for batches of {LOCAL_BATCH}, aimed at: 3")
-    teacher = load_teacher(SMOLLM2.removeprefix("local:"), "cpu")
+    teacher = LocalTeacher.from_settings(load_config(teacher__name=SMOLLM2).teacher, "cpu").backbone
     data = write_rows(folder / "rows.jsonl", NUM_LOCAL_ROWS)
     ratios, rates = [], {LOCAL_BATCH: [], 1: []}
     for number in range(rounds):

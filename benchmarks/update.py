@@ -26,8 +26,8 @@ from dhrd.experiments.studies.controlled import BACKBONE
 from dhrd.inference.classifier import Classifier
 from dhrd.run.rows import rows_of
 from dhrd.run.train import train
-from dhrd.run.update import update, update_config
-from dhrd.run.update_rows import UpdateSettings
+from dhrd.run.update.rows import UpdateSettings
+from dhrd.run.update.update import update, update_config
 
 Row = dict[str, object]
 Cell = dict[str, float]

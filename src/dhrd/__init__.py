@@ -43,7 +43,7 @@ _WHERE = {
     "load_config": "dhrd.config",
     "load_json_dataset": "dhrd.compat.dataset",
     "mlflow_run": "dhrd.compat.mlflow",
-    "predict": "dhrd.run.predict",
+    "predict": "dhrd.run.predict.predict",
     "train": "dhrd.run.train",
 }
 
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from dhrd.rationales.generate import generate_rationales
     from dhrd.rationales.label import label_rows
     from dhrd.run.evaluate import evaluate
-    from dhrd.run.predict import predict
+    from dhrd.run.predict.predict import predict
     from dhrd.run.train import train
 
 __all__ = [

@@ -76,11 +76,16 @@ class Writer:
 
     def row(self, value: Any) -> None:
         """Write one line of JSON; a date or a decimal as its text."""
-        self.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+        self.write(json_line(value))
 
     def json(self, value: Any) -> None:
         """Write JSON for people to read."""
         self.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def json_line(value: Any) -> bytes:
+    """A line of JSON; a date or a decimal as its text, half of a surrogate pair as its escape."""
+    return (json.dumps(value, ensure_ascii=False, default=str) + "\n").encode("utf-8", "backslashreplace")
 
 
 @contextmanager

@@ -9,8 +9,9 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from dhrd import DataError
+from dhrd.data.inputs import InputEncoder
 from dhrd.data.records import Example, LabelSet
-from dhrd.data.sequence import InputEncoder, SequenceEncoder
+from dhrd.data.sequence import SequenceEncoder
 from dhrd.data.templates import InputTemplate
 from helpers.rows import make_tokenizer
 from helpers.tokenizers import TOKENIZER_FAMILIES, family_tokenizer, odd_text

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, LlamaForSequenceClassification
 
 from dhrd import Classifier
 from dhrd.config import ModelSettings, load_config
-from dhrd.config.schema import LoraSettings
+from dhrd.config.model import LoraSettings
 from dhrd.errors import ConfigError, ModelError
 from dhrd.model.backbone import Backbone, load_backbone
 from dhrd.run import train as run

@@ -28,7 +28,7 @@ from dhrd.experiments.cells import hash_rows
 from dhrd.rationales.audit.audit import audit_rationales
 from dhrd.run.decide import decide
 from dhrd.run.evaluate import evaluate
-from dhrd.run.predict import predict_to
+from dhrd.run.predict.predict import predict_to
 from dhrd.run.train import TrainResult
 from helpers.reading import labelled, refused, refused_by_run, run_rows, warnings_of
 from helpers.rows import write_jsonl

@@ -437,7 +437,7 @@ def test_ctrl_c_is_one_line_and_130(
     def interrupt(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    function = {"predict": "predict_to"}.get(command, command)
+    function = {"predict": "predict.predict_to"}.get(command, command)
     monkeypatch.setattr(f"dhrd.run.{command}.{function}", interrupt)
     if command == "train":
         ended = train()

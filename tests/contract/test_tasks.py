@@ -18,8 +18,8 @@ from dhrd import Classifier, ConfigError
 from dhrd.config import load_config
 from dhrd.data.labels import ByTask
 from dhrd.data.policy_desk import LABELS, REASONS
-from dhrd.run import predict as run
 from dhrd.run.decide import decide
+from dhrd.run.predict import predict as run
 from helpers.rows import write_jsonl
 from helpers.runs import make_config, read_jsonl, rows, run_here
 

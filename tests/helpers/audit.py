@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dhrd.config.schema import DataSettings
+from dhrd.config.data import DataSettings
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.sources import open_source
 from dhrd.data.superglue import Task

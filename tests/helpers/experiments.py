@@ -16,9 +16,9 @@ from dhrd.experiments.asked import find_arms, find_tasks
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import CellData, CellResult
 from dhrd.experiments.cells import Cell, CellDecoding
-from dhrd.experiments.evidence import Progress, look_at
 from dhrd.experiments.plan import Request, final_cells
 from dhrd.experiments.run_cell import run_cell
+from dhrd.experiments.schedule import Progress, look_at
 from dhrd.metrics.outcomes import Outcomes
 from helpers.runs import settings, write_rows
 

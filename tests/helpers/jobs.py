@@ -15,8 +15,8 @@ import torch
 
 from dhrd._files import Writer
 from dhrd.artifact.info import ArtifactInfo, read_info, to_manifest
+from dhrd.data.inputs import EncodedInput
 from dhrd.data.records import Example, LabelSet
-from dhrd.data.sequence import EncodedInput
 from dhrd.decisions.decision import Decision
 from dhrd.errors import DataError
 from dhrd.inference.classifier import Classifier

@@ -15,7 +15,7 @@ import pytest
 def cluster(num_cpus: int = 2) -> Iterator[None]:
     """A cluster that goes when the block ends; the test is skipped where Ray is not installed."""
     pytest.importorskip("ray", reason="ray is not installed: pip install 'dhrd[ray]'")
-    from dhrd.run import ray_cluster
+    from dhrd.run.ray import cluster as ray_cluster
 
     # By default workers give way to all that runs beside the tests.
     os.environ.update(ray_cluster._QUIET | {"RAY_worker_niceness": "0"})

@@ -10,10 +10,10 @@ from dhrd.data.records import LabelSet
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import CellData, CellResult
 from dhrd.experiments.cells import Cell
+from dhrd.experiments.outcome import Outcome
 from dhrd.experiments.plan import Request, final_cells
 from dhrd.experiments.report.render import html, markdown
 from dhrd.experiments.report.summary import summarize
-from dhrd.experiments.reproduce import Outcome
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes
 

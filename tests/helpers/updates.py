@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dhrd.run.train import train
-from dhrd.run.update_rows import UpdateSettings
+from dhrd.run.update.rows import UpdateSettings
 from helpers.rows import write_jsonl
 from helpers.runs import make_config, rows
 

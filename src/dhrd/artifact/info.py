@@ -28,7 +28,7 @@ from typing_extensions import TypedDict
 from dhrd._temporary import is_temporary
 from dhrd._text import dhrd_command, shown
 from dhrd._versions import library_versions
-from dhrd.config.schema import Pooling
+from dhrd.config.model import Pooling
 from dhrd.config.section import Count, Positive, Weight
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from dhrd.artifact.info import MANIFEST, SCORE, ArtifactInfo, read_info
-from dhrd.data.sequence import InputEncoder
+from dhrd.data.inputs import InputEncoder
 from dhrd.data.templates import InputTemplate
 from dhrd.data.tokens import prepare_tokenizer
 from dhrd.errors import ArtifactError

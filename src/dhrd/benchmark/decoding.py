@@ -11,7 +11,7 @@ from dhrd.artifact.read import load_reasoning_model
 from dhrd.benchmark.contenders import BenchmarkRows
 from dhrd.benchmark.result import DecodingResult
 from dhrd.config import ModelSettings
-from dhrd.data.sequence import EncodedInput
+from dhrd.data.inputs import EncodedInput
 from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import TransformersDecoder, check_answers

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.command import Command
+from dhrd.cli.command import Command, interruptible
 from dhrd.cli.options import Config, Device, Set
 
 app = typer.Typer(help="Find the labels that are probably wrong.", no_args_is_help=True, rich_markup_mode=None)
@@ -48,15 +47,12 @@ def labels(
         raise ConfigError("no rows are given: --data FILE (or superglue:TASK, hub:NAME)")
     written = [Output("--output", output, JSON_LINES), Output("--html", html, PAGE)]
     check_outputs(written, inputs_of(resolved, config))
-    from dhrd.run.audit_labels import audit_labels
-    from dhrd.run.label_audit_report import print_label_audit, write_label_audit, write_label_page
+    from dhrd.run.audit.labels import audit_labels
+    from dhrd.run.audit.report import print_label_audit, write_label_audit, write_label_page
 
     kept = None if is_stream(output) else output.with_name(f"{output.name}.folds")
-    try:
+    with interruptible("folds that are done are kept: run the same command again to go on"):
         audit = audit_labels(resolved, num_folds=folds, kept=kept, device=device)
-    except KeyboardInterrupt:
-        say("dhrd: interrupted; folds that are done are kept: run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(130) from None
     write_label_audit(audit, output)
     if html is not None:
         write_label_page(audit, html)

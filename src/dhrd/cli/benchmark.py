@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.options import Compile, Config, Device, Dtype, Json, MaxTokens, Set, Sharing, write_json
+from dhrd.cli.options import Artifact, ClassifierOptions, Config, Json, Set, grouped, write_json
 from dhrd.errors import ConfigError
 from dhrd.export.runtimes import RUNTIMES
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from dhrd.benchmark.result import BenchmarkResult
 
 
+@grouped
 def benchmark(
-    model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
+    model: Artifact,
     data: Annotated[
         str | None, typer.Option(help="superglue:TASK, hub:NAME, or a file; default: the run's own.")
     ] = None,
@@ -45,11 +47,8 @@ def benchmark(
     plot: Annotated[Path | None, typer.Option(help="Write two figures to this .svg or .png file.")] = None,
     config: Config = None,
     overrides: Set = None,
-    device: Device = None,
-    dtype: Dtype = "auto",
-    sharing: Sharing = True,
-    compile: Compile = False,
-    max_tokens_per_pass: MaxTokens = None,
+    *,
+    classifier: ClassifierOptions,
 ) -> None:
     """Measure a classifier against what one would run instead.
 
@@ -84,17 +83,7 @@ def benchmark(
     inputs = [*read_by(model, settled, data, config), *chain.from_iterable(map(model_files, exports.values()))]
     check_outputs([Output("--json", json_file, JSON), Output("--plot", plot, FIGURE)], inputs)
     examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)
-    result = benchmark(
-        model,
-        examples,
-        settings,
-        say=_say,
-        device=device,
-        dtype=dtype,
-        share_prefixes=sharing,
-        compile=compile,
-        max_tokens_per_pass=max_tokens_per_pass,
-    )
+    result = benchmark(model, examples, settings, say=_say, **asdict(classifier))
     written = {"data": f"{data or 'the run’s own'}, {split}", **result.model_dump(mode="json")}
     _save(result, written, json_file, plot)
     with talking(json_file, plot):

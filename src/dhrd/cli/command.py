@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, get_args
 
 import typer
@@ -112,6 +112,20 @@ class SettingsCommand(Command):
         values = {name: ctx.params.pop(name) for name in map(_parameter_name, self.settings)}
         ctx.obj = {name: value for name, value in values.items() if value is not None}
         return super().invoke(ctx)
+
+
+@contextmanager
+def interruptible(kept: str) -> Iterator[None]:
+    """Around work that can be gone on with: Ctrl-C ends it with 130.
+
+    Args:
+        kept: What is then said of what is kept, and of how to go on.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"dhrd: interrupted; {kept}", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 def stop(message: str, code: int, error: BaseException | None = None) -> NoReturn:

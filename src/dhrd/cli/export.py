@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.options import Config, Json, Set, write_json
+from dhrd.cli.options import Artifact, Config, Json, Set, write_json
 from dhrd.export.runtimes import RUNTIMES, find_runtime
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
+    model: Artifact,
     output: Annotated[Path, typer.Option(help="The directory to write.")],
     format: Annotated[str, typer.Option(help=f"{', '.join(RUNTIMES)}.")] = "onnx",
     weight_type: Annotated[

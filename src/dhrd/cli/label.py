@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.command import SettingsCommand, given
-from dhrd.cli.options import Config, Device, Set
-from dhrd.cli.teacher import (
-    DryRun,
-    Limit,
-    RequireAll,
-    RetryRejected,
-    Split,
-    end,
-    going_on,
-    print_survey,
-    print_written,
-    settings_of_teacher,
-)
+from dhrd.cli.command import SettingsCommand, given, interruptible
+from dhrd.cli.options import Config, Set, grouped
+from dhrd.cli.teacher import INTERRUPTED, Answers, AskingOptions, end, print_survey, print_written, settings_of_teacher
 
 if TYPE_CHECKING:
     from dhrd.config import RunConfig
@@ -35,9 +23,10 @@ class LabelCommand(SettingsCommand):
     settings = settings_of_teacher("labels", "votes")
 
 
+@grouped
 def label(
     context: typer.Context,
-    output: Annotated[Path, typer.Option(help="A .jsonl file; run again with the same one to go on.")],
+    output: Answers,
     data: Annotated[
         str | None, typer.Option("--data", help="The rows, without labels: a file, or hub:NAME; none: --gold alone.")
     ] = None,
@@ -47,14 +36,10 @@ def label(
     min_accuracy: Annotated[
         float | None, typer.Option(min=0, max=1, help="Stop with 3 where fewer of the gold rows are right.")
     ] = None,
-    split: Split = "train",
-    limit: Limit = None,
-    retry_rejected: RetryRejected = False,
-    require_all: RequireAll = False,
-    dry_run: DryRun = False,
     config: Config = None,
     overrides: Set = None,
-    device: Device = None,
+    *,
+    asking: AskingOptions,
 ) -> None:
     """Ask a teacher for the labels of rows that have none. The key comes from OPENAI_API_KEY.
 
@@ -68,28 +53,28 @@ def label(
         raise ConfigError(f"`min_accuracy={min_accuracy:g}` is of the gold rows; give `gold=FILE`")
     from dhrd.rationales.label import label_rows, survey_labels
 
-    if dry_run:
-        rows, known = survey_labels(resolved, data, output, gold=gold, split=split, limit=limit)
+    if asking.dry_run:
+        rows, known = survey_labels(resolved, data, output, gold=gold, split=asking.split, limit=asking.limit)
         for name, survey in (("gold", known), ("rows", rows)):
             if survey is not None:
                 say(f"{name}, {resolved.teacher.votes} votes each:")
                 print_survey(survey, resolved)
         return
-    with going_on():
+    with interruptible(INTERRUPTED):
         labelled = label_rows(
             resolved,
             data,
             output,
             gold=gold,
             min_accuracy=min_accuracy,
-            split=split,
-            limit=limit,
-            retry_rejected=retry_rejected,
-            device=device,
+            split=asking.split,
+            limit=asking.limit,
+            retry_rejected=asking.retry_rejected,
+            device=asking.device,
         )
     if labelled.rows is not None:
         _print_labelled(labelled.rows, resolved)
-        end(labelled.rows, require_all=require_all)
+        end(labelled.rows, require_all=asking.require_all)
     elif labelled.gold is not None and labelled.gold.is_below(min_accuracy):
         say(f"dhrd: the gold rows are below --min-accuracy {min_accuracy:g}, so no other was asked", file=sys.stderr)
         raise typer.Exit(3)

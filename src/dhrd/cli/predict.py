@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.options import Compile, Config, Device, Dtype, Json, MaxTokens, Set, Sharing, write_json
+from dhrd.cli.options import Artifact, ClassifierOptions, Config, Json, Set, Strict, grouped, write_json
 from dhrd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dhrd.run.predict import Predicted
+    from dhrd.run.predict.predict import Predicted
 
 
+@grouped
 def predict(
-    model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
+    model: Artifact,
     input_file: Annotated[
         str,
         typer.Option(
@@ -46,15 +47,10 @@ def predict(
     ] = None,
     config: Config = None,
     overrides: Set = None,
-    device: Device = None,
-    dtype: Dtype = "auto",
-    sharing: Sharing = True,
-    compile: Compile = False,
-    max_tokens_per_pass: MaxTokens = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse rows over the limit instead of cutting them.")
-    ] = False,
+    strict: Strict = False,
     json_file: Json = None,
+    *,
+    classifier: ClassifierOptions,
 ) -> None:
     """Label rows, in their order.
 
@@ -65,7 +61,7 @@ def predict(
     from dhrd._outputs import JSON, Output, check_outputs
     from dhrd.cli.settings import check_inputs, inference_config, read_by
     from dhrd.data.remote import is_url
-    from dhrd.run.sinks import outputs_of
+    from dhrd.run.predict.sinks import outputs_of
 
     on_cluster = _is_cluster(engine, num_workers)
     settings = inference_config(model, config, overrides)
@@ -74,8 +70,8 @@ def predict(
         check_outputs(outputs, read_by(model, settings, input_file, config))
     looked_at = input_file if on_error == "stop" and not on_cluster else None
     check_inputs(model, looked_at, settings, split="test", labels_required=False)
-    from dhrd.run import predict as run
-    from dhrd.run.ray import predict_by_ray
+    from dhrd.run.predict import predict as run
+    from dhrd.run.ray.predict import predict_by_ray
 
     job = run.LongJob(keep=tuple(keep or ()), resume=resume, on_error=on_error)  # type: ignore[arg-type]  # checked there
     predict_to = partial(predict_by_ray, num_workers=num_workers) if on_cluster else run.predict_to
@@ -85,12 +81,8 @@ def predict(
         input_file,
         job=job,
         config=settings,
-        device=device,
-        dtype=dtype,
-        share_prefixes=sharing,
-        compile=compile,
-        max_tokens_per_pass=max_tokens_per_pass,
         strict=strict,
+        **asdict(classifier),
     )
     write_json(json_file, {"output": output, **asdict(done)})
     with talking(Path(output), json_file):
@@ -117,6 +109,6 @@ def _more(output: str, done: Predicted) -> str:
 
 def _where_refused(output: str) -> str:
     from dhrd._files import is_stream
-    from dhrd.run.sinks import errors_of
+    from dhrd.run.predict.sinks import errors_of
 
     return "" if is_stream(Path(output)) else f" and are in {errors_of(Path(output))}"

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.command import Command, SettingsCommand, given
-from dhrd.cli.options import Config, Device, Set
+from dhrd.cli.command import Command, SettingsCommand, given, interruptible
+from dhrd.cli.options import Config, Device, Set, grouped
 from dhrd.cli.teacher import (
-    DryRun,
-    Limit,
-    RequireAll,
-    RetryRejected,
+    INTERRUPTED,
+    Answers,
+    AskingOptions,
     Split,
     end,
-    going_on,
     print_survey,
     print_written,
     settings_of_teacher,
@@ -47,18 +45,15 @@ class GenerateCommand(SettingsCommand):
 
 
 @app.command(cls=GenerateCommand)
+@grouped
 def generate(
     context: typer.Context,
-    output: Annotated[Path, typer.Option(help="A .jsonl file; run again with the same one to go on.")],
+    output: Answers,
     data: Data = None,
-    split: Split = "train",
-    limit: Limit = None,
-    retry_rejected: RetryRejected = False,
-    require_all: RequireAll = False,
-    dry_run: DryRun = False,
     config: Config = None,
     overrides: Set = None,
-    device: Device = None,
+    *,
+    asking: AskingOptions,
 ) -> None:
     """Ask a teacher for a rationale for each row. The key comes from OPENAI_API_KEY."""
     from dhrd.config import load_config
@@ -67,15 +62,22 @@ def generate(
     rows = _rows(data, resolved)
     from dhrd.rationales.generate import generate_rationales, survey_rationales
 
-    if dry_run:
-        print_survey(survey_rationales(resolved, rows, output, split=split, limit=limit), resolved)
+    if asking.dry_run:
+        survey = survey_rationales(resolved, rows, output, split=asking.split, limit=asking.limit)
+        print_survey(survey, resolved)
         return
-    with going_on():
+    with interruptible(INTERRUPTED):
         written = generate_rationales(
-            resolved, rows, output, split=split, limit=limit, retry_rejected=retry_rejected, device=device
+            resolved,
+            rows,
+            output,
+            split=asking.split,
+            limit=asking.limit,
+            retry_rejected=asking.retry_rejected,
+            device=asking.device,
         )
     _print_generated(written, resolved)
-    end(written, require_all=require_all)
+    end(written, require_all=asking.require_all)
 
 
 @app.command(cls=Command)
@@ -132,7 +134,7 @@ def audit(
     check_outputs(written, [*inputs_of(resolved, rationales, rows, config), *own])
     audited = audit_rationales(rationales, rows, config=resolved, split=split, forbid=forbid or (), allow=allow or ())
     if model is not None:
-        from dhrd.run.rationale_worth import with_worth
+        from dhrd.run.audit.worth import with_worth
 
         audited = with_worth(audited, model, least=min_worth, device=device)
     with talking(json_file, html):

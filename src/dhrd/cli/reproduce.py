@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dhrd._terminal import say, show_table
+from dhrd.cli.command import interruptible
 from dhrd.cli.options import Config, Device, Set
 
 if TYPE_CHECKING:
+    from dhrd.experiments.outcome import Outcome
     from dhrd.experiments.plan import Request
-    from dhrd.experiments.reproduce import Outcome
 
 _STUDIES = (
     "main, ablation, weights, throughput (the paper's), "
@@ -117,13 +118,11 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 
 def _run(request: Request, jobs: int, device: str | None, *, run: bool) -> Outcome:
     from dhrd.experiments.cache import Cache
-    from dhrd.experiments.reproduce import look, reproduce
+    from dhrd.experiments.outcome import look
+    from dhrd.experiments.reproduce import reproduce
 
-    try:
+    with interruptible("finished cells are kept, the same command goes on"):
         return reproduce(request, jobs=jobs, device=device) if run else look(request, Cache(device))
-    except KeyboardInterrupt:
-        say("dhrd: interrupted; finished cells are kept, the same command goes on", file=sys.stderr)
-        raise typer.Exit(130) from None
 
 
 def _show_cells(request: Request, device: str | None, jobs: int) -> None:
@@ -131,7 +130,7 @@ def _show_cells(request: Request, device: str | None, jobs: int) -> None:
     from dhrd.experiments.cache import Cache
     from dhrd.experiments.cells import unfinished
     from dhrd.experiments.estimate import estimate
-    from dhrd.experiments.reproduce import look, num_waiting
+    from dhrd.experiments.outcome import look, num_waiting
 
     cache = Cache(device)
     outcome = look(request, cache)

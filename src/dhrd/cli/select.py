@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dhrd._terminal import say
+from dhrd.cli.command import interruptible
 from dhrd.cli.options import Config, Device, Dtype, Set
 from dhrd.errors import ConfigError
 
 if TYPE_CHECKING:
     from dhrd.config import RunConfig
-    from dhrd.run.select import Query, Selection
+    from dhrd.run.select.select import Query, Selection
 
 
 def select(
@@ -51,7 +51,7 @@ def select(
     from dhrd._outputs import JSON_LINES, Output, check_outputs
     from dhrd.cli.settings import inference_config, read_by
     from dhrd.config import load_config
-    from dhrd.run import select as run
+    from dhrd.run.select import select as run
 
     query = run.Query(num_rows=num_rows, strategy=strategy, exclude=tuple(exclude or ()), seed=seed, task=task)
     _check_reader(purpose, model, folds)
@@ -92,15 +92,12 @@ def _out_of_fold(
     from dhrd._files import is_stream
     from dhrd._outputs import JSON_LINES, Output, check_outputs
     from dhrd.artifact.owned import inputs_of
-    from dhrd.run.select import select_out_of_fold
+    from dhrd.run.select.select import select_out_of_fold
 
     check_outputs([Output("--output", output, JSON_LINES)], inputs_of(resolved, config, *query.exclude))
     kept = None if is_stream(output) else _folds_beside(output)
-    try:
+    with interruptible("folds that are done are kept: run the same command again to go on"):
         return select_out_of_fold(resolved, query, num_folds=folds, kept=kept, device=device)
-    except KeyboardInterrupt:
-        say("dhrd: interrupted; folds that are done are kept: run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(130) from None
 
 
 def _folds_beside(output: Path) -> Path:

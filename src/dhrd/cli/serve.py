@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dhrd._terminal import say
-from dhrd.cli.options import Compile, Device, Dtype, MaxTokens, Sharing
+from dhrd.cli.options import Artifact, ClassifierOptions, Strict, grouped
 
 
+@grouped
 def serve(
-    model: Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")],
+    model: Artifact,
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every one of this machine.")] = (
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0: a free one.")] = 8000,
     name: Annotated[str | None, typer.Option(help="The model's name for clients; default: its directory's.")] = None,
-    device: Device = None,
-    dtype: Dtype = "auto",
-    sharing: Sharing = True,
-    compile: Compile = False,
-    max_tokens_per_pass: MaxTokens = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse rows over the limit instead of cutting them.")] = (
-        False
-    ),
+    strict: Strict = False,
     max_rows: Annotated[int, typer.Option(min=1, help="Most rows of a request.")] = 128,
     max_bytes: Annotated[int, typer.Option(min=1, help="Longest body of a request.")] = 2 << 20,
     max_requests: Annotated[int, typer.Option(min=1, help="Most requests in the server at once.")] = 256,
@@ -40,6 +34,8 @@ def serve(
     ] = 60.0,
     max_explained_rows: Annotated[int, typer.Option(min=0, help="Most rows of a request to explain; 0: none.")] = 4,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest explanation.")] = 200,
+    *,
+    classifier: ClassifierOptions,
 ) -> None:
     """Answer over HTTP, for programs and, at /, for people.
 
@@ -66,10 +62,7 @@ def serve(
     )  # fmt: skip
     key = os.environ.get(API_KEY) or None
     with listen(host, port) as listener:
-        load = partial(
-            Classifier.from_pretrained, model, device=device, dtype=dtype, share_prefixes=sharing, compile=compile,
-            max_tokens_per_pass=max_tokens_per_pass, strict=strict,
-        )  # fmt: skip
+        load = partial(Classifier.from_pretrained, model, strict=strict, **asdict(classifier))
         served = create_app(in_own_thread(load), name=name or model.resolve().name, limits=limits, key=key)
         remarks = [] if key else [f"without a key; {API_KEY} sets one"]
         say(f"{model} answers at {address(listener)}", *remarks, file=sys.stdout)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dhrd._terminal import say
+from dhrd.cli.options import Device
 
 if TYPE_CHECKING:
     from dhrd.config import RunConfig
@@ -17,10 +17,21 @@ if TYPE_CHECKING:
     from dhrd.rationales.survey import Survey
 
 Split = Annotated[str, typer.Option(help="Of superglue: and hub:; train, validation or test.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first rows.")]
-RetryRejected = Annotated[bool, typer.Option("--retry-rejected", help="Ask rejected rows again.")]
-RequireAll = Annotated[bool, typer.Option("--require-all", help="Exit with 1 where a row was rejected.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Count tokens and cost; send nothing.")]
+Answers = Annotated[Path, typer.Option(help="A .jsonl file; run again with the same one to go on.")]
+INTERRUPTED = "answers so far are kept: run the same command again to go on"
+"""What is said where Ctrl-C ends a run: nothing is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskingOptions:
+    """Options of a run in which a teacher is asked about rows."""
+
+    split: Split = "train"
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None
+    retry_rejected: Annotated[bool, typer.Option("--retry-rejected", help="Ask rejected rows again.")] = False
+    require_all: Annotated[bool, typer.Option("--require-all", help="Exit with 1 where a row was rejected.")] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count tokens and cost; send nothing.")] = False
+    device: Device = None
 
 
 def settings_of_teacher(*own: str) -> tuple[str, ...]:
@@ -31,16 +42,6 @@ def settings_of_teacher(*own: str) -> tuple[str, ...]:
         *("tokens_per_minute", "input_price", "output_price", "max_cost", "tokenizer", "batch_size"),
     )
     return tuple(f"teacher.{name}" for name in shared)
-
-
-@contextmanager
-def going_on() -> Iterator[None]:
-    """Around a run: Ctrl-C loses nothing, and that is said."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        say("dhrd: interrupted; answers so far are kept: run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(130) from None
 
 
 def end(written: Written, *, require_all: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,7 +14,7 @@ import typer
 from dhrd._files import talking
 from dhrd._terminal import say, show_table
 from dhrd._text import dhrd_command
-from dhrd.cli.command import SettingsCommand, given
+from dhrd.cli.command import SettingsCommand, given, interruptible
 from dhrd.cli.options import Config, Device, Json, Set, write_json
 from dhrd.errors import ConfigError, DataError
 
@@ -78,12 +77,8 @@ def train(
     from dhrd.cli.show import metrics_table
     from dhrd.run import train as run
 
-    try:
+    with interruptible(f"go on with: dhrd train --checkpoint {checkpoint or resolved.output_dir}"):
         result = run.train(resolved, checkpoint=checkpoint, overwrite=overwrite, device=device)
-    except KeyboardInterrupt:
-        where = checkpoint or resolved.output_dir
-        say(f"dhrd: interrupted; go on with: dhrd train --checkpoint {where}", file=sys.stderr)
-        raise typer.Exit(130) from None
     write_json(json_file, {**asdict(result), "output_dir": str(result.output_dir)})
     with talking(json_file):
         if result.metrics:
@@ -119,11 +114,8 @@ def _next(model: str, *, has_validation: bool) -> Iterator[str]:
 def _train_rounds(config: RunConfig, num_rounds: int, device: str | None, json_file: Path | None) -> None:
     from dhrd.run.rounds import train_rounds
 
-    try:
+    with interruptible("run the same command again to go on"):
         result, rounds = train_rounds(config, num_rounds, device=device)
-    except KeyboardInterrupt:
-        say("dhrd: interrupted; run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(130) from None
     told = {"output_dir": str(result.output_dir), "rounds": [asdict(one) for one in rounds]}
     write_json(json_file, {**asdict(result), **told})
     with talking(json_file):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dhrd._terminal import say, show_table
-from dhrd.cli.command import SettingsCommand, given
+from dhrd.cli.command import SettingsCommand, given, interruptible
 from dhrd.cli.options import Config, Device, Set
 
 if TYPE_CHECKING:
-    from dhrd.run.gate import AnswerChange, Flips, UpdateGate
+    from dhrd.run.update.gate import AnswerChange, Flips, UpdateGate
 
 
 class UpdateCommand(SettingsCommand):
@@ -50,9 +49,9 @@ def update(
     command goes on after a kill.
     """
     from dhrd.config import load_config
-    from dhrd.run.update import update as run
-    from dhrd.run.update import update_config
-    from dhrd.run.update_rows import UpdateSettings
+    from dhrd.run.update.rows import UpdateSettings
+    from dhrd.run.update.update import update as run
+    from dhrd.run.update.update import update_config
 
     settings = UpdateSettings(
         model=model,
@@ -68,11 +67,8 @@ def update(
     )
     base = update_config(model, load_config(config) if config is not None else None, rate_factor=rate_factor)
     resolved = load_config(None, overrides or (), base=base, **given(context))
-    try:
+    with interruptible("run the same command again to go on"):
         updated = run(settings, resolved, device=device)
-    except KeyboardInterrupt:
-        say("dhrd: interrupted; run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(130) from None
     _print_gate(updated.gate)
     if not updated.gate.holds:
         say(

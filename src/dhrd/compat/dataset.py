@@ -10,9 +10,10 @@ from torch.utils.data import Dataset
 
 from dhrd.config import DataSettings
 from dhrd.data.collate import collate
+from dhrd.data.inputs import InputEncoder
 from dhrd.data.label_sets import infer_labels
 from dhrd.data.records import Batch, EncodedExample, LabelSet
-from dhrd.data.sequence import InputEncoder, SequenceEncoder
+from dhrd.data.sequence import SequenceEncoder
 from dhrd.data.sources import open_source
 from dhrd.data.tokens import prepare_tokenizer
 

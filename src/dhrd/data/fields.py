@@ -1,17 +1,42 @@
-"""One field of a row: what it may be, and what to say where it is not. Each raises ValueError: `field: what; fix`."""
+"""One field of a row: what it may be, and what to say where it is not. Checks raise ValueError: `field: what; fix`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from dhrd._text import shown
 from dhrd.data.label_names import Shares, as_label
 from dhrd.data.row import Row
 from dhrd.data.values import as_whole
+from dhrd.errors import DataError
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 MAX_PROBLEMS = 10
 """Bad rows that are reported together."""
+
+
+def read_each(rows: Iterable[S], read: Callable[[S], T]) -> Iterator[T]:
+    """What each row reads as; the first problems are reported together, after the last row that was read.
+
+    Raises:
+        DataError: What `read` raised, up to ten times, a line each.
+    """
+    problems: list[str] = []
+    for row in rows:
+        try:
+            value = read(row)
+        except DataError as error:
+            problems.append(str(error))
+            if len(problems) == MAX_PROBLEMS:
+                break
+        else:
+            yield value
+    if problems:
+        raise DataError("\n".join(problems))
 
 
 def check_characters(row: Row, names: Collection[str] | None = None) -> None:

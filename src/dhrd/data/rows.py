@@ -15,12 +15,13 @@ from dhrd._text import shown
 from dhrd.config import RunConfig
 from dhrd.config.tasks import column_of
 from dhrd.data.digest import digest_of
-from dhrd.data.fields import MAX_PROBLEMS
+from dhrd.data.fields import read_each
 from dhrd.data.label_sets import check_label_set, infer_labels, label_doubts
 from dhrd.data.label_space import of_task, with_label
 from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example, Label, LabelSet
-from dhrd.data.sources import Source, named_rows, open_source
+from dhrd.data.source import Source
+from dhrd.data.sources import named_rows, open_source
 from dhrd.data.split import split_dev, split_fold
 from dhrd.data.superglue import Task
 from dhrd.data.tasks import check_labelled, infer_label_space
@@ -280,20 +281,13 @@ def encode_labels(examples: Sequence[Example], labels: LabelSet) -> np.ndarray:
 
 def _each_row(examples: Sequence[Example], read: Callable[[Label, str], T]) -> list[T]:
     """What each row's label reads as; the first problems are reported together."""
-    values: list[T] = []
-    problems: list[str] = []
-    for example in examples:
-        try:
-            if example.label is None:
-                raise DataError(f"{example.where}: label: missing")
-            values.append(read(example.label, example.where))
-        except DataError as error:
-            problems.append(str(error))
-            if len(problems) == MAX_PROBLEMS:
-                break
-    if problems:
-        raise DataError("\n".join(problems))
-    return values
+
+    def of(example: Example) -> T:
+        if example.label is None:
+            raise DataError(f"{example.where}: label: missing")
+        return read(example.label, example.where)
+
+    return list(read_each(examples, of))
 
 
 def label_mass(examples: Sequence[Example], labels: LabelSet) -> np.ndarray:

@@ -1,128 +1,28 @@
-"""From what a config names (`superglue:cb`, `policy_desk:…`, `hub:…`, a file, a data set) to checked `Example`s."""
+"""From what a config names (`superglue:cb`, `policy_desk:…`, `hub:…`, a file, a data set) to its rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dhrd._text import message_of
 from dhrd.config import DataSettings
 from dhrd.config.tasks import TaskSettings
-from dhrd.data.check import RowCheck
 from dhrd.data.classes import Classes
-from dhrd.data.fields import MAX_PROBLEMS
 from dhrd.data.objects import as_rows, is_dataset, numbered_rows
 from dhrd.data.policy_desk import LABELS, REASONS, WORDS, PolicyDesk
 from dhrd.data.readers import is_read_once, matching, read_file
-from dhrd.data.records import Example, LabelSet
+from dhrd.data.records import LabelSet
 from dhrd.data.remote import is_url, read_url
 from dhrd.data.row import BadRow, Remarks, Row
-from dhrd.data.superglue import TASKS, Task
-from dhrd.data.templates import PLAIN, InputTemplate
+from dhrd.data.source import Source
+from dhrd.data.superglue import TASKS
+from dhrd.data.superglue.records import task_rows
+from dhrd.data.templates import PLAIN
 from dhrd.errors import ConfigError, DataError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Rows that can be read, and what their origin knows of them.
-
-    Args:
-        name: What was asked for, for messages.
-        read: Starts reading; may be called again.
-        columns: Our field -> the row's column.
-        template: The config's input template, or the origin's own.
-        own_labels: The origin's own label set of a column, where it has one.
-        tasks: Where rows have labels of several tasks: the settings of each, by name.
-        label_separator: Splits a label's text into several.
-        task: The SuperGLUE task, for its official metrics.
-        reads_rationales: Whether the rows' rationales are wanted; else their column may hold anything.
-        remarks: Says what looks wrong but may be right.
-    """
-
-    name: str
-    read: Callable[[], Iterator[Row | BadRow]]
-    columns: Mapping[str, str]
-    template: str = PLAIN
-    own_labels: Callable[[str], LabelSet | None] = lambda _: None
-    tasks: Mapping[str, TaskSettings] = field(default_factory=dict)
-    label_separator: str | None = None
-    task: Task | None = None
-    reads_rationales: bool = True
-    remarks: Remarks = field(default_factory=Remarks, compare=False)
-
-    @property
-    def labels(self) -> LabelSet | None:
-        """The origin's own label set, where it has one."""
-        return self.own_labels(self.columns.get("label", "label"))
-
-    def examples(
-        self,
-        *,
-        labels_required: bool = True,
-        limit: int | None = None,
-        refuse: Callable[[Row | BadRow, str], None] | None = None,
-    ) -> Iterator[Example]:
-        """Read, check and yield the rows, in constant memory (but for the digests of those without an id).
-
-        Without `labels_required` nothing but the id and the template's columns is looked at.
-
-        At the first bad row yielding stops; reading goes on until ten bad rows are found, to report them together. With
-        `refuse` it is told each of them instead, and what is wrong there, and they are left out.
-
-        Raises:
-            DataError: One line a bad row: `file:line: field: what is wrong; how to mend it`.
-        """
-        problems: list[str] = []
-        check = RowCheck(
-            name=self.name,
-            columns=self.columns,
-            template=InputTemplate(self.template),
-            label_separator=self.label_separator if labels_required else None,
-            labels_required=labels_required,
-            tasks=self.tasks,
-            reads_rationales=self.reads_rationales,
-            remark=self.remarks,
-        )
-        for row in islice(self.read(), limit):
-            example = check.example(row)
-            if isinstance(example, str) and refuse is not None:
-                refuse(row, example.removeprefix(f"{row.where}: "))
-            elif isinstance(example, str):
-                problems.append(example)
-                if len(problems) == MAX_PROBLEMS:
-                    problems.append("(there may be more)")
-                    break
-            elif not problems:
-                yield example
-        if problems:
-            raise DataError("\n".join(problems))
-        check.finish()
-
-    def load(self, *, labels_required: bool = True, limit: int | None = None) -> list[Example]:
-        """All rows.
-
-        Raises:
-            DataError: As `examples`, or there is no row at all.
-        """
-        examples = list(self.examples(labels_required=labels_required, limit=limit))
-        if not examples:
-            raise DataError(f"{self.name}: no rows")
-        return examples
-
-    def check(self, *, labels_required: bool = True) -> None:
-        """Refuse rows that are not there, or whose first cannot be used; a stream and the hub are not asked.
-
-        Raises:
-            DataError: As `examples`; or labelled rows are asked for, and there is none.
-        """
-        if is_read_once(Path(self.name)) or self.name.startswith(("hub:", "superglue:")):
-            return
-        if next(self.examples(labels_required=labels_required), None) is None and labels_required:
-            raise DataError(f"{self.name}: no rows")
 
 
 def open_source(
@@ -267,30 +167,12 @@ def _superglue(name: str, split: str, settings: DataSettings) -> Source:
         read, where = (lambda: read_file(path)), str(path)
     return Source(
         name=where,
-        read=lambda: _task_rows(task, read(), split),
+        read=lambda: task_rows(task, read(), split),
         columns={},
         template=task.template,
         own_labels={"label": LabelSet(task.labels, task.words)}.get,
         task=task,
     )
-
-
-def _task_rows(task: Task, records: Iterator[Row | BadRow], split: str) -> Iterator[Row | BadRow]:
-    for record in records:
-        if isinstance(record, BadRow):
-            yield record
-            continue
-        try:
-            for columns in task.rows(record.columns, split):
-                label = columns.get("label")
-                # The official files write booleans or names, COPA and MultiRC 0 and 1; the hub integers, -1 unknown.
-                if isinstance(label, int) and not isinstance(label, bool):
-                    columns["label"] = task.labels[label] if 0 <= label < len(task.labels) else None
-                elif isinstance(label, str):
-                    columns["label"] = label.lower()  # the hub's classes are named False and True
-                yield Row(record.where, columns)
-        except (LookupError, TypeError, AttributeError) as error:
-            yield BadRow(record.where, f"not a {task.folder} record: {error} is missing or of the wrong type")
 
 
 def _policy_desk(keys: str, split: str) -> Source:

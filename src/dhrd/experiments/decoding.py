@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+from dhrd.data.inputs import EncodedInput
 from dhrd.data.rows import multi_hot
-from dhrd.data.sequence import EncodedInput, SequenceTemplate
+from dhrd.data.sequence import SequenceTemplate
 from dhrd.evaluation.decoded import decoded_metrics, decoded_outcomes
 from dhrd.experiments.cell_result import Answers, CellSpeed
 from dhrd.experiments.cells import Cell

@@ -22,9 +22,10 @@ from dhrd._progress import no_loading_report
 from dhrd.benchmark.measure import timed
 from dhrd.config import RunConfig, TrainingSettings
 from dhrd.data.batches import PlannedUpdates
+from dhrd.data.inputs import InputEncoder
 from dhrd.data.records import Batch, EncodedExample
 from dhrd.data.rows import Rows, encode_labels
-from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder
+from dhrd.data.sequence import EncodedData, SequenceEncoder
 from dhrd.data.templates import InputTemplate
 from dhrd.data.tokens import prepare_tokenizer
 from dhrd.errors import DataError, ModelError

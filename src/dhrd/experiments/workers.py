@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -18,14 +18,31 @@ from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.run_cell import run_cell
 
+Submit = Callable[[Cell], Future[CellResult]]
+"""Has a cell run, here or elsewhere, now or later."""
+
 
 class WorkerDied(DhrdError):
     """A process ended without a word; the others of the pool go with it."""
 
 
+def in_process(cache: Cache) -> Submit:
+    """Runs a cell in this process, as it is submitted."""
+
+    def submit(cell: Cell) -> Future[CellResult]:
+        future: Future[CellResult] = Future()
+        try:
+            future.set_result(run_cell(cell, cache))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    return submit
+
+
 @contextmanager
-def workers(jobs: int, cache: Cache, threads: int | None = None) -> Iterator[ProcessPoolExecutor]:
-    """Processes for `run_in_worker`. They are ended on leaving, whatever they are at.
+def workers(jobs: int, cache: Cache, threads: int | None = None) -> Iterator[Submit]:
+    """Processes that run cells. They are ended on leaving, whatever they are at.
 
     Args:
         jobs: How many.
@@ -38,7 +55,7 @@ def workers(jobs: int, cache: Cache, threads: int | None = None) -> Iterator[Pro
     start = (cache.device, cache.places, threads)
     pool = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=start)
     try:
-        yield pool
+        yield lambda cell: pool.submit(_run_in_worker, cell)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in set(multiprocessing.active_children()) - others:
@@ -63,7 +80,7 @@ def result_of(future: Future[CellResult]) -> CellResult:
 _cache: Cache | None = None  # of a worker process
 
 
-def run_in_worker(cell: Cell) -> CellResult:
+def _run_in_worker(cell: Cell) -> CellResult:
     """Run a cell with what this process has loaded."""
     assert _cache is not None
     return run_cell(cell, _cache)

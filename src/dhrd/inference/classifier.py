@@ -18,9 +18,9 @@ from dhrd.artifact.hub import find_artifact, push_artifact
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.read import input_encoder, load_input_encoder
 from dhrd.artifact.weights import check_has_classifier, load_body_and_head
+from dhrd.data.inputs import EncodedInput
 from dhrd.data.objects import as_rows, columns_of, is_one
 from dhrd.data.records import Batch, LabelSet
-from dhrd.data.sequence import EncodedInput
 from dhrd.errors import ArtifactError
 from dhrd.inference.cascade import Cascade
 from dhrd.inference.cot import Reasoner
@@ -28,17 +28,8 @@ from dhrd.inference.decoding import Decoding
 from dhrd.inference.engine.batching import label_probabilities
 from dhrd.inference.engine.engine import Engine
 from dhrd.inference.engine.options import Options, check_count
-from dhrd.inference.prediction import (
-    EXPLANATION_NOTE,
-    LABEL_FIRST_NOTE,
-    Answer,
-    Explanation,
-    Prediction,
-    Row,
-    Rows,
-    predictions_of,
-    read_probabilities,
-)
+from dhrd.inference.explanation import Explanation, explanations_of
+from dhrd.inference.prediction import Answer, Prediction, Row, Rows, predictions_of, read_probabilities
 from dhrd.inference.streaming import Scored, encoded_windows
 from dhrd.model.memory import keep_freed_memory
 from dhrd.model.packed import pack_linear_layers
@@ -295,11 +286,7 @@ class Classifier:
         inputs = self.encode(items)
         decoded = self.reasoner().decode(inputs, decoding)
         labels = [read_probabilities(p_C, self.labels)[0] for p_C in self.predict_proba_encoded(inputs)]
-        note = LABEL_FIRST_NOTE if self.info.sequence.order == "label_first" else EXPLANATION_NOTE
-        explanations = [
-            Explanation(written.rationale, written.label, label, item.text, note)
-            for written, label, item in zip(decoded, labels, inputs, strict=True)
-        ]
+        explanations = explanations_of(inputs, decoded, labels, self.info.sequence)
         return explanations[0] if is_one(rows) else explanations
 
     def reasoner(self) -> Reasoner:

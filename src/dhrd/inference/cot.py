@@ -16,8 +16,9 @@ from dhrd._device import check_loaded, find_device
 from dhrd._progress import no_foreign_bars
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.read import load_input_encoder, load_reasoning_model
+from dhrd.data.inputs import EncodedInput, InputEncoder
 from dhrd.data.records import LabelSet
-from dhrd.data.sequence import EncodedInput, InputEncoder, SequenceTemplate
+from dhrd.data.sequence import SequenceTemplate
 from dhrd.errors import ConfigError
 from dhrd.inference.decoding import Decoded, Decoding
 from dhrd.model.generation import Stop, generate

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Protocol
 
 from dhrd._text import shown
-from dhrd.data.sequence import EncodedInput
+from dhrd.data.inputs import EncodedInput
 from dhrd.errors import ConfigError
 from dhrd.inference.engine.options import check_count
 

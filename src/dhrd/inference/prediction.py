@@ -1,4 +1,4 @@
-"""What the classifier says of a row, and what its reasoning head writes about it."""
+"""What the classifier says of a row."""
 
 from __future__ import annotations
 
@@ -47,34 +47,6 @@ class Prediction:
     def abstained(self) -> bool:
         """Whether the artifact's decision leaves the row to someone else."""
         return self.label is None
-
-
-EXPLANATION_NOTE = (
-    "The rationale illustrates what the model learned to write about such a text. The label comes from another head, "
-    "which does not read it: it is not the cause of the label."
-)
-LABEL_FIRST_NOTE = f"{EXPLANATION_NOTE} Its reasoning head names a label first: the rationale follows that answer."
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """What the reasoning head writes about a row: an illustration, not the cause of the classifier's label.
-
-    Args:
-        rationale: What the reasoning head wrote before its answer, or after it where it was trained with
-            `data.order: label_first`.
-        answer: The label that it named (a list for multi-label, and of several tasks), or None where its answer cannot
-            be read.
-        label: The classifier's own label, as in `Prediction`; it may be another one.
-        text: The text as the model saw it.
-        note: `EXPLANATION_NOTE` or `LABEL_FIRST_NOTE`, for whoever is shown the rationale.
-    """
-
-    rationale: str
-    answer: str | list[str] | None
-    label: Answer
-    text: str
-    note: str = EXPLANATION_NOTE
 
 
 def read_probabilities(probability_C: np.ndarray, labels: LabelSet) -> tuple[Answer, dict[str, float]]:

@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from dhrd._text import message_of
+from dhrd.data.inputs import EncodedInput
 from dhrd.data.records import Example
-from dhrd.data.sequence import EncodedInput
 from dhrd.errors import DataError
 
 Row = TypeVar("Row")

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dhrd._text import message_of
+from dhrd.data.inputs import EncodedInput
 from dhrd.data.records import LabelSet
-from dhrd.data.sequence import EncodedInput, SequenceTemplate
+from dhrd.data.sequence import SequenceTemplate
 from dhrd.errors import ConfigError, DhrdError
 from dhrd.inference.cot import encode_prompts, read_decoded
 from dhrd.inference.decoding import Decoded, Decoding

@@ -30,7 +30,7 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     wanted = {_M_MMAP_THRESHOLD: _LARGEST_BLOCK_BYTES, _M_TRIM_THRESHOLD: _MOST_KEPT_BYTES, _M_ARENA_MAX: 1}
-    return all([mallopt(name, value) for name, value in wanted.items()])
+    return all([mallopt(name, value) for name, value in wanted.items()])  # noqa: C419 (all are set, whatever is refused)
 
 
 def own_weights(model: nn.Module) -> None:

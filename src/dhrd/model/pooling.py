@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from dhrd.config.schema import Pooling
+from dhrd.config.model import Pooling
 from dhrd.data.records import Batch, Tree
 from dhrd.errors import ModelError
 from dhrd.model.masks import layer_masks, visible_tokens
@@ -120,7 +120,7 @@ def _mean(hidden_BTD: States, inside_BT: Bool[Tensor, "B T"]) -> Float[Tensor, "
 
 
 POOLERS: dict[str, Pooler] = {"last": Pooler(reduce=_last, reads_last_alone=True), "mean": Pooler(reduce=_mean)}
-"""A further pooling is a function, a line here, and its name in `config/schema.py`."""
+"""A further pooling is a function, a line here, and its name in `config/model.py`."""
 
 
 def pooler(pooling: str) -> Pooler:

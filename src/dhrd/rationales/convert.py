@@ -11,7 +11,7 @@ from dhrd._files import writing
 from dhrd._outputs import RATIONALES, Output, check_outputs
 from dhrd._text import shown
 from dhrd.data.digest import input_digest
-from dhrd.data.fields import MAX_PROBLEMS, check_characters
+from dhrd.data.fields import check_characters, read_each
 from dhrd.data.rationales import DIGEST
 from dhrd.data.readers import read_file
 from dhrd.data.row import BadRow, Row
@@ -114,27 +114,19 @@ def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> 
     """
     check_outputs([Output("`output`", Path(output), RATIONALES)], [source])
     reader = _Reader(shape)
-    problems: list[str] = []
     texts: dict[str, str] = {}
     digests: dict[str, str] = {}
     conflicting: set[str] = set()
     num_records = num_without = 0
-    for record in read_file(Path(source)):
+    for record, rationales in read_each(read_file(Path(source)), lambda record: (record, [*reader.rationales(record)])):
         num_records += 1
-        try:
-            for row_id, text in reader.rationales(record):
-                if not text:
-                    num_without += 1
-                elif texts.setdefault(row_id, text) != text:
-                    conflicting.add(row_id)
-                else:
-                    digests[row_id] = _digest(record, shape)
-        except DataError as error:
-            problems.append(str(error))
-            if len(problems) == MAX_PROBLEMS:
-                break
-    if problems:
-        raise DataError("\n".join(problems))
+        for row_id, text in rationales:
+            if not text:
+                num_without += 1
+            elif texts.setdefault(row_id, text) != text:
+                conflicting.add(row_id)
+            else:
+                digests[row_id] = _digest(record, shape)
     texts = {row_id: text for row_id, text in texts.items() if row_id not in conflicting}
     if not texts:
         raise DataError(f"{source}: none of its {num_records} records gives a rationale in this shape")

@@ -11,7 +11,8 @@ from dhrd.config import RunConfig, TeacherSettings
 from dhrd.data.rationales import DIGEST
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import label_set
-from dhrd.data.sources import Source, open_source
+from dhrd.data.source import Source
+from dhrd.data.sources import open_source
 from dhrd.model.backbone import Backbone
 from dhrd.rationales.asking import Asking, asked_settings, check_output, looked_at, open_store, ready_teacher
 from dhrd.rationales.output import Written, beside

@@ -14,7 +14,8 @@ from dhrd.artifact.owned import inputs_of
 from dhrd.config import RunConfig, TeacherSettings
 from dhrd.data.records import LabelSet
 from dhrd.data.row import BadRow, Row
-from dhrd.data.sources import Source, open_source
+from dhrd.data.source import Source
+from dhrd.data.sources import open_source
 from dhrd.data.values import plain
 from dhrd.errors import ConfigError
 from dhrd.rationales.asking import Asking, asked_settings, check_output, looked_at, open_store, ready_teacher

@@ -1,1 +1,1 @@
-"""Train, evaluate, predict: a file a verb. Read `train.py` first."""
+"""Train, evaluate, decide: a file a verb, and a room where a verb has several. Read `train.py` first."""

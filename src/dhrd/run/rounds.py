@@ -22,7 +22,8 @@ from dhrd.config import RunConfig
 from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example
 from dhrd.data.rows import Rows, load_rows
-from dhrd.data.sources import Source, named_rows, open_source
+from dhrd.data.source import Source
+from dhrd.data.sources import named_rows, open_source
 from dhrd.errors import ConfigError
 from dhrd.evaluation.evaluate import evaluate_classifier, rows_fingerprint
 from dhrd.inference.classifier import Classifier

@@ -18,7 +18,8 @@ from dhrd.data.digest import digest_of
 from dhrd.data.objects import numbered_rows
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import load_rows
-from dhrd.data.sources import Source, open_source
+from dhrd.data.source import Source
+from dhrd.data.sources import open_source
 from dhrd.errors import ConfigError, DataError, UserError
 from dhrd.training.run_dir import read_run
 

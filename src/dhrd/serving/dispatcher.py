@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from dhrd.data.sequence import EncodedInput
+from dhrd.data.inputs import EncodedInput
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.prediction import Prediction, Row
 from dhrd.inference.streaming import Scored

@@ -9,7 +9,8 @@ from functools import partial
 
 from dhrd.errors import ArtifactError, ConfigError
 from dhrd.inference.classifier import Classifier
-from dhrd.inference.prediction import Explanation, Row
+from dhrd.inference.explanation import Explanation
+from dhrd.inference.prediction import Row
 from dhrd.model.memory import own_weights
 from dhrd.serving.limits import Limits, Refusal
 from dhrd.serving.monitoring import log_failure

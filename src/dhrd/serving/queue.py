@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dhrd.data.sequence import EncodedInput
+from dhrd.data.inputs import EncodedInput
 from dhrd.inference.prediction import Prediction, Row
 
 _BLOCK = 32  # tokens: beginnings are compared in steps of it

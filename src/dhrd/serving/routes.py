@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from dhrd._versions import library_versions
-from dhrd.data.sequence import EncodedInput
+from dhrd.data.inputs import EncodedInput
 from dhrd.errors import DataError
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.prediction import Prediction

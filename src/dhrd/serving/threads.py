@@ -14,9 +14,10 @@ Result = TypeVar("Result")
 def in_own_thread(work: Callable[[], Result]) -> Result:
     """Do something in a thread that ends with it.
 
-    OpenMP gives each thread that computes workers of its own, which stay while it lives. As soon as all threads' workers
-    together are more than the cores, libgomp lets them sleep between two loops, and each of the many loops of a pass has
-    to wake them: passes take 1.3 times as long. So while the engine's thread lives, no other may have computed and live.
+    OpenMP gives each thread that computes workers of its own, which stay while it lives. As soon as all threads'
+    workers together are more than the cores, libgomp lets them sleep between two loops, and each of the many loops of a
+    pass has to wake them: passes take 1.3 times as long. So while the engine's thread lives, no other may have computed
+    and live.
 
     Args:
         work: Its exception is raised here.

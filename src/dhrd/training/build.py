@@ -16,11 +16,12 @@ from dhrd.artifact.hub import find_artifact
 from dhrd.artifact.write import check_can_be_saved
 from dhrd.config import RunConfig
 from dhrd.data.batches import Bottleneck, PlannedUpdates, fingerprint
+from dhrd.data.inputs import InputEncoder
 from dhrd.data.label_names import clean_name, spelled
 from dhrd.data.plan import num_updates
 from dhrd.data.records import Example
 from dhrd.data.rows import Rows, label_mass
-from dhrd.data.sequence import EncodedData, InputEncoder, SequenceEncoder, SequenceTemplate
+from dhrd.data.sequence import EncodedData, SequenceEncoder, SequenceTemplate
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import CheckpointError, ConfigError, ModelError
 from dhrd.losses import LabelLoss

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dhrd.run import folds
+from dhrd.evaluation import folds
 from helpers.runs import flags, read_jsonl, run_here, settings, write_rows
 
 DOCS = Path(__file__).parents[3] / "docs"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import typer
 
-from dhrd.cli.command import Command, SettingsCommand, given, in_flags, stop
+from dhrd.cli.command import Command, SettingsCommand, given, in_flags, interruptible, stop
 from dhrd.errors import ConfigError
 from helpers.runs import run_here
 
@@ -155,3 +155,15 @@ def test_an_unknown_option_names_the_setting_that_is_meant(capsys: Any, command:
 def test_and_none_where_a_flag_is_nearer_or_the_command_does_not_read_it(capsys: Any, command: str) -> None:
     ended = run_here(capsys, *command.split())
     assert (ended.code, "No such option" in ended.err, "--set" in ended.err) == (2, True, False), ended.err
+
+
+def test_ctrl_c_says_what_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    with (
+        pytest.raises(typer.Exit) as left,
+        interruptible("answers so far are kept: run the same command again to go on"),
+    ):
+        raise KeyboardInterrupt
+    assert left.value.exit_code == 130
+    assert capsys.readouterr().err == (
+        "dhrd: interrupted; answers so far are kept: run the same command again to go on\n"
+    )

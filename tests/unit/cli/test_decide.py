@@ -20,7 +20,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An artifact `output` whose surest answers are right, with the files that the pages name."""
-    from dhrd.run.predict import predict
+    from dhrd.run.predict.predict import predict
 
     monkeypatch.chdir(tmp_path)
     output = use(monkeypatch, tmp_path / "output")

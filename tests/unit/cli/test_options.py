@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import typer.main
+import typer.testing
 
 from dhrd.cli import app
-from dhrd.cli.options import complete_setting
+from dhrd.cli.options import ClassifierOptions, complete_setting, grouped
 from dhrd.cli.overview import USE
 from dhrd.config.load import setting_names
 from helpers.runs import run_here
@@ -72,3 +73,21 @@ def test_set_is_completed_with_settings_and_never_with_a_section() -> None:
     assert set(completed) < set(setting_names())
     assert {"seed", "data.train", "model.lora.r", "loss.reasoning_weight"} <= set(completed)
     assert {"model", "data", "model.lora"}.isdisjoint(completed)
+
+
+def test_a_group_gives_its_options_to_the_command_and_comes_back_as_one() -> None:
+    found: list[Any] = []
+
+    def command(name: str, count: int = 2, *, classifier: ClassifierOptions) -> None:
+        found.append((name, count, classifier))
+
+    lone = typer.Typer()
+    lone.command()(grouped(command))
+    asked = ["x", "--no-sharing", "--max-tokens-per-pass", "9", "--device", "cpu"]
+    assert typer.testing.CliRunner().invoke(lone, asked).exit_code == 0
+    assert typer.testing.CliRunner().invoke(lone, ["x", "--count", "3"]).exit_code == 0
+    assert typer.testing.CliRunner().invoke(lone, ["x", "--max-tokens-per-pass", "0"]).exit_code == 2
+    assert found == [
+        ("x", 2, ClassifierOptions(device="cpu", share_prefixes=False, max_tokens_per_pass=9)),
+        ("x", 3, ClassifierOptions()),
+    ]

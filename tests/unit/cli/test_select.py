@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dhrd.run import folds
+from dhrd.evaluation import folds
 from helpers.rows import write_jsonl
 from helpers.runs import flags, read_jsonl, rows, run_here, settings, write_rows
 

@@ -10,7 +10,7 @@ import typer
 
 from dhrd.cli.label import LabelCommand
 from dhrd.cli.rationales import GenerateCommand
-from dhrd.cli.teacher import end, going_on
+from dhrd.cli.teacher import end
 from dhrd.rationales.output import Written
 
 
@@ -41,10 +41,3 @@ def test_how_a_run_ends(tmp_path: Path, written: dict[str, object], require_all:
     with pytest.raises(typer.Exit) as left:
         end(ended, require_all=require_all)
     assert left.value.exit_code == code
-
-
-def test_ctrl_c_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit) as left, going_on():
-        raise KeyboardInterrupt
-    assert left.value.exit_code == 130
-    assert "answers so far are kept: run the same command again to go on" in capsys.readouterr().err

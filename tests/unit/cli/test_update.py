@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dhrd.run import update as module
-from dhrd.run.gate import UpdateGate
+from dhrd.run.update import update as module
+from dhrd.run.update.gate import UpdateGate
 from helpers.rows import write_jsonl
 from helpers.runs import rows, run_here
 from helpers.updates import train_old, write_new

@@ -9,6 +9,7 @@ import pytest
 
 from dhrd.data import fields
 from dhrd.data.row import Row
+from dhrd.errors import DataError
 
 ROW = Row("f:1", {"body": "text", "n": 1})
 
@@ -64,3 +65,17 @@ def test_half_an_emoji_is_found_however_deep() -> None:
         fields.check_characters(row)
     with pytest.raises(ValueError, match="half of a surrogate pair"):
         fields.check_characters(Row("f:1", {"a": {"\udc00é": 1}}))
+
+
+@pytest.mark.parametrize(("num_bad", "num_told"), [(1, 1), (10, 10), (25, 10)])
+def test_rows_are_read_to_the_end_and_the_first_problems_told_together(num_bad: int, num_told: int) -> None:
+    def read(number: int) -> int:
+        if number >= 2:
+            raise DataError(f"row {number}: bad")
+        return -number
+
+    found = fields.read_each(range(2 + num_bad), read)
+    assert [next(found), next(found)] == [0, -1]
+    with pytest.raises(DataError) as caught:
+        next(found)
+    assert str(caught.value).splitlines() == [f"row {number}: bad" for number in range(2, 2 + num_told)]

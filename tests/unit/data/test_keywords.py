@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from dhrd.data.inputs import InputEncoder
 from dhrd.data.keywords import MAX_KEYWORDS, keyword_ids
 from dhrd.data.records import Example, LabelSet
-from dhrd.data.sequence import InputEncoder, SequenceEncoder
+from dhrd.data.sequence import SequenceEncoder
 from dhrd.errors import DataError
 from helpers.rows import make_tokenizer
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from dhrd.config import RunConfig, load_config
+from dhrd.data.inputs import InputEncoder
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import add_label_noise, load_rows
-from dhrd.data.sequence import InputEncoder, SequenceEncoder
+from dhrd.data.sequence import SequenceEncoder
 from dhrd.errors import ConfigError
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import hash_rows

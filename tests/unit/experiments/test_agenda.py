@@ -11,7 +11,7 @@ import pytest
 from dhrd.errors import ConfigError
 from dhrd.experiments.agenda import Agenda, read_agenda
 from dhrd.experiments.cache import Cache
-from dhrd.experiments.evidence import look_at
+from dhrd.experiments.schedule import look_at
 from helpers.experiments import look, write_plan
 
 

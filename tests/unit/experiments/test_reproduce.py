@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dhrd.errors import ConfigError, NonFiniteError
-from dhrd.experiments import reproduce as module
+from dhrd.experiments import workers as module
 from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.reproduce import reproduce
 from dhrd.experiments.run_cell import run_cell

@@ -11,8 +11,9 @@ from torch import nn
 from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from dhrd.data.inputs import EncodedInput
 from dhrd.data.records import LabelSet
-from dhrd.data.sequence import EncodedInput, SequenceTemplate
+from dhrd.data.sequence import SequenceTemplate
 from dhrd.errors import ConfigError
 from dhrd.inference import cot
 from dhrd.inference.cot import TransformersDecoder, parse_answer

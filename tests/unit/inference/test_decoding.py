@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import dhrd
-from dhrd.data.sequence import EncodedInput
+from dhrd.data.inputs import EncodedInput
 from dhrd.errors import ConfigError
 from dhrd.inference import decoding as module
 from dhrd.inference.decoding import Decoded, Decoding, TimedDecoding, timed_decoding

@@ -1,11 +1,11 @@
-"""A row's label from its probabilities, and what an explanation says of itself."""
+"""A row's label from its probabilities."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from dhrd.data.records import LabelSet
-from dhrd.inference.prediction import EXPLANATION_NOTE, LABEL_FIRST_NOTE, Explanation, Prediction, read_probabilities
+from dhrd.inference.prediction import Prediction, read_probabilities
 
 
 def test_the_most_probable_label_and_the_first_of_equals() -> None:
@@ -25,10 +25,3 @@ def test_several_labels_are_those_at_one_half_or_more() -> None:
 def test_a_prediction_is_the_classifiers_unless_said_otherwise() -> None:
     prediction = Prediction("a", {"a": 1.0}, "text")
     assert (prediction.id, prediction.decided_by) == ("", "classifier")
-
-
-def test_an_explanation_is_never_called_the_cause() -> None:
-    explanation = Explanation("because", "a", "b", "text")
-    assert explanation.note == EXPLANATION_NOTE
-    assert "it is not the cause of the label" in explanation.note
-    assert LABEL_FIRST_NOTE.startswith(EXPLANATION_NOTE)

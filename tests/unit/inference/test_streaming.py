@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from dhrd.data.inputs import EncodedInput
 from dhrd.data.records import Example
-from dhrd.data.sequence import EncodedInput
 from dhrd.errors import DataError
 from dhrd.inference import streaming
 from dhrd.inference.streaming import encoded_windows

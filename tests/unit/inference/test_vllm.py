@@ -15,8 +15,8 @@ import psutil
 import pytest
 import torch
 
+from dhrd.data.inputs import EncodedInput
 from dhrd.data.records import LabelSet
-from dhrd.data.sequence import EncodedInput
 from dhrd.errors import ConfigError, DhrdError
 from dhrd.inference.decoding import Decoded, Decoding
 from dhrd.inference.vllm import VllmDecoder, awake, check_vllm, start_vllm

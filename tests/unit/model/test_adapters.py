@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import LossSettings, ModelSettings
-from dhrd.config.schema import LoraSettings
+from dhrd.config.model import LoraSettings
 from dhrd.data.records import LabelSet
 from dhrd.errors import ModelError
 from dhrd.model.adapters import add_lora, blocks, merged_state

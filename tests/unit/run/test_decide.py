@@ -13,7 +13,7 @@ from dhrd.artifact.info import read_info
 from dhrd.errors import ArtifactError, ConfigError, DataError
 from dhrd.evaluation.evaluate import evaluate_classifier
 from dhrd.run.decide import clear, decide
-from dhrd.run.predict import predict
+from dhrd.run.predict.predict import predict
 from dhrd.run.rows import rows_of
 from helpers.artifacts import change
 from helpers.jobs import HashClassifier, use

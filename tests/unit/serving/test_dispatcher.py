@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dhrd import Classifier, DataError
-from dhrd.data.sequence import EncodedInput
+from dhrd.data.inputs import EncodedInput
 from dhrd.serving.limits import Limits, Refusal
 
 pytest.importorskip("prometheus_client", reason="no prometheus_client: pip install 'dhrd[serve]'")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dhrd import Classifier
-from dhrd.inference.prediction import Explanation
+from dhrd.inference.explanation import Explanation
 from dhrd.serving.explainer import Explainer
 from dhrd.serving.limits import Limits, Refusal
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from dhrd.data.sequence import EncodedInput
+from dhrd.data.inputs import EncodedInput
 from dhrd.serving.queue import Job, Part, TokenQueue, beginning_keys
 
 

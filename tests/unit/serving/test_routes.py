@@ -11,7 +11,7 @@ import pytest
 
 from dhrd import Classifier
 from dhrd.artifact.info import read_info
-from dhrd.inference.prediction import EXPLANATION_NOTE
+from dhrd.inference.explanation import EXPLANATION_NOTE
 from helpers.artifacts import LABELS, change, save_tiny
 from helpers.serving import Running, running
 

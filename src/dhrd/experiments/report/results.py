@@ -6,8 +6,8 @@ from dhrd.data.superglue import TASKS
 from dhrd.errors import DataError
 from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.cells import Cell
+from dhrd.experiments.outcome import Outcome
 from dhrd.experiments.plan import Request, seeds
-from dhrd.experiments.reproduce import Outcome
 from dhrd.metrics.outcomes import Outcomes
 from dhrd.metrics.paired import Pair
 

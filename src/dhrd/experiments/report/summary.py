@@ -8,6 +8,7 @@ from statistics import fmean
 from dhrd.data.superglue import TASKS
 from dhrd.experiments.cell_result import CellResult, CurveRow
 from dhrd.experiments.cells import decisive_settings, short_name
+from dhrd.experiments.outcome import Outcome
 from dhrd.experiments.plan import Request
 from dhrd.experiments.report import conclusions
 from dhrd.experiments.report.results import Results, metrics_of
@@ -24,7 +25,6 @@ from dhrd.experiments.report.schema import (
     SpeedResult,
     TaskResult,
 )
-from dhrd.experiments.reproduce import Outcome
 from dhrd.experiments.study import Arm, Settings
 from dhrd.metrics.calibration import calibration
 from dhrd.metrics.compare import average_over_seeds, compare, holm

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from dhrd.config.schema import Pooling
+from dhrd.config.model import Pooling
 from dhrd.data.prefixes import Group, SharingCost, apart, plan_sharing
 from dhrd.inference.engine.exactness import engine_states
 from dhrd.inference.engine.options import Options, Work

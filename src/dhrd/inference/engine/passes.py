@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dhrd.config.schema import Pooling
+from dhrd.config.model import Pooling
 from dhrd.data.buckets import buckets
 from dhrd.data.collate import pad_inputs
 from dhrd.data.prefixes import Group, Pack

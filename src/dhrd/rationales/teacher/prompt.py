@@ -16,7 +16,7 @@ from pathlib import Path
 from dhrd.config import DataSettings, TeacherSettings
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.row import Columns
-from dhrd.data.sources import Source
+from dhrd.data.source import Source
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import ConfigError
 

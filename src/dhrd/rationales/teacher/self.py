@@ -19,8 +19,8 @@ from dhrd._progress import no_foreign_bars
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.read import load_input_encoder, load_reasoning_model
 from dhrd.config import TeacherSettings
+from dhrd.data.inputs import EncodedInput, InputEncoder
 from dhrd.data.objects import columns_of
-from dhrd.data.sequence import EncodedInput, InputEncoder
 from dhrd.errors import ArtifactError
 from dhrd.model.generation import generate
 from dhrd.rationales.teacher.answers import Answer

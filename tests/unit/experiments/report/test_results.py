@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from dhrd.experiments.outcome import Outcome
 from dhrd.experiments.plan import Request
 from dhrd.experiments.report.summary import summarize
-from dhrd.experiments.reproduce import Outcome
 from helpers.study import answers, fill, report_of
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dhrd.config.schema import Pooling
+from dhrd.config.model import Pooling
 from dhrd.data.prefixes import Past, SharingCost, plan_sharing
 from dhrd.inference.engine.kept import Beginnings, KeptPrefixes
 from dhrd.inference.engine.options import Options

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dhrd.config.schema import Pooling
+from dhrd.config.model import Pooling
 from dhrd.data.prefixes import Group, Pack, apart
 from dhrd.errors import ModelError
 from dhrd.inference.engine.options import Options

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dhrd.config.schema import DataSettings
+from dhrd.config.data import DataSettings
 from dhrd.data.rationales import join_rationales
 from dhrd.data.sources import open_source
 from dhrd.errors import ConfigError

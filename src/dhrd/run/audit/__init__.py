@@ -1,0 +1,1 @@
+"""Audits that a trained classifier makes: of labels, out of fold, and of what rationales are worth."""

@@ -1,0 +1,170 @@
+"""Audit labels: which given labels are probably wrong, by one or two witnesses that did not see them.
+
+    the classifier    out of fold: trained on the other rows, with the run's own settings (`evaluation/folds.py`)
+    the rationale     the label told from the rationale alone, by a bag of words, out of fold too
+
+A witness doubts a label by confident learning (Northcutt et al. 2021, arXiv 1911.00068, section 3, in cleanlab), which
+weighs its probabilities by how sure it is of each label elsewhere. First come the rows that both doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dhrd._extras import require
+from dhrd.config import RunConfig
+from dhrd.data.label_space import check_one_task
+from dhrd.data.records import Example, LabelSet
+from dhrd.data.rows import Rows, encode_labels, load_rows
+from dhrd.data.split import fold_rows
+from dhrd.errors import DataError
+from dhrd.evaluation.folds import fold_directory, for_folds, out_of_fold
+from dhrd.rationales.audit.leak import told_from
+
+CLASSIFIER, RATIONALE = "classifier", "rationale"
+_EPSILON = 1e-9  # a label that the fitted rows lacked has no probability at all
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a witness says of one row.
+
+    Args:
+        witness: `CLASSIFIER` or `RATIONALE`.
+        label: That it finds most probable.
+        probability: That it gives to the label given.
+        doubts: Whether confident learning takes the label given for wrong.
+    """
+
+    witness: str
+    label: str
+    probability: float
+    doubts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedLabel:
+    """A row, its label, and what the witnesses say of it."""
+
+    example: Example
+    label: str
+    statements: tuple[Statement, ...]
+
+    @property
+    def num_doubts(self) -> int:
+        """Witnesses that take the label for wrong."""
+        return len(self.doubted_by)
+
+    @property
+    def doubted_by(self) -> list[str]:
+        """The witnesses that take it for wrong."""
+        return [statement.witness for statement in self.statements if statement.doubts]
+
+    @property
+    def rather(self) -> str:
+        """The label of the witness that is surest against the one given."""
+        return min(self.statements, key=lambda statement: statement.probability).label
+
+    @property
+    def quality(self) -> float:
+        """The mean probability of the label given, over the witnesses."""
+        return sum(statement.probability for statement in self.statements) / len(self.statements)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelAudit:
+    """The labels of a file, the most doubtful first.
+
+    Args:
+        data: Where the rows come from.
+        labels: Their labels.
+        rows: All rows.
+        num_rationales: Rows that the second witness could speak of.
+    """
+
+    data: str
+    labels: LabelSet
+    rows: list[AuditedLabel]
+    num_rationales: int
+
+    def num_doubted(self, by: int = 1) -> int:
+        """Rows that so many witnesses, or more, doubt."""
+        return sum(row.num_doubts >= by for row in self.rows)
+
+
+def audit_labels(
+    config: RunConfig, *, num_folds: int = 5, kept: Path | None = None, device: str | None = None
+) -> LabelAudit:
+    """Audit the labels of the training rows.
+
+    Args:
+        config: As for training; validation, `data.dev_share` and what chooses an epoch play no part.
+        num_folds: The classifier is trained so many times.
+        kept: A directory for the folds that are done, so that the same call goes on after a kill; None: nothing stays.
+        device: "cpu", "cuda", "mps"; None: the best there is.
+
+    Raises:
+        MissingExtra: cleanlab is not installed.
+        DataError: Rows may have several labels, or all have the same; a row cannot be used; a fold would be empty.
+        UserError: A setting or the backbone cannot be used.
+    """
+    require("cleanlab", extra="audit")
+    config = for_folds(config)
+    rows = load_rows(config)
+    check_one_task(rows.labels, "a label audit")
+    if rows.labels.multi_label:
+        raise DataError(f"{config.data.train}: rows with several labels cannot be audited; audit one label at a time")
+    gold_B = encode_labels(rows.train, rows.labels).argmax(axis=1)
+    if len(set(gold_B.tolist())) < 2:
+        raise DataError(f"{config.data.train}: all rows have the same label: there is nothing to tell it from")
+    with fold_directory(kept) as folds:
+        by_classifier = out_of_fold(config, rows, num_folds=num_folds, kept=folds, device=device)
+    statements = [_statements(CLASSIFIER, range(len(gold_B)), gold_B, by_classifier, rows.labels)]
+    by_rationale, reading = _by_rationale(rows, gold_B, num_folds, config.seed)
+    if len(set(gold_B[reading].tolist())) > 1:
+        statements.append(_statements(RATIONALE, reading, gold_B, by_rationale, rows.labels))
+    audited = [
+        AuditedLabel(example, rows.labels.names[gold_B[i]], tuple(of[i] for of in statements if i in of))
+        for i, example in enumerate(rows.train)
+    ]
+    audited.sort(key=lambda row: (-row.num_doubts, row.quality))
+    return LabelAudit(data=str(config.data.train), labels=rows.labels, rows=audited, num_rationales=len(reading))
+
+
+def _by_rationale(rows: Rows, gold_B: np.ndarray, num_folds: int, seed: int) -> tuple[np.ndarray, list[int]]:
+    """What a bag of words says of rows by their rationales, (B, C), in the folds that the classifier had; and of which
+    rows it says anything: those that have one, where the other folds show two labels or more."""
+    reasoned = [index for index, example in enumerate(rows.train) if example.rationale]
+    folds = []
+    for held_out in map(set, fold_rows(rows.train, num_folds, seed)):
+        fitted, read = ([i for i in reasoned if (i in held_out) == is_read] for is_read in (False, True))
+        if read and len(set(gold_B[fitted].tolist())) > 1:
+            folds.append((np.array(fitted), np.array(read)))
+    texts = [example.rationale or "" for example in rows.train]
+    reading = sorted(int(index) for _, read in folds for index in read)
+    return told_from(texts, gold_B, folds, num_labels=len(rows.labels)), reading
+
+
+def _statements(
+    witness: str, reading: Sequence[int], gold_B: np.ndarray, probabilities_BC: np.ndarray, labels: LabelSet
+) -> dict[int, Statement]:
+    """What a witness says of the rows that it can read, by their index.
+
+    Confident learning is of the labels that these rows have: it knows nothing of others.
+    """
+    from cleanlab.filter import find_label_issues
+
+    rows = np.asarray(reading)
+    present = np.unique(gold_B[rows])
+    given_B = np.searchsorted(present, gold_B[rows])
+    share_BC = probabilities_BC[np.ix_(rows, present)] + _EPSILON
+    share_BC /= share_BC.sum(axis=1, keepdims=True)
+    doubted_B = find_label_issues(given_B, share_BC, n_jobs=1)
+    return {
+        int(row): Statement(witness, labels.names[present[share_C.argmax()]], float(share_C[given]), bool(doubts))
+        for row, share_C, given, doubts in zip(rows, share_BC, given_B, doubted_B, strict=True)
+    }

@@ -1,0 +1,103 @@
+"""Rows on their way to the model, with what another run needs to know of those that were read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from dhrd._text import shown
+from dhrd.data.digest import digest_of
+from dhrd.data.records import Example
+from dhrd.data.row import BadRow, Row
+from dhrd.data.source import Source
+from dhrd.errors import ConfigError, DataError
+from dhrd.run.predict.sinks import Refused
+
+_ANOTHER = "these are not the rows that the stopped run was given; give those, or start anew without `resume`"
+
+
+class Reading:
+    """The rows of a source, in order; bad ones are left out or end it.
+
+    Args:
+        source: Of the rows.
+        keep: Columns that are carried along.
+        skip: Leave bad rows out.
+
+    Attributes:
+        skips: `skip`.
+        num_taken: Rows that are done with, those that were left out among them.
+        digest: Of those rows, in order.
+    """
+
+    def __init__(self, source: Source, *, keep: Sequence[str], skip: bool) -> None:
+        self.skips = skip
+        self.num_taken = 0
+        self.digest = ""
+        self._keep = keep
+        self._unseen = keep  # until the first good row has them
+        self._pending: deque[tuple[Example | Refused, str]] = deque()  # read, and not done with
+        self._examples = source.examples(labels_required=False, refuse=self._refuse if skip else None)
+
+    def __iter__(self) -> Iterator[Example]:
+        for example in self._examples:
+            self._remember(example)
+            yield example
+
+    def go_to(self, num_rows: int, digest: str) -> None:
+        """Pass over the rows that another run has done.
+
+        Raises:
+            ConfigError: They are other ones.
+        """
+        rows = iter(self)
+        while self.num_taken < num_rows:
+            if next(rows, None) is None:
+                break
+            self.taken(1, ())
+        if (self.num_taken, self.digest) != (num_rows, digest):
+            raise ConfigError(_ANOTHER)
+
+    def taken(self, num_rows: int, refused: Sequence[tuple[Example, DataError]]) -> list[Refused]:
+        """Be done with the next rows.
+
+        Args:
+            num_rows: How many, without those that were left out before they came here.
+            refused: Those of them that could not be encoded.
+
+        Returns:
+            All that were left out since the last time, in order.
+        """
+        problems = {id(example): error for example, error in refused}
+        found = []
+        while num_rows:
+            row, self.digest = self._pending.popleft()
+            self.num_taken += 1
+            if isinstance(row, Refused):
+                found.append(row)
+                continue
+            num_rows -= 1
+            if id(row) in problems:
+                found.append(Refused(row.where, str(problems[id(row)]).removeprefix(f"{row.where}: ")))
+        return found
+
+    def late(self) -> list[Refused]:
+        """Rows that were left out after the last good one."""
+        return [row for row, _ in self._pending if isinstance(row, Refused)]
+
+    def _refuse(self, row: Row | BadRow, problem: str) -> None:
+        self._append(Refused(row.where, problem), problem)
+
+    def _remember(self, example: Example) -> None:
+        if missing := next((name for name in self._unseen if name not in example.fields), None):
+            raise DataError(f"{example.where}: there is no column {shown(missing)} to keep; leave it out")
+        self._unseen = ()
+        kept = [example.fields.get(name) for name in self._keep]
+        self._append(example, json.dumps([example.id, digest_of(example), kept], default=str))
+
+    def _append(self, row: Example | Refused, content: str) -> None:
+        before = self._pending[-1][1] if self._pending else self.digest
+        digest = hashlib.blake2b(f"{before}{content}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        self._pending.append((row, digest))

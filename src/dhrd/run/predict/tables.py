@@ -1,0 +1,231 @@
+"""Predictions in the forms of files: each form turns a window of them into bytes that can be appended.
+
+What is appended is what a resumed run goes on from; a form that is no sequence of rows, Parquet, is made of it at the
+end.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dhrd._files import json_line
+from dhrd.data.label_space import LabelSpace
+from dhrd.data.records import LabelSet
+from dhrd.errors import DataError
+
+Record = Mapping[str, object]
+
+_ROW_GROUP_BYTES = 1 << 26
+_NO_ARRAY = (pa.ArrowException, OverflowError, UnicodeEncodeError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """What a prediction holds.
+
+    Args:
+        labels: The label set.
+        keep: Columns of the input.
+        abstains: Whether the artifact has a decision.
+        has_sets: Whether it has label sets.
+    """
+
+    labels: LabelSet
+    keep: tuple[str, ...] = ()
+    abstains: bool = False
+    has_sets: bool = False
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The names that are not the input's, which stand first."""
+        return ("id", "label", *("abstained",) * self.abstains, "probabilities", *("label_set",) * self.has_sets)
+
+    @property
+    def spread(self) -> dict[str, list[str]]:
+        """Where a cell holds one value: the columns in the place of one with several."""
+        labels = [f"{task.name}/label" for task in self.labels.slices if task.name]
+        return {"probabilities": [f"p_{name}" for name in self.labels.names]} | ({"label": labels} if labels else {})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.own, *self.keep)
+
+
+class Table(Protocol):
+    """A form of file."""
+
+    def head(self, records: Sequence[Record]) -> bytes:
+        """What stands before the rows; the first of them are given."""
+
+    def rows(self, records: Sequence[Record], head: bytes) -> Iterable[bytes]:
+        """Rows, to be appended to others."""
+
+    def finish(self, appended: Path) -> Path:
+        """The file that is wanted, made of what was appended and beside it."""
+
+
+class JsonLines:
+    """An object a line, plain or gzipped; gzipped, a window is a member of its own."""
+
+    def __init__(self, *, gzipped: bool = False) -> None:
+        self._gzipped = gzipped
+
+    def head(self, records: Sequence[Record]) -> bytes:
+        """Nothing."""
+        return b""
+
+    def rows(self, records: Sequence[Record], head: bytes) -> Iterable[bytes]:
+        """A line each."""
+        lines = [json_line(record) for record in records]
+        return [gzip.compress(b"".join(lines), mtime=0)] if self._gzipped else lines
+
+    def finish(self, appended: Path) -> Path:
+        """It is whole as it is."""
+        return appended
+
+
+class Csv:
+    """A header and a line a row: a column a probability, `p_LABEL`, and of several tasks a column a task, `TASK/label`;
+    lists as JSON, nothing for null."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+
+    def head(self, records: Sequence[Record]) -> bytes:
+        """The names of the columns."""
+        spread = self._columns.spread
+        return _csv_line(part for name in self._columns.names for part in spread.get(name, (name,)))
+
+    def rows(self, records: Sequence[Record], head: bytes) -> Iterable[bytes]:
+        """A line each."""
+        return [_csv_line(map(_csv_value, self._values(record))) for record in records]
+
+    def finish(self, appended: Path) -> Path:
+        """It is whole as it is."""
+        return appended
+
+    def _values(self, record: Record) -> Iterator[object]:
+        for name in self._columns.names:
+            value = record[name]
+            if name in self._columns.spread and isinstance(value, Mapping):
+                yield from value.values()
+            else:
+                yield value
+
+
+def _csv_line(values: Iterable[object]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerow(values)  # the writer puts quotes around what its own end of a line holds: "\r" too
+    return f"{text.getvalue()[:-2]}\n".encode("utf-8", "backslashreplace")
+
+
+def _csv_value(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | Mapping) else value
+
+
+class Parquet:
+    """Typed columns; the probabilities are a struct. Windows are appended as Arrow's record batches."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+
+    def head(self, records: Sequence[Record]) -> bytes:
+        """The schema: kept columns have the type of their first values, or are text."""
+        kept = [pa.field(name, _type_of([record[name] for record in records])) for name in self._columns.keep]
+        types = {
+            "id": pa.string(),
+            "label": _label_type(self._columns.labels),
+            "abstained": pa.bool_(),
+            "probabilities": pa.struct([pa.field(name, pa.float64()) for name in self._columns.labels.names]),
+            "label_set": pa.list_(pa.string()),
+        }
+        schema = pa.schema([*(pa.field(name, types[name]) for name in self._columns.own), *kept])
+        return schema.serialize().to_pybytes()
+
+    def rows(self, records: Sequence[Record], head: bytes) -> Iterable[bytes]:
+        """A record batch.
+
+        Raises:
+            DataError: A kept column has a value of another type than its first ones.
+        """
+        schema = pa.ipc.read_schema(pa.py_buffer(head))
+        arrays = [_array([record[field.name] for record in records], field) for field in schema]
+        return [pa.record_batch(arrays, schema=schema).serialize().to_pybytes()]
+
+    def finish(self, appended: Path) -> Path:
+        """The batches in row groups of some 64 MB."""
+        target = appended.with_suffix(".parquet")
+        with pa.OSFile(str(appended)) as file:
+            messages = pa.ipc.MessageReader.open_stream(file)
+            schema = pa.ipc.read_schema(messages.read_next_message())
+            with pq.ParquetWriter(target, schema) as writer:
+                for group in _groups(messages, schema):
+                    writer.write_table(group, row_group_size=max(1, group.num_rows))
+        return target
+
+
+def _label_type(labels: LabelSet) -> pa.DataType:
+    """Of several tasks a struct of theirs."""
+    if isinstance(labels, LabelSpace):
+        return pa.struct([pa.field(task.name, _label_type(task.labels)) for task in labels.tasks])
+    return pa.list_(pa.string()) if labels.multi_label else pa.string()
+
+
+def _groups(messages: Iterator[pa.Message], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Consecutive batches together."""
+    batches, num_bytes = [], 0
+    for message in messages:
+        batches.append(pa.ipc.read_record_batch(message, schema))
+        num_bytes += batches[-1].nbytes
+        if num_bytes > _ROW_GROUP_BYTES:
+            yield pa.Table.from_batches(batches, schema)
+            batches, num_bytes = [], 0
+    if batches:
+        yield pa.Table.from_batches(batches, schema)
+
+
+def _type_of(values: Sequence[object]) -> pa.DataType:
+    """The type of all values, or of lists of them; text for what else JSON has, since no two objects need be alike."""
+    try:
+        kind = pa.array(values).type
+    except _NO_ARRAY:  # of several types
+        return pa.string()
+    item = kind
+    while pa.types.is_list(item):
+        item = item.value_type
+    return pa.string() if pa.types.is_null(item) or pa.types.is_nested(item) else kind
+
+
+def _array(values: Sequence[object], field: pa.Field) -> pa.Array:
+    if pa.types.is_string(field.type):
+        values = [_text(value) for value in values]
+    try:
+        array = pa.array(values, field.type)
+        if pa.types.is_string(field.type) or array.to_pylist() == values:  # an integer would be what is before the dot
+            return array
+    except _NO_ARRAY:
+        pass
+    raise DataError(
+        f"column {field.name!r}: a value is no {field.type}, which its first ones are; give one type, or write "
+        "another form than Parquet"
+    )
+
+
+def _text(value: object) -> str | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text.encode("utf-8", "backslashreplace").decode()

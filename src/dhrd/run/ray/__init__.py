@@ -1,0 +1,1 @@
+"""`predict` on a cluster of Ray."""

@@ -1,0 +1,1 @@
+"""Which rows of a pool to label next: active learning."""

@@ -1,0 +1,273 @@
+"""`select`: which rows of a pool are worth a label, or a rationale, before anyone is asked for it.
+
+the pool → without what is known → what the classifier says of each row → a tenth at random, the rest by a strategy
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dhrd._files import writing
+from dhrd.artifact.info import read_info
+from dhrd.config import RunConfig
+from dhrd.data.digest import digest_of
+from dhrd.data.label_space import of_task, one_task
+from dhrd.data.labels import LabelSlice
+from dhrd.data.records import Example
+from dhrd.data.rows import encode_labels, load_rows
+from dhrd.errors import ConfigError, DataError
+from dhrd.evaluation.folds import fold_directory, for_folds, out_of_fold
+from dhrd.inference.classifier import Classifier
+from dhrd.inference.embedding import embed
+from dhrd.inference.engine.options import check_count
+from dhrd.run.rows import refuse_trained_rows, rows_of
+from dhrd.run.select.pool import Pool, open_pool
+from dhrd.run.select.strategies import STRATEGIES, Choose, ScoredPool, draw_rows
+from dhrd.training.run_dir import read_run
+
+RANDOM = "random"
+"""The strategy that all others are to be better than."""
+_FOR_RATIONALES = (RANDOM, "margin")
+_OWN_COLUMNS = ("selected_by", "score", "inclusion_probability")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is asked for.
+
+    Args:
+        num_rows: How many rows.
+        strategy: `random` or a key of `STRATEGIES`; for rationales `random` or `margin`.
+        exclude: Files of rows that are known already, by id or text.
+        seed: Of all that is drawn.
+        task: Of several tasks the one whose label, or whose rationale, is asked for; None: the only one.
+
+    Raises:
+        ConfigError: There is no such strategy, or the number of rows is none.
+    """
+
+    num_rows: int
+    strategy: str = RANDOM
+    exclude: tuple[Path, ...] = ()
+    seed: int = 0
+    task: str | None = None
+
+    def __post_init__(self) -> None:
+        check_count("num_rows", self.num_rows)
+        if self.strategy not in (RANDOM, *STRATEGIES):
+            known = ", ".join((RANDOM, *STRATEGIES))
+            raise ConfigError(f"`strategy={self.strategy}`: unknown; give one of {known}")
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedRow:
+    """A row that is asked for.
+
+    Args:
+        example: The row.
+        by: The strategy that chose it; `random`: it was drawn.
+        score: How unsure the classifier is: for a label 1 − the margin of its two likeliest labels, for a rationale
+            1 − the probability of the row's label.
+        inclusion_probability: Of a row that was drawn, with which any row of the pool was; None: it was chosen.
+    """
+
+    example: Example
+    by: str
+    score: float
+    inclusion_probability: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The rows that are asked for, in an order in which any first part is a selection too.
+
+    Args:
+        rows: As many as were asked for.
+        pool: What they were chosen from.
+    """
+
+    rows: list[SelectedRow]
+    pool: Pool
+
+
+def select_for_labels(
+    model_dir: str | Path, data: Any, query: Query, *, config: RunConfig | None = None, **options: Any
+) -> Selection:
+    """Choose the rows to be labelled next.
+
+    Args:
+        model_dir: What `train` wrote on the rows that are labelled so far.
+        data: As `data.train` of a config, or rows; their labels are not looked at.
+        query: How many, and how.
+        config: Column names; None: as in training.
+        **options: As `predict`'s.
+
+    Raises:
+        ConfigError: There is no such task, or there are several and none is named.
+        DataError: The pool has too few rows, or one cannot be used.
+        UserError: The artifact cannot be used.
+    """
+    examples, pool, task = _opened(model_dir, data, query, config, labels_required=False)
+    classifier = Classifier.from_pretrained(model_dir, **options)
+    probabilities_NC, pooled_ND = embed(classifier, [examples[row] for row in pool.rows])
+    scored = ScoredPool(probabilities_NC[:, task.columns], pooled_ND, task.labels.multi_label)
+
+    def choose(rows: np.ndarray, count: int, draws: np.random.RandomState) -> np.ndarray:
+        return STRATEGIES[query.strategy](scored[rows], count, draws)
+
+    return _selected(examples, pool, scored.unsure_N, query, choose)
+
+
+def select_for_rationales(
+    model_dir: str | Path, data: Any, query: Query, *, config: RunConfig | None = None, **options: Any
+) -> Selection:
+    """Choose, of labelled rows that an artifact was not trained on, those to get a rationale next.
+
+    First come those whose label it finds least probable: rows that it gets wrong, then rows that it is unsure of.
+
+    Args:
+        model_dir: What `train` wrote on other rows.
+        data: Labelled rows, as `data.train` of a config, or rows; those with a rationale are not chosen.
+        query: How many, and how.
+        config: Column names; None: as in training.
+        **options: As `predict`'s.
+
+    Raises:
+        ConfigError: The strategy is for labels, there is no such task, or there are several and none is named.
+        DataError: Most of the rows were trained on, one cannot be used, or the pool has too few.
+        UserError: The artifact cannot be used.
+    """
+    _check_for_rationales(query)
+    examples, pool, task = _opened(model_dir, data, query, config, labels_required=True)
+    chosen_from = [examples[row] for row in pool.rows]
+    refuse_trained_rows(
+        model_dir,
+        [digest_of(example) for example in chosen_from],
+        instead="give `folds` instead of `model`: each row is then read by a model that did not see it",
+    )
+    classifier = Classifier.from_pretrained(model_dir, **options)
+    return _by_doubt(examples, pool, _doubt(classifier.predict_proba(chosen_from), chosen_from, task), query)
+
+
+def select_out_of_fold(
+    config: RunConfig, query: Query, *, num_folds: int = 5, kept: Path | None = None, device: str | None = None
+) -> Selection:
+    """Choose those of the training rows to get a rationale next, each judged by a classifier that did not see it.
+
+    Args:
+        config: As for training; the classifier learns from labels alone, and validation, `data.dev_share` and what
+            chooses an epoch play no part.
+        query: How many, and how.
+        num_folds: The classifier is trained so many times.
+        kept: A directory for the folds that are done, so that the same call goes on after a kill; None: nothing stays.
+        device: "cpu", "cuda", "mps"; None: the best there is.
+
+    Raises:
+        ConfigError: As `select_for_rationales`.
+        DataError: Too few rows are without a rationale, one cannot be used, or a fold would be empty.
+        UserError: A setting or the backbone cannot be used.
+    """
+    _check_for_rationales(query)
+    config = _without_rationales(for_folds(config))
+    rows = load_rows(config)
+    task = one_task(rows.labels, query.task)
+    pool = open_pool(rows.train, query.exclude, rows.template, config.data.columns)
+    pool = pool.only(not example.rationale and _is_labelled(example, task) for example in rows.train)
+    _check_pool(pool, rows.train, query)
+    with fold_directory(kept) as folds:
+        probabilities_NC = out_of_fold(config, rows, num_folds=num_folds, kept=folds, device=device)
+    wrong_N = _doubt(probabilities_NC[pool.rows], [rows.train[row] for row in pool.rows], task)
+    return _by_doubt(rows.train, pool, wrong_N, query)
+
+
+def write_selected(selection: Selection, path: Path) -> None:
+    """The rows as JSON lines, with their own columns, so that they can be labelled or given rationales.
+
+    Raises:
+        SaveError: They could not be written.
+    """
+    with writing(path) as file:
+        for row in selection.rows:
+            own = (row.by, round(row.score, 6), row.inclusion_probability)
+            record = {"id": row.example.id, **row.example.fields, **dict(zip(_OWN_COLUMNS, own, strict=True))}
+            file.row(record)
+
+
+def _opened(
+    model_dir: str | Path, data: Any, query: Query, config: RunConfig | None, *, labels_required: bool
+) -> tuple[list[Example], Pool, LabelSlice]:
+    """The rows for an artifact, those of them that are left to ask for, and the task that it is about."""
+    config = config or read_run(Path(model_dir)) or RunConfig()
+    info = read_info(model_dir)
+    task = one_task(info.labels, query.task)
+    examples = rows_of(model_dir, data, split="train", config=config, labels_required=labels_required)
+    pool = open_pool(examples, query.exclude, info.input_template, config.data.columns)
+    if labels_required:
+        column = config.data.columns.get("rationale", "rationale")
+        pool = pool.only(not example.fields.get(column) and _is_labelled(example, task) for example in examples)
+    _check_pool(pool, examples, query)
+    return examples, pool, task
+
+
+def _is_labelled(example: Example, task: LabelSlice) -> bool:
+    return example.label is not None and task.is_in(example.label)
+
+
+def _check_pool(pool: Pool, examples: Sequence[Example], query: Query) -> None:
+    if query.num_rows > len(pool.rows):
+        raise DataError(
+            f"`num_rows={query.num_rows}`: of the pool's {len(examples)} rows {len(pool.rows)} are left to ask for: "
+            "not known, not repeated, and with a label and without a rationale where one is wanted; give fewer"
+        )
+    for row in pool.rows:
+        if taken := [name for name in _OWN_COLUMNS if name in examples[row].fields]:
+            raise DataError(f"{examples[row].where}: has a column {taken[0]}, which a selection writes; rename it")
+
+
+def _check_for_rationales(query: Query) -> None:
+    if query.strategy not in _FOR_RATIONALES:
+        raise ConfigError(
+            f"`strategy={query.strategy}`: chooses rows for labels; for rationales give {' or '.join(_FOR_RATIONALES)}"
+        )
+
+
+def _without_rationales(config: RunConfig) -> RunConfig:
+    """The same run, learning from labels alone."""
+    off = {f"{name}_weight": 0.0 for name in config.loss.rationale_losses}
+    weights = {**off, "classification_weight": config.loss.classification_weight or 1.0}
+    return config.model_copy(update={"loss": config.loss.model_copy(update=weights)})
+
+
+def _doubt(probabilities_NC: np.ndarray, examples: Sequence[Example], task: LabelSlice) -> np.ndarray:
+    """1 − the probability of each row's label of a task, (N,); of several labels that of the most doubtful one."""
+    probabilities_NC = probabilities_NC[:, task.columns]
+    gold_NC = encode_labels(of_task(examples, task.name, task.columns), task.labels).astype(bool)
+    if task.labels.multi_label:
+        return 1 - np.where(gold_NC, probabilities_NC, 1 - probabilities_NC).min(axis=1)
+    return 1 - probabilities_NC[gold_NC]
+
+
+def _by_doubt(examples: Sequence[Example], pool: Pool, doubt_N: np.ndarray, query: Query) -> Selection:
+    def choose(rows: np.ndarray, count: int, draws: np.random.RandomState) -> np.ndarray:
+        return np.argsort(-doubt_N[rows], kind="stable")[:count]
+
+    return _selected(examples, pool, doubt_N, query, choose)
+
+
+def _selected(examples: Sequence[Example], pool: Pool, score_N: np.ndarray, query: Query, choose: Choose) -> Selection:
+    drawn = draw_rows(len(pool.rows), query.num_rows, None if query.strategy == RANDOM else choose, seed=query.seed)
+    rows = [
+        SelectedRow(
+            example=examples[pool.rows[row]],
+            by=RANDOM if is_random else query.strategy,
+            score=float(score_N[row]),
+            inclusion_probability=drawn.inclusion_probability if is_random else None,
+        )
+        for row, is_random in zip(drawn.rows, drawn.is_random, strict=True)
+    ]
+    return Selection(rows=rows, pool=pool)

@@ -1,0 +1,1 @@
+"""An artifact trained on with new rows, judged before it takes its place."""

@@ -1,0 +1,262 @@
+"""The rows of an update: new ones, old ones that are replayed among them, and those of both that are held out.
+
+new rows → held out | trained on
+old rows → held out | without what the new rows say anew → drawn by the seed → their labels, and the old answers
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from dhrd._files import writing
+from dhrd.artifact.info import ArtifactInfo
+from dhrd.artifact.owned import artifact_fingerprint
+from dhrd.config import RunConfig
+from dhrd.data.digest import digest_of
+from dhrd.data.label_names import as_label, listed, sort_names
+from dhrd.data.label_sets import check_label_set, count_labels
+from dhrd.data.records import Example, LabelSet
+from dhrd.data.rows import encode_labels
+from dhrd.data.source import Source
+from dhrd.data.sources import open_source
+from dhrd.data.split import split_dev
+from dhrd.errors import ConfigError, DataError
+from dhrd.inference.classifier import Classifier
+from dhrd.run.rows import as_source, open_rows, with_own_ids
+
+logger = logging.getLogger("dhrd")
+
+_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateSettings:
+    """What an update does.
+
+    Args:
+        model: The artifact to start from.
+        new: New labelled rows, as `data.train`.
+        output: The updated artifact.
+        replay: Old labelled rows, as `data.train`; None: none are replayed.
+        replay_share: Share of the training rows that are old ones.
+        kl: Weight of the old model's answer in what a replayed row is taught, beside its label: L_cls is then
+            (1 - kl) CE(label) + kl CE(old answer), whose gradient is that of kl KL(old answer | new answer).
+        eval_new: Labelled rows to judge it on; None: a share of `new`, held out.
+        eval_old: The same of the old kind; None: a share of `replay`, held out.
+        eval_share: That share.
+        max_regression: It is not published where the accuracy on old rows falls by more, with the better end of its
+            interval.
+
+    Raises:
+        ConfigError: One of them makes no sense.
+    """
+
+    model: Path
+    new: str
+    output: Path
+    replay: str | None = None
+    replay_share: float = 0.2
+    kl: float = 0.0
+    eval_new: str | None = None
+    eval_old: str | None = None
+    eval_share: float = 0.2
+    max_regression: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name in ("replay_share", "eval_share"):
+            if not 0 < (value := getattr(self, name)) < 1:
+                raise ConfigError(f"`{name}` {value}: give a share between 0 and 1, without the two")
+        for name in ("kl", "max_regression"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ConfigError(f"`{name}` {value}: give a number from 0 to 1")
+        if self.replay is None and self.kl:
+            raise ConfigError("`kl` is of the rows that are replayed: give `replay`, or leave `kl` out")
+        if self.replay is None and self.eval_old is None:
+            raise ConfigError(
+                "there are no old rows, so nothing would tell what the update forgets: give `replay`, or `eval_old`"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateRows:
+    """The rows of an update.
+
+    Args:
+        train: New and replayed ones.
+        eval_new: New ones that are not trained on.
+        eval_old: Old ones that are not trained on.
+        labels: The old model's labels, in their places, then those that are new.
+        num_new: Of `train`.
+        num_replayed: Of `train`.
+    """
+
+    train: Source
+    eval_new: list[Example]
+    eval_old: list[Example]
+    labels: LabelSet
+    num_new: int
+    num_replayed: int
+
+
+def update_rows(
+    settings: UpdateSettings, config: RunConfig, info: ArtifactInfo, *, kept: Path, device: str | None = None
+) -> UpdateRows:
+    """Read, hold out and draw the rows of an update.
+
+    Args:
+        settings: Of the update.
+        config: Of its training: how rows are read, and the seed.
+        info: Of the artifact to start from.
+        kept: A directory for the old model's answers, so that a run that goes on learns from the same ones.
+        device: "cpu", "cuda", "mps"; None: the best there is.
+
+    Raises:
+        DataError: A row is malformed, its label is another spelling of a known one, or an old row's is unknown.
+    """
+    source = open_source(settings.new, config.data)
+    rows = source.load()
+    if not config.loss.reads_rationales and any(example.rationale for example in rows):
+        logger.warning("%s: its rationales are not read, as loss.reasoning_weight is 0", settings.new)
+    labels = extended_labels(info.labels, rows)
+    held_out = partial(_held_out, settings=settings, config=config, info=info)
+    new, eval_new = held_out(rows, settings.eval_new)
+    encode_labels(eval_new, labels)  # what is wrong with the rows of the gate is told before anything is trained
+    old = _old_rows(settings, config, info.labels)
+    old, eval_old = held_out(old, settings.eval_old)
+    eval_old = _unlike(eval_old, rows)
+    encode_labels(eval_old, labels)
+    replayed = _drawn(old, [*rows, *eval_new, *eval_old], settings, len(new), config.seed)
+    if settings.kl and replayed:
+        answers_BC = old_answers(settings.model, replayed, kept=kept, device=device)
+        replayed = with_answers(replayed, answers_BC, info.labels, settings.kl)
+    logger.info("training rows: %d new, %d replayed", len(new), len(replayed))
+    return UpdateRows(
+        train=as_source([*new, *replayed], labels, like=source),
+        eval_new=eval_new,
+        eval_old=eval_old,
+        labels=labels,
+        num_new=len(new),
+        num_replayed=len(replayed),
+    )
+
+
+def extended_labels(old: LabelSet, examples: Sequence[Example]) -> LabelSet:
+    """A model's label set with the labels of new rows that it does not have behind its own.
+
+    Raises:
+        DataError: One differs from another in case or space alone.
+    """
+    counts = count_labels(label for example in examples if (label := as_label(example.label)) is not None)
+    added = [name for name in sort_names(counts) if not _knows(old, name)]
+    labels = replace(old, names=(*old.names, *added), words=(*old.words, *added))
+    check_label_set(labels, counts)
+    if added:
+        spelled = ", ".join(f"{name} ({counts[name]} rows)" for name in added)
+        logger.warning("labels that the model does not have: %s; they are put behind %s", spelled, listed(old.names))
+    return labels
+
+
+def _knows(labels: LabelSet, name: str) -> bool:
+    """Whether a name, or an integer that is a place, is one of the labels."""
+    try:
+        labels.encode((name,) if labels.multi_label else name)
+    except DataError:
+        return False
+    return True
+
+
+def _held_out(
+    rows: list[Example], given: str | None, *, settings: UpdateSettings, config: RunConfig, info: ArtifactInfo
+) -> tuple[list[Example], list[Example]]:
+    """Rows to train on, and rows to judge by: those given, or a share of the former."""
+    if given is not None:
+        examples = open_rows(given, "validation", config, info).load()
+    else:
+        rows, examples = split_dev(rows, settings.eval_share, config.seed, setting="`eval_share`")
+    return rows, list(with_own_ids(examples, given or "the rows held out"))
+
+
+def _unlike(eval_old: list[Example], new: Sequence[Example]) -> list[Example]:
+    """The old rows of the gate whose text no new row has: such a one is learned, perhaps with another label.
+
+    Raises:
+        DataError: None is left.
+    """
+    texts = {digest_of(example) for example in new}
+    kept = [example for example in eval_old if digest_of(example) not in texts]
+    if not kept:
+        raise DataError("every old row of the gate has the text of a new row; give `eval_old`: old rows of other texts")
+    if len(kept) < len(eval_old):
+        logger.warning("%d old rows of the gate have the text of a new row: left out", len(eval_old) - len(kept))
+    return kept
+
+
+def _old_rows(settings: UpdateSettings, config: RunConfig, labels: LabelSet) -> list[Example]:
+    if settings.replay is None:
+        logger.warning("no old rows are replayed, so the model may forget them: `replay` gives them")
+        return []
+    rows = open_source(settings.replay, config.data).load()
+    encode_labels(rows, labels)
+    if settings.eval_old is None:
+        logger.warning(
+            "old rows are judged on a part of `replay`: where the old model was trained on it, its accuracy there is "
+            "too high, and the gate too strict; `eval_old` gives rows that it never saw"
+        )
+    return rows
+
+
+def _drawn(
+    old: list[Example], known: Sequence[Example], settings: UpdateSettings, num_new: int, seed: int
+) -> list[Example]:
+    """The old rows that are replayed, drawn by the seed, stratified; none whose text is known, perhaps otherwise."""
+    texts = {digest_of(example) for example in known}
+    pool = [example for example in old if digest_of(example) not in texts]
+    if left_out := len(old) - len(pool):
+        logger.warning("replay: %d old rows with the text of a new or a held-out row are left out", left_out)
+    wanted = max(1, round(num_new * settings.replay_share / (1 - settings.replay_share)))
+    if wanted >= len(pool):
+        if old:
+            logger.warning("replay: all %d old rows are taken; %d were wanted", len(pool), wanted)
+        return pool
+    return split_dev(pool, wanted / len(pool), seed, setting="`replay_share`")[1]
+
+
+def old_answers(
+    model: Path, examples: Sequence[Example], *, kept: Path, device: str | None = None
+) -> Float[np.ndarray, "B C"]:
+    """The old model's probabilities of rows, from the file that an earlier run left, or computed now."""
+    asked = [artifact_fingerprint(model), *map(digest_of, examples)]
+    path = kept / f"answers-{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:16]}.npy"
+    if path.is_file():
+        return np.asarray(np.load(path, allow_pickle=False))
+    classifier = Classifier.from_pretrained(model, device=device, dtype=None)
+    answers_BC = classifier.predict_proba(examples)
+    content = io.BytesIO()
+    np.save(content, answers_BC)
+    with writing(path) as file:
+        file.write(content.getvalue())
+    return answers_BC
+
+
+def with_answers(
+    examples: Sequence[Example], answers_BC: Float[np.ndarray, "B C"], labels: LabelSet, kl: float
+) -> list[Example]:
+    """Rows whose label is shares: 1 - kl of the row's own label, and kl of the old model's answer."""
+    own_BC = encode_labels(examples, labels).astype(float)
+    for row, example in enumerate(examples):
+        if (shares := labels.shares(example.label or "", example.where)) is not None:
+            own_BC[row] = shares
+    mixed_BC = ((1 - kl) * own_BC + kl * answers_BC).round(_DIGITS)
+    return [
+        replace(example, label=dict(zip(labels.names, map(float, mixed_C), strict=True)))
+        for example, mixed_C in zip(examples, mixed_BC, strict=True)
+    ]

@@ -1,0 +1,133 @@
+"""A rationale's worth is the difference of two log probabilities, each computed here the long way."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dhrd import Classifier
+from dhrd.data.records import Example
+from dhrd.data.sequence import SequenceTemplate
+from dhrd.errors import ArtifactError, ConfigError, DataError
+from dhrd.rationales.audit.audit import audit_rationales
+from dhrd.run.audit import worth as module
+from dhrd.run.audit.worth import rationale_worths, with_worth
+from helpers.artifacts import LABELS, change, save_model, save_tiny
+from helpers.models import make_backbone, make_model, texts
+from helpers.rows import make_tokenizer, write_jsonl
+from helpers.runs import make_config
+
+CPU = {"device": "cpu", "dtype": "float32"}
+
+
+def examples() -> list[Example]:
+    rows = [row for row in texts(12) if row["rationale"]]
+    return [Example(id=f"r{number}", **row) for number, row in enumerate(rows)]
+
+
+def save(directory: Path, **info: Any) -> Path:
+    model = make_model(backbone=make_backbone(tokenizer=make_tokenizer()), num_labels=3)
+    save_model(directory, model, max_input_tokens=64, max_sequence_tokens=256, **info)
+    (directory / "run.json").unlink()  # it would be the config of a run
+    return directory
+
+
+def one_by_one(directory: Path, example: Example, visible: int | None = None) -> float:
+    """By the stock forward pass of the whole sequence, unpadded."""
+    classifier = Classifier.from_pretrained(directory, **CPU)
+    model, tokenizer = classifier.reasoner().model, classifier.tokenizer
+    (item,) = classifier.encode([example])
+    reason = tokenizer(f"\n\nReasoning: {example.rationale}", add_special_tokens=False)["input_ids"]
+    marker = tokenizer("\nAnswer: ", add_special_tokens=False)["input_ids"]
+    whole = tokenizer(f"\nAnswer: {example.label}", add_special_tokens=False)["input_ids"]
+    assert whole[: len(marker)] == marker
+    ids = [*item.input_ids, *reason, *whole, tokenizer.eos_token_id]
+    hidden = torch.arange(len(ids))[None] < len(item.input_ids) - (visible or 0)
+    sees = torch.ones(len(ids), len(ids)).tril().bool()
+    if visible is not None:
+        sees[len(item.input_ids) :] &= ~hidden
+    mask = torch.zeros(1, 1, len(ids), len(ids)).masked_fill(~sees, torch.finfo(torch.float32).min)
+    with torch.no_grad():
+        log_p = model(torch.tensor([ids]), attention_mask=mask).logits[0].log_softmax(-1)
+    first = len(item.input_ids) + len(reason) + len(marker)
+    told = sum(float(log_p[place - 1, ids[place]]) for place in range(first, len(ids)))
+    known = classifier.predict_proba([example])[0, LABELS.names.index(str(example.label))]
+    return told - float(np.log(known))
+
+
+@pytest.mark.parametrize("visible", [None, 2])
+def test_worth_is_what_the_rationale_adds(tmp_path: Path, visible: int | None) -> None:
+    directory = save(tmp_path / "model", sequence=SequenceTemplate(visible_input_tokens=visible))
+    rows = examples()
+    worth_N = rationale_worths(directory, rows, **CPU)
+    assert worth_N == pytest.approx([one_by_one(directory, row, visible) for row in rows], abs=1e-3)
+    small = rationale_worths(directory, rows, **CPU, max_tokens_per_pass=1)
+    np.testing.assert_allclose(worth_N, small, atol=1e-4)
+
+
+def test_another_rationale_has_another_worth(tmp_path: Path) -> None:
+    directory, (row, *_) = save(tmp_path / "model"), examples()
+    other = replace(row, rationale="Something else is told here.")
+    first, second = rationale_worths(directory, [row, other], **CPU)
+    assert abs(first - second) > 1e-6
+
+
+def test_an_audit_has_the_worth_of_lines_with_a_labelled_row(tmp_path: Path) -> None:
+    labels = ("bill", "mail", "bill", "mail")
+    rows = [{"id": f"r{number}", "input_text": f"case {number}", "label": label} for number, label in enumerate(labels)]
+    lines = [{"id": f"r{number}", "rationale": f"It is about {number}."} for number in (0, 2, 7)]
+    audit = audit_rationales(write_jsonl(tmp_path / "r.jsonl", lines), write_jsonl(tmp_path / "d.jsonl", rows))
+    directory = save(tmp_path / "model")
+    found = with_worth(audit, directory, **CPU)
+    assert [line.worth is None for line in found.lines] == [False, False, True]
+    assert found.counts["worthless"] == 0 and "worthless" not in audit.counts
+    low, high = sorted(found.worths)
+    strict = with_worth(audit, directory, least=(low + high) / 2, **CPU)
+    assert [line.worth for line in strict.lines if "worthless" in {flag.kind for flag in line.flags}] == [low]
+
+
+def test_rows_that_were_trained_on_are_told(
+    tiny_backbone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(tiny_backbone, tmp_path)
+    monkeypatch.setattr(module, "rationale_worths", lambda directory, rows, **_: np.zeros(len(rows)))
+    monkeypatch.setattr("dhrd.run.rows.read_run", lambda directory: config)
+    lines = [{"id": f"r{number}", "rationale": f"It is about {number}."} for number in range(5)]
+    audit = audit_rationales(write_jsonl(tmp_path / "r.jsonl", lines), config.data.train)
+    with caplog.at_level(logging.WARNING, "dhrd"):
+        with_worth(audit, tmp_path)
+    assert "5 of 5 rows were trained on" in caplog.text
+
+
+def test_without_labelled_rows_there_is_no_worth(tmp_path: Path) -> None:
+    rows = [{"id": "r0", "input_text": "a", "label": "bill"}, {"id": "r1", "input_text": "b", "label": "mail"}]
+    lines = write_jsonl(tmp_path / "r.jsonl", [{"id": "other", "rationale": "So it is."}])
+    audit = audit_rationales(lines, write_jsonl(tmp_path / "d.jsonl", rows))
+    with pytest.raises(DataError, match="no rationale is of a labelled row"):
+        with_worth(audit, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"training": {"reasoning_weight": 0.0}}, "its reasoning head learned nothing"),
+        ({"sequence": {"order": "label_first"}}, "names the label before"),
+        ({"labels": {"names": ["a", "b", "c"], "words": ["a", "b", "c"], "multi_label": True}}, "several labels"),
+    ],
+)
+def test_an_artifact_that_cannot_tell_is_refused(tmp_path: Path, fields: dict[str, Any], problem: str) -> None:
+    directory = save(tmp_path / "model")
+    change(directory / "dhrd.json", **fields)
+    with pytest.raises(ConfigError, match=problem):
+        rationale_worths(directory, examples(), **CPU)
+
+
+def test_an_artifact_without_a_classifier_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="no classifier"):
+        rationale_worths(save_tiny(tmp_path / "model", reasons=True), examples(), **CPU)

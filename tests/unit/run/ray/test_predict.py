@@ -1,0 +1,61 @@
+"""What a job on a cluster does before and after the cluster; the cluster itself is run in tests/e2e/test_ray.py."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from dhrd.errors import ConfigError, DataError
+from dhrd.run.predict.journal import Mark
+from dhrd.run.predict.predict import LongJob
+from dhrd.run.ray import predict as ray
+from dhrd.run.ray.parts import PartDone
+from dhrd.run.ray.work import PieceOutcome
+from helpers.jobs import use
+from helpers.rows import write_jsonl
+
+
+def test_files_have_names_that_every_process_can_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("b.csv", "a.csv"):
+        (tmp_path / name).write_text("input_text\none\n")
+    monkeypatch.chdir(tmp_path)
+    both = [f"{tmp_path}/a.csv", f"{tmp_path}/b.csv"]
+    assert ray.input_files(".") == ray.input_files("?.csv") == both
+    assert [url.removeprefix("file://") for url in ray.input_files(f"file://{tmp_path}")] == both
+
+
+@pytest.mark.parametrize("data", ["-", "superglue:cb", "hub:org/name", "policy_desk:rows=3"])
+def test_what_is_no_file_is_refused(data: str) -> None:
+    with pytest.raises(ConfigError, match="many workers read files"):
+        ray.input_files(data)
+
+
+def test_outcomes_are_taken_until_one_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    done: dict[str, PartDone] = {}
+    good = PartDone(Mark(num_written=5))
+    outcomes = [PieceOutcome(f"part-{i}", good, (f"warning {i // 2}", "again")) for i in range(20)]
+    with caplog.at_level(logging.WARNING, "dhrd"), pytest.raises(DataError, match=r"^f:1: empty$"):
+        ray._gather([*outcomes, PieceOutcome("part-20", DataError("f:1: empty")), PieceOutcome("never", good)], done)
+    assert sorted(done) == sorted(f"part-{i}" for i in range(20))
+    assert caplog.messages == ["warning 0", "again", "warning 1", "warning 2"]  # of the first ten
+
+
+def test_settings_are_checked_before_a_cluster_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never() -> None:
+        raise AssertionError("a cluster was started")
+
+    monkeypatch.setattr(ray, "connected", never)
+    model, data = use(monkeypatch, tmp_path / "model"), write_jsonl(tmp_path / "in.jsonl", [{"input_text": "one"}])
+    for given, message in (
+        ({"num_workers": 0}, "num_workers"),
+        ({"job": LongJob(keep=("label",))}, "`keep=label`"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            ray.predict_by_ray(f"{tmp_path}/out/", model, data, **given)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="there is no column 'n' to keep"):
+        ray.predict_by_ray(f"{tmp_path}/out/", model, data, job=LongJob(keep=("n",)))
+    with pytest.raises(ConfigError, match="ends in a slash"):
+        ray.predict_by_ray(tmp_path / "o.parquet", model, data)
+    assert not (tmp_path / "out").exists()
