@@ -40,8 +40,8 @@ LOWEST := build/lowest
 test-lowest:
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints-lowest.txt torch
-	$(LOWEST)/bin/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints-lowest.txt --editable . \
-		pytest beartype hypothesis
+	$(LOWEST)/bin/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints-lowest.txt --editable '.[serve]' \
+		pytest beartype hypothesis httpx
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/pytest tests/unit tests/invariants
 
 # The site, into build/site; it needs no network. docs-serve shows it on http://localhost:8000
