@@ -30,8 +30,8 @@ from dhrd.experiments.studies.controlled import NUM_HELD_OUT, NUM_TRAINED_ROWS, 
 from dhrd.experiments.study import BEST_SETTINGS
 from dhrd.inference.engine.batching import probabilities
 from dhrd.model.backbone import load_backbone
-from dhrd.run.select.select import RANDOM, Query, select_out_of_fold
-from dhrd.run.select.strategies import STRATEGIES, Choose, ScoredPool, draw_rows
+from dhrd.run.select.select import select_out_of_fold
+from dhrd.run.select.strategies import RANDOM, STRATEGIES, Choose, Query, ScoredPool, draw_rows
 from dhrd.training.build import build
 from dhrd.training.loop import fit
 

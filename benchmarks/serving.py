@@ -19,11 +19,12 @@ the rows, as it is slow); 64 of vLLM's server, where one runs. Ratios are of one
 clients. No row comes twice, since who keeps prefixes would find the whole of it. Every answer is compared with the
 offline one.
 
-vLLM's server has to run already, on this machine and on the artifact that --artifact DIR leaves behind; its workers stand
-still in the others' turns, since they wait for work by spinning:
+vLLM's server has to run already, on this machine and on the artifact that --artifact DIR leaves behind; its workers
+stand still in the others' turns, since they wait for work by spinning. Start it anew for each run: it keeps prefixes.
 
     python benchmarks/serving.py apart --artifact DIR --rows 0
     export OMP_NUM_THREADS=2 VLLM_CPU_OMP_THREADS_BIND=0-1  # both cores: by default vLLM leaves one free
+    export VLLM_CPU_KVCACHE_SPACE=4  # GiB: by default most of the memory
     vllm serve DIR --runner pooling --dtype float32 --enable-prefix-caching --max-model-len 700 --port 8001
 
 Predicted: 0.9 of the offline rate, since a batch holds the rows of 64 clients instead of thousands; the instruction is

@@ -27,7 +27,8 @@ from dhrd.inference.classifier import Classifier
 from dhrd.run.rows import rows_of
 from dhrd.run.train import train
 from dhrd.run.update.rows import UpdateSettings
-from dhrd.run.update.update import update, update_config
+from dhrd.run.update.start import update_config
+from dhrd.run.update.update import update
 
 Row = dict[str, object]
 Cell = dict[str, float]

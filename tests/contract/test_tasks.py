@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,20 @@ def test_each_task_is_evaluated_on_the_rows_that_have_it(artifact: Path) -> None
     assert list(dhrd.evaluate(artifact, [example], device="cpu").metrics["tasks"]) == ["what"]
 
 
+def test_a_copy_without_run_json_knows_its_columns(
+    artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(artifact, tmp_path / "copy", ignore=shutil.ignore_patterns("run.json")))
+    data = write_jsonl(tmp_path / "rows.jsonl", two_tasks(12))
+    given = ("--data", data, "--device", "cpu", "--json", "-")
+    one, other = (run_here(capsys, "evaluate", "--model", place, *given) for place in (artifact, copy))
+    assert (one.code, other.code) == (0, 0), other.err
+    assert json.loads(one.out) == json.loads(other.out) and json.loads(one.out)["tasks"].keys() == {"what", "tags"}
+
+
 def test_the_artifact_says_what_it_is(artifact: Path) -> None:
     manifest, config = (json.loads((artifact / name).read_text()) for name in ("dhrd.json", "config.json"))
+    assert manifest["task_columns"] == {"what": "label"}
     assert set(manifest["calibration"]) == {"temperature/what", "temperature/tags"}
     assert config["problem_type"] == "multi_label_classification"
     assert manifest["training"]["metrics"]["tasks"].keys() == {"what", "tags"}

@@ -24,7 +24,8 @@ from dhrd.artifact.info import read_info, to_manifest
 from dhrd.decisions.decision import Decision, LabelSets, Rule
 from dhrd.decisions.target import Target
 from dhrd.errors import ConfigError, DataError, DhrdError
-from dhrd.run.predict.predict import LongJob, Predicted, predict_to
+from dhrd.run.predict.journal import LongJob
+from dhrd.run.predict.predict import Predicted, predict_to
 from dhrd.run.ray import predict as run
 from helpers.artifacts import TASKS, save_tiny
 from helpers.pages import block
@@ -185,7 +186,7 @@ def test_a_worker_that_is_killed_loses_no_row(decided: Path, data: Path, tmp_pat
 PROGRAM = """
 import sys
 from dhrd.run.ray import predict as ray
-from dhrd.run.predict.predict import LongJob
+from dhrd.run.predict.journal import LongJob
 ray._PIECE_ROWS = int(sys.argv[1])
 ray.predict_by_ray(*sys.argv[2:5], num_workers=2, job=LongJob(keep=("n",)), device="cpu", dtype="float32")
 """

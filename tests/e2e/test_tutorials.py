@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -25,6 +26,19 @@ def tutorials(repository: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_they_are_numbered() -> None:
     assert len(PAGES) == 5
     assert [page.name.partition("-")[0] for page in PAGES] == [str(number) for number in range(1, len(PAGES) + 1)]
+
+
+def test_one_after_the_other_they_train_where_nothing_is_yet() -> None:
+    """As somebody does who follows them in one directory, after the README and the first five commands."""
+    texts = [path.read_text(encoding="utf-8") for path in (DOCS.parent / "README.md", DOCS / "get-started.md", *PAGES)]
+    readme, started, *tutorials = texts
+    assert "--config configs/csv.yaml\n" in started, "that is `output`, by the config"
+    named = ["output", *re.findall(r'output_dir="(\w+)"', readme)]
+    for text in tutorials:
+        runs = re.findall(r"^dhrd train .*", text.replace("\\\n", ""), re.MULTILINE)
+        named += [place for run in runs for place in re.findall(r"--output-dir (\w+)", run)]
+        assert all("--output-dir" in run for run in runs)
+    assert len(named) == len(set(named)) == 9, named
 
 
 @pytest.mark.parametrize("page", [*PAGES, DOCS / "coming-from.md"], ids=lambda page: page.stem)

@@ -97,6 +97,7 @@ class ArtifactInfo(BaseModel):
         labels: The label set; of several tasks those of all, side by side, with each task's own.
         input_template: Jinja2 over a row's columns.
         columns: Our field -> the column of the training rows, where another.
+        task_columns: Of several tasks, a task -> the column of the training rows with its labels, where another.
         chat: Whether the tokenizer's chat template wraps it.
         max_input_tokens: Longer inputs are shortened.
         max_sequence_tokens: Limit of the training sequences.
@@ -116,6 +117,7 @@ class ArtifactInfo(BaseModel):
     labels: Annotated[Annotated[LabelSpace, Tag(_SEVERAL)] | Annotated[LabelSet, Tag(_ONE)], Discriminator(_num_tasks)]
     input_template: str = "{{ input_text }}"
     columns: Mapping[str, str] = Field(default_factory=dict)
+    task_columns: Mapping[str, str] = Field(default_factory=dict)
     chat: bool = False
     max_input_tokens: Count = 512
     max_sequence_tokens: Count = 1024
@@ -182,7 +184,8 @@ class ArtifactInfo(BaseModel):
 def to_manifest(info: ArtifactInfo) -> dict[str, Any]:
     """What dhrd.json holds."""
     version = FORMAT_VERSION if isinstance(info.labels, LabelSpace) else 1 if info.decision is None else 2
-    return {"format_version": version, **info.model_dump(exclude={"decision"} if info.decision is None else set())}
+    absent = {name for name in ("decision", "task_columns") if not getattr(info, name)}
+    return {"format_version": version, **info.model_dump(exclude=absent)}
 
 
 def read_info(directory: str | Path) -> ArtifactInfo:
@@ -211,6 +214,24 @@ def read_info(directory: str | Path) -> ArtifactInfo:
         return ArtifactInfo.model_validate_json(json.dumps(_of_today(manifest)))  # as JSON, a list may be a tuple
     except (ValidationError, UserError) as error:
         raise _damaged(path, _problems_of(error) if isinstance(error, ValidationError) else str(error)) from error
+
+
+def check_has_classifier(directory: Path, info: ArtifactInfo) -> None:
+    """Refuse an artifact of another kind.
+
+    Raises:
+        ArtifactError: It has no classifier, or none for torch.
+    """
+    if info.kind == "causal_lm":
+        raise ArtifactError(
+            f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; let it reason "
+            f"instead: {dhrd_command('evaluate', mode='cot', model=directory)}"
+        )
+    if info.kind in EXPORTS:
+        runtime = "ONNX Runtime" if info.kind == "onnx" else "another runtime"
+        raise ArtifactError(
+            f"{directory}: an export for {runtime} (docs/export.md); give the artifact that it was made from"
+        )
 
 
 def _check_format(path: Path, version: Any) -> None:

@@ -60,7 +60,7 @@ def input_encoder(tokenizer: PreTrainedTokenizerBase, info: ArtifactInfo, *, str
     """The encoder of an artifact's inputs, with a tokenizer that is loaded already; see `InputEncoder`."""
     return InputEncoder(
         tokenizer=tokenizer,
-        template=InputTemplate(info.input_template, chat=info.chat),
+        template=InputTemplate(info.input_template, chat=info.chat, is_learned=True),
         max_input_tokens=info.max_input_tokens,
         mend_pad_ending=True,
         strict=strict,

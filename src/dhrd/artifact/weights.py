@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dhrd._text import dhrd_command
-from dhrd.artifact.info import EXPORTS, SCORE, ArtifactInfo, stock_class
+from dhrd.artifact.info import SCORE, ArtifactInfo, stock_class
 from dhrd.artifact.read import load_head, load_model, load_stock_config
 from dhrd.errors import ArtifactError
 from dhrd.model.foreign import Weights, reading
@@ -17,24 +16,6 @@ from dhrd.model.precision import choose_dtype, shapes_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-
-def check_has_classifier(directory: Path, info: ArtifactInfo) -> None:
-    """Refuse an artifact of another kind.
-
-    Raises:
-        ArtifactError: It has no classifier, or none for torch.
-    """
-    if info.kind == "causal_lm":
-        raise ArtifactError(
-            f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; let it reason "
-            f"instead: {dhrd_command('evaluate', mode='cot', model=directory)}"
-        )
-    if info.kind in EXPORTS:
-        runtime = "ONNX Runtime" if info.kind == "onnx" else "another runtime"
-        raise ArtifactError(
-            f"{directory}: an export for {runtime} (docs/export.md); give the artifact that it was made from"
-        )
 
 
 def load_body_and_head(

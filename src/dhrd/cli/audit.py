@@ -10,7 +10,7 @@ import typer
 
 from dhrd._terminal import say
 from dhrd.cli.command import Command, interruptible
-from dhrd.cli.options import Config, Device, Set
+from dhrd.cli.options import Config, Device, Json, Set, write_json
 
 app = typer.Typer(help="Find the labels that are probably wrong.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -29,6 +29,7 @@ def labels(
     config: Config = None,
     overrides: Set = None,
     device: Device = None,
+    json_file: Json = None,
 ) -> None:
     """Find the labels that are probably wrong.
 
@@ -36,17 +37,19 @@ def labels(
     the output until it is written, so the same command goes on after a kill.
     """
     from dhrd._files import is_stream, talking
-    from dhrd._outputs import JSON_LINES, PAGE, Output, check_outputs
+    from dhrd._outputs import JSON, JSON_LINES, PAGE, Output, check_outputs
     from dhrd.artifact.owned import inputs_of
     from dhrd.config import load_config
+    from dhrd.data.sources import check_sources
     from dhrd.errors import ConfigError
 
     rows: dict[str, object] = {"data__train": data} if data is not None else {}
     resolved = load_config(config, overrides or (), **rows)  # type: ignore[arg-type]
     if resolved.data.train is None:
         raise ConfigError("no rows are given: --data FILE (or superglue:TASK, hub:NAME)")
-    written = [Output("--output", output, JSON_LINES), Output("--html", html, PAGE)]
+    written = [Output("--output", output, JSON_LINES), Output("--html", html, PAGE), Output("--json", json_file, JSON)]
     check_outputs(written, inputs_of(resolved, config))
+    check_sources(resolved)
     from dhrd.run.audit.labels import audit_labels
     from dhrd.run.audit.report import print_label_audit, write_label_audit, write_label_page
 
@@ -58,6 +61,9 @@ def labels(
         write_label_page(audit, html)
     if kept is not None:
         shutil.rmtree(kept)
-    with talking(output, html):
+    doubted = {"num_doubted": audit.num_doubted(), "num_doubted_by_both": audit.num_doubted(2)}
+    counts = {"num_rows": len(audit.rows), "num_rationales": audit.num_rationales, **doubted}
+    write_json(json_file, {"output": str(output), **counts})
+    with talking(output, html, json_file):
         print_label_audit(audit)
         say(f"every row is in {output}" + (f", and the doubted ones in {html}" if html is not None else ""))

@@ -44,19 +44,25 @@ def decide(
     """
     from dhrd._files import talking
     from dhrd._outputs import JSON, Output, check_outputs
+    from dhrd.artifact.info import read_info
     from dhrd.cli.settings import check_inputs, inference_config, read_by
     from dhrd.cli.show import decision_table
+    from dhrd.decisions.target import parse_target
 
     if clear and (data is not None or target or sets is not None):
         raise ConfigError("--clear takes the decision away; --data, --target and --sets make another: leave them out")
     settings = inference_config(model, config, overrides)
     check_outputs([Output("--json", json_file, JSON)], read_by(model, settings, data, config))
     check_inputs(model, None if clear else data, settings, split="validation")
+    for text in target or ():
+        parse_target(text, read_info(model).labels.names)
     from dhrd.run import decide as run
 
     if clear:
         run.clear(model)
-        say(f"{model} answers every row")
+        write_json(json_file, {"decision": None})
+        with talking(json_file):
+            say(f"{model} answers every row")
         return
     decided = run.decide(
         model,

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dhrd._terminal import say
 from dhrd.cli.command import SettingsCommand, given, interruptible
-from dhrd.cli.options import Config, Set, grouped
+from dhrd.cli.options import Config, Json, Set, grouped, write_json
 from dhrd.cli.teacher import INTERRUPTED, Answers, AskingOptions, end, print_survey, print_written, settings_of_teacher
 
 if TYPE_CHECKING:
     from dhrd.config import RunConfig
     from dhrd.rationales.output import Written
+    from dhrd.rationales.survey import Survey
 
 
 class LabelCommand(SettingsCommand):
@@ -38,6 +41,7 @@ def label(
     ] = None,
     config: Config = None,
     overrides: Set = None,
+    json_file: Json = None,
     *,
     asking: AskingOptions,
 ) -> None:
@@ -45,20 +49,22 @@ def label(
 
     Each row is asked several times; the share of the answers for each label is its label, as `dhrd train` reads it.
     """
+    from dhrd._files import talking
+    from dhrd._outputs import JSON, Output, check_outputs
+    from dhrd.artifact.owned import inputs_of
     from dhrd.config import load_config
     from dhrd.errors import ConfigError
 
     resolved = load_config(config, overrides or (), **given(context))
     if min_accuracy is not None and gold is None:
         raise ConfigError(f"`min_accuracy={min_accuracy:g}` is of the gold rows; give `gold=FILE`")
+    read = inputs_of(resolved, data, gold, resolved.teacher.labels, config)
+    check_outputs([Output("--json", json_file, JSON)], [*read, output])
     from dhrd.rationales.label import label_rows, survey_labels
 
     if asking.dry_run:
-        rows, known = survey_labels(resolved, data, output, gold=gold, split=asking.split, limit=asking.limit)
-        for name, survey in (("gold", known), ("rows", rows)):
-            if survey is not None:
-                say(f"{name}, {resolved.teacher.votes} votes each:")
-                print_survey(survey, resolved)
+        surveys = survey_labels(resolved, data, output, gold=gold, split=asking.split, limit=asking.limit)
+        _tell_surveys(dict(zip(("rows", "gold"), surveys, strict=True)), resolved, json_file)
         return
     with interruptible(INTERRUPTED):
         labelled = label_rows(
@@ -72,14 +78,29 @@ def label(
             retry_rejected=asking.retry_rejected,
             device=asking.device,
         )
-    if labelled.rows is not None:
-        _print_labelled(labelled.rows, resolved)
-        end(labelled.rows, require_all=asking.require_all)
-    elif labelled.gold is not None and labelled.gold.is_below(min_accuracy):
+    rows, known = labelled.rows, labelled.gold
+    write_json(json_file, {"rows": rows and rows.record(), "gold": known and known.record()})
+    if rows is not None:
+        with talking(json_file):
+            _print_labelled(rows, resolved)
+        end(rows, require_all=asking.require_all)
+    elif known is not None and known.is_below(min_accuracy):
         say(f"dhrd: the gold rows are below --min-accuracy {min_accuracy:g}, so no other was asked", file=sys.stderr)
         raise typer.Exit(3)
-    elif labelled.gold is not None and labelled.gold.num_open:
+    elif known is not None and known.num_open:
         raise typer.Exit(3)
+
+
+def _tell_surveys(surveys: Mapping[str, Survey | None], config: RunConfig, json_file: Path | None) -> None:
+    """What would be asked of the gold rows, then of the others."""
+    from dhrd._files import talking
+
+    write_json(json_file, {name: survey and survey.record(config.teacher) for name, survey in surveys.items()})
+    with talking(json_file):
+        for name, survey in reversed([*surveys.items()]):
+            if survey is not None:
+                say(f"{name}, {config.teacher.votes} votes each:")
+                print_survey(survey, config)
 
 
 def _print_labelled(written: Written, config: RunConfig) -> None:

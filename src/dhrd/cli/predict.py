@@ -61,8 +61,10 @@ def predict(
     from dhrd._outputs import JSON, Output, check_outputs
     from dhrd.cli.settings import check_inputs, inference_config, read_by
     from dhrd.data.remote import is_url
+    from dhrd.run.predict.journal import LongJob
     from dhrd.run.predict.sinks import outputs_of
 
+    job = LongJob(keep=tuple(keep or ()), resume=resume, on_error=on_error)  # type: ignore[arg-type]  # checked there
     on_cluster = _is_cluster(engine, num_workers)
     settings = inference_config(model, config, overrides)
     if not (on_cluster and is_url(output)):
@@ -73,7 +75,6 @@ def predict(
     from dhrd.run.predict import predict as run
     from dhrd.run.ray.predict import predict_by_ray
 
-    job = run.LongJob(keep=tuple(keep or ()), resume=resume, on_error=on_error)  # type: ignore[arg-type]  # checked there
     predict_to = partial(predict_by_ray, num_workers=num_workers) if on_cluster else run.predict_to
     done = predict_to(
         output,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from dhrd._terminal import say
 from dhrd.cli.command import Command, SettingsCommand, given, interruptible
-from dhrd.cli.options import Config, Device, Set, grouped
+from dhrd.cli.options import Config, Device, Json, Set, grouped, write_json
 from dhrd.cli.teacher import (
     INTERRUPTED,
     Answers,
@@ -52,19 +53,26 @@ def generate(
     data: Data = None,
     config: Config = None,
     overrides: Set = None,
+    json_file: Json = None,
     *,
     asking: AskingOptions,
 ) -> None:
     """Ask a teacher for a rationale for each row. The key comes from OPENAI_API_KEY."""
+    from dhrd._files import talking
+    from dhrd._outputs import JSON, Output, check_outputs
+    from dhrd.artifact.owned import inputs_of
     from dhrd.config import load_config
 
     resolved = load_config(config, overrides or (), **given(context))
     rows = _rows(data, resolved)
+    check_outputs([Output("--json", json_file, JSON)], [*inputs_of(resolved, rows, config), output])
     from dhrd.rationales.generate import generate_rationales, survey_rationales
 
     if asking.dry_run:
         survey = survey_rationales(resolved, rows, output, split=asking.split, limit=asking.limit)
-        print_survey(survey, resolved)
+        write_json(json_file, survey.record(resolved.teacher))
+        with talking(json_file):
+            print_survey(survey, resolved)
         return
     with interruptible(INTERRUPTED):
         written = generate_rationales(
@@ -76,7 +84,9 @@ def generate(
             retry_rejected=asking.retry_rejected,
             device=asking.device,
         )
-    _print_generated(written, resolved)
+    write_json(json_file, written.record())
+    with talking(json_file):
+        _print_generated(written, resolved)
     end(written, require_all=asking.require_all)
 
 
@@ -163,15 +173,19 @@ def convert(
     rating: Annotated[str | None, typer.Option(help="Path within one to its rating; the best is taken.")] = None,
     where: Annotated[str | None, typer.Option(help="A template that gives True for what counts.")] = None,
     teacher: Annotated[str | None, typer.Option(help="Who wrote them, for the output.")] = None,
+    json_file: Json = None,
 ) -> None:
     """Bring rationales of another shape into the form of training."""
     from dhrd._files import talking
+    from dhrd._outputs import JSON, RATIONALES, Output, check_outputs
     from dhrd.rationales.convert import convert_rationales, shape_of
 
+    check_outputs([Output("--output", output, RATIONALES), Output("--json", json_file, JSON)], [source])
     parts = {"id": id_part, "rationale": rationale, "rows": rows, "choices": choices, "rating": rating}
     asked = shape_of(shape, **parts, where=where, teacher=teacher)
     converted = convert_rationales(source, output, asked)
-    with talking(output):
+    write_json(json_file, {"output": str(output), **asdict(converted)})
+    with talking(output, json_file):
         _print_converted(converted, output)
 
 

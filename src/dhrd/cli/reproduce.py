@@ -63,6 +63,8 @@ def reproduce(
     several machines merge by copying them into one directory.
     """
     from dhrd.config import load_config
+
+    base = load_config(config, overrides or ())
     from dhrd.experiments.asked import RequestNames, check_data
     from dhrd.experiments.cells import CellDecoding
 
@@ -75,7 +77,7 @@ def reproduce(
     )
     request = RequestNames(
         study=study,
-        base=load_config(config, overrides or ()),
+        base=base,
         tasks=_names(tasks),
         backbones=_names(backbones),
         num_seeds=seeds,

@@ -10,12 +10,13 @@ import typer
 
 from dhrd._terminal import say
 from dhrd.cli.command import interruptible
-from dhrd.cli.options import Config, Device, Dtype, Set
+from dhrd.cli.options import Config, Device, Dtype, Json, Set, write_json
 from dhrd.errors import ConfigError
 
 if TYPE_CHECKING:
     from dhrd.config import RunConfig
-    from dhrd.run.select.select import Query, Selection
+    from dhrd.run.select.select import Selection
+    from dhrd.run.select.strategies import Query
 
 
 def select(
@@ -41,6 +42,7 @@ def select(
     overrides: Set = None,
     device: Device = None,
     dtype: Dtype = "auto",
+    json_file: Json = None,
 ) -> None:
     """Choose the rows that are worth a label, or a rationale.
 
@@ -48,26 +50,34 @@ def select(
     of rows drawn at random, `inclusion_probability`.
     """
     from dhrd._files import is_stream, talking
-    from dhrd._outputs import JSON_LINES, Output, check_outputs
-    from dhrd.cli.settings import inference_config, read_by
+    from dhrd._outputs import JSON, JSON_LINES, Output, check_outputs
+    from dhrd.artifact.owned import inputs_of
+    from dhrd.cli.settings import check_inputs, inference_config, read_by
     from dhrd.config import load_config
-    from dhrd.run.select import select as run
+    from dhrd.data.sources import check_sources
+    from dhrd.run.select.strategies import Query
 
-    query = run.Query(num_rows=num_rows, strategy=strategy, exclude=tuple(exclude or ()), seed=seed, task=task)
+    query = Query(num_rows=num_rows, strategy=strategy, exclude=tuple(exclude or ()), seed=seed, task=task)
     _check_reader(purpose, model, folds)
+    outputs = [Output("--output", output, JSON_LINES), Output("--json", json_file, JSON)]
     if model is None:
         resolved = load_config(config, overrides or (), data__train=pool)
-        selection = _out_of_fold(query, folds or 0, output, resolved, config, device)
+        check_outputs(outputs, inputs_of(resolved, config, *query.exclude))
+        check_sources(resolved)
+        selection = _out_of_fold(query, folds or 0, output, resolved, device)
     else:
         settings = inference_config(model, config, overrides)
-        written = [Output("--output", output, JSON_LINES)]
-        check_outputs(written, read_by(model, settings, pool, config, *query.exclude))
+        check_outputs(outputs, read_by(model, settings, pool, config, *query.exclude))
+        check_inputs(model, pool, settings, split="train", labels_required=purpose == "rationale")
+        from dhrd.run.select import select as run
+
         choose = run.select_for_labels if purpose == "label" else run.select_for_rationales
         selection = choose(model, pool, query, config=settings, device=device, dtype=dtype)
-    run.write_selected(selection, output)
+    _write(selection, output)
     if model is None and not is_stream(output):
         shutil.rmtree(_folds_beside(output))
-    with talking(output):
+    write_json(json_file, {"output": str(output), "for": purpose, "strategy": strategy, **_counts(selection)})
+    with talking(output, json_file):
         say(f"{_told(selection)}: {output}")
 
 
@@ -85,28 +95,40 @@ def _check_reader(purpose: str, model: Path | None, folds: int | None) -> None:
         raise ConfigError("--folds is of --for rationale: rows without labels train nothing; leave it out")
 
 
-def _out_of_fold(
-    query: Query, folds: int, output: Path, resolved: RunConfig, config: Path | None, device: str | None
-) -> Selection:
+def _out_of_fold(query: Query, folds: int, output: Path, resolved: RunConfig, device: str | None) -> Selection:
     """Folds that are done are kept beside the output until it is written, so the same command goes on after a kill."""
     from dhrd._files import is_stream
-    from dhrd._outputs import JSON_LINES, Output, check_outputs
-    from dhrd.artifact.owned import inputs_of
     from dhrd.run.select.select import select_out_of_fold
 
-    check_outputs([Output("--output", output, JSON_LINES)], inputs_of(resolved, config, *query.exclude))
     kept = None if is_stream(output) else _folds_beside(output)
     with interruptible("folds that are done are kept: run the same command again to go on"):
         return select_out_of_fold(resolved, query, num_folds=folds, kept=kept, device=device)
+
+
+def _write(selection: Selection, output: Path) -> None:
+    from dhrd.run.select.select import write_selected
+
+    write_selected(selection, output)
 
 
 def _folds_beside(output: Path) -> Path:
     return output.with_name(f"{output.name}.folds")
 
 
+def _counts(selection: Selection) -> dict[str, int]:
+    pool = selection.pool
+    return {
+        "num_rows": len(selection.rows),
+        "num_random": sum(row.inclusion_probability is not None for row in selection.rows),
+        "num_pool": len(pool.rows),
+        "num_excluded": pool.num_excluded,
+        "num_repeated": pool.num_repeated,
+    }
+
+
 def _told(selection: Selection) -> str:
     """For a person."""
-    total, pool = len(selection.rows), selection.pool
-    num_random = sum(row.inclusion_probability is not None for row in selection.rows)
-    left_out = f"{pool.num_excluded:,} known, {pool.num_repeated:,} with the text of an earlier one"
-    return f"{total:,} of {len(pool.rows):,} rows ({left_out}), {num_random:,} of them drawn at random"
+    counts = _counts(selection)
+    left_out = f"{counts['num_excluded']:,} known, {counts['num_repeated']:,} with the text of an earlier one"
+    chosen = f"{counts['num_rows']:,} of {counts['num_pool']:,} rows ({left_out})"
+    return f"{chosen}, {counts['num_random']:,} of them drawn at random"

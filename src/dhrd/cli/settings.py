@@ -9,13 +9,13 @@ from typing import Any
 from dhrd.artifact.info import read_info
 from dhrd.artifact.owned import inputs_of, model_files
 from dhrd.config import RunConfig, load_config
-from dhrd.run.rows import open_rows
+from dhrd.run.rows import open_rows, settings_of
 from dhrd.training.run_dir import read_run
 
 
 def inference_config(directory: Path, config: Path | None, overrides: Sequence[str] | None) -> RunConfig:
-    """The config file's settings, or else the training run's own, with `--set` over them."""
-    return load_config(config, overrides or (), base=read_run(directory))
+    """The config file's settings, or else those of the artifact's run, with `--set` over them."""
+    return load_config(config, overrides or (), base=settings_of(directory) if config is None else None)
 
 
 def check_inputs(directory: Path, spec: Any, settings: RunConfig, *, split: str, labels_required: bool = True) -> None:

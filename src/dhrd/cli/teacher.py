@@ -54,8 +54,6 @@ def end(written: Written, *, require_all: bool) -> None:
 
 def print_survey(survey: Survey, config: RunConfig) -> None:
     """What a run would ask and cost."""
-    from dhrd.rationales.teacher.tally import cost
-
     each = (
         f"{survey.estimate.tokens_per_answer:.0f} each, {'the mean so far' if survey.estimate.measured else 'assumed'}"
     )
@@ -64,13 +62,11 @@ def print_survey(survey: Survey, config: RunConfig) -> None:
         say(survey.warning)
     say(f"prompts: {survey.prompt_tokens:,} tokens ({survey.counted_by})")
     say(f"answers: {survey.completion_tokens:,} tokens expected ({each}), at most {survey.most_completion_tokens:,}")
-    expected = cost(config.teacher, survey.prompt_tokens, survey.completion_tokens)
-    if expected is None:
+    cost = survey.costs(config.teacher)
+    if cost is None:
         say("cost: unknown; give --input-price and --output-price, per million tokens")
         return
-    most = cost(config.teacher, survey.most_prompt_tokens, survey.most_completion_tokens)
-    paid = cost(config.teacher, survey.before.prompt_tokens, survey.before.completion_tokens)
-    say(f"cost: {expected:.4g} expected, at most {most:.4g}; {paid:.4g} paid so far")
+    say(f"cost: {cost['expected']:.4g} expected, at most {cost['most']:.4g}; {cost['paid']:.4g} paid so far")
 
 
 def print_written(written: Written, config: RunConfig) -> None:

@@ -66,7 +66,7 @@ def train(
     from dhrd.training.run_dir import check_place
 
     with _telling_of_init(resolved.data.train):
-        check_sources(resolved.data)  # before torch is loaded, which takes seconds
+        check_sources(resolved)  # before torch is loaded, which takes seconds
     check_outputs([Output("--json", json_file, JSON)], inputs_of(resolved, config))
     if rounds is not None:
         if checkpoint is not None or overwrite:
@@ -90,12 +90,11 @@ def train(
 
 @contextmanager
 def _telling_of_init(rows: str | None) -> Iterator[None]:
-    """Where columns are to be mapped, say it once and not of each row, and name the command that looks at them."""
+    """Where columns are to be mapped, name the command that looks at them."""
     try:
         yield
     except DataError as error:
         if any(told in str(error) for told in _OF_COLUMNS):
-            error.args = (str(error).splitlines()[0],)
             error.add_note(f"{dhrd_command('init')} {rows} looks at the columns and writes a config")
         raise
 

@@ -9,7 +9,7 @@ import typer
 
 from dhrd._terminal import say, show_table
 from dhrd.cli.command import SettingsCommand, given, interruptible
-from dhrd.cli.options import Config, Device, Set
+from dhrd.cli.options import Config, Device, Json, Set, write_json
 
 if TYPE_CHECKING:
     from dhrd.run.update.gate import AnswerChange, Flips, UpdateGate
@@ -42,16 +42,19 @@ def update(
     config: Config = None,
     overrides: Set = None,
     device: Device = None,
+    json_file: Json = None,
 ) -> None:
     """Train an artifact on with new rows, behind a gate.
 
     Exits with 3 where old rows lose by that: the updated model and its report are then in OUTPUT.rejected. The same
     command goes on after a kill.
     """
+    from dhrd._files import talking
+    from dhrd._outputs import JSON, Output, check_outputs
+    from dhrd.cli.settings import check_inputs, read_by
     from dhrd.config import load_config
     from dhrd.run.update.rows import UpdateSettings
-    from dhrd.run.update.update import update as run
-    from dhrd.run.update.update import update_config
+    from dhrd.run.update.start import check_update_place, update_config
 
     settings = UpdateSettings(
         model=model,
@@ -67,16 +70,27 @@ def update(
     )
     base = update_config(model, load_config(config) if config is not None else None, rate_factor=rate_factor)
     resolved = load_config(None, overrides or (), base=base, **given(context))
+    given_rows = [spec for spec in (new, replay, eval_new, eval_old) if spec is not None]
+    check_outputs([Output("--json", json_file, JSON)], read_by(model, resolved, *given_rows, config))
+    check_update_place(output)
+    for spec in given_rows:
+        check_inputs(model, spec, resolved, split="train")
+    from dhrd.run.update.update import update as run
+
     with interruptible("run the same command again to go on"):
         updated = run(settings, resolved, device=device)
-    _print_gate(updated.gate)
+    write_json(json_file, {"output_dir": str(updated.output_dir), **updated.gate.to_json()})
+    with talking(json_file):
+        _print_gate(updated.gate)
+        if updated.gate.holds:
+            say(f"the updated classifier is in {updated.output_dir}, with its report, update.json")
+        else:
+            say(
+                f"not published: accuracy on old rows falls by more than {max_regression:g}, at its interval's better "
+                f"end; the model and its report, update.json, are in {updated.output_dir}"
+            )
     if not updated.gate.holds:
-        say(
-            f"not published: accuracy on old rows falls by more than {max_regression:g}, at its interval's better end; "
-            f"the model and its report, update.json, are in {updated.output_dir}"
-        )
         raise typer.Exit(3)
-    say(f"the updated classifier is in {updated.output_dir}, with its report, update.json")
 
 
 def _print_gate(gate: UpdateGate) -> None:

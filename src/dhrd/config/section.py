@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from numbers import Integral
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from dhrd._files import expanded
+from dhrd._text import shown
+from dhrd.errors import ConfigError
 
 
 def _no_boolean(value: object) -> object:
@@ -48,6 +51,17 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
 
 LabelNames = Annotated[tuple[LabelName, ...], AfterValidator(_distinct)]
 """The labels of a task."""
+
+
+def check_count(name: str, value: Any, *, least: int = 1) -> int:
+    """An argument that counts something.
+
+    Raises:
+        ConfigError: It is no whole number, or a smaller one.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ConfigError(f"`{name}`: give a whole number of {least} or more, got {shown(value)}")
+    return int(value)
 
 
 class Section(BaseModel):

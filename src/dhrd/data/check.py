@@ -9,17 +9,53 @@ from dataclasses import dataclass, field, replace
 from dhrd._text import shown
 from dhrd.config.tasks import TaskSettings, column_of
 from dhrd.data.digest import DigestIds, input_digest
-from dhrd.data.fields import check_characters, column_names, input_text, key, label, optional_text, weight
+from dhrd.data.fields import MAX_PROBLEMS, check_characters, column_names, input_text, key, label, optional_text, weight
 from dhrd.data.labels import ByTask
 from dhrd.data.objects import with_own_names
 from dhrd.data.records import Example, Label
 from dhrd.data.row import BadRow, Row
-from dhrd.data.templates import InputTemplate
+from dhrd.data.templates import ROW, InputTemplate
 from dhrd.data.values import plain_columns
 from dhrd.errors import DataError
 
 _MISSING = {"nan", "none", "null", "nil", "n/a", "na", "#n/a", "<na>", "nat"}
 _WEIGHTS = ("weights", "sample_weight", "row_weight")
+
+
+@dataclass
+class Problems:
+    """What is wrong with rows, up to ten, to be told together."""
+
+    lines: list[str] = field(default_factory=list)
+    _lacking: set[frozenset[str]] = field(default_factory=set)
+
+    def add(self, line: str, lacking: frozenset[str]) -> None:
+        """Note a bad row.
+
+        Args:
+            line: Its place, and what is wrong.
+            lacking: Columns that it does not have, where that is what is wrong.
+        """
+        self.lines.append(line)
+        self._lacking.add(lacking)
+
+    @property
+    def are_many(self) -> bool:
+        """Whether no more are to be looked for."""
+        return len(self.lines) == MAX_PROBLEMS
+
+    def tell(self) -> None:
+        """Raise what there is to tell, if anything.
+
+        Raises:
+            DataError: A line each; one for all where they lack the same columns.
+        """
+        if len(self.lines) > 1 and len(self._lacking) == 1 and all(self._lacking):
+            at_least, more = "at least " if self.are_many else "", len(self.lines) - 1
+            others = f"{at_least}{more} more rows are" if more > 1 else "1 more row is"
+            raise DataError(f"{self.lines[0]}; {others} like it")
+        if self.lines:
+            raise DataError("\n".join([*self.lines, *["(there may be more)"] * self.are_many]))
 
 
 @dataclass(kw_only=True)
@@ -63,6 +99,16 @@ class RowCheck:
             return str(error) if str(error).startswith(row.where) else f"{row.where}: {error}"
         self._notice(example)
         return example
+
+    def lacking(self, row: Row | BadRow, problem: str) -> frozenset[str]:
+        """The fields and columns that a row does not have at all, of those that its problem names."""
+        if isinstance(row, BadRow):
+            return frozenset()
+        read = self.template.variables - {ROW, "input_text", *with_own_names(row.columns, self.columns)}
+        of_tasks = {column_of(name, task) for name, task in self.tasks.items()}
+        has_no_task = bool(of_tasks) and of_tasks.isdisjoint(row.columns)
+        absent = [*self._absent(row), *read, *(["label"] if has_no_task else [])]
+        return frozenset(name for name in absent if name in problem)
 
     def finish(self) -> None:
         """Say what was noticed."""
@@ -136,8 +182,7 @@ class RowCheck:
 
     def _refuse_missing(self, row: Row) -> None:
         """Refuse a row without columns that are needed; one that nobody mapped is told where its value is read."""
-        names = dict.fromkeys(("input_text", "label", *self.columns))
-        missing = [name for name in names if self._is_needed(name) and self._column(row, name) not in row.columns]
+        missing = self._absent(row)
         if not missing or (len(missing) == 1 and missing[0] not in self.columns):
             return
         columns = " and no column ".join(shown(self.columns.get(name, name)) for name in missing)
@@ -145,6 +190,11 @@ class RowCheck:
         mend = ", ".join(f"`data.columns.{name}=COLUMN`" for name in missing)
         known = f"{named}; known are {column_names(row)} (map it with {mend})"
         raise ValueError(f"{', '.join(missing)}: there is no column {columns}{known}")
+
+    def _absent(self, row: Row) -> list[str]:
+        """The fields that are needed and whose column is not there."""
+        names = dict.fromkeys(("input_text", "label", *self.columns))
+        return [name for name in names if self._is_needed(name) and self._column(row, name) not in row.columns]
 
     def _is_needed(self, name: str) -> bool:
         if name == "rationale":  # rows without one are ordinary

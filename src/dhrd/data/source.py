@@ -8,8 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from dhrd.config.tasks import TaskSettings
-from dhrd.data.check import RowCheck
-from dhrd.data.fields import MAX_PROBLEMS
+from dhrd.data.check import Problems, RowCheck
 from dhrd.data.readers import is_read_once
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.row import BadRow, Remarks, Row
@@ -32,6 +31,7 @@ class Source:
         label_separator: Splits a label's text into several.
         task: The SuperGLUE task, for its official metrics.
         reads_rationales: Whether the rows' rationales are wanted; else their column may hold anything.
+        has_model: Whether the template is that of a trained model, which the rows are read for.
         remarks: Says what looks wrong but may be right.
     """
 
@@ -44,6 +44,7 @@ class Source:
     label_separator: str | None = None
     task: Task | None = None
     reads_rationales: bool = True
+    has_model: bool = False
     remarks: Remarks = field(default_factory=Remarks, compare=False)
 
     @property
@@ -66,13 +67,13 @@ class Source:
         `refuse` it is told each of them instead, and what is wrong there, and they are left out.
 
         Raises:
-            DataError: One line a bad row: `file:line: field: what is wrong; how to mend it`.
+            DataError: A line a bad row, or for all that lack a column: `file:line: field: what is wrong; how to mend`.
         """
-        problems: list[str] = []
+        problems = Problems()
         check = RowCheck(
             name=self.name,
             columns=self.columns,
-            template=InputTemplate(self.template),
+            template=InputTemplate(self.template, is_learned=self.has_model),
             label_separator=self.label_separator if labels_required else None,
             labels_required=labels_required,
             tasks=self.tasks,
@@ -84,14 +85,12 @@ class Source:
             if isinstance(example, str) and refuse is not None:
                 refuse(row, example.removeprefix(f"{row.where}: "))
             elif isinstance(example, str):
-                problems.append(example)
-                if len(problems) == MAX_PROBLEMS:
-                    problems.append("(there may be more)")
+                problems.add(example, check.lacking(row, example))
+                if problems.are_many:
                     break
-            elif not problems:
+            elif not problems.lines:
                 yield example
-        if problems:
-            raise DataError("\n".join(problems))
+        problems.tell()
         check.finish()
 
     def load(self, *, labels_required: bool = True, limit: int | None = None) -> list[Example]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dhrd._text import message_of
-from dhrd.config import DataSettings
+from dhrd.config import DataSettings, RunConfig
 from dhrd.config.tasks import TaskSettings
 from dhrd.data.classes import Classes
 from dhrd.data.objects import as_rows, is_dataset, numbered_rows
@@ -66,16 +66,17 @@ def open_source(
     return replace(source, template=template, label_separator=settings.label_separator, tasks=tasks or {})
 
 
-def check_sources(settings: DataSettings) -> None:
+def check_sources(config: RunConfig) -> None:
     """Refuse rows that are not there, or whose columns are others, before anything costs time.
 
     Raises:
         ConfigError: There are no training rows.
         DataError: What is named is not there, or its first row cannot be used.
     """
-    for spec, split in ((named_rows(settings), "train"), (settings.validation, "validation")):
+    data = config.data
+    for spec, split in ((named_rows(data), "train"), (data.validation, "validation")):
         if spec is not None:
-            open_source(spec, settings, split=split).check()
+            open_source(spec, data, split=split, tasks=config.tasks).check()
 
 
 def named_rows(settings: DataSettings) -> str:

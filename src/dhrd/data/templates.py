@@ -39,6 +39,7 @@ class InputTemplate:
         source: Jinja2 text over the row's columns.
         chat: Wrap the result as one user turn in the tokenizer's chat template, ready for the model's answer.
         setting: Where the text comes from, for errors.
+        is_learned: A model was trained with it, so that rows are to fit it.
 
     Raises:
         ConfigError: The text is not a valid template.
@@ -48,10 +49,18 @@ class InputTemplate:
         'It rains. => Wet.'
     """
 
-    def __init__(self, source: str = PLAIN, *, chat: bool = False, setting: str = "data.input_template") -> None:
+    def __init__(
+        self,
+        source: str = PLAIN,
+        *,
+        chat: bool = False,
+        setting: str = "data.input_template",
+        is_learned: bool = False,
+    ) -> None:
         self.source = source
         self.chat = chat
         self.setting = setting
+        self.is_learned = is_learned
         try:
             self._template = _environment.from_string(source)
             self.variables = _columns_read(_environment.parse(source))
@@ -107,12 +116,12 @@ class InputTemplate:
             text.encode()  # a template may write half an emoji, "\\ud83d", which no tokenizer takes
             return text
         except jinja2.UndefinedError as error:
-            names = ", ".join(sorted(f"{name} (null)" if columns[name] is None else str(name) for name in columns))
             hint = "" if all(map(str.isidentifier, columns)) else '; a name with other signs is written row["NAME"]'
-            raise DataError(
-                f"{what}: {error.message}; the row's columns are {names or 'none'} "
-                f"(correct {self.setting} or data.columns{hint})"
-            ) from error
+            mend = f"correct {self.setting} or data.columns{hint}"
+            if self.is_learned:
+                mend = "the model was trained with that column: give the rows one of its name"
+            names = ", ".join(sorted(f"{name} (null)" if columns[name] is None else str(name) for name in columns))
+            raise DataError(f"{what}: {error.message}; the row's columns are {names or 'none'} ({mend})") from error
         except Exception as error:  # a template is a program: it may divide by zero or add text to a number
             raise DataError(f"{what}: {message_of(error)} (correct {self.setting}, or the row)") from error
 

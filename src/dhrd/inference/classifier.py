@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from dhrd._device import check_loaded, find_device
 from dhrd._progress import no_foreign_bars
 from dhrd.artifact.hub import find_artifact, push_artifact
-from dhrd.artifact.info import ArtifactInfo, read_info
+from dhrd.artifact.info import ArtifactInfo, check_has_classifier, read_info
 from dhrd.artifact.read import input_encoder, load_input_encoder
-from dhrd.artifact.weights import check_has_classifier, load_body_and_head
+from dhrd.artifact.weights import load_body_and_head
 from dhrd.data.inputs import EncodedInput
 from dhrd.data.objects import as_rows, columns_of, is_one
 from dhrd.data.records import Batch, LabelSet
@@ -27,7 +27,7 @@ from dhrd.inference.cot import Reasoner
 from dhrd.inference.decoding import Decoding
 from dhrd.inference.engine.batching import label_probabilities
 from dhrd.inference.engine.engine import Engine
-from dhrd.inference.engine.options import Options, check_count
+from dhrd.inference.engine.options import Options
 from dhrd.inference.explanation import Explanation, explanations_of
 from dhrd.inference.prediction import Answer, Prediction, Row, Rows, predictions_of, read_probabilities
 from dhrd.inference.streaming import Scored, encoded_windows
@@ -244,7 +244,7 @@ class Classifier:
 
     def scored(self, rows: Rows, *, window: int = _WINDOW_ROWS, skip: bool = False) -> Iterator[Scored]:
         """Windows of rows with their tokens and probabilities; as `stream`. With `skip` bad rows are left out."""
-        for found in encoded_windows(as_rows(rows), self.encode, check_count("window", window), skip=skip):
+        for found in encoded_windows(as_rows(rows), self.encode, window, skip=skip):
             with self._lock:
                 self.num_cut += sum(item.was_cut for item in found.inputs)
                 self.num_mended += sum(item.was_mended for item in found.inputs)

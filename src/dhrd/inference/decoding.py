@@ -11,9 +11,9 @@ from statistics import fmean
 from typing import Protocol
 
 from dhrd._text import shown
+from dhrd.config.section import check_count
 from dhrd.data.inputs import EncodedInput
 from dhrd.errors import ConfigError
-from dhrd.inference.engine.options import check_count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from dhrd._text import message_of
+from dhrd.config.section import check_count
 from dhrd.data.inputs import EncodedInput
 from dhrd.data.records import Example
 from dhrd.errors import DataError
@@ -76,7 +77,11 @@ def encoded_windows(
         encode: From rows and the first one's number to tokens.
         size: Rows of a window; it ends earlier where they are large.
         skip: Leave rows out that cannot be encoded, instead of ending before the first.
+
+    Raises:
+        ConfigError: `size`, the user's `window`, is no number of rows.
     """
+    size = check_count("window", size)
     iterator, first = iter(rows), 0
     pending: Future[Window[Row]] | None = None
     with ThreadPoolExecutor(1, thread_name_prefix="dhrd-tokenize") as pool:

@@ -193,7 +193,7 @@ def _part(text: str, setting: str) -> Callable[[Mapping[str, object], str], str]
             raise DataError(f"{where}: {setting} {text}: is {shown(value, 60)}, not text; name a part of it")
         if value is None and text.partition(".")[0] not in view:
             known = ", ".join(name for name in view if name not in ("row", "found"))
-            raise DataError(f"{where}: {setting} {text}: there is no such column; known are {known}")
+            raise DataError(f"{where}: {setting} {text}: there is no such column; give one of {known}")
         return " ".join(str(value).split()) if value is not None else ""
 
     return look_up

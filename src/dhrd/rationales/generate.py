@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dhrd.artifact.owned import inputs_of
 from dhrd.config import RunConfig, TeacherSettings
@@ -13,15 +14,15 @@ from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import label_set
 from dhrd.data.source import Source
 from dhrd.data.sources import open_source
-from dhrd.model.backbone import Backbone
 from dhrd.rationales.asking import Asking, asked_settings, check_output, looked_at, open_store, ready_teacher
 from dhrd.rationales.output import Written, beside
 from dhrd.rationales.survey import Survey, survey
 from dhrd.rationales.teacher.answers import Answer, Rationale, Rejection, judge
-from dhrd.rationales.teacher.local import LocalTeacher
-from dhrd.rationales.teacher.prompt import Question, Questions, load_template
-from dhrd.rationales.teacher.self import PROMPT
+from dhrd.rationales.teacher.prompt import OWN_PROMPT, Question, Questions, load_template
 from dhrd.rationales.teacher.session import Teacher
+
+if TYPE_CHECKING:
+    from dhrd.model.backbone import Backbone
 
 
 def generate_rationales(
@@ -61,6 +62,8 @@ def generate_rationales(
 
     def ready() -> Teacher:
         if teacher is not None and questions.settings.kind == "local":
+            from dhrd.rationales.teacher.local import LocalTeacher  # loads torch
+
             return LocalTeacher(teacher)
         return ready_teacher(questions.settings, device)
 
@@ -130,7 +133,7 @@ def _questions(config: RunConfig, data: object, split: str, limit: int | None) -
     return Questions(
         source=source,
         labels=_labels(config, source),
-        template=PROMPT if settings.kind == "self" else load_template(settings),
+        template=OWN_PROMPT if settings.kind == "self" else load_template(settings),
         settings=settings,
         data=config.data,
         limit=limit,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,7 +16,7 @@ from dhrd.data.row import BadRow, Row
 from dhrd.data.source import Source
 from dhrd.data.sources import open_source
 from dhrd.data.values import plain
-from dhrd.errors import ConfigError
+from dhrd.errors import ConfigError, DataError
 from dhrd.rationales.asking import Asking, asked_settings, check_output, looked_at, open_store, ready_teacher
 from dhrd.rationales.gold import Gold, read_gold, vote_shares
 from dhrd.rationales.label_file import labels_to_choose
@@ -89,8 +88,8 @@ def label_rows(
             teacher=cache(lambda: teacher or ready_teacher(plan.either.settings, device)),
             retry_rejected=retry_rejected,
         )
-        if plan.rows is not None and plan.gold is not None:
-            deque(plan.rows, maxlen=0)  # a bad row is told before the gold rows are paid for
+        if plan.rows is not None and not sum(1 for _ in plan.rows):  # told, as a bad row is, before gold rows are paid
+            raise DataError(f"{plan.rows.source.name}: no rows")
         measured = _ask_gold(replace(asking, questions=plan.gold)) if plan.gold is not None else None
         if plan.rows is None or (measured is not None and measured.is_below(min_accuracy)):
             return LabelledRows(None, measured)

@@ -50,6 +50,21 @@ class Written:
         """Rows that have a rationale, where that is what was asked for."""
         return self.num_written
 
+    def record(self) -> dict[str, object]:
+        """For a program."""
+        counts = {name: getattr(self, name) for name in ("num_rows", "num_written", "num_open")}
+        told = ("num_requests", "num_answers", "num_unanswered", "prompt_tokens", "completion_tokens", "num_lost")
+        return {
+            "output": str(self.output),
+            **counts,
+            **self.noted,
+            "rejected": dict(self.rejected),
+            **{name: getattr(self.tally, name) for name in told},
+            "failures": dict(self.tally.failures),
+            "cost": self.cost,
+            "possible_cost": self.possible_cost,
+        }
+
 
 def beside(output: Path, suffix: str) -> Path:
     """A file that goes with an output."""

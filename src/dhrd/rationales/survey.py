@@ -9,12 +9,12 @@ from pathlib import Path
 
 from dhrd._text import shown
 from dhrd.config import TeacherSettings
-from dhrd.model.backbone import load_tokenizer
+from dhrd.errors import DataError
 from dhrd.rationales.teacher.prompt import Questions
 from dhrd.rationales.teacher.purpose import Purpose
 from dhrd.rationales.teacher.session import Session
 from dhrd.rationales.teacher.store import Store, Totals
-from dhrd.rationales.teacher.tally import Estimate
+from dhrd.rationales.teacher.tally import Estimate, cost
 
 SAMPLING = ("temperature", "top_p", "seed", "reasoning_effort", "extra_body")
 """Settings that are part of a question."""
@@ -50,6 +50,22 @@ class Survey:
     num_unused: int = 0
     changed: tuple[str, ...] = ()
 
+    def costs(self, settings: TeacherSettings) -> dict[str, float] | None:
+        """What is expected, the most that it may be, and what was paid so far; None where no price is set."""
+        tokens = {
+            "expected": (self.prompt_tokens, self.completion_tokens),
+            "most": (self.most_prompt_tokens, self.most_completion_tokens),
+            "paid": (self.before.prompt_tokens, self.before.completion_tokens),
+        }
+        found = {name: cost(settings, *both) for name, both in tokens.items()}
+        return {name: value for name, value in found.items() if value is not None} or None
+
+    def record(self, settings: TeacherSettings) -> dict[str, object]:
+        """For a program."""
+        tokens = ("prompt_tokens", "most_prompt_tokens", "completion_tokens", "most_completion_tokens")
+        counts = {name: getattr(self, name) for name in ("num_rows", "num_open", *tokens, "counted_by")}
+        return {**counts, "cost": self.costs(settings), "warning": self.warning or None}
+
     @property
     def warning(self) -> str:
         """That paid answers are not used, where that is so; else ""."""
@@ -71,6 +87,9 @@ def survey(questions: Questions, purpose: Purpose, store: Store, manifest: Path 
         purpose: Which answers are wanted.
         store: Those that there are.
         manifest: Of the run before, where there was one; None: these rows are not written, so ids may be there twice.
+
+    Raises:
+        DataError: A row cannot be used, or there is none.
     """
     settings = questions.settings
     before = store.totals()
@@ -88,6 +107,8 @@ def survey(questions: Questions, purpose: Purpose, store: Store, manifest: Path 
             num_answers += session.num_missing(asked)
             once += (tokens := count(question.prompt))
             prompt_tokens += tokens * session.num_missing(asked)
+    if not num_rows:
+        raise DataError(f"{questions.source.name}: no rows")
     most = settings.attempts * purpose.num_samples
     return Survey(
         num_rows=num_rows,
@@ -141,5 +162,7 @@ def _counter(settings: TeacherSettings, estimate: Estimate) -> tuple[Callable[[s
             "as the answers so far show" if estimate.measured else "assumed; teacher.tokenizer counts them"
         )
         return estimate.prompt_tokens, basis
+    from dhrd.model.backbone import load_tokenizer  # loads torch
+
     tokenizer = load_tokenizer(settings.tokenizer)
     return (lambda prompt: len(tokenizer(prompt, verbose=False)["input_ids"])), f"the tokenizer {settings.tokenizer}"

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dhrd._files import writing
-from dhrd.artifact.info import ArtifactInfo, read_info
-from dhrd.config import RunConfig
+from dhrd.artifact.info import MANIFEST, ArtifactInfo, read_info
+from dhrd.config import RunConfig, resolve
+from dhrd.config.section import check_count
 from dhrd.config.tasks import TaskSettings
 from dhrd.data.digest import digest_of
 from dhrd.data.objects import numbered_rows
@@ -85,7 +86,7 @@ def with_own_ids(examples: Iterable[Example], name: str) -> Iterator[Example]:
 def _source(
     model_dir: str | Path, data: Any, split: str, config: RunConfig | None, limit: int | None
 ) -> tuple[Source, int | None]:
-    config = config or read_run(Path(model_dir)) or RunConfig()
+    config = config or settings_of(model_dir)
     if data is None and split not in ("train", "validation", "test"):
         raise ConfigError(f"`split` {split}: unknown; the run has train, validation and test")
     spec = data if data is not None else getattr(config.data, split)
@@ -94,8 +95,6 @@ def _source(
     if limit is None and data is None:
         limit = getattr(config.data, f"{split}_limit", None)
     if limit is not None:
-        from dhrd.inference.engine.options import check_count  # loads torch
-
         check_count("limit", limit)
     return open_rows(spec, split, config, read_info(model_dir)), limit
 
@@ -103,18 +102,36 @@ def _source(
 def open_rows(spec: Any, split: str, config: RunConfig, info: ArtifactInfo) -> Source:
     """A source of rows as an artifact's input template takes them."""
     settings = config.data.model_copy(update={"input_template": info.input_template})
-    source = open_source(spec, settings, split=split, tasks=tasks_of(info.labels, config.tasks))
-    return replace(source, reads_rationales=False)
+    source = open_source(spec, settings, split=split, tasks=tasks_of(info, config.tasks))
+    return replace(source, reads_rationales=False, has_model=True)
 
 
-def tasks_of(labels: LabelSet, given: Mapping[str, TaskSettings] | None) -> dict[str, TaskSettings]:
-    """The settings of an artifact's tasks: the config's, or what its own labels say; none of one task alone.
+def settings_of(model_dir: str | Path) -> RunConfig:
+    """The settings that rows are read by for an artifact: its run's, or without run.json its own columns.
+
+    Raises:
+        ArtifactError: The directory is no finished artifact.
+        CheckpointError: run.json is damaged.
+        ConfigError: The artifact names columns of fields that there are not.
+    """
+    directory = Path(model_dir).expanduser()
+    if (config := read_run(directory)) is not None:
+        return config
+    return resolve({"data": {"columns": read_info(directory).columns}}, source=str(directory / MANIFEST))
+
+
+def tasks_of(info: ArtifactInfo, given: Mapping[str, TaskSettings] | None) -> dict[str, TaskSettings]:
+    """The settings of an artifact's tasks: the config's, or what it says itself; none of one task alone.
 
     Args:
-        labels: The artifact's.
+        info: The artifact's.
         given: Of the config, where it has some.
     """
-    own = {task.name: TaskSettings(multi_label=task.labels.multi_label) for task in labels.slices if task.name}
+    own = {
+        task.name: TaskSettings(column=info.task_columns.get(task.name), multi_label=task.labels.multi_label)
+        for task in info.labels.slices
+        if task.name
+    }
     return own | {name: task for name, task in (given or {}).items() if name in own}
 
 
@@ -149,7 +166,7 @@ def held_out_rows(
         ConfigError: It held out none.
         UserError: They cannot be read any more.
     """
-    config = config or read_run(Path(model_dir)) or RunConfig()
+    config = config or settings_of(model_dir)
     if not config.data.dev_share:
         raise ConfigError(
             "a threshold is chosen on rows that the model was not trained on, and the run held out none: "

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dhrd._text import clipped, escaped
+from dhrd.config.section import check_count
 from dhrd.errors import ConfigError
-from dhrd.inference.engine.options import check_count
 
 API_KEY = "DHRD_API_KEY"
 """The environment variable that names the key which requests must carry."""

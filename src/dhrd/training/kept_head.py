@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from dhrd.artifact.info import read_info
-from dhrd.artifact.weights import check_has_classifier, load_classification_head
+from dhrd.artifact.info import check_has_classifier, read_info
+from dhrd.artifact.weights import load_classification_head
 from dhrd.data.label_names import listed
 from dhrd.data.label_space import check_one_task
 from dhrd.data.records import LabelSet

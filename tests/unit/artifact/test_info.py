@@ -13,7 +13,7 @@ from transformers import (
 )
 
 import dhrd
-from dhrd.artifact.info import ArtifactInfo, read_info, stock_class, to_manifest
+from dhrd.artifact.info import ArtifactInfo, check_has_classifier, read_info, stock_class, to_manifest
 from dhrd.artifact.read import load_reasoning_model
 from dhrd.artifact.write import save_artifact
 from dhrd.data.label_space import LabelSpace
@@ -42,7 +42,7 @@ def test_the_manifest_is_read_back(tmp_path: Path) -> None:
     save_artifact(tmp_path, make_model(), info)
     assert read_info(tmp_path) == info
     written = json.loads((tmp_path / "dhrd.json").read_text())
-    assert written["format_version"] == 1
+    assert written["format_version"] == 1 and not {"decision", "task_columns"} & {*written}
     assert written["calibration"] == {"temperature": 1.0}
     assert {"dhrd", "torch", "transformers"} <= set(written["versions"])
 
@@ -138,3 +138,12 @@ def test_several_tasks_are_read_back_and_their_places_are_checked(tmp_path: Path
     decision = Decision(rules=(), confidence=0.9, sets=None, num_rows=1, fingerprint="0" * 16)
     with pytest.raises(ValueError, match="decision: is of one task"):
         ArtifactInfo(kind="sequence_classifier", labels=space, decision=decision)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("causal_lm", "it has no classifier"), ("onnx", "an export for ONNX Runtime"), ("export", "for another runtime")],
+)
+def test_what_has_no_classifier_is_refused(kind: Any, message: str) -> None:
+    with pytest.raises(ArtifactError, match=message):
+        check_has_classifier(Path("out"), ArtifactInfo(kind=kind, labels=LABELS))

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 import dhrd
-from dhrd.artifact.info import ArtifactInfo, read_info
-from dhrd.artifact.weights import check_has_classifier, load_body_and_head
+from dhrd.artifact.info import read_info
+from dhrd.artifact.weights import load_body_and_head
 from dhrd.data.records import LabelSet
 from dhrd.errors import ArtifactError
-from helpers.artifacts import LABELS, perturb, save_model
+from helpers.artifacts import perturb, save_model
 from helpers.models import (
     make_model,
 )
@@ -68,12 +68,3 @@ def test_a_head_of_other_labels_is_refused(tmp_path: Path) -> None:
     info = read_info(tmp_path).model_copy(update={"labels": LabelSet(("a", "b"))})
     with pytest.raises(ArtifactError, match=r"the head has 3 labels, dhrd\.json 2"):
         load_body_and_head(tmp_path, info, None, torch.device("cpu"))
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [("causal_lm", "it has no classifier"), ("onnx", "an export for ONNX Runtime"), ("export", "for another runtime")],
-)
-def test_other_kinds_are_refused(kind: Any, message: str) -> None:
-    with pytest.raises(ArtifactError, match=message):
-        check_has_classifier(Path("out"), ArtifactInfo(kind=kind, labels=LABELS))

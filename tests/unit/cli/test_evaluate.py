@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dhrd.cli.evaluate import rows_named
+from dhrd.inference.classifier import Classifier
 from helpers.artifacts import save_tiny
 from helpers.runs import run_here
 
@@ -34,8 +35,12 @@ def test_checkpoint_is_another_name_of_model(capsys: Capsys, tmp_path: Path) -> 
     assert len(messages[0]) == 1
 
 
-def test_outputs_are_checked_before_the_artifact_is_read(capsys: Capsys, tmp_path: Path) -> None:
-    ended = run_here(capsys, "evaluate", "--model", tmp_path, "--json", tmp_path / "m.csv")
+def test_outputs_are_checked_before_the_model_is_loaded(
+    capsys: Capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Classifier, "from_pretrained", lambda *_, **__: pytest.fail("loaded"))
+    model = save_tiny(tmp_path / "model")
+    ended = run_here(capsys, "evaluate", "--model", model, "--json", tmp_path / "m.csv")
     assert ended.code == 2
     assert "m.csv: what is written is JSON" in ended.error_lines[0]
 

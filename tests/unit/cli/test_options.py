@@ -29,6 +29,7 @@ def option(command: str, flag: str) -> Any:
         ("--config", ("train", "evaluate", "predict", "benchmark", "export", "reproduce", "rationales audit")),
         ("--set", ("train", "evaluate", "predict", "config show", "rationales generate")),
         ("--device", ("train", "evaluate", "predict", "benchmark", "reproduce", "rationales generate")),
+        ("--json", ("train", "label", "select", "update", "audit labels", "rationales generate", "rationales convert")),
         ("--dtype", ("predict", "benchmark")),
         ("--sharing", ("predict", "benchmark")),
         ("--compile", ("predict", "benchmark")),

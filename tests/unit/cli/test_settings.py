@@ -10,7 +10,7 @@ import pytest
 from dhrd.cli.settings import check_inputs, inference_config, read_by
 from dhrd.config import RunConfig, load_config
 from dhrd.errors import ArtifactError, DataError
-from helpers.artifacts import save_tiny
+from helpers.artifacts import change, save_tiny
 from helpers.rows import write_jsonl
 
 
@@ -35,8 +35,13 @@ def test_a_file_of_settings_takes_the_place_of_the_runs(artifact: Path, tmp_path
     assert (settings.seed, settings.data.test, settings.data.train) == (0, "x.jsonl", None)
 
 
-def test_without_a_run_they_are_the_defaults(tmp_path: Path) -> None:
-    assert inference_config(tmp_path, None, None) == RunConfig()
+def test_without_a_run_they_are_the_defaults_and_the_artifacts_columns(tmp_path: Path) -> None:
+    model = save_tiny(tmp_path / "model")
+    assert inference_config(model, None, None) == RunConfig()
+    change(model / "dhrd.json", columns={"label": "queue"})
+    assert inference_config(model, None, ["seed=3"]) == load_config(seed=3, data__columns={"label": "queue"})
+    with pytest.raises(ArtifactError, match="not a dhrd artifact"):
+        inference_config(tmp_path, None, None)
 
 
 def test_what_is_read_are_the_artifact_and_the_rows_of_both_settings(artifact: Path, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dhrd.config.section import Count, FileName, LabelName, Part, Positive, Section, Seed, Share, Weight
+from dhrd.config.section import Count, FileName, LabelName, Part, Positive, Section, Seed, Share, Weight, check_count
+from dhrd.errors import ConfigError
 
 
 class Settings(Section):
@@ -54,6 +55,13 @@ def test_numbers_have_bounds(kind: str, good: Any, bad: Any) -> None:
     assert getattr(Numbers.model_validate({kind: good}), kind) == good
     with pytest.raises(ValidationError, match=kind):
         Numbers.model_validate({kind: bad})
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "8", True, None])
+def test_an_argument_that_counts_is_a_whole_number(value: object) -> None:
+    with pytest.raises(ConfigError, match="`limit`: give a whole number of 1 or more"):
+        check_count("limit", value)
+    assert (check_count("limit", 0, least=0), check_count("limit", 3)) == (0, 3)
 
 
 def test_a_label_is_the_text_that_an_integer_spells() -> None:

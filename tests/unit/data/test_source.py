@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,22 @@ def test_at_most_ten_bad_rows_are_reported(num_bad: int, num_reported: int, more
     lines = error_of([{"input_text": ""}] * num_bad).splitlines()
     assert sum("input_text: empty" in line for line in lines) == num_reported
     assert (lines[-1] == "(there may be more)") == more
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"body": "a", "label": "x"}, "row 0: input_text: missing; the row has body, label"),
+        ({"input_text": "a", "queue": "x"}, "row 0: label: missing; the row has input_text, queue"),
+        ({"body": "a", "queue": "x"}, "row 0: input_text, label: there is no column 'input_text' and no column"),
+    ],
+)
+def test_a_column_that_all_rows_lack_is_told_once(row: dict[str, Any], told: str) -> None:
+    for count, more in ((3, "; 2 more rows are like it"), (25, "; at least 9 more rows are like it")):
+        (line,) = error_of([row] * count).splitlines()
+        assert line.startswith(told) and line.endswith(more)
+    mixed = error_of([row, {**row, "input_text": "", "label": "x"}])
+    assert len(mixed.splitlines()) == 2 and "more rows" not in mixed
 
 
 def test_rows_before_the_first_bad_one_are_yielded() -> None:

@@ -13,10 +13,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from dhrd.config import DataSettings
+from dhrd.config import DataSettings, load_config
 from dhrd.data.label_sets import infer_labels
 from dhrd.data.records import Example
-from dhrd.data.sources import files_of_rows, files_of_settings, open_source
+from dhrd.data.sources import check_sources, files_of_rows, files_of_settings, open_source
 from dhrd.errors import ConfigError, DataError
 from helpers.reading import PLAIN, error_of, load
 from helpers.rows import write_jsonl
@@ -175,9 +175,10 @@ def test_a_row_that_is_no_row() -> None:
 @pytest.mark.parametrize("field", ["input_text", "label", "id", "group"])
 def test_a_mapped_column_that_is_not_there_is_named(field: str) -> None:
     message = error_of(ROWS, DataSettings(columns={field: "nowhere"}))
-    assert message.splitlines()[0] == (
+    assert message == (
         f"row 0: {field}: there is no column 'nowhere', which data.columns names; "
-        f"known are id, input_text, label, rationale, group (map it with `data.columns.{field}=COLUMN`)"
+        f"known are id, input_text, label, rationale, group (map it with `data.columns.{field}=COLUMN`); "
+        "1 more row is like it"
     )
 
 
@@ -278,3 +279,15 @@ def test_the_home_directory_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_files_of_a_run() -> None:
     settings = DataSettings(train="a.csv", test="superglue:cb", superglue_root="/data")
     assert list(map(str, files_of_settings(settings))) == ["a.csv", "/data/CB"]
+
+
+def test_the_rows_of_a_run_are_looked_at_as_its_tasks_have_them(tmp_path: Path) -> None:
+    rows = write_jsonl(tmp_path / "rows.jsonl", [{"input_text": "a", "topic": "x"}, {"input_text": "b", "mood": "y"}])
+    several = load_config(data__train=str(rows), tasks={"topic": {}, "mood": {}})
+    check_sources(several)
+    with pytest.raises(DataError, match="label: missing; the row has input_text, topic"):
+        check_sources(load_config(data__train=str(rows)))
+    with pytest.raises(DataError, match=r"absent\.jsonl: no such file"):
+        check_sources(load_config(base=several, data__validation=str(tmp_path / "absent.jsonl")))
+    with pytest.raises(ConfigError, match=r"data\.train is not set"):
+        check_sources(load_config())

@@ -183,8 +183,8 @@ def test_the_best_rating_wins_and_the_first_of_equals(
 @pytest.mark.parametrize(
     ("parts", "says"),
     [
-        ({"rationale": "why"}, "`rationale` why: there is no such column; known are id, text, n"),
-        ({"id": "key"}, "`id` key: there is no such column; known are id, text, n"),
+        ({"rationale": "why"}, "`rationale` why: there is no such column; give one of id, text, n"),
+        ({"id": "key"}, "`id` key: there is no such column; give one of id, text, n"),
         ({"rationale": "n"}, "`rationale` n: is {'deep': [1]}, not text"),
         ({"rationale": "{{ text.upper( }}"}, None),
         ({"rationale": "{{ nope }}"}, "`rationale`: 'nope' is undefined"),

@@ -38,6 +38,28 @@ def test_a_dry_run_sends_and_writes_nothing(tmp_path: Path, capsys: Capsys) -> N
     assert "expected, at most" in shown.out
 
 
+@pytest.mark.parametrize("more", [["--dry-run"], []])
+def test_no_rows_are_an_error_before_anyone_is_asked(tmp_path: Path, capsys: Capsys, more: list[str]) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    given = [
+        "--data",
+        tmp_path / "empty.jsonl",
+        "--output",
+        tmp_path / "o.jsonl",
+        "--set",
+        "data.labels=[keep, return]",
+    ]
+    with serving(FaultyEndpoint()) as endpoint:
+        teacher = ["--teacher", "openai:tiny", "--base-url", endpoint.url]
+        for command in (["label"], ["rationales", "generate"]):
+            ended = run_here(capsys, *command, *given, *teacher, *more)
+            assert (ended.code, ended.error_lines) == (2, [f"dhrd: error: {tmp_path / 'empty.jsonl'}: no rows"])
+        gold = ["--gold", write_cases(tmp_path / "gold.jsonl", 2)]
+        assert run_here(capsys, "label", *given, *gold, *teacher, *more).code == 2
+        assert endpoint.num_requests == 0, "nor are the gold rows paid for"
+    assert not (tmp_path / "o.jsonl").exists()
+
+
 def test_a_tokenizer_counts(tmp_path: Path) -> None:
     backbone = save_backbone(tmp_path / "tiny")
     data = write_cases(tmp_path / "d.jsonl", 3)

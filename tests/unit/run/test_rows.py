@@ -10,8 +10,14 @@ import pytest
 
 import dhrd
 from dhrd import ConfigError, DataError
-from dhrd.run.rows import each_row_of, held_out_rows, rows_of, tell_trained_file
+from dhrd.artifact.info import ArtifactInfo
+from dhrd.config import RunConfig
+from dhrd.config.tasks import TaskSettings
+from dhrd.data.label_space import LabelSpace
+from dhrd.data.records import LabelSet
+from dhrd.run.rows import each_row_of, held_out_rows, rows_of, settings_of, tasks_of, tell_trained_file
 from dhrd.training.run_dir import read_run
+from helpers.artifacts import LABELS, change, save_tiny
 from helpers.runs import make_config, rows
 
 
@@ -69,6 +75,28 @@ def test_rows_one_by_one_are_read_as_they_are_asked_for(artifact: Path) -> None:
 def test_rows_that_are_not_there(artifact: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         rows_of(artifact, **options)
+
+
+def test_without_run_json_the_artifacts_own_columns_hold(artifact: Path, tmp_path: Path) -> None:
+    assert settings_of(artifact).data.train is not None
+    tiny = save_tiny(tmp_path / "tiny")
+    assert settings_of(tiny) == RunConfig()
+    change(tiny / "dhrd.json", columns={"input_text": "body", "label": "queue"})
+    (row,) = rows_of(tiny, [{"body": "case 1", "queue": "bill"}])
+    assert (row.input_text, row.label) == ("case 1", "bill")
+    change(tiny / "dhrd.json", columns={"text": "body"})
+    with pytest.raises(ConfigError, match=r"dhrd\.json: data\.columns: maps unknown field 'text'"):
+        settings_of(tiny)
+
+
+def test_the_tasks_of_an_artifact_are_its_own_or_the_configs() -> None:
+    space = LabelSpace.of({"what": LabelSet(("x", "y")), "tags": LabelSet(("u", "v"), multi_label=True)})
+    info = ArtifactInfo(kind="sequence_classifier", labels=space, task_columns={"what": "label"})
+    own = {"what": TaskSettings(column="label"), "tags": TaskSettings(multi_label=True)}
+    assert tasks_of(info, None) == own
+    given = {"what": TaskSettings(column="queue"), "other": TaskSettings()}
+    assert tasks_of(info, given) == own | {"what": TaskSettings(column="queue")}
+    assert tasks_of(ArtifactInfo(kind="sequence_classifier", labels=LABELS), given) == {}
 
 
 def test_what_training_held_out(artifact: Path, tiny_backbone: Path, tmp_path: Path) -> None:

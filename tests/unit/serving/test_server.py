@@ -21,6 +21,13 @@ def test_a_free_port_is_found_and_told() -> None:
             listen("127.0.0.1", listener.getsockname()[1])
 
 
+def test_connections_send_their_packets_at_once() -> None:
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 @pytest.mark.parametrize(("host", "port"), [("203.0.113.9", 0), ("no such host", 80), ("127.0.0.1", 1_000_000)])
 def test_an_address_that_is_not_ours_is_refused(host: str, port: int) -> None:
     with pytest.raises(ConfigError, match="give others"):

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from numbers import Integral
-from typing import Any
 
 import torch
 
-from dhrd._text import shown
+from dhrd.config.section import check_count
 from dhrd.data.prefixes import Group
-from dhrd.errors import ConfigError
 from dhrd.model.flops import causal_pairs
-
-
-def check_count(name: str, value: Any, *, least: int = 1) -> int:
-    """An argument that counts something.
-
-    Raises:
-        ConfigError: It is no whole number, or a smaller one.
-    """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ConfigError(f"`{name}`: give a whole number of {least} or more, got {shown(value)}")
-    return int(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,6 +82,11 @@ class PromptTemplate:
         return template
 
 
+OWN_PROMPT = PromptTemplate("{{ input }}\n{{ label }}", "the artifact's own sequence", False, explains=False)
+"""What makes two questions one where an artifact is its own teacher: text and label. The model reads the row by its own
+input template."""
+
+
 def load_template(settings: TeacherSettings, *, asks_label: bool = False) -> PromptTemplate:
     """The user's template, or the paper's protocol.
 

@@ -25,7 +25,7 @@ from dhrd.errors import ArtifactError
 from dhrd.model.generation import generate
 from dhrd.rationales.teacher.answers import Answer
 from dhrd.rationales.teacher.local import keep_answers
-from dhrd.rationales.teacher.prompt import SENTINEL, PromptTemplate
+from dhrd.rationales.teacher.prompt import SENTINEL
 from dhrd.rationales.teacher.session import Asked, Session, Teacher
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 TEMPERATURE = 0.7
 """Of sampling, where the settings have none."""
-
-PROMPT = PromptTemplate("{{ input }}\n{{ label }}", "the artifact's own sequence", label_hidden=False, explains=False)
-"""What makes two questions one: text and label. The model reads the row by its own input template."""
 
 _BATCHES_AT_ONCE = 16  # as many questions are taken at once
 

@@ -14,13 +14,35 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from dhrd._files import Writer, saving
 from dhrd._temporary import abandoned, lock, sweep, temporary
 from dhrd.errors import ConfigError, SaveError
 
 _LOG = "log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongJob:
+    """How a long job runs.
+
+    Args:
+        keep: Columns of the input that are carried along.
+        resume: Go on after what a stopped run of the same model, rows and settings left beside the output.
+        on_error: At a bad row `stop`; or `skip` it: its place and what is wrong go to OUTPUT.errors.jsonl.
+
+    Raises:
+        ConfigError: `on_error` is neither.
+    """
+
+    keep: tuple[str, ...] = ()
+    resume: bool = False
+    on_error: Literal["stop", "skip"] = "stop"
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ("stop", "skip"):
+            raise ConfigError(f"`on_error={self.on_error}`: unknown; give stop or skip")
 
 
 @dataclass(frozen=True, slots=True)

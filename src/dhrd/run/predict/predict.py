@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from dhrd._files import is_stream
 from dhrd._progress import track
@@ -21,36 +21,13 @@ from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.prediction import Prediction
 from dhrd.inference.streaming import Scored
-from dhrd.run.predict.journal import Mark
+from dhrd.run.predict.journal import LongJob, Mark
 from dhrd.run.predict.reading import Reading
 from dhrd.run.predict.sinks import Refused, RowSink, open_sink
 from dhrd.run.predict.tables import Columns, Record
-from dhrd.run.rows import open_rows
-from dhrd.training.run_dir import read_run
+from dhrd.run.rows import open_rows, settings_of
 
 logger = logging.getLogger("dhrd")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LongJob:
-    """How a long job runs.
-
-    Args:
-        keep: Columns of the input that are carried along.
-        resume: Go on after what a stopped run of the same model, rows and settings left beside the output.
-        on_error: At a bad row `stop`; or `skip` it: its place and what is wrong go to OUTPUT.errors.jsonl.
-
-    Raises:
-        ConfigError: `on_error` is neither.
-    """
-
-    keep: tuple[str, ...] = ()
-    resume: bool = False
-    on_error: Literal["stop", "skip"] = "stop"
-
-    def __post_init__(self) -> None:
-        if self.on_error not in ("stop", "skip"):
-            raise ConfigError(f"`on_error={self.on_error}`: unknown; give stop or skip")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +72,7 @@ def predict(
         UserError: The artifact or a row cannot be used; rows before it were yielded.
     """
     classifier = Classifier.from_pretrained(model_dir, **options)
-    config = config or read_run(Path(model_dir)) or RunConfig()
+    config = config or settings_of(model_dir)
     examples = open_rows(data, split, config, classifier.info).examples(labels_required=False)
     columns = columns_of_output(classifier.info, ())
     for prediction in track(classifier.stream(examples), "predicting"):
@@ -134,7 +111,7 @@ def predict_to(
         raise ConfigError(f"{output}: what went to a stream cannot be gone on with; give a file, or leave `resume` out")
     again = {"keep_prefixes": False}  # a run that goes on has not seen the rows before, and its bytes must be the same
     classifier = Classifier.from_pretrained(model_dir, **options | again)
-    config = config or read_run(Path(model_dir)) or RunConfig()
+    config = config or settings_of(model_dir)
     columns = columns_of_output(classifier.info, job.keep)
     source = open_rows(data, "test", config, classifier.info)
     runs_as = {"device": classifier.device.type, "dtype": str(classifier.dtype), "columns": columns.names}

@@ -19,22 +19,21 @@ from fsspec.core import url_to_fs
 
 from dhrd._progress import track
 from dhrd._text import message_of
-from dhrd.artifact.info import read_info
-from dhrd.artifact.weights import check_has_classifier
+from dhrd.artifact.info import check_has_classifier, read_info
 from dhrd.config import RunConfig
+from dhrd.config.section import check_count
 from dhrd.data.readers import files_of, is_read_once
 from dhrd.data.remote import is_url, urls_of
 from dhrd.data.row import Remarks
 from dhrd.errors import ConfigError, DhrdError
-from dhrd.inference.engine.options import check_count
-from dhrd.run.predict.journal import Mark
-from dhrd.run.predict.predict import LongJob, Predicted, columns_of_output, job_settings, warn_of_cut
+from dhrd.run.predict.journal import LongJob, Mark
+from dhrd.run.predict.predict import Predicted, columns_of_output, job_settings, warn_of_cut
 from dhrd.run.predict.reading import Reading
 from dhrd.run.predict.tables import Parquet
 from dhrd.run.ray.cluster import Workers, connected, workers_of
 from dhrd.run.ray.parts import PartDone, PartsOutput, part_name
 from dhrd.run.ray.work import ClusterJob, Labeller, PartFile, PieceOutcome, read_pieces
-from dhrd.training.run_dir import read_run
+from dhrd.run.rows import settings_of
 
 _PIECE_ROWS = 16_384
 _HEAD_ROWS = 2_048
@@ -80,7 +79,7 @@ def predict_by_ray(
     work = ClusterJob(
         model_dir=str(directory),
         options=options,
-        config=config or read_run(directory) or RunConfig(),
+        config=config or settings_of(directory),
         columns=columns_of_output(info, job.keep),
         head=b"",
         skip=job.on_error == "skip",

@@ -24,44 +24,12 @@ from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.folds import fold_directory, for_folds, out_of_fold
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.embedding import embed
-from dhrd.inference.engine.options import check_count
-from dhrd.run.rows import refuse_trained_rows, rows_of
+from dhrd.run.rows import refuse_trained_rows, rows_of, settings_of
 from dhrd.run.select.pool import Pool, open_pool
-from dhrd.run.select.strategies import STRATEGIES, Choose, ScoredPool, draw_rows
-from dhrd.training.run_dir import read_run
+from dhrd.run.select.strategies import RANDOM, STRATEGIES, Choose, Query, ScoredPool, draw_rows
 
-RANDOM = "random"
-"""The strategy that all others are to be better than."""
 _FOR_RATIONALES = (RANDOM, "margin")
 _OWN_COLUMNS = ("selected_by", "score", "inclusion_probability")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """What is asked for.
-
-    Args:
-        num_rows: How many rows.
-        strategy: `random` or a key of `STRATEGIES`; for rationales `random` or `margin`.
-        exclude: Files of rows that are known already, by id or text.
-        seed: Of all that is drawn.
-        task: Of several tasks the one whose label, or whose rationale, is asked for; None: the only one.
-
-    Raises:
-        ConfigError: There is no such strategy, or the number of rows is none.
-    """
-
-    num_rows: int
-    strategy: str = RANDOM
-    exclude: tuple[Path, ...] = ()
-    seed: int = 0
-    task: str | None = None
-
-    def __post_init__(self) -> None:
-        check_count("num_rows", self.num_rows)
-        if self.strategy not in (RANDOM, *STRATEGIES):
-            known = ", ".join((RANDOM, *STRATEGIES))
-            raise ConfigError(f"`strategy={self.strategy}`: unknown; give one of {known}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +170,7 @@ def _opened(
     model_dir: str | Path, data: Any, query: Query, config: RunConfig | None, *, labels_required: bool
 ) -> tuple[list[Example], Pool, LabelSlice]:
     """The rows for an artifact, those of them that are left to ask for, and the task that it is about."""
-    config = config or read_run(Path(model_dir)) or RunConfig()
+    config = config or settings_of(model_dir)
     info = read_info(model_dir)
     task = one_task(info.labels, query.task)
     examples = rows_of(model_dir, data, split="train", config=config, labels_required=labels_required)

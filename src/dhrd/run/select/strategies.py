@@ -13,10 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from sklearn.metrics import pairwise_distances_argmin
+
+from dhrd.config.section import check_count
+from dhrd.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,37 @@ def by_gradient(pool: ScoredPool, num_rows: int, draws: np.random.RandomState) -
 
 STRATEGIES: dict[str, Strategy] = {"margin": by_margin, "diverse": by_diversity, "badge": by_gradient}
 """The strategies by name, besides `random`."""
+
+RANDOM = "random"
+"""The strategy that all others are to be better than."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is asked for.
+
+    Args:
+        num_rows: How many rows.
+        strategy: `random` or a key of `STRATEGIES`; for rationales `random` or `margin`.
+        exclude: Files of rows that are known already, by id or text.
+        seed: Of all that is drawn.
+        task: Of several tasks the one whose label, or whose rationale, is asked for; None: the only one.
+
+    Raises:
+        ConfigError: There is no such strategy, or the number of rows is none.
+    """
+
+    num_rows: int
+    strategy: str = RANDOM
+    exclude: tuple[Path, ...] = ()
+    seed: int = 0
+    task: str | None = None
+
+    def __post_init__(self) -> None:
+        check_count("num_rows", self.num_rows)
+        if self.strategy not in (RANDOM, *STRATEGIES):
+            known = ", ".join((RANDOM, *STRATEGIES))
+            raise ConfigError(f"`strategy={self.strategy}`: unknown; give one of {known}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

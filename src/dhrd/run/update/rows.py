@@ -30,7 +30,6 @@ from dhrd.data.source import Source
 from dhrd.data.sources import open_source
 from dhrd.data.split import split_dev
 from dhrd.errors import ConfigError, DataError
-from dhrd.inference.classifier import Classifier
 from dhrd.run.rows import as_source, open_rows, with_own_ids
 
 logger = logging.getLogger("dhrd")
@@ -238,6 +237,8 @@ def old_answers(
     path = kept / f"answers-{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:16]}.npy"
     if path.is_file():
         return np.asarray(np.load(path, allow_pickle=False))
+    from dhrd.inference.classifier import Classifier  # loads torch
+
     classifier = Classifier.from_pretrained(model, device=device, dtype=None)
     answers_BC = classifier.predict_proba(examples)
     content = io.BytesIO()

@@ -9,17 +9,14 @@ All grows in `OUTPUT.update`, so that a run which was stopped goes on, and OUTPU
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dhrd._files import holds_nothing, publish, saving, writing
-from dhrd._temporary import is_temporary
-from dhrd.artifact.info import MANIFEST, ArtifactInfo, read_info
-from dhrd.artifact.owned import artifact_fingerprint, wrote
-from dhrd.artifact.weights import check_has_classifier
+from dhrd._files import publish, saving, writing
+from dhrd.artifact.info import MANIFEST, ArtifactInfo, check_has_classifier, read_info
+from dhrd.artifact.owned import artifact_fingerprint
 from dhrd.config import RunConfig
 from dhrd.data.label_space import check_one_task
 from dhrd.errors import CheckpointError, ConfigError, UserError
@@ -28,17 +25,13 @@ from dhrd.run.rows import check_same_rows
 from dhrd.run.train import train
 from dhrd.run.update.gate import AnswerChange, UpdateGate, outcomes_of
 from dhrd.run.update.rows import UpdateRows, UpdateSettings, update_rows
+from dhrd.run.update.start import ROWS_STAMP, beside_output, check_update_place
 from dhrd.training.run_dir import read_run
 
 logger = logging.getLogger("dhrd")
 
 REPORT = "update.json"
 """The gate's report, in the artifact."""
-
-_ROWS = "rows"  # which a run that was stopped was about
-
-RATE_FACTOR = 0.3
-"""An update's learning rates, in those of the run that it starts from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,58 +45,6 @@ class Updated:
 
     output_dir: Path
     gate: UpdateGate
-
-
-def update_config(model: Path, config: RunConfig | None = None, *, rate_factor: float = RATE_FACTOR) -> RunConfig:
-    """The settings of an update, from those of the run that it starts from.
-
-    What the artifact says of its inputs holds; rows, and what chooses weights or a temperature by rows, are left out;
-    the rates are lower, unless that run was an update too.
-
-    Args:
-        model: The artifact to start from.
-        config: The settings that it was trained with; None: as its run.json has them.
-        rate_factor: Of both learning rates.
-
-    Raises:
-        ArtifactError: It is no artifact with a classifier.
-        ConfigError: It has no run.json, or the factor is not above 0.
-    """
-    if not rate_factor > 0:
-        raise ConfigError(f"`rate_factor` {rate_factor}: give a number above 0")
-    info = read_info(model)
-    check_has_classifier(model, info)
-    began = config or read_run(model)
-    if began is None:
-        raise ConfigError(f"{model}: no run.json there says how it was trained; give `config`")
-    factor = 1.0 if began.model.keep_head else rate_factor
-    rates = {name: getattr(began.training, name) for name in ("learning_rate", "head_learning_rate")}
-    lower = {name: factor * rate for name, rate in rates.items() if rate is not None}
-    unchosen = {"selection": "last", "metric": None, "patience": None, "calibrate": False}
-    return began.model_copy(
-        update={
-            "model": began.model.model_copy(update=_of_model(model, info)),
-            "data": began.data.model_copy(update=_of_data(info)),
-            "training": began.training.model_copy(update=lower | unchosen),
-        }
-    )
-
-
-def _of_model(model: Path, info: ArtifactInfo) -> dict[str, object]:
-    visible = info.sequence.visible_input_tokens
-    bottleneck = {"reasoning_bottleneck": visible is not None, "bottleneck_tokens": visible or 1}
-    own = {"head": info.head, "pooling": info.pooling, **bottleneck}
-    return {"name_or_path": str(model), "revision": None, "num_labels": None, "keep_head": True, **own}
-
-
-def _of_data(info: ArtifactInfo) -> dict[str, object]:
-    names = ("input_template", "chat", "max_input_tokens", "max_sequence_tokens")
-    none = dict.fromkeys(
-        ("train", "validation", "test", "rationales", "labels", "train_limit", "validation_limit"), None
-    )
-    whole = {"train_share": 1.0, "rationale_share": 1.0, "label_noise": 0.0, "dev_share": 0.0}
-    columns = {"columns": dict(info.columns), "order": info.sequence.order}
-    return {**none, **whole, **columns, **{name: getattr(info, name) for name in names}}
 
 
 def update(settings: UpdateSettings, config: RunConfig, *, device: str | None = None) -> Updated:
@@ -123,7 +64,7 @@ def update(settings: UpdateSettings, config: RunConfig, *, device: str | None = 
         SaveError: A file could not be written.
     """
     work, rejected = beside_output(settings.output)
-    _check_place(settings.output)
+    check_update_place(settings.output)
     info = read_info(settings.model)
     check_has_classifier(settings.model, info)
     check_one_task(info.labels, "an update")
@@ -140,7 +81,7 @@ def update(settings: UpdateSettings, config: RunConfig, *, device: str | None = 
             work.rmdir()  # where nothing is in it yet
         raise
     asked = rows.train.load(), rows.eval_new, rows.eval_old
-    check_same_rows(work / _ROWS, *asked, more=artifact_fingerprint(settings.model))
+    check_same_rows(work / ROWS_STAMP, *asked, more=artifact_fingerprint(settings.model))
     artifact = _train(settings, config, rows, work / "artifact", device)
     gate = judge_update(settings, artifact, rows, task=info.task, device=device)
     with writing(artifact / REPORT) as file:
@@ -152,31 +93,6 @@ def update(settings: UpdateSettings, config: RunConfig, *, device: str | None = 
         publish(artifact, target, last=MANIFEST, stale=())
         shutil.rmtree(work)
     return Updated(target, gate)
-
-
-def beside_output(output: Path) -> tuple[Path, Path]:
-    """Where an update grows, and where it is left if the gate does not hold."""
-    return output.with_name(f"{output.name}.update"), output.with_name(f"{output.name}.rejected")
-
-
-def _check_place(output: Path) -> None:
-    """Refuse to write where something is that is not ours, before anything is read.
-
-    Raises:
-        ConfigError: The output is not empty, or something of another's lies beside it.
-    """
-    work, rejected = beside_output(output)
-    if not holds_nothing(output):
-        raise ConfigError(f"`output` {output}: is not empty; give another `output`, or move it away")
-    for path, is_ours in ((work, _is_work), (rejected, wrote)):
-        if not holds_nothing(path) and not is_ours(path):
-            raise ConfigError(f"`output` {output}: {path} is not of an update of dhrd's; move it away")
-
-
-def _is_work(path: Path) -> bool:
-    """Whether all that is in a directory may be an update's."""
-    ours = re.compile(f"artifact|{_ROWS}|answers-.*")
-    return path.is_dir() and all(ours.fullmatch(part.name) or is_temporary(part) for part in path.iterdir())
 
 
 def _tell(info: ArtifactInfo, config: RunConfig, model: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from dhrd.data.prefixes import Group, Pack, SharingCost, plan_sharing
 from dhrd.errors import ConfigError
-from dhrd.inference.engine.options import Options, Work, check_count
+from dhrd.inference.engine.options import Options, Work
 
 
 def test_what_suits_a_device_may_be_bounded() -> None:
@@ -31,7 +31,6 @@ def test_prefixes_are_kept_for_who_asks_and_no_more_than_a_pass_has() -> None:
 def test_a_count_is_a_whole_number(value: object) -> None:
     with pytest.raises(ConfigError, match="`max_tokens_per_pass`: give a whole number of 1 or more"):
         Options(max_tokens_per_pass=value, pass_overhead_tokens=0)  # type: ignore[arg-type]
-    assert check_count("limit", 0, least=0) == 0
 
 
 def test_work_counts_what_a_plan_needs() -> None:

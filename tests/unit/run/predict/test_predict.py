@@ -16,7 +16,8 @@ import dhrd.run.predict.sinks
 from dhrd.decisions.decision import Decision, LabelSets, Rule
 from dhrd.decisions.target import Target
 from dhrd.errors import ConfigError, DataError
-from dhrd.run.predict.predict import LongJob, Predicted, predict, predict_to
+from dhrd.run.predict.journal import LongJob
+from dhrd.run.predict.predict import Predicted, predict, predict_to
 from helpers.jobs import LABELS, WINDOW, use
 from helpers.jobs import killed as run_and_kill
 from helpers.rows import write_jsonl

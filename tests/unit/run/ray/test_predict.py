@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from dhrd.errors import ConfigError, DataError
-from dhrd.run.predict.journal import Mark
-from dhrd.run.predict.predict import LongJob
+from dhrd.run.predict.journal import LongJob, Mark
 from dhrd.run.ray import predict as ray
 from dhrd.run.ray.parts import PartDone
 from dhrd.run.ray.work import PieceOutcome

@@ -17,13 +17,13 @@ from dhrd.data.rows import load_rows
 from dhrd.errors import ConfigError, DataError
 from dhrd.run.select import select as module
 from dhrd.run.select.select import (
-    Query,
     Selection,
     select_for_labels,
     select_for_rationales,
     select_out_of_fold,
     write_selected,
 )
+from dhrd.run.select.strategies import Query
 from dhrd.run.train import train
 from helpers.artifacts import TASKS, save_tiny
 from helpers.rows import write_jsonl

@@ -13,9 +13,8 @@ from dhrd.artifact.info import read_info
 from dhrd.data.records import Example, LabelSet
 from dhrd.errors import ConfigError, DataError
 from dhrd.inference.classifier import Classifier
-from dhrd.run.update import rows as module
 from dhrd.run.update.rows import UpdateRows, UpdateSettings, extended_labels, old_answers, update_rows, with_answers
-from dhrd.run.update.update import update_config
+from dhrd.run.update.start import update_config
 from helpers.rows import write_jsonl
 from helpers.runs import read_jsonl, rows
 from helpers.updates import settings_of, train_old, write_new
@@ -111,7 +110,7 @@ def test_replayed_rows_are_taught_the_old_answer_beside_their_label(old: Path, t
 def test_the_old_answers_are_computed_once(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     examples = read(old, tmp_path).eval_old
     first_BC = old_answers(old, examples, kept=tmp_path, device="cpu")
-    monkeypatch.setattr(module.Classifier, "from_pretrained", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr(Classifier, "from_pretrained", lambda *_, **__: pytest.fail("loaded"))
     assert np.array_equal(old_answers(old, examples, kept=tmp_path, device="cpu"), first_BC)
     with pytest.raises(pytest.fail.Exception):
         old_answers(old, examples[:2], kept=tmp_path, device="cpu")

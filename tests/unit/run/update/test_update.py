@@ -16,15 +16,15 @@ from dhrd.artifact.write import write_decision
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
 from dhrd.decisions.decision import Decision
-from dhrd.errors import ArtifactError, CheckpointError, ConfigError, DataError
+from dhrd.errors import CheckpointError, ConfigError, DataError
 from dhrd.inference.classifier import Classifier
 from dhrd.model.foreign import Weights
 from dhrd.run.train import train
 from dhrd.run.update import update as module
 from dhrd.run.update.gate import UpdateGate
-from dhrd.run.update.update import Updated, beside_output, update, update_config
-from dhrd.training.run_dir import read_run
-from helpers.artifacts import save_model, save_tiny
+from dhrd.run.update.start import beside_output, update_config
+from dhrd.run.update.update import Updated, update
+from helpers.artifacts import save_model
 from helpers.models import make_model
 from helpers.runs import Recorder, Stop
 from helpers.updates import settings_of, train_old
@@ -48,21 +48,6 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(old: Path, directory: Path, **given: Any) -> Updated:
     return update(settings_of(directory, old, **given), update_config(old), device="cpu")
-
-
-def test_what_an_update_begins_with_and_leaves_out(old: Path) -> None:
-    began, config, info = read_run(old), update_config(old), read_info(old)
-    assert began is not None
-    assert (config.model.name_or_path, config.model.keep_head) == (str(old), True)
-    assert config.data.max_input_tokens == info.max_input_tokens == 77
-    assert (config.data.train, config.data.validation, config.data.dev_share) == (None, None, 0)
-    assert (began.training.calibrate, config.training.calibrate) == (True, False)
-    assert config.training.learning_rate == pytest.approx(0.3 * began.training.learning_rate)
-    assert config.training.head_learning_rate == pytest.approx(0.3 * (began.training.head_learning_rate or 0))
-    assert config.training.num_epochs == began.training.num_epochs
-    assert update_config(old, config).training == config.training, "an update of an update keeps its rates"
-    with pytest.raises(ConfigError, match="`rate_factor` 0"):
-        update_config(old, rate_factor=0)
 
 
 def test_an_updated_model_is_an_artifact_with_its_report(
@@ -172,18 +157,13 @@ def test_what_is_wrong_is_told_before_anything_is_trained(
     (tmp_path / "taken" / "mine.txt").write_text("x")
     with pytest.raises(ConfigError, match=r"`output` .*taken: is not empty"):
         update(replace(settings, output=tmp_path / "taken"), config)
-    (tmp_path / "taken").rename(tmp_path / "new.update")
-    with pytest.raises(ConfigError, match=r"new\.update is not of an update"):
-        update(settings, config)
     labelled = config.model_copy(update={"data": config.data.model_copy(update={"labels": ("a", "b")})})
     with pytest.raises(ConfigError, match=r"data\.labels: an update keeps"):
         update(replace(settings, output=tmp_path / "other"), labelled)
     choosing = config.model_copy(update={"training": config.training.model_copy(update={"selection": "best"})})
     with pytest.raises(ConfigError, match=r"set data\.dev_share"):
         update(replace(settings, output=tmp_path / "other"), choosing)
-    with pytest.raises(ArtifactError, match="no such directory"):
-        update_config(tmp_path / "absent")
-    assert (tmp_path / "new.update" / "mine.txt").is_file() and not (tmp_path / "other").exists()
+    assert (tmp_path / "taken" / "mine.txt").is_file() and not (tmp_path / "other").exists()
 
 
 def test_an_artifact_of_several_tasks_is_refused(old: Path, tmp_path: Path) -> None:
@@ -194,11 +174,6 @@ def test_an_artifact_of_several_tasks_is_refused(old: Path, tmp_path: Path) -> N
         ConfigError, match=r"an update is of one task, and this model was trained with `tasks` \(a, b\)"
     ):
         update(replace(settings_of(tmp_path, old), model=directory), update_config(old))
-
-
-def test_an_artifact_without_a_record_of_its_run_needs_a_config(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="give `config`"):
-        update_config(save_tiny(tmp_path / "tiny"))
 
 
 def _empty(directory: Path) -> Path:
