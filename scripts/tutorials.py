@@ -51,12 +51,13 @@ def blocks(page: str) -> list[Block]:
     return [Block(m["language"], m["code"], m["output"]) for m in _BLOCK.finditer(page) if not m["skip"]]
 
 
-def run(page: str, directory: Path) -> list[str]:
+def run(page: str, directory: Path, commands: Path = Path(sys.executable).parent) -> list[str]:
     """What each block of a page gives, standard error among it.
 
     Args:
         page: Its text.
         directory: An empty one; the blocks are run there.
+        commands: Where `dhrd` and `python` are.
 
     Raises:
         RuntimeError: A block fails; with its code and what it said.
@@ -69,7 +70,7 @@ def run(page: str, directory: Path) -> list[str]:
         script += [_shell(block, number), f"printf '{_MARK}'"]
     command = ["bash", "-c", "\n".join(script)]
     told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "timeout": MAX_SECONDS}
-    done = subprocess.run(command, cwd=directory, env=_environment(), **told)
+    done = subprocess.run(command, cwd=directory, env=_environment(commands), **told)
     outputs = done.stdout.decode().split(_MARK)
     if done.returncode != 0:
         raise RuntimeError(f"{parts[len(outputs) - 1].code}\nfailed:\n{outputs[-1]}")
@@ -82,9 +83,9 @@ def _shell(block: Block, number: int) -> str:
     return f"cat > .block{number}.py <<'END_OF_BLOCK'\n{block.code}END_OF_BLOCK\npython .block{number}.py"
 
 
-def _environment() -> dict[str, str]:
-    """This Python's commands first, one thread, no network, no progress bars, tables of a page's width."""
-    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+def _environment(commands: Path) -> dict[str, str]:
+    """These commands first, one thread, no network, no progress bars, tables of a page's width."""
+    places = os.pathsep.join([str(commands), os.environ["PATH"]])
     fixed = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "COLUMNS": "100"}
     return {**os.environ, **fixed, "PATH": places, "PYTHONPATH": str(ROOT / "src")}
 

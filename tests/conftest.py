@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from dhrd import Classifier
     from helpers.fork import ForkServer
 
 try:  # its handler keeps the stderr of its import, and closes it with itself: not the one that pytest reads
@@ -22,6 +24,12 @@ finally:
     sys.stderr = captured
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: full collections of garbage need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -66,11 +74,35 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def served_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact of a few thousand random weights, which nobody changes."""
+    from helpers.artifacts import save_tiny
+
+    return save_tiny(tmp_path_factory.mktemp("served") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(served_artifact: Path) -> Classifier:
+    """It, loaded."""
+    from dhrd import Classifier
+
+    return Classifier.from_pretrained(served_artifact, device="cpu", dtype=None)
+
+
+@pytest.fixture(scope="session")
 def fork_server() -> Iterator[ForkServer]:
     """A process that runs commands in children that it forks, without imports to wait for."""
     from helpers.fork import ForkServer
     from helpers.runs import environment
 
-    server = ForkServer(environment(TOKENIZERS_PARALLELISM="false"))
+    server = ForkServer(environment(TOKENIZERS_PARALLELISM="false", TQDM_DISABLE="1"))
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def commands(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for a PATH, with a `dhrd` and a `python` that need not wait for imports."""
+    directory = tmp_path_factory.mktemp("commands")
+    fork_server.write_commands(directory)
+    return directory

@@ -7,7 +7,6 @@ import multiprocessing
 import pickle
 import random
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -210,9 +209,12 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
 """
 
 
-def test_s12_with_one_thread_of_torch_a_used_classifier_may_be_forked(artifact: Path) -> None:
+def test_s12_with_one_thread_of_torch_a_used_classifier_may_be_forked(
+    artifact: Path, commands: Path, tmp_path: Path
+) -> None:
     """As docs/inference.md says; with two, torch itself hangs."""
+    (tmp_path / "forked.py").write_text(FORKED, encoding="utf-8")
     ended = subprocess.run(
-        [sys.executable, "-c", FORKED, str(artifact)], capture_output=True, text=True, timeout=120, check=True
+        [commands / "python", tmp_path / "forked.py", artifact], capture_output=True, text=True, timeout=120, check=True
     )
     assert ended.stdout.strip() == "True"

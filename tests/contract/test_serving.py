@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from dhrd import Classifier
-from helpers.artifacts import save_tiny
 from helpers.serving import Running, httpx, running
 
 SECONDS = 4.0
@@ -21,13 +20,8 @@ NUM_CLIENTS = 64
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
-    return Classifier.from_pretrained(save_tiny(tmp_path_factory.mktemp("serving") / "tiny"), device="cpu", dtype=None)
-
-
-@pytest.fixture(scope="module")
-def server(tiny: Classifier) -> Iterator[Running]:
-    with running(tiny, max_new_tokens=4) as found:
+def server(tiny_classifier: Classifier) -> Iterator[Running]:
+    with running(tiny_classifier, max_new_tokens=4) as found:
         yield found
 
 
@@ -68,9 +62,9 @@ def texts(count: int, seed: int) -> list[str]:
     return [draw.choice(beginnings) + "late " * draw.randint(0, 9) + f"case {draw.random()}" for _ in range(count)]
 
 
-def test_64_clients_get_the_offline_answers(server: Running, tiny: Classifier) -> None:
+def test_64_clients_get_the_offline_answers(server: Running, tiny_classifier: Classifier) -> None:
     rows = texts(300, seed=1)
-    expected = tiny.predict_proba(rows)
+    expected = tiny_classifier.predict_proba(rows)
     statuses, wrong, end = Counter[int](), [], time.monotonic() + SECONDS
 
     async def ask(client: httpx.AsyncClient, seed: int) -> None:
@@ -92,9 +86,9 @@ def test_64_clients_get_the_offline_answers(server: Running, tiny: Classifier) -
     assert set(statuses) == {200} and statuses[200] >= NUM_CLIENTS
 
 
-def test_overload_is_told_and_passes(tiny: Classifier) -> None:
+def test_overload_is_told_and_passes(tiny_classifier: Classifier) -> None:
     rows = texts(4, seed=2)
-    expected = tiny.predict_proba(rows)
+    expected = tiny_classifier.predict_proba(rows)
     statuses, waits = Counter[int](), set[int]()
 
     async def ask(client: httpx.AsyncClient) -> None:
@@ -110,7 +104,7 @@ def test_overload_is_told_and_passes(tiny: Classifier) -> None:
         async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             await asyncio.gather(*(ask(client) for _ in range(NUM_CLIENTS)))
 
-    with running(tiny, max_queue_tokens=1000, max_requests=16) as server:
+    with running(tiny_classifier, max_queue_tokens=1000, max_requests=16) as server:
         asyncio.run(load(server.client.base_url))
         assert set(statuses) == {200, 429} and min(waits) >= 1
         assert server.post("/classify", {"input": rows}).status_code == 200

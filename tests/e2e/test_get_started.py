@@ -10,14 +10,15 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
-from helpers.runs import COMMAND, environment
+from helpers.runs import environment
 from helpers.serving import httpx
 
 
-def test_from_a_csv_to_a_served_certified_classifier_in_five_commands(repository: Path, tmp_path: Path) -> None:
+def test_from_a_csv_to_a_served_certified_classifier_in_five_commands(
+    repository: Path, commands: Path, tmp_path: Path
+) -> None:
     text = (repository / "docs" / "get-started.md").read_text(encoding="utf-8")
     block = re.search(r"in five commands\n\n```sh\n(.*?)```", text, re.DOTALL)
     assert block is not None
@@ -26,8 +27,7 @@ def test_from_a_csv_to_a_served_certified_classifier_in_five_commands(repository
     assert sum(line.startswith("dhrd ") for line in (*lines, serve)) == 5
     for name in ("examples", "configs"):
         (tmp_path / name).symlink_to(repository / name)
-    places = os.pathsep.join([str(Path(COMMAND).parent), str(Path(sys.executable).parent), os.environ["PATH"]])
-    here = {"cwd": tmp_path, "env": environment(PATH=places), "text": True}
+    here = {"cwd": tmp_path, "env": environment(PATH=f"{commands}{os.pathsep}{os.environ['PATH']}"), "text": True}
     done = subprocess.run(["bash", "-ec", "\n".join(lines)], capture_output=True, timeout=3600, **here)  # type: ignore[call-overload]
     assert done.returncode == 0, done.stderr
     with (tmp_path / "labels.csv").open(newline="", encoding="utf-8") as file:
@@ -36,14 +36,15 @@ def test_from_a_csv_to_a_served_certified_classifier_in_five_commands(repository
         f"{len(labelled)} rows are in labels.csv; {sum(not row['label'] for row in labelled)} of them without a label"
     )
     assert shown in done.stdout and len(labelled) == 500
-    check_served(serve.partition("#")[0].split(), tmp_path, labelled, here)
+    words = serve.partition("#")[0].split()
+    check_served([str(commands / words[0]), *words[1:]], tmp_path, labelled, here)
 
 
 def check_served(words: list[str], directory: Path, labelled: list[dict[str, str]], here: dict[str, object]) -> None:
     """The server says of rows what `dhrd predict` wrote about them, and ends on a signal."""
     with (directory / "test.csv").open(newline="", encoding="utf-8") as file:
         rows = [{"input_text": row["input_text"]} for row in csv.DictReader(file)][:50]
-    server = subprocess.Popen([COMMAND, *words[1:], "--port", "0"], stdout=subprocess.PIPE, **here)  # type: ignore[call-overload]
+    server = subprocess.Popen([*words, "--port", "0"], stdout=subprocess.PIPE, **here)  # type: ignore[call-overload]
     try:
         url = server.stdout.readline().split()[3]
         data = httpx.post(f"{url}/classify", json={"input": rows}, timeout=60).json()["data"]

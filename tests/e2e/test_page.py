@@ -34,13 +34,8 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
-    return Classifier.from_pretrained(save_tiny(tmp_path_factory.mktemp("page") / "tiny"), device="cpu", dtype=None)
-
-
-@pytest.fixture(scope="module")
-def server(tiny: Classifier) -> Iterator[Running]:
-    with running(tiny, max_new_tokens=8) as found:
+def server(tiny_classifier: Classifier) -> Iterator[Running]:
+    with running(tiny_classifier, max_new_tokens=8) as found:
         yield found
 
 
@@ -73,7 +68,7 @@ def cards(page: Any, count: int) -> Any:
     return found
 
 
-def test_rows_get_labels_and_bars_by_keyboard_alone(page: Any, tiny: Classifier) -> None:
+def test_rows_get_labels_and_bars_by_keyboard_alone(page: Any, tiny_classifier: Classifier) -> None:
     playwright.expect(page.get_by_label("Texts to classify")).to_be_focused()
     texts = ["case 1 <b>bold</b>", "late & later", "x"]
     page.keyboard.type(texts[0])
@@ -82,7 +77,8 @@ def test_rows_get_labels_and_bars_by_keyboard_alone(page: Any, tiny: Classifier)
         page.keyboard.type(text)
     page.keyboard.press("Control+Enter")
     found = cards(page, 3)
-    for at, (text, label, row_C) in enumerate(zip(texts, tiny.predict(texts), tiny.predict_proba(texts), strict=True)):
+    labels, p_BC = tiny_classifier.predict(texts), tiny_classifier.predict_proba(texts)
+    for at, (text, label, row_C) in enumerate(zip(texts, labels, p_BC, strict=True)):
         card = found.nth(at)
         assert card.locator("p.text").inner_text() == text  # markup of a row is text
         assert card.locator("p.label").inner_text() == label
@@ -104,7 +100,7 @@ def test_one_text_of_several_lines(page: Any) -> None:
     assert cards(page, 1).locator("p.text").inner_text() == "first line\nsecond line"
 
 
-def test_an_explanation_is_marked_as_an_illustration(page: Any, tiny: Classifier) -> None:
+def test_an_explanation_is_marked_as_an_illustration(page: Any, tiny_classifier: Classifier) -> None:
     page.get_by_label("Texts to classify").fill("case 7")
     page.get_by_role("button", name="Classify").click()
     page.get_by_role("button", name="Explain").click()
@@ -114,7 +110,7 @@ def test_an_explanation_is_marked_as_an_illustration(page: Any, tiny: Classifier
     picture(page, "explanation")
 
 
-def test_a_table_comes_back_with_labels(page: Any, tiny: Classifier, tmp_path: Path) -> None:
+def test_a_table_comes_back_with_labels(page: Any, tiny_classifier: Classifier, tmp_path: Path) -> None:
     rows = [(f"r{n}", f'case "{n}", again\nand again' if n % 2 else f"case {n}") for n in range(70)] + [("bad", "")]
     content = io.StringIO()
     csv.writer(content).writerows([("id", "review"), *rows])
@@ -131,10 +127,12 @@ def test_a_table_comes_back_with_labels(page: Any, tiny: Classifier, tmp_path: P
         labelled = list(csv.DictReader(file))
     assert [(row["id"], row["review"]) for row in labelled] == rows
     texts = [text for _, text in rows[:-1]]
-    assert [row["label"] for row in labelled[:-1]] == tiny.predict(texts)
-    expected = tiny.predict_proba(texts)
+    assert [row["label"] for row in labelled[:-1]] == tiny_classifier.predict(texts)
+    expected = tiny_classifier.predict_proba(texts)
     for row, row_C in zip(labelled, expected, strict=False):
-        assert [float(row[f"p_{name}"]) for name in tiny.labels.names] == pytest.approx(row_C.tolist(), abs=1e-5)
+        assert [float(row[f"p_{name}"]) for name in tiny_classifier.labels.names] == pytest.approx(
+            row_C.tolist(), abs=1e-5
+        )
     assert labelled[-1]["label"] == "" and "empty" in labelled[-1]["error"]
 
 
@@ -164,10 +162,10 @@ def test_columns_of_a_template_have_a_field_each(browser: Any, tmp_path: Path) -
 
 
 def test_rows_that_are_not_decided_are_told(
-    browser: Any, server: Running, tiny: Classifier, monkeypatch: pytest.MonkeyPatch
+    browser: Any, server: Running, tiny_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decide = tiny.predictions
-    monkeypatch.setattr(tiny, "predictions", lambda part: [replace(one, label=None) for one in decide(part)])
+    decide = tiny_classifier.predictions
+    monkeypatch.setattr(tiny_classifier, "predictions", lambda part: [replace(one, label=None) for one in decide(part)])
     for page in opened(browser, server):
         page.get_by_label("Texts to classify").fill("case 7")
         page.get_by_role("button", name="Classify").click()
@@ -231,8 +229,8 @@ def test_each_task_has_its_label_its_bars_and_its_column(browser: Any, tmp_path:
     assert (line["what/label"], line["tags/label"]) == (answer["what"], ", ".join(answer["tags"]))
 
 
-def test_a_key_is_asked_for(browser: Any, tiny: Classifier) -> None:
-    with running(tiny, key="s3cret") as server:
+def test_a_key_is_asked_for(browser: Any, tiny_classifier: Classifier) -> None:
+    with running(tiny_classifier, key="s3cret") as server:
         for page in opened(browser, server):
             page.get_by_label("This server asks for a key").fill("s3cret")
             page.get_by_role("button", name="Use it").click()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -27,11 +26,13 @@ SETTINGS = (
 
 
 @pytest.fixture(scope="module")
-def ran(repository: Path, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def ran(
+    repository: Path, commands: Path, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
     """Where the classifiers are, and what was printed."""
     output = tmp_path_factory.mktemp("quickstart") / "out"
     settings = (f"model.name_or_path={tiny_backbone}", *SETTINGS)
-    command = [sys.executable, str(repository / "examples/quickstart.py"), "--output", str(output)]
+    command = [str(commands / "python"), str(repository / "examples/quickstart.py"), "--output", str(output)]
     command += [part for one in settings for part in ("--set", one)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300, cwd=output.parent)
     assert done.returncode == 0, done.stderr

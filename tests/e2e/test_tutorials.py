@@ -42,11 +42,11 @@ def test_one_after_the_other_they_train_where_nothing_is_yet() -> None:
 
 
 @pytest.mark.parametrize("page", [*PAGES, DOCS / "coming-from.md"], ids=lambda page: page.stem)
-def test_a_page_gives_what_it_shows(page: Path, tutorials: ModuleType, tmp_path: Path) -> None:
+def test_a_page_gives_what_it_shows(page: Path, tutorials: ModuleType, commands: Path, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     if "curl " in text and shutil.which("curl") is None:
         pytest.skip("the page calls curl, which is not here")
-    outputs = tutorials.run(text, tmp_path)
+    outputs = tutorials.run(text, tmp_path, commands)
     assert len(outputs) >= 4
     assert not tutorials.differences(text, outputs), "python scripts/tutorials.py --write docs/tutorials/*.md"
 

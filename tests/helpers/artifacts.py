@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import kind_of, save_artifact
@@ -21,6 +22,8 @@ from helpers.runs import Ended, run_here
 LABELS = LabelSet(("bill", "login", "mail"))
 TASKS = LabelSpace.of({"what": LABELS, "tags": LabelSet(("even", "odd"), multi_label=True)})
 """Two tasks, one of them of any number of labels."""
+LORA: dict[str, Any] = {"lora": {"r": 4}}
+"""Of `make_model`: low-rank adapters."""
 
 
 def save_tiny(
@@ -96,3 +99,9 @@ def perturb(model: DualHeadModel) -> DualHeadModel:
             if parameter.requires_grad:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
     return model
+
+
+def names_in(path: Path) -> set[str]:
+    """The tensors of a file, by name."""
+    with safe_open(path, "pt") as file:
+        return set(file.keys())

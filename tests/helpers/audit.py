@@ -13,7 +13,9 @@ from dhrd.config.data import DataSettings
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.sources import open_source
 from dhrd.data.superglue import Task
+from dhrd.rationales.audit.audit import Audit, audit_rationales
 from dhrd.rationales.audit.flags import Audited
+from helpers.rows import write_jsonl
 from helpers.runs import read_jsonl
 
 LABELS = LabelSet(("repair", "return"))
@@ -71,3 +73,39 @@ def cases(count: int, labels: Sequence[str] = LABELS.names, seed: int = 0) -> tu
 def lines(rationales: Sequence[str]) -> list[dict[str, Any]]:
     """The lines of a file of rationales for `cases`."""
     return [{"id": f"r{number}", "rationale": text} for number, text in enumerate(rationales)]
+
+
+ROWS, SOUND = cases(30)
+"""Rows, and a sound rationale for each."""
+
+
+def mixed() -> list[Any]:
+    """Twenty sound lines, and faults of several kinds."""
+    faults = [
+        ["no object"],
+        {"id": "r20"},
+        {"id": "r3", "rationale": SOUND[21]},
+        {"id": "none", "rationale": SOUND[22]},
+    ]
+    return [*lines(SOUND[:20]), *faults, {"id": "r25", "rationale": f"{SOUND[25]} So the answer is return."}]
+
+
+def faulty() -> list[Any]:
+    """Lines for the first twenty rows: four that are sound, and each kind of fault."""
+    written: list[Any] = lines(SOUND[:12])
+    written[2]["rationale"] += " So they return it."
+    written[3]["rationale"] = "The answer is repair."
+    written[4]["rationale"] = "Repair, they say. " + SOUND[4]
+    written[5]["rationale"] = SOUND[15]
+    written[6]["rationale"] = "Hm."
+    written[7]["rationale"] = SOUND[7].removesuffix(".") + " and"
+    written[8]["rationale"] = SOUND[8] + " [END OF REASONING]."
+    written[9]["rationale"] = SOUND[9] + 2 * " Так сказал хозяин, который потерял ключ от дома и от сада."
+    written += [{"id": "r12", "rationale": SOUND[0]}, {"id": "r1", "rationale": SOUND[16]}]
+    written += [{"id": "nobody", "rationale": SOUND[17]}, {"id": "r13"}, ["r14", "text"], {"id": "r15", "rationale": 5}]
+    return written
+
+
+def audit(tmp_path: Path, written: Sequence[Any], rows: Any = ROWS, **settings: Any) -> Audit:
+    """The audit of a file of these lines."""
+    return audit_rationales(write_jsonl(tmp_path / "rationales.jsonl", written), rows, **settings)

@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 import uvicorn
 from starlette.applications import Starlette
@@ -206,21 +208,37 @@ async def _drip(text: str) -> AsyncIterator[bytes]:
         await asyncio.sleep(0.1)
 
 
-@contextmanager
-def serving(endpoint: FaultyEndpoint) -> Iterator[FaultyEndpoint]:
-    """Run an endpoint in a thread, on a free port of loopback; its `url` is the base URL."""
-    app = Starlette(routes=[Route("/v1/chat/completions", endpoint.complete, methods=["POST"])])
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
+_SERVED: dict[str, FaultyEndpoint] = {}
+"""By the first part of their path."""
+
+
+async def _complete(request: Request) -> Response:
+    return await _SERVED[request.path_params["name"]].complete(request)
+
+
+@cache
+def _address() -> str:
+    """Of the one server of all endpoints of this process: to start and to end one takes longer than most tests."""
+    app = Starlette(routes=[Route("/{name}/v1/chat/completions", _complete, methods=["POST"])])
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical"))
+    threading.Thread(target=server.run, daemon=True).start()
     deadline = time.monotonic() + 30
     while not server.started:
         assert time.monotonic() < deadline, "the endpoint does not start"
         time.sleep(0.01)
-    endpoint.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
-    try:
+    return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+
+@contextmanager
+def serving(endpoint: FaultyEndpoint, first_wait_s: float = 0.05) -> Iterator[FaultyEndpoint]:
+    """Serve an endpoint on loopback; its `url` is the base URL.
+
+    Args:
+        endpoint: What answers.
+        first_wait_s: How long a client in this process waits before it asks again.
+    """
+    name = f"{len(_SERVED)}"
+    _SERVED[name] = endpoint
+    endpoint.url = f"{_address()}/{name}/v1"
+    with patch("dhrd.rationales.teacher.endpoint._FIRST_WAIT_S", first_wait_s):
         yield endpoint
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)

@@ -20,7 +20,7 @@ from dhrd.experiments.plan import Request, final_cells
 from dhrd.experiments.run_cell import run_cell
 from dhrd.experiments.schedule import Progress, look_at
 from dhrd.metrics.outcomes import Outcomes
-from helpers.runs import settings, write_rows
+from helpers.runs import flags, settings, write_rows
 
 _LABELS = LabelSet(("keep", "return"))
 DECODING = CellDecoding(max_new_tokens=12, temperature=0.0, top_p=1.0, batch_size=4, limit=6)
@@ -103,3 +103,10 @@ def write_plan(directory: Path, backbone: object, *entries: dict[str, Any]) -> P
 def look(path: Path, *, device: str | None = "cpu", places: dict[str, str] | None = None) -> Progress:
     """How far the entries of a plan are."""
     return look_at(read_agenda(path).entries, path.parent, Cache(device, places))
+
+
+def command(backbone: Path, directory: Path, *more: str, overrides: tuple[str, ...] = ()) -> list[str]:
+    """`reproduce main` over the files of `write_rows(directory)`; its cells and report go to `directory/rep`."""
+    write_rows(directory)
+    given = flags(settings(backbone, directory, "training.num_epochs=1", *overrides))
+    return ["reproduce", "main", *given, "--output", str(directory / "rep"), "--device", "cpu", *more]

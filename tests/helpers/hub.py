@@ -42,7 +42,7 @@ class Hub(ThreadingHTTPServer):
 def serving_hub(repository: str) -> Iterator[Hub]:
     """The stand-in, answering already."""
     with Hub(repository) as hub:
-        thread = threading.Thread(target=hub.serve_forever, daemon=True)
+        thread = threading.Thread(target=hub.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:
             yield hub

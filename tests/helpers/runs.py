@@ -10,13 +10,16 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
+import typer.main
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from dhrd.cli import main
+from dhrd.cli import app, main
 from dhrd.config import RunConfig, load_config
 from helpers.fork import ForkServer
 from helpers.rows import make_tokenizer, write_jsonl
@@ -155,13 +158,19 @@ def run_here(capsys: Any, *arguments: object) -> Ended:
     """`dhrd …` in this process."""
     capsys.readouterr()
     code = 0
-    with _logging_undone():
+    with _logging_undone(), patch("dhrd.cli.app", _app()):
         try:
             main([str(argument) for argument in arguments])
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         out, err = capsys.readouterr()
     return Ended(code, out, err)
+
+
+@cache
+def _app() -> Any:
+    """The command line, put together once: that takes longer than most commands that are refused."""
+    return typer.main.get_command(app)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A study whose cells are not run: their answers are made up."""
+"""Studies whose cells are not run: their answers are made up."""
 
 from __future__ import annotations
 
@@ -14,11 +14,29 @@ from dhrd.experiments.outcome import Outcome
 from dhrd.experiments.plan import Request, final_cells
 from dhrd.experiments.report.render import html, markdown
 from dhrd.experiments.report.summary import summarize
+from dhrd.experiments.study import DHRD, POOLED, Condition, Study
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes
 
 LABELS = LabelSet(("keep", "return", "repair"))
 NUM_ROWS = 400
+STUDY = Study(
+    name="two",
+    title="Two conditions",
+    question="?",
+    arms=(POOLED, DHRD),
+    primary=("pooled", "dhrd"),
+    conditions=(
+        Condition(
+            name="few",
+            settings={"data.train": "few_{seed}.jsonl", "data.validation": "v.jsonl", "training.num_epochs": 9},
+            num_seeds=3,
+        ),
+        Condition(name="many", settings={"data.train": "many.jsonl"}, arms=("dhrd",)),
+    ),
+    settings={"training.learning_rate": 1e-3, "model.dropout": 0.0, "loss.class_weights": "balanced"},
+)
+"""One that is asked for by its conditions."""
 
 
 def answers(share_right: float, seed: int, prefix: str = "v") -> CellResult:

@@ -1,8 +1,9 @@
-"""One record of each SuperGLUE task as the official files have it and as the hub has it, and ways to read them."""
+"""One record of each SuperGLUE task in the official files and in the hub's, and what a task says of itself."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import datasets
 import pytest
 
 from dhrd.config import DataSettings
-from dhrd.data.records import Example
+from dhrd.data.label_sets import check_label_set
+from dhrd.data.records import Example, LabelSet
 from dhrd.data.sources import open_source
 from dhrd.data.superglue import TASKS
+from dhrd.data.superglue.task import Task
 from dhrd.data.templates import InputTemplate
 
 BOOLS, PASSAGE = ["False", "True"], "Some passage."
@@ -89,3 +92,15 @@ def row_of_both(task: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tup
     (hub,) = from_hub(monkeypatch, task, HUB[task][1])
     assert essence(official, task) == essence(hub, task)
     return essence(official, task)
+
+
+def labels_of(task: Task) -> LabelSet:
+    """A task's labels with their words, which must be fit to be learned."""
+    labels = LabelSet(task.labels, task.words)
+    check_label_set(labels)
+    return labels
+
+
+def gives_away(task: Task, text: str) -> bool:
+    """Whether a rationale has a word that the task says gives the label away."""
+    return re.search("|".join(task.leaks), text) is not None

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import helpers.shards
 from helpers.models import difference, save_backbone
-from helpers.shards import train_some
+from helpers.processes import two_processes
 
 TOLERANCE = 1e-5
 RUNS: dict[str, dict[str, Any]] = {
@@ -32,30 +29,8 @@ RUNS: dict[str, dict[str, Any]] = {
 BACKBONES = sorted({run["backbone"] for run in RUNS.values()})
 
 
-def in_two_processes(folder: Path, runs: list[dict[str, Any]]) -> None:
-    """As `accelerate launch` with FSDP2 starts them, over gloo."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "helpers.shards", str(folder), json.dumps(runs)],
-            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for process in processes:
-        output, _ = process.communicate(timeout=400)
-        assert process.returncode == 0, output
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(commands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every run in one process, `one NAME`, and in shards, `two NAME`; one of the latter is broken off and goes on."""
     folder = tmp_path_factory.mktemp("shards")
     backbones = {family: save_backbone(folder / family, family) for family in BACKBONES}
@@ -65,11 +40,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     apart.append({**llama, "name": "two llama, accumulated", "batch_size": 2, "accumulation": 2})
     apart.append({**llama, "name": "two llama, stopped", "batch_size": 4, "stop_at": 4})
     apart.append({**llama, "name": "two llama, stopped", "batch_size": 4})
-    in_two_processes(folder, apart)
+    sharded = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}  # as `accelerate launch` says it
+    with two_processes(commands, helpers.shards.__file__, str(folder), json.dumps(apart), **sharded):
+        for name, run in runs.items():
+            assert helpers.shards.train_some(**run, output_dir=folder / f"one {name}", batch_size=8) == {"whole"}
     for rank in range(2):  # not a copy of the weights in each
         assert json.loads((folder / f"moved-{rank}.json").read_text()) == [["shard"]] * len(apart)
-    for name, run in runs.items():
-        assert train_some(**run, output_dir=folder / f"one {name}", batch_size=8) == {"whole"}
     return folder
 
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +30,7 @@ from helpers.models import (
     rows,
     save_backbone,
 )
+from helpers.processes import two_processes
 
 TOLERANCE = 1e-5
 Run = tuple[dict[str, Tensor], dict[str, Tensor], list[dict[str, float]]]
@@ -45,32 +42,15 @@ def split(model: DualHeadModel, examples: Sequence[EncodedExample], size: int, *
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+def runs(commands: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """Name -> (gradients of every update, final weights, what was logged) of whole runs over the same rows."""
     folder = tmp_path_factory.mktemp("splits")
     backbone = save_backbone(folder / "backbone", "llama")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    environment |= {"PYTHONPATH": os.pathsep.join(sys.path)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "helpers.split", backbone, str(folder)],
-            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    gradients = {
-        name: helpers.split.train_some(backbone, folder / name, size, accumulation)
-        for name, size, accumulation in (("1x8", 8, 1), ("8x1", 1, 8), ("2x4", 4, 2))
-    }
-    for process in processes:
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, output
+    with two_processes(commands, helpers.split.__file__, backbone, str(folder)):
+        gradients = {
+            name: helpers.split.train_some(backbone, folder / name, size, accumulation)
+            for name, size, accumulation in (("1x8", 8, 1), ("8x1", 1, 8), ("2x4", 4, 2))
+        }
     for rank in range(2):  # a second run into the same place is refused on both, and neither waits for the other
         assert "is not empty; go on with `checkpoint`" in (folder / f"refused-{rank}").read_text()
     gradients |= {name: load_file(folder / name / "gradients.safetensors") for name in helpers.split.SPLITS}

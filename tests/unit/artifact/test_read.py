@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
 from transformers import (
     AutoModelForCausalLM,
     PhiConfig,
@@ -17,7 +16,7 @@ import dhrd
 from dhrd.artifact.info import read_info
 from dhrd.artifact.read import load_input_encoder, load_reasoning_model
 from dhrd.model.backbone import Backbone
-from helpers.artifacts import perturb, save_model
+from helpers.artifacts import LORA, names_in, perturb, save_model
 from helpers.models import (
     FAMILIES,
     VOCAB_SIZE,
@@ -29,13 +28,6 @@ from helpers.models import (
     texts,
 )
 from helpers.rows import make_tokenizer
-
-LORA = {"lora": {"r": 4}}
-
-
-def names_in(path: Path) -> set[str]:
-    with safe_open(path, "pt") as file:
-        return set(file.keys())
 
 
 def test_an_input_that_ends_in_the_padding_token_is_refused_in_training_and_mended_after(tmp_path: Path) -> None:

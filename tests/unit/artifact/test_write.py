@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import (
     AutoModelForCausalLM,
@@ -30,7 +29,7 @@ from dhrd.config import LossSettings
 from dhrd.data.records import LabelSet
 from dhrd.errors import ArtifactError, ModelError, SaveError
 from dhrd.model.backbone import Backbone
-from helpers.artifacts import LABELS, perturb, save_model
+from helpers.artifacts import LABELS, LORA, names_in, perturb, save_model
 from helpers.models import (
     FAMILIES,
     VOCAB_SIZE,
@@ -45,13 +44,7 @@ from helpers.models import (
 )
 from helpers.rows import make_tokenizer
 
-LORA = {"lora": {"r": 4}}
 REASONING_ONLY = LossSettings(classification_weight=0)
-
-
-def names_in(path: Path) -> set[str]:
-    with safe_open(path, "pt") as file:
-        return set(file.keys())
 
 
 @pytest.mark.parametrize(

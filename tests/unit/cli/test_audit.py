@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dhrd.evaluation import folds
+from helpers.folds import assert_goes_on
 from helpers.runs import flags, read_jsonl, run_here, settings, write_rows
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -35,20 +36,8 @@ def test_an_interrupted_audit_keeps_its_folds(
     tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_rows(tmp_path, num_train=30)
-    real, trained = folds._train, []
-
-    def interrupted(*arguments: object) -> object:
-        trained.append(1)
-        if len(trained) == 3:
-            raise KeyboardInterrupt
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(folds, "_train", interrupted)
-    given = [*flags(settings(tiny_backbone, tmp_path)), "--output", str(tmp_path / "labels.jsonl")]
-    ended = run_here(capsys, "audit", "labels", *given)
-    assert ended.code == 130 and "run the same command again to go on" in ended.err
-    assert run_here(capsys, "audit", "labels", *given).code == 0
-    assert len(trained) == 6, "five folds, of which one was interrupted"
+    given = ["audit", "labels", *flags(settings(tiny_backbone, tmp_path)), "--output", str(tmp_path / "labels.jsonl")]
+    assert_goes_on(monkeypatch, capsys, given, num_folds=5, at=3)
 
 
 @pytest.mark.parametrize(

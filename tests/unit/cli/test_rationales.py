@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dhrd.rationales.audit.audit import Audit, audit_rationales
+from dhrd.rationales.audit.audit import audit_rationales
 from dhrd.rationales.audit.flags import KINDS
-from helpers.audit import cases, lines
+from helpers.audit import ROWS, SOUND, faulty, lines, mixed
 from helpers.endpoint import FaultyEndpoint, serving
 from helpers.rows import write_jsonl
 from helpers.runs import read_jsonl, run_here
@@ -65,28 +65,6 @@ class TestConvert:
         ended = self.run(capsys, tmp_path / "s.jsonl", tmp_path / "o.jsonl", "--rationale", "all.0")
         assert ended.code == 2
         assert "s.jsonl:1" in ended.error_lines[0]
-
-
-NUM_ROWS = 30
-
-
-ROWS, SOUND = cases(NUM_ROWS)
-
-
-def flags(found: Audit) -> list[tuple[str, list[str]]]:
-    """The flagged lines by number, with their kinds."""
-    return [(line.where.rpartition(":")[2], [flag.kind for flag in line.flags]) for line in found.lines if line.flags]
-
-
-def mixed() -> list[Any]:
-    """Twenty sound lines, and faults of several kinds."""
-    faults = [
-        ["no object"],
-        {"id": "r20"},
-        {"id": "r3", "rationale": SOUND[21]},
-        {"id": "none", "rationale": SOUND[22]},
-    ]
-    return [*lines(SOUND[:20]), *faults, {"id": "r25", "rationale": f"{SOUND[25]} So the answer is return."}]
 
 
 class TestAudit:
@@ -152,22 +130,6 @@ class TestAudit:
         before = source.read_bytes()
         ended = run_here(capsys, "rationales", "audit", source, "--data", data, flag, source)
         assert (ended.code, source.read_bytes()) == (2, before)
-
-
-def faulty() -> list[Any]:
-    """Of twenty rows, four that are sound, and each kind of fault."""
-    written: list[Any] = lines(SOUND[:12])
-    written[2]["rationale"] += " So they return it."
-    written[3]["rationale"] = "The answer is repair."
-    written[4]["rationale"] = "Repair, they say. " + SOUND[4]
-    written[5]["rationale"] = SOUND[15]
-    written[6]["rationale"] = "Hm."
-    written[7]["rationale"] = SOUND[7].removesuffix(".") + " and"
-    written[8]["rationale"] = SOUND[8] + " [END OF REASONING]."
-    written[9]["rationale"] = SOUND[9] + 2 * " Так сказал хозяин, который потерял ключ от дома и от сада."
-    written += [{"id": "r12", "rationale": SOUND[0]}, {"id": "r1", "rationale": SOUND[16]}]
-    written += [{"id": "nobody", "rationale": SOUND[17]}, {"id": "r13"}, ["r14", "text"], {"id": "r15", "rationale": 5}]
-    return written
 
 
 class TestFix:

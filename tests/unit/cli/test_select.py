@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dhrd.evaluation import folds
+from helpers.folds import assert_goes_on
 from helpers.rows import write_jsonl
 from helpers.runs import flags, read_jsonl, rows, run_here, settings, write_rows
 
@@ -70,21 +70,9 @@ def test_an_interrupted_selection_keeps_its_folds(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_rows(tmp_path, num_train=30, reasoned=0.0)
-    real, trained = folds._train, []
-
-    def interrupted(*arguments: object) -> object:
-        trained.append(1)
-        if len(trained) == 2:
-            raise KeyboardInterrupt
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(folds, "_train", interrupted)
     given = ["select", "train.jsonl", "--for", "rationale", "--folds", 3, "-n", 4, "--output", "ask.jsonl"]
     given += flags(settings(tiny_backbone, tmp_path, "training.num_epochs=1"))
-    ended = run_here(capsys, *given)
-    assert ended.code == 130 and "run the same command again to go on" in ended.err
-    assert run_here(capsys, *given).code == 0
-    assert len(trained) == 4, "three folds, of which one was interrupted"
+    assert_goes_on(monkeypatch, capsys, given, num_folds=3, at=2)
 
 
 @pytest.mark.parametrize(

@@ -12,27 +12,9 @@ from dhrd.errors import ConfigError
 from dhrd.experiments import STUDIES
 from dhrd.experiments.asked import check_data, find_arms, find_conditions, find_tasks, read_grid
 from dhrd.experiments.plan import Request
-from dhrd.experiments.study import DHRD, POOLED, Condition, Study
+from helpers.study import STUDY
 
 SUPERGLUE = Path("../shared/data/superglue")
-
-
-STUDY = Study(
-    name="two",
-    title="Two conditions",
-    question="?",
-    arms=(POOLED, DHRD),
-    primary=("pooled", "dhrd"),
-    conditions=(
-        Condition(
-            name="few",
-            settings={"data.train": "few_{seed}.jsonl", "data.validation": "v.jsonl", "training.num_epochs": 9},
-            num_seeds=3,
-        ),
-        Condition(name="many", settings={"data.train": "many.jsonl"}, arms=("dhrd",)),
-    ),
-    settings={"training.learning_rate": 1e-3, "model.dropout": 0.0, "loss.class_weights": "balanced"},
-)
 
 
 def test_tasks_are_those_that_are_there(tmp_path: Path) -> None:

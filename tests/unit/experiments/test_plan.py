@@ -11,9 +11,10 @@ from dhrd.config import load_config
 from dhrd.experiments.asked import check_data, find_conditions, find_tasks, with_defaults
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.plan import NUM_FOLDS, Request, cell_config, choice_cells, choose, final_cells, planned
-from dhrd.experiments.study import DHRD, POOLED, Condition, Study
+from dhrd.experiments.study import POOLED
 from dhrd.training.identity import flat, identity
 from helpers.experiments import cell_result, make_request
+from helpers.study import STUDY
 
 SUPERGLUE = Path("../shared/data/superglue")
 
@@ -101,27 +102,13 @@ def test_rows_may_differ_by_seed(tiny_backbone: Path, tmp_path: Path) -> None:
     assert all(f"case of {cell.config.seed}" in cache.rows(cell.config).train[0].input_text for cell in cells)
 
 
-STUDY = Study(
-    name="two",
-    title="Two conditions",
-    question="?",
-    arms=(POOLED, DHRD),
-    primary=("pooled", "dhrd"),
-    conditions=(
-        Condition(
-            name="few",
-            settings={"data.train": "few_{seed}.jsonl", "data.validation": "v.jsonl", "training.num_epochs": 9},
-            num_seeds=3,
-        ),
-        Condition(name="many", settings={"data.train": "many.jsonl"}, arms=("dhrd",)),
-    ),
-    settings={"training.learning_rate": 1e-3, "model.dropout": 0.0, "loss.class_weights": "balanced"},
-)
-
-
 def conditions(**more: object) -> Request:
     base = with_defaults(STUDY, load_config(overrides=["training.num_epochs=2", "model.dropout=0.3"]))
-    given = {"tasks": find_conditions(STUDY, base, None), "num_seeds": None, "arms": STUDY.arms} | more
+    given = {
+        "tasks": find_conditions(STUDY, base, None),
+        "num_seeds": None,
+        "arms": STUDY.arms,
+    } | more
     return Request(study=STUDY, base=base, backbones=("x",), **given)  # type: ignore[arg-type]
 
 

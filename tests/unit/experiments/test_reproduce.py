@@ -14,7 +14,7 @@ from dhrd.experiments import workers as module
 from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.reproduce import reproduce
 from dhrd.experiments.run_cell import run_cell
-from helpers.experiments import make_request
+from helpers.experiments import command, make_request
 from helpers.rows import write_jsonl
 from helpers.runs import Ended, flags, rows, run_here, settings, write_rows
 
@@ -25,12 +25,6 @@ Command = Callable[..., Ended]
 def dhrd(capsys: pytest.CaptureFixture[str]) -> Command:
     """The command line, in this process."""
     return lambda *arguments: run_here(capsys, *arguments)
-
-
-def command(backbone: Path, directory: Path, *more: str, overrides: tuple[str, ...] = ()) -> list[str]:
-    write_rows(directory)
-    given = flags(settings(backbone, directory, "training.num_epochs=1", *overrides))
-    return ["reproduce", "main", *given, "--output", str(directory / "rep"), "--device", "cpu", *more]
 
 
 def cell_files(directory: Path) -> dict[str, dict[str, Any]]:

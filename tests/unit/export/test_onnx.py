@@ -13,7 +13,7 @@ from dhrd import ArtifactError, Classifier
 from dhrd.data.records import Batch
 from dhrd.errors import DhrdError
 from dhrd.export.onnx import OnnxForward
-from helpers.exports import Export, check_is_the_forward_pass, exporter, save, tokens
+from helpers.exports import Export, Made, check_is_the_forward_pass, exporter, save, tokens
 from helpers.models import FAMILIES
 
 if TYPE_CHECKING:
@@ -26,6 +26,12 @@ pytest.importorskip("onnxscript")
 @pytest.fixture
 def export(fork_server: ForkServer, tmp_path: Path) -> Export:
     return exporter("onnx", fork_server, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def llama(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    place = tmp_path_factory.mktemp("llama")
+    return exporter("onnx", fork_server, place)(save(place / "artifact", "llama"))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -42,24 +48,19 @@ def test_heads_and_pooling_that_transformers_does_not_know(
         assert made.apart(tokens(3, 40, 17, 8), side) < 1e-4
 
 
-def test_a_padding_token_inside_a_text_is_no_end(export: Export, tmp_path: Path) -> None:
-    made = export(save(tmp_path / "artifact", "llama"))
-    pad = made.classifier.tokenizer.pad_token_id
-    assert made.apart([[1, 2, pad], [1, pad, 3, 4, 5]]) < 1e-4
+def test_a_padding_token_inside_a_text_is_no_end(llama: Made) -> None:
+    pad = llama.classifier.tokenizer.pad_token_id
+    assert llama.apart([[1, 2, pad], [1, pad, 3, 4, 5]]) < 1e-4
 
 
-def test_int8_is_near_and_smaller(export: Export, tmp_path: Path) -> None:
-    artifact = save(tmp_path / "artifact", "llama")
+def test_int8_is_near_and_smaller(llama: Made, export: Export, tmp_path: Path) -> None:
+    def stored(made: Made) -> int:
+        return sum(path.stat().st_size for path in made.directory.glob("model.onnx*"))
 
-    def stored() -> int:
-        return sum(path.stat().st_size for path in (tmp_path / "onnx").glob("model.onnx*"))
-
-    export(artifact)
-    whole = stored()
-    small = export(artifact, "--weights", "int8", "--min-agreement", 0, "--overwrite")
+    small = export(save(tmp_path / "artifact", "llama"), "--weights", "int8", "--min-agreement", 0)
     assert small.forward.dtype == "int8"
     assert 1e-6 < small.apart(tokens(3, 40, 17, 8)) < 0.2
-    assert stored() < whole
+    assert stored(small) < stored(llama)
 
 
 def test_what_is_no_graph_is_said(tmp_path: Path) -> None:

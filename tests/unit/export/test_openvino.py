@@ -15,7 +15,7 @@ from dhrd.data.collate import pad_inputs
 from dhrd.data.records import Example
 from dhrd.errors import DhrdError
 from dhrd.export.openvino import BIN_FILE, XML_FILE, OpenvinoForward
-from helpers.exports import Export, check_is_the_forward_pass, exporter, save, tokens
+from helpers.exports import Export, Made, check_is_the_forward_pass, exporter, save, tokens
 from helpers.models import FAMILIES, texts
 from helpers.runs import environment
 
@@ -31,6 +31,12 @@ def export(fork_server: ForkServer, tmp_path: Path) -> Export:
     return exporter("openvino", fork_server, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def llama(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    place = tmp_path_factory.mktemp("llama")
+    return exporter("openvino", fork_server, place)(save(place / "artifact", "llama"))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_model_is_the_forward_pass(family: str, export: Export, tmp_path: Path) -> None:
     check_is_the_forward_pass(export(save(tmp_path / "artifact", family)))
@@ -42,27 +48,24 @@ def test_what_transformers_does_not_know_runs_too(export: Export, tmp_path: Path
         assert made.apart(tokens(3, 40, 17, 8), side) < 1e-4
 
 
-def test_answers_outlive_the_next_call(export: Export, tmp_path: Path) -> None:
-    made = export(save(tmp_path / "artifact", "llama"))
-    first = made.forward(pad_inputs(tokens(5), pad_token_id=0))
+def test_answers_outlive_the_next_call(llama: Made) -> None:
+    first = llama.forward(pad_inputs(tokens(5), pad_token_id=0))
     kept = first.clone()
-    made.forward(pad_inputs([[9, 8, 7, 6, 5]], pad_token_id=0))
+    llama.forward(pad_inputs([[9, 8, 7, 6, 5]], pad_token_id=0))
     assert first.equal(kept)
 
 
-def test_bf16_is_near_and_smaller(export: Export, tmp_path: Path) -> None:
-    artifact = save(tmp_path / "artifact", "llama")
-    whole = (export(artifact).directory / BIN_FILE).stat().st_size
-    small = export(artifact, "--weights", "bfloat16", "--min-agreement", 0, "--overwrite")
+def test_bf16_is_near_and_smaller(llama: Made, export: Export, tmp_path: Path) -> None:
+    whole = (llama.directory / BIN_FILE).stat().st_size
+    small = export(save(tmp_path / "artifact", "llama"), "--weights", "bfloat16", "--min-agreement", 0)
     assert small.forward.dtype == "bfloat16"
     assert 1e-6 < small.apart(tokens(3, 40, 17, 8)) < 0.1
     assert (small.directory / BIN_FILE).stat().st_size < 0.7 * whole
 
 
-def test_it_takes_part_in_a_benchmark(export: Export, tmp_path: Path) -> None:
-    artifact = save(tmp_path / "artifact", "llama")
-    place = export(artifact).directory
-    settings = Settings(against=["openvino"], repeats=1, warmup_rows=2, latency_rows=1, exports={"openvino": place})
+def test_it_takes_part_in_a_benchmark(llama: Made, tmp_path: Path) -> None:
+    artifact, exports = save(tmp_path / "artifact", "llama"), {"openvino": llama.directory}
+    settings = Settings(against=["openvino"], repeats=1, warmup_rows=2, latency_rows=1, exports=exports)
     found = benchmark(artifact, [Example(input_text=row["input_text"]) for row in texts(8)], settings, dtype="float32")
     assert found.contenders["openvino"].label_agreement == 1
     assert found.contenders["openvino"].title.startswith("OpenVINO, float32")

@@ -1,4 +1,4 @@
-"""One tiny artifact for all tests of the server."""
+"""A tiny classifier for each test of the server."""
 
 from __future__ import annotations
 
@@ -7,12 +7,6 @@ from pathlib import Path
 import pytest
 
 from dhrd import Classifier
-from helpers.artifacts import save_tiny
-
-
-@pytest.fixture(scope="session")
-def served_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny(tmp_path_factory.mktemp("serving") / "tiny")
 
 
 @pytest.fixture

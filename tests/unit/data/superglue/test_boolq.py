@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
-from dhrd.data.label_sets import check_label_set
-from dhrd.data.labels import LabelSet
 from dhrd.data.superglue.boolq import TASK
-from helpers.superglue import row_of_both
+from helpers.superglue import gives_away, labels_of, row_of_both
 
 TEXT = "Passage: Some passage.\nQuestion: is it so?\nIs the answer yes or no?"
 
@@ -20,13 +17,11 @@ def test_a_record_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_labels_words_and_metrics() -> None:
-    labels = LabelSet(TASK.labels, TASK.words)
-    check_label_set(labels)
+    labels = labels_of(TASK)
     assert (labels.names, labels.words) == (("false", "true"), ("no", "yes"))
     assert TASK.metrics == ("accuracy",)
 
 
 def test_words_that_give_the_label_away() -> None:
-    leaks = re.compile("|".join(TASK.leaks))
-    assert leaks.search("that is correct")
-    assert not leaks.search("the passage says so")
+    assert gives_away(TASK, "that is correct")
+    assert not gives_away(TASK, "the passage says so")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dhrd.data.label_sets import check_label_set
-from dhrd.data.labels import LabelSet
 from dhrd.data.sources import open_source
 from dhrd.data.superglue.multirc import TASK
 from dhrd.errors import DataError
-from helpers.superglue import PASSAGE, row_of_both, write_official
+from helpers.superglue import PASSAGE, gives_away, labels_of, row_of_both, write_official
 
 TEXT = "Paragraph: Some passage.\nQuestion: q?\nAnswer: a\nIs this answer right?"
 
@@ -25,16 +22,14 @@ def test_a_record_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_labels_words_and_metrics() -> None:
-    labels = LabelSet(TASK.labels, TASK.words)
-    check_label_set(labels)
+    labels = labels_of(TASK)
     assert (labels.names, labels.words) == (("false", "true"), ("no", "yes"))
     assert TASK.metrics == ("f1a", "em")
 
 
 def test_words_that_give_the_label_away() -> None:
-    leaks = re.compile("|".join(TASK.leaks))
-    assert leaks.search("it is right")
-    assert not leaks.search("the paragraph says so")
+    assert gives_away(TASK, "it is right")
+    assert not gives_away(TASK, "the paragraph says so")
 
 
 def test_multirc_has_one_row_an_answer_in_the_group_of_its_paragraph(tmp_path: Path) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
-from dhrd.data.label_sets import check_label_set
-from dhrd.data.labels import LabelSet
 from dhrd.data.superglue.wsc import TASK
-from helpers.superglue import row_of_both
+from helpers.superglue import gives_away, labels_of, row_of_both
 
 TEXT = 'Text: Ann told Eve that *she* won.\nDoes "*she*" refer to "Ann"?'
 
@@ -20,16 +17,14 @@ def test_a_record_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_labels_words_and_metrics() -> None:
-    labels = LabelSet(TASK.labels, TASK.words)
-    check_label_set(labels)
+    labels = labels_of(TASK)
     assert (labels.names, labels.words) == (("false", "true"), ("no", "yes"))
     assert TASK.metrics == ("accuracy",)
 
 
 def test_words_that_give_the_label_away() -> None:
-    leaks = re.compile("|".join(TASK.leaks))
-    assert leaks.search("she refers to Ann")
-    assert not leaks.search("Eve heard the news")
+    assert gives_away(TASK, "she refers to Ann")
+    assert not gives_away(TASK, "Eve heard the news")
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,17 +12,8 @@ from dhrd.errors import ConfigError, DataError
 from dhrd.rationales.audit.audit import Audit, audit_rationales
 from dhrd.rationales.audit.flags import KINDS
 from dhrd.rationales.audit.show import facts
-from helpers.audit import cases, lines
+from helpers.audit import ROWS, SOUND, audit, lines
 from helpers.rows import write_jsonl
-
-NUM_ROWS = 30
-
-
-ROWS, SOUND = cases(NUM_ROWS)
-
-
-def audit(tmp_path: Path, written: Sequence[Any], rows: Any = ROWS, **settings: Any) -> Audit:
-    return audit_rationales(write_jsonl(tmp_path / "rationales.jsonl", written), rows, **settings)
 
 
 def flags(found: Audit) -> list[tuple[str, list[str]]]:
@@ -36,7 +25,7 @@ def test_a_sound_file_has_no_flag(tmp_path: Path) -> None:
     found = audit(tmp_path, lines(SOUND))
     assert flags(found) == []
     assert found.counts == dict.fromkeys(set(KINDS) - {"worthless"}, 0)
-    assert (found.num_rows, found.missing) == (NUM_ROWS, [])
+    assert (found.num_rows, found.missing) == (len(ROWS), [])
     assert found.alignment.mean_rank == pytest.approx(1.0)
 
 
@@ -62,7 +51,7 @@ def test_malformed_lines_are_flagged_and_the_rest_is_read(tmp_path: Path, line: 
     detail = found.lines[5].flags[0].detail
     assert says in detail and str(path) not in detail
     assert found.lines[5].where == f"{path}:6"
-    assert [found.missing[0], len(found.missing)] == ["r5", NUM_ROWS - 6]
+    assert [found.missing[0], len(found.missing)] == ["r5", len(ROWS) - 6]
 
 
 def test_a_line_that_is_no_utf8(tmp_path: Path) -> None:
@@ -82,7 +71,7 @@ def test_duplicate_and_unmatched_and_missing_ids(tmp_path: Path) -> None:
         ("r99", "duplicate_id"),
         ("r99", "unmatched_id"),
     ]
-    assert found.missing == [f"r{number}" for number in range(10, NUM_ROWS)]
+    assert found.missing == [f"r{number}" for number in range(10, len(ROWS))]
     assert next(facts(found)) == "rows: 10 of 30 have a rationale, 20 have none"
 
 

@@ -8,41 +8,23 @@ from typing import Any
 
 import pytest
 
+import helpers.audit
 from dhrd.config.data import DataSettings
 from dhrd.data.rationales import join_rationales
 from dhrd.data.sources import open_source
 from dhrd.errors import ConfigError
 from dhrd.rationales.audit.audit import Audit, audit_rationales
 from dhrd.rationales.audit.fix import Change, fix
-from helpers.audit import cases, lines
+from helpers.audit import cases, faulty, lines
 from helpers.rows import write_jsonl
 from helpers.runs import read_jsonl
 
-NUM_ROWS = 20
-
-
-ROWS, SOUND = cases(NUM_ROWS)
+ROWS, SOUND = cases(20)
 
 
 def audit(tmp_path: Path, written: Sequence[Any]) -> Audit:
-    path = write_jsonl(tmp_path / "rationales.jsonl", written)
-    return audit_rationales(path, ROWS)
-
-
-def faulty() -> list[Any]:
-    """Of twenty rows, four that are sound, and each kind of fault."""
-    written: list[Any] = lines(SOUND[:12])
-    written[2]["rationale"] += " So they return it."
-    written[3]["rationale"] = "The answer is repair."
-    written[4]["rationale"] = "Repair, they say. " + SOUND[4]
-    written[5]["rationale"] = SOUND[15]
-    written[6]["rationale"] = "Hm."
-    written[7]["rationale"] = SOUND[7].removesuffix(".") + " and"
-    written[8]["rationale"] = SOUND[8] + " [END OF REASONING]."
-    written[9]["rationale"] = SOUND[9] + 2 * " Так сказал хозяин, который потерял ключ от дома и от сада."
-    written += [{"id": "r12", "rationale": SOUND[0]}, {"id": "r1", "rationale": SOUND[16]}]
-    written += [{"id": "nobody", "rationale": SOUND[17]}, {"id": "r13"}, ["r14", "text"], {"id": "r15", "rationale": 5}]
-    return written
+    """Twenty rows, as `faulty` needs them."""
+    return helpers.audit.audit(tmp_path, written, ROWS)
 
 
 KINDS_OF = {

@@ -12,36 +12,9 @@ from typing import Any
 
 import pytest
 
-from dhrd.rationales.audit.audit import Audit, audit_rationales
 from dhrd.rationales.audit.flags import KINDS
 from dhrd.rationales.audit.show import facts, to_json, write_page
-from helpers.audit import LABELS, cases, lines
-from helpers.rows import write_jsonl
-
-NUM_ROWS = 30
-
-
-ROWS, SOUND = cases(NUM_ROWS)
-
-
-def audit(tmp_path: Path, written: Sequence[Any], rows: Any = ROWS, **settings: Any) -> Audit:
-    return audit_rationales(write_jsonl(tmp_path / "rationales.jsonl", written), rows, **settings)
-
-
-def flags(found: Audit) -> list[tuple[str, list[str]]]:
-    """The flagged lines by number, with their kinds."""
-    return [(line.where.rpartition(":")[2], [flag.kind for flag in line.flags]) for line in found.lines if line.flags]
-
-
-def mixed() -> list[Any]:
-    """Twenty sound lines, and faults of several kinds."""
-    faults = [
-        ["no object"],
-        {"id": "r20"},
-        {"id": "r3", "rationale": SOUND[21]},
-        {"id": "none", "rationale": SOUND[22]},
-    ]
-    return [*lines(SOUND[:20]), *faults, {"id": "r25", "rationale": f"{SOUND[25]} So the answer is return."}]
+from helpers.audit import LABELS, ROWS, SOUND, audit, lines, mixed
 
 
 def test_the_facts(tmp_path: Path) -> None:
@@ -55,7 +28,7 @@ def test_the_facts(tmp_path: Path) -> None:
 def test_json_holds_each_line_and_totals_that_agree(tmp_path: Path) -> None:
     found = audit(tmp_path, mixed())
     value = json.loads(json.dumps(to_json(found)))
-    assert (value["format"], value["num_rows"], value["num_lines"]) == (1, NUM_ROWS, len(mixed()))
+    assert (value["format"], value["num_rows"], value["num_lines"]) == (1, len(ROWS), len(mixed()))
     assert [row["where"] for row in value["rows"]] == [
         f"{tmp_path / 'rationales.jsonl'}:{number}" for number in range(1, len(mixed()) + 1)
     ]
