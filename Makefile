@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup quickstart test fuzz lint docs docs-serve bench evidence gpu
+.PHONY: setup quickstart test test-lowest fuzz lint docs docs-serve bench evidence gpu
 
 setup: $(READY)
 
@@ -34,6 +34,15 @@ lint: setup
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2  # one thread for each of two workers: more would fight over the cores
+
+# The core's tests with the least versions that pyproject.toml promises, in an environment of their own.
+LOWEST := build/lowest
+test-lowest:
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints-lowest.txt torch
+	$(LOWEST)/bin/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints-lowest.txt --editable '.[serve]' \
+		pytest beartype hypothesis httpx
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/pytest tests/unit tests/invariants
 
 # The site, into build/site; it needs no network. docs-serve shows it on http://localhost:8000
 docs docs-serve: setup

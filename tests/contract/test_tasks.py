@@ -145,7 +145,9 @@ def test_the_artifact_says_what_it_is(artifact: Path) -> None:
 
 def test_what_is_of_one_task_is_refused(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = two_tasks(12)
-    with pytest.raises(ConfigError, match=r"a decision is of one task, and this model has several \(what, tags\)"):
+    with pytest.raises(
+        ConfigError, match=r"a decision is of one task, and this model was trained with `tasks` \(what, tags\)"
+    ):
         decide(artifact, given, targets=["accuracy>=0.5"], device="cpu")
     for mode, what in (("cot", "an answer of the reasoning head"), ("cascade", "an answer of the reasoning head")):
         options: dict[str, Any] = {"threshold": 0.5} if mode == "cascade" else {}

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +30,20 @@ def test_tests_run_on_every_version_that_is_promised(jobs: dict[str, Any], repos
     assert project["requires-python"] == f">={promised[0]}"
 
 
+def test_the_lowest_versions_are_those_that_are_promised(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    bounds = {}
+    for dependency in map(Requirement, project["dependencies"]):
+        [bound] = dependency.specifier
+        assert bound.operator == ">=", f"{dependency}: no lower bound"
+        bounds[dependency.name] = Version(bound.version)
+    lines = (repository / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert {name: Version(version) for name, version in pinned.items()} == bounds and len(bounds) > 20
+
+
 def test_every_target_of_make_is_one(jobs: dict[str, Any], repository: Path) -> None:
-    assert {"ci/lint", "ci/tests", "ci/docs", "ci/build", "release/build", "release/publish"} == set(jobs)
+    assert {"ci/lint", "ci/tests", "ci/lowest", "ci/docs", "ci/build", "release/build", "release/publish"} == set(jobs)
     commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
     targets = {target for command in commands for target in re.findall(r"make ([\w-]+)", command)}
     makefile = (repository / "Makefile").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dhrd import Classifier
-from helpers.artifacts import change, save_tiny
+from helpers.artifacts import TASKS, change, save_tiny
 from helpers.serving import Running, running
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no browser: pip install playwright")
@@ -200,6 +200,33 @@ def test_the_decisions_line_stands_on_the_bars_that_it_is_about(browser: Any, se
     expected[first].append("80%")
     expected["login"].append("40%")
     assert found == expected
+
+
+def test_each_task_has_its_label_its_bars_and_its_column(browser: Any, tmp_path: Path) -> None:
+    classifier = Classifier.from_pretrained(save_tiny(tmp_path / "tiny", labels=TASKS), device="cpu", dtype=None)
+    [answer], [p_C] = classifier.predict("case 7"), classifier.predict_proba("case 7")
+    assert isinstance(answer, dict)
+    (tmp_path / "mail.csv").write_text("input_text\ncase 7\n", encoding="utf-8")
+    with running(classifier) as server:
+        for page in opened(browser, server):
+            told = "Gives one of 3 labels of what: bill, login, mail; any number of 2 labels of tags: even, odd."
+            playwright.expect(page.locator("#about")).to_contain_text(told)
+            page.get_by_label("Texts to classify").fill("case 7")
+            page.get_by_role("button", name="Classify").click()
+            card = cards(page, 1)
+            names = [f"what/{answer['what']}", *(f"tags/{name}" for name in answer["tags"])]
+            assert card.locator("p.label").inner_text() == ", ".join(names)
+            assert sorted(card.locator(".bars .chosen .name").all_inner_texts()) == sorted(names)
+            for at, columns in enumerate((slice(0, 3), slice(3, 5))):
+                own = [f"{100 * p:.1f} %" for p in sorted(p_C[columns])[::-1]]
+                assert card.locator(".bars").nth(at).locator(".number").all_inner_texts() == own
+            picture(page, "tasks")
+            page.locator("#file").set_input_files(tmp_path / "mail.csv")
+            with page.expect_download() as download:
+                page.get_by_role("button", name="Label it").click()
+            [line] = csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8")))
+    assert list(line) == ["input_text", "what/label", "tags/label", "abstained", *(f"p_{name}" for name in TASKS.names)]
+    assert (line["what/label"], line["tags/label"]) == (answer["what"], ", ".join(answer["tags"]))
 
 
 def test_a_key_is_asked_for(browser: Any, tiny_classifier: Classifier) -> None:

@@ -27,7 +27,7 @@ from dhrd.errors import ConfigError, DataError, DhrdError
 from dhrd.run.predict.journal import LongJob
 from dhrd.run.predict.predict import Predicted, predict_to
 from dhrd.run.ray import predict as run
-from helpers.artifacts import save_tiny
+from helpers.artifacts import TASKS, save_tiny
 from helpers.pages import block
 from helpers.ray import cluster
 from helpers.rows import write_jsonl
@@ -85,6 +85,15 @@ def check_equal(ours: pa.Table, plain: pa.Table) -> None:
     assert ours.select(others).equals(plain.select(others))
     p_ours, p_plain = ([list(row.values()) for row in one["probabilities"].to_pylist()] for one in (ours, plain))
     np.testing.assert_allclose(p_ours, p_plain, atol=1e-5)
+
+
+def test_several_tasks(data: Path, tmp_path: Path) -> None:
+    tasks, one = save_tiny(tmp_path / "tasks", labels=TASKS), data / "rows-0.jsonl"
+    predict_to(tmp_path / "plain.parquet", tasks, str(one), **OPTIONS)
+    run.predict_by_ray(f"{tmp_path}/labels/", tasks, str(one), **OPTIONS)
+    plain = pq.read_table(tmp_path / "plain.parquet")
+    assert plain["label"][0].as_py().keys() == {"what", "tags"} and plain.num_rows == 150
+    check_equal(table_of(tmp_path / "labels"), plain)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dhrd import Classifier
-from helpers.artifacts import save_tiny
+from helpers.artifacts import TASKS, save_tiny
 from helpers.ray import cluster, processes_of
 
 for _module in ("ray.serve", "fastapi", "prometheus_client", "httpx"):
@@ -49,10 +49,10 @@ def replicas() -> list[int]:
     return processes_of(os.getpid(), "ray::ServeReplica:dhrd:Classifier")
 
 
-def check_answers(client: httpx.Client, model: Path) -> None:
+def check_answers(client: httpx.Client, model: Path, path: str = "/classify") -> None:
     offline = Classifier.from_pretrained(model, device="cpu", dtype="float32")
     for row, label, p_C in zip(ROWS, offline.predict(ROWS), offline.predict_proba(ROWS), strict=True):
-        response = client.post("/classify", json={"input": row})
+        response = client.post(path, json={"input": row})
         assert response.status_code == 200, response.text
         [answer] = response.json()["data"]
         assert answer["label"] == label
@@ -65,6 +65,15 @@ def test_answers_are_the_offline_ones(client: httpx.Client, model: Path) -> None
     assert client.get("/info").json()["model"] == "tiny"
     assert client.post("/classify", json={"inputs": "x"}).status_code == 422
     assert "classif" in client.get("/").text.lower()
+
+
+def test_several_tasks_beside_it(client: httpx.Client, tmp_path: Path) -> None:
+    tasks = save_tiny(tmp_path / "tasks", labels=TASKS)
+    given = {"model": str(tasks), "device": "cpu", "dtype": "float32", "num_cpus": "0.5"}
+    serve.run(app(given), name="tasks", route_prefix="/tasks")
+    check_answers(client, tasks, "/tasks/classify")
+    assert [task["name"] for task in client.get("/tasks/info").json()["tasks"]] == ["what", "tags"]
+    serve.delete("tasks")
 
 
 def test_a_replica_that_dies_loses_no_later_request(client: httpx.Client, model: Path) -> None:

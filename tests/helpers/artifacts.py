@@ -12,6 +12,7 @@ from safetensors import safe_open
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import LossSettings
+from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
 from dhrd.model.dual_head import DualHeadModel
 from helpers.models import make_backbone, make_model
@@ -19,11 +20,21 @@ from helpers.rows import make_tokenizer, write_jsonl
 from helpers.runs import Ended, run_here
 
 LABELS = LabelSet(("bill", "login", "mail"))
+TASKS = LabelSpace.of({"what": LABELS, "tags": LabelSet(("even", "odd"), multi_label=True)})
+"""Two tasks, one of them of any number of labels."""
 LORA: dict[str, Any] = {"lora": {"r": 4}}
 """Of `make_model`: low-rank adapters."""
 
 
-def save_tiny(directory: Path, family: str = "llama", *, layers: int = 1, reasons: bool = False, **model: Any) -> Path:
+def save_tiny(
+    directory: Path,
+    family: str = "llama",
+    *,
+    layers: int = 1,
+    reasons: bool = False,
+    labels: LabelSet = LABELS,
+    **model: Any,
+) -> Path:
     """Write an artifact as training does.
 
     Args:
@@ -31,15 +42,16 @@ def save_tiny(directory: Path, family: str = "llama", *, layers: int = 1, reason
         family: Of `helpers.models.FAMILIES`.
         layers: Of the backbone.
         reasons: No classifier, a reasoning head alone.
+        labels: Of one task, or of several.
         **model: As `make_model`'s.
     """
     tokenizer = make_tokenizer(chat=True)
     backbone = make_backbone(family, tokenizer=tokenizer, num_hidden_layers=layers)
     loss = LossSettings(classification_weight=0.0 if reasons else 0.5)
-    made = make_model(family, backbone=backbone, loss=loss, **model)
+    made = make_model(family, backbone=backbone, loss=loss, num_labels=len(labels), **model)
     info = ArtifactInfo(
         kind=kind_of(made),
-        labels=LABELS,
+        labels=labels,
         max_input_tokens=64,
         max_sequence_tokens=128,
         head=made.settings.head,

@@ -36,6 +36,7 @@ def select(
     folds: Annotated[
         int | None, typer.Option(min=2, help="With --for rationale, instead of --model: train so many times.")
     ] = None,
+    task: Annotated[str | None, typer.Option(help="Of several tasks, the one to ask for.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
     config: Config = None,
     overrides: Set = None,
@@ -56,7 +57,7 @@ def select(
     from dhrd.data.sources import check_sources
     from dhrd.run.select.strategies import Query
 
-    query = Query(num_rows=num_rows, strategy=strategy, exclude=tuple(exclude or ()), seed=seed)
+    query = Query(num_rows=num_rows, strategy=strategy, exclude=tuple(exclude or ()), seed=seed, task=task)
     _check_reader(purpose, model, folds)
     outputs = [Output("--output", output, JSON_LINES), Output("--json", json_file, JSON)]
     if model is None:

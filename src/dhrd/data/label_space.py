@@ -136,6 +136,26 @@ def check_one_task(labels: LabelSet, what: str) -> None:
     """
     if isinstance(labels, LabelSpace):
         raise ConfigError(
-            f"{what} is of one task, and this model has several ({_listed(labels.tasks)}); train one model for the "
-            "task that it is wanted of"
+            f"{what} is of one task, and this model was trained with `tasks` ({_listed(labels.tasks)}); train a model "
+            "for that task alone: without them, and with the column of its labels as `data.columns.label`"
         )
+
+
+def one_task(labels: LabelSet, name: str | None) -> LabelSlice:
+    """The task that is asked for.
+
+    Args:
+        labels: Of a run or an artifact.
+        name: The task's; None: the only one.
+
+    Raises:
+        ConfigError: There is none of that name, or there are several and none is named.
+    """
+    if name is None and len(labels.slices) == 1:
+        return labels.slices[0]
+    if not isinstance(labels, LabelSpace):
+        raise ConfigError(f"`task={name}`: this model has one task, which has no name; leave it out")
+    if found := [task for task in labels.tasks if task.name == name]:
+        return found[0]
+    given = "this model has several tasks" if name is None else f"`task={name}`: there is no such task"
+    raise ConfigError(f"{given}; give `task`, one of {_listed(labels.tasks)}")

@@ -170,7 +170,7 @@ class LabelSet:
                       if fold(other) == fold(name)), "")  # fmt: skip
         raise DataError(
             f"{where}: label: {shown(name)} is unknown; labels are {listed(self.names)}{alike} "
-            "(correct the row, or list all labels in data.labels)"
+            "(correct the row; before a training data.labels may list more)"
         )
 
     def _no_place(self, place: int) -> str:

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 from dhrd._outputs import Output, check_outputs
 from dhrd._progress import bar
-from dhrd.config import TeacherSettings
+from dhrd.config import RunConfig, TeacherSettings
 from dhrd.errors import ConfigError, TeacherError
 from dhrd.rationales.output import Written, beside, write_manifest, write_output
 from dhrd.rationales.survey import Survey, survey
@@ -136,12 +136,18 @@ def ready_teacher(settings: TeacherSettings, device: str | None) -> Teacher:
     return kind.from_settings(settings, device)
 
 
-def asked_settings(settings: TeacherSettings) -> TeacherSettings:
-    """The settings as they are asked with.
+def asked_settings(config: RunConfig) -> TeacherSettings:
+    """The settings as a teacher is asked with them.
 
     Raises:
-        ConfigError: They name no teacher.
+        ConfigError: They name no teacher, or several tasks.
     """
+    settings = config.teacher
+    if config.tasks:
+        raise ConfigError(
+            "a teacher is asked of one task at a time: leave out `tasks` (`tasks=null`), and give the column of its "
+            "labels as `data.columns.label`"
+        )
     if settings.name is None:
         raise ConfigError("no teacher is given: `teacher.name=openai:MODEL` or `teacher.name=local:MODEL_OR_PATH`")
     if settings.is_greedy or settings.kind == "self":  # the likeliest tokens are the same each time, or sampled anew

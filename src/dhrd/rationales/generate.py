@@ -128,7 +128,7 @@ def _checked(output: str | Path, data: object, config: RunConfig) -> Path:
 
 
 def _questions(config: RunConfig, data: object, split: str, limit: int | None) -> Questions:
-    settings = asked_settings(config.teacher)
+    settings = asked_settings(config)
     source = open_source(list(data) if isinstance(data, Iterator) else data, config.data, split=split)
     return Questions(
         source=source,

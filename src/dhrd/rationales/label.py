@@ -223,7 +223,7 @@ class _Plan:
 
 
 def _settings(config: RunConfig) -> TeacherSettings:
-    settings = asked_settings(config.teacher)
+    settings = asked_settings(config)
     if settings.votes > 1 and (settings.is_greedy or settings.temperature == 0):
         raise ConfigError(
             f"{settings.votes} votes would all be the same; give `teacher.temperature` above 0, or `teacher.votes=1`"

@@ -32,6 +32,7 @@ from dhrd.serving.schemas import (
     LabelScore,
     PredictRequest,
     ServedLimits,
+    ServedTask,
     Status,
     Usage,
 )
@@ -125,6 +126,11 @@ class Service:
         return Info(
             model=self.name,
             labels=list(info.labels.names),
+            tasks=[
+                ServedTask(name=task.name, labels=list(task.labels.names), multi_label=task.labels.multi_label)
+                for task in info.labels.slices
+                if task.name
+            ],
             multi_label=info.labels.multi_label,
             columns=sorted(classifier.encoder.template.variables),
             input_template=info.input_template,

@@ -119,11 +119,20 @@ class ServedLimits(BaseModel):
     max_new_tokens: int
 
 
+class ServedTask(BaseModel):
+    """One of several tasks."""
+
+    name: str
+    labels: list[str] = Field(description="As its answers name them; in `labels`, in this order, as task/label.")
+    multi_label: bool
+
+
 class Info(BaseModel):
     """What is served."""
 
     model: str
     labels: list[str]
+    tasks: list[ServedTask] = Field(description="Side by side in `labels`; none: there is one task.")
     multi_label: bool
     columns: list[str] = Field(description="That the template reads.")
     input_template: str

@@ -136,7 +136,7 @@ def test_every_command_is_one(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("train --data x.jsonl", "No such option: --data; data.train is a setting: write --set data.train=…"),
+        ("train --data x.jsonl", "; data.train is a setting: write --set data.train=…"),
         ("train --model gpt2", "write --set model.name_or_path=…"),
         ("train --train-file x.jsonl", "write --set data.train=…"),
         ("train --max_input_token 3", "write --set data.max_input_tokens=…"),

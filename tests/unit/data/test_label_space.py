@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dhrd.data.label_names import Shares
-from dhrd.data.label_space import LabelSpace, check_one_task, of_task, with_label
+from dhrd.data.label_space import LabelSpace, check_one_task, of_task, one_task, with_label
 from dhrd.data.labels import ByTask, LabelSet, LabelSlice
 from dhrd.data.records import Example
 from dhrd.errors import ConfigError, DataError
@@ -77,5 +77,19 @@ def test_tasks_that_leave_places_out_are_refused() -> None:
 
 def test_what_is_of_one_task_says_so() -> None:
     check_one_task(DECISION, "a decision")
-    with pytest.raises(ConfigError, match=r"a decision is of one task, and this model has several \(decision, tags\)"):
+    told = r"a decision is of one task, .*`tasks` \(decision, tags\); train a model for that task alone"
+    with pytest.raises(ConfigError, match=told):
         check_one_task(SPACE, "a decision")
+
+
+def test_a_task_is_asked_for_by_its_name() -> None:
+    assert one_task(SPACE, "tags") == LabelSlice("tags", 2, TAGS)
+    assert one_task(DECISION, None) == LabelSlice("", 0, DECISION)
+    assert one_task(LabelSpace.of({"tags": TAGS}), None) == LabelSlice("tags", 0, TAGS)
+    for labels, name, told in (
+        (SPACE, None, "this model has several tasks; give `task`, one of decision, tags"),
+        (SPACE, "mood", "`task=mood`: there is no such task; give `task`, one of decision, tags"),
+        (DECISION, "tags", "`task=tags`: this model has one task, which has no name; leave it out"),
+    ):
+        with pytest.raises(ConfigError, match=f"^{told}$"):
+            one_task(labels, name)

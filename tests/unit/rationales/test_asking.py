@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dhrd.config import TeacherSettings
+from dhrd.config import RunConfig, TeacherSettings, load_config
 from dhrd.errors import ConfigError, TeacherError
 from dhrd.rationales.asking import asked_settings, check_output, looked_at, ready_teacher
 from dhrd.rationales.teacher.openai import OpenAITeacher
@@ -31,10 +31,17 @@ def test_a_teacher_that_stops_a_run_leaves_what_was_paid_for(tmp_path: Path, run
 
 
 def test_greedy_answers_are_not_asked_for_again() -> None:
-    assert asked_settings(TeacherSettings(name="local:tiny")).attempts == 1
-    assert asked_settings(TeacherSettings(name="local:tiny", temperature=0.5)).attempts == 3
+    for temperature, attempts in ((0, 1), (0.5, 3)):
+        teacher = TeacherSettings(name="local:tiny", temperature=temperature)
+        assert asked_settings(RunConfig(teacher=teacher)).attempts == attempts
     with pytest.raises(ConfigError, match="no teacher is given"):
-        asked_settings(TeacherSettings())
+        asked_settings(RunConfig())
+
+
+def test_a_teacher_is_asked_of_one_task() -> None:
+    config = load_config(overrides=["teacher.name=local:tiny", "tasks={what: {column: label}, tags: {}}"])
+    with pytest.raises(ConfigError, match="of one task at a time: leave out `tasks`"):
+        asked_settings(config)
 
 
 def test_a_teacher_by_its_kind() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from dhrd._extras import require
 from dhrd.config import RunConfig
+from dhrd.data.label_space import check_one_task
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import Rows, encode_labels, load_rows
 from dhrd.data.split import fold_rows
@@ -114,6 +115,7 @@ def audit_labels(
     require("cleanlab", extra="audit")
     config = for_folds(config)
     rows = load_rows(config)
+    check_one_task(rows.labels, "a label audit")
     if rows.labels.multi_label:
         raise DataError(f"{config.data.train}: rows with several labels cannot be audited; audit one label at a time")
     gold_B = encode_labels(rows.train, rows.labels).argmax(axis=1)

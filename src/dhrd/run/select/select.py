@@ -16,8 +16,9 @@ from dhrd._files import writing
 from dhrd.artifact.info import read_info
 from dhrd.config import RunConfig
 from dhrd.data.digest import digest_of
-from dhrd.data.label_space import check_one_task
-from dhrd.data.records import Example, LabelSet
+from dhrd.data.label_space import of_task, one_task
+from dhrd.data.labels import LabelSlice
+from dhrd.data.records import Example
 from dhrd.data.rows import encode_labels, load_rows
 from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.folds import fold_directory, for_folds, out_of_fold
@@ -75,13 +76,14 @@ def select_for_labels(
         **options: As `predict`'s.
 
     Raises:
+        ConfigError: There is no such task, or there are several and none is named.
         DataError: The pool has too few rows, or one cannot be used.
         UserError: The artifact cannot be used.
     """
-    examples, pool = _opened(model_dir, data, query, config, labels_required=False)
+    examples, pool, task = _opened(model_dir, data, query, config, labels_required=False)
     classifier = Classifier.from_pretrained(model_dir, **options)
     probabilities_NC, pooled_ND = embed(classifier, [examples[row] for row in pool.rows])
-    scored = ScoredPool(probabilities_NC, pooled_ND, classifier.labels.multi_label)
+    scored = ScoredPool(probabilities_NC[:, task.columns], pooled_ND, task.labels.multi_label)
 
     def choose(rows: np.ndarray, count: int, draws: np.random.RandomState) -> np.ndarray:
         return STRATEGIES[query.strategy](scored[rows], count, draws)
@@ -104,12 +106,12 @@ def select_for_rationales(
         **options: As `predict`'s.
 
     Raises:
-        ConfigError: The strategy is for labels.
+        ConfigError: The strategy is for labels, there is no such task, or there are several and none is named.
         DataError: Most of the rows were trained on, one cannot be used, or the pool has too few.
         UserError: The artifact cannot be used.
     """
     _check_for_rationales(query)
-    examples, pool = _opened(model_dir, data, query, config, labels_required=True)
+    examples, pool, task = _opened(model_dir, data, query, config, labels_required=True)
     chosen_from = [examples[row] for row in pool.rows]
     refuse_trained_rows(
         model_dir,
@@ -117,8 +119,7 @@ def select_for_rationales(
         instead="give `folds` instead of `model`: each row is then read by a model that did not see it",
     )
     classifier = Classifier.from_pretrained(model_dir, **options)
-    wrong_N = _doubt(classifier.predict_proba(chosen_from), chosen_from, classifier.labels)
-    return _by_doubt(examples, pool, wrong_N, query)
+    return _by_doubt(examples, pool, _doubt(classifier.predict_proba(chosen_from), chosen_from, task), query)
 
 
 def select_out_of_fold(
@@ -135,20 +136,20 @@ def select_out_of_fold(
         device: "cpu", "cuda", "mps"; None: the best there is.
 
     Raises:
-        ConfigError: The strategy is for labels.
+        ConfigError: As `select_for_rationales`.
         DataError: Too few rows are without a rationale, one cannot be used, or a fold would be empty.
         UserError: A setting or the backbone cannot be used.
     """
     _check_for_rationales(query)
     config = _without_rationales(for_folds(config))
     rows = load_rows(config)
-    check_one_task(rows.labels, "a selection")
+    task = one_task(rows.labels, query.task)
     pool = open_pool(rows.train, query.exclude, rows.template, config.data.columns)
-    pool = pool.only(not example.rationale for example in rows.train)
+    pool = pool.only(not example.rationale and _is_labelled(example, task) for example in rows.train)
     _check_pool(pool, rows.train, query)
     with fold_directory(kept) as folds:
         probabilities_NC = out_of_fold(config, rows, num_folds=num_folds, kept=folds, device=device)
-    wrong_N = _doubt(probabilities_NC, rows.train, rows.labels)[pool.rows]
+    wrong_N = _doubt(probabilities_NC[pool.rows], [rows.train[row] for row in pool.rows], task)
     return _by_doubt(rows.train, pool, wrong_N, query)
 
 
@@ -167,25 +168,29 @@ def write_selected(selection: Selection, path: Path) -> None:
 
 def _opened(
     model_dir: str | Path, data: Any, query: Query, config: RunConfig | None, *, labels_required: bool
-) -> tuple[list[Example], Pool]:
-    """The rows for an artifact, and those of them that are left to ask for."""
+) -> tuple[list[Example], Pool, LabelSlice]:
+    """The rows for an artifact, those of them that are left to ask for, and the task that it is about."""
     config = config or settings_of(model_dir)
     info = read_info(model_dir)
-    check_one_task(info.labels, "a selection")
+    task = one_task(info.labels, query.task)
     examples = rows_of(model_dir, data, split="train", config=config, labels_required=labels_required)
     pool = open_pool(examples, query.exclude, info.input_template, config.data.columns)
     if labels_required:
         column = config.data.columns.get("rationale", "rationale")
-        pool = pool.only(not example.fields.get(column) for example in examples)
+        pool = pool.only(not example.fields.get(column) and _is_labelled(example, task) for example in examples)
     _check_pool(pool, examples, query)
-    return examples, pool
+    return examples, pool, task
+
+
+def _is_labelled(example: Example, task: LabelSlice) -> bool:
+    return example.label is not None and task.is_in(example.label)
 
 
 def _check_pool(pool: Pool, examples: Sequence[Example], query: Query) -> None:
     if query.num_rows > len(pool.rows):
         raise DataError(
             f"`num_rows={query.num_rows}`: of the pool's {len(examples)} rows {len(pool.rows)} are left to ask for: "
-            "not known, not repeated, and without a rationale where one is wanted; give fewer"
+            "not known, not repeated, and with a label and without a rationale where one is wanted; give fewer"
         )
     for row in pool.rows:
         if taken := [name for name in _OWN_COLUMNS if name in examples[row].fields]:
@@ -206,10 +211,11 @@ def _without_rationales(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"loss": config.loss.model_copy(update=weights)})
 
 
-def _doubt(probabilities_NC: np.ndarray, examples: Sequence[Example], labels: LabelSet) -> np.ndarray:
-    """1 − the probability of each row's label, (N,); of several labels that of the most doubtful one."""
-    gold_NC = encode_labels(examples, labels).astype(bool)
-    if labels.multi_label:
+def _doubt(probabilities_NC: np.ndarray, examples: Sequence[Example], task: LabelSlice) -> np.ndarray:
+    """1 − the probability of each row's label of a task, (N,); of several labels that of the most doubtful one."""
+    probabilities_NC = probabilities_NC[:, task.columns]
+    gold_NC = encode_labels(of_task(examples, task.name, task.columns), task.labels).astype(bool)
+    if task.labels.multi_label:
         return 1 - np.where(gold_NC, probabilities_NC, 1 - probabilities_NC).min(axis=1)
     return 1 - probabilities_NC[gold_NC]
 

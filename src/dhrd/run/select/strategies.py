@@ -107,6 +107,7 @@ class Query:
         strategy: `random` or a key of `STRATEGIES`; for rationales `random` or `margin`.
         exclude: Files of rows that are known already, by id or text.
         seed: Of all that is drawn.
+        task: Of several tasks the one whose label, or whose rationale, is asked for; None: the only one.
 
     Raises:
         ConfigError: There is no such strategy, or the number of rows is none.
@@ -116,6 +117,7 @@ class Query:
     strategy: str = RANDOM
     exclude: tuple[Path, ...] = ()
     seed: int = 0
+    task: str | None = None
 
     def __post_init__(self) -> None:
         check_count("num_rows", self.num_rows)

@@ -67,8 +67,6 @@ def update(settings: UpdateSettings, config: RunConfig, *, device: str | None = 
     check_update_place(settings.output)
     info = read_info(settings.model)
     check_has_classifier(settings.model, info)
-    if len(info.labels.slices) > 1:
-        raise ConfigError(f"{settings.model}: has several tasks, and an update is of one: train again with all rows")
     check_one_task(info.labels, "an update")
     _tell(info, config, settings.model)
     config.check_choices(has_validation=False)

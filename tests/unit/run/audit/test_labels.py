@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dhrd.config import RunConfig, load_config
-from dhrd.errors import DataError, MissingExtra
+from dhrd.errors import ConfigError, DataError, MissingExtra
 from dhrd.run.audit import labels as module
 from dhrd.run.audit.labels import CLASSIFIER, RATIONALE, LabelAudit, audit_labels
 from helpers.rows import write_jsonl
@@ -109,6 +109,10 @@ def test_what_cannot_be_audited_is_refused_before_anything_is_trained(
     rows, _ = planted_rows(30)
     with pytest.raises(DataError, match=problem):
         audit_labels(config_of(tmp_path, list(map(change, rows)), "data.labels=[bill, crash, login]"))
+    tasks = config_of(tmp_path, [{**row, "late": "yes" if i % 2 else "no"} for i, row in enumerate(rows)],
+                      "tasks={what: {column: label}, late: {}}")  # fmt: skip
+    with pytest.raises(ConfigError, match=r"a label audit is of one task, .*\(what, late\); train a model"):
+        audit_labels(tasks)
 
 
 def test_without_cleanlab_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

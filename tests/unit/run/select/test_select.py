@@ -25,7 +25,7 @@ from dhrd.run.select.select import (
 )
 from dhrd.run.select.strategies import Query
 from dhrd.run.train import train
-from helpers.artifacts import save_tiny
+from helpers.artifacts import TASKS, save_tiny
 from helpers.rows import write_jsonl
 from helpers.runs import make_config, read_jsonl, rows, settings, write_rows
 
@@ -165,6 +165,58 @@ def test_a_model_reads_labelled_rows_that_it_did_not_see(tiny_backbone: Path, tm
         assert not row.example.fields.get("rationale")
         p = dict(zip(classifier.labels.names, classifier.predict_proba([row.example])[0], strict=True))
         assert row.score == pytest.approx(1 - p[str(row.example.label)], abs=1e-5)
+
+
+def test_one_of_several_tasks_is_asked_for(tmp_path: Path) -> None:
+    model, pool = save_tiny(tmp_path / "model", labels=TASKS), pool_of(tmp_path)
+    texts = {row["id"]: row["input_text"] for row in read_jsonl(pool)}
+    p_NC = Classifier.from_pretrained(model, **CPU).predict_proba(list(texts.values()))
+    first, second = np.sort(p_NC[:, :3])[:, [-1, -2]].T
+    doubt = {"what": 1 - (first - second), "tags": 1 - np.abs(2 * p_NC[:, 3:] - 1).min(axis=1)}
+    for task, doubt_N in doubt.items():
+        selection = select_for_labels(model, pool, Query(num_rows=20, strategy="margin", task=task), **CPU)
+        score = dict(zip(texts, doubt_N, strict=True))
+        drawn = {row.example.id for row in selection.rows if row.by == "random"}
+        assert chosen(selection) == sorted(score.keys() - drawn, key=lambda name: -score[name])[:18]
+    with pytest.raises(ConfigError, match="this model has several tasks; give `task`, one of what, tags"):
+        select_for_labels(model, pool, Query(num_rows=20), **CPU)
+
+
+def test_rationales_for_a_task_are_of_rows_with_its_label(tmp_path: Path) -> None:
+    model = save_tiny(tmp_path / "model", labels=TASKS)
+    lines = [{"id": f"r{i}", "input_text": f"case {i}", "tags": [["even"], ["odd"], []][i % 3]} for i in range(12)]
+    for i, line in enumerate(lines):
+        line |= {"what": "mail"} if i % 2 else {}
+    given = write_jsonl(tmp_path / "rows.jsonl", lines)
+    classifier = Classifier.from_pretrained(model, **CPU)
+    for task, asked in (("what", lines[1::2]), ("tags", lines)):
+        query = Query(num_rows=len(asked), strategy="margin", task=task)
+        selection = select_for_rationales(model, given, query, **CPU)
+        assert {row.example.id for row in selection.rows} == {row["id"] for row in asked}
+        for row in selection.rows:
+            p = dict(zip(TASKS.names, classifier.predict_proba([row.example.input_text])[0], strict=True))
+            own = [p["what/mail"]] if task == "what" else [
+                p[f"tags/{name}"] if name in row.example.fields["tags"] else 1 - p[f"tags/{name}"]
+                for name in ("even", "odd")
+            ]  # fmt: skip
+            assert row.score == pytest.approx(1 - min(own), abs=1e-5)
+    with pytest.raises(DataError, match=r"12 rows 6 are left to ask for.*with a label and without a rationale"):
+        select_for_rationales(model, given, Query(num_rows=7, task="what"), **CPU)
+
+
+def test_out_of_fold_of_a_task(tiny_backbone: Path, tmp_path: Path) -> None:
+    tasks = "tasks={what: {column: label}, late: {}}"
+    lines = [{**row, "late": ("yes", "no")[i // 2 % 2]} for i, row in enumerate(rows(24, reasoned=0.0))]
+    for line in lines[::3]:
+        del line["late"]
+    write_jsonl(tmp_path / "train.jsonl", lines)
+    config = load_config(overrides=settings(tiny_backbone, tmp_path, tasks, "training.num_epochs=1"))
+    query = Query(num_rows=16, strategy="margin", task="late")
+    selection = select_out_of_fold(config, query, num_folds=2, device="cpu")
+    assert {row.example.id for row in selection.rows} == {line["id"] for line in lines if "late" in line}
+    assert all(0 < row.score < 1 for row in selection.rows)
+    with pytest.raises(ConfigError, match="give `task`, one of what, late"):
+        select_out_of_fold(config, Query(num_rows=3), num_folds=2, device="cpu")
 
 
 def test_strategies_for_labels_choose_no_rationales(model: Path, tmp_path: Path) -> None:
