@@ -12,7 +12,7 @@ import pytest
 import typer.main
 
 from dhrd import __version__
-from dhrd.cli import app
+from dhrd.cli import app, main
 from dhrd.cli.overview import FIRST, JUDGE, OTHER, ROWS, USE
 from helpers.runs import run_here
 
@@ -77,6 +77,9 @@ def test_a_shell_completes_commands_flags_and_settings(line: str, expected: list
 
 def test_the_script_for_a_shell_asks_this_command(capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
-    script = run_here(capsys, "--show-completion", "bash").out
+    with pytest.raises(SystemExit) as ended:  # the command line is put together anew, with the variable set
+        main(["--show-completion", "bash"])
+    assert ended.value.code == 0
+    script = capsys.readouterr().out
     assert "_DHRD_COMPLETE=complete_bash" in script
     assert "complete -o default -F _dhrd_completion dhrd" in script
