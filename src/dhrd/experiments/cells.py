@@ -17,6 +17,7 @@ from dhrd._files import saving, writing
 from dhrd.config import RunConfig
 from dhrd.data.records import Example
 from dhrd.data.rows import Rows
+from dhrd.data.templates import ROW, InputTemplate
 from dhrd.experiments.cell_result import FORMAT_VERSION, CellResult, read_cell
 from dhrd.experiments.study import Arm, Settings
 from dhrd.inference.decoding import Decoding
@@ -127,18 +128,20 @@ def short_name(name_or_path: str) -> str:
 
 
 def hash_rows(rows: Rows, config: RunConfig) -> str:
-    """A hash of the training and validation rows: texts, labels, ids, and rationales where they are learned from."""
+    """A hash of the training and validation rows: ids, labels, the columns that the template reads, and rationales where
+    they are learned from. A column that nothing reads orphans no result.
+    """
     digest = hashlib.sha256(rows.template.encode())
-    learns = config.loss.reads_rationales
+    learns, read = config.loss.reads_rationales, InputTemplate(rows.template).variables
     for part in (rows.train, rows.choose if rows.has_dev else [], rows.validation):
         digest.update(f"{len(part)} rows".encode())
         for example in part:
-            digest.update(_row(example, with_rationale=learns))
+            digest.update(_row(example, read, with_rationale=learns))
     return digest.hexdigest()[:16]
 
 
-def _row(example: Example, *, with_rationale: bool) -> bytes:
-    columns = {name: value for name, value in example.columns().items() if name != "rationale"}
+def _row(example: Example, read: frozenset[str], *, with_rationale: bool) -> bytes:
+    columns = {name: value for name, value in example.columns().items() if name in read or ROW in read}
     parts: list[object] = [example.id, columns, example.label, example.rationale if with_rationale else None]
     if example.shares is not None or example.weight != 1:
         parts += [example.shares, example.weight]

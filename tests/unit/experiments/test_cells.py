@@ -10,8 +10,11 @@ import pytest
 
 from dhrd.config import load_config, resolve
 from dhrd.data.rows import load_rows
+from dhrd.experiments.agenda import Entry
+from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import read_cell
 from dhrd.experiments.cells import Cell, CellDecoding, CellStore, decisive_settings, hash_rows, unfinished
+from dhrd.experiments.schedule import look_at
 from dhrd.experiments.study import DHRD, POOLED, STUDENT
 from helpers.experiments import cell_result
 from helpers.rows import write_jsonl
@@ -73,6 +76,15 @@ def test_committed_cells_still_have_their_keys(repository: Path) -> None:
         assert (cell.key, cell.file_name) == (found["key"], path.name)
 
 
+def test_the_plan_still_finds_its_committed_cells(repository: Path) -> None:
+    """The generator writes the rows of those cells again, and what it writes beside them orphans none."""
+    conditions = ["rows100-hops2-noise0", "rows100-hops2-noise25"]
+    entry = Entry(name="some", study="controlled", output=str(repository / "docs/results/controlled"), tasks=conditions)
+    (work,) = look_at([entry], repository, Cache("cpu")).works
+    committed = [path for one in conditions for path in work.request.store.directory.glob(f"{one}-*.json")]
+    assert work.num_done == len(committed) >= 12
+
+
 def test_a_cells_file_says_nothing_of_where_its_rows_lay(tmp_path: Path) -> None:
     cell = with_settings("data.superglue_root=/a/place", "data.train_limit=5")
     saved = json.loads(CellStore(tmp_path).save(cell, cell_result()).read_text())
@@ -120,6 +132,17 @@ def test_the_rows_hash_sees_texts_labels_and_order(tiny_backbone: Path, tmp_path
         assert hash_rows(load_rows(config), config) != first
     write_jsonl(tmp_path / "train.jsonl", changed[::-1])
     assert hash_rows(load_rows(config), config) != first
+
+
+def test_a_column_that_the_template_does_not_read_decides_nothing(tiny_backbone: Path, tmp_path: Path) -> None:
+    for template, decides in (("{{ input_text }}", False), ("{{ input_text }} {{ by }}", True), ("{{ row }}", True)):
+        config = make_config(tiny_backbone, tmp_path, f"data.input_template={template}")
+        hashes = set()
+        for by in ("Ann", "Ben"):
+            write_jsonl(tmp_path / "train.jsonl", [{**row, "by": by} for row in rows(20)])
+            write_jsonl(tmp_path / "validation.jsonl", [{**row, "by": "Cleo"} for row in rows(6)])
+            hashes.add(hash_rows(load_rows(config), config))
+        assert (len(hashes) == 2) == decides, template
 
 
 def test_rationales_do_not_decide_where_nothing_is_learned_from_them(tiny_backbone: Path, tmp_path: Path) -> None:
