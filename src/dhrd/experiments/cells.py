@@ -128,7 +128,7 @@ def short_name(name_or_path: str) -> str:
 
 
 def hash_rows(rows: Rows, config: RunConfig) -> str:
-    """A hash of the training and validation rows: ids, labels, the columns that the template reads, and rationales where
+    """A hash of the training and validation rows: ids, labels, the columns that the template reads, rationales where
     they are learned from. A column that nothing reads orphans no result.
     """
     digest = hashlib.sha256(rows.template.encode())
