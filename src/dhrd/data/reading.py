@@ -45,12 +45,13 @@ class HeadReader:
             template: The markers of training.
             tokenizer: Gave the text back; None: as it was written.
         """
-        answer = template.answer.rstrip(" ")
         reason = "\n" + template.reason.strip()  # a label is one line, and may hold the marker
-        if tokenizer is None:
-            return cls(labels, labels, reason, answer, template.order)
-        spell = partial(given_back, tokenizer)
-        return cls(labels, labels.respelled(spell), *spell([reason, answer]), template.order)
+        answer = template.answer.rstrip(" ")
+        spelled = labels
+        if tokenizer is not None:
+            spell = partial(given_back, tokenizer)
+            (reason, answer), spelled = spell([reason, answer]), labels.respelled(spell)
+        return cls(labels, spelled, reason, answer, template.order)
 
     def split(self, written: str) -> tuple[str, str | None]:
         """The rationale and the answer; None: there is no answer."""

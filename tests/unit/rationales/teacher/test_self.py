@@ -73,9 +73,10 @@ def test_answers_in_the_tokenizers_own_spelling_are_read(
     order: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model whose tokenizer lowers case and spaces signs: rows that it answers rightly are not told their label."""
-    few = ("data.train=policy_desk:rows=8,seed=3", "training.num_epochs=1", f"data.order={order}")
+    few = ("data.train=policy_desk:rows=8,seed=3", "training.num_epochs=1")
+    bounds = ("data.max_input_tokens=120", "data.max_sequence_tokens=200")
     small = (f"model.name_or_path={BACKBONE}", f"output_dir={tmp_path / 'out'}", "training.mixed_precision=no")
-    artifact = train(load_config(overrides=[*small, *few]), device="cpu").output_dir
+    artifact = train(load_config(overrides=[*small, *few, *bounds, f"data.order={order}"]), device="cpu").output_dir
     said = written_as(order, "It was faulty.", "store credit")
     writer = Writer(lambda text: " It was told." if "answer :" in text and text.endswith("reasoning :") else said)
     monkeypatch.setattr(SELF, writer)
