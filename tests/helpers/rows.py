@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 CHAT_TEMPLATE = (
@@ -53,6 +53,20 @@ def make_tokenizer(
         **({"chat_template": CHAT_TEMPLATE} if chat else {}),
         **settings,
     )
+
+
+def make_folding_tokenizer(known: str) -> PreTrainedTokenizerFast:
+    """A tokenizer of words that gives text back in lower case, without accents and with spaces around signs.
+
+    Args:
+        known: The words that have a token; all others are left out of what it gives back.
+    """
+    normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    words = [word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(known))]
+    vocab = {word: place for place, word in enumerate(dict.fromkeys(["<unk>", "<eos>", "<pad>", *words]))}
+    backend = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    backend.normalizer, backend.pre_tokenizer = normalizer, splitter
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", eos_token="<eos>", pad_token="<pad>")
 
 
 TOKENIZERS: Mapping[str, Mapping[str, Any]] = {

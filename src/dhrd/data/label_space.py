@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dhrd._text import shown
@@ -73,6 +73,10 @@ class LabelSpace(LabelSet):
             if (found := task.labels.read(answer)) is not None:
                 return tuple(task.start + index for index in found)
         return None
+
+    def respelled(self, spell: Callable[[Sequence[str]], Sequence[str]]) -> LabelSpace:
+        """As a label set's, task by task."""
+        return LabelSpace.of({task.name: task.labels.respelled(spell) for task in self.tasks})
 
     def _each(self, label: Label, where: str) -> Iterator[tuple[LabelSlice, Label, str]]:
         labels = _by_task(label, where)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from dhrd._text import shown
 from dhrd.data.label_names import (
@@ -202,6 +202,10 @@ class LabelSet:
         Its first line must be a label's word or name, and nothing else but a heading, markup, or a remark in brackets.
         """
         return wording(self.words, self.names).read(answer, multi_label=self.multi_label)
+
+    def respelled(self, spell: Callable[[Sequence[str]], Sequence[str]]) -> LabelSet:
+        """The same labels in the same places, by other names and words, to read by."""
+        return replace(self, names=tuple(spell(self.names)), words=tuple(spell(self.words)))
 
 
 def _given(label: Label, where: str) -> str | tuple[str, ...] | Shares:

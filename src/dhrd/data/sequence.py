@@ -45,15 +45,6 @@ class SequenceTemplate:
         marker = self.answer.rstrip(" ")
         return self.answer[len(marker) :] if text.endswith(marker) else self.answer
 
-    def read(self, written: str) -> tuple[str, str | None]:
-        """The rationale and the answer of what the reasoning head wrote after an input; None: it wrote no answer."""
-        marker = self.answer.rstrip(" ")
-        if self.order == "label_first":
-            answer, _, rationale = written.partition("\n" + self.reason.strip())  # a label is one line, and may hold it
-            return rationale.strip(), answer.removeprefix(marker)
-        rationale, found, answer = written.partition(marker)
-        return rationale.strip(), answer if found else None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedData:

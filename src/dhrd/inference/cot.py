@@ -17,6 +17,7 @@ from dhrd._progress import no_foreign_bars
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.read import load_input_encoder, load_reasoning_model
 from dhrd.data.inputs import EncodedInput, InputEncoder
+from dhrd.data.reading import HeadReader
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
 from dhrd.errors import ConfigError
@@ -102,6 +103,7 @@ class TransformersDecoder:
         if inputs:
             longest = max(len(item.input_ids) + len(marker) for item, marker in zip(inputs, markers, strict=True))
             _check_context(self.model, longest, decoding.max_new_tokens)
+        reader = HeadReader.of(self.labels, self.template, self.tokenizer)
         stops = self.stop_at_answer and self.template.order == "reason_first"
         new_ids: list[list[int]] = [[] for _ in inputs]
         for marker in dict.fromkeys(markers):  # one, unless only some inputs end in the answer's marker
@@ -115,16 +117,14 @@ class TransformersDecoder:
                 top_p=decoding.top_p,
                 batch_size=decoding.batch_size,
                 seed=decoding.seed,
-                stop=_answer_is_written(self.tokenizer, self.template) if stops else None,
+                stop=_answer_is_written(self.tokenizer, reader) if stops else None,
                 marker=marker,
                 visible_prompt_tokens=self.template.visible_input_tokens,
             )
             for row, ids in zip(rows, new, strict=True):
                 new_ids[row] = ids
         texts = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in new_ids]
-        return [
-            read_decoded(text, len(ids), self.labels, self.template) for text, ids in zip(texts, new_ids, strict=True)
-        ]
+        return [read_decoded(text, len(ids), reader) for text, ids in zip(texts, new_ids, strict=True)]
 
 
 def check_answers(template: SequenceTemplate) -> None:
@@ -169,7 +169,7 @@ def _check_context(model: PreTrainedModel, longest: int, max_new_tokens: int) ->
         )
 
 
-def _answer_is_written(tokenizer: PreTrainedTokenizerBase, template: SequenceTemplate) -> Stop:
+def _answer_is_written(tokenizer: PreTrainedTokenizerBase, reader: HeadReader) -> Stop:
     """Ends a row with the line break after its answer: `read_decoded` takes nothing from beyond it."""
 
     @cache
@@ -179,25 +179,25 @@ def _answer_is_written(tokenizer: PreTrainedTokenizerBase, template: SequenceTem
     def is_written(new: list[int]) -> bool:
         if not breaks_line(new[-1]):
             return False
-        _, answer = template.read(tokenizer.decode(new, skip_special_tokens=True))
+        _, answer = reader.split(tokenizer.decode(new, skip_special_tokens=True))
         return answer is not None and "\n" in answer.lstrip()
 
     return is_written
 
 
-def read_decoded(text: str, num_tokens: int, labels: LabelSet, template: SequenceTemplate | None = None) -> Decoded:
+def read_decoded(text: str, num_tokens: int, reader: HeadReader) -> Decoded:
     """What was written after a prompt, as rationale and answer."""
-    rationale, answer = (template or SequenceTemplate()).read(text)
-    return Decoded(rationale, None if answer is None else parse_answer(answer, labels), num_tokens)
+    rationale, answer = reader.split(text)
+    return Decoded(rationale, None if answer is None else parse_answer(answer, reader), num_tokens)
 
 
-def parse_answer(answer: str, labels: LabelSet) -> str | list[str] | None:
+def parse_answer(answer: str, reader: HeadReader) -> str | list[str] | None:
     """The label that an answer names, or the list of them for multi-label: its first line, read by the labels' words.
 
     None where the line holds anything else.
     """
-    found = labels.read(answer)
+    found = reader.label(answer)
     if found is None:
         return None
-    names = [labels.names[index] for index in found]
-    return names if labels.multi_label else names[0]
+    names = [reader.labels.names[index] for index in found]
+    return names if reader.labels.multi_label else names[0]

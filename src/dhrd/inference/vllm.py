@@ -13,6 +13,7 @@ import torch
 
 from dhrd._text import message_of
 from dhrd.data.inputs import EncodedInput
+from dhrd.data.reading import HeadReader
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
 from dhrd.errors import ConfigError, DhrdError
@@ -124,7 +125,8 @@ class VllmDecoder:
         prompts = [{"prompt_token_ids": ids} for ids in encode_prompts(self.tokenizer, inputs, self.template)]
         outputs = self._engine.generate(prompts, sampling, use_tqdm=False)
         texts = [(row.outputs[0].text, len(row.outputs[0].token_ids)) for row in outputs]
-        return [read_decoded(text, length, self.labels, self.template) for text, length in texts]
+        reader = HeadReader.of(self.labels, self.template, self.tokenizer)
+        return [read_decoded(text, length, reader) for text, length in texts]
 
 
 def _cores() -> str:

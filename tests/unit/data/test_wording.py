@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dhrd.data.label_names import clean_name
 from dhrd.data.label_sets import check_label_set
+from dhrd.data.reading import HeadReader
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
 from dhrd.errors import DataError
@@ -38,9 +39,9 @@ def accepted(names: list[str], *, multi_label: bool) -> LabelSet | None:
 
 def says(text: str, labels: LabelSet) -> list[str] | None:
     """What each reader makes of an answer: a teacher's judge, chain of thought in either order."""
-    by_head = read_decoded(f" Because.\nAnswer: {text}", 1, labels).label
-    first = SequenceTemplate(order="label_first")
-    assert read_decoded(f"\nAnswer: {text}\n\nReasoning: because", 1, labels, first).label == by_head
+    by_head = read_decoded(f" Because.\nAnswer: {text}", 1, HeadReader.of(labels, SequenceTemplate())).label
+    first = HeadReader.of(labels, SequenceTemplate(order="label_first"))
+    assert read_decoded(f"\nAnswer: {text}\n\nReasoning: because", 1, first).label == by_head
     read = labels.read(f"\n{text}\n")
     names = None if read is None else [labels.names[index] for index in read]
     assert by_head == (names if labels.multi_label or names is None else names[0])
@@ -163,7 +164,8 @@ def test_l7_where_no_mark_is_left_the_set_is_refused() -> None:
 def test_l7_a_set_of_an_older_artifact_is_never_guessed() -> None:
     """`US` and `us` are refused in training; where a saved classifier has them, only an exact answer is read."""
     labels = LabelSet(("US", "us"))
-    assert [parse_answer(text, labels) for text in ("US", " us.", "Us")] == ["US", "us", None]
+    reader = HeadReader.of(labels, SequenceTemplate())
+    assert [parse_answer(text, reader) for text in ("US", " us.", "Us")] == ["US", "us", None]
 
 
 def test_l7_words_come_before_names() -> None:

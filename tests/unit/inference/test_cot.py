@@ -12,6 +12,7 @@ from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from dhrd.data.inputs import EncodedInput
+from dhrd.data.reading import HeadReader
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
 from dhrd.errors import ConfigError
@@ -20,7 +21,7 @@ from dhrd.inference.cot import TransformersDecoder, parse_answer
 from dhrd.inference.decoding import Decoded, Decoding
 from dhrd.model.generation import generate
 from helpers.models import FAMILIES, VOCAB_SIZE, make_causal_lm
-from helpers.rows import make_tokenizer
+from helpers.rows import make_folding_tokenizer, make_tokenizer
 
 LABELS = LabelSet(("true", "false"), ("yes", "not so"))
 TAGS = LabelSet(("mail", "bill", "login"), multi_label=True)
@@ -40,7 +41,7 @@ TAGS = LabelSet(("mail", "bill", "login"), multi_label=True)
     ],
 )
 def test_an_answer_is_one_of_the_words_or_nothing(answer: str, label: str | None) -> None:
-    assert parse_answer(answer, LABELS) == label
+    assert parse_answer(answer, HeadReader.of(LABELS, SequenceTemplate())) == label
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_an_answer_is_one_of_the_words_or_nothing(answer: str, label: str | None
     ],
 )
 def test_several_labels_are_a_list_and_none_of_them_is_an_answer(answer: str, label: list[str] | None) -> None:
-    assert parse_answer(answer, TAGS) == label
+    assert parse_answer(answer, HeadReader.of(TAGS, SequenceTemplate())) == label
 
 
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13, 14], [15, 16]]
@@ -166,9 +167,22 @@ def test_stopping_at_the_answer_reads_what_decoding_to_the_end_reads(batch_size:
     assert less < cost
 
 
+def test_an_answer_is_read_as_the_tokenizer_gives_it_back() -> None:
+    tokenizer = make_folding_tokenizer("It says so. Answer: Reasoning: yes not")
+    scripts = [
+        [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]
+        for text in ("It says so.\nAnswer: yes", "\nAnswer: Not so", "It says so.", "It is.\nAnswer: yes it is")
+    ]
+    marker = tokenizer(SequenceTemplate().reason)["input_ids"]
+    model, inputs = Reciter(scripts, 1 + len(marker)), [EncodedInput("", [number]) for number in range(4)]
+    found = TransformersDecoder(model, tokenizer, LABELS).decode(inputs, Decoding(max_new_tokens=20))
+    assert [one.label for one in found] == ["true", "false", None, None]
+    assert [one.rationale for one in found] == ["it says so .", "", "it says so .", "it ."]
+
+
 def test_a_stopped_row_keeps_its_answer_whole() -> None:
     tokenizer = make_tokenizer()
-    is_written = cot._answer_is_written(tokenizer, SequenceTemplate())
+    is_written = cot._answer_is_written(tokenizer, HeadReader.of(LABELS, SequenceTemplate(), tokenizer))
     ids = tokenizer("Line.\nAnswer: not so\nmore")["input_ids"]
     ends = [n for n in range(1, len(ids) + 1) if is_written(ids[:n])]
     assert [tokenizer.decode(ids[:n]) for n in ends] == ["Line.\nAnswer: not so\n"]

@@ -21,6 +21,7 @@ from dhrd.artifact.read import load_input_encoder, load_reasoning_model
 from dhrd.config import TeacherSettings
 from dhrd.data.inputs import EncodedInput, InputEncoder
 from dhrd.data.objects import columns_of
+from dhrd.data.reading import HeadReader
 from dhrd.errors import ArtifactError
 from dhrd.model.generation import generate
 from dhrd.rationales.teacher.answers import Answer
@@ -130,9 +131,10 @@ class OwnTeacher:
             marker=marker,
             visible_prompt_tokens=self.info.sequence.visible_input_tokens,
         )
+        reader = HeadReader.of(self.info.labels, self.info.sequence, self.encoder.tokenizer)
         return [
             Answer(
-                text=self._told(new, label, whole=len(new) < limit),
+                text=self._told(new, reader, label, whole=len(new) < limit),
                 finish="stop" if len(new) < limit else "length",  # eos is not among the new tokens
                 label_given=bool(label),
                 max_tokens=settings.max_tokens,
@@ -143,13 +145,15 @@ class OwnTeacher:
             for prompt, new in zip(prompts, written, strict=True)
         ]
 
-    def _told(self, new: list[int], label: str, *, whole: bool) -> str:
+    def _told(self, new: list[int], reader: HeadReader, label: str, *, whole: bool) -> str:
         """What was written as teachers write: the rationale, the sentinel and the answer, where there is one."""
         text = self.encoder.tokenizer.decode(new, skip_special_tokens=True)
-        rationale, answer = self.info.sequence.read(text)
         if label:  # it was told, so that only a rationale is wanted, and one that is whole
-            marker = self.info.sequence.answer.rstrip(" ")
-            rationale, answer = text.partition(marker)[0].strip(), label if whole else None
+            rationale, answer = text.partition(reader.answer)[0].strip(), label if whole else None
+        else:
+            rationale, answer = reader.split(text)
+            found = None if answer is None else reader.label(answer)
+            answer = answer if found is None else self.info.labels.write(found)
         return rationale if answer is None else f"{rationale}\n{SENTINEL}\n{answer.strip()}"
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from dhrd.artifact.info import read_info
-from dhrd.config import load_config
+from dhrd.config import DataSettings, load_config
+from dhrd.data.sources import open_source
 from dhrd.errors import ArtifactError, ConfigError
+from dhrd.experiments.studies.controlled import BACKBONE
 from dhrd.rationales.generate import generate_rationales
 from dhrd.rationales.output import Written
 from dhrd.run.train import train
@@ -28,7 +30,7 @@ def artifact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     ).output_dir
 
 
-def ask(artifact: Path, data: Path, output: Path, **settings: Any) -> Written:
+def ask(artifact: Path, data: Path | str, output: Path, **settings: Any) -> Written:
     given = {"name": f"self:{artifact}", "max_tokens": 60, "batch_size": 3, **settings}
     config = load_config(**{f"teacher__{name}": value for name, value in given.items()})
     return generate_rationales(config, str(data), output, device="cpu")
@@ -64,6 +66,26 @@ def test_a_rationale_is_kept_where_its_own_answer_is_the_label(
     assert {given["temperature"] for given in writer.given} == {0.7}
     again = ask(artifact, data, output, samples=2)
     assert again.tally.num_requests == 0 and read_jsonl(output) == list(by_id.values())
+
+
+@pytest.mark.parametrize("order", ["reason_first", "label_first"])
+def test_answers_in_the_tokenizers_own_spelling_are_read(
+    order: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model whose tokenizer lowers case and spaces signs: rows that it answers rightly are not told their label."""
+    few = ("data.train=policy_desk:rows=8,seed=3", "training.num_epochs=1")
+    bounds = ("data.max_input_tokens=120", "data.max_sequence_tokens=200")
+    small = (f"model.name_or_path={BACKBONE}", f"output_dir={tmp_path / 'out'}", "training.mixed_precision=no")
+    artifact = train(load_config(overrides=[*small, *few, *bounds, f"data.order={order}"]), device="cpu").output_dir
+    said = written_as(order, "It was faulty.", "store credit")
+    writer = Writer(lambda text: " It was told." if "answer :" in text and text.endswith("reasoning :") else said)
+    monkeypatch.setattr(SELF, writer)
+    data, output = "policy_desk:rows=30,seed=3", tmp_path / "o.jsonl"
+    found = ask(artifact, data, output)
+    own = [row for row in read_jsonl(output) if "label_given" not in row]
+    labels = [example.label for example in open_source(data, DataSettings()).load()]
+    assert len(own) == labels.count("store_credit") > 0 and {row["rationale"] for row in own} == {"it was faulty ."}
+    assert found.num_rationales == 30 and found.noted["label_given"] == 30 - len(own)
 
 
 def test_what_is_cut_or_names_no_label_is_no_rationale(
