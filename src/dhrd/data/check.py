@@ -154,7 +154,8 @@ class RowCheck:
         if not self.labels_required:
             return None
         if not self.tasks:
-            return label(given.columns.get(self._column(row, "label")), True, row, self.label_separator)
+            column = self._column(row, "label")
+            return label(given.columns.get(column), True, row, self.label_separator, column=column)
         if isinstance(known := given.columns.get("label"), ByTask):  # of an `Example`
             return known
         labels: dict[str, Label] = {}
