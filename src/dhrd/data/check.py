@@ -241,4 +241,7 @@ def _refuse_header(row: Row, mapped: Collection[str]) -> None:
     if len(texts) < len(values) or (len(names) < 2 and not {*names} & {*mapped}):
         return
     if sorted(texts) == sorted(names):
-        raise ValueError("the names of the columns again; remove the line (files were joined with their headers)")
+        raise ValueError(
+            "the names of the columns again; remove the line (files were joined with their headers), or put a line of "
+            "names first where the file has none"
+        )
