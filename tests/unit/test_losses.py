@@ -306,7 +306,7 @@ def test_small_probabilities_survive_fp16() -> None:
 @pytest.mark.parametrize("chunk_rows", [64, 1000])
 @pytest.mark.parametrize("sizes", [(100.0, 0.05), (0.05, 100.0)], ids=["hidden states", "weights"])
 def test_large_sums_survive_fp16(sizes: tuple[float, float], chunk_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many tokens alike, some hidden states or weights large, as trained models have them: no sum leaves fp16's range."""
+    """Many tokens alike, hidden states or weights large, as trained models have them: no sum leaves the range."""
     monkeypatch.setattr(losses, "_CHUNK_BYTES", chunk_rows * 2 * V)
     generator, count = torch.Generator().manual_seed(1), 600
     hidden = sizes[0] * torch.rand((count, D), generator=generator)
