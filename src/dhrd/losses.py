@@ -17,6 +17,7 @@ Shapes: see the legend in `data/records.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -213,14 +214,23 @@ def reasoning_loss(
     """
     device = hidden_ND.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_VD.dtype
-    # Loss scaling comes only after the loss, so small probabilities must survive fp16 by themselves.
-    boost = 1024.0 / _largest(count_N) if dtype == torch.float16 else 1.0
-    layer = _Layer(transform or LogitTransform(), dtype, torch.is_grad_enabled(), boost)
+    # Loss scaling comes only after the loss, so small probabilities must survive fp16 by themselves: as large as the
+    # products with the weight allow, of which a row's sum is at most 2 boost max |weight|.
+    transform, boost = transform or LogitTransform(), 1.0
+    if dtype == torch.float16:
+        most = _HALF / (2 * _largest(weight_VD) * max(1.0, abs(transform.scale)))
+        boost = min(1024.0, most) / _largest(count_N)
+    layer = _Layer(transform, dtype, torch.is_grad_enabled(), boost)
     return _LinearCrossEntropy.apply(hidden_ND, weight_VD, bias_V, target_N, count_N, layer)
 
 
-def _largest(count_N: Tensor | None) -> float:
-    return float(count_N.max()) if count_N is not None and len(count_N) else 1.0
+def _largest(given: Tensor | None) -> float:
+    """The largest magnitude; 1 where there is none."""
+    return float(given.detach().abs().max()) or 1.0 if given is not None and len(given) else 1.0
+
+
+_HALF = 2.0**15
+"""Half of fp16's range."""
 
 
 _CHUNK_BYTES = 2**27
@@ -262,8 +272,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         needs = [layer.grad_enabled and need for need in ctx.needs_input_grad[:3]]
         empty = torch.empty_like if len(target_N) else torch.zeros_like  # the first chunk clears them
         makers = (empty, empty, torch.zeros_like)
+        wide = torch.float32 if layer.dtype == torch.float16 else None  # sums, before they are divided by the count
         grads = [
-            make(given) if need and given is not None else None
+            make(given, dtype=wide) if need and given is not None else None
             for given, need, make in zip((hidden_ND, weight_VD, bias_V), needs, makers, strict=True)
         ]
         weight, num_classes = weight_VD.to(layer.dtype), weight_VD.shape[0]
@@ -279,7 +290,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for of_part, target, of_count in parts:
                 total += _cross_entropy_(of_part, target, of_count, bias_V, grads[2], layer)
             if any(needs):
-                _add_gradients(grads, rows, hidden, weight, logits, layer.boost)
+                _add_gradients(grads, rows, hidden, weight, logits, count, layer.boost)
         ctx.save_for_backward(*grads)
         return total
 
@@ -315,13 +326,23 @@ def _cross_entropy_(
 
 
 def _add_gradients(
-    grads: list[Tensor | None], rows: slice, hidden: Tensor, weight: Tensor, grad: Tensor, boost: float
+    grads: list[Tensor | None], rows: slice, hidden: Tensor, weight: Tensor, grad: Tensor, count: Tensor, boost: float
 ) -> None:
     """Add one chunk's d total / d (hidden, weight), from `grad`, that of the logits, `boost` times as large."""
     grad_hidden, grad_weight, _ = grads
     if grad_hidden is not None:
         grad_hidden[rows].zero_().add_(grad @ weight, alpha=1 / boost)
     if grad_weight is not None:  # in parts, of which what `add_` converts is small: no fp32 copy of V x D
+        fit = _fit(hidden, count, boost)
+        scaled = hidden * fit if fit != 1.0 else hidden
         size = max(1, 4 * _part_logits(hidden.device) // hidden.shape[1])
         for part, of_part in zip(grad_weight.split(size), grad.split(size, dim=1), strict=True):
-            (part if rows.start else part.zero_()).add_(of_part.T @ hidden, alpha=1 / boost)
+            (part if rows.start else part.zero_()).add_(of_part.T @ scaled, alpha=1 / (boost * fit))
+
+
+def _fit(hidden: Tensor, count: Tensor, boost: float) -> float:
+    """The power of two by which hidden states are small enough for fp16's products with the logits' gradient."""
+    if hidden.dtype != torch.float16:
+        return 1.0
+    bound = boost * float((count[:, None] * hidden.float().abs()).sum(0).max())
+    return 2.0 ** min(0, math.floor(math.log2(_HALF / bound))) if bound else 1.0

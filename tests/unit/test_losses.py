@@ -303,6 +303,24 @@ def test_small_probabilities_survive_fp16() -> None:
     torch.testing.assert_close(gradients(total, *given)[1][1:], expected[1][1:], rtol=1e-2, atol=0)
 
 
+@pytest.mark.parametrize("chunk_rows", [64, 1000])
+@pytest.mark.parametrize("sizes", [(100.0, 0.05), (0.05, 100.0)], ids=["hidden states", "weights"])
+def test_large_sums_survive_fp16(sizes: tuple[float, float], chunk_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many tokens alike, hidden states or weights large, as trained models have them: no sum leaves the range."""
+    monkeypatch.setattr(losses, "_CHUNK_BYTES", chunk_rows * 2 * V)
+    generator, count = torch.Generator().manual_seed(1), 600
+    hidden = sizes[0] * torch.rand((count, D), generator=generator)
+    weight = sizes[1] * torch.randn((V, D), generator=generator)
+    target = weight.sum(1).argmin().repeat(count)  # the least likely everywhere: the largest gradient
+    exact = [hidden.clone().requires_grad_(), weight.clone().requires_grad_()]
+    given = [hidden.requires_grad_(), weight.requires_grad_()]
+    with torch.autocast("cpu", torch.float16):
+        total = reasoning_loss(given[0], target, given[1])
+    expected = gradients(stock(LogitTransform(), exact[0], exact[1], None, target), *exact)
+    for found, exact_one in zip(gradients(total, *given), expected, strict=True):
+        torch.testing.assert_close(found, exact_one, rtol=0, atol=0.02 * float(exact_one.abs().max()))
+
+
 def test_a_soft_cap_bounds_logits() -> None:
     capped = LogitTransform(scale=2.0, soft_cap=5.0)(torch.tensor([-1e4, 0.0, 0.1, 1e4]))
     torch.testing.assert_close(capped, torch.tensor([-5.0, 0.0, 5 * float(torch.tanh(torch.tensor(0.04))), 5.0]))
