@@ -77,7 +77,7 @@ COUNTS: dict[LossName, Callable[[LabelLoss, Batch], Tensor]] = {
     "reasoning": lambda _, batch: target_count(batch),
     "keyword": lambda _, batch: keyword_count(batch),
     "alignment": lambda _, batch: rationale_count(batch),
-    "privileged": lambda label_loss, batch: label_loss.row_weight(batch).sum(),
+    "privileged": LabelLoss.count,
 }
 """What each loss of a batch is divided by, once summed over the whole effective batch."""
 
