@@ -4,8 +4,8 @@
     reasoning       L_lm  = Σ CE(lm_head(h[t]), s[t+1])        / target tokens       paper, section 3; `lm_loss.py`
     keyword         L_kw  = Σ −log softmax(lm_head(h[p]))[w]   / content tokens w of the rationale
     alignment       L_al  = Σ 1 − cos(A h[p], sg(h[e]))        / rows with a rationale, which ends at e
-    privileged      L_pv  = Σ CE(head(h[e]), label) + CE(head(h[p]), sg(p(head(h[e]))))      / examples; in a row without a
-                          rationale e is p and the second term 0: where few rows have one, the others still teach
+    privileged      L_pv  = Σ CE(head(h[e]), label) + CE(head(h[p]), sg(p(head(h[e]))))      / examples; in a row
+                          without a rationale e is p and the second term 0, so that such a row still teaches its label
 
 A row's weight is its label's: it is a factor in L_cls and L_pv and in what they are divided by, and in nothing else.
 
@@ -19,7 +19,7 @@ Shapes: see the legend in `data/records.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
