@@ -202,8 +202,8 @@ def test_alignment_loss_and_gradients() -> None:
 def test_privileged_loss_and_gradients(
     logits: Tensor, multi_label: bool, weight: Tensor | None, smoothing: float
 ) -> None:
-    """The label is learned where the rationale has been read, and from there the classifier is taught; a row without one,
-    here the second, teaches it the label itself.
+    """The label is learned where the rationale has been read, and from there the classifier is taught; a row without
+    one, here the second, teaches it the label itself.
     """
     batch = reasoned_batch(SEVERAL if multi_label else SINGLE)
     label_loss = LabelLoss(multi_label=multi_label, class_weight_C=weight, smoothing=smoothing)
