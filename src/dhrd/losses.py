@@ -4,7 +4,8 @@
     reasoning       L_lm  = Σ CE(lm_head(h[t]), s[t+1])        / target tokens       paper, section 3; `lm_loss.py`
     keyword         L_kw  = Σ −log softmax(lm_head(h[p]))[w]   / content tokens w of the rationale
     alignment       L_al  = Σ 1 − cos(A h[p], sg(h[e]))        / rows with a rationale, which ends at e
-    privileged      L_pv  = Σ CE(head(h[e]), label) + CE(head(h[p]), sg(p(head(h[e]))))      / the same rows
+    privileged      L_pv  = Σ CE(head(h[e]), label) + CE(head(h[p]), sg(p(head(h[e]))))      / examples; in a row without a
+                          rationale e is p and the second term 0: where few rows have one, the others still teach
 
 A row's weight is its label's: it is a factor in L_cls and L_pv and in what they are divided by, and in nothing else.
 
@@ -76,7 +77,7 @@ COUNTS: dict[LossName, Callable[[LabelLoss, Batch], Tensor]] = {
     "reasoning": lambda _, batch: target_count(batch),
     "keyword": lambda _, batch: keyword_count(batch),
     "alignment": lambda _, batch: rationale_count(batch),
-    "privileged": lambda label_loss, batch: _taking_part(batch, label_loss).sum(),
+    "privileged": LabelLoss.count,
 }
 """What each loss of a batch is divided by, once summed over the whole effective batch."""
 
@@ -135,7 +136,8 @@ def privileged_loss(
     logits_BC: Float[Tensor, "B C"], privileged_BC: Float[Tensor, "B C"], batch: Batch, label_loss: LabelLoss
 ) -> Float[Tensor, ""]:
     """L_pv: the head learns the label where the rationale has been read, and there teaches itself where it has not
-    (learning under privileged information: Lopez-Paz et al. 2016, arXiv 1511.03643, section 4).
+    (learning under privileged information: Lopez-Paz et al. 2016, arXiv 1511.03643, section 4). In a row without a
+    rationale the classifier learns the label itself.
 
     Args:
         logits_BC: Of the classifier.
@@ -143,8 +145,9 @@ def privileged_loss(
         batch: Says which rows have a rationale.
         label_loss: L_cls.
     """
-    taking_part_B = _taking_part(batch, label_loss)
-    known = label_loss(privileged_BC, replace(batch, row_weight_B=taking_part_B))
+    assert batch.reason_end_B is not None
+    has_rationale_B = batch.reason_end_B >= 0
+    known = label_loss(torch.where(has_rationale_B[:, None], privileged_BC, logits_BC), batch)
     logits_BC, privileged_BC = (given_BC[:, label_loss.columns] for given_BC in (logits_BC, privileged_BC))
     if label_loss.multi_label:
         taught_BC = F.binary_cross_entropy_with_logits(
@@ -153,10 +156,4 @@ def privileged_loss(
         taught_B = taught_BC.sum(1)
     else:
         taught_B = F.cross_entropy(logits_BC.float(), privileged_BC.detach().softmax(1), reduction="none")
-    return known + (taught_B * taking_part_B).sum()
-
-
-def _taking_part(batch: Batch, label_loss: LabelLoss) -> Float[Tensor, "B"]:
-    """The weights of the rows whose rationale is run, as far as they have a label."""
-    assert batch.reason_end_B is not None
-    return label_loss.row_weight(batch) * (batch.reason_end_B >= 0).float()
+    return known + (taught_B * label_loss.row_weight(batch) * has_rationale_B).sum()

@@ -202,26 +202,32 @@ def test_alignment_loss_and_gradients() -> None:
 def test_privileged_loss_and_gradients(
     logits: Tensor, multi_label: bool, weight: Tensor | None, smoothing: float
 ) -> None:
-    """The label is learned where the rationale has been read, and only from there is the classifier taught."""
+    """The label is learned where the rationale has been read, and only from there is the classifier taught; a row without
+    a rationale, here the second, teaches it the label itself."""
     batch = reasoned_batch(SEVERAL if multi_label else SINGLE)
     label_loss = LabelLoss(multi_label=multi_label, class_weight_C=weight, smoothing=smoothing)
     privileged = (logits.flip(0, 1) * 1.5).requires_grad_()
     logits, taking_part = logits.requires_grad_(), [0, 2, 3]
     seen, read = logits[taking_part], privileged[taking_part]
+    known_at = torch.stack([privileged[0], logits[1], privileged[2], privileged[3]])
+    known = label_loss(known_at, batch)
     if multi_label:
-        target = torch.tensor([[1.0, 0, 1], [0, 1, 0], [1, 1, 1]]) * (1 - smoothing) + smoothing / 2
-        known = F.binary_cross_entropy_with_logits(read, target, weight, reduction="sum")
         p = read.detach().sigmoid()
         taught = -(p * F.logsigmoid(seen) + (1 - p) * F.logsigmoid(-seen)).sum()
     else:
-        target = torch.tensor([0, 1, 2])
-        known = F.cross_entropy(read, target, weight, reduction="sum", label_smoothing=smoothing)
         taught = -(read.detach().softmax(1) * seen.log_softmax(1)).sum()
     total = privileged_loss(logits, privileged, batch, label_loss)
     torch.testing.assert_close(total, known + taught)
     found = gradients(total, logits, privileged)
-    torch.testing.assert_close(found, [*gradients(taught, logits), *gradients(known, privileged)])
-    assert all(gradient[1].abs().max() == 0 < gradient[0].abs().max() for gradient in found)
+    torch.testing.assert_close(found, gradients(known + taught, logits, privileged))
+    assert [row.abs().max() > 0 for row in found[1]] == [True, False, True, True]
+
+
+def test_without_rationales_the_privileged_loss_is_the_labels(logits: Tensor) -> None:
+    """So a setting that leaves the label to it is no worse off than the pooled baseline where nothing was generated."""
+    batch = replace(reasoned_batch(SINGLE), reason_end_B=torch.full((4,), -1))
+    assert float(privileged_loss(logits, logits * 2, batch, LabelLoss())) == float(LabelLoss()(logits, batch))
+    assert float(COUNTS["privileged"](LabelLoss(), batch)) == float(COUNTS["classification"](LabelLoss(), batch)) == 4
 
 
 def test_a_rows_weight_is_a_factor_of_the_privileged_loss_and_its_count(logits: Tensor) -> None:
@@ -232,7 +238,7 @@ def test_a_rows_weight_is_a_factor_of_the_privileged_loss_and_its_count(logits: 
     weighed = replace(batch, row_weight_B=weight_B)
     total = privileged_loss(logits, logits * 2, weighed, LabelLoss())
     torch.testing.assert_close(total, (torch.stack(rows) * weight_B).sum())
-    assert (float(rows[1]), float(COUNTS["privileged"](LabelLoss(), weighed))) == (0, 2.5)
+    assert float(COUNTS["privileged"](LabelLoss(), weighed)) == 7.5
 
 
 def test_ghost_rows_have_no_rationale_and_no_words_but_keep_the_graph(logits: Tensor) -> None:
