@@ -29,7 +29,9 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", default=["desk", "desk_given", "cb"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--data", default="../shared/data")
-    parser.add_argument("--device", default="cpu", help="cb wants a GPU: 25 trainings of SmolLM2, some 3 hours of one core")
+    parser.add_argument(
+        "--device", default="cpu", help="cb wants a GPU: 25 trainings of SmolLM2, three hours of a core"
+    )
     parser.add_argument("--kept", type=Path, default=Path("docs/results/label_audit"))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/label_audit.json"))
     given = parser.parse_args()
