@@ -40,7 +40,7 @@ LOWEST := build/lowest
 test-lowest:
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints-lowest.txt torch
-	$(LOWEST)/bin/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints-lowest.txt --editable '.[serve]' \
+	$(LOWEST)/bin/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints-lowest.txt --editable '.[serve,teacher,report,audit,gguf]' \
 		pytest beartype hypothesis httpx
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/pytest tests/unit tests/invariants
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -111,11 +111,12 @@ def inference(bench: Bench, num_rows: int, say: Callable[[str], None]) -> dict[s
     return result.model_dump(mode="json")
 
 
-def run_speed(bench: Bench, deadline_s: float, say: Callable[[str], None], *, num_rows: int = 256) -> dict[str, Any]:
-    """Training at two batch sizes, then inference; what is not begun by the deadline is left out and named."""
+def run_speed(
+    bench: Bench, deadline_s: float, say: Callable[[str], None], *, num_rows: int = 256
+) -> Iterator[tuple[str, Any]]:
+    """Training at two batch sizes, then inference, each as it is measured; what is not begun in time is named."""
     device = bench.model.causal_lm.device
-    dtype = fast_dtype(device, bench.backbone.model.config)
-    found: dict[str, Any] = {"conditions": conditions(device, dtype).model_dump()}
+    yield "conditions", conditions(device, fast_dtype(device, bench.backbone.model.config)).model_dump()
     work: dict[str, Callable[[], Any]] = {
         "training, batch 8": lambda: training(bench, 8, 8),
         "training, batch 32": lambda: training(bench, 32, 8),
@@ -123,11 +124,10 @@ def run_speed(bench: Bench, deadline_s: float, say: Callable[[str], None], *, nu
     }
     for name, measure in work.items():
         if time.monotonic() > deadline_s:
-            found[name] = {"error": "no time left"}
+            yield name, {"error": "no time left"}
             continue
         say(name)
         try:
-            found[name] = measure()
+            yield name, measure()
         except Exception as raised:  # a measurement that fails leaves the others to run
-            found[name] = {"error": f"{type(raised).__name__}: {' '.join(str(raised).split())[:300]}"}
-    return found
+            yield name, {"error": f"{type(raised).__name__}: {' '.join(str(raised).split())[:300]}"}

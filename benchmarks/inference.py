@@ -40,10 +40,11 @@ import torch
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import save_artifact
 from dhrd.benchmark.contenders import BenchmarkRows, pipeline, stock_model, without_sharing
-from dhrd.benchmark.inference import Settings, benchmark, prepare_rows
+from dhrd.benchmark.inference import benchmark, prepare_rows
 from dhrd.benchmark.limits import roofline
 from dhrd.benchmark.machine import conditions
 from dhrd.benchmark.measure import spread, timed
+from dhrd.benchmark.settings import Settings
 from dhrd.config import ModelSettings, load_config
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.sources import open_source

@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=5)
     parser.add_argument("--kept", type=Path, default=Path("data/self_teacher"))
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/self_teacher_read.json"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/self_teacher_third.json"))
     given = parser.parse_args()
     seeds = range(given.first_seed, given.first_seed + given.seeds)
     cells = {arm: [cell(arm, seed, given.kept / str(seed)) for seed in seeds] for arm in ARMS}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from types import ModuleType
 
-from dhrd.errors import MissingExtra
+from dhrd.errors import ConfigError, MissingExtra
 
 
 def require(module: str, *, extra: str) -> ModuleType:
@@ -30,3 +31,16 @@ def require(module: str, *, extra: str) -> ModuleType:
             f"this needs `{module}`, which is not installed: pip install '.[{extra}]' in a clone of dhrd, or "
             f"'dhrd[{extra}]' where an index has it"
         ) from error
+
+
+def check_vllm(flag: str) -> None:
+    """Refuse before anything is run where vLLM, which is no extra as it brings its own torch, is not installed.
+
+    Args:
+        flag: What asked for it.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        raise ConfigError(f"{flag}: this needs vLLM: pip install vllm, or leave it out")

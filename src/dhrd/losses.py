@@ -1,10 +1,11 @@
 """The losses, each a sum, and what each is divided by; only the training step divides (`training/step.py`).
 
     classification  L_cls = Σ CE(head(h[p]), label)            / examples            paper, section 3
-    reasoning       L_lm  = Σ CE(lm_head(h[t]), s[t+1])        / target tokens       paper, section 3
+    reasoning       L_lm  = Σ CE(lm_head(h[t]), s[t+1])        / target tokens       paper, section 3; `lm_loss.py`
     keyword         L_kw  = Σ −log softmax(lm_head(h[p]))[w]   / content tokens w of the rationale
     alignment       L_al  = Σ 1 − cos(A h[p], sg(h[e]))        / rows with a rationale, which ends at e
-    privileged      L_pv  = Σ CE(head(h[e]), label) + CE(head(h[p]), sg(p(head(h[e]))))      / the same rows
+    privileged      L_pv  = Σ CE(head(h[e]), label) + CE(head(h[p]), sg(p(head(h[e]))))      / examples; in a row
+                          without a rationale e is p and the second term 0, so that such a row still teaches its label
 
 A row's weight is its label's: it is a factor in L_cls and L_pv and in what they are divided by, and in nothing else.
 
@@ -18,44 +19,17 @@ Shapes: see the legend in `data/records.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 from dhrd.config.losses import LossName
 from dhrd.data.records import IGNORE, Batch
 from dhrd.label_loss import LabelLoss as LabelLoss
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogitTransform:
-    """What a family does to its LM logits after the matrix product: z → cap · tanh(scale · z / cap).
-
-    Args:
-        scale: Cohere's `logit_scale`, or 1 / Granite's `logits_scaling`.
-        soft_cap: Gemma's `final_logit_softcapping`; None: no cap.
-    """
-
-    scale: float = 1.0
-    soft_cap: float | None = None
-
-    def __call__(self, logits: Tensor) -> Tensor:
-        if self.scale != 1.0:
-            logits = logits * self.scale
-        if self.soft_cap is not None:
-            logits = torch.tanh(logits / self.soft_cap) * self.soft_cap
-        return logits
-
-    def backward_(self, grad: Tensor, transformed: Tensor) -> Tensor:
-        """Turn the gradient of the transformed logits into that of the raw ones, in place."""
-        if self.soft_cap is not None:
-            grad.mul_(1 - (transformed / self.soft_cap) ** 2)
-        return grad.mul_(self.scale) if self.scale != 1.0 else grad
+from dhrd.lm_loss import LogitTransform
 
 
 def target_count(batch: Batch) -> Float[Tensor, ""]:
@@ -103,7 +77,7 @@ COUNTS: dict[LossName, Callable[[LabelLoss, Batch], Tensor]] = {
     "reasoning": lambda _, batch: target_count(batch),
     "keyword": lambda _, batch: keyword_count(batch),
     "alignment": lambda _, batch: rationale_count(batch),
-    "privileged": lambda label_loss, batch: _taking_part(batch, label_loss).sum(),
+    "privileged": LabelLoss.count,
 }
 """What each loss of a batch is divided by, once summed over the whole effective batch."""
 
@@ -162,7 +136,8 @@ def privileged_loss(
     logits_BC: Float[Tensor, "B C"], privileged_BC: Float[Tensor, "B C"], batch: Batch, label_loss: LabelLoss
 ) -> Float[Tensor, ""]:
     """L_pv: the head learns the label where the rationale has been read, and there teaches itself where it has not
-    (learning under privileged information: Lopez-Paz et al. 2016, arXiv 1511.03643, section 4).
+    (learning under privileged information: Lopez-Paz et al. 2016, arXiv 1511.03643, section 4). In a row without a
+    rationale the classifier learns the label itself.
 
     Args:
         logits_BC: Of the classifier.
@@ -170,8 +145,9 @@ def privileged_loss(
         batch: Says which rows have a rationale.
         label_loss: L_cls.
     """
-    taking_part_B = _taking_part(batch, label_loss)
-    known = label_loss(privileged_BC, replace(batch, row_weight_B=taking_part_B))
+    assert batch.reason_end_B is not None
+    has_rationale_B = batch.reason_end_B >= 0
+    known = label_loss(torch.where(has_rationale_B[:, None], privileged_BC, logits_BC), batch)
     logits_BC, privileged_BC = (given_BC[:, label_loss.columns] for given_BC in (logits_BC, privileged_BC))
     if label_loss.multi_label:
         taught_BC = F.binary_cross_entropy_with_logits(
@@ -180,148 +156,4 @@ def privileged_loss(
         taught_B = taught_BC.sum(1)
     else:
         taught_B = F.cross_entropy(logits_BC.float(), privileged_BC.detach().softmax(1), reduction="none")
-    return known + (taught_B * taking_part_B).sum()
-
-
-def _taking_part(batch: Batch, label_loss: LabelLoss) -> Float[Tensor, "B"]:
-    """The weights of the rows whose rationale is run, as far as they have a label."""
-    assert batch.reason_end_B is not None
-    return label_loss.row_weight(batch) * (batch.reason_end_B >= 0).float()
-
-
-def reasoning_loss(
-    hidden_ND: Float[Tensor, "N D"],
-    target_N: Int[Tensor, "N"],
-    weight_VD: Float[Tensor, "V D"],
-    bias_V: Float[Tensor, "V"] | None = None,
-    transform: LogitTransform | None = None,
-    *,
-    count_N: Float[Tensor, "N"] | None = None,
-) -> Float[Tensor, ""]:
-    """L_lm at the target positions, without ever holding N x V logits.
-
-    Equals the stock `ForCausalLM` loss times the number of targets. Under autocast the matrix products run in the
-    autocast type, softmax and sums in fp32.
-
-    Args:
-        hidden_ND: Last hidden states at the target positions; N may be 0.
-        target_N: The token each must predict.
-        weight_VD: The LM head's weight.
-        bias_V: The LM head's bias, where the family has one.
-        transform: What the family does to its logits.
-        count_N: In how many rows each stands; None: in one.
-    """
-    device = hidden_ND.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_VD.dtype
-    # Loss scaling comes only after the loss, so small probabilities must survive fp16 by themselves.
-    boost = 1024.0 / _largest(count_N) if dtype == torch.float16 else 1.0
-    layer = _Layer(transform or LogitTransform(), dtype, torch.is_grad_enabled(), boost)
-    return _LinearCrossEntropy.apply(hidden_ND, weight_VD, bias_V, target_N, count_N, layer)
-
-
-def _largest(count_N: Tensor | None) -> float:
-    return float(count_N.max()) if count_N is not None and len(count_N) else 1.0
-
-
-_CHUNK_BYTES = 2**27
-"""Of logits in the products' type, held at once. Smaller chunks repeat the addition to the weight's gradient."""
-
-
-def _part_logits(device: torch.device) -> int:
-    """Logits of a chunk that are in fp32 at once: on a CPU 2 MiB, which its caches hold from one pass to the next."""
-    return 2**19 if device.type == "cpu" else 2**25
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """How a linear layer's logits are computed; their gradient is `boost` times as large in the products."""
-
-    transform: LogitTransform
-    dtype: torch.dtype
-    grad_enabled: bool
-    boost: float
-
-
-class _LinearCrossEntropy(torch.autograd.Function):
-    """Summed cross-entropy of a linear layer, its gradients computed chunk by chunk in the forward pass.
-
-    The loss is a sum, so its gradient is known up to one scalar factor before backward begins. Computing it while a
-    chunk's logits are at hand saves the matrix product that checkpointing would repeat.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        hidden_ND: Tensor,
-        weight_VD: Tensor,
-        bias_V: Tensor | None,
-        target_N: Tensor,
-        count_N: Tensor | None,
-        layer: _Layer,
-    ) -> Tensor:
-        needs = [layer.grad_enabled and need for need in ctx.needs_input_grad[:3]]
-        empty = torch.empty_like if len(target_N) else torch.zeros_like  # the first chunk clears them
-        makers = (empty, empty, torch.zeros_like)
-        grads = [
-            make(given) if need and given is not None else None
-            for given, need, make in zip((hidden_ND, weight_VD, bias_V), needs, makers, strict=True)
-        ]
-        weight, num_classes = weight_VD.to(layer.dtype), weight_VD.shape[0]
-        chunk = max(1, _CHUNK_BYTES // (layer.dtype.itemsize * num_classes))
-        size = max(1, _part_logits(hidden_ND.device) // num_classes)
-        total = torch.zeros((), device=hidden_ND.device)
-        for start in range(0, len(target_N), chunk):
-            rows = slice(start, start + chunk)
-            hidden = hidden_ND[rows].to(layer.dtype)
-            logits = F.linear(hidden, weight)
-            count = count_N[rows] if count_N is not None else torch.ones(len(hidden), device=hidden.device)
-            parts = zip(logits.split(size), target_N[rows].split(size), count.split(size), strict=True)
-            for of_part, target, of_count in parts:
-                total += _cross_entropy_(of_part, target, of_count, bias_V, grads[2], layer)
-            if any(needs):
-                _add_gradients(grads, rows, hidden, weight, logits, layer.boost)
-        ctx.save_for_backward(*grads)
-        return total
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        grads = ctx.saved_tensors  # type: ignore[attr-defined]
-        scaled = [grad.mul_(grad_output.to(grad.dtype)) if grad is not None else None for grad in grads]
-        return (*scaled, None, None, None)
-
-
-def _cross_entropy_(
-    logits: Tensor, target: Tensor, count: Tensor, bias: Tensor | None, grad_bias: Tensor | None, layer: _Layer
-) -> Tensor:
-    """The summed cross-entropy of some rows; their logits become its gradient, `layer.boost` times as large."""
-    raw = logits.float()
-    if bias is not None:
-        raw += bias.float()
-    ours = layer.transform(raw)
-    gold, top = ours.gather(1, target[:, None]), ours.amax(1, keepdim=True)
-    shifted = ours - top if layer.transform.soft_cap is not None else ours.sub_(top)
-    exponentials = shifted.exp_()  # one pass over them serves the loss and its gradient
-    norm = exponentials.sum(1, keepdim=True)
-    total = ((norm.log() + top - gold)[:, 0] * count).sum()
-    if layer.grad_enabled:
-        grad = exponentials.mul_(count[:, None] / norm)
-        grad[torch.arange(len(target), device=target.device), target] -= count
-        grad = layer.transform.backward_(grad, ours)
-        if grad_bias is not None:
-            grad_bias += grad.sum(0).to(grad_bias.dtype)
-        logits.copy_(grad.mul_(layer.boost) if layer.boost != 1.0 else grad)
-    return total
-
-
-def _add_gradients(
-    grads: list[Tensor | None], rows: slice, hidden: Tensor, weight: Tensor, grad: Tensor, boost: float
-) -> None:
-    """Add one chunk's d total / d (hidden, weight), from `grad`, that of the logits, `boost` times as large."""
-    grad_hidden, grad_weight, _ = grads
-    if grad_hidden is not None:
-        grad_hidden[rows].zero_().add_(grad @ weight, alpha=1 / boost)
-    if grad_weight is not None:  # in parts, of which what `add_` converts is small: no fp32 copy of V x D
-        size = max(1, 4 * _part_logits(hidden.device) // hidden.shape[1])
-        for part, of_part in zip(grad_weight.split(size), grad.split(size, dim=1), strict=True):
-            (part if rows.start else part.zero_()).add_(of_part.T @ hidden, alpha=1 / boost)
+    return known + (taught_B * label_loss.row_weight(batch) * has_rationale_B).sum()

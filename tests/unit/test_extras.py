@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dhrd._extras import require
-from dhrd.errors import MissingExtra
+from dhrd._extras import check_vllm, require
+from dhrd.errors import ConfigError, MissingExtra
 
 
 def test_what_is_there_is_imported() -> None:
@@ -28,6 +28,12 @@ def test_what_is_broken_inside_speaks_for_itself(tmp_path: Path, monkeypatch: py
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
         require("broken_inside", extra="x")
+
+
+def test_where_vllm_is_not_installed_who_asked_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"^against cot_vllm: this needs vLLM: pip install vllm"):
+        check_vllm("against cot_vllm")
 
 
 DISTRIBUTIONS = {"prometheus_client": "prometheus-client", "h11": "uvicorn", "module": ""}

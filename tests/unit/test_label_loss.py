@@ -79,6 +79,7 @@ def test_the_privileged_loss_of_a_task_is_of_its_labels_and_rows() -> None:
     loss, privileged_BC = LabelLoss(columns=slice(0, 3), task=0), LOGITS_BC.flip(0)
     rows, target = [0, 3], torch.tensor([0, 1])
     known = F.cross_entropy(privileged_BC[rows, :3], target, reduction="sum")
+    known += F.cross_entropy(LOGITS_BC[2:3, :3], torch.tensor([2]), reduction="sum")  # a label, and no rationale
     taught = F.cross_entropy(LOGITS_BC[rows, :3], privileged_BC[rows, :3].softmax(1), reduction="sum")
     torch.testing.assert_close(privileged_loss(LOGITS_BC, privileged_BC, batch, loss), known + taught)
-    assert float(COUNTS["privileged"](loss, batch)) == 2
+    assert float(COUNTS["privileged"](loss, batch)) == 3

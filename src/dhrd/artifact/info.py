@@ -185,7 +185,8 @@ def to_manifest(info: ArtifactInfo) -> dict[str, Any]:
     """What dhrd.json holds."""
     version = FORMAT_VERSION if isinstance(info.labels, LabelSpace) else 1 if info.decision is None else 2
     absent = {name for name in ("decision", "task_columns") if not getattr(info, name)}
-    return {"format_version": version, **info.model_dump(exclude=absent)}
+    summary = {"training": info.training}  # as it is: pydantic 2.10 writes only what the type names
+    return {"format_version": version, **info.model_dump(exclude=absent), **summary}
 
 
 def read_info(directory: str | Path) -> ArtifactInfo:

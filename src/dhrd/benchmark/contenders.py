@@ -13,11 +13,11 @@ import torch
 from dhrd.artifact.read import load_stock_config
 from dhrd.artifact.weights import load_stock_model
 from dhrd.data.records import Example
-from dhrd.errors import ArtifactError, ConfigError
+from dhrd.errors import ArtifactError
 from dhrd.export.runtimes import RUNTIMES, find_runtime
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.engine.batching import predict_logits
-from dhrd.inference.vllm import awake, check_vllm, start_vllm
+from dhrd.inference.vllm import awake, start_vllm
 from dhrd.model.foreign import Weights
 
 if TYPE_CHECKING:
@@ -179,7 +179,6 @@ def loop(lineup: Lineup) -> Iterator[Contender]:
 
 def vllm(lineup: Lineup) -> Iterator[Contender]:
     """vLLM's pooling runner, from tokens: it is given what our tokenizer made, so that both cut alike."""
-    check_vllm("`against=vllm`")
     classifier = lineup.classifier
     dtype = str(classifier.dtype).removeprefix("torch.")
     limit = classifier.info.max_input_tokens
@@ -196,10 +195,6 @@ def vllm(lineup: Lineup) -> Iterator[Contender]:
 
 def exported(name: str, lineup: Lineup) -> Iterator[Contender]:
     """A runtime over what `dhrd export` wrote, in batches of like length."""
-    if name not in lineup.exports:
-        raise ConfigError(
-            f"`against={name}`: give `{name}` DIR, the directory that `dhrd export` wrote, or `against={name}=DIR`"
-        )
     classifier, runtime = lineup.classifier, find_runtime(name)
     forward, names = runtime.from_pretrained(lineup.exports[name]), classifier.labels.names
 
@@ -217,13 +212,13 @@ def exported(name: str, lineup: Lineup) -> Iterator[Contender]:
     yield Contender(name=name, title=title, dtype=forward.dtype, run=run, batch_size=LOOP_BATCH_SIZE)
 
 
-PEERS: dict[str, Callable[[Lineup], Iterator[Contender]]] = {
+MAKERS: dict[str, Callable[[Lineup], Iterator[Contender]]] = {
     "pipeline": pipelines,
     "loop": loop,
     **{name: partial(exported, name) for name in RUNTIMES},
     "vllm": vllm,
 }
-"""What `against` takes, by name: each gives one contender or several."""
+"""Of `PEERS`, by name: each gives one contender or several."""
 
 
 def without_sharing(classifier: Classifier) -> Classifier:

@@ -16,7 +16,7 @@ from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import TransformersDecoder, check_answers
 from dhrd.inference.decoding import Decoder, Decoding, TimedDecoding, timed_decoding
-from dhrd.inference.vllm import VllmDecoder, check_vllm
+from dhrd.inference.vllm import VllmDecoder
 from dhrd.metrics.intervals import wilson
 from dhrd.model.backbone import load_backbone
 
@@ -30,12 +30,10 @@ def check_decoding(ways: Sequence[str], classifier: Classifier) -> None:
     """Refuse before anything is run what cannot be.
 
     Raises:
-        ConfigError: vLLM is not installed, or the backbone's name is not known.
+        ConfigError: The reasoning head answers before it reasons, or the backbone's name is not known.
     """
     if any(way in ("cot", "cot_vllm") for way in ways):
         check_answers(classifier.info.sequence)
-    if "cot_vllm" in ways:
-        check_vllm("`against=cot_vllm`")
     if "cot_untuned" in ways and not classifier.info.training.get("backbone"):
         raise ConfigError("`against=cot_untuned`: dhrd.json does not name the backbone; leave it out")
 
@@ -74,7 +72,6 @@ _TITLES = {
     "cot_untuned": "chain of thought, untuned backbone, temperature 0.1, top-p 0.7",
     "cot_vllm": "chain of thought, trained reasoning head in vLLM, greedy",
 }
-WAYS = tuple(_TITLES)
 
 
 def _decoder(way: str, directory: Path, classifier: Classifier, rows: BenchmarkRows, max_new_tokens: int) -> Decoder:

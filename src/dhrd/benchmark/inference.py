@@ -7,50 +7,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dhrd.benchmark.contenders import PEERS, BenchmarkRows, Contender, Lineup, ours, without_sharing
-from dhrd.benchmark.decoding import WAYS, check_decoding, measure_decoding
+from dhrd.benchmark.contenders import MAKERS, BenchmarkRows, Contender, Lineup, ours, without_sharing
+from dhrd.benchmark.decoding import check_decoding, measure_decoding
 from dhrd.benchmark.limits import length_sweep, parity_with_fp32, roofline
 from dhrd.benchmark.machine import conditions
 from dhrd.benchmark.result import BenchmarkResult, Conditions, DecodingResult, RowsResult, Sweeps
 from dhrd.benchmark.rounds import take_turns
+from dhrd.benchmark.settings import WAYS, Settings
 from dhrd.data.label_space import check_one_task
 from dhrd.data.records import Example
-from dhrd.errors import ConfigError, DataError
+from dhrd.errors import DataError
 from dhrd.export.runtimes import RUNTIMES
 from dhrd.inference.classifier import Classifier
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What to measure.
-
-    Args:
-        against: Of `PEERS` and the ways to decode, `cot`, `cot_untuned` and `cot_vllm`.
-        batch_sizes: Of the pipeline: swept in the first round; 1, 32 and the best go on.
-        repeats: Rounds.
-        warmup_rows: That each contender runs before the first round.
-        latency_rows: Single requests.
-        cot_rows: Rows that are decoded.
-        max_new_tokens: Longest rationale with its answer.
-        parity: Compare with fp32, with sharing and without.
-        exports: Runtime -> a directory that `dhrd export` wrote for it.
-    """
-
-    against: Sequence[str] = ("pipeline", "loop")
-    batch_sizes: Sequence[int] = (1, 2, 4, 8, 16, 32)
-    repeats: int = 3
-    warmup_rows: int = 64
-    latency_rows: int = 100
-    cot_rows: int = 8
-    max_new_tokens: int = 500
-    parity: bool = False
-    exports: Mapping[str, Path] = field(default_factory=dict)
 
 
 def benchmark(
@@ -71,11 +45,12 @@ def benchmark(
         **options: As `Classifier.from_pretrained`'s.
 
     Raises:
-        ConfigError: A contender is unknown, or not installed.
+        ConfigError: A way to decode does not suit the artifact.
         DataError: There are no rows.
         ArtifactError: The artifact has no classifier, or none that a contender loads.
     """
-    _check(examples, settings)
+    if not examples:
+        raise DataError("there are no rows to measure on; check the file and the split")
     say("loading")
     again = {"keep_prefixes": False}  # the same rows come in each round: they would be found, not computed
     classifier = Classifier.from_pretrained(directory, **options | again)
@@ -109,15 +84,6 @@ def benchmark(
     )
 
 
-def _check(examples: Sequence[Example], settings: Settings) -> None:
-    known = (*PEERS, *WAYS)
-    unknown = [name for name in settings.against if name not in known]
-    if unknown:
-        raise ConfigError(f"`against={unknown[0]}`: unknown; give some of {', '.join(known)}")
-    if not examples:
-        raise DataError("there are no rows to measure on; check the file and the split")
-
-
 def prepare_rows(classifier: Classifier, examples: Sequence[Example]) -> BenchmarkRows:
     """Rows as each contender takes them. Labels are kept where all rows have one."""
     inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
@@ -140,7 +106,7 @@ def _warm(lineup: Lineup, rows: BenchmarkRows, settings: Settings, say: Say) -> 
     if lineup.classifier.engine.options.share_prefixes:
         apart = without_sharing(lineup.classifier)
         contenders.append(ours(apart, "dhrd_without_sharing", "dhrd.Classifier, rows run whole"))
-    for name, make in PEERS.items():
+    for name, make in MAKERS.items():
         contenders += make(lineup) if name in settings.against else ()
     for contender in contenders:
         say(f"warming up {contender.title}")

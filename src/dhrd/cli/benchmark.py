@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dhrd._terminal import say
+from dhrd.benchmark.settings import PEERS, WAYS, Settings
 from dhrd.cli.options import Artifact, ClassifierOptions, Config, Json, Set, grouped, write_json
 from dhrd.errors import ConfigError
-from dhrd.export.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     from dhrd.benchmark.result import BenchmarkResult
@@ -30,10 +30,7 @@ def benchmark(
     limit: Annotated[int, typer.Option(min=1, help="Only the first rows.")] = 1000,
     against: Annotated[
         str,
-        typer.Option(
-            help=f"Some of pipeline, loop, {', '.join(RUNTIMES)}, vllm; and of cot, cot_untuned, cot_vllm. "
-            "none: ours alone."
-        ),
+        typer.Option(help=f"Some of {', '.join(PEERS)}; and of {', '.join(WAYS)}. none: ours alone."),
     ] = "pipeline,loop",
     batch_sizes: Annotated[str, typer.Option(help="Those the pipeline is tried with.")] = "1,2,4,8,16,32",
     repeats: Annotated[int, typer.Option(min=1, help="Rounds in which all take turns.")] = 3,
@@ -65,13 +62,9 @@ def benchmark(
     if plot is not None:
         require("matplotlib", extra="report")
     names, exports = _contenders(against, onnx)
-    sizes, settled = _sizes(batch_sizes), inference_config(model, config, overrides)
-    check_inputs(model, data, settled, split=split, labels_required=False)
-    from dhrd.benchmark.inference import Settings, benchmark
-
     settings = Settings(
         against=names,
-        batch_sizes=sizes,
+        batch_sizes=_sizes(batch_sizes),
         repeats=repeats,
         warmup_rows=warmup_rows,
         latency_rows=latency_rows,
@@ -80,6 +73,10 @@ def benchmark(
         parity=parity,
         exports=exports,
     )
+    settled = inference_config(model, config, overrides)
+    check_inputs(model, data, settled, split=split, labels_required=False)
+    from dhrd.benchmark.inference import benchmark
+
     inputs = [*read_by(model, settled, data, config), *chain.from_iterable(map(model_files, exports.values()))]
     check_outputs([Output("--json", json_file, JSON), Output("--plot", plot, FIGURE)], inputs)
     examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)

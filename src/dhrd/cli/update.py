@@ -27,7 +27,7 @@ def update(
     new: Annotated[str, typer.Option(help="New labelled rows: a file, superglue:TASK, hub:NAME.")],
     output: Annotated[Path, typer.Option(help="Gets the updated artifact, if the gate holds.")],
     replay: Annotated[str | None, typer.Option(help="Old labelled rows to train on among the new ones.")] = None,
-    replay_share: Annotated[float, typer.Option(help="Share of the training rows that are old ones.")] = 0.2,
+    replay_share: Annotated[float, typer.Option(help="Share of the training rows that are old ones.")] = 0.5,
     kl: Annotated[
         float, typer.Option(help="Weight, 0 to 1, of the old model's answer beside the label of a replayed row.")
     ] = 0.0,

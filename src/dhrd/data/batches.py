@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,16 +120,3 @@ class PlannedUpdates:
         if not micro_batch.rows:
             return as_ghost(batch)
         return as_tree(batch, micro_batch.packs, pad_token_id=self.pad_token_id) if micro_batch.packs else batch
-
-
-def fingerprint(examples: Sequence[EncodedExample]) -> str:
-    """A hash of all tokens and labels: whether a run goes on with the rows that it began with."""
-    digest = hashlib.sha256()
-    for example in examples:
-        parts = (example.id, example.input_ids, example.continuation_ids, example.label)
-        digest.update(repr((*parts, example.keyword_ids) if example.keyword_ids else parts).encode())
-        if example.unlabelled:
-            digest.update(repr(example.unlabelled).encode())
-        if example.shares is not None or example.weight != 1:
-            digest.update(repr((example.shares, example.weight)).encode())
-    return digest.hexdigest()[:16]

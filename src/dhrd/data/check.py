@@ -154,7 +154,8 @@ class RowCheck:
         if not self.labels_required:
             return None
         if not self.tasks:
-            return label(given.columns.get(self._column(row, "label")), True, row, self.label_separator)
+            column = self._column(row, "label")
+            return label(given.columns.get(column), True, row, self.label_separator, column=column)
         if isinstance(known := given.columns.get("label"), ByTask):  # of an `Example`
             return known
         labels: dict[str, Label] = {}
@@ -240,4 +241,7 @@ def _refuse_header(row: Row, mapped: Collection[str]) -> None:
     if len(texts) < len(values) or (len(names) < 2 and not {*names} & {*mapped}):
         return
     if sorted(texts) == sorted(names):
-        raise ValueError("the names of the columns again; remove the line (files were joined with their headers)")
+        raise ValueError(
+            "the names of the columns again; remove the line (files were joined with their headers), or put a line of "
+            "names first where the file has none"
+        )

@@ -107,8 +107,8 @@ def _check_header(header: list[str], where: str, delimiter: str) -> None:
     if others:
         other = "tab" if others[0] == "\t" else f"'{others[0]}'"
         raise DataError(
-            f"{where}: the header is one column, {shown(header[0])}; if {other} stands between the columns, set "
-            f"data.csv_delimiter={other}"
+            f"{where}: the header is one column, {shown(header[0])}; if {other} stands between the columns, give "
+            f"`data.csv_delimiter={other}`"
         )
 
 

@@ -1,14 +1,15 @@
-"""The digest of a row's input: what tells whether a rationale, or a prediction, is about this very text."""
+"""Digests: of a row's input, to tell whether a rationale or a prediction is about this very text; of rows as tokens."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import unicodedata
+from collections.abc import Sequence
 
 import numpy as np
 
-from dhrd.data.records import Example
+from dhrd.data.records import EncodedExample, Example
 from dhrd.data.row import Columns
 from dhrd.data.templates import PLAIN, InputTemplate
 
@@ -35,6 +36,19 @@ def input_digest(columns: Columns, template: InputTemplate) -> str:
 def digest_of(example: Example) -> str:
     """An example's digest; of its `input_text` where it did not come from a source."""
     return example.digest or input_digest(example.columns(), _PLAIN)
+
+
+def fingerprint(examples: Sequence[EncodedExample]) -> str:
+    """A hash of all tokens and labels: whether a run goes on with the rows that it began with."""
+    digest = hashlib.sha256()
+    for example in examples:
+        parts = (example.id, example.input_ids, example.continuation_ids, example.label)
+        digest.update(repr((*parts, example.keyword_ids) if example.keyword_ids else parts).encode())
+        if example.unlabelled:
+            digest.update(repr(example.unlabelled).encode())
+        if example.shares is not None or example.weight != 1:
+            digest.update(repr((example.shares, example.weight)).encode())
+    return digest.hexdigest()[:16]
 
 
 def _digest(text: str) -> str:

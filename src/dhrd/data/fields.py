@@ -89,19 +89,21 @@ def input_text(value: object, row: Row, *, required: bool) -> str:
 
 def column_names(row: Row) -> str:
     """The row's columns, for a message."""
-    return ", ".join(map(str, row.columns)) or "no columns"
+    return ", ".join(str(name) or "''" for name in row.columns) or "no columns"
 
 
 def label(
-    value: object, required: bool, row: Row, separator: str | None = None
+    value: object, required: bool, row: Row, separator: str | None = None, *, column: str = "label"
 ) -> str | tuple[str, ...] | Shares | None:
-    """A name, several as a tuple, shares, or None where there is none; see `as_label`."""
+    """A name, several as a tuple, shares, or None where there is none; see `as_label`. It came from `column`."""
     name = as_label(value, separator)
     if name is None and required:
-        raise ValueError(
-            f"label: missing; the row has {column_names(row)} (map it with `data.columns.label=COLUMN`); blank, null "
-            "and the -1 of a ClassLabel mean unlabelled: leave such rows out"
-        )
+        if column in row.columns:
+            raise ValueError(
+                f"label: missing: {shown(column)} is {shown(row.columns[column])}; blank, null and the -1 of a "
+                "ClassLabel mean unlabelled: leave such rows out"
+            )
+        raise ValueError(f"label: missing; the row has {column_names(row)} (map it with `data.columns.label=COLUMN`)")
     return name
 
 

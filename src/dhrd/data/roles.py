@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal
 
@@ -197,15 +197,20 @@ def _quoted(name: str) -> str:
 
 def _find_label(columns: Sequence[ColumnLook]) -> Role | None:
     named = [column for column in _named("label", columns) if column.num_distinct > 1 or column.name == "label"]
-    held = [column for column in reversed(columns) if _holds_classes(column) and column not in named]
-    held.sort(key=lambda column: column.is_number)
-    return _first([*named, *held], "by its name" if named else f"by its {held[0].num_distinct} values" if held else "")
+    classes = [column for column in reversed(columns) if _holds_classes(column) and column not in named]
+    held = sorted((column for column in classes if column.is_always_filled), key=lambda column: column.is_number)
+    role = _first([*named, *held], "by its name" if named else f"by its {held[0].num_distinct} values" if held else "")
+    if role is None:
+        return None
+    gaps = [column.name for column in classes if not column.is_always_filled]  # of rows that nobody labelled
+    return replace(role, others=(*role.others, *gaps))
 
 
 def _holds_classes(column: ColumnLook) -> bool:
-    """Few short values that come again and again."""
+    """Few short values that come again and again, in most rows."""
     most = min(_MOST_LABELS, max(2, column.num_filled // 3))
-    return column.is_always_filled and 1 < column.num_distinct <= most and column.mean_words < _WORDS_OF_TEXT
+    is_filled = 2 * column.num_filled > column.num_rows
+    return is_filled and 1 < column.num_distinct <= most and column.mean_words < _WORDS_OF_TEXT
 
 
 def _find_rationale(columns: Sequence[ColumnLook]) -> Role | None:

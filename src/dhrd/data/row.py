@@ -37,7 +37,7 @@ def check_names(names: Sequence[object], where: str) -> None:
         DataError: Naming them all.
     """
     if len(set(names)) < len(names):
-        raise DataError(f"{where}: two columns have the same name: {', '.join(map(str, names))}")
+        raise DataError(f"{where}: two columns have the same name: {', '.join(map(str, names))}; rename one")
 
 
 class Remarks:

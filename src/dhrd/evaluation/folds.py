@@ -19,7 +19,7 @@ from jaxtyping import Float
 
 from dhrd._files import saving, writing
 from dhrd.config import RunConfig
-from dhrd.data.batches import fingerprint
+from dhrd.data.digest import fingerprint
 from dhrd.data.rows import Rows, check_rationales
 from dhrd.data.split import fold_rows
 from dhrd.evaluation.live import LiveModel

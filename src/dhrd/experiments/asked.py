@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dhrd._extras import check_vllm
 from dhrd.config import RunConfig, load_config
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError
@@ -13,7 +14,6 @@ from dhrd.experiments import STUDIES
 from dhrd.experiments.cells import CellDecoding
 from dhrd.experiments.plan import Request, left_open, own_data, with_settings
 from dhrd.experiments.study import Arm, Grid, Study
-from dhrd.inference.vllm import check_vllm
 from dhrd.model.location import locate
 from dhrd.training.identity import flat
 

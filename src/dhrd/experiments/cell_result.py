@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
-from dhrd.data.batches import fingerprint
+from dhrd.data.digest import fingerprint
 from dhrd.data.rows import Rows
 from dhrd.data.sequence import EncodedData
 from dhrd.errors import DataError

@@ -8,17 +8,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
 from dhrd.config import RunConfig, load_config
 from dhrd.data.superglue import TASKS
-from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import Cell, CellDecoding, CellStore
 from dhrd.experiments.study import Arm, Grid, Settings, Study
 from dhrd.metrics.metrics import higher_is_better, main_metric
 from dhrd.training.identity import flat
+
+if TYPE_CHECKING:
+    from dhrd.experiments.cache import Cache
 
 logger = logging.getLogger("dhrd")
 

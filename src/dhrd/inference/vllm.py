@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -27,16 +26,6 @@ if TYPE_CHECKING:
 
 
 _MARKER_TOKENS = 16  # room for the marker between input and rationale
-
-
-def check_vllm(flag: str) -> None:
-    """Refuse before anything is run where vLLM is not installed, which `flag` asked for.
-
-    Raises:
-        ConfigError: It is not.
-    """
-    if importlib.util.find_spec("vllm") is None:
-        raise ConfigError(f"{flag}: this needs vLLM: pip install vllm, or leave it out")
 
 
 def start_vllm(directory: str | Path, device: torch.device, **options: Any) -> Any:

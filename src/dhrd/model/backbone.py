@@ -19,7 +19,7 @@ from dhrd._text import LONGEST_LINE
 from dhrd.config import ModelSettings
 from dhrd.data.tokens import prepare_tokenizer
 from dhrd.errors import ArtifactError, ModelError
-from dhrd.losses import LogitTransform
+from dhrd.lm_loss import LogitTransform
 from dhrd.model.fit import check_special_tokens, check_whole
 from dhrd.model.foreign import NO_CODE, NO_PICKLE, Weights, check_directory, foreign
 from dhrd.model.location import SCRATCH, file_of, locate

@@ -16,14 +16,13 @@ from dhrd.config import LossSettings, ModelSettings
 from dhrd.config.losses import LossName
 from dhrd.data.records import IGNORE, Batch
 from dhrd.errors import ModelError
+from dhrd.lm_loss import LogitTransform, reasoning_loss
 from dhrd.losses import (
     LabelLoss,
-    LogitTransform,
     alignment_loss,
     keyword_loss,
     loss_terms,
     privileged_loss,
-    reasoning_loss,
 )
 from dhrd.model.adapters import add_lora, freeze_lower
 from dhrd.model.backbone import Backbone, check_fits, logit_transform

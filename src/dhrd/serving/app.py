@@ -80,7 +80,14 @@ def create_app(classifier: Classifier, *, name: str, limits: Limits | None = Non
     _add_routes(app, service)
     for kind, handler in ((Refusal, _on_refusal), (RequestValidationError, _on_invalid), (HTTPException, _on_http)):
         app.add_exception_handler(kind, handler)
-    app.add_middleware(Guard, limits, key, metrics, gate, lambda: service.dispatcher.retry_after_s)
+    app.add_middleware(  # by name: older starlette gives `app` by its name, too
+        Guard,
+        limits=limits,
+        key=key,
+        metrics=metrics,
+        gate=gate,
+        retry_after_s=lambda: service.dispatcher.retry_after_s,
+    )
     return Served(app, gate)
 
 

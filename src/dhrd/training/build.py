@@ -15,7 +15,8 @@ from dhrd._text import shown
 from dhrd.artifact.hub import find_artifact
 from dhrd.artifact.write import check_can_be_saved
 from dhrd.config import RunConfig
-from dhrd.data.batches import Bottleneck, PlannedUpdates, fingerprint
+from dhrd.data.batches import Bottleneck, PlannedUpdates
+from dhrd.data.digest import fingerprint
 from dhrd.data.inputs import InputEncoder
 from dhrd.data.label_names import clean_name, spelled
 from dhrd.data.plan import num_updates

@@ -66,6 +66,9 @@ class TrainState:
         }
 
 
+_LEAST_SCALE = 1.0
+"""Of fp16's losses, which begin at 65,536: what is not finite below it is not so for the scale."""
+
 LOG_NAMES: dict[str, str] = {name: f"{name}_loss" for name in get_args(LossName)} | {"reasoning": "lm_loss"}
 """What a loss's mean is logged as."""
 
@@ -171,16 +174,19 @@ def _log(
 
 
 def _refuse_non_finite(state: TrainState, log: dict[str, float], batches: Sequence[Batch], step: int) -> None:
-    """Stop before the weights take harm. With fp16 an infinite gradient is the loss scaler's business: it skips."""
+    """Stop before the weights take harm. With fp16 an infinite gradient is the loss scaler's business: it skips the
+    update and halves its scale, until it fits; where none can, every update would be skipped without a word.
+    """
+    in_fp16 = state.accelerator.mixed_precision == "fp16"
     watched = [name for loss in state.model.terms if (name := log_name(loss)) in log]
-    if state.accelerator.mixed_precision != "fp16":
-        watched.append("grad_norm")
-    bad = next((name for name in watched if not math.isfinite(log[name])), None)
-    if bad is None:
+    bad = next((name for name in [*watched, "grad_norm"] if not math.isfinite(log[name])), None)
+    if bad is None or (in_fp16 and bad == "grad_norm" and state.accelerator.scaler.get_scale() >= _LEAST_SCALE):
         return
     state.optimizer.zero_grad(set_to_none=True)
     ids = ", ".join(row_id for batch in batches for row_id in batch.ids)
-    raise NonFiniteError(
-        f"step {step}: {bad} is {log[bad]}; the weights were not changed. Rows: {ids}. "
-        "Lower training.learning_rate, or look at these rows"
+    mend = (
+        "Set training.mixed_precision to bf16, or no"
+        if in_fp16
+        else "Lower training.learning_rate, or look at these rows"
     )
+    raise NonFiniteError(f"step {step}: {bad} is {log[bad]}; the weights were not changed. Rows: {ids}. {mend}")

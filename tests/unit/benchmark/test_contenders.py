@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dhrd.benchmark.contenders import PEERS, BenchmarkRows, Lineup, ours, without_sharing
+from dhrd.benchmark.contenders import MAKERS, BenchmarkRows, Lineup, ours, without_sharing
+from dhrd.benchmark.settings import PEERS
 from dhrd.data.records import Example
-from dhrd.errors import ArtifactError, ConfigError
-from dhrd.export.runtimes import RUNTIMES
+from dhrd.errors import ArtifactError
 from dhrd.inference.classifier import Classifier
 from helpers.artifacts import save_tiny
 
@@ -31,7 +31,7 @@ def test_a_part_of_the_rows_takes_all_of_a_row() -> None:
 
 def test_all_give_our_labels(lineup: Lineup) -> None:
     expected = ours(lineup.classifier).run(ROWS)
-    made = [*PEERS["pipeline"](lineup), *PEERS["loop"](lineup), ours(without_sharing(lineup.classifier))]
+    made = [*MAKERS["pipeline"](lineup), *MAKERS["loop"](lineup), ours(without_sharing(lineup.classifier))]
     assert [one.name for one in made] == ["pipeline_1", "pipeline_2", "pipeline_default", "loop", "dhrd"]
     assert [one.batch_size for one in made] == [1, 2, 1, 32, None]
     for one in made:
@@ -44,15 +44,12 @@ def test_the_stock_model_is_loaded_once(lineup: Lineup) -> None:
     assert type(lineup.stock).__name__ == "LlamaForSequenceClassification"
 
 
-def test_every_runtime_takes_part_and_says_what_it_needs(lineup: Lineup) -> None:
-    assert set(RUNTIMES) < set(PEERS)
-    for name in RUNTIMES:
-        with pytest.raises(ConfigError, match=f"`against={name}`: give `{name}` DIR"):
-            list(PEERS[name](lineup))
+def test_every_name_has_a_maker() -> None:
+    assert tuple(MAKERS) == PEERS
 
 
 def test_a_head_that_is_not_stock_has_no_pipeline(tmp_path: Path) -> None:
     directory = save_tiny(tmp_path / "artifact", head="mlp")
     classifier = Classifier.from_pretrained(directory, device="cpu", dtype="float32")
     with pytest.raises(ArtifactError, match="an mlp head or mean pooling"):
-        list(PEERS["loop"](Lineup(directory, classifier)))
+        list(MAKERS["loop"](Lineup(directory, classifier)))

@@ -125,7 +125,7 @@ def test_what_is_measured_is_named_with_its_units(bench: Any, monkeypatch: pytes
     small = partial(matmul_flops_per_second, sizes=(256,))  # the large products take seconds here
     for module in (gpu_speed, limits):
         monkeypatch.setattr(module, "matmul_flops_per_second", small)
-    found = gpu_speed.run_speed(bench, time.monotonic() + 600, lambda text: None, num_rows=24)
+    found = dict(gpu_speed.run_speed(bench, time.monotonic() + 600, lambda text: None, num_rows=24))
     for name in ("training, batch 8", "training, batch 32"):
         for way in ("dhrd", "pooled", "bare"):
             assert found[name][way]["tokens_per_second"] > 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import Any
 import pytest
 
 import dhrd
-from dhrd import ConfigError, DataError
+from dhrd import DataError
 from dhrd.benchmark import contenders
 from dhrd.benchmark.contenders import BenchmarkRows, Contender, Lineup
-from dhrd.benchmark.inference import Settings, benchmark
+from dhrd.benchmark.inference import benchmark
 from dhrd.benchmark.result import BenchmarkResult
+from dhrd.benchmark.settings import Settings
 from dhrd.run.rows import rows_of
 from helpers.runs import make_config, run_here
 
@@ -90,7 +90,7 @@ def test_a_contender_that_is_wrong_is_seen(artifact: Path, monkeypatch: pytest.M
 
         yield replace(one, run=run)
 
-    monkeypatch.setitem(contenders.PEERS, "loop", loop)
+    monkeypatch.setitem(contenders.MAKERS, "loop", loop)
     found = measured(artifact, against=("loop",)).contenders
     assert found["loop"].label_agreement == 1 - 1 / NUM_ROWS
     assert found["loop"].label_agreement_with == "dhrd"
@@ -122,13 +122,6 @@ def test_bad_flags(artifact: Path, capsys: Capsys, flags: list[str], message: st
     assert ended.code == 2
     assert len(ended.error_lines) == 1
     assert message in ended.error_lines[0]
-
-
-@pytest.mark.parametrize("against", ["vllm", "cot_vllm"])
-def test_vllm_is_asked_for_before_anything_runs(artifact: Path, monkeypatch: pytest.MonkeyPatch, against: str) -> None:
-    monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(ConfigError, match=f"`against={against}`: this needs vLLM"):
-        measured(artifact, against=(against,))
 
 
 def test_there_must_be_rows(artifact: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dhrd.data.batches import PlannedUpdates, fingerprint
+from dhrd.data.batches import PlannedUpdates
 from dhrd.data.records import EncodedExample
 from dhrd.data.sharing import Sharing
 
@@ -82,18 +82,6 @@ def test_going_on_from_a_step_gives_the_rest() -> None:
 def test_rationales_do_not_change_the_order() -> None:
     bare = [replace(row, continuation_ids=[]) for row in ROWS]
     assert rows_of(replace(UPDATES, examples=bare)) == rows_of(UPDATES)
-
-
-def test_the_fingerprint_tells_rows_apart() -> None:
-    assert fingerprint(ROWS) == fingerprint(list(ROWS))
-    changes = [
-        ROWS[1:],
-        [*ROWS[1:], ROWS[0]],
-        [replace(ROWS[0], input_ids=[9]), *ROWS[1:]],
-        [replace(ROWS[0], continuation_ids=[9]), *ROWS[1:]],
-        [replace(ROWS[0], label=(1,)), *ROWS[1:]],
-    ]
-    assert len({fingerprint(rows) for rows in [ROWS, *changes]}) == 6
 
 
 ALIKE = [replace(row, input_ids=list(range(40)) + row.input_ids) for row in ROWS]

@@ -65,8 +65,8 @@ def test_l21_blank_lines_and_a_declared_delimiter_before_the_header(tmp_path: Pa
 def test_l21_another_delimiter_is_named_with_its_setting(tmp_path: Path, capsys: Any) -> None:
     path = write(tmp_path / "a.csv", "input_text;label\na, b;x\nc;y\n")
     assert error_of(path) == (
-        f"{path}:1: the header is one column, 'input_text;label'; if ';' stands between the columns, set "
-        "data.csv_delimiter=';'"
+        f"{path}:1: the header is one column, 'input_text;label'; if ';' stands between the columns, give "
+        "`data.csv_delimiter=';'`"
     )
     settings = load_config(overrides=["data.csv_delimiter=;"]).data
     assert [row.input_text for row in load(path, settings)] == ["a, b", "c"]

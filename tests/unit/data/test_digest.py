@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from dhrd.data import digest as module
-from dhrd.data.digest import DigestIds, digest_of, input_digest
-from dhrd.data.records import Example
+from dhrd.data.digest import DigestIds, digest_of, fingerprint, input_digest
+from dhrd.data.records import EncodedExample, Example
 from dhrd.data.templates import InputTemplate
 
 PLAIN = InputTemplate()
@@ -52,3 +53,16 @@ def test_ids_are_those_of_a_count_of_all_digests(monkeypatch: pytest.MonkeyPatch
         counts[digest] += 1
         assert ids.next(digest) == (digest if counts[digest] == 1 else f"{digest}-{counts[digest]}")
     assert len(ids._sorted) > 1000 and len(ids._latest) <= len(ids._sorted) // 32 + 7
+
+
+def test_the_fingerprint_tells_rows_apart() -> None:
+    rows = [EncodedExample(id=str(n), input_ids=[n], continuation_ids=[n, 7], label=(0,)) for n in range(3)]
+    assert fingerprint(rows) == fingerprint(list(rows))
+    changes = [
+        rows[1:],
+        [*rows[1:], rows[0]],
+        [replace(rows[0], input_ids=[9]), *rows[1:]],
+        [replace(rows[0], continuation_ids=[9]), *rows[1:]],
+        [replace(rows[0], label=(1,)), *rows[1:]],
+    ]
+    assert len({fingerprint(one) for one in [rows, *changes]}) == 6

@@ -31,7 +31,9 @@ def test_a_label_may_be_missing_where_none_is_needed() -> None:
     assert fields.label("a|b", True, ROW, "|") == ("a", "b")
     assert fields.label(None, False, ROW) is None
     with pytest.raises(ValueError, match="label: missing; the row has body, n"):
-        fields.label(" ", True, ROW)
+        fields.label(None, True, ROW)
+    with pytest.raises(ValueError, match=r"^label: missing: 'queue' is ' '; .*: leave such rows out$"):
+        fields.label(" ", True, Row("rows.csv:2", {"queue": " "}), column="queue")
 
 
 @pytest.mark.parametrize(("value", "expected"), [("because ", "because "), (" \n", None), ("", None), (None, None)])

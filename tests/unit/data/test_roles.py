@@ -71,6 +71,14 @@ def test_by_content_the_last_column_of_classes_is_the_label_and_the_others_are_t
     assert roles["id"].columns == ("ticket",)
 
 
+def test_a_column_of_classes_with_gaps_is_told_and_not_taken() -> None:
+    rows = [row | {"team": ["a", "b", None][i % 3], "rare": "x" if i == 0 else None} for i, row in enumerate(tickets())]
+    role = find_roles(columns_of(*rows), {})["label"]
+    assert (role.columns, role.others) == (("queue",), ("priority", "team"))
+    with pytest.raises(DataError, match="no column looks like a label"):
+        find_roles([column for column in columns_of(*rows) if column.name not in ("queue", "priority")], {})
+
+
 def test_several_texts_are_put_together() -> None:
     columns = columns_of(*tickets())
     role = find_roles(columns, {})["input_text"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dhrd.data.batches import fingerprint
+from dhrd.data.digest import fingerprint
 from dhrd.data.rows import load_rows
 from dhrd.errors import DataError
 from dhrd.experiments.cache import Cache

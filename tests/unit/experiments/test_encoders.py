@@ -102,8 +102,8 @@ def test_embeddings_are_normalised_means_and_c_is_of_the_grid(
         np.abs(LogisticRegression(C=10.0**power, max_iter=1000).fit(x, y).predict_proba(rest) - ours).max()
         for power in range(-2, 5)
     ]
-    assert min(distances) < 1e-3
-    assert sorted(distances)[1] > 1e-2
+    nearest, second = sorted(distances)[:2]
+    assert nearest < 1e-2 < second, "the same C, up to where the solver stops"
 
 
 def test_accumulation_does_not_change_the_update(tiny_backbone: Path, tiny_encoder: Path, tmp_path: Path) -> None:

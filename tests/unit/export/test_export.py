@@ -13,7 +13,8 @@ import torch
 
 import dhrd
 from dhrd import ArtifactError, Classifier, ConfigError, DataError
-from dhrd.benchmark.inference import Settings, benchmark
+from dhrd.benchmark.inference import benchmark
+from dhrd.benchmark.settings import Settings
 from dhrd.errors import DhrdError
 from dhrd.export.export import ExportSettings, export_classifier
 from dhrd.export.onnx import OnnxForward

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dhrd import ArtifactError, Classifier
-from dhrd.benchmark.inference import Settings, benchmark
+from dhrd.benchmark.inference import benchmark
+from dhrd.benchmark.settings import Settings
 from dhrd.data.collate import pad_inputs
 from dhrd.data.records import Example
 from dhrd.errors import DhrdError

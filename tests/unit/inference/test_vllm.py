@@ -17,9 +17,9 @@ import torch
 
 from dhrd.data.inputs import EncodedInput
 from dhrd.data.records import LabelSet
-from dhrd.errors import ConfigError, DhrdError
+from dhrd.errors import DhrdError
 from dhrd.inference.decoding import Decoded, Decoding
-from dhrd.inference.vllm import VllmDecoder, awake, check_vllm, start_vllm
+from dhrd.inference.vllm import VllmDecoder, awake, start_vllm
 from helpers.models import make_causal_lm
 from helpers.rows import make_tokenizer
 
@@ -101,9 +101,3 @@ def test_its_processes_stand_still_between(tmp_path: Path) -> None:
 def test_an_engine_that_does_not_start_is_one_line(engine: SimpleNamespace) -> None:
     with pytest.raises(DhrdError, match=r"^vLLM did not start, its own messages say why \(too short\)$"):
         start_vllm("nowhere", torch.device("cpu"), max_model_len=1)
-
-
-def test_where_it_is_not_installed_who_asked_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"^against cot_vllm: this needs vLLM: pip install vllm"):
-        check_vllm("against cot_vllm")

@@ -380,7 +380,9 @@ def test_one_models_mean_over_seeds_is_scipys_bootstrap_over_rows() -> None:
     ours = [baseline for baseline, _ in _pairs(120, 3)]
     found = average_over_seeds(ours, metric="accuracy", num_resamples=20_000)
     mean_B = np.mean([one.hits_B for one in ours], axis=0)
-    reference = stats.bootstrap((mean_B,), np.mean, n_resamples=20_000, method="percentile", rng=0).confidence_interval
+    reference = stats.bootstrap(
+        (mean_B,), np.mean, n_resamples=20_000, method="percentile", random_state=0
+    ).confidence_interval
     assert found["mean"] == pytest.approx(mean_B.mean())
     assert found["interval_95"] == pytest.approx([reference.low, reference.high], abs=0.01)
 

@@ -20,7 +20,7 @@ from transformers import (
 from dhrd.config import LossSettings
 from dhrd.data.records import IGNORE
 from dhrd.errors import ModelError
-from dhrd.losses import LogitTransform
+from dhrd.lm_loss import LogitTransform
 from dhrd.model.backbone import Backbone, logit_transform
 from helpers.models import (
     VOCAB_SIZE,

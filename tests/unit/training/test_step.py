@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -23,7 +25,7 @@ from dhrd.training.checkpoint_files import whole_checkpoints
 from dhrd.training.checkpoints import Checkpoints
 from dhrd.training.position import Position
 from dhrd.training.setup import make_accelerator, make_train_state
-from dhrd.training.step import TrainState, train_step
+from dhrd.training.step import TrainState, _refuse_non_finite, train_step
 from helpers.runs import Recorder, make_config, read_jsonl
 
 Prepared = tuple[TrainState, DualHeadModel, list[Batch]]
@@ -176,6 +178,20 @@ def test_what_is_not_finite_stops_before_the_weights_change(prepared: Prepared, 
     assert torch.equal(state.optimizer.state_dict()["state"][0]["step"], optimizer_before)
     assert all(parameter.grad is None for parameter in model.parameters())
     assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize(("scale", "is_refused"), [(2.0**16, False), (1.0, False), (0.5, True)])
+def test_fp16_skips_updates_until_no_scale_can_help(prepared: Prepared, scale: float, is_refused: bool) -> None:
+    """Without this a run of skipped updates would end with the weights it began with, and say nothing."""
+    state, _, batches = prepared
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    scaler.scale(torch.ones(1))  # it makes its scale when it is first used
+    accelerator = SimpleNamespace(mixed_precision="fp16", scaler=scaler)
+    in_fp16 = SimpleNamespace(accelerator=accelerator, model=state.model, optimizer=state.optimizer)
+    refused = pytest.raises(NonFiniteError, match=r"grad_norm is inf.*Set training.mixed_precision to bf16")
+    with refused if is_refused else nullcontext():
+        log = {"classification_loss": 0.5, "grad_norm": math.inf}
+        _refuse_non_finite(cast(TrainState, in_fp16), log, batches, 3)
 
 
 class Diverge(Recorder):

@@ -63,7 +63,7 @@ class UpdateSettings:
     new: str
     output: Path
     replay: str | None = None
-    replay_share: float = 0.2
+    replay_share: float = 0.5
     kl: float = 0.0
     eval_new: str | None = None
     eval_old: str | None = None
