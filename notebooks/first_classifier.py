@@ -99,7 +99,7 @@ def _(dhrd, mo, test_rows, trained):
 
 @app.cell
 def _(mo):
-    mail = mo.ui.text_area("The kettle arrived broken, and I bought it five days ago.", full_width=True)
+    mail = mo.ui.text_area("I bought a kettle from you five days ago. It was broken when it arrived.", full_width=True)
     mail
     return (mail,)
 

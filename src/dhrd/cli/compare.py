@@ -105,7 +105,7 @@ def _print(comparison: dict[str, Any], files: list[str], title: str) -> None:
     show_table(
         (comparison["metric"], "difference", "95 % interval", "p"),
         (
-            [name, f"{comparison['difference']:+.4f}", _interval(interval), "" if p is None else f"{p:.4f}"]
+            [name, f"{comparison['difference']:+.4f}", _interval(interval), _p(p)]
             for name, (interval, p) in intervals.items()
         ),
         title=f"{title}: {comparison['num_rows']:,} rows{seeds}",
@@ -114,12 +114,17 @@ def _print(comparison: dict[str, Any], files: list[str], title: str) -> None:
     show_table(
         ("file", "difference", "only baseline right", "only other right", "p (McNemar)"),
         (
-            [name, f"{gap:+.4f}", str(test["only_baseline"]), str(test["only_other"]), f"{test['p_value']:.4f}"]
+            [name, f"{gap:+.4f}", str(test["only_baseline"]), str(test["only_other"]), _p(test["p_value"])]
             for name, gap, test in zip(files, comparison["seed_differences"], comparison["mcnemar"], strict=True)
         ),
         left=("file",),
     )
     say(f"interval: {comparison['interval_method']}", comparison["verdict"])
+
+
+def _p(value: float | None) -> str:
+    """A p value is never 0."""
+    return "" if value is None else "<0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def _interval(interval: list[float] | None) -> str:

@@ -52,6 +52,7 @@ def test_two_files(capsys: Capsys, tmp_path: Path) -> None:
     assert ended.out.splitlines()[-1] == found["verdict"]
     assert "+0.2667" in ended.out
     assert "60 rows" in ended.out
+    assert "<0.0001" in ended.out, "16 rows of 16 one way: p is 2 / 2^16, and never printed as 0"
 
 
 def test_two_directories_are_paired_by_name(capsys: Capsys, tmp_path: Path) -> None:
