@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, DynamicCache
+from transformers import AutoModelForSequenceClassification
 
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import save_artifact
@@ -21,7 +21,6 @@ from dhrd.data.collate import collate
 from dhrd.data.records import IGNORE, Batch, EncodedExample, Example, LabelSet
 from dhrd.inference.classifier import Classifier
 from dhrd.model.backbone import Backbone
-from dhrd.model.bottleneck import keep_last
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.setup import make_accelerator, make_train_state
 from dhrd.training.step import train_step
@@ -213,28 +212,6 @@ def lm_loss(bench: Bench) -> float:
     return abs(float(ours) / float(stock) - 1)
 
 
-def bottleneck_logits(bench: Bench) -> float:
-    """Class logits with the bottleneck against those without; the LM loss must differ."""
-    with torch.no_grad():
-        plain, narrow = (bench.model(bench.batch(bench.rows, visible_input_tokens=[n] * 8)) for n in (None, 1))
-    assert float(narrow.losses["reasoning"]) != float(plain.losses["reasoning"])
-    return relative(narrow.logits_BC, plain.logits_BC)
-
-
-def bottleneck_decodes(bench: Bench) -> float:
-    """Hidden states of one pass against those of a cache that was cut to the classified token."""
-    row, body = bench.rows[0], bench.model.causal_lm.base_model
-    ids = lambda tokens: torch.tensor([tokens], device=body.device)  # noqa: E731
-    cache, length = DynamicCache(), len(row.input_ids)
-    with torch.no_grad():
-        together = bench.model.hidden_states(bench.batch([row], visible_input_tokens=[1]))[0, length:]
-        body(input_ids=ids(row.input_ids), past_key_values=cache, use_cache=True)
-        positions = length + torch.arange(len(row.continuation_ids), device=body.device)[None]
-        given = {"input_ids": ids(row.continuation_ids), "position_ids": positions}
-        alone = body(**given, past_key_values=keep_last(cache, 1), use_cache=True).last_hidden_state[0]
-    return relative(together, alone)
-
-
 def shared_prefixes(bench: Bench) -> float:
     """Probabilities of rows that share an instruction against those of the same rows run whole."""
     load = lambda share: Classifier.from_pretrained(  # noqa: E731
@@ -279,8 +256,6 @@ CHECKS: dict[str, tuple[Callable[[Bench], float], float]] = {
     "1 x 8 is 8 x 1": (splits, EXACT),
     "class logits see no rationale": (no_leak, 0.0),
     "LM loss is the stock one": (lm_loss, EXACT),
-    "bottleneck leaves the class logits": (bottleneck_logits, EXACT),
-    "bottleneck in one pass is a cut cache": (bottleneck_decodes, EXACT),
     "shared prefixes give the same": (shared_prefixes, EXACT),
     "the artifact is the model": (artifact, EXACT),
     "a bf16 step": (half("bf16"), 0.15),

@@ -177,16 +177,6 @@ def test_a_warm_up_that_takes_every_update_is_said(
     assert "warm-up" not in caplog.text
 
 
-@pytest.mark.parametrize("loss", ["loss.reasoning_weight=0", "loss.lm_targets=input"])
-def test_a_bottleneck_without_anything_behind_it_is_said(
-    tiny_backbone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, loss: str
-) -> None:
-    from dhrd.run import train as run
-
-    run.train(make_config(tiny_backbone, tmp_path, "model.reasoning_bottleneck=true", loss), device="cpu")
-    assert "model.reasoning_bottleneck changes nothing" in caplog.text
-
-
 def test_settings_may_be_changed_when_going_on_that_decide_no_weight(
     capsys: CAPTURE, tiny_backbone: Path, tmp_path: Path
 ) -> None:

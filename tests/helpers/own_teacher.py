@@ -17,9 +17,9 @@ class Writer:
         self.asked: list[str] = []
         self.given: list[dict[str, Any]] = []
 
-    def __call__(self, model: Any, tokenizer: Any, prompts: Any, *, marker: Any, **given: Any) -> list[list[int]]:
+    def __call__(self, model: Any, tokenizer: Any, prompts: Any, **given: Any) -> list[list[int]]:
         self.given.append(given)
-        texts = [tokenizer.decode([*prompt, *marker]) for prompt in prompts]
+        texts = [tokenizer.decode(prompt) for prompt in prompts]
         self.asked += texts
         return [tokenizer(self.rule(text), add_special_tokens=False)["input_ids"] for text in texts]
 
@@ -27,13 +27,11 @@ class Writer:
 def write_truly(text: str) -> str:
     """The rationale and the label of a row of `helpers.runs`, whose text names it."""
     label = text.split(": ")[1].split()[0]
-    return " it was told" if is_told(text) else written_as("reason_first", "it says so", label)
+    return " it was told" if is_told(text) else written_as("it says so", label)
 
 
-def written_as(order: str, rationale: str, label: str) -> str:
+def written_as(rationale: str, label: str) -> str:
     """As a trained head goes on after an input."""
-    if order == "label_first":
-        return f" {label}\n\nReasoning: {rationale}"
     return f" {rationale}\nAnswer: {label}"
 
 

@@ -11,7 +11,7 @@ import torch
 
 from dhrd.config import LossSettings
 from dhrd.config.losses import LossName
-from dhrd.data.batches import Bottleneck, PlannedUpdates
+from dhrd.data.batches import PlannedUpdates
 from dhrd.data.records import Batch, EncodedExample
 from dhrd.data.sharing import Sharing
 from dhrd.losses import LabelLoss
@@ -105,15 +105,6 @@ def test_every_loss_by_name(family: str) -> None:
     check(make_model(family, loss=settings))
 
 
-@pytest.mark.parametrize("share", [1.0, 0.5])
-@pytest.mark.parametrize("visible", [1, 3])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_bottleneck(family: str, visible: int, share: float) -> None:
-    """Of all rows, and of some: then rows with one input do not see the same of it."""
-    model = make_model(family, reasoning_bottleneck=True, bottleneck_tokens=visible)
-    check(model, bottleneck=Bottleneck(num_tokens=visible, share=share))
-
-
 CASES: dict[str, dict[str, Any]] = {
     "lora": {"lora": {"dropout": 0.0}},
     "frozen layers": {"freeze_layers": 1},
@@ -135,16 +126,6 @@ def test_cases(case: str) -> None:
 def test_the_pooled_baseline_shares_too() -> None:
     bare = [replace(row, continuation_ids=[], reason_end=0, keyword_ids=()) for row in rows()]
     check(make_model(loss=LossSettings(reasoning_weight=0)), bare)
-
-
-def test_the_label_first() -> None:
-    """[x, answer, y, reason, r]: the continuations of one input begin alike, and their rationales end with them."""
-    swapped = [
-        replace(row, continuation_ids=row.continuation_ids[3:] + [11, 12, 13], reason_end=len(row.continuation_ids))
-        for row in rows()
-        if row.continuation_ids
-    ]
-    check(make_model(), swapped)
 
 
 def test_accumulation_over_micro_batches_by_tokens() -> None:

@@ -78,6 +78,7 @@ class TrainingSummary(TypedDict, total=False):
     metrics: dict[str, Any] | None
 
 
+_RETIRED: Mapping[str, object] = {"order": "reason_first", "visible_input_tokens": None}  # of `sequence`
 _ONE, _SEVERAL = "of one task", "of several tasks"
 
 
@@ -148,12 +149,16 @@ class ArtifactInfo(BaseModel):
             raise ValueError(f"decision: there is no label {shown(odd[0])}")
         return self
 
-    @field_validator("sequence")
+    @field_validator("sequence", mode="before")
     @classmethod
-    def _sees_a_token(cls, sequence: SequenceTemplate) -> SequenceTemplate:
-        if sequence.visible_input_tokens is not None and sequence.visible_input_tokens < 1:
-            raise ValueError(f"visible_input_tokens: 1 or more, got {shown(sequence.visible_input_tokens)}")
-        return sequence
+    def _without_retired(cls, sequence: object) -> object:
+        """An older dhrd wrote two fields more, which changed nothing in most artifacts."""
+        if not isinstance(sequence, Mapping):
+            return sequence
+        for name, idle in _RETIRED.items():
+            if (value := sequence.get(name, idle)) != idle:
+                raise ValueError(f"{name}: {shown(value)} is of an older dhrd; train anew")
+        return {name: value for name, value in sequence.items() if name not in _RETIRED}
 
     @field_validator("task")
     @classmethod

@@ -14,7 +14,7 @@ from dhrd.config import ModelSettings
 from dhrd.data.inputs import EncodedInput
 from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
-from dhrd.inference.cot import TransformersDecoder, check_answers
+from dhrd.inference.cot import TransformersDecoder
 from dhrd.inference.decoding import Decoder, Decoding, TimedDecoding, timed_decoding
 from dhrd.inference.vllm import VllmDecoder
 from dhrd.metrics.intervals import wilson
@@ -30,10 +30,8 @@ def check_decoding(ways: Sequence[str], classifier: Classifier) -> None:
     """Refuse before anything is run what cannot be.
 
     Raises:
-        ConfigError: The reasoning head answers before it reasons, or the backbone's name is not known.
+        ConfigError: The backbone's name is not known.
     """
-    if any(way in ("cot", "cot_vllm") for way in ways):
-        check_answers(classifier.info.sequence)
     if "cot_untuned" in ways and not classifier.info.training.get("backbone"):
         raise ConfigError("`against=cot_untuned`: dhrd.json does not name the backbone; leave it out")
 

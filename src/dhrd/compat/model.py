@@ -26,8 +26,8 @@ class DualHeadReasoningModel(DualHeadModel):
         seed: Decides the head's first weights.
 
     Raises:
-        ModelError: The backbone cannot be loaded, its LM logits are not those of its own forward pass, it does not take
-            the masks of a reasoning bottleneck, or two labels have the same words.
+        ModelError: The backbone cannot be loaded, its LM logits are not those of its own forward pass, or two
+            labels have the same words.
     """
 
     def __init__(

@@ -44,8 +44,6 @@ class DataSettings(Section):
     """Longer inputs are shortened: plain text on the right, templated rows in their longest field."""
     max_sequence_tokens: Count = 1024
     """Input + rationale + answer; the rationale is cut, the answer never."""
-    order: Literal["reason_first", "label_first"] = "reason_first"
-    """What follows the input: rationale, then answer (paper), or answer, then rationale."""
     rationale_mode: Literal["aligned", "label_only", "shuffled", "shuffled_with_label"] = "aligned"
     """The paper's Table 2: which rationale (and label) a row is trained on."""
     train_limit: Count | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dhrd.config.section import Count, FileName, OneOrMore, Part, Positive, Section, Share
+from dhrd.config.section import FileName, OneOrMore, Positive, Section, Share
 
 Pooling = Literal["last", "mean"]
 """The poolings by name; `model/pooling.py` says what each does."""
@@ -59,15 +59,6 @@ class ModelSettings(Section):
     keep_head: bool = False
     """Where `name_or_path` is an artifact: begin with its head's rows, by label; those of labels that it does not have
     begin as `head_init` says (`dhrd update`)."""
-    reasoning_bottleneck: bool = False
-    """Rationale and answer see of the input only its last tokens, those that are classified, so that what they need
-    of it must pass through them. No change to the classifier's own forward pass."""
-    bottleneck_tokens: Count = 1
-    """How many of the input's last tokens they see."""
-    bottleneck_share: Part = 1.0
-    """For this share of the rows, drawn anew each epoch by the seed; the others see the whole input."""
-    bottleneck_start: Share = 0.0
-    """Not before this share of all updates: the backbone first learns to write rationales as usual."""
 
     @field_validator("lora", mode="before")
     @classmethod
@@ -80,18 +71,9 @@ class ModelSettings(Section):
             raise ValueError("`quantization` needs `lora`: a quantized backbone cannot be trained in full")
         if self.lora is not None and self.freeze_layers:
             raise ValueError("give `lora` or `freeze_layers`, not both: with LoRA the backbone is frozen already")
-        if self.reasoning_bottleneck and self.pooling != "last":
-            raise ValueError(
-                f"`reasoning_bottleneck` goes with pooling: last; a {self.pooling} is of all tokens, not of one"
-            )
         if self.head_init == "label_words" and (self.head == "mlp" or self.pooling != "last"):
             raise ValueError(
                 "`head_init: label_words` fills a linear head on the last token; use head: linear and "
                 "pooling: last, or head_init: random"
             )
         return self
-
-    @property
-    def visible_input_tokens(self) -> int | None:
-        """How many of the input's last tokens the continuation sees; None: all."""
-        return self.bottleneck_tokens if self.reasoning_bottleneck else None

@@ -6,9 +6,15 @@ from collections.abc import Mapping
 
 from dhrd._text import shown
 
-_NO_GAIN = "it was no better than without (docs/results/README.md)"
-_RETIRED: Mapping[str, tuple[object, str]] = {"loss.alignment_weight": (0.0, _NO_GAIN)}
-"""By dotted name: the value that changed nothing, and why it was taken out."""
+_RETIRED: Mapping[str, object] = {
+    "loss.alignment_weight": 0.0,
+    "model.reasoning_bottleneck": False,
+    "model.bottleneck_tokens": 1,
+    "model.bottleneck_share": 1.0,
+    "model.bottleneck_start": 0.0,
+    "data.order": "reason_first",
+}
+"""By dotted name: the value that changed nothing. Each was no better than without (docs/results/README.md)."""
 
 
 def without_retired(tree: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:
@@ -22,9 +28,11 @@ def without_retired(tree: Mapping[str, object]) -> tuple[dict[str, object], list
     """
     rest = {key: dict(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
     problems = []
-    for name, (idle, why) in _RETIRED.items():
+    for name, idle in _RETIRED.items():
         section, _, key = name.partition(".")
         inner = rest.get(section)
         if isinstance(inner, dict) and key in inner and (value := inner.pop(key)) != idle:
-            problems.append(f"{name}: {shown(value)} is no longer possible: {why}; leave it out")
+            problems.append(
+                f"{name}: {shown(value)} is no longer possible, for it was no better than without; leave it out"
+            )
     return rest, problems

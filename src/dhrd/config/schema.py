@@ -75,11 +75,6 @@ class RunConfig(Section):
             raise ValueError(
                 f"loss.{needing[0]}_weight needs rationales, which data.rationale_mode: label_only leaves out"
             )
-        if self.loss.privileged_weight and self.data.order == "label_first":
-            raise ValueError(
-                "loss.privileged_weight classifies at the rationale's end, which with data.order: label_first has read "
-                "the label; use reason_first"
-            )
         if self.training.calibrate and self.loss.classification_weight == 0:
             raise ValueError("with loss.classification_weight: 0 there is no classifier; leave out training.calibrate")
         if self.training.cache_frozen and not self.model.freeze_layers:

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dhrd.data.collate import LmTargets, as_ghost, collate
 from dhrd.data.plan import num_updates, plan_epoch, plan_epoch_by_prefix
 from dhrd.data.records import Batch, EncodedExample
-from dhrd.data.sharing import NOTHING_SHARED, MicroBatch, Sharing, shared_tokens
+from dhrd.data.sharing import NOTHING_SHARED, MicroBatch, Sharing
 from dhrd.data.tree import as_tree
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bottleneck:
-    """What of the input the continuation sees (gist tokens, Mu et al. 2023, arXiv 2304.08467, section 3).
-
-    Args:
-        num_tokens: The last so many of the input's.
-        share: Of the rows, drawn anew each epoch; a pure function of seed, epoch and row, as the plan is.
-        first_update: Updates of the run, counted from 0, before it holds.
-    """
-
-    num_tokens: int = 1
-    share: float = 1.0
-    first_update: int = 0
-
-    def visible(self, rows: Sequence[int], *, seed: int, epoch: int, update: int) -> list[int | None]:
-        """For each row, how many of the input's last tokens its continuation sees; None: all."""
-        if update < self.first_update:
-            return [None] * len(rows)
-        draw = lambda row: random.Random(f"bottleneck {seed} {epoch} {row}").random()  # noqa: E731
-        return [self.num_tokens if self.share == 1 or draw(row) < self.share else None for row in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +27,6 @@ class PlannedUpdates:
         num_processes: Processes that train together.
         process_index: This one.
         seed: Decides the order.
-        bottleneck: What of the input the continuations see; None: all of it.
         sharing: What the micro-batches of an update share and how large they may be.
         group_by_prefix: Whether rows that begin alike are put into one update.
     """
@@ -65,7 +41,6 @@ class PlannedUpdates:
     num_processes: int = 1
     process_index: int = 0
     seed: int = 0
-    bottleneck: Bottleneck | None = None
     sharing: Sharing = NOTHING_SHARED
     group_by_prefix: bool = False
 
@@ -81,9 +56,8 @@ class PlannedUpdates:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
         """This process's micro-batches of each update of an epoch, from the `start`-th on."""
-        for index, update in enumerate(self._plan(epoch)[start:], start):
-            visible = self._visible(update, epoch, index)
-            yield [self._collate(micro_batch, update, visible) for micro_batch in self._micro_batches(update, visible)]
+        for update in self._plan(epoch)[start:]:
+            yield [self._collate(micro_batch, update) for micro_batch in self._micro_batches(update)]
 
     def _plan(self, epoch: int) -> list[tuple[int, ...]]:
         if self.group_by_prefix:
@@ -92,22 +66,15 @@ class PlannedUpdates:
         lengths = [len(example.input_ids) for example in self.examples]
         return plan_epoch(lengths, seed=self.seed, epoch=epoch, rows_per_update=self.rows_per_update)
 
-    def _visible(self, update: Sequence[int], epoch: int, index: int) -> dict[int, int | None]:
-        if self.bottleneck is None:
-            return dict.fromkeys(update)
-        number = epoch * self.updates_per_epoch + index
-        seen = self.bottleneck.visible(update, seed=self.seed, epoch=epoch, update=number)
-        return dict(zip(update, seen, strict=True))
-
-    def _micro_batches(self, update: Sequence[int], visible: Mapping[int, int | None]) -> list[MicroBatch]:
+    def _micro_batches(self, update: Sequence[int]) -> list[MicroBatch]:
         return self.sharing.micro_batches(
-            {row: shared_tokens(self.examples[row], visible[row]) for row in update},
+            {row: self.examples[row].input_ids + self.examples[row].continuation_ids for row in update},
             batch_size=self.batch_size,
             num_processes=self.num_processes,
             process_index=self.process_index,
         )
 
-    def _collate(self, micro_batch: MicroBatch, update: Sequence[int], visible: Mapping[int, int | None]) -> Batch:
+    def _collate(self, micro_batch: MicroBatch, update: Sequence[int]) -> Batch:
         rows = micro_batch.rows or update[:1]
         batch = collate(
             [self.examples[row] for row in rows],
@@ -115,7 +82,6 @@ class PlannedUpdates:
             num_labels=self.num_labels,
             num_tasks=self.num_tasks,
             lm_targets=self.lm_targets,
-            visible_input_tokens=[visible[row] for row in rows],
         )
         if not micro_batch.rows:
             return as_ghost(batch)

@@ -55,7 +55,6 @@ def collate(
     num_tasks: int = 1,
     lm_targets: LmTargets = "all",
     padding_side: Side = "right",
-    visible_input_tokens: Sequence[int | None] | None = None,
 ) -> Batch:
     """Encoded rows as a batch to learn from.
 
@@ -67,7 +66,6 @@ def collate(
         lm_targets: `all`: input + rationale + answer (paper); `continuation`: rationale + answer. Rows without a
             continuation have no targets either way. `input`: the input's own tokens, of all rows.
         padding_side: As `pad_inputs`'s.
-        visible_input_tokens: For each row, how many of the input's last tokens its continuation sees; None: all.
 
     Returns:
         The batch, on the CPU.
@@ -83,7 +81,6 @@ def collate(
         label_BC=_hot(examples, num_labels),
         unlabelled_BJ=_unlabelled(examples, num_tasks),
         row_weight_B=torch.tensor([example.weight for example in examples]),
-        visible_from_B=_visible_from(batch.pool_start_B, pool_index_B, visible_input_tokens),
         reason_end_B=_reason_ends(examples, pool_index_B),
         keyword_2K=_keywords(examples),
     )
@@ -118,15 +115,6 @@ def _target_span(example: EncodedExample, lm_targets: LmTargets) -> tuple[int, i
     if not example.continuation_ids:
         return 0, 0
     return 0 if lm_targets == "all" else num_input - 1, num_all - 1
-
-
-def _visible_from(
-    pool_start_B: torch.Tensor, pool_index_B: torch.Tensor, visible: Sequence[int | None] | None
-) -> torch.Tensor | None:
-    if visible is None or all(count is None for count in visible):
-        return None
-    last = [pool_start_B[row] if count is None else pool_index_B[row] + 1 - count for row, count in enumerate(visible)]
-    return torch.maximum(pool_start_B, torch.stack(last))
 
 
 def _reason_ends(examples: Sequence[EncodedExample], pool_index_B: torch.Tensor) -> torch.Tensor:

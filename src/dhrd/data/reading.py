@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
@@ -25,16 +25,12 @@ class HeadReader:
     Args:
         labels: The label set.
         spelled: The same labels by the words and names to be found.
-        reason: What comes before a rationale that follows the answer.
         answer: What comes before the answer.
-        order: Which of the two comes first.
     """
 
     labels: LabelSet
     spelled: LabelSet
-    reason: str
     answer: str
-    order: Literal["reason_first", "label_first"] = "reason_first"
 
     @classmethod
     def of(cls, labels: LabelSet, template: SequenceTemplate, tokenizer: PreTrainedTokenizerBase | None = None) -> Self:
@@ -45,19 +41,14 @@ class HeadReader:
             template: The markers of training.
             tokenizer: Gave the text back; None: as it was written.
         """
-        reason = "\n" + template.reason.strip()  # a label is one line, and may hold the marker
-        answer = template.answer.rstrip(" ")
-        spelled = labels
+        answer, spelled = template.answer.rstrip(" "), labels
         if tokenizer is not None:
             spell = partial(given_back, tokenizer)
-            (reason, answer), spelled = spell([reason, answer]), labels.respelled(spell)
-        return cls(labels, spelled, reason, answer, template.order)
+            (answer,), spelled = spell([answer]), labels.respelled(spell)
+        return cls(labels, spelled, answer)
 
     def split(self, written: str) -> tuple[str, str | None]:
         """The rationale and the answer; None: there is no answer."""
-        if self.order == "label_first":
-            answer, _, rationale = written.partition(self.reason)
-            return rationale.strip(), answer.removeprefix(self.answer)
         rationale, found, answer = written.partition(self.answer)
         return rationale.strip(), answer if found else None
 

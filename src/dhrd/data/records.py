@@ -141,7 +141,6 @@ class Batch:
         label_BC: Class targets: one-hot, multi-hot for multi-label, or probabilities; None at inference.
         unlabelled_BJ: Which rows have no label of which task; None: all have one of each.
         row_weight_B: The rows' weights; 0 for one that is there only so that a process without rows takes part.
-        visible_from_B: The first of the input's tokens that the continuation sees; None: it sees the whole input.
         reason_end_B: Position of the rationale's last token; -1 where a row has none.
         keyword_2K: Rows and tokens of the rationales' content words, K pairs in all.
         frozen_BTD: Hidden states after the frozen blocks, which then are not run; None: they are.
@@ -158,7 +157,6 @@ class Batch:
     label_BC: Float[Tensor, "B C"] | None = None
     unlabelled_BJ: Bool[Tensor, "B J"] | None = None
     row_weight_B: Float[Tensor, "B"] | None = None
-    visible_from_B: Int[Tensor, "B"] | None = None
     reason_end_B: Int[Tensor, "B"] | None = None
     keyword_2K: Int[Tensor, "2 K"] | None = None
     frozen_BTD: Float[Tensor, "B T D"] | None = None

@@ -1,4 +1,4 @@
-"""The sequence s = [x, <reason>, r, <answer>, y] (paper, section 3), or [x, <answer>, y, <reason>, r], as tokens.
+"""The sequence s = [x, <reason>, r, <answer>, y] (paper, section 3), as tokens.
 
 x is tokenised alone, exactly as at inference, and so is what follows, so that no token merges across the border and
 x is the same tokens with and without a rationale.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
 
 from dhrd._progress import track
 from dhrd.data.inputs import EncodedInput, InputEncoder
@@ -28,22 +27,10 @@ class SequenceTemplate:
     Args:
         reason: The marker before the rationale: plain text, so that no token is added to the vocabulary.
         answer: The marker before the answer.
-        order: Which of the two comes first.
-        visible_input_tokens: How many of the input's last tokens they see (`model.reasoning_bottleneck`); None: all.
     """
 
     reason: str = "\n\nReasoning: "
     answer: str = "\nAnswer: "
-    order: Literal["reason_first", "label_first"] = "reason_first"
-    visible_input_tokens: int | None = None
-
-    def first_marker(self, text: str) -> str:
-        """What comes between an input and what is first after it. An input may end in the answer's marker already:
-        then, with the label first, the token to predict where the classifier pools is the label's word."""
-        if self.order == "reason_first":
-            return self.reason
-        marker = self.answer.rstrip(" ")
-        return self.answer[len(marker) :] if text.endswith(marker) else self.answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,32 +145,26 @@ class SequenceEncoder:
         eos = self.inputs.tokenizer.eos_token_id
         if eos is None:
             raise ModelError("the tokenizer has no eos token, at which the reasoning head learns to stop; set one")
-        texts = [self._parts(rows[i], inputs[i].text, labels[i]) for i in wanted]
+        texts = [self._parts(rows[i], labels[i]) for i in wanted]
         tokens = self.inputs.tokens
         reasons = tokens.first([reason for reason, _ in texts], self.max_sequence_tokens, special_tokens=False)
         answers = tokens.all([answer for _, answer in texts], special_tokens=False)
         for i, reason, answer in zip(wanted, reasons, answers, strict=True):
             room = max(0, self.max_sequence_tokens - len(inputs[i].input_ids) - len(answer) - 1)
             kept, was_cut = reason.ids[:room], reason.num_tokens > room
-            if self.template.order == "reason_first":
-                ending = [*answer, eos] if answer else []  # of another task's label nothing is known
-                result[i] = _Continuation([*kept, *ending], len(kept), was_cut)
-            else:
-                end = len(answer) + len(kept) if kept else 0
-                result[i] = _Continuation([*answer, *kept, eos], end, was_cut) if answer else _Continuation()
+            ending = [*answer, eos] if answer else []  # of another task's label nothing is known
+            result[i] = _Continuation([*kept, *ending], len(kept), was_cut)
         return result
 
-    def _parts(self, row: Supervised, text: str, label: tuple[int, ...]) -> tuple[str, str]:
+    def _parts(self, row: Supervised, label: tuple[int, ...]) -> tuple[str, str]:
         """Rationale and answer, each with the marker before it; no rationale is "" altogether, nor is a label that the
         row has none of."""
-        first, template = self.template.first_marker(text), self.template
-        reason_first = template.order == "reason_first"
-        reason = (first if reason_first else template.reason) + row.rationale if row.reason_donor else ""
+        reason = self.template.reason + row.rationale if row.reason_donor else ""
         assert row.label_donor.label is not None
         task = self.labels.slice_of(row.task)
         if not task.is_in(row.label_donor.label):
             return reason, ""
-        return reason, (template.answer if reason_first else first) + task.labels.write(task.own(label))
+        return reason, self.template.answer + task.labels.write(task.own(label))
 
     def _add_keywords(
         self, examples: Sequence[EncodedExample], supervised: Sequence[Supervised]

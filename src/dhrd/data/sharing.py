@@ -13,11 +13,9 @@ from itertools import count, islice
 from dhrd.data.buckets import buckets
 from dhrd.data.plan import micro_batches
 from dhrd.data.prefixes import Pack, SharingCost, apart, plan_sharing
-from dhrd.data.records import EncodedExample
 
 _LONGEST_PACK = 4096  # its mask has the square of it, for each kind of layer
 _OVERHEAD_TOKENS = 128  # what a further micro-batch costs, in tokens: gradients are added to every weight
-_SEEN_APART = 2**32  # above every token: continuations that see different parts of their inputs have no token in common
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +96,6 @@ class Sharing:
 
 NOTHING_SHARED = Sharing()
 """Micro-batches by rows, each row by itself."""
-
-
-def shared_tokens(example: EncodedExample, visible: int | None) -> list[int]:
-    """A row's tokens, told apart where its hidden states are not those of another row with the same tokens.
-
-    A bottleneck makes them differ after the input: by where it ends, and by how much of it is seen.
-
-    Args:
-        example: The row.
-        visible: How many of the input's last tokens its continuation sees; None: all.
-    """
-    if visible is None:
-        return example.input_ids + example.continuation_ids
-    return example.input_ids + [token + (1 + visible) * _SEEN_APART for token in example.continuation_ids]
 
 
 def _by_rows(update: Sequence[int], batch_size: int, num_processes: int, process_index: int) -> list[MicroBatch]:

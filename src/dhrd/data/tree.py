@@ -71,8 +71,6 @@ def as_tree(batch: Batch, packs: Sequence[Pack], *, pad_token_id: int) -> Batch:
     lengths = batch.attention_mask_BT.sum(1).tolist()
     rows = [ids_T[:length].tolist() for ids_T, length in zip(batch.input_ids_BT, lengths, strict=True)]
     tree = lay_out(packs, rows, pad_token_id=pad_token_id)
-    if batch.visible_from_B is not None:
-        _narrow(tree, batch)
     taught_BT = batch.target_BT != IGNORE
     # Where the rows part, one token has several targets; what several rows have in common is one pair.
     pairs = torch.stack([tree.place_BT[taught_BT], batch.target_BT[taught_BT]])
@@ -85,16 +83,3 @@ def as_tree(batch: Batch, packs: Sequence[Pack], *, pad_token_id: int) -> Batch:
 
 def _longest(packs: Sequence[Pack], input_ids: Sequence[Sequence[int]]) -> int:
     return max(len(input_ids[row]) for pack in packs for row in pack.rows)
-
-
-def _narrow(tree: Tree, batch: Batch) -> None:
-    """Hide, in place, from each row's continuation what a bottleneck hides; rows that differ in it share no token of
-    their continuations."""
-    assert batch.visible_from_B is not None
-    width = tree.input_ids_SW.shape[1]
-    for path_T, last, seen in zip(
-        tree.place_BT, batch.pool_index_B.tolist(), batch.visible_from_B.tolist(), strict=True
-    ):
-        path_T = path_T[path_T >= 0]
-        visible_WK = tree.visible_SWK[int(path_T[0]) // width]
-        visible_WK[(path_T[last + 1 :] % width)[:, None], (path_T[:seen] % width)[None]] = False

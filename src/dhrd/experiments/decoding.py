@@ -7,15 +7,13 @@ from dataclasses import replace
 
 from dhrd.data.inputs import EncodedInput
 from dhrd.data.rows import multi_hot
-from dhrd.data.sequence import SequenceTemplate
 from dhrd.evaluation.decoded import decoded_metrics, decoded_outcomes
 from dhrd.experiments.cell_result import Answers, CellSpeed
 from dhrd.experiments.cells import Cell
 from dhrd.experiments.trained_cell import TrainedCell
-from dhrd.inference.cot import TransformersDecoder, check_answers
+from dhrd.inference.cot import TransformersDecoder
 from dhrd.inference.decoding import Decoder, TimedDecoding, timed_decoding
 from dhrd.inference.vllm import VllmDecoder
-from dhrd.training.build import sequence_template
 
 _FEW_RESAMPLES = 10  # a cell's own intervals are not shown: the report works out those over seeds
 
@@ -55,17 +53,14 @@ def drawn(num_rows: int, limit: int | None, seed: int) -> list[int]:
 def _decoder(trained: TrainedCell) -> Decoder:
     """What decodes, ready to start."""
     cell, model, tokenizer, labels = trained.cell, trained.causal_lm, trained.backbone.tokenizer, trained.rows.labels
-    template = sequence_template(cell.config) if cell.arm.trained else SequenceTemplate()
-    check_answers(template)
     if cell.arm.engine != "vllm":
-        return TransformersDecoder(model, tokenizer, labels, template)
+        return TransformersDecoder(model, tokenizer, labels)
     return VllmDecoder(
         model,
         tokenizer,
         labels,
         max_input_tokens=cell.config.data.max_input_tokens,
         max_new_tokens=cell.decoding.max_new_tokens,
-        template=template,
     )
 
 

@@ -119,18 +119,6 @@ SHUFFLED = Arm(
     baselines=("pooled", "lm_on_x"),
 )
 DHRD = Arm(name="dhrd", title="DHRD", baselines=("pooled", "lm_on_x", "shuffled"))
-LABEL_FIRST = Arm(
-    name="label_first",
-    title="DHRD, label first",
-    settings={"data.order": "label_first"},
-    baselines=("pooled", "lm_on_x", "dhrd"),
-)
-BOTTLENECK = Arm(
-    name="bottleneck",
-    title="bottleneck",
-    settings={"model.reasoning_bottleneck": True},
-    baselines=("pooled", "lm_on_x", "bottleneck_shuffled", "dhrd"),
-)
 KEYWORDS = Arm(
     name="keywords",
     title="rationale's words",

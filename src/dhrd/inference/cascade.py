@@ -18,7 +18,7 @@ from dhrd.artifact.info import ArtifactInfo
 from dhrd.data.label_space import check_one_task
 from dhrd.decisions.decision import confidences
 from dhrd.errors import ConfigError
-from dhrd.inference.cot import Reasoner, check_answers
+from dhrd.inference.cot import Reasoner
 from dhrd.inference.decoding import Decoded, Decoding
 from dhrd.inference.prediction import Prediction
 from dhrd.inference.streaming import Scored
@@ -80,7 +80,6 @@ def check_cascade(info: ArtifactInfo, threshold: float | None) -> float | None:
             f"threshold {shown(threshold)}: a cascade asks rows under it, from 0 (none) to 1 (all); "
             f"{dhrd_command('evaluate', mode='cascade')} chooses one, and with {dhrd_command('decide')} none is needed"
         )
-    check_answers(info.sequence)
     if info.training.get("reasoning_weight") == 0:
         raise ConfigError(
             "the artifact was trained with loss.reasoning_weight: 0, so its reasoning head learned nothing that a "

@@ -286,7 +286,7 @@ class Classifier:
         inputs = self.encode(items)
         decoded = self.reasoner().decode(inputs, decoding)
         labels = [read_probabilities(p_C, self.labels)[0] for p_C in self.predict_proba_encoded(inputs)]
-        explanations = explanations_of(inputs, decoded, labels, self.info.sequence)
+        explanations = explanations_of(inputs, decoded, labels)
         return explanations[0] if is_one(rows) else explanations
 
     def reasoner(self) -> Reasoner:

@@ -99,63 +99,31 @@ class TransformersDecoder:
 
     def decode(self, inputs: Sequence[EncodedInput], decoding: Decoding) -> list[Decoded]:
         """As `Decoder.decode`, of inputs that are encoded as the classifier reads them."""
-        markers = encode_markers(self.tokenizer, inputs, self.template)
-        if inputs:
-            longest = max(len(item.input_ids) + len(marker) for item, marker in zip(inputs, markers, strict=True))
-            _check_context(self.model, longest, decoding.max_new_tokens)
+        prompts = encode_prompts(self.tokenizer, inputs, self.template)
+        if prompts:
+            _check_context(self.model, max(map(len, prompts)), decoding.max_new_tokens)
         reader = HeadReader.of(self.labels, self.template, self.tokenizer)
-        stops = self.stop_at_answer and self.template.order == "reason_first"
-        new_ids: list[list[int]] = [[] for _ in inputs]
-        for marker in dict.fromkeys(markers):  # one, unless only some inputs end in the answer's marker
-            rows = [row for row, own in enumerate(markers) if own == marker]
-            new = generate(
-                self.model,
-                self.tokenizer,
-                [inputs[row].input_ids for row in rows],
-                max_new_tokens=decoding.max_new_tokens,
-                temperature=decoding.temperature,
-                top_p=decoding.top_p,
-                batch_size=decoding.batch_size,
-                seed=decoding.seed,
-                stop=_answer_is_written(self.tokenizer, reader) if stops else None,
-                marker=marker,
-                visible_prompt_tokens=self.template.visible_input_tokens,
-            )
-            for row, ids in zip(rows, new, strict=True):
-                new_ids[row] = ids
+        new_ids = generate(
+            self.model,
+            self.tokenizer,
+            prompts,
+            max_new_tokens=decoding.max_new_tokens,
+            temperature=decoding.temperature,
+            top_p=decoding.top_p,
+            batch_size=decoding.batch_size,
+            seed=decoding.seed,
+            stop=_answer_is_written(self.tokenizer, reader) if self.stop_at_answer else None,
+        )
         texts = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in new_ids]
         return [read_decoded(text, len(ids), reader) for text, ids in zip(texts, new_ids, strict=True)]
-
-
-def check_answers(template: SequenceTemplate) -> None:
-    """Refuse chain of thought by a head that would not reason before it answers.
-
-    Raises:
-        ConfigError: It was trained with the label first.
-    """
-    if template.order == "label_first":
-        raise ConfigError(
-            "this artifact was trained with data.order: label_first, so its reasoning head names the label before it "
-            "reasons, and its rationale cannot lead to the answer: use the classifier (mode classifier), or "
-            "Classifier.explain to read its rationales"
-        )
-
-
-def encode_markers(
-    tokenizer: PreTrainedTokenizerBase, inputs: Sequence[EncodedInput], template: SequenceTemplate
-) -> list[tuple[int, ...]]:
-    """What follows each input and comes before what the reasoning head writes first."""
-    texts = [template.first_marker(item.text).rstrip(" ") for item in inputs]
-    known = {text: tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else () for text in texts}
-    return [known[text] for text in texts]
 
 
 def encode_prompts(
     tokenizer: PreTrainedTokenizerBase, inputs: Sequence[EncodedInput], template: SequenceTemplate
 ) -> list[list[int]]:
     """Each input's tokens and the marker after which the reasoning head writes."""
-    markers = encode_markers(tokenizer, inputs, template)
-    return [[*item.input_ids, *marker] for item, marker in zip(inputs, markers, strict=True)]
+    marker = tokenizer(template.reason.rstrip(" "), add_special_tokens=False)["input_ids"]
+    return [[*item.input_ids, *marker] for item in inputs]
 
 
 def _check_context(model: PreTrainedModel, longest: int, max_new_tokens: int) -> None:

@@ -55,7 +55,7 @@ class Decoded:
     """One decoded row.
 
     Args:
-        rationale: What the reasoning head wrote before its answer, or after it where training had the label first.
+        rationale: What the reasoning head wrote before its answer.
         label: The label it named (a list of them for multi-label), or None where the answer cannot be read.
         num_tokens: New tokens, without eos.
     """

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dhrd.data.inputs import EncodedInput
-from dhrd.data.sequence import SequenceTemplate
 from dhrd.inference.decoding import Decoded
 from dhrd.inference.prediction import Answer
 
@@ -14,7 +13,6 @@ EXPLANATION_NOTE = (
     "The rationale illustrates what the model learned to write about such a text. The label comes from another head, "
     "which does not read it: it is not the cause of the label."
 )
-LABEL_FIRST_NOTE = f"{EXPLANATION_NOTE} Its reasoning head names a label first: the rationale follows that answer."
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +20,12 @@ class Explanation:
     """What the reasoning head writes about a row: an illustration, not the cause of the classifier's label.
 
     Args:
-        rationale: What the reasoning head wrote before its answer, or after it where it was trained with
-            `data.order: label_first`.
+        rationale: What the reasoning head wrote before its answer.
         answer: The label that it named (a list for multi-label, and of several tasks), or None where its answer cannot
             be read.
         label: The classifier's own label, as in `Prediction`; it may be another one.
         text: The text as the model saw it.
-        note: `EXPLANATION_NOTE` or `LABEL_FIRST_NOTE`, for whoever is shown the rationale.
+        note: `EXPLANATION_NOTE`, for whoever is shown the rationale.
     """
 
     rationale: str
@@ -39,7 +36,7 @@ class Explanation:
 
 
 def explanations_of(
-    inputs: Sequence[EncodedInput], decoded: Sequence[Decoded], labels: Sequence[Answer], sequence: SequenceTemplate
+    inputs: Sequence[EncodedInput], decoded: Sequence[Decoded], labels: Sequence[Answer]
 ) -> list[Explanation]:
     """What was written about rows, with the classifier's labels.
 
@@ -47,10 +44,8 @@ def explanations_of(
         inputs: The rows, for their texts.
         decoded: What the reasoning head wrote about each.
         labels: The classifier's.
-        sequence: Says whether the head names its label before it reasons.
     """
-    note = LABEL_FIRST_NOTE if sequence.order == "label_first" else EXPLANATION_NOTE
     return [
-        Explanation(written.rationale, written.label, label, item.text, note)
+        Explanation(written.rationale, written.label, label, item.text)
         for item, written, label in zip(inputs, decoded, labels, strict=True)
     ]

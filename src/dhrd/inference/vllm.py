@@ -16,7 +16,7 @@ from dhrd.data.inputs import EncodedInput
 from dhrd.data.reading import HeadReader
 from dhrd.data.records import LabelSet
 from dhrd.data.sequence import SequenceTemplate
-from dhrd.errors import ConfigError, DhrdError
+from dhrd.errors import DhrdError
 from dhrd.inference.cot import encode_prompts, read_decoded
 from dhrd.inference.decoding import Decoded, Decoding
 from dhrd.model.adapters import merged_state
@@ -82,9 +82,6 @@ class VllmDecoder:
         max_input_tokens: Of the longest input.
         max_new_tokens: Of the longest rationale with its answer.
         template: The markers of training.
-
-    Raises:
-        ConfigError: The reasoning head was trained with a bottleneck, which vLLM's attention does not have.
     """
 
     def __init__(
@@ -98,11 +95,6 @@ class VllmDecoder:
         template: SequenceTemplate | None = None,
     ) -> None:
         self.labels, self.template = labels, template or SequenceTemplate()
-        if self.template.visible_input_tokens is not None:
-            raise ConfigError(
-                "vLLM cannot decode a reasoning head that was trained with model.reasoning_bottleneck: its attention "
-                "would see the whole input; decode with transformers"
-            )
         self._directory = tempfile.TemporaryDirectory()
         model.save_pretrained(self._directory.name, state_dict=merged_state(model))
         tokenizer.save_pretrained(self._directory.name)

@@ -25,7 +25,6 @@ from dhrd.losses import (
 )
 from dhrd.model.adapters import add_lora, freeze_lower
 from dhrd.model.backbone import Backbone, check_fits, logit_transform
-from dhrd.model.bottleneck import check_bottleneck
 from dhrd.model.frozen import instead_of_frozen, mode
 from dhrd.model.heads import ClassificationHead, label_word_rows
 from dhrd.model.pooling import LaidOut, last_hidden_states, pool, states_at
@@ -63,8 +62,7 @@ class DualHeadModel(nn.Module):
         seed: Decides the head's first weights.
 
     Raises:
-        ModelError: The backbone's LM logits are not those of its own forward pass, or it does not take the masks of a
-            reasoning bottleneck.
+        ModelError: The backbone's LM logits are not those of its own forward pass.
     """
 
     def __init__(
@@ -91,8 +89,6 @@ class DualHeadModel(nn.Module):
         self.head = ClassificationHead(
             head_width(self.causal_lm), num_labels, kind=self.settings.head, dropout=self.settings.dropout, seed=seed
         ).to(self.causal_lm.device)
-        if (visible := self.settings.visible_input_tokens) is not None:
-            check_bottleneck(self.causal_lm, visible)
         self.adapted = add_lora(self.causal_lm, self.settings.lora) if self.settings.lora else []
         freeze_lower(self.causal_lm, self.settings.freeze_layers)
         self._freeze_unused()

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from dhrd.data.collate import pad_inputs
-from dhrd.model.bottleneck import keep_last
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -33,8 +32,6 @@ def generate(
     batch_size: int = 16,
     seed: int = 0,
     stop: Stop | None = None,
-    marker: Sequence[int] = (),
-    visible_prompt_tokens: int | None = None,
 ) -> list[list[int]]:
     """Continue prompts until an end-of-sequence token: the tokenizer's, or one that the model itself names.
 
@@ -48,9 +45,6 @@ def generate(
         batch_size: Prompts decoded together, those of like length in one batch; rows that have ended leave it.
         seed: Of sampling.
         stop: Ends a row, too; the token that it ends with is kept.
-        marker: Follows every prompt.
-        visible_prompt_tokens: Marker and new tokens see of the prompt its last so many alone
-            (`model.reasoning_bottleneck`), so only their keys and values are kept; None: all of it.
 
     Returns:
         The new token ids of each prompt, in the prompts' order, without eos: as many as `max_new_tokens` where none
@@ -67,10 +61,7 @@ def generate(
         rows = order[start : start + batch_size]
         some = [list(prompts[i]) for i in rows]
         with torch.inference_mode():
-            if visible_prompt_tokens is None:
-                batch = _Batch([[*prompt, *marker] for prompt in some], ends, model.device)
-            else:
-                batch = _after_bottleneck(model, some, list(marker), visible_prompt_tokens, ends)
+            batch = _Batch(some, ends, model.device)
             while batch.rows and (left := max_new_tokens - batch.num_steps) > 0:
                 batch.advance(model, min(left, _steps_at_once(model, left)), options)
         for i, new in zip(rows, batch.new, strict=True):
@@ -111,11 +102,6 @@ class _Batch:
         self._ids_BT, self._mask_BT = padded.input_ids_BT, padded.attention_mask_BT.long()
         self._width = self._ids_BT.shape[1]
         self._cache: Any = None
-        self._position_BT: Tensor | None = None  # given only where a token's position is not its place
-
-    def continue_from(self, cache: Any, position_BT: Tensor) -> None:
-        """Take the keys and values of all prompt tokens but the last ones that the cache lacks."""
-        self._cache, self._position_BT = cache, position_BT
 
     def advance(self, model: PreTrainedModel, num_steps: int, options: dict[str, Any]) -> None:
         """Decode some steps, then let the rows go that have ended."""
@@ -126,7 +112,6 @@ class _Batch:
             max_new_tokens=num_steps,
             return_dict_in_generate=True,
             **({"past_key_values": self._cache} if self._cache is not None else {}),
-            **({"position_ids": self._position_BT} if self._position_BT is not None else {}),
             **({"stopping_criteria": [self._ended]} if self._stop is not None else {}),
             **options,
         )
@@ -136,12 +121,8 @@ class _Batch:
         goes_on = [self._extend(row, tokens) for row, tokens in decoded]
         kept = torch.tensor([i for i, on in enumerate(goes_on) if on], device=self._ids_BT.device)
         self._mask_BT = nn.functional.pad(self._mask_BT, (0, self._ids_BT.shape[1] - before), value=1)
-        if self._position_BT is not None:
-            steps = torch.arange(1, self._ids_BT.shape[1] - before + 1, device=self._ids_BT.device)
-            self._position_BT = torch.cat([self._position_BT, self._position_BT[:, -1:] + steps], 1)
         if 0 < len(kept) < len(self.rows):
             self._ids_BT, self._mask_BT = self._ids_BT[kept], self._mask_BT[kept]
-            self._position_BT = self._position_BT[kept] if self._position_BT is not None else None
             if self._cache is not None:
                 self._cache.batch_select_indices(kept)
         self.rows = [row for row, on in zip(self.rows, goes_on, strict=True) if on]
@@ -162,29 +143,6 @@ class _Batch:
             if self._stop is not None and self._stop(new):
                 return False
         return True
-
-
-def _after_bottleneck(
-    model: PreTrainedModel, prompts: list[list[int]], marker: list[int], num_visible: int, ends: _Ends
-) -> _Batch:
-    """Rows whose prompts are run at once, and of which only the last tokens' keys and values are kept."""
-    from transformers import DynamicCache
-
-    cache = DynamicCache()  # all keys, in layers with a window too: their masks say which of them a token sees
-    whole = pad_inputs(prompts, pad_token_id=ends.pad, padding_side="left").to(model.device)
-    model.base_model(
-        input_ids=whole.input_ids_BT,
-        attention_mask=whole.attention_mask_BT.long(),
-        position_ids=whole.position_ids_BT,
-        past_key_values=cache,
-        use_cache=True,
-    )
-    width = whole.input_ids_BT.shape[1]
-    kept = min(num_visible, width)
-    position_T = torch.arange(width - kept, width + len(marker), device=model.device)
-    batch = _Batch([prompt[-num_visible:] + marker for prompt in prompts], ends, model.device)
-    batch.continue_from(keep_last(cache, kept), (position_T - whole.pool_start_B[:, None]).clamp(min=0))
-    return batch
 
 
 def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:

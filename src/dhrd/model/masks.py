@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dhrd.data.records import Batch
 from dhrd.model.attention import HELD
 
 if TYPE_CHECKING:
@@ -61,19 +60,3 @@ def layer_masks(
 
 def _near(position_BT: Tensor, key_position_BK: Tensor, window: int) -> Tensor:
     return position_BT[:, :, None] - key_position_BK[:, None, :] < window
-
-
-def visible_tokens(batch: Batch) -> Tensor:
-    """Which tokens of its row each token sees, (B, T, T), where the continuation does not see all of the input.
-
-    x sees x as always. A token after x sees from `visible_from_B` on alone: in every layer all that it learns of the
-    rest of x passes through those tokens (as through gist tokens: Mu et al. 2023, arXiv 2304.08467, section 3.1).
-    """
-    assert batch.visible_from_B is not None
-    place_T = torch.arange(batch.input_ids_BT.shape[1], device=batch.input_ids_BT.device)
-    causal_TT = place_T[:, None] >= place_T[None, :]
-    follows_BT = place_T > batch.pool_index_B[:, None]
-    seen_by_continuation_BT = place_T >= batch.visible_from_B[:, None]
-    visible_BTT = causal_TT & batch.attention_mask_BT[:, None, :]
-    visible_BTT = visible_BTT & (~follows_BT[:, :, None] | seen_by_continuation_BT[:, None, :])
-    return visible_BTT | torch.eye(len(place_T), dtype=torch.bool, device=place_T.device)  # padding sees itself

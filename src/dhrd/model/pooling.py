@@ -17,7 +17,7 @@ from torch import Tensor
 from dhrd.config.model import Pooling
 from dhrd.data.records import Batch, Tree
 from dhrd.errors import ModelError
-from dhrd.model.masks import layer_masks, visible_tokens
+from dhrd.model.masks import layer_masks
 from dhrd.model.tree_attention import blockwise, in_blocks
 
 States = Float[Tensor, "B T D"]
@@ -34,12 +34,12 @@ def last_hidden_states(body: Any, batch: Batch) -> LaidOut:
     """
     if batch.tree is not None:
         return tree_states(body, batch.tree)
-    position_BT = batch.position_ids_BT
-    mask: Any = batch.attention_mask_BT.long()
-    if batch.visible_from_B is not None:
-        config = body.config.get_text_config()
-        mask = layer_masks(visible_tokens(batch), position_BT, position_BT, config, body.dtype)
-    output = body(input_ids=batch.input_ids_BT, attention_mask=mask, position_ids=position_BT, use_cache=False)
+    output = body(
+        input_ids=batch.input_ids_BT,
+        attention_mask=batch.attention_mask_BT.long(),
+        position_ids=batch.position_ids_BT,
+        use_cache=False,
+    )
     return output.last_hidden_state
 
 

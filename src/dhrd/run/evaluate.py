@@ -14,7 +14,7 @@ from dhrd.evaluation.cascade import Choice, evaluate_cascade
 from dhrd.evaluation.decoded import evaluate_decoded
 from dhrd.evaluation.evaluate import Evaluation, WriteRow, evaluate_classifier
 from dhrd.inference.classifier import Classifier
-from dhrd.inference.cot import Reasoner, check_answers
+from dhrd.inference.cot import Reasoner
 from dhrd.inference.decoding import Decoding
 from dhrd.run.rows import each_row_of, held_out_rows, rows_of, tell_trained_file
 
@@ -79,7 +79,6 @@ def evaluate(
         each = each_row_of(model_dir, data, **where)
         return evaluate_classifier(model, track(each, "evaluating"), write_row=write_row)
     check_one_task(model.info.labels, "an answer of the reasoning head")
-    check_answers(model.info.sequence)
     examples = rows_of(model_dir, data, **where)
     decoding = Decoding(**{name: value for name, value in given.items() if name in _DECODING})
     if isinstance(model, Reasoner):

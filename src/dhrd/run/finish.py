@@ -17,7 +17,7 @@ from dhrd.evaluation.evaluate import parity, rows_fingerprint
 from dhrd.evaluation.live import LiveModel, calibrate_head
 from dhrd.inference.classifier import Classifier
 from dhrd.model.dual_head import DualHeadModel
-from dhrd.training.build import Encoded, Parts, sequence_template
+from dhrd.training.build import Encoded, Parts
 from dhrd.training.run_dir import run_record
 from dhrd.training.setup import Precision
 
@@ -79,7 +79,6 @@ def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: Dual
         head=config.model.head,
         pooling=config.model.pooling,
         task=rows.task.name if rows.task else None,
-        sequence=sequence_template(config),
         training={
             "backbone": model.backbone_name,
             "num_train_examples": len(train),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,13 @@ from dhrd._text import shown
 from dhrd.artifact.hub import find_artifact
 from dhrd.artifact.write import check_can_be_saved
 from dhrd.config import RunConfig
-from dhrd.data.batches import Bottleneck, PlannedUpdates
+from dhrd.data.batches import PlannedUpdates
 from dhrd.data.digest import fingerprint
 from dhrd.data.inputs import InputEncoder
 from dhrd.data.label_names import clean_name, spelled
-from dhrd.data.plan import num_updates
 from dhrd.data.records import Example
 from dhrd.data.rows import Rows, label_mass
-from dhrd.data.sequence import EncodedData, SequenceEncoder, SequenceTemplate
+from dhrd.data.sequence import EncodedData, SequenceEncoder
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import CheckpointError, ConfigError, ModelError
 from dhrd.losses import LabelLoss
@@ -173,14 +171,8 @@ def _encode_part(
         with_keywords=is_train and config.loss.keyword_weight > 0,
         rationale_mode=config.data.rationale_mode if is_train else "aligned",
         seed=config.seed,
-        template=sequence_template(config),
     )
     return encoder.encode(examples, description=f"tokenising {name}")
-
-
-def sequence_template(config: RunConfig) -> SequenceTemplate:
-    """What follows an input, and how much of the input it sees."""
-    return SequenceTemplate(order=config.data.order, visible_input_tokens=config.model.visible_input_tokens)
 
 
 def build_model(config: RunConfig, rows: Rows, backbone: Backbone) -> DualHeadModel:
@@ -249,7 +241,6 @@ def plan_updates(config: RunConfig, train: EncodedData, model: DualHeadModel, ac
             `training.share_prefixes`, and the model cannot share text.
     """
     examples, training = train.examples, config.training
-    rows_per_update = training.batch_size * training.gradient_accumulation_steps * accelerator.num_processes
     updates = PlannedUpdates(
         examples=examples,
         num_labels=model.num_labels,
@@ -261,25 +252,12 @@ def plan_updates(config: RunConfig, train: EncodedData, model: DualHeadModel, ac
         num_processes=accelerator.num_processes,
         process_index=accelerator.process_index,
         seed=config.seed,
-        bottleneck=_bottleneck(config, training.num_epochs * num_updates(len(examples), rows_per_update)),
         sharing=choose_sharing(training, model),
         group_by_prefix=training.group_by_prefix,
     )
     if not config.training.cache_frozen:
         return updates
     return FrozenUpdates(updates=updates, model=model, accelerator=accelerator)
-
-
-def _bottleneck(config: RunConfig, total_updates: int) -> Bottleneck | None:
-    visible = config.model.visible_input_tokens
-    if visible is None:
-        return None
-    if not config.loss.runs_continuation:
-        logger.warning(
-            "model.reasoning_bottleneck changes nothing: with these weights of the losses no rationale is run"
-        )
-    first = math.ceil(config.model.bottleneck_start * total_updates)
-    return Bottleneck(num_tokens=visible, share=config.model.bottleneck_share, first_update=first)
 
 
 def run_identity(parts: Parts) -> dict[str, object]:

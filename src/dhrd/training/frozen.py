@@ -71,9 +71,6 @@ class FrozenUpdates:
 
 
 def _keys(batch: Batch) -> list[bytes]:
-    """For each row its tokens, where its input ends, and what of it the rest sees: all that its states depend on."""
-    start_B = batch.pool_start_B
-    seen_B = batch.visible_from_B if batch.visible_from_B is not None else start_B
-    places_B2 = torch.stack([batch.pool_index_B - start_B, seen_B - start_B], 1)
-    rows = zip(places_B2, batch.input_ids_BT, batch.attention_mask_BT, strict=True)
-    return [torch.cat([places_2, ids_T[mask_T]]).numpy().tobytes() for places_2, ids_T, mask_T in rows]
+    """For each row its tokens: all that its states depend on."""
+    rows = zip(batch.input_ids_BT, batch.attention_mask_BT, strict=True)
+    return [ids_T[mask_T].numpy().tobytes() for ids_T, mask_T in rows]

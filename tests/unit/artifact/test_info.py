@@ -18,7 +18,6 @@ from dhrd.artifact.read import load_reasoning_model
 from dhrd.artifact.write import save_artifact
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
-from dhrd.data.sequence import SequenceTemplate
 from dhrd.decisions.decision import Decision
 from dhrd.errors import ArtifactError
 from helpers.artifacts import LABELS, save_model
@@ -85,7 +84,8 @@ FIELDS: dict[str, Any] = {"kind": "sequence_classifier", "labels": LABELS}
         ({"labels": LabelSet(("a", "a"))}, "some are given twice"),
         ({"labels": LabelSet(("a",))}, "two or more are needed"),
         ({"labels": LabelSet(("a", ""))}, "none of them empty"),
-        ({"sequence": SequenceTemplate(visible_input_tokens=0)}, "visible_input_tokens: 1 or more, got 0"),
+        ({"sequence": {"order": "label_first"}}, "order: 'label_first' is of an older dhrd; train anew"),
+        ({"sequence": {"visible_input_tokens": 1}}, "visible_input_tokens: 1 is of an older dhrd; train anew"),
         ({"task": "evil"}, "known are boolq"),
         ({"head": "mlp"}, "a sequence_classifier has head linear"),
         ({"max_input_tokens": 0}, "max_input_tokens"),

@@ -20,11 +20,6 @@ def test_true_is_the_paper_s_lora_and_one_module_is_a_list() -> None:
     assert one.target_modules == ("q_proj",)
 
 
-def test_a_bottleneck_shows_the_last_tokens_alone() -> None:
-    assert ModelSettings(bottleneck_tokens=3).visible_input_tokens is None
-    assert ModelSettings(reasoning_bottleneck=True, bottleneck_tokens=3).visible_input_tokens == 3
-
-
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
@@ -34,7 +29,6 @@ def test_a_bottleneck_shows_the_last_tokens_alone() -> None:
         ({"model": {"num_labels": 1}}, "model.num_labels: input should be greater than or equal to 2, got 1"),
         ({"model": {"head": "conv"}}, "model.head: input should be 'linear' or 'mlp', got 'conv'"),
         ({"model": {"head_init": "label_words", "head": "mlp"}}, "`head_init: label_words` fills a linear head on"),
-        ({"model": {"reasoning_bottleneck": True, "pooling": "mean"}}, "goes with pooling: last; a mean is of all"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(tree: dict[str, object], message: str) -> None:

@@ -234,37 +234,17 @@ class TestRationaleMode:
             make_encoder(rationale_mode=mode).encode(rows)
 
 
-class TestOrder:
-    """The label first, and the place where it is the next token."""
+def test_the_rationale_is_cut_and_the_answer_never() -> None:
+    tokenizer, example = make_tokenizer(), Example(input_text="a text", label=1, rationale="because " * 9, id="a")
+    encoder = SequenceEncoder(inputs=InputEncoder(tokenizer=tokenizer), labels=LABELS, max_sequence_tokens=40)
+    row = encoder.encode([example]).examples[0]
+    assert len(row.input_ids) + len(row.continuation_ids) == 40
+    assert tokenizer.decode(row.continuation_ids[row.reason_end : -1]) == "\nAnswer: yes"
 
-    @staticmethod
-    def encoded(text: str, rationale: str | None, **options: Any) -> EncodedExample:
-        example = Example(input_text=text, label=1, rationale=rationale, id="a", where="f:1")
-        template = SequenceTemplate(order="label_first")
-        encoder = SequenceEncoder(
-            inputs=InputEncoder(tokenizer=make_tokenizer()), labels=LABELS, template=template, **options
-        )
-        return encoder.encode([example]).examples[0]
 
-    def test_answer_then_rationale_then_eos(self) -> None:
-        tokenizer = make_tokenizer()
-        row = self.encoded("a text", "because")
-        *ids, eos = row.continuation_ids
-        assert (tokenizer.decode(ids), eos) == ("\nAnswer: yes\n\nReasoning: because", tokenizer.eos_token_id)
-        assert tokenizer.decode(ids[: row.reason_end]).endswith("because")
-
-    def test_an_input_that_ends_in_the_marker_is_followed_by_the_labels_word(self) -> None:
-        row = self.encoded("a text\nAnswer:", "because")
-        assert make_tokenizer().decode(row.continuation_ids[:4]) == " yes"
-
-    def test_the_rationale_is_cut_and_the_answer_never(self) -> None:
-        row = self.encoded("a text", "because " * 9, max_sequence_tokens=40)
-        assert len(row.input_ids) + len(row.continuation_ids) == 40
-        assert row.continuation_ids[-1] == make_tokenizer().eos_token_id
-        assert row.reason_end == len(row.continuation_ids) - 1
-
-    def test_a_row_without_rationale_has_no_end_of_one(self) -> None:
-        assert self.encoded("a text", None).reason_end == 0
+def test_a_row_without_rationale_has_no_end_of_one() -> None:
+    encoder = SequenceEncoder(inputs=InputEncoder(tokenizer=make_tokenizer()), labels=LABELS)
+    assert encoder.encode([Example(input_text="a text", label=1, id="a")]).examples[0].reason_end == 0
 
 
 def test_the_end_of_the_rationale_is_known() -> None:

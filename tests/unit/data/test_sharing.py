@@ -8,8 +8,7 @@ from itertools import chain
 import pytest
 
 from dhrd.data.plan import micro_batches
-from dhrd.data.records import EncodedExample
-from dhrd.data.sharing import NOTHING_SHARED, MicroBatch, Sharing, shared_tokens
+from dhrd.data.sharing import NOTHING_SHARED, MicroBatch, Sharing
 from helpers.inference import forest
 
 ROWS = dict(enumerate(forest(0), 100))
@@ -94,15 +93,3 @@ def test_a_row_longer_than_the_limit_is_one_of_its_own() -> None:
     rows = {0: [1] * 500, 1: [2] * 10, 2: [3] * 12}
     (own,) = gathered(Sharing(max_tokens=100), rows)
     assert [batch.rows for batch in own] == [(1, 2), (0,)]
-
-
-def test_continuations_share_only_what_they_see_alike() -> None:
-    def row(x: list[int], after: list[int], visible: int | None) -> list[int]:
-        example = EncodedExample(id="", input_ids=x, continuation_ids=after, label=(0,))
-        return shared_tokens(example, visible)
-
-    assert row([1, 2], [3], None) == row([1], [2, 3], None)  # the same states, whatever is learned from them
-    assert row([1, 2], [3], 1)[:2] == row([1, 2, 3], [], 1)[:2] == [1, 2]
-    assert row([1, 2], [3], 1)[2] == row([1, 2], [3, 4], 1)[2]
-    assert len({row([1, 2], [3], visible)[2] for visible in (None, 1, 2)}) == 3
-    assert row([1, 2], [3], 1)[2] != row([1, 2, 3], [], 1)[2]

@@ -52,19 +52,6 @@ def test_a_target_of_several_rows_stands_there_once_with_their_number() -> None:
     assert list(targets) == [(0, 2, 2), (1, 3, 2), (2, 4, 1), (2, 5, 1)]  # where the rows part, two targets
 
 
-def test_a_bottleneck_hides_the_input_from_the_continuation_alone() -> None:
-    batch = collate(EXAMPLES, pad_token_id=0, num_labels=1, visible_input_tokens=[1, 1])
-    tree = as_tree(batch, [Pack((0, 1), (0, 3), 5)], pad_token_id=0).tree
-    assert tree is not None
-    assert tree.visible_SWK[0].int().tolist() == [
-        [1, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0],
-        [0, 1, 1, 0, 0],
-        [0, 1, 1, 1, 0],
-        [0, 1, 1, 0, 1],
-    ]
-
-
 def test_a_tree_goes_to_a_device_with_its_batch() -> None:
     batch = as_tree(collate(EXAMPLES, pad_token_id=0, num_labels=1), [Pack((0, 1), (0, 3), 5)], pad_token_id=0)
     moved = batch.to("meta")

@@ -38,10 +38,8 @@ def accepted(names: list[str], *, multi_label: bool) -> LabelSet | None:
 
 
 def says(text: str, labels: LabelSet) -> list[str] | None:
-    """What each reader makes of an answer: a teacher's judge, chain of thought in either order."""
+    """What each reader makes of an answer: a teacher's judge, chain of thought."""
     by_head = read_decoded(f" Because.\nAnswer: {text}", 1, HeadReader.of(labels, SequenceTemplate())).label
-    first = HeadReader.of(labels, SequenceTemplate(order="label_first"))
-    assert read_decoded(f"\nAnswer: {text}\n\nReasoning: because", 1, first).label == by_head
     read = labels.read(f"\n{text}\n")
     names = None if read is None else [labels.names[index] for index in read]
     assert by_head == (names if labels.multi_label or names is None else names[0])

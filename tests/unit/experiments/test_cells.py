@@ -54,13 +54,13 @@ def test_a_setting_given_as_its_default_is_no_other_cell() -> None:
 def test_committed_cells_still_have_their_keys(repository: Path) -> None:
     """Settings that later versions add orphan no result: a file's key is found again from its settings."""
     paths = sorted((repository / "docs/results").glob("*/cells/*.json"))
-    assert len(paths) >= 11
+    num_known = 0
     for path in paths:
         assert read_cell(path).metrics["accuracy"] > 0
         found = json.loads(path.read_text())
         if without_retired(found["config"])[1]:
-            assert found["arm"] == "alignment"  # it used what is no more: the evidence stays, the arm does not
-            continue
+            continue  # it used what is no more: the evidence stays, the arm does not
+        num_known += 1
         arm = replace(
             DHRD,
             name=found["arm"],
@@ -78,6 +78,7 @@ def test_committed_cells_still_have_their_keys(repository: Path) -> None:
             fold=tuple(found["fold"]) if found["fold"] else None,
         )
         assert (cell.key, cell.file_name) == (found["key"], path.name)
+    assert num_known >= 300
 
 
 def test_the_plan_still_finds_its_committed_cells(repository: Path) -> None:

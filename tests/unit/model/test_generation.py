@@ -1,4 +1,4 @@
-"""Decoding after a bottleneck: greedy tokens are those of a full masked pass for each new token."""
+"""Decoding in batches: greedy tokens are those of a full pass for each new token."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.generation import generate
 from helpers.models import FAMILIES, make_model, rows
 
-MARKER = [9, 4]
 NUM_NEW = 6
 
 
-def one_by_one(model: DualHeadModel, prompt: list[int], visible: int | None) -> list[int]:
-    """Each new token from a pass of its own over all that is there, with the mask of training."""
+def one_by_one(model: DualHeadModel, prompt: list[int]) -> list[int]:
+    """Each new token from a pass of its own over all that is there, as in training."""
     new: list[int] = []
     head, transform = model.causal_lm.get_output_embeddings(), model._transform
     for _ in range(NUM_NEW):
-        row = EncodedExample(id="", input_ids=prompt, continuation_ids=MARKER + new, label=())
-        batch = collate([row], pad_token_id=0, num_labels=1, visible_input_tokens=[visible])
+        row = EncodedExample(id="", input_ids=prompt, continuation_ids=new, label=())
+        batch = collate([row], pad_token_id=0, num_labels=1)
         logits = transform(head(model.hidden_states(batch)[0, -1]))
         new.append(int(logits.argmax()))
         if new[-1] == model.tokenizer.eos_token_id:
@@ -29,23 +28,20 @@ def one_by_one(model: DualHeadModel, prompt: list[int], visible: int | None) -> 
     return new
 
 
-@pytest.mark.parametrize("visible", [None, 1, 5])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_greedy_tokens_are_those_of_full_passes(family: str, visible: int | None) -> None:
+def test_greedy_tokens_are_those_of_full_passes(family: str) -> None:
     model = make_model(family).eval()
     model.causal_lm.generation_config.eos_token_id = None
     prompts = [row.input_ids for row in rows(5)]
     assert len({len(prompt) for prompt in prompts}) > 2 and min(map(len, prompts)) < 5
     with torch.no_grad():
-        expected = [one_by_one(model, prompt, visible) for prompt in prompts]
+        expected = [one_by_one(model, prompt) for prompt in prompts]
     decoded = generate(
         model.causal_lm,
         model.tokenizer,
         prompts,
         max_new_tokens=NUM_NEW,
         batch_size=3,
-        marker=MARKER,
-        visible_prompt_tokens=visible,
     )
     assert decoded == expected
 
@@ -55,7 +51,7 @@ def test_rows_that_end_early_leave_the_others_as_they_are() -> None:
     model = make_model("llama").eval()
     model.causal_lm.generation_config.eos_token_id = None
     prompts = [row.input_ids for row in rows(3)]
-    options = {"max_new_tokens": 40, "marker": MARKER, "visible_prompt_tokens": 2}
+    options = {"max_new_tokens": 40}
     whole = generate(model.causal_lm, model.tokenizer, prompts, **options)
     ended = generate(model.causal_lm, model.tokenizer, prompts, stop=lambda new: new == whole[0][:5], **options)
     assert ended[0] == whole[0][:5]

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from dhrd.data.collate import collate
-from dhrd.data.records import EncodedExample
-from dhrd.model.masks import FULL, SLIDING, kinds_of, layer_masks, visible_tokens, why_no_masks
+from dhrd.model.masks import FULL, SLIDING, kinds_of, layer_masks, why_no_masks
 
 
 def config(**fields: Any) -> Any:
@@ -52,15 +50,3 @@ def test_one_kind_is_one_mask_of_the_backbones_type() -> None:
     ones = torch.ones(1, 2, 2, dtype=torch.bool)
     mask = layer_masks(ones, torch.arange(2)[None], torch.arange(2)[None], config(), torch.bfloat16)
     assert (mask.shape, mask.dtype) == ((1, 1, 2, 2), torch.bfloat16)
-
-
-def test_the_continuation_sees_the_inputs_last_tokens_alone() -> None:
-    row = EncodedExample(id="", input_ids=[1, 2, 3], continuation_ids=[4, 5], label=())
-    batch = collate([row], pad_token_id=0, num_labels=1, visible_input_tokens=[1])
-    assert visible_tokens(batch)[0].int().tolist() == [
-        [1, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0],
-        [1, 1, 1, 0, 0],
-        [0, 0, 1, 1, 0],
-        [0, 0, 1, 1, 1],
-    ]

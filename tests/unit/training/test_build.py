@@ -11,7 +11,7 @@ import torch
 from dhrd.data.rows import load_rows
 from dhrd.errors import CheckpointError, ConfigError, ModelError
 from dhrd.model.backbone import load_backbone
-from dhrd.training.build import Parts, build, resume, run_identity, sequence_template
+from dhrd.training.build import Parts, build, resume, run_identity
 from dhrd.training.checkpoints import Checkpoints
 from dhrd.training.position import Position
 from helpers.runs import make_config
@@ -100,10 +100,3 @@ def test_class_weights(tiny_backbone: Path, tmp_path: Path) -> None:
 def test_sequences_longer_than_the_context_are_refused(tiny_backbone: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="1024"):
         parts_of(tiny_backbone, tmp_path, "data.max_sequence_tokens=2000")
-
-
-def test_what_follows_an_input(tiny_backbone: Path, tmp_path: Path) -> None:
-    config = make_config(tiny_backbone, tmp_path, "data.order=label_first", "model.reasoning_bottleneck=true")
-    template = sequence_template(config)
-    assert template.order == "label_first"
-    assert template.visible_input_tokens == config.model.visible_input_tokens

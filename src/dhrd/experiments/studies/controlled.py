@@ -27,13 +27,8 @@ ARMS = (
     study.DHRD,
     study.BEST,
     study.shuffled(study.BEST),
-    study.BOTTLENECK,
-    study.LABEL_FIRST,
     study.LABEL_ONLY,
-    *(
-        replace(arm, optional=True)
-        for arm in (study.shuffled(study.BOTTLENECK), study.KEYWORDS, study.shuffled(study.KEYWORDS))
-    ),
+    *(replace(arm, optional=True) for arm in (study.KEYWORDS, study.shuffled(study.KEYWORDS))),
 )
 _VARIED: tuple[Arm, ...] = (study.POOLED, study.LM_ON_X, study.SHUFFLED, study.DHRD, study.BEST)
 

@@ -4,10 +4,8 @@ from dataclasses import replace
 
 from dhrd.experiments.study import (
     BEST,
-    BOTTLENECK,
     DHRD,
     KEYWORDS,
-    LABEL_FIRST,
     LABEL_ONLY,
     LM_ON_X,
     POOLED,
@@ -19,9 +17,6 @@ from dhrd.experiments.study import (
 
 _OPTIONAL = (
     LABEL_ONLY,
-    LABEL_FIRST,
-    BOTTLENECK,
-    shuffled(BOTTLENECK),
     KEYWORDS,
     shuffled(KEYWORDS),
     PRIVILEGED,

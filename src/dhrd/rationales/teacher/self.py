@@ -19,7 +19,7 @@ from dhrd._progress import no_foreign_bars
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.read import load_input_encoder, load_reasoning_model
 from dhrd.config import TeacherSettings
-from dhrd.data.inputs import EncodedInput, InputEncoder
+from dhrd.data.inputs import InputEncoder
 from dhrd.data.objects import columns_of
 from dhrd.data.reading import HeadReader
 from dhrd.errors import ArtifactError
@@ -93,27 +93,23 @@ class OwnTeacher:
         rows = [columns_of(asked.question.columns, f"row {asked.question.id}", *read) for asked in batch]
         inputs = self.encoder.encode(rows)
         labels = [self.info.labels.write(asked.question.label) if told else "" for asked in batch]
-        markers = [self._marker(item, label) for item, label in zip(inputs, labels, strict=True)]
-        answers = [Answer() for _ in batch]
-        for marker in dict.fromkeys(markers):
-            own = [row for row, other in enumerate(markers) if other == marker]
-            seed = (settings.seed or 0) + max(batch[row].attempt for row in own)
-            prompts = [inputs[row].input_ids for row in own]
-            for row, answer in zip(own, self._decode(prompts, marker, labels[own[0]], settings, seed), strict=True):
-                answers[row] = replace(answer, prompt_bytes=len(batch[row].question.prompt.encode()))
-        return answers
+        prompts = [item.input_ids + self._marker(label) for item, label in zip(inputs, labels, strict=True)]
+        seed = (settings.seed or 0) + max(asked.attempt for asked in batch)
+        answers = self._decode(prompts, labels, settings, seed)
+        sizes = [len(asked.question.prompt.encode()) for asked in batch]
+        return [replace(answer, prompt_bytes=size) for answer, size in zip(answers, sizes, strict=True)]
 
-    def _marker(self, item: EncodedInput, label: str) -> tuple[int, ...]:
-        """What follows an input: the first marker of training, or the answer and the rationale's marker."""
+    def _marker(self, label: str) -> list[int]:
+        """What follows an input: the rationale's marker, after the answer where it is told."""
         template = self.info.sequence
-        text = f"{template.answer}{label}{template.reason}" if label else template.first_marker(item.text)
-        return tuple(self.encoder.tokenizer(text.rstrip(" "), add_special_tokens=False)["input_ids"])
+        text = f"{template.answer}{label}{template.reason}" if label else template.reason
+        return list(self.encoder.tokenizer(text.rstrip(" "), add_special_tokens=False)["input_ids"])
 
     def _decode(
-        self, prompts: list[list[int]], marker: tuple[int, ...], label: str, settings: TeacherSettings, seed: int
+        self, prompts: list[list[int]], labels: Sequence[str], settings: TeacherSettings, seed: int
     ) -> list[Answer]:
-        """Answers to inputs that the same marker follows; none where the artifact's sequences have no room left."""
-        longest = max(map(len, prompts)) + len(marker)
+        """Answers to prompts, "" or the label told in each; none where the artifact's sequences have no room left."""
+        longest = max(map(len, prompts))
         limit = min(settings.max_tokens, self.info.max_sequence_tokens - longest)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         if limit < 1:
@@ -128,8 +124,6 @@ class OwnTeacher:
             top_p=settings.top_p or 1.0,
             batch_size=len(prompts),
             seed=seed,
-            marker=marker,
-            visible_prompt_tokens=self.info.sequence.visible_input_tokens,
         )
         reader = HeadReader.of(self.info.labels, self.info.sequence, self.encoder.tokenizer)
         return [
@@ -138,11 +132,11 @@ class OwnTeacher:
                 finish="stop" if len(new) < limit else "length",  # eos is not among the new tokens
                 label_given=bool(label),
                 max_tokens=settings.max_tokens,
-                prompt_tokens=len(prompt) + len(marker),
+                prompt_tokens=len(prompt),
                 completion_tokens=len(new),
                 time=now,
             )
-            for prompt, new in zip(prompts, written, strict=True)
+            for prompt, label, new in zip(prompts, labels, written, strict=True)
         ]
 
     def _told(self, new: list[int], reader: HeadReader, label: str, *, whole: bool) -> str:

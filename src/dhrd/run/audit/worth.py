@@ -126,11 +126,6 @@ def check_can_tell_worth(model_dir: str | Path, info: ArtifactInfo) -> None:
             f"{model_dir}: trained with loss.reasoning_weight: 0, so its reasoning head learned nothing and cannot say "
             "what a rationale is worth; give a model that was trained with rationales"
         )
-    if info.sequence.order == "label_first":
-        raise ConfigError(
-            f"{model_dir}: trained with data.order: label_first, so its reasoning head names the label before it reads "
-            "a rationale; give a model of data.order: reason_first"
-        )
     check_one_task(info.labels, "the worth of a rationale")
     if info.labels.multi_label:
         raise ConfigError(f"{model_dir}: its rows may have several labels; a rationale's worth is told for one label")
@@ -154,7 +149,6 @@ def _worths(
         pad_token_id=classifier.tokenizer.pad_token_id,
         num_labels=len(info.labels),
         lm_targets="continuation",
-        visible_input_tokens=[info.sequence.visible_input_tokens] * len(examples),
     ).to(model.device)
     hidden_BTD = last_hidden_states(model.base_model, batch)
     known_BC = classifier.head(pool(hidden_BTD, batch, info.pooling)).log_softmax(1)

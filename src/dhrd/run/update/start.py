@@ -56,9 +56,7 @@ def update_config(model: Path, config: RunConfig | None = None, *, rate_factor: 
 
 
 def _of_model(model: Path, info: ArtifactInfo) -> dict[str, object]:
-    visible = info.sequence.visible_input_tokens
-    bottleneck = {"reasoning_bottleneck": visible is not None, "bottleneck_tokens": visible or 1}
-    own = {"head": info.head, "pooling": info.pooling, **bottleneck}
+    own = {"head": info.head, "pooling": info.pooling}
     return {"name_or_path": str(model), "revision": None, "num_labels": None, "keep_head": True, **own}
 
 
@@ -68,8 +66,7 @@ def _of_data(info: ArtifactInfo) -> dict[str, object]:
         ("train", "validation", "test", "rationales", "labels", "train_limit", "validation_limit"), None
     )
     whole = {"train_share": 1.0, "rationale_share": 1.0, "label_noise": 0.0, "dev_share": 0.0}
-    columns = {"columns": dict(info.columns), "order": info.sequence.order}
-    return {**none, **whole, **columns, **{name: getattr(info, name) for name in names}}
+    return {**none, **whole, "columns": dict(info.columns), **{name: getattr(info, name) for name in names}}
 
 
 def beside_output(output: Path) -> tuple[Path, Path]:

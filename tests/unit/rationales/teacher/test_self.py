@@ -21,13 +21,11 @@ from helpers.runs import make_config, read_jsonl, rows
 from helpers.teacher import manifest
 
 
-@pytest.fixture(scope="module", params=["reason_first", "label_first"])
-def artifact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path) -> Path:
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path) -> Path:
     """Of a short run with rationales."""
     directory = tmp_path_factory.mktemp("self")
-    return train(
-        make_config(tiny_backbone, directory, "training.num_epochs=1", f"data.order={request.param}"), device="cpu"
-    ).output_dir
+    return train(make_config(tiny_backbone, directory, "training.num_epochs=1"), device="cpu").output_dir
 
 
 def ask(artifact: Path, data: Path | str, output: Path, **settings: Any) -> Written:
@@ -44,8 +42,7 @@ def test_a_rationale_is_kept_where_its_own_answer_is_the_label(
     artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It always answers keep; a row of another label is asked twice, then told its label."""
-    order = read_info(artifact).sequence.order
-    writer = Writer(lambda text: " it was told" if is_told(text) else written_as(order, "it said so", "keep"))
+    writer = Writer(lambda text: " it was told" if is_told(text) else written_as("it said so", "keep"))
     monkeypatch.setattr(SELF, writer)
     data, output = write_data(tmp_path), tmp_path / "o.jsonl"
     found = ask(artifact, data, output, samples=2)
@@ -61,23 +58,21 @@ def test_a_rationale_is_kept_where_its_own_answer_is_the_label(
     told = [text for text in writer.asked if is_told(text)]
     assert len(writer.asked) - len(told) == 3 + 2 * 6 and len(told) == 6
     assert all(f"\nAnswer: {label}\n\nReasoning:" in "".join(told) for label in ("return", "repair"))
-    marker = "\nAnswer:" if order == "label_first" else "\n\nReasoning:"
-    assert all(text.startswith("case ") and text.endswith(marker) for text in writer.asked if not is_told(text))
+    assert all(
+        text.startswith("case ") and text.endswith("\n\nReasoning:") for text in writer.asked if not is_told(text)
+    )
     assert {given["temperature"] for given in writer.given} == {0.7}
     again = ask(artifact, data, output, samples=2)
     assert again.tally.num_requests == 0 and read_jsonl(output) == list(by_id.values())
 
 
-@pytest.mark.parametrize("order", ["reason_first", "label_first"])
-def test_answers_in_the_tokenizers_own_spelling_are_read(
-    order: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_in_the_tokenizers_own_spelling_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model whose tokenizer lowers case and spaces signs: rows that it answers rightly are not told their label."""
     few = ("data.train=policy_desk:rows=8,seed=3", "training.num_epochs=1")
     bounds = ("data.max_input_tokens=120", "data.max_sequence_tokens=200")
     small = (f"model.name_or_path={BACKBONE}", f"output_dir={tmp_path / 'out'}", "training.mixed_precision=no")
-    artifact = train(load_config(overrides=[*small, *few, *bounds, f"data.order={order}"]), device="cpu").output_dir
-    said = written_as(order, "It was faulty.", "store credit")
+    artifact = train(load_config(overrides=[*small, *few, *bounds]), device="cpu").output_dir
+    said = written_as("It was faulty.", "store credit")
     writer = Writer(lambda text: " It was told." if "answer :" in text and text.endswith("reasoning :") else said)
     monkeypatch.setattr(SELF, writer)
     data, output = "policy_desk:rows=30,seed=3", tmp_path / "o.jsonl"
@@ -91,8 +86,7 @@ def test_answers_in_the_tokenizers_own_spelling_are_read(
 def test_what_is_cut_or_names_no_label_is_no_rationale(
     artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = read_info(artifact).sequence.order
-    monkeypatch.setattr(SELF, Writer(lambda text: "" if is_told(text) else written_as(order, "it is odd", "perhaps")))
+    monkeypatch.setattr(SELF, Writer(lambda text: "" if is_told(text) else written_as("it is odd", "perhaps")))
     found = ask(artifact, write_data(tmp_path), tmp_path / "o.jsonl")
     assert found.num_rationales == 0 and found.rejected.total() == 9
 

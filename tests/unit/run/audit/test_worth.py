@@ -13,7 +13,6 @@ import torch
 
 from dhrd import Classifier
 from dhrd.data.records import Example
-from dhrd.data.sequence import SequenceTemplate
 from dhrd.errors import ArtifactError, ConfigError, DataError
 from dhrd.rationales.audit.audit import audit_rationales
 from dhrd.run.audit import worth as module
@@ -38,7 +37,7 @@ def save(directory: Path, **info: Any) -> Path:
     return directory
 
 
-def one_by_one(directory: Path, example: Example, visible: int | None = None) -> float:
+def one_by_one(directory: Path, example: Example) -> float:
     """By the stock forward pass of the whole sequence, unpadded."""
     classifier = Classifier.from_pretrained(directory, **CPU)
     model, tokenizer = classifier.reasoner().model, classifier.tokenizer
@@ -48,25 +47,19 @@ def one_by_one(directory: Path, example: Example, visible: int | None = None) ->
     whole = tokenizer(f"\nAnswer: {example.label}", add_special_tokens=False)["input_ids"]
     assert whole[: len(marker)] == marker
     ids = [*item.input_ids, *reason, *whole, tokenizer.eos_token_id]
-    hidden = torch.arange(len(ids))[None] < len(item.input_ids) - (visible or 0)
-    sees = torch.ones(len(ids), len(ids)).tril().bool()
-    if visible is not None:
-        sees[len(item.input_ids) :] &= ~hidden
-    mask = torch.zeros(1, 1, len(ids), len(ids)).masked_fill(~sees, torch.finfo(torch.float32).min)
     with torch.no_grad():
-        log_p = model(torch.tensor([ids]), attention_mask=mask).logits[0].log_softmax(-1)
+        log_p = model(torch.tensor([ids])).logits[0].log_softmax(-1)
     first = len(item.input_ids) + len(reason) + len(marker)
     told = sum(float(log_p[place - 1, ids[place]]) for place in range(first, len(ids)))
     known = classifier.predict_proba([example])[0, LABELS.names.index(str(example.label))]
     return told - float(np.log(known))
 
 
-@pytest.mark.parametrize("visible", [None, 2])
-def test_worth_is_what_the_rationale_adds(tmp_path: Path, visible: int | None) -> None:
-    directory = save(tmp_path / "model", sequence=SequenceTemplate(visible_input_tokens=visible))
+def test_worth_is_what_the_rationale_adds(tmp_path: Path) -> None:
+    directory = save(tmp_path / "model")
     rows = examples()
     worth_N = rationale_worths(directory, rows, **CPU)
-    assert worth_N == pytest.approx([one_by_one(directory, row, visible) for row in rows], abs=1e-3)
+    assert worth_N == pytest.approx([one_by_one(directory, row) for row in rows], abs=1e-3)
     small = rationale_worths(directory, rows, **CPU, max_tokens_per_pass=1)
     np.testing.assert_allclose(worth_N, small, atol=1e-4)
 
@@ -117,7 +110,6 @@ def test_without_labelled_rows_there_is_no_worth(tmp_path: Path) -> None:
     ("fields", "problem"),
     [
         ({"training": {"reasoning_weight": 0.0}}, "its reasoning head learned nothing"),
-        ({"sequence": {"order": "label_first"}}, "names the label before"),
         ({"labels": {"names": ["a", "b", "c"], "words": ["a", "b", "c"], "multi_label": True}}, "several labels"),
     ],
 )
