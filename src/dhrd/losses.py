@@ -3,15 +3,14 @@
     classification  L_cls = Σ CE(head(h[p]), label)            / examples            paper, section 3
     reasoning       L_lm  = Σ CE(lm_head(h[t]), s[t+1])        / target tokens       paper, section 3; `lm_loss.py`
     keyword         L_kw  = Σ −log softmax(lm_head(h[p]))[w]   / content tokens w of the rationale
-    alignment       L_al  = Σ 1 − cos(A h[p], sg(h[e]))        / rows with a rationale, which ends at e
     privileged      L_pv  = Σ CE(head(h[e]), label) + CE(head(h[p]), sg(p(head(h[e]))))      / examples; in a row
                           without a rationale e is p and the second term 0, so that such a row still teaches its label
 
 A row's weight is its label's: it is a factor in L_cls and L_pv and in what they are divided by, and in nothing else.
 
-p is the last token of x, sg stops the gradient. With several tasks L_cls and L_pv are one loss a task
-(`classification/TASK`), over its own labels and the rows that have one of them. A further loss is one function here and
-a line in `COUNTS`, its name and weight in `config/losses.py`, one line in `model/dual_head.py`.
+p is the last token of x, e that of the rationale, sg stops the gradient. With several tasks L_cls and L_pv are one loss
+a task (`classification/TASK`), over its own labels and the rows that have one of them. A further loss is one function
+here and a line in `COUNTS`, its name and weight in `config/losses.py`, one line in `model/dual_head.py`.
 
 Shapes: see the legend in `data/records.py`.
 """
@@ -66,17 +65,10 @@ def keyword_loss(
     return -log_p_BV[row_K, token_K].sum()
 
 
-def rationale_count(batch: Batch) -> Float[Tensor, ""]:
-    """Rows whose rationale is run."""
-    assert batch.reason_end_B is not None
-    return (batch.reason_end_B >= 0).sum().float()
-
-
 COUNTS: dict[LossName, Callable[[LabelLoss, Batch], Tensor]] = {
     "classification": LabelLoss.count,
     "reasoning": lambda _, batch: target_count(batch),
     "keyword": lambda _, batch: keyword_count(batch),
-    "alignment": lambda _, batch: rationale_count(batch),
     "privileged": LabelLoss.count,
 }
 """What each loss of a batch is divided by, once summed over the whole effective batch."""
@@ -115,21 +107,6 @@ def loss_terms(kinds: Iterable[LossName], label_losses: Mapping[str, LabelLoss])
         for task, label_loss in label_losses.items()
         if kind in _BY_TASK or task == first
     }
-
-
-def alignment_loss(
-    projected_BD: Float[Tensor, "B D"], goal_BD: Float[Tensor, "B D"], reason_end_B: Int[Tensor, "B"]
-) -> Float[Tensor, ""]:
-    """L_al: the classified vector, through a linear map, is drawn to what the model knows once it has read the
-    rationale (as KNIFE, arXiv 2212.09721, and CODI, arXiv 2502.21074, do).
-
-    Args:
-        projected_BD: A h[p].
-        goal_BD: Hidden states at the rationales' ends; no gradient runs into them from here.
-        reason_end_B: Position of the rationale's last token; -1: the row does not take part.
-    """
-    distance_B = 1 - F.cosine_similarity(projected_BD.float(), goal_BD.detach().float(), dim=1)
-    return (distance_B * (reason_end_B >= 0).float()).sum()
 
 
 def privileged_loss(

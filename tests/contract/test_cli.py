@@ -123,7 +123,6 @@ ADDED = {
     "data.label_separator": None,
     "data.multi_label": False,
     "data.order": "reason_first",
-    "loss.alignment_weight": 0.0,
     "loss.classification_schedule": "constant",
     "loss.keyword_weight": 0.0,
     "loss.privileged_weight": 0.0,

@@ -58,7 +58,7 @@ def test_a_manifest_from_before_them_is_read(artifact: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3"])
 def test_transformers_gives_the_class_logits_of_the_masked_pass(family: str, tmp_path: Path) -> None:
     """What training computes over whole sequences, with every added loss, and the stock class over inputs alone."""
-    loss = LossSettings(keyword_weight=1, alignment_weight=1, privileged_weight=1)
+    loss = LossSettings(keyword_weight=1, privileged_weight=1)
     model = make_model(family, loss=loss, reasoning_bottleneck=True).eval()
     sequence = SequenceTemplate(visible_input_tokens=1)
     info = ArtifactInfo(kind=kind_of(model), labels=LabelSet(LABELS), sequence=sequence)

@@ -20,7 +20,7 @@ import dhrd
 from helpers.models import run_config, texts
 from helpers.runs import Stop
 
-LOSSES = {"keyword_weight": 0.3, "alignment_weight": 0.5, "privileged_weight": 0.4}
+LOSSES = {"keyword_weight": 0.3, "privileged_weight": 0.4}
 NUM_ROWS = 19  # in the short update one of two processes has no row
 
 

@@ -40,7 +40,7 @@ def train_some(backbone: str, output_dir: Path, batch_size: int, accumulation: i
     handle = register_optimizer_step_pre_hook(keep_gradients)
     config = run_config(
         model={"name_or_path": backbone, "dropout": 0.0},
-        loss={"keyword_weight": 0.3, "alignment_weight": 0.5, "privileged_weight": 0.4},
+        loss={"keyword_weight": 0.3, "privileged_weight": 0.4},
         training={
             "num_epochs": 1,
             "batch_size": batch_size,

@@ -15,14 +15,12 @@ from dhrd.data.records import Batch, EncodedExample
 from dhrd.losses import (
     COUNTS,
     LabelLoss,
-    alignment_loss,
     keyword_count,
     keyword_loss,
     privileged_loss,
-    rationale_count,
     target_count,
 )
-from helpers.lm_layer import TRANSFORMS, D, gradients, layer, stock
+from helpers.lm_layer import TRANSFORMS, gradients, layer, stock
 
 WEIGHT_C = torch.tensor([0.5, 1.0, 4.0])
 
@@ -175,27 +173,6 @@ def reasoned_batch(labels: list[tuple[int, ...]], *, ghost: bool = False) -> Bat
     return as_ghost(batch) if ghost else batch
 
 
-def states() -> tuple[Tensor, Tensor]:
-    """projected_BD, goal_BD."""
-    generator = torch.Generator().manual_seed(2)
-    first, second = (torch.randn((4, D), generator=generator) for _ in range(2))
-    return first.requires_grad_(), second.requires_grad_()
-
-
-def test_alignment_loss_and_gradients() -> None:
-    (projected, goal), batch = states(), reasoned_batch(SINGLE)
-    assert batch.reason_end_B is not None and batch.reason_end_B.tolist() == [3, -1, 4, 2]
-    total = alignment_loss(projected, goal, batch.reason_end_B)
-    goals = [(i, goal[i].detach()) for i in (0, 2, 3)]
-    expected = sum(1 - projected[i] @ h / (projected[i].norm() * h.norm()) for i, h in goals)
-    torch.testing.assert_close(total, expected)
-    assert float(rationale_count(batch)) == 3
-    gradient, into_goal = torch.autograd.grad(total, [projected, goal], retain_graph=True, allow_unused=True)
-    assert into_goal is None  # sg
-    torch.testing.assert_close(gradient, *torch.autograd.grad(expected, projected))  # type: ignore[arg-type]
-    assert gradient[1].abs().max() == 0 < gradient[[0, 2, 3]].abs().amax(1).min()
-
-
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 @pytest.mark.parametrize("weight", [None, WEIGHT_C])
 @pytest.mark.parametrize("multi_label", [False, True])
@@ -243,17 +220,16 @@ def test_a_rows_weight_is_a_factor_of_the_privileged_loss_and_its_count(logits: 
 
 
 def test_ghost_rows_have_no_rationale_and_no_words_but_keep_the_graph(logits: Tensor) -> None:
-    (projected, goal), ghost = states(), reasoned_batch(SINGLE, ghost=True)
+    ghost = reasoned_batch(SINGLE, ghost=True)
     vectors, weight, _, _ = layer(bias=False)
     logits = logits.requires_grad_()
     assert ghost.keyword_2K is not None and ghost.reason_end_B is not None
     totals = {
-        projected: alignment_loss(projected, goal, ghost.reason_end_B),
         logits: privileged_loss(logits, logits * 2, ghost, LabelLoss()),
         vectors: keyword_loss(vectors, ghost.keyword_2K, weight),
     }
     for given, total in totals.items():
         assert float(total.detach()) == 0
         assert torch.autograd.grad(total, given)[0].abs().max() == 0
-    assert float(rationale_count(ghost)) == float(keyword_count(ghost)) == 0
+    assert float(keyword_count(ghost)) == 0
     assert float(keyword_count(reasoned_batch(SINGLE))) == 6

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from dhrd._text import LONGEST_VALUE, clipped, message_of, shown
 from dhrd.config.published import masked
+from dhrd.config.retired import without_retired
 from dhrd.config.schema import RunConfig
 from dhrd.config.settings_yaml import MAX_VALUES, YAML_ERRORS, SettingsLoader
 from dhrd.errors import ConfigError
@@ -182,9 +183,8 @@ def _set(tree: dict[str, object], dotted: str, value: object) -> None:
 
 
 def _translate(tree: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:
-    """Move the DHRD documents' names to ours."""
-    result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
-    problems: list[str] = []
+    """Move the DHRD documents' names to ours, and leave out what is no more."""
+    result, problems = without_retired(tree)
     for old, new in _DOCUMENT_NAMES.items():
         if (value := _take(result, old)) is not _ABSENT:
             if _has(result, new):

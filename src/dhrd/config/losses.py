@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from dhrd.config.section import LabelName, Positive, Section, Share, Weight
 
-LossName = Literal["classification", "reasoning", "keyword", "alignment", "privileged"]
+LossName = Literal["classification", "reasoning", "keyword", "privileged"]
 Course = Literal["constant", "decay", "rise", "first_half", "second_half"]
 
 
@@ -22,8 +22,6 @@ class LossSettings(Section):
     keyword_weight: Weight = 0.0
     """Weight of predicting the rationale's content words, a bag, from the classified vector; no token of the
     rationale is run for it."""
-    alignment_weight: Weight = 0.0
-    """Weight of drawing the classified vector, through one linear map, to the hidden state at the rationale's end."""
     privileged_weight: Weight = 0.0
     """Weight of classifying at the rationale's end too, with the same head, and of drawing the classifier's answer to
     what is answered there: a reader of the rationale is less easily misled by a wrong label."""
@@ -50,9 +48,8 @@ class LossSettings(Section):
                 raise ValueError(f"with these schedules no loss weighs anything in the {half} half of the run")
         if self.privileged_weight and self.classification_weight == 0:
             raise ValueError("privileged_weight teaches the classifier, which classification_weight: 0 leaves out")
-        if (self.alignment_weight or self.privileged_weight) and self.lm_targets == "input":
-            name = "alignment_weight" if self.alignment_weight else "privileged_weight"
-            raise ValueError(f"{name} needs the rationale, which lm_targets: input does not run")
+        if self.privileged_weight and self.lm_targets == "input":
+            raise ValueError("privileged_weight needs the rationale, which lm_targets: input does not run")
         return self
 
     def weight(self, name: LossName) -> float:
@@ -75,8 +72,7 @@ class LossSettings(Section):
     @property
     def runs_continuation(self) -> bool:
         """Whether rationale and answer are run through the backbone in training."""
-        wants_its_end = self.alignment_weight or self.privileged_weight
-        return bool(wants_its_end or (self.reasoning_weight and self.lm_targets != "input"))
+        return bool(self.privileged_weight or (self.reasoning_weight and self.lm_targets != "input"))
 
     @property
     def reads_rationales(self) -> bool:

@@ -143,12 +143,6 @@ PRIVILEGED = Arm(
     settings={"loss.privileged_weight": 1.0, "loss.classification_weight": 0.2},
     baselines=("pooled", "lm_on_x", "privileged_shuffled", "dhrd"),
 )
-ALIGNMENT = Arm(
-    name="alignment",
-    title="DHRD, aligned vectors",
-    settings={"loss.alignment_weight": 1.0},
-    baselines=("pooled", "lm_on_x", "dhrd"),
-)
 BEST_SETTINGS: Settings = {
     "loss.privileged_weight": 1.0,
     "loss.keyword_weight": 1.0,

@@ -19,7 +19,6 @@ from dhrd.errors import ModelError
 from dhrd.lm_loss import LogitTransform, reasoning_loss
 from dhrd.losses import (
     LabelLoss,
-    alignment_loss,
     keyword_loss,
     loss_terms,
     privileged_loss,
@@ -92,7 +91,6 @@ class DualHeadModel(nn.Module):
         self.head = ClassificationHead(
             head_width(self.causal_lm), num_labels, kind=self.settings.head, dropout=self.settings.dropout, seed=seed
         ).to(self.causal_lm.device)
-        self.projection = self._new_projection() if self.loss_settings.alignment_weight else None
         if (visible := self.settings.visible_input_tokens) is not None:
             check_bottleneck(self.causal_lm, visible)
         self.adapted = add_lora(self.causal_lm, self.settings.lora) if self.settings.lora else []
@@ -134,7 +132,6 @@ class DualHeadModel(nn.Module):
             "classification": lambda label_loss: label_loss(logits_BC, batch),
             "reasoning": lambda _: self.reasoning_loss(hidden_SWD, batch),
             "keyword": lambda _: self.keyword_loss(pooled_BD, batch),
-            "alignment": lambda _: self.alignment_loss(pooled_BD, hidden_SWD, batch),
             "privileged": lambda label_loss: self.privileged_loss(logits_BC, hidden_SWD, batch, label_loss),
         }
         summed = {name: losses[term.kind](term.label_loss) for name, term in self.terms.items()}
@@ -166,12 +163,6 @@ class DualHeadModel(nn.Module):
         """L_kw of the batch's rationales."""
         assert batch.keyword_2K is not None
         return keyword_loss(pooled_BD, batch.keyword_2K, *self._lm_head())
-
-    def alignment_loss(self, pooled_BD: Float[Tensor, "B D"], hidden_SWD: LaidOut, batch: Batch) -> Tensor:
-        """L_al of the batch's rationales."""
-        assert self.projection is not None and batch.reason_end_B is not None
-        goal_BD = states_at(hidden_SWD, batch, batch.reason_end_B.clamp(min=0))
-        return alignment_loss(self.projection(pooled_BD), goal_BD, batch.reason_end_B)
 
     def privileged_loss(
         self, logits_BC: Float[Tensor, "B C"], hidden_SWD: LaidOut, batch: Batch, label_loss: LabelLoss
@@ -220,13 +211,6 @@ class DualHeadModel(nn.Module):
                 digest.update(f"{name} {list(parameter.shape)} {parameter.dtype}".encode())
                 digest.update(raw.numpy().data)
         return digest.hexdigest()[:16]
-
-    def _new_projection(self) -> nn.Linear:
-        """The linear map of L_al, at first the identity; it is no part of the artifact."""
-        width = head_width(self.causal_lm)
-        projection = nn.Linear(width, width, bias=False)
-        nn.init.eye_(projection.weight)
-        return projection.to(self.causal_lm.device)
 
     def _freeze_unused(self) -> None:
         """Freeze what gets no gradient with these weights: distributed training waits for every trained tensor."""

@@ -67,7 +67,6 @@ def test_the_configuration_is_frozen() -> None:
         ),
         ({"loss": {"classification_weight": 0, "reasoning_weight": 0}}, "both 0: there is nothing to train"),
         ({"loss": {"reasoning_weight": -1}}, "loss.reasoning_weight"),
-        ({"loss": {"alignment_weight": 1, "lm_targets": "input"}}, "alignment_weight needs the rationale, which"),
         ({"loss": {"privileged_weight": 1, "lm_targets": "input"}}, "privileged_weight needs the rationale, which"),
         ({"loss": {"privileged_weight": 1}, "data": {"order": "label_first"}}, "has read the label; use reason_first"),
         ({"loss": {"reasoning_weight": float("nan")}}, "loss.reasoning_weight"),

@@ -32,7 +32,7 @@ ARMS = (
     study.LABEL_ONLY,
     *(
         replace(arm, optional=True)
-        for arm in (study.shuffled(study.BOTTLENECK), study.KEYWORDS, study.shuffled(study.KEYWORDS), study.ALIGNMENT)
+        for arm in (study.shuffled(study.BOTTLENECK), study.KEYWORDS, study.shuffled(study.KEYWORDS))
     ),
 )
 _VARIED: tuple[Arm, ...] = (study.POOLED, study.LM_ON_X, study.SHUFFLED, study.DHRD, study.BEST)

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from dhrd.experiments.study import (
-    ALIGNMENT,
     BEST,
     BOTTLENECK,
     DHRD,
@@ -27,7 +26,6 @@ _OPTIONAL = (
     shuffled(KEYWORDS),
     PRIVILEGED,
     shuffled(PRIVILEGED),
-    ALIGNMENT,
 )
 
 STUDY = Study(
