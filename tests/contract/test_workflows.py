@@ -56,6 +56,21 @@ def test_every_target_of_make_is_one(jobs: dict[str, Any], repository: Path) -> 
     assert targets - known == set()
 
 
+def test_every_extra_that_make_installs_is_one(repository: Path) -> None:
+    extras = tomllib.loads((repository / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    installed = re.findall(r"'\.\[([\w,]+)\]'", (repository / "Makefile").read_text(encoding="utf-8"))
+    names = {name for names in installed for name in names.split(",")}
+    assert len(installed) == 2 and {"dev", "serve"} <= names <= set(extras)
+
+
+def test_actions_of_others_are_pinned_by_their_commit(jobs: dict[str, Any]) -> None:
+    uses = [step["uses"] for job in jobs.values() for step in job["steps"] if "uses" in step]
+    others = [one for one in uses if not one.startswith("actions/")]
+    assert len(uses) > 10 and others
+    assert [one for one in others if not re.search(r"@[0-9a-f]{40}$", one)] == []
+    assert [one for one in uses if one not in others and not re.search(r"@v\d+$", one)] == []
+
+
 def test_a_release_needs_no_secret_and_publishes_what_was_checked(jobs: dict[str, Any]) -> None:
     publish = jobs["release/publish"]
     assert publish["permissions"] == {"id-token": "write"}
