@@ -50,7 +50,7 @@ class Way:
 
     name: str
     title: str
-    settings: dict[str, float | str]
+    settings: dict[str, Any]
 
 
 POOLED = Way("pooled", "pooled baseline", {"loss.reasoning_weight": 0.0})
