@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dhrd.experiments.report import figures
+from dhrd.experiments.report.figures.differences import draw_differences
+from dhrd.experiments.report.figures.looks import looks_of
 from dhrd.experiments.report.schema import Report
 from helpers.report import (
     figures_of,
@@ -41,6 +42,7 @@ def test_of_many_comparisons_those_over_all_tasks_are_drawn() -> None:
     first = backbone["tasks"][0]["comparisons"][0]
     backbone["over_tasks"] = [{**first, "difference": 0.031, "interval_95": [0.01, 0.05], "num_tasks": 70}]
     backbone["tasks"] += [{**backbone["tasks"][0], "task": f"another-{number}"} for number in range(70)]
-    wide, _ = figures.draw(Report.model_validate(report))["differences"]
+    read = Report.model_validate(report)
+    wide, _ = draw_differences(read, looks_of(read))
     assert "+3.1" in wide.svg
     assert "another-" not in wide.svg
