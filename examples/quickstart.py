@@ -108,7 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
     for other in others:
         console.print(difference(pooled, other))
     console.print(
-        "One seed, with fewer mails and updates than the study: another seed may say otherwise. Over seeds, and against "
+        "One seed, with fewer mails and updates than the study: another one may say otherwise. Over seeds, and against "
         "controls: docs/results."
     )
     console.print(transfer(trained))
