@@ -46,7 +46,7 @@ SETTINGS = (
 SMALL_CONFIG = REPOSITORY / "configs" / "csv.yaml"
 SMALL_SETTINGS = ("data.validation=null", "data.test=policy_desk:rows=1000,hops=2", "training.mixed_precision=no")
 SMALL_TRAIN, SEEDS = "policy_desk:rows=1600,hops=2,noise=0.25,seed={seed}", (0, 1, 2)
-"""The first seeds of `dhrd reproduce controlled`, in the regime of its claim."""
+"""The mails of the first seeds of `dhrd reproduce controlled`, in the regime of its claim; other ones are held out."""
 NUM_TIMED_ROWS, NUM_COT_ROWS, MAX_NEW_TOKENS = 64, 8, 128
 
 
