@@ -29,6 +29,7 @@ from dhrd._temporary import is_temporary
 from dhrd._text import dhrd_command, shown
 from dhrd._versions import library_versions
 from dhrd.config.model import Pooling
+from dhrd.config.retired import split_retired
 from dhrd.config.section import Count, Positive, Weight
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
@@ -155,10 +156,11 @@ class ArtifactInfo(BaseModel):
         """An older dhrd wrote two fields more, which changed nothing in most artifacts."""
         if not isinstance(sequence, Mapping):
             return sequence
-        for name, idle in _RETIRED.items():
-            if (value := sequence.get(name, idle)) != idle:
-                raise ValueError(f"{name}: {shown(value)} is of an older dhrd; train anew")
-        return {name: value for name, value in sequence.items() if name not in _RETIRED}
+        rest, used = split_retired(sequence, _RETIRED)
+        if used:
+            name, value = next(iter(used.items()))
+            raise ValueError(f"{name}: {shown(value)} is of an older dhrd; train anew")
+        return rest
 
     @field_validator("task")
     @classmethod
