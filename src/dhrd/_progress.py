@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 T = TypeVar("T")
-
-_LOADING = threading.RLock()
 
 
 def shows_bars() -> bool:
@@ -33,40 +29,6 @@ def bar() -> Progress:
         transient=True,
         disable=not shows_bars(),
     )
-
-
-@contextmanager
-def no_foreign_bars() -> Iterator[None]:
-    """Load with transformers: one thread at a time, its own progress bars kept away where stderr is not a terminal.
-
-    While it loads, transformers changes what belongs to the process (how torch makes parameters, its logging): a model
-    that another thread loads meanwhile may be left without weights. The environment variable for its bars is read on
-    import: too late where it was imported before us.
-    """
-    from transformers.utils import logging
-
-    with _LOADING:
-        if sys.stderr.isatty() or not logging.is_progress_bar_enabled():
-            yield
-            return
-        logging.disable_progress_bar()
-        try:
-            yield
-        finally:
-            logging.enable_progress_bar()
-
-
-@contextmanager
-def no_loading_report() -> Iterator[None]:
-    """Keep transformers from reporting weights that are known to be left over or missing."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dhrd._files import RESUME, saving, write_json, writing, writing_directory
-from dhrd._progress import no_foreign_bars
+from dhrd._loading import no_foreign_bars
 from dhrd.artifact.info import MANIFEST, SCORE, ArtifactInfo, Kind, read_info, stock_class, to_manifest
 from dhrd.data.records import LabelSet
 from dhrd.decisions.decision import Decision

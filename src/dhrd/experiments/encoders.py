@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from torch import Tensor
 from torch.nn import functional as F
 
-from dhrd._progress import no_loading_report
+from dhrd._loading import no_loading_report
 from dhrd.benchmark.measure import timed
 from dhrd.config import RunConfig, TrainingSettings
 from dhrd.data.batches import PlannedUpdates

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dhrd._device import check_loaded, find_device
-from dhrd._progress import no_foreign_bars
+from dhrd._loading import no_foreign_bars
 from dhrd.artifact.hub import find_artifact, push_artifact
 from dhrd.artifact.info import ArtifactInfo, check_has_classifier, read_info
 from dhrd.artifact.read import input_encoder, load_input_encoder

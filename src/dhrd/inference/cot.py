@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dhrd._device import check_loaded, find_device
-from dhrd._progress import no_foreign_bars
+from dhrd._loading import no_foreign_bars
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.read import load_input_encoder, load_reasoning_model
 from dhrd.data.inputs import EncodedInput, InputEncoder

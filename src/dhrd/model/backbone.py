@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dhrd._extras import require
-from dhrd._progress import no_loading_report
+from dhrd._loading import no_loading_report
 from dhrd._text import LONGEST_LINE
 from dhrd.config import ModelSettings
 from dhrd.data.tokens import prepare_tokenizer

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import safe_open
 
-from dhrd._progress import no_foreign_bars, no_loading_report
+from dhrd._loading import no_foreign_bars, no_loading_report
 from dhrd._text import message_of, shown
 from dhrd.errors import ArtifactError, DhrdError
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from dhrd._device import find_device
-from dhrd._progress import no_foreign_bars
+from dhrd._loading import no_foreign_bars
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.read import load_input_encoder, load_reasoning_model
 from dhrd.config import TeacherSettings
