@@ -168,6 +168,7 @@ def _to_int8(path: Path) -> None:
         for node in model.graph.node
         if node.op_type == "MatMul" and node.input[1] in shapes and _narrows(*shapes[node.input[1]])
     ]
+    del model.graph.value_info[:]  # the exporter's shapes of steps between: onnxruntime before 1.32 fails over them
     path.unlink()
     path.with_name(path.name + ".data").unlink(missing_ok=True)  # or the next would be appended to it
     with _quiet():
