@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
-import os
 import pickle
 import random
 import subprocess
@@ -219,16 +218,3 @@ def test_s12_with_one_thread_of_torch_a_used_classifier_may_be_forked(
         [commands / "python", tmp_path / "forked.py", artifact], capture_output=True, text=True, timeout=120, check=True
     )
     assert ended.stdout.strip() == "True"
-
-
-def test_s12_a_forked_process_renews_torchs_threads_before_it_loads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the threads that transformers loads with race for the pool, and one load in ten fails."""
-    renewed: list[int] = []
-    monkeypatch.setattr(torch, "set_num_threads", renewed.append)
-    with no_foreign_bars():
-        assert not renewed, "the threads of this process are its own"
-    if (pid := os.fork()) == 0:
-        with no_foreign_bars(), no_foreign_bars():
-            os._exit(len(renewed))
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 1
