@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--data", default="../shared/data")
     parser.add_argument(
-        "--device", default="cpu", help="cb wants a GPU: 25 trainings of SmolLM2, three hours of a core"
+        "--device", default="cpu", help="cb is 25 trainings of SmolLM2: two hours of a core with AMX, four without"
     )
     parser.add_argument("--kept", type=Path, default=Path("docs/results/label_audit"))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/label_audit.json"))
