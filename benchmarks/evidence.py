@@ -8,6 +8,7 @@
 
 Finished cells are files, each written whole, so it can be killed at any moment and goes on where it was; cells of
 several machines merge by copying files. It runs at low priority, one thread a process unless `--threads` says more.
+A cell of SmolLM2 with rationales, 64 rows a batch, takes 12 GB on a CPU: so much memory a job.
 """
 
 from __future__ import annotations
