@@ -85,7 +85,7 @@ def test_at_1_every_row_is_and_its_answer_counts(artifact: Path, plain: Classifi
 def test_between_the_unsure_rows_are(artifact: Path, plain: Classifier, decoding: Any) -> None:
     asked = decoding(lambda text: other(plain, text))
     confidence = plain.predict_proba(TEXTS).max(1)
-    threshold = float(np.sort(confidence)[5])  # five rows are under it
+    threshold = float(np.sort(confidence)[4:6].mean())  # five rows are under it; of one at it rounding would decide
     found = list(cascade(artifact, threshold).stream(TEXTS, window=4))
     assert asked == [text for text, sure in zip(TEXTS, confidence, strict=True) if sure < threshold]
     assert len(asked) == 5
