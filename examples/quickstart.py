@@ -64,7 +64,7 @@ POOLED = Way("pooled", "pooled baseline", {"loss.reasoning_weight": 0.0})
 PAPER = Way("dhrd", "DHRD, the paper's losses", {"loss.lm_targets": "all"})
 BEST = Way(
     "best",
-    "DHRD, privileged + words",
+    "DHRD+",
     {"loss.privileged_weight": 1.0, "loss.keyword_weight": 1.0, "loss.classification_weight": 0.2},
 )
 

@@ -215,7 +215,8 @@ def evaluate_cascade(
     by_decision = not choice.num_given
     if by_decision and classifier.info.decision is None:
         raise ConfigError(_ONE_OF)
-    threshold = check_cascade(classifier.info, choice.threshold if by_decision else choice.threshold or 0.0)
+    # Where a target is given its threshold is chosen below; 0.0 only passes the check.
+    threshold = check_cascade(classifier.info, None if by_decision else choice.threshold or 0.0)
     chosen: dict[str, Any] | None = None
     texts: list[str] = []
     if choice.threshold is None and not by_decision:

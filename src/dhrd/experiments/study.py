@@ -139,7 +139,7 @@ BEST_SETTINGS: Settings = {
 """What round 1 of docs/results chose."""
 BEST = Arm(
     name="best",
-    title="privileged + words",
+    title="DHRD+",
     settings=BEST_SETTINGS,
     baselines=("pooled", "lm_on_x", "shuffled", "best_shuffled", "dhrd"),
 )

@@ -1,1 +1,1 @@
-"""How good answers are, and whether one model is better than another: numpy alone, no model and no torch."""
+"""How good answers are, and whether one model is better than another: no model and no torch."""

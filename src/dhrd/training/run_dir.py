@@ -61,7 +61,7 @@ def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrit
         held: Takes the lock on output_dir, where there is something to do.
 
     Raises:
-        ConfigError: output_dir is not empty and neither `--checkpoint` nor `--overwrite` was given; or it holds no run
+        ConfigError: output_dir is not empty and neither `checkpoint` nor `overwrite` was given; or it holds no run
             of ours, or what this run reads; or another training is at it.
         CheckpointError: No run was started there, it is of another config, or the checkpoint is not there.
         ArtifactError: It is finished, and its manifest is damaged.

@@ -167,7 +167,7 @@ def _log(
     shares = state.accelerator.reduce(torch.tensor([reasoned, real], device=state.accelerator.device))
     return {
         "loss": sum(weights[name] * mean for name, mean in means.items()),
-        "lm_loss": 0.0,
+        "lm_loss": 0.0,  # always logged, so that runs with and without it have the same columns
         **{log_name(name): mean for name, mean in means.items()},
         "rationale_share": float(shares[0] / shares[1].clamp(min=1)),
     }

@@ -106,4 +106,4 @@ def test_a_part_of_it_runs_from_the_command_line(capsys: pytest.CaptureFixture[s
     hashes = [json.loads(path.read_text())["rows"] for path in (tmp_path / "cells").glob("*.json")]
     assert len(hashes) == 12
     assert len(set(hashes)) == 12  # other rows by task and seed; one arm learns from rationales
-    assert "privileged + words" in (tmp_path / "accuracy_by_rows.svg").read_text()
+    assert "DHRD+" in (tmp_path / "accuracy_by_rows.svg").read_text()
