@@ -9,7 +9,7 @@ from dhrd.metrics.outcomes import Outcomes
 
 
 def assert_same(a: Outcomes, b: Outcomes) -> None:
-    assert (a.ids, a.labels) == (b.ids, b.labels)
+    assert (a.ids, a.labels, a.group_B) == (b.ids, b.labels, b.group_B)
     for name in ("gold_BC", "predicted_BC", "readable_B"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
     assert (a.probabilities_BC is None) == (b.probabilities_BC is None)

@@ -119,6 +119,8 @@ def _print(comparison: dict[str, Any], files: list[str], title: str) -> None:
         ),
         left=("file",),
     )
+    if (num_groups := comparison["num_groups"]) is not None:
+        say(f"the rows come in {num_groups:,} groups; McNemar's p takes each row as drawn by itself: it is too small")
     say(f"interval: {comparison['interval_method']}", comparison["verdict"])
 
 

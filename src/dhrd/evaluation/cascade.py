@@ -25,7 +25,7 @@ from dhrd.inference.cascade import asked_rows, check_cascade, rows_to_ask
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.decoding import Decoded, Decoding, timed_decoding
 from dhrd.metrics.calibration import curve_points
-from dhrd.metrics.intervals import wilson
+from dhrd.metrics.intervals import accuracy_interval
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes, groups_of
 
@@ -115,7 +115,7 @@ def curve(rows: BothHeads) -> list[dict[str, Any]]:
 
     Returns:
         At most 52 points with `threshold`, `share_asked`, `accuracy` (of several labels: all right) with
-        `accuracy_interval_95` (Wilson), `queries_per_second`, `relative_cost` (seconds over the classifier's alone).
+        `accuracy_interval_95`, `queries_per_second`, `relative_cost` (seconds over the classifier's alone).
     """
     above = np.nextafter(np.unique(rows.confidence_B), 1)  # a threshold just above asks the row
     thresholds = np.unique([0.0, *above[curve_points(len(above))].clip(0, 1), 1.0])
@@ -124,13 +124,12 @@ def curve(rows: BothHeads) -> list[dict[str, Any]]:
 
 def point(rows: BothHeads, asked_B: np.ndarray, *, abstains: bool = False) -> dict[str, Any]:
     """What the cascade gives; see `BothHeads.outcomes`."""
-    right = int(rows.outcomes(asked_B, abstains=abstains).hits_B.sum())
-    count, taken_s = len(rows.texts), rows.seconds(asked_B)
+    outcomes, taken_s = rows.outcomes(asked_B, abstains=abstains), rows.seconds(asked_B)
     return {
         "share_asked": float(asked_B.mean()),
-        "accuracy": right / count,
-        "accuracy_interval_95": list(wilson(right, count)),
-        "queries_per_second": count / taken_s,
+        "accuracy": float(outcomes.hits_B.mean()),
+        "accuracy_interval_95": list(accuracy_interval(outcomes)),
+        "queries_per_second": len(rows.texts) / taken_s,
         "relative_cost": taken_s / rows.classifier_s,
     }
 

@@ -64,7 +64,7 @@ def decoded_outcomes(
     ids: Sequence[str],
     gold_BC: np.ndarray,
     labels: LabelSet,
-    group_B: Sequence[str] | None = None,
+    group_B: Sequence[str | None] | None = None,
 ) -> Outcomes:
     """The outcomes of answers in words; one that cannot be read names no label."""
     named = [

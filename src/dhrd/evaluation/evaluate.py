@@ -61,8 +61,8 @@ class Evaluation:
     def rows(self) -> Iterator[dict[str, Any]]:
         """One dict a row: `id`, `input_text`, `gold`, `label` (None: unreadable, or `abstained`).
 
-        The classifier adds `probabilities`, the reasoning head `rationale` and `num_tokens`; a cascade has
-        `decided_by`, `probabilities` and `rationale`.
+        A row with a group has `group`. The classifier adds `probabilities`, the reasoning head `rationale` and
+        `num_tokens`; a cascade has `decided_by`, `probabilities` and `rationale`.
 
         Raises:
             ConfigError: `write_row` was given, so they were not kept.
@@ -109,6 +109,8 @@ def _rows_of(outcomes: Outcomes, texts: Iterable[str]) -> Iterator[dict[str, Any
         row: dict[str, Any] = {"id": row_id, "input_text": text, "gold": gold, "label": None}
         if outcomes.readable_B[index]:
             row["label"] = _said(outcomes.predicted_BC[index], labels, none_J)
+        if outcomes.group_B is not None and (group := outcomes.group_B[index]) is not None:
+            row["group"] = group
         if outcomes.probabilities_BC is not None:
             row["probabilities"] = dict(zip(labels.names, outcomes.probabilities_BC[index].tolist(), strict=True))
         yield row

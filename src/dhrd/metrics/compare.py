@@ -15,7 +15,7 @@ from statsmodels.stats.multitest import multipletests
 
 from dhrd.data.superglue import Task
 from dhrd.errors import DataError
-from dhrd.metrics.intervals import Interval, Resampling, wilson
+from dhrd.metrics.intervals import Interval, Resampling, accuracy_interval
 from dhrd.metrics.outcomes import Outcomes, pair
 from dhrd.metrics.paired import (
     ROUNDING,
@@ -48,7 +48,8 @@ def compare(
     - Two to four: a t interval over the seeds' differences, and the paired t test. It speaks of these rows.
     - Five and more: a bootstrap over rows and seeds together (`rows_and_seeds`).
 
-    Rows are resampled within gold classes for F1 over classes, and as whole paragraphs for MultiRC.
+    Rows are resampled within gold classes for F1 over classes, and in whole groups where they have groups (MultiRC's
+    are its paragraphs).
 
     Args:
         pairs: One (baseline, other) a seed, all over the same rows, in any order.
@@ -58,11 +59,13 @@ def compare(
         names: What the two are called in the verdict.
 
     Returns:
-        Shares, not points, ready for JSON: `metric`, `num_rows`, `num_seeds`, `difference`, `interval_95` (null where
-        the data do not vary), `interval_method`, `rows_interval_95` (a bootstrap over rows at the seeds as they are),
+        Shares, not points, ready for JSON: `metric`, `num_rows`, `num_groups` (null: rows stand alone), `num_seeds`,
+        `difference`, `interval_95` (null where the data do not vary), `interval_method`, `rows_interval_95` (a
+        bootstrap over rows at the seeds as they are),
         `p_value` (two-sided; null where a difference does not vary), `seed_differences`, `mcnemar` (for each seed, of
         rows: `only_baseline` and `only_other` right, and the exact `p_value`, which takes rows as independent),
-        `smallest_told` (half the interval's width: the smallest difference that could have been told from none),
+        `smallest_told` (half the interval's width: the smallest *observed* difference that would have been told from
+        none; a true difference as large is found half of the time, one of 1.43 times it four times in five),
         `verdict`, a sentence.
 
     Raises:
@@ -70,11 +73,12 @@ def compare(
         ConfigError: The metric is unknown.
     """
     aligned = _aligned(pairs)
-    estimate = _estimate([resampling_of(aligned, metric, task)], num_resamples, seed)
-    num_rows = len(aligned[0][0].ids)
+    resampling, num_rows = resampling_of(aligned, metric, task), len(aligned[0][0].ids)
+    estimate = _estimate([resampling], num_resamples, seed)
     return {
         "metric": metric,
         "num_rows": num_rows,
+        "num_groups": int(resampling.counts_K.sum()) if resampling.grouped else None,
         **vars(estimate),
         "mcnemar": [mcnemar(*both) for both in aligned],
         "verdict": _verdict(estimate, f"n = {num_rows:,}", names),
@@ -98,7 +102,7 @@ def primary(
         num_resamples, seed, names: As `compare`'s.
 
     Returns:
-        The keys of `compare` and `num_tasks`; `num_rows` is the sum over tasks, `num_seeds` the least of any task,
+        The keys of `compare` but `num_groups`, and `num_tasks`; `num_rows` is the sum over tasks, `num_seeds` the least of any task,
         `seed_differences` are means over tasks (null where their numbers of seeds differ), `mcnemar` is empty.
 
     Raises:
@@ -140,8 +144,8 @@ def average_over_seeds(
         metric, task, num_resamples: As `compare`'s.
 
     Returns:
-        `mean`, `interval_95` (null where the data do not vary), `interval_method`: Wilson's for accuracy at one seed,
-        else a bootstrap over rows.
+        `mean`, `interval_95` (null where the data do not vary), `interval_method`: Wilson's for accuracy at one seed
+        of rows without groups, else a bootstrap over rows or whole groups.
 
     Raises:
         DataError: There are no rows, or the outcomes differ in rows, gold or labels.
@@ -150,13 +154,13 @@ def average_over_seeds(
     aligned = _aligned([(model, model) for model in outcomes])
     resampling = resampling_of(aligned, metric, task)
     values = [score(metric, task).of(model) for model, _ in aligned]
+    by_bootstrap = f"percentiles of a bootstrap over {resampling.unit}"
     if len(values) == 1 and metric == "accuracy":
-        hits_B = aligned[0][0].hits_B
-        interval: Interval | None = wilson(int(hits_B.sum()), len(hits_B))
-        method = "Wilson's score interval"
+        interval: Interval | None = accuracy_interval(aligned[0][0], task, num_resamples=num_resamples)
+        method = by_bootstrap if resampling.grouped else "Wilson's score interval"
     else:
         resampled_RS2 = resampling.resampled(num_resamples, np.random.default_rng(0))
-        interval, method = percentiles(resampled_RS2[..., 0].mean(axis=1)), "percentiles of a bootstrap over rows"
+        interval, method = percentiles(resampled_RS2[..., 0].mean(axis=1)), by_bootstrap
     return {
         "mean": float(np.mean(values)),
         "interval_95": list(interval) if interval else None,
@@ -235,7 +239,8 @@ def _estimate(tasks: Sequence[Resampling], num_resamples: int, seed: int) -> _Es
     num_seeds = min(map(len, observed))
     means_S = np.mean(observed, axis=0) if all(len(observed_S) == num_seeds for observed_S in observed) else None
     rows_interval, p = percentiles(by_rows_R), p_value(by_rows_R)
-    interval, what = rows_interval, "percentiles of a bootstrap over rows"
+    unit = next((task.unit for task in tasks if task.grouped), tasks[0].unit)
+    interval, what = rows_interval, f"percentiles of a bootstrap over {unit}"
     how = f"({num_resamples:,} resamples)"
     if num_seeds >= NUM_SEEDS_TO_RESAMPLE:
         values_R = rows_and_seeds(resampled, observed, rngs[-1])
@@ -271,7 +276,7 @@ def _t_test(differences_S: np.ndarray) -> tuple[Interval, float]:
 def _verdict(estimate: _Estimate, where: str, names: tuple[str, str]) -> str:
     """One sentence, in points (100 times the difference)."""
     (baseline, other), num_seeds = names, estimate.num_seeds
-    few, points = 1 < num_seeds < NUM_SEEDS_TO_RESAMPLE, 100 * abs(estimate.difference)
+    few = 1 < num_seeds < NUM_SEEDS_TO_RESAMPLE
     if estimate.interval_95 is None:
         if abs(estimate.difference) <= ROUNDING:
             return f"no difference can be told at {where}: the two score alike whichever rows are drawn"
@@ -282,12 +287,14 @@ def _verdict(estimate: _Estimate, where: str, names: tuple[str, str]) -> str:
     low, high = estimate.interval_95
     if low <= 0 <= high:
         seeds = f" with {num_seeds} seeds" if few else ""
-        return f"no difference can be told at {where}{seeds}; it would take about {_points((high - low) / 2)} points"
+        told = _points((high - low) / 2)
+        return f"no difference can be told at {where}{seeds}; an observed one of about {told} points would be"
     better = low > 0
     low, high = (low, high) if better else (-high, -low)
     scope = ", at one seed" if num_seeds == 1 else f", on these rows over {num_seeds} seeds" if few else ""
+    by = f"{100 * abs(estimate.difference):.1f} points"
     return (
-        f"{other} is {'better' if better else 'worse'} than the {baseline} by {points:.1f} points "
+        f"{other} is {'better' if better else 'worse'} than the {baseline} by {by} "
         f"(95 % interval {100 * low:.1f} to {100 * high:.1f}){scope}"
     )
 

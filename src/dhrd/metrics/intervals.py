@@ -16,7 +16,7 @@ from statsmodels.stats.proportion import proportion_confint
 from dhrd.data.superglue import Task
 from dhrd.data.superglue.score import Score
 from dhrd.metrics.outcomes import Outcomes
-from dhrd.metrics.scores import clusters, strata
+from dhrd.metrics.scores import clusters, score, strata
 
 Interval = tuple[float, float]
 
@@ -56,12 +56,28 @@ def bootstrap(
     Args:
         outcomes: At least one row.
         score: The metric.
-        task: Its groups are resampled as a whole; None: rows are.
+        task: The SuperGLUE task, for its groups where the outcomes do not name theirs.
         num_resamples: R.
         seed: The same seed gives the same interval.
     """
     resampling = Resampling.of([outcomes], score, task, shape=())
     return percentile_interval(resampling.resampled(num_resamples, np.random.default_rng(seed)))
+
+
+def accuracy_interval(
+    outcomes: Outcomes, task: Task | None = None, *, num_resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """The 95 % interval of the accuracy: Wilson's where rows stand alone, a bootstrap over groups where they have some.
+
+    Groups that do not differ leave nothing to resample: there it is Wilson's with one trial a group.
+    """
+    hits_B, cluster_B = outcomes.hits_B, clusters(outcomes, task)
+    num_clusters = len(np.unique(cluster_B))
+    if num_clusters < len(hits_B):
+        interval = bootstrap(outcomes, score("accuracy"), task, num_resamples=num_resamples, seed=seed)
+        if interval[0] < interval[1]:
+            return interval
+    return wilson(round(float(hits_B.mean()) * num_clusters), num_clusters)
 
 
 def percentile_interval(values_R: np.ndarray, tail: float = 0.025) -> Interval:
@@ -82,6 +98,7 @@ class Resampling:
         kinds_KF: Each kind's features, those of all models side by side.
         counts_K: How many clusters are of the kind.
         strata: The kinds of each stratum, in ascending order.
+        grouped: Some cluster has several rows.
         shape: Of the models: F is its product times M.
         value: From sums of features, (..., M), to the metric, (...).
     """
@@ -89,6 +106,7 @@ class Resampling:
     kinds_KF: sparse.csr_array
     counts_K: np.ndarray
     strata: list[np.ndarray]
+    grouped: bool
     shape: tuple[int, ...]
     value: Callable[[np.ndarray], np.ndarray]
 
@@ -112,9 +130,15 @@ class Resampling:
             kinds_KF=kinds_KF,
             counts_K=counts_K,
             strata=[np.flatnonzero(stratum_K == stratum) for stratum in np.unique(stratum_K)],
+            grouped=len(first_of_G) < len(cluster_B),
             shape=shape,
             value=score.value,
         )
+
+    @property
+    def unit(self) -> str:
+        """What is drawn again, in words."""
+        return "whole groups of rows" if self.grouped else "rows"
 
     def observed(self) -> np.ndarray:
         """The metric of each model, (*shape)."""

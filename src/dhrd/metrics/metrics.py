@@ -16,7 +16,7 @@ from dhrd.data.records import LabelSet
 from dhrd.data.superglue import Task
 from dhrd.data.superglue.score import f1
 from dhrd.errors import ConfigError, DataError
-from dhrd.metrics.intervals import bootstrap, wilson
+from dhrd.metrics.intervals import accuracy_interval, bootstrap
 from dhrd.metrics.outcomes import Outcomes
 from dhrd.metrics.scores import check_task_labels, class_counts, score
 
@@ -45,9 +45,8 @@ def compute_metrics(
         outcomes: At least one row.
         task: Adds its official metrics (MultiRC: `f1a` over all answers; `em`, the share of questions with every answer
             right) and names them under `official`.
-        intervals: Whether to add `interval_95`: Wilson for accuracy, else bootstrap, by gold class for macro and
-            weighted F1, over whole groups for a task's own (MultiRC's paragraphs), over rows for multi-label. All but
-            the task's own take the rows as independent. Costly.
+        intervals: Whether to add `interval_95`: Wilson for accuracy, else bootstrap over rows, by gold class for macro
+            and weighted F1. Where rows have groups (MultiRC's paragraphs) all are bootstraps over whole groups. Costly.
         num_resamples, seed: Of each bootstrap.
 
     Returns:
@@ -79,10 +78,9 @@ def compute_metrics(
         "official": official,
     }
     if intervals:
-        resampled = [*((average, None) for average in averages), *((metric, task) for metric in own)]
-        metrics["interval_95"] = {"accuracy": list(wilson(int(outcomes.hits_B.sum()), len(outcomes.ids)))} | {
-            metric.name: list(bootstrap(outcomes, metric, grouped_by, num_resamples=num_resamples, seed=seed))
-            for metric, grouped_by in resampled
+        how: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
+        metrics["interval_95"] = {"accuracy": list(accuracy_interval(outcomes, task, **how))} | {
+            metric.name: list(bootstrap(outcomes, metric, task, **how)) for metric in (*averages, *own)
         }
     metrics |= _by_class(outcomes)
     missing = [name for name in official if name not in metrics]

@@ -33,7 +33,8 @@ class Outcomes:
         labels: The C labels.
         probabilities_BC: Each label's probability; None where the answers are text.
         readable_B: Whether an answer was there. Only multi-label needs it, where no label at all is an answer too.
-        group_B: Each row's group, as of `Example.group`; None where the rows have none or a file does not tell.
+        group_B: Each row's group, as of `Example.group`, None for a row without one; None where no row has one or a
+            file does not say.
         unlabelled_BJ: Of several tasks, which rows have no label of which; None: all have one of each.
     """
 
@@ -43,7 +44,7 @@ class Outcomes:
     labels: LabelSet
     probabilities_BC: np.ndarray | None = None
     readable_B: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
-    group_B: Sequence[str] | None = None
+    group_B: Sequence[str | None] | None = None
     unlabelled_BJ: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -67,7 +68,7 @@ class Outcomes:
         gold_BC: np.ndarray,
         probabilities_BC: np.ndarray,
         labels: LabelSet,
-        group_B: Sequence[str] | None = None,
+        group_B: Sequence[str | None] | None = None,
         *,
         unlabelled: Sequence[tuple[int, ...]] = (),
     ) -> Outcomes:
@@ -103,14 +104,14 @@ class Outcomes:
         """The rows of a classifier's outcomes, one part after the other."""
         none_BC = np.empty((0, len(labels)), dtype=np.int64)
         is_whole = all(part.unlabelled_BJ is None for part in parts)
-        grouped = all(part.group_B is not None for part in parts)
+        grouped = any(part.group_B is not None for part in parts)
         return cls(
             ids=[row_id for part in parts for row_id in part.ids],
             gold_BC=np.concatenate([none_BC, *(part.gold_BC for part in parts)]),
             predicted_BC=np.concatenate([none_BC, *(part.predicted_BC for part in parts)]),
             labels=labels,
             probabilities_BC=np.concatenate([none_BC.astype(float), *(part.probabilities_BC for part in parts)]),
-            group_B=[group for part in parts for group in part.group_B or ()] if grouped else None,
+            group_B=[group for part in parts for group in part.group_B or [None] * len(part.ids)] if grouped else None,
             unlabelled_BJ=None if is_whole else np.concatenate([part.is_unlabelled_BJ for part in parts]),
         )
 
@@ -172,7 +173,8 @@ class Outcomes:
 
         Returns:
             `ids`; `gold` and `predicted`, class indices (lists of them for multi-label), null where the answer could
-            not be read; `probabilities`, rounded to 6 digits, or null; `labels`, with `names`, `words`, `multi_label`.
+            not be read; `probabilities`, rounded to 6 digits, or null; `labels`, with `names`, `words`, `multi_label`;
+            `groups`, where rows have some.
         """
         predicted = zip(self._indices(self.predicted_BC), self.readable_B, strict=True)
         p_BC = self.probabilities_BC
@@ -186,7 +188,7 @@ class Outcomes:
                 "words": list(self.labels.words),
                 "multi_label": self.labels.multi_label,
             },
-        }
+        } | ({} if self.group_B is None else {"groups": list(self.group_B)})
 
     def _indices(self, hot_BC: np.ndarray) -> list[Any]:
         if self.labels.multi_label:
@@ -205,7 +207,7 @@ class Outcomes:
             labels = LabelSet(tuple(given["names"]), tuple(given["words"]), multi_label=given["multi_label"])
             gold, predicted = ([_as_tuple(classes) for classes in value[key]] for key in ("gold", "predicted"))
             probabilities = value["probabilities"]
-            return outcomes_of_indices(list(value["ids"]), gold, predicted, labels, probabilities)
+            return outcomes_of_indices(list(value["ids"]), gold, predicted, labels, probabilities, value.get("groups"))
         except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
             raise DataError(
                 f"these are not the outcomes of a model ({type(error).__name__}: {error}): the file is damaged or of "
@@ -220,10 +222,10 @@ def _predicted(probabilities_BC: np.ndarray, task: LabelSlice) -> np.ndarray:
     return one_hot(own_BC.argmax(axis=1), len(task.labels))
 
 
-def groups_of(examples: Sequence[Example]) -> list[str] | None:
-    """Each row's group; None unless every row has one."""
-    groups = [example.group for example in examples if example.group is not None]
-    return groups if len(groups) == len(examples) else None
+def groups_of(examples: Sequence[Example]) -> list[str | None] | None:
+    """Each row's group, None for a row without one; None where no row has one."""
+    groups = [example.group for example in examples]
+    return groups if any(group is not None for group in groups) else None
 
 
 def _refuse_non_finite(ids: Sequence[str], probabilities_BC: np.ndarray) -> None:
@@ -245,6 +247,7 @@ def outcomes_of_indices(
     predicted: Sequence[Indices | None],
     labels: LabelSet,
     probabilities: Sequence[Sequence[float]] | None,
+    group_B: Sequence[str | None] | None = None,
 ) -> Outcomes:
     """Outcomes of class indices; None among the predicted: the answer could not be read."""
     gold_BC, predicted_BC = np.zeros((2, len(ids), len(labels)), dtype=np.int64)
@@ -258,6 +261,7 @@ def outcomes_of_indices(
         labels=labels,
         probabilities_BC=None if probabilities is None else np.array(probabilities, dtype=np.float64),
         readable_B=np.array([indices is not None for indices in predicted], dtype=bool),
+        group_B=group_B,
     )
 
 

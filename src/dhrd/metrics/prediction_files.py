@@ -22,7 +22,7 @@ def read_together(paths: Sequence[Path], labels: LabelSet | None = None) -> list
 
     Args:
         paths: JSON lines of `id`, `gold`, `label` (null where no answer could be read; a list for multi-label) and,
-            from a classifier, `probabilities`.
+            from a classifier, `probabilities`; `group`, where the row has one.
         labels: The label set; None: the names under `probabilities`, in their order, else all that occur, sorted.
 
     Raises:
@@ -76,7 +76,16 @@ def _outcomes(rows: Sequence[Row], labels: LabelSet) -> Outcomes:
     gold, predicted = ([_classes(row, key, labels) for row in rows] for key in ("gold", "label"))
     probabilities = [_probabilities(row, labels) for row in rows]
     known = [p for p in probabilities if p is not None]
-    return outcomes_of_indices(_ids(rows), gold, predicted, labels, known if len(known) == len(rows) else None)
+    groups = [_group(row) for row in rows]
+    group_B = groups if any(group is not None for group in groups) else None
+    return outcomes_of_indices(_ids(rows), gold, predicted, labels, known if len(known) == len(rows) else None, group_B)
+
+
+def _group(row: Row) -> str | None:
+    group = row.columns.get("group")
+    if group is not None and not isinstance(group, str):
+        raise DataError(f"{row.where}: group: {group!r} is not text; correct the row, or evaluate again")
+    return group
 
 
 def _ids(rows: Sequence[Row]) -> list[str]:

@@ -77,7 +77,7 @@ def check_task_labels(outcomes: Outcomes, task: Task | None) -> None:
 
 
 def clusters(outcomes: Outcomes, task: Task | None = None) -> np.ndarray:
-    """What is resampled as a whole: the groups of a task that has some (MultiRC's paragraphs), else each row.
+    """What is resampled as a whole: rows of one group (MultiRC's are its paragraphs); a row without one stands alone.
 
     Returns:
         The cluster's number of each row, (B,), from 0.
@@ -86,10 +86,15 @@ def clusters(outcomes: Outcomes, task: Task | None = None) -> np.ndarray:
         DataError: The ids or labels are not those that superglue:TASK gives.
     """
     check_task_labels(outcomes, task)
-    if task is None or task.group_of is None:
+    group_B = outcomes.group_B
+    if group_B is None and task is not None and task.group_of is not None:
+        group_B = list(map(task.group_of, outcomes.ids))
+    if group_B is None:
         return np.arange(len(outcomes.ids))
-    group_B = outcomes.group_B if outcomes.group_B is not None else list(map(task.group_of, outcomes.ids))
-    return np.unique(group_B, return_inverse=True)[1]
+    number: dict[str | int, int] = {}
+    return np.array(
+        [number.setdefault(row if group is None else group, len(number)) for row, group in enumerate(group_B)]
+    )
 
 
 def strata(outcomes: Outcomes, score: Score) -> np.ndarray:

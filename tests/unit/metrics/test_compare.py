@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,16 @@ ABC = LabelSet(("a", "b", "c"))
 NO_YES = LabelSet(("false", "true"))
 MULTIRC = TASKS["multirc"]
 KEYS = {
-    *("metric", "num_rows", "num_seeds", "difference", "interval_95", "interval_method", "rows_interval_95"),
+    *(
+        "metric",
+        "num_rows",
+        "num_groups",
+        "num_seeds",
+        "difference",
+        "interval_95",
+        "interval_method",
+        "rows_interval_95",
+    ),
     *("p_value", "seed_differences", "mcnemar", "smallest_told", "verdict"),
 }
 
@@ -252,7 +262,10 @@ def test_verdicts() -> None:
     assert better == "DHRD is better than the pooled baseline by 20.0 points (95 % interval 12.0 to 28.0), at one seed"
     worse = verdict((said(0), said(20)))
     assert worse == "DHRD is worse than the pooled baseline by 20.0 points (95 % interval 12.0 to 28.0), at one seed"
-    assert verdict((said(5), said(5, 50))) == "no difference can be told at n = 100; it would take about 6 points"
+    assert (
+        verdict((said(5), said(5, 50)))
+        == "no difference can be told at n = 100; an observed one of about 6 points would be"
+    )
     alike = "no difference can be told at n = 100: the two score alike whichever rows are drawn"
     assert verdict((said(9), said(9))) == alike
     few = verdict((said(20), said(0)), (said(22), said(1)), (said(20), said(1)))
@@ -261,7 +274,7 @@ def test_verdicts() -> None:
         "3 seeds"
     )
     none = verdict((said(20), said(0)), (said(2), said(1)))
-    assert none == "no difference can be told at n = 100 with 2 seeds; it would take about 121 points"
+    assert none == "no difference can be told at n = 100 with 2 seeds; an observed one of about 121 points would be"
     many = verdict(*[(said(20 + i % 2), said(0)) for i in range(6)])
     assert many.startswith("DHRD is better than the pooled baseline by 20.5 points (95 % interval 1")
     assert many.endswith(")")
@@ -285,8 +298,8 @@ def test_primary_of_one_task_is_its_comparison() -> None:
         pairs = _pairs(60, num_seeds, seed_sd=0.1)
         one = compare(pairs, metric="macro_f1")
         found = primary({"t": (pairs, "macro_f1", None)})
-        assert set(found) == KEYS | {"num_tasks"}
-        for name in KEYS - {"metric", "mcnemar", "verdict"}:
+        assert set(found) == KEYS - {"num_groups"} | {"num_tasks"}
+        for name in KEYS - {"metric", "num_groups", "mcnemar", "verdict"}:
             assert found[name] == one[name], name
     assert (found["metric"], found["num_tasks"], found["mcnemar"]) == ("mean of macro_f1 (t)", 1, [])
 
@@ -392,3 +405,34 @@ def test_a_model_that_is_always_right_has_no_bootstrap_interval() -> None:
     found = average_over_seeds([_outcomes(gold, gold)] * 2, metric="macro_f1")
     assert found["mean"] == 1
     assert found["interval_95"] is None
+
+
+def test_rows_of_one_group_count_as_one() -> None:
+    """Twenty copies of a row in one group tell what the row told."""
+    gold, ours, theirs = np.random.default_rng(0).integers(0, 3, (3, 60))
+    copies = np.repeat(np.arange(60), 20)
+    groups = [f"text {row}" for row in copies]
+    alone = compare([(_outcomes(gold, ours), _outcomes(gold, theirs))], metric="accuracy")
+    grouped, ungrouped = (
+        compare(
+            [
+                (
+                    replace(_outcomes(gold[copies], ours[copies]), group_B=group_B),
+                    replace(_outcomes(gold[copies], theirs[copies]), group_B=group_B),
+                )
+            ],
+            metric="accuracy",
+        )
+        for group_B in (groups, None)
+    )
+    assert grouped["interval_95"] == pytest.approx(alone["interval_95"])
+    assert (grouped["num_groups"], ungrouped["num_groups"], alone["num_groups"]) == (60, None, None)
+    assert "over whole groups of rows" in grouped["interval_method"]
+    assert ungrouped["smallest_told"] < alone["smallest_told"] / 3
+
+
+def test_one_models_interval_is_over_its_groups() -> None:
+    gold, ours = np.random.default_rng(1).integers(0, 3, (2, 200))
+    groups = [f"text {row // 10}" for row in range(200)]
+    found = average_over_seeds([replace(_outcomes(gold, ours), group_B=groups)], metric="accuracy")
+    assert found["interval_method"] == "percentiles of a bootstrap over whole groups of rows"

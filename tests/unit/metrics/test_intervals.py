@@ -15,7 +15,7 @@ from dhrd.data.records import LabelSet
 from dhrd.data.superglue import TASKS
 from dhrd.data.superglue.score import Score
 from dhrd.metrics import intervals
-from dhrd.metrics.intervals import Resampling, bootstrap, percentile_interval, wilson
+from dhrd.metrics.intervals import Resampling, accuracy_interval, bootstrap, percentile_interval, wilson
 from dhrd.metrics.outcomes import Outcomes
 from dhrd.metrics.scores import class_counts, score
 
@@ -106,6 +106,17 @@ def test_bootstrap_over_clusters_is_wider_than_over_their_rows() -> None:
     assert (low, high) == pytest.approx((0.45, 0.55), abs=0.02)
     in_pairs = replace(outcomes, group_B=[str(row // 2) for row in range(400)])  # a row's own group counts, not its id
     assert bootstrap(in_pairs, ACCURACY, task)[0] == pytest.approx(0.5 - 1.96 * (0.25 / 200) ** 0.5, abs=0.02)
+
+
+def test_the_accuracys_interval_is_over_groups_where_rows_have_some() -> None:
+    alone = of_confusion([[40, 10], [5, 45]])
+    copies = alone.rows(np.repeat(np.arange(100), 10).tolist())
+    grouped = replace(copies, group_B=[str(row) for row in np.repeat(np.arange(100), 10)])
+    assert accuracy_interval(alone) == wilson(85, 100)
+    assert accuracy_interval(copies) == wilson(850, 1000)
+    assert accuracy_interval(grouped) == pytest.approx(accuracy_interval(alone), abs=0.015)
+    right = replace(of_confusion([[40, 0], [0, 40]]), group_B=[str(row // 20) for row in range(80)])
+    assert accuracy_interval(right) == wilson(4, 4), "four groups, and none of them errs"
 
 
 def test_bootstrap_is_determined_by_its_seed() -> None:

@@ -47,7 +47,8 @@ def test_parts_together_are_the_whole_with_their_groups() -> None:
     again = Outcomes.concatenate(parts, ABC)
     assert_same(again, whole)
     assert again.group_B == whole.group_B
-    assert Outcomes.concatenate([replace(parts[0], group_B=None), parts[1]], ABC).group_B is None
+    half = Outcomes.concatenate([replace(parts[0], group_B=None), parts[1]], ABC)
+    assert half.group_B == [None] * 15 + list(parts[1].group_B or ())
     assert Outcomes.concatenate([], ABC).ids == []
 
 
@@ -60,7 +61,8 @@ def test_a_row_that_cannot_be_read_has_a_class_of_its_own() -> None:
 def test_groups_are_known_where_every_row_has_one() -> None:
     grouped = [Example(id="a", group="p"), Example(id="b", group="q")]
     assert groups_of(grouped) == ["p", "q"]
-    assert groups_of([*grouped, Example(id="c")]) is None
+    assert groups_of([*grouped, Example(id="c")]) == ["p", "q", None]
+    assert groups_of([Example(id="c")]) is None
 
 
 def test_json_is_compact_and_null_where_unreadable() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ def read_one(path: Path, labels: LabelSet | None = None) -> Outcomes:
 
 @pytest.mark.parametrize("labels", [LabelSet(("c", "a", "b")), TAGS], ids=["single", "multi"])
 def test_what_evaluate_writes_is_read(tmp_path: Path, labels: LabelSet) -> None:
-    outcomes = random_outcomes(labels)
-    rows = Evaluation(metrics={}, outcomes=outcomes, texts=[""] * 40).rows()
-    assert_same(read_one(write_jsonl(tmp_path / "p.jsonl", rows)), outcomes)
+    alone = random_outcomes(labels)
+    for outcomes in (alone, replace(alone, group_B=[None, *["text 1", "text 2", "text 3"] * 13])):
+        rows = Evaluation(metrics={}, outcomes=outcomes, texts=[""] * 40).rows()
+        assert_same(read_one(write_jsonl(tmp_path / "p.jsonl", rows)), outcomes)
 
 
 def test_written_answers_are_read_with_the_labels_of_the_classifier_beside_them(tmp_path: Path) -> None:
@@ -56,6 +58,7 @@ BAD = [
     ({"id": "r1", "gold": "a", "label": "d"}, "label: 'd' is unknown; labels are 'a', 'b', 'c'"),
     ({"id": "r1", "gold": "a", "label": ["a"]}, "label: a list (['a']) where one label is expected"),
     ({"id": 1, "gold": "a", "label": "a"}, "id: 1 is not text"),
+    ({"id": "r1", "gold": "a", "label": "a", "group": 7}, "group: 7 is not text"),
     ({"id": "r0", "gold": "a", "label": "a"}, "id: 'r0' is there twice, first in "),
     ({"id": "r1", "gold": "a", "label": "a", "probabilities": {"a": 1}}, "probabilities: an object with a number"),
     ({"id": "r1", "gold": "a", "label": "a", "probabilities": P | {"a": "1"}}, "probabilities: a: '1' is not a finite"),

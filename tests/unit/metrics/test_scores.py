@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -117,6 +119,12 @@ def test_clusters_are_rows_or_paragraphs() -> None:
     for i, j in np.ndindex(len(paragraphs), len(paragraphs)):
         assert (found[i] == found[j]) == (paragraphs[i] == paragraphs[j])
     assert clusters(outcomes).tolist() == clusters(outcomes, TASKS["boolq"]).tolist() == list(range(len(paragraphs)))
+
+
+def test_a_row_without_a_group_stands_alone() -> None:
+    outcomes = replace(_random(np.random.default_rng(3)), group_B=None)
+    grouped = replace(outcomes.rows(range(5)), group_B=["p", None, "q", "p", None])
+    assert clusters(grouped).tolist() == [0, 1, 2, 0, 3]
 
 
 def test_multirc_refuses_other_ids_and_labels() -> None:

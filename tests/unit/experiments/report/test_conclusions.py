@@ -12,7 +12,7 @@ from helpers.study import report_of
 def test_no_gain_is_not_told_and_says_what_it_would_take(request_: Request) -> None:
     report = report_of(request_, {"pooled": [0.6, 0.62, 0.58, 0.6, 0.6], "dhrd": [0.61, 0.59, 0.6, 0.62, 0.58]})
     assert "No difference can be told at n = 400" in report["answer"]
-    assert "it would take about" in report["answer"]
+    assert "an observed one of about" in report["answer"]
 
 
 def test_one_seed_says_so(request_: Request) -> None:
