@@ -67,7 +67,7 @@ def save_tiny(
 def unbind(directory: Path) -> None:
     """Let files be changed, as by a stranger whose digests would fit what he made of them."""
     manifest = json.loads((directory / "dhrd.json").read_text())
-    del manifest["digests"]
+    manifest.pop("digests", None)
     (directory / "dhrd.json").write_text(json.dumps(manifest))
 
 

@@ -1,8 +1,8 @@
 """Digests that bind an artifact's files and label names together: those of another training may have the same shapes.
 
 A small file is hashed whole. Of a .safetensors file it is the size, the header, and the first and last 64 KiB of each
-tensor: a training changes every tensor that it trains throughout, a copy that broke off ends between two of these
-places, and of a 3B model 32 MB are hashed instead of 12 GB.
+tensor: a training changes each tensor that it trains throughout, and a copy that broke off has the old ends after some
+place. Of a 3B model in bf16 that is 25 MB of 6.4 GB, in 0.03 s, of pages that loading reads anyway.
 """
 
 from __future__ import annotations
