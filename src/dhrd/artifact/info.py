@@ -180,6 +180,11 @@ class ArtifactInfo(BaseModel):
             raise ValueError("kind: a sequence_classifier has head linear and pooling last")
         return self
 
+    @property
+    def reasons(self) -> bool:
+        """Whether the reasoning head was trained."""
+        return self.training.get("reasoning_weight") != 0
+
     def answered(self, probabilities_BC: np.ndarray) -> np.ndarray:
         """Which rows the decision lets be answered, (B,); without one all."""
         if self.decision is None:
