@@ -27,7 +27,7 @@ from helpers.rows import make_tokenizer
 @pytest.fixture(scope="module")
 def trainings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two artifacts of the same shapes, with every kind of file that weights are in."""
-    paths = []
+    paths: list[Path] = []
     for name in ("one", "other"):
         backbone = make_backbone("qwen2", tokenizer=make_tokenizer(chat=True), num_hidden_layers=1)
         model = make_model("qwen2", backbone=backbone, num_labels=len(LABELS), head="mlp")
