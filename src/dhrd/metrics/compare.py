@@ -94,8 +94,9 @@ def primary(
         num_resamples, seed, names: As `compare`'s.
 
     Returns:
-        The keys of `compare` but `num_groups`, and `num_tasks`; `num_rows` is the sum over tasks, `num_seeds` the least of any task,
-        `seed_differences` are means over tasks (null where their numbers of seeds differ), `mcnemar` is empty.
+        The keys of `compare` but `num_groups`, and `num_tasks`; `num_rows` is the sum over tasks, `num_seeds` the least
+        of any task, `seed_differences` are means over tasks (null where their numbers of seeds differ), `mcnemar` is
+        empty.
 
     Raises:
         DataError: There are no tasks, one cannot be compared, or their numbers of seeds differ and one is below 5.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from dhrd import Classifier
 from dhrd.data.records import Example
@@ -62,6 +63,21 @@ def test_worth_is_what_the_rationale_adds(tmp_path: Path) -> None:
     assert worth_N == pytest.approx([one_by_one(directory, row) for row in rows], abs=1e-3)
     small = rationale_worths(directory, rows, **CPU, max_tokens_per_pass=1)
     np.testing.assert_allclose(worth_N, small, atol=1e-4)
+
+
+def test_a_classification_head_that_is_too_sure_is_tempered(tmp_path: Path) -> None:
+    """Logits ten times as large say nothing else, so they change no worth where there are rows to see it by."""
+    rows = [replace(row, id=f"{row.id}-{copy}") for copy in range(4) for row in examples()]
+    assert len(rows) >= 20
+    directory = save(tmp_path / "model")
+    worth_N = rationale_worths(directory, rows, **CPU)
+    weights = load_file(directory / "model.safetensors")
+    save_file(
+        weights | {"score.weight": 10 * weights["score.weight"]}, directory / "model.safetensors", {"format": "pt"}
+    )
+    assert rationale_worths(directory, rows, **CPU) == pytest.approx(worth_N, abs=1e-3)
+    few = rows[:3]
+    assert rationale_worths(directory, few, **CPU) != pytest.approx(worth_N[:3], abs=1e-3)
 
 
 def test_another_rationale_has_another_worth(tmp_path: Path) -> None:
