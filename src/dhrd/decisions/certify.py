@@ -156,7 +156,7 @@ def _refusal(rows: Labelled, steps: Sequence[_Step], targets: Sequence[Target], 
     if math.isfinite(needed):
         return (
             f"{wanted}: the {num_rows} rows cannot show it; about {_rounded_up(max(needed, num_rows + 1))} rows like "
-            "these would: give more, or lower the target or the confidence"
+            "these would, half of the time: give as many new ones (the confidence is of one try), or lower the target"
         )
     known = [
         step for step in steps if all(part.num_rows for part in step.counts)

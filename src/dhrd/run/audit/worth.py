@@ -4,9 +4,9 @@
                                                 (Chen et al. 2023, arXiv 2210.04982)
 
 One forward pass a row, as in training, has both: the classification head gives p(y | x) from the input's pooled vector,
-and the reasoning head p(y | x, r) at the label's words, once rationale and answer marker are read. A classification head
-is often too sure, and beside it most good rationales would be worth less than nothing. So its logits are divided by the
-temperature that fits these rows best.
+and the reasoning head p(y | x, r) at the label's words, once rationale and answer marker are read. A classification
+head is often too sure, and beside it most good rationales would be worth less than nothing. So its logits are divided
+by the temperature that fits these rows best.
 """
 
 from __future__ import annotations
