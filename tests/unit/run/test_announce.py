@@ -42,7 +42,10 @@ def test_each_of_several_tasks_has_its_labels(tiny_backbone: Path, tmp_path: Pat
     ("overrides", "said"),
     [
         (["loss.reasoning_weight=0"], r"rationales: \d+ rows have one, and no loss reads it: the pooled baseline"),
-        (["data.max_sequence_tokens=24"], r"rationales: \d+ of \d+ are cut to data.max_sequence_tokens=24: raise it"),
+        (
+            ["data.max_input_tokens=24", "data.max_sequence_tokens=24"],
+            r"rationales: \d+ of \d+ are cut to data.max_sequence_tokens=24: raise it",
+        ),
     ],
 )
 def test_rationales_that_are_lost_are_told(
