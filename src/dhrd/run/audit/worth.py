@@ -136,7 +136,7 @@ def check_can_tell_worth(model_dir: str | Path, info: ArtifactInfo) -> None:
     Raises:
         ConfigError: With the reason.
     """
-    if info.training.get("reasoning_weight") == 0:
+    if not info.reasons:
         raise ConfigError(
             f"{model_dir}: trained with loss.reasoning_weight: 0, so its reasoning head learned nothing and cannot say "
             "what a rationale is worth; give a model that was trained with rationales"
