@@ -18,6 +18,7 @@ from dhrd.config.tasks import TaskSettings
 from dhrd.data.digest import digest_of
 from dhrd.data.objects import numbered_rows
 from dhrd.data.records import Example, LabelSet
+from dhrd.data.remote import local_path
 from dhrd.data.rows import load_rows
 from dhrd.data.source import Source
 from dhrd.data.sources import open_source
@@ -246,6 +247,6 @@ def tell_trained_file(model_dir: str | Path, data: object) -> None:
     config = read_run(Path(model_dir).expanduser())
     if config is None or config.data.train is None or not isinstance(data, str | Path):
         return
-    trained, given = (Path(name).expanduser() for name in (config.data.train, data))
+    trained, given = (local_path(name) or Path(name).expanduser() for name in (config.data.train, data))
     if trained.is_file() and given.is_file() and trained.samefile(given):
         logger.warning("%s: the model was trained on these rows; new ones may do worse", data)

@@ -126,5 +126,7 @@ def test_the_file_of_training_is_told(artifact: Path, tmp_path: Path, caplog: py
     for given in (other, "superglue:cb", None, [{"input_text": "a"}]):
         tell_trained_file(artifact, given)
     assert caplog.messages == []
-    tell_trained_file(artifact, link)
-    assert caplog.messages == [f"{link}: the model was trained on these rows; new ones may do worse"]
+    names = (str(link), f"file://{link}")
+    for given in names:
+        tell_trained_file(artifact, given)
+    assert caplog.messages == [f"{name}: the model was trained on these rows; new ones may do worse" for name in names]
