@@ -207,10 +207,12 @@ def _find_label(columns: Sequence[ColumnLook]) -> Role | None:
     named = [column for column in _named("label", columns) if column.num_distinct > 1 or column.name == "label"]
     classes = [column for column in reversed(columns) if _holds_classes(column) and column not in named]
     held = sorted((column for column in classes if column.is_always_filled), key=lambda column: column.is_number)
+    if not held:  # a label was forgotten here and there: who reads the rows is told where
+        held = [column for column in classes if column.num_rows - column.num_filled <= max(1, column.num_rows // 10)]
     role = _first([*named, *held], "by its name" if named else f"by its {held[0].num_distinct} values" if held else "")
     if role is None:
         return None
-    gaps = [column.name for column in classes if not column.is_always_filled]  # of rows that nobody labelled
+    gaps = [column.name for column in classes if column not in held]  # of rows that nobody labelled
     return replace(role, others=(*role.others, *gaps))
 
 
