@@ -124,7 +124,8 @@ class InputTemplate:
             text.encode()  # a template may write half an emoji, "\\ud83d", which no tokenizer takes
             return text
         except jinja2.UndefinedError as error:
-            hint = "" if all(map(str.isidentifier, columns)) else '; a name with other signs is written row["NAME"]'
+            is_told = ROW not in columns and not all(map(str.isidentifier, columns))
+            hint = '; a name with other signs is written row["NAME"]' if is_told else ""
             mend = f"correct {self.setting} or data.columns{hint}"
             if self.is_learned:
                 mend = "the model was trained with that column: give the rows one of its name"
