@@ -173,17 +173,24 @@ def convert(
     rating: Annotated[str | None, typer.Option(help="Path within one to its rating; the best is taken.")] = None,
     where: Annotated[str | None, typer.Option(help="A template that gives True for what counts.")] = None,
     teacher: Annotated[str | None, typer.Option(help="Who wrote them, for the output.")] = None,
+    config: Config = None,
+    overrides: Set = None,
     json_file: Json = None,
 ) -> None:
     """Bring rationales of another shape into the form of training."""
     from dhrd._files import talking
     from dhrd._outputs import JSON, RATIONALES, Output, check_outputs
+    from dhrd.artifact.owned import inputs_of
+    from dhrd.config import load_config
     from dhrd.rationales.convert import convert_rationales, shape_of
 
-    check_outputs([Output("--output", output, RATIONALES), Output("--json", json_file, JSON)], [source])
-    parts = {"id": id_part, "rationale": rationale, "rows": rows, "choices": choices, "rating": rating}
-    asked = shape_of(shape, **parts, where=where, teacher=teacher)
-    converted = convert_rationales(source, output, asked)
+    resolved = load_config(config, overrides or ())
+    written = [Output("--output", output, RATIONALES), Output("--json", json_file, JSON)]
+    check_outputs(written, inputs_of(resolved, source, config))
+    mapped = resolved.data.columns if shape == "columns" else {}
+    parts = {"id": id_part or mapped.get("id"), "rationale": rationale or mapped.get("rationale")}
+    found = {"rows": rows, "choices": choices, "rating": rating, "where": where}
+    converted = convert_rationales(source, output, shape_of(shape, **parts, **found, teacher=teacher), config=resolved)
     write_json(json_file, {"output": str(output), **asdict(converted)})
     with talking(output, json_file):
         _print_converted(converted, output)

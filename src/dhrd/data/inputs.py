@@ -103,7 +103,7 @@ class InputEncoder:
         while low <= high:
             middle = (low + high) // 2
             trial = {**columns, name: whole[:middle].rstrip()}
-            text = self.template.render(trial, where=where, tokenizer=self.tokenizer)
+            text = self.template.render(trial, where=where, tokenizer=self.tokenizer, may_be_empty=True)
             (first,) = self.tokens.first([text], self.max_input_tokens)
             if first.was_cut:
                 high = middle - 1

@@ -125,8 +125,12 @@ def _after_space(text: str, at: int) -> int:
     return gap.end()
 
 
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object whose keys each occur once."""
+def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object whose keys each occur once: an `object_pairs_hook`.
+
+    Raises:
+        ValueError: One occurs twice.
+    """
     columns = dict(pairs)
     if len(columns) < len(pairs):
         names = [name for name, _ in pairs]
@@ -135,7 +139,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return columns
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
 
 
 def _as_row(value: object, where: str) -> Row | BadRow:

@@ -27,20 +27,29 @@ logger = logging.getLogger("dhrd")
 @dataclass(frozen=True, slots=True)
 class RationaleRow:
     """A line of a file of rationales; `digest` is "" where it does not say which text it is about, `task` None where it
-    does not say which task's label it reasons toward."""
+    does not say which task's label it reasons toward; `column` is where its text stands."""
 
     id: str
     text: str
     digest: str
     task: str | None = None
+    column: str = "rationale"
 
     def is_about(self, example: Example) -> bool:
         """Whether it was written for this row's text, as far as it says."""
         return not self.digest or self.digest == digest_of(example)
 
 
-def join_rationales(examples: Sequence[Example], path: str | Path, tasks: Collection[str] = ()) -> list[Example]:
+def join_rationales(
+    examples: Sequence[Example],
+    path: str | Path,
+    tasks: Collection[str] = (),
+    *,
+    columns: Mapping[str, str] | None = None,
+) -> list[Example]:
     """Give rows the rationales of a JSONL file of `id`, `rationale`, `input_digest` and, of several tasks, `task`.
+
+    Where the rows have other columns for `id` and `rationale`, `columns` says which, and the file may have those.
 
     Says in a line each which part of the file, or of the rows, found no partner, and that lines without a digest are
     joined by their id alone.
@@ -49,7 +58,7 @@ def join_rationales(examples: Sequence[Example], path: str | Path, tasks: Collec
         DataError: A row of the file is malformed or of a task that is none of `tasks`, an id occurs twice in either, no
             id matches, or a rationale was written for another text than its row's.
     """
-    rationales = _read(Path(path), tasks)
+    rationales = _read(Path(path), tasks, columns or {})
     ids = [example.id for example in examples]
     if twice := [name for name, count in Counter(ids).items() if count > 1]:
         raise DataError(
@@ -98,11 +107,11 @@ def _check_texts(examples: Sequence[Example], rationales: Mapping[str, Rationale
         logger.warning("%s: %s: joined by id alone", path, told)
 
 
-def _read(path: Path, tasks: Collection[str]) -> dict[str, RationaleRow]:
+def _read(path: Path, tasks: Collection[str], columns: Mapping[str, str]) -> dict[str, RationaleRow]:
     rationales: dict[str, RationaleRow] = {}
     problems: list[str] = []
     for row in read_file(path):
-        rationale = read_rationale(row)
+        rationale = read_rationale(row, columns)
         if isinstance(rationale, str):
             problems.append(rationale)
         elif rationale.id in rationales:
@@ -116,14 +125,20 @@ def _read(path: Path, tasks: Collection[str]) -> dict[str, RationaleRow]:
     return rationales
 
 
-def read_rationale(row: Row | BadRow) -> RationaleRow | str:
-    """A line of a file of rationales, or what is wrong with it: `file:line: what; fix`."""
+def read_rationale(row: Row | BadRow, mapping: Mapping[str, str]) -> RationaleRow | str:
+    """A line of a file of rationales, or what is wrong with it: `file:line: what; fix`.
+
+    Args:
+        row: The line.
+        mapping: Our field -> the column of the rows, which the line may have instead of ours.
+    """
     if isinstance(row, BadRow):
         return f"{row.where}: {row.problem}"
     try:
         columns = plain_columns(row.columns)
         check_characters(row)
-        row_id, text = key("id", columns.get("id")), optional_text("rationale", columns.get("rationale"))
+        id_column, column = (mapping[n] if mapping.get(n) in columns else n for n in ("id", "rationale"))
+        row_id, text = key("id", columns.get(id_column)), optional_text("rationale", columns.get(column))
         digest = optional_text(DIGEST, columns.get(DIGEST)) or ""
         task = columns.get("task")
     except (ValueError, DataError) as error:
@@ -132,4 +147,4 @@ def read_rationale(row: Row | BadRow) -> RationaleRow | str:
         return f"{row.where}: id: missing; every rationale needs the id of its row"
     if text is None:
         return f"{row.where}: rationale: missing or empty; leave the line out"
-    return RationaleRow(row_id, text, digest, task if isinstance(task, str) else None)
+    return RationaleRow(row_id, text, digest, task if isinstance(task, str) else None, column)

@@ -16,7 +16,7 @@ from dhrd.data.objects import as_rows, is_dataset, numbered_rows
 from dhrd.data.policy_desk import LABELS, REASONS, WORDS, PolicyDesk
 from dhrd.data.readers import is_read_once, matching, read_file
 from dhrd.data.records import LabelSet
-from dhrd.data.remote import is_url, read_url
+from dhrd.data.remote import is_url, local_path, read_url
 from dhrd.data.row import BadRow, Remarks, Row
 from dhrd.data.source import Source
 from dhrd.data.superglue import TASKS
@@ -101,9 +101,8 @@ def files_of_rows(spec: Any, settings: DataSettings) -> Iterator[Path]:
     if kind == "superglue" and settings.superglue_root is not None and rest in TASKS:
         yield Path(settings.superglue_root) / TASKS[rest].folder
     elif kind == "hub":
-        yield Path(rest)  # a directory of that name goes before the hub's
-    else:
-        path = Path(spec).expanduser()
+        yield Path(rest.partition(":")[0])  # a directory of that name goes before the hub's
+    elif (path := local_path(spec) if is_url(spec) else Path(spec).expanduser()) is not None:
         yield from matching(path) or [path]
 
 

@@ -86,6 +86,7 @@ def propose(given: RunConfig) -> Proposal:
         DataError: As in training; or no column can be the label, or the text.
     """
     source = open_source(named_rows(given.data), given.data)
+    source.remarks.hush()  # the rows are loaded below
     columns = look_at_columns(source.read())
     if not columns:
         source.load()  # says what is wrong with them

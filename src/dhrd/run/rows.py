@@ -12,12 +12,14 @@ from typing import Any
 
 from dhrd._files import writing
 from dhrd.artifact.info import MANIFEST, ArtifactInfo, read_info
-from dhrd.config import RunConfig, resolve
+from dhrd.config import DataSettings, RunConfig, resolve
 from dhrd.config.section import check_count
 from dhrd.config.tasks import TaskSettings
 from dhrd.data.digest import digest_of
 from dhrd.data.objects import numbered_rows
+from dhrd.data.readers import is_read_once
 from dhrd.data.records import Example, LabelSet
+from dhrd.data.remote import local_path
 from dhrd.data.rows import load_rows
 from dhrd.data.source import Source
 from dhrd.data.sources import open_source
@@ -92,6 +94,8 @@ def _source(
     spec = data if data is not None else getattr(config.data, split)
     if spec is None:
         raise ConfigError(f"no rows to evaluate: give `data=SPEC`, or set data.{split}")
+    if data is None:
+        _refuse_streams(config.data, split, mend="; give `data=SPEC`")
     if limit is None and data is None:
         limit = getattr(config.data, f"{split}_limit", None)
     if limit is not None:
@@ -172,7 +176,24 @@ def held_out_rows(
             "a threshold is chosen on rows that the model was not trained on, and the run held out none: "
             f"give `{instead}=SPEC`, or train with data.dev_share"
         )
+    _refuse_streams(config.data, *_LOADED, mend=f"; give `{instead}=SPEC`")
     return load_rows(config).choose
+
+
+_LOADED = ("train", "validation", "rationales")
+"""The settings of what `load_rows` reads."""
+
+
+def _refuse_streams(settings: DataSettings, *names: str, mend: str = "") -> None:
+    """Refuse to read a run's own rows again where they were a stream: what is in it now is another's.
+
+    Raises:
+        DataError: One of these settings is a stream.
+    """
+    for name in names:
+        spec = getattr(settings, name)
+        if spec is not None and is_read_once(Path(spec).expanduser()):
+            raise DataError(f"data.{name} ({spec}) was a stream, which is read once{mend}")
 
 
 def num_trained(model_dir: str | Path, digests: Iterable[str]) -> int:
@@ -186,6 +207,7 @@ def num_trained(model_dir: str | Path, digests: Iterable[str]) -> int:
     if config is None or config.data.train is None:
         return 0
     try:
+        _refuse_streams(config.data, *_LOADED)
         trained = {digest_of(example) for example in load_rows(config).train}
     except UserError as error:
         logger.warning("whether these rows were trained on cannot be told: %s", error)
@@ -246,6 +268,6 @@ def tell_trained_file(model_dir: str | Path, data: object) -> None:
     config = read_run(Path(model_dir).expanduser())
     if config is None or config.data.train is None or not isinstance(data, str | Path):
         return
-    trained, given = (Path(name).expanduser() for name in (config.data.train, data))
+    trained, given = (local_path(name) or Path(name).expanduser() for name in (config.data.train, data))
     if trained.is_file() and given.is_file() and trained.samefile(given):
         logger.warning("%s: the model was trained on these rows; new ones may do worse", data)

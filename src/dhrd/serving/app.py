@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dhrd._extras import require
 from dhrd._versions import library_versions
+from dhrd.data.json_rows import unique_keys
 from dhrd.inference.classifier import Classifier
 from dhrd.model.memory import own_weights
 from dhrd.serving.guard import Gate, Guard, refused
@@ -18,6 +20,7 @@ from dhrd.serving.schemas import ErrorResponse
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from fastapi.routing import APIRoute
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -77,6 +80,7 @@ def create_app(classifier: Classifier, *, name: str, limits: Limits | None = Non
         title="dhrd", version=library_versions()["dhrd"], docs_url=None, redoc_url=None, lifespan=lifespan,
         description=f"The classifier {name}.",
     )  # fmt: skip
+    app.router.route_class = _strict_route()
     _add_routes(app, service)
     for kind, handler in ((Refusal, _on_refusal), (RequestValidationError, _on_invalid), (HTTPException, _on_http)):
         app.add_exception_handler(kind, handler)
@@ -89,6 +93,34 @@ def create_app(classifier: Classifier, *, name: str, limits: Limits | None = Non
         retry_after_s=lambda: service.dispatcher.retry_after_s,
     )
     return Served(app, gate)
+
+
+def _strict_route() -> type[APIRoute]:
+    """A route that refuses a body of which the standard parser would keep the last of two values for one key."""
+    from fastapi.routing import APIRoute
+    from starlette.requests import Request
+
+    class StrictRequest(Request):
+        async def json(self) -> Any:
+            return json.loads(await self.body(), object_pairs_hook=_unique_keys)
+
+    class StrictRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def strictly(request: Request) -> Response:
+                return await handle(StrictRequest(request.scope, request.receive))
+
+            return strictly
+
+    return StrictRoute
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    try:
+        return unique_keys(pairs)
+    except ValueError as error:
+        raise Refusal(400, "invalid_json", f"the body is not JSON: {error}") from None
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
@@ -131,6 +163,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
     from starlette.exceptions import HTTPException
 
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, Refusal):  # FastAPI's own is what a body raises
+        return refused(error.__cause__)
     messages = {
         400: Refusal(400, "invalid_json", "the body cannot be read; send JSON in UTF-8, not nested deeply"),
         404: Refusal(404, "unknown_path", "there is nothing here; /openapi.json lists what there is"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shlex
@@ -100,3 +101,15 @@ def test_a_decision_is_not_taken_away_where_one_is_asked_for(
     ended = run_here(capsys, "decide", "--model", tmp_path, "--clear", *given)
     assert ended.code == 2
     assert ended.error_lines[0].startswith("dhrd: error: --clear takes the decision away")
+
+
+def test_a_shells_loop_keeps_its_list(capsys: Any, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an artifact that was trained on standard input: what stands there now is not read."""
+    stdin = io.TextIOWrapper(io.BytesIO(b"the next model\n"))
+    monkeypatch.setattr("sys.stdin", stdin)
+    config = {"model": {"name_or_path": "tiny"}, "data": {"train": "-"}, "output_dir": "output"}
+    (place / "output" / "run.json").write_text(json.dumps({"config": config}))
+    ended = decide(capsys, "--target", "accuracy>=0.8")
+    assert ended.code == 0, ended.err
+    assert "whether these rows were trained on cannot be told: data.train (-) was a stream" in ended.err
+    assert stdin.read() == "the next model\n"

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from dhrd.config import DataSettings
+from dhrd.data.rationales import join_rationales
 from helpers.endpoint import FaultyEndpoint, VotingEndpoint, serving
+from helpers.reading import load
 from helpers.rows import write_jsonl
 from helpers.runs import LABELS, flags, read_jsonl, rows, run_here, settings, write_rows
 from helpers.teacher import SENTINEL, ballot, manifest, write_cases, write_unlabelled
@@ -75,6 +78,32 @@ def test_the_commands_of_the_page(
     backbone = flags([f"model.name_or_path={tiny_backbone}"])
     trained = run_here(capsys, "train", *flags(settings(tiny_backbone, tmp_path)), *train[1:], *backbone)
     assert trained.code == 0, trained.err
+
+
+def test_what_is_written_under_other_names_is_audited_and_cleaned_under_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {"id": "ticket", "input_text": "body", "label": "queue", "rationale": "why"}
+    pool = [{"ticket": row["id"], "body": row["input_text"], "id": f"x{n}"} for n, row in enumerate(rows(20))]
+    write_jsonl(tmp_path / "pool.jsonl", pool)
+    given = flags([f"data.columns.{ours}={theirs}" for ours, theirs in names.items()])
+    with serving(VotingEndpoint(vote=first_word_that_is_a_label)) as endpoint:
+        teacher = ["--teacher", "openai:tiny", "--base-url", endpoint.url]
+        choice = flags([f"data.labels=[{', '.join(LABELS)}]", "teacher.seed=0"])
+        done = run_here(capsys, "label", "--data", "pool.jsonl", "--output", "o.jsonl", *teacher, *choice, *given)
+    assert done.code == 0, done.err
+    audit = ("rationales", "audit", "o.jsonl", "--data", "o.jsonl", *given)
+    audited = run_here(capsys, *audit, "--fix", "strip")
+    assert audited.code == 0, audited.err
+    assert "20 of 20 have a rationale" in audited.out
+    assert [set(row) for row in read_jsonl(tmp_path / "o.clean.jsonl")] == [
+        {*names.values(), "id", "agreement", "votes"}
+    ] * 20
+    joined = join_rationales(
+        load([{**row, "queue": "keep"} for row in pool], DataSettings(columns=names)), "o.clean.jsonl", columns=names
+    )
+    assert [row.rationale for row in joined] == ["It says so."] * 20
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,20 @@ def test_the_input_is_never_overwritten(capsys: Capsys, tmp_path: Path) -> None:
     assert f"--output {rows}: would take the place of what is read" in ended.error_lines[0]
 
 
+@pytest.mark.parametrize("address", ["file://{}", "simplecache::file://{}", "file://{}/*.jsonl"])
+def test_nor_is_it_by_its_address(
+    capsys: Capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    model, folder = save_tiny(tmp_path / "model"), tmp_path / "rows"
+    folder.mkdir()
+    rows = write_jsonl(folder / "rows.jsonl", [{"input_text": "x"}])
+    monkeypatch.chdir(folder)
+    spec = address.format(folder if "*" in address else rows)
+    ended = run_here(capsys, "predict", "--model", model, "--input", spec, "--output", "rows.jsonl")
+    assert ended.code == 2 and "--output rows.jsonl: would take the place of what is read" in ended.err
+    assert rows.read_text() == '{"input_text": "x"}\n'
+
+
 def test_nothing_is_written_where_there_is_no_artifact(capsys: Capsys, tmp_path: Path) -> None:
     rows = write_jsonl(tmp_path / "rows.jsonl", [{"input_text": "x"}])
     output = tmp_path / "p.jsonl"

@@ -60,6 +60,37 @@ class TestConvert:
         assert len(ended.error_lines) == 1 and named in ended.error_lines[0]
         assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
+    @pytest.mark.parametrize(
+        ("header", "more"),
+        [
+            ("Ticket No.;Why so?", ()),
+            ("sep=;\nTicket No.;Why so?", ()),
+            ("Ticket No.;Why so?;if any, more", ("--set", "data.csv_delimiter=;")),
+        ],
+    )
+    @pytest.mark.parametrize("mapped", [False, True])
+    def test_an_export_of_a_spreadsheet(
+        self, capsys: Any, tmp_path: Path, header: str, more: tuple[str, ...], mapped: bool
+    ) -> None:
+        empty = ";" * header.count("any")
+        (tmp_path / "s.csv").write_text(
+            f"\ufeff{header}\n1;It rained, so it is wet.{empty}\n2;{empty}\n", encoding="utf-8"
+        )
+        names = {"--id": "Ticket No.", "--rationale": "Why so?"}
+        if mapped:
+            parts = [p for flag, name in names.items() for p in ("--set", f"data.columns.{flag[2:]}={name}")]
+        else:
+            parts = [p for pair in names.items() for p in pair]
+        ended = self.run(capsys, tmp_path / "s.csv", tmp_path / "o.jsonl", *parts, *more)
+        assert ended.code == 0, ended.err
+        assert read_jsonl(tmp_path / "o.jsonl") == [{"id": "1", "rationale": "It rained, so it is wet."}]
+
+    def test_a_delimiter_that_must_be_given_can_be(self, capsys: Any, tmp_path: Path) -> None:
+        (tmp_path / "s.csv").write_text("id;rationale;if any, more\n1;So.;\n", encoding="utf-8")
+        ended = self.run(capsys, tmp_path / "s.csv", tmp_path / "o.jsonl")
+        assert ended.code == 2
+        assert "or give --set data.csv_delimiter=';' if that divides the columns" in ended.error_lines[0]
+
     def test_half_a_character(self, capsys: Any, tmp_path: Path) -> None:
         (tmp_path / "s.jsonl").write_text('{"id": "a", "all": ["So \\ud83d."]}\n')
         ended = self.run(capsys, tmp_path / "s.jsonl", tmp_path / "o.jsonl", "--rationale", "all.0")

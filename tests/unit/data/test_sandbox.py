@@ -163,7 +163,8 @@ def test_s6_null_is_written_by_no_operator_filter_or_method(source: str) -> None
 
 def test_s6_what_allows_null_still_does() -> None:
     columns = {"n": None, "tags": [1.0, None]}
-    assert InputTemplate("{{ n or '-' }}{{ n | default('x', true) }}{{ n | tojson }}").render(columns) == "-xnull"
+    template = InputTemplate("{{ n or '-' }}{{ n | default('x', true) }}{{ n | tojson }}")
+    assert template.render(columns, may_be_empty=True) == "-xnull"
     assert InputTemplate("{{ tags | select | join }}{% if n is none %}!{% endif %}").render(columns) == "1.0!"
 
 

@@ -70,6 +70,19 @@ def test_an_empty_text_is_refused(text: str) -> None:
     assert error_of("{{ a }}", {"a": text}).startswith("the text of data.input_template is empty; fill it in")
 
 
+@pytest.mark.parametrize("columns", [{"a": "", "b": " \n"}, {"a": None, "b": ""}, {"b": "\t"}])
+@pytest.mark.parametrize(
+    "source",
+    ["A: {{ a | default('', true) }}\nB: {{ b or '' }}", "{% for k in row %}{{ k }}: {{ row[k] or '' }}{% endfor %}"],
+)
+def test_a_row_without_anything_is_no_text_whatever_stands_around_it(source: str, columns: dict[str, Any]) -> None:
+    message = error_of(source, columns)
+    assert message.startswith("there is nothing in ") and message.endswith("; fill it in or remove the row")
+    assert InputTemplate(source).render(columns, may_be_empty=True)
+    assert InputTemplate(source).render({"a": "x", "b": ""})
+    assert InputTemplate(source).render({"a": "", "b": 0})
+
+
 @pytest.mark.parametrize(
     "source",
     ["{{ a + 1 }}", "{{ 1 / (a | length - 1) }}", "{{ a.b }}", "{% include 'x' %}", "{{ range(10**6) | list }}"],

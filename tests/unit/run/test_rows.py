@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,15 @@ from dhrd.config import RunConfig
 from dhrd.config.tasks import TaskSettings
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
-from dhrd.run.rows import each_row_of, held_out_rows, rows_of, settings_of, tasks_of, tell_trained_file
+from dhrd.run.rows import (
+    each_row_of,
+    held_out_rows,
+    num_trained,
+    rows_of,
+    settings_of,
+    tasks_of,
+    tell_trained_file,
+)
 from dhrd.training.run_dir import read_run
 from helpers.artifacts import LABELS, change, save_tiny
 from helpers.runs import make_config, rows
@@ -126,5 +136,28 @@ def test_the_file_of_training_is_told(artifact: Path, tmp_path: Path, caplog: py
     for given in (other, "superglue:cb", None, [{"input_text": "a"}]):
         tell_trained_file(artifact, given)
     assert caplog.messages == []
-    tell_trained_file(artifact, link)
-    assert caplog.messages == [f"{link}: the model was trained on these rows; new ones may do worse"]
+    names = (str(link), f"file://{link}")
+    for given in names:
+        tell_trained_file(artifact, given)
+    assert caplog.messages == [f"{name}: the model was trained on these rows; new ones may do worse" for name in names]
+
+
+@pytest.mark.parametrize("setting", ["train", "validation"])
+def test_a_stream_that_was_trained_on_is_not_read_again(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, setting: str
+) -> None:
+    """What stands in it now is another's: the list of a shell's loop, say."""
+    monkeypatch.setattr("sys.stdin", None)  # reading it would fail
+    model = shutil.copytree(artifact, tmp_path / "model")
+    run = json.loads((model / "run.json").read_text())
+    run["config"]["data"] |= {setting: "-", "dev_share": 0.2}
+    (model / "run.json").write_text(json.dumps(run))
+    told = f"data.{setting} (-) was a stream, which is read once"
+    assert num_trained(model, ["0"]) == 0
+    assert caplog.messages == [f"whether these rows were trained on cannot be told: {told}"]
+    with pytest.raises(DataError) as caught:
+        held_out_rows(model)
+    assert str(caught.value) == f"{told}; give `dev_data=SPEC`"
+    with pytest.raises(DataError) as caught:
+        rows_of(model, split=setting)
+    assert str(caught.value) == f"{told}; give `data=SPEC`"

@@ -83,7 +83,7 @@ def audit_rationales(
     """Audit a file of rationales against the rows that it belongs to.
 
     Args:
-        rationales: A JSONL file of `id`, `rationale`.
+        rationales: A JSONL file of `id`, `rationale`, or of the rows' own columns for them.
         data: As `data.train` of a config, or rows.
         config: Column names, label names, the SuperGLUE folder.
         split: Of `superglue:` and `hub:`.
@@ -104,7 +104,7 @@ def audit_rationales(
         patterns = leak_patterns(labels, forbid=(*own, *forbid), allow=allow)
     except re.error as error:
         raise ConfigError(f"`forbid`: not a regular expression: {error}") from error
-    lines = list(_read(Path(rationales), {example.id: example for example in examples}))
+    lines = list(_read(Path(rationales), {example.id: example for example in examples}, config.data.columns))
     written = [(index, line) for index, line in enumerate(lines) if line.text]
     if not written:
         raise DataError(
@@ -134,11 +134,11 @@ def audit_rationales(
     )
 
 
-def _read(path: Path, examples: Mapping[str, Example]) -> Iterator[Audited]:
+def _read(path: Path, examples: Mapping[str, Example], mapping: Mapping[str, str]) -> Iterator[Audited]:
     """The lines of the file, flagged where they are no rationale, or of no row."""
     seen: set[str] = set()
     for row in read_file(path):
-        found = read_rationale(row)
+        found = read_rationale(row, mapping)
         columns = {} if isinstance(row, BadRow) else row.columns
         if isinstance(found, str):
             problem = found.removeprefix(f"{row.where}: ")
@@ -153,7 +153,13 @@ def _read(path: Path, examples: Mapping[str, Example]) -> Iterator[Audited]:
             flags.append(Flag("other_text", "the row's text is not the one that it was written for"))
         seen.add(found.id)
         yield Audited(
-            where=row.where, id=found.id, text=found.text, columns=columns, example=example, flags=tuple(flags)
+            where=row.where,
+            id=found.id,
+            text=found.text,
+            column=found.column,
+            columns=columns,
+            example=example,
+            flags=tuple(flags),
         )
 
 

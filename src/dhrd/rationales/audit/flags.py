@@ -51,6 +51,7 @@ class Audited:
         where: `file:line`.
         id: The row's; "" where the line has none.
         text: The rationale; "" likewise.
+        column: That it stands in.
         columns: The whole line.
         example: The row of the data; None where no row has this id.
         num_words: Of the rationale.
@@ -62,6 +63,7 @@ class Audited:
     where: str
     id: str = ""
     text: str = ""
+    column: str = "rationale"
     columns: Mapping[str, object] = field(default_factory=dict)
     example: Example | None = None
     num_words: int = 0

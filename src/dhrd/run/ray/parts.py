@@ -15,7 +15,7 @@ from fsspec.core import url_to_fs
 
 from dhrd._files import json_line, locked
 from dhrd._text import message_of
-from dhrd.data.remote import is_url
+from dhrd.data.remote import is_url, local_path
 from dhrd.errors import ConfigError, DhrdError, SaveError
 from dhrd.run.predict.journal import Mark, check_same_run
 from dhrd.run.predict.sinks import ERRORS, PART, Refused, check_part, is_directory
@@ -44,6 +44,12 @@ class PartDone:
     def content(self) -> bytes:
         """JSON."""
         return json.dumps({"mark": asdict(self.mark), "refused": [[r.where, r.reason] for r in self.refused]}).encode()
+
+
+def _place(name: str) -> str:
+    """Where a file is, whatever name or local address leads to it."""
+    path = local_path(name) if is_url(name) else name
+    return name if path is None else os.path.realpath(path)
 
 
 def part_name(file: int, number: int) -> str:
@@ -83,9 +89,9 @@ class PartsOutput:
         Raises:
             ConfigError: A file of it lies in the directory.
         """
+        directory = _place(self.directory)
         for file in files:
-            inside = file if is_url(file) else os.path.realpath(file)
-            if inside.rpartition("/")[0] == self.directory:
+            if _place(file).rpartition("/")[0] == directory:
                 raise ConfigError(f"{self.directory}: would take the place of what is read ({file}); give another name")
 
     def held(self) -> AbstractContextManager[None]:

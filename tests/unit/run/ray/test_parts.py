@@ -123,3 +123,9 @@ def test_what_is_read_is_not_written_over(output: PartsOutput) -> None:
     output.check_apart([f"{output.directory}s/part-0.parquet", "/elsewhere/part-0.parquet"])
     with pytest.raises(ConfigError, match=r"would take the place of what is read \(.*part-0\.parquet\)"):
         output.check_apart([f"{output.directory}/part-0.parquet"])
+
+
+def test_nor_where_only_one_of_the_two_is_an_address(tmp_path: Path) -> None:
+    for output, file in ((f"{tmp_path}/", f"file://{tmp_path}/a.csv"), (f"file://{tmp_path}/", f"{tmp_path}/a.csv")):
+        with pytest.raises(ConfigError, match="would take the place of what is read"):
+            PartsOutput.of(output).check_apart([file])
