@@ -142,7 +142,7 @@ class TestF3OverwriteReplacesRunsAlone:
         (tmp_path / "onnx").mkdir()
         (tmp_path / "onnx" / "dhrd.json").write_text('{"kind": "onnx"}')
         check_export_place(finished, tmp_path / "onnx", overwrite=True)
-        with pytest.raises(ConfigError, match="is there already"):
+        with pytest.raises(ConfigError, match="already exists"):
             check_export_place(finished, tmp_path / "onnx", overwrite=False)
 
     def test_f3_an_empty_or_barely_begun_directory_is_free(

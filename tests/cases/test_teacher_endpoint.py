@@ -101,7 +101,7 @@ def test_t5_an_error_inside_a_200_is_never_paid_nor_a_rejection(
     with saying(lambda number, prompt: body if down[0] and "case number 2" in prompt else None) as endpoint:
         first = generate(capsys, endpoint, data, output, "--max-retries", "0")
         assert first.code == 3
-        assert re.search(r"1 rows got no answer \(error.*: slow down\); the same command again asks them", first.out)
+        assert re.search(r"1 rows got no answer \(error.*: slow down\); run the command again to retry them", first.out)
         assert "rejected" not in first.out
         assert (manifest(output)["answers"], manifest(output)["rows"]["not_asked"]) == (3, 1)
         down[0] = False

@@ -317,7 +317,7 @@ def test_settings_that_differ_from_the_checkpoints(capsys: Capsys, unfinished: P
 
 
 def test_an_unfinished_directory_is_not_a_classifier(capsys: Capsys, unfinished: Path, tmp_path: Path) -> None:
-    hint = f"go on with dhrd train --checkpoint {unfinished / 'out'}"
+    hint = f"continue with dhrd train --checkpoint {unfinished / 'out'}"
     assert_refused(run_here(capsys, "evaluate", "--model", unfinished / "out"), "training is not finished", hint)
     io = "--input", unfinished / "train.jsonl", "--output", tmp_path / "p.jsonl"
     assert_refused(run_here(capsys, "predict", "--model", unfinished / "out", *io), "training is not finished", hint)
@@ -441,7 +441,7 @@ def test_ctrl_c_is_one_line_and_130(
     monkeypatch.setattr(f"dhrd.run.{command}.{function}", interrupt)
     if command == "train":
         ended = train()
-        expected = f"dhrd: interrupted; go on with: dhrd train --checkpoint {tmp_path / 'out'}\n"
+        expected = f"dhrd: interrupted; continue with: dhrd train --checkpoint {tmp_path / 'out'}\n"
     else:
         io = ["--input", artifact.parent / "train.jsonl", "--output", tmp_path / "p"] if command == "predict" else []
         ended, expected = run_here(capsys, command, "--model", artifact, *io), "dhrd: error: interrupted\n"

@@ -163,7 +163,7 @@ def test_ctrl_c(job: Job, unbroken: Job) -> None:
     os.kill(pid, signal.SIGINT)
     assert job.server.wait() == 130
     said = err.read_text(encoding="utf-8")
-    assert said.splitlines()[-1] == f"dhrd: interrupted; go on with: dhrd train --checkpoint {job.output}"
+    assert said.splitlines()[-1] == f"dhrd: interrupted; continue with: dhrd train --checkpoint {job.output}"
     assert "Traceback" not in said
     assert whole_checkpoints(job.output / "checkpoints")
     job.finish()

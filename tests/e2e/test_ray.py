@@ -227,7 +227,7 @@ def test_bad_rows_end_it_in_one_line_or_are_left_out(model: Path, tmp_path: Path
     ended = run_here(capsys, *given, "--device", "cpu", "--dtype", "float32", "--on-error", "skip")
     assert (
         ended.out
-        == f"349 rows are in {tmp_path}/out/; 1 bad rows were left out and are in {tmp_path}/out.errors.jsonl\n"
+        == f"349 rows are in {tmp_path}/out/; 1 bad rows were skipped and are listed in {tmp_path}/out.errors.jsonl\n"
     )
     [error] = read_jsonl(tmp_path / "out.errors.jsonl")
     assert (error["where"], error["line"]) == (f"{source}:221", 221)

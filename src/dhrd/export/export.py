@@ -132,7 +132,7 @@ def check_export_place(model_dir: str | Path, output_dir: Path, *, overwrite: bo
     if holds_nothing(output_dir) or was_cut:
         return
     if not overwrite:
-        raise ConfigError(f"`output={output_dir}`: is there already; replace it with `overwrite`, or give another")
+        raise ConfigError(f"`output={output_dir}`: already exists; replace it with `overwrite`, or give another")
     if not is_export(output_dir):
         raise ConfigError(
             f"`output={output_dir}`: `overwrite` replaces what `dhrd export` wrote, and no dhrd.json there says that "

@@ -190,7 +190,7 @@ class _Plan:
     def of(cls, config: RunConfig, data: object, gold: object, output: Path, split: str, limit: int | None) -> _Plan:
         """Check all that can be checked before rows are read."""
         if data is None and gold is None:
-            raise ConfigError("no rows are given: `data=FILE`, or `gold=FILE` alone to see what the teacher is worth")
+            raise ConfigError("no rows given; use `data=FILE`, or only `gold=FILE` to measure the teacher")
         settings = _settings(config)
         untrained = config.data.model_copy(update={"train": None})  # training reads what is written here
         read = inputs_of(config.model_copy(update={"data": untrained}), data, gold, settings.labels)

@@ -100,7 +100,7 @@ def _check_used(mode: Mode, options: EvaluateOptions) -> dict[str, Any]:
     given = {name: value for name, value in options.items() if value is not None or name in _DECODING}
     of_cascade = ", ".join(f"`{name}`" for name in given if name not in _DECODING)
     if of_cascade and mode != "cascade":
-        raise ConfigError(f"{of_cascade}: of `mode=cascade`, and the mode is {mode}; leave it out, or give that mode")
+        raise ConfigError(f"{of_cascade} needs `mode=cascade`, got {mode}; leave it out or change the mode")
     if "threshold" in given and "dev_data" in given:
         raise ConfigError("`dev_data`: rows to choose a threshold on, which `threshold` gives; leave one of them out")
     return given

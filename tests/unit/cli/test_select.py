@@ -34,7 +34,7 @@ def test_the_commands_of_the_page(
     write_jsonl(tmp_path / "pool.jsonl", pool)
     ended = run_here(capsys, *labels)
     assert ended.code == 0, ended.err
-    assert "200 of 340 rows (60 known, 0 with the text of an earlier one), 200 of them drawn at random" in ended.out
+    assert "selected 200 of 340 rows (60 known and 0 duplicates left out), 200 of them drawn at random" in ended.out
     assert not {row["id"] for row in read_jsonl(tmp_path / "ask.jsonl")} & {f"r{i}" for i in range(60)}
 
     rationales[rationales.index("-n") + 1] = "10"
@@ -78,9 +78,9 @@ def test_an_interrupted_selection_keeps_its_folds(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["pool.jsonl", "-n", "3"], "no model is given: --model DIR"),
-        (["pool.jsonl", "-n", "3", "--for", "rationale"], "no model is given: --folds 5"),
-        (["pool.jsonl", "-n", "3", "--folds", "5"], "no model is given"),
+        (["pool.jsonl", "-n", "3"], "no model given; use --model DIR"),
+        (["pool.jsonl", "-n", "3", "--for", "rationale"], "no model given; use --folds 5"),
+        (["pool.jsonl", "-n", "3", "--folds", "5"], "no model given"),
         (["pool.jsonl", "-n", "3", "--folds", "5", "--model", "m"], "give one of them"),
         (["pool.jsonl", "-n", "3", "--strategy", "best"], "--strategy best: unknown; give one of random, margin"),
         (["pool.jsonl", "-n", "3", "--for", "both"], "--for both: unknown; give label or rationale"),

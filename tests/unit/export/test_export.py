@@ -42,7 +42,7 @@ def exported(artifact: Path, fork_server: ForkServer, tmp_path_factory: pytest.T
     out = directory / "made" / "onnx"
     ended = run_forked(fork_server, directory, "export", "--model", artifact, "--output", out)
     assert ended.code == 0, ended.err
-    assert "on 9 rows the same label on 100.00%" in ended.out
+    assert "same label on 100.00% of 9 rows" in ended.out
     assert [path.name for path in out.parent.iterdir()] == ["onnx"]
     return out
 
@@ -149,7 +149,7 @@ def test_another_is_replaced_only_when_told(artifact: Path, tmp_path: Path, caps
     command = ["export", "--model", artifact, "--output", out]
     ended = run_here(capsys, *command)
     assert ended.code == 2
-    assert "is there already; replace it with --overwrite, or give another" in ended.error_lines[0]
+    assert "already exists; replace it with --overwrite, or give another" in ended.error_lines[0]
     ended = run_here(capsys, *command, "--overwrite")
     assert ended.code == 2
     assert "no dhrd.json there says that it did" in ended.error_lines[0]
