@@ -102,7 +102,7 @@ def test_s11_no_number_of_anything(name: str, number: Any, artifact: Path, class
         "batch_size": [lambda: CoT(batch_size=number)],
     }
     for call in calls[name]:
-        with pytest.raises(ConfigError, match=rf"^`{name}`: give a whole number of 1 or more, got "):
+        with pytest.raises(ConfigError, match=rf"^`{name}`: give a whole number of at least 1, got "):
             call()
 
 
@@ -148,7 +148,7 @@ def test_s11_the_command_refuses_them_too(artifact: Path, tmp_path: Path, capsys
     assert run_here(capsys, *command, "--device", "1.5").code == 2
     ended = run_here(capsys, "evaluate", "--model", artifact, "--data", train, "--limit", "-3")
     assert (ended.code, ended.error_lines) == (
-        2, ["dhrd: error: --limit: give a whole number of 1 or more, got -3"]
+        2, ["dhrd: error: --limit: give a whole number of at least 1, got -3"]
     )  # fmt: skip
     assert run_here(capsys, *command, "--device", "-1").code == 0
 

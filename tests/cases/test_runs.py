@@ -282,7 +282,7 @@ def test_f17_the_command_refuses_before_it_reads_anything(capsys: CAPTURE, tmp_p
     given = ("--set", "training.selection=best", "--set", f"data.train={tmp_path / 'none.jsonl'}")
     ended = run_here(capsys, "train", *given, "--set", f"output_dir={tmp_path / 'out'}")
     assert ended.code == 2
-    assert "need rows to choose by" in ended.error_lines[0]
+    assert "need held-out rows" in ended.error_lines[0]
 
 
 @pytest.mark.parametrize("in_config", [True, False])

@@ -17,11 +17,11 @@ _CALLS = [
     ("predict rows.jsonl --model a --input b --output c.jsonl", "pass rows with --input FILE"),
     (
         "train --config rows.jsonl",
-        "is a file of rows, and this is for settings in YAML; give --set data.train=rows.jsonl",
+        "is a file of rows, but settings in YAML are expected; give --set data.train=rows.jsonl",
     ),
-    ("train --config directory", "cannot be read (Is a directory); give a file of settings in YAML"),
+    ("train --config directory", "cannot be read (Is a directory); give a YAML file of settings"),
     ("train --set data.train=other.jsonl", "dhrd init other.jsonl inspects the columns and writes a config"),
-    ("train --set data.train=hub:", "YAML reads a colon at the end as that of a key: put quotes around it"),
+    ("train --set data.train=hub:", "YAML reads a colon at the end as the end of a key: put quotes around it"),
     (
         "train --set data.input_template={{titel}} --set data.train=rows.jsonl",
         "'titel' is undefined; the row's columns",

@@ -24,7 +24,7 @@ def decide(
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help='Target for answered rows: "accuracy>=0.95", "precision:LABEL>=0.9" or "recall:LABEL>=0.9"; repeatable.'
+            help='Target on answered rows: "accuracy>=0.95", "precision:LABEL>=0.9", "recall:LABEL>=0.9"; repeatable.'
         ),
     ] = None,
     sets: Annotated[

@@ -117,5 +117,5 @@ def test_a_head_that_was_not_trained_is_refused(tiny_backbone: Path, tmp_path: P
 
 
 def test_settings_of_prompts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="template is a prompt's"):
+    with pytest.raises(ConfigError, match="template sets a prompt"):
         load_config(teacher__name="self:output", teacher__template="x.jinja")
