@@ -29,7 +29,7 @@ def check_device(device: str) -> str:
     count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
     if index >= count:
         counted = f"torch finds {count or 'no'} {kind} device{'' if count == 1 else 's'} here"
-        raise ConfigError(f"`device` {device}: {counted}; leave it out for the best there is")
+        raise ConfigError(f"`device` {device}: {counted}; leave it out for the best available")
     return kind
 
 

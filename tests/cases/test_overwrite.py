@@ -290,7 +290,7 @@ class TestF20Small:
             (out / "checkpoints" / name).write_text("{}")
         shutil.copy(out / "run.json", out / "checkpoints" / "run.json")
         ended = run_here(capsys, "train", "--checkpoint", out)
-        assert (ended.code, ended.err) == (0, f"{out}: training is finished already; nothing to do\n")
+        assert (ended.code, ended.err) == (0, f"{out}: training is already finished; nothing to do\n")
         assert content(out) == before
         assert not (out / "checkpoints").exists()
 

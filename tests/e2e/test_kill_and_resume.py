@@ -190,5 +190,5 @@ def test_a_finished_run_says_so(unbroken: Job) -> None:
     before = (unbroken.output / "dhrd.json").stat().st_mtime_ns
     ended = run_forked(unbroken.server, unbroken.directory, *unbroken.again)
     assert ended.code == 0
-    assert ended.err == f"{unbroken.output}: training is finished already; nothing to do\n"
+    assert ended.err == f"{unbroken.output}: training is already finished; nothing to do\n"
     assert (unbroken.output / "dhrd.json").stat().st_mtime_ns == before

@@ -64,7 +64,7 @@ def out_of_fold(
         rows: Of `load_rows`; N is the number of `rows.train`.
         num_folds: In how many parts the rows are cut, stratified by label, groups whole.
         kept: A directory for the folds that are done.
-        device: "cpu", "cuda", "mps"; None: the best there is.
+        device: "cpu", "cuda" or "mps"; None: the best available.
 
     Raises:
         UserError: A setting, a row or the backbone cannot be used; a fold would be empty.

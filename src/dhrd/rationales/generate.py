@@ -40,12 +40,12 @@ def generate_rationales(
 
     Args:
         config: `teacher` says who is asked and within which limits, `data` how rows are read.
-        data: As `data.train` of a config, or rows.
+        data: Rows, or a source as for `data.train`.
         output: A .jsonl file; the store and the manifest are put beside it.
-        split: Of `superglue:` and `hub:`.
+        split: The split of `superglue:` and `hub:` data.
         limit: Only the first rows.
         retry_rejected: Ask rows again that were rejected before.
-        device: For `local:`: "cpu", "cuda", "mps"; None: the best there is.
+        device: For `local:`: "cpu", "cuda" or "mps"; None: the best available.
         teacher: A loaded model, instead of the one that `local:` names.
 
     Returns:

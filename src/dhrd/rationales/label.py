@@ -59,14 +59,14 @@ def label_rows(
 
     Args:
         config: `teacher` says who is asked, among which labels and within which limits, `data` how rows are read.
-        data: As `data.train` of a config, or rows, all without labels; None: the gold rows alone.
+        data: Rows, or a source as for `data.train`, all without labels; None: the gold rows alone.
         output: A .jsonl file; the store and the manifest are put beside it.
         gold: Rows with labels, which are asked first; what the teacher is worth is logged.
         min_accuracy: Ask no other rows where fewer of the gold rows are right.
-        split: Of `superglue:` and `hub:`.
+        split: The split of `superglue:` and `hub:` data.
         limit: Only the first rows.
         retry_rejected: Ask rows again that had no readable vote before.
-        device: For `local:`: "cpu", "cuda", "mps"; None: the best there is.
+        device: For `local:`: "cpu", "cuda" or "mps"; None: the best available.
         teacher: Who is asked, instead of what `teacher.name` names.
 
     Returns:

@@ -103,7 +103,7 @@ def build(
         config: The settings.
         rows: Of `load_rows`.
         backbone: Changed in place.
-        device: "cpu", "cuda", "mps"; None: the best there is.
+        device: "cpu", "cuda" or "mps"; None: the best available.
         precision: That the run began with; None: chosen here.
         data: The rows as tokens, where they are known; None: encoded here.
 

@@ -51,7 +51,7 @@ def test_outputs_are_checked_before_the_model_is_loaded(
         (("--threshold", "0.5"), "--threshold needs --mode cascade, got classifier"),
         (("--mode", "cot", "--target-accuracy", "0.5"), "--target-accuracy needs --mode cascade, got cot"),
         (("--mode", "cot", "--dev-data", "x"), "--dev-data needs --mode cascade, got cot"),
-        (("--mode", "cascade", "--threshold", "0.5", "--dev-data", "x"), "--dev-data: rows to choose a threshold on"),
+        (("--mode", "cascade", "--threshold", "0.5", "--dev-data", "x"), "--dev-data is for choosing a threshold"),
         (("--mode", "all"), "--mode all: unknown; give classifier, cot or cascade"),
     ],
 )

@@ -63,7 +63,7 @@ def test_which_weights_were_kept_is_said(capsys: Capsys, tiny_backbone: Path, tm
     write_rows(tmp_path)
     overrides = [*settings(tiny_backbone, tmp_path), "training.selection=best"]
     ended = run_here(capsys, "train", *flags(overrides), "--device", "cpu")
-    steps = [line.split()[5] for line in ended.err.splitlines() if line.startswith("kept: the weights after update ")]
+    steps = [line.split()[5] for line in ended.err.splitlines() if line.startswith("keeping the weights after update ")]
     assert steps in (["3,"], ["6,"])
 
 

@@ -113,7 +113,7 @@ def test_rows_of_one_id_are_told_apart(artifact: Path, caplog: pytest.LogCapture
     expected = ["a", "a-2", "a-3", "b", "a-4", "a-2-2"]
     assert [row.id for row in rows_of(artifact, given)] == expected
     assert [row.id for row in each_row_of(artifact, given)] == expected
-    assert "2 ids are there more than once" in caplog.text
+    assert "2 ids occur more than once" in caplog.text
 
 
 def test_the_file_of_training_is_told(artifact: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -201,7 +201,7 @@ def test_a_finished_run_is_left_as_it_is(broken: Broken, caplog: pytest.LogCaptu
     before = {path.name: path.stat().st_mtime_ns for path in broken.output.iterdir()}
     with caplog.at_level(logging.WARNING, "dhrd"):
         assert broken.resume().was_finished
-    assert "training is finished already; nothing to do" in caplog.text
+    assert "training is already finished; nothing to do" in caplog.text
     assert {path.name: path.stat().st_mtime_ns for path in broken.output.iterdir()} == before
 
 

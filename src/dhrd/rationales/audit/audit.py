@@ -84,9 +84,9 @@ def audit_rationales(
 
     Args:
         rationales: A JSONL file of `id`, `rationale`.
-        data: As `data.train` of a config, or rows.
+        data: Rows, or a source as for `data.train`.
         config: Column names, label names, the SuperGLUE folder.
-        split: Of `superglue:` and `hub:`.
+        split: The split of `superglue:` and `hub:` data.
         forbid: Regular expressions of further words that give a label away.
         allow: Label words that do not.
 

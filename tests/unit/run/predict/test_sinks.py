@@ -90,7 +90,7 @@ def test_a_directory_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "part-00000.parquet").touch()
     assert [output.path for output in outputs_of("--output", str(tmp_path))][1:] == [tmp_path / "part-00000.parquet"]
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ConfigError, match=r"holds other files than parts of predictions \(notes\.txt\)"):
+    with pytest.raises(ConfigError, match=r"contains files other than parts of predictions \(notes\.txt\)"):
         list(outputs_of("--output", str(tmp_path)))
 
 

@@ -107,4 +107,4 @@ def test_rows_over_which_workers_die_are_named(work: ClusterJob) -> None:
         Path(f"{work.output.directory}/.partial/{piece.name}.begun-{number}").touch()
     outcome = Labeller(work).label(piece)
     assert type(outcome.done) is DhrdError
-    assert str(outcome.done).startswith("f.jsonl:1: 3 workers died over the 1 rows from here on")
+    assert str(outcome.done).startswith("f.jsonl:1: 3 workers died on these 1 rows")
