@@ -104,7 +104,7 @@ def test_a6_a_flipped_bit_is_noticed_and_the_checkpoint_before_it_used(
     with caplog.at_level(logging.WARNING, "dhrd"):
         assert broken.resume().steps == STEPS
     assert "differs from its digest" in caplog.text
-    assert "going on after step 4" in caplog.text
+    assert "resuming after step 4" in caplog.text
 
 
 def test_a6_no_checkpoint_is_whole(broken: Broken) -> None:
@@ -112,7 +112,7 @@ def test_a6_no_checkpoint_is_whole(broken: Broken) -> None:
     for path in (broken.output / "checkpoints").glob("step-*"):
         (path / "optimizer.pt").write_bytes(b"")
     before = (broken.output / "metrics.jsonl").read_bytes()
-    assert "no checkpoint there is whole" in broken.refusal()
+    assert "there is no complete checkpoint" in broken.refusal()
     assert (broken.output / "metrics.jsonl").read_bytes() == before
 
 

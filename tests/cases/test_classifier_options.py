@@ -110,7 +110,7 @@ def test_s11_no_number_of_anything(name: str, number: Any, artifact: Path, class
 def test_s11_no_temperature_and_no_threshold(value: Any, artifact: Path) -> None:
     with pytest.raises(ConfigError, match="temperature"):
         CoT(temperature=value)
-    with pytest.raises(ConfigError, match=r"^threshold .*from 0 \(none\) to 1 \(all\)"):
+    with pytest.raises(ConfigError, match=r"^threshold .*confidence from 0 to 1"):
         Classifier.from_pretrained(artifact, device="cpu", cascade=CoT(), threshold=value)
 
 

@@ -101,7 +101,7 @@ def test_l7_an_older_artifact_with_odd_names_still_loads(label: str, trained: Pa
 )
 def test_l13_a_template_that_reads_the_label_is_doubted(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
     found = [{**row, "kind": row["label"]} for row in rows("a", "b")]
-    assert "the label's own column: the input tells the label" in doubts(caplog, found, **settings)
+    assert "the label's own column, so the input gives the label away" in doubts(caplog, found, **settings)
 
 
 def test_l13_a_separator_makes_several_labels_of_text(tmp_path: Path) -> None:

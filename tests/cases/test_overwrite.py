@@ -94,7 +94,7 @@ class TestF3OverwriteReplacesRunsAlone:
             (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "out" / name).write_text(text)
         before = content(tmp_path / "out")
-        refused(train(capsys, tiny_backbone, tmp_path, "--overwrite"), "which is all that --overwrite replaces")
+        refused(train(capsys, tiny_backbone, tmp_path, "--overwrite"), "--overwrite replaces nothing else")
         assert content(tmp_path / "out") == before
 
     def test_f3_the_working_directory(
@@ -137,7 +137,7 @@ class TestF3OverwriteReplacesRunsAlone:
     def test_f3_exports(self, finished: Path, tmp_path: Path) -> None:
         """`export --overwrite` replaces exports: no trained model, and no folder of someone's."""
         for directory in (shutil.copytree(finished, tmp_path / "run"), tmp_path):
-            with pytest.raises(ConfigError, match="replaces what `dhrd export` wrote"):
+            with pytest.raises(ConfigError, match="only replaces output of `dhrd export`"):
                 check_export_place(finished, directory, overwrite=True)
         (tmp_path / "onnx").mkdir()
         (tmp_path / "onnx" / "dhrd.json").write_text('{"kind": "onnx"}')

@@ -192,7 +192,7 @@ def test_settings_may_be_changed_when_going_on_that_decide_no_weight(
     assert "training.learning_rate: 5e-05 there, 1.0 now" in refused.err
     ended = run_here(capsys, *given, "--set", "tracking.run_name=again")
     assert ended.code == 0, ended.err
-    assert "going on after step 4" in ended.err
+    assert "resuming after step 4" in ended.err
 
 
 LONG = "x" * 300

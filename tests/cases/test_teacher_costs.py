@@ -128,7 +128,7 @@ def test_t13_that_a_new_label_asks_every_row_again_is_said_first(tmp_path: Path,
     [
         ({"temperature": 0.5}, "the temperature is 0.5, then None"),
         ({"name": "openai:other"}, "the teacher is 'openai:other', then 'openai:tiny'"),
-        ({"label_hidden": True}, "the template is another"),
+        ({"label_hidden": True}, "the template differs"),
         ({"max_tokens": 99}, ""),
     ],
 )

@@ -75,7 +75,7 @@ SETTINGS = [
     (["model.freeze_layers=9"], ["model.freeze_layers"]),
     (["data.train=null"], ["data.train is not set"]),
     (["data.train=nowhere.jsonl"], ["nowhere.jsonl: no such file"]),
-    (["data.train=rows.xlsx"], ["rows.xlsx: unknown kind of file; use one of .csv, .json, .jsonl, .parquet"]),
+    (["data.train=rows.xlsx"], ["rows.xlsx: unknown file type; use one of .csv, .json, .jsonl, .parquet"]),
     (["data.validation=nowhere.jsonl"], ["nowhere.jsonl: no such file"]),
     (["data.rationales=nowhere.jsonl"], ["nowhere.jsonl: no such file"]),
     (["data.train=superglue:nli"], ["superglue:nli"]),
@@ -126,7 +126,7 @@ ROWS = [
         '{"input_text": "a", "label": {"keep": 1, "x": -1}}',
         "train.jsonl:2: label: the share of 'x' is -1, not a number",
     ),
-    ('{"input_text": "a", "label": "keep", "weight": -1}', "train.jsonl:2: weight: -1 is not a number from 0 on"),
+    ('{"input_text": "a", "label": "keep", "weight": -1}', "train.jsonl:2: weight: -1 is not a number of at least 0"),
     ('{"input_text": "a", "label": "keep", "rationale": 5}', "train.jsonl:2: rationale: 5 is not text"),
     ('{"input_text": "\udcff", "label": "keep"}', "train.jsonl:2: not valid UTF-8"),
     ('{"input_text": "a", "label": "\\ud83d"}', "train.jsonl:2: label: "),
@@ -163,7 +163,7 @@ def test_a_label_of_validation_that_train_does_not_have(train: Train, tmp_path: 
 
 def test_one_label_is_not_a_task(train: Train, tmp_path: Path) -> None:
     write_rows(tmp_path, labels=("keep",))
-    assert_refused(train(), "the training rows have 1 label(s) (keep); a classifier needs two")
+    assert_refused(train(), "the training rows have 1 label(s) (keep); a classifier needs at least two")
 
 
 def test_no_rationale_at_all(train: Train, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_tokenizer_without_pad_takes_eos_and_says_so_once(train: Train, tmp_pa
     save_backbone(tmp_path / "unpadded", pad=None)
     ended = train(f"model.name_or_path={tmp_path / 'unpadded'}")
     assert ended.code == 0, ended.err
-    assert ended.err.count("has no padding token; its eos token '<eos>' pads from now on") == 1
+    assert ended.err.count("has no padding token; using its eos token '<eos>'") == 1
     saved = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text(encoding="utf-8"))
     assert saved["pad_token"] == "<eos>"
     config = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
@@ -268,7 +268,7 @@ def test_a_used_output_dir(train: Train, tmp_path: Path) -> None:
     assert_refused(ended, "output_dir", "is not empty", "--checkpoint", "--overwrite")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["precious.txt"]
     ended = train(more=("--device", "cpu", "--overwrite"))
-    assert_refused(ended, "no run.json or dhrd.json there says that they are a run of dhrd's")
+    assert_refused(ended, "no run.json or dhrd.json, so it is not a run of dhrd")
     (tmp_path / "out" / "precious.txt").rename(tmp_path / "precious.txt")
     assert train(more=("--device", "cpu")).code == 0
     (tmp_path / "precious.txt").rename(tmp_path / "out" / "precious.txt")

@@ -153,7 +153,7 @@ def test_the_command_line(here: Path, capsys: pytest.CaptureFixture[str]) -> Non
     small = "--batch_size", "16", "--learning_rate", "3e-5", "--num_epochs", "1", "--device", "cpu"
     trained = run_here(capsys, "train", *config, *small)
     assert trained.code == 0, trained.err
-    assert "gpt2 has no padding token; its eos token '<|endoftext|>' pads from now on" in trained.err
+    assert "gpt2 has no padding token; using its eos token '<|endoftext|>'" in trained.err
     record = json.loads((here / "output" / "run.json").read_text(encoding="utf-8"))["config"]
     assert (record["training"]["batch_size"], record["training"]["num_epochs"]) == (16, 1)
     assert record["training"]["learning_rate"] == 3e-5

@@ -28,7 +28,7 @@ _CALLS = [
     ),
     ("init rows.jsonl --output there.yaml", "already exists; replace it with --overwrite"),
     ("init one.jsonl --output new.yaml", "name it: --set data.columns.label=COLUMN"),
-    ("doctor --json told.txt", "what is written is JSON; give a name that ends in .json"),
+    ("doctor --json told.txt", "the output is JSON; give a name that ends in .json"),
 ]
 
 

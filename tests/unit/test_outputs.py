@@ -43,7 +43,7 @@ def test_two_outputs_may_not_be_one_file(tmp_path: Path) -> None:
 def test_a_name_says_what_it_holds(tmp_path: Path) -> None:
     for form, good, bad in ((JSON, "a.json", "a.jsonl"), (JSON_LINES, "rows", "a.csv"), (FIGURE, "a.SVG", "a")):
         check_outputs([Output("output", tmp_path / good, form)], [])
-        with pytest.raises(ConfigError, match=f"what is written is {form.name}; give a name that ends in"):
+        with pytest.raises(ConfigError, match=f"the output is {form.name}; give a name that ends in"):
             check_outputs([Output("output", tmp_path / bad, form)], [])
     with pytest.raises(ConfigError, match="is a directory; give the name of a file"):
         check_outputs([Output("output", tmp_path)], [])

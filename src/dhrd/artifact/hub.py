@@ -51,8 +51,8 @@ def find_artifact(name_or_path: str | Path, revision: str | None = None) -> Path
 
     def describe(error: BaseException) -> DhrdError:
         return ArtifactError(
-            f"{name_or_path}: neither a directory here nor an artifact that the hub gives ({_reason(error)}); give "
-            "a directory that `dhrd train` wrote, or ORG/NAME"
+            f"{name_or_path}: neither a local directory nor an artifact on the hub ({_reason(error)}); give "
+            "a directory written by `dhrd train`, or ORG/NAME"
         )
 
     with foreign(describe):

@@ -136,15 +136,15 @@ class ArtifactInfo(BaseModel):
     @classmethod
     def _distinct(cls, labels: LabelSet) -> LabelSet:
         if len(labels) < 2 or not all(labels.names):
-            raise ValueError(f"names: two or more are needed, none of them empty ({shown(labels.names)})")
+            raise ValueError(f"names: at least two are needed, none of them empty ({shown(labels.names)})")
         if len(set(labels.names)) < len(labels):
-            raise ValueError(f"names: some are given twice ({shown(labels.names)})")
+            raise ValueError(f"names: duplicates ({shown(labels.names)})")
         return labels
 
     @model_validator(mode="after")
     def _decides_its_labels(self) -> ArtifactInfo:
         if self.decision and isinstance(self.labels, LabelSpace):
-            raise ValueError("decision: is of one task")
+            raise ValueError("decision: supported for a single task only")
         rules = self.decision.rules if self.decision else ()
         if odd := [rule.target.label for rule in rules if rule.target.label not in ("", *self.labels.names)]:
             raise ValueError(f"decision: there is no label {shown(odd[0])}")
@@ -159,7 +159,7 @@ class ArtifactInfo(BaseModel):
         rest, used = split_retired(sequence, _RETIRED)
         if used:
             name, value = next(iter(used.items()))
-            raise ValueError(f"{name}: {shown(value)} is of an older dhrd; train anew")
+            raise ValueError(f"{name}: {shown(value)} is from an older dhrd; train again")
         return rest
 
     @field_validator("task")
@@ -205,14 +205,14 @@ def read_info(directory: str | Path) -> ArtifactInfo:
     directory = Path(directory).expanduser()
     path = directory / MANIFEST
     if not os.path.isdir(directory):  # no error over a name that the system refuses
-        raise ArtifactError(f"{directory}: no such directory; give one that `dhrd train` wrote")
+        raise ArtifactError(f"{directory}: no such directory; give one written by `dhrd train`")
     if not path.is_file():
         unfinished = (directory / "checkpoints").is_dir() or any(map(is_temporary, directory.iterdir()))
         raise ArtifactError(
-            f"{directory}: training is not finished (no {MANIFEST}); go on with "
+            f"{directory}: training is not finished (no {MANIFEST}); continue with "
             + dhrd_command("train", checkpoint=directory)
             if unfinished
-            else f"{directory}: not a dhrd artifact (no {MANIFEST}); give a directory that `dhrd train` wrote"
+            else f"{directory}: not a dhrd artifact (no {MANIFEST}); give a directory written by `dhrd train`"
         )
     manifest = read_small_json(path)
     _check_format(path, manifest.pop("format_version", None))
@@ -232,13 +232,13 @@ def check_has_classifier(directory: Path, info: ArtifactInfo) -> None:
     """
     if info.kind == "causal_lm":
         raise ArtifactError(
-            f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; let it reason "
-            f"instead: {dhrd_command('evaluate', mode='cot', model=directory)}"
+            f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; use its "
+            f"reasoning head: {dhrd_command('evaluate', mode='cot', model=directory)}"
         )
     if info.kind in EXPORTS:
         runtime = "ONNX Runtime" if info.kind == "onnx" else "another runtime"
         raise ArtifactError(
-            f"{directory}: an export for {runtime} (docs/export.md); give the artifact that it was made from"
+            f"{directory}: an export for {runtime} (docs/export.md); give the artifact it was made from"
         )
 
 
@@ -247,7 +247,7 @@ def _check_format(path: Path, version: Any) -> None:
         raise _damaged(path, f"format_version: field required, a number above 0, got {shown(version)}")
     if version > FORMAT_VERSION:
         raise ArtifactError(
-            f"{path}: format {shown(version)} is newer than this dhrd reads ({FORMAT_VERSION}); upgrade dhrd"
+            f"{path}: format {shown(version)} is newer than this dhrd supports ({FORMAT_VERSION}); upgrade dhrd"
         )
 
 

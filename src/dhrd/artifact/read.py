@@ -106,7 +106,7 @@ def load_model(kind: Any, config: Any, weights: Weights, dtype: torch.dtype | st
             None, config=config, state_dict=weights.load(), dtype=dtype, output_loading_info=True, **NO_PICKLE
         )
         if odd := {*found["mismatched_keys"], *found["unexpected_keys"]} - {SCORE}:
-            raise ValueError(f"{len(odd)} tensors have no place, for example {min(map(str, odd))}")
+            raise ValueError(f"{len(odd)} unexpected tensors, for example {min(map(str, odd))}")
     return model, set(found["missing_keys"])
 
 
@@ -136,7 +136,7 @@ def load_reasoning_model(directory: str | Path) -> PreTrainedModel:
     directory, info = Path(directory), read_info(directory)
     weights = Weights.of(directory)
     config = load_stock_config(directory, weights, info)
-    with reading(directory / "config.json", "no causal language model"):
+    with reading(directory / "config.json", "not a causal language model"):
         kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     model, missing = load_model(kind, config, weights, "auto")
     if (directory / REASONING_HEAD).is_file():

@@ -39,7 +39,7 @@ def load_body_and_head(
     config = load_stock_config(directory, weights, info)
     chosen = _choose_dtype(directory, dtype, device, config, weights) or "auto"
     if info.kind == "dhrd_classifier":
-        with reading(directory / "config.json", "of no family with a backbone"):
+        with reading(directory / "config.json", "not a known model family with a backbone"):
             kind = MODEL_MAPPING[type(config)]
         body, missing = load_model(kind, config, weights, chosen)
     else:

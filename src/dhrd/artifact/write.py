@@ -69,12 +69,12 @@ def check_can_be_saved(model: DualHeadModel) -> str | None:
     if kind == "sequence_classifier" and not _has_stock_head(config):
         raise ModelError(
             f"transformers has no sequence classifier for {type(config).__name__}; set model.head: mlp or "
-            "model.pooling: mean (loaded by dhrd alone), or take another backbone"
+            "model.pooling: mean (loadable only by dhrd), or use another backbone"
         )
     if kind == "dhrd_classifier":
         return (
             f"model.head: {model.settings.head} with model.pooling: {model.settings.pooling} is not a stock "
-            "classifier: dhrd loads the artifact, AutoModelForSequenceClassification and vLLM do not"
+            "classifier: the artifact can be loaded by dhrd, but not by AutoModelForSequenceClassification or vLLM"
         )
     if kind == "causal_lm":
         return "loss.classification_weight: 0 trains no classifier: the artifact is a causal language model"

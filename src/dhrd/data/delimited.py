@@ -49,8 +49,8 @@ def read_csv(
         yield row
     if swallowed:
         remark(
-            f"{name}: in {len(swallowed)} rows a quoted text holds lines that would each be a row of their own (first: "
-            f"{swallowed[0]}); if a quote was never closed there, double the quotes inside texts"
+            f"{name}: in {len(swallowed)} rows a quoted text contains lines that look like rows (first: "
+            f"{swallowed[0]}); if a quote was not closed there, double the quotes inside texts"
         )
 
 
@@ -68,8 +68,8 @@ def read_tsv(lines: TextIO, name: str, *, remark: Callable[[str], None]) -> Iter
         yield row
     if num_quoted:
         remark(
-            f'{name}: in {num_quoted} rows a field begins and ends with a quote ("), which is part of the text, as in '
-            "GLUE's files; if the quotes only hold the field together, name the file .csv and set "
+            f'{name}: in {num_quoted} rows a field starts and ends with a quote ("), kept as part of the text, as in '
+            "GLUE's files; if the quotes only delimit the field, name the file .csv and set "
             "data.csv_delimiter=tab"
         )
 
@@ -107,7 +107,7 @@ def _check_header(header: list[str], where: str, delimiter: str) -> None:
     if others:
         other = "tab" if others[0] == "\t" else f"'{others[0]}'"
         raise DataError(
-            f"{where}: the header is one column, {shown(header[0])}; if {other} stands between the columns, give "
+            f"{where}: the header is one column, {shown(header[0])}; if the delimiter is {other}, give "
             f"`data.csv_delimiter={other}`"
         )
 
@@ -116,7 +116,7 @@ def _row(header: list[str], values: list[str], where: str, delimiter: str) -> Ro
     if _has_surrogates(values):
         return BadRow(where, NOT_UTF8)
     if len(values) != len(header):
-        mend = "take tabs out of texts" if delimiter == "\t" else "put quotes around text with commas"
+        mend = "remove tabs from texts" if delimiter == "\t" else "put quotes around text with commas"
         return BadRow(where, f"{len(values)} fields where the header has {len(header)}; {mend}")
     return Row(where, dict(zip(header, values, strict=True)))
 

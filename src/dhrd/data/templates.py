@@ -116,10 +116,10 @@ class InputTemplate:
             text.encode()  # a template may write half an emoji, "\\ud83d", which no tokenizer takes
             return text
         except jinja2.UndefinedError as error:
-            hint = "" if all(map(str.isidentifier, columns)) else '; a name with other signs is written row["NAME"]'
+            hint = "" if all(map(str.isidentifier, columns)) else '; write other names as row["NAME"]'
             mend = f"correct {self.setting} or data.columns{hint}"
             if self.is_learned:
-                mend = "the model was trained with that column: give the rows one of its name"
+                mend = "the model was trained with that column: add it to the rows"
             names = ", ".join(sorted(f"{name} (null)" if columns[name] is None else str(name) for name in columns))
             raise DataError(f"{what}: {error.message}; the row's columns are {names or 'none'} ({mend})") from error
         except Exception as error:  # a template is a program: it may divide by zero or add text to a number

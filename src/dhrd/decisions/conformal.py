@@ -32,7 +32,5 @@ def label_sets(probabilities_BC: np.ndarray, gold_BC: np.ndarray, coverage: floa
     rank = math.floor((len(score_B) + 1) * (1 - coverage) + 1e-9)  # 1 - 0.9 is a little under a tenth
     if not rank:
         needed = math.ceil(1 / (1 - coverage) - 1e-9) - 1
-        raise DataError(
-            f"label sets with coverage {coverage:g} take at least {needed} rows, and {len(score_B)} are given"
-        )
+        raise DataError(f"label sets with coverage {coverage:g} need at least {needed} rows, got {len(score_B)}")
     return LabelSets(coverage=coverage, threshold=min(1.0, float(np.sort(score_B)[rank - 1])))

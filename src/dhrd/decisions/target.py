@@ -57,7 +57,7 @@ def parse_target(text: str, labels: Sequence[str]) -> Target:
     """
     match = _TARGET.fullmatch(text.strip())
     if match is None:
-        quoted = "" if ">" in text else ", in quotes: a shell takes a bare > for itself"
+        quoted = "" if ">" in text else ", in quotes, as the shell treats > as a redirection"
         raise ConfigError(f"target {shown(text)}: not a target; give {_FORMS}{quoted}")
     label = match["label"] or ""
     if label and label not in labels:
@@ -65,7 +65,7 @@ def parse_target(text: str, labels: Sequence[str]) -> Target:
     try:
         level = float(match["level"])
     except ValueError:
-        raise ConfigError(f"target {shown(text)}: {match['level']} is no number; give {_FORMS}") from None
+        raise ConfigError(f"target {shown(text)}: {match['level']} is not a number; give {_FORMS}") from None
     if not 0 < level < 1:
-        raise ConfigError(f"target {shown(text)}: no finite number of rows shows it; give a level between 0 and 1")
+        raise ConfigError(f"target {shown(text)}: cannot be shown by any number of rows; give a level between 0 and 1")
     return Target(measure=cast(Measure, match["labelled"] or "accuracy"), level=level, label=label)

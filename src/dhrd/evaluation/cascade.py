@@ -159,7 +159,7 @@ def choose_threshold(
     if not reaching:
         best = max(cheapest_first, key=lambda point: point["accuracy"])
         raise ConfigError(
-            f"`target_accuracy` {target_accuracy}: no threshold reaches it on the rows of the choice; the best is "
+            f"`target_accuracy` {target_accuracy}: no threshold reaches it on the rows for choosing; the best is "
             f"{best['accuracy']:.3f} at threshold {best['threshold']:.3f}"
         )
     return float(reaching[0]["threshold"])

@@ -68,7 +68,7 @@ class Evaluation:
             ConfigError: `write_row` was given, so they were not kept.
         """
         if len(self.texts) != len(self.outcomes.ids):
-            raise ConfigError("the rows were given to write_row as they came and are not kept; evaluate without it")
+            raise ConfigError("rows passed to write_row are not kept; evaluate without it to get them")
         return self._rows()
 
     def _rows(self) -> Iterator[dict[str, Any]]:

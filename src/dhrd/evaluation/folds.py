@@ -84,7 +84,7 @@ def _of_fold(config: RunConfig, rows: Rows, kept: Path, device: str | None) -> n
     data = encode(config, rows, backbone)
     path = kept / f"{_key(config, data)}.npy"
     if path.is_file():
-        logger.info("%s: done before", rows.choose_name)
+        logger.info("%s: already done", rows.choose_name)
         return np.asarray(np.load(path, allow_pickle=False))
     probabilities_BC = _train(config, rows, backbone, data, device)
     content = io.BytesIO()

@@ -101,7 +101,7 @@ def export_classifier(
         raise ConfigError(f"`weight_type={weight_type}`: unknown; give {' or '.join(target.weight_types)}")
     check_export_place(model_dir, output_dir, overwrite=overwrite)
     if not examples:
-        raise DataError("an export is compared with its artifact on rows, and there are none; give `data` SPEC")
+        raise DataError("there are no rows to compare the export with its artifact on; give `data` SPEC")
     classifier = Classifier.from_pretrained(model_dir, device="cpu", dtype=torch.float32)
     inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
     config = AutoConfig.from_pretrained(model_dir, **HERE)
@@ -127,7 +127,7 @@ def check_export_place(model_dir: str | Path, output_dir: Path, *, overwrite: bo
         ConfigError: It is the artifact's, is not empty, or with `overwrite` holds no export.
     """
     if Path(model_dir).resolve().is_relative_to(output_dir.resolve()):
-        raise ConfigError(f"`output={output_dir}`: that is the artifact itself, or holds it; give another directory")
+        raise ConfigError(f"`output={output_dir}`: is the artifact itself, or contains it; give another directory")
     was_cut = is_export(output_dir) and not (output_dir / MANIFEST).exists()
     if holds_nothing(output_dir) or was_cut:
         return
@@ -135,8 +135,8 @@ def check_export_place(model_dir: str | Path, output_dir: Path, *, overwrite: bo
         raise ConfigError(f"`output={output_dir}`: already exists; replace it with `overwrite`, or give another")
     if not is_export(output_dir):
         raise ConfigError(
-            f"`output={output_dir}`: `overwrite` replaces what `dhrd export` wrote, and no dhrd.json there says that "
-            "it did; give another directory"
+            f"`output={output_dir}`: `overwrite` only replaces output of `dhrd export`, and there is no dhrd.json from "
+            "it; give another directory"
         )
 
 
@@ -163,11 +163,11 @@ def _check(parity: ExportParity, output_dir: Path, min_agreement: float | None, 
     """Refuse an export that disagrees with its artifact."""
     least = min_agreement if min_agreement is not None else 1.0 if is_exact else _ROUNDED_AGREEMENT
     share, apart = parity.label_agreement, parity.max_probability_difference
-    what = f"on {parity.num_examples} rows: the same label on {share:.2%}, probabilities up to {apart:.2g} apart"
+    what = f"on {parity.num_examples} rows: same label on {share:.2%}, probabilities up to {apart:.2g} apart"
     if not share >= least:
         raise DhrdError(
             f"{output_dir} was not written: the graph disagrees with its artifact {what}; "
-            f"`min_agreement={least:g}` is asked of it"
+            f"`min_agreement={least:g}` is required"
         )
     if not apart <= (_EXACT_TOLERANCE if is_exact else 1):  # NaN is not
         raise DhrdError(f"{output_dir} was not written: the graph disagrees with its artifact {what}")

@@ -64,7 +64,7 @@ class OpenvinoForward(Runtime):
             try:
                 model = openvino.convert_model(graph)
             except Exception as error:  # its frontends raise classes of their own
-                raise DhrdError(f"OpenVINO does not take this model: {message_of(error)}") from error
+                raise DhrdError(f"OpenVINO cannot convert this model: {message_of(error)}") from error
             model.set_rt_info(weight_type, "weight_type")
             openvino.save_model(model, directory / XML_FILE, compress_to_fp16=weight_type != "float32")
 

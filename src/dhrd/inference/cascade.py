@@ -77,13 +77,13 @@ def check_cascade(info: ArtifactInfo, threshold: float | None) -> float | None:
     is_decided = threshold is None and info.decision is not None and info.decision.rules
     if not is_decided and not _is_share(threshold):
         raise ConfigError(
-            f"threshold {shown(threshold)}: a cascade asks rows under it, from 0 (none) to 1 (all); "
-            f"{dhrd_command('evaluate', mode='cascade')} chooses one, and with {dhrd_command('decide')} none is needed"
+            f"threshold {shown(threshold)}: give a confidence from 0 to 1, below which the reasoning head is used; "
+            f"{dhrd_command('evaluate', mode='cascade')} chooses one, and {dhrd_command('decide')} makes it unnecessary"
         )
     if info.training.get("reasoning_weight") == 0:
         raise ConfigError(
-            "the artifact was trained with loss.reasoning_weight: 0, so its reasoning head learned nothing that a "
-            "cascade could ask; train with rationales, or leave the cascade out"
+            "the artifact was trained with loss.reasoning_weight: 0, so its reasoning head is untrained and "
+            "cannot serve a cascade; train with rationales, or leave the cascade out"
         )
     return None if threshold is None else float(threshold)
 

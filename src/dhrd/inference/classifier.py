@@ -222,7 +222,7 @@ class Classifier:
         with self._lock:
             logits = self.engine.logits([item.input_ids for item in inputs]).numpy()
         if not np.isfinite(logits).all():
-            raise ArtifactError("the classifier gives NaN or infinite logits: its weights are damaged; train again")
+            raise ArtifactError("the classifier returns NaN or infinite logits: its weights are damaged; train again")
         return label_probabilities(logits, self.labels)
 
     def stream(self, rows: Rows, *, window: int = _WINDOW_ROWS) -> Iterator[Prediction]:
@@ -304,14 +304,14 @@ class Classifier:
     def _artifact(self, wanted: str) -> Path:
         if self.directory is None:
             use = "use Classifier.from_pretrained(DIR)"
-            raise ArtifactError(f"the classifier was not loaded from a directory, where {wanted} is: {use}")
+            raise ArtifactError(f"the classifier was not loaded from a directory, which {wanted} needs: {use}")
         return self.directory
 
     def __reduce__(self) -> tuple[Callable[[], Classifier], tuple[()]]:
         """For pickle and copy: to be loaded again."""
         if self._load_again is None:
             raise ArtifactError(
-                "a classifier that was not loaded from a directory can be neither copied nor sent to another process: "
+                "a classifier that was not loaded from a directory cannot be copied or sent to another process: "
                 "call Classifier.from_pretrained(DIR) there"
             )
         return self._load_again, ()

@@ -64,7 +64,7 @@ class Reasoner:
         directory, device = Path(directory).expanduser(), find_device(device)
         info = read_info(directory)
         if info.training.get("reasoning_weight") == 0:
-            logger.warning("%s: trained with loss.reasoning_weight: 0, its reasoning head learned nothing", directory)
+            logger.warning("%s: trained with loss.reasoning_weight: 0, so its reasoning head is untrained", directory)
         with no_foreign_bars():
             model = load_reasoning_model(directory)
             encoder = load_input_encoder(directory, info)
@@ -132,7 +132,7 @@ def _check_context(model: PreTrainedModel, longest: int, max_new_tokens: int) ->
         room = context - longest
         hint = f"give `max_new_tokens` {room} or less" if room > 0 else "shorten the inputs"
         raise ConfigError(
-            f"`max_new_tokens={max_new_tokens}` after an input of {longest} tokens is over the model's context "
+            f"`max_new_tokens={max_new_tokens}` after an input of {longest} tokens exceeds the model's context "
             f"({context}): {hint}"
         )
 

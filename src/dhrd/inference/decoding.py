@@ -45,8 +45,8 @@ class Decoding:
         numbers = all(isinstance(value, Real) and not isinstance(value, bool) for value in sampling)
         if not numbers or not 0 <= self.temperature < math.inf or not 0 < self.top_p <= 1:
             raise ConfigError(
-                f"`temperature` {shown(self.temperature)} `top_p` {shown(self.top_p)}: give 0 or more, and above 0 up "
-                "to 1"
+                f"`temperature` {shown(self.temperature)} `top_p` {shown(self.top_p)}: give at least 0, and a "
+                "top_p above 0 and up to 1"
             )
 
 

@@ -43,7 +43,7 @@ def score_labels(
         DataError: A row may have several labels: every set of them would be a candidate.
     """
     if labels.multi_label:
-        raise DataError("labels are scored one against another, and these rows may have several; leave the arm out")
+        raise DataError("labels are scored against each other, but these rows may have several; leave the arm out")
     marker = SequenceTemplate().answer
     answers = tokenizer([marker + word for word in labels.words], add_special_tokens=False)["input_ids"]
     if with_eos:

@@ -115,7 +115,7 @@ def _take(iterator: Iterator[Row], size: int, first: int) -> tuple[list[Row], Da
     except DataError as error:
         return rows, error, True
     except Exception as error:  # whatever a user's source raises: rows before it must still be delivered
-        failure = DataError(f"row {first + len(rows)}: reading it failed ({type(error).__name__}: {message_of(error)})")
+        failure = DataError(f"row {first + len(rows)}: reading failed ({type(error).__name__}: {message_of(error)})")
         failure.__cause__ = error
         return rows, failure, True
     return rows, None, len(rows) < size

@@ -48,7 +48,7 @@ def start_vllm(directory: str | Path, device: torch.device, **options: Any) -> A
     try:
         return LLM(str(directory), gpu_memory_utilization=share, disable_log_stats=True, seed=0, **options)
     except (RuntimeError, ValueError) as error:
-        raise DhrdError(f"vLLM did not start, its own messages say why ({message_of(error)})") from error
+        raise DhrdError(f"vLLM did not start; see its messages ({message_of(error)})") from error
 
 
 @contextmanager

@@ -129,7 +129,7 @@ def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> 
                 digests[row_id] = _digest(record, shape)
     texts = {row_id: text for row_id, text in texts.items() if row_id not in conflicting}
     if not texts:
-        raise DataError(f"{source}: none of its {num_records} records gives a rationale in this shape")
+        raise DataError(f"{source}: none of its {num_records} records has a rationale in this shape")
     with writing(Path(output)) as file:
         for row_id, text in texts.items():
             more = {"teacher": shape.teacher, DIGEST: digests[row_id]}
@@ -202,7 +202,7 @@ def _part(text: str, setting: str) -> Callable[[Mapping[str, object], str], str]
 def _items(record: Row, path: str, flag: str) -> Sequence[object]:
     value = _at(record.columns, path)
     if not isinstance(value, list):
-        raise DataError(f"{record.where}: {flag} {path}: is not a list here; name a column that holds one")
+        raise DataError(f"{record.where}: {flag} {path}: is not a list here; name a column with lists")
     return value
 
 
@@ -212,7 +212,7 @@ def _number(choice: object, path: str, where: str) -> float:
     value = _at(choice, path)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return -math.inf if math.isnan(value) else float(value)  # what nobody rated comes last
-    raise DataError(f"{where}: `rating` {path}: {shown(value)} is no number; name a part of each choice that holds one")
+    raise DataError(f"{where}: `rating` {path}: {shown(value)} is not a number; name a numeric part of each choice")
 
 
 def _at(value: object, path: str) -> object:

@@ -226,7 +226,7 @@ def _settings(config: RunConfig) -> TeacherSettings:
     settings = asked_settings(config)
     if settings.votes > 1 and (settings.is_greedy or settings.temperature == 0):
         raise ConfigError(
-            f"{settings.votes} votes would all be the same; give `teacher.temperature` above 0, or `teacher.votes=1`"
+            f"all {settings.votes} votes would be the same; give `teacher.temperature` above 0, or `teacher.votes=1`"
         )
     return settings
 
@@ -248,8 +248,8 @@ def _without_labels(source: Source, config: RunConfig) -> Source:
             if taken is None or isinstance(row, BadRow):
                 yield row
                 continue
-            given = f"{taken}: has {shown(row.columns[taken])} already, and what is written here has this column"
-            yield BadRow(row.where, f"{given}; take it out or rename it (rows with labels are for `gold`)")
+            given = f"{taken}: already has {shown(row.columns[taken])}, but the output uses this column"
+            yield BadRow(row.where, f"{given}; remove or rename it (rows with labels are for `gold`)")
 
     return replace(source, read=read)
 

@@ -42,7 +42,7 @@ def test_outputs_are_checked_before_the_model_is_loaded(
     model = save_tiny(tmp_path / "model")
     ended = run_here(capsys, "evaluate", "--model", model, "--json", tmp_path / "m.csv")
     assert ended.code == 2
-    assert "m.csv: what is written is JSON" in ended.error_lines[0]
+    assert "m.csv: the output is JSON" in ended.error_lines[0]
 
 
 @pytest.mark.parametrize(

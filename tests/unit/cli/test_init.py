@@ -50,7 +50,7 @@ def test_settings_go_to_standard_output_alone(capsys: Capsys, place: Path, tiny_
     ("flags", "message"),
     [
         (["--output", "there.yaml"], "--output there.yaml: already exists; replace it with --overwrite"),
-        (["--output", "rows.jsonl"], "--output rows.jsonl: what is written is YAML"),
+        (["--output", "rows.jsonl"], "--output rows.jsonl: the output is YAML"),
         (["--set", "data.columns.label=nope"], "data.columns.label: there is no column 'nope'"),
         (["--set", "data.columns.label=text"], "the 30 training rows have 30 labels"),
     ],

@@ -81,7 +81,7 @@ def test_the_commands_of_the_page(
     ("more", "problem"),
     [
         ([], "no rows given; use --data FILE, or only --gold FILE"),
-        (["--data", "d.jsonl"], "no labels are given: --labels FILE"),
+        (["--data", "d.jsonl"], "no labels given; use --labels FILE"),
         (["--data", "d.jsonl", "--labels", "no.yaml"], "no.yaml: cannot be read"),
         (["--data", "d.jsonl", "--min-accuracy", "0.5"], "--min-accuracy 0.5 needs gold rows; give --gold FILE"),
         (["--data", "g.jsonl", "--set", "data.labels=[keep, return]"], "label: has 'keep' already"),

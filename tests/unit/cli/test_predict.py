@@ -34,7 +34,7 @@ def test_nothing_is_written_where_there_is_no_artifact(capsys: Capsys, tmp_path:
     ("template", "told"),
     [
         ("{{ input_text }}", "(map it with --set data.columns.input_text=COLUMN); at least 9 more rows are like it"),
-        ("{{ title }}", "(the model was trained with that column: give the rows one of its name); at least 9 more"),
+        ("{{ title }}", "(the model was trained with that column: add it to the rows); at least 9 more"),
     ],
 )
 def test_a_column_that_all_rows_lack_is_one_line(

@@ -45,7 +45,7 @@ class TestConvert:
             ("s.jsonl", "o.jsonl", ["--id", "{{ id"], "--id"),
             ("s.jsonl", "o.jsonl", ["--rationale", "because"], "s.jsonl:1: --rationale because"),
             ("missing.jsonl", "o.jsonl", [], "missing.jsonl: no such file"),
-            ("s.txt", "o.jsonl", [], "s.txt: unknown kind of file"),
+            ("s.txt", "o.jsonl", [], "s.txt: unknown file type"),
             ("missing.jsonl", "old.jsonl", [], "missing.jsonl: no such file"),
         ],
     )
@@ -259,7 +259,7 @@ def test_exit_codes_and_what_is_said(tmp_path: Path, capsys: Capsys) -> None:
         assert spent.code == 3
         assert "rows left; raise --max-cost and run again to continue" in spent.out
     for arguments, message in (
-        (["--data", data, "--output", tmp_path / "e.jsonl"], "no teacher is given: --teacher openai:MODEL or"),
+        (["--data", data, "--output", tmp_path / "e.jsonl"], "no teacher given; use --teacher openai:MODEL or"),
         (["--output", tmp_path / "e.jsonl", "--teacher", "openai:x"], "no rows given; use --data FILE"),
         (["--data", data, "--output", tmp_path / "e.jsonl", "--teacher", "x"], "write openai:MODEL or local:"),
     ):

@@ -132,7 +132,7 @@ def test_several_labels_are_sorted() -> None:
 @pytest.mark.parametrize(
     ("multi_label", "label", "message"),
     [
-        (False, "z", "f:3: label: 'z' is unknown; labels are 'a', 'b' (correct the row; before a training data.labels"),
+        (False, "z", "f:3: label: 'z' is unknown; labels are 'a', 'b' (correct the row; for training, data.labels"),
         (False, 2, "f:3: label: 2 is out of range; labels are 0 to 1"),
         (False, -1, "f:3: label: -1 is out of range; labels are 0 to 1"),
         (False, ("a",), "f:3: label: a list (('a',)) where the other rows have one label"),

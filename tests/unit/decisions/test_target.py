@@ -29,7 +29,7 @@ def test_forms(text: str, target: Target) -> None:
     ("text", "part"),
     [
         ("accuracy>0.95", "not a target"),
-        ("accuracy", "in quotes: a shell takes a bare > for itself"),
+        ("accuracy", "in quotes, as the shell treats > as a redirection"),
         ("f1>=0.95", "not a target"),
         ("accuracy:spam>=0.9", "not a target"),
         ("precision>=0.9", "not a target"),

@@ -86,7 +86,7 @@ def test_it_runs_without_dhrd_and_says_the_same(artifact: Path, exported: Path) 
 
 
 def test_its_directory_is_no_artifact_for_dhrd(exported: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"an export for ONNX Runtime .*; give the artifact that it was made from"):
+    with pytest.raises(ArtifactError, match=r"an export for ONNX Runtime .*; give the artifact it was made from"):
         Classifier.from_pretrained(exported)
 
 
@@ -152,7 +152,7 @@ def test_another_is_replaced_only_when_told(artifact: Path, tmp_path: Path, caps
     assert "already exists; replace it with --overwrite, or give another" in ended.error_lines[0]
     ended = run_here(capsys, *command, "--overwrite")
     assert ended.code == 2
-    assert "no dhrd.json there says that it did" in ended.error_lines[0]
+    assert "there is no dhrd.json from it" in ended.error_lines[0]
     (out / "dhrd.json").write_text('{"kind": "onnx"}')
     assert run_here(capsys, *command, "--overwrite").code == 0
     assert sorted(path.name for path in out.iterdir() if path.suffix in ("", ".onnx")) == ["model.onnx", "old"]
@@ -166,7 +166,7 @@ def test_another_is_replaced_only_when_told(artifact: Path, tmp_path: Path, caps
             ConfigError,
             "`weight_type=int4`: unknown; give float32 or int8",
         ),
-        ({"examples": []}, DataError, "compared with its artifact on rows, and there are none; give `data` SPEC"),
+        ({"examples": []}, DataError, "there are no rows to compare the export with its artifact on; give `data` SPEC"),
     ],
 )
 def test_refusals(
@@ -180,7 +180,7 @@ def test_refusals(
 def test_the_artifact_is_never_the_place(artifact: Path) -> None:
     with pytest.raises(ConfigError, match="that is the artifact itself"):
         export_classifier(artifact, artifact, rows_of(artifact), overwrite=True)
-    with pytest.raises(ConfigError, match="or holds it"):
+    with pytest.raises(ConfigError, match="or contains it"):
         export_classifier(artifact, artifact.parent, rows_of(artifact), overwrite=True)
     assert (artifact / "model.safetensors").is_file()
 

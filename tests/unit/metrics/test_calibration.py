@@ -146,7 +146,7 @@ def test_rows_that_decide_nothing_leave_the_probabilities(
         caplog.clear()
         centred = logits - scale / 2
         assert fit_temperature(centred, gold, multi_label=multi_label) == 1.0
-        assert "decide no temperature" in caplog.text
+        assert "determine no temperature" in caplog.text
 
 
 def trained(backbone: Path, directory: Path, *overrides: str) -> Path:

@@ -108,7 +108,7 @@ def audit_rationales(
     written = [(index, line) for index, line in enumerate(lines) if line.text]
     if not written:
         raise DataError(
-            f"{rationales}: no line has an id and a rationale; `dhrd rationales convert` reads other shapes"
+            f"{rationales}: no line has an id and a rationale; `dhrd rationales convert` reads other formats"
         )
     rows = [line for _, line in written]
     alignment = measure_alignment(rows, examples)
@@ -146,11 +146,11 @@ def _read(path: Path, examples: Mapping[str, Example]) -> Iterator[Audited]:
             continue
         flags, example = [], examples.get(found.id)
         if found.id in seen:
-            flags.append(Flag("duplicate_id", f"{found.id} stands on an earlier line"))
+            flags.append(Flag("duplicate_id", f"{found.id} occurs on an earlier line"))
         if example is None:
             flags.append(Flag("unmatched_id", f"no row has the id {found.id}"))
         elif not found.is_about(example):
-            flags.append(Flag("other_text", "the row's text is not the one that it was written for"))
+            flags.append(Flag("other_text", "it was written for a different text of the row"))
         seen.add(found.id)
         yield Audited(
             where=row.where, id=found.id, text=found.text, columns=columns, example=example, flags=tuple(flags)

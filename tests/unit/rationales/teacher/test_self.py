@@ -112,7 +112,7 @@ def test_a_head_that_was_not_trained_is_refused(tiny_backbone: Path, tmp_path: P
     pooled = train(
         make_config(tiny_backbone, tmp_path, "training.num_epochs=1", "loss.reasoning_weight=0"), device="cpu"
     )
-    with pytest.raises(ArtifactError, match="its reasoning head has nothing to teach"):
+    with pytest.raises(ArtifactError, match="its reasoning head is untrained"):
         ask(pooled.output_dir, write_data(tmp_path), tmp_path / "o.jsonl")
 
 

@@ -200,7 +200,9 @@ def test_rationales_for_a_task_are_of_rows_with_its_label(tmp_path: Path) -> Non
                 for name in ("even", "odd")
             ]  # fmt: skip
             assert row.score == pytest.approx(1 - min(own), abs=1e-5)
-    with pytest.raises(DataError, match=r"only 6 of the pool's 12 rows can be selected.*with a label and without a rationale"):
+    with pytest.raises(
+        DataError, match=r"only 6 of the pool's 12 rows can be selected.*with a label and without a rationale"
+    ):
         select_for_rationales(model, given, Query(num_rows=7, task="what"), **CPU)
 
 

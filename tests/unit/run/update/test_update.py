@@ -35,7 +35,7 @@ TEXTS = ["case 1: keep", "case 2: return", "case 3: refund"]
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path) -> Path:
     given = ["training.calibrate=true", "data.max_input_tokens=77", "data.dev_share=0.2"]
-    with pytest.MonkeyPatch.context() as patch:  # so few rows decide no temperature
+    with pytest.MonkeyPatch.context() as patch:  # so few rows determine no temperature
         patch.setattr("dhrd.evaluation.live.fit_temperature", lambda *_, **__: 2.0)
         return train_old(tiny_backbone, tmp_path_factory.mktemp("old"), *given)
 
@@ -171,7 +171,7 @@ def test_an_artifact_of_several_tasks_is_refused(old: Path, tmp_path: Path) -> N
     directory = tmp_path / "tasks"
     save_model(directory, make_model(num_labels=4), space)
     with pytest.raises(
-        ConfigError, match=r"an update is of one task, and this model was trained with `tasks` \(a, b\)"
+        ConfigError, match=r"an update supports a single task, but this model was trained with `tasks` \(a, b\)"
     ):
         update(replace(settings_of(tmp_path, old), model=directory), update_config(old))
 
