@@ -215,7 +215,7 @@ def test_a6_a12_a_position_that_the_run_cannot_have(broken: Broken, change: dict
 def test_a12_no_position_at_all(broken: Broken, position: Any) -> None:
     """A12: an empty one would be the beginning, which a checkpoint after step 6 is not."""
     change_state(broken.newest, lambda state: state.update(position=position))
-    assert "no position" in broken.refusal(broken.newest)
+    assert "not a position" in broken.refusal(broken.newest)
 
 
 DEEP = "[" * 100_000

@@ -128,10 +128,10 @@ class TestF3OverwriteReplacesRunsAlone:
         """The backbone, or the rows, lie where the new run would write."""
         out = shutil.copytree(finished, tmp_path / "out")
         before = content(out)
-        refused(train(capsys, out, tmp_path, "--overwrite"), "would take the place of what is read")
+        refused(train(capsys, out, tmp_path, "--overwrite"), "would overwrite an input")
         shutil.copy(tmp_path / "train.jsonl", out / "metrics.jsonl")
         before, rows_there = content(out), ("--set", f"data.train={out / 'metrics.jsonl'}")
-        refused(train(capsys, tiny_backbone, tmp_path, *rows_there, "--overwrite"), "would take the place")
+        refused(train(capsys, tiny_backbone, tmp_path, *rows_there, "--overwrite"), "would overwrite")
         assert content(out) == before
 
     def test_f3_exports(self, finished: Path, tmp_path: Path) -> None:

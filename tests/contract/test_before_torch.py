@@ -87,7 +87,7 @@ _CALLS = {
     "update --model model --new absent.jsonl --replay rows.jsonl --output new": "absent.jsonl: no such file",
     "update --model model --new rows.jsonl --replay absent.jsonl --output new": "absent.jsonl: no such file",
     "update --model model --new rows.jsonl --replay rows.jsonl --output busy": "--output busy: is not empty",
-    "update --model model --new rows.jsonl --output new": "give --replay, or --eval-old",
+    "update --model model --new rows.jsonl --output new": "give --replay or --eval-old",
     "label --output new.jsonl": "no rows given; use --data FILE",
     "label --output new.jsonl --data rows.jsonl": "no teacher given; use --teacher openai:MODEL",
     f"label --data absent.jsonl --output new.jsonl {_ASKED}": "absent.jsonl: no such file",

@@ -21,7 +21,7 @@ def test_an_input_by_any_name_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     elif way == "hard link":
         link.hardlink_to(source)
     output = {"itself": source, "relative": Path("in.jsonl")}.get(way, link)
-    with pytest.raises(ConfigError, match=r"output .*: would take the place of what is read \(.*in.jsonl\)"):
+    with pytest.raises(ConfigError, match=r"output .*: would overwrite an input \(.*in.jsonl\)"):
         check_outputs([Output("output", output)], [source])
     check_outputs([Output("output", tmp_path / "other.jsonl")], [source])
 
@@ -29,13 +29,13 @@ def test_an_input_by_any_name_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_file_of_a_directory_that_is_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "a.jsonl").touch()
-    with pytest.raises(ConfigError, match="would take the place of what is read"):
+    with pytest.raises(ConfigError, match="would overwrite an input"):
         check_outputs([Output("output", tmp_path / "deep" / "a.jsonl")], [tmp_path])
 
 
 def test_two_outputs_may_not_be_one_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    with pytest.raises(ConfigError, match=r"second .*: would take the place of what first writes"):
+    with pytest.raises(ConfigError, match=r"second .*: would overwrite what first writes"):
         check_outputs([Output("first", path), Output("second", path)], [])
     check_outputs([Output("first", path), Output("first", path), Output("second", None)], [])
 

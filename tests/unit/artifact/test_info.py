@@ -136,7 +136,7 @@ def test_several_tasks_are_read_back_and_their_places_are_checked(tmp_path: Path
     with pytest.raises(ArtifactError, match=r"damaged .*tasks: they leave places out, or share some"):
         read_info(tmp_path)
     decision = Decision(rules=(), confidence=0.9, sets=None, num_rows=1, fingerprint="0" * 16)
-    with pytest.raises(ValueError, match="decision: supports a single task"):
+    with pytest.raises(ValueError, match="decision: supported for a single task only"):
         ArtifactInfo(kind="sequence_classifier", labels=space, decision=decision)
 
 

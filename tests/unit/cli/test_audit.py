@@ -44,7 +44,7 @@ def test_an_interrupted_audit_keeps_its_folds(
     ("arguments", "problem"),
     [
         (["--output", "labels.jsonl"], "no rows given"),
-        (["--output", "train.jsonl", "--data", "train.jsonl"], "would take the place of what is read"),
+        (["--output", "train.jsonl", "--data", "train.jsonl"], "would overwrite an input"),
         (["--output", "labels.csv", "--data", "train.jsonl"], "JSON lines"),
         (["--output", "labels.jsonl", "--data", "train.jsonl", "--folds", "40"], "leave one empty"),
     ],

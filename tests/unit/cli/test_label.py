@@ -84,7 +84,7 @@ def test_the_commands_of_the_page(
         (["--data", "d.jsonl"], "no labels given; use --labels FILE"),
         (["--data", "d.jsonl", "--labels", "no.yaml"], "no.yaml: cannot be read"),
         (["--data", "d.jsonl", "--min-accuracy", "0.5"], "--min-accuracy 0.5 needs gold rows; give --gold FILE"),
-        (["--data", "g.jsonl", "--set", "data.labels=[keep, return]"], "label: has 'keep' already"),
+        (["--data", "g.jsonl", "--set", "data.labels=[keep, return]"], "label: already has 'keep'"),
         (["--data", "d.jsonl", "--set", "data.labels=[keep, return]", "--temperature", "0"], "--votes 1"),
         (["--data", "d.jsonl", "--set", "data.labels=[keep, return]", "--votes", "0"], "votes"),
     ],

@@ -19,7 +19,7 @@ def test_the_input_is_never_overwritten(capsys: Capsys, tmp_path: Path) -> None:
     rows = write_jsonl(tmp_path / "rows.jsonl", [{"input_text": "x"}])
     ended = run_here(capsys, "predict", "--model", model, "--input", rows, "--output", rows)
     assert ended.code == 2
-    assert f"--output {rows}: would take the place of what is read" in ended.error_lines[0]
+    assert f"--output {rows}: would overwrite an input" in ended.error_lines[0]
 
 
 def test_nothing_is_written_where_there_is_no_artifact(capsys: Capsys, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_an_interrupted_selection_keeps_its_folds(
         (["pool.jsonl", "-n", "3", "--model", "missing"], "missing: no such directory"),
         (
             ["pool.jsonl", "-n", "3", "--for", "rationale", "--folds", "2", "--output", "pool.jsonl"],
-            "would take the place of what is read",
+            "would overwrite an input",
         ),
     ],
 )

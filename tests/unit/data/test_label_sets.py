@@ -53,7 +53,7 @@ def test_l4_lists_of_places_stay_lists() -> None:
 @pytest.mark.parametrize("given", [False, True], ids=["found", "given"])
 def test_l7_names_alike_but_for_case_or_space_are_refused_with_counts(pair: tuple[str, str], given: bool) -> None:
     message = refused_by_run(labelled(pair[0], *pair, "other"), **({"data__labels": [*pair, "other"]} if given else {}))
-    assert message.startswith("labels that differ in case or space alone: ")
+    assert message.startswith("labels that differ only in case or space: ")
     assert "(2 rows)" in message
     assert "(1 rows)" in message
 
@@ -182,5 +182,5 @@ def test_l13_a_label_a_row_is_doubted_in_small_too(caplog: pytest.LogCaptureFixt
 
 def test_l8_two_pictures_of_one_character_are_refused() -> None:
     rows = [{"input_text": f"t {label}", "label": label} for label in ("\u2764", "\u2764\ufe0f")]
-    with pytest.raises(DataError, match="differ in case or space alone"):
+    with pytest.raises(DataError, match="differ only in case or space"):
         load_rows(load_config(loss__reasoning_weight=0), rows)

@@ -75,7 +75,7 @@ def test_l1_lists_of_integers_are_lists_of_names(form: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("label", [0, 4, -1, "0"])
 def test_l2_an_integer_against_names_that_were_found_is_refused(label: Any) -> None:
     message = refused_by_run(labelled("sun", "rain", "fog"), labelled(label))
-    assert f"row 0: label: labels are names here, 'fog', 'rain', 'sun'; {label} is none of them" in message
+    assert f"row 0: label: labels are names here, 'fog', 'rain', 'sun'; {label} is not one of them" in message
 
 
 @pytest.mark.parametrize(

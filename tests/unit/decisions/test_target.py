@@ -34,7 +34,7 @@ def test_forms(text: str, target: Target) -> None:
         ("accuracy:spam>=0.9", "not a target"),
         ("precision>=0.9", "not a target"),
         ("precision:eggs>=0.9", "no label 'eggs'; labels are ham, spam"),
-        ("accuracy>=1.0.0", "is no number"),
+        ("accuracy>=1.0.0", "is not a number"),
         ("accuracy>=1", "between 0 and 1"),
         ("accuracy>=0", "between 0 and 1"),
         ("accuracy>=95", "between 0 and 1"),

@@ -178,7 +178,7 @@ def test_refusals(
 
 
 def test_the_artifact_is_never_the_place(artifact: Path) -> None:
-    with pytest.raises(ConfigError, match="that is the artifact itself"):
+    with pytest.raises(ConfigError, match="is the artifact itself"):
         export_classifier(artifact, artifact, rows_of(artifact), overwrite=True)
     with pytest.raises(ConfigError, match="or contains it"):
         export_classifier(artifact, artifact.parent, rows_of(artifact), overwrite=True)

@@ -43,7 +43,7 @@ def test_names_and_meanings(tmp_path: Path, text: str, names: tuple[str, ...], m
     [
         ("", "labels.yaml: contains no labels; write one `NAME: what it means`"),
         ("refund", "contains no labels"),
-        ("a: one\n", r"labels.yaml: .*has? 1 label|needs two"),
+        ("a: one\n", r"labels.yaml: .*has? 1 label|needs at least two"),
         ("a: one\na: two\n", "labels.yaml: .*the same label"),
         ("a: one\nA: two\n", "labels.yaml: "),
         ("a: [one]\nb: two\n", "labels.yaml:1: a label and its meaning must be text"),

@@ -121,5 +121,5 @@ def test_a_look_refuses_to_write_where_the_run_reads(tmp_path: Path) -> None:
     config = config_for(tmp_path / "out", data={"train": str(tmp_path / "out" / "config.json")})
     start_run(tmp_path / "out", config, PRECISION, fresh=True)
     (tmp_path / "out" / "config.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(ConfigError, match="would take the place of what is read"):
+    with pytest.raises(ConfigError, match="would overwrite an input"):
         check_place(config, None, overwrite=True)

@@ -121,5 +121,5 @@ def test_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> N
 
 def test_what_is_read_is_not_written_over(output: PartsOutput) -> None:
     output.check_apart([f"{output.directory}s/part-0.parquet", "/elsewhere/part-0.parquet"])
-    with pytest.raises(ConfigError, match=r"would take the place of what is read \(.*part-0\.parquet\)"):
+    with pytest.raises(ConfigError, match=r"would overwrite an input \(.*part-0\.parquet\)"):
         output.check_apart([f"{output.directory}/part-0.parquet"])

@@ -147,7 +147,7 @@ def test_another_spelling_of_a_label_is_told(old: Path, label: str, tmp_path: Pa
         assert extended_labels(LABELS, [Example(label=label)]) == LABELS
         return
     write = write_new(tmp_path / "odd.jsonl", label=label)
-    with pytest.raises(DataError, match=f"differ in case or space alone: 'return' .* and '{label}'"):
+    with pytest.raises(DataError, match=f"differ only in case or space: 'return' .* and '{label}'"):
         read(old, tmp_path, new=str(write))
 
 

@@ -80,4 +80,4 @@ def test_an_evaluation_is_told_by_what_chooses(
 ) -> None:
     with caplog.at_level(logging.INFO, "dhrd"):
         Lines(9, metric=metric).log(values, 3)
-    assert caplog.messages == [f"update 3 of 9: {expected} on the rows of choices"]
+    assert caplog.messages == [f"update 3 of 9: {expected} on the held-out rows"]
