@@ -51,7 +51,7 @@ def read_state(directory: Path) -> tuple[Position, object]:
         raise CheckpointError(f"{directory / odd[0]}: missing or damaged (it differs from its digest)")
     position, named = as_record(Position, state.get("position"), path), _NAME.fullmatch(directory.name)
     if named and int(named[1]) != position.step:
-        raise CheckpointError(f"{path}: damaged (step {position.step} does not match {directory.name})")
+        raise CheckpointError(f"{path}: damaged (step {position.step} is not a position of {directory.name})")
     return position, state.get("identity")
 
 

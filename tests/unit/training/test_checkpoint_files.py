@@ -38,7 +38,7 @@ def test_a_file_that_differs_from_its_digest_is_named(tmp_path: Path, harm: str)
 
 def test_a_state_of_another_step_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, 3).rename(tmp_path / "step-00000004")
-    with pytest.raises(CheckpointError, match="step 3 does not match step-00000004"):
+    with pytest.raises(CheckpointError, match="step 3 is not a position of step-00000004"):
         files.read_state(path)
 
 
