@@ -102,7 +102,7 @@ def _identity(path: str | Path, standard: int = 1) -> object:
     """Device and number of a file, or where its name leads if it is not there; None for devices and pipes.
 
     Args:
-        path: Of the file.
+        path: The file.
         standard: Which descriptor `-` is.
     """
     is_standard = str(path) == STANDARD

@@ -1,4 +1,4 @@
-"""Reading an artifact: its tokenizer, its config, its weights as a model of transformers."""
+"""Reading an artifact: its tokenizer, config and weights, as a transformers model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def load_input_encoder(directory: str | Path, info: ArtifactInfo) -> InputEncoder:
-    """What turns rows into the tokens that the artifact was trained on; its `tokenizer` is the artifact's.
+    """Load the encoder that turns rows into tokens as in training; its `tokenizer` is the artifact's.
 
     Raises:
         ArtifactError: A file of the tokenizer is missing or damaged.
@@ -35,7 +35,7 @@ def load_input_encoder(directory: str | Path, info: ArtifactInfo) -> InputEncode
         config = AutoConfig.from_pretrained(directory, **HERE)
         tokenizer = AutoTokenizer.from_pretrained(directory, config=config, **HERE)
         if not any((path.parent / name).is_file() for name in tokenizer.vocab_files_names.values()):
-            raise FileNotFoundError("no such file")  # some families begin with an empty vocabulary then
+            raise FileNotFoundError("no such file")  # some families would otherwise start with an empty vocabulary
         prepare_tokenizer(tokenizer, str(directory))
         _check_tokens(tokenizer, config.get_text_config().vocab_size)
     if info.chat:
@@ -45,10 +45,10 @@ def load_input_encoder(directory: str | Path, info: ArtifactInfo) -> InputEncode
 
 
 def _check_tokens(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> None:
-    """Every ordinary token has an embedding, and so has what pads; a backbone's tokenizer may have special ones more.
+    """Check that every ordinary token and the padding token has an embedding; extra special tokens are allowed.
 
     Raises:
-        ValueError: One has none.
+        ValueError: A token has no embedding.
     """
     special = {*tokenizer.added_tokens_decoder} - {tokenizer.pad_token_id}
     last = max({*tokenizer.get_vocab().values()} - special)
@@ -57,7 +57,7 @@ def _check_tokens(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> None:
 
 
 def input_encoder(tokenizer: PreTrainedTokenizerBase, info: ArtifactInfo, *, strict: bool = False) -> InputEncoder:
-    """The encoder of an artifact's inputs, with a tokenizer that is loaded already; see `InputEncoder`."""
+    """Create the encoder of an artifact's inputs from a loaded tokenizer; see `InputEncoder`."""
     return InputEncoder(
         tokenizer=tokenizer,
         template=InputTemplate(info.input_template, chat=info.chat, is_learned=True),
@@ -68,7 +68,7 @@ def input_encoder(tokenizer: PreTrainedTokenizerBase, info: ArtifactInfo, *, str
 
 
 def load_stock_config(directory: Path, weights: Weights, info: ArtifactInfo) -> Any:
-    """The artifact's config.json, as a config of transformers; its sizes are those of the weights.
+    """Load config.json as a transformers config, checked against the sizes of the weights.
 
     Raises:
         ArtifactError: It is missing or damaged, or does not fit the weights or `dhrd.json`.
@@ -82,21 +82,23 @@ def load_stock_config(directory: Path, weights: Weights, info: ArtifactInfo) -> 
         check_sizes(path, config, weights)
         names = dict(enumerate(info.labels.names))
         if info.kind == "sequence_classifier" and len(config.id2label) == len(names) and config.id2label != names:
-            raise ValueError(f"id2label names other labels than {MANIFEST}")  # of another number: the head tells
+            raise ValueError(
+                f"id2label names other labels than {MANIFEST}"
+            )  # a different number of labels is reported for the head
     return config
 
 
 def load_model(kind: Any, config: Any, weights: Weights, dtype: torch.dtype | str) -> tuple[PreTrainedModel, set[str]]:
-    """A model of transformers with the artifact's weights, on the CPU.
+    """Load a transformers model with the artifact's weights, on the CPU.
 
     Args:
-        kind: Its class.
-        config: Of `load_stock_config`.
-        weights: What fills it; `score.weight` alone may find no place in it.
-        dtype: Or "auto".
+        kind: The model's class.
+        config: The config, from `load_stock_config`.
+        weights: The weights; only `score.weight` may be unused.
+        dtype: The data type, or "auto".
 
     Returns:
-        (model, names of its tensors that the weights do not have).
+        (model, names of tensors missing from the weights).
 
     Raises:
         ArtifactError: Weights and config do not fit.
@@ -111,7 +113,7 @@ def load_model(kind: Any, config: Any, weights: Weights, dtype: torch.dtype | st
 
 
 def load_head(directory: Path, info: ArtifactInfo) -> ClassificationHead:
-    """The head of a `dhrd_classifier`.
+    """Load the head of a `dhrd_classifier`.
 
     Raises:
         ArtifactError: head.safetensors is missing or does not fit.
@@ -126,7 +128,7 @@ def load_head(directory: Path, info: ArtifactInfo) -> ClassificationHead:
 
 
 def load_reasoning_model(directory: str | Path) -> PreTrainedModel:
-    """The artifact as a causal language model: backbone and reasoning head, for decoding rationales.
+    """Load the artifact as a causal language model (backbone and reasoning head), for decoding rationales.
 
     Raises:
         ArtifactError: The directory is not an artifact, or damaged.
@@ -149,7 +151,7 @@ def load_reasoning_model(directory: str | Path) -> PreTrainedModel:
 
 
 def _configure_generation(model: PreTrainedModel, directory: Path) -> None:
-    """Take generation_config.json, where there is one, once it is known to decode one token a row."""
+    """Use generation_config.json, if there is one, after checking that it decodes one token per row and step."""
     from transformers import GenerationConfig
 
     if (directory / "generation_config.json").is_file():

@@ -1,7 +1,7 @@
 """Asking a teacher about rows: survey them → ask what is open → write the output, then the manifest.
 
 Everything paid for is in the store (`teacher/store.py`) before it counts; output and manifest are made from it anew,
-so a run killed at any moment is gone on with by running the same command again.
+so a run killed at any moment is resumed by running the same command again.
 """
 
 from __future__ import annotations

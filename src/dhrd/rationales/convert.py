@@ -106,11 +106,11 @@ def shape_of(name: str, **changes: str | None) -> Shape:
 
 
 def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> Converted:
-    """Write the rationales of a file of another shape as JSONL of `id`, `rationale`, and `teacher` where it is known.
+    """Convert a file of rationales to JSONL with `id`, `rationale` and, if known, `teacher`.
 
     Raises:
         DataError: A record does not have the shape; up to ten are named, and nothing is written.
-        ConfigError: A template of the shape is not valid, or the output would take the source's place.
+        ConfigError: A template of the shape is not valid, or the output would overwrite the source.
     """
     check_outputs([Output("`output`", Path(output), RATIONALES)], [source])
     reader = _Reader(shape)

@@ -58,16 +58,16 @@ def label_rows(
     """Ask a teacher for the label of each row, `teacher.votes` times.
 
     Args:
-        config: `teacher` says who is asked, among which labels and within which limits, `data` how rows are read.
-        data: Rows, or a source as for `data.train`, all without labels; None: the gold rows alone.
-        output: A .jsonl file; the store and the manifest are put beside it.
-        gold: Rows with labels, which are asked first; what the teacher is worth is logged.
-        min_accuracy: Ask no other rows where fewer of the gold rows are right.
+        config: Settings; `teacher` names the teacher, the labels and its limits, `data` says how rows are read.
+        data: Rows, or a source as for `data.train`, all without labels; None: only the gold rows.
+        output: A .jsonl file; the store of answers and the manifest are written beside it.
+        gold: Rows with labels, which are asked first; the teacher's accuracy on them is logged.
+        min_accuracy: Ask no other rows if the accuracy on the gold rows is lower.
         split: The split of `superglue:` and `hub:` data.
-        limit: Only the first rows.
-        retry_rejected: Ask rows again that had no readable vote before.
+        limit: Use only the first N rows.
+        retry_rejected: Ask rows without a readable vote again.
         device: For `local:`: "cpu", "cuda" or "mps"; None: the best available.
-        teacher: Who is asked, instead of what `teacher.name` names.
+        teacher: A teacher to ask instead of the one named by `teacher.name`.
 
     Returns:
         The counts. `output` has an object a row with a readable vote, in the rows' order: the row's columns, the share
@@ -75,9 +75,9 @@ def label_rows(
         read), and the rationale of a vote for it.
 
     Raises:
-        UserError: A setting, a row, the template, the teacher or the store cannot be used. Where the teacher stopped a
-            run, what was paid for by then is in `output` all the same.
-        SaveError: The disk is full; all answers before are kept.
+        UserError: A setting, a row, the template, the teacher or the store cannot be used. If the teacher stopped the
+            run, the answers so far are in `output` nevertheless.
+        SaveError: The disk is full; all earlier answers are kept.
     """
     plan = _Plan.of(config, data, gold, Path(output), split, limit)
     with open_store(plan.output) as store:

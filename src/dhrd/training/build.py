@@ -101,7 +101,7 @@ def build(
 
     Args:
         config: The settings.
-        rows: Of `load_rows`.
+        rows: The rows, from `load_rows`.
         backbone: Changed in place.
         device: "cpu", "cuda" or "mps"; None: the best available.
         precision: That the run began with; None: chosen here.

@@ -85,14 +85,14 @@ def audit_rationales(
     Args:
         rationales: A JSONL file of `id`, `rationale`.
         data: Rows, or a source as for `data.train`.
-        config: Column names, label names, the SuperGLUE folder.
+        config: Settings with column names, label names and the SuperGLUE folder.
         split: The split of `superglue:` and `hub:` data.
         forbid: Regular expressions of further words that give a label away.
-        allow: Label words that do not.
+        allow: Label words that do not give it away.
 
     Raises:
-        DataError: The rows cannot be read, or the file holds no rationale.
-        ConfigError: An expression of `forbid` is none.
+        DataError: The rows cannot be read, or the file contains no rationale.
+        ConfigError: An entry of `forbid` is not a valid regular expression.
     """
     config = config or RunConfig()
     source = open_source(data, config.data, split=split)
