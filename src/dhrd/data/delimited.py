@@ -52,8 +52,8 @@ def read_csv(
         yield row
     if swallowed:
         remark(
-            f"{name}: in {len(swallowed)} rows a quoted text holds lines that would each be a row of their own (first: "
-            f"{swallowed[0]}); if a quote was never closed there, double the quotes inside texts"
+            f"{name}: in {len(swallowed)} rows a quoted text contains lines that look like rows (first: "
+            f"{swallowed[0]}); if a quote was not closed there, double the quotes inside texts"
         )
 
 
@@ -71,8 +71,8 @@ def read_tsv(lines: TextIO, name: str, *, remark: Callable[[str], None]) -> Iter
         yield row
     if num_quoted:
         remark(
-            f'{name}: in {num_quoted} rows a field begins and ends with a quote ("), which is part of the text, as in '
-            "GLUE's files; if the quotes only hold the field together, name the file .csv and set "
+            f'{name}: in {num_quoted} rows a field starts and ends with a quote ("), kept as part of the text, as in '
+            "GLUE's files; if the quotes only delimit the field, name the file .csv and set "
             "data.csv_delimiter=tab"
         )
 

@@ -74,7 +74,7 @@ def join_rationales(
     _check_texts(examples, rationales, path)
     num_unmatched, num_unused = len(ids) - num_matched, len(rationales) - num_matched
     log = logger.warning if num_unmatched or num_unused else logger.info
-    counts = f"{num_matched} rows matched, {num_unmatched} rows without one, {num_unused} rationales of no row"
+    counts = f"{num_matched} rows matched, {num_unmatched} rows without one, {num_unused} rationales unused"
     log("%s: rationales: %s", path, counts)
     return [_with_rationale(e, rationales[e.id]) if e.id in rationales else e for e in examples]
 
@@ -86,7 +86,7 @@ def _with_rationale(example: Example, row: RationaleRow) -> Example:
 def _hint(examples: Sequence[Example]) -> str:
     if not any(e.id.startswith(e.digest) for e in examples if e.digest):
         return ""
-    return "; rows without ids are named by their text: generate again (stored answers are not asked again)"
+    return "; rows without ids are identified by their text: generate again (stored answers are reused)"
 
 
 def _check_texts(examples: Sequence[Example], rationales: Mapping[str, RationaleRow], path: str | Path) -> None:
@@ -96,15 +96,15 @@ def _check_texts(examples: Sequence[Example], rationales: Mapping[str, Rationale
     if others:
         some = ", ".join(shown(example.id, 24) for example in others[:5]) + (" …" if len(others) > 5 else "")
         raise DataError(
-            f"{path}: {len(others)} of {len(pairs)} rationales were written for another text than their row has now "
-            f"({some}); generate them again, or take {DIGEST} out of these lines to join them by id alone"
+            f"{path}: {len(others)} of {len(pairs)} rationales were written for a different text of their row "
+            f"({some}); generate them again, or remove {DIGEST} from these lines to join them by id only"
         )
     if words := Counter(rationale.text for _, rationale in pairs if is_word_of_missing_data(rationale.text)):
         counts = ", ".join(f"{shown(word)} in {count} rows" for word, count in words.most_common(5))
-        logger.warning("%s: words of missing data are kept as rationales (%s); leave such lines out", path, counts)
+        logger.warning("%s: words for missing values are kept as rationales (%s); leave such lines out", path, counts)
     if untold := sum(not rationale.digest for _, rationale in pairs):
-        told = f"{untold} of {len(pairs)} rationales do not say which text they are about (no {DIGEST})"
-        logger.warning("%s: %s: joined by id alone", path, told)
+        what = f"{untold} of {len(pairs)} rationales do not say which text they are about (no {DIGEST})"
+        logger.warning("%s: %s; joined by id only", path, what)
 
 
 def _read(path: Path, tasks: Collection[str], columns: Mapping[str, str]) -> dict[str, RationaleRow]:
@@ -117,7 +117,7 @@ def _read(path: Path, tasks: Collection[str], columns: Mapping[str, str]) -> dic
         elif rationale.id in rationales:
             problems.append(f"{row.where}: id: {shown(rationale.id)} occurs twice; keep one of the two")
         elif tasks and rationale.task not in (None, *tasks):
-            problems.append(f"{row.where}: task: {shown(rationale.task)} is none of {', '.join(tasks)}; correct it")
+            problems.append(f"{row.where}: task: {shown(rationale.task)} is not one of {', '.join(tasks)}; correct it")
         else:
             rationales[rationale.id] = rationale
     if problems:

@@ -231,7 +231,7 @@ def _find_id(columns: Sequence[ColumnLook]) -> Role | None:
     unique = [column for column in columns if column.num_distinct == column.num_rows and column.mean_words <= 1]
     named = list(_named("id", unique))
     ahead = [column for column in columns[:1] if column in unique]
-    return _first([*named, *ahead], "by its name" if named else "first, and another in each row", alone=True)
+    return _first([*named, *ahead], "by its name" if named else "first column, unique in each row", alone=True)
 
 
 def _find_group(columns: Sequence[ColumnLook]) -> Role | None:

@@ -144,7 +144,9 @@ def _once(read: Callable[[], Iterator[Row | BadRow]], name: str) -> Callable[[],
 
     def read_once() -> Iterator[Row | BadRow]:
         if not readings:
-            raise DataError(f"{name}: a stream is read once, and this reads its rows again; save them to a file first")
+            raise DataError(
+                f"{name}: a stream can be read only once, but this reads it several times; save it to a file first"
+            )
         return readings.pop()()
 
     return read_once
@@ -163,7 +165,7 @@ def _superglue(name: str, split: str, settings: DataSettings) -> Source:
             raise DataError(f"superglue:{name}: no split {split!r}; splits are {', '.join(files)}")
         path = Path(settings.superglue_root) / task.folder / files[split]
         if not path.is_file():
-            raise DataError(f"{path}: no such file; data.superglue_root must hold {task.folder}/{files[split]}")
+            raise DataError(f"{path}: no such file; data.superglue_root must contain {task.folder}/{files[split]}")
         read, where = (lambda: read_file(path)), str(path)
     return Source(
         name=where,
@@ -189,7 +191,7 @@ def _policy_desk(keys: str, split: str) -> Source:
 def _hub(name: str, split: str, settings: DataSettings) -> Source:
     dataset, _, config = name.partition(":")
     if not dataset:
-        raise ConfigError(f"hub:{name}: names no data set; give hub:NAME, or hub:NAME:CONFIGURATION")
+        raise ConfigError(f"hub:{name}: has no data set name; give hub:NAME, or hub:NAME:CONFIGURATION")
     return _dataset(lambda: _hub_dataset(dataset, config or None, split), f"hub:{name}", settings)
 
 

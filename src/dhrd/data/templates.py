@@ -128,7 +128,7 @@ class InputTemplate:
             hint = '; a name with other signs is written row["NAME"]' if is_told else ""
             mend = f"correct {self.setting} or data.columns{hint}"
             if self.is_learned:
-                mend = "the model was trained with that column: give the rows one of its name"
+                mend = "the model was trained with that column: add it to the rows"
             names = ", ".join(sorted(f"{name} (null)" if columns[name] is None else str(name) for name in columns))
             raise DataError(f"{what}: {error.message}; the row's columns are {names or 'none'} ({mend})") from error
         except Exception as error:  # a template is a program: it may divide by zero or add text to a number

@@ -121,7 +121,7 @@ def convert_rationales(
 
     Raises:
         DataError: A record does not have the shape; up to ten are named, and nothing is written.
-        ConfigError: A template of the shape is not valid, or the output would take the source's place.
+        ConfigError: A template of the shape is not valid, or the output would overwrite the source.
     """
     check_outputs([Output("`output`", Path(output), RATIONALES)], [source])
     reader = _Reader(shape)
@@ -141,7 +141,7 @@ def convert_rationales(
                 digests[row_id] = _digest(record, shape)
     texts = {row_id: text for row_id, text in texts.items() if row_id not in conflicting}
     if not texts:
-        raise DataError(f"{source}: none of its {num_records} records gives a rationale in this shape")
+        raise DataError(f"{source}: none of its {num_records} records has a rationale in this shape")
     with writing(Path(output)) as file:
         for row_id, text in texts.items():
             more = {"teacher": shape.teacher, DIGEST: digests[row_id]}
@@ -230,7 +230,7 @@ def _line(name: str, value: object) -> str:
 def _items(record: Row, path: str, flag: str) -> Sequence[object]:
     value = _at(record.columns, path)
     if not isinstance(value, list):
-        raise DataError(f"{record.where}: {flag} {path}: is not a list here; name a column that holds one")
+        raise DataError(f"{record.where}: {flag} {path}: is not a list here; name a column with lists")
     return value
 
 
@@ -240,7 +240,7 @@ def _number(choice: object, path: str, where: str) -> float:
     value = _at(choice, path)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return -math.inf if math.isnan(value) else float(value)  # what nobody rated comes last
-    raise DataError(f"{where}: `rating` {path}: {shown(value)} is no number; name a part of each choice that holds one")
+    raise DataError(f"{where}: `rating` {path}: {shown(value)} is not a number; name a numeric part of each choice")
 
 
 def _at(value: object, path: str) -> object:

@@ -1,4 +1,4 @@
-"""What a run will do, in lines for a person, before its first update."""
+"""The lines logged before a run's first update that say what it will do."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def announced(parts: Parts) -> Iterator[str]:
     num_tokens = sum(len(one.input_ids) + len(one.continuation_ids) for one in data.train.examples)
     each = parts.updates.updates_per_epoch
     yield (
-        f"updates: {each * training.num_epochs:,} ({training.num_epochs} epochs of {each:,}); {num_tokens:,} tokens an "
-        f"epoch, {data.train.longest:,} in the longest row"
+        f"updates: {each * training.num_epochs:,} ({training.num_epochs} epochs of {each:,}); {num_tokens:,} tokens "
+        f"per epoch, {data.train.longest:,} in the longest row"
     )
     weights = [(weight.numel(), weight.requires_grad) for weight in parts.model.parameters()]
     trained, total = sum(count for count, is_trained in weights if is_trained), sum(count for count, _ in weights)

@@ -19,7 +19,7 @@ def test_the_input_is_never_overwritten(capsys: Capsys, tmp_path: Path) -> None:
     rows = write_jsonl(tmp_path / "rows.jsonl", [{"input_text": "x"}])
     ended = run_here(capsys, "predict", "--model", model, "--input", rows, "--output", rows)
     assert ended.code == 2
-    assert f"--output {rows}: would take the place of what is read" in ended.error_lines[0]
+    assert f"--output {rows}: would overwrite an input" in ended.error_lines[0]
 
 
 @pytest.mark.parametrize("address", ["file://{}", "simplecache::file://{}", "file://{}/*.jsonl"])
@@ -48,7 +48,7 @@ def test_nothing_is_written_where_there_is_no_artifact(capsys: Capsys, tmp_path:
     ("template", "told"),
     [
         ("{{ input_text }}", "(map it with --set data.columns.input_text=COLUMN); at least 9 more rows are like it"),
-        ("{{ title }}", "(the model was trained with that column: give the rows one of its name); at least 9 more"),
+        ("{{ title }}", "(the model was trained with that column: add it to the rows); at least 9 more"),
     ],
 )
 def test_a_column_that_all_rows_lack_is_one_line(

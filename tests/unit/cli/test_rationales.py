@@ -32,8 +32,8 @@ class TestConvert:
         assert read_jsonl(tmp_path / "o.jsonl") == [{"id": "a", "rationale": "So.", "teacher": "Ann"}]
         assert ended.out.splitlines() == [
             f"1 rationales from 4 records: {tmp_path / 'o.jsonl'}",
-            "1 rows have none there",
-            "1 ids have two different ones and were left out: c",
+            "1 rows have no rationale there",
+            "1 ids have two different rationales and were skipped: c",
         ]
 
     @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ class TestConvert:
             ("s.jsonl", "o.jsonl", ["--id", "{{ id"], "--id"),
             ("s.jsonl", "o.jsonl", ["--rationale", "because"], "s.jsonl:1: --rationale because"),
             ("missing.jsonl", "o.jsonl", [], "missing.jsonl: no such file"),
-            ("s.txt", "o.jsonl", [], "s.txt: unknown kind of file"),
+            ("s.txt", "o.jsonl", [], "s.txt: unknown file type"),
             ("missing.jsonl", "old.jsonl", [], "missing.jsonl: no such file"),
         ],
     )
@@ -131,7 +131,7 @@ class TestAudit:
             ("missing.jsonl", ["--data", "rows.jsonl"], "missing.jsonl: no such file"),
             ("rationales.jsonl", ["--data", "missing.jsonl"], "missing.jsonl: no such file"),
             ("rationales.jsonl", ["--data", "superglue:nonsense"], "superglue:nonsense: no such task"),
-            ("rationales.jsonl", [], "no rows are given"),
+            ("rationales.jsonl", [], "no rows given"),
             ("rationales.jsonl", ["--data", "rows.jsonl", "--forbid", "("], "--forbid: not a regular expression"),
         ],
     )
@@ -288,10 +288,10 @@ def test_exit_codes_and_what_is_said(tmp_path: Path, capsys: Capsys) -> None:
             "50",
         )
         assert spent.code == 3
-        assert "rows not asked; raise --max-cost and run again to go on" in spent.out
+        assert "rows left; raise --max-cost and run again to continue" in spent.out
     for arguments, message in (
-        (["--data", data, "--output", tmp_path / "e.jsonl"], "no teacher is given: --teacher openai:MODEL or"),
-        (["--output", tmp_path / "e.jsonl", "--teacher", "openai:x"], "no rows are given: --data FILE"),
+        (["--data", data, "--output", tmp_path / "e.jsonl"], "no teacher given; use --teacher openai:MODEL or"),
+        (["--output", tmp_path / "e.jsonl", "--teacher", "openai:x"], "no rows given; use --data FILE"),
         (["--data", data, "--output", tmp_path / "e.jsonl", "--teacher", "x"], "write openai:MODEL or local:"),
     ):
         done = run_here(capsys, "rationales", "generate", *arguments)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,7 +23,7 @@ def test_l6_a_tsv_has_no_quotes(tmp_path: Path) -> None:
 def test_l6_quotes_around_fields_of_a_tsv_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write(tmp_path / "a.tsv", 'input_text\tlabel\n"Great"\tpos\nplain\tneg\n')
     (said,) = warnings_of(caplog, lambda: load(path))
-    assert said.startswith(f'{path}: in 1 rows a field begins and ends with a quote (")')
+    assert said.startswith(f'{path}: in 1 rows a field starts and ends with a quote (")')
     os.rename(path, path.with_suffix(".csv"))
     tabs = DataSettings(csv_delimiter="tab")
     assert [row.input_text for row in load(path.with_suffix(".csv"), tabs)] == ["Great", "plain"]
@@ -43,7 +42,7 @@ def test_l6_a_quote_that_swallows_rows_of_a_csv_is_told(
 ) -> None:
     path = write(tmp_path / "a.csv", SWALLOWED[kind])
     (said,) = warnings_of(caplog, lambda: load(path))
-    assert f"in 1 rows a quoted text holds lines that would each be a row of their own (first: {path}:2)" in said
+    assert f"in 1 rows a quoted text contains lines that look like rows (first: {path}:2)" in said
 
 
 def test_l6_texts_of_several_lines_are_read_without_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -124,7 +123,7 @@ def test_l6_swallowed_rows_are_told_whatever_ends_a_line(
     lines = ["input_text,label", '"Great stay,pos', 'the tub is 5",neg', "ok,pos", ""]
     (tmp_path / "rows.csv").write_text(end.join(lines), newline="")
     read(tmp_path / "rows.csv")
-    assert "in 1 rows a quoted text holds lines that would each be a row" in caplog.text
+    assert "in 1 rows a quoted text contains lines that look like rows" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.tsv"])

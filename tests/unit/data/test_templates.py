@@ -58,7 +58,7 @@ def test_a_missing_column_is_named_with_those_there_are() -> None:
 
 def test_a_null_column_is_not_written_as_a_word() -> None:
     message = error_of("{{ a }} {{ b }}", {"a": "x", "b": None})
-    assert "a column that it writes is null" in message
+    assert "a column that it uses is null" in message
     assert "a, b (null)" in message
     columns = {"a": "x", "b": None}
     assert InputTemplate('{{ a }}{{ b or "" }}{% if b %}!{% endif %}').render(columns) == "x"
@@ -129,7 +129,7 @@ def test_l10_any_column_can_be_named() -> None:
     assert template.render(ROW) == "noisy, 2"
     assert template.variables == {"review text", "n"}
     assert render("{{ row }}", {"row": "a column of that name"}) == "a column of that name"
-    with pytest.raises(DataError, match=r"'review' is undefined; .*a name with other signs is written row\[\"NAME\"\]"):
+    with pytest.raises(DataError, match=r"'review' is undefined; .*write other names as row\[\"NAME\"\]"):
         render("{{ review-text }}", {"review-text": "a"})
 
 
@@ -152,5 +152,5 @@ def test_s6_a_missing_number_is_null_within_a_template(tmp_path: Any, value: Any
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"amount": value}) + "\n")
     for rows in (path, [{"amount": value}]):
-        with pytest.raises(DataError, match="a column that it writes is null"):
+        with pytest.raises(DataError, match="a column that it uses is null"):
             open_source(rows, settings).load(labels_required=False)

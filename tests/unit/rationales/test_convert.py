@@ -297,7 +297,7 @@ def test_rows_without_a_choice_are_counted(tmp_path: Path) -> None:
 
 def test_a_file_that_gives_nothing_is_an_error(tmp_path: Path) -> None:
     message = problem(tmp_path, [{"id": "a", "rationale": ""}] * 3)
-    assert "source.jsonl: none of its 3 records gives a rationale" in message
+    assert "source.jsonl: none of its 3 records has a rationale" in message
 
 
 def test_ids_with_two_rationales_are_left_out(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_it_is_what_the_run_then_does(tiny_backbone: Path, tmp_path: Path, overr
     num_updates = len(list(parts.updates.epoch(0)))
     assert updates.startswith(f"updates: {2 * num_updates} (2 epochs of {num_updates}); ")
     num_tokens = sum(batch.num_tokens for batch in batches)
-    assert f"{num_tokens:,} tokens an epoch, {max(b.input_ids_BT.shape[1] for b in batches)} in the longest" in updates
+    assert f"{num_tokens:,} tokens per epoch, {max(b.input_ids_BT.shape[1] for b in batches)} in the longest" in updates
     trained = sum(p.numel() for group in parts.state.optimizer.param_groups for p in group["params"])
     total = sum(p.numel() for p in parts.model.parameters())
     assert device.startswith("on ") and device.endswith(f"float32; {trained:,} of {total:,} weights are trained")

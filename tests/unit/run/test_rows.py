@@ -79,7 +79,7 @@ def test_rows_one_by_one_are_read_as_they_are_asked_for(artifact: Path) -> None:
     [
         ({"split": "dev"}, "dev: unknown; the run has train, validation and test"),
         ({"split": "test"}, r"no rows to evaluate: .* or set data\.test"),
-        ({"limit": 0}, "`limit`: give a whole number of 1 or more"),
+        ({"limit": 0}, "`limit`: give a whole number of at least 1"),
     ],
 )
 def test_rows_that_are_not_there(artifact: Path, options: dict[str, Any], message: str) -> None:
@@ -95,7 +95,7 @@ def test_without_run_json_the_artifacts_own_columns_hold(artifact: Path, tmp_pat
     (row,) = rows_of(tiny, [{"body": "case 1", "queue": "bill"}])
     assert (row.input_text, row.label) == ("case 1", "bill")
     change(tiny / "dhrd.json", columns={"text": "body"})
-    with pytest.raises(ConfigError, match=r"dhrd\.json: data\.columns: maps unknown field 'text'"):
+    with pytest.raises(ConfigError, match=r"dhrd\.json: data\.columns: unknown field 'text'"):
         settings_of(tiny)
 
 
@@ -123,7 +123,7 @@ def test_rows_of_one_id_are_told_apart(artifact: Path, caplog: pytest.LogCapture
     expected = ["a", "a-2", "a-3", "b", "a-4", "a-2-2"]
     assert [row.id for row in rows_of(artifact, given)] == expected
     assert [row.id for row in each_row_of(artifact, given)] == expected
-    assert "2 ids are there more than once" in caplog.text
+    assert "2 ids occur more than once" in caplog.text
 
 
 def test_the_file_of_training_is_told(artifact: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

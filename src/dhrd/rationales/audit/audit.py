@@ -88,11 +88,11 @@ def audit_rationales(
         config: Column names, label names, the SuperGLUE folder.
         split: Of `superglue:` and `hub:`.
         forbid: Regular expressions of further words that give a label away.
-        allow: Label words that do not.
+        allow: Label words that do not give it away.
 
     Raises:
-        DataError: The rows cannot be read, or the file holds no rationale.
-        ConfigError: An expression of `forbid` is none.
+        DataError: The rows cannot be read, or the file contains no rationale.
+        ConfigError: An entry of `forbid` is not a valid regular expression.
     """
     config = config or RunConfig()
     source = open_source(data, config.data, split=split)
@@ -108,7 +108,7 @@ def audit_rationales(
     written = [(index, line) for index, line in enumerate(lines) if line.text]
     if not written:
         raise DataError(
-            f"{rationales}: no line has an id and a rationale; `dhrd rationales convert` reads other shapes"
+            f"{rationales}: no line has an id and a rationale; `dhrd rationales convert` reads other formats"
         )
     rows = [line for _, line in written]
     alignment = measure_alignment(rows, examples)
@@ -146,11 +146,11 @@ def _read(path: Path, examples: Mapping[str, Example], mapping: Mapping[str, str
             continue
         flags, example = [], examples.get(found.id)
         if found.id in seen:
-            flags.append(Flag("duplicate_id", f"{found.id} stands on an earlier line"))
+            flags.append(Flag("duplicate_id", f"{found.id} occurs on an earlier line"))
         if example is None:
             flags.append(Flag("unmatched_id", f"no row has the id {found.id}"))
         elif not found.is_about(example):
-            flags.append(Flag("other_text", "the row's text is not the one that it was written for"))
+            flags.append(Flag("other_text", "it was written for a different text of the row"))
         seen.add(found.id)
         yield Audited(
             where=row.where,
