@@ -286,7 +286,7 @@ def locked(directory: Path) -> Iterator[None]:
     """
     path, made = directory / LOCK, not os.path.exists(directory)
     if not made and not os.path.isdir(directory):
-        raise ConfigError(f"{directory}: is not a directory, and what is written is one; give another name")
+        raise ConfigError(f"{directory}: is not a directory, but one is to be written; give another name")
     with saving(str(directory), RESUME):
         Path(os.path.realpath(directory)).mkdir(parents=True, exist_ok=True)  # a link may lead to none yet
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

@@ -101,7 +101,7 @@ def test_l7_an_older_artifact_with_odd_names_still_loads(label: str, trained: Pa
 )
 def test_l13_a_template_that_reads_the_label_is_doubted(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
     found = [{**row, "kind": row["label"]} for row in rows("a", "b")]
-    assert "the label's own column: the input tells the label" in doubts(caplog, found, **settings)
+    assert "the label's own column, so the input gives the label away" in doubts(caplog, found, **settings)
 
 
 def test_l13_a_separator_makes_several_labels_of_text(tmp_path: Path) -> None:
@@ -155,9 +155,9 @@ def test_l18_integers_are_names_as_they_are_written(tmp_path: Path) -> None:
     [
         ("data.labels=no,yes", 'give a list, with quotes around yes and no: data.labels=["no", "yes"]'),
         ("data.labels=no", 'give a list, with quotes around yes and no: data.labels=["no", "yes"]'),
-        ("loss.class_weights.v1.0=2", 'a name with a dot goes in braces: loss.class_weights={"v1.0": 2}'),
-        ("loss.class_weights.a.b.c=2", 'a name with a dot goes in braces: loss.class_weights={"a.b.c": 2}'),
-        ("data.columns.input.text=x", "a name with a dot goes in braces: data.columns={\"input.text\": 'x'}"),
+        ("loss.class_weights.v1.0=2", 'write a name with a dot in braces: loss.class_weights={"v1.0": 2}'),
+        ("loss.class_weights.a.b.c=2", 'write a name with a dot in braces: loss.class_weights={"a.b.c": 2}'),
+        ("data.columns.input.text=x", "write a name with a dot in braces: data.columns={\"input.text\": 'x'}"),
     ],
 )
 def test_l18_overrides_say_how_it_is_given(override: str, message: str) -> None:

@@ -439,7 +439,7 @@ def test_a_superglue_task_means_its_own_splits(capsys: Capsys, tiny_backbone: Pa
     )
     ended = run_here(capsys, "train", *flags(overrides), "--device", "cpu")
     assert ended.code == 0, ended.err
-    assert "rationales: 11 rows matched, 1 rows without one, 1 rationales of no row" in ended.err
+    assert "rationales: 11 rows matched, 1 rows without one, 1 rationales unused" in ended.err
     assert "train: 12 rows, 11 with a rationale" in ended.err
     files = "--data", "superglue:cb", "--json", tmp_path / "m.json", "--predictions", tmp_path / "p.jsonl"
     ended = run_here(capsys, "evaluate", "--model", tmp_path / "out", *files)

@@ -20,38 +20,38 @@ if TYPE_CHECKING:
 
 
 def select(
-    pool: Annotated[str, typer.Argument(help="The rows to choose from: a file, or as data.train.")],
-    num_rows: Annotated[int, typer.Option("-n", "--num-rows", min=1, help="How many rows to ask for.")],
+    pool: Annotated[str, typer.Argument(help="Rows to choose from: a file, or as data.train.")],
+    num_rows: Annotated[int, typer.Option("-n", "--num-rows", min=1, help="Number of rows to select.")],
     model: Annotated[
         Path | None,
-        typer.Option(
-            "--model", help="The artifact: what `dhrd train` wrote on the rows known so far; random needs none."
-        ),
+        typer.Option("--model", help="Artifact, trained by `dhrd train` on the rows known so far; random needs none."),
     ] = None,
-    purpose: Annotated[str, typer.Option("--for", help="What the rows are to get next: label or rationale.")] = "label",
+    purpose: Annotated[str, typer.Option("--for", help="What the rows will get next: label or rationale.")] = "label",
     strategy: Annotated[
-        str, typer.Option(help="random, margin, diverse or badge; a tenth of the rows is random whatever it is.")
+        str, typer.Option(help="random, margin, diverse or badge; a tenth of the rows is always drawn at random.")
     ] = "random",
     exclude: Annotated[
-        list[Path] | None, typer.Option(help="A file of rows that are known, by id or text; repeatable.")
+        list[Path] | None, typer.Option(help="File of known rows to exclude, matched by id or text; repeatable.")
     ] = None,
-    output: Annotated[Path, typer.Option(help="A .jsonl file, or - for stdout.")] = Path("-"),
+    output: Annotated[Path, typer.Option(help="Output .jsonl file, or - for stdout.")] = Path("-"),
     folds: Annotated[
         int | None,
-        typer.Option(min=2, help="With --for rationale, instead of --model: train so many times; random needs none."),
+        typer.Option(
+            min=2, help="With --for rationale, instead of --model: number of folds to train; random needs none."
+        ),
     ] = None,
-    task: Annotated[str | None, typer.Option(help="Of several tasks, the one to ask for.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
+    task: Annotated[str | None, typer.Option(help="With several tasks, the one to select rows for.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     config: Config = None,
     overrides: Set = None,
     device: Device = None,
     dtype: Dtype = "auto",
     json_file: Json = None,
 ) -> None:
-    """Choose the rows that are worth a label, or a rationale.
+    """Select the rows most worth a label or a rationale.
 
-    The output has the rows' own columns, so that `dhrd rationales generate` takes it, and `selected_by`, `score` and,
-    of rows drawn at random, `inclusion_probability`.
+    The output has the rows' own columns, so that `dhrd rationales generate` accepts it, and adds `selected_by`, `score`
+    and, for rows drawn at random, `inclusion_probability`.
     """
     from dhrd._files import is_stream, talking
     from dhrd._outputs import JSON, JSON_LINES, Output, check_outputs
@@ -85,7 +85,7 @@ def select(
         shutil.rmtree(_folds_beside(output))
     write_json(json_file, {"output": str(output), "for": purpose, "strategy": strategy, **_counts(selection)})
     with talking(output, json_file):
-        say(f"{_told(selection)}: {output}")
+        say(f"{_summary_line(selection)}: {output}")
 
 
 def _check_reader(purpose: str, strategy: str, model: Path | None, folds: int | None) -> None:
@@ -93,22 +93,22 @@ def _check_reader(purpose: str, strategy: str, model: Path | None, folds: int | 
     if purpose not in ("label", "rationale"):
         raise ConfigError(f"--for {purpose}: unknown; give label or rationale")
     if model is not None and folds is not None:
-        raise ConfigError("--model reads rows that it was not trained on, --folds trains anew; give one of them")
+        raise ConfigError("--model scores rows it was not trained on, --folds trains new models; give one of them")
     if folds is not None and purpose == "label":
-        raise ConfigError("--folds is of --for rationale: rows without labels train nothing; leave it out")
+        raise ConfigError("--folds needs --for rationale, as rows without labels cannot be trained on; leave it out")
     if model is None and folds is None and strategy != "random":
-        trained = "trained on the rows that are labelled so far" if purpose == "label" else "trained on other rows"
+        trained = "trained on the rows labelled so far" if purpose == "label" else "trained on other rows"
         instead = "" if purpose == "label" else "--folds 5, or "
-        raise ConfigError(f"--strategy {strategy} asks a model, and none is given: {instead}--model DIR, {trained}")
+        raise ConfigError(f"--strategy {strategy} needs a model, and none is given: {instead}--model DIR, {trained}")
 
 
 def _out_of_fold(query: Query, folds: int, output: Path, resolved: RunConfig, device: str | None) -> Selection:
-    """Folds that are done are kept beside the output until it is written, so the same command goes on after a kill."""
+    """Select out of fold; finished folds are kept beside the output until it is written, to resume after a kill."""
     from dhrd._files import is_stream
     from dhrd.run.select.select import select_out_of_fold
 
     kept = None if is_stream(output) else _folds_beside(output)
-    with interruptible("folds that are done are kept: run the same command again to go on"):
+    with interruptible("finished folds are kept; run the same command again to continue"):
         return select_out_of_fold(resolved, query, num_folds=folds, kept=kept, device=device)
 
 
@@ -142,9 +142,9 @@ def _counts(selection: Selection) -> dict[str, int]:
     }
 
 
-def _told(selection: Selection) -> str:
-    """For a person."""
+def _summary_line(selection: Selection) -> str:
+    """What was selected, for the terminal."""
     counts = _counts(selection)
-    left_out = f"{counts['num_excluded']:,} known, {counts['num_repeated']:,} with the text of an earlier one"
-    chosen = f"{counts['num_rows']:,} of {counts['num_pool']:,} rows ({left_out})"
+    left_out = f"{counts['num_excluded']:,} known and {counts['num_repeated']:,} duplicates left out"
+    chosen = f"selected {counts['num_rows']:,} of {counts['num_pool']:,} rows ({left_out})"
     return f"{chosen}, {counts['num_random']:,} of them drawn at random"

@@ -18,11 +18,11 @@ from dhrd.model.dual_head import DualHeadModel
 
 
 class DHRDEvaluator:
-    """Evaluate a model over a DataLoader of batches, as the DHRD documents show.
+    """Evaluates a model on a DataLoader, as in the DHRD documents.
 
     Args:
         model: A `DualHeadModel`.
-        device: Where to run.
+        device: The device to run on.
     """
 
     def __init__(self, model: DualHeadModel, device: str | torch.device = "cpu") -> None:
@@ -30,11 +30,11 @@ class DHRDEvaluator:
         self.device = torch.device(device)
 
     def evaluate(self, loader: Iterable[Batch], *, intervals: bool = True) -> dict[str, Any]:
-        """The metrics of `compute_metrics`.
+        """Evaluate; see `compute_metrics` for the metrics.
 
         Args:
-            loader: Batches with labels, for example of `load_json_dataset(…)`.
-            intervals: Whether to compute intervals.
+            loader: Batches with labels, for example from `load_json_dataset(…)`.
+            intervals: Whether to compute confidence intervals.
 
         Raises:
             DataError: A batch has no labels, or they are not those that the model was trained on.
@@ -64,5 +64,5 @@ class DHRDEvaluator:
 
 
 def _likeliest(share_BC: np.ndarray, *, multi_label: bool) -> np.ndarray:
-    """The labels of targets that may be probabilities."""
+    """The most probable labels of targets that may be probabilities."""
     return (share_BC >= 0.5).astype(np.int64) if multi_label else one_hot(share_BC.argmax(1), share_BC.shape[1])

@@ -23,7 +23,7 @@ from dhrd.training.trackers.tracker import Lasting, Tracker
 
 
 class LoaderUpdates:
-    """A DataLoader as updates of one batch each."""
+    """Presents a DataLoader as updates of one batch each."""
 
     def __init__(self, loader: DataLoader[Any]) -> None:
         self._loader = loader
@@ -34,14 +34,14 @@ class LoaderUpdates:
         return len(self._loader)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
-        """One batch an update, from the `start`-th on."""
+        """Yield one batch per update, from the `start`-th on."""
         for index, batch in enumerate(self._loader):
             if index >= start:
                 yield [batch]
 
 
 class _History(Tracker):
-    """Keeps what was logged."""
+    """Keeps all logged values."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
@@ -51,16 +51,16 @@ class _History(Tracker):
 
 
 class DHRDTrainer:
-    """Train a model on a DataLoader.
+    """Trains a model on a DataLoader.
 
-    For checkpoints, resuming, more than one process, and an artifact use `dhrd.train`.
+    For checkpoints, resuming, several processes and an artifact, use `dhrd.train` instead.
 
     Args:
         model: The model.
-        train_dataloader: Batches of `load_json_dataset(…)`.
+        train_dataloader: Batches, for example from `load_json_dataset(…)`.
         eval_dataloader: Evaluated after each epoch; None: no evaluation.
-        optimizer: None: AdamW at 5e-5 with weight decay 0.01.
-        device: Where to train.
+        optimizer: The optimizer; None: AdamW at 5e-5 with weight decay 0.01.
+        device: The device to train on.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class DHRDTrainer:
         self.device = str(device)
 
     def train(self, num_epochs: int = 3) -> list[dict[str, float]]:
-        """Train and return every logged row: losses of each update, metrics after each epoch.
+        """Train, and return all logged rows: the losses of each update and the metrics after each epoch.
 
         Raises:
             DataError: The loaders have other label sets, or another number of labels than the model.

@@ -116,12 +116,12 @@ class RowCheck:
         if self._missing:
             counts = ", ".join(f"{name} {shown(word)} in {n} rows" for (name, word), n in self._missing.most_common(5))
             self.remark(
-                f"{self.name}: words of missing data are kept as they are ({counts}); where nothing is meant, leave "
+                f"{self.name}: words for missing values are kept as text ({counts}); if they mean nothing, leave "
                 "the cell empty"
             )
         if self._unread_weight:
             self.remark(
-                f"{self.name}: the column {shown(self._unread_weight)} is not read; rows are weighed by it with "
+                f"{self.name}: the column {shown(self._unread_weight)} is ignored; to weight rows by it, set "
                 f"data.columns.weight={self._unread_weight}"
             )
 
@@ -222,7 +222,7 @@ class RowCheck:
 def no_label(tasks: Mapping[str, TaskSettings]) -> str:
     """What to say of a row that has a label of no task."""
     columns = ", ".join(f"{name} (column {shown(column_of(name, task))})" for name, task in tasks.items())
-    return f"label: of no task, which are {columns}; give one, or leave the row out"
+    return f"label: missing for every task ({columns}); give one, or leave the row out"
 
 
 def is_word_of_missing_data(text: str) -> bool:
@@ -243,6 +243,6 @@ def _refuse_header(row: Row, mapped: Collection[str]) -> None:
         return
     if sorted(texts) == sorted(names):
         raise ValueError(
-            "the names of the columns again; remove the line (files were joined with their headers), or put a line of "
-            "names first where the file has none"
+            "a repeated header; remove the line (files were concatenated with their headers), or add a header if the "
+            "file has none"
         )

@@ -35,7 +35,7 @@ def test_the_commands_of_the_page(
     write_jsonl(tmp_path / "pool.jsonl", pool)
     ended = run_here(capsys, *labels)
     assert ended.code == 0, ended.err
-    assert "200 of 340 rows (60 known, 0 with the text of an earlier one), 200 of them drawn at random" in ended.out
+    assert "selected 200 of 340 rows (60 known and 0 duplicates left out), 200 of them drawn at random" in ended.out
     assert not {row["id"] for row in read_jsonl(tmp_path / "ask.jsonl")} & {f"r{i}" for i in range(60)}
 
     rationales[rationales.index("-n") + 1] = "10"
@@ -109,12 +109,15 @@ def test_an_interrupted_selection_keeps_its_folds(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["pool.jsonl", "-n", "3", "--strategy", "badge"], "--strategy badge asks a model, and none is given: --model"),
+        (
+            ["pool.jsonl", "-n", "3", "--strategy", "badge"],
+            "--strategy badge needs a model, and none is given: --model",
+        ),
         (
             ["pool.jsonl", "-n", "3", "--for", "rationale", "--strategy", "margin"],
-            "--strategy margin asks a model, and none is given: --folds 5, or --model DIR",
+            "--strategy margin needs a model, and none is given: --folds 5, or --model DIR",
         ),
-        (["pool.jsonl", "-n", "3", "--folds", "5"], "--folds is of --for rationale"),
+        (["pool.jsonl", "-n", "3", "--folds", "5"], "--folds needs --for rationale"),
         (["pool.jsonl", "-n", "20"], "of the pool's 9 rows 9 are left to ask for"),
         (["pool.jsonl", "-n", "3", "--folds", "5", "--model", "m"], "give one of them"),
         (["pool.jsonl", "-n", "3", "--strategy", "best"], "--strategy best: unknown; give one of random, margin"),
@@ -122,7 +125,7 @@ def test_an_interrupted_selection_keeps_its_folds(
         (["pool.jsonl", "-n", "3", "--model", "missing"], "missing: no such directory"),
         (
             ["pool.jsonl", "-n", "3", "--for", "rationale", "--folds", "2", "--output", "pool.jsonl"],
-            "would take the place of what is read",
+            "would overwrite an input",
         ),
     ],
 )

@@ -64,8 +64,8 @@ class OwnTeacher:
         info = read_info(directory)
         if not info.reasons:
             raise ArtifactError(
-                f"{directory}: trained with loss.reasoning_weight: 0, so its reasoning head has nothing to teach; give "
-                "an artifact that was trained with rationales"
+                f"{directory}: trained with loss.reasoning_weight: 0, so its reasoning head is untrained; give "
+                "an artifact trained with rationales"
             )
         with no_foreign_bars():
             model = load_reasoning_model(directory).to(find_device(device))

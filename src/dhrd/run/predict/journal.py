@@ -1,8 +1,8 @@
-"""Work that outlives its process: what was written is known to the byte, so that another run can go on from there.
+"""A journal of partial output, exact to the byte, from which another process can resume.
 
-It lies in a temporary directory beside the target, which is locked as long as its writer lives and goes when the target
-is written anew. Windows of rows are appended to it, and after each a line that says how far they reach; whatever a kill
-leaves after the last whole line is cut off.
+It is a temporary directory beside the target, locked while its writer lives and removed when the target is written
+again. Windows of rows are appended to its files, and after each window a line to its log says how far they reach;
+whatever follows the last complete line after a kill is cut off.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _LOG = "log"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongJob:
-    """How a long job runs.
+    """Options of a long job.
 
     Args:
-        keep: Columns of the input that are carried along.
-        resume: Go on after what a stopped run of the same model, rows and settings left beside the output.
-        on_error: At a bad row `stop`; or `skip` it: its place and what is wrong go to OUTPUT.errors.jsonl.
+        keep: Input columns to copy to the output.
+        resume: Continue from what an interrupted run with the same model, rows and settings left beside the output.
+        on_error: On a bad row, `stop`, or `skip` it and list it in OUTPUT.errors.jsonl.
 
     Raises:
-        ConfigError: `on_error` is neither.
+        ConfigError: `on_error` is neither of these.
     """
 
     keep: tuple[str, ...] = ()
@@ -47,19 +47,19 @@ class LongJob:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How far the work has come.
+    """The progress of a job.
 
     Args:
-        num_read: Rows of the input that were read, the refused ones among them.
-        num_written: Rows that were predicted.
-        num_abstained: Those of them that were not answered.
-        num_refused: Bad rows that were left out.
-        num_cut: Inputs that were shortened.
-        num_mended: Inputs that ended in the padding token and got a newline.
-        digest: Of all rows that were read, in order.
-        num_parts: Whole files of a directory.
-        num_windows: In the part that grows.
-        sizes: Bytes of the files that grow, by name.
+        num_read: Input rows read, including skipped ones.
+        num_written: Rows predicted.
+        num_abstained: Predicted rows on which the decision abstained.
+        num_refused: Bad rows that were skipped.
+        num_cut: Inputs that were truncated.
+        num_mended: Inputs that ended in the padding token and got a newline appended.
+        digest: Digest of all rows read, in order.
+        num_parts: Complete part files.
+        num_windows: Windows in the current part.
+        sizes: Sizes in bytes of the growing files, by name.
     """
 
     num_read: int = 0
@@ -75,12 +75,12 @@ class Mark:
 
 
 class Journal:
-    """The files that grow in a directory, and the log of how far.
+    """The growing files in a directory, and the log of their progress.
 
     Args:
-        directory: Of its own.
-        mark: Where the files end.
-        name: What is written in the end, for messages.
+        directory: The journal's own directory.
+        mark: The progress so far.
+        name: Name of the final output, for messages.
     """
 
     def __init__(self, directory: Path, mark: Mark, name: str) -> None:
@@ -90,7 +90,7 @@ class Journal:
         self._files: dict[str, BinaryIO] = {}
 
     def append(self, name: str, content: bytes) -> None:
-        """Write to the end of a file.
+        """Append to a file.
 
         Raises:
             SaveError: The disk is full.
@@ -100,18 +100,18 @@ class Journal:
         Writer(self._files[name], self._name).write(content)
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of the files that grow, with what was appended to them."""
+        """Sizes of the growing files in bytes, including buffered content."""
         return {**(self.mark.sizes or {}), **{name: file.tell() for name, file in self._files.items() if name != _LOG}}
 
     def cut(self, name: str, size: int) -> None:
-        """Take off what a file has after so many bytes."""
+        """Truncate a file to a size in bytes."""
         self.close(name)
         path = self.directory / name
         path.touch()
         os.truncate(path, size)
 
     def log(self, mark: Mark) -> None:
-        """Say that all is whole up to here; only then is it what another run goes on from.
+        """Record that everything up to a mark is complete; another run resumes from the last recorded mark.
 
         Raises:
             SaveError: The disk is full.
@@ -125,7 +125,7 @@ class Journal:
         self.mark = mark
 
     def close(self, *names: str) -> None:
-        """Write out what was appended to these files; to all without names.
+        """Flush and close these files, or all if no names are given.
 
         Raises:
             SaveError: The disk is full.
@@ -138,16 +138,16 @@ class Journal:
 
 @contextmanager
 def journal(target: Path, settings: Mapping[str, str], *, resume: bool, name: str) -> Iterator[Journal]:
-    """The journal of a target; removed with its directory but where an error ends the block and there is work to keep.
+    """Open the journal of a target. It is removed on exit, unless an error ends the block and there is work to keep.
 
     Args:
-        target: What is to be written.
-        settings: What must be the same for a run to go on.
-        resume: Go on with what another run left; else that is removed.
-        name: The target's, for messages.
+        target: The file or directory to write.
+        settings: What must be the same for another run to resume.
+        resume: Continue with what another run left; else remove that.
+        name: The target's name, for messages.
 
     Raises:
-        ConfigError: What was left was made by other settings.
+        ConfigError: The work left was made with other settings.
         SaveError: The disk is full, or the place not writable.
     """
     with saving(name):
@@ -165,7 +165,7 @@ def journal(target: Path, settings: Mapping[str, str], *, resume: bool, name: st
             work.close()
         error.add_note(f"nothing was written to {name}")
         if work.mark.num_read:
-            error.add_note(f"{work.mark.num_written} rows are kept beside it: `resume` goes on after them")
+            error.add_note(f"{work.mark.num_written} rows are kept beside it; continue with `resume`")
         else:
             shutil.rmtree(work.directory, ignore_errors=True)
         raise
@@ -184,7 +184,7 @@ def _new(target: Path, settings: Mapping[str, str], name: str) -> tuple[Journal,
 
 
 def _left(target: Path, settings: Mapping[str, str], name: str) -> tuple[Journal, int] | None:
-    """What a run left that came furthest, cut to its last mark."""
+    """The work left by the run that got furthest, cut to its last mark."""
     with ExitStack() as others:
         best: tuple[int, Path, int] = (0, target, -1)
         for directory, descriptor in abandoned(target, target.parent):
@@ -195,27 +195,27 @@ def _left(target: Path, settings: Mapping[str, str], name: str) -> tuple[Journal
             return None
         theirs, mark = _read(directory / _LOG)
         check_same_run(name, theirs, settings)
-        work, kept = Journal(directory, mark, name), os.dup(descriptor)  # the lock lives on in the copy
+        work, kept = Journal(directory, mark, name), os.dup(descriptor)  # the duplicate keeps the lock
     for file, size in (mark.sizes or {}).items():
         work.cut(file, size)
     return work, kept
 
 
 def check_same_run(name: str, theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:
-    """Refuse to go on with what other settings made.
+    """Refuse to resume work made with other settings.
 
     Raises:
-        ConfigError: Saying what is another.
+        ConfigError: Settings differ; the message names them.
     """
     if odd := [key for key in ours if theirs.get(key) != ours[key]]:
         raise ConfigError(
-            f"{name}: cannot be gone on with, since the run that was stopped had another {' and another '.join(odd)}; "
-            "give what that run was given, or start anew without `resume`"
+            f"{name}: cannot resume, since the interrupted run had another {' and another '.join(odd)}; "
+            "use the same ones, or start over without `resume`"
         )
 
 
 def _read(path: Path) -> tuple[dict[str, str], Mark]:
-    """Settings and last mark of a log; a line that was not wholly written is none."""
+    """The settings and the last mark of a log; an incomplete last line is ignored."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
         return json.loads(lines[0]), Mark(**json.loads(lines[-1])) if len(lines) > 1 else Mark()

@@ -1,6 +1,6 @@
-"""`select`: which rows of a pool are worth a label, or a rationale, before anyone is asked for it.
+"""`select`: choose the rows of a pool that are most worth a label or a rationale.
 
-the pool → without what is known → what the classifier says of each row → a tenth at random, the rest by a strategy
+the pool → without known rows → the classifier's prediction for each row → a tenth at random, the rest by a strategy
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _OWN_COLUMNS = ("selected_by", "score", "inclusion_probability")
 
 @dataclass(frozen=True, slots=True)
 class SelectedRow:
-    """A row that is asked for.
+    """A selected row.
 
     Args:
         example: The row.
@@ -53,11 +53,11 @@ class SelectedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The rows that are asked for, in an order in which any first part is a selection too.
+    """The selected rows, in an order such that any prefix is a valid selection too.
 
     Args:
-        rows: As many as were asked for.
-        pool: What they were chosen from.
+        rows: The selected rows.
+        pool: The pool they were selected from.
     """
 
     rows: list[SelectedRow]
@@ -67,17 +67,16 @@ class Selection:
 def select_for_labels(
     model_dir: str | Path, data: Any, query: Query, *, config: RunConfig | None = None, **options: Any
 ) -> Selection:
-    """Choose the rows to be labelled next.
+    """Select the rows to label next.
 
     Args:
-        model_dir: What `train` wrote on the rows that are labelled so far.
-        data: As `data.train` of a config, or rows; their labels are not looked at.
-        query: How many, and how.
-        config: Column names; None: as in training.
-        **options: As `predict`'s.
+
+        query: How many rows to select, and how.
+        config: Settings with column names; None: those of the training run.
+        **options: See `predict`.
 
     Raises:
-        ConfigError: There is no such task, or there are several and none is named.
+        ConfigError: The task does not exist, or there are several and none is named.
         DataError: The pool has too few rows, or one cannot be used.
         UserError: The artifact cannot be used.
     """
@@ -95,20 +94,20 @@ def select_for_labels(
 def select_for_rationales(
     model_dir: str | Path, data: Any, query: Query, *, config: RunConfig | None = None, **options: Any
 ) -> Selection:
-    """Choose, of labelled rows that an artifact was not trained on, those to get a rationale next.
+    """Select labelled rows, which the artifact was not trained on, that should get a rationale next.
 
-    First come those whose label it finds least probable: rows that it gets wrong, then rows that it is unsure of.
+    Rows whose label is least probable to it come first: those it gets wrong, then those it is unsure of.
 
     Args:
-        model_dir: What `train` wrote on other rows.
-        data: Labelled rows, as `data.train` of a config, or rows; those with a rationale are not chosen.
-        query: How many, and how.
-        config: Column names; None: as in training.
-        **options: As `predict`'s.
+        model_dir: An artifact trained on other rows.
+        data: Labelled rows, or a source as for `data.train`; rows with a rationale are not selected.
+        query: How many rows to select, and how.
+        config: Settings with column names; None: those of the training run.
+        **options: See `predict`.
 
     Raises:
-        ConfigError: The strategy is for labels, there is no such task, or there are several and none is named.
-        DataError: Most of the rows were trained on, one cannot be used, or the pool has too few.
+        ConfigError: The strategy is for labels only, the task does not exist, or there are several and none is named.
+        DataError: Most rows were trained on, a row cannot be used, or the pool is too small.
         UserError: The artifact cannot be used.
     """
     _check_for_rationales(query)
@@ -117,7 +116,7 @@ def select_for_rationales(
     refuse_trained_rows(
         model_dir,
         [digest_of(example) for example in chosen_from],
-        instead="give `folds` instead of `model`: each row is then read by a model that did not see it",
+        instead="give `folds` instead of `model`, so that each row is scored by a model that did not see it",
     )
     classifier = Classifier.from_pretrained(model_dir, **options)
     return _by_doubt(examples, pool, _doubt(classifier.predict_proba(chosen_from), chosen_from, task), query)
@@ -126,19 +125,19 @@ def select_for_rationales(
 def select_out_of_fold(
     config: RunConfig, query: Query, *, num_folds: int = 5, kept: Path | None = None, device: str | None = None
 ) -> Selection:
-    """Choose those of the training rows to get a rationale next, each judged by a classifier that did not see it.
+    """Select training rows that should get a rationale next, each scored by a classifier that did not see it.
 
     Args:
-        config: As for training; the classifier learns from labels alone, and validation, `data.dev_share` and what
-            chooses an epoch play no part.
-        query: How many, and how.
-        num_folds: The classifier is trained so many times.
-        kept: A directory for the folds that are done, so that the same call goes on after a kill; None: nothing stays.
-        device: "cpu", "cuda", "mps"; None: the best there is.
+        config: Settings as for training; the classifier learns from labels only, and validation, `data.dev_share` and
+            the selection of weights are ignored.
+        query: How many rows to select, and how.
+        num_folds: Number of cross-validation folds; the classifier is trained once per fold.
+        kept: Directory for finished folds, so that the same call can resume after a kill; None: keep nothing.
+        device: "cpu", "cuda" or "mps"; None: the best available.
 
     Raises:
-        ConfigError: As `select_for_rationales`.
-        DataError: Too few rows are without a rationale, one cannot be used, or a fold would be empty.
+        ConfigError: See `select_for_rationales`.
+        DataError: Too few rows lack a rationale, a row cannot be used, or a fold would be empty.
         UserError: A setting or the backbone cannot be used.
     """
     _check_for_rationales(query)
@@ -177,7 +176,7 @@ def select_at_random(config: RunConfig, query: Query, *, for_rationales: bool = 
 
 
 def write_selected(selection: Selection, path: Path) -> None:
-    """The rows as JSON lines, with their own columns, so that they can be labelled or given rationales.
+    """Write the rows as JSON lines, with their own columns, ready to be labelled or given rationales.
 
     Raises:
         SaveError: They could not be written.
@@ -193,7 +192,7 @@ def write_selected(selection: Selection, path: Path) -> None:
 def _opened(
     model_dir: str | Path, data: Any, query: Query, config: RunConfig | None, *, labels_required: bool
 ) -> tuple[list[Example], Pool, LabelSlice]:
-    """The rows for an artifact, those of them that are left to ask for, and the task that it is about."""
+    """The rows for an artifact, the pool of candidates, and the task to select for."""
     config = config or settings_of(model_dir)
     info = read_info(model_dir)
     task = one_task(info.labels, query.task)
@@ -217,8 +216,8 @@ def _is_labelled(example: Example, task: LabelSlice) -> bool:
 def _check_pool(pool: Pool, examples: Sequence[Example], query: Query) -> None:
     if query.num_rows > len(pool.rows):
         raise DataError(
-            f"`num_rows={query.num_rows}`: of the pool's {len(examples)} rows {len(pool.rows)} are left to ask for: "
-            "not known, not repeated, and with a label and without a rationale where one is wanted; give fewer"
+            f"`num_rows={query.num_rows}`: only {len(pool.rows)} of the pool's {len(examples)} rows can be selected: "
+            "not known, not repeated and, for rationales, with a label and without a rationale; give a smaller number"
         )
     for row in pool.rows:
         if taken := [name for name in _OWN_COLUMNS if name in examples[row].fields]:
@@ -233,14 +232,14 @@ def _check_for_rationales(query: Query) -> None:
 
 
 def _without_rationales(config: RunConfig) -> RunConfig:
-    """The same run, learning from labels alone."""
+    """The same settings, learning from labels only."""
     off = {f"{name}_weight": 0.0 for name in config.loss.rationale_losses}
     weights = {**off, "classification_weight": config.loss.classification_weight or 1.0}
     return config.model_copy(update={"loss": config.loss.model_copy(update=weights)})
 
 
 def _doubt(probabilities_NC: np.ndarray, examples: Sequence[Example], task: LabelSlice) -> np.ndarray:
-    """1 − the probability of each row's label of a task, (N,); of several labels that of the most doubtful one."""
+    """1 − the probability of each row's label of a task, (N,); for several labels, that of the least probable one."""
     probabilities_NC = probabilities_NC[:, task.columns]
     gold_NC = encode_labels(of_task(examples, task.name, task.columns), task.labels).astype(bool)
     if task.labels.multi_label:

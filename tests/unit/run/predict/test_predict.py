@@ -155,7 +155,7 @@ def stopped(model: Path, data: Path, output: Path, job: LongJob) -> None:
     data.write_text(text + '{"input_text": "unusable"}\n')
     with pytest.raises(DataError, match="too long for the model") as failure:
         predict_to(output, model, data, job=job)
-    assert f"{15 * WINDOW} rows are kept beside it: `resume` goes on after them" in failure.value.__notes__
+    assert f"{15 * WINDOW} rows are kept beside it; continue with `resume`" in failure.value.__notes__
     data.write_text(text)
 
 
@@ -183,7 +183,7 @@ def test_another_input_model_or_setting_is_refused(model: Path, data: Path, tmp_
     stopped(model, data, output, LongJob())
     resumed, text = LongJob(resume=True), data.read_text()
     data.write_text(text.replace('"n": 0', '"n": 0, "id": "other"', 1))
-    with pytest.raises(ConfigError, match="not the rows that the stopped run was given"):
+    with pytest.raises(ConfigError, match="not the rows of the interrupted run"):
         predict_to(output, model, data, job=resumed)
     data.write_text("\n".join(text.splitlines()[:20]))
     with pytest.raises(ConfigError, match="not the rows"):
@@ -219,7 +219,7 @@ def test_without_a_decision_rows_are_as_before(model: Path, data: Path) -> None:
 
 @pytest.mark.parametrize(
     ("keep", "part"),
-    [(("label",), "`keep=label`: predictions have"), (("n", "n"), "`keep=n`"), (("p_bill",), "`keep=p_bill`")],
+    [(("label",), "`keep=label`: predictions already have"), (("n", "n"), "`keep=n`"), (("p_bill",), "`keep=p_bill`")],
 )
 def test_names_that_are_taken_are_refused(model: Path, data: Path, tmp_path: Path, keep: Any, part: str) -> None:
     with pytest.raises(ConfigError, match=part):

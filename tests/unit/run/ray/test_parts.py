@@ -62,7 +62,7 @@ def test_parts_are_gone_on_with_and_published_together(output: PartsOutput, tmp_
 def test_other_settings_are_refused_and_without_resume_it_begins_anew(output: PartsOutput, tmp_path: Path) -> None:
     output.begin(SETTINGS, resume=False)
     make(output, tmp_path, part_name(0, 0), b"first")
-    with pytest.raises(ConfigError, match="the run that was stopped had another input; give what"):
+    with pytest.raises(ConfigError, match="the interrupted run had another input; use"):
         output.begin({**SETTINGS, "input": "other"}, resume=True)
     assert output.begin({**SETTINGS, "input": "other"}, resume=False) == {}
     assert output.begin({**SETTINGS, "input": "other"}, resume=True) == {}
@@ -80,7 +80,7 @@ def test_other_files_are_left_alone(output: PartsOutput) -> None:
     system, root = url_to_fs(output.directory)
     system.makedirs(root)
     system.pipe_file(f"{root}/notes.txt", b"mine")
-    with pytest.raises(ConfigError, match=r"holds other files than parts of predictions \(notes.txt\)"):
+    with pytest.raises(ConfigError, match=r"contains files other than parts of predictions \(notes.txt\)"):
         output.begin(SETTINGS, resume=False)
     assert names(output) == ["out/notes.txt"]
 
@@ -121,5 +121,11 @@ def test_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> N
 
 def test_what_is_read_is_not_written_over(output: PartsOutput) -> None:
     output.check_apart([f"{output.directory}s/part-0.parquet", "/elsewhere/part-0.parquet"])
-    with pytest.raises(ConfigError, match=r"would take the place of what is read \(.*part-0\.parquet\)"):
+    with pytest.raises(ConfigError, match=r"would overwrite an input \(.*part-0\.parquet\)"):
         output.check_apart([f"{output.directory}/part-0.parquet"])
+
+
+def test_nor_where_only_one_of_the_two_is_an_address(tmp_path: Path) -> None:
+    for output, file in ((f"{tmp_path}/", f"file://{tmp_path}/a.csv"), (f"file://{tmp_path}/", f"{tmp_path}/a.csv")):
+        with pytest.raises(ConfigError, match="would take the place of what is read"):
+            PartsOutput.of(output).check_apart([file])
