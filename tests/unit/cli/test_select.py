@@ -65,7 +65,7 @@ def test_rows_are_drawn_without_a_model(
     given = ["pool.jsonl", "-n", "5", "--exclude", "known.jsonl", "--seed", "1", "--device", "cpu"]
     ended = run_here(capsys, "select", *given, "--output", "ask.jsonl", "--json", "ask.json")
     assert ended.code == 0, ended.err
-    assert "5 of 29 rows (1 known, 0 with the text of an earlier one), 5 of them drawn at random" in ended.out
+    assert "5 of 29 rows (1 known and 0 duplicates left out), 5 of them drawn at random" in ended.out
     save_tiny(tmp_path / "model")
     ended = run_here(capsys, "select", *given, "--model", "model", "--output", "read.jsonl")
     assert ended.code == 0, ended.err
@@ -118,7 +118,7 @@ def test_an_interrupted_selection_keeps_its_folds(
             "--strategy margin needs a model, and none is given: --folds 5, or --model DIR",
         ),
         (["pool.jsonl", "-n", "3", "--folds", "5"], "--folds needs --for rationale"),
-        (["pool.jsonl", "-n", "20"], "of the pool's 9 rows 9 are left to ask for"),
+        (["pool.jsonl", "-n", "20"], "only 9 of the pool's 9 rows can be selected"),
         (["pool.jsonl", "-n", "3", "--folds", "5", "--model", "m"], "give one of them"),
         (["pool.jsonl", "-n", "3", "--strategy", "best"], "--strategy best: unknown; give one of random, margin"),
         (["pool.jsonl", "-n", "3", "--for", "both"], "--for both: unknown; give label or rationale"),
