@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dhrd._files import LOCK, expanded, holds_nothing, is_stdout, is_stream, locked, writing, writing_directory
+from dhrd._temporary import temporary
 from dhrd.errors import ConfigError, DhrdError, SaveError
 from helpers.runs import read_jsonl
 
@@ -68,9 +69,8 @@ def test_f13_what_was_there_stays(tmp_path: Path) -> None:
 
 
 def test_f13_what_a_kill_left_goes_with_the_next_writing(tmp_path: Path) -> None:
-    left = tmp_path / ".o.4711-0123abcd.partial"
+    left, other = (temporary(tmp_path / name, tmp_path) for name in ("o", "o.other"))
     left.write_text("half")
-    other = tmp_path / ".other.4711-0123abcd.partial"
     other.write_text("of another target")
     with writing(tmp_path / "o") as file, writing(tmp_path / "o"):  # the second leaves the first's alone
         file.write("new")

@@ -44,6 +44,22 @@ def test_only_what_no_process_holds_is_swept(tmp_path: Path) -> None:
     assert set(tmp_path.iterdir()) == {other}
 
 
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("out", "out.csv"), ("out.csv", "out"), ("a" * 60 + "1", "a" * 60 + "2"), ("é" * 90, "é" * 91)],
+    ids=["shorter", "longer", "long", "of many bytes"],
+)
+def test_another_target_is_left_alone_whose_name_begins_alike(tmp_path: Path, name: str, other: str) -> None:
+    ours, theirs = (temporary(tmp_path / one, tmp_path) for one in (name, other))
+    for path in (ours, theirs):
+        path.mkdir()
+    found = list(abandoned(tmp_path / name, tmp_path))
+    assert [path for path, _ in found] == [ours]
+    os.close(found[0][1])
+    sweep(tmp_path / name, tmp_path)
+    assert list(tmp_path.iterdir()) == [theirs]
+
+
 def test_a_lock_is_refused_twice_and_on_a_file_that_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "file"
     descriptors = [os.open(path, os.O_RDWR | os.O_CREAT) for _ in range(2)]

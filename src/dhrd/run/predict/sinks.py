@@ -126,6 +126,7 @@ def open_sink(
         return
     target = Path(os.path.realpath(path))
     in_parts = is_directory(output)
+    settings = {**settings, "form of the output": "parts" if in_parts else _suffix(path)}
     table = Parquet(columns) if in_parts else _TABLES[_suffix(path)](columns)
     with saving(output):
         if not in_parts:

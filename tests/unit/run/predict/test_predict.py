@@ -200,6 +200,26 @@ def test_another_input_model_or_setting_is_refused(model: Path, data: Path, tmp_
     assert predict_to(output, model, data, job=resumed).num_resumed == 15 * WINDOW
 
 
+@pytest.mark.parametrize(("name", "other"), [("o.csv", "o"), ("o", "o.csv"), ("o.jsonl", "o/")])
+def test_another_output_neither_takes_nor_removes_what_was_kept(
+    model: Path, data: Path, tmp_path: Path, name: str, other: str
+) -> None:
+    """Whether it is resumed or begins."""
+    stopped(model, data, tmp_path / name, LongJob())
+    for resume in (True, False):
+        done = predict_to(f"{tmp_path}/{other}", model, data, job=LongJob(resume=resume))
+        assert done == Predicted(num_rows=NUM_ROWS)
+        assert len(rows_of(tmp_path / other)) == NUM_ROWS
+    assert predict_to(tmp_path / name, model, data, job=LongJob(resume=True)).num_resumed == 15 * WINDOW
+
+
+def test_another_form_under_the_same_name_is_refused(model: Path, data: Path, tmp_path: Path) -> None:
+    stopped(model, data, tmp_path / "o.jsonl", LongJob())
+    with pytest.raises(ConfigError, match=r"had another form of the output; give what .* or start anew"):
+        predict_to(f"{tmp_path}/o.jsonl/", model, data, job=LongJob(resume=True))
+    assert predict_to(tmp_path / "o.jsonl", model, data, job=LongJob(resume=True)).num_resumed == 15 * WINDOW
+
+
 def test_a_decision_is_obeyed(monkeypatch: pytest.MonkeyPatch, data: Path, tmp_path: Path) -> None:
     model = use(monkeypatch, tmp_path / "model", DECISION)
     done = predict_to(tmp_path / "o.parquet", model, data)
