@@ -2,7 +2,8 @@
 
 It lies in a temporary directory beside the target, which is locked as long as its writer lives and goes when the target
 is written anew. Windows of rows are appended to it, and after each a line that says how far they reach; whatever a kill
-leaves after the last whole line is cut off.
+leaves after the last whole line is cut off. Before the files are moved to the target, the last line says so: those that
+are missing then have their places already, and another run moves the rest.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dhrd._temporary import abandoned, lock, sweep, temporary
 from dhrd.errors import ConfigError, SaveError
 
 _LOG = "log"
+_PARTS = "parts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ class Mark:
         num_parts: Whole files of a directory.
         num_windows: In the part that grows.
         sizes: Bytes of the files that grow, by name.
+        is_last: All is done, and the files are on their way to their places.
     """
 
     num_read: int = 0
@@ -72,6 +75,7 @@ class Mark:
     num_parts: int = 0
     num_windows: int = 0
     sizes: Mapping[str, int] | None = None
+    is_last: bool = False
 
 
 class Journal:
@@ -104,11 +108,45 @@ class Journal:
         return {**(self.mark.sizes or {}), **{name: file.tell() for name, file in self._files.items() if name != _LOG}}
 
     def cut(self, name: str, size: int) -> None:
-        """Take off what a file has after so many bytes."""
+        """Take off what a file has after so many bytes.
+
+        Raises:
+            ConfigError: It has fewer.
+        """
         self.close(name)
         path = self.directory / name
-        path.touch()
+        if not path.is_file() or path.stat().st_size < size:
+            raise self._damaged(name)
         os.truncate(path, size)
+
+    def part(self, number: int) -> Path:
+        """A whole file of a directory."""
+        return self.directory / _PARTS / f"part-{number:05d}.parquet"
+
+    def go_to_mark(self) -> None:
+        """Cut off what came after the mark.
+
+        Raises:
+            ConfigError: Something that was whole then is missing.
+        """
+        sizes = self.mark.sizes or {}
+        for name, size in sizes.items():
+            if not self.mark.is_last or (self.directory / name).exists():
+                self.cut(name, size)
+        for path in self.directory.iterdir():
+            if path.is_file() and path.name not in (*sizes, _LOG):  # begun after the mark
+                path.unlink()
+        log = self.directory / _LOG
+        self.cut(_LOG, log.read_bytes().rindex(b"\n") + 1)
+        for part in map(self.part, range(0 if self.mark.is_last else self.mark.num_parts)):
+            if not part.is_file():
+                raise self._damaged(part.name)
+
+    def _damaged(self, what: str) -> ConfigError:
+        return ConfigError(
+            f"{self._name}: cannot be gone on with, since what the stopped run kept in {self.directory} is damaged "
+            f"({what} is missing or too short); start anew without `resume`"
+        )
 
     def log(self, mark: Mark) -> None:
         """Say that all is whole up to here; only then is it what another run goes on from.
@@ -159,16 +197,21 @@ def journal(target: Path, settings: Mapping[str, str], *, resume: bool, name: st
     try:
         yield work
         work.close()
-        shutil.rmtree(work.directory, ignore_errors=True)
     except BaseException as error:
         with suppress(SaveError):
             work.close()
+        if work.mark.is_last:
+            num_rows = work.mark.num_written
+            error.add_note(f"{name} was being put in its place, with all {num_rows} rows: `resume` finishes that")
+            raise
         error.add_note(f"nothing was written to {name}")
         if work.mark.num_read:
             error.add_note(f"{work.mark.num_written} rows are kept beside it: `resume` goes on after them")
         else:
             shutil.rmtree(work.directory, ignore_errors=True)
         raise
+    else:
+        shutil.rmtree(work.directory, ignore_errors=True)
     finally:
         os.close(descriptor)
 
@@ -195,10 +238,9 @@ def _left(target: Path, settings: Mapping[str, str], name: str) -> tuple[Journal
             return None
         theirs, mark = _read(directory / _LOG)
         check_same_run(name, theirs, settings)
-        work, kept = Journal(directory, mark, name), os.dup(descriptor)  # the lock lives on in the copy
-    for file, size in (mark.sizes or {}).items():
-        work.cut(file, size)
-    return work, kept
+        work = Journal(directory, mark, name)
+        work.go_to_mark()
+        return work, os.dup(descriptor)  # the lock lives on in the copy
 
 
 def check_same_run(name: str, theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:
