@@ -151,22 +151,36 @@ class PartsOutput:
                     system.rm(path)
 
     def publish(self, done: Mapping[str, PartDone]) -> None:
-        """Let the parts take their places, and the rows that were left out theirs; those of older jobs go.
+        """Let the parts take their places, as far as they have not yet, and the rows that were left out theirs.
+
+        Those of older jobs go.
 
         Raises:
             SaveError: The place cannot be written.
         """
-        with self._saving() as (system, root):
+        with self._moving(), self._saving() as (system, root):
             refused = [json_line(row.record()) for name in sorted(done) for row in done[name].refused]
             if refused:
                 self._place(system, b"".join(refused), f"{root}{ERRORS}")
             elif system.exists(f"{root}{ERRORS}"):
                 system.rm(f"{root}{ERRORS}")
             for path in system.glob(f"{root}/{PART}"):
-                system.rm(path)
+                if Path(path).stem not in done:
+                    system.rm(path)
             for name in sorted(done):
-                system.mv(f"{root}/.partial/{name}.parquet", f"{root}/{name}.parquet")
+                part = f"{root}/.partial/{name}.parquet"
+                if system.exists(part) or not system.exists(f"{root}/{name}.parquet"):  # a killed job may have moved it
+                    system.mv(part, f"{root}/{name}.parquet")
             system.rm(f"{root}/.partial", recursive=True)
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Say, where an error ends the block, that some parts may be in their places."""
+        try:
+            yield
+        except BaseException as error:
+            error.add_note(f"{self.directory} was being put in its place: `resume` finishes that")
+            raise
 
     def _check(self, system: Any, root: str) -> None:
         for path in system.ls(root, detail=False) if system.exists(root) else ():
