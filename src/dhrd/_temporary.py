@@ -53,6 +53,14 @@ def sweep(target: Path, directory: Path) -> None:
                 os.close(descriptor)
 
 
+def remove_directory(directory: Path) -> None:
+    """Remove a directory; whenever a kill comes, all of it has its name or nothing has."""
+    sweep(directory, directory.parent)
+    gone = temporary(directory, directory.parent)
+    os.replace(directory, gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
 def abandoned(target: Path, directory: Path) -> Iterator[tuple[Path, int]]:
     """The directories that dead processes left of a target, each with a descriptor that locks it."""
     for path in _left(target, directory):
