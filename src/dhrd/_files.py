@@ -113,7 +113,8 @@ def writing(path: Path) -> Iterator[Writer]:
             file.flush()
             os.replace(partial, target)
     except (DhrdError, KeyboardInterrupt) as error:
-        error.add_note(f"nothing was written to {path}")
+        if file is None or partial.exists():  # else it took its place before the signal came
+            error.add_note(f"nothing was written to {path}")
         raise
     finally:
         with suppress(OSError):

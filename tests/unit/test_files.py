@@ -78,6 +78,20 @@ def test_f13_what_was_there_stays(tmp_path: Path) -> None:
     assert (tmp_path / "o").read_bytes() == b"old"
 
 
+def test_what_was_written_before_a_signal_is_not_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = os.replace
+
+    def interrupted(source: Path, target: Path) -> None:
+        replace(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt) as stop, writing(tmp_path / "o") as file:
+        file.write("new")
+    assert not getattr(stop.value, "__notes__", [])
+    assert (tmp_path / "o").read_text() == "new"
+
+
 def test_f13_what_a_kill_left_goes_with_the_next_writing(tmp_path: Path) -> None:
     left, other = (temporary(tmp_path / name, tmp_path) for name in ("o", "o.other"))
     left.write_text("half")
