@@ -42,7 +42,7 @@ def commands() -> str:
         f"# Command line\n\n{_MADE}\n\nEvery command and flag of `dhrd`. A flag may be written with `-` or `_`; a flag "
         "that is also a setting names it in brackets, and `--set section.key=value` reaches "
         "[every setting](settings.md). A command ends with 0 (done), 1 (failed), 2 (the input is wrong, and the "
-        "message says how to mend it), 3 (a limit that you set) or 130 (Ctrl-C)."
+        "message says how to fix it), 3 (a limit that you set) or 130 (Ctrl-C)."
     ]
     parts += [_command(name, command) for name, command in _commands("dhrd", typer.main.get_command(app))]
     return "\n\n".join(parts) + "\n"

@@ -29,7 +29,7 @@ def check_device(device: str) -> str:
     count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
     if index >= count:
         counted = f"torch finds {count or 'no'} {kind} device{'' if count == 1 else 's'} here"
-        raise ConfigError(f"`device` {device}: {counted}; leave it out for the best there is")
+        raise ConfigError(f"`device` {device}: {counted}; leave it out for the best available")
     return kind
 
 
@@ -64,8 +64,8 @@ def check_loaded(model: nn.Module, name: str | Path) -> None:
     tensors = (*model.named_parameters(), *model.named_buffers())
     if empty := [key for key, tensor in tensors if tensor.is_meta]:
         raise ArtifactError(
-            f"{name}: {len(empty)} weights were not loaded ({empty[0]}), as happens where another thread calls "
-            "transformers itself meanwhile; load again, one model at a time"
+            f"{name}: {len(empty)} weights were not loaded ({empty[0]}), as can happen when another thread loads a "
+            "transformers model at the same time; load again, one model at a time"
         )
 
 

@@ -29,7 +29,7 @@ def require(module: str, *, extra: str) -> ModuleType:
             raise  # it is installed, and broken inside: its own message is the useful one
         raise MissingExtra(
             f"this needs `{module}`, which is not installed: pip install '.[{extra}]' in a clone of dhrd, or "
-            f"'dhrd[{extra}]' where an index has it"
+            f"'dhrd[{extra}]' from an index that has it"
         ) from error
 
 

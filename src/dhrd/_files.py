@@ -113,7 +113,7 @@ def writing(path: Path) -> Iterator[Writer]:
             file.flush()
             os.replace(partial, target)
     except (DhrdError, KeyboardInterrupt) as error:
-        if file is None or partial.exists():  # else it took its place before the signal came
+        if file is None or partial.exists():  # else it was in place before the signal came
             error.add_note(f"nothing was written to {path}")
         raise
     finally:
@@ -254,16 +254,16 @@ def _remove(path: Path) -> None:
 
 
 def replace_directory(whole: Path, target: Path) -> None:
-    """Let a directory take the place of one that holds nothing, or of none, in one step; it gets that one's mode.
+    """Move a directory to the place of one that holds nothing, or of none, in one step; it gets that one's mode.
 
     Raises:
-        ConfigError: There is something in it, or another process is writing there.
+        ConfigError: The target is not empty, or another process is writing there.
     """
     place = Path(os.path.realpath(target))
     if not holds_nothing(place):
-        raise ConfigError(f"{target}: is not empty any more; move it away, and run again")
+        raise ConfigError(f"{target}: is no longer empty; move it away, and run again")
     with locked(place):
-        pass  # nobody is
+        pass  # no other process is writing there
     if place.exists():
         os.chmod(whole, stat.S_IMODE(place.stat().st_mode))
         shutil.rmtree(place)
@@ -299,7 +299,7 @@ def locked(directory: Path) -> Iterator[None]:
     """
     path, made = directory / LOCK, not os.path.exists(directory)
     if not made and not os.path.isdir(directory):
-        raise ConfigError(f"{directory}: is not a directory, and what is written is one; give another name")
+        raise ConfigError(f"{directory}: is not a directory, but one is to be written; give another name")
     with saving(str(directory), RESUME):
         Path(os.path.realpath(directory)).mkdir(parents=True, exist_ok=True)  # a link may lead to none yet
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

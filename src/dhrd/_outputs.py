@@ -61,7 +61,7 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[str | Path]) -> No
             kind of file does; or it is a directory.
         SaveError: There is no directory to write it in.
     """
-    taken = {identity: f"what is read ({path})" for path in inputs for identity in _identities(path)}
+    taken = {identity: f"an input ({path})" for path in inputs for identity in _identities(path)}
     for output in outputs:
         path = output.path
         if path is None:
@@ -73,7 +73,7 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[str | Path]) -> No
                 os.stat(os.path.dirname(os.path.realpath(path)))
         ours = f"what {output.option} writes"  # of a directory, several files
         if taken.get(identity, ours) != ours:
-            raise ConfigError(f"{output.option} {path}: would take the place of {taken[identity]}; give another name")
+            raise ConfigError(f"{output.option} {path}: would overwrite {taken[identity]}; give another name")
         if identity is not None:
             taken[identity] = ours
 
@@ -83,7 +83,7 @@ def _check_name(option: str, path: Path, form: Format | None) -> None:
         raise ConfigError(f"{option} {path}: is a directory; give the name of a file")
     if form is not None and not form.names(path) and not is_stream(path):
         endings = " or ".join(suffix for suffix in form.suffixes if suffix)
-        raise ConfigError(f"{option} {path}: what is written is {form.name}; give a name that ends in {endings}")
+        raise ConfigError(f"{option} {path}: the output is {form.name}; give a name that ends in {endings}")
 
 
 def _identities(path: str | Path) -> Iterator[object]:
@@ -102,7 +102,7 @@ def _identity(path: str | Path, standard: int = 1) -> object:
     """Device and number of a file, or where its name leads if it is not there; None for devices and pipes.
 
     Args:
-        path: Of the file.
+        path: The file.
         standard: Which descriptor `-` is.
     """
     is_standard = str(path) == STANDARD

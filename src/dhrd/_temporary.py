@@ -24,13 +24,13 @@ def temporary(target: Path, directory: Path) -> Path:
 
 
 def _start(target: Path) -> str:
-    """What the temporary names of this target begin with, and of no other: names may begin with one another."""
+    """The prefix of the temporary names of this target alone: one target's name may be a prefix of another's."""
     digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]
     return f".{target.name[:_NAME_SHOWN]}.{digest}."
 
 
 def _left(target: Path, directory: Path) -> list[Path]:
-    """What has a temporary name of this target in a directory."""
+    """The paths in a directory that have a temporary name of this target."""
     start = _start(target)
     found = directory.glob(f"{glob.escape(start)}*")
     return sorted(path for path in found if re.fullmatch(_END, path.name.removeprefix(start)))
@@ -54,7 +54,7 @@ def sweep(target: Path, directory: Path) -> None:
 
 
 def remove_directory(directory: Path) -> None:
-    """Remove a directory; whenever a kill comes, all of it has its name or nothing has."""
+    """Remove a directory so that a kill leaves all of it under its name, or nothing."""
     sweep(directory, directory.parent)
     gone = temporary(directory, directory.parent)
     os.replace(directory, gone)

@@ -1,9 +1,10 @@
 """Every error that dhrd raises on purpose.
 
     DhrdError                 exit code 1
-    ├── UserError             exit code 2: what was given cannot work; the message says how to mend it
+    ├── UserError             exit code 2: what was given cannot work; the message says how to fix it
     │   ├── ConfigError       a setting
     │   ├── DataError         a row, a file, a label set
+    │   │   └── ColumnError   a row that lacks a column
     │   ├── ModelError        a backbone, a tokenizer, a family that is not supported
     │   ├── ArtifactError     a directory that is not, or not yet, a classifier
     │   ├── CheckpointError   a checkpoint that does not fit
@@ -12,8 +13,8 @@
     ├── NonFiniteError        a loss or gradient became NaN or infinite
     └── SaveError             a file could not be written (disk full, no permission)
 
-`DhrdError`s speak to users: what was given, what is allowed, how to mend it. Broken invariants of our own are
-`assert`s.
+`DhrdError`s are written for users: what was given, what is allowed, and how to fix it. Violated internal invariants
+are `assert`s.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from dhrd._text import clipped, escaped
 class DhrdError(Exception):
     """Base of every error raised on purpose; the command line prints it as one line and exits with `exit_code`.
 
-    Whatever data the message quotes, its lines are bounded and hold no control characters.
+    The lines of its message are limited in length and contain no control characters, whatever data they quote.
     """
 
     exit_code = 1
@@ -34,7 +35,7 @@ class DhrdError(Exception):
 
 
 class UserError(DhrdError):
-    """What the user gave cannot work."""
+    """The user's input is invalid."""
 
     exit_code = 2
 
@@ -47,20 +48,24 @@ class DataError(UserError):
     """A row, a file or a label set is malformed."""
 
 
+class ColumnError(DataError):
+    """A row lacks a column that is read."""
+
+
 class ModelError(UserError):
     """A backbone or tokenizer cannot be used."""
 
 
 class ArtifactError(UserError):
-    """A directory is not a finished dhrd artifact, or not of the kind asked for."""
+    """A directory is not a finished dhrd artifact, or not of the required kind."""
 
 
 class CheckpointError(UserError):
-    """A training checkpoint is missing, damaged, or of another run."""
+    """A training checkpoint is missing, damaged, or belongs to another run."""
 
 
 class TeacherError(UserError):
-    """A teacher's endpoint cannot be used; answers that it gave before are kept."""
+    """A teacher's endpoint cannot be used; earlier answers are kept."""
 
 
 class MissingExtra(UserError):
@@ -68,8 +73,8 @@ class MissingExtra(UserError):
 
 
 class NonFiniteError(DhrdError):
-    """A loss or a gradient is NaN or infinite; the weights were not updated with it."""
+    """A loss or gradient is NaN or infinite; the weights were not updated with it."""
 
 
 class SaveError(DhrdError):
-    """A file could not be written; what had been saved before is intact."""
+    """A file could not be written; what was saved before is intact."""

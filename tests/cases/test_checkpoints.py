@@ -104,7 +104,7 @@ def test_a6_a_flipped_bit_is_noticed_and_the_checkpoint_before_it_used(
     with caplog.at_level(logging.WARNING, "dhrd"):
         assert broken.resume().steps == STEPS
     assert "differs from its digest" in caplog.text
-    assert "going on after step 4" in caplog.text
+    assert "resuming after step 4" in caplog.text
 
 
 def test_a6_no_checkpoint_is_whole(broken: Broken) -> None:
@@ -112,7 +112,7 @@ def test_a6_no_checkpoint_is_whole(broken: Broken) -> None:
     for path in (broken.output / "checkpoints").glob("step-*"):
         (path / "optimizer.pt").write_bytes(b"")
     before = (broken.output / "metrics.jsonl").read_bytes()
-    assert "no checkpoint there is whole" in broken.refusal()
+    assert "there is no complete checkpoint" in broken.refusal()
     assert (broken.output / "metrics.jsonl").read_bytes() == before
 
 
@@ -215,7 +215,7 @@ def test_a6_a12_a_position_that_the_run_cannot_have(broken: Broken, change: dict
 def test_a12_no_position_at_all(broken: Broken, position: Any) -> None:
     """A12: an empty one would be the beginning, which a checkpoint after step 6 is not."""
     change_state(broken.newest, lambda state: state.update(position=position))
-    assert "no position" in broken.refusal(broken.newest)
+    assert "not a position" in broken.refusal(broken.newest)
 
 
 DEEP = "[" * 100_000

@@ -102,7 +102,7 @@ def test_s11_no_number_of_anything(name: str, number: Any, artifact: Path, class
         "batch_size": [lambda: CoT(batch_size=number)],
     }
     for call in calls[name]:
-        with pytest.raises(ConfigError, match=rf"^`{name}`: give a whole number of 1 or more, got "):
+        with pytest.raises(ConfigError, match=rf"^`{name}`: give a whole number of at least 1, got "):
             call()
 
 
@@ -110,7 +110,7 @@ def test_s11_no_number_of_anything(name: str, number: Any, artifact: Path, class
 def test_s11_no_temperature_and_no_threshold(value: Any, artifact: Path) -> None:
     with pytest.raises(ConfigError, match="temperature"):
         CoT(temperature=value)
-    with pytest.raises(ConfigError, match=r"^threshold .*from 0 \(none\) to 1 \(all\)"):
+    with pytest.raises(ConfigError, match=r"^threshold .*confidence from 0 to 1"):
         Classifier.from_pretrained(artifact, device="cpu", cascade=CoT(), threshold=value)
 
 
@@ -148,7 +148,7 @@ def test_s11_the_command_refuses_them_too(artifact: Path, tmp_path: Path, capsys
     assert run_here(capsys, *command, "--device", "1.5").code == 2
     ended = run_here(capsys, "evaluate", "--model", artifact, "--data", train, "--limit", "-3")
     assert (ended.code, ended.error_lines) == (
-        2, ["dhrd: error: --limit: give a whole number of 1 or more, got -3"]
+        2, ["dhrd: error: --limit: give a whole number of at least 1, got -3"]
     )  # fmt: skip
     assert run_here(capsys, *command, "--device", "-1").code == 0
 

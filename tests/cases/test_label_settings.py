@@ -76,7 +76,7 @@ def test_l1_the_artifact_says_whose_order_it_is(trained: Path, tmp_path: Path) -
     assert manifest["labels"]["names"] == ["0", "1", "2", "10", "11"]
     assert manifest["labels"]["ordered"] is read_info(trained).labels.ordered is False
     for names, ordered in ((["b", "a"], True), (["a", "b"], False)):  # an older artifact does not say
-        older = {**manifest, "labels": {"names": names, "words": names, "multi_label": False}}
+        older = {**manifest, "digests": {}, "labels": {"names": names, "words": names, "multi_label": False}}
         (tmp_path / MANIFEST).write_text(json.dumps(older), encoding="utf-8")
         assert read_info(tmp_path).labels == LabelSet(tuple(names), ordered=ordered)
 
@@ -85,7 +85,7 @@ def test_l1_the_artifact_says_whose_order_it_is(trained: Path, tmp_path: Path) -
 def test_l7_an_older_artifact_with_odd_names_still_loads(label: str, trained: Path, tmp_path: Path) -> None:
     manifest = json.loads((trained / MANIFEST).read_text(encoding="utf-8"))
     names = ["US", "us", "spam ", "1.0", "x, y"]
-    manifest["labels"] = {"names": names, "words": names, "multi_label": False}
+    manifest |= {"labels": {"names": names, "words": names, "multi_label": False}, "digests": {}}
     (tmp_path / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
     labels = read_info(tmp_path).labels
     assert labels.encode(label) == labels.read(label) == (names.index(label),)
@@ -101,7 +101,7 @@ def test_l7_an_older_artifact_with_odd_names_still_loads(label: str, trained: Pa
 )
 def test_l13_a_template_that_reads_the_label_is_doubted(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
     found = [{**row, "kind": row["label"]} for row in rows("a", "b")]
-    assert "the label's own column: the input tells the label" in doubts(caplog, found, **settings)
+    assert "the label's own column, so the input gives the label away" in doubts(caplog, found, **settings)
 
 
 def test_l13_a_separator_makes_several_labels_of_text(tmp_path: Path) -> None:
@@ -155,9 +155,9 @@ def test_l18_integers_are_names_as_they_are_written(tmp_path: Path) -> None:
     [
         ("data.labels=no,yes", 'give a list, with quotes around yes and no: data.labels=["no", "yes"]'),
         ("data.labels=no", 'give a list, with quotes around yes and no: data.labels=["no", "yes"]'),
-        ("loss.class_weights.v1.0=2", 'a name with a dot goes in braces: loss.class_weights={"v1.0": 2}'),
-        ("loss.class_weights.a.b.c=2", 'a name with a dot goes in braces: loss.class_weights={"a.b.c": 2}'),
-        ("data.columns.input.text=x", "a name with a dot goes in braces: data.columns={\"input.text\": 'x'}"),
+        ("loss.class_weights.v1.0=2", 'write a name with a dot in braces: loss.class_weights={"v1.0": 2}'),
+        ("loss.class_weights.a.b.c=2", 'write a name with a dot in braces: loss.class_weights={"a.b.c": 2}'),
+        ("data.columns.input.text=x", "write a name with a dot in braces: data.columns={\"input.text\": 'x'}"),
     ],
 )
 def test_l18_overrides_say_how_it_is_given(override: str, message: str) -> None:

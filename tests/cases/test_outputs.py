@@ -87,7 +87,7 @@ class TestF1AnOutputIsNoInput:
     def nothing_is_computed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(dhrd.Classifier, "from_pretrained", no_model)
 
-    def check(self, capsys: Capsys, directory: Path, *arguments: object, part: str = "take the place of") -> None:
+    def check(self, capsys: Capsys, directory: Path, *arguments: object, part: str = "would overwrite") -> None:
         before = content(directory)
         refused(run_here(capsys, *arguments), part)
         assert content(directory) == before
@@ -132,7 +132,9 @@ class TestF1AnOutputIsNoInput:
         (tmp_path / "aloop.jsonl").symlink_to(tmp_path / "aloop.jsonl")
         (tmp_path / "zgone.jsonl").symlink_to(tmp_path / "nowhere.jsonl")
         for spec in (tmp_path, by_a_link(tmp_path)):
-            refused(run_here(capsys, "predict", "--model", artifact, "--input", spec, "--output", source), "take the")
+            refused(
+                run_here(capsys, "predict", "--model", artifact, "--input", spec, "--output", source), "would overwrite"
+            )
         assert len(read_jsonl(source)) == 9
 
     def test_f1_names_that_a_loader_looks_for(self, capsys: Capsys, artifact: Path, source: Path) -> None:
@@ -182,7 +184,7 @@ class TestF1AnOutputIsNoInput:
         with source.open() as file:
             os.dup2(file.fileno(), 0)
         try:
-            with pytest.raises(ConfigError, match=r"would take the place of what is read \(.*\)"):
+            with pytest.raises(ConfigError, match=r"would overwrite an input \(.*\)"):
                 check_outputs([Output("--output", source)], [name])
         finally:
             os.dup2(kept, 0)
@@ -213,7 +215,7 @@ class TestF4ALink:
 
     def test_f4_a_link_to_the_input(self, capsys: Capsys, artifact: Path, source: Path) -> None:
         (source.parent / "link.jsonl").symlink_to(source)
-        refused(predict(capsys, artifact, source, source.parent / "link.jsonl"), "would take the place")
+        refused(predict(capsys, artifact, source, source.parent / "link.jsonl"), "would overwrite")
         assert len(read_jsonl(source)) == 9
 
     def test_f4_results_behind_a_link_survive_a_bad_row(self, capsys: Capsys, artifact: Path, tmp_path: Path) -> None:

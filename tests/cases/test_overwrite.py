@@ -95,7 +95,7 @@ class TestF3OverwriteReplacesRunsAlone:
             (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "out" / name).write_text(text)
         before = content(tmp_path / "out")
-        refused(train(capsys, tiny_backbone, tmp_path, "--overwrite"), "which is all that --overwrite replaces")
+        refused(train(capsys, tiny_backbone, tmp_path, "--overwrite"), "--overwrite replaces nothing else")
         assert content(tmp_path / "out") == before
 
     def test_f3_the_working_directory(
@@ -129,21 +129,21 @@ class TestF3OverwriteReplacesRunsAlone:
         """The backbone, or the rows, lie where the new run would write."""
         out = shutil.copytree(finished, tmp_path / "out")
         before = content(out)
-        refused(train(capsys, out, tmp_path, "--overwrite"), "would take the place of what is read")
+        refused(train(capsys, out, tmp_path, "--overwrite"), "would overwrite an input")
         shutil.copy(tmp_path / "train.jsonl", out / "metrics.jsonl")
         before, rows_there = content(out), ("--set", f"data.train={out / 'metrics.jsonl'}")
-        refused(train(capsys, tiny_backbone, tmp_path, *rows_there, "--overwrite"), "would take the place")
+        refused(train(capsys, tiny_backbone, tmp_path, *rows_there, "--overwrite"), "would overwrite")
         assert content(out) == before
 
     def test_f3_exports(self, finished: Path, tmp_path: Path) -> None:
         """`export --overwrite` replaces exports: no trained model, and no folder of someone's."""
         for directory in (shutil.copytree(finished, tmp_path / "run"), tmp_path):
-            with pytest.raises(ConfigError, match="replaces what `dhrd export` wrote"):
+            with pytest.raises(ConfigError, match="only replaces output of `dhrd export`"):
                 check_export_place(finished, directory, overwrite=True)
         (tmp_path / "onnx").mkdir()
         (tmp_path / "onnx" / "dhrd.json").write_text('{"kind": "onnx"}')
         check_export_place(finished, tmp_path / "onnx", overwrite=True)
-        with pytest.raises(ConfigError, match="is there already"):
+        with pytest.raises(ConfigError, match="already exists"):
             check_export_place(finished, tmp_path / "onnx", overwrite=False)
 
     def test_f3_an_empty_or_barely_begun_directory_is_free(
@@ -291,7 +291,7 @@ class TestF20Small:
             (out / "checkpoints" / name).write_text("{}")
         shutil.copy(out / "run.json", out / "checkpoints" / "run.json")
         ended = run_here(capsys, "train", "--checkpoint", out)
-        assert (ended.code, ended.err) == (0, f"{out}: training is finished already; nothing to do\n")
+        assert (ended.code, ended.err) == (0, f"{out}: training is already finished; nothing to do\n")
         assert content(out) == before
         assert not (out / "checkpoints").exists()
 

@@ -47,7 +47,7 @@ def test_f6_written_rows_are_those_of_the_evaluation(several: bool, artifact: Pa
     for row in written:
         most = max(names, key=row["probabilities"].get)
         assert row["label"] == ([name for name in names if row["probabilities"][name] >= 0.5] if several else most)
-    with pytest.raises(ConfigError, match="given to write_row as they came"):
+    with pytest.raises(ConfigError, match="rows passed to write_row"):
         passed.rows()
 
 

@@ -44,7 +44,7 @@ MERGES = f"{{a: &a {{{', '.join(f'k{n}: 1' for n in range(10))}}}, {LEVELS}}}"
 VALUES = {
     "data.train=" + DEEP: "not valid YAML",
     "data.columns=" + "{a: " * 3000: "not valid YAML",
-    "data.train=" + "[" * 200 + "]" * 200: "lists within lists",
+    "data.train=" + "[" * 200 + "]" * 200: "lists nested",
     "data.labels=" + BOMB: "100,000 values",
     "data.labels=&a [*a]": "values",
     "data.columns=" + MERGES: "100,000 values",
@@ -62,8 +62,8 @@ VALUES = {
     "seed=18446744073709551616": "seed: ",
     "seed=" + "9" * 5000: "",
     "seed=-1": "seed: ",
-    "seed=yes": "a boolean is no number",
-    "loss.class_weights={a: yes, b: 2}": "a boolean is no number",
+    "seed=yes": "a boolean is not a number",
+    "loss.class_weights={a: yes, b: 2}": "a boolean is not a number",
     "seed=.nan": "seed: ",
     "teacher.seed=1e30": "teacher.seed: ",
     "data.train_limit=1e30": "data.train_limit: ",
@@ -192,7 +192,7 @@ def test_settings_may_be_changed_when_going_on_that_decide_no_weight(
     assert "training.learning_rate: 5e-05 there, 1.0 now" in refused.err
     ended = run_here(capsys, *given, "--set", "tracking.run_name=again")
     assert ended.code == 0, ended.err
-    assert "going on after step 4" in ended.err
+    assert "resuming after step 4" in ended.err
 
 
 LONG = "x" * 300

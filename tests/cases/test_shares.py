@@ -103,7 +103,7 @@ def test_they_stand_beside_names_and_rows_without_a_weight() -> None:
 @pytest.mark.parametrize(
     ("label", "message"),
     [
-        ({"a": -1, "b": 2}, "label: the share of 'a' is -1, not a number from 0 on; correct the row"),
+        ({"a": -1, "b": 2}, "label: the share of 'a' is -1, not a number of at least 0; correct the row"),
         ({"a": math.nan, "b": 2}, "label: the share of 'a' is nan, not a number"),
         ({"a": np.float32("nan"), "b": 2}, "not a number"),
         ({"a": Decimal("NaN"), "b": 2}, "not a number"),
@@ -146,15 +146,15 @@ def test_shares_that_fit_no_label_set(label: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("weight", "message"),
     [
-        (-1, "weight: -1 is not a number from 0 on"),
+        (-1, "weight: -1 is not a number of at least 0"),
         (math.nan, "weight: missing in 'weight'"),
         (None, "weight: missing in 'weight'; fill it in (1 counts as one row)"),
         ("", "weight: missing"),
-        (math.inf, "weight: inf is not a number from 0 on"),
-        ("heavy", "weight: 'heavy' is not a number from 0 on; correct it, or rename a column that is no weight"),
+        (math.inf, "weight: inf is not a number of at least 0"),
+        ("heavy", "weight: 'heavy' is not a number of at least 0; correct it, or rename the column"),
         (True, "weight: True is not a number"),
         ([1], "weight: [1] is not a number"),
-        (10**400, "is not a number from 0 on"),
+        (10**400, "is not a number of at least 0"),
     ],
 )
 def test_bad_weights_are_one_line_that_names_the_row(weight: Any, message: str) -> None:
@@ -172,7 +172,7 @@ def test_where_a_weight_is_read() -> None:
     assert [row.weight for row in run_rows(mapped, data__columns={"weight": "votes"}).train] == [5, 5]
     assert "weight: there is no column 'votes'" in refused(given, data__columns={"weight": "votes"})
     nothing = [{**row, "weight": 0} for row in given]
-    assert refused_by_run(nothing).startswith("weight: all training rows have 0")
+    assert refused_by_run(nothing).startswith("weight: 0 in all training rows")
 
 
 def test_the_likeliest_of_several_alike_is_the_first_in_the_sets_order() -> None:
@@ -188,9 +188,7 @@ def test_where_a_row_may_have_several_each_has_its_own_probability() -> None:
         assert [row.label for row in found.train[:2]] == [("a", "b"), ()]
         assert [row.shares for row in found.train[:2]] == [(0.9, 0.5, 0.2), (0.1, 0, 0)]
     message = refused_by_run([*given, *labelled({"a": 3})], data__multi_label=True)
-    assert "row 0: label: 3 is no probability; where a row may have several labels, divide" in message.replace(
-        "row 2", "row 0"
-    )
+    assert "row 0: label: 3 is not a probability; for multi-label rows, divide" in message.replace("row 2", "row 0")
 
 
 def test_doubts_count_rows_that_have_a_share(caplog: pytest.LogCaptureFixture) -> None:

@@ -101,7 +101,7 @@ def test_t5_an_error_inside_a_200_is_never_paid_nor_a_rejection(
     with saying(lambda number, prompt: body if down[0] and "case number 2" in prompt else None) as endpoint:
         first = generate(capsys, endpoint, data, output, "--max-retries", "0")
         assert first.code == 3
-        assert re.search(r"1 rows got no answer \(error.*: slow down\); the same command again asks them", first.out)
+        assert re.search(r"1 rows got no answer \(error.*: slow down\); run the command again to retry them", first.out)
         assert "rejected" not in first.out
         assert (manifest(output)["answers"], manifest(output)["rows"]["not_asked"]) == (3, 1)
         down[0] = False
@@ -121,7 +121,7 @@ def test_t6_a_setting_that_is_refused_stops_at_once(tmp_path: Path) -> None:
     with (
         saying(lambda *_: refusal) as endpoint,
         pytest.raises(
-            TeacherError, match=r"refuses the setting temperature .*correct or leave out teacher\.temperature"
+            TeacherError, match=r"rejects the setting temperature .*correct or leave out teacher\.temperature"
         ),
     ):
         ask(endpoint, write_cases(tmp_path / "d.jsonl", 50), tmp_path / "o.jsonl", temperature=1.5, concurrency=2)
@@ -197,7 +197,7 @@ def test_t10_a_limit_that_is_too_large_keeps_its_name(tmp_path: Path) -> None:
     refusal = error(
         400, "max_tokens is too large: 512. The model supports at most 100", param="max_tokens", code="invalid_value"
     )
-    with saying(lambda *_: refusal) as endpoint, pytest.raises(TeacherError, match="refuses the setting max_tokens"):
+    with saying(lambda *_: refusal) as endpoint, pytest.raises(TeacherError, match="rejects the setting max_tokens"):
         ask(endpoint, write_cases(tmp_path / "d.jsonl", 3), tmp_path / "o.jsonl", concurrency=1)
     assert ["max_tokens" in body for body in endpoint.requests] == [True]
 
@@ -232,7 +232,7 @@ def test_t11_a_rows_text_is_in_no_message(tmp_path: Path, capsys: Capsys, form: 
 def test_t14_a_password_in_the_address_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
     """A config may hold one: training does not ask, and writes it nowhere."""
     settings = load_config(teacher__base_url="http://user:secret@h/v1").teacher
-    with pytest.raises(ConfigError, match=r"teacher\.base_url holds a user or password") as caught:
+    with pytest.raises(ConfigError, match=r"teacher\.base_url contains a user or password") as caught:
         access_of(settings)
     assert "secret" not in str(caught.value)
 

@@ -75,7 +75,7 @@ SETTINGS = [
     (["model.freeze_layers=9"], ["model.freeze_layers"]),
     (["data.train=null"], ["data.train is not set"]),
     (["data.train=nowhere.jsonl"], ["nowhere.jsonl: no such file"]),
-    (["data.train=rows.xlsx"], ["rows.xlsx: unknown kind of file; use one of .csv, .json, .jsonl, .parquet"]),
+    (["data.train=rows.xlsx"], ["rows.xlsx: unknown file type; use one of .csv, .json, .jsonl, .parquet"]),
     (["data.validation=nowhere.jsonl"], ["nowhere.jsonl: no such file"]),
     (["data.rationales=nowhere.jsonl"], ["nowhere.jsonl: no such file"]),
     (["data.train=superglue:nli"], ["superglue:nli"]),
@@ -83,7 +83,7 @@ SETTINGS = [
     (["data.input_template='{{ premise }}'"], ["train.jsonl:1", "premise"]),
     (["data.input_template='{{ input_text'"], ["data.input_template"]),
     (["data.columns={input_text: body}"], ["train.jsonl:1: input_text: there is no column 'body'"]),
-    (["data.columns={text: body}"], ["maps unknown field 'text'"]),
+    (["data.columns={text: body}"], ["unknown field 'text'"]),
     (["data.dev_share=0.001"], ["data.dev_share: 0.001 of 20 rows"]),
     (["model.name_or_path=/nowhere/model.gguf"], ["/nowhere/model.gguf"]),
     (["model.name_or_path=package:no_such_package/m.gguf"], ["no_such_package", "pip install no-such-package"]),
@@ -126,7 +126,7 @@ ROWS = [
         '{"input_text": "a", "label": {"keep": 1, "x": -1}}',
         "train.jsonl:2: label: the share of 'x' is -1, not a number",
     ),
-    ('{"input_text": "a", "label": "keep", "weight": -1}', "train.jsonl:2: weight: -1 is not a number from 0 on"),
+    ('{"input_text": "a", "label": "keep", "weight": -1}', "train.jsonl:2: weight: -1 is not a number of at least 0"),
     ('{"input_text": "a", "label": "keep", "rationale": 5}', "train.jsonl:2: rationale: 5 is not text"),
     ('{"input_text": "\udcff", "label": "keep"}', "train.jsonl:2: not valid UTF-8"),
     ('{"input_text": "a", "label": "\\ud83d"}', "train.jsonl:2: label: "),
@@ -163,7 +163,7 @@ def test_a_label_of_validation_that_train_does_not_have(train: Train, tmp_path: 
 
 def test_one_label_is_not_a_task(train: Train, tmp_path: Path) -> None:
     write_rows(tmp_path, labels=("keep",))
-    assert_refused(train(), "the training rows have 1 label(s) (keep); a classifier needs two")
+    assert_refused(train(), "the training rows have 1 label(s) (keep); a classifier needs at least two")
 
 
 def test_no_rationale_at_all(train: Train, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_tokenizer_without_pad_takes_eos_and_says_so_once(train: Train, tmp_pa
     save_backbone(tmp_path / "unpadded", pad=None)
     ended = train(f"model.name_or_path={tmp_path / 'unpadded'}")
     assert ended.code == 0, ended.err
-    assert ended.err.count("has no padding token; its eos token '<eos>' pads from now on") == 1
+    assert ended.err.count("has no padding token; using its eos token '<eos>'") == 1
     saved = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text(encoding="utf-8"))
     assert saved["pad_token"] == "<eos>"
     config = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
@@ -268,7 +268,7 @@ def test_a_used_output_dir(train: Train, tmp_path: Path) -> None:
     assert_refused(ended, "output_dir", "is not empty", "--checkpoint", "--overwrite")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["precious.txt"]
     ended = train(more=("--device", "cpu", "--overwrite"))
-    assert_refused(ended, "no run.json or dhrd.json there says that they are a run of dhrd's")
+    assert_refused(ended, "no run.json or dhrd.json, so it is not a run of dhrd")
     (tmp_path / "out" / "precious.txt").rename(tmp_path / "precious.txt")
     assert train(more=("--device", "cpu")).code == 0
     (tmp_path / "precious.txt").rename(tmp_path / "out" / "precious.txt")
@@ -317,7 +317,7 @@ def test_settings_that_differ_from_the_checkpoints(capsys: Capsys, unfinished: P
 
 
 def test_an_unfinished_directory_is_not_a_classifier(capsys: Capsys, unfinished: Path, tmp_path: Path) -> None:
-    hint = f"go on with dhrd train --checkpoint {unfinished / 'out'}"
+    hint = f"continue with dhrd train --checkpoint {unfinished / 'out'}"
     assert_refused(run_here(capsys, "evaluate", "--model", unfinished / "out"), "training is not finished", hint)
     io = "--input", unfinished / "train.jsonl", "--output", tmp_path / "p.jsonl"
     assert_refused(run_here(capsys, "predict", "--model", unfinished / "out", *io), "training is not finished", hint)
@@ -441,7 +441,7 @@ def test_ctrl_c_is_one_line_and_130(
     monkeypatch.setattr(f"dhrd.run.{command}.{function}", interrupt)
     if command == "train":
         ended = train()
-        expected = f"dhrd: interrupted; go on with: dhrd train --checkpoint {tmp_path / 'out'}\n"
+        expected = f"dhrd: interrupted; continue with: dhrd train --checkpoint {tmp_path / 'out'}\n"
     else:
         io = ["--input", artifact.parent / "train.jsonl", "--output", tmp_path / "p"] if command == "predict" else []
         ended, expected = run_here(capsys, command, "--model", artifact, *io), "dhrd: error: interrupted\n"

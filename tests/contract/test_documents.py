@@ -153,7 +153,7 @@ def test_the_command_line(here: Path, capsys: pytest.CaptureFixture[str]) -> Non
     small = "--batch_size", "16", "--learning_rate", "3e-5", "--num_epochs", "1", "--device", "cpu"
     trained = run_here(capsys, "train", *config, *small)
     assert trained.code == 0, trained.err
-    assert "gpt2 has no padding token; its eos token '<|endoftext|>' pads from now on" in trained.err
+    assert "gpt2 has no padding token; using its eos token '<|endoftext|>'" in trained.err
     record = json.loads((here / "output" / "run.json").read_text(encoding="utf-8"))["config"]
     assert (record["training"]["batch_size"], record["training"]["num_epochs"]) == (16, 1)
     assert record["training"]["learning_rate"] == 3e-5
@@ -161,7 +161,7 @@ def test_the_command_line(here: Path, capsys: pytest.CaptureFixture[str]) -> Non
     pad = json.loads((here / "output" / "config.json").read_text(encoding="utf-8"))["pad_token_id"]
     assert isinstance(pad, int)
     again = run_here(capsys, "train", *config, *small, "--checkpoint", "output")
-    assert (again.code, again.err) == (0, "output: training is finished already; nothing to do\n")
+    assert (again.code, again.err) == (0, "output: training is already finished; nothing to do\n")
     evaluated: Ended = run_here(capsys, "evaluate", *config, "--checkpoint", "output", "--device", "cpu")
     assert evaluated.code == 0, evaluated.err
     assert "the run's own data, validation: 12 rows" in evaluated.out

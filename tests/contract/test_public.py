@@ -170,5 +170,5 @@ def test_the_core_dependencies_are_enough(tmp_path: Path) -> None:
     assert found["codes"] == [0, 0, 2, 2], done.stderr
     missing = [line for line in done.stderr.splitlines() if line.startswith("dhrd: error:")]
     assert [line.partition("pip install ")[2] for line in missing] == [
-        f"'.[{extra}]' in a clone of dhrd, or 'dhrd[{extra}]' where an index has it" for extra in ("mlflow", "gguf")
+        f"'.[{extra}]' in a clone of dhrd, or 'dhrd[{extra}]' from an index that has it" for extra in ("mlflow", "gguf")
     ]

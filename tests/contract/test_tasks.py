@@ -146,14 +146,14 @@ def test_the_artifact_says_what_it_is(artifact: Path) -> None:
 def test_what_is_of_one_task_is_refused(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = two_tasks(12)
     with pytest.raises(
-        ConfigError, match=r"a decision is of one task, and this model was trained with `tasks` \(what, tags\)"
+        ConfigError, match=r"a decision supports a single task, but this model was trained with `tasks` \(what, tags\)"
     ):
         decide(artifact, given, targets=["accuracy>=0.5"], device="cpu")
     for mode, what in (("cot", "an answer of the reasoning head"), ("cascade", "an answer of the reasoning head")):
         options: dict[str, Any] = {"threshold": 0.5} if mode == "cascade" else {}
-        with pytest.raises(ConfigError, match=f"{what} is of one task"):
+        with pytest.raises(ConfigError, match=f"{what} supports a single task"):
             dhrd.evaluate(artifact, given, mode=mode, device="cpu", **options)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="a cascade is of one task"):
+    with pytest.raises(ConfigError, match="a cascade supports a single task"):
         Classifier.from_pretrained(artifact, device="cpu", cascade=dhrd.CoT(), threshold=0.5)
     evaluation = dhrd.evaluate(artifact, given, device="cpu")
     files = [str(write_jsonl(tmp_path / f"{name}.jsonl", list(evaluation.rows()))) for name in "ab"]
@@ -161,7 +161,8 @@ def test_what_is_of_one_task_is_refused(artifact: Path, tmp_path: Path, capsys: 
     assert ended.code == 2 and "gold: of several tasks" in ended.err
     data = write_jsonl(tmp_path / "empty.jsonl", [{"input_text": "case", "id": "1"}])
     ended = run_here(capsys, "evaluate", "--model", artifact, "--data", data)
-    assert ended.code == 2 and "label: of no task, which are what (column 'label'), tags (column 'tags')" in ended.err
+    assert ended.code == 2
+    assert "label: missing for every task (what (column 'label'), tags (column 'tags'))" in ended.err
 
 
 def test_a_metric_of_no_task_is_refused(tiny_backbone: Path, tmp_path: Path) -> None:

@@ -12,23 +12,27 @@ from helpers.runs import run_here
 Capsys = pytest.CaptureFixture[str]
 
 _CALLS = [
-    ("train rows.jsonl", "rows are given by --set data.train=FILE, or by a config, which dhrd init FILE writes"),
-    ("evaluate rows.jsonl", "rows are given by --data FILE"),
-    ("predict rows.jsonl --model a --input b --output c.jsonl", "rows are given by --input FILE"),
+    ("train rows.jsonl", "pass rows with --set data.train=FILE, or a config file as written by dhrd init FILE"),
+    ("evaluate rows.jsonl", "pass rows with --data FILE"),
+    ("predict rows.jsonl --model a --input b --output c.jsonl", "pass rows with --input FILE"),
     (
         "train --config rows.jsonl",
-        "is a file of rows, and this is for settings in YAML; give --set data.train=rows.jsonl",
+        "is a file of rows, but settings in YAML are expected; give --set data.train=rows.jsonl",
     ),
-    ("train --config directory", "cannot be read (Is a directory); give a file of settings in YAML"),
-    ("train --set data.train=other.jsonl", "dhrd init other.jsonl looks at the columns and writes a config"),
-    ("train --set data.train=hub:", "YAML reads a colon at the end as that of a key: put quotes around it"),
+    ("train --config directory", "cannot be read (Is a directory); give a YAML file of settings"),
+    ("train --set data.train=other.jsonl", "dhrd init other.jsonl inspects the columns and writes a config"),
+    (
+        "train --set data.input_template={{titel}} --set data.train=rows.jsonl",
+        "dhrd init rows.jsonl inspects the columns and writes a config",
+    ),
+    ("train --set data.train=hub:", "YAML reads a colon at the end as the end of a key: put quotes around it"),
     (
         "train --set data.input_template={{titel}} --set data.train=rows.jsonl",
         "'titel' is undefined; the row's columns",
     ),
-    ("init rows.jsonl --output there.yaml", "is there already; replace it with --overwrite"),
+    ("init rows.jsonl --output there.yaml", "already exists; replace it with --overwrite"),
     ("init one.jsonl --output new.yaml", "name it: --set data.columns.label=COLUMN"),
-    ("doctor --json told.txt", "what is written is JSON; give a name that ends in .json"),
+    ("doctor --json told.txt", "the output is JSON; give a name that ends in .json"),
 ]
 
 

@@ -32,9 +32,7 @@ def test_from_a_csv_to_a_served_certified_classifier_in_five_commands(
     assert done.returncode == 0, done.stderr
     with (tmp_path / "labels.csv").open(newline="", encoding="utf-8") as file:
         labelled = list(csv.DictReader(file))
-    shown = (
-        f"{len(labelled)} rows are in labels.csv; {sum(not row['label'] for row in labelled)} of them without a label"
-    )
+    shown = f"{len(labelled)} rows are in labels.csv; {sum(not row['label'] for row in labelled)} of them have no label"
     assert shown in done.stdout and len(labelled) == 500
     words = serve.partition("#")[0].split()
     check_served([str(commands / words[0]), *words[1:]], tmp_path, labelled, here)

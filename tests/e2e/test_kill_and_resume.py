@@ -163,7 +163,7 @@ def test_ctrl_c(job: Job, unbroken: Job) -> None:
     os.kill(pid, signal.SIGINT)
     assert job.server.wait() == 130
     said = err.read_text(encoding="utf-8")
-    assert said.splitlines()[-1] == f"dhrd: interrupted; go on with: dhrd train --checkpoint {job.output}"
+    assert said.splitlines()[-1] == f"dhrd: interrupted; continue with: dhrd train --checkpoint {job.output}"
     assert "Traceback" not in said
     assert whole_checkpoints(job.output / "checkpoints")
     job.finish()
@@ -190,5 +190,5 @@ def test_a_finished_run_says_so(unbroken: Job) -> None:
     before = (unbroken.output / "dhrd.json").stat().st_mtime_ns
     ended = run_forked(unbroken.server, unbroken.directory, *unbroken.again)
     assert ended.code == 0
-    assert ended.err == f"{unbroken.output}: training is finished already; nothing to do\n"
+    assert ended.err == f"{unbroken.output}: training is already finished; nothing to do\n"
     assert (unbroken.output / "dhrd.json").stat().st_mtime_ns == before

@@ -158,7 +158,7 @@ def test_a_long_job_is_gone_on_with(
         assert ended.code == -signal.SIGKILL, ended.err
         assert not (place / name).exists()
     ended = run_forked(fork_server, said, *given)
-    num_resumed = re.search(r"; (\d+) from the run before", ended.out)
+    num_resumed = re.search(r"; (\d+) of them are from the previous run", ended.out)
     assert num_resumed is not None and int(num_resumed[1]) == 3 * 2048, ended
     assert (place / name).read_bytes() == (place / f"whole-{name}").read_bytes()
     assert sorted(os.listdir(place)) == sorted([name, f"whole-{name}"])

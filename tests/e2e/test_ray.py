@@ -227,7 +227,7 @@ def test_bad_rows_end_it_in_one_line_or_are_left_out(model: Path, tmp_path: Path
     ended = run_here(capsys, *given, "--device", "cpu", "--dtype", "float32", "--on-error", "skip")
     assert (
         ended.out
-        == f"349 rows are in {tmp_path}/out/; 1 bad rows were left out and are in {tmp_path}/out.errors.jsonl\n"
+        == f"349 rows are in {tmp_path}/out/; 1 bad rows were skipped and are listed in {tmp_path}/out.errors.jsonl\n"
     )
     [error] = read_jsonl(tmp_path / "out.errors.jsonl")
     assert (error["where"], error["line"]) == (f"{source}:221", 221)
@@ -238,10 +238,10 @@ def test_rows_over_which_workers_die_are_named(model: Path, tmp_path: Path) -> N
     """Not for ever, and what is whole is kept."""
     source, output = write_jsonl(tmp_path / "in.jsonl", some_rows(150)), tmp_path / "out"
     killer = Killer(output, "part-00000-00001", times=3)
-    with pytest.raises(DhrdError, match=r"in\.jsonl:101: 3 workers died over the 50 rows from here on") as failure:
+    with pytest.raises(DhrdError, match=r"in\.jsonl:101: 3 workers died on these 50 rows") as failure:
         run.predict_by_ray(f"{output}/", model, source, num_workers=1, **OPTIONS)
     assert len(set(killer.killed)) == 3
-    assert "100 rows are kept in it: `resume` goes on after them" in failure.value.__notes__
+    assert "100 rows are kept in it; continue with `resume`" in failure.value.__notes__
 
 
 def test_the_cluster_s_limits_are_told(model: Path, data: Path, tmp_path: Path) -> None:

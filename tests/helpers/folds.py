@@ -30,6 +30,6 @@ def assert_goes_on(
 
     monkeypatch.setattr(folds, "_train", interrupted)
     ended = run_here(capsys, *command)
-    assert ended.code == 130 and "run the same command again to go on" in ended.err
+    assert ended.code == 130 and "run the same command again to continue" in ended.err
     assert run_here(capsys, *command).code == 0
     assert len(trained) == num_folds + 1, "each fold once, and one that was interrupted"

@@ -85,7 +85,7 @@ def serve_forked(server: ForkServer, artifact: Path, directory: Path, *flags: ob
         path.write_text("", encoding="utf-8")
     pid = server.start([str(word) for word in words], out, log, env=variables)
     try:
-        wait_until(lambda: "answers at" in out.read_text(encoding="utf-8"), 60)
+        wait_until(lambda: "serving " in out.read_text(encoding="utf-8"), 60)
     except AssertionError:
         os.kill(pid, signal.SIGKILL)
         server.wait()

@@ -52,7 +52,7 @@ def runs(commands: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
             for name, size, accumulation in (("1x8", 8, 1), ("8x1", 1, 8), ("2x4", 4, 2))
         }
     for rank in range(2):  # a second run into the same place is refused on both, and neither waits for the other
-        assert "is not empty; go on with `checkpoint`" in (folder / f"refused-{rank}").read_text()
+        assert "is not empty; resume with `checkpoint`" in (folder / f"refused-{rank}").read_text()
     gradients |= {name: load_file(folder / name / "gradients.safetensors") for name in helpers.split.SPLITS}
     logs = {
         name: [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]

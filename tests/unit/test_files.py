@@ -127,7 +127,7 @@ def test_a_directory_takes_the_place_of_one_that_holds_nothing(tmp_path: Path) -
     with locked(target), pytest.raises(ConfigError, match="another process is writing there"):
         replace_directory(whole, target)
     (target / "mine").touch()
-    with pytest.raises(ConfigError, match="is not empty any more; move it away"):
+    with pytest.raises(ConfigError, match="is no longer empty; move it away"):
         replace_directory(whole, target)
     (target / "mine").unlink()
     replace_directory(whole, target)

@@ -21,7 +21,7 @@ def test_an_input_by_any_name_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     elif way == "hard link":
         link.hardlink_to(source)
     output = {"itself": source, "relative": Path("in.jsonl")}.get(way, link)
-    with pytest.raises(ConfigError, match=r"output .*: would take the place of what is read \(.*in.jsonl\)"):
+    with pytest.raises(ConfigError, match=r"output .*: would overwrite an input \(.*in.jsonl\)"):
         check_outputs([Output("output", output)], [source])
     check_outputs([Output("output", tmp_path / "other.jsonl")], [source])
 
@@ -29,13 +29,13 @@ def test_an_input_by_any_name_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_file_of_a_directory_that_is_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "a.jsonl").touch()
-    with pytest.raises(ConfigError, match="would take the place of what is read"):
+    with pytest.raises(ConfigError, match="would overwrite an input"):
         check_outputs([Output("output", tmp_path / "deep" / "a.jsonl")], [tmp_path])
 
 
 def test_two_outputs_may_not_be_one_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    with pytest.raises(ConfigError, match=r"second .*: would take the place of what first writes"):
+    with pytest.raises(ConfigError, match=r"second .*: would overwrite what first writes"):
         check_outputs([Output("first", path), Output("second", path)], [])
     check_outputs([Output("first", path), Output("first", path), Output("second", None)], [])
 
@@ -43,7 +43,7 @@ def test_two_outputs_may_not_be_one_file(tmp_path: Path) -> None:
 def test_a_name_says_what_it_holds(tmp_path: Path) -> None:
     for form, good, bad in ((JSON, "a.json", "a.jsonl"), (JSON_LINES, "rows", "a.csv"), (FIGURE, "a.SVG", "a")):
         check_outputs([Output("output", tmp_path / good, form)], [])
-        with pytest.raises(ConfigError, match=f"what is written is {form.name}; give a name that ends in"):
+        with pytest.raises(ConfigError, match=f"the output is {form.name}; give a name that ends in"):
             check_outputs([Output("output", tmp_path / bad, form)], [])
     with pytest.raises(ConfigError, match="is a directory; give the name of a file"):
         check_outputs([Output("output", tmp_path)], [])

@@ -1,1 +1,1 @@
-"""The artifact: one directory that transformers, vLLM and dhrd read as it is."""
+"""The artifact: a directory that transformers, vLLM and dhrd can load as it is."""

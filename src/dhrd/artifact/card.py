@@ -1,4 +1,4 @@
-"""The model card: README.md of an artifact."""
+"""The model card: an artifact's README.md."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ classifier.predict([{{ example }}])
 
 
 def model_card(info: ArtifactInfo, config: RunConfig) -> str:
-    """The card's text: what the model is, what it was trained on, how good it is, how to load it.
+    """The text of the card: what the model is, what it was trained on, how good it is, and how to load it.
 
-    The hub reads the metrics from `model-index` at its head, each with its 95 % interval where it has one, and the
-    backbone and the data set where they are its own.
+    The header's `model-index` gives the hub the metrics, with 95 % intervals if there are any, and the backbone and the
+    data set if they are from the hub.
     """
     from huggingface_hub import ModelCard
 
@@ -105,7 +105,7 @@ def model_card(info: ArtifactInfo, config: RunConfig) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Number:
-    """A metric of the card; of several tasks `task/metric`."""
+    """A metric on the card; named `task/metric` if there are several tasks."""
 
     name: str
     value: float

@@ -1,6 +1,6 @@
-"""Artifacts on the Hugging Face hub: by name to a directory, and from a directory to the hub.
+"""Downloading artifacts from and uploading them to the Hugging Face hub.
 
-Only what an artifact consists of travels: no pickle comes, and no predictions, checkpoints or logs that lie beside go.
+Only the files of an artifact are transferred: no pickles, and no predictions, checkpoints or logs beside them.
 """
 
 from __future__ import annotations
@@ -10,40 +10,37 @@ import re
 from pathlib import Path
 
 from dhrd._text import clipped
+from dhrd.artifact.digests import PARTS
 from dhrd.artifact.info import MANIFEST, read_info
 from dhrd.errors import ArtifactError, DhrdError
-from dhrd.model.fit import REASONING_HEAD
 from dhrd.model.foreign import foreign
 
 FILES = (
-    *(MANIFEST, "run.json", "README.md", "parity.json", "config.json", "generation_config.json"),
-    *("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"),
-    *("head.safetensors", REASONING_HEAD),
+    *(MANIFEST, "run.json", "README.md", "parity.json", "generation_config.json"),
+    *PARTS,
     *("model.onnx", "model.onnx.data", "openvino_model.xml", "openvino_model.bin"),
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
-    *("vocab.json", "vocab.txt", "merges.txt", "tokenizer.model"),
     *("adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
 )
-"""The files of an artifact, as the hub's patterns."""
+"""The files of an artifact, as patterns for the hub."""
 
 _LONGEST_REASON = 150
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether a text has the form `org/name`, and is no path here."""
+    """Whether a text has the form `org/name` and is not a local path."""
     return bool(_REPOSITORY.fullmatch(name)) and not os.path.exists(Path(name).expanduser().parent)
 
 
 def find_artifact(name_or_path: str | Path, revision: str | None = None) -> Path:
-    """The directory of an artifact, downloaded from the hub where a text has the form `org/name` and is no path here.
+    """The directory of an artifact, downloaded from the hub if it is named `org/name` and is not a local path.
 
     Args:
-        name_or_path: A directory, or a name on the hub. A `Path` is a directory always.
-        revision: Branch, tag or commit on the hub; None: its default.
+        name_or_path: A directory, or a name on the hub. A `Path` is always a directory.
+        revision: Branch, tag or commit on the hub; None: the default branch.
 
     Raises:
-        ArtifactError: The hub does not have it, or cannot be reached, and it was not downloaded before.
+        ArtifactError: The hub does not have it, or cannot be reached and it was not downloaded before.
     """
     if isinstance(name_or_path, Path) or not is_hub_name(name_or_path):
         return Path(name_or_path).expanduser()
@@ -51,8 +48,8 @@ def find_artifact(name_or_path: str | Path, revision: str | None = None) -> Path
 
     def describe(error: BaseException) -> DhrdError:
         return ArtifactError(
-            f"{name_or_path}: neither a directory here nor an artifact that the hub gives ({_reason(error)}); give "
-            "a directory that `dhrd train` wrote, or ORG/NAME"
+            f"{name_or_path}: neither a local directory nor an artifact on the hub ({_reason(error)}); give "
+            "a directory written by `dhrd train`, or ORG/NAME"
         )
 
     with foreign(describe):
@@ -60,20 +57,20 @@ def find_artifact(name_or_path: str | Path, revision: str | None = None) -> Path
 
 
 def push_artifact(directory: Path, repository: str, *, private: bool = False, message: str | None = None) -> str:
-    """Upload an artifact, into a new repository where there is none of that name.
+    """Upload an artifact, creating the repository if it does not exist.
 
     Args:
         directory: A finished artifact.
-        repository: Its name on the hub, `org/name`.
-        private: Whether a new repository is.
-        message: Of the commit; None: one that says what it is.
+        repository: The repository on the hub, `org/name`.
+        private: Whether a new repository is private.
+        message: The commit message; None: a default.
 
     Returns:
-        The address of the commit.
+        The URL of the commit.
 
     Raises:
-        ArtifactError: It is not finished.
-        DhrdError: The hub cannot be reached, or refuses: no login, no right to write there.
+        ArtifactError: The artifact is not finished.
+        DhrdError: The hub cannot be reached, or refuses for lack of a login or permission.
     """
     from huggingface_hub import create_repo, upload_folder
 
@@ -88,12 +85,12 @@ def push_artifact(directory: Path, repository: str, *, private: bool = False, me
             repo_id=repository,
             folder_path=directory,
             allow_patterns=list(FILES),
-            delete_patterns=list(FILES),  # of another artifact, in whose place this comes
+            delete_patterns=list(FILES),  # left by an artifact that this one replaces
             commit_message=message or f"A {kind} of dhrd",
         )
     return str(commit.commit_url)
 
 
 def _reason(error: BaseException) -> str:
-    """What the hub's client says, whose messages have several lines, on one."""
+    """The hub client's multi-line message on one line."""
     return clipped(" ".join(str(error).split()) or type(error).__name__, _LONGEST_REASON)

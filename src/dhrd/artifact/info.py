@@ -1,6 +1,6 @@
-"""`dhrd.json`: what an artifact tells beyond what the stock files do. It may come from a stranger, or be damaged.
+"""`dhrd.json`: an artifact's metadata beyond the stock files. It may be untrusted or damaged.
 
-A directory without it is unfinished and no reader takes it.
+A directory without it is unfinished, and no reader accepts it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing_extensions import TypedDict
 from dhrd._temporary import is_temporary
 from dhrd._text import dhrd_command, shown
 from dhrd._versions import library_versions
+from dhrd.artifact.digests import LABELS, names_digest
 from dhrd.config.model import Pooling
 from dhrd.config.retired import split_retired
 from dhrd.config.section import Count, Positive, Weight
@@ -45,17 +46,19 @@ if TYPE_CHECKING:
 
 MANIFEST = "dhrd.json"
 SCORE = "score.weight"
+UNBIND = f'if that was on purpose, remove "digests" from {MANIFEST}'
+"""How to go on with parts that were changed by hand."""
 FORMAT_VERSION = 3
-"""With several tasks; 2 with a decision, 1 without one, so that an older dhrd reads what it can: it would answer rows
-that a decision leaves out, and take the labels of several tasks for one's."""
+"""The format with several tasks; 2 with a decision, 1 without either, so that an older dhrd reads only what it
+understands: it would ignore the decision, and take the labels of several tasks for those of one."""
 Kind = Literal["sequence_classifier", "dhrd_classifier", "causal_lm", "onnx", "export"]
 EXPORTS: tuple[Kind, ...] = ("onnx", "export")
 
-_NUM_SHOWN = 3  # wrong fields
+_NUM_SHOWN = 3  # number of invalid fields to report
 
 
 class SelectedOn(TypedDict, total=False):
-    """The rows that weights or a temperature were chosen on."""
+    """The rows on which weights or a temperature were chosen."""
 
     rows: str | None
     fingerprint: str | None
@@ -84,33 +87,34 @@ _ONE, _SEVERAL = "of one task", "of several tasks"
 
 
 def _num_tasks(labels: object) -> str:
-    """Which label set it is, so that what is wrong is told of that alone."""
+    """Discriminate between the two kinds of label set, so that errors concern only the right one."""
     has_tasks = "tasks" in labels if isinstance(labels, Mapping) else isinstance(labels, LabelSpace)
     return _SEVERAL if has_tasks else _ONE
 
 
 class ArtifactInfo(BaseModel):
-    """What `dhrd.json` holds but its format's version; fields that an older dhrd did not write have their defaults.
+    """The content of `dhrd.json` without its format version; fields missing from older files have defaults.
 
     Args:
-        kind: `sequence_classifier`: stock, loaded by transformers and vLLM. `dhrd_classifier`: an `mlp` head or `mean`
-            pooling, in head.safetensors. `causal_lm`: a reasoning-only student without a classifier. `onnx`: what
-            `dhrd export` wrote, for ONNX Runtime. `export`: for another runtime.
-        labels: The label set; of several tasks those of all, side by side, with each task's own.
-        input_template: Jinja2 over a row's columns.
-        columns: Our field -> the column of the training rows, where another.
-        task_columns: Of several tasks, a task -> the column of the training rows with its labels, where another.
-        chat: Whether the tokenizer's chat template wraps it.
-        max_input_tokens: Longer inputs are shortened.
+        kind: `sequence_classifier`: a stock classifier, loadable by transformers and vLLM. `dhrd_classifier`: with an
+            `mlp` head or `mean` pooling, in head.safetensors. `causal_lm`: a reasoning-only student without a
+            classifier. `onnx`: an export for ONNX Runtime. `export`: an export for another runtime.
+        labels: The label set; with several tasks the labels of all tasks, concatenated, and those of each.
+        input_template: Jinja2 template over a row's columns.
+        columns: Mapping of fields to the training rows' columns, where they differ.
+        task_columns: With several tasks, mapping of tasks to the training rows' columns, where they differ.
+        chat: Whether the input is wrapped in the tokenizer's chat template.
+        max_input_tokens: Longer inputs are truncated.
         max_sequence_tokens: Limit of the training sequences.
         head: `linear` or `mlp`.
         pooling: `last` or `mean`.
         task: SuperGLUE task, for its official metrics.
         sequence: The markers of rationale and answer.
-        calibration: The temperature folded into the head; 1 as trained.
-        decision: Which rows are answered; None: all.
+        calibration: The temperature folded into the head; 1: none.
+        decision: The decision on which rows are answered; None: all are.
         training: Summary of the run.
         versions: Libraries that wrote it.
+        digests: Of the files and label names that belong together (`artifact/digests.py`); none: they are not compared.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -131,20 +135,21 @@ class ArtifactInfo(BaseModel):
     decision: Decision | None = None
     training: TrainingSummary = Field(default_factory=lambda: TrainingSummary())
     versions: Mapping[str, str] = Field(default_factory=library_versions)
+    digests: Mapping[str, str] = Field(default_factory=dict)
 
     @field_validator("labels")
     @classmethod
     def _distinct(cls, labels: LabelSet) -> LabelSet:
         if len(labels) < 2 or not all(labels.names):
-            raise ValueError(f"names: two or more are needed, none of them empty ({shown(labels.names)})")
+            raise ValueError(f"names: at least two are needed, none of them empty ({shown(labels.names)})")
         if len(set(labels.names)) < len(labels):
-            raise ValueError(f"names: some are given twice ({shown(labels.names)})")
+            raise ValueError(f"names: duplicates ({shown(labels.names)})")
         return labels
 
     @model_validator(mode="after")
     def _decides_its_labels(self) -> ArtifactInfo:
         if self.decision and isinstance(self.labels, LabelSpace):
-            raise ValueError("decision: is of one task")
+            raise ValueError("decision: supported for a single task only")
         rules = self.decision.rules if self.decision else ()
         if odd := [rule.target.label for rule in rules if rule.target.label not in ("", *self.labels.names)]:
             raise ValueError(f"decision: there is no label {shown(odd[0])}")
@@ -153,13 +158,13 @@ class ArtifactInfo(BaseModel):
     @field_validator("sequence", mode="before")
     @classmethod
     def _without_retired(cls, sequence: object) -> object:
-        """An older dhrd wrote two fields more, which changed nothing in most artifacts."""
+        """Drop two fields of older versions, which had no effect in most artifacts."""
         if not isinstance(sequence, Mapping):
             return sequence
         rest, used = split_retired(sequence, _RETIRED)
         if used:
             name, value = next(iter(used.items()))
-            raise ValueError(f"{name}: {shown(value)} is of an older dhrd; train anew")
+            raise ValueError(f"{name}: {shown(value)} is from an older dhrd; train again")
         return rest
 
     @field_validator("task")
@@ -175,23 +180,28 @@ class ArtifactInfo(BaseModel):
             raise ValueError("kind: a sequence_classifier has head linear and pooling last")
         return self
 
+    @property
+    def reasons(self) -> bool:
+        """Whether the reasoning head was trained."""
+        return self.training.get("reasoning_weight") != 0
+
     def answered(self, probabilities_BC: np.ndarray) -> np.ndarray:
-        """Which rows the decision lets be answered, (B,); without one all."""
+        """Which rows are answered, (B,), by the decision; all without one."""
         if self.decision is None:
             return np.ones(len(probabilities_BC), dtype=bool)
         return self.decision.answered(probabilities_BC, self.labels.names, multi_label=self.labels.multi_label)
 
     def without_rules(self) -> ArtifactInfo:
-        """The same with a decision that lets every row be answered, for a threshold that takes its place."""
+        """A copy whose decision answers every row, for use with a threshold instead."""
         if self.decision is None:
             return self
         return self.model_copy(update={"decision": replace(self.decision, rules=())})
 
 
 def to_manifest(info: ArtifactInfo) -> dict[str, Any]:
-    """What dhrd.json holds."""
+    """The content of dhrd.json."""
     version = FORMAT_VERSION if isinstance(info.labels, LabelSpace) else 1 if info.decision is None else 2
-    absent = {name for name in ("decision", "task_columns") if not getattr(info, name)}
+    absent = {name for name in ("decision", "task_columns", "digests") if not getattr(info, name)}
     summary = {"training": info.training}  # as it is: pydantic 2.10 writes only what the type names
     return {"format_version": version, **info.model_dump(exclude=absent), **summary}
 
@@ -200,45 +210,51 @@ def read_info(directory: str | Path) -> ArtifactInfo:
     """Read and check `dhrd.json`.
 
     Raises:
-        ArtifactError: The directory is missing, unfinished, not an artifact, of a newer format, or a field is wrong.
+        ArtifactError: The directory is missing, unfinished, not an artifact, of a newer format, a field is wrong, or
+            the label names are not those of the training.
     """
     directory = Path(directory).expanduser()
     path = directory / MANIFEST
-    if not os.path.isdir(directory):  # no error over a name that the system refuses
-        raise ArtifactError(f"{directory}: no such directory; give one that `dhrd train` wrote")
+    if not os.path.isdir(directory):  # no error for a name that the system refuses
+        raise ArtifactError(f"{directory}: no such directory; give one written by `dhrd train`")
     if not path.is_file():
         unfinished = (directory / "checkpoints").is_dir() or any(map(is_temporary, directory.iterdir()))
         raise ArtifactError(
-            f"{directory}: training is not finished (no {MANIFEST}); go on with "
+            f"{directory}: training is not finished (no {MANIFEST}); continue with "
             + dhrd_command("train", checkpoint=directory)
             if unfinished
-            else f"{directory}: not a dhrd artifact (no {MANIFEST}); give a directory that `dhrd train` wrote"
+            else f"{directory}: not a dhrd artifact (no {MANIFEST}); give a directory written by `dhrd train`"
         )
     manifest = read_small_json(path)
     _check_format(path, manifest.pop("format_version", None))
     try:
         with reading(path):
             InputTemplate(str(manifest.get("input_template", "")), setting="input_template")
-        return ArtifactInfo.model_validate_json(json.dumps(_of_today(manifest)))  # as JSON, a list may be a tuple
+        info = ArtifactInfo.model_validate_json(json.dumps(_of_today(manifest)))  # as JSON, a list may be a tuple
     except (ValidationError, UserError) as error:
         raise _damaged(path, _problems_of(error) if isinstance(error, ValidationError) else str(error)) from error
+    if info.digests and info.digests.get(LABELS) != names_digest(info.labels.names):
+        raise ArtifactError(
+            f"{path}: the label names, or their order, are not those of the training: copy the artifact again; {UNBIND}"
+        )
+    return info
 
 
 def check_has_classifier(directory: Path, info: ArtifactInfo) -> None:
-    """Refuse an artifact of another kind.
+    """Refuse an artifact without a classifier for torch.
 
     Raises:
-        ArtifactError: It has no classifier, or none for torch.
+        ArtifactError: It has no classifier, or is an export.
     """
     if info.kind == "causal_lm":
         raise ArtifactError(
-            f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; let it reason "
-            f"instead: {dhrd_command('evaluate', mode='cot', model=directory)}"
+            f"{directory}: trained with loss.classification_weight: 0, so it has no classifier; use its "
+            f"reasoning head: {dhrd_command('evaluate', mode='cot', model=directory)}"
         )
     if info.kind in EXPORTS:
         runtime = "ONNX Runtime" if info.kind == "onnx" else "another runtime"
         raise ArtifactError(
-            f"{directory}: an export for {runtime} (docs/export.md); give the artifact that it was made from"
+            f"{directory}: an export for {runtime} (docs/export.md); give the artifact it was made from"
         )
 
 
@@ -247,7 +263,7 @@ def _check_format(path: Path, version: Any) -> None:
         raise _damaged(path, f"format_version: field required, a number above 0, got {shown(version)}")
     if version > FORMAT_VERSION:
         raise ArtifactError(
-            f"{path}: format {shown(version)} is newer than this dhrd reads ({FORMAT_VERSION}); upgrade dhrd"
+            f"{path}: format {shown(version)} is newer than this dhrd supports ({FORMAT_VERSION}); upgrade dhrd"
         )
 
 
@@ -256,7 +272,7 @@ def _damaged(path: Path, what: str) -> ArtifactError:
 
 
 def _of_today(manifest: dict[str, Any]) -> dict[str, Any]:
-    """A manifest with what older ones do not say: label names that are not sorted were in their author's order."""
+    """Add fields missing from older manifests: unsorted label names were in their author's order."""
     labels = manifest.get("labels")
     if not isinstance(labels, dict) or "ordered" in labels or not isinstance(names := labels.get("names"), list):
         return manifest
@@ -264,7 +280,7 @@ def _of_today(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _problems_of(error: ValidationError) -> str:
-    """The first wrong fields: name, what is wrong, value."""
+    """The first invalid fields, each with name, problem and value."""
     problems = error.errors(include_url=False, include_context=False)
     told = [_problem(item["loc"], item["msg"], item["input"]) for item in problems[:_NUM_SHOWN]]
     return "; ".join(told) + (f" and {len(problems) - _NUM_SHOWN} more" if len(problems) > _NUM_SHOWN else "")
@@ -279,7 +295,7 @@ def _problem(location: tuple[int | str, ...], message: str, value: object) -> st
 
 
 def stock_class(config: Any) -> type[PreTrainedModel] | None:
-    """The family's `…ForSequenceClassification`, where it has one."""
+    """The family's `…ForSequenceClassification` class, if it has one."""
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
     try:

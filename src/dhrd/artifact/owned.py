@@ -1,4 +1,4 @@
-"""Which files in a directory are a model's or a run's, and whether dhrd wrote them."""
+"""Which files in a directory belong to a model or a run, and whether dhrd wrote them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _BLOCK, _NUM_BLOCKS = 1 << 16, 64
 
 
 def model_files(directory: str | Path) -> Iterator[Path]:
-    """The files of a model or a run in a directory, and the names that they may yet have there.
+    """The files of a model or a run in a directory, including those it may still create there.
 
-    What someone else has put beside them, say predictions, is not among them.
+    Other files beside them, such as predictions, are not included.
     """
     directory = Path(directory)
     if os.path.isfile(directory):  # no error over a name that the system refuses
@@ -38,7 +38,7 @@ def model_files(directory: str | Path) -> Iterator[Path]:
 
 
 def wrote(directory: Path) -> bool:
-    """Whether a run, an artifact or an export of dhrd is in a directory."""
+    """Whether a directory contains a run, an artifact or an export of dhrd."""
     for name, key in ((MANIFEST, "format_version"), ("run.json", "config"), ("checkpoints/run.json", "config")):
         record = _read(directory / name)
         if key in record and "dhrd" in (record.get("versions") or {}):
@@ -47,7 +47,7 @@ def wrote(directory: Path) -> bool:
 
 
 def is_export(directory: Path) -> bool:
-    """Whether what dhrd wrote to a directory is an export for another runtime, or the part of one that a kill cut."""
+    """Whether a directory written by dhrd is an export, possibly an incomplete one."""
     parts = [path for path in directory.glob(".*") if is_temporary(path)]
     return any(_read(place / MANIFEST).get("kind") in EXPORTS for place in (directory, *parts))
 
@@ -60,9 +60,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def inputs_of(config: RunConfig, *specs: Any) -> Iterator[Path]:
-    """All files, and directories of them, that settings and further specs of rows name, but for `data.rationales`.
+    """The files and directories named by settings and further row specs, except for `data.rationales`.
 
-    What makes rationales may write the file that training reads by the same settings.
+    Commands that generate rationales may write the file that training reads with the same settings.
     """
     yield from files_of_settings(config.data)
     for spec in specs:
@@ -71,7 +71,7 @@ def inputs_of(config: RunConfig, *specs: Any) -> Iterator[Path]:
     if teacher.template is not None:
         yield Path(teacher.template)
     for name in (config.model.name_or_path, (teacher.name or "").removeprefix("local:"), teacher.tokenizer or ""):
-        with suppress(ModelError):  # what cannot be found is not read
+        with suppress(ModelError):  # a file that cannot be found is not read
             path = locate(name)["pretrained_model_name_or_path"]
             if name and os.path.exists(path):
                 yield from model_files(path)
@@ -79,7 +79,7 @@ def inputs_of(config: RunConfig, *specs: Any) -> Iterator[Path]:
 
 
 def artifact_fingerprint(directory: Path) -> str:
-    """What tells an artifact from another: the sizes of its files and 4 MiB of each, evenly spread."""
+    """A fingerprint of an artifact, from its files' sizes and 4 MiB of each, evenly spread."""
     digest = hashlib.sha256()
     read = {path for path in model_files(directory) if path.is_file() and not _describes(path.relative_to(directory))}
     for path in sorted(read):
@@ -93,5 +93,5 @@ def artifact_fingerprint(directory: Path) -> str:
 
 
 def _describes(path: Path) -> bool:
-    """Whether a file tells of a model and is not a part of it."""
+    """Whether a file only describes a model and is not a part of it."""
     return path.parts[0] in ("run.json", "metrics.jsonl", "README.md", "parity.json", "checkpoints")

@@ -1,4 +1,4 @@
-"""The weights of an artifact: backbone and classification head."""
+"""Loading an artifact's weights: backbone and classification head."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 def load_body_and_head(
     directory: Path, info: ArtifactInfo, dtype: str | torch.dtype | None, device: torch.device
 ) -> tuple[PreTrainedModel, ClassificationHead]:
-    """The backbone without LM head in `dtype`, and the classification head in fp32; both on the CPU.
+    """Load the backbone without LM head in `dtype` and the classification head in fp32, both on the CPU.
 
     Args:
         directory: The artifact.
         info: Its `dhrd.json`.
-        dtype: As `choose_dtype`'s.
-        device: Where they will run, for "auto".
+        dtype: See `choose_dtype`.
+        device: The device on which they will run, for "auto".
 
     Raises:
         ConfigError: The dtype is unknown.
-        ArtifactError: The weights are missing, damaged, or of another number of labels.
+        ArtifactError: The weights are missing, damaged, or for a different number of labels.
     """
     from transformers import MODEL_MAPPING
 
@@ -39,7 +39,7 @@ def load_body_and_head(
     config = load_stock_config(directory, weights, info)
     chosen = _choose_dtype(directory, dtype, device, config, weights) or "auto"
     if info.kind == "dhrd_classifier":
-        with reading(directory / "config.json", "of no family with a backbone"):
+        with reading(directory / "config.json", "not a known model family with a backbone"):
             kind = MODEL_MAPPING[type(config)]
         body, missing = load_model(kind, config, weights, chosen)
     else:
@@ -50,15 +50,15 @@ def load_body_and_head(
     head = load_classification_head(directory, info)
     with reading(directory / "config.json", "does not fit the weights"), torch.inference_mode():
         tokens = torch.zeros((1, 2), dtype=torch.long)
-        head(body(input_ids=tokens, use_cache=False).last_hidden_state[:, -1])  # what no shape tells shows only now
+        head(body(input_ids=tokens, use_cache=False).last_hidden_state[:, -1])  # reveals problems that shapes do not
     return body, head
 
 
 def load_classification_head(directory: Path, info: ArtifactInfo) -> ClassificationHead:
-    """The head alone, in fp32, on the CPU.
+    """Load only the head, in fp32, on the CPU.
 
     Raises:
-        ArtifactError: It is missing, damaged, or of another number of labels.
+        ArtifactError: It is missing, damaged, or for a different number of labels.
     """
     head = load_head(directory, info) if info.kind == "dhrd_classifier" else _stock_head(Weights.of(directory))
     num_labels = head.score.weight.shape[0]
@@ -70,7 +70,7 @@ def load_classification_head(directory: Path, info: ArtifactInfo) -> Classificat
 def _choose_dtype(
     directory: Path, dtype: str | torch.dtype | None, device: torch.device, config: Any, weights: Weights
 ) -> torch.dtype | None:
-    """As `choose_dtype`, which measures products of the config's sizes: none that the weights do not have."""
+    """Like `choose_dtype`, after checking that the config's sizes, which it measures with, fit the weights."""
     with reading(directory / "config.json", "does not fit the weights"):
         sizes = [size for shape in shapes_of(config) for size in shape] if dtype == "auto" else []
         fits = all(0 < size <= weights.largest_size for size in sizes)
@@ -80,10 +80,10 @@ def _choose_dtype(
 def load_stock_model(
     directory: Path, config: Any, weights: Weights, dtype: torch.dtype | str
 ) -> tuple[PreTrainedModel, set[str]]:
-    """The artifact as the family's own sequence classifier, and the names of the tensors that it lacks.
+    """Load the artifact as the family's sequence classifier, with the names of missing tensors.
 
     Raises:
-        ArtifactError: The family has none, or the weights do not fit.
+        ArtifactError: The family has no such class, or the weights do not fit.
     """
     kind = stock_class(config)
     if kind is None:
@@ -92,7 +92,7 @@ def load_stock_model(
 
 
 def _stock_head(weights: Weights) -> ClassificationHead:
-    """`score` in fp32, as saved: a backbone in bf16 is no reason to round what decides between the labels."""
+    """`score` in fp32, as saved: even with a backbone in bf16, the head should not be rounded."""
     score = weights.load(SCORE)[SCORE]
     num_labels, width = score.shape
     head = ClassificationHead(width, num_labels, dropout=0.0)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dhrd._files import RESUME, saving, write_json, writing, writing_directory
 from dhrd._loading import no_foreign_bars
+from dhrd.artifact.digests import HEAD, LABELS, PARTS, file_digests, names_digest
 from dhrd.artifact.info import MANIFEST, SCORE, ArtifactInfo, Kind, read_info, stock_class, to_manifest
 from dhrd.data.records import LabelSet
 from dhrd.decisions.decision import Decision
@@ -32,14 +33,14 @@ if TYPE_CHECKING:
 
 _STALE = (
     *("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"),
-    *("head.safetensors", REASONING_HEAD, "chat_template.jinja"),
+    *(HEAD, REASONING_HEAD, "chat_template.jinja"),
     *("adapter/adapter_config.json", "adapter/adapter_model.safetensors", "adapter/README.md"),
 )
-"""What an older artifact in the same place may have, and would be taken for a part of the new one."""
+"""Files of an older artifact in the same directory that would be mistaken for parts of the new one."""
 
 
 def kind_of(model: DualHeadModel) -> Kind:
-    """Which kind of artifact a model becomes."""
+    """The kind of artifact that a model becomes."""
     if model.loss_settings.classification_weight == 0:
         return "causal_lm"
     stock = model.settings.head == "linear" and model.settings.pooling == "last"
@@ -47,7 +48,7 @@ def kind_of(model: DualHeadModel) -> Kind:
 
 
 def _has_stock_head(config: Any) -> bool:
-    """Whether the family has a sequence classifier, and all that it adds to the body is `score.weight`."""
+    """Whether the family has a sequence classifier that adds only `score.weight` to the body."""
     cls = stock_class(config)
     if cls is None:
         return False
@@ -57,10 +58,10 @@ def _has_stock_head(config: Any) -> bool:
 
 
 def check_can_be_saved(model: DualHeadModel) -> str | None:
-    """Before training: can this model become an artifact?
+    """Check before training that a model can be saved as an artifact.
 
     Returns:
-        A line to tell the user where the artifact will not be a stock classifier, else None.
+        A message for the user if the artifact will not be a stock classifier, else None.
 
     Raises:
         ModelError: The family has no sequence-classification class, so no stock classifier can be written.
@@ -69,12 +70,12 @@ def check_can_be_saved(model: DualHeadModel) -> str | None:
     if kind == "sequence_classifier" and not _has_stock_head(config):
         raise ModelError(
             f"transformers has no sequence classifier for {type(config).__name__}; set model.head: mlp or "
-            "model.pooling: mean (loaded by dhrd alone), or take another backbone"
+            "model.pooling: mean (loadable only by dhrd), or use another backbone"
         )
     if kind == "dhrd_classifier":
         return (
             f"model.head: {model.settings.head} with model.pooling: {model.settings.pooling} is not a stock "
-            "classifier: dhrd loads the artifact, AutoModelForSequenceClassification and vLLM do not"
+            "classifier: the artifact can be loaded by dhrd, but not by AutoModelForSequenceClassification or vLLM"
         )
     if kind == "causal_lm":
         return "loss.classification_weight: 0 trains no classifier: the artifact is a causal language model"
@@ -84,17 +85,17 @@ def check_can_be_saved(model: DualHeadModel) -> str | None:
 def save_artifact(
     directory: Path, model: DualHeadModel, info: ArtifactInfo, *, card: str = "", run: Mapping[str, Any] | None = None
 ) -> None:
-    """Write a trained model as an artifact; the model is left as it is.
+    """Write a trained model as an artifact, without changing the model.
 
     Args:
-        directory: Created where absent; other files in it are kept.
+        directory: Created if absent; other files in it are kept.
         model: The trained model.
         info: Becomes `dhrd.json`.
         card: README.md, the model card.
         run: run.json: resolved config, seeds, versions.
 
     Raises:
-        SaveError: A write failed; an artifact that was there before its first replaced file is intact.
+        SaveError: A write failed; an existing artifact is intact unless its files were already being replaced.
     """
     with (
         saving(f"the artifact {directory}", RESUME),
@@ -102,27 +103,28 @@ def save_artifact(
     ):
         _write_weights(partial, model, info)
         _write_tokenizer(partial, model.tokenizer, info)
+        digests = {LABELS: names_digest(info.labels.names), **file_digests(partial, PARTS)}
         (partial / "README.md").write_text(card, encoding="utf-8")
         write_json(partial / "run.json", dict(run or {}))
-        write_json(partial / MANIFEST, to_manifest(info))
+        write_json(partial / MANIFEST, to_manifest(info.model_copy(update={"digests": digests})))
 
 
 def write_decision(directory: Path, decision: Decision | None) -> None:
-    """Set the decision of an artifact that is there, or take it away with None; all else is left as it is.
+    """Set an existing artifact's decision, or remove it with None; nothing else is changed.
 
     Raises:
-        ArtifactError: It is no artifact.
-        SaveError: It cannot be written.
+        ArtifactError: The directory is not an artifact.
+        SaveError: The file cannot be written.
     """
     _write_info(directory, read_info(directory).model_copy(update={"decision": decision}))
 
 
 def write_selection(directory: Path, rows: str, fingerprint: str) -> None:
-    """Note in an artifact that is there that it was chosen by what it answered to some rows.
+    """Record in an existing artifact that it was chosen by its answers on some rows.
 
     Raises:
-        ArtifactError: It is no artifact.
-        SaveError: It cannot be written.
+        ArtifactError: The directory is not an artifact.
+        SaveError: The file cannot be written.
     """
     info = read_info(directory)
     training = {**info.training, "selected_on": {"rows": rows, "fingerprint": fingerprint}}
@@ -139,7 +141,7 @@ def _write_weights(partial: Path, model: DualHeadModel, info: ArtifactInfo) -> N
     config = copy.deepcopy(model.causal_lm.config)
     config.use_cache = True
     config.dtype = dtype
-    config.pad_token_id = model.tokenizer.pad_token_id  # a backbone that was handed over may not have it
+    config.pad_token_id = model.tokenizer.pad_token_id  # a backbone passed by the caller may not have it
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     state = {name: _plain(tensor, dtype) for name, tensor in merged_state(model.causal_lm).items()}
@@ -148,7 +150,7 @@ def _write_weights(partial: Path, model: DualHeadModel, info: ArtifactInfo) -> N
         lm_head = {}
     if info.kind == "sequence_classifier":
         cls = stock_class(config)
-        assert cls is not None  # refused before training
+        assert cls is not None  # checked before training
         state[SCORE] = _plain(model.head.score.weight, dtype)
         _label_config(config, info.labels)
         _save_stock(partial, cls, config, state)
@@ -162,7 +164,7 @@ def _write_weights(partial: Path, model: DualHeadModel, info: ArtifactInfo) -> N
         body_state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
         _save_stock(partial, type(body), body.config.__class__.from_dict(config.to_dict()), body_state)
         head = {name: _plain(tensor, torch.float32) for name, tensor in model.head.state_dict().items()}
-        save_file(head, partial / "head.safetensors", metadata={"format": "pt"})
+        save_file(head, partial / HEAD, metadata={"format": "pt"})
     if lm_head:
         save_file(lm_head, partial / REASONING_HEAD, metadata={"format": "pt"})
     if model.adapted:
@@ -175,7 +177,7 @@ def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _save_stock(partial: Path, cls: type[PreTrainedModel], config: Any, state: dict[str, Tensor]) -> None:
-    """Let the family's own class write the files, so that names on disk are what its `from_pretrained` expects."""
+    """Let the family's class write the files, so that the names are those its `from_pretrained` expects."""
     with torch.device("meta"):
         stock = cls(config)
     missing, unexpected = stock.load_state_dict(state, strict=False, assign=True)
@@ -195,7 +197,7 @@ def _label_config(config: Any, labels: LabelSet) -> None:
 
 
 def _complete_config(path: Path, config: Any, labels: LabelSet) -> None:
-    """Write what transformers leaves out where it equals a default, such as the label maps of two default names."""
+    """Write fields that transformers omits when they equal a default, such as label maps with default names."""
     written = json.loads(path.read_text(encoding="utf-8"))
     written |= {
         "id2label": {str(index): name for index, name in enumerate(labels.names)},
@@ -214,7 +216,7 @@ def _write_tokenizer(partial: Path, tokenizer: PreTrainedTokenizerBase, info: Ar
 
 
 def _write_adapter(directory: Path, model: DualHeadModel) -> None:
-    """The unmerged adapter as peft reads it onto a stock sequence classifier, the head under the name `score`."""
+    """Write the unmerged adapter for peft on a stock sequence classifier, with the head named `score`."""
     from peft import LoraConfig
 
     settings, stock = model.settings.lora, kind_of(model) == "sequence_classifier"
@@ -223,7 +225,7 @@ def _write_adapter(directory: Path, model: DualHeadModel) -> None:
         r=settings.r,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=list(model.adapted),  # spelled out: "all-linear" would adapt the head on reloading
+        target_modules=list(model.adapted),  # explicit: on reloading, "all-linear" would adapt the head too
         modules_to_save=["score"] if stock else None,
         task_type="SEQ_CLS" if stock else None,
         base_model_name_or_path=model.backbone_name,

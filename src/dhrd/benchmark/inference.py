@@ -42,7 +42,7 @@ def benchmark(
         examples: Rows; with labels accuracy is measured as well.
         settings: What to measure.
         say: Told what is being done.
-        **options: As `Classifier.from_pretrained`'s.
+        **options: Options of `Classifier.from_pretrained`.
 
     Raises:
         ConfigError: A way to decode does not suit the artifact.

@@ -51,7 +51,7 @@ class Settings:
                 raise ConfigError(f"`against={name}`: unknown; give some of {', '.join((*PEERS, *WAYS))}")
             if name in RUNTIMES and name not in self.exports:
                 raise ConfigError(
-                    f"`against={name}`: give `{name}` DIR, the directory that `dhrd export` wrote, or "
+                    f"`against={name}`: give `{name}` DIR, a directory written by `dhrd export`, or "
                     f"`against={name}=DIR`"
                 )
             if name in ("vllm", "cot_vllm"):

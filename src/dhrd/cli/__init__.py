@@ -1,4 +1,4 @@
-"""The command line: `dhrd --help`. One file a command."""
+"""The command line: `dhrd --help`. One file per command."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ app.command("reproduce", cls=SettingsCommand, rich_help_panel=OTHER)(reproduce.r
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 the user's input, 3 a limit of the user's, 130 Ctrl-C.
+    """Run the command line and exit: 0 success, 1 failure, 2 invalid input, 3 a limit set by the user, 130 Ctrl-C.
 
-    SIGTERM and SIGHUP end it as Ctrl-C does; a reader of standard output that leaves ends it with 0.
+    SIGTERM and SIGHUP are handled like Ctrl-C. If the reader of standard output goes away, the exit code is 0.
     """
     replace_unencodable()
     _quiet()
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with _interrupting_signals() as received:
             try:
                 _run_app(arguments)
-            except Exception as error:  # a package that is stopped in its import says ImportError, or anything
+            except Exception as error:  # a signal during an import can surface as any error
                 if received:
                     raise KeyboardInterrupt from error
                 raise
@@ -106,21 +106,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stop("interrupted", 130, error)
     except MemoryError:
         stop("out of memory; lower training.batch_size or data.max_sequence_tokens", 1)
-    except OSError as error:  # of a file or a connection that is read
-        told = _told(error)
-        stop(str(told), told.exit_code, error)
+    except OSError as error:  # while reading a file or a connection
+        failure = _as_dhrd_error(error)
+        stop(str(failure), failure.exit_code, error)
 
 
 def _run_app(arguments: Sequence[str]) -> None:
     try:
         app(args=arguments, prog_name="dhrd")
-    except SystemExit as stop:  # typer leaves in silence where a signal comes before or after the command itself
+    except SystemExit as stop:  # typer exits silently on a signal before or after the command itself
         if isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt):
             raise KeyboardInterrupt from stop
         raise
 
 
-def _told(error: OSError) -> DhrdError:
+def _as_dhrd_error(error: OSError) -> DhrdError:
     if refuses_name(error):
         return UserError(f"{error.filename}: {error.strerror}; give another name")
     return DhrdError(message_of(error))
@@ -128,7 +128,7 @@ def _told(error: OSError) -> DhrdError:
 
 @contextmanager
 def _interrupting_signals() -> Iterator[list[int]]:
-    """Let TERM and HUP end a command as Ctrl-C does, so that it tidies up; under `nohup` HUP stays ignored.
+    """Handle SIGTERM and SIGHUP like Ctrl-C, so that a command cleans up; under `nohup`, SIGHUP stays ignored.
 
     Yields:
         The numbers of the signals received so far.
@@ -152,13 +152,13 @@ def _interrupting_signals() -> Iterator[list[int]]:
 
 
 def _dashes(argument: str) -> str:
-    """Take every flag in `-` and `_`, as the DHRD documents write them."""
+    """Accept `_` for `-` in flags, as the DHRD documents write them."""
     name, equals, value = argument.partition("=")
     return name.replace("_", "-") + equals + value if name.startswith("--") else argument
 
 
 def _quiet() -> None:
-    """Let libraries speak only when something is wrong, and our own messages as plain lines on stderr."""
+    """Silence libraries except for errors, and log dhrd's own messages to stderr as plain lines."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")

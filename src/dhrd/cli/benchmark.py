@@ -24,32 +24,36 @@ if TYPE_CHECKING:
 def benchmark(
     model: Artifact,
     data: Annotated[
-        str | None, typer.Option(help="superglue:TASK, hub:NAME, or a file; default: the run's own.")
+        str | None, typer.Option(help="superglue:TASK, hub:NAME, or a file; default: the run's own data.")
     ] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
-    limit: Annotated[int, typer.Option(min=1, help="Only the first rows.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, help="Use only the first N rows.")] = 1000,
     against: Annotated[
         str,
-        typer.Option(help=f"Some of {', '.join(PEERS)}; and of {', '.join(WAYS)}. none: ours alone."),
+        typer.Option(help=f"Comma-separated: {', '.join(PEERS)}, {', '.join(WAYS)}; none: only dhrd."),
     ] = "pipeline,loop",
-    batch_sizes: Annotated[str, typer.Option(help="Those the pipeline is tried with.")] = "1,2,4,8,16,32",
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds in which all take turns.")] = 3,
-    warmup_rows: Annotated[int, typer.Option(min=1, help="Rows that each runs first, untimed.")] = 64,
-    latency_rows: Annotated[int, typer.Option(min=1, help="Rows asked one at a time, for the latency.")] = 100,
-    cot_rows: Annotated[int, typer.Option(min=1, help="Rows that are decoded.")] = 8,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="cot: longest rationale with its answer.")] = 500,
-    parity: Annotated[bool, typer.Option("--parity", help="Compare with fp32, with sharing and without.")] = False,
-    onnx: Annotated[Path | None, typer.Option(help="What `dhrd export` wrote, for --against onnx.")] = None,
+    batch_sizes: Annotated[
+        str, typer.Option(help="Batch sizes to try for the pipeline, comma-separated.")
+    ] = "1,2,4,8,16,32",
+    repeats: Annotated[int, typer.Option(min=1, help="Number of rounds; every contender runs once per round.")] = 3,
+    warmup_rows: Annotated[int, typer.Option(min=1, help="Untimed warm-up rows per contender.")] = 64,
+    latency_rows: Annotated[int, typer.Option(min=1, help="Rows sent one at a time to measure latency.")] = 100,
+    cot_rows: Annotated[int, typer.Option(min=1, help="Rows to decode.")] = 8,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="cot: maximum tokens of rationale and answer.")] = 500,
+    parity: Annotated[
+        bool, typer.Option("--parity", help="Compare the outputs with fp32, with and without prefix sharing.")
+    ] = False,
+    onnx: Annotated[Path | None, typer.Option(help="Directory written by `dhrd export`, for --against onnx.")] = None,
     json_file: Json = None,
-    plot: Annotated[Path | None, typer.Option(help="Write two figures to this .svg or .png file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a plot to this .svg or .png file.")] = None,
     config: Config = None,
     overrides: Set = None,
     *,
     classifier: ClassifierOptions,
 ) -> None:
-    """Measure a classifier against what one would run instead.
+    """Compare a classifier's speed with the alternatives.
 
-    All take turns in one run on the same rows. The last line is JSON.
+    All contenders take turns in one run, on the same rows. The last line of the output is JSON.
     """
     from dhrd._extras import require
     from dhrd._files import talking
@@ -105,7 +109,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _contenders(against: str, onnx: Path | None) -> tuple[list[str], dict[str, Path]]:
-    """Their names, and where what they run was exported to: `openvino=DIR`."""
+    """Parse `--against`: the contenders' names, and the export directory of those given as `openvino=DIR`."""
     named = dict(part.partition("=")[::2] for part in _parts(against) if part != "none")
     places = {name: Path(place).expanduser() for name, place in named.items() if place}
     return list(named), places | ({"onnx": onnx} if onnx else {})
@@ -114,5 +118,5 @@ def _contenders(against: str, onnx: Path | None) -> tuple[list[str], dict[str, P
 def _sizes(text: str) -> list[int]:
     parts = _parts(text)
     if not parts or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ConfigError(f"--batch-sizes {text}: give numbers above 0 with commas between, for example 1,8,32")
+        raise ConfigError(f"--batch-sizes {text}: give positive integers separated by commas, for example 1,8,32")
     return [int(part) for part in parts]

@@ -1,7 +1,7 @@
-"""What all commands share: how they end, flags that are settings, and errors in which arguments are told as flags.
+"""What all commands share: exit handling, flags generated from settings, and error messages that name flags.
 
-Below the command line a message names an argument `max_new_tokens`, one with its value `mode=cascade`, a setting
-`data.train=FILE`: so whoever calls from Python reads them. A command that has a flag for it prints that instead.
+The library's messages name an argument as `max_new_tokens`, with its value as `mode=cascade`, and a setting as
+`data.train=FILE`, which suits callers from Python. A command that has a flag for one of them prints the flag instead.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ if TYPE_CHECKING:
 
 _NAMED = re.compile(r"`([a-z_][a-z0-9_.]*)(?:=([^`\n]*))?`")
 _KINDS = (bool, int, float, str)
-_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # Typer has click's under another name in each version
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # where Typer keeps click's class depends on its version
 
 
 class Command(TyperCommand):
-    """A command that takes `~` in every path, names its flags in errors, and says how it ended."""
+    """A command that expands `~` in paths, names its flags in error messages, and reports how it ended."""
 
     sections: ClassVar[tuple[str, ...]] = ("data",)
-    """The sections of settings that it reads, where it takes any."""
+    """Sections of the settings that the command reads, if it takes `--set`."""
     rows_option: ClassVar[str] = ""
-    """How rows are given to it, where neither `--input` nor `--data` says it."""
+    """How to pass rows, for commands that have neither `--input` nor `--data`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Read its arguments; of an option that it does not have, name the setting that may be meant."""
+        """Parse the arguments; for an unknown option, suggest the setting that may be meant."""
         try:
             return super().parse_args(ctx, args)
         except _UsageError as error:
             option = getattr(error, "option_name", None) or ""
             if option.startswith("--") and (setting := self._setting(option)):
-                error.message += f"; {setting} is a setting: write --set {setting}=…"  # type: ignore[attr-defined]
+                error.message += f"; {setting} is a setting, use --set {setting}=…"  # type: ignore[attr-defined]
                 error.possibilities = None  # type: ignore[attr-defined]
             if "unexpected extra argument" in getattr(error, "message", "") and self._rows_option:
-                error.message += f"; rows are given by {self._rows_option}"  # type: ignore[attr-defined]
+                error.message += f"; pass rows with {self._rows_option}"  # type: ignore[attr-defined]
             raise
 
     @property
     def _rows_option(self) -> str:
-        """How rows are given, for who gives them without an option; "" where none are."""
+        """How to pass rows, for the error about an extra argument; "" if the command takes none."""
         flags = _flags_of(self)
         option = next((flags[name] for name in ("input", "data") if name in flags), "")
         return f"{option} FILE" if option else self.rows_option
 
     def _setting(self, option: str) -> str | None:
-        """The setting that an unknown option may mean; None where one of the command's own is as near."""
+        """The setting that an unknown option may mean; None if the command has a flag for that setting."""
         from dhrd.config.load import nearest_setting
 
         if "set" not in _flags_of(self):
@@ -85,9 +85,9 @@ class Command(TyperCommand):
 
 
 class SettingsCommand(Command):
-    """A command of which some flags are settings: `training.batch_size` is `--batch-size`, `teacher.name` `--teacher`.
+    """A command with flags for some settings: `--batch-size` for `training.batch_size`, `--teacher` for `teacher.name`.
 
-    Their types and help are the schema's, which is read where the command is asked for, and not for `dhrd --help`.
+    Types and help come from the schema, which is loaded only when the command is used, not for `dhrd --help`.
     """
 
     settings: ClassVar[tuple[str, ...]] = ()
@@ -97,7 +97,7 @@ class SettingsCommand(Command):
 
     @property
     def params(self) -> list[Any]:
-        """The command's own parameters, then the settings'."""
+        """The command's own parameters, followed by those of the settings."""
         if not self._is_complete:
             self._is_complete = True
             self._params += _options(self.settings)
@@ -108,7 +108,7 @@ class SettingsCommand(Command):
         self._params, self._is_complete = own, False
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it; the settings that were given are in its context, for `given`."""
+        """Run it; the settings given as flags are put into the context, where `given` finds them."""
         values = {name: ctx.params.pop(name) for name in map(_parameter_name, self.settings)}
         ctx.obj = {name: value for name, value in values.items() if value is not None}
         return super().invoke(ctx)
@@ -116,10 +116,10 @@ class SettingsCommand(Command):
 
 @contextmanager
 def interruptible(kept: str) -> Iterator[None]:
-    """Around work that can be gone on with: Ctrl-C ends it with 130.
+    """Wrap resumable work: Ctrl-C ends it with exit code 130.
 
     Args:
-        kept: What is then said of what is kept, and of how to go on.
+        kept: The message to print: what is kept, and how to continue.
     """
     try:
         yield
@@ -129,21 +129,21 @@ def interruptible(kept: str) -> Iterator[None]:
 
 
 def stop(message: str, code: int, error: BaseException | None = None) -> NoReturn:
-    """End the process with an error on stderr, the error's notes behind it."""
+    """Print an error message, followed by the error's notes, to stderr and exit."""
     message = "; ".join([message, *getattr(error, "__notes__", [])])
     say(f"dhrd: error: {message}", file=sys.stderr)
     sys.exit(code)
 
 
 def _leave_quietly() -> NoReturn:
-    """Who read our output has what they wanted; what Python flushes at its end goes nowhere."""
+    """Exit with 0 after the reader of stdout has gone; Python's final flush goes to /dev/null."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0)
 
 
 def given(context: typer.Context) -> Mapping[str, Any]:
-    """The settings that the flags of a command give, as `load_config` takes them."""
+    """The settings given by a command's flags, as keyword arguments for `load_config`."""
     settings: Mapping[str, Any] = context.obj
     return settings
 
@@ -158,7 +158,7 @@ def _flag(setting: str) -> str:
 
 
 def _options(settings: tuple[str, ...]) -> list[Any]:
-    """Typer's options for settings: those of a command that has nothing else."""
+    """Typer options for settings, taken from a throwaway command that has only these."""
 
     def carrier(**values: Any) -> None:
         raise AssertionError("never run")
@@ -182,7 +182,7 @@ def _parameter(setting: str) -> inspect.Parameter:
 
 
 def _field(setting: str) -> FieldInfo:
-    """The schema's field of a setting, by its dotted name."""
+    """The schema field of a setting, by its dotted name."""
     from dhrd.config import RunConfig
 
     *sections, name = setting.split(".")
@@ -194,18 +194,18 @@ def _field(setting: str) -> FieldInfo:
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
-    """The types within a field's annotation, itself first."""
+    """The annotation itself, then the types nested in it."""
     yield annotation
     for part in get_args(annotation):
         yield from _kinds(part)
 
 
 def in_flags(message: str, flags: Mapping[str, str]) -> str:
-    """A message in which arguments are told as flags.
+    """Rewrite a message so that it names flags instead of arguments.
 
     Args:
-        message: With arguments as `name` or `name=value`.
-        flags: By argument. A setting without a flag of its own is told as one of `--set`.
+        message: Names arguments as `name` or `name=value`.
+        flags: Flags by argument. A setting without a flag of its own becomes `--set NAME=VALUE`.
     """
 
     def spelled(match: re.Match[str]) -> str:
@@ -219,7 +219,7 @@ def in_flags(message: str, flags: Mapping[str, str]) -> str:
 
 
 def _flags_of(command: Any) -> dict[str, str]:
-    """The flags of a command by the names of their parameters, and by their own without dashes."""
+    """A command's flags, by parameter name and by their own name with `_` for dashes."""
     flags: dict[str, str] = {}
     for param in command.params:
         for flag in (*param.opts, *param.secondary_opts):

@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 
 def compare(
     baseline: Annotated[
-        Path, typer.Argument(help="What `dhrd evaluate --predictions` wrote, or a directory of it, a file a seed.")
+        Path,
+        typer.Argument(help="Output of `dhrd evaluate --predictions`, or a directory with one such file per seed."),
     ],
-    other: Annotated[Path, typer.Argument(help="The same of the other model; files pair by name.")],
+    other: Annotated[
+        Path, typer.Argument(help="The same for the other model; files in directories are paired by name.")
+    ],
     metric: Annotated[
-        str | None, typer.Option(help="accuracy, macro_f1 …; default: the task's first official one, else accuracy.")
+        str | None, typer.Option(help="accuracy, macro_f1 …; default: the task's first official metric, else accuracy.")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="A SuperGLUE task; default: what the ids say, if they do.")] = None,
+    task: Annotated[str | None, typer.Option(help="SuperGLUE task; default: inferred from the row ids.")] = None,
     json_file: Json = None,
 ) -> None:
-    """Say whether one model is better than another on the same rows."""
+    """Test whether a model beats another on the same rows."""
     from dhrd._files import talking
     from dhrd._outputs import JSON, Output, check_outputs
     from dhrd.data.records import LabelSet
@@ -55,12 +58,12 @@ def compare(
 
 
 def _paths(baseline: Path, other: Path) -> list[tuple[Path, Path]]:
-    """The files to compare: the two given, or those of the same name in the two directories."""
+    """Pairs of files to compare: the two given, or those of the same name in two directories."""
     from dhrd.errors import DataError
 
     if baseline.is_dir() != other.is_dir():
         one, two = ("a directory", "not") if baseline.is_dir() else ("not a directory", "one")
-        raise DataError(f"{baseline} is {one} and {other} is {two}; give two files, or two directories")
+        raise DataError(f"{baseline} is {one} and {other} is {two}; give two files or two directories")
     if not baseline.is_dir():
         return [(baseline, other)]
     names, theirs = ({path.name for path in one.glob("*.jsonl")} for one in (baseline, other))
@@ -68,10 +71,12 @@ def _paths(baseline: Path, other: Path) -> list[tuple[Path, Path]]:
         if missing:
             raise DataError(
                 f"{directory} has no {', '.join(sorted(missing))}; both directories must have files of the same names, "
-                "one a seed"
+                "one per seed"
             )
     if not names:
-        raise DataError(f"{baseline}: there are no .jsonl files in it; give what `dhrd evaluate --predictions` wrote")
+        raise DataError(
+            f"{baseline} contains no .jsonl files; give a directory of `dhrd evaluate --predictions` output"
+        )
     return [(baseline / name, other / name) for name in sorted(names)]
 
 
@@ -85,7 +90,7 @@ def _task(name: str) -> Task:
 
 
 def _task_of(ids: list[str], labels: tuple[str, ...]) -> Task | None:
-    """The task whose ids and labels these all are; None where there is any doubt."""
+    """The task that all ids and labels belong to; None if that is uncertain."""
     import re
 
     from dhrd.data.superglue import TASKS
@@ -125,7 +130,7 @@ def _print(comparison: dict[str, Any], files: list[str], title: str) -> None:
 
 
 def _p(value: float | None) -> str:
-    """A p value is never 0."""
+    """Format a p-value, which is never shown as 0."""
     return "" if value is None else "<0.0001" if value < 0.0001 else f"{value:.4f}"
 
 

@@ -12,13 +12,13 @@ from dhrd._text import escaped
 from dhrd.cli.command import Command, SettingsCommand
 from dhrd.cli.options import Json, Set, write_json
 
-app = typer.Typer(help="Show settings and their schema.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Print settings and their schema.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command(cls=SettingsCommand)
 def show(
     file: Annotated[Path | None, typer.Argument(help="YAML file of settings.")] = None,
-    config: Annotated[Path | None, typer.Option("--config", help="The same.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="The same as the argument.")] = None,
     overrides: Set = None,
     json_file: Json = None,
 ) -> None:
@@ -32,14 +32,14 @@ def show(
     if json_file is not None:
         return
     text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
-    if escaped(text) != text:  # what a terminal must not get is written in YAML's own escapes
+    if escaped(text) != text:  # control characters are written as YAML escapes
         text = yaml.safe_dump(resolved, sort_keys=False)
     print(text, end="")
 
 
 @app.command(cls=Command)
 def schema() -> None:
-    """Print the JSON schema of all settings, with what each means."""
+    """Print the JSON schema of all settings, with descriptions."""
     from dhrd.config import RunConfig
 
     print(json.dumps(RunConfig.model_json_schema(), indent=2, ensure_ascii=False))

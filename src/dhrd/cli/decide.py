@@ -15,32 +15,33 @@ from dhrd.errors import ConfigError
 def decide(
     model: Annotated[
         Path,
-        typer.Option("--model", help="The artifact that gets the decision: what `dhrd train` wrote."),
+        typer.Option("--model", help="Artifact to add the decision to: a directory written by `dhrd train`."),
     ],
     data: Annotated[
         str | None,
-        typer.Option(help="Labelled rows it was not trained on; default: those training held out."),
+        typer.Option(help="Labelled rows the model was not trained on; default: those held out in training."),
     ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help='"accuracy>=0.95", "precision:LABEL>=0.9" or "recall:LABEL>=0.9" of what is answered; repeatable.'
+            help='Target on answered rows: "accuracy>=0.95", "precision:LABEL>=0.9", "recall:LABEL>=0.9"; repeatable.'
         ),
     ] = None,
     sets: Annotated[
-        float | None, typer.Option(help="Give each row a set of labels that holds the right one this often.")
+        float | None,
+        typer.Option(help="Give each row a set of labels that contains the right one with this probability."),
     ] = None,
-    confidence: Annotated[float, typer.Option(help="With which all targets hold on new rows.")] = 0.9,
-    clear: Annotated[bool, typer.Option("--clear", help="Take the decision away: answer every row.")] = False,
+    confidence: Annotated[float, typer.Option(help="Confidence with which all targets hold on new rows.")] = 0.9,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove the decision, so that every row is answered.")] = False,
     config: Config = None,
     overrides: Set = None,
     device: Device = None,
     dtype: Dtype = "auto",
     json_file: Json = None,
 ) -> None:
-    """Answer where a target holds on new rows, else abstain.
+    """Make a classifier abstain where it would miss a target.
 
-    The least abstention that holds it is chosen on labelled rows and written into the artifact.
+    The least abstention that meets the target on new rows is chosen on labelled rows and written into the artifact.
     """
     from dhrd._files import talking
     from dhrd._outputs import JSON, Output, check_outputs
@@ -50,7 +51,7 @@ def decide(
     from dhrd.decisions.target import parse_target
 
     if clear and (data is not None or target or sets is not None):
-        raise ConfigError("--clear takes the decision away; --data, --target and --sets make another: leave them out")
+        raise ConfigError("--clear removes the decision and takes no --data, --target or --sets; leave them out")
     settings = inference_config(model, config, overrides)
     check_outputs([Output("--json", json_file, JSON)], read_by(model, settings, data, config))
     check_inputs(model, None if clear else data, settings, split="validation")
@@ -78,4 +79,4 @@ def decide(
     with talking(json_file):
         decision_table({"decision": decided.metrics})
         answered = f"{decided.metrics['coverage']:.1%} of these {decided.decision.num_rows} rows are answered"
-        say(f"{answered}; {model} has the decision, and predict, evaluate and serve obey it")
+        say(f"{answered}; the decision is saved in {model} and used by predict, evaluate and serve")

@@ -25,7 +25,7 @@ _EXTRAS = {
 
 
 class Machine(TypedDict):
-    """What `dhrd doctor` tells; rates are None where the CPU has no such product."""
+    """What `dhrd doctor` reports; rates are None for types that the CPU cannot multiply."""
 
     versions: dict[str, str]
     platform: str
@@ -42,7 +42,7 @@ class Machine(TypedDict):
 def doctor(json_file: Json = None) -> None:
     """Print what this machine has and what training will use.
 
-    Paste it into a bug report.
+    Include the output in bug reports.
     """
     from dhrd._files import talking
     from dhrd._outputs import JSON, Output, check_outputs

@@ -18,34 +18,43 @@ _WITH_SPLITS = ("superglue:", "policy_desk:", "hub:")
 def evaluate(
     model: Model = None,
     data: Annotated[
-        str | None, typer.Option(help="superglue:TASK, hub:NAME, a file, or - for stdin; default: the run's own.")
+        str | None, typer.Option(help="superglue:TASK, hub:NAME, a file, or - for stdin; default: the run's own data.")
     ] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     json_file: Json = None,
-    predictions: Annotated[Path | None, typer.Option(help="Write one JSON object a row to this file.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
+    predictions: Annotated[Path | None, typer.Option(help="Write one JSON object per row to this file.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only the first N rows.")] = None,
     mode: Annotated[
         str,
-        typer.Option(help="classifier; cot: the reasoning head answers; cascade: where the classifier is unsure."),
+        typer.Option(help="classifier; cot: use the reasoning head; cascade: use it where the classifier is unsure."),
     ] = "classifier",
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="cot, cascade: longest rationale with its answer.")] = 500,
-    temperature: Annotated[float, typer.Option(help="cot, cascade: 0 is greedy; the paper has 0.1.")] = 0.0,
-    top_p: Annotated[float, typer.Option(help="cot, cascade: nucleus of sampling; the paper has 0.7.")] = 1.0,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=1, help="cot, cascade: maximum tokens of rationale and answer.")
+    ] = 500,
+    temperature: Annotated[
+        float, typer.Option(help="cot, cascade: sampling temperature; 0 is greedy (paper: 0.1).")
+    ] = 0.0,
+    top_p: Annotated[float, typer.Option(help="cot, cascade: nucleus sampling probability (paper: 0.7).")] = 1.0,
     batch_size: Annotated[int, typer.Option(min=1, help="cot, cascade: rows decoded together.")] = 16,
     threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="cascade: ask rows whose confidence is under it, not by the decision."),
+        typer.Option(
+            min=0, max=1, help="cascade: use the reasoning head below this confidence; overrides the decision."
+        ),
     ] = None,
     target_accuracy: Annotated[
-        float | None, typer.Option(min=0, max=1, help="cascade: choose the cheapest threshold that reaches it.")
+        float | None, typer.Option(min=0, max=1, help="cascade: choose the cheapest threshold with this accuracy.")
     ] = None,
     target_cost: Annotated[
-        float | None, typer.Option(min=1, help="cascade: choose the best at so many times the classifier's seconds.")
+        float | None,
+        typer.Option(min=1, help="cascade: choose the best threshold within this multiple of the classifier's time."),
     ] = None,
     dev_data: Annotated[
-        str | None, typer.Option(help="cascade: rows for the choice; default: those that training held out.")
+        str | None, typer.Option(help="cascade: rows to choose the threshold on; default: those held out in training.")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="cascade: accuracy over queries/s, .svg or .png.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="cascade: plot accuracy over queries/s to this .svg or .png file.")
+    ] = None,
     config: Config = None,
     overrides: Set = None,
     checkpoint: Checkpoint = None,
@@ -54,7 +63,7 @@ def evaluate(
     """Evaluate a classifier or its reasoning head on labelled rows."""
     directory = _directory(model, checkpoint)
     if plot is not None and mode != "cascade":
-        raise ConfigError(f"--plot {plot}: of --mode cascade, and the mode is {mode}; leave it out, or give that mode")
+        raise ConfigError(f"--plot {plot} needs --mode cascade, got {mode}; leave it out or change the mode")
     from dhrd._files import talking, writing
     from dhrd._outputs import FIGURE, JSON, JSON_LINES, Output, check_outputs
     from dhrd.cli.settings import check_inputs, inference_config, read_by
@@ -98,17 +107,17 @@ def evaluate(
 
 
 def _directory(model: Path | None, checkpoint: Path | None) -> Path:
-    """The artifact, by either of its two options."""
+    """The artifact, given by either of two options."""
     directory = model or checkpoint
     if directory is None:
-        raise ConfigError("give --model DIR, the directory that `dhrd train` wrote")
+        raise ConfigError("no model given; use --model DIR, a directory written by `dhrd train`")
     if checkpoint is not None and checkpoint != directory:
-        raise ConfigError(f"--model {model} and --checkpoint {checkpoint}: the same option twice; give one of them")
+        raise ConfigError(f"--model {model} and --checkpoint {checkpoint} are the same option; give one of them")
     return directory
 
 
 def rows_named(data: str | None, split: str) -> str:
-    """What was evaluated: a file whole, a split of what has splits."""
+    """What was evaluated: a file, or a source with its split."""
     if data is None:
         return f"the run's own data, {split}"
     return f"{data}, {split}" if data.startswith(_WITH_SPLITS) else data

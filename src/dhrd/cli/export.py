@@ -17,30 +17,32 @@ if TYPE_CHECKING:
 
 def export(
     model: Artifact,
-    output: Annotated[Path, typer.Option(help="The directory to write.")],
-    format: Annotated[str, typer.Option(help=f"{', '.join(RUNTIMES)}.")] = "onnx",
+    output: Annotated[Path, typer.Option(help="Directory to write.")],
+    format: Annotated[str, typer.Option(help=f"{' or '.join(RUNTIMES)}.")] = "onnx",
     weight_type: Annotated[
         str,
-        typer.Option("--weights", help="float32; or int8 (onnx), bfloat16 (openvino): smaller, near the same."),
+        typer.Option("--weights", help="float32, or for smaller files int8 (onnx) or bfloat16 (openvino)."),
     ] = "float32",
     min_agreement: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of rows with the artifact's label; default: 1 in float32, else 0.99."),
+        typer.Option(
+            min=0, max=1, help="Least share of rows on which the export must agree; default: 1 in float32, else 0.99."
+        ),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Rows to compare on: superglue:TASK, hub:NAME, or a file; default: the run's own."),
+        typer.Option(help="Rows to compare on: superglue:TASK, hub:NAME, or a file; default: the run's own data."),
     ] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
-    limit: Annotated[int, typer.Option(min=1, help="Only the first rows.")] = 256,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --output.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Use only the first N rows.")] = 256,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the contents of --output.")] = False,
     config: Config = None,
     overrides: Set = None,
     json_file: Json = None,
 ) -> None:
-    """Write a classifier for another runtime, compared on real rows.
+    """Export a classifier to another runtime and verify it.
 
-    With a report of how the two agree; refused where they do not.
+    The export is compared with the artifact on real rows and refused if the two disagree; the report is saved with it.
     """
     from dhrd._files import talking
     from dhrd._outputs import JSON, Output, check_outputs
@@ -66,6 +68,6 @@ def export(
 
 def _say_parity(output: Path, parity: ExportParity) -> None:
     say(
-        f"{output}: {parity.size_bytes / 2**20:.0f} MiB; on {parity.num_examples} rows the same label on "
-        f"{parity.label_agreement:.2%}, probabilities within {parity.max_probability_difference:.2g}"
+        f"{output}: {parity.size_bytes / 2**20:.0f} MiB; same label on {parity.label_agreement:.2%} of "
+        f"{parity.num_examples} rows, probabilities within {parity.max_probability_difference:.2g}"
     )

@@ -31,13 +31,14 @@ def label(
     context: typer.Context,
     output: Answers,
     data: Annotated[
-        str | None, typer.Option("--data", help="The rows, without labels: a file, or hub:NAME; none: --gold alone.")
+        str | None, typer.Option("--data", help="Rows without labels: a file or hub:NAME; default: only --gold.")
     ] = None,
     gold: Annotated[
-        str | None, typer.Option(help="A few rows with labels: what the teacher is worth, asked first.")
+        str | None, typer.Option(help="A few rows with labels, asked first to measure the teacher's accuracy.")
     ] = None,
     min_accuracy: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Stop with 3 where fewer of the gold rows are right.")
+        float | None,
+        typer.Option(min=0, max=1, help="Stop with exit code 3 if the accuracy on the gold rows is lower."),
     ] = None,
     config: Config = None,
     overrides: Set = None,
@@ -45,9 +46,10 @@ def label(
     *,
     asking: AskingOptions,
 ) -> None:
-    """Ask a teacher for the labels of rows that have none. The key comes from OPENAI_API_KEY.
+    """Ask a teacher to label rows. The key is read from OPENAI_API_KEY.
 
-    Each row is asked several times; the share of the answers for each label is its label, as `dhrd train` reads it.
+    The teacher is asked several times per row, and each label gets its share of the answers: a soft label, which
+    `dhrd train` accepts.
     """
     from dhrd._files import talking
     from dhrd._outputs import JSON, Output, check_outputs
@@ -57,14 +59,14 @@ def label(
 
     resolved = load_config(config, overrides or (), **given(context))
     if min_accuracy is not None and gold is None:
-        raise ConfigError(f"`min_accuracy={min_accuracy:g}` is of the gold rows; give `gold=FILE`")
+        raise ConfigError(f"`min_accuracy={min_accuracy:g}` needs gold rows; give `gold=FILE`")
     read = inputs_of(resolved, data, gold, resolved.teacher.labels, config)
     check_outputs([Output("--json", json_file, JSON)], [*read, output])
     from dhrd.rationales.label import label_rows, survey_labels
 
     if asking.dry_run:
         surveys = survey_labels(resolved, data, output, gold=gold, split=asking.split, limit=asking.limit)
-        _tell_surveys(dict(zip(("rows", "gold"), surveys, strict=True)), resolved, json_file)
+        _print_surveys(dict(zip(("rows", "gold"), surveys, strict=True)), resolved, json_file)
         return
     with interruptible(INTERRUPTED):
         labelled = label_rows(
@@ -85,14 +87,14 @@ def label(
             _print_labelled(rows, resolved)
         end(rows, require_all=asking.require_all)
     elif known is not None and known.is_below(min_accuracy):
-        say(f"dhrd: the gold rows are below --min-accuracy {min_accuracy:g}, so no other was asked", file=sys.stderr)
+        say(f"dhrd: accuracy on the gold rows is below --min-accuracy {min_accuracy:g}; stopped", file=sys.stderr)
         raise typer.Exit(3)
     elif known is not None and known.num_open:
         raise typer.Exit(3)
 
 
-def _tell_surveys(surveys: Mapping[str, Survey | None], config: RunConfig, json_file: Path | None) -> None:
-    """What would be asked of the gold rows, then of the others."""
+def _print_surveys(surveys: Mapping[str, Survey | None], config: RunConfig, json_file: Path | None) -> None:
+    """Print the surveys of the gold rows, then of the others."""
     from dhrd._files import talking
 
     write_json(json_file, {name: survey and survey.record(config.teacher) for name, survey in surveys.items()})
@@ -106,5 +108,5 @@ def _tell_surveys(surveys: Mapping[str, Survey | None], config: RunConfig, json_
 def _print_labelled(written: Written, config: RunConfig) -> None:
     say(f"{written.num_written:,} of {written.num_rows:,} rows have a label: {written.output}")
     votes, unreadable = written.noted["votes"], written.noted["unreadable_votes"]
-    say(f"{written.noted['unanimous']:,} of them by votes that all agree; {votes:,} votes, {unreadable:,} unreadable")
+    say(f"{written.noted['unanimous']:,} of them unanimous; {votes:,} votes, {unreadable:,} unreadable")
     print_written(written, config)

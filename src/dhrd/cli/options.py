@@ -13,7 +13,7 @@ import typer
 
 
 def complete_setting(incomplete: str) -> list[str]:
-    """The settings that begin as given, for the shell to complete `--set`."""
+    """Settings with a given prefix, for shell completion of `--set`."""
     from dhrd.config.load import setting_names
 
     names = list(setting_names())
@@ -34,39 +34,39 @@ Set = Annotated[
         autocompletion=complete_setting,
     ),
 ]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; default: the best there is.")]
-Artifact = Annotated[Path, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")]
-Model = Annotated[Path | None, typer.Option("--model", help="The artifact: a directory that `dhrd train` wrote.")]
-Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", help="The same as --model.")]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; default: the best available.")]
+Artifact = Annotated[Path, typer.Option("--model", help="Artifact: a directory written by `dhrd train`.")]
+Model = Annotated[Path | None, typer.Option("--model", help="Artifact: a directory written by `dhrd train`.")]
+Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", help="Alias of --model.")]
 Dtype = Annotated[
-    str, typer.Option("--dtype", help="auto: bf16 where it is faster, else float32; or float32, bfloat16, float16.")
+    str, typer.Option("--dtype", help="auto (bfloat16 where it is faster, else float32), float32, bfloat16 or float16.")
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Refuse rows over the limit instead of cutting them.")]
-Json = Annotated[
-    Path | None, typer.Option("--json", help="Write the result as JSON to this file; -: to standard output.")
-]
+Strict = Annotated[bool, typer.Option("--strict", help="Reject rows over the token limit instead of truncating them.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file; -: standard output.")]
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifierOptions:
-    """How the classifier runs: options of the commands that put many rows through it, by `Classifier`'s own names."""
+    """How the classifier runs: options of the commands that run it on many rows, named as in `Classifier`."""
 
     device: Device = None
     dtype: Dtype = "auto"
     share_prefixes: Annotated[
-        bool, typer.Option("--sharing/--no-sharing", help="Compute text that rows begin with in common once.")
+        bool, typer.Option("--sharing/--no-sharing", help="Compute text that several rows start with only once.")
     ] = True
     compile: Annotated[
-        bool, typer.Option("--compile", help="torch.compile the layers: slower to start, then faster.")
+        bool, typer.Option("--compile", help="Use torch.compile: a slower start, then faster passes.")
     ] = False
-    max_tokens_per_pass: Annotated[int | None, typer.Option(min=1, help="Bounds the memory of a forward pass.")] = None
+    max_tokens_per_pass: Annotated[
+        int | None, typer.Option(min=1, help="Limit the tokens, and so the memory, of a forward pass.")
+    ] = None
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """A command of which some parameters are groups of options, as Typer reads commands: with the options themselves.
+    """Expand groups of options in a command's signature, so that Typer sees the single options.
 
     Args:
-        command: A parameter that is annotated with a dataclass is a group: each field is an option.
+        command: Each parameter annotated with a dataclass is a group, whose fields are the options.
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
@@ -89,7 +89,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameters(group: Any) -> Iterator[inspect.Parameter]:
-    """The fields of a group of options."""
+    """A group's fields as parameters."""
     hints = get_type_hints(group, include_extras=True)
     for field in fields(group):
         default = inspect.Parameter.empty if field.default is MISSING else field.default
@@ -99,7 +99,7 @@ def _parameters(group: Any) -> Iterator[inspect.Parameter]:
 
 
 def write_json(path: Path | None, result: Any) -> None:
-    """Write what `Json` asks for; None: nothing is."""
+    """Write the result of a `--json` option; does nothing if `path` is None."""
     from dhrd._files import writing
 
     if path is not None:

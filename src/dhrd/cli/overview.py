@@ -1,4 +1,4 @@
-"""`dhrd` alone and `dhrd --help`: the commands that one needs first, and all of them under headings."""
+"""`dhrd` without arguments (the commands to start with) and `dhrd --help` (all commands under headings)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST = {
     "predict": "dhrd predict --model output --input new.csv --output labels.csv",
     "serve": "dhrd serve --model output",
 }
-"""By their names, how the commands are called that lead from a file of rows to a classifier in use."""
+"""Example calls, by command, of the steps from a file of rows to a classifier in use."""
 
 USE = "From rows to a classifier in use"
 JUDGE = "How good it is, and when to trust it"
@@ -25,10 +25,10 @@ OTHER = "Settings, other formats, the paper"
 
 
 class Overview(TyperGroup):
-    """The commands of `dhrd` under their headings, each given to typer as the command's `rich_help_panel`."""
+    """The `dhrd` command group, listed by heading; a command's heading is its `rich_help_panel`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Without any argument say what to begin with, and end as a call that is not one does."""
+        """Without arguments, print the commands to start with and exit with 2, as for a usage error."""
         if not args and not ctx.resilient_parsing:
             say(*self._first_lines(), file=sys.stderr)
             ctx.exit(2)
@@ -38,22 +38,22 @@ class Overview(TyperGroup):
         width = max(map(len, FIRST.values()))
         lines = [
             f"  {call:{width}}  {self.commands[name].get_short_help_str(200)}"
-            for name, call in FIRST.items()  # as wide as it comes: a line of a call and what it does is not cut
+            for name, call in FIRST.items()  # wide enough that nothing is truncated
         ]
         return [
-            "Dual-Head Reasoning Distillation. To begin with:",
+            "Dual-Head Reasoning Distillation. To get started:",
             *lines,
-            "All commands: dhrd --help; the options of one: dhrd COMMAND --help",
+            "All commands: dhrd --help; options of a command: dhrd COMMAND --help",
         ]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write all commands, a section for each heading, in the order in which they were registered."""
+        """Write all commands by heading, in order of registration."""
         width = max(map(len, self.commands))
         sections: dict[str, list[tuple[str, str]]] = {heading: [] for heading in (USE, ROWS, JUDGE, OTHER)}
         for name, command in self.commands.items():
             heading: Any = getattr(command, "rich_help_panel", None)
-            told = command.get_short_help_str(formatter.width - 6 - width)
-            sections[heading if heading in sections else OTHER].append((name.ljust(width), told))
+            summary = command.get_short_help_str(formatter.width - 6 - width)
+            sections[heading if heading in sections else OTHER].append((name.ljust(width), summary))
         for heading, rows in ((heading, rows) for heading, rows in sections.items() if rows):
             with formatter.section(heading):
                 formatter.write_dl(rows)

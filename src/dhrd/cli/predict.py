@@ -23,27 +23,28 @@ def predict(
     input_file: Annotated[
         str,
         typer.Option(
-            "--input", help="A file, directory or pattern of rows, - for JSON lines on stdin, or as data.train."
+            "--input", help="Rows: a file, a directory, a glob pattern, - for JSON lines on stdin, or as data.train."
         ),
     ],
     output: Annotated[
-        str, typer.Option(help="A .jsonl, .jsonl.gz, .csv or .parquet file, a directory/ of parts, or - for stdout.")
+        str, typer.Option(help="A .jsonl, .jsonl.gz, .csv or .parquet file, a directory/ for parts, or - for stdout.")
     ],
     keep: Annotated[
         list[str] | None,
-        typer.Option("--keep", metavar="COLUMN", help="Carry an input column along; repeatable."),
+        typer.Option("--keep", metavar="COLUMN", help="Copy an input column to the output; repeatable."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on after what a stopped run of the same command has done.")
+        bool, typer.Option("--resume", help="Continue where an interrupted run of the same command stopped.")
     ] = False,
     on_error: Annotated[
-        str, typer.Option(help="At a bad row: stop, or skip it and name it in OUTPUT.errors.jsonl.")
+        str, typer.Option(help="On a bad row: stop, or skip it and list it in OUTPUT.errors.jsonl.")
     ] = "stop",
     engine: Annotated[
-        str, typer.Option(help="plain: this process; ray: the workers of a cluster, which write a directory/ of parts.")
+        str,
+        typer.Option(help="plain: this process; ray: the workers of a Ray cluster, which write a directory/ of parts."),
     ] = "plain",
     num_workers: Annotated[
-        int | None, typer.Option(help="Of ray: workers, one a GPU or, without any, one a machine if not given.")
+        int | None, typer.Option(help="ray: number of workers; default: one per GPU or, without GPUs, one per machine.")
     ] = None,
     config: Config = None,
     overrides: Set = None,
@@ -52,10 +53,10 @@ def predict(
     *,
     classifier: ClassifierOptions,
 ) -> None:
-    """Label rows, in their order.
+    """Label rows, keeping their order.
 
-    Each gets `id`, `label` and the probability of each label; no label where the artifact's decision abstains. On a
-    cluster they are in parts, whose names are in that order.
+    Each row gets `id`, `label` and the probability of each label; the label is empty where the artifact's decision
+    abstains. A cluster writes parts whose names sort in the order of the rows.
     """
     from dhrd._files import talking
     from dhrd._outputs import JSON, Output, check_outputs
@@ -94,16 +95,16 @@ def _is_cluster(engine: str, num_workers: int | None) -> bool:
     if engine not in ("plain", "ray"):
         raise ConfigError(f"`engine={engine}`: unknown; give plain or ray")
     if num_workers is not None and engine == "plain":
-        raise ConfigError("`num_workers` is of `engine=ray`; give both, or neither")
+        raise ConfigError("`num_workers` needs `engine=ray`; give both or neither")
     return engine == "ray"
 
 
 def _more(output: str, done: Predicted) -> str:
-    """What else is to be said of them."""
+    """Further counts for the summary line, where they are not 0."""
     parts = (
-        (done.num_abstained, f"{done.num_abstained} of them without a label, by the artifact's decision"),
-        (done.num_resumed, f"{done.num_resumed} from the run before"),
-        (done.num_refused, f"{done.num_refused} bad rows were left out{_where_refused(output)}"),
+        (done.num_abstained, f"{done.num_abstained} of them have no label, as the artifact's decision abstained"),
+        (done.num_resumed, f"{done.num_resumed} of them are from the previous run"),
+        (done.num_refused, f"{done.num_refused} bad rows were skipped{_where_refused(output)}"),
     )
     return "".join(f"; {text}" for count, text in parts if count)
 
@@ -112,4 +113,4 @@ def _where_refused(output: str) -> str:
     from dhrd._files import is_stream
     from dhrd.run.predict.sinks import errors_of
 
-    return "" if is_stream(Path(output)) else f" and are in {errors_of(Path(output))}"
+    return "" if is_stream(Path(output)) else f" and are listed in {errors_of(Path(output))}"

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from dhrd.rationales.output import Written
 
 app = typer.Typer(
-    help="Get rationales from a teacher, audit them, convert others.",
+    help="Generate, audit and convert rationales.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 _CHANGES_SHOWN = 20
 Data = Annotated[
-    str | None, typer.Option("--data", help="The rows: superglue:TASK, hub:NAME or a file; default: data.train.")
+    str | None, typer.Option("--data", help="Rows: superglue:TASK, hub:NAME or a file; default: data.train.")
 ]
 
 
@@ -57,7 +57,7 @@ def generate(
     *,
     asking: AskingOptions,
 ) -> None:
-    """Ask a teacher for a rationale for each row. The key comes from OPENAI_API_KEY."""
+    """Ask a teacher for a rationale for each row. The key is read from OPENAI_API_KEY."""
     from dhrd._files import talking
     from dhrd._outputs import JSON, Output, check_outputs
     from dhrd.artifact.owned import inputs_of
@@ -92,35 +92,41 @@ def generate(
 
 @app.command(cls=Command)
 def audit(
-    rationales: Annotated[Path, typer.Argument(help="A .jsonl file of id, rationale.")],
+    rationales: Annotated[Path, typer.Argument(help="A .jsonl file with id and rationale.")],
     data: Data = None,
     split: Split = "train",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write a page to skim to this file.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the full report as JSON to this file.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write an HTML page for review to this file.")] = None,
     forbid: Annotated[
-        list[str] | None, typer.Option(help="A regular expression that gives the label away too; repeatable.")
+        list[str] | None, typer.Option(help="Regular expression that also counts as giving the label away; repeatable.")
     ] = None,
     allow: Annotated[
-        list[str] | None, typer.Option(help="A label's word that does not give it away; repeatable.")
+        list[str] | None, typer.Option(help="Word of a label that does not count as giving it away; repeatable.")
     ] = None,
     fix: Annotated[
-        str | None, typer.Option(metavar="drop|strip", help="Write a cleaned file: without flagged rows, or verdicts.")
+        str | None,
+        typer.Option(metavar="drop|strip", help="Write a cleaned file: drop flagged rows, or strip verdicts."),
     ] = None,
     kinds: Annotated[
-        list[str] | None, typer.Option("--kind", help="With --fix drop: only such flags; repeatable.")
+        list[str] | None, typer.Option("--kind", help="With --fix drop: drop only rows with this flag; repeatable.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="The cleaned file; default: RATIONALES.clean.jsonl.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Cleaned file to write; default: RATIONALES.clean.jsonl.")] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", help="An artifact with a reasoning head: what is each worth to it?")
+        Path | None,
+        typer.Option(
+            "--model", help="Artifact with a reasoning head: also measure what each rationale is worth to it."
+        ),
     ] = None,
     min_worth: Annotated[
-        float | None, typer.Option(help="With --model: flag as worthless what is worth less, in nats.")
+        float | None, typer.Option(help="With --model: flag rationales worth less than this, in nats, as worthless.")
     ] = None,
     config: Config = None,
     overrides: Set = None,
     device: Device = None,
 ) -> None:
-    """Check rationales: about their rows, without the label, whole."""
+    """Check rationales: on topic, complete, not leaking the label."""
     from dhrd.config import load_config
 
     resolved = load_config(config, overrides or ())
@@ -136,7 +142,7 @@ def audit(
     clean = output or rationales.with_name(f"{rationales.stem}.clean.jsonl")
     _check_fix(fix, kinds, output)
     if min_worth is not None and model is None:
-        raise ConfigError(f"--min-worth {min_worth:g}: worth is told by a model; give --model DIR too")
+        raise ConfigError(f"--min-worth {min_worth:g} needs a model to measure worth; give --model DIR too")
     written = [Output("--json", json_file, JSON), Output("--html", html, PAGE)]
     if fix is not None:
         written += [Output("--output", clean, RATIONALES), Output("the list of changes", changes_beside(clean))]
@@ -164,26 +170,39 @@ def audit(
 @app.command(cls=Command)
 def convert(
     source: Annotated[Path, typer.Argument(help="A .json, .jsonl, .csv, .tsv or .parquet file.")],
-    output: Annotated[Path, typer.Option(help="A .jsonl file.")],
+    output: Annotated[Path, typer.Option(help="Output .jsonl file.")],
     shape: Annotated[str, typer.Option(help="columns, copa-sse, winowhy or multirc-evidence.")] = "columns",
-    id_part: Annotated[str | None, typer.Option("--id", help="The row's id: a column, a path, or a template.")] = None,
-    rationale: Annotated[str | None, typer.Option(help="The rationale: a column, a path, or a template.")] = None,
-    rows: Annotated[str | None, typer.Option(help="Path to a list, an element (`row`) a row.")] = None,
-    choices: Annotated[str | None, typer.Option(help="Path to a list of explanations (`found`).")] = None,
-    rating: Annotated[str | None, typer.Option(help="Path within one to its rating; the best is taken.")] = None,
-    where: Annotated[str | None, typer.Option(help="A template that gives True for what counts.")] = None,
-    teacher: Annotated[str | None, typer.Option(help="Who wrote them, for the output.")] = None,
+    id_part: Annotated[
+        str | None, typer.Option("--id", help="Where the row's id is: a column, a path, or a template.")
+    ] = None,
+    rationale: Annotated[
+        str | None, typer.Option(help="Where the rationale is: a column, a path, or a template.")
+    ] = None,
+    rows: Annotated[str | None, typer.Option(help="Path to a list with one element (`row`) per row.")] = None,
+    choices: Annotated[str | None, typer.Option(help="Path to a list of explanations (`found`) of a row.")] = None,
+    rating: Annotated[
+        str | None, typer.Option(help="Path, within an explanation, to its rating; the best-rated one is used.")
+    ] = None,
+    where: Annotated[str | None, typer.Option(help="Template that renders to True for what to keep.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Author of the rationales, recorded in the output.")] = None,
+    config: Config = None,
+    overrides: Set = None,
     json_file: Json = None,
 ) -> None:
-    """Bring rationales of another shape into the form of training."""
+    """Convert rationales from other formats for training."""
     from dhrd._files import talking
     from dhrd._outputs import JSON, RATIONALES, Output, check_outputs
+    from dhrd.artifact.owned import inputs_of
+    from dhrd.config import load_config
     from dhrd.rationales.convert import convert_rationales, shape_of
 
-    check_outputs([Output("--output", output, RATIONALES), Output("--json", json_file, JSON)], [source])
-    parts = {"id": id_part, "rationale": rationale, "rows": rows, "choices": choices, "rating": rating}
-    asked = shape_of(shape, **parts, where=where, teacher=teacher)
-    converted = convert_rationales(source, output, asked)
+    resolved = load_config(config, overrides or ())
+    written = [Output("--output", output, RATIONALES), Output("--json", json_file, JSON)]
+    check_outputs(written, inputs_of(resolved, source, config))
+    mapped = resolved.data.columns if shape == "columns" else {}
+    parts = {"id": id_part or mapped.get("id"), "rationale": rationale or mapped.get("rationale")}
+    found = {"rows": rows, "choices": choices, "rating": rating, "where": where}
+    converted = convert_rationales(source, output, shape_of(shape, **parts, **found, teacher=teacher), config=resolved)
     write_json(json_file, {"output": str(output), **asdict(converted)})
     with talking(output, json_file):
         _print_converted(converted, output)
@@ -192,10 +211,10 @@ def convert(
 def _print_converted(converted: Converted, output: Path) -> None:
     say(f"{converted.num_rationales:,} rationales from {converted.num_records:,} records: {output}")
     if converted.num_without:
-        say(f"{converted.num_without:,} rows have none there")
+        say(f"{converted.num_without:,} rows have no rationale there")
     if converted.conflicting:
         some = ", ".join(converted.conflicting[:5]) + (" …" if len(converted.conflicting) > 5 else "")
-        say(f"{len(converted.conflicting):,} ids have two different ones and were left out: {some}")
+        say(f"{len(converted.conflicting):,} ids have two different rationales and were skipped: {some}")
 
 
 def _check_fix(fix: str | None, kinds: list[str] | None, output: Path | None) -> None:
@@ -205,9 +224,9 @@ def _check_fix(fix: str | None, kinds: list[str] | None, output: Path | None) ->
     if fix not in (None, "drop", "strip"):
         raise ConfigError(f"--fix {fix}: unknown; give drop or strip")
     if kinds and fix != "drop":
-        raise ConfigError("--kind picks what --fix drop leaves out; give --fix drop, or leave it out")
+        raise ConfigError("--kind needs --fix drop; give both, or leave --kind out")
     if output is not None and fix is None:
-        raise ConfigError(f"--output {output}: is the cleaned file; give --fix drop or --fix strip too")
+        raise ConfigError(f"--output {output} is for the cleaned file; give --fix drop or --fix strip too")
     check_kinds(kinds or [])
 
 
@@ -228,12 +247,12 @@ def _rows(data: str | None, config: RunConfig) -> str:
 
     rows = data or config.data.train
     if rows is None:
-        raise ConfigError("no rows are given: --data FILE (or superglue:TASK, hub:NAME)")
+        raise ConfigError("no rows given; use --data FILE (or superglue:TASK, hub:NAME)")
     return rows
 
 
 def _print_generated(written: Written, config: RunConfig) -> None:
     say(f"{written.num_written:,} of {written.num_rows:,} rows have a rationale: {written.output}")
     if num_disagreeing := written.noted["naming_another_label"]:
-        say(f"{num_disagreeing:,} of them end in another label than the one given: audit them")
+        say(f"{num_disagreeing:,} of them conclude with a label other than the given one; audit them")
     print_written(written, config)

@@ -26,41 +26,53 @@ def reproduce(
     study: Annotated[str, typer.Argument(help=_STUDIES)],
     tasks: Annotated[
         str | None,
-        typer.Option(help="SuperGLUE tasks, with commas, or all; default: the settings' own, else all that are there."),
+        typer.Option(
+            help="SuperGLUE tasks, comma-separated, or all; default: the task in the settings, else all available."
+        ),
     ] = None,
     backbones: Annotated[
-        str | None, typer.Option(help="Backbones, with commas; default: model.name_or_path of the settings.")
+        str | None, typer.Option(help="Backbones, comma-separated; default: model.name_or_path.")
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="How many, from the settings' seed on; default: the study's own, else 5.")
+        int | None,
+        typer.Option(
+            min=1, help="Number of seeds, counted up from the settings' seed; default: the study's own, else 5."
+        ),
     ] = None,
-    arms: Annotated[str | None, typer.Option(help="Arms of the study, with commas; default: all but optional.")] = None,
+    arms: Annotated[
+        str | None, typer.Option(help="Arms of the study, comma-separated; default: all but optional ones.")
+    ] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="Of arms that have one: a hub name, a directory, or package:NAME/DIRECTORY.")
+        str | None,
+        typer.Option(help="Encoder for arms that use one: a hub name, a directory, or package:NAME/DIRECTORY."),
     ] = None,
     grid: Annotated[
         list[str] | None,
-        typer.Option(metavar="SECTION.KEY=V1,V2", help="Choose a setting for each arm on training rows; repeatable."),
+        typer.Option(metavar="SECTION.KEY=V1,V2", help="Tune a setting for each arm on training rows; repeatable."),
     ] = None,
     config: Config = None,
     overrides: Set = None,
-    output: Annotated[Path | None, typer.Option(help="cells/ and the report; default: reproduce/STUDY.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Cells at a time, each in a process of its own.")] = 1,
+    output: Annotated[
+        Path | None, typer.Option(help="Directory for cells/ and the report; default: reproduce/STUDY.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Cells to run at a time, each in its own process.")] = 1,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only list the cells, and how long they would take.")
+        bool, typer.Option("--dry-run", help="Only list the cells and their estimated run time.")
     ] = False,
-    report_only: Annotated[bool, typer.Option("--report-only", help="Report what is there; run nothing.")] = False,
-    decode_limit: Annotated[int | None, typer.Option(min=1, help="Decode only so many validation rows.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of decoding; the paper: 500.")] = 500,
-    temperature: Annotated[float, typer.Option(min=0.0, help="Of decoding; the paper: 0.1.")] = 0.1,
-    top_p: Annotated[float, typer.Option(min=0.01, max=1.0, help="Of decoding; the paper: 0.7.")] = 0.7,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Report the finished cells; run nothing.")] = False,
+    decode_limit: Annotated[int | None, typer.Option(min=1, help="Decode only the first N validation rows.")] = None,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=1, help="Maximum tokens of rationale and answer (paper: 500).")
+    ] = 500,
+    temperature: Annotated[float, typer.Option(min=0.0, help="Sampling temperature (paper: 0.1).")] = 0.1,
+    top_p: Annotated[float, typer.Option(min=0.01, max=1.0, help="Nucleus sampling probability (paper: 0.7).")] = 0.7,
     decode_batch_size: Annotated[int, typer.Option(min=1, help="Rows decoded together.")] = 16,
     device: Device = None,
 ) -> None:
-    """Repeat a table of the paper and report it with intervals.
+    """Reproduce a table of the paper, with confidence intervals.
 
-    It is made cell by cell. Finished cells are files: the same command goes on where it was stopped, and cells of
-    several machines merge by copying them into one directory.
+    Each finished cell is saved as a file: the same command continues an interrupted run, and cells from several
+    machines can be merged by copying them into one directory.
     """
     from dhrd.config import load_config
 
@@ -100,7 +112,7 @@ def reproduce(
 
 
 def _check_reports(request: Request, config: Path | None) -> None:
-    """Refuse a directory where the report would take the place of what is read."""
+    """Refuse a directory in which the report would overwrite an input."""
     from dhrd._outputs import Output, check_outputs
     from dhrd.artifact.owned import inputs_of, model_files
     from dhrd.experiments.report.render import NAMES
@@ -123,7 +135,7 @@ def _run(request: Request, jobs: int, device: str | None, *, run: bool) -> Outco
     from dhrd.experiments.outcome import look
     from dhrd.experiments.reproduce import reproduce
 
-    with interruptible("finished cells are kept, the same command goes on"):
+    with interruptible("finished cells are kept; run the same command again to continue"):
         return reproduce(request, jobs=jobs, device=device) if run else look(request, Cache(device))
 
 
@@ -146,10 +158,10 @@ def _show_cells(request: Request, device: str | None, jobs: int) -> None:
         left=("cell",),
     )
     if waiting := num_waiting(request, outcome):
-        say(f"{waiting} more cells wait for settings to be chosen by these.")
+        say(f"{waiting} more cells depend on settings that these will choose.")
     say(
-        f"{len(todo)} to run, {in_words(sum(seconds.values()))} one after the other"
-        + (f"; --jobs {jobs} shares the same cores" if jobs > 1 else "")
+        f"{len(todo)} to run, {in_words(sum(seconds.values()))} one after another"
+        + (f"; with --jobs {jobs} they share the same cores" if jobs > 1 else "")
     )
 
 

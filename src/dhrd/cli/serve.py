@@ -17,35 +17,37 @@ from dhrd.cli.options import Artifact, ClassifierOptions, Strict, grouped
 @grouped
 def serve(
     model: Artifact,
-    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every one of this machine.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0: a free one.")] = 8000,
-    name: Annotated[str | None, typer.Option(help="The model's name for clients; default: its directory's.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all interfaces.")] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free port.")] = 8000,
+    name: Annotated[
+        str | None, typer.Option(help="Model name shown to clients; default: the directory's name.")
+    ] = None,
     strict: Strict = False,
-    max_rows: Annotated[int, typer.Option(min=1, help="Most rows of a request.")] = 128,
-    max_bytes: Annotated[int, typer.Option(min=1, help="Longest body of a request.")] = 2 << 20,
-    max_requests: Annotated[int, typer.Option(min=1, help="Most requests in the server at once.")] = 256,
+    max_rows: Annotated[int, typer.Option(min=1, help="Maximum rows per request.")] = 128,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Maximum size of a request body, in bytes.")] = 2 << 20,
+    max_requests: Annotated[int, typer.Option(min=1, help="Maximum number of concurrent requests.")] = 256,
     max_queue_tokens: Annotated[
-        int, typer.Option(min=1, help="Most tokens of the rows that wait for the model.")
+        int, typer.Option(min=1, help="Maximum tokens of the rows queued for the model.")
     ] = 65_536,
     deadline_s: Annotated[
-        float, typer.Option("--deadline", min=0.001, help="Seconds within which a request is answered.")
+        float, typer.Option("--deadline", min=0.001, help="Seconds after which a request times out.")
     ] = 60.0,
-    max_explained_rows: Annotated[int, typer.Option(min=0, help="Most rows of a request to explain; 0: none.")] = 4,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest explanation.")] = 200,
+    max_explained_rows: Annotated[
+        int, typer.Option(min=0, help="Maximum rows per explanation request; 0: no explanations.")
+    ] = 4,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum tokens of an explanation.")] = 200,
     *,
     classifier: ClassifierOptions,
 ) -> None:
-    """Answer over HTTP, for programs and, at /, for people.
+    """Serve a classifier over HTTP, with a web page at /.
 
-    /classify has vLLM's shapes, /predict those of text-embeddings-inference.
+    /classify is compatible with vLLM, /predict with text-embeddings-inference.
 
-    With DHRD_API_KEY in the environment, requests must carry it: Authorization: Bearer KEY.
+    If DHRD_API_KEY is set in the environment, requests must carry it: Authorization: Bearer KEY.
     """
     from dhrd._extras import require
 
-    for module in ("fastapi", "uvicorn", "prometheus_client"):  # before a model is loaded for nothing
+    for module in ("fastapi", "uvicorn", "prometheus_client"):  # before loading a model in vain
         require(module, extra="serve")
     from dhrd.artifact.info import read_info
 
@@ -64,6 +66,6 @@ def serve(
     with listen(host, port) as listener:
         load = partial(Classifier.from_pretrained, model, strict=strict, **asdict(classifier))
         served = create_app(in_own_thread(load), name=name or model.resolve().name, limits=limits, key=key)
-        remarks = [] if key else [f"without a key; {API_KEY} sets one"]
-        say(f"{model} answers at {address(listener)}", *remarks, file=sys.stdout)
+        remarks = [] if key else [f"no key is required; set {API_KEY} to require one"]
+        say(f"serving {model} at {address(listener)}", *remarks, file=sys.stdout)
         run(served, listener)

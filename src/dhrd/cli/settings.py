@@ -1,4 +1,4 @@
-"""Which settings hold when an artifact is used."""
+"""The settings that apply when an artifact is used."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from dhrd.training.run_dir import read_run
 
 
 def inference_config(directory: Path, config: Path | None, overrides: Sequence[str] | None) -> RunConfig:
-    """The config file's settings, or else those of the artifact's run, with `--set` over them."""
+    """The settings of the config file or, without one, of the artifact's run, overridden by `--set`."""
     return load_config(config, overrides or (), base=settings_of(directory) if config is None else None)
 
 
 def check_inputs(directory: Path, spec: Any, settings: RunConfig, *, split: str, labels_required: bool = True) -> None:
-    """Refuse an artifact or rows that are not what they should be before torch is loaded, which takes seconds.
+    """Refuse an invalid artifact or invalid rows before loading torch, which takes seconds.
 
     Args:
-        directory: Of the artifact, whose template reads the rows.
-        spec: As `--data`; None: no rows are looked at.
-        settings: Their columns.
-        split: Of `superglue:` and its like.
+        directory: The artifact, whose template reads the rows.
+        spec: The value of `--data`; None: check no rows.
+        settings: Their column names.
+        split: The split, for `superglue:` and similar sources.
         labels_required: Whether each row must have a label.
 
     Raises:
-        ArtifactError: The directory is no finished artifact.
-        DataError: As `Source.check`.
+        ArtifactError: The directory is not a finished artifact.
+        DataError: See `Source.check`.
     """
     info = read_info(directory)
     if spec is not None:
@@ -38,7 +38,7 @@ def check_inputs(directory: Path, spec: Any, settings: RunConfig, *, split: str,
 
 
 def read_by(directory: Path, settings: RunConfig, *specs: Any) -> Iterator[Path]:
-    """What a command reads that uses an artifact: its files, the run's own data, the settings' data, and the specs'."""
+    """The files that a command using an artifact reads: the artifact, and the data of its run, settings and specs."""
     yield from model_files(directory)
     for one in (settings, read_run(directory) or settings):
         yield from inputs_of(one, *specs, one.data.rationales)

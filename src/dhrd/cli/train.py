@@ -16,19 +16,17 @@ from dhrd._terminal import say, show_table
 from dhrd._text import dhrd_command
 from dhrd.cli.command import SettingsCommand, given, interruptible
 from dhrd.cli.options import Config, Device, Json, Set, write_json
-from dhrd.errors import ConfigError, DataError
+from dhrd.errors import ColumnError, ConfigError
 
 if TYPE_CHECKING:
     from dhrd.config import RunConfig
     from dhrd.run.rounds import Round
 
-_OF_COLUMNS = ("(map it with ", "(correct data.input_template or data.columns")
-
 
 class TrainCommand(SettingsCommand):
-    """`dhrd train`, with flags for the settings that are changed most."""
+    """`dhrd train`, with flags for the most common settings."""
 
-    rows_option = "--set data.train=FILE, or by a config, which dhrd init FILE writes"
+    rows_option = "--set data.train=FILE, or a config file as written by dhrd init FILE"
     settings = ("training.batch_size", "training.learning_rate", "training.num_epochs", "output_dir", "seed")
 
 
@@ -38,14 +36,14 @@ def train(
     overrides: Set = None,
     device: Device = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Go on with the run in this output_dir, or from one checkpoint in it.")
+        Path | None, typer.Option(help="Resume the run in this output_dir, or from a checkpoint in it.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in output_dir.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run in output_dir.")] = False,
     rounds: Annotated[
         int | None,
-        typer.Option(min=2, help="At most so many: the model writes missing rationales and is trained anew."),
+        typer.Option(min=2, help="Maximum rounds; in each the model writes missing rationales and is retrained."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what looks wrong, and how it ended.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print only warnings and the result.")] = False,
     json_file: Json = None,
 ) -> None:
     """Train a classifier and write it to output_dir."""
@@ -54,7 +52,7 @@ def train(
     from dhrd.config import load_config
 
     base = None
-    if checkpoint is not None and config is None:  # the settings that the run to go on with was started with
+    if checkpoint is not None and config is None:  # the settings that the run was started with
         from dhrd.training.run_dir import started_run
 
         base = started_run(checkpoint)
@@ -65,19 +63,19 @@ def train(
     from dhrd.data.sources import check_sources
     from dhrd.training.run_dir import check_place
 
-    with _telling_of_init(resolved.data.train):
+    with _suggest_init(resolved.data.train):
         check_sources(resolved)  # before torch is loaded, which takes seconds
     check_outputs([Output("--json", json_file, JSON)], inputs_of(resolved, config))
     if rounds is not None:
         if checkpoint is not None or overwrite:
-            raise ConfigError("--rounds goes on by the same command; leave --checkpoint and --overwrite out")
+            raise ConfigError("--rounds resumes by running the same command; leave --checkpoint and --overwrite out")
         _train_rounds(resolved, rounds, device, json_file)
         return
     check_place(resolved, checkpoint, overwrite=overwrite)
     from dhrd.cli.show import metrics_table
     from dhrd.run import train as run
 
-    with interruptible(f"go on with: dhrd train --checkpoint {checkpoint or resolved.output_dir}"):
+    with interruptible(f"continue with: dhrd train --checkpoint {checkpoint or resolved.output_dir}"):
         result = run.train(resolved, checkpoint=checkpoint, overwrite=overwrite, device=device)
     write_json(json_file, {**asdict(result), "output_dir": str(result.output_dir)})
     with talking(json_file):
@@ -89,18 +87,17 @@ def train(
 
 
 @contextmanager
-def _telling_of_init(rows: str | None) -> Iterator[None]:
-    """Where columns are to be mapped, name the command that looks at them."""
+def _suggest_init(rows: str | None) -> Iterator[None]:
+    """Add a note that names `dhrd init` to errors about columns."""
     try:
         yield
-    except DataError as error:
-        if any(told in str(error) for told in _OF_COLUMNS):
-            error.add_note(f"{dhrd_command('init')} {rows} looks at the columns and writes a config")
+    except ColumnError as error:
+        error.add_note(f"{dhrd_command('init')} {rows} inspects the columns and writes a config")
         raise
 
 
 def _next(model: str, *, has_validation: bool) -> Iterator[str]:
-    """The commands that come after, with what is the user's to fill in in capitals."""
+    """The next commands, with placeholders in capitals."""
     data = {} if has_validation else {"data": "LABELLED"}
     for command in (
         dhrd_command("evaluate", model=model, **data),
@@ -113,18 +110,18 @@ def _next(model: str, *, has_validation: bool) -> Iterator[str]:
 def _train_rounds(config: RunConfig, num_rounds: int, device: str | None, json_file: Path | None) -> None:
     from dhrd.run.rounds import train_rounds
 
-    with interruptible("run the same command again to go on"):
+    with interruptible("run the same command again to continue"):
         result, rounds = train_rounds(config, num_rounds, device=device)
-    told = {"output_dir": str(result.output_dir), "rounds": [asdict(one) for one in rounds]}
-    write_json(json_file, {**asdict(result), **told})
+    extra = {"output_dir": str(result.output_dir), "rounds": [asdict(one) for one in rounds]}
+    write_json(json_file, {**asdict(result), **extra})
     with talking(json_file):
         show_table(
-            ("round", "rationales", "its own", "label told", "log loss", "accuracy"),
+            ("round", "rationales", "self-written", "label given", "log loss", "accuracy"),
             map(_row_of_round, rounds),
-            title="rounds, on the rows held out",
+            title="rounds, on the held-out rows",
             left=("round",),
         )
-        say(f"the classifier of the round with the least log loss is in {result.output_dir}")
+        say(f"the classifier of the round with the lowest log loss is in {result.output_dir}")
 
 
 def _row_of_round(one: Round) -> list[str]:

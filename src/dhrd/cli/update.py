@@ -16,38 +16,43 @@ if TYPE_CHECKING:
 
 
 class UpdateCommand(SettingsCommand):
-    """`dhrd update`, with flags for the settings that are changed most."""
+    """`dhrd update`, with flags for the most common settings."""
 
     settings = ("training.num_epochs", "seed")
 
 
 def update(
     context: typer.Context,
-    model: Annotated[Path, typer.Option("--model", help="The artifact to start from: what `dhrd train` wrote.")],
-    new: Annotated[str, typer.Option(help="New labelled rows: a file, superglue:TASK, hub:NAME.")],
-    output: Annotated[Path, typer.Option(help="Gets the updated artifact, if the gate holds.")],
-    replay: Annotated[str | None, typer.Option(help="Old labelled rows to train on among the new ones.")] = None,
-    replay_share: Annotated[float, typer.Option(help="Share of the training rows that are old ones.")] = 0.5,
+    model: Annotated[
+        Path, typer.Option("--model", help="Artifact to start from: a directory written by `dhrd train`.")
+    ],
+    new: Annotated[str, typer.Option(help="New labelled rows: a file, superglue:TASK or hub:NAME.")],
+    output: Annotated[Path, typer.Option(help="Directory for the updated artifact, written if the gate passes.")],
+    replay: Annotated[str | None, typer.Option(help="Old labelled rows to mix in with the new ones.")] = None,
+    replay_share: Annotated[float, typer.Option(help="Share of old rows among the training rows.")] = 0.5,
     kl: Annotated[
-        float, typer.Option(help="Weight, 0 to 1, of the old model's answer beside the label of a replayed row.")
+        float,
+        typer.Option(help="Weight (0 to 1) of the old model's answer in a replayed row's target."),
     ] = 0.0,
-    rate_factor: Annotated[float, typer.Option(help="The learning rates, in those of the old run.")] = 0.3,
-    eval_new: Annotated[str | None, typer.Option(help="New rows for the gate; default: a share of --new.")] = None,
-    eval_old: Annotated[str | None, typer.Option(help="Old rows for the gate; default: a share of --replay.")] = None,
-    eval_share: Annotated[float, typer.Option(help="That share, held out by the seed.")] = 0.2,
+    rate_factor: Annotated[float, typer.Option(help="Learning rates, relative to those of the old run.")] = 0.3,
+    eval_new: Annotated[str | None, typer.Option(help="New rows to judge by; default: a share of --new.")] = None,
+    eval_old: Annotated[str | None, typer.Option(help="Old rows to judge by; default: a share of --replay.")] = None,
+    eval_share: Annotated[float, typer.Option(help="Share to hold out, drawn by the seed.")] = 0.2,
     max_regression: Annotated[
         float,
-        typer.Option(help="Not published where accuracy on old rows falls by more, at its interval's better end."),
+        typer.Option(
+            help="Largest drop in accuracy on old rows; not published if the drop's whole interval is above it."
+        ),
     ] = 0.01,
     config: Config = None,
     overrides: Set = None,
     device: Device = None,
     json_file: Json = None,
 ) -> None:
-    """Train an artifact on with new rows, behind a gate.
+    """Continue training an artifact on new rows, behind a gate.
 
-    Exits with 3 where old rows lose by that: the updated model and its report are then in OUTPUT.rejected. The same
-    command goes on after a kill.
+    If accuracy on old rows drops too far, the command exits with 3 and leaves the updated model and its report in
+    OUTPUT.rejected. After an interruption, the same command continues.
     """
     from dhrd._files import talking
     from dhrd._outputs import JSON, Output, check_outputs
@@ -77,7 +82,7 @@ def update(
         check_inputs(model, spec, resolved, split="train")
     from dhrd.run.update.update import update as run
 
-    with interruptible("run the same command again to go on"):
+    with interruptible("run the same command again to continue"):
         updated = run(settings, resolved, device=device)
     write_json(json_file, {"output_dir": str(updated.output_dir), **updated.gate.to_json()})
     with talking(json_file):
@@ -86,8 +91,8 @@ def update(
             say(f"the updated classifier is in {updated.output_dir}, with its report, update.json")
         else:
             say(
-                f"not published: accuracy on old rows falls by more than {max_regression:g}, at its interval's better "
-                f"end; the model and its report, update.json, are in {updated.output_dir}"
+                f"not published: accuracy on old rows drops by more than {max_regression:g} over its whole interval; "
+                f"the model and its report, update.json, are in {updated.output_dir}"
             )
     if not updated.gate.holds:
         raise typer.Exit(3)
@@ -96,7 +101,7 @@ def update(
 def _print_gate(gate: UpdateGate) -> None:
     changes = {"new": gate.new, "old": gate.old}
     show_table(
-        ("rows", "before", "after", "difference", "95 % interval", "mended", "broken"),
+        ("rows", "before", "after", "difference", "95 % interval", "fixed", "broken"),
         ([f"{name}, {change.num_rows}", *_row(change)] for name, change in changes.items()),
         title=f"accuracy, updated with {gate.num_new} new rows and {gate.num_replayed} replayed",
         left=("rows",),

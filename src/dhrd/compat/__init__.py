@@ -1,1 +1,1 @@
-"""The API of the DHRD documents: their names and signatures, over the same training and evaluation."""
+"""The API of the DHRD documents: their names and signatures on top of the same training and evaluation."""

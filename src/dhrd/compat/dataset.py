@@ -1,4 +1,4 @@
-"""The DHRD documents' data set: a file to tokens and batches, for a `torch.utils.data.DataLoader`."""
+"""The DHRD documents' data set: encoded rows of a file, for a `torch.utils.data.DataLoader`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class DHRDDataset(Dataset[EncodedExample]):
 
     Args:
         examples: The rows.
-        labels: Their label set.
-        pad_token_id: Fills up batches.
+        labels: The label set.
+        pad_token_id: Token for padding.
     """
 
     def __init__(self, examples: Sequence[EncodedExample], labels: LabelSet, pad_token_id: int) -> None:
@@ -42,7 +42,7 @@ class DHRDDataset(Dataset[EncodedExample]):
         return self.examples[index]
 
     def collate_fn(self, examples: Sequence[EncodedExample]) -> Batch:
-        """Rows to a padded batch, for `DataLoader(collate_fn=…)`."""
+        """Collate rows into a padded batch, for `DataLoader(collate_fn=…)`."""
         return collate(examples, pad_token_id=self.pad_token_id, num_labels=len(self.labels))
 
 
@@ -54,17 +54,18 @@ def load_json_dataset(
     *,
     labels: LabelSet | Sequence[str] | None = None,
 ) -> DHRDDataset:
-    """Read a .json, .jsonl, .csv or .parquet file of `input_text`, `label`, `rationale`.
+    """Read a .json, .jsonl, .csv or .parquet file with `input_text`, `label`, `rationale`.
 
     Args:
         file_path: The file.
-        tokenizer: The backbone's; where it has no padding token, its eos token becomes it.
+        tokenizer: The backbone's tokenizer; without a padding token, its eos token is used.
         max_input_length: Limit of the input, in tokens.
         max_rationale_length: Limit of the whole sequence, in tokens (`max_sequence_tokens`).
-        labels: The label set, for an evaluation file that may lack some labels; None: found in the file.
+        labels: The label set; None: found in the file. Give an evaluation file that of training,
+            `train_dataset.labels`: another file may lack some labels.
 
     Raises:
-        DataError: A row is malformed; up to ten are named.
+        DataError: Rows are malformed; the message names up to ten.
         ModelError: The tokenizer has neither a padding nor an eos token.
     """
     prepare_tokenizer(tokenizer)

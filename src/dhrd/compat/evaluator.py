@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from dhrd.compat.loader import check_batch, check_labels, labels_of
 from dhrd.data.records import Batch, LabelSet
 from dhrd.data.rows import one_hot
-from dhrd.errors import DataError
 from dhrd.inference.engine.batching import probabilities
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes
@@ -18,11 +18,11 @@ from dhrd.model.dual_head import DualHeadModel
 
 
 class DHRDEvaluator:
-    """Evaluate a model over a DataLoader of batches, as the DHRD documents show.
+    """Evaluates a model on a DataLoader, as in the DHRD documents.
 
     Args:
         model: A `DualHeadModel`.
-        device: Where to run.
+        device: The device to run on.
     """
 
     def __init__(self, model: DualHeadModel, device: str | torch.device = "cpu") -> None:
@@ -30,29 +30,28 @@ class DHRDEvaluator:
         self.device = torch.device(device)
 
     def evaluate(self, loader: Iterable[Batch], *, intervals: bool = True) -> dict[str, Any]:
-        """The metrics of `compute_metrics`.
+        """Evaluate; see `compute_metrics` for the metrics.
 
         Args:
-            loader: Batches with labels, for example of `load_json_dataset(…)`.
-            intervals: Whether to compute intervals.
+            loader: Batches with labels, for example from `load_json_dataset(…)`.
+            intervals: Whether to compute confidence intervals.
 
         Raises:
-            DataError: A batch has no labels.
+            DataError: A batch has no labels, or they are not those that the model was trained on.
         """
+        check_labels(loader, self.model.num_labels, self.model.labels)
         self.model.to(self.device).eval()
         logits: list[np.ndarray] = []
         gold: list[np.ndarray] = []
         ids: list[str] = []
         with torch.inference_mode():
             for batch in loader:
-                if batch.label_BC is None:
-                    raise DataError("the batches have no labels; collate them with num_labels")
+                check_batch(batch, self.model.num_labels)
                 logits.append(self.model(batch.to(self.device)).logits_BC.float().cpu().numpy())
+                assert batch.label_BC is not None  # as checked
                 gold.append(batch.label_BC.numpy())
                 ids += batch.ids
-        labels = getattr(getattr(loader, "dataset", None), "labels", None) or LabelSet(
-            tuple(map(str, range(logits[0].shape[1])))
-        )
+        labels = labels_of(loader) or self.model.labels or LabelSet(tuple(map(str, range(logits[0].shape[1]))))
         return compute_metrics(
             Outcomes.of_probabilities(
                 ids=ids,
@@ -65,5 +64,5 @@ class DHRDEvaluator:
 
 
 def _likeliest(share_BC: np.ndarray, *, multi_label: bool) -> np.ndarray:
-    """The labels of targets that may be probabilities."""
+    """The most probable labels of targets that may be probabilities."""
     return (share_BC >= 0.5).astype(np.int64) if multi_label else one_hot(share_BC.argmax(1), share_BC.shape[1])

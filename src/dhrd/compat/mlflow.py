@@ -12,9 +12,9 @@ from dhrd.training.trackers.mlflow import THIS_PROCESS, configure_mlflow
 
 
 def enable_autologging() -> None:
-    """From now on every training in this process logs params, metrics and the artifact to MLflow.
+    """Log params, metrics and artifact of every following training in this process to MLflow.
 
-    It logs to the active run (`mlflow_run`), or to a run of its own.
+    The active run (`mlflow_run`) is used if there is one, else a new run.
 
     Raises:
         MissingExtra: mlflow is not installed.
@@ -25,7 +25,7 @@ def enable_autologging() -> None:
 
 @contextmanager
 def mlflow_run(run_name: str | None = None, tags: Mapping[str, str] | None = None) -> Iterator[Any]:
-    """An MLflow run around a block; training inside it logs to it once `enable_autologging()` was called.
+    """Start an MLflow run for a block; training in it logs to the run if `enable_autologging()` was called.
 
     Args:
         run_name: Its name.

@@ -1,4 +1,4 @@
-"""The DHRD documents' model: by name, with their four arguments."""
+"""The DHRD documents' model, with their four arguments."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from dhrd.model.dual_head import DualHeadModel
 
 
 class DualHeadReasoningModel(DualHeadModel):
-    """The dual-head model as the DHRD documents make it.
+    """The dual-head model with the DHRD documents' constructor.
 
     Args:
         model_name_or_path: Hub name, directory, `.gguf` file or `package:NAME/FILE.gguf`.
-        num_labels: C.
-        dropout_prob: Before the classification head.
-        loss_weight_alpha: The documents' α: the weight of L_cls; L_lm gets 1 − α. Ignored where `loss` is given.
-        settings: Everything else about the model; `model_name_or_path` and `dropout_prob` are ignored where given.
-        loss: The losses' weights and options.
-        backbone: A loaded backbone, changed in place; None: loaded by name.
-        label_loss: L_cls; None: plain cross-entropy with `loss.label_smoothing`.
-        label_words: How the reasoning head writes each label, for `head_init: label_words`.
-        seed: Decides the head's first weights.
+        num_labels: Number of labels, C.
+        dropout_prob: Dropout before the classification head.
+        loss_weight_alpha: The documents' α: the weight of L_cls; L_lm gets 1 − α. Ignored if `loss` is given.
+        settings: All settings of the model; `model_name_or_path` and `dropout_prob` are ignored if given.
+        loss: Weights and options of the losses.
+        backbone: A loaded backbone, modified in place; None: load it by name.
+        label_loss: The classification loss; None: cross-entropy with `loss.label_smoothing`.
+        label_words: The words with which the reasoning head writes each label, for `head_init: label_words`.
+        seed: Seed of the head's initial weights.
 
     Raises:
         ModelError: The backbone cannot be loaded, its LM logits are not those of its own forward pass, or two

@@ -1,4 +1,4 @@
-"""The address of an endpoint, checked before anything is sent there."""
+"""Parsing and checking the address of an endpoint."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _HOW = "write http://HOST:PORT/v1 or https://…"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where requests go.
+    """A parsed endpoint address.
 
     Args:
         url: Scheme, host, port and path, without the API's own `/chat/completions`.
-        query: What follows each path, such as Azure's `api-version`.
-        has_user: Whether a user or password stands in it, which is never sent.
+        query: Query parameters to add to each request, such as Azure's `api-version`.
+        has_user: Whether it contained a user name or password, which are never sent.
     """
 
     url: str
@@ -26,26 +26,26 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """Read an address.
+    """Parse an address.
 
     Args:
-        text: A base URL; space around it is left out.
+        text: A base URL; surrounding whitespace is ignored.
 
     Raises:
-        ValueError: It is none, saying why; an address that may hold a password is not repeated.
+        ValueError: The address is invalid. The message does not quote an address that may contain a password.
     """
     text = text.strip()
     shown = "" if "@" in text or "?" in text else f"{text[:100]!r} "
     if _UNSENDABLE.search(text):
-        raise ValueError(f"{shown}holds a space or another character that no address has; {_HOW}")
+        raise ValueError(f"{shown}contains a space or another character not allowed in an address; {_HOW}")
     try:
         parts = urlsplit(text)
         port = f":{parts.port}" if parts.port is not None else ""
         host = _host(parts)
     except (ValueError, UnicodeError):
-        raise ValueError(f"{shown}is no address: its host or port cannot be read; {_HOW}") from None
+        raise ValueError(f"{shown}is not a valid address: its host or port cannot be parsed; {_HOW}") from None
     if parts.scheme not in ("http", "https") or not host:
-        raise ValueError(f"{shown}is no address; {_HOW}")
+        raise ValueError(f"{shown}is not a valid address; {_HOW}")
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     query = tuple(parse_qsl(parts.query, keep_blank_values=True))
     return Address(f"{parts.scheme}://{host}{port}{path}", query, has_user="@" in parts.netloc)

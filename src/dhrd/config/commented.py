@@ -1,4 +1,4 @@
-"""Settings as a file of YAML that says, above each of them, why it is as it is."""
+"""Settings as a YAML file with a comment above each that gives its reason."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Setting:
     """A setting and its reason.
 
     Args:
-        name: With its section: `data.train`.
-        value: As YAML writes it.
-        why: In words; "": none is told.
+        name: Dotted name, such as `data.train`.
+        value: The value, as for YAML.
+        why: The reason; "": no comment.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Setting:
 
     @property
     def section(self) -> str:
-        """`data` of `data.train`; "" of `seed`."""
+        """`data` for `data.train`; "" for `seed`."""
         return self.name.rpartition(".")[0]
 
 
 def nested(settings: Sequence[Setting]) -> dict[str, Any]:
-    """The settings by section, as a file of YAML has them."""
+    """The settings as a nested mapping, by section."""
     tree: dict[str, Any] = {}
     for setting in settings:
         part = tree.setdefault(setting.section, {}) if setting.section else tree
@@ -47,20 +47,20 @@ def nested(settings: Sequence[Setting]) -> dict[str, Any]:
 
 
 def resolved(settings: Sequence[Setting]) -> RunConfig:
-    """The settings as training takes them.
+    """The settings as a checked `RunConfig`.
 
     Raises:
-        ConfigError: One is unknown or wrong.
+        ConfigError: A setting is unknown or invalid.
     """
     return resolve(nested(settings))
 
 
 def to_yaml(settings: Sequence[Setting], *heading: str) -> str:
-    """A file of YAML.
+    """Format settings as commented YAML.
 
     Args:
-        settings: Those of a section side by side.
-        *heading: Lines of comment at the top.
+        settings: The settings, those of a section next to each other.
+        *heading: Comment lines at the top.
     """
     lines = list(_comment(heading, ""))
     for section, members in groupby(settings, key=lambda setting: setting.section):
@@ -75,7 +75,7 @@ def to_yaml(settings: Sequence[Setting], *heading: str) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Text of several lines as it stands, and not within quotes."""
+    """Writes multi-line text as a literal block instead of a quoted string."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -86,7 +86,7 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def _comment(texts: Sequence[str], indent: str) -> Iterator[str]:
-    """Text, of which parts came from data, as comments: it can neither end one nor begin anything else."""
+    """Text as wrapped comment lines; parts of it may come from data, so it is escaped and cannot break out."""
     for part in (part for text in texts for part in text.splitlines()):
         for line in textwrap.wrap(" ".join(escaped(part).split()), _WIDTH, break_long_words=False):
             yield f"{indent}# {line}"

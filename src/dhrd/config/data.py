@@ -1,4 +1,4 @@
-"""The settings of the rows: where they come from, and how each becomes a sequence."""
+"""The data settings: where rows come from, and how each becomes a sequence."""
 
 from __future__ import annotations
 
@@ -11,59 +11,60 @@ from dhrd.config.section import Count, FileName, LabelNames, Part, Section, Shar
 
 
 class DataSettings(Section):
-    """Where the rows come from and how a row becomes a sequence."""
+    """Where rows come from, and how each becomes a sequence."""
 
     train: FileName | None = None
     """`superglue:TASK`, `policy_desk:rows=N,hops=H,noise=P,seed=S`, `hub:NAME[:CONFIG]`, or a .json, .jsonl, .csv,
     .tsv or .parquet file (plain or .gz), or a directory of such files; `-`: JSON lines from standard input."""
     validation: FileName | None = None
-    """As `train`. With `superglue:`, `policy_desk:` and `hub:` it means the validation split."""
+    """As `train`; for `superglue:`, `policy_desk:` and `hub:` their validation split is used."""
     test: FileName | None = None
-    """As `train`; only `dhrd evaluate --split test` reads it."""
+    """As `train`; used only by `dhrd evaluate --split test`."""
     rationales: FileName | None = None
-    """A JSONL file of `id`, `rationale` and `input_digest`, joined to the training rows by id and digest."""
+    """A JSONL file with `id`, `rationale` and `input_digest`, joined to the training rows by id and digest."""
     superglue_root: FileName | None = None
-    """The folder that holds CB/train.jsonl and so on; null: the hub, when online."""
+    """Directory that contains CB/train.jsonl and so on; null: download from the hub."""
     csv_delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    """What stands between the fields of .csv files: one character, or `tab`."""
+    """Delimiter of .csv files: one character, or `tab`."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Our field -> your column, for `input_text`, `label`, `rationale`, `id`, `group`, `weight`."""
+    """Mapping of fields (`input_text`, `label`, `rationale`, `id`, `group`, `weight`) to your column names."""
     input_template: str = "{{ input_text }}"
-    """Jinja2 over the row's columns; what the classifier reads, in training and at inference."""
+    """Jinja2 template over the row's columns that renders the classifier's input, in training and at inference."""
     chat: bool = False
-    """Wrap the rendered text in the tokenizer's chat template, as one user turn."""
+    """Wrap the rendered text in the tokenizer's chat template, as a single user turn."""
     labels: LabelNames | None = None
-    """The label names in the order of the head; null: a ClassLabel's own, or found in the training rows and sorted
-    (integers by number). An integer in a row is the name that it spells; where no name here is an integer, it is a
-    place in this list, counted from 0."""
+    """Label names, in the order of the head's outputs; null: those of a ClassLabel, or the sorted labels of the
+    training rows (integers in numeric order). An integer in a row means the name with these digits or, if no name is an
+    integer, an index into this list."""
     label_separator: Annotated[str, Field(min_length=1)] | None = None
-    """Splits a label's text into several labels: `"|"` reads `a|b` as a and b; null: text is one label."""
+    """Separator of several labels in one text: with `"|"`, `a|b` means a and b; null: the text is one label."""
     multi_label: bool = False
-    """Whether a row may have several labels although none is a list: shares are then a probability for each label."""
+    """Treat the task as multi-label even if no label is a list; soft labels are then one probability per label."""
     max_input_tokens: Count = 512
-    """Longer inputs are shortened: plain text on the right, templated rows in their longest field."""
+    """Longer inputs are truncated: plain text on the right, templated rows in their longest field."""
     max_sequence_tokens: Count = 1024
-    """Input + rationale + answer; the rationale is cut, the answer never."""
+    """Limit of input + rationale + answer; the rationale is truncated, never the answer."""
     rationale_mode: Literal["aligned", "label_only", "shuffled", "shuffled_with_label"] = "aligned"
-    """The paper's Table 2: which rationale (and label) a row is trained on."""
+    """Which rationale (and label) a row is trained on, as in Table 2 of the paper."""
     train_limit: Count | None = None
-    """Use only the first rows."""
+    """Use only the first N rows."""
     train_share: Part = 1.0
-    """Use only this share of the training rows, drawn by the seed, stratified; smaller shares are parts of larger."""
+    """Use only this share of the training rows: a stratified random sample. Smaller shares are subsets of larger
+    ones."""
     rationale_share: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
-    """Keep the rationales of this share of the rows that have one, drawn by the seed; the rest learn their label."""
+    """Keep the rationales of this share of the rows that have one, drawn at random; the others train on labels only."""
     label_noise: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """Give this share of the training rows, drawn by the seed, a label drawn from all; their rationales stay."""
+    """Replace the labels of this share of the training rows by random ones; their rationales are kept."""
     validation_limit: Count | None = None
-    """Use only the first rows."""
+    """Use only the first N rows."""
     dev_share: Share = 0.0
-    """Cut this share, stratified and in whole groups, off train, for every choice; validation stays for reporting."""
+    """Hold out this share of train, stratified and in whole groups, for all choices; validation is only reported."""
 
     @field_validator("csv_delimiter", mode="before")
     @classmethod
     def _tab_by_name(cls, value: object) -> object:
         if value in ('"', "\n", "\r"):
-            raise ValueError("quotes and line ends cannot stand between fields; give another character, or `tab`")
+            raise ValueError("quotes and line ends cannot be delimiters; give another character, or `tab`")
         return "\t" if value in ("tab", "\\t") else value
 
     @field_validator("columns")
@@ -71,7 +72,7 @@ class DataSettings(Section):
     def _known_columns(cls, value: dict[str, str]) -> dict[str, str]:
         allowed = {"input_text", "label", "rationale", "id", "group", "weight"}
         if unknown := sorted(set(value) - allowed):
-            raise ValueError(f"maps unknown field {shown(unknown[0])}; fields are {', '.join(sorted(allowed))}")
+            raise ValueError(f"unknown field {shown(unknown[0])}; fields are {', '.join(sorted(allowed))}")
         return value
 
     @model_validator(mode="after")
@@ -79,6 +80,6 @@ class DataSettings(Section):
         if self.max_sequence_tokens < self.max_input_tokens:
             raise ValueError(
                 f"max_sequence_tokens ({self.max_sequence_tokens}) is smaller than max_input_tokens "
-                f"({self.max_input_tokens}); the sequence holds the input, so raise the one or lower the other"
+                f"({self.max_input_tokens}); the sequence includes the input, so raise the former or lower the latter"
             )
         return self

@@ -1,4 +1,4 @@
-"""From YAML, a mapping and `--set` to a `RunConfig`, with all errors reported at once."""
+"""Build a `RunConfig` from YAML, mappings and `--set`, reporting all errors at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dhrd.config.schema import RunConfig
 from dhrd.config.settings_yaml import MAX_VALUES, YAML_ERRORS, SettingsLoader
 from dhrd.errors import ConfigError
 
-# The DHRD documents' names for what has another name, or another place, here.
+# The DHRD documents' names of settings that have another name or section here.
 _DOCUMENT_NAMES = {
     "model.dropout_prob": "model.dropout",
     "data.train_file": "data.train",
@@ -45,17 +45,17 @@ def load_config(
     """Read a configuration.
 
     Args:
-        path: A YAML file; None: `base`, or the defaults.
-        overrides: Strings `section.key=value`, the value in YAML (`null`, `1e-4`, `[a, b]`), applied in order.
-        base: A config to start from where there is no file.
+        path: A YAML file; None: use `base`, or the defaults.
+        overrides: Strings `section.key=value` with values in YAML (`null`, `1e-4`, `[a, b]`), applied in order.
+        base: A config to start from if there is no file.
         **settings: Values by dotted name with `.` written as `__`, applied last
             (`training__num_epochs=1`).
 
     Returns:
-        The frozen, checked configuration.
+        The validated, frozen configuration.
 
     Raises:
-        ConfigError: The file is missing or not YAML, or any setting is unknown or wrong; all of them are named.
+        ConfigError: The file is missing or not YAML, or settings are unknown or invalid; the message lists all of them.
 
     Example:
         >>> load_config(overrides=["training.num_epochs=1", "loss.reasoning_weight=0"]).training.num_epochs
@@ -73,10 +73,10 @@ def load_config(
 
 
 def resolve(tree: Mapping[str, object], *, source: str = "the settings") -> RunConfig:
-    """Check a nested mapping, in our names or the DHRD documents', and return it as a `RunConfig`.
+    """Validate a nested mapping, which may use the DHRD documents' names, and return it as a `RunConfig`.
 
     Raises:
-        ConfigError: Naming every unknown or wrong setting.
+        ConfigError: Settings are unknown or invalid; the message lists all of them.
     """
     sections = set(RunConfig.model_fields) - {"output_dir", "seed"}
     # A section with every line commented out is null in YAML and means its defaults.
@@ -91,21 +91,21 @@ def resolve(tree: Mapping[str, object], *, source: str = "the settings") -> RunC
     if problems:
         lines = [f"{source}: {problem}" for problem in problems[:MAX_PROBLEMS]]
         if (more := len(problems) - MAX_PROBLEMS) > 0:
-            lines.append(f"{source}: {more} more settings cannot be used")
+            lines.append(f"{source}: {more} more settings are invalid")
         raise ConfigError("\n".join(lines))
     return config
 
 
 def _unfit(tree: object) -> str | None:
-    """What no setting can be, whichever it is: too large (aliases of aliases), too deep, or no text."""
+    """What is wrong with a tree regardless of the schema: too large (nested aliases), too deep, or invalid text."""
     open_values, count = [(tree, 0)], 0
     while open_values:
         value, depth = open_values.pop()
         count += 1
         if count > MAX_VALUES or depth > MAX_DEPTH:
-            return f"more than {MAX_VALUES:,} values, or lists within lists {MAX_DEPTH} deep; settings are no data"
+            return f"more than {MAX_VALUES:,} values, or lists nested {MAX_DEPTH} deep; too many for settings"
         if isinstance(value, str) and _NO_TEXT.search(value):
-            return f"{shown(value)} holds a NUL character or half a character, which no file can; leave it out"
+            return f"{shown(value)} contains a NUL character or half a character, which no file can; leave it out"
         if isinstance(value, Mapping):
             open_values += [(part, depth + 1) for pair in value.items() for part in pair]
         elif isinstance(value, list | tuple | set):
@@ -115,14 +115,14 @@ def _unfit(tree: object) -> str | None:
 
 def _read_yaml(path: Path) -> dict[str, object]:
     if path.suffix.lower() in _OF_ROWS:
-        raise ConfigError(f"{path}: is a file of rows, and this is for settings in YAML; give `data.train={path}`")
+        raise ConfigError(f"{path} is a file of rows, but settings in YAML are expected; give `data.train={path}`")
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or message_of(error)
-        raise ConfigError(f"{path}: cannot be read ({reason}); give a file of settings in YAML") from error
+        raise ConfigError(f"{path}: cannot be read ({reason}); give a YAML file of settings") from error
     try:
         tree = yaml.load(text, Loader=SettingsLoader)
     except YAML_ERRORS as error:
@@ -140,7 +140,9 @@ def _parse_override(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise ConfigError(f"`overrides` {text}: write it as section.key=value")
-    if value.startswith("{{") or (len(value) == 1 and value in "|>#,;:&*-%@`\t"):  # of which YAML makes something else
+    if value.startswith("{{") or (
+        len(value) == 1 and value in "|>#,;:&*-%@`\t"
+    ):  # YAML would read it as something else
         return name.strip(), value
     try:
         return name.strip(), yaml.load(value, Loader=SettingsLoader)
@@ -156,7 +158,7 @@ def _problem(error: BaseException) -> str:
 
 
 def _override(tree: dict[str, object], dotted: str, value: object) -> None:
-    """Set a value; what the file gives under another name of the same setting yields to it."""
+    """Set a value, and remove one that the file gives under another name of the same setting."""
     for names in _DOCUMENT_NAMES.items():
         if dotted in names:
             for name in names:
@@ -183,14 +185,14 @@ def _set(tree: dict[str, object], dotted: str, value: object) -> None:
 
 
 def _translate(tree: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:
-    """Move the DHRD documents' names to ours, and leave out what is no more."""
+    """Rename the DHRD documents' settings to ours, and drop retired ones."""
     result, problems = without_retired(tree)
     for old, new in _DOCUMENT_NAMES.items():
         if (value := _take(result, old)) is not _ABSENT:
             if _has(result, new):
                 problems.append(f"{old} and {new} are the same setting; give one of them")
             else:
-                with suppress(ConfigError):  # a section that is none is named by the schema
+                with suppress(ConfigError):  # the schema reports an invalid section
                     _set(result, new, value)
     if (alpha := _take(result, _ALPHA)) is not _ABSENT:
         if any(_has(result, name) for name in _WEIGHTS):
@@ -224,12 +226,12 @@ def _has(tree: Mapping[str, object], dotted: str) -> bool:
 
 
 def _is_of_another_branch(error: ErrorDetails) -> bool:
-    """Whether a mapping was tried as a word (`class_weights: balanced`); what is wrong in it has its own error."""
+    """Whether pydantic tried a mapping as a literal (`class_weights: balanced`); errors in it have their own entry."""
     return error["type"] == "literal_error" and isinstance(error["input"], dict)
 
 
 def _describe(error: ErrorDetails) -> str:
-    """One pydantic error as `name: what is wrong`, with the nearest known name for an unknown one."""
+    """Format a pydantic error as `name: problem`, with a suggestion for an unknown name."""
     location = [str(part) for part in error["loc"]]
     name = ".".join(part for part in location if "[" not in part)  # pydantic's `dict[str,…]`, a branch of a union
     if error["type"] == "extra_forbidden":
@@ -241,10 +243,10 @@ def _describe(error: ErrorDetails) -> str:
 
 
 def _hint(error: ErrorDetails, name: str) -> str:
-    """What YAML, or the dots of `--set`, made of a text that was meant."""
+    """A hint for text that YAML, or the dots of `--set`, turned into another type."""
     kind, given = error["type"], error["input"]
     if kind == "string_type" and isinstance(given, dict) and None in given.values():
-        return "; YAML reads a colon at the end as that of a key: put quotes around it"
+        return "; YAML reads a colon at the end as the end of a key: put quotes around it"
     if kind == "string_type" and isinstance(given, bool):
         read = "yes, on and true" if given else "no, off and false"
         return f"; YAML reads {read} as a boolean: put quotes around it"
@@ -257,7 +259,7 @@ def _hint(error: ErrorDetails, name: str) -> str:
         while isinstance(given, dict) and given:
             part, given = next(iter(given.items()))
             key = f"{key}.{part}"
-        return f"; a name with a dot goes in braces: {parent}={{{json.dumps(key)}: {masked(shown(given))}}}"
+        return f"; write a name with a dot in braces: {parent}={{{json.dumps(key)}: {masked(shown(given))}}}"
     return ""
 
 
@@ -265,7 +267,12 @@ def _nearest(location: list[str]) -> str:
     known = list(setting_names())
     dotted = ".".join(location)
     siblings = [name for name in known if name.rpartition(".")[0] == dotted.rpartition(".")[0]]
-    for names, cutoff in ((siblings, 0.8), (known, 1.0), (siblings, 0.6), (known, 0.75)):  # misspelt, or elsewhere
+    for names, cutoff in (
+        (siblings, 0.8),
+        (known, 1.0),
+        (siblings, 0.6),
+        (known, 0.75),
+    ):  # misspelt, or in another section
         by_last = {name.rpartition(".")[2]: name for name in reversed(names)}
         if close := difflib.get_close_matches(location[-1], by_last, n=1, cutoff=cutoff):
             return f"; did you mean {by_last[close[0]]}?"
@@ -273,11 +280,11 @@ def _nearest(location: list[str]) -> str:
 
 
 def nearest_setting(word: str, sections: Iterable[str]) -> str | None:
-    """The setting of some sections that a word means: by its name, nearly, or by its section's (`data`: `data.train`).
+    """The setting that a word most likely means, by a similar name or its section's (`data` means `data.train`).
 
     Args:
-        word: As an option that there is not.
-        sections: By their names.
+        word: An unknown option, without dashes.
+        sections: Names of the sections to search.
     """
     names = [*setting_names(), ""]
     by_word = {old.partition(".")[2]: new for old, new in _DOCUMENT_NAMES.items()}
@@ -290,7 +297,7 @@ def nearest_setting(word: str, sections: Iterable[str]) -> str | None:
 
 
 def setting_names(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterable[str]:
-    """The dotted names of all settings, sections included."""
+    """Yield the dotted names of all settings and sections."""
     for name, field in model.model_fields.items():
         yield prefix + name
         for kind in (field.annotation, *get_args(field.annotation)):

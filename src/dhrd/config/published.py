@@ -1,4 +1,4 @@
-"""What of a run's settings may be written into files, which travel: no password, no token, no endpoint."""
+"""Settings made safe to write into files that may be shared: without passwords, tokens or endpoints."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ HIDDEN = "***"
 _ENDPOINTS = (("tracking", "uri"), ("teacher", "base_url"))
 
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
-_ANY_USERINFO = re.compile(r"(?<=://)\S*@")  # a password may hold a slash, which an address would not take
-_ADDRESS = re.compile(r"[\w+.:-]*://\S*")  # all of a setting: an input template may well hold one
+_ANY_USERINFO = re.compile(r"(?<=://)\S*@")  # a password may contain a slash, though a valid address may not
+_ADDRESS = re.compile(r"[\w+.:-]*://\S*")  # must match a whole setting: an input template may contain an address
 _QUERY = re.compile(r"(://[^?#\s]*)[?#]\S*")
 
 
 def masked(text: str, *, is_endpoint: bool = False) -> str:
-    """A text with user, password and query of each address in it hidden.
+    """Hide the user, password and query of every address in a text.
 
     Args:
-        text: A setting, an argument, a message.
-        is_endpoint: Whether it is one address, in which every `@` ends user and password; a path may hold one.
+        text: A setting, an argument or a message.
+        is_endpoint: Whether the text is a single endpoint, in which everything up to the last `@` is user and password.
     """
     pattern = _ANY_USERINFO if is_endpoint else _USERINFO
     return _QUERY.sub(rf"\1?{HIDDEN}", pattern.sub(f"{HIDDEN}@", text))
 
 
 def recorded(config: RunConfig) -> dict[str, JsonValue]:
-    """The settings for the checkpoints' run.json, from which a run goes on; secrets are hidden."""
+    """The settings for a checkpoint's run.json, from which a run is resumed; secrets are hidden."""
     tree = {name: _masked(value) for name, value in config.model_dump(mode="json").items()}
     for section, name in _ENDPOINTS:
         part = tree[section]
@@ -40,7 +40,7 @@ def recorded(config: RunConfig) -> dict[str, JsonValue]:
 
 
 def published(config: RunConfig) -> dict[str, JsonValue]:
-    """The settings for an artifact and for trackers: without the sections that name endpoints and decide no weight."""
+    """The settings for artifacts and trackers: without the sections `tracking` and `teacher`, which name endpoints."""
     return {name: value for name, value in recorded(config).items() if name not in ("tracking", "teacher")}
 
 

@@ -1,4 +1,4 @@
-"""YAML of settings: what its parser takes for numbers and text, and what it refuses."""
+"""The YAML loader for settings: how it reads numbers and text, and what it rejects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 from dhrd._text import shown
 
 MAX_VALUES = 100_000
-"""More of them are no settings, but aliases of aliases."""
+"""A file with more values is rejected: it can only come from nested aliases."""
 
 
 def _refuse_set(loader: yaml.SafeLoader, node: yaml.Node) -> None:
@@ -20,21 +20,21 @@ def _refuse_set(loader: yaml.SafeLoader, node: yaml.Node) -> None:
     )
 
 
-# What the parser raises: its own errors, and those of Python on values such as a date that does not exist, `!!int ""`,
-# `!!bool abc`, an unhashable key, or brackets nested some thousand deep.
+# What the parser can raise: its own errors, and Python's on values such as a date that does not exist, `!!int ""`,
+# `!!bool abc`, an unhashable key, or brackets nested thousands deep.
 YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 class SettingsLoader(yaml.SafeLoader):
-    """YAML 1.1 with three repairs: `5e-5` is a number; `010`, `1:30` and `1_0` stay text, as a label is, rather than 8,
-    90 and 10 (a setting that is a number reads its digits); a key given twice is an error rather than the last one."""
+    """YAML 1.1 with three fixes: `5e-5` is a number; `010`, `1:30` and `1_0` stay text, as labels should, and do not
+    become 8, 90 and 10 (numeric settings still parse the digits); a duplicate key is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """A mapping, each key of which is there once."""
+        """Construct a mapping; duplicate keys are an error."""
         seen = set()
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
-                continue  # the base class refuses the one and resolves the other, `<<: *anchor`
+                continue  # the base class rejects the former and resolves the latter, `<<: *anchor`
             key = self.construct_object(key_node, deep=deep)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
@@ -44,7 +44,7 @@ class SettingsLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Put in what `<<` names."""
+        """Merge the mappings named by `<<`."""
         super().flatten_mapping(node)
         if len(node.value) > MAX_VALUES:  # merges of merges
             raise yaml.constructor.ConstructorError(

@@ -1,4 +1,4 @@
-"""The settings of several tasks that one model learns: which column, which labels, how much each weighs."""
+"""The settings of several tasks learned by one model: their columns, labels and weights."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ class TaskSettings(Section):
     """One of several tasks (`tasks: {NAME: {…}}`)."""
 
     column: str | None = None
-    """The rows' column with its labels; null: the task's name. A row without it, or with nothing there, has no label
-    of this task and counts for the others."""
+    """The column with this task's labels; null: the task's name. A row where it is missing or empty has no label of
+    this task and is used for the others."""
     labels: LabelNames | None = None
-    """As `data.labels`, of this task."""
+    """As `data.labels`, for this task."""
     weight: Weight = 1.0
-    """Its loss weighs `loss.classification_weight` times this."""
+    """Factor on `loss.classification_weight` for this task's loss."""
     multi_label: bool = False
-    """As `data.multi_label`, of this task; `data.label_separator` splits the text of such a task alone."""
+    """As `data.multi_label`, for this task; `data.label_separator` applies only to multi-label tasks."""
 
 
 _NAME = re.compile(r"\w(?:[\w .-]*\w)?")
 
 
 def _named(value: object) -> object:
-    """Tasks whose names can stand before a label's; none at all are null."""
+    """Check that task names can prefix label names; an empty mapping becomes None."""
     if not isinstance(value, dict):
         return value
     value = {name: {} if task is None else task for name, task in value.items()}
     for name in value:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ValueError(
-                f"{shown(name)} is no name of a task; give letters and digits, with _ - . or space between"
+                f"{shown(name)} is not a valid task name; use letters and digits, with _ - . or space in between"
             )
     return value or None
 
 
 Tasks = Annotated[dict[str, TaskSettings] | None, BeforeValidator(_named)]
-"""Tasks by name, in the order of their places in the head."""
+"""Tasks by name, in the order of their outputs in the head."""
 
 
 def check_alone(tasks: dict[str, TaskSettings] | None, *of_one_task: object) -> None:
-    """Refuse tasks beside what describes the only one.
+    """Reject `tasks` together with settings of a single task.
 
     Args:
-        tasks: As the config's.
-        *of_one_task: Whether, or what, is given of `data.labels`, `data.multi_label` and so on.
+        tasks: The config's `tasks`.
+        *of_one_task: The values of `data.labels`, `data.multi_label` and so on; falsy if not given.
 
     Raises:
         ValueError: Both are given.
     """
     if tasks and any(of_one_task):
         names = "data.labels, data.multi_label, data.columns.label and model.num_labels"
-        raise ValueError(f"{names} are of one task; with `tasks` each has its own")
+        raise ValueError(f"{names} apply to a single task; with `tasks`, set them for each task instead")
 
 
 def column_of(name: str, task: TaskSettings) -> str:
-    """The rows' column with a task's labels."""
+    """The column with a task's labels."""
     return task.column or name

@@ -1,4 +1,4 @@
-"""The settings of the trackers."""
+"""The settings of experiment tracking."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dhrd.config.section import OneOrMore, Section
 
 
 class TrackingSettings(Section):
-    """Where numbers go besides metrics.jsonl."""
+    """Where metrics are logged besides metrics.jsonl."""
 
     report_to: Annotated[tuple[Literal["mlflow", "wandb", "tensorboard"], ...], OneOrMore] = ()
     """Trackers to use."""

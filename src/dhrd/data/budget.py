@@ -29,7 +29,7 @@ class _Budget:
     def charge(self, amount: int) -> None:
         self.left -= amount
         if self.left < 0 and not (self._grow() and self.left >= 0):
-            raise TooMuch("it computes or writes far more than the row holds; take out loops, padding or repetition")
+            raise TooMuch("it computes or writes far more than the row contains; remove loops, padding or repetition")
 
     def _grow(self) -> bool:
         if self.columns is None:

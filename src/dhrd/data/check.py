@@ -16,7 +16,7 @@ from dhrd.data.records import Example, Label
 from dhrd.data.row import BadRow, Row
 from dhrd.data.templates import ROW, InputTemplate
 from dhrd.data.values import plain_columns
-from dhrd.errors import DataError
+from dhrd.errors import ColumnError, DataError
 
 _MISSING = {"nan", "none", "null", "nil", "n/a", "na", "#n/a", "<na>", "nat"}
 _WEIGHTS = ("weights", "sample_weight", "row_weight")
@@ -48,14 +48,15 @@ class Problems:
         """Raise what there is to tell, if anything.
 
         Raises:
-            DataError: A line each; one for all where they lack the same columns.
+            DataError: A line each; one for all where they lack the same columns. `ColumnError` where a row lacks one.
         """
+        kind = ColumnError if any(self._lacking) else DataError
         if len(self.lines) > 1 and len(self._lacking) == 1 and all(self._lacking):
             at_least, more = "at least " if self.are_many else "", len(self.lines) - 1
             others = f"{at_least}{more} more rows are" if more > 1 else "1 more row is"
-            raise DataError(f"{self.lines[0]}; {others} like it")
+            raise kind(f"{self.lines[0]}; {others} like it")
         if self.lines:
-            raise DataError("\n".join([*self.lines, *["(there may be more)"] * self.are_many]))
+            raise kind("\n".join([*self.lines, *["(there may be more)"] * self.are_many]))
 
 
 @dataclass(kw_only=True)
@@ -115,12 +116,12 @@ class RowCheck:
         if self._missing:
             counts = ", ".join(f"{name} {shown(word)} in {n} rows" for (name, word), n in self._missing.most_common(5))
             self.remark(
-                f"{self.name}: words of missing data are kept as they are ({counts}); where nothing is meant, leave "
+                f"{self.name}: words for missing values are kept as text ({counts}); if they mean nothing, leave "
                 "the cell empty"
             )
         if self._unread_weight:
             self.remark(
-                f"{self.name}: the column {shown(self._unread_weight)} is not read; rows are weighed by it with "
+                f"{self.name}: the column {shown(self._unread_weight)} is ignored; to weight rows by it, set "
                 f"data.columns.weight={self._unread_weight}"
             )
 
@@ -221,7 +222,7 @@ class RowCheck:
 def no_label(tasks: Mapping[str, TaskSettings]) -> str:
     """What to say of a row that has a label of no task."""
     columns = ", ".join(f"{name} (column {shown(column_of(name, task))})" for name, task in tasks.items())
-    return f"label: of no task, which are {columns}; give one, or leave the row out"
+    return f"label: missing for every task ({columns}); give one, or leave the row out"
 
 
 def is_word_of_missing_data(text: str) -> bool:
@@ -242,6 +243,6 @@ def _refuse_header(row: Row, mapped: Collection[str]) -> None:
         return
     if sorted(texts) == sorted(names):
         raise ValueError(
-            "the names of the columns again; remove the line (files were joined with their headers), or put a line of "
-            "names first where the file has none"
+            "a repeated header; remove the line (files were concatenated with their headers), or add a header if the "
+            "file has none"
         )

@@ -51,8 +51,8 @@ class Classes:
         for file, classes in named:
             if classes != named[0][1]:
                 raise DataError(
-                    f"{file}: its schema names the classes differently than that of {named[0][0].name}, so that an "
-                    "integer would mean two labels; write them again as one data set"
+                    f"{file}: its schema names the classes differently from {named[0][0].name}, so integers would be "
+                    "ambiguous; write the files again as one data set"
                 )
         return named[0][1] if named else cls()
 
@@ -69,8 +69,8 @@ class Classes:
             features = ((json.loads(raw).get("info") or {}).get("features") or {}).items()
         except (ValueError, AttributeError, RecursionError):
             raise DataError(
-                f"{path}: what the library datasets wrote into its schema is no longer readable, so the names of its "
-                "classes are lost; write the file again"
+                f"{path}: the metadata of the datasets library in its schema is unreadable, so the class names "
+                "are lost; write the file again"
             ) from None
         names: dict[str, Sequence[str]] = {}
         lists = set()

@@ -19,7 +19,7 @@ def pad_inputs(sequences: Sequence[Sequence[int]], *, pad_token_id: int, padding
 
     Args:
         sequences: The token ids of one or more inputs.
-        pad_token_id: Fills up; never seen by any head.
+        pad_token_id: Token for padding.
         padding_side: Results do not depend on it.
 
     Returns:

@@ -18,7 +18,7 @@ from dhrd.errors import DataError
 
 NOT_UTF8 = "not valid UTF-8; save the file as UTF-8"
 _DECLARED = re.compile(r"sep=(.)[\r\n]*")  # how spreadsheets name the delimiter, in a line before the header
-_OTHER_DELIMITERS = (";", "\t", "|")
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _LINE_END = re.compile(r"\r\n?|\n")
 
 
@@ -31,7 +31,8 @@ def read_csv(
         lines: The text, its line ends as they are; bytes that are not UTF-8 as lone surrogates, so that the row that
             holds them can be named and reading goes on.
         name: Of the file, for messages.
-        delimiter: Between fields; a line `sep=;` at the file's beginning says another.
+        delimiter: Between fields; a line `sep=;` at the file's beginning says another, and a header that is one column
+            by it, but several by one other, is read by that one.
         remark: Told, at the end, what looks wrong but may be right.
 
     Raises:
@@ -41,16 +42,18 @@ def read_csv(
     if declared := _DECLARED.fullmatch(first):
         delimiter, (more, first) = declared[1], _first_line(lines)
         skipped += 1 + more
+    else:
+        delimiter = _delimiter_of(first, delimiter, f"{name}:{skipped + 1}")
     reader = csv.reader(chain([first], lines), strict=True, delimiter=delimiter)
     swallowed: list[str] = []
-    for row in _rows(reader, name, skipped, delimiter):
+    for row in _rows(reader, name, skipped, delimiter, remark):
         if isinstance(row, Row) and _holds_rows(list(map(str, row.columns.values())), delimiter):
             swallowed.append(row.where)
         yield row
     if swallowed:
         remark(
-            f"{name}: in {len(swallowed)} rows a quoted text holds lines that would each be a row of their own (first: "
-            f"{swallowed[0]}); if a quote was never closed there, double the quotes inside texts"
+            f"{name}: in {len(swallowed)} rows a quoted text contains lines that look like rows (first: "
+            f"{swallowed[0]}); if a quote was not closed there, double the quotes inside texts"
         )
 
 
@@ -63,13 +66,13 @@ def read_tsv(lines: TextIO, name: str, *, remark: Callable[[str], None]) -> Iter
     skipped, first = _first_line(lines)
     reader = csv.reader(chain([first], lines), delimiter="\t", quoting=csv.QUOTE_NONE)
     num_quoted = 0
-    for row in _rows(reader, name, skipped, "\t"):
+    for row in _rows(reader, name, skipped, "\t", remark):
         num_quoted += isinstance(row, Row) and any(map(_is_quoted, row.columns.values()))
         yield row
     if num_quoted:
         remark(
-            f'{name}: in {num_quoted} rows a field begins and ends with a quote ("), which is part of the text, as in '
-            "GLUE's files; if the quotes only hold the field together, name the file .csv and set "
+            f'{name}: in {num_quoted} rows a field starts and ends with a quote ("), kept as part of the text, as in '
+            "GLUE's files; if the quotes only delimit the field, name the file .csv and set "
             "data.csv_delimiter=tab"
         )
 
@@ -84,41 +87,84 @@ def _first_line(lines: TextIO) -> tuple[int, str]:
     return skipped, ""
 
 
-def _rows(reader: Iterator[list[str]], name: str, skipped: int, delimiter: str) -> Iterator[Row | BadRow]:
+def _delimiter_of(header: str, given: str, where: str) -> str:
+    """What stands between the columns of a header: what was given, unless only another divides it.
+
+    Raises:
+        DataError: Several others do.
+    """
+    others = [other for other in _DELIMITERS if other != given and _num_columns(header, other) > 1]
+    if not others or _num_columns(header, given) > 1:
+        return given
+    if len(others) > 1:
+        told = " or ".join(f"`data.csv_delimiter={_spelled(other)}`" for other in others)
+        raise DataError(f"{where}: the header is one column, {shown(header.strip())}; say what divides it: {told}")
+    return others[0]
+
+
+def _num_columns(header: str, delimiter: str) -> int:
+    """How many columns a header's line has; 1 where it cannot be told."""
+    try:
+        return len(next(csv.reader([header], strict=True, delimiter=delimiter), []))
+    except csv.Error:
+        return 1
+
+
+def _spelled(delimiter: str) -> str:
+    """A delimiter as the setting is given in a shell."""
+    return "tab" if delimiter == "\t" else f"'{delimiter}'"
+
+
+def _rows(
+    reader: Iterator[list[str]], name: str, skipped: int, delimiter: str, remark: Callable[[str], None]
+) -> Iterator[Row | BadRow]:
     csv.field_size_limit(2**31 - 1)  # the default of 128 KiB refuses long documents
     line = skipped + 1
+    blank: list[tuple[str, list[str]]] = []  # rows without anything, of which spreadsheets write some after the last
     try:
         header = next(reader, [])
-        _check_header(header, f"{name}:{line}", delimiter)
+        _check_header(header, f"{name}:{line}")
         line = skipped + reader.line_num + 1  # type: ignore[attr-defined]
         for values in reader:
             where, line = f"{name}:{line}", skipped + reader.line_num + 1  # type: ignore[attr-defined]
-            if values:
-                yield _row(header, values, where, delimiter)
-    except csv.Error as error:  # the line is where the row begins: a quote never closed swallows the rest
+            if len(values) > 1 and not any(values):
+                blank.append((where, values))
+            elif values:
+                for place, nothing in (*blank, (where, values)):
+                    yield _row(header, nothing, place, delimiter)
+                blank.clear()
+        if blank:
+            remark(f"{name}: {len(blank)} rows at the end have nothing in any column and are left out")
+    except csv.Error as error:
+        for place, nothing in blank:
+            yield _row(header, nothing, place, delimiter)
+        # The line is where the row begins: a quote never closed swallows the rest
         yield BadRow(f"{name}:{line}", f"not valid CSV: {error}; close the quotes, and double those inside text")
 
 
-def _check_header(header: list[str], where: str, delimiter: str) -> None:
+def _check_header(header: list[str], where: str) -> None:
     if _has_surrogates(header):
         raise DataError(f"{where}: the header is {NOT_UTF8}")
     check_names(header, where)
-    others = [other for other in _OTHER_DELIMITERS if other != delimiter and len(header) == 1 and other in header[0]]
-    if others:
-        other = "tab" if others[0] == "\t" else f"'{others[0]}'"
-        raise DataError(
-            f"{where}: the header is one column, {shown(header[0])}; if {other} stands between the columns, give "
-            f"`data.csv_delimiter={other}`"
-        )
 
 
 def _row(header: list[str], values: list[str], where: str, delimiter: str) -> Row | BadRow:
     if _has_surrogates(values):
         return BadRow(where, NOT_UTF8)
     if len(values) != len(header):
-        mend = "take tabs out of texts" if delimiter == "\t" else "put quotes around text with commas"
-        return BadRow(where, f"{len(values)} fields where the header has {len(header)}; {mend}")
+        return BadRow(where, f"{len(values)} fields where the header has {len(header)}; {_mend(header, delimiter)}")
     return Row(where, dict(zip(header, values, strict=True)))
+
+
+def _mend(header: list[str], delimiter: str) -> str:
+    """What to do where a row has more or fewer fields than the header."""
+    if delimiter == "\t":
+        return "take tabs out of texts"
+    quotes = f"put quotes around text with {_DELIMITERS.get(delimiter, repr(delimiter))}"
+    others = [other for other in _DELIMITERS if other != delimiter and any(other in name for name in header)]
+    if not others:
+        return quotes
+    return f"{quotes}, or give `data.csv_delimiter={_spelled(others[0])}` if that divides the columns"
 
 
 def _has_surrogates(values: Iterable[str]) -> bool:

@@ -56,7 +56,7 @@ def check_characters(row: Row, names: Collection[str] | None = None) -> None:
             half = f"{error.object[error.start]!r} at character {error.start}"
             raise ValueError(f"{name}: {half} is half of a surrogate pair, not text; correct the row") from None
         except RecursionError:
-            raise ValueError("a value is nested too deep to be read; correct the row") from None
+            raise ValueError("a value is nested too deeply; correct the row") from None
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -100,8 +100,8 @@ def label(
     if name is None and required:
         if column in row.columns:
             raise ValueError(
-                f"label: missing: {shown(column)} is {shown(row.columns[column])}; blank, null and the -1 of a "
-                "ClassLabel mean unlabelled: leave such rows out"
+                f"label: missing: {shown(column)} is {shown(row.columns[column])}; blank, null and a ClassLabel's "
+                "-1 mean unlabelled: leave such rows out"
             )
         raise ValueError(f"label: missing; the row has {column_names(row)} (map it with `data.columns.label=COLUMN`)")
     return name
@@ -117,8 +117,8 @@ def weight(row: Row, column: str) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not 0 <= number < math.inf:
-        what = f"{shown(value)} is not a number from 0 on"
-        raise ValueError(f"weight: {what}; correct it, or rename a column that is no weight")
+        what = f"{shown(value)} is not a number of at least 0"
+        raise ValueError(f"weight: {what}; correct it, or rename the column if it is not a weight")
     return number
 
 

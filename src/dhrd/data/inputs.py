@@ -74,8 +74,8 @@ class InputEncoder:
     def _fitting(self, columns: Columns, where: str, text: str, first: FirstTokens) -> EncodedInput:
         if first.was_cut and self.strict:
             raise DataError(
-                f"{where}: {'' if first.was_read else 'more than '}{first.num_tokens} tokens are over the limit of "
-                f"{self.max_input_tokens}; shorten the text, or leave out `strict` to have it cut"
+                f"{where}: {'' if first.was_read else 'more than '}{first.num_tokens} tokens exceed the limit of "
+                f"{self.max_input_tokens}; shorten the text, or leave out `strict` to truncate it"
             )
         if not first.ids:
             raise DataError(f"{where}: the text has no tokens; fill it in or remove the row")
@@ -103,7 +103,7 @@ class InputEncoder:
         while low <= high:
             middle = (low + high) // 2
             trial = {**columns, name: whole[:middle].rstrip()}
-            text = self.template.render(trial, where=where, tokenizer=self.tokenizer)
+            text = self.template.render(trial, where=where, tokenizer=self.tokenizer, may_be_empty=True)
             (first,) = self.tokens.first([text], self.max_input_tokens)
             if first.was_cut:
                 high = middle - 1
@@ -118,9 +118,9 @@ class InputEncoder:
         if not self.mend_pad_ending:
             if self.tokens.all(["a"])[0][-1] == pad:
                 raise ModelError(
-                    f"the tokenizer ends every text in {self.tokenizer.pad_token!r} and pads with it too, so that a "
-                    "classifier cannot tell the text's end; give it another pad token, or let it add none (often "
-                    "add_eos_token: false in tokenizer_config.json), and save it again"
+                    f"the tokenizer ends every text with {self.tokenizer.pad_token!r} and also pads with it, so a "
+                    "classifier cannot find the text's end; set another pad token, or do not add it (often "
+                    "add_eos_token: false in tokenizer_config.json), and save the tokenizer again"
                 )
             raise DataError(
                 f"{where}: the input ends in the padding token ({self.tokenizer.pad_token!r}), at which stock "

@@ -53,7 +53,7 @@ def read_array(file: BinaryIO, name: str) -> Iterator[Row | BadRow]:
         yield BadRow(f"{name}:{line}", not_utf8(error))
         return
     if not text.lstrip().startswith("["):
-        raise DataError(f"{name}: a .json file must be an array of objects; for one object a line, name it .jsonl")
+        raise DataError(f"{name}: a .json file must be an array of objects; for one object per line, name it .jsonl")
     yield from _elements(text, name)
 
 
@@ -72,7 +72,7 @@ def _parse_line(text: str, where: str) -> Row | BadRow:
     try:
         return _as_row(_DECODER.decode(text), where)
     except json.JSONDecodeError as error:
-        return BadRow(where, f"not valid JSON: {error.msg} at column {error.colno}; one object a line is expected")
+        return BadRow(where, f"not valid JSON: {error.msg} at column {error.colno}; one object per line is expected")
     except (ValueError, RecursionError) as error:  # a key twice, an integer of thousands of digits, deep nesting
         return BadRow(where, f"not valid JSON: {error}")
 
@@ -115,7 +115,7 @@ def _next_element(text: str, at: int, is_first: bool) -> tuple[int, str | None]:
             return at, "not valid JSON: a ',' is missing between two objects, or the list does not end in ']'"
         at = _after_space(text, at + 1)
     if text[at : at + 1] in (",", "]"):
-        return at, "not valid JSON: a ',' without an object after it; take it out"
+        return at, "not valid JSON: a ',' without an object after it; remove it"
     return at, None
 
 
@@ -125,8 +125,12 @@ def _after_space(text: str, at: int) -> int:
     return gap.end()
 
 
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object whose keys each occur once."""
+def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object whose keys each occur once: an `object_pairs_hook`.
+
+    Raises:
+        ValueError: One occurs twice.
+    """
     columns = dict(pairs)
     if len(columns) < len(pairs):
         names = [name for name, _ in pairs]
@@ -135,7 +139,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return columns
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
 
 
 def _as_row(value: object, where: str) -> Row | BadRow:

@@ -44,7 +44,7 @@ def keyword_ids(
         weights = vectorizer.fit_transform(given)
     except ValueError as error:
         raise DataError(
-            "loss.keyword_weight: the rationales have no content words in common (each must be in two or more of "
+            "loss.keyword_weight: the rationales have no content words in common (each must occur in at least two of "
             f"them, and in at most {_MAX_SHARE:.0%}); give more rationales, or set it to 0"
         ) from error
     tokens = vectorizer.get_feature_names_out()

@@ -120,13 +120,13 @@ def _shares(pairs: Iterable[tuple[object, object]], given: object) -> Shares | N
             continue
         name = _name(part)
         if not name or name in shares:
-            what = f"{shown(name)} twice; name it once" if name else "an empty name; fill it in or take it out"
+            what = f"{shown(name)} twice; name it once" if name else "an empty name; fill it in or remove it"
             raise ValueError(f"label: {shown(given)} has {what}")
         if _HALF.search(name):  # an escape in the JSON text of a cell
             raise ValueError(f"label: {shown(given)} has half of a surrogate pair, not text; correct the row")
         if not _is_share(value):
             raise ValueError(
-                f"label: the share of {shown(name)} is {shown(value)}, not a number from 0 on; correct the row"
+                f"label: the share of {shown(name)} is {shown(value)}, not a number of at least 0; correct the row"
             )
         shares[name] = float(value)  # type: ignore[arg-type]
     return Shares(tuple(shares), tuple(shares.values())) if shares else None
@@ -170,7 +170,7 @@ def _several(values: Iterable[object], given: object) -> tuple[str, ...]:
         raise ValueError(f"label: {shown(given)} has booleans; list the names, or write multi-hot as 0 and 1")
     names = [_name(part) or "" for part in parts]
     if "" in names:
-        raise ValueError(f"label: {shown(given)} has an empty name; fill it in or take it out")
+        raise ValueError(f"label: {shown(given)} has an empty name; fill it in or remove it")
     twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
     if twice is not None and not is_zeros_and_ones(names):
         raise ValueError(f"label: {shown(given)} has {shown(twice)} twice; name it once")

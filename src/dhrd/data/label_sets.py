@@ -86,16 +86,20 @@ def check_label_set(labels: LabelSet, counts: Mapping[str, int] | None = None) -
     """
     names = labels.names
     if len(names) < 2:
-        raise DataError(f"the training rows have {len(names)} label(s) ({spelled(names)}); a classifier needs two")
+        raise DataError(
+            f"the training rows have {len(names)} label(s) ({spelled(names)}); a classifier needs at least two"
+        )
     for text in (*names, *labels.words):
         if len(text.splitlines()) != 1 or not clean_name(text):
-            raise DataError(f"label: {shown(text)} is blank or of several lines; a name is one line: correct it")
+            raise DataError(
+                f"label: {shown(text)} is blank or has several lines; names must be a single non-blank line: correct it"
+            )
     for texts in (names, labels.words):
         _refuse_twins(texts, counts or {})
     written = wording(labels.words, names)
     if labels.multi_label and (written.separator is None or written.nothing is None):
-        missing = "a comma, a semicolon and a bar" if written.separator is None else "every word for no label"
-        raise DataError(f"label: the names have {missing} in them, so that several cannot be written: rename some")
+        missing = "commas, semicolons and bars" if written.separator is None else "every word for no label"
+        raise DataError(f"label: the names use {missing}, so several labels cannot be written as text; rename some")
 
 
 def label_doubts(examples: Sequence[Example], labels: LabelSet) -> Iterator[str]:
@@ -108,7 +112,7 @@ def label_doubts(examples: Sequence[Example], labels: LabelSet) -> Iterator[str]
     num_rows = len(examples)
     is_many = num_rows >= 10 and len(counts) * 2 >= num_rows
     if (is_many or len(counts) == num_rows >= _FEWEST_ROWS) and not labels.multi_label:
-        yield f"labels: {len(counts)} in {num_rows} rows; is data.columns.label the column of the label?"
+        yield f"labels: {len(counts)} in {num_rows} rows; is data.columns.label the right column?"
     if unused := [name for name in labels.names if name not in counts]:
         yield f"labels: no training row has {listed(unused)}"
     integers = [name for name in labels.names if as_integer(name) is not None]
@@ -148,7 +152,7 @@ def _given(names: Sequence[str]) -> list[str]:
     for name in names:
         first = spellings.get(clean_name(name))
         if first is not None:
-            raise DataError(f"data.labels: {shown(first)} and {shown(name)} are the same label; name it once")
+            raise DataError(f"data.labels: {shown(first)} and {shown(name)} are the same label; give one of them")
         spellings[clean_name(name)] = name
     return list(spellings)
 
@@ -183,7 +187,7 @@ def _refuse_twins(names: Sequence[str], counts: Mapping[str, int]) -> None:
     twins = [group for group in alike.values() if len(group) > 1]
     if twins:
         said = "; ".join(" and ".join(f"{shown(name)}{_rows(counts, name)}" for name in group) for group in twins[:3])
-        raise DataError(f"labels that differ in case or space alone: {said}; write each in one way")
+        raise DataError(f"labels that differ only in case or space: {said}; spell each in one way")
 
 
 def _rows(counts: Mapping[str, int], name: str) -> str:

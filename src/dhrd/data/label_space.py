@@ -87,7 +87,9 @@ class LabelSpace(LabelSet):
 
 def _by_task(label: Label, where: str = "") -> Mapping[str, Label]:
     if not isinstance(label, ByTask):
-        raise DataError(f"{where}: label: {shown(label)} is of one task where there are several; give a label of each")
+        raise DataError(
+            f"{where}: label: {shown(label)} is for a single task, but there are several; give a label for each"
+        )
     return label.labels
 
 
@@ -140,8 +142,8 @@ def check_one_task(labels: LabelSet, what: str) -> None:
     """
     if isinstance(labels, LabelSpace):
         raise ConfigError(
-            f"{what} is of one task, and this model was trained with `tasks` ({_listed(labels.tasks)}); train a model "
-            "for that task alone: without them, and with the column of its labels as `data.columns.label`"
+            f"{what} supports a single task, but this model was trained with `tasks` ({_listed(labels.tasks)}); train "
+            "a model for one task only: without `tasks`, and with the column of its labels as `data.columns.label`"
         )
 
 
@@ -158,7 +160,7 @@ def one_task(labels: LabelSet, name: str | None) -> LabelSlice:
     if name is None and len(labels.slices) == 1:
         return labels.slices[0]
     if not isinstance(labels, LabelSpace):
-        raise ConfigError(f"`task={name}`: this model has one task, which has no name; leave it out")
+        raise ConfigError(f"`task={name}`: this model has a single, unnamed task; leave it out")
     if found := [task for task in labels.tasks if task.name == name]:
         return found[0]
     given = "this model has several tasks" if name is None else f"`task={name}`: there is no such task"

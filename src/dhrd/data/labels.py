@@ -140,8 +140,8 @@ class LabelSet:
         if self.multi_label:
             if max(share_C) > 1:
                 raise DataError(
-                    f"{where}: label: {max(share_C):g} is no probability; where a row may have several labels, divide "
-                    "each one's votes by the number of voters"
+                    f"{where}: label: {max(share_C):g} is not a probability; for multi-label rows, divide "
+                    "each label's votes by the number of voters"
                 )
             return tuple(share_C)
         if not (total := sum(share_C)):
@@ -166,19 +166,19 @@ class LabelSet:
             if self.ordered and 0 <= place < len(self.names):
                 return place
             raise DataError(f"{where}: label: {self._no_place(place)}")
-        alike = next((f"; {shown(other)} differs from it in case or space alone" for other in self.names
+        alike = next((f"; {shown(other)} differs from it only in case or space" for other in self.names
                       if fold(other) == fold(name)), "")  # fmt: skip
         raise DataError(
             f"{where}: label: {shown(name)} is unknown; labels are {listed(self.names)}{alike} "
-            "(correct the row; before a training data.labels may list more)"
+            "(correct the row; for training, data.labels may list more)"
         )
 
     def _no_place(self, place: int) -> str:
         if self.ordered:
             return f"{place} is out of range; labels are 0 to {len(self.names) - 1}"
         return (
-            f"labels are names here, {listed(self.names)}; {place} is none of them "
-            "(write the name, or train with data.labels or a ClassLabel, which say what an integer means)"
+            f"labels are names here, {listed(self.names)}; {place} is not one of them "
+            "(write the name, or train with data.labels or a ClassLabel, which define what an integer means)"
         )
 
     def _multi_hot(self, values: tuple[str, ...], where: str) -> tuple[int, ...] | None:

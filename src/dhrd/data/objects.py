@@ -43,7 +43,7 @@ def as_rows(rows: Any) -> Iterable[Any]:
         return frame
     other_table = any(hasattr(rows, name) for name in ("columns", "column_names", "__dataframe__"))
     if other_table and library not in ("datasets", *_FRAMES):  # going through one gives the names of its columns
-        raise DataError(f"rows: got {_article(rows)}, a table of a kind that is not known; give its rows as dicts")
+        raise DataError(f"rows: got {_article(rows)}, a table of an unknown type; give its rows as dicts")
     if isinstance(rows, Iterable) and not isinstance(rows, _NO_ROWS) and getattr(rows, "shape", None) != ():
         return rows
     raise DataError(f"rows: got {_article(rows)} ({shown(rows, 40)}); {_WANTED}")
@@ -142,7 +142,7 @@ def _rows_of_lists(columns: Mapping[Any, Any]) -> Iterator[dict[Any, object]]:
     if len(lengths) > 1:
         raise DataError(
             f"rows: a dict of lists of different lengths ({', '.join(map(str, sorted(lengths)))}); {_WANTED}; one row "
-            "whose columns are lists goes in a list"
+            "whose columns are lists must be put in a list"
         )
     return (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
 

@@ -97,7 +97,7 @@ def check_kind(path: Path) -> None:
         DataError: It does.
     """
     if _kind(path) is None:
-        raise DataError(f"{path}: unknown kind of file; use one of {', '.join(KINDS)}, plain or .gz, or - for stdin")
+        raise DataError(f"{path}: unknown file type; use one of {', '.join(KINDS)}, plain or .gz, or - for stdin")
 
 
 def _files_of(folder: Path) -> list[Path]:
@@ -113,13 +113,13 @@ def check_alike(files: Iterable[Path], folder: str) -> list[Path]:
     """
     files = sorted(file for file in files if _kind(file) and file.name[0] not in "._")
     if not files:
-        raise DataError(f"{folder}: a directory that holds no file of rows; they are {', '.join(KINDS)}, or .gz")
+        raise DataError(f"{folder}: the directory contains no file of rows ({', '.join(KINDS)}, or .gz)")
     kinds = sorted({_kind(file) or "" for file in files})
     if len(kinds) > 1:
-        raise DataError(f"{folder}: a directory of several kinds of file ({', '.join(kinds)}); name the file")
+        raise DataError(f"{folder}: the directory contains several types of file ({', '.join(kinds)}); name the file")
     splits = {split for split in _SPLITS for file in files if file.name.lower().startswith(split)}
     if len(splits) > 1 and splits != {"valid", "validation", "val"} & splits:
-        raise DataError(f"{folder}: a directory of several splits ({', '.join(sorted(splits))}); name the file")
+        raise DataError(f"{folder}: the directory contains several splits ({', '.join(sorted(splits))}); name the file")
     return files
 
 

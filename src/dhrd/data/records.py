@@ -38,20 +38,20 @@ class Example:
     """One row.
 
     Args:
-        input_text: The text to classify; "" where the template reads other columns.
-        label: A name, several names (multi-label), or None where unknown. An integer is the name that it spells. Votes
-            or probabilities by name, until the label set is known: then the likeliest of them, and `shares`. Of several
-            tasks a `ByTask`.
-        shares: The probability of each label, in the order of the label set, where a row has more than its label.
+        input_text: The text to classify; "" if the template reads other columns.
+        label: A name, several names (multi-label), or None if unknown. An integer means the name with these digits.
+            Votes or probabilities by name, until the label set is known; then the likeliest label, and `shares`. With
+            several tasks a `ByTask`.
+        shares: The probability of each label, in the order of the label set, if the row has soft labels.
         weight: How much the row's label counts in training.
         rationale: A teacher's reasoning toward the label, without naming it.
-        rationale_task: Of several tasks, whose label it reasons toward; None: the first's.
-        id: Names the row in errors, joins and predictions.
+        rationale_task: With several tasks, the task whose label it argues for; None: the first.
+        id: Identifies the row in errors, joins and predictions.
         group: Rows of one group are never split between train and dev (MultiRC: the paragraph).
         fields: The row's columns, for the input template.
         where: `file:line`, for errors.
-        digest: Of the columns that the input template reads (`data/digest.py`); "" where no source read the row.
-        rendered: An input template and the text that it made of the columns, where a source had it made.
+        digest: Digest of the columns that the input template reads (`data/digest.py`); "" if no source read the row.
+        rendered: An input template and the text that it rendered from the columns, if a source rendered it.
     """
 
     input_text: str = ""

@@ -10,6 +10,8 @@ from typing import Any
 
 import fsspec
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import get_protocol
 
 from dhrd._text import message_of
 from dhrd.data.classes import METADATA, Classes
@@ -21,6 +23,14 @@ from dhrd.errors import DataError, DhrdError
 def is_url(spec: object) -> bool:
     """Whether what names rows is an address of fsspec's."""
     return isinstance(spec, str) and "://" in spec
+
+
+def local_path(spec: object) -> Path | None:
+    """Where an address leads among this machine's own files (`file://…`), by whatever way; None: it does not."""
+    if not is_url(spec):
+        return None
+    last = str(spec).rpartition("::")[2]  # of a chain, such as `simplecache::file://…`, what is read in the end
+    return Path(url_to_fs(last)[1]) if get_protocol(last) in LocalFileSystem.protocol else None
 
 
 def urls_of(url: str) -> list[str]:

@@ -44,6 +44,7 @@ class ColumnLook:
     Args:
         name: The column's.
         num_rows: That were looked at.
+        num_present: Of them that have the column, whatever is in it.
         num_filled: Of them not null or blank.
         num_distinct: Different values.
         mean_words: Of those that are text.
@@ -53,6 +54,7 @@ class ColumnLook:
 
     name: str
     num_rows: int
+    num_present: int = 0
     num_filled: int = 0
     num_distinct: int = 0
     mean_words: float = 0.0
@@ -89,6 +91,7 @@ class Role:
 class _Count:
     """A column while its rows are read."""
 
+    num_present: int = 0
     num_filled: int = 0
     num_texts: int = 0
     num_numbers: int = 0
@@ -96,6 +99,7 @@ class _Count:
     values: set[str] = field(default_factory=set)
 
     def add(self, value: object) -> None:
+        self.num_present += 1
         if value is None or (isinstance(value, str) and not value.strip()):
             return
         self.num_filled += 1
@@ -110,6 +114,7 @@ class _Count:
         return ColumnLook(
             name=name,
             num_rows=num_rows,
+            num_present=self.num_present,
             num_filled=filled,
             num_distinct=len(self.values),
             mean_words=self.num_words / self.num_texts if self.num_texts else 0.0,
@@ -170,8 +175,8 @@ def template_of(role: Role, columns: Sequence[ColumnLook]) -> str:
     """The input template that reads a role's columns: the text itself, or each under its name."""
     if len(role.columns) == 1:
         return PLAIN
-    filled = {column.name for column in columns if column.is_always_filled}
-    template = "\n".join(f"{_in_template_text(name)}: {{{{ {_read(name, filled)} }}}}" for name in role.columns)
+    looks = {column.name: column for column in columns}
+    template = "\n".join(f"{_in_template_text(name)}: {{{{ {_read(looks[name])} }}}}" for name in role.columns)
     InputTemplate(template)  # a name of a column cannot break it
     return template
 
@@ -180,11 +185,14 @@ def _in_template_text(name: str) -> str:
     return " ".join(name.replace("{", "(").replace("}", ")").replace("#", "").split())
 
 
-def _read(name: str, filled: set[str]) -> str:
-    """How a template reads a column: empty where a row lacks it."""
+def _read(column: ColumnLook) -> str:
+    """How a template reads a column: one that any row looked at lacks may be absent, others may be empty at most."""
+    name = column.name
     is_plain = name.isidentifier() and name.isascii() and name not in _RESERVED
     read = name if is_plain else f"row[{_quoted(name)}]"
-    return read if name in filled else f"{read} | default('', true)"
+    if column.is_always_filled:
+        return read
+    return f'{read} or ""' if column.num_present == column.num_rows else f"{read} | default('', true)"
 
 
 _RESERVED = frozenset(("and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "True", "False", "None"))
@@ -199,10 +207,12 @@ def _find_label(columns: Sequence[ColumnLook]) -> Role | None:
     named = [column for column in _named("label", columns) if column.num_distinct > 1 or column.name == "label"]
     classes = [column for column in reversed(columns) if _holds_classes(column) and column not in named]
     held = sorted((column for column in classes if column.is_always_filled), key=lambda column: column.is_number)
+    if not held:  # a label was forgotten here and there: who reads the rows is told where
+        held = [column for column in classes if column.num_rows - column.num_filled <= max(1, column.num_rows // 10)]
     role = _first([*named, *held], "by its name" if named else f"by its {held[0].num_distinct} values" if held else "")
     if role is None:
         return None
-    gaps = [column.name for column in classes if not column.is_always_filled]  # of rows that nobody labelled
+    gaps = [column.name for column in classes if column not in held]  # of rows that nobody labelled
     return replace(role, others=(*role.others, *gaps))
 
 
@@ -221,7 +231,7 @@ def _find_id(columns: Sequence[ColumnLook]) -> Role | None:
     unique = [column for column in columns if column.num_distinct == column.num_rows and column.mean_words <= 1]
     named = list(_named("id", unique))
     ahead = [column for column in columns[:1] if column in unique]
-    return _first([*named, *ahead], "by its name" if named else "first, and another in each row", alone=True)
+    return _first([*named, *ahead], "by its name" if named else "first column, unique in each row", alone=True)
 
 
 def _find_group(columns: Sequence[ColumnLook]) -> Role | None:

@@ -31,12 +31,16 @@ class BadRow:
 
 
 def check_names(names: Sequence[object], where: str) -> None:
-    """Refuse columns of which two have the same name.
+    """Refuse columns of which two have the same name, or none.
 
     Raises:
-        DataError: Naming them all.
+        DataError: Naming them all; those without a name by their places.
     """
     if len(set(names)) < len(names):
+        nameless = [place for place, name in enumerate(names, 1) if not str(name).strip()]
+        if len(nameless) > 1:
+            some = ", ".join(map(str, nameless[:5])) + " …" * (len(nameless) > 5)
+            raise DataError(f"{where}: {len(nameless)} columns have no name ({some}); name them, or take them out")
         raise DataError(f"{where}: two columns have the same name: {', '.join(map(str, names))}; rename one")
 
 
@@ -45,9 +49,14 @@ class Remarks:
 
     def __init__(self) -> None:
         self._said: set[str] = set()
+        self._is_hushed = False
+
+    def hush(self) -> None:
+        """Say nothing from now on: these rows are only looked at, and will be read once more."""
+        self._is_hushed = True
 
     def __call__(self, message: str) -> None:
         """Warn, unless the same was said before."""
-        if message not in self._said:
+        if message not in self._said and not self._is_hushed:
             self._said.add(message)
             logger.warning("%s", message)

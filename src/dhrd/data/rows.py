@@ -81,7 +81,7 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
     source = open_source(spec, settings, split="train", tasks=config.tasks)
     train = source.load(limit=settings.train_limit)
     if settings.rationales is not None:
-        train = join_rationales(train, settings.rationales, config.tasks or ())
+        train = join_rationales(train, settings.rationales, config.tasks or (), columns=settings.columns)
     check_labelled(train, config.tasks or {}, reads_rationales=config.loss.reads_rationales)
     labels = label_set(config, source, train)
     train = _with_names(train, labels, "train")
@@ -137,7 +137,7 @@ def add_label_noise(train: list[Example], labels: LabelSet, share: float, seed: 
     if not share:
         return train
     if any(task.labels.multi_label for task in labels.slices):
-        raise ConfigError("data.label_noise: rows with several labels have no other label to draw; leave it out")
+        raise ConfigError("data.label_noise: not supported for rows with several labels; leave it out")
     noisy = list(train)
     for number, task in enumerate(labels.slices):
         rng = random.Random(f"label noise {seed}{f' {task.name}' * bool(number)}")
@@ -173,7 +173,7 @@ def _with_names(examples: Sequence[Example], labels: LabelSet, name: str) -> lis
         named = _each_row(examples, labels.named)
     except DataError as error:
         raise DataError(
-            f"data.{name}: labels that the training rows do not have:\n{error}" if name != "train" else str(error)
+            f"data.{name}: labels that do not occur in the training rows:\n{error}" if name != "train" else str(error)
         ) from error
     return [
         example
@@ -194,7 +194,7 @@ def _warn(config: RunConfig, source: Source, train: Sequence[Example], labels: L
     for column in own:
         if column in read and not source.task:
             logger.warning(
-                "data.input_template reads %s, the label's own column: the input tells the label", shown(column)
+                "data.input_template reads %s, the label's own column, so the input gives the label away", shown(column)
             )
 
 
@@ -206,9 +206,9 @@ def _check_weights(train: Sequence[Example]) -> None:
     """
     low, high = min(example.weight for example in train), max(example.weight for example in train)
     if not high:
-        raise DataError("weight: all training rows have 0, so that no label is learned; give some of them more")
+        raise DataError("weight: 0 in all training rows, so nothing is learned; give some rows more weight")
     if low != high:
-        logger.info("the labels of the training rows weigh from %g to %g", low, high)
+        logger.info("weights of the training rows: %g to %g", low, high)
 
 
 def _warn_of_two_labels(train: Sequence[Example]) -> None:
@@ -220,7 +220,7 @@ def _warn_of_two_labels(train: Sequence[Example]) -> None:
     if odd:
         first = next(example for example in train if digest_of(example) in odd)
         logger.warning(
-            "data.train: %d texts stand there with more than one label (first: %s); correct or remove one of each",
+            "data.train: %d texts occur with more than one label (first: %s); correct or remove one of each",
             len(odd),
             first.where,
         )
@@ -233,7 +233,7 @@ def _warn_of_overlap(train: Sequence[Example], held_out: Mapping[str, Sequence[E
         known = sum(digest_of(example) in trained for example in examples)
         if known:
             logger.warning(
-                "data.%s: %d of %d rows have the text of a training row, so the metrics flatter the model",
+                "data.%s: %d of %d rows have the text of a training row, so the metrics are too optimistic",
                 name,
                 known,
                 len(examples),
@@ -263,7 +263,7 @@ def check_rationales(config: RunConfig, examples: Sequence[Example]) -> None:
         return
     weights = ", ".join(f"loss.{name}_weight" for name in loss.rationale_losses)
     alone = loss.rationale_losses == ("reasoning",)
-    hint = " for the pooled baseline, or loss.lm_targets=input to learn from the inputs alone" if alone else ""
+    hint = " for the pooled baseline, or loss.lm_targets=input to learn from the inputs only" if alone else ""
     raise DataError(
         f"no training row has a rationale, so {weights} has nothing to learn from: add a rationale column or "
         f"data.rationales=FILE, set {weights.replace(',', '=0,')}=0{hint}"

@@ -69,7 +69,7 @@ def _charged(name: str, function: Any) -> Callable[..., object]:
 
 def _check_format(text: object) -> None:
     if isinstance(text, str) and _WIDE_FORMAT.search(text):
-        raise TooMuch("a format with a width of five digits, or one that is computed; give a width of up to 9999")
+        raise TooMuch("a format width above 9999, or a computed one; give a width of up to 9999")
 
 
 class _Guards(NodeTransformer):
@@ -255,7 +255,7 @@ def _check_written(*values: object, within: bool = False) -> None:
         if type(value) is str:
             continue
         if value is None:  # Jinja2 would write the word None
-            raise jinja2.UndefinedError('a column that it writes is null; fill it in, or write {{ column or "" }}')
+            raise jinja2.UndefinedError('a column that it uses is null; fill it in, or write {{ column or "" }}')
         for part in _parts(value):
             if isinstance(part, jinja2.Undefined):
                 str(part)  # says which; in a list it would be the word Undefined

@@ -144,7 +144,7 @@ class SequenceEncoder:
             return result
         eos = self.inputs.tokenizer.eos_token_id
         if eos is None:
-            raise ModelError("the tokenizer has no eos token, at which the reasoning head learns to stop; set one")
+            raise ModelError("the tokenizer has no eos token, which the reasoning head needs to learn to stop; set one")
         texts = [self._parts(rows[i], labels[i]) for i in wanted]
         tokens = self.inputs.tokens
         reasons = tokens.first([reason for reason, _ in texts], self.max_sequence_tokens, special_tokens=False)

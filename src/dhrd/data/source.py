@@ -67,7 +67,7 @@ class Source:
         `refuse` it is told each of them instead, and what is wrong there, and they are left out.
 
         Raises:
-            DataError: A line a bad row, or for all that lack a column: `file:line: field: what is wrong; how to mend`.
+            DataError: A line a bad row, or for all that lack a column: `file:line: field: what is wrong; how to fix`.
         """
         problems = Problems()
         check = RowCheck(

@@ -16,7 +16,7 @@ from dhrd.data.objects import as_rows, is_dataset, numbered_rows
 from dhrd.data.policy_desk import LABELS, REASONS, WORDS, PolicyDesk
 from dhrd.data.readers import is_read_once, matching, read_file
 from dhrd.data.records import LabelSet
-from dhrd.data.remote import is_url, read_url
+from dhrd.data.remote import is_url, local_path, read_url
 from dhrd.data.row import BadRow, Remarks, Row
 from dhrd.data.source import Source
 from dhrd.data.superglue import TASKS
@@ -101,9 +101,8 @@ def files_of_rows(spec: Any, settings: DataSettings) -> Iterator[Path]:
     if kind == "superglue" and settings.superglue_root is not None and rest in TASKS:
         yield Path(settings.superglue_root) / TASKS[rest].folder
     elif kind == "hub":
-        yield Path(rest)  # a directory of that name goes before the hub's
-    else:
-        path = Path(spec).expanduser()
+        yield Path(rest.partition(":")[0])  # a directory of that name goes before the hub's
+    elif (path := local_path(spec) if is_url(spec) else Path(spec).expanduser()) is not None:
         yield from matching(path) or [path]
 
 
@@ -145,7 +144,9 @@ def _once(read: Callable[[], Iterator[Row | BadRow]], name: str) -> Callable[[],
 
     def read_once() -> Iterator[Row | BadRow]:
         if not readings:
-            raise DataError(f"{name}: a stream is read once, and this reads its rows again; save them to a file first")
+            raise DataError(
+                f"{name}: a stream can be read only once, but this reads it several times; save it to a file first"
+            )
         return readings.pop()()
 
     return read_once
@@ -164,7 +165,7 @@ def _superglue(name: str, split: str, settings: DataSettings) -> Source:
             raise DataError(f"superglue:{name}: no split {split!r}; splits are {', '.join(files)}")
         path = Path(settings.superglue_root) / task.folder / files[split]
         if not path.is_file():
-            raise DataError(f"{path}: no such file; data.superglue_root must hold {task.folder}/{files[split]}")
+            raise DataError(f"{path}: no such file; data.superglue_root must contain {task.folder}/{files[split]}")
         read, where = (lambda: read_file(path)), str(path)
     return Source(
         name=where,
@@ -190,7 +191,7 @@ def _policy_desk(keys: str, split: str) -> Source:
 def _hub(name: str, split: str, settings: DataSettings) -> Source:
     dataset, _, config = name.partition(":")
     if not dataset:
-        raise ConfigError(f"hub:{name}: names no data set; give hub:NAME, or hub:NAME:CONFIGURATION")
+        raise ConfigError(f"hub:{name}: has no data set name; give hub:NAME, or hub:NAME:CONFIGURATION")
     return _dataset(lambda: _hub_dataset(dataset, config or None, split), f"hub:{name}", settings)
 
 

@@ -57,7 +57,9 @@ def supervise(examples: Sequence[Example], mode: RationaleMode, seed: int) -> li
     donor_of = {i: i for i in reasoned}
     if mode in ("shuffled", "shuffled_with_label"):
         if len(reasoned) < 2:
-            raise DataError(f"data.rationale_mode: {mode} needs two or more rows with a rationale, got {len(reasoned)}")
+            raise DataError(
+                f"data.rationale_mode: {mode} needs at least two rows with a rationale, got {len(reasoned)}"
+            )
         cycle = list(reasoned)
         random.Random(f"donors {seed}").shuffle(cycle)
         donor_of = dict(zip(cycle, cycle[1:] + cycle[:1], strict=True))

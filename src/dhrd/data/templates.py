@@ -6,6 +6,7 @@ in a sandbox (`data/sandbox.py`): a template from a downloaded artifact cannot r
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import jinja2
@@ -88,10 +89,11 @@ class InputTemplate:
             columns: The row's columns.
             where: `file:line`, for the error.
             tokenizer: Needed for `chat`.
-            may_be_empty: Whether a text without anything but space is fine.
+            may_be_empty: Whether a text without anything but space, or without anything of the row, is fine.
 
         Raises:
-            DataError: A column that the template reads is missing, the text is empty, or it is far longer than the row.
+            DataError: A column that the template reads is missing, there is nothing in any of them, the text is empty,
+                or it is far longer than the row.
         """
         text = columns.get("input_text") if self.source == PLAIN else None
         if not isinstance(text, str):
@@ -99,6 +101,9 @@ class InputTemplate:
         if not text.strip() and not may_be_empty:
             what = "input_text" if self.is_plain else f"the text of {self.setting}"
             raise DataError(f"{where}: {what} is empty; fill it in or remove the row")
+        if not may_be_empty and self.variables and all(map(_is_blank, self._values_read(columns))):
+            names = ", ".join(sorted(self.variables))  # the template's own words would pass for a text
+            raise DataError(f"{where}: there is nothing in {names}; fill it in or remove the row")
         return as_chat(text, tokenizer, where) if self.chat and tokenizer is not None else text
 
     def text_of(self, example: Example, tokenizer: PreTrainedTokenizerBase) -> str:
@@ -108,6 +113,9 @@ class InputTemplate:
         text = example.rendered[1]
         return as_chat(text, tokenizer, example.where) if self.chat else text
 
+    def _values_read(self, columns: Columns) -> Iterable[object]:
+        return columns.values() if ROW in self.variables else map(columns.get, self.variables)
+
     def _rendered(self, columns: Columns, where: str) -> str:
         what = f"{where}: {self.setting.removeprefix('data.')}"
         try:
@@ -116,14 +124,19 @@ class InputTemplate:
             text.encode()  # a template may write half an emoji, "\\ud83d", which no tokenizer takes
             return text
         except jinja2.UndefinedError as error:
-            hint = "" if all(map(str.isidentifier, columns)) else '; a name with other signs is written row["NAME"]'
+            is_told = ROW not in columns and not all(map(str.isidentifier, columns))
+            hint = '; a name with other signs is written row["NAME"]' if is_told else ""
             mend = f"correct {self.setting} or data.columns{hint}"
             if self.is_learned:
-                mend = "the model was trained with that column: give the rows one of its name"
+                mend = "the model was trained with that column: add it to the rows"
             names = ", ".join(sorted(f"{name} (null)" if columns[name] is None else str(name) for name in columns))
             raise DataError(f"{what}: {error.message}; the row's columns are {names or 'none'} ({mend})") from error
         except Exception as error:  # a template is a program: it may divide by zero or add text to a number
             raise DataError(f"{what}: {message_of(error)} (correct {self.setting}, or the row)") from error
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _columns_read(tree: nodes.Template) -> frozenset[str]:

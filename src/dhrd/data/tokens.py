@@ -198,4 +198,4 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str = "the token
             f"{name}: the tokenizer has neither a pad nor an eos token; set tokenizer.pad_token and save it again"
         )
     tokenizer.pad_token = tokenizer.eos_token
-    logger.warning("%s has no padding token; its eos token %r pads from now on", name, tokenizer.eos_token)
+    logger.warning("%s has no padding token; using its eos token %r", name, tokenizer.eos_token)

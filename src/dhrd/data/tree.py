@@ -28,7 +28,7 @@ def lay_out(
     Args:
         packs: Of one group, or standing alone.
         input_ids: Tokens of all inputs.
-        pad_token_id: Fills up.
+        pad_token_id: Token for padding.
         num_prefix_tokens: P of the packs' group; these tokens have no place.
     """
     width, before = max(pack.num_tokens for pack in packs), num_prefix_tokens
@@ -65,7 +65,7 @@ def as_tree(batch: Batch, packs: Sequence[Pack], *, pad_token_id: int) -> Batch:
     Args:
         batch: With targets, padded on the right; its rows are in the order of the packs.
         packs: Of all its rows, by their number in the batch.
-        pad_token_id: Fills up.
+        pad_token_id: Token for padding.
     """
     assert batch.target_BT is not None
     lengths = batch.attention_mask_BT.sum(1).tolist()

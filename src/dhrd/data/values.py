@@ -31,7 +31,7 @@ def plain_columns(columns: Mapping[Any, object]) -> dict[str, object]:
     try:
         return {str(name): plain(value) for name, value in columns.items()}
     except RecursionError:
-        raise DataError("a value is nested too deep to be read; correct the row") from None
+        raise DataError("a value is nested too deeply; correct the row") from None
 
 
 def plain(value: object) -> object:

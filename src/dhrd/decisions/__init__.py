@@ -1,1 +1,1 @@
-"""When a classifier answers and when it abstains, and what that is known to hold: numpy and scipy, no torch."""
+"""When a classifier answers or abstains, and the guarantees of that; uses numpy and scipy, not torch."""

@@ -1,4 +1,4 @@
-"""Sets of labels that hold the right one with a given probability: split conformal prediction.
+"""Sets of labels that contain the right one with a given probability: split conformal prediction.
 
 Shape legend: B rows, C classes.
 """
@@ -14,25 +14,26 @@ from dhrd.errors import DataError
 
 
 def label_sets(probabilities_BC: np.ndarray, gold_BC: np.ndarray, coverage: float) -> LabelSets:
-    """The smallest threshold whose sets cover new rows (Sadinle, Lei and Wasserman, 2019; Vovk et al., 2005).
+    """Choose the threshold of label sets that cover new rows (Sadinle, Lei and Wasserman, 2019; Vovk et al., 2005).
 
-    A row's score is the least probability of its right labels. Of B such scores and a new row's each has the same
-    chance of any rank, so that the new row's is under the ⌊(B + 1)(1 − coverage)⌋-th smallest in at most 1 − coverage.
+    A row's score is the least probability among its right labels. Among B such scores and that of a new row, all ranks
+    are equally likely, so the new one is below the ⌊(B + 1)(1 − coverage)⌋-th smallest with probability at most
+    1 − coverage.
 
     Args:
-        probabilities_BC: Of rows that the model was not trained on.
-        gold_BC: What is right, 0/1; a row without any label is covered by every set.
-        coverage: The least probability that a set holds all right labels, over these rows and a new one together.
+        probabilities_BC: Probabilities of rows that the model was not trained on.
+        gold_BC: The right labels, 0/1; a row without any label is covered by every set.
+        coverage: Minimum probability that a set contains all right labels, over draws of these rows and a new one.
 
     Raises:
-        DataError: There are too few rows for it.
+        DataError: There are too few rows for this coverage.
     """
     assert 0 < coverage < 1, coverage
     score_B = np.where(gold_BC == 1, probabilities_BC, np.inf).min(axis=1)
-    rank = math.floor((len(score_B) + 1) * (1 - coverage) + 1e-9)  # 1 - 0.9 is a little under a tenth
+    rank = math.floor(
+        (len(score_B) + 1) * (1 - coverage) + 1e-9
+    )  # in floating point, 1 - 0.9 is slightly less than a tenth
     if not rank:
         needed = math.ceil(1 / (1 - coverage) - 1e-9) - 1
-        raise DataError(
-            f"label sets with coverage {coverage:g} take at least {needed} rows, and {len(score_B)} are given"
-        )
+        raise DataError(f"label sets with coverage {coverage:g} need at least {needed} rows, got {len(score_B)}")
     return LabelSets(coverage=coverage, threshold=min(1.0, float(np.sort(score_B)[rank - 1])))

@@ -1,4 +1,4 @@
-"""Right answers among the rows that a target is about, and what those counts prove.
+"""Counts of right answers among the rows that a target concerns, and what they prove.
 
 Shape legend: B rows, C classes.
 """
@@ -18,14 +18,14 @@ from dhrd.decisions.target import Target
 
 
 class Counts(NamedTuple):
-    """On how many rows a target is met, and how many it is about."""
+    """Number of rows on which a target is met, and number of rows that it concerns."""
 
     num_right: int
     num_rows: int
 
     @property
     def share(self) -> float:
-        """The share that the target bounds; NaN where it is about no row."""
+        """The share that the target bounds; NaN if it concerns no row."""
         return self.num_right / self.num_rows if self.num_rows else math.nan
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
@@ -39,12 +39,12 @@ class Counts(NamedTuple):
 def met_and_about(
     target: Target, said_BC: np.ndarray, gold_BC: np.ndarray, names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The rows on which a target is met, and the rows that it is about, (B,) each.
+    """The rows on which a target is met, and the rows that it concerns, (B,) each.
 
     Args:
-        target: See `Target` for the rows of each.
-        said_BC: What they are answered, 0/1.
-        gold_BC: What is right, 0/1.
+        target: The target; see `Target`.
+        said_BC: The answers, 0/1.
+        gold_BC: The right labels, 0/1.
         names: The C labels.
     """
     if target.measure == "accuracy":
@@ -60,9 +60,9 @@ def tail_probability(found: Counts, level: float) -> float:
 
 
 def rows_needed(share: float, level: float, significance: float) -> float:
-    """How many rows with this share of right ones have a p-value of at most `significance`; infinite: none do.
+    """Number of rows with this share of right ones for a p-value of at most `significance`; infinite if none suffices.
 
-    The binomial tail as a continuous function of the number of rows, so that the answer does not jump with rounding.
+    Uses the binomial tail as a continuous function of the number of rows, so that the result does not jump.
     """
     if not share > level:
         return math.inf

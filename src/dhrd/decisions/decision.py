@@ -16,11 +16,11 @@ from dhrd.decisions.target import Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A target, and the threshold that holds it: rows whose score is under it are not answered.
+    """A target and the threshold that meets it: rows with a lower score are not answered.
 
     Args:
-        target: What is held.
-        threshold: Of `scores`; 0: every row is answered.
+        target: The target.
+        threshold: Threshold on `scores`; 0: every row is answered.
     """
 
     target: Target
@@ -32,11 +32,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelSets:
-    """A set of labels for each row that holds the right ones with a given probability.
+    """Parameters of label sets, which contain the right labels with a given probability.
 
     Args:
-        coverage: That probability, over rows of the choice and new ones together.
-        threshold: Labels are in the set whose probability is at least this.
+        coverage: That probability, over draws of the calibration rows and a new one.
+        threshold: Minimum probability of the labels in a set.
     """
 
     coverage: float
@@ -48,14 +48,14 @@ class LabelSets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """When a classifier answers, and what is known of its answers.
+    """When a classifier answers, and what is guaranteed about its answers.
 
     Args:
-        rules: A row is answered where all of them let it be; none: every row.
-        confidence: With which all targets hold on new rows: the share of draws of the rows of the choice.
-        sets: The label sets; None: there are none.
-        num_rows: How many rows it was chosen on.
-        fingerprint: Of those rows.
+        rules: A row is answered if all rules allow it; without rules every row is.
+        confidence: Confidence with which all targets hold on new rows, over draws of the rows it was chosen on.
+        sets: The label sets; None: no sets.
+        num_rows: Number of rows it was chosen on.
+        fingerprint: Fingerprint of those rows.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -71,9 +71,9 @@ class Decision:
         """Whether each row is answered, (B,).
 
         Args:
-            probabilities_BC: Of the classification head.
+            probabilities_BC: Probabilities of the classification head.
             names: The C labels.
-            multi_label: Whether a row may have several.
+            multi_label: Whether a row may have several labels.
         """
         answered_B = np.ones(len(probabilities_BC), dtype=bool)
         for rule in self.rules:
@@ -81,7 +81,7 @@ class Decision:
         return answered_B
 
     def label_sets(self, probabilities_BC: np.ndarray, names: Sequence[str]) -> list[list[str]] | None:
-        """The labels that each row may have, the most probable always among them; None without `sets`."""
+        """Each row's label set, which always contains the most probable label; None without `sets`."""
         if self.sets is None:
             return None
         in_set_BC = probabilities_BC >= np.minimum(probabilities_BC.max(1, keepdims=True), self.sets.threshold)
@@ -89,9 +89,9 @@ class Decision:
 
 
 def confidences(probabilities_BC: np.ndarray, *, multi_label: bool) -> np.ndarray:
-    """How sure the classifier is of each row, (B,): p of its label; of several, of the one it is least sure of.
+    """The classifier's confidence in each row, (B,): p of its label; for multi-label, that of its least certain label.
 
-    They are as good as the probabilities: train with `training.calibrate`.
+    Confidences are only as good as the probabilities: train with `training.calibrate`.
     """
     if multi_label:
         return np.maximum(probabilities_BC, 1 - probabilities_BC).min(1)
@@ -99,17 +99,17 @@ def confidences(probabilities_BC: np.ndarray, *, multi_label: bool) -> np.ndarra
 
 
 def says(probabilities_BC: np.ndarray, *, multi_label: bool) -> np.ndarray:
-    """The labels that each row is given, 0/1, (B, C): the most probable, or those with p ≥ 0.5."""
+    """The predicted labels of each row, 0/1, (B, C): the most probable one, or for multi-label those with p ≥ 0.5."""
     if multi_label:
         return (probabilities_BC >= 0.5).astype(np.int64)
     return np.eye(probabilities_BC.shape[1], dtype=np.int64)[probabilities_BC.argmax(1)]
 
 
 def scores(target: Target, probabilities_BC: np.ndarray, names: Sequence[str], *, multi_label: bool) -> np.ndarray:
-    """What a rule's threshold is compared with, (B,); infinite on rows that its target lets be answered in any case.
+    """The scores that a rule's threshold is compared with, (B,); infinite for rows that the target does not restrict.
 
-    Of accuracy the row's confidence. Of a label's precision its probability where it is given, of its recall one minus
-    its probability where it is not.
+    For accuracy, the row's confidence. For a label's precision, its probability on rows that get the label; for its
+    recall, one minus its probability on rows that do not.
     """
     if target.measure == "accuracy":
         return confidences(probabilities_BC, multi_label=multi_label)

@@ -1,4 +1,4 @@
-"""What a decision gives on labelled rows: how many are answered, how many of those rightly."""
+"""Measuring a decision on labelled rows: how many are answered, and how many of those correctly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ACCURACY = Target(measure="accuracy", level=0.5)
 
 
 class TargetMetrics(TypedDict):
-    """A target, its share among the rows that it is about, and how many these are."""
+    """A target, its share among the rows that it concerns, and their number."""
 
     target: str
     share: float | None
@@ -24,7 +24,7 @@ class TargetMetrics(TypedDict):
 
 
 class SetMetrics(TypedDict):
-    """How often label sets hold all right labels, and how many labels they have."""
+    """How often label sets contain all right labels, and their mean size."""
 
     coverage: float | None
     coverage_interval_95: list[float]
@@ -32,7 +32,10 @@ class SetMetrics(TypedDict):
 
 
 class DecisionMetrics(TypedDict):
-    """What a decision gives on rows: how many are answered, how many of those rightly (None: none is answered)."""
+    """What a decision gives on rows: how many are answered, how many of those rightly (None: none is answered).
+
+    `selected_on`: these rows chose the decision, so that new ones do a little worse.
+    """
 
     num_answered: int
     coverage: float | None
@@ -41,14 +44,15 @@ class DecisionMetrics(TypedDict):
     accuracy_interval_95: list[float]
     targets: list[TargetMetrics]
     sets: NotRequired[SetMetrics]
+    selected_on: NotRequired[bool]
 
 
 def decision_metrics(decision: Decision, rows: Labelled) -> DecisionMetrics:
-    """Coverage, the accuracy of what was answered, and each target's share, with intervals of Clopper and Pearson.
+    """Coverage, accuracy of the answered rows, and each target's share, with Clopper-Pearson intervals.
 
     Args:
-        decision: Of the artifact.
-        rows: Other rows than those of the choice, where the figures shall be of use.
+        decision: The artifact's decision.
+        rows: Labelled rows, which should differ from those it was chosen on.
     """
     answered_B = decision.answered(rows.probabilities_BC, rows.names, multi_label=rows.multi_label)
     covered, right = Counts(int(answered_B.sum()), len(answered_B)), rows.counts(_ACCURACY, answered_B)

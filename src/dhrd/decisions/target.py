@@ -1,4 +1,4 @@
-"""What is asked of the rows that are answered: `accuracy>=0.95`, `precision:LABEL>=0.9`, `recall:LABEL>=0.9`."""
+"""Targets for answered rows: `accuracy>=0.95`, `precision:LABEL>=0.9`, `recall:LABEL>=0.9`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FORMS = "accuracy>=0.95, precision:LABEL>=0.9 or recall:LABEL>=0.9"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A share that is to be held among the rows that are answered.
+    """A minimum share among the answered rows.
 
     Args:
-        measure: `accuracy`: right among all answered (several labels: all of them right). `precision`: right among
-            those answered with `label`. `recall`: answered with `label` among those whose label it is.
-        level: The least share, between 0 and 1.
-        label: Of `precision` and `recall`; "" for `accuracy`.
+        measure: `accuracy`: share of right answers (multi-label: all labels right). `precision`: share of right answers
+            among rows answered with `label`. `recall`: share answered with `label` among rows that have it.
+        level: The minimum share, between 0 and 1.
+        label: The label for `precision` and `recall`; "" for `accuracy`.
     """
 
     measure: Measure
@@ -42,11 +42,11 @@ class Target:
 
 
 def parse_target(text: str, labels: Sequence[str]) -> Target:
-    """A target as it is written.
+    """Parse a target.
 
     Args:
-        text: Its form is one of the three above.
-        labels: The names that LABEL may be.
+        text: A target in one of the three forms above.
+        labels: The valid names for LABEL.
 
     Raises:
         ConfigError: It has another form, an unknown label, or a level that is not between 0 and 1.
@@ -57,7 +57,7 @@ def parse_target(text: str, labels: Sequence[str]) -> Target:
     """
     match = _TARGET.fullmatch(text.strip())
     if match is None:
-        quoted = "" if ">" in text else ", in quotes: a shell takes a bare > for itself"
+        quoted = "" if ">" in text else ", in quotes, as the shell treats > as a redirection"
         raise ConfigError(f"target {shown(text)}: not a target; give {_FORMS}{quoted}")
     label = match["label"] or ""
     if label and label not in labels:
@@ -65,7 +65,7 @@ def parse_target(text: str, labels: Sequence[str]) -> Target:
     try:
         level = float(match["level"])
     except ValueError:
-        raise ConfigError(f"target {shown(text)}: {match['level']} is no number; give {_FORMS}") from None
+        raise ConfigError(f"target {shown(text)}: {match['level']} is not a number; give {_FORMS}") from None
     if not 0 < level < 1:
-        raise ConfigError(f"target {shown(text)}: no finite number of rows shows it; give a level between 0 and 1")
+        raise ConfigError(f"target {shown(text)}: cannot be shown by any number of rows; give a level between 0 and 1")
     return Target(measure=cast(Measure, match["labelled"] or "accuracy"), level=level, label=label)

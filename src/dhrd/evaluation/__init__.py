@@ -1,1 +1,1 @@
-"""A model or an artifact over labelled rows: what it answers, and how good that is."""
+"""Evaluation of a model or an artifact on labelled rows."""

@@ -1,6 +1,6 @@
-"""The cascade on labelled rows: accuracy against cost at every threshold, and the threshold for a target.
+"""Evaluation of the cascade: accuracy against cost at every threshold, and choosing a threshold for a target.
 
-Every row is decoded once; what any threshold would give follows from that exactly.
+Every row is decoded once, from which the result at any threshold follows exactly.
 
 Shape legend: B rows, C classes.
 """
@@ -34,16 +34,16 @@ _ONE_OF = "give one of `threshold`, `target_accuracy` and `target_cost`"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BothHeads:
-    """Labelled rows, answered by both heads.
+    """Labelled rows answered by both heads.
 
     Args:
-        classified: By the classifier.
-        written: By the reasoning head.
+        classified: The classifier's outcomes.
+        written: The reasoning head's outcomes.
         texts: Each input as the model saw it.
-        decoded: What the reasoning head wrote.
-        classifier_s: Seconds of the classifier for all rows.
-        decoding_s: Seconds of the reasoning head for all rows.
-        num_cut: Inputs that were shortened.
+        decoded: The reasoning head's text.
+        classifier_s: Seconds the classifier took for all rows.
+        decoding_s: Seconds the reasoning head took for all rows.
+        num_cut: Number of truncated inputs.
     """
 
     classified: Outcomes
@@ -56,20 +56,20 @@ class BothHeads:
 
     @property
     def confidence_B(self) -> np.ndarray:
-        """The classifier's."""
+        """The classifier's confidences."""
         assert self.classified.probabilities_BC is not None
         return confidences(self.classified.probabilities_BC, multi_label=self.classified.labels.multi_label)
 
     def asked(self, threshold: float) -> np.ndarray:
-        """Which rows the reasoning head is asked, (B,)."""
+        """Which rows are passed to the reasoning head, (B,)."""
         return asked_rows(self.confidence_B, threshold)
 
     def outcomes(self, asked_B: np.ndarray, *, abstains: bool = False) -> Outcomes:
-        """What the cascade says.
+        """The cascade's outcomes.
 
         Args:
-            asked_B: Which rows are asked.
-            abstains: Whether such a row is left without an answer where none can be read.
+            asked_B: Which rows are passed to the reasoning head.
+            abstains: Whether such a row stays unanswered if the reasoning head's answer cannot be parsed.
         """
         by_reasoning_B = asked_B & self.written.readable_B
         predicted_BC = np.where(by_reasoning_B[:, None], self.written.predicted_BC, self.classified.predicted_BC)
@@ -77,17 +77,17 @@ class BothHeads:
         return replace(self.classified, predicted_BC=predicted_BC * readable_B[:, None], readable_B=readable_B)
 
     def seconds(self, asked_B: np.ndarray) -> float:
-        """Of all rows. Decoding's time is shared out among the rows by their new tokens."""
+        """Seconds for all rows; decoding time is attributed to rows by their new tokens."""
         tokens_B = np.array([row.num_tokens for row in self.decoded], dtype=float) + 1  # the prompt's own step
         return self.classifier_s + self.decoding_s * float(tokens_B[asked_B].sum() / tokens_B.sum())
 
 
 def answer(classifier: Classifier, examples: Sequence[Example], decoding: Decoding) -> BothHeads:
-    """Let both heads answer labelled rows.
+    """Answer labelled rows with both heads.
 
     Raises:
         DataError: There are no rows, or one has an unknown label or cannot be encoded.
-        ConfigError: An input and `max_new_tokens` are over the model's context.
+        ConfigError: An input and `max_new_tokens` exceed the model's context.
     """
     if not examples:
         raise DataError("there are no rows to evaluate a cascade on; check the file and the split")
@@ -111,13 +111,13 @@ def answer(classifier: Classifier, examples: Sequence[Example], decoding: Decodi
 
 
 def curve(rows: BothHeads) -> list[dict[str, Any]]:
-    """What each threshold gives, from 0 to 1.
+    """The cascade's results at each threshold from 0 to 1.
 
     Returns:
         At most 52 points with `threshold`, `share_asked`, `accuracy` (of several labels: all right) with
         `accuracy_interval_95`, `queries_per_second`, `relative_cost` (seconds over the classifier's alone).
     """
-    above = np.nextafter(np.unique(rows.confidence_B), 1)  # a threshold just above asks the row
+    above = np.nextafter(np.unique(rows.confidence_B), 1)  # a threshold just above a confidence passes that row on
     thresholds = np.unique([0.0, *above[curve_points(len(above))].clip(0, 1), 1.0])
     return [{"threshold": float(threshold), **point(rows, rows.asked(threshold))} for threshold in thresholds]
 
@@ -137,12 +137,12 @@ def point(rows: BothHeads, asked_B: np.ndarray, *, abstains: bool = False) -> di
 def choose_threshold(
     points: Sequence[dict[str, Any]], *, target_accuracy: float | None = None, target_cost: float | None = None
 ) -> float:
-    """The threshold for a target; of equals the cheaper.
+    """Choose the threshold for a target; the cheaper one among equals.
 
     Args:
-        points: Of `curve`, on rows that the model was not trained on.
-        target_accuracy: The least cost whose accuracy reaches it.
-        target_cost: The best accuracy whose relative cost is within it; 1 is the classifier alone.
+        points: Points from `curve`, on rows that the model was not trained on.
+        target_accuracy: Choose the cheapest point with at least this accuracy.
+        target_cost: Choose the most accurate point with at most this relative cost; 1: the classifier alone.
 
     Raises:
         ConfigError: No threshold reaches it.
@@ -158,7 +158,7 @@ def choose_threshold(
     if not reaching:
         best = max(cheapest_first, key=lambda point: point["accuracy"])
         raise ConfigError(
-            f"`target_accuracy` {target_accuracy}: no threshold reaches it on the rows of the choice; the best is "
+            f"`target_accuracy` {target_accuracy}: no threshold reaches it on the rows for choosing; the best is "
             f"{best['accuracy']:.3f} at threshold {best['threshold']:.3f}"
         )
     return float(reaching[0]["threshold"])
@@ -166,10 +166,10 @@ def choose_threshold(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The threshold of a cascade: given, or chosen on other rows for a target; or neither: the artifact's decision.
+    """How a cascade's threshold is determined: given, chosen on other rows, or (neither) by the artifact's decision.
 
     Args:
-        threshold: Given; or None.
+        threshold: The given threshold, or None.
         target_accuracy, target_cost: See `choose_threshold`.
         choose_on: With a target: labelled rows that the model was not trained on.
 
@@ -188,7 +188,7 @@ class Choice:
 
     @property
     def num_given(self) -> int:
-        """How many of the first three are given."""
+        """Number of the first three that are given."""
         return sum(given is not None for given in (self.threshold, self.target_accuracy, self.target_cost))
 
 
@@ -198,9 +198,9 @@ def evaluate_cascade(
     decoding: Decoding,
     choice: Choice,
 ) -> Evaluation:
-    """Evaluate a cascade, at a given threshold, at one chosen on other rows, or by the artifact's decision.
+    """Evaluate a cascade at a given threshold, at one chosen on other rows, or by the artifact's decision.
 
-    All labelled rows are decoded, so that the curve can be shown whole.
+    All labelled rows are decoded, for a complete curve.
 
     Returns:
         The metrics are those of `compute_metrics`, without log loss; `threshold` (None: the decision's), `share_asked`,
@@ -214,7 +214,7 @@ def evaluate_cascade(
     by_decision = not choice.num_given
     if by_decision and classifier.info.decision is None:
         raise ConfigError(_ONE_OF)
-    # Where a target is given its threshold is chosen below; 0.0 only passes the check.
+    # With a target, the threshold is chosen below; 0.0 only passes the check.
     threshold = check_cascade(classifier.info, None if by_decision else choice.threshold or 0.0)
     chosen: dict[str, Any] | None = None
     texts: list[str] = []
@@ -245,9 +245,9 @@ def evaluate_cascade(
 
 
 def _metrics(rows: BothHeads, outcomes: Outcomes, asked_B: np.ndarray, task: str | None) -> dict[str, Any]:
-    if not outcomes.readable_B.all():  # metrics of answers in words know rows without one
+    if not outcomes.readable_B.all():  # these metrics support rows without a readable answer
         outcomes = replace(outcomes, probabilities_BC=None)
     metrics = compute_metrics(outcomes, task=TASKS.get(task or ""))
-    metrics.pop("log_loss", None)  # a label in words has no probability
+    metrics.pop("log_loss", None)  # decoded labels have no probability
     unreadable = float((~rows.written.readable_B[asked_B]).mean()) if asked_B.any() else None
     return metrics | {"unreadable_share": unreadable, "curve": curve(rows)}

@@ -1,4 +1,4 @@
-"""Labelled rows answered in words by the reasoning head: how often the answer is right, readable, and how long.
+"""Evaluation of the reasoning head's decoded answers: accuracy, readability and length.
 
 Shape legend: B rows, C classes.
 """
@@ -29,7 +29,7 @@ def evaluate_decoded(
     *,
     num_resamples: int = 2000,
 ) -> Evaluation:
-    """Let the reasoning head answer labelled rows; the seed of `decoding` is the bootstrap's, too.
+    """Evaluate the reasoning head on labelled rows; the seed of `decoding` is also used for the bootstrap.
 
     Raises:
         DataError: There are no rows, or one has an unknown label or cannot be encoded.
@@ -66,7 +66,7 @@ def decoded_outcomes(
     labels: LabelSet,
     group_B: Sequence[str | None] | None = None,
 ) -> Outcomes:
-    """The outcomes of answers in words; one that cannot be read names no label."""
+    """The outcomes of decoded answers; an unreadable one has no label."""
     named = [
         answer.label if isinstance(answer.label, list) else [answer.label] if answer.label else [] for answer in decoded
     ]
@@ -89,17 +89,17 @@ def decoded_metrics(
     num_resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The numbers of `compute_metrics` for answers in words, and what only words have.
+    """The metrics of `compute_metrics` for decoded answers, and further ones.
 
     Args:
-        outcomes: Of `decoded`, at least one row.
-        decoded: What was written.
-        max_new_tokens: As they were decoded with.
-        task, num_resamples, seed: As `compute_metrics`'s.
+        outcomes: The outcomes of `decoded`, at least one row.
+        decoded: The decoded rows.
+        max_new_tokens: The limit used in decoding.
+        task, num_resamples, seed: See `compute_metrics`.
 
     Returns:
-        Those of `compute_metrics` with their intervals, and `unparsable`, the share of answers that cannot be read
-        (Wilson's interval), `mean_new_tokens`, and `max_new_tokens_reached`, the share of rows that were cut there.
+        Those of `compute_metrics` with their intervals; `unparsable`, the share of answers that cannot be parsed
+        (Wilson's interval), `mean_new_tokens`, and `max_new_tokens_reached`, the share of rows cut off by the limit.
 
     Raises:
         DataError: There are no rows, or they are not the task's.

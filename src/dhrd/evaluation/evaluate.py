@@ -1,4 +1,4 @@
-"""Running a model or an artifact over labelled rows."""
+"""Evaluating a model or an artifact on labelled rows."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ WriteRow = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """An evaluated set of rows, by the classifier, by the reasoning head, or by a cascade of both.
+    """The evaluation of a set of rows by the classifier, the reasoning head, or a cascade of both.
 
     Args:
-        metrics: See `compute_metrics`, of all rows, and `selected_on`: whether a choice was made on these very rows.
-            Answers in words add those of `decoded_metrics`, a cascade those of `evaluate_cascade`, a classifier with a
-            decision `decision`: see `decision_metrics`, with `risk_coverage` as of `calibration`.
-        outcomes: What was answered.
-        texts: Each input as the model saw it; empty where `write_row` was given.
-        decoded: What the reasoning head wrote; empty where it was not asked.
-        decoding_s: Seconds that it took, from tokens to labels.
-        asked_B: Which rows a cascade asks; None where there is none.
-        decision: Of the classifier, where it has one: rows that it leaves out have no label.
-        num_cut: Inputs that were shortened.
-        num_mended: Inputs to which a newline was added because they ended in the padding token.
+        metrics: The metrics of `compute_metrics` on all rows, and `selected_on`: whether a choice was made on these
+            rows. Decoded answers add `decoded_metrics`, a cascade adds those of `evaluate_cascade`, and a classifier
+            with a decision adds `decision` (see `decision_metrics`), with `risk_coverage` as in `calibration`.
+        outcomes: The answers.
+        texts: Each input as the model saw it; empty if `write_row` was given.
+        decoded: The reasoning head's text; empty if it was not used.
+        decoding_s: Seconds of decoding, from tokens to labels.
+        asked_B: Which rows a cascade passes to the reasoning head; None without a cascade.
+        decision: The classifier's decision, if any; rows on which it abstains have no label.
+        num_cut: Number of truncated inputs.
+        num_mended: Number of inputs that got a newline appended because they ended in the padding token.
     """
 
     metrics: dict[str, Any]
@@ -59,16 +59,16 @@ class Evaluation:
     num_mended: int = 0
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One dict a row: `id`, `input_text`, `gold`, `label` (None: unreadable, or `abstained`).
+        """Yield one dict per row: `id`, `input_text`, `gold`, `label` (None: unreadable, or `abstained`).
 
         A row with a group has `group`. The classifier adds `probabilities`, the reasoning head `rationale` and
         `num_tokens`; a cascade has `decided_by`, `probabilities` and `rationale`.
 
         Raises:
-            ConfigError: `write_row` was given, so they were not kept.
+            ConfigError: `write_row` was given, so rows were not kept.
         """
         if len(self.texts) != len(self.outcomes.ids):
-            raise ConfigError("the rows were given to write_row as they came and are not kept; evaluate without it")
+            raise ConfigError("rows passed to write_row are not kept; evaluate without it to get them")
         return self._rows()
 
     def _rows(self) -> Iterator[dict[str, Any]]:
@@ -86,7 +86,7 @@ class Evaluation:
 def rows_of_outcomes(
     outcomes: Outcomes, texts: Iterable[str], decision: Decision | None = None
 ) -> Iterator[dict[str, Any]]:
-    """One dict a row, as `Evaluation.rows` gives those of a classifier or of answers in words."""
+    """Yield one dict per row for a classifier or decoded answers; see `Evaluation.rows`."""
     rows = _rows_of(outcomes, texts)
     if decision is None or outcomes.probabilities_BC is None:
         yield from rows
@@ -117,7 +117,7 @@ def _rows_of(outcomes: Outcomes, texts: Iterable[str]) -> Iterator[dict[str, Any
 
 
 def _said(hot_C: np.ndarray, labels: LabelSet, unlabelled_J: np.ndarray) -> Answer:
-    """A row's label, or labels; of several tasks those by task, None of one that it has no label of."""
+    """A row's label or labels; with several tasks a dict by task, with None for tasks without a label."""
     if isinstance(labels, LabelSpace):
         return {
             task.name: None if unlabelled else _said(hot_C[task.columns], task.labels, unlabelled_J)
@@ -129,7 +129,7 @@ def _said(hot_C: np.ndarray, labels: LabelSet, unlabelled_J: np.ndarray) -> Answ
 
 @dataclass(slots=True)
 class _Collected:
-    """What is kept of rows that go by: numbers, and the texts where nobody takes them as they come."""
+    """Collects numbers of streamed rows, and their texts unless `write_row` takes them."""
 
     labels: LabelSet
     decision: Decision | None
@@ -168,15 +168,15 @@ def evaluate_classifier(
     write_row: WriteRow | None = None,
     num_resamples: int = 2000,
 ) -> Evaluation:
-    """Evaluate an artifact, in memory that grows by some numbers a row, and by its text unless `write_row` takes it.
+    """Evaluate an artifact; memory grows by a few numbers per row, and by its text unless `write_row` takes it.
 
     Args:
         examples: Labelled rows, any number.
-        write_row: Given each of `Evaluation.rows` as soon as it is known.
-        num_resamples: Of the bootstrap intervals.
+        write_row: Called with each of `Evaluation.rows` as soon as it is done.
+        num_resamples: Number of resamples for bootstrap intervals.
 
     Raises:
-        DataError: There are no rows, or one has an unknown label or cannot be encoded; those before it were written.
+        DataError: There are no rows, or one has an unknown label or cannot be encoded; rows before it were written.
     """
     decision = classifier.info.decision
     collected = _Collected(classifier.labels, decision, write_row)
@@ -201,7 +201,7 @@ def evaluate_classifier(
 
 
 def labelled(outcomes: Outcomes) -> Labelled:
-    """A classifier's outcomes, as a decision is chosen and measured on."""
+    """Convert a classifier's outcomes to the form used by decisions."""
     assert outcomes.probabilities_BC is not None
     labels = outcomes.labels
     return Labelled(
@@ -223,7 +223,7 @@ def _decision_metrics(decision: Decision, outcomes: Outcomes, fingerprint: str) 
 
 
 def rows_fingerprint(texts: Iterable[str]) -> str:
-    """A hash of a set of inputs, whatever their order: to know rows again that a choice was made on."""
+    """An order-independent hash of inputs, to recognise rows on which a choice was made."""
     return _as_fingerprint(_sum_of_hashes(texts))
 
 
@@ -236,10 +236,10 @@ def _as_fingerprint(total: int) -> str:
 
 
 def parity(model: DualHeadModel, classifier: Classifier, input_ids: Sequence[list[int]]) -> dict[str, float]:
-    """How far an artifact is from the model that it was written from, on given inputs, without autocast.
+    """Compare an artifact with the model that it was written from, on given inputs, without autocast.
 
     Returns:
-        As `compare_forwards`.
+        See `compare_forwards`.
     """
     model.eval()
     return compare_forwards(
@@ -259,10 +259,10 @@ def compare_forwards(
     pad_token_id: int,
     labels: LabelSet,
 ) -> dict[str, float]:
-    """How far two forward functions, each with its device, are apart on the same inputs in batches of 32.
+    """Compare two forward functions, each with its device, on the same inputs in batches of 32.
 
     Returns:
-        `num_examples`, `max_logit_difference`, and as `agreement`.
+        `num_examples`, `max_logit_difference`, and the values of `agreement`.
     """
     first_BC, second_BC = (
         predict_logits(forward, input_ids, pad_token_id=pad_token_id, batch_size=32, device=device)
@@ -277,11 +277,11 @@ def compare_forwards(
 
 
 def agreement(p_BC: np.ndarray, q_BC: np.ndarray, labels: LabelSet) -> dict[str, float]:
-    """How far two sets of probabilities of the same rows are apart.
+    """Compare two sets of probabilities of the same rows.
 
     Returns:
-        `max_probability_difference`, `label_agreement`: the share of rows with the same label, or set of labels; of
-        several tasks with the same of each.
+        `max_probability_difference`, `label_agreement`: the share of rows with the same label or set of labels; with
+        several tasks, the same for each task.
     """
     same_B = np.ones(len(p_BC), dtype=bool)
     for task in labels.slices:

@@ -1,6 +1,6 @@
-"""Out-of-fold probabilities: what the configured classifier says of each training row, trained on the others.
+"""Out-of-fold probabilities of the training rows, by classifiers trained on the other folds.
 
-rows → K folds → (build → fit → read the fold held out) of each → probabilities in the rows' order
+rows → K folds → for each: build → fit → predict the held-out fold → probabilities in the rows' order
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ logger = logging.getLogger("dhrd")
 
 
 def for_folds(config: RunConfig) -> RunConfig:
-    """The settings without what needs rows of its own: all rows take part in the folds, and the last weights are
-    read."""
+    """Settings without what needs separate rows: all rows take part in the folds, and the last weights are used."""
     data = config.data.model_copy(update={"validation": None, "dev_share": 0.0})
     training = config.training.model_copy(update={"selection": "last", "patience": None})
     return config.model_copy(update={"data": data, "training": training})
@@ -41,7 +40,7 @@ def for_folds(config: RunConfig) -> RunConfig:
 
 @contextmanager
 def fold_directory(kept: Path | None) -> Iterator[Path]:
-    """A directory for folds that are done: the one given, or one that does not stay."""
+    """A directory for finished folds: the given one, or a temporary one."""
     if kept is not None:
         with saving(str(kept)):
             kept.mkdir(exist_ok=True)
@@ -54,17 +53,17 @@ def fold_directory(kept: Path | None) -> Iterator[Path]:
 def out_of_fold(
     config: RunConfig, rows: Rows, *, num_folds: int, kept: Path, device: str | None = None
 ) -> Float[np.ndarray, "N C"]:
-    """The probabilities of all labels for each training row, from a model that did not see it.
+    """Probabilities of all labels for each training row, from a model that did not see it.
 
-    Every fold is trained for all its epochs: no row is left over to choose an epoch by. A fold's probabilities are
-    kept as soon as they are there, so that the same call goes on after a kill.
+    Every fold is trained for all epochs, as no rows are left to choose an epoch by. A fold's probabilities are saved as
+    soon as they are computed, so that the same call can resume after a kill.
 
     Args:
         config: The settings of the run.
-        rows: Of `load_rows`; N is the number of `rows.train`.
-        num_folds: In how many parts the rows are cut, stratified by label, groups whole.
-        kept: A directory for the folds that are done.
-        device: "cpu", "cuda", "mps"; None: the best there is.
+        rows: The rows from `load_rows`; N is the number of `rows.train`.
+        num_folds: Number of folds, stratified by label and with whole groups.
+        kept: Directory for finished folds.
+        device: "cpu", "cuda" or "mps"; None: the best available.
 
     Raises:
         UserError: A setting, a row or the backbone cannot be used; a fold would be empty.
@@ -84,7 +83,7 @@ def _of_fold(config: RunConfig, rows: Rows, kept: Path, device: str | None) -> n
     data = encode(config, rows, backbone)
     path = kept / f"{_key(config, data)}.npy"
     if path.is_file():
-        logger.info("%s: done before", rows.choose_name)
+        logger.info("%s: already done", rows.choose_name)
         return np.asarray(np.load(path, allow_pickle=False))
     probabilities_BC = _train(config, rows, backbone, data, device)
     content = io.BytesIO()
@@ -103,6 +102,6 @@ def _train(config: RunConfig, rows: Rows, backbone: Backbone, data: Encoded, dev
 
 
 def _key(config: RunConfig, data: Encoded) -> str:
-    """Of all that a fold's probabilities depend on."""
+    """A key of everything that a fold's probabilities depend on."""
     tokens = [fingerprint(part.examples) for part in (data.train, data.validation)]
     return hashlib.sha256(json.dumps([identity(config), *tokens], sort_keys=True).encode()).hexdigest()[:16]

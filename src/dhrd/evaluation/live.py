@@ -1,4 +1,4 @@
-"""Evaluating a model in training, by the engine that the artifact will run on, and calibrating it."""
+"""Evaluating a model in training with the engine that the artifact will use, and calibrating it."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from dhrd.model.dual_head import DualHeadModel
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-_MAX_TOKENS_PER_PASS = 16384  # beside the optimizer's state less memory is free than for an artifact alone
+_MAX_TOKENS_PER_PASS = 16384  # lower than for an artifact, as the optimizer's state takes memory too
 
 
 @dataclass(frozen=True, slots=True)
 class LiveModel:
-    """A model in training, read by the engine; kept for all evaluations, since an engine finds out what is exact once.
+    """A model in training with an engine; reused for all evaluations, since the engine checks exactness once.
 
     Args:
-        model: Not wrapped; read without dropout, and then put back into the mode that it was in.
-        engine: Over the model's own backbone and head.
-        accelerator: Its precision is computed in; None: the weights' own.
-        split: Each process of the accelerator runs its share of the rows; else this process runs them all.
+        model: The unwrapped model; it is evaluated without dropout, then returned to its previous mode.
+        engine: An engine over the model's backbone and head.
+        accelerator: Determines the precision; None: that of the weights.
+        split: Whether each process of the accelerator runs a share of the rows; else this process runs all.
     """
 
     model: DualHeadModel
@@ -45,7 +45,7 @@ class LiveModel:
 
     @classmethod
     def of(cls, model: DualHeadModel, accelerator: Accelerator | None = None, *, split: bool = False) -> LiveModel:
-        """With an engine that suits the model's device."""
+        """Create one with an engine for the model's device."""
         device = model.causal_lm.device
         max_tokens = min(Options.best(device).max_tokens_per_pass, _MAX_TOKENS_PER_PASS)
         engine = Engine(
@@ -65,16 +65,16 @@ class LiveModel:
         task: Task | None = None,
         intervals: bool = False,
     ) -> dict[str, Any]:
-        """The metrics of `compute_metrics` on encoded rows, whose continuations are not run."""
+        """Evaluate encoded rows, without their continuations; see `compute_metrics`."""
         return compute_metrics(self.predict(examples, labels), task=task, intervals=intervals)
 
     def predict(self, examples: Sequence[EncodedExample], labels: LabelSet) -> Outcomes:
-        """What the model says of rows whose labels are known."""
+        """The model's outcomes on labelled rows."""
         logits_BC = self.logits([example.input_ids for example in examples])
         return Outcomes.of_encoded(examples, label_probabilities(logits_BC, labels), labels)
 
     def logits(self, input_ids: Sequence[list[int]]) -> np.ndarray:
-        """Class logits of all rows, (rows, C) in fp32, in every process that is asked."""
+        """Class logits of all rows, (rows, C) in fp32, in every process that calls it."""
         was_training = self.model.training
         self.model.eval()
         rank, processes = 0, 1
@@ -93,19 +93,19 @@ class LiveModel:
 
 
 def calibrate_head(live: LiveModel, examples: Sequence[EncodedExample], labels: LabelSet) -> dict[str, float]:
-    """Divide a trained head by the temperature of held-out rows, in place: every reader's probabilities then follow.
+    """Divide a trained head, in place, by a temperature fitted on held-out rows, so that every reader is calibrated.
 
-    Of several tasks each has a temperature of its own, of the rows that have a label of it; 1 where none has.
+    With several tasks each has its own temperature, fitted on the rows that have a label of it; 1 if there are none.
 
-    The last layer has no bias, so its logits are divided exactly, and every label stays as it is.
+    The last layer has no bias, so its logits are divided exactly, and no predicted label changes.
 
     Args:
-        live: Its model's `head.score.weight` is changed.
+        live: The model, whose `head.score.weight` is changed.
         examples: At least one row that the weights were not trained on.
         labels: The label set.
 
     Returns:
-        The temperature of each task, by its name; that of the only one has the name "".
+        The temperature by task; a single task has the name "".
     """
     weight = live.model.head.score.weight
     logits_BC = live.logits([example.input_ids for example in examples])

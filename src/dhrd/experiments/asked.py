@@ -87,7 +87,7 @@ def find_tasks(base: RunConfig, asked: Sequence[str] | None) -> tuple[str, ...]:
     own = own_data(base)
     if own is not None:
         if asked and tuple(asked) != (own,):
-            raise ConfigError(f"`tasks` {','.join(asked)}: data.train is {base.data.train}; leave one of the two out")
+            raise ConfigError(f"`tasks` {','.join(asked)}: data.train is {base.data.train}; leave one of them out")
         return (own,)
     if base.data.train is not None and not asked:
         return (base.data.train.partition(":")[2],)
@@ -114,7 +114,7 @@ def find_conditions(study: Study, base: RunConfig, asked: Sequence[str] | None) 
     """
     known = [condition.name for condition in study.conditions]
     if base.data.train is not None:
-        raise ConfigError(f"data.train is {base.data.train}: leave it out, {study.name} makes its own rows")
+        raise ConfigError(f"data.train is {base.data.train}: leave it out, as {study.name} makes its own rows")
     if unknown := [name for name in asked or () if name not in (*known, "all")]:
         raise ConfigError(f"`tasks` {unknown[0]}: {study.name} has {', '.join(known)}")
     return tuple(name for name in known if not asked or "all" in asked or name in asked)

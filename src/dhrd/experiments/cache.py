@@ -23,7 +23,7 @@ class Cache:
     """Caches of one process.
 
     Args:
-        device: "cpu", "cuda", "mps"; None: the best there is.
+        device: "cpu", "cuda" or "mps"; None: the best available.
         places: Name of a backbone -> the directory that it is loaded from here. The name stays the cell's, so cells of
             machines that keep the same backbone in different places are the same cells.
     """

@@ -147,5 +147,5 @@ def read_cell(path: Path) -> CellResult:
         why = " ".join(str(error).split())
         raise DataError(f"{path}: damaged ({why}); remove the file and run the same command again") from error
     if result is None:
-        raise DataError(f"{path}: format {version} is newer than this dhrd reads ({FORMAT_VERSION}); upgrade dhrd")
+        raise DataError(f"{path}: format {version} is newer than this dhrd supports ({FORMAT_VERSION}); upgrade dhrd")
     return result

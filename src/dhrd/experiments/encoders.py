@@ -259,13 +259,11 @@ def _fit_regression(embedding_BD: np.ndarray, rows: Rows, seed: int) -> Logistic
         DataError: Rows may have several labels, or are too few for two folds.
     """
     if rows.labels.multi_label:
-        raise DataError(
-            "the arm embeddings tells labels one from another, and these rows may have several; leave it out"
-        )
+        raise DataError("the arm embeddings needs one label per row, but these rows may have several; leave it out")
     label_B = encode_labels(rows.train, rows.labels).argmax(1)
     num_folds = min(_NUM_FOLDS, int(np.sort(np.bincount(label_B, minlength=2))[-2]))
     if num_folds < 2:
-        raise DataError("the arm embeddings needs two or more training rows of two labels to choose C; add rows")
+        raise DataError("the arm embeddings needs at least two training rows of two labels to choose C; add rows")
     groups = [index if row.group is None else row.group for index, row in enumerate(rows.train)]
     search = GridSearchCV(
         LogisticRegression(max_iter=1000),

@@ -18,7 +18,7 @@ def reproduce(request: Request, *, jobs: int = 1, device: str | None = None) -> 
     Args:
         request: What to reproduce.
         jobs: Cells at a time, each in a process of its own with its share of the cores.
-        device: "cpu", "cuda", "mps"; None: the best there is.
+        device: "cpu", "cuda" or "mps"; None: the best available.
 
     Returns:
         The cells, the choices, and what failed; finished cells are files in `request.store`.

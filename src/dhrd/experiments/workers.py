@@ -72,7 +72,7 @@ def result_of(future: Future[CellResult]) -> CellResult:
         return future.result()
     except BrokenProcessPool as error:
         raise WorkerDied(
-            "a worker process died, probably for want of memory; finished cells are kept: run the same command again "
+            "a worker process died, probably for lack of memory; finished cells are kept: run the same command again "
             "with a smaller `jobs`"
         ) from error
 

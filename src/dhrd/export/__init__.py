@@ -1,1 +1,1 @@
-"""A classifier in another format, beside the proof that it answers alike."""
+"""Exporting a classifier to other runtimes, with a verification report."""

@@ -1,4 +1,4 @@
-"""`dhrd export`: a classifier in another format, beside the proof that it answers alike."""
+"""`dhrd export`: write a classifier for another runtime, and verify that it answers like the artifact."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from dhrd.inference.classifier import Classifier
 from dhrd.model.foreign import HERE
 
 PARITY_FILE = "parity.json"
-_EXACT_TOLERANCE = 1e-3  # of a probability: a runtime adds up in another order, over a whole depth
+_EXACT_TOLERANCE = 1e-3  # of a probability, as runtimes sum in different orders
 _ROUNDED_AGREEMENT = 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSettings:
-    """What to write.
+    """Settings of an export.
 
     Args:
-        format: Of `RUNTIMES`.
-        weight_type: Of the format's. `int8` and `bfloat16` are smaller, faster, and another model: look at its
-            agreement.
-        min_agreement: Share of the rows whose label must be the same; None: 1 in fp32, where probabilities must be
-            within 0.001 as well, and 0.99 in others.
+        format: A key of `RUNTIMES`.
+        weight_type: A weight type of the format. `int8` and `bfloat16` are smaller and faster, but only approximate:
+            check the agreement.
+        min_agreement: Minimum share of rows with the same label; None: 1 in fp32, where probabilities must also be
+            within 0.001, and 0.99 otherwise.
     """
 
     format: str = "onnx"
@@ -46,17 +46,17 @@ class ExportSettings:
 
 
 class ExportParity(BaseModel):
-    """What parity.json holds: how an export answers beside its artifact.
+    """The content of parity.json: a comparison of an export with its artifact.
 
     Args:
-        weight_type: Of the export.
+        weight_type: The export's weight type.
         against: What it was compared with.
-        num_examples: Rows.
+        num_examples: Number of rows.
         max_logit_difference: Over rows and labels.
         max_probability_difference: Over rows and labels.
-        label_agreement: Share of the rows with the same label, or set of labels.
-        size_bytes: Of the runtime's files.
-        versions: Of the libraries on both sides.
+        label_agreement: Share of rows with the same label or set of labels.
+        size_bytes: Size of the runtime's files.
+        versions: Versions of the libraries on both sides.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,20 +79,20 @@ def export_classifier(
     *,
     overwrite: bool = False,
 ) -> ExportParity:
-    """Write an artifact for another runtime with its tokenizer, once it is shown to answer as the artifact does.
+    """Export an artifact, with its tokenizer, after verifying that the export answers like the artifact.
 
     Args:
-        model_dir: What `dhrd train` wrote.
-        output_dir: Gets the runtime's files, config.json, the tokenizer's files, dhrd.json and parity.json.
-        examples: Rows of the kind that it will see; labels are not needed.
-        settings: What to write.
+        model_dir: An artifact, written by `train`.
+        output_dir: Directory for the runtime's files, config.json, the tokenizer's files, dhrd.json and parity.json.
+        examples: Representative rows; labels are not needed.
+        settings: Settings of the export.
         overwrite: Replace an older export in `output_dir`; other files in it are kept.
 
     Raises:
         ArtifactError: The artifact cannot be used.
-        ConfigError: `output_dir` is not empty, or holds something else than an export; or a setting is not valid.
+        ConfigError: `output_dir` is not empty, or contains something other than an export, or a setting is invalid.
         DataError: There are no rows, or one cannot be encoded.
-        DhrdError: The export cannot be written or disagrees; `output_dir` is as it was.
+        DhrdError: The export fails or disagrees with the artifact; `output_dir` is unchanged.
         MissingExtra: The runtime or its exporter is not installed.
     """
     settings, output_dir = settings or ExportSettings(), Path(output_dir)
@@ -101,7 +101,7 @@ def export_classifier(
         raise ConfigError(f"`weight_type={weight_type}`: unknown; give {' or '.join(target.weight_types)}")
     check_export_place(model_dir, output_dir, overwrite=overwrite)
     if not examples:
-        raise DataError("an export is compared with its artifact on rows, and there are none; give `data` SPEC")
+        raise DataError("there are no rows to compare the export with its artifact on; give `data` SPEC")
     classifier = Classifier.from_pretrained(model_dir, device="cpu", dtype=torch.float32)
     inputs = classifier.encoder.encode([(example.columns(), example.where) for example in examples])
     config = AutoConfig.from_pretrained(model_dir, **HERE)
@@ -116,27 +116,28 @@ def export_classifier(
         config.save_pretrained(partial)
         classifier.tokenizer.save_pretrained(partial)
         write_json(partial / PARITY_FILE, parity.model_dump())
-        write_json(partial / MANIFEST, to_manifest(classifier.info) | {"kind": target.kind})
+        info = classifier.info.model_copy(update={"digests": {}})  # of the artifact's files, not of these
+        write_json(partial / MANIFEST, to_manifest(info) | {"kind": target.kind})
     return parity
 
 
 def check_export_place(model_dir: str | Path, output_dir: Path, *, overwrite: bool) -> None:
-    """Refuse a directory in which an export would take the place of something else.
+    """Refuse a directory in which an export would overwrite something else.
 
     Raises:
-        ConfigError: It is the artifact's, is not empty, or with `overwrite` holds no export.
+        ConfigError: It is the artifact's directory, or is not empty (with `overwrite`: contains no export).
     """
     if Path(model_dir).resolve().is_relative_to(output_dir.resolve()):
-        raise ConfigError(f"`output={output_dir}`: that is the artifact itself, or holds it; give another directory")
+        raise ConfigError(f"`output={output_dir}`: is the artifact itself, or contains it; give another directory")
     was_cut = is_export(output_dir) and not (output_dir / MANIFEST).exists()
     if holds_nothing(output_dir) or was_cut:
         return
     if not overwrite:
-        raise ConfigError(f"`output={output_dir}`: is there already; replace it with `overwrite`, or give another")
+        raise ConfigError(f"`output={output_dir}`: already exists; replace it with `overwrite`, or give another")
     if not is_export(output_dir):
         raise ConfigError(
-            f"`output={output_dir}`: `overwrite` replaces what `dhrd export` wrote, and no dhrd.json there says that "
-            "it did; give another directory"
+            f"`output={output_dir}`: `overwrite` only replaces output of `dhrd export`, and there is no dhrd.json from "
+            "it; give another directory"
         )
 
 
@@ -163,11 +164,11 @@ def _check(parity: ExportParity, output_dir: Path, min_agreement: float | None, 
     """Refuse an export that disagrees with its artifact."""
     least = min_agreement if min_agreement is not None else 1.0 if is_exact else _ROUNDED_AGREEMENT
     share, apart = parity.label_agreement, parity.max_probability_difference
-    what = f"on {parity.num_examples} rows: the same label on {share:.2%}, probabilities up to {apart:.2g} apart"
+    what = f"on {parity.num_examples} rows: same label on {share:.2%}, probabilities up to {apart:.2g} apart"
     if not share >= least:
         raise DhrdError(
             f"{output_dir} was not written: the graph disagrees with its artifact {what}; "
-            f"`min_agreement={least:g}` is asked of it"
+            f"`min_agreement={least:g}` is required"
         )
     if not apart <= (_EXACT_TOLERANCE if is_exact else 1):  # NaN is not
         raise DhrdError(f"{output_dir} was not written: the graph disagrees with its artifact {what}")

@@ -1,8 +1,8 @@
-"""A trained classifier as an ONNX graph: writing it, int8 weights, running it with ONNX Runtime.
+"""A trained classifier as an ONNX graph: exporting, quantizing to int8, and running it with ONNX Runtime.
 
-The graph is the forward pass of the classifier itself: backbone, pooling and head. It takes `input_ids` and
-`attention_mask`, (batch, tokens) int64 with padding on either side, and gives `logits`, (batch, labels) in fp32. The
-input's end is found in the mask, so a padding token inside a text is no end.
+The graph is the classifier's forward pass: backbone, pooling and head. Its inputs are `input_ids` and `attention_mask`,
+(batch, tokens) int64 with padding on either side, its output is `logits`, (batch, labels) in fp32. The end of an input
+is found from the mask, so a padding token within a text does not matter.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from dhrd.inference.classifier import Classifier
 
 MODEL_FILE = "model.onnx"
 
-_OPSET = 20  # what the tests run all supported families with
-_SAMPLE_SHAPE = (2, 8)  # both dimensions are dynamic; two rows, since one would be taken for a constant
+_OPSET = 20  # the version with which the tests run all supported families
+_SAMPLE_SHAPE = (2, 8)  # both dimensions are dynamic; a single row would be treated as a constant
 
 
 class OnnxForward(Runtime):
     """An ONNX graph in ONNX Runtime.
 
     Args:
-        session: Of ONNX Runtime.
-        dtype: Of the weights.
+        session: The ONNX Runtime session.
+        dtype: Data type of the weights.
     """
 
     title = "ONNX Runtime"
@@ -55,30 +55,30 @@ class OnnxForward(Runtime):
 
         Args:
             classifier: In fp32 on the CPU.
-            directory: Exists.
-            weight_type: `int8`: matrix products in int8, weights with one scale a column, activations scaled as they
-                come (ONNX Runtime's dynamic quantization). Products that narrow, the head and embeddings stay in fp32.
+            directory: An existing directory.
+            weight_type: `int8`: matrix products in int8, weights with one scale per column, activations scaled at run
+                time (ONNX Runtime's dynamic quantization). Narrowing products, the head and embeddings stay in fp32.
 
         Raises:
             DhrdError: torch cannot export this model.
             MissingExtra: The exporter is not installed.
         """
-        for module in cls.packages:  # the last step needs the second: say so before the first
+        for module in cls.packages:  # check for all packages before the first step
             require(module, extra="onnx")
         path = directory / MODEL_FILE
         program = traced(classifier)
         program.model.metadata_props["weight_type"] = weight_type
-        program.save(path, external_data=True)  # a full disk is no defect of the model
+        program.save(path, external_data=True)  # outside the block, as a full disk is not the model's fault
         if weight_type == "int8":
             _to_int8(path)
 
     @classmethod
     def from_pretrained(cls, directory: str | Path, *, num_threads: int | None = None) -> OnnxForward:
-        """Load what `dhrd export` wrote, on the CPU.
+        """Load an export on the CPU.
 
         Args:
-            directory: Holds model.onnx.
-            num_threads: Of one operator; None: as many as torch uses.
+            directory: The directory with model.onnx.
+            num_threads: Threads per operator; None: as many as torch uses.
 
         Raises:
             ArtifactError: There is no graph, or it is damaged.
@@ -92,10 +92,10 @@ class OnnxForward(Runtime):
             )
         options = runtime.SessionOptions()
         options.intra_op_num_threads = num_threads or torch.get_num_threads()
-        options.log_severity_level = 3  # errors
+        options.log_severity_level = 3  # errors only
         try:
             session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime has no base class of its errors
+        except Exception as error:  # ONNX Runtime's errors have no common base class
             raise ArtifactError(f"{path}: damaged ({str(error).splitlines()[0]}); export it again") from error
         return cls(session, session.get_modelmeta().custom_metadata_map.get("weight_type", "float32"))
 
@@ -106,7 +106,7 @@ class OnnxForward(Runtime):
 
 
 def traced(classifier: Classifier) -> torch.onnx.ONNXProgram:
-    """The graph of a classifier in fp32 on the CPU.
+    """Trace the graph of a classifier in fp32 on the CPU.
 
     Raises:
         DhrdError: torch cannot export this model.
@@ -125,9 +125,9 @@ def traced(classifier: Classifier) -> torch.onnx.ONNXProgram:
                 dynamic_shapes=(sizes, sizes),
                 verbose=False,
             )
-    except Exception as error:  # tracing runs the whole of transformers and torch.export
+    except Exception as error:  # tracing runs code of transformers and torch.export, which can raise anything
         cause: BaseException = error
-        while cause.__cause__ is not None:  # the exporter's own message is advice to its developers
+        while cause.__cause__ is not None:  # the exporter's own message is meant for its developers
             cause = cause.__cause__
         raise DhrdError(f"this model cannot be exported: {' '.join(str(cause).split())[:300]}") from error
     assert program is not None
@@ -135,7 +135,7 @@ def traced(classifier: Classifier) -> torch.onnx.ONNXProgram:
 
 
 class _Graph(nn.Module):
-    """The classifier's forward pass over what an ONNX graph is given."""
+    """The classifier's forward pass on the inputs of the ONNX graph."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -168,14 +168,14 @@ def _to_int8(path: Path) -> None:
         for node in model.graph.node
         if node.op_type == "MatMul" and node.input[1] in shapes and _narrows(*shapes[node.input[1]])
     ]
-    del model.graph.value_info[:]  # the exporter's shapes of steps between: onnxruntime before 1.32 fails over them
+    del model.graph.value_info[:]  # drop intermediate shapes, on which onnxruntime before 1.32 fails
     path.unlink()
-    path.with_name(path.name + ".data").unlink(missing_ok=True)  # or the next would be appended to it
+    path.with_name(path.name + ".data").unlink(missing_ok=True)  # otherwise the new data would be appended
     with _quiet():
         quantize_dynamic(
             model,
             path,
-            op_types_to_quantize=["MatMul"],  # the head runs on one vector a row, a Gemm: it stays in fp32
+            op_types_to_quantize=["MatMul"],  # the head is a Gemm on one vector per row and stays in fp32
             per_channel=True,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=narrowing,
@@ -184,14 +184,14 @@ def _to_int8(path: Path) -> None:
 
 
 def _narrows(num_inputs: int, num_outputs: int) -> bool:
-    """Whether a product's inputs outnumber its outputs, as behind an MLP: one scale for all of those, whose outliers
-    are the largest, costs labels (SmolLM2 on CommitmentBank: 10 of 56, against 1 with these products in fp32)."""
+    """Whether a product has more inputs than outputs, as at the end of an MLP. Its inputs have the largest outliers, so
+    a single scale for them changes labels (SmolLM2 on CommitmentBank: 10 of 56, but 1 with these products in fp32)."""
     return num_inputs > num_outputs
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Exporter and quantizer tell of every pass that they make; what fails raises."""
+    """Silence the exporter and quantizer, which log every pass; failures raise anyway."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""A trained classifier as an OpenVINO model: the graph that is written for ONNX, converted, and run on the CPU."""
+"""A trained classifier as an OpenVINO model: converted from the ONNX graph, and run on the CPU."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class OpenvinoForward(Runtime):
-    """An OpenVINO model, compiled for this CPU.
+    """An OpenVINO model compiled for this CPU.
 
     Args:
-        compiled: Of OpenVINO, with the inputs and the output of the ONNX graph.
-        dtype: In which it multiplies.
+        compiled: The compiled model, with the inputs and output of the ONNX graph.
+        dtype: Data type of matrix products.
     """
 
     title = "OpenVINO"
@@ -47,36 +47,38 @@ class OpenvinoForward(Runtime):
 
         Args:
             classifier: In fp32 on the CPU.
-            directory: Exists.
-            weight_type: `bfloat16`: matrix products in bf16, weights stored in two bytes (fp16, from which OpenVINO
-                makes those of bf16 when it loads them).
+            directory: An existing directory.
+            weight_type: `bfloat16`: matrix products in bf16, with weights stored as fp16, which OpenVINO converts to
+                bf16 on loading.
 
         Raises:
-            DhrdError: torch cannot export this model, or OpenVINO cannot take it.
+            DhrdError: torch cannot export this model, or OpenVINO cannot convert it.
             MissingExtra: OpenVINO or the exporter is not installed.
         """
         openvino = _openvino()
         for module in cls.packages:
             require(module, extra="openvino")
-        with tempfile.TemporaryDirectory(dir=directory, prefix=".") as beside:  # as large as the model: not in memory
+        with tempfile.TemporaryDirectory(
+            dir=directory, prefix="."
+        ) as beside:  # on disk, as it is as large as the model
             graph = Path(beside) / MODEL_FILE
             traced(classifier).save(graph, external_data=True)
             try:
                 model = openvino.convert_model(graph)
-            except Exception as error:  # its frontends raise classes of their own
-                raise DhrdError(f"OpenVINO does not take this model: {message_of(error)}") from error
+            except Exception as error:  # its frontends raise their own error classes
+                raise DhrdError(f"OpenVINO cannot convert this model: {message_of(error)}") from error
             model.set_rt_info(weight_type, "weight_type")
             openvino.save_model(model, directory / XML_FILE, compress_to_fp16=weight_type != "float32")
 
     @classmethod
     def from_pretrained(cls, directory: str | Path, *, num_threads: int | None = None) -> OpenvinoForward:
-        """Load what `dhrd export` wrote, on the CPU.
+        """Load an export on the CPU.
 
-        The precision is that of the export: left to itself OpenVINO takes bf16 wherever a CPU has it.
+        The export's precision is used; by default OpenVINO would use bf16 wherever the CPU supports it.
 
         Args:
-            directory: Holds openvino_model.xml.
-            num_threads: None: as many as torch uses.
+            directory: The directory with openvino_model.xml.
+            num_threads: Number of threads; None: as many as torch uses.
 
         Raises:
             ArtifactError: There is no model, or it is damaged.
@@ -96,16 +98,16 @@ class OpenvinoForward(Runtime):
                 "INFERENCE_NUM_THREADS": num_threads or torch.get_num_threads(),
             }
             return cls(core.compile_model(model, "CPU", settings), dtype)
-        except (RuntimeError, KeyError) as error:  # what it raises where a file is cut or is no model
+        except (RuntimeError, KeyError) as error:  # raised for a truncated or invalid file
             raise ArtifactError(f"{path}: damaged ({message_of(error)}); export it again") from error
 
     def __call__(self, batch: Batch) -> Tensor:
         """Class logits of a batch of inputs on the CPU, (B, C)."""
         given = {"input_ids": batch.input_ids_BT.numpy(), "attention_mask": batch.attention_mask_BT.long().numpy()}
-        return torch.from_numpy(self.compiled(given)[0].copy())  # its own memory, which the next call writes to
+        return torch.from_numpy(self.compiled(given)[0].copy())  # copied, as the next call overwrites the buffer
 
 
 def _openvino() -> ModuleType:
-    """OpenVINO with the stub that it has for where its telemetry is not installed: it tells a server of conversions."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: as if it were not there
+    """Import OpenVINO without its telemetry, which reports conversions to a server."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: as if it were not installed
     return require("openvino", extra="openvino")

@@ -1,7 +1,7 @@
-"""The runtimes that a classifier can be exported to and measured in.
+"""The runtimes that a classifier can be exported to and benchmarked in.
 
-A further one is a class, a `Runtime`, and a line in `RUNTIMES`: `dhrd export --format` and `dhrd benchmark --against`
-then know it, behind the same parity gate.
+To add one, write a subclass of `Runtime` and add a line to `RUNTIMES`: `dhrd export --format` and
+`dhrd benchmark --against` then support it, with the same parity check.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ RUNTIMES: Mapping[str, str] = {
     "onnx": "dhrd.export.onnx:OnnxForward",
     "openvino": "dhrd.export.openvino:OpenvinoForward",
 }
-"""Name -> module and class, imported where it is used: help must not wait for it."""
+"""Module and class by name; imported only when used, so that `--help` is fast."""
 
 
 class Runtime(ABC):
-    """An exported classifier as a forward function, for `predict_logits`; its class writes exports.
+    """An exported classifier as a forward function for `predict_logits`; the class also writes exports.
 
     Attributes:
-        title: In words.
-        kind: What the `dhrd.json` of its exports says.
-        files: All that it may write beside the tokenizer's and config.json.
-        packages: Whose versions decide its numbers.
-        weight_types: What it can write, the exact one first: it is held to the strictest parity.
-        dtype: Of the weights that were loaded.
+        title: Display name.
+        kind: The `kind` in the `dhrd.json` of its exports.
+        files: All files that it may write beside the tokenizer's and config.json.
+        packages: Packages whose versions affect its results.
+        weight_types: Supported weight types, the exact one first, which must pass the strictest parity check.
+        dtype: Data type of the loaded weights.
     """
 
     title: ClassVar[str]
@@ -54,8 +54,8 @@ class Runtime(ABC):
 
         Args:
             classifier: In fp32 on the CPU.
-            directory: Exists.
-            weight_type: Of `weight_types`.
+            directory: An existing directory.
+            weight_type: One of `weight_types`.
 
         Raises:
             DhrdError: This model cannot be exported.
@@ -65,10 +65,10 @@ class Runtime(ABC):
     @classmethod
     @abstractmethod
     def from_pretrained(cls, directory: str | Path) -> Runtime:
-        """Load what `write` wrote, on the CPU.
+        """Load an export on the CPU.
 
         Raises:
-            ArtifactError: It is missing or damaged.
+            ArtifactError: The export is missing or damaged.
             MissingExtra: The runtime is not installed.
         """
 
@@ -78,10 +78,10 @@ class Runtime(ABC):
 
 
 def find_runtime(name: str) -> type[Runtime]:
-    """A runtime by name.
+    """Find a runtime by name.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: The name is unknown.
     """
     if name not in RUNTIMES:
         raise ConfigError(f"`format={name}`: unknown; give {' or '.join(RUNTIMES)}")

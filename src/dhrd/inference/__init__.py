@@ -1,1 +1,1 @@
-"""From text to labels: the classifier, its reasoning head, and the two together."""
+"""Inference: the classifier, the reasoning head, and a cascade of the two."""

@@ -1,7 +1,7 @@
-"""The cascade: rows that the classifier is unsure of are asked again, of the reasoning head.
+"""The cascade: rows on which the classifier is unsure are passed on to the reasoning head.
 
-A row whose confidence is under the threshold is decoded, and the label that its answer names takes the classifier's
-place. At threshold 0 no row is asked: the pure classifier. At 1 every row is: pure chain of thought.
+A row with a confidence below the threshold is decoded, and the label in its answer replaces the classifier's. At
+threshold 0 no row is decoded (classifier only), at 1 every row is (chain of thought only).
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ class CoT(Decoding):
 
 
 class Cascade:
-    """What asks the reasoning head about the rows that the classifier is unsure of. Any number of threads may use it.
+    """Passes rows on which the classifier is unsure to the reasoning head. Thread-safe.
 
     Args:
-        info: The artifact's.
-        reasoner: Gives its reasoning head, when it is asked first.
-        decoding: How it answers.
-        threshold: Rows whose confidence is under it are asked, 0: none, 1: all; None: those that the artifact's
-            decision does not answer.
+        info: The artifact's info.
+        reasoner: Returns the reasoning head; called when it is first needed.
+        decoding: Decoding options.
+        threshold: Rows with a lower confidence are passed on (0: none, 1: all); None: those on which the artifact's
+            decision abstains.
 
     Attributes:
-        num_asked: Rows that were asked so far.
+        num_asked: Number of rows passed on so far.
 
     Raises:
-        ConfigError: As `check_cascade`.
+        ConfigError: See `check_cascade`.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Cascade:
         self.decoding = decoding
         self.num_asked = 0
         self._reasoner, self._info = reasoner, info
-        self._lock = threading.Lock()  # around the count
+        self._lock = threading.Lock()  # guards the count
 
     def decide(self, predictions: Sequence[Prediction], part: Scored) -> list[Prediction]:
-        """The classifier's predictions of rows, those that are asked decided by what the reasoning head answers."""
+        """The classifier's predictions, with the rows passed on decided by the reasoning head."""
         asked_B = rows_to_ask(self._info, part.probabilities_BC, self.threshold)
         if not asked_B.any():
             return list(predictions)
@@ -67,23 +67,23 @@ class Cascade:
 
 
 def check_cascade(info: ArtifactInfo, threshold: float | None) -> float | None:
-    """The threshold of a cascade that can mean something; None: it asks by the artifact's decision.
+    """Check a cascade's threshold; None: the artifact's decision determines which rows are passed on.
 
     Raises:
-        ConfigError: There is neither a threshold nor a decision, it is out of range, or the reasoning head was not
-            trained.
+        ConfigError: There is neither a threshold nor a decision, the threshold is out of range, or the reasoning head
+            was not trained.
     """
     check_one_task(info.labels, "a cascade")
     is_decided = threshold is None and info.decision is not None and info.decision.rules
     if not is_decided and not _is_share(threshold):
         raise ConfigError(
-            f"threshold {shown(threshold)}: a cascade asks rows under it, from 0 (none) to 1 (all); "
-            f"{dhrd_command('evaluate', mode='cascade')} chooses one, and with {dhrd_command('decide')} none is needed"
+            f"threshold {shown(threshold)}: give a confidence from 0 to 1, below which the reasoning head is used; "
+            f"{dhrd_command('evaluate', mode='cascade')} chooses one, and {dhrd_command('decide')} makes it unnecessary"
         )
-    if info.training.get("reasoning_weight") == 0:
+    if not info.reasons:
         raise ConfigError(
-            "the artifact was trained with loss.reasoning_weight: 0, so its reasoning head learned nothing that a "
-            "cascade could ask; train with rationales, or leave the cascade out"
+            "the artifact was trained with loss.reasoning_weight: 0, so its reasoning head is untrained and "
+            "cannot serve a cascade; train with rationales, or leave the cascade out"
         )
     return None if threshold is None else float(threshold)
 
@@ -93,24 +93,24 @@ def _is_share(value: object) -> bool:
 
 
 def rows_to_ask(info: ArtifactInfo, probabilities_BC: np.ndarray, threshold: float | None) -> np.ndarray:
-    """Which rows the reasoning head is asked, (B,): those under the threshold, or else those left by the decision."""
+    """Which rows to pass on, (B,): those below the threshold or, without one, those the decision abstains on."""
     if threshold is None:
         return ~info.answered(probabilities_BC)
     return asked_rows(confidences(probabilities_BC, multi_label=info.labels.multi_label), threshold)
 
 
 def asked_rows(confidence_B: np.ndarray, threshold: float) -> np.ndarray:
-    """Whether each row is asked, (B,): its confidence is under the threshold, or the threshold is 1."""
+    """Whether each row is passed on, (B,): its confidence is below the threshold, or the threshold is 1."""
     return (confidence_B < threshold) | (threshold >= 1)
 
 
 def redecided(predictions: Sequence[Prediction], asked_B: np.ndarray, decoded: Sequence[Decoded]) -> list[Prediction]:
-    """Predictions with the answers of the rows that were asked; one that cannot be read leaves what there was.
+    """Replace predictions by the reasoning head's answers; unreadable answers keep the classifier's prediction.
 
     Args:
-        predictions: The classifier's, of all rows.
-        asked_B: Which rows were asked.
-        decoded: What was written for those, in order.
+        predictions: The classifier's predictions of all rows.
+        asked_B: Which rows were passed on.
+        decoded: The decoded rows, in order.
     """
     decided = list(predictions)
     for index, answer in zip(np.flatnonzero(asked_B), decoded, strict=True):

@@ -1,4 +1,4 @@
-"""The trained classifier: text in, labels and probabilities out, at the price of one forward pass."""
+"""The trained classifier: from text to labels and probabilities in one forward pass."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _WINDOW_ROWS = 2048
 
 
 class Classifier:
-    """A trained classifier. Any number of threads may use it at once; the model itself runs for one at a time.
+    """A trained classifier. Thread-safe; the model itself runs for one thread at a time.
 
-    A classifier that was loaded from a directory is pickled and copied as that directory and its options, and loaded
-    again from there.
+    A classifier loaded from a directory is pickled and copied as that directory and the options, and loaded again from
+    there.
 
     Example:
         ```python
@@ -56,20 +56,21 @@ class Classifier:
 
     Args:
         body: The backbone without LM head.
-        head: From pooled hidden states to logits.
-        tokenizer: The artifact's.
+        head: Maps pooled hidden states to logits.
+        tokenizer: The artifact's tokenizer.
         info: The artifact's `dhrd.json`.
-        options: How the engine runs; None: what suits the device.
-        strict: Refuse rows that are over `max_input_tokens` instead of shortening them.
-        cascade: How the reasoning head answers rows that the classifier is unsure of; None: it is not asked.
-        threshold: Rows whose confidence is under it are asked, 0: none, 1: all; None: those that the artifact's
-            decision does not answer.
-        directory: Where the artifact is, for the reasoning head.
+        options: Options of the engine; None: defaults for the device.
+        strict: Reject rows longer than `max_input_tokens` instead of truncating them.
+        cascade: Decoding options of the reasoning head, which answers rows on which the classifier is unsure; None: no
+            cascade.
+        threshold: Rows with a lower confidence are passed to the reasoning head (0: none, 1: all); None: those on which
+            the artifact's decision abstains.
+        directory: The artifact's directory, from which the reasoning head is loaded.
 
     Attributes:
-        engine: Its `work` says what was computed so far: tokens, padding, what sharing saved.
-        num_cut: Rows that were shortened so far.
-        num_mended: Rows that ended in the padding token and got a newline so far.
+        engine: The engine; its `work` counts tokens, padding and what sharing saved.
+        num_cut: Number of rows truncated so far.
+        num_mended: Number of rows so far that ended in the padding token and got a newline appended.
     """
 
     def __init__(
@@ -92,9 +93,9 @@ class Classifier:
         self.cascade, self.threshold = cascade, threshold
         self._cascade = Cascade(info, self.reasoner, cascade, threshold) if cascade is not None else None
         if cascade is not None and threshold is not None:
-            self.info = info.without_rules()  # the threshold takes their place
+            self.info = info.without_rules()  # replaced by the threshold
         self._reasoner: Reasoner | None = None
-        self._lock = threading.RLock()  # around the model and the counts
+        self._lock = threading.RLock()  # guards the model and the counts
         self._load_again: Callable[[], Classifier] | None = None
         self.num_cut = self.num_mended = 0
 
@@ -118,26 +119,28 @@ class Classifier:
         """Load an artifact.
 
         Args:
-            directory: What `dhrd train` wrote; or its name on the hub, `org/name`, given as a text.
-            revision: Branch, tag or commit on the hub; None: its default.
-            device: None: a GPU where there is one; -1: the CPU.
-            dtype: Of the backbone; the head is in fp32 always. "auto": bf16 where the device multiplies it faster
-                (GPUs; CPUs as measured, once a process), else fp32. None: as saved.
-            max_tokens_per_pass: Bounds the memory of a forward pass, padding included; None: what suits the device.
-            share_prefixes: Compute the first tokens that rows have in common once, where that costs less. In fp32 the
-                results are the same to rounding.
-            keep_prefixes: Let later calls and windows have what earlier ones computed of them, too: then rounding
-                depends on what was asked before.
-            compile: `torch.compile` the layers: some seconds before the first row, then faster.
-            keep_memory: On a CPU, keep what a forward pass frees for the next one: faster by a fifth and more.
-            strict: Refuse rows that are over the artifact's `max_input_tokens` instead of shortening them.
-            cascade: How the reasoning head answers rows that the classifier is unsure of; None: it is not asked.
-            threshold: Rows whose confidence is under it are asked; None: those that its decision does not answer.
+            directory: A directory written by `dhrd train`, or a name on the hub, `org/name`, given as a string.
+            revision: Branch, tag or commit on the hub; None: the default branch.
+            device: A device; None: a GPU if there is one; -1: the CPU.
+            dtype: Data type of the backbone; the head is always in fp32. "auto": bf16 where the device multiplies it
+                faster (GPUs; CPUs as measured once per process), else fp32. None: as saved.
+            max_tokens_per_pass: Maximum tokens of a forward pass, padding included, which bounds its memory; None: a
+                default for the device.
+            share_prefixes: Compute prefixes shared by several rows only once, where that is cheaper. In fp32 the
+                results are the same up to rounding.
+            keep_prefixes: Reuse shared prefixes across windows and calls; rounding then depends on earlier calls.
+            compile: Use `torch.compile` on the layers: some seconds before the first row, then faster.
+            keep_memory: On a CPU, keep memory freed by a forward pass for the next one; at least a fifth faster.
+            strict: Reject rows longer than the artifact's `max_input_tokens` instead of truncating them.
+            cascade: Decoding options of the reasoning head, which answers rows on which the classifier is unsure;
+                None: no cascade.
+            threshold: Rows with a lower confidence are passed to the reasoning head; None: those on which the
+                artifact's decision abstains.
 
         Raises:
             ArtifactError: The directory is not a finished artifact, has no classifier, or is damaged.
-            ConfigError: The device is not there, the dtype is unknown, the layers cannot be compiled here, or the
-                cascade has no threshold or no trained reasoning head, or a number makes no sense.
+            ConfigError: The device is not available, the dtype is unknown, the layers cannot be compiled, the cascade
+                has no threshold or no trained reasoning head, or a number is invalid.
         """
         directory = find_artifact(directory, revision)
         info = read_info(directory)
@@ -168,7 +171,7 @@ class Classifier:
         return classifier
 
     def push_to_hub(self, repository: str, *, private: bool = False, message: str | None = None) -> str:
-        """Upload the artifact that the classifier was loaded from, as `artifact.hub.push_artifact` does."""
+        """Upload the artifact that the classifier was loaded from; see `artifact.hub.push_artifact`."""
         return push_artifact(self._artifact("the artifact"), repository, private=private, message=message)
 
     @property
@@ -178,29 +181,29 @@ class Classifier:
 
     @property
     def device(self) -> torch.device:
-        """Where the model runs."""
+        """The device on which the model runs."""
         return self.body.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the backbone."""
+        """The data type of the backbone."""
         return self.body.dtype
 
     @property
     def num_asked(self) -> int:
-        """Rows that the cascade asked the reasoning head so far."""
+        """Number of rows that the cascade has passed to the reasoning head so far."""
         return self._cascade.num_asked if self._cascade is not None else 0
 
     def logits(self, batch: Batch) -> Tensor:
-        """Class logits of a batch of inputs, (B, C), computed as in training: padded, masked, nothing shared."""
+        """Class logits of a batch, (B, C), computed as in training: padded, masked, without prefix sharing."""
         return self.head(pool(last_hidden_states(self.body, batch), batch, self.info.pooling))
 
     def predict(self, rows: Rows) -> list[Answer]:
-        """Each row's label; multi-label: those with p ≥ 0.5; several tasks: a dict of them; None: a decision abstains.
+        """Predict a label per row: for multi-label those with p ≥ 0.5, for several tasks a dict, None if abstained.
 
         Args:
-            rows: Texts, dicts of the template's columns, or `Example`s; one alone is taken as a list of one. Tables
-                (a DataFrame, a `datasets.Dataset`, a pyarrow table, a dict of lists) are taken row by row.
+            rows: Texts, dicts with the template's columns, or `Example`s; a single one is treated as a list of one.
+                Tables (a DataFrame, a `datasets.Dataset`, a pyarrow table, a dict of lists) are read row by row.
 
         Raises:
             DataError: A row is not text, is empty, lacks a column of the template, or (`strict`) is too long.
@@ -208,42 +211,42 @@ class Classifier:
         return [prediction.label for prediction in self.stream(rows)]  # type: ignore[misc]
 
     def predict_proba(self, rows: Rows) -> np.ndarray:
-        """Probabilities of the classification head, (rows, C), columns in the order of `labels.names`; no cascade.
+        """Probabilities of the classification head, (rows, C), in the order of `labels.names`; the cascade is not used.
 
         Raises:
-            DataError: As `predict`.
+            DataError: See `predict`.
         """
         return np.concatenate([np.empty((0, len(self.labels))), *(part.probabilities_BC for part in self.scored(rows))])
 
     def predict_proba_encoded(self, inputs: Sequence[EncodedInput]) -> np.ndarray:
-        """Probabilities of inputs that are encoded already, (rows, C)."""
+        """Probabilities of already encoded inputs, (rows, C)."""
         if not inputs:
             return np.empty((0, len(self.labels)))
         with self._lock:
             logits = self.engine.logits([item.input_ids for item in inputs]).numpy()
         if not np.isfinite(logits).all():
-            raise ArtifactError("the classifier gives NaN or infinite logits: its weights are damaged; train again")
+            raise ArtifactError("the classifier returns NaN or infinite logits: its weights are damaged; train again")
         return label_probabilities(logits, self.labels)
 
     def stream(self, rows: Rows, *, window: int = _WINDOW_ROWS) -> Iterator[Prediction]:
-        """Predictions of any number of rows, in order, in constant memory.
+        """Yield predictions of any number of rows, in order, in constant memory.
 
-        While a window of rows is in the model, the next is read and tokenised.
+        The next window of rows is read and tokenised while the model runs on the current one.
 
         Args:
-            rows: As `predict`'s, or an iterator of them.
-            window: Rows within which batches are formed by length and shared text is found, fewer where they are
-                large; at most two windows are read ahead of the predictions.
+            rows: As for `predict`, or an iterator.
+            window: Number of rows within which batches are formed by length and shared text is found; fewer if rows are
+                large. At most two windows are read ahead of the predictions.
 
         Raises:
-            DataError: As `predict`, or the source failed; predictions of the rows before it were delivered.
-            ConfigError: `window` is no number of rows.
+            DataError: See `predict`, or the source failed; predictions of the rows before it were yielded.
+            ConfigError: `window` is not a positive integer.
         """
         for part in self.scored(rows, window=window):
             yield from self.predictions(part)
 
     def scored(self, rows: Rows, *, window: int = _WINDOW_ROWS, skip: bool = False) -> Iterator[Scored]:
-        """Windows of rows with their tokens and probabilities; as `stream`. With `skip` bad rows are left out."""
+        """Yield windows of rows with tokens and probabilities; see `stream`. With `skip`, bad rows are skipped."""
         for found in encoded_windows(as_rows(rows), self.encode, window, skip=skip):
             with self._lock:
                 self.num_cut += sum(item.was_cut for item in found.inputs)
@@ -257,25 +260,25 @@ class Classifier:
     def explain(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
         self, rows: Row, *, max_new_tokens: int = 500
     ) -> Explanation:
-        """Of one row."""
+        """Explain one row."""
 
     @overload
     def explain(self, rows: Sequence[Row], *, max_new_tokens: int = 500) -> list[Explanation]:
-        """Of several."""
+        """Explain several rows."""
 
     def explain(self, rows: Rows, *, max_new_tokens: int = 500) -> Explanation | list[Explanation]:
-        """Let the reasoning head write about rows: an illustration of what the model learned to write.
+        """Let the reasoning head write rationales: illustrations of what the model learned to write.
 
-        It is not the cause of the label, which comes from the classification head alone and would be the same without
-        it. It costs as many forward passes as there are tokens in the longest rationale, where a label costs one. The
-        reasoning model is loaded from the artifact's directory by the first call, onto the classifier's device.
+        A rationale is not the cause of the label, which comes from the classification head alone and would be the same
+        without it. It takes one forward pass per token of the longest rationale, where a label takes one in total. The
+        first call loads the reasoning model from the artifact's directory onto the classifier's device.
 
         Args:
-            rows: Texts, dicts of the template's columns, or `Example`s; one alone gives one `Explanation`.
-            max_new_tokens: Longest rationale with its answer.
+            rows: Texts, dicts with the template's columns, or `Example`s; a single one returns a single `Explanation`.
+            max_new_tokens: Maximum tokens of rationale and answer.
 
         Raises:
-            ArtifactError: The classifier was not loaded from a directory.
+            ArtifactError: As `reasoner`.
             DataError: As `predict`.
             ConfigError: A row and `max_new_tokens` are over the model's context, or the latter is no number of tokens.
         """
@@ -290,12 +293,17 @@ class Classifier:
         return explanations[0] if is_one(rows) else explanations
 
     def reasoner(self) -> Reasoner:
-        """The artifact's reasoning head, loaded by the first call, in the classifier's dtype and on its device.
+        """The artifact's reasoning head, loaded on first use, with the classifier's dtype and device.
 
         Raises:
-            ArtifactError: The classifier was not loaded from a directory.
+            ArtifactError: The classifier was not loaded from a directory, or its reasoning head was not trained.
         """
         directory = self._artifact("the reasoning head")
+        if not self.info.reasons:
+            raise ArtifactError(
+                f"{directory}: trained with loss.reasoning_weight: 0, so its reasoning head learned nothing and "
+                "explains nothing; give a model that was trained with rationales"
+            )
         with self._lock:
             if self._reasoner is None:
                 self._reasoner = Reasoner.from_pretrained(directory, device=self.device, dtype=self.body.dtype)
@@ -304,24 +312,24 @@ class Classifier:
     def _artifact(self, wanted: str) -> Path:
         if self.directory is None:
             use = "use Classifier.from_pretrained(DIR)"
-            raise ArtifactError(f"the classifier was not loaded from a directory, where {wanted} is: {use}")
+            raise ArtifactError(f"the classifier was not loaded from a directory, which {wanted} needs: {use}")
         return self.directory
 
     def __reduce__(self) -> tuple[Callable[[], Classifier], tuple[()]]:
-        """For pickle and copy: to be loaded again."""
+        """Support pickle and copy by loading again."""
         if self._load_again is None:
             raise ArtifactError(
-                "a classifier that was not loaded from a directory can be neither copied nor sent to another process: "
+                "a classifier that was not loaded from a directory cannot be copied or sent to another process: "
                 "call Classifier.from_pretrained(DIR) there"
             )
         return self._load_again, ()
 
     def predictions(self, part: Scored) -> list[Prediction]:
-        """What is said of rows that were scored; rows that the classifier is unsure of are asked of the cascade."""
+        """Predictions for scored rows; the cascade decides those on which the classifier is unsure."""
         predictions = predictions_of(part.rows, (i.text for i in part.inputs), part.probabilities_BC, self.info)
         return self._cascade.decide(predictions, part) if self._cascade is not None else predictions
 
     def encode(self, rows: Sequence[Row], first: int = 0) -> list[EncodedInput]:
-        """Tokens of rows by the artifact's template and limits; errors count the rows from `first`."""
+        """Encode rows with the artifact's template and limits; errors number the rows from `first`."""
         read = self.encoder.template, self.info.columns
         return self.encoder.encode([columns_of(row, f"row {first + i}", *read) for i, row in enumerate(rows)])

@@ -1,4 +1,4 @@
-"""Chain-of-thought decoding with the reasoning head: what DHRD makes unnecessary, kept to measure against."""
+"""Chain-of-thought decoding with the reasoning head, which DHRD makes unnecessary; used as a baseline."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("dhrd")
 
-_DECODING = threading.Lock()  # one thread at a time: the random numbers that it draws from are the process's
+_DECODING = threading.Lock()  # one thread at a time, as the random number generator is global
 
 
 class Reasoner:
-    """An artifact's reasoning head: it answers in words.
+    """An artifact's reasoning head, which answers in words.
 
     Args:
         model: Backbone and reasoning head.
-        encoder: Encodes inputs as the classifier reads them; it has the tokenizer.
-        info: The labels and the markers of training.
+        encoder: Encodes inputs as for the classifier; has the tokenizer.
+        info: The artifact's info, with labels and sequence markers.
     """
 
     def __init__(self, model: PreTrainedModel, encoder: InputEncoder, info: ArtifactInfo) -> None:
@@ -50,20 +50,20 @@ class Reasoner:
     def from_pretrained(
         cls, directory: str | Path, *, device: str | int | torch.device | None = None, dtype: torch.dtype | None = None
     ) -> Reasoner:
-        """Load any artifact, one without a classifier too.
+        """Load any artifact, including one without a classifier.
 
         Args:
-            directory: What `dhrd train` wrote.
-            device: None: a GPU where there is one; -1: the CPU.
-            dtype: None: as saved.
+            directory: A directory written by `dhrd train`.
+            device: A device; None: a GPU if there is one; -1: the CPU.
+            dtype: The data type; None: as saved.
 
         Raises:
             ArtifactError: The directory is not a finished artifact, or damaged.
-            ConfigError: The device is not there.
+            ConfigError: The device is not available.
         """
         directory, device = Path(directory).expanduser(), find_device(device)
         info = read_info(directory)
-        if info.training.get("reasoning_weight") == 0:
+        if not info.reasons:
             logger.warning("%s: trained with loss.reasoning_weight: 0, its reasoning head learned nothing", directory)
         with no_foreign_bars():
             model = load_reasoning_model(directory)
@@ -72,7 +72,7 @@ class Reasoner:
         return cls(model.to(device=device, dtype=dtype), encoder, info)
 
     def decode(self, inputs: Sequence[EncodedInput], decoding: Decoding) -> list[Decoded]:
-        """As `Decoder.decode`, of inputs of `encoder`; one thread at a time."""
+        """See `Decoder.decode`; the inputs must come from `encoder`. One thread at a time."""
         decoder = TransformersDecoder(self.model, self.encoder.tokenizer, self.info.labels, self.info.sequence)
         with _DECODING:
             return decoder.decode(inputs, decoding)
@@ -80,15 +80,15 @@ class Reasoner:
 
 @dataclass(frozen=True, slots=True)
 class TransformersDecoder:
-    """A causal language model that is decoded by transformers.
+    """Decodes a causal language model with transformers.
 
     Args:
         model: `load_reasoning_model(DIR)`, or any causal language model.
         tokenizer: Its tokenizer.
-        labels: The label set, whose words the answer is read by.
-        template: The markers of training.
-        stop_at_answer: End a row once the line with its answer is written. A trained head ends there by itself; any
-            other goes on, and what it writes then is not read.
+        labels: The label set, whose words are used to parse the answer.
+        template: The sequence markers used in training.
+        stop_at_answer: End a row after the line with its answer. A trained head stops there by itself; any other model
+            continues, and what it writes then is ignored.
     """
 
     model: PreTrainedModel
@@ -98,7 +98,7 @@ class TransformersDecoder:
     stop_at_answer: bool = True
 
     def decode(self, inputs: Sequence[EncodedInput], decoding: Decoding) -> list[Decoded]:
-        """As `Decoder.decode`, of inputs that are encoded as the classifier reads them."""
+        """See `Decoder.decode`; inputs are encoded as for the classifier."""
         prompts = encode_prompts(self.tokenizer, inputs, self.template)
         if prompts:
             _check_context(self.model, max(map(len, prompts)), decoding.max_new_tokens)
@@ -121,7 +121,7 @@ class TransformersDecoder:
 def encode_prompts(
     tokenizer: PreTrainedTokenizerBase, inputs: Sequence[EncodedInput], template: SequenceTemplate
 ) -> list[list[int]]:
-    """Each input's tokens and the marker after which the reasoning head writes."""
+    """Each input's tokens followed by the marker after which the reasoning head writes."""
     marker = tokenizer(template.reason.rstrip(" "), add_special_tokens=False)["input_ids"]
     return [[*item.input_ids, *marker] for item in inputs]
 
@@ -132,16 +132,16 @@ def _check_context(model: PreTrainedModel, longest: int, max_new_tokens: int) ->
         room = context - longest
         hint = f"give `max_new_tokens` {room} or less" if room > 0 else "shorten the inputs"
         raise ConfigError(
-            f"`max_new_tokens={max_new_tokens}` after an input of {longest} tokens is over the model's context "
+            f"`max_new_tokens={max_new_tokens}` after an input of {longest} tokens exceeds the model's context "
             f"({context}): {hint}"
         )
 
 
 def _answer_is_written(tokenizer: PreTrainedTokenizerBase, reader: HeadReader) -> Stop:
-    """Ends a row with the line break after its answer: `read_decoded` takes nothing from beyond it."""
+    """Ends a row at the line break after its answer, as `read_decoded` ignores the rest."""
 
     @cache
-    def breaks_line(token: int) -> bool:  # so that all other steps cost nothing
+    def breaks_line(token: int) -> bool:  # a cheap test for all other steps
         return "\n" in tokenizer.decode([token])
 
     def is_written(new: list[int]) -> bool:
@@ -154,15 +154,15 @@ def _answer_is_written(tokenizer: PreTrainedTokenizerBase, reader: HeadReader) -
 
 
 def read_decoded(text: str, num_tokens: int, reader: HeadReader) -> Decoded:
-    """What was written after a prompt, as rationale and answer."""
+    """Parse decoded text into rationale and answer."""
     rationale, answer = reader.split(text)
     return Decoded(rationale, None if answer is None else parse_answer(answer, reader), num_tokens)
 
 
 def parse_answer(answer: str, reader: HeadReader) -> str | list[str] | None:
-    """The label that an answer names, or the list of them for multi-label: its first line, read by the labels' words.
+    """The label named by the first line of an answer (a list for multi-label), matched by the labels' words.
 
-    None where the line holds anything else.
+    None if the line contains anything else.
     """
     found = reader.label(answer)
     if found is None:

@@ -1,4 +1,4 @@
-"""How chain of thought is decoded, by whichever engine: the options, what comes of it, and how long it takes."""
+"""Decoding of chain of thought, independent of the engine: options, results and timing."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from dhrd.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
-    """How the reasoning head answers.
+    """Decoding options of the reasoning head.
 
     Args:
-        max_new_tokens: Longest rationale with its answer. The paper: 500.
-        temperature: 0: greedy. The paper: 0.1.
-        top_p: Nucleus of sampling. The paper: 0.7.
-        batch_size: Rows decoded together, where the engine does not choose it.
-        seed: Of sampling.
+        max_new_tokens: Maximum tokens of rationale and answer (paper: 500).
+        temperature: Sampling temperature; 0: greedy (paper: 0.1).
+        top_p: Nucleus sampling probability (paper: 0.7).
+        batch_size: Rows to decode together, if the engine does not choose it.
+        seed: Sampling seed.
 
     Raises:
-        ConfigError: One of them makes no sense.
+        ConfigError: An option is invalid.
     """
 
     max_new_tokens: int = 500
@@ -45,8 +45,8 @@ class Decoding:
         numbers = all(isinstance(value, Real) and not isinstance(value, bool) for value in sampling)
         if not numbers or not 0 <= self.temperature < math.inf or not 0 < self.top_p <= 1:
             raise ConfigError(
-                f"`temperature` {shown(self.temperature)} `top_p` {shown(self.top_p)}: give 0 or more, and above 0 up "
-                "to 1"
+                f"`temperature` {shown(self.temperature)} `top_p` {shown(self.top_p)}: give at least 0, and a "
+                "top_p above 0 and up to 1"
             )
 
 
@@ -55,9 +55,9 @@ class Decoded:
     """One decoded row.
 
     Args:
-        rationale: What the reasoning head wrote before its answer.
-        label: The label it named (a list of them for multi-label), or None where the answer cannot be read.
-        num_tokens: New tokens, without eos.
+        rationale: The text before the answer.
+        label: The label named by the answer (a list for multi-label); None if it cannot be parsed.
+        num_tokens: Number of new tokens, without eos.
     """
 
     rationale: str
@@ -72,17 +72,17 @@ class Decoder(Protocol):
         """Write a rationale and an answer for each input, in order.
 
         Raises:
-            ConfigError: An input and `max_new_tokens` are over the model's context.
+            ConfigError: An input and `max_new_tokens` exceed the model's context.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class TimedDecoding:
-    """Decoded rows, at least one, and the seconds that they took, from tokens to labels.
+    """Decoded rows (at least one) and the time from tokens to labels.
 
     Args:
         decoded: In the order of the inputs.
-        seconds: Of one pass over all of them.
+        seconds: Seconds for all of them.
     """
 
     decoded: list[Decoded]
@@ -90,30 +90,30 @@ class TimedDecoding:
 
     @property
     def queries_per_second(self) -> float:
-        """Rows over seconds."""
+        """Rows per second."""
         return len(self.decoded) / self.seconds
 
     @property
     def tokens_per_second(self) -> float:
-        """New tokens over seconds."""
+        """New tokens per second."""
         return sum(row.num_tokens for row in self.decoded) / self.seconds
 
     @property
     def mean_new_tokens(self) -> float:
-        """Of a row."""
+        """Mean number of new tokens per row."""
         return fmean(row.num_tokens for row in self.decoded)
 
     @property
     def unparsable_share(self) -> float:
-        """Of answers that cannot be read."""
+        """Share of answers that cannot be parsed."""
         return fmean(row.label is None for row in self.decoded)
 
 
 def timed_decoding(decoder: Decoder, inputs: Sequence[EncodedInput], decoding: Decoding) -> TimedDecoding:
-    """Decode and time it; the decoder is ready to start: building an engine is no part of its speed.
+    """Decode and measure the time; building the decoder's engine is not included.
 
     Raises:
-        ConfigError: An input and `max_new_tokens` are over the model's context.
+        ConfigError: An input and `max_new_tokens` exceed the model's context.
     """
     began = time.perf_counter()
     decoded = decoder.decode(inputs, decoding)

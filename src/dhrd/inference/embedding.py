@@ -1,4 +1,4 @@
-"""Rows as the classifier sees them: the vectors that its head reads, and the probabilities that it makes of them."""
+"""Embeddings: the pooled vectors that the classification head reads, with the resulting probabilities."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _WINDOW_ROWS = 2048
 
 
 def embed(classifier: Classifier, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Pooled vectors and probabilities, from one forward pass a row.
+    """Probabilities and pooled vectors, from one forward pass per row.
 
     Args:
-        classifier: No other thread uses it meanwhile.
-        rows: As `Classifier.predict`'s.
+        classifier: The classifier; no other thread may use it meanwhile.
+        rows: As for `Classifier.predict`.
 
     Returns:
-        (rows, C) as `Classifier.predict_proba`'s, and (rows, D) in fp32.
+        Probabilities, (rows, C), as by `Classifier.predict_proba`, and pooled vectors, (rows, D), in fp32.
 
     Raises:
-        DataError: As `Classifier.predict`.
+        DataError: See `Classifier.predict`.
     """
     vectors: list[np.ndarray] = []
     for window in encoded_windows(as_rows(rows), classifier.encode, _WINDOW_ROWS):

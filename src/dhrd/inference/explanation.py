@@ -1,4 +1,4 @@
-"""What the reasoning head writes about a row: beside the classifier's label, and never its cause."""
+"""Explanations: rationales written by the reasoning head beside the classifier's label, never its cause."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ EXPLANATION_NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What the reasoning head writes about a row: an illustration, not the cause of the classifier's label.
+    """A rationale written by the reasoning head: an illustration, not the cause of the classifier's label.
 
     Args:
-        rationale: What the reasoning head wrote before its answer.
-        answer: The label that it named (a list for multi-label, and of several tasks), or None where its answer cannot
-            be read.
-        label: The classifier's own label, as in `Prediction`; it may be another one.
+        rationale: The text before the answer.
+        answer: The label named by the answer (a list for multi-label or several tasks); None if it cannot be parsed.
+        label: The classifier's label, as in `Prediction`; it may differ from `answer`.
         text: The text as the model saw it.
-        note: `EXPLANATION_NOTE`, for whoever is shown the rationale.
+        note: `EXPLANATION_NOTE`, to show with the rationale.
     """
 
     rationale: str
@@ -38,12 +37,12 @@ class Explanation:
 def explanations_of(
     inputs: Sequence[EncodedInput], decoded: Sequence[Decoded], labels: Sequence[Answer]
 ) -> list[Explanation]:
-    """What was written about rows, with the classifier's labels.
+    """Combine decoded rows with the classifier's labels.
 
     Args:
-        inputs: The rows, for their texts.
-        decoded: What the reasoning head wrote about each.
-        labels: The classifier's.
+        inputs: The encoded rows, for their texts.
+        decoded: The decoded rows.
+        labels: The classifier's labels.
     """
     return [
         Explanation(written.rationale, written.label, label, item.text)

@@ -1,4 +1,4 @@
-"""Classifying with the LM head alone: which label's words does it find the likeliest answer?"""
+"""Classification with the LM head alone, by the likelihood of each label's words as the answer."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def score_labels(
         model: Any causal language model.
         tokenizer: Its tokenizer.
         inputs: Token ids of each input.
-        labels: C labels, one a row.
-        with_eos: Whether the answer ends in eos, as a trained reasoning head writes it; an untrained one does not.
-        batch_size: Sequences a forward pass; each input makes C of them.
+        labels: The label set; one label per row.
+        with_eos: Whether the answer ends in eos, as for a trained reasoning head but not for an untrained one.
+        batch_size: Sequences per forward pass; each input has C of them.
 
     Returns:
         (rows, C) in nats.
 
     Raises:
-        DataError: A row may have several labels: every set of them would be a candidate.
+        DataError: Rows may have several labels, so that every set of labels would be a candidate.
     """
     if labels.multi_label:
-        raise DataError("labels are scored one against another, and these rows may have several; leave the arm out")
+        raise DataError("labels are scored against each other, but these rows may have several; leave the arm out")
     marker = SequenceTemplate().answer
     answers = tokenizer([marker + word for word in labels.words], add_special_tokens=False)["input_ids"]
     if with_eos:
@@ -61,7 +61,7 @@ def score_labels(
 
 
 def _score(model: PreTrainedModel, pad: int, sequences: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[float]:
-    """log p(answer | input) of each pair. Padded on the left, so that all answers end in the last column."""
+    """log p(answer | input) of each pair, padded on the left so that all answers end in the last column."""
     longest = max(len(answer) for _, answer in sequences)
     whole = [[*first, *answer] for first, answer in sequences]
     batch = pad_inputs(whole, pad_token_id=pad, padding_side="left").to(model.device)

@@ -1,4 +1,4 @@
-"""What the classifier says of a row."""
+"""Predictions of the classifier."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import Example, LabelSet
 
 Row = str | Mapping[str, Any] | Example
-"""A text, a dict of the template's columns, or an `Example`."""
+"""A text, a dict with the template's columns, or an `Example`."""
 
 Answer = str | list[str] | dict[str, Any]
-"""A label's name; for multi-label a list of names; of several tasks those of each, by its name."""
+"""A label; for multi-label a list of labels; for several tasks a dict of these by task."""
 
 Rows = Any
 """One row, an iterable of rows, or a table: a DataFrame, a `datasets.Dataset`, a pyarrow table, a dict of lists."""
@@ -24,16 +24,16 @@ Rows = Any
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the classifier says of one row.
+    """The classifier's prediction for one row.
 
     Args:
-        label: A label's name, or the list of names with p ≥ 0.5 for multi-label; of several tasks those of each, by its
-            name; None where the artifact's decision is to abstain.
-        probabilities: Label -> probability, of the classification head; of several tasks `task/label` -> probability.
+        label: The label; for multi-label a list of those with p ≥ 0.5; for several tasks a dict of these by task; None
+            if the artifact's decision abstained.
+        probabilities: Probabilities of the classification head by label, or by `task/label` for several tasks.
         text: The text as the model saw it.
-        id: The row's id, where it has one.
-        decided_by: `classifier`, or `reasoning` where a cascade asked the reasoning head and could read its answer.
-        label_set: The labels that the row may have, where the artifact's decision has such sets.
+        id: The row's id, if it has one.
+        decided_by: `classifier`, or `reasoning` if a cascade used the reasoning head and could parse its answer.
+        label_set: The labels that the row may have, if the artifact's decision has label sets.
     """
 
     label: Answer | None
@@ -45,13 +45,13 @@ class Prediction:
 
     @property
     def abstained(self) -> bool:
-        """Whether the artifact's decision leaves the row to someone else."""
+        """Whether the artifact's decision abstained on the row."""
         return self.label is None
 
 
 def read_probabilities(probability_C: np.ndarray, labels: LabelSet) -> tuple[Answer, dict[str, float]]:
-    """The label of a row, or the list of labels with p ≥ 0.5 for multi-label, and each label's probability; of several
-    tasks the labels by task."""
+    """A row's label (for multi-label a list of those with p ≥ 0.5, for several tasks a dict by task) and the
+    probability of each label."""
     named = dict(zip(labels.names, probability_C.tolist(), strict=True))
     if isinstance(labels, LabelSpace):
         return {t.name: read_probabilities(probability_C[t.columns], t.labels)[0] for t in labels.tasks}, named
@@ -63,13 +63,13 @@ def read_probabilities(probability_C: np.ndarray, labels: LabelSet) -> tuple[Ans
 def predictions_of(
     rows: Sequence[Row], texts: Iterable[str], probabilities_BC: np.ndarray, info: ArtifactInfo
 ) -> list[Prediction]:
-    """What the classifier says of rows, by the artifact's decision where it has one.
+    """Build predictions, applying the artifact's decision if it has one.
 
     Args:
-        rows: For their ids.
-        texts: As the model saw them.
-        probabilities_BC: Of the classification head.
-        info: The labels and the decision.
+        rows: The rows, for their ids.
+        texts: The texts as the model saw them.
+        probabilities_BC: Probabilities of the classification head.
+        info: The artifact's info, with labels and decision.
     """
     answered_B = info.answered(probabilities_BC)
     sets = info.decision.label_sets(probabilities_BC, info.labels.names) if info.decision else None

@@ -1,4 +1,4 @@
-"""Stages that overlap: while one window of rows is in the model, the next is being tokenised in a thread."""
+"""Streaming: the next window of rows is tokenised in a thread while the model runs on the current one."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _WINDOW_CHARACTERS = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class Window(Generic[Row]):
-    """Rows that are in the model together.
+    """A window of encoded rows.
 
     Args:
-        rows: As they were given, up to the first that cannot be used.
+        rows: The rows as given, up to the first that cannot be used.
         inputs: Their tokens.
-        failure: What ended the rows before their time; those before it are still to be delivered.
-        refused: Rows that cannot be used, where they are to be left out.
-        is_last: Whether no rows come after it.
+        failure: The error that ended the rows early; the rows before it are still delivered.
+        refused: Rows that cannot be used, if bad rows are skipped.
+        is_last: Whether no rows follow.
     """
 
     rows: Sequence[Row]
@@ -42,20 +42,20 @@ class Window(Generic[Row]):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the window has all its rows, and more come after it."""
+        """Whether the window is complete and more rows follow."""
         return self.failure is None and not self.is_last
 
 
 @dataclass(frozen=True, slots=True)
 class Scored(Generic[Row]):
-    """Rows of a window with what the classification head gives them.
+    """A window of rows with the classification head's probabilities.
 
     Args:
-        rows: As they were given.
+        rows: The rows as given.
         inputs: Their tokens.
-        probabilities_BC: (rows, C).
-        refused: Rows among them that cannot be used, where they are to be left out.
-        is_whole: Whether the window has all its rows, and more come after it.
+        probabilities_BC: Probabilities, (rows, C).
+        refused: Rows that cannot be used, if bad rows are skipped.
+        is_whole: Whether the window is complete and more rows follow.
     """
 
     rows: Sequence[Row]
@@ -68,18 +68,18 @@ class Scored(Generic[Row]):
 def encoded_windows(
     rows: Iterable[Row], encode: Encode[Row], size: int, *, skip: bool = False
 ) -> Iterator[Window[Row]]:
-    """Rows in encoded windows, in order, at most two windows ahead of what was taken.
+    """Yield encoded windows of rows, in order, reading at most two windows ahead.
 
-    Rows are read in the caller's thread: a source may belong to it (a database cursor, for one).
+    Rows are read in the caller's thread, to which a source (such as a database cursor) may be bound.
 
     Args:
-        rows: Any number.
-        encode: From rows and the first one's number to tokens.
-        size: Rows of a window; it ends earlier where they are large.
-        skip: Leave rows out that cannot be encoded, instead of ending before the first.
+        rows: Any number of rows.
+        encode: Encodes rows, given them and the number of the first.
+        size: Rows per window; fewer if they are large.
+        skip: Skip rows that cannot be encoded, instead of ending before the first.
 
     Raises:
-        ConfigError: `size`, the user's `window`, is no number of rows.
+        ConfigError: `size`, the user's `window`, is not a positive integer.
     """
     size = check_count("window", size)
     iterator, first = iter(rows), 0
@@ -103,7 +103,7 @@ def encoded_windows(
 
 
 def _take(iterator: Iterator[Row], size: int, first: int) -> tuple[list[Row], DataError | None, bool]:
-    """The next rows, the error that cut them short, and whether they are the last."""
+    """The next rows, the error that ended them early, and whether they are the last."""
     rows: list[Row] = []
     num_characters = 0
     try:
@@ -114,15 +114,15 @@ def _take(iterator: Iterator[Row], size: int, first: int) -> tuple[list[Row], Da
                 return rows, None, False
     except DataError as error:
         return rows, error, True
-    except Exception as error:  # whatever a user's source raises: rows before it must still be delivered
-        failure = DataError(f"row {first + len(rows)}: reading it failed ({type(error).__name__}: {message_of(error)})")
+    except Exception as error:  # any error of a user's source; the rows before it must still be delivered
+        failure = DataError(f"row {first + len(rows)}: reading failed ({type(error).__name__}: {message_of(error)})")
         failure.__cause__ = error
         return rows, failure, True
     return rows, None, len(rows) < size
 
 
 def text_length(row: Any) -> int:
-    """Characters of a row's texts: of a text, an `Example`, or columns; 0 of anything else."""
+    """Number of characters in a text, an `Example` or columns; 0 for anything else."""
     if isinstance(row, str):
         return len(row)
     values = row.columns() if isinstance(row, Example) else row
@@ -135,14 +135,14 @@ def _encoded(chunk: list[Row], failure: DataError | None, encode: Encode[Row], f
     except DataError:
         rows, inputs, refused = _each_encoded(chunk, encode, first, skip)
         if not refused:
-            raise  # the rows together fail where each alone does not: a defect of ours, not to be hidden
+            raise  # rows that fail only together indicate a bug, which must not be hidden
         return Window(rows, inputs, failure, refused) if skip else Window(rows, inputs, refused[0][1])
 
 
 def _each_encoded(
     chunk: list[Row], encode: Encode[Row], first: int, skip: bool
 ) -> tuple[list[Row], list[EncodedInput], list[tuple[Row, DataError]]]:
-    """Rows one by one, and those that cannot be encoded: all, or the first, which then is the end."""
+    """Encode rows one by one; collect those that fail or, without `skip`, stop at the first."""
     rows: list[Row] = []
     inputs: list[EncodedInput] = []
     refused: list[tuple[Row, DataError]] = []

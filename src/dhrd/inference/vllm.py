@@ -1,4 +1,4 @@
-"""Decoding with vLLM, where it is installed: the fastest decoding one can get, so that CoT is not made to look slow."""
+"""Decoding with vLLM, if installed: the fastest decoding available, for a fair comparison with chain of thought."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _MARKER_TOKENS = 16  # room for the marker between input and rationale
 
 
 def start_vllm(directory: str | Path, device: torch.device, **options: Any) -> Any:
-    """A vLLM engine beside the models that are loaded already, on as many cores as they have.
+    """Start a vLLM engine beside already loaded models, on as many cores as they use.
 
     Args:
         directory: The model.
-        device: Where the other models are: the engine takes half of what is free there.
-        **options: Of `vllm.LLM`.
+        device: The device of the other models; the engine takes half of its free memory.
+        **options: Options of `vllm.LLM`.
 
     Raises:
-        DhrdError: It did not start.
+        DhrdError: The engine did not start.
     """
     from vllm import LLM
 
@@ -48,17 +48,17 @@ def start_vllm(directory: str | Path, device: torch.device, **options: Any) -> A
     try:
         return LLM(str(directory), gpu_memory_utilization=share, disable_log_stats=True, seed=0, **options)
     except (RuntimeError, ValueError) as error:
-        raise DhrdError(f"vLLM did not start, its own messages say why ({message_of(error)})") from error
+        raise DhrdError(f"vLLM did not start; see its messages ({message_of(error)})") from error
 
 
 @contextmanager
 def awake(server: int | None = None) -> Iterator[None]:
-    """Around what vLLM's processes are asked to do, in a comparison of speed: between, they stand still.
+    """Wrap work for vLLM in a speed comparison: outside such blocks its processes are suspended.
 
-    They wait for work by spinning, on the very cores that the others are measured on.
+    They wait for work by spinning, on the same cores on which the other contenders are measured.
 
     Args:
-        server: The process that began them; None: this one.
+        server: The process that started them; None: this one.
     """
     import psutil  # comes with accelerate
 
@@ -76,12 +76,12 @@ class VllmDecoder:
     """A causal language model in a vLLM engine.
 
     Args:
-        model: Saved to a temporary directory, from which vLLM loads it.
+        model: The model, which is saved to a temporary directory for vLLM to load.
         tokenizer: Its tokenizer.
-        labels: The label set, whose words the answer is read by.
-        max_input_tokens: Of the longest input.
-        max_new_tokens: Of the longest rationale with its answer.
-        template: The markers of training.
+        labels: The label set, whose words are used to parse the answer.
+        max_input_tokens: Tokens of the longest input.
+        max_new_tokens: Maximum tokens of rationale and answer.
+        template: The sequence markers used in training.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class VllmDecoder:
         self._engine = start_vllm(self._directory.name, model.device, dtype=dtype, max_model_len=longest)
 
     def decode(self, inputs: Sequence[EncodedInput], decoding: Decoding) -> list[Decoded]:
-        """As `TransformersDecoder.decode`, all rows at once; a row ends at eos alone."""
+        """As `TransformersDecoder.decode`, for all rows at once; a row ends only at eos."""
         from vllm import SamplingParams
 
         sampling: Any = SamplingParams(
@@ -122,13 +122,13 @@ class VllmDecoder:
 
 
 def _cores() -> str:
-    """Those of torch's threads: left to itself vLLM keeps one core free, and looks slow on a machine of two."""
+    """The cores of torch's threads; by default vLLM keeps one core free, which makes it slow on two cores."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return ",".join(map(str, cores[: torch.get_num_threads()]))
 
 
 def _share_of_memory(device: torch.device) -> float:
-    """Half of what is free, as a share of all: the trained model lies in the same memory."""
+    """Half of the free memory as a share of all, as the trained model is in the same memory."""
     if device.type == "cuda":
         free, whole = torch.cuda.mem_get_info(device)
     else:

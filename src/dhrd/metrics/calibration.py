@@ -129,8 +129,8 @@ def fit_temperature(logits_BC: np.ndarray, gold_BC: np.ndarray, *, multi_label: 
     best_end = min(loss(logits_BC / bound, gold_BC) for bound in (_LOWEST, _HIGHEST))
     if not low + 0.01 < best.x < high - 0.01 or best.fun >= best_end:
         logger.warning(
-            "calibration: the %d held-out rows decide no temperature (all right, or no better than chance), so "
-            "probabilities stay as trained; hold out more rows",
+            "calibration: the %d held-out rows determine no temperature (all right, or no better than chance), so "
+            "probabilities are not changed; hold out more rows",
             len(logits_BC),
         )
         return 1.0

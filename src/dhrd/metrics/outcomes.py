@@ -210,7 +210,7 @@ class Outcomes:
             return outcomes_of_indices(list(value["ids"]), gold, predicted, labels, probabilities, value.get("groups"))
         except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
             raise DataError(
-                f"these are not the outcomes of a model ({type(error).__name__}: {error}): the file is damaged or of "
+                f"not a model's outcomes ({type(error).__name__}: {error}): the file is damaged or from "
                 "another version; evaluate again"
             ) from error
 
@@ -304,4 +304,4 @@ def _check_ids(name: str, ids: Sequence[str]) -> None:
         raise DataError(f"{name}: there are no rows to compare; check the file and the split")
     row_id, count = Counter(ids).most_common(1)[0]
     if count > 1:
-        raise DataError(f"{name}: the id {row_id!r} is there {count} times; rows are matched by it: keep one of them")
+        raise DataError(f"{name}: the id {row_id!r} occurs {count} times; rows are matched by it: keep one of them")

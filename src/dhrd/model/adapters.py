@@ -21,7 +21,7 @@ def blocks(causal_lm: PreTrainedModel) -> nn.ModuleList:
     for module in causal_lm.base_model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == depth:
             return module
-    raise ModelError(f"{type(causal_lm).__name__}: its blocks were not found; leave model.freeze_layers at 0")
+    raise ModelError(f"{type(causal_lm).__name__}: blocks not found; leave model.freeze_layers at 0")
 
 
 def freeze_lower(causal_lm: PreTrainedModel, num_layers: int) -> None:

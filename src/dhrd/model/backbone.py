@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 _NOT_LOADED = " cannot be loaded as a causal language model: give a hub name, a directory or a .gguf file"
-_NO_TOKENIZER = ": no usable tokenizer lies beside the config: save one there with tokenizer.save_pretrained"
+_NO_TOKENIZER = ": no usable tokenizer beside the config: save one there with tokenizer.save_pretrained"
 _NOT_A_CONFIG = (
-    f" gives no causal language model: write {SCRATCH} and a transformers config in JSON with its model_type, beside a "
-    "tokenizer"
+    f" is not a causal language model: give {SCRATCH} and a transformers config in JSON with its model_type, "
+    "beside a tokenizer"
 )
 
 HEAD_NAMES = ("lm_head", "embed_out", "score")
@@ -103,7 +103,9 @@ def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:
 
     name = settings.name_or_path
     if settings.quantization or settings.revision:
-        raise ModelError(f"model.name_or_path: {name} is drawn, not loaded; leave out model.quantization and .revision")
+        raise ModelError(
+            f"model.name_or_path: {name} is initialised, not loaded; leave out model.quantization and .revision"
+        )
     with foreign(lambda error: _because(_NOT_A_CONFIG, name, error)):
         given = json.loads(file_of(name.removeprefix(SCRATCH), name).read_text(encoding="utf-8"))
         config = AutoConfig.for_model(**given)
@@ -221,7 +223,7 @@ def check_fits(backbone: Backbone, *, uses_lm_head: bool) -> None:
     if backbone.lacks_head and uses_lm_head:
         raise ModelError(
             f"model.name_or_path: {backbone.name} has no weights for the reasoning head (a classifier's checkpoint?): "
-            "it would begin from random ones; give a causal language model, or set loss.reasoning_weight=0 for the "
+            "it would start from random ones; give a causal language model, or set loss.reasoning_weight=0 for the "
             "pooled baseline"
         )
 

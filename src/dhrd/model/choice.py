@@ -65,7 +65,7 @@ def choose_backbone(machine: Machine) -> tuple[str, str]:
     where = machine.gpu or "this machine, which has no GPU"
     needs, has = (f"{size / 2**30:.0f} GiB" for size in (needed_bytes(name), machine.memory_bytes))
     why = f"{BACKBONES[name]} million weights, to train in about {needs} of the {has} of {where}"
-    return name, why if fitting else f"{why}: too little, so train adapters alone (lora: true)"
+    return name, why if fitting else f"{why}: too little, so train only adapters (lora: true)"
 
 
 def at_hand(name_or_path: str) -> str | None:

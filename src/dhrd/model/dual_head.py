@@ -14,7 +14,7 @@ from transformers.utils import ModelOutput
 
 from dhrd.config import LossSettings, ModelSettings
 from dhrd.config.losses import LossName
-from dhrd.data.records import IGNORE, Batch
+from dhrd.data.records import IGNORE, Batch, LabelSet
 from dhrd.errors import ModelError
 from dhrd.lm_loss import LogitTransform, reasoning_loss
 from dhrd.losses import (
@@ -76,6 +76,7 @@ class DualHeadModel(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        self.labels: LabelSet | None = None  # that `DHRDTrainer` trained it on, for `DHRDEvaluator`
         self.settings, self.loss_settings = settings or ModelSettings(), loss or LossSettings()
         self.tokenizer, self.backbone_name, self.causal_lm = backbone.tokenizer, backbone.name, backbone.model
         check_fits(backbone, uses_lm_head=bool({"reasoning", "keyword"} & set(self.loss_settings.names)))
@@ -110,7 +111,7 @@ class DualHeadModel(nn.Module):
         """
         rows_CD = self.head.score.weight.data[columns]
         if len(words) != len(rows_CD):
-            raise ModelError(f"model.head_init: label_words needs {len(rows_CD)} words, one a label; got {words}")
+            raise ModelError(f"model.head_init: label_words needs {len(rows_CD)} words, one per label; got {words}")
         rows_CD.copy_(label_word_rows(self.causal_lm, self.tokenizer, words))
 
     def forward(self, batch: Batch) -> DualHeadOutput:
@@ -243,6 +244,6 @@ def check_reasoning_head(model: DualHeadModel) -> None:
     tolerance = 1e-4 if causal_lm.dtype == torch.float32 else 5e-2
     if not torch.allclose(ours, stock, rtol=tolerance, atol=tolerance * float(stock.abs().max())):
         raise ModelError(
-            f"{type(causal_lm).__name__} changes its LM logits in a way that dhrd does not know, so the reasoning "
+            f"{type(causal_lm).__name__} changes its LM logits in a way unknown to dhrd, so the reasoning "
             "loss would be wrong; please report the family"
         )

@@ -28,7 +28,7 @@ def check_whole(model: PreTrainedModel, missing: Collection[str], directory: Pat
     if absent := sorted(set(missing) - of_head):
         raise ModelError(
             f"model.name_or_path: {directory} lacks {len(absent)} of the model's weights, for example {absent[0]}, "
-            "which would begin from random ones; give a whole checkpoint of a causal language model"
+            "which would start from random ones; give a whole checkpoint of a causal language model"
         )
     if missing and (directory / REASONING_HEAD).is_file():
         try:

@@ -1,7 +1,7 @@
 """Asking a teacher about rows: survey them → ask what is open → write the output, then the manifest.
 
 Everything paid for is in the store (`teacher/store.py`) before it counts; output and manifest are made from it anew,
-so a run killed at any moment is gone on with by running the same command again.
+so a run killed at any moment is resumed by running the same command again.
 """
 
 from __future__ import annotations
@@ -145,11 +145,11 @@ def asked_settings(config: RunConfig) -> TeacherSettings:
     settings = config.teacher
     if config.tasks:
         raise ConfigError(
-            "a teacher is asked of one task at a time: leave out `tasks` (`tasks=null`), and give the column of its "
+            "a teacher is asked about one task at a time: leave out `tasks` (`tasks=null`), and give the column of its "
             "labels as `data.columns.label`"
         )
     if settings.name is None:
-        raise ConfigError("no teacher is given: `teacher.name=openai:MODEL` or `teacher.name=local:MODEL_OR_PATH`")
+        raise ConfigError("no teacher given; use `teacher.name=openai:MODEL` or `teacher.name=local:MODEL_OR_PATH`")
     if settings.is_greedy or settings.kind == "self":  # the likeliest tokens are the same each time, or sampled anew
         return settings.model_copy(update={"attempts": 1})
     return settings
@@ -182,14 +182,14 @@ def check_output(output: Path, inputs: Iterable[str | Path], what: str) -> Path:
     if output.suffix != ".jsonl":
         raise ConfigError(f"`output` {output}: {what} are JSON lines; give a name that ends in .jsonl")
     if not output.parent.is_dir():
-        raise ConfigError(f"`output` {output}: there is no folder {output.parent}; make it first")
+        raise ConfigError(f"`output` {output}: the directory {output.parent} does not exist; create it first")
     store, manifest = beside(output, "answers.sqlite"), beside(output, "manifest.json")
     check_outputs([Output("`output`", path) for path in (output, store, manifest)], inputs)
     for path in (output, manifest):
         if path.exists() and not store.is_file():
             raise ConfigError(
-                f"`output` {output}: {path.name} exists, and no {store.name} beside it says that this command wrote "
-                "it; move it away, or give another name"
+                f"`output` {output}: {path.name} exists without a {store.name} beside it, so this command did not "
+                "write it; move it away, or give another name"
             )
     return output
 

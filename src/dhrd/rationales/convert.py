@@ -10,12 +10,14 @@ from pathlib import Path
 from dhrd._files import writing
 from dhrd._outputs import RATIONALES, Output, check_outputs
 from dhrd._text import shown
+from dhrd.config import RunConfig
 from dhrd.data.digest import input_digest
-from dhrd.data.fields import check_characters, read_each
+from dhrd.data.fields import check_characters, key, optional_text, read_each
 from dhrd.data.rationales import DIGEST
 from dhrd.data.readers import read_file
 from dhrd.data.row import BadRow, Row
-from dhrd.data.templates import InputTemplate
+from dhrd.data.templates import ROW, InputTemplate
+from dhrd.data.values import plain_columns
 from dhrd.errors import ConfigError, DataError
 
 
@@ -24,7 +26,8 @@ class Shape:
     """How a file of another shape holds rationales.
 
     A record gives a rationale for each of its `rows` (for one, without `rows`). Its parts are columns by name, dotted
-    paths, or Jinja2 over the record's columns, `row` (the element of `rows`) and `found` (the chosen one of `choices`).
+    paths, or Jinja2 over the record's columns, `row` (the element of `rows`; without them the record) and `found` (the
+    chosen one of `choices`).
 
     Args:
         id: The row's id.
@@ -105,12 +108,20 @@ def shape_of(name: str, **changes: str | None) -> Shape:
     return replace(SHAPES[name], **{part: value for part, value in changes.items() if value is not None})
 
 
-def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> Converted:
+def convert_rationales(
+    source: str | Path, output: str | Path, shape: Shape, *, config: RunConfig | None = None
+) -> Converted:
     """Write the rationales of a file of another shape as JSONL of `id`, `rationale`, and `teacher` where it is known.
+
+    Args:
+        source: A .json, .jsonl, .csv, .tsv or .parquet file.
+        output: A .jsonl file.
+        shape: Of the source's records.
+        config: The delimiter of .csv files.
 
     Raises:
         DataError: A record does not have the shape; up to ten are named, and nothing is written.
-        ConfigError: A template of the shape is not valid, or the output would take the source's place.
+        ConfigError: A template of the shape is not valid, or the output would overwrite the source.
     """
     check_outputs([Output("`output`", Path(output), RATIONALES)], [source])
     reader = _Reader(shape)
@@ -118,7 +129,8 @@ def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> 
     digests: dict[str, str] = {}
     conflicting: set[str] = set()
     num_records = num_without = 0
-    for record, rationales in read_each(read_file(Path(source)), lambda record: (record, [*reader.rationales(record)])):
+    records = read_file(Path(source), delimiter=(config or RunConfig()).data.csv_delimiter)
+    for record, rationales in read_each(records, lambda record: (record, [*reader.rationales(record)])):
         num_records += 1
         for row_id, text in rationales:
             if not text:
@@ -129,7 +141,7 @@ def convert_rationales(source: str | Path, output: str | Path, shape: Shape) -> 
                 digests[row_id] = _digest(record, shape)
     texts = {row_id: text for row_id, text in texts.items() if row_id not in conflicting}
     if not texts:
-        raise DataError(f"{source}: none of its {num_records} records gives a rationale in this shape")
+        raise DataError(f"{source}: none of its {num_records} records has a rationale in this shape")
     with writing(Path(output)) as file:
         for row_id, text in texts.items():
             more = {"teacher": shape.teacher, DIGEST: digests[row_id]}
@@ -153,9 +165,9 @@ class _Reader:
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
-        self._id = _part(shape.id, "`id`")
-        self._rationale = _part(shape.rationale, "`rationale`")
-        self._where = _part(shape.where or "{{ true }}", "`where`")
+        self._id = _part(shape.id, "`id`", key)
+        self._rationale = _part(shape.rationale, "`rationale`", _line)
+        self._where = _part(shape.where or "{{ true }}", "`where`", lambda _, value: str(value))
 
     def rationales(self, record: Row | BadRow) -> Iterator[tuple[str, str]]:
         """The id and the rationale, or "", of each row that a record serves."""
@@ -170,19 +182,28 @@ class _Reader:
         if not choices:
             yield from (("", "") for _ in rows)
         for row in rows:
-            views = [{**record.columns, "row": row, "found": choice} for choice in choices]
-            views = [view for view in views if self._where(view, record.where) == "True"]
+            own = {**record.columns, ROW: row} if self._shape.rows else record.columns  # else it names the record
+            views = [(choice, plain_columns({**own, "found": choice})) for choice in choices]
+            views = [(choice, view) for choice, view in views if self._where(view, record.where) == "True"]
             if not views:
                 continue
-            best = max(views, key=lambda view: _number(view["found"], self._shape.rating, record.where))
+            _, best = max(views, key=lambda pair: _number(pair[0], self._shape.rating, record.where))
             row_id = self._id(best, record.where)
             if not row_id:
                 raise DataError(f"{record.where}: `id` {self._shape.id}: is empty here; every rationale needs an id")
             yield row_id, self._rationale(best, record.where)
 
 
-def _part(text: str, setting: str) -> Callable[[Mapping[str, object], str], str]:
-    """What gives a part of a shape: a template where there are braces, else a column or a dotted path."""
+def _part(
+    text: str, setting: str, read: Callable[[str, object], str | None]
+) -> Callable[[Mapping[str, object], str], str]:
+    """What gives a part of a shape: a template where there are braces, else a column or a dotted path.
+
+    Args:
+        text: The part.
+        setting: Its name, for messages.
+        read: From that name and the value of a column to text, None where there is none; raises ValueError.
+    """
     if "{" in text:
         template = InputTemplate(text, setting=setting)
         return lambda view, where: " ".join(template.render(view, where=where, may_be_empty=True).split())
@@ -191,18 +212,25 @@ def _part(text: str, setting: str) -> Callable[[Mapping[str, object], str], str]
         value = _at(view, text)
         if isinstance(value, list | dict):
             raise DataError(f"{where}: {setting} {text}: is {shown(value, 60)}, not text; name a part of it")
-        if value is None and text.partition(".")[0] not in view:
-            known = ", ".join(name for name in view if name not in ("row", "found"))
+        if value is None and view.keys().isdisjoint((text, text.partition(".")[0])):
+            known = ", ".join(name for name in view if name not in (ROW, "found"))
             raise DataError(f"{where}: {setting} {text}: there is no such column; give one of {known}")
-        return " ".join(str(value).split()) if value is not None else ""
+        try:
+            return read(f"{setting} {text}", value) or ""
+        except ValueError as error:
+            raise DataError(f"{where}: {error}") from None
 
     return look_up
+
+
+def _line(name: str, value: object) -> str:
+    return " ".join((optional_text(name, value) or "").split())
 
 
 def _items(record: Row, path: str, flag: str) -> Sequence[object]:
     value = _at(record.columns, path)
     if not isinstance(value, list):
-        raise DataError(f"{record.where}: {flag} {path}: is not a list here; name a column that holds one")
+        raise DataError(f"{record.where}: {flag} {path}: is not a list here; name a column with lists")
     return value
 
 
@@ -212,16 +240,16 @@ def _number(choice: object, path: str, where: str) -> float:
     value = _at(choice, path)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return -math.inf if math.isnan(value) else float(value)  # what nobody rated comes last
-    raise DataError(f"{where}: `rating` {path}: {shown(value)} is no number; name a part of each choice that holds one")
+    raise DataError(f"{where}: `rating` {path}: {shown(value)} is not a number; name a numeric part of each choice")
 
 
 def _at(value: object, path: str) -> object:
-    """What a dotted path leads to; None where it leads nowhere."""
-    for part in path.split("."):
-        if isinstance(value, Mapping):
-            value = value.get(part)
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return None
-    return value
+    """What a dotted path leads to, a name with dots in it before its parts; None where it leads nowhere."""
+    part, dot, rest = path.partition(".")
+    if isinstance(value, Mapping):
+        if not dot or path in value:
+            return value.get(path)
+        return _at(value.get(part), rest)
+    if isinstance(value, list) and part.isdigit() and int(part) < len(value):
+        return _at(value[int(part)], rest) if dot else value[int(part)]
+    return None

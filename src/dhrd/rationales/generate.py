@@ -39,23 +39,23 @@ def generate_rationales(
     """Ask a teacher for a rationale for each row (paper, experimental setup).
 
     Args:
-        config: `teacher` says who is asked and within which limits, `data` how rows are read.
-        data: As `data.train` of a config, or rows.
-        output: A .jsonl file; the store and the manifest are put beside it.
-        split: Of `superglue:` and `hub:`.
-        limit: Only the first rows.
-        retry_rejected: Ask rows again that were rejected before.
-        device: For `local:`: "cpu", "cuda", "mps"; None: the best there is.
-        teacher: A loaded model, instead of the one that `local:` names.
+        config: Settings; `teacher` names the teacher and its limits, `data` says how rows are read.
+        data: Rows, or a source as for `data.train`.
+        output: A .jsonl file; the store of answers and the manifest are written beside it.
+        split: The split of `superglue:` and `hub:` data.
+        limit: Use only the first N rows.
+        retry_rejected: Ask previously rejected rows again.
+        device: For `local:`: "cpu", "cuda" or "mps"; None: the best available.
+        teacher: A loaded model to use instead of the one named by `local:`.
 
     Returns:
-        The counts. `output` has an object a row that has a rationale, in the rows' order: `id`, `rationale`, `teacher`,
+        The counts. `output` has one object per row with a rationale, in the rows' order: `id`, `rationale`, `teacher`,
         `input_digest`.
 
     Raises:
-        UserError: A setting, a row, the template, the teacher or the store cannot be used. Where the teacher stopped a
-            run, what was paid for by then is in `output` all the same.
-        SaveError: The disk is full; all answers before are kept.
+        UserError: A setting, a row, the template, the teacher or the store cannot be used. If the teacher stopped the
+            run, the answers so far are in `output` nevertheless.
+        SaveError: The disk is full; all earlier answers are kept.
     """
     output = _checked(output, data, config)
     questions = _questions(config, data, split, limit)

@@ -58,16 +58,16 @@ def label_rows(
     """Ask a teacher for the label of each row, `teacher.votes` times.
 
     Args:
-        config: `teacher` says who is asked, among which labels and within which limits, `data` how rows are read.
-        data: As `data.train` of a config, or rows, all without labels; None: the gold rows alone.
-        output: A .jsonl file; the store and the manifest are put beside it.
-        gold: Rows with labels, which are asked first; what the teacher is worth is logged.
-        min_accuracy: Ask no other rows where fewer of the gold rows are right.
-        split: Of `superglue:` and `hub:`.
-        limit: Only the first rows.
-        retry_rejected: Ask rows again that had no readable vote before.
-        device: For `local:`: "cpu", "cuda", "mps"; None: the best there is.
-        teacher: Who is asked, instead of what `teacher.name` names.
+        config: Settings; `teacher` names the teacher, the labels and its limits, `data` says how rows are read.
+        data: Rows, or a source as for `data.train`, all without labels; None: only the gold rows.
+        output: A .jsonl file; the store of answers and the manifest are written beside it.
+        gold: Rows with labels, which are asked first; the teacher's accuracy on them is logged.
+        min_accuracy: Ask no other rows if the accuracy on the gold rows is lower.
+        split: The split of `superglue:` and `hub:` data.
+        limit: Use only the first N rows.
+        retry_rejected: Ask rows without a readable vote again.
+        device: For `local:`: "cpu", "cuda" or "mps"; None: the best available.
+        teacher: A teacher to ask instead of the one named by `teacher.name`.
 
     Returns:
         The counts. `output` has an object a row with a readable vote, in the rows' order: the row's columns, the share
@@ -75,9 +75,9 @@ def label_rows(
         read), and the rationale of a vote for it.
 
     Raises:
-        UserError: A setting, a row, the template, the teacher or the store cannot be used. Where the teacher stopped a
-            run, what was paid for by then is in `output` all the same.
-        SaveError: The disk is full; all answers before are kept.
+        UserError: A setting, a row, the template, the teacher or the store cannot be used. If the teacher stopped the
+            run, the answers so far are in `output` nevertheless.
+        SaveError: The disk is full; all earlier answers are kept.
     """
     plan = _Plan.of(config, data, gold, Path(output), split, limit)
     with open_store(plan.output) as store:
@@ -190,7 +190,7 @@ class _Plan:
     def of(cls, config: RunConfig, data: object, gold: object, output: Path, split: str, limit: int | None) -> _Plan:
         """Check all that can be checked before rows are read."""
         if data is None and gold is None:
-            raise ConfigError("no rows are given: `data=FILE`, or `gold=FILE` alone to see what the teacher is worth")
+            raise ConfigError("no rows given; use `data=FILE`, or only `gold=FILE` to measure the teacher")
         settings = _settings(config)
         untrained = config.data.model_copy(update={"train": None})  # training reads what is written here
         read = inputs_of(config.model_copy(update={"data": untrained}), data, gold, settings.labels)
@@ -226,7 +226,7 @@ def _settings(config: RunConfig) -> TeacherSettings:
     settings = asked_settings(config)
     if settings.votes > 1 and (settings.is_greedy or settings.temperature == 0):
         raise ConfigError(
-            f"{settings.votes} votes would all be the same; give `teacher.temperature` above 0, or `teacher.votes=1`"
+            f"all {settings.votes} votes would be the same; give `teacher.temperature` above 0, or `teacher.votes=1`"
         )
     return settings
 
@@ -248,8 +248,8 @@ def _without_labels(source: Source, config: RunConfig) -> Source:
             if taken is None or isinstance(row, BadRow):
                 yield row
                 continue
-            given = f"{taken}: has {shown(row.columns[taken])} already, and what is written here has this column"
-            yield BadRow(row.where, f"{given}; take it out or rename it (rows with labels are for `gold`)")
+            given = f"{taken}: already has {shown(row.columns[taken])}, but the output uses this column"
+            yield BadRow(row.where, f"{given}; remove or rename it (rows with labels are for `gold`)")
 
     return replace(source, read=read)
 

@@ -12,7 +12,7 @@ from dhrd.data.label_sets import infer_labels
 from dhrd.data.labels import LabelSet
 from dhrd.errors import ConfigError, DataError
 
-_FORM = "write `NAME: what it means` a line, or a list of names"
+_FORM = "write one `NAME: what it means` per line, or a list of names"
 _NULLS = ("", "~", "null")
 
 
@@ -34,7 +34,7 @@ def labels_to_choose(config: RunConfig, own: LabelSet | None) -> tuple[LabelSet,
     if config.data.labels is not None:
         own = infer_labels([], names=config.data.labels)
     if own is None:
-        raise ConfigError("no labels are given: `teacher.labels=FILE` (YAML: NAME: what it means), or data.labels")
+        raise ConfigError("no labels given; use `teacher.labels=FILE` (YAML: NAME: what it means), or data.labels")
     return own, dict.fromkeys(own.words, "")
 
 
@@ -61,11 +61,11 @@ def _pairs(root: yaml.Node | None, path: Path) -> list[tuple[str, str]]:
         return [(_text(name, path), _text(meaning, path, _NULLS)) for name, meaning in root.value]
     if isinstance(root, yaml.SequenceNode):
         return [(_text(name, path), "") for name in root.value]
-    raise ConfigError(f"{path}: holds no labels; {_FORM}")
+    raise ConfigError(f"{path}: contains no labels; {_FORM}")
 
 
 def _text(node: yaml.Node, path: Path, nulls: tuple[str, ...] = ()) -> str:
     if not isinstance(node, yaml.ScalarNode):
-        raise ConfigError(f"{path}:{node.start_mark.line + 1}: a label and its meaning are text; {_FORM}")
+        raise ConfigError(f"{path}:{node.start_mark.line + 1}: a label and its meaning must be text; {_FORM}")
     text = " ".join(str(node.value).split())
     return "" if node.style is None and text.lower() in nulls else text

@@ -137,7 +137,7 @@ def _changes(questions: Questions, manifest: Path) -> tuple[str, ...]:
     return tuple(
         f"the {name} {'are' if name in ('labels', 'meanings') else 'is'} {shown(value)}, then {shown(was[name])}"
         if name != "template"
-        else "the template is another"
+        else "the template differs"
         for name, value in _asked_with(questions).items()
         if name in was and was[name] != value
     )
@@ -158,8 +158,8 @@ def _mapping(value: object) -> dict[str, object]:
 def _counter(settings: TeacherSettings, estimate: Estimate) -> tuple[Callable[[str], int], str]:
     """How to count a prompt's tokens, and how that is called."""
     if settings.tokenizer is None:
-        basis = f"{estimate.bytes_per_token:.2f} bytes a token, " + (
-            "as the answers so far show" if estimate.measured else "assumed; teacher.tokenizer counts them"
+        basis = f"{estimate.bytes_per_token:.2f} bytes per token, " + (
+            "as measured on the answers so far" if estimate.measured else "assumed; teacher.tokenizer counts them"
         )
         return estimate.prompt_tokens, basis
     from dhrd.model.backbone import load_tokenizer  # loads torch

@@ -1,1 +1,1 @@
-"""Train, evaluate, decide: a file a verb, and a room where a verb has several. Read `train.py` first."""
+"""The verbs: train, evaluate, decide and so on, a file or package each. Start with `train.py`."""

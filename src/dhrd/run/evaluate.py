@@ -1,4 +1,4 @@
-"""`evaluate`: an artifact on labelled rows, by the classifier, by its reasoning head, or by both."""
+"""`evaluate`: evaluate an artifact on labelled rows, by its classifier, its reasoning head, or both."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DECODING = frozenset(field.name for field in fields(Decoding))
 
 
 class EvaluateOptions(TypedDict, total=False):
-    """What `evaluate` takes for some modes only."""
+    """Options of `evaluate` that apply to some modes only."""
 
     max_new_tokens: int
     temperature: float
@@ -50,22 +50,22 @@ def evaluate(
     """Evaluate an artifact on labelled rows.
 
     Args:
-        model_dir: What `train` wrote.
-        data: As `data.train` of a config, or rows; None: the run's own data for the split.
-        split: Of `superglue:` and `hub:`; or which of the run's own files.
-        config: Column names, the SuperGLUE folder; None: as in training.
-        device: "cpu", "cuda", "mps"; None: the best there is.
-        limit: Only the first rows; None: of the run's own data as many as it used.
-        mode: `classifier`: one forward pass a row. `cot`: the reasoning head writes a rationale and an answer, and the
-            answer counts; any artifact can, one without a classifier too. `cascade`: the reasoning head is asked where
-            the classifier is unsure.
-        write_row: Given each of the evaluation's `rows()`; with `classifier` as soon as it is known, so that any number
-            of rows goes by in constant memory but for a few numbers each.
-        **options: With `cot` and `cascade` how the reasoning head answers, see `Decoding`: `max_new_tokens`,
-            `temperature`, `top_p`, `batch_size`. With `cascade` one of `threshold` (rows whose confidence is under it
-            are asked), `target_accuracy` (the threshold of least cost that reaches it on the rows of the choice) and
-            `target_cost` (the threshold of best accuracy at so many times the classifier's seconds); with a target
-            `dev_data`, labelled rows for the choice: by default those that training held out.
+        model_dir: An artifact, written by `train`.
+        data: Rows, or a source as for `data.train`; None: the run's own data for the split.
+        split: The split of `superglue:` and `hub:` data, or of the run's own data.
+        config: Settings with column names and the SuperGLUE folder; None: those of the training run.
+        device: "cpu", "cuda" or "mps"; None: the best available.
+        limit: Use only the first N rows; None: all, or as many of the run's own data as the run used.
+        mode: `classifier`: one forward pass per row. `cot`: the reasoning head writes a rationale and an answer, and
+            the answer is scored; this works for any artifact, also without a classifier. `cascade`: the reasoning head
+            answers where the classifier is unsure.
+        write_row: Called with each of the evaluation's `rows()`; in mode `classifier` as soon as a row is done, so that
+            memory stays constant but for a few numbers per row.
+        **options: For `cot` and `cascade`, the decoding options `max_new_tokens`, `temperature`, `top_p` and
+            `batch_size` (see `Decoding`). For `cascade`, one of `threshold` (the reasoning head answers rows with a
+            lower confidence), `target_accuracy` (choose the cheapest threshold that reaches it) and `target_cost`
+            (choose the most accurate threshold within this multiple of the classifier's time). With a target also
+            `dev_data`, labelled rows to choose the threshold on; default: those held out in training.
 
     Raises:
         UserError: The artifact or the rows cannot be used.
@@ -74,7 +74,9 @@ def evaluate(
     tell_trained_file(model_dir, data)
     where: dict[str, Any] = {"split": split, "config": config, "limit": limit}
     load = Reasoner.from_pretrained if mode == "cot" else Classifier.from_pretrained
-    model = load(model_dir, device=device, dtype=None)  # as saved, so that no figure depends on the machine
+    model = load(
+        model_dir, device=device, dtype=None
+    )  # in the saved data type, so that results do not depend on the machine
     if mode == "classifier" and isinstance(model, Classifier):
         each = each_row_of(model_dir, data, **where)
         return evaluate_classifier(model, track(each, "evaluating"), write_row=write_row)
@@ -92,7 +94,7 @@ def evaluate(
 
 
 def _check_used(mode: Mode, options: EvaluateOptions) -> dict[str, Any]:
-    """Refuse what the mode would leave unused, since the figures then are not those that were asked for."""
+    """Reject options that the mode would ignore, and return the rest."""
     if mode not in ("classifier", "cot", "cascade"):
         raise ConfigError(f"`mode` {mode}: unknown; give classifier, cot or cascade")
     if unknown := set(options) - set(EvaluateOptions.__annotations__):
@@ -100,14 +102,14 @@ def _check_used(mode: Mode, options: EvaluateOptions) -> dict[str, Any]:
     given = {name: value for name, value in options.items() if value is not None or name in _DECODING}
     of_cascade = ", ".join(f"`{name}`" for name in given if name not in _DECODING)
     if of_cascade and mode != "cascade":
-        raise ConfigError(f"{of_cascade}: of `mode=cascade`, and the mode is {mode}; leave it out, or give that mode")
+        raise ConfigError(f"{of_cascade} needs `mode=cascade`, got {mode}; leave it out or change the mode")
     if "threshold" in given and "dev_data" in given:
-        raise ConfigError("`dev_data`: rows to choose a threshold on, which `threshold` gives; leave one of them out")
+        raise ConfigError("`dev_data` is for choosing a threshold, but `threshold` is given; leave one of them out")
     return given
 
 
 def _choice(model_dir: str | Path, config: RunConfig | None, given: dict[str, Any]) -> Choice:
-    """The threshold that was given, or the target and the rows to choose one on."""
+    """The given threshold, or the target and the rows to choose one on."""
     asked: dict[str, Any] = {name: given.get(name) for name in ("threshold", "target_accuracy", "target_cost")}
     if asked["threshold"] is not None or not any(value is not None for value in asked.values()):
         return Choice(**asked)

@@ -1,4 +1,4 @@
-"""The end of training: evaluate the final weights, write the artifact, compare the two where they may differ."""
+"""The end of training: evaluate the final weights, write the artifact, and check the artifact against them."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ logger = logging.getLogger("dhrd")
 
 
 def save(parts: Parts, output_dir: Path, steps: int, precision: Precision) -> dict[str, Any]:
-    """Evaluate the final weights, write the artifact, and compare the two where they may differ.
+    """Evaluate the final weights, write the artifact, and check it against them where the two may differ.
 
-    With `training.calibrate` the head is divided by its temperature first.
+    With `training.calibrate`, the head is first divided by a fitted temperature.
 
     Args:
         parts: A run whose training has ended.
-        output_dir: Gets the artifact.
-        steps: Updates done.
-        precision: That the run had, for run.json.
+        output_dir: Directory for the artifact.
+        steps: Number of updates done.
+        precision: The run's precision, for run.json.
 
     Returns:
-        The metrics of the validation rows; empty where there are none.
+        The metrics on the validation rows; empty if there are none.
 
     Raises:
         SaveError: The artifact could not be written.
@@ -50,7 +50,7 @@ def save(parts: Parts, output_dir: Path, steps: int, precision: Precision) -> di
         temperatures = calibrate_head(live, data.choose.examples, rows.labels)
         calibration = {f"temperature/{task}".rstrip("/"): value for task, value in temperatures.items()}
         info = info.model_copy(update={"calibration": calibration})
-    # A temperature leaves every label as it is, but the log loss of its rows is the least that there is.
+    # A temperature changes no label, but the log loss on the rows it was fitted on is optimistic.
     was_choice = config.chooses or config.training.calibrate
     if rows.validation and has_classifier:
         metrics = live.evaluate(data.validation.examples, rows.labels, task=rows.task, intervals=True)
@@ -66,7 +66,7 @@ def save(parts: Parts, output_dir: Path, steps: int, precision: Precision) -> di
 
 
 def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: DualHeadModel) -> ArtifactInfo:
-    """What `dhrd.json` says of a trained model."""
+    """The `dhrd.json` of a trained model."""
     return ArtifactInfo(
         kind=kind_of(model),
         labels=rows.labels,
@@ -94,7 +94,7 @@ def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: Dual
 
 
 def _num_labelled(labels: LabelSet, train: EncodedData) -> dict[str, int]:
-    """Of several tasks, how many rows have a label of each."""
+    """With several tasks, the number of labelled rows per task; else empty."""
     return {
         task.name: sum(number not in example.unlabelled for example in train.examples)
         for number, task in enumerate(labels.slices)

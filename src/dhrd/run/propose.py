@@ -1,4 +1,4 @@
-"""Settings from a look at a file of rows, with the reason of each: what `dhrd init` writes, and trains as it is."""
+"""Propose settings for a file of rows, with a reason for each, as written by `dhrd init`."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ from dhrd.model.choice import at_hand, choose_backbone, context_of, this_machine
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_MAX_MEASURED = 2000  # texts, evenly spread over the rows
-_CHARACTERS_A_TOKEN = 3  # few, so that a limit made of them is rather too high
-_MOST_TOKENS = 4096  # of a proposed limit
+_MAX_MEASURED = 2000  # texts, sampled evenly over the rows
+_CHARACTERS_A_TOKEN = 3  # a low estimate, so that limits are rather too high
+_MOST_TOKENS = 4096  # upper bound of a proposed limit
 _ANSWER_TOKENS = 32  # room for the answer and the markers around it
-_MULTIPLE = 32  # limits are rounded up to it
-_FEWEST_FOR_DEV = 100  # rows, of which a tenth then says something
+_MULTIPLE = 32  # limits are rounded up to a multiple of it
+_FEWEST_FOR_DEV = 100  # rows, so that a tenth of them is meaningful
 _VALIDATION = ("validation", "valid", "val", "dev")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
-    """How long texts are.
+    """The distribution of text lengths.
 
     Args:
-        unit: "tokens", or "tokens (estimated …)" where no tokenizer is at hand.
-        median: Half of them are no longer.
-        most: 99 of 100 are no longer.
-        longest: None is longer.
+        unit: "tokens", or "tokens (estimated …)" if no tokenizer is available.
+        median: The median length.
+        most: The 99th percentile.
+        longest: The maximum.
     """
 
     unit: str
@@ -61,14 +61,14 @@ class Lengths:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """Settings for a file of rows.
+    """Proposed settings for a file of rows.
 
     Args:
-        settings: In the order of the sections; those that were given have no reason.
-        rows: What they read: checked as training checks them.
-        labels: Rows of each label, the validation rows aside.
-        columns: The columns of each of our fields.
-        inputs: How long the inputs are.
+        settings: The settings, in the order of the sections; given ones have no reason.
+        rows: The rows they read, checked as for training.
+        labels: Number of rows per label, without the validation rows.
+        columns: The columns used for each field.
+        inputs: The lengths of the inputs.
     """
 
     settings: tuple[Setting, ...]
@@ -79,16 +79,17 @@ class Proposal:
 
 
 def propose(given: RunConfig) -> Proposal:
-    """Look at `data.train`, and choose what was not given.
+    """Inspect `data.train`, and choose the settings that were not given.
 
     Raises:
-        ConfigError: A column that was given is not there.
-        DataError: As in training; or no column can be the label, or the text.
+        ConfigError: A given column does not exist.
+        DataError: The rows are invalid, or no column can be the label or the text.
     """
     source = open_source(named_rows(given.data), given.data)
+    source.remarks.hush()  # the rows are loaded below
     columns = look_at_columns(source.read())
     if not columns:
-        source.load()  # says what is wrong with them
+        source.load()  # raises the error about the rows
     roles = find_roles(columns, given.data.columns, has_template=source.template != PLAIN)
     own = _given(given)
     begun = _merged([*_model(), *_data(given, roles, columns), *_losses(given, roles)], own)
@@ -97,14 +98,14 @@ def propose(given: RunConfig) -> Proposal:
     first = rows.labels.slices[0]
     labels = count_rows(of_task((*rows.train, *_dev(rows)), first.name, first.columns))
     counts = spelled(f"{shown(name, 40)} {count:,}" for name, count in labels.most_common())
-    told = f"{len(rows.train) + len(_dev(rows)):,} rows: {counts}"
-    train = Setting("data.train", given.data.train, told)
+    counted = f"{len(rows.train) + len(_dev(rows)):,} rows: {counts}"
+    train = Setting("data.train", given.data.train, counted)
     settings = _merged([*begun, *held_out, *limits, train], own)
     return Proposal(settings=tuple(settings), rows=rows, labels=labels, columns=roles, inputs=inputs)
 
 
 def _given(config: RunConfig) -> list[Setting]:
-    """What was given, which nothing takes the place of; the rows and their columns are a part of what is proposed."""
+    """The given settings, which are kept as they are; rows and columns are left to the proposal."""
     given: list[Setting] = []
     for section, part in config.model_dump(mode="json", exclude_unset=True).items():
         named = (
@@ -115,7 +116,7 @@ def _given(config: RunConfig) -> list[Setting]:
 
 
 def _merged(proposed: Sequence[Setting], own: Sequence[Setting]) -> list[Setting]:
-    """All of them, section by section, those without one last."""
+    """Merge settings by section; those without a section come last."""
     by_name = {setting.name: setting for setting in (*proposed, *own)}
     sections = [name for name, field in RunConfig.model_fields.items() if isinstance(field.default, Section)]
     return sorted(by_name.values(), key=lambda setting: [*sections, ""].index(setting.section))
@@ -127,22 +128,24 @@ def _model() -> list[Setting]:
 
 
 def _data(given: RunConfig, roles: Mapping[str, Role], columns: Sequence[ColumnLook]) -> Iterator[Setting]:
-    """The rows and which of their columns are what."""
+    """Settings for the rows and their columns."""
     yield Setting("data.train", given.data.train)
     text = roles.get("input_text")
     is_one = text is not None and len(text.columns) == 1
     mapped = {name: role.columns[0] for name, role in roles.items() if name != "input_text" or is_one}
     used = {column for role in roles.values() for column in role.columns}
     unread = ", ".join(shown(column.name, 40) for column in columns if column.name not in used)
-    told = [f"{name}: {_told(name, role)}" for name, role in roles.items()]
-    told += [f"not read: {unread}"] if unread and given.data.input_template == PLAIN else []
-    yield Setting("data.columns", {name: column for name, column in mapped.items() if name != column}, "\n".join(told))
+    reasons = [f"{name}: {_reason(name, role)}" for name, role in roles.items()]
+    reasons += [f"not read: {unread}"] if unread and given.data.input_template == PLAIN else []
+    yield Setting(
+        "data.columns", {name: column for name, column in mapped.items() if name != column}, "\n".join(reasons)
+    )
     if text is not None and not is_one:
-        why = "What the classifier reads; leave out what a person would not need for the label."
+        why = "The classifier's input; leave out what a person would not need to find the label."
         yield Setting("data.input_template", template_of(text, columns), why)
 
 
-def _told(name: str, role: Role) -> str:
+def _reason(name: str, role: Role) -> str:
     chosen = ", ".join(shown(column, 40) for column in role.columns)
     others = ", ".join(shown(column, 40) for column in role.others)
     change = f"; it might be {others} instead: set data.columns.{name}" if others else ""
@@ -150,23 +153,23 @@ def _told(name: str, role: Role) -> str:
 
 
 def _rows(given: RunConfig, begun: Sequence[Setting]) -> tuple[Rows, list[Setting]]:
-    """The rows as training reads them, and what is held out: a file beside them, or a share of them."""
+    """The rows as read by training, and settings for what is held out: a file beside them, or a share."""
     beside = _validation_beside(str(given.data.train)) if given.data.validation is None else None
     if beside is not None and not given.data.dev_share:
-        held_out = Setting("data.validation", beside, "Lies beside the training rows.")
+        held_out = Setting("data.validation", beside, "Found beside the training rows.")
         try:
             return load_rows(resolved([*begun, held_out])), [held_out]
-        except DataError:  # whatever it is, it is not of these rows
+        except DataError:  # not a file of such rows
             pass
     rows = load_rows(resolved(begun))
     if rows.choose or len(rows.train) < _FEWEST_FOR_DEV:
         return rows, []
-    why = "No validation rows are given (data.validation): this share is held out, to choose the best epoch by."
-    return rows, [Setting("data.dev_share", 0.1, why), Setting("training.selection", "best", "Of all epochs.")]
+    why = "No validation rows are given (data.validation), so this share is held out to choose the best epoch."
+    return rows, [Setting("data.dev_share", 0.1, why), Setting("training.selection", "best", "Keep the best epoch.")]
 
 
 def _validation_beside(spec: str) -> str | None:
-    """A file that the name of another says is its validation part: `train.csv` has `validation.csv`."""
+    """The validation file that belongs to a file by name: `validation.csv` for `train.csv`."""
     path = Path(spec).expanduser()
     if is_read_once(path) or not path.is_file() or "train" not in path.name:
         return None
@@ -175,7 +178,7 @@ def _validation_beside(spec: str) -> str | None:
 
 
 def _limits(config: RunConfig, rows: Rows) -> tuple[Lengths, list[Setting]]:
-    """The limits of tokens that cut one row of a hundred, within what the backbone can read."""
+    """Token limits that truncate about one row in a hundred, within the backbone's context."""
     place = at_hand(config.model.name_or_path)
     examples = rows.train[:: max(1, len(rows.train) // _MAX_MEASURED)]
     inputs, unit = _num_tokens([example.rendered[1] if example.rendered else "" for example in examples], place)
@@ -184,18 +187,18 @@ def _limits(config: RunConfig, rows: Rows) -> tuple[Lengths, list[Setting]]:
     sequence = min(most, _round_up(_share(inputs + reasons, 99) + _ANSWER_TOKENS))
     limit = min(_round_up(_share(inputs, 99)), sequence - _ANSWER_TOKENS)
     lengths = Lengths(unit=unit, median=_share(inputs, 50), most=_share(inputs, 99), longest=int(inputs.max()))
-    why = "The input with its rationale and answer." if reasons.any() else "The input with its answer."
+    why = "Input, rationale and answer together." if reasons.any() else "Input and answer together."
     return lengths, [
-        Setting("data.max_input_tokens", limit, f"Of the inputs {lengths}; what is longer is shortened."),
+        Setting("data.max_input_tokens", limit, f"Of the inputs, {lengths}; longer ones are truncated."),
         Setting("data.max_sequence_tokens", sequence, why),
     ]
 
 
 def _num_tokens(texts: Sequence[str], place: str | None) -> tuple[np.ndarray, str]:
-    """The tokens of each text, (texts,), and what they are counted in."""
+    """The number of tokens of each text, (texts,), and their unit."""
     if place is None:
         counts = [ceil(len(text) / _CHARACTERS_A_TOKEN) for text in texts]
-        return np.array(counts), f"tokens (estimated, {_CHARACTERS_A_TOKEN} characters each: no tokenizer is here yet)"
+        return np.array(counts), f"tokens (estimated, {_CHARACTERS_A_TOKEN} characters each; no tokenizer available)"
     tokenizer = _tokenizer(place)
     return np.array([len(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]), "tokens"
 
@@ -215,11 +218,11 @@ def _round_up(count: int) -> int:
 
 
 def _losses(given: RunConfig, roles: Mapping[str, Role]) -> Iterator[Setting]:
-    """Without rationales there is one loss."""
+    """Without rationales, turn off the reasoning loss."""
     if "rationale" not in roles and given.data.rationales is None:
         why = (
             "The rows have no rationales, so this is the pooled baseline. Once they have (dhrd rationales generate "
-            "asks a teacher; data.rationales names its file) set it to 1."
+            "asks a teacher; data.rationales names its file) run dhrd init again: they need longer sequences, too."
         )
         yield Setting("loss.reasoning_weight", 0, why)
 
@@ -229,7 +232,7 @@ def _dev(rows: Rows) -> list[Example]:
 
 
 def as_json(proposal: Proposal) -> dict[str, Any]:
-    """A proposal for a program."""
+    """A proposal as JSON."""
     return {
         "settings": {setting.name: setting.value for setting in proposal.settings},
         "why": {setting.name: setting.why for setting in proposal.settings if setting.why},

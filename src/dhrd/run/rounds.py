@@ -1,10 +1,10 @@
-"""Rounds: a model that is its own teacher, as in STaR (Zelikman and others 2022, arXiv 2203.14465, section 3).
+"""Rounds: a model that is its own teacher, as in STaR (Zelikman et al. 2022, arXiv 2203.14465, section 3).
 
-train → its reasoning head writes rationales for the rows that have none → train anew on those … as long as the log loss
-of held-out rows falls
+train → its reasoning head writes rationales for the rows that have none → retrain on those … as long as the log loss
+on held-out rows falls
 
-All grows in `OUTPUT.rounds`, a directory a round, so that a run which was stopped goes on; the best round's model takes
-its place at the end.
+Intermediate results are kept in `OUTPUT.rounds`, one directory per round, so that an interrupted run can continue; the
+best round's model is moved to the output at the end.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from dhrd.training.run_dir import read_run
 logger = logging.getLogger("dhrd")
 
 ROUNDS = "rounds.json"
-"""What each round came to, in the artifact."""
+"""The file in the artifact with the results of each round."""
 
 _WRITTEN = "rationales.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One round.
+    """The results of one round.
 
     Args:
-        number: From 1.
+        number: The round's number, from 1.
         num_rationales: Training rows with a rationale.
-        num_own: Those of them that the model of the round before wrote.
-        num_told: Of these, those that it wrote once the label was told.
-        log_loss: Of the held-out rows.
-        accuracy: Of the same.
+        num_own: Those of them whose rationale the previous round's model wrote.
+        num_told: Those of `num_own` written with the label given.
+        log_loss: On the held-out rows.
+        accuracy: On the held-out rows.
     """
 
     number: int
@@ -64,15 +64,15 @@ class Round:
 
 
 def train_rounds(config: RunConfig, num_rounds: int, *, device: str | None = None) -> tuple[TrainResult, list[Round]]:
-    """Train, let the model write the rationales that are missing, and train anew on them, again and again.
+    """Train, let the model write the missing rationales, and retrain on them, repeatedly.
 
-    Every round begins with the backbone as it is given. Rationales that rows have are kept, and the others are written
-    anew by each round's model. The first round whose log loss on held-out rows is not less than the best is the last.
+    Every round starts from the given backbone. Existing rationales are kept, and the missing ones are rewritten by each
+    round's model. The first round that does not lower the best log loss on held-out rows is the last.
 
     Args:
-        config: As for `train`; some rows must have a rationale. `teacher` says how the model is sampled.
-        num_rounds: At most so many.
-        device: "cpu", "cuda", "mps"; None: the best there is.
+        config: Settings as for `train`, with sampling options in `teacher`; some rows must have a rationale.
+        num_rounds: Maximum number of rounds.
+        device: "cpu", "cuda" or "mps"; None: the best available.
 
     Returns:
         The artifact of the best round, and all rounds.
@@ -89,7 +89,7 @@ def train_rounds(config: RunConfig, num_rounds: int, *, device: str | None = Non
     config.check_choices(has_validation=config.data.validation is not None)
     rows = _rows(config)
     if published is not None:
-        return _go_on_after_publishing(config, rows, work), published
+        return _finish_published(config, rows, work), published
     rounds: list[Round] = []
     written: Written | None = None
     for number in range(1, num_rounds + 1):
@@ -98,26 +98,26 @@ def train_rounds(config: RunConfig, num_rounds: int, *, device: str | None = Non
             break
         written = _write(config, rows, work / str(number), device)
         if not written.num_rationales:
-            logger.warning("round %d: it wrote no rationale whose answer is the label, so it is the last", number)
+            logger.warning("round %d is the last: none of the rationales written conclude with the right label", number)
             break
     best = min(rounds, key=lambda one: one.log_loss)
     return _finish(output, work, rounds, best), rounds
 
 
 def _check_places(output: Path, work: Path) -> None:
-    """Refuse to write where something is that is not ours.
+    """Refuse output paths that contain anything but rounds.
 
     Raises:
-        ConfigError: There is.
+        ConfigError: One of them does.
     """
     if not holds_nothing(output):
         raise ConfigError(f"output_dir: {output} is not empty; give another output_dir, or move it away")
     if not holds_nothing(work) and not all(path.name.isdigit() or is_temporary(path) for path in work.iterdir()):
-        raise ConfigError(f"output_dir: {work} is not of rounds of dhrd's; move it away")
+        raise ConfigError(f"output_dir: {work} contains files that are not from dhrd's rounds; move it away")
 
 
 def _published(output: Path, work: Path) -> list[Round] | None:
-    """The rounds of a run whose model is in its place, and that was stopped before it removed what it grew in."""
+    """The rounds of a run that was interrupted after its model was in place and before its work was removed."""
     if not work.is_dir() or not (output / ROUNDS).is_file():
         return None
     told = json.loads((output / ROUNDS).read_text(encoding="utf-8"))
@@ -126,16 +126,16 @@ def _published(output: Path, work: Path) -> list[Round] | None:
     return [Round(**one) for one in told["rounds"]]
 
 
-def _go_on_after_publishing(config: RunConfig, rows: Rows, work: Path) -> TrainResult:
-    """Remove what such a run grew in.
+def _finish_published(config: RunConfig, rows: Rows, work: Path) -> TrainResult:
+    """Finish such a run.
 
     Raises:
-        ConfigError: It was of other rows.
-        CheckpointError: It was of other settings.
+        ConfigError: It had other rows.
+        CheckpointError: It had other settings.
     """
     output = Path(config.output_dir).expanduser()
     check_same_rows(work / "1" / "rows", rows.train, rows.choose)
-    train(_of_round(config, output), validation_dataset=rows.choose, checkpoint=output)  # it is finished
+    train(_of_round(config, output), validation_dataset=rows.choose, checkpoint=output)  # checks settings
     with saving(str(work)):
         remove_directory(work)
     return _result(output)
@@ -148,17 +148,17 @@ def _rows(config: RunConfig) -> Rows:
         ConfigError: Nothing is held out, no rationale is missing, or there are several tasks.
     """
     if config.tasks:
-        raise ConfigError("`rounds` are of one task: leave `tasks` out, or train once")
+        raise ConfigError("`rounds` support a single task: leave `tasks` out, or train once")
     rows = load_rows(config)
     if not rows.choose:
-        raise ConfigError("`rounds` end by held-out rows: set data.dev_share (say 0.1) or data.validation")
+        raise ConfigError("`rounds` need held-out rows: set data.dev_share (say 0.1) or data.validation")
     if all(example.rationale for example in rows.train):
-        raise ConfigError("`rounds` write the rationales that are missing, and every training row has one: train once")
+        raise ConfigError("`rounds` write missing rationales, but every training row has one: train once")
     return replace(rows, train=list(with_own_ids(rows.train, str(config.data.train))))
 
 
 def _taught(rows: Rows, written: Written | None) -> list[Example]:
-    """The training rows, with the rationales that the round before wrote for those that have none."""
+    """The training rows, with the previous round's rationales for those that have none."""
     if written is None:
         return rows.train
     found = {example.id: example for example in join_rationales(_missing(rows), written.output)}
@@ -172,7 +172,7 @@ def _missing(rows: Rows) -> list[Example]:
 def _round(
     number: int, config: RunConfig, rows: Rows, written: Written | None, directory: Path, device: str | None
 ) -> Round:
-    """Train on rows, or go on with that; then look at the rows held out."""
+    """Train on rows, or resume that, and evaluate on the held-out rows."""
     like, artifact, taught = _like(config), directory / "artifact", _taught(rows, written)
     with saving(str(directory)):
         directory.mkdir(parents=True, exist_ok=True)
@@ -204,7 +204,7 @@ def _like(config: RunConfig) -> Source:
 
 
 def _of_round(config: RunConfig, output_dir: Path) -> RunConfig:
-    """The settings of a round, whose rows were drawn and cut already."""
+    """The settings of a round; its rows have already been sampled and split."""
     none = dict.fromkeys(("rationales", "labels", "train_limit", "validation_limit"), None)
     whole = {"train_share": 1.0, "rationale_share": 1.0, "label_noise": 0.0, "dev_share": 0.0}
     data = config.data.model_copy(update={**none, **whole})
@@ -212,7 +212,7 @@ def _of_round(config: RunConfig, output_dir: Path) -> RunConfig:
 
 
 def _write(config: RunConfig, rows: Rows, directory: Path, device: str | None) -> Written:
-    """Let a round's model write the rationales that are missing."""
+    """Let a round's model write the missing rationales."""
     teacher = config.teacher.model_copy(update={"name": f"self:{directory / 'artifact'}"})
     missing = as_source(_missing(rows), rows.labels, like=_like(config))
     asked = config.model_copy(update={"teacher": teacher})
@@ -220,7 +220,7 @@ def _write(config: RunConfig, rows: Rows, directory: Path, device: str | None) -
 
 
 def _finish(output: Path, work: Path, rounds: list[Round], best: Round) -> TrainResult:
-    """Let the best round's model take its place, with the rationales that it was taught."""
+    """Move the best round's model, with the rationales it was trained on, to the output."""
     artifact, written = work / str(best.number) / "artifact", work / str(best.number - 1) / _WRITTEN
     with writing(artifact / ROUNDS) as file:
         file.json({"best": best.number, "rounds": [asdict(one) for one in rounds]})

@@ -1,4 +1,4 @@
-"""The rows that an artifact is evaluated, measured or run on."""
+"""Rows to evaluate, benchmark or run an artifact on."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from typing import Any
 
 from dhrd._files import writing
 from dhrd.artifact.info import MANIFEST, ArtifactInfo, read_info
-from dhrd.config import RunConfig, resolve
+from dhrd.config import DataSettings, RunConfig, resolve
 from dhrd.config.section import check_count
 from dhrd.config.tasks import TaskSettings
 from dhrd.data.digest import digest_of
 from dhrd.data.objects import numbered_rows
+from dhrd.data.readers import is_read_once
 from dhrd.data.records import Example, LabelSet
+from dhrd.data.remote import local_path
 from dhrd.data.rows import load_rows
 from dhrd.data.source import Source
 from dhrd.data.sources import open_source
@@ -26,7 +28,7 @@ from dhrd.training.run_dir import read_run
 
 logger = logging.getLogger("dhrd")
 
-_MOST_TRAINED = 0.5  # of the rows may have a training row's text
+_MOST_TRAINED = 0.5  # largest share of rows that may have the text of a training row
 
 
 def rows_of(
@@ -38,7 +40,7 @@ def rows_of(
     limit: int | None = None,
     labels_required: bool = True,
 ) -> list[Example]:
-    """Rows for an artifact, as `evaluate` takes them; with `labels_required` all must have one.
+    """Load rows for an artifact; see `evaluate` for the arguments.
 
     Raises:
         UserError: The artifact or the rows cannot be used.
@@ -55,10 +57,10 @@ def each_row_of(
     config: RunConfig | None = None,
     limit: int | None = None,
 ) -> Iterator[Example]:
-    """Labelled rows for an artifact as `rows_of` takes them, one by one in constant memory.
+    """Yield labelled rows for an artifact one by one, in constant memory; see `rows_of`.
 
     Raises:
-        UserError: The artifact or a row cannot be used, or there is none.
+        UserError: The artifact or a row cannot be used, or there are no rows.
     """
     source, limit = _source(model_dir, data, split, config, limit)
     examples = with_own_ids(source.examples(limit=limit), source.name)
@@ -69,7 +71,7 @@ def each_row_of(
 
 
 def with_own_ids(examples: Iterable[Example], name: str) -> Iterator[Example]:
-    """The rows, each with an id of its own, by which two models' answers are compared: the second "a" is "a-2"."""
+    """Make ids unique, for comparing models by row: the second "a" becomes "a-2"."""
     taken: set[str] = set()
     latest: dict[str, int] = {}
     for example in examples:
@@ -80,7 +82,7 @@ def with_own_ids(examples: Iterable[Example], name: str) -> Iterator[Example]:
         taken.add(row_id)
         yield example if row_id == example.id else replace(example, id=row_id)
     if latest:
-        logger.warning("%s: %d ids are there more than once; later rows have -2, -3 … after theirs", name, len(latest))
+        logger.warning("%s: %d ids occur more than once; -2, -3 … is appended to the later ones", name, len(latest))
 
 
 def _source(
@@ -92,6 +94,8 @@ def _source(
     spec = data if data is not None else getattr(config.data, split)
     if spec is None:
         raise ConfigError(f"no rows to evaluate: give `data=SPEC`, or set data.{split}")
+    if data is None:
+        _refuse_streams(config.data, split, mend="; give `data=SPEC`")
     if limit is None and data is None:
         limit = getattr(config.data, f"{split}_limit", None)
     if limit is not None:
@@ -100,19 +104,19 @@ def _source(
 
 
 def open_rows(spec: Any, split: str, config: RunConfig, info: ArtifactInfo) -> Source:
-    """A source of rows as an artifact's input template takes them."""
+    """Open a source of rows for an artifact's input template."""
     settings = config.data.model_copy(update={"input_template": info.input_template})
     source = open_source(spec, settings, split=split, tasks=tasks_of(info, config.tasks))
     return replace(source, reads_rationales=False, has_model=True)
 
 
 def settings_of(model_dir: str | Path) -> RunConfig:
-    """The settings that rows are read by for an artifact: its run's, or without run.json its own columns.
+    """The settings for reading an artifact's rows: its run's or, without run.json, the columns that it records.
 
     Raises:
-        ArtifactError: The directory is no finished artifact.
+        ArtifactError: The directory is not a finished artifact.
         CheckpointError: run.json is damaged.
-        ConfigError: The artifact names columns of fields that there are not.
+        ConfigError: The artifact names columns of unknown fields.
     """
     directory = Path(model_dir).expanduser()
     if (config := read_run(directory)) is not None:
@@ -121,11 +125,11 @@ def settings_of(model_dir: str | Path) -> RunConfig:
 
 
 def tasks_of(info: ArtifactInfo, given: Mapping[str, TaskSettings] | None) -> dict[str, TaskSettings]:
-    """The settings of an artifact's tasks: the config's, or what it says itself; none of one task alone.
+    """The settings of an artifact's tasks: the config's, or those that it records; empty for a single task.
 
     Args:
-        info: The artifact's.
-        given: Of the config, where it has some.
+        info: The artifact's info.
+        given: The config's tasks, if any.
     """
     own = {
         task.name: TaskSettings(column=info.task_columns.get(task.name), multi_label=task.labels.multi_label)
@@ -136,12 +140,12 @@ def tasks_of(info: ArtifactInfo, given: Mapping[str, TaskSettings] | None) -> di
 
 
 def as_source(examples: Sequence[Example], labels: LabelSet, *, like: Source) -> Source:
-    """Checked rows as `train` reads rows again: by our names, with the places of their labels.
+    """Wrap examples as a source that `train` can read.
 
     Args:
-        examples: With labels of the set, or shares of them.
+        examples: Rows with labels of the set, or shares of them.
         labels: The label set.
-        like: Has the input template and the task.
+        like: The source from which to take the input template and the task.
     """
     rows = [
         example
@@ -155,40 +159,58 @@ def as_source(examples: Sequence[Example], labels: LabelSet, *, like: Source) ->
 def held_out_rows(
     model_dir: str | Path, config: RunConfig | None = None, *, instead: str = "dev_data"
 ) -> list[Example]:
-    """The rows that training held out of its own for choices.
+    """The rows that training held out for choices.
 
     Args:
-        model_dir: What `train` wrote.
-        config: Where the rows are; None: as in training.
-        instead: The argument that would give other rows, for messages.
+        model_dir: An artifact, written by `train`.
+        config: Settings that say where the rows are; None: those of the training run.
+        instead: The argument that gives other rows, for messages.
 
     Raises:
-        ConfigError: It held out none.
-        UserError: They cannot be read any more.
+        ConfigError: Training held out no rows.
+        UserError: The rows cannot be read any more.
     """
     config = config or settings_of(model_dir)
     if not config.data.dev_share:
         raise ConfigError(
-            "a threshold is chosen on rows that the model was not trained on, and the run held out none: "
+            "a threshold must be chosen on rows that the model was not trained on, but the run held out none: "
             f"give `{instead}=SPEC`, or train with data.dev_share"
         )
+    _refuse_streams(config.data, *_LOADED, mend=f"; give `{instead}=SPEC`")
     return load_rows(config).choose
 
 
+_LOADED = ("train", "validation", "rationales")
+"""The settings of what `load_rows` reads."""
+
+
+def _refuse_streams(settings: DataSettings, *names: str, mend: str = "") -> None:
+    """Refuse to read a run's own rows again where they were a stream: what is in it now is another's.
+
+    Raises:
+        DataError: One of these settings is a stream.
+    """
+    for name in names:
+        spec = getattr(settings, name)
+        if spec is not None and is_read_once(Path(spec).expanduser()):
+            raise DataError(f"data.{name} ({spec}) was a stream, which is read once{mend}")
+
+
 def num_trained(model_dir: str | Path, digests: Iterable[str]) -> int:
-    """How many of these rows have the text of a row that an artifact was trained on; 0, aloud, where nobody can tell.
+    """Count the rows that have the text of a training row; 0 with a warning if that is unknown.
 
     Args:
-        model_dir: What `train` wrote.
-        digests: Of the rows (`data/digest.py`).
+        model_dir: An artifact, written by `train`.
+        digests: The rows' digests (`data/digest.py`).
     """
     config = read_run(Path(model_dir).expanduser())
     if config is None or config.data.train is None:
         return 0
     try:
+        _refuse_streams(config.data, *_LOADED)
         trained = {digest_of(example) for example in load_rows(config).train}
     except UserError as error:
-        logger.warning("whether these rows were trained on cannot be told: %s", error)
+        logger.warning("cannot check whether the model was trained on these rows: %s", error)
         return 0
     return sum(digest in trained for digest in digests)
 
@@ -196,38 +218,37 @@ def num_trained(model_dir: str | Path, digests: Iterable[str]) -> int:
 def refuse_trained_rows(
     model_dir: str | Path, digests: Sequence[str], *, instead: str = "give rows that training did not see"
 ) -> None:
-    """A model is surer and better on what it was trained on, so that such rows say nothing of new ones.
+    """Refuse rows that the model was trained on, since they say nothing about new rows.
 
-    Where new rows repeat training texts by themselves a few do so here too: these are told, and no more.
+    If only some rows have the text of a training row, which may be natural repetition, a warning is logged.
 
     Args:
-        model_dir: What `train` wrote.
-        digests: Of the rows.
-        instead: How to mend it.
+        model_dir: An artifact, written by `train`.
+        digests: The rows' digests.
+        instead: What to do instead, for the message.
 
     Raises:
-        DataError: Most of the rows were trained on.
+        DataError: The model was trained on most of the rows.
     """
     known = num_trained(model_dir, digests)
     if known > _MOST_TRAINED * len(digests):
         raise DataError(
-            f"{known} of the {len(digests)} rows were trained on, so they cannot show how the model does on new ones; "
-            f"{instead}"
+            f"the model was trained on {known} of the {len(digests)} rows, so they say little about new ones; {instead}"
         )
     if known:
         logger.warning("%d of %d rows have the text of a training row; new ones may do worse", known, len(digests))
 
 
 def check_same_rows(stamp: Path, *parts: Iterable[Example], more: str = "") -> None:
-    """Note which rows a run is about, so that what is left of it after a kill is not taken for a run of others.
+    """Record which rows a run uses, so that an interrupted run is not resumed with other rows.
 
     Args:
-        stamp: A file in the run's own directory.
-        *parts: The rows, in their order.
-        more: What else makes it another run.
+        stamp: A file in the run's directory.
+        *parts: The rows, in order.
+        more: What else identifies the run.
 
     Raises:
-        ConfigError: The run that was begun there was of others.
+        ConfigError: The run started there used others.
     """
     told = [[(e.id, digest_of(e), e.label, e.rationale, e.weight) for e in part] for part in parts]
     asked = hashlib.sha256(repr((more, told)).encode("utf-8", "replace")).hexdigest()
@@ -236,16 +257,16 @@ def check_same_rows(stamp: Path, *parts: Iterable[Example], more: str = "") -> N
             file.write(asked)
     elif stamp.read_text(encoding="utf-8") != asked:
         raise ConfigError(
-            f"{stamp.parent}: what was begun there is of other rows or settings; give the same ones to go on, or "
-            "remove it to begin anew"
+            f"{stamp.parent}: the run started there has other rows or settings; give the same ones to continue, or "
+            "remove it to start over"
         )
 
 
 def tell_trained_file(model_dir: str | Path, data: object) -> None:
-    """Say so where rows are the very file that an artifact was trained on: all that is known without reading it."""
+    """Warn if rows come from the file that an artifact was trained on, without reading it."""
     config = read_run(Path(model_dir).expanduser())
     if config is None or config.data.train is None or not isinstance(data, str | Path):
         return
-    trained, given = (Path(name).expanduser() for name in (config.data.train, data))
+    trained, given = (local_path(name) or Path(name).expanduser() for name in (config.data.train, data))
     if trained.is_file() and given.is_file() and trained.samefile(given):
         logger.warning("%s: the model was trained on these rows; new ones may do worse", data)

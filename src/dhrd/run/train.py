@@ -1,4 +1,4 @@
-"""Train: the main path. Read this file first.
+"""Training, the main path of the library. Start reading here.
 
 load rows → build (encode, model, updates, state) → fit → evaluate → save
 """
@@ -41,13 +41,13 @@ logger = logging.getLogger("dhrd")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
-    """What training gave.
+    """The result of training.
 
     Args:
         output_dir: The artifact.
-        steps: Updates done.
-        metrics: Of the validation rows; empty where there are none.
-        was_finished: The run had ended before; nothing was done.
+        steps: Number of updates done.
+        metrics: Metrics on the validation rows; empty if there are none.
+        was_finished: Whether the run was already finished, so that nothing was done.
     """
 
     output_dir: Path
@@ -71,16 +71,16 @@ def train(
 
     Args:
         config: The settings.
-        train_dataset: Rows instead of `data.train`: a `datasets.Dataset`, dicts, or `Example`s.
-        validation_dataset: Rows instead of `data.validation`; they serve choices as those do.
-        backbone: A loaded backbone, changed in place, instead of `model.name_or_path`.
-        callbacks: Further trackers of every logged number.
-        checkpoint: Go on with the run in this `output_dir`, or from one checkpoint in it.
-        overwrite: Replace a run that is in `output_dir`.
-        device: "cpu", "cuda", "mps"; None: the best there is.
+        train_dataset: Rows to use instead of `data.train`: a `datasets.Dataset`, dicts, or `Example`s.
+        validation_dataset: Rows to use instead of `data.validation`.
+        backbone: A loaded backbone to use instead of `model.name_or_path`; it is modified in place.
+        callbacks: Further trackers, which receive every logged number.
+        checkpoint: Resume the run in this `output_dir`, or from a checkpoint in it.
+        overwrite: Replace an existing run in `output_dir`.
+        device: "cpu", "cuda" or "mps"; None: the best available.
 
     Returns:
-        Where the artifact is, and its metrics.
+        The artifact's directory and metrics.
 
     Raises:
         UserError: A setting, a row, the backbone or a checkpoint cannot be used.
@@ -93,10 +93,10 @@ def train(
     with ExitStack() as held:  # the lock on output_dir, on the main process
         place = _on_main_process(processes, lambda: prepare_output(config, checkpoint, overwrite=overwrite, held=held))
         if place.is_finished:
-            logger.warning("%s: training is finished already; nothing to do", place.output_dir)
+            logger.warning("%s: training is already finished; nothing to do", place.output_dir)
             return TrainResult(output_dir=place.output_dir, was_finished=True)
         rows = load_rows(config, train_dataset, validation_dataset)
-        chosen_by(config, rows)  # a metric that there is not is told before the backbone is loaded
+        chosen_by(config, rows)  # report an unknown metric before loading the backbone
         backbone = backbone or load_backbone(config.model, seed=config.seed)
         precision = _on_main_process(processes, lambda: _precision(config, place, backbone, device))
         parts = build(config, rows, backbone, device, precision=precision)
@@ -104,26 +104,28 @@ def train(
 
 
 def _train(parts: Parts, place: Place, precision: Precision, callbacks: Sequence[Tracker]) -> TrainResult:
-    """From the first update, or the one after a checkpoint, to the artifact; with output_dir held."""
+    """Train from the first update, or from a checkpoint, and write the artifact; output_dir must be locked."""
     config, accelerator, output_dir, start = parts.config, parts.accelerator, place.output_dir, place.start
     checkpoints = Checkpoints(output_dir / "checkpoints", run_identity(parts))
     _on_main_process(accelerator, lambda: start_run(output_dir, config, precision, fresh=start is None))
     position = resume(parts, checkpoints, start) if start is not None else Position()
     monitor = make_monitor(parts, LiveModel.of(parts.model, accelerator, split=True))
-    with open_trackers(config, accelerator, output_dir, position, [*callbacks, *_told(parts, position)]) as trackers:
+    with open_trackers(
+        config, accelerator, output_dir, position, [*callbacks, *_line_trackers(parts, position)]
+    ) as trackers:
         end = fit(
             parts.state, parts.updates, monitor=monitor, trackers=trackers, checkpoints=checkpoints, position=position
         )
         if accelerator.is_main_process and config.training.selection == "best" and end.best_value is not None:
-            logger.info("kept: the weights after update %d, the best of all evaluations", end.best_step)
+            logger.info("keeping the weights after update %d, the best of all evaluations", end.best_step)
         with gathered(parts.model):
             metrics = save(parts, output_dir, end.step, precision) if accelerator.is_main_process else {}
-        checkpoints.remove(accelerator)  # before the trackers are told: whatever they raise, nothing is left behind
+        checkpoints.remove(accelerator)  # before notifying the trackers, so that nothing is left behind if they raise
     return TrainResult(output_dir=output_dir, steps=end.step, metrics=metrics)
 
 
-def _told(parts: Parts, position: Position) -> list[Tracker]:
-    """On the main process, what says in lines how the run goes; what it will do is said at once."""
+def _line_trackers(parts: Parts, position: Position) -> list[Tracker]:
+    """The trackers that log progress lines, on the main process only; also logs what the run will do."""
     if not parts.accelerator.is_main_process:
         return []
     for line in announced(parts):
@@ -132,7 +134,7 @@ def _told(parts: Parts, position: Position) -> list[Tracker]:
 
 
 def _on_main_process(processes: Accelerator | PartialState, act: Callable[[], Any]) -> Any:
-    """What `act` gives, done by one process alone: the others would see a directory half prepared."""
+    """Run `act` on the main process only and share its result, as others would see a half-prepared directory."""
     outcome: list[Any] = [None]
     if processes.is_main_process:
         try:
@@ -146,13 +148,13 @@ def _on_main_process(processes: Accelerator | PartialState, act: Callable[[], An
 
 
 def _precision(config: RunConfig, place: Place, backbone: Backbone, device: str | None) -> Precision:
-    """What the run began with, where it goes on, else chosen: measured again it might come out differently."""
+    """The run's precision: that of the resumed run, or chosen now, as a new measurement might turn out differently."""
     recorded = read_precision(place.output_dir) if place.goes_on else None
     return recorded or choose_precision(config.training.mixed_precision, device, backbone.model.config)
 
 
 def chosen_by(config: RunConfig, rows: Rows) -> str | None:
-    """The metric that chooses the weights; None where the last are taken.
+    """The metric that chooses the weights; None if the last ones are used.
 
     Raises:
         ConfigError: The task has no such metric.
@@ -165,10 +167,10 @@ def chosen_by(config: RunConfig, rows: Rows) -> str | None:
 
 
 def make_monitor(parts: Parts, live: LiveModel) -> Monitor | None:
-    """The evaluations during training, on the rows of choices; None without such rows or a classifier.
+    """The evaluations during training, on held-out rows; None without such rows or without a classifier.
 
     Raises:
-        ConfigError: The task has no such metric as chooses the weights.
+        ConfigError: The task does not have the metric that chooses the weights.
     """
     rows, metric = parts.rows, chosen_by(parts.config, parts.rows)
     if not rows.choose or parts.config.loss.classification_weight == 0:

@@ -1,1 +1,1 @@
-"""A classifier behind HTTP: `dhrd serve`. Needs the extra `serve`."""
+"""Serving a classifier over HTTP (`dhrd serve`). Needs the extra `serve`."""

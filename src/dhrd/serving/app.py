@@ -1,13 +1,15 @@
-"""The application: routes, the guard before them, and one shape of all errors."""
+"""The ASGI application: routes, the guard in front of them, and uniform error responses."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dhrd._extras import require
 from dhrd._versions import library_versions
+from dhrd.data.json_rows import unique_keys
 from dhrd.inference.classifier import Classifier
 from dhrd.model.memory import own_weights
 from dhrd.serving.guard import Gate, Guard, refused
@@ -18,6 +20,7 @@ from dhrd.serving.schemas import ErrorResponse
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from fastapi.routing import APIRoute
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -26,34 +29,34 @@ _Responses = dict[int | str, dict[str, Any]]
 _REFUSALS = {
     400: "The body is not JSON.",
     401: "The key is missing or wrong.",
-    404: "What was asked for is not here.",
+    404: "The path or model was not found.",
     413: "The request is too large.",
-    422: "A field or a row cannot be read.",
-    429: "The server is busy; Retry-After says when to come back.",
+    422: "A field or a row is invalid.",
+    429: "The server is busy; Retry-After says when to try again.",
     500: "The server failed.",
-    503: "Not answered before the deadline, or the server is going down.",
+    503: "The deadline passed, or the server is shutting down.",
 }
 
 
-_BODY = "give an object in JSON, with the header Content-Type: application/json; see /openapi.json"
-_ROWS = "give a text, an object of the columns that /info names, or a list of them that is not empty"
+_BODY = "send a JSON object with the header Content-Type: application/json; see /openapi.json"
+_ROWS = "send a text, an object with the columns listed by /info, or a non-empty list of these"
 
 
 class Served(NamedTuple):
-    """An application and how it stands with its requests."""
+    """An application and the state of its requests."""
 
     app: FastAPI
     gate: Gate
 
 
 def create_app(classifier: Classifier, *, name: str, limits: Limits | None = None, key: str | None = None) -> Served:
-    """The application that answers with a classifier; its lifespan ends the classifier's threads.
+    """Create the application for a classifier; its lifespan stops the classifier's threads.
 
     Args:
-        classifier: Ready to answer.
-        name: Of the model, as clients name it.
-        limits: What is taken on.
-        key: That requests must carry; None: none.
+        classifier: The loaded classifier.
+        name: The model's name for clients.
+        limits: Limits on requests.
+        key: The key that requests must carry; None: no key is required.
 
     Raises:
         MissingExtra: The extra `serve` is not installed.
@@ -77,6 +80,7 @@ def create_app(classifier: Classifier, *, name: str, limits: Limits | None = Non
         title="dhrd", version=library_versions()["dhrd"], docs_url=None, redoc_url=None, lifespan=lifespan,
         description=f"The classifier {name}.",
     )  # fmt: skip
+    app.router.route_class = _strict_route()
     _add_routes(app, service)
     for kind, handler in ((Refusal, _on_refusal), (RequestValidationError, _on_invalid), (HTTPException, _on_http)):
         app.add_exception_handler(kind, handler)
@@ -89,6 +93,34 @@ def create_app(classifier: Classifier, *, name: str, limits: Limits | None = Non
         retry_after_s=lambda: service.dispatcher.retry_after_s,
     )
     return Served(app, gate)
+
+
+def _strict_route() -> type[APIRoute]:
+    """A route that refuses a body of which the standard parser would keep the last of two values for one key."""
+    from fastapi.routing import APIRoute
+    from starlette.requests import Request
+
+    class StrictRequest(Request):
+        async def json(self) -> Any:
+            return json.loads(await self.body(), object_pairs_hook=_unique_keys)
+
+    class StrictRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def strictly(request: Request) -> Response:
+                return await handle(StrictRequest(request.scope, request.receive))
+
+            return strictly
+
+    return StrictRoute
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    try:
+        return unique_keys(pairs)
+    except ValueError as error:
+        raise Refusal(400, "invalid_json", f"the body is not JSON: {error}") from None
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
@@ -113,7 +145,7 @@ async def _on_refusal(request: Request, refusal: Exception) -> Response:
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
-    """The first thing that is wrong with a body; what was given is not repeated."""
+    """Report the first problem of a body, without quoting its content."""
     from fastapi.exceptions import RequestValidationError
 
     assert isinstance(error, RequestValidationError)
@@ -122,8 +154,8 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     if first["type"] == "json_invalid":
         return refused(Refusal(400, "invalid_json", f"the body is not JSON ({first['ctx']['error']}, at {param})"))
     field = param.partition(".")[0]
-    told = f"{first['msg']}; see /openapi.json" if field else _BODY
-    wanted = _ROWS if field in ("input", "inputs") else told
+    message = f"{first['msg']}; see /openapi.json" if field else _BODY
+    wanted = _ROWS if field in ("input", "inputs") else message
     return refused(Refusal(422, "invalid_request", f"{field or 'body'}: {wanted}", param=field or None))
 
 
@@ -131,10 +163,12 @@ async def _on_http(request: Request, error: Exception) -> Response:
     from starlette.exceptions import HTTPException
 
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, Refusal):  # FastAPI's own is what a body raises
+        return refused(error.__cause__)
     messages = {
-        400: Refusal(400, "invalid_json", "the body cannot be read; send JSON in UTF-8, not nested deeply"),
-        404: Refusal(404, "unknown_path", "there is nothing here; /openapi.json lists what there is"),
-        405: Refusal(405, "unknown_method", "not by this method; /openapi.json lists what there is"),
+        400: Refusal(400, "invalid_json", "the body cannot be parsed; send JSON in UTF-8, not deeply nested"),
+        404: Refusal(404, "unknown_path", "no such path; see /openapi.json"),
+        405: Refusal(405, "unknown_method", "method not allowed; see /openapi.json"),
     }
     response = refused(messages.get(error.status_code, Refusal(error.status_code, "http", str(error.detail))))
     response.headers.update(error.headers or {})

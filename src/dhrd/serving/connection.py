@@ -1,7 +1,7 @@
-"""Connections that wait for a request's head no longer than some seconds, and hold no more of it than 64 KiB.
+"""Connections with a time limit of a few seconds and a size limit of 64 KiB for a request's head.
 
-uvicorn bounds how long a connection is idle between requests, but neither how long its first one may take to come nor,
-with httptools, how long a head may be.
+uvicorn limits the idle time between requests, but neither the time until the first one arrives nor, with httptools, the
+size of a head.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _HEAD_S = 20.0
 
 
 def connection_class() -> type[Any]:
-    """HTTP/1.1 as uvicorn speaks it by h11, with these bounds.
+    """uvicorn's h11 implementation of HTTP/1.1 with these limits.
 
     Raises:
         MissingExtra: uvicorn is not installed.
@@ -24,22 +24,22 @@ def connection_class() -> type[Any]:
     protocol = require("uvicorn.protocols.http.h11_impl", extra="serve").H11Protocol
 
     class Connection(protocol):  # type: ignore[misc, valid-type]  # its base is known once it is imported
-        """HTTP/1.1 as uvicorn speaks it by h11; who does not send a whole head in time is cut off."""
+        """uvicorn's h11 protocol; closes connections that do not send a complete head in time."""
 
         _timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:
-            """The head is waited for from now on."""
+            """Start waiting for a head."""
             super().connection_made(transport)
             self._watch()
 
         def data_received(self, data: bytes) -> None:
-            """A part of a head gives no more time."""
+            """Receive data; a partial head does not extend the time limit."""
             super().data_received(data)
             self._watch()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            """Nothing is waited for any more."""
+            """Stop waiting."""
             self._stop()
             super().connection_lost(exc)
 

@@ -1,4 +1,4 @@
-"""From the rows of many requests to batches for one model, in a thread of its own.
+"""Batches the rows of concurrent requests for one model, which runs in its own thread.
 
 request → tokens (a small pool of threads) → queue → the engine's thread: a batch, one call, answers by job
 """
@@ -23,7 +23,7 @@ from dhrd.serving.limits import Limits, Refusal
 from dhrd.serving.monitoring import ServerMetrics, log_failure
 from dhrd.serving.queue import Job, Part, TokenQueue
 
-_GATHER_SHARE = 0.1  # of the last batch's time: clients that got an answer send their next rows meanwhile
+_GATHER_SHARE = 0.1  # of the last batch's time, to wait for the next rows of clients that just got an answer
 _NUM_ENCODERS = 2
 
 
@@ -31,9 +31,9 @@ class Dispatcher:
     """Classifies rows of any number of concurrent requests.
 
     Args:
-        classifier: Ready to answer.
-        limits: Of the queue.
-        metrics: Are told of every batch.
+        classifier: The loaded classifier.
+        limits: Limits of the queue.
+        metrics: Metrics to update with every batch.
     """
 
     def __init__(self, classifier: Classifier, limits: Limits, metrics: ServerMetrics) -> None:
@@ -48,11 +48,11 @@ class Dispatcher:
 
     @property
     def is_alive(self) -> bool:
-        """Whether rows are answered."""
+        """Whether the engine's thread is running."""
         return self._thread.is_alive() and not self._is_closed
 
     async def classify(self, rows: Sequence[Row]) -> tuple[list[EncodedInput], list[Prediction]]:
-        """Tokens and predictions of rows, in their order. Cancelled, it takes its rows out of the queue.
+        """Encode and classify rows, in order. On cancellation, the rows leave the queue.
 
         Raises:
             DataError: A row cannot be read.
@@ -68,11 +68,11 @@ class Dispatcher:
 
     @property
     def retry_after_s(self) -> int:
-        """When the rows that wait will be answered, about."""
+        """Estimated seconds until the queued rows are answered."""
         return min(60, max(1, math.ceil(self._queue.num_tokens / max(1.0, self._tokens_per_second))))
 
     def close(self) -> None:
-        """Answer what waits, then end."""
+        """Answer all queued rows, then stop."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -82,10 +82,10 @@ class Dispatcher:
     def _put(self, job: Job) -> None:
         most, own = self.limits.max_queue_tokens, job.num_waiting_tokens
         if own > most:
-            raise Refusal(413, "too_many_tokens", f"{own} tokens are over the queue's {most}; send fewer rows at once")
+            raise Refusal(413, "too_many_tokens", f"{own} tokens exceed the queue's {most}; send fewer rows at once")
         with self._changed:
             if (waiting := self._queue.num_tokens) + own > most:
-                message = f"{waiting} tokens of {most} wait already; try again after the seconds of Retry-After"
+                message = f"{waiting} of {most} tokens are queued already; try again after the time in Retry-After"
                 raise Refusal(429, "queue_full", message, retry_after_s=self.retry_after_s)
             self._queue.put(job)
             self._changed.notify_all()
@@ -109,11 +109,11 @@ class Dispatcher:
             num_rows, seconds = sum(len(part.inputs) for part in parts), time.monotonic() - start
 
     def _next(self, num_rows: int, seconds: float) -> list[Part]:
-        """The next batch, once there is one; none when all is over.
+        """Wait for the next batch; empty after `close`.
 
         Args:
-            num_rows: Of the last batch: its clients may come back with as many.
-            seconds: That the last batch took.
+            num_rows: Rows of the last batch, whose clients may send as many again.
+            seconds: Duration of the last batch.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._queue.num_rows or self._is_closed)
@@ -123,7 +123,7 @@ class Dispatcher:
     def _answer(self, parts: Sequence[Part]) -> None:
         try:
             proba_BC = self._score([item for part in parts for item in part.inputs])
-        except Exception as error:  # whatever it is: one job's must not become the others'
+        except Exception as error:  # one job's error must not affect the others
             if len(parts) == 1:
                 log_failure("classifying", error)
                 _settle(parts[0].job.future, error=error)
@@ -159,7 +159,7 @@ class Dispatcher:
 def _settle(
     future: Future[list[Prediction]], result: list[Prediction] | None = None, error: BaseException | None = None
 ) -> None:
-    """Give a future its outcome, unless nobody waits for it any more."""
+    """Set a future's outcome, unless it was cancelled."""
     with suppress(InvalidStateError):
         if error is not None:
             future.set_exception(error)

@@ -1,4 +1,4 @@
-"""Explanations on request: one request after the other, since each costs as many passes as it has tokens."""
+"""Explanations on request, one request at a time, as each takes one pass per token."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from dhrd.serving.limits import Limits, Refusal
 from dhrd.serving.monitoring import log_failure
 from dhrd.serving.threads import in_own_thread
 
-_MAX_WAITING = 4  # requests: more would be over the deadline before their turn comes
+_MAX_WAITING = 4  # requests; more would exceed the deadline before their turn
 
 
 class Explainer:
-    """Lets the reasoning head write about rows.
+    """Runs the reasoning head on rows.
 
     Args:
-        classifier: Whose reasoning head; it is loaded by the first request.
-        limits: Of the rows and tokens.
+        classifier: The classifier; its reasoning head is loaded by the first request.
+        limits: Limits on rows and tokens.
     """
 
     def __init__(self, classifier: Classifier, limits: Limits) -> None:
@@ -32,16 +32,21 @@ class Explainer:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="dhrd-explain")
         self._num_waiting, self._is_loaded = 0, False
 
+    @property
+    def is_offered(self) -> bool:
+        """Whether rows may be sent."""
+        return self.limits.max_explained_rows > 0 and self.classifier.info.reasons
+
     async def explain(self, rows: Sequence[Row], max_new_tokens: int | None) -> list[Explanation]:
-        """What the reasoning head writes about rows.
+        """Let the reasoning head write about rows.
 
         Args:
             rows: Texts or columns.
-            max_new_tokens: None: the limit.
+            max_new_tokens: Maximum tokens; None: the server's limit.
 
         Raises:
             DataError: A row cannot be read.
-            Refusal: It is not offered, too much is asked, or too many wait.
+            Refusal: Explanations are turned off, the request is too large, or too many are waiting.
         """
         tokens = self._allowed(rows, max_new_tokens)
         if self._num_waiting >= _MAX_WAITING:
@@ -49,17 +54,25 @@ class Explainer:
         self._num_waiting += 1
         explain = partial(in_own_thread, partial(self._explain, rows, tokens))
         work = asyncio.get_running_loop().run_in_executor(self._pool, explain)
-        work.add_done_callback(self._left)  # also where the request was given up: a thread cannot be stopped
+        work.add_done_callback(self._left)  # also if the request was cancelled, as a thread cannot be stopped
         return await work
 
     def close(self) -> None:
-        """End once what was begun is written."""
+        """Stop after the explanations in progress."""
         self._pool.shutdown(cancel_futures=True)
 
     def _allowed(self, rows: Sequence[Row], max_new_tokens: int | None) -> int:
         most, limit = self.limits.max_explained_rows, self.limits.max_new_tokens
+        if not self.classifier.info.reasons:
+            message = (
+                "the model was trained without rationales, so its reasoning head explains nothing; serve one that was "
+                "trained with them"
+            )
+            raise Refusal(404, "no_explanations", message)
         if not most:
-            raise Refusal(404, "no_explanations", "this server gives no explanations; start it with some allowed")
+            raise Refusal(
+                404, "no_explanations", "this server gives no explanations; restart it with max_explained_rows above 0"
+            )
         if len(rows) > most:
             raise Refusal(413, "too_many_rows", f"{len(rows)} rows; send {most} or fewer at once", param="input")
         if max_new_tokens is not None and max_new_tokens > limit:
@@ -80,11 +93,11 @@ class Explainer:
             own_weights(self.classifier.reasoner().model)
         except ArtifactError as error:
             log_failure("loading the reasoning head", error)
-            message = "the artifact's reasoning head cannot be read any more; start the server again where it is whole"
+            message = "the artifact's reasoning head can no longer be read; restore it and restart the server"
             raise Refusal(503, "no_reasoning_head", message) from error
         self._is_loaded = True
 
     def _left(self, work: asyncio.Future[list[Explanation]]) -> None:
         self._num_waiting -= 1
         if not work.cancelled():
-            work.exception()  # seen: a request that was given up has nobody to tell
+            work.exception()  # mark it as retrieved: nobody awaits a cancelled request

@@ -1,4 +1,4 @@
-"""The door of the server: what is let in, for how long, and how what goes wrong behind it is told."""
+"""Admission of requests: key, limits and deadline, and the response to failures."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ OPEN = ("/", "/health", "/ready", "/openapi.json")
 """Paths that need no key."""
 
 PATHS = ("/classify", "/predict", "/v1/explain", "/info", "/metrics", *OPEN)
-"""All that there are."""
+"""All paths."""
 
-_GONE = 499  # as nginx counts a request whose client hung up: nobody reads it
-_DISCARDED = 16  # times the limit of bytes that are read and dropped, so that their sender can read the answer
+_GONE = 499  # nginx's code for a request whose client hung up; nobody reads it
+_DISCARDED = 16  # times the size limit: bytes read and discarded, so that the sender gets to read the response
 
 
 class _GoneError(Exception):
@@ -33,11 +33,11 @@ class _GoneError(Exception):
 
 @dataclass(slots=True)
 class Gate:
-    """How the server stands with its requests.
+    """The state of the server's requests.
 
     Args:
-        drains_since: When it stopped to take new ones, by the monotonic clock; None: it takes them.
-        in_flight: Accepted and not answered.
+        drains_since: When it stopped accepting requests, by the monotonic clock; None: it accepts them.
+        in_flight: Number of accepted requests that are not answered yet.
     """
 
     drains_since: float | None = None
@@ -45,20 +45,20 @@ class Gate:
 
     @property
     def is_draining(self) -> bool:
-        """Whether no new requests are taken."""
+        """Whether new requests are refused."""
         return self.drains_since is not None
 
     def drain(self) -> None:
-        """Take no new requests from now on."""
+        """Refuse new requests from now on."""
         self.drains_since = self.drains_since or time.monotonic()
 
     def is_over(self, seconds: float) -> bool:
-        """Whether all is answered, and new requests were told so for some seconds."""
+        """Whether all requests are answered and new ones have been refused for some seconds."""
         return self.drains_since is not None and not self.in_flight and time.monotonic() > self.drains_since + seconds
 
 
 def refused(refusal: Refusal) -> Response:
-    """The answer of a request that is refused."""
+    """The response to a refused request."""
     from starlette.responses import JSONResponse
 
     problem = Problem(type=refusal.kind, message=refusal.message, param=refusal.param, code=refusal.status)
@@ -70,15 +70,15 @@ def refused(refusal: Refusal) -> Response:
 
 @dataclass(slots=True)
 class Guard:
-    """A middleware: key, number of requests, bytes of a body, deadline, and what is said of a failure.
+    """Middleware that checks key, number of requests, body size and deadline, and responds to failures.
 
     Args:
-        app: Behind it.
-        limits: Of requests.
-        key: That requests must carry; None: none.
-        metrics: Are told of every request.
-        gate: Is kept up to date.
-        retry_after_s: When to try again.
+        app: The application behind it.
+        limits: Limits on requests.
+        key: The key that requests must carry; None: no key is required.
+        metrics: Metrics to update with every request.
+        gate: The request state to keep up to date.
+        retry_after_s: Returns the seconds after which to try again.
     """
 
     app: ASGIApp
@@ -89,7 +89,7 @@ class Guard:
     retry_after_s: Callable[[], int]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -100,10 +100,10 @@ class Guard:
             answer.status = answer.status or _GONE
         except Refusal as refusal:
             await refused(refusal)(scope, receive, answer.send)
-        except Exception as error:  # nothing of it may reach a log whole: its message may quote a row
+        except Exception as error:  # not logged in full, as its message may quote a row
             log_failure("a request", error)
             if not answer.status:
-                failed = Refusal(500, "internal_error", "the server failed; its log says where")
+                failed = Refusal(500, "internal_error", "internal error; see the server's log")
                 await refused(failed)(scope, receive, answer.send)
         path = scope["path"] if scope["path"] in PATHS else "other"
         self.metrics.answered(path, answer.status, time.monotonic() - start)
@@ -129,9 +129,9 @@ class Guard:
 
     def _admit(self) -> None:
         if self.gate.is_draining:
-            raise Refusal(503, "draining", "the server is going down; send this to another, or later", retry_after_s=5)
+            raise Refusal(503, "draining", "the server is shutting down; try another one, or later", retry_after_s=5)
         if self.gate.in_flight >= self.limits.max_requests:
-            message = f"{self.limits.max_requests} requests wait already; try again after the seconds of Retry-After"
+            message = f"{self.limits.max_requests} requests are in progress; try again after the time in Retry-After"
             raise Refusal(429, "too_many_requests", message, retry_after_s=self.retry_after_s())
 
     def _late(self) -> Refusal:
@@ -149,14 +149,14 @@ class Guard:
             chunks.append(chunk) if size <= most else chunks.clear()
             is_last = not message.get("more_body", False)
             if size > most and (is_last or size > _DISCARDED * most):
-                raise Refusal(413, "too_many_bytes", f"the body is over {most} bytes; send fewer rows at once")
+                raise Refusal(413, "too_many_bytes", f"the body exceeds {most} bytes; send fewer rows at once")
             if is_last:
                 return b"".join(chunks)
 
 
 @dataclass(slots=True)
 class _Answer:
-    """Notes the status of what is sent."""
+    """Records the status of the response."""
 
     _send: Send
     status: int = field(default=0)
@@ -173,7 +173,7 @@ def _carries(scope: Scope, key: str) -> bool:
 
 
 async def _unless_gone(answering: Awaitable[None], answer: _Answer, receive: Receive) -> None:
-    """Answer, or stop at once when the client hangs up: what it waits for leaves the queue."""
+    """Handle the request, or cancel at once if the client hangs up, so that its rows leave the queue."""
     tasks = answered, _ = asyncio.ensure_future(answering), asyncio.ensure_future(receive())
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -183,11 +183,13 @@ async def _unless_gone(answering: Awaitable[None], answer: _Answer, receive: Rec
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)  # seen: a log of what was not may quote a row
+        await asyncio.gather(
+            *tasks, return_exceptions=True
+        )  # retrieve exceptions, which asyncio would otherwise log, possibly quoting a row
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """A body that was read already, then whatever else comes."""
+    """A `receive` that replays an already read body, then passes on what follows."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def next_message() -> Message:

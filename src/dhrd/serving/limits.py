@@ -1,4 +1,4 @@
-"""What a server takes on, and how it says that something is too much."""
+"""A server's limits, and the refusal of requests that exceed them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from dhrd.config.section import check_count
 from dhrd.errors import ConfigError
 
 API_KEY = "DHRD_API_KEY"
-"""The environment variable that names the key which requests must carry."""
+"""The environment variable with the key that requests must carry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a server takes on; beyond it a request is refused with what to do.
+    """A server's limits; requests beyond them are refused with a hint on what to do.
 
     Args:
-        max_rows: Of a request.
-        max_bytes: Of a request's body.
-        max_requests: That are in the server at once, whatever they wait for.
-        max_queue_tokens: Of all rows that wait for the model.
-        deadline_s: From a request's beginning to its answer.
-        max_explained_rows: Of a request for explanations; 0: none are given.
-        max_new_tokens: Of an explanation.
+        max_rows: Maximum rows per request.
+        max_bytes: Maximum size of a request body in bytes.
+        max_requests: Maximum number of concurrent requests.
+        max_queue_tokens: Maximum tokens of all rows queued for the model.
+        deadline_s: Seconds after which a request times out.
+        max_explained_rows: Maximum rows per explanation request; 0: no explanations.
+        max_new_tokens: Maximum tokens of an explanation.
 
     Raises:
-        ConfigError: A number makes no sense.
+        ConfigError: A limit is invalid.
     """
 
     max_rows: int = 128
@@ -46,14 +46,14 @@ class Limits:
 
 
 class Refusal(Exception):
-    """A request that is not answered, as its client is told.
+    """A refused request, as reported to the client.
 
     Args:
-        status: Of HTTP.
-        kind: A word for programs.
+        status: The HTTP status.
+        kind: A machine-readable code.
         message: What was wrong and what to do.
-        param: Which part of the body it was.
-        retry_after_s: When to try again.
+        param: The part of the body concerned.
+        retry_after_s: Seconds after which to try again.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The page for people: one file, which asks the server that it came from and nobody else."""
+"""The web page: a single file that talks only to the server it came from."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from importlib.resources import files
 
 @cache
 def page_text() -> str:
-    """The page, as it is sent."""
+    """The page's HTML."""
     return files("dhrd.serving").joinpath("page.html").read_text(encoding="utf-8")
 
 
 @cache
 def page_headers() -> dict[str, str]:
-    """Headers that let the page run its own script and styles alone, talk to its own server alone, and in no frame."""
+    """Headers that restrict the page to its own script, styles and server, and forbid framing."""
     policy = (
         f"default-src 'none'; script-src {_hash('script')}; style-src {_hash('style')}; connect-src 'self'; "
         "img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -31,6 +31,6 @@ def page_headers() -> dict[str, str]:
 
 
 def _hash(tag: str) -> str:
-    """The only content of an element that a browser lets pass, as a content security policy names it."""
+    """The content security policy's hash of an element's content."""
     (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page_text(), re.DOTALL)
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"

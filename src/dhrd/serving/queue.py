@@ -1,4 +1,4 @@
-"""Rows that wait for the model: bounded by their tokens, taken in batches by the tokens that are new in them."""
+"""The queue of rows for the model: limited by tokens, and emptied in batches limited by tokens not shared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from dhrd.data.inputs import EncodedInput
 from dhrd.inference.prediction import Prediction, Row
 
-_BLOCK = 32  # tokens: beginnings are compared in steps of it
+_BLOCK = 32  # tokens; prefixes are compared in steps of this size
 
 
 @dataclass(eq=False, slots=True)
@@ -20,11 +20,11 @@ class Job:
     """The rows of one request.
 
     Args:
-        rows: As they were given.
+        rows: The rows as given.
         inputs: Their tokens.
-        future: Gets their predictions.
-        num_taken: Rows that batches have taken.
-        probabilities: Of the rows that were answered, batch by batch.
+        future: Receives their predictions.
+        num_taken: Number of rows that batches have taken.
+        probabilities: Probabilities of the answered rows, batch by batch.
     """
 
     rows: Sequence[Row]
@@ -35,27 +35,27 @@ class Job:
 
     @property
     def num_waiting_tokens(self) -> int:
-        """Of the rows that no batch has taken."""
+        """Tokens of the rows that no batch has taken."""
         return sum(len(item.input_ids) for item in self.inputs[self.num_taken :])
 
     @property
     def num_waiting(self) -> int:
-        """Rows that no batch has taken."""
+        """Number of rows that no batch has taken."""
         return len(self.inputs) - self.num_taken
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows of a job that are in a batch."""
+    """The rows of a job in a batch."""
 
     job: Job
     inputs: Sequence[EncodedInput]
 
 
 class TokenQueue:
-    """Jobs in the order of their arrival. Not safe for threads: its owner has a lock.
+    """Jobs in order of arrival. Not thread-safe: its owner holds a lock.
 
-    A job that is too large for a batch gives a part and goes to the back, so that no job keeps the others waiting.
+    A job too large for one batch contributes a part and goes to the back, so that it does not block the others.
     """
 
     def __init__(self) -> None:
@@ -64,20 +64,20 @@ class TokenQueue:
         self.num_rows = 0
 
     def put(self, job: Job) -> None:
-        """Let a job wait."""
+        """Add a job."""
         self._jobs.append(job)
         self._count(job, 1)
 
     def discard(self, job: Job) -> None:
-        """Forget a job that nobody waits for any more."""
+        """Remove a cancelled job."""
         if job in self._jobs:
             self._jobs.remove(job)
             self._count(job, -1)
 
     def take(self, max_tokens: int) -> list[Part]:
-        """The next batch: what has at most `max_tokens` new tokens, or one row.
+        """Take the next batch: rows with at most `max_tokens` new tokens in total, or a single row.
 
-        Tokens that a row begins with as another of the batch are not new: the engine computes them once.
+        Tokens of a prefix shared with another row of the batch are not new, as the engine computes them only once.
         """
         parts: list[Part] = []
         beginnings: set[int] = set()
@@ -112,7 +112,7 @@ class TokenQueue:
 
 
 def beginning_keys(ids: Sequence[int]) -> list[int]:
-    """A number for each beginning of a row in steps of 32 tokens, the same for the same tokens."""
+    """A hash of each prefix of a row, in steps of 32 tokens."""
     keys, key = [], 0
     for start in range(0, len(ids) - _BLOCK + 1, _BLOCK):
         key = hash((key, *ids[start : start + _BLOCK]))

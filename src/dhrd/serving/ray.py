@@ -1,4 +1,4 @@
-"""The server as a deployment of Ray Serve: replicas of the same application, as many as asked for or as the load takes.
+"""The server as a Ray Serve deployment, with a fixed number of replicas or autoscaling.
 
 serve run dhrd.serving.ray:app model=output replicas=2
 """
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 MODEL = "DHRD_MODEL"
-"""The environment variable that names the artifact where no argument does."""
+"""The environment variable that names the artifact if no argument does."""
 
 _LIMITS = frozenset(field.name for field in fields(Limits))
 
 
 class ReplicaSettings(BaseModel):
-    """What a replica is, and how many there are.
+    """Settings of the replicas.
 
     Args:
-        model: The artifact, at a path that every machine has.
-        name: The model's name for clients; None: its directory's.
-        device: "cpu", "cuda"; None: a GPU where the replica has one.
-        dtype: As `Classifier.from_pretrained`'s.
-        replicas: How many there are, or the fewest.
-        max_replicas: The most that Ray starts under load; None: `replicas`.
-        num_cpus: Cores of each.
-        num_gpus: GPUs of each; several replicas may share one.
+        model: The artifact, at a path that exists on every machine.
+        name: The model's name for clients; None: the directory's name.
+        device: "cpu" or "cuda"; None: a GPU if the replica has one.
+        dtype: See `Classifier.from_pretrained`.
+        replicas: Number of replicas; the minimum if autoscaling.
+        max_replicas: Maximum number of replicas under load; None: `replicas`.
+        num_cpus: Cores per replica.
+        num_gpus: GPUs per replica; several replicas may share one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,17 +57,17 @@ class ReplicaSettings(BaseModel):
 
 
 def app(arguments: Mapping[str, Any]) -> Any:
-    """The application for `serve run` and for the `args` of a Serve config file.
+    """Build the application for `serve run`, or for the `args` of a Serve config file.
 
     Args:
-        arguments: Of `ReplicaSettings` and of `Limits`, by name. DHRD_MODEL in the environment stands for `model`, and
-            requests must carry the key in DHRD_API_KEY, where there is one.
+        arguments: Fields of `ReplicaSettings` and `Limits`, by name. `model` defaults to DHRD_MODEL from the
+            environment; if DHRD_API_KEY is set there, requests must carry that key.
 
     Returns:
         A bound deployment, named Classifier.
 
     Raises:
-        ConfigError: An argument is unknown, or its value makes no sense.
+        ConfigError: An argument is unknown, or its value is invalid.
         MissingExtra: Ray Serve, or the extra `serve`, is not installed.
     """
     serve = require("ray.serve", extra="ray")
@@ -83,21 +83,21 @@ def app(arguments: Mapping[str, Any]) -> Any:
     return serve.deployment(
         serve.ingress(build)(),
         name="Classifier",
-        max_ongoing_requests=limits.max_requests,  # so many that batches come about
+        max_ongoing_requests=limits.max_requests,  # enough to form batches
         ray_actor_options={"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus},
         **scale,
     ).bind()
 
 
 def read_arguments(arguments: Mapping[str, Any]) -> tuple[ReplicaSettings, Limits]:
-    """Settings and limits of what `serve run` hands over, where every value is a text.
+    """Parse settings and limits from the arguments of `serve run`, where every value is a string.
 
     Raises:
-        ConfigError: An argument is unknown, or its value makes no sense.
+        ConfigError: An argument is unknown, or its value is invalid.
     """
     given = {"model": os.environ.get(MODEL), **arguments}
     if not given["model"]:
-        raise ConfigError(f"`model`: which artifact? give `model=DIR`, or set {MODEL}")
+        raise ConfigError(f"`model` is missing; give `model=DIR`, or set {MODEL}")
     try:
         limits = TypeAdapter(Limits).validate_python({name: given.pop(name) for name in _LIMITS & given.keys()})
         return ReplicaSettings.model_validate(given), limits
@@ -108,7 +108,7 @@ def read_arguments(arguments: Mapping[str, Any]) -> tuple[ReplicaSettings, Limit
 
 
 def replica_app(settings: ReplicaSettings, limits: Limits, key: str | None) -> FastAPI:
-    """What one replica answers with; its classifier is loaded here."""
+    """Create a replica's application; this loads its classifier."""
     load = partial(Classifier.from_pretrained, settings.model, device=settings.device, dtype=settings.dtype)
     name = settings.name or Path(settings.model).resolve().name
     return create_app(in_own_thread(load), name=name, limits=limits, key=key).app

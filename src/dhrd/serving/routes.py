@@ -1,4 +1,4 @@
-"""What the server answers: vLLM's `/classify`, TEI's `/predict`, explanations, and what is told of the server."""
+"""The endpoints: vLLM's `/classify`, TEI's `/predict`, explanations, and the server's status."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 Given = str | dict[str, JsonValue]
-"""One row as a client sends it."""
+"""One row as sent by a client."""
 
 
 class Service:
-    """The server's answers.
+    """The handlers of the endpoints.
 
     Args:
-        classifier: Ready to answer.
-        name: Of the model, as clients name it.
-        limits: What is taken on.
-        metrics: The server's counters.
-        gate: Whether new requests are taken.
+        classifier: The loaded classifier.
+        name: The model's name for clients.
+        limits: Limits on requests.
+        metrics: The server's metrics.
+        gate: The state of the server's requests.
     """
 
     def __init__(self, classifier: Classifier, name: str, limits: Limits, metrics: ServerMetrics, gate: Gate) -> None:
@@ -61,12 +61,12 @@ class Service:
         self.explainer = Explainer(classifier, limits)
 
     def close(self) -> None:
-        """Answer what waits, then end."""
+        """Answer all queued rows, then stop."""
         self.dispatcher.close()
         self.explainer.close()
 
     async def classify(self, body: ClassifyRequest) -> ClassifyResponse:
-        """Labels and probabilities, as vLLM's server gives them."""
+        """Labels and probabilities, in the format of vLLM's server."""
         self._check_name(body.model)
         rows = body.input if isinstance(body.input, list) else [body.input]
         inputs, predictions = await self._classified(rows)
@@ -80,9 +80,9 @@ class Service:
         )
 
     async def predict(self, body: PredictRequest) -> list[LabelScore] | list[list[LabelScore]]:
-        """Probabilities of all labels, the highest first, as text-embeddings-inference gives them."""
+        """Probabilities of all labels, highest first, in the format of text-embeddings-inference."""
         if body.raw_scores:
-            message = "scores are probabilities here, logits are not given; send false"
+            message = "scores are always probabilities, not logits; send false"
             raise Refusal(422, "invalid_request", message, param="raw_scores")
         is_batch = isinstance(body.inputs, list) and not isinstance(body.inputs[0], str)
         rows = _rows_of_inputs(body.inputs)
@@ -90,14 +90,14 @@ class Service:
         if body.truncate is False and any(item.was_cut for item in inputs):
             first = next(i for i, item in enumerate(inputs) if item.was_cut)
             message = (
-                f"row {first} is over {self.classifier.info.max_input_tokens} tokens; shorten it, or send truncate"
+                f"row {first} exceeds {self.classifier.info.max_input_tokens} tokens; shorten it, or send truncate"
             )
             raise Refusal(413, "too_many_tokens", message, param="inputs")
         scores = [_scores(prediction) for prediction in predictions]
         return scores if is_batch else scores[0]
 
     async def explain(self, body: ExplainRequest) -> ExplainResponse:
-        """What the reasoning head writes about rows: an illustration, not the cause of the label. Slow."""
+        """Rationales written by the reasoning head: an illustration, not the cause of the label. Slow."""
         rows = body.input if isinstance(body.input, list) else [body.input]
         try:
             explanations = await self.explainer.explain(rows, body.max_new_tokens)
@@ -111,17 +111,17 @@ class Service:
         return ExplainResponse(model=self.name, data=data)
 
     async def health(self) -> Status:
-        """The process is there, whatever it is busy with."""
+        """Liveness: the process is running."""
         return Status()
 
     async def ready(self) -> Status:
-        """New requests are taken."""
+        """Readiness: new requests are accepted."""
         if self.gate.is_draining or not self.dispatcher.is_alive:
-            raise Refusal(503, "not_ready", "the server takes no new requests; send them to another", retry_after_s=5)
+            raise Refusal(503, "not_ready", "the server accepts no new requests; try another one", retry_after_s=5)
         return Status()
 
     async def info(self) -> Info:
-        """What is served, and within which limits."""
+        """The model and the server's limits."""
         info, classifier = self.classifier.info, self.classifier
         return Info(
             model=self.name,
@@ -137,7 +137,7 @@ class Service:
             max_input_tokens=info.max_input_tokens,
             calibration=dict(info.calibration),
             decision=info.model_dump(mode="json")["decision"],
-            explains=self.limits.max_explained_rows > 0,
+            explains=self.explainer.is_offered,
             device=str(classifier.device),
             dtype=str(classifier.dtype).removeprefix("torch."),
             version=library_versions()["dhrd"],
@@ -145,20 +145,22 @@ class Service:
         )
 
     async def prometheus(self) -> Response:
-        """Counters for Prometheus."""
+        """Metrics for Prometheus."""
         from starlette.responses import Response
 
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def page(self) -> Response:
-        """The page for people."""
+        """The web page."""
         from starlette.responses import HTMLResponse
 
         return HTMLResponse(page_text(), headers=page_headers())
 
     def _check_name(self, name: str | None) -> None:
         if name not in (None, self.name):
-            raise Refusal(404, "unknown_model", f"the model here is {self.name}; name it, or none", param="model")
+            raise Refusal(
+                404, "unknown_model", f"the served model is {self.name}; send that name or none", param="model"
+            )
 
     async def _classified(
         self, rows: Sequence[Given], param: str = "input"
@@ -169,7 +171,7 @@ class Service:
         try:
             inputs, predictions = await self.dispatcher.classify(rows)
         except (DataError, RecursionError) as error:
-            message = str(error) if isinstance(error, DataError) else "a value is nested too deep; send plain columns"
+            message = str(error) if isinstance(error, DataError) else "a value is nested too deeply; send plain columns"
             raise Refusal(422, "invalid_row", message, param=param) from error
         self.metrics.rows_cut.inc(sum(item.was_cut for item in inputs))
         self.metrics.rows_abstained.inc(sum(prediction.abstained for prediction in predictions))
@@ -198,7 +200,7 @@ def _rows_of_inputs(inputs: Given | Sequence[Given | list[str]]) -> list[Given]:
     """The rows of TEI's `inputs`.
 
     Raises:
-        Refusal: There are pairs of texts.
+        Refusal: The inputs include pairs of texts.
     """
     if isinstance(inputs, str | dict):
         return [inputs]
@@ -213,8 +215,8 @@ def _rows_of_inputs(inputs: Given | Sequence[Given | list[str]]) -> list[Given]:
             rows.append(item[0])
         else:
             message = (
-                f"row {index}: several texts in a list are one pair, which this classifier does not read; "
-                'send rows as [["first"], ["second"]], or objects of its columns'
+                f"row {index}: a list of several texts is a pair, which this classifier does not accept; "
+                'send rows as [["first"], ["second"]], or objects with its columns'
             )
             raise Refusal(422, "invalid_request", message, param=f"inputs.{index}")
     return rows

@@ -1,4 +1,4 @@
-"""The bodies of requests and answers: those of vLLM's `/classify` and TEI's `/predict`, and our own."""
+"""The bodies of requests and responses: those of vLLM's `/classify` and TEI's `/predict`, and dhrd's own."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 ServedRow = Annotated[
     str | dict[str, JsonValue],
-    Field(description="A text, or an object of the columns that the classifier's template reads; see /info."),
+    Field(description="A text, or an object with the columns that the classifier's template reads; see /info."),
 ]
 Label = Annotated[
     str | list[str] | dict[str, str | list[str]] | None,
     Field(
-        description="A label's name, a list of them for multi-label, of several tasks those by task, or null where the "
+        description="A label; for multi-label a list; for several tasks an object of these by task; null if the "
         "classifier abstained."
     ),
 ]
 
 
 class _Body(BaseModel):
-    """A request: its values are taken as they are, fields that we do not know are left alone."""
+    """Base of requests: values are not coerced, and unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True)
 
 
 class ClassifyRequest(_Body):
-    """Of vLLM's `/classify`."""
+    """A request to vLLM's `/classify`."""
 
     input: ServedRow | Annotated[list[ServedRow], Field(min_length=1)]
-    model: str | None = Field(None, description="The served model's name, or nothing.")
+    model: str | None = Field(None, description="The served model's name; optional.")
 
 
 class ClassifiedRow(BaseModel):
@@ -37,13 +37,13 @@ class ClassifiedRow(BaseModel):
 
     index: int
     label: Label
-    probs: list[float] = Field(description="In the order of /info's labels.")
+    probs: list[float] = Field(description="Probabilities, in the order of the labels of /info.")
     num_classes: int
-    abstained: bool = Field(description="The artifact's decision leaves this row to someone else.")
+    abstained: bool = Field(description="Whether the artifact's decision abstained on this row.")
     label_set: list[str] | None = Field(
-        description="The labels that the row may have, where the decision has such sets."
+        description="The set of labels that the row may have, if the decision has sets."
     )
-    truncated: bool = Field(description="The row was over the artifact's limit and was shortened.")
+    truncated: bool = Field(description="Whether the row exceeded the artifact's limit and was truncated.")
 
 
 class Usage(BaseModel):
@@ -56,7 +56,7 @@ class Usage(BaseModel):
 
 
 class ClassifyResponse(BaseModel):
-    """Of vLLM's `/classify`, with what a decision says."""
+    """A response of vLLM's `/classify`, extended by the decision."""
 
     id: str
     object: Literal["list"] = "list"
@@ -67,13 +67,14 @@ class ClassifyResponse(BaseModel):
 
 
 class PredictRequest(_Body):
-    """Of TEI's `/predict`: a list of two texts would be a pair, so that texts of a batch are lists of one."""
+    """A request to TEI's `/predict`. A list of two texts would be a pair, so the texts of a batch are lists of one."""
 
     inputs: ServedRow | Annotated[list[ServedRow | list[str]], Field(min_length=1)]
     truncate: bool | None = Field(
-        None, description="true: shorten rows over the artifact's limit, false: refuse them, null: as the server does."
+        None,
+        description="true: truncate rows over the artifact's limit; false: refuse them; null: the server's default.",
     )
-    raw_scores: bool = Field(False, description="Not given: scores are probabilities.")
+    raw_scores: bool = Field(False, description="Not supported: scores are probabilities.")
 
 
 class LabelScore(BaseModel):
@@ -84,19 +85,21 @@ class LabelScore(BaseModel):
 
 
 class ExplainRequest(_Body):
-    """What the reasoning head is asked."""
+    """A request for explanations."""
 
     input: ServedRow | Annotated[list[ServedRow], Field(min_length=1)]
-    max_new_tokens: int | None = Field(None, ge=1, description="Of a rationale and its answer; null: the limit.")
+    max_new_tokens: int | None = Field(
+        None, ge=1, description="Maximum tokens of rationale and answer; null: the server's limit."
+    )
 
 
 class ExplainedRow(BaseModel):
-    """What the reasoning head wrote about a row: an illustration, not the cause of the label."""
+    """A row's rationale, written by the reasoning head: an illustration, not the cause of the label."""
 
     index: int
     rationale: str
-    answer: Label = Field(description="The label that the rationale comes to; null where it cannot be read.")
-    label: Label = Field(description="The classifier's own.")
+    answer: Label = Field(description="The label that the rationale concludes; null if it cannot be parsed.")
+    label: Label = Field(description="The classifier's label.")
     note: str
 
 
@@ -108,7 +111,7 @@ class ExplainResponse(BaseModel):
 
 
 class ServedLimits(BaseModel):
-    """What the server takes on."""
+    """The server's limits."""
 
     max_rows: int
     max_bytes: int
@@ -123,23 +126,27 @@ class ServedTask(BaseModel):
     """One of several tasks."""
 
     name: str
-    labels: list[str] = Field(description="As its answers name them; in `labels`, in this order, as task/label.")
+    labels: list[str] = Field(
+        description="Names used in responses; in `labels` they appear in this order as task/label."
+    )
     multi_label: bool
 
 
 class Info(BaseModel):
-    """What is served."""
+    """The served model."""
 
     model: str
     labels: list[str]
-    tasks: list[ServedTask] = Field(description="Side by side in `labels`; none: there is one task.")
+    tasks: list[ServedTask] = Field(
+        description="The tasks, whose labels are concatenated in `labels`; empty for a single task."
+    )
     multi_label: bool
-    columns: list[str] = Field(description="That the template reads.")
+    columns: list[str] = Field(description="The columns that the template reads.")
     input_template: str
     max_input_tokens: int
     calibration: dict[str, float]
     decision: dict[str, JsonValue] | None = Field(
-        description="Which rows are answered, as dhrd.json has it; null: all."
+        description="The decision on which rows are answered, as in dhrd.json; null: all rows are."
     )
     explains: bool = Field(description="Whether /v1/explain answers.")
     device: str
@@ -149,7 +156,7 @@ class Info(BaseModel):
 
 
 class Status(BaseModel):
-    """Whether the server is there."""
+    """The server's status."""
 
     status: Literal["ok"] = "ok"
 
@@ -157,13 +164,13 @@ class Status(BaseModel):
 class Problem(BaseModel):
     """Why a request was not answered."""
 
-    type: str = Field(description="A word for programs.")
+    type: str = Field(description="A machine-readable code.")
     message: str = Field(description="What was wrong and what to do.")
-    param: str | None = Field(description="Which part of the body.")
-    code: int = Field(description="The status of HTTP.")
+    param: str | None = Field(description="The part of the body concerned.")
+    code: int = Field(description="The HTTP status.")
 
 
 class ErrorResponse(BaseModel):
-    """Every answer but those of 200."""
+    """The body of every response with a status other than 200."""
 
     error: Problem

@@ -1,4 +1,4 @@
-"""The process that serves: a socket, uvicorn, and an end that leaves no accepted request without an answer."""
+"""The server process: a socket, uvicorn, and a shutdown that answers every accepted request."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from dhrd.serving.connection import connection_class
 
 logger = logging.getLogger("dhrd")
 
-_LINGER_S = 1.0  # new requests get 503 for so long at least, not a closed port: their clients go elsewhere
-_KEEP_ALIVE_S = 65  # longer than the usual load balancer's
+_LINGER_S = 1.0  # for at least this long new requests get 503 instead of a closed port, so that clients go elsewhere
+_KEEP_ALIVE_S = 65  # longer than that of common load balancers
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Open a listening socket.
 
     Args:
         host: An address of this machine.
-        port: 0: a free one.
+        port: A port; 0: any free port.
 
     Raises:
-        ConfigError: It cannot be had.
+        ConfigError: The address cannot be used.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
         raise ConfigError(f"`host={host}` `port={port}`: {message_of(error)}; give others") from error
-    # Connections inherit it. asyncio sees to it only where it made the socket; without it an answer's second packet may
-    # wait until the client has acknowledged the first one.
+    # Inherited by connections. asyncio sets it only on sockets that it creates; without it, a response's second packet
+    # may wait until the client has acknowledged the first one.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 def address(listener: socket.socket) -> str:
-    """Where a socket is reached."""
+    """The URL of a listening socket."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def run(served: Served, listener: socket.socket) -> None:
-    """Answer requests until a signal: then those that were accepted are answered and new ones get 503.
+    """Serve until a signal arrives; then accepted requests are still answered, and new ones get 503.
 
-    A second signal ends it at once.
+    A second signal ends the server at once.
 
     Raises:
         MissingExtra: uvicorn is not installed.
@@ -57,7 +57,7 @@ def run(served: Served, listener: socket.socket) -> None:
     uvicorn = require("uvicorn", extra="serve")
 
     class DrainingServer(uvicorn.Server):  # type: ignore[name-defined]  # its base is known once it is imported
-        """Takes no new requests after a signal, and ends when the accepted ones are answered."""
+        """Refuses new requests after a signal, and exits when the accepted ones are answered."""
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             if served.gate.is_draining:
@@ -74,4 +74,4 @@ def run(served: Served, listener: socket.socket) -> None:
         timeout_keep_alive=_KEEP_ALIVE_S,
     )  # fmt: skip
     asyncio.run(DrainingServer(config).serve(sockets=[listener]))
-    logger.info("every accepted request was answered")
+    logger.info("all accepted requests were answered")

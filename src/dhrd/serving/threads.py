@@ -1,4 +1,4 @@
-"""Work of the model that does not slow down the engine's thread."""
+"""Running the model in other threads without slowing down the engine's thread."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Result = TypeVar("Result")
 
 
 def in_own_thread(work: Callable[[], Result]) -> Result:
-    """Do something in a thread that ends with it.
+    """Run a function in a thread that ends with it.
 
-    OpenMP gives each thread that computes workers of its own, which stay while it lives. As soon as all threads'
-    workers together are more than the cores, libgomp lets them sleep between two loops, and each of the many loops of a
-    pass has to wake them: passes take 1.3 times as long. So while the engine's thread lives, no other may have computed
-    and live.
+    OpenMP gives each computing thread its own workers, which stay as long as the thread does. Once there are more of
+    them in total than cores, libgomp puts them to sleep between loops, and each of the many loops of a pass has to wake
+    them, so that passes take 1.3 times as long. So no other thread that has computed may stay alive beside the
+    engine's.
 
     Args:
-        work: Its exception is raised here.
+        work: The function; an exception in it is raised here.
     """
-    keep_freed_memory()  # before the thread begins
+    keep_freed_memory()  # before the thread starts
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(work).result()

@@ -101,9 +101,9 @@ def build(
 
     Args:
         config: The settings.
-        rows: Of `load_rows`.
+        rows: The rows, from `load_rows`.
         backbone: Changed in place.
-        device: "cpu", "cuda", "mps"; None: the best there is.
+        device: "cpu", "cuda" or "mps"; None: the best available.
         precision: That the run began with; None: chosen here.
         data: The rows as tokens, where they are known; None: encoded here.
 
@@ -286,8 +286,8 @@ def resume(parts: Parts, checkpoints: Checkpoints, start: Path) -> Position:
     position, num_updates = checkpoints.restore(start, parts.state), parts.state.num_updates
     if not is_possible(position, parts.updates.updates_per_epoch, num_updates):
         raise CheckpointError(
-            f"{start}: damaged (step {position.step}, epoch {position.epoch}, update {position.update} is no position "
-            f"of this run's {num_updates} updates); remove it to go on from the one before it"
+            f"{start}: damaged (step {position.step}, epoch {position.epoch}, update {position.update} is not a "
+            f"position of this run's {num_updates} updates); remove it to resume from the previous one"
         )
-    logger.warning("going on after step %d from %s", position.step, start)
+    logger.warning("resuming after step %d from %s", position.step, start)
     return position

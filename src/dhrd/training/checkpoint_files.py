@@ -51,7 +51,7 @@ def read_state(directory: Path) -> tuple[Position, object]:
         raise CheckpointError(f"{directory / odd[0]}: missing or damaged (it differs from its digest)")
     position, named = as_record(Position, state.get("position"), path), _NAME.fullmatch(directory.name)
     if named and int(named[1]) != position.step:
-        raise CheckpointError(f"{path}: damaged (it is of step {position.step}, no position of {directory.name})")
+        raise CheckpointError(f"{path}: damaged (step {position.step} is not a position of {directory.name})")
     return position, state.get("identity")
 
 
@@ -66,7 +66,7 @@ def read_object(path: Path) -> dict[str, object]:
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged ({message_of(error)})") from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: damaged (it holds {shown(value)}, no object)")
+        raise CheckpointError(f"{path}: damaged (it contains {shown(value)}, not an object)")
     return value
 
 
@@ -81,7 +81,7 @@ def as_record(kind: type[T], value: object, path: Path) -> T:
             raise ValueError
         return TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
     except ValueError as error:
-        raise CheckpointError(f"{path}: damaged ({shown(value)} is no {kind.__name__.lower()})") from error
+        raise CheckpointError(f"{path}: damaged ({shown(value)} is not a {kind.__name__.lower()})") from error
 
 
 def whole_checkpoints(directory: Path) -> list[Path]:
@@ -120,11 +120,11 @@ def find_checkpoint(given: Path) -> Path | None:
             read_state(path)
         except CheckpointError as error:
             damage = error
-            logger.warning("%s; the checkpoint before it is tried", error)
+            logger.warning("%s; trying the previous checkpoint", error)
         else:
             return path
     if damage is not None:
-        raise CheckpointError(f"{output_dir}: no checkpoint there is whole; begin the run anew ({damage})")
+        raise CheckpointError(f"{output_dir}: there is no complete checkpoint; start the run again ({damage})")
     return None
 
 

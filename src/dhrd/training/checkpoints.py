@@ -41,7 +41,7 @@ from dhrd.training.torch_state import optimizer_state, restore_optimizer, restor
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-_MEND = "remove the checkpoint to go on from the one before it"
+_MEND = "remove the checkpoint to resume from the previous one"
 _KEEP = 2  # the newest, and the one before it in case the newest turns out damaged
 
 
@@ -117,7 +117,7 @@ class Checkpoints:
         """
         path = self.directory / "best.safetensors"
         if position.best_digest is not None and path.is_file() and digest(path) != position.best_digest:
-            raise CheckpointError(f"{path}: damaged (it differs from its digest); begin the run anew")
+            raise CheckpointError(f"{path}: damaged (it differs from its digest); start the run again")
         _load_tensors(model, path)
 
     def restore(self, path: Path, state: TrainState) -> Position:
@@ -131,7 +131,7 @@ class Checkpoints:
         except CheckpointError as error:
             raise CheckpointError(f"{error}; {_MEND}") from error
         if differing := list(identity_differences(identity, self.identity, "in the checkpoint")):
-            raise CheckpointError(f"{path} is of another run; these differ: {'; '.join(differing)}")
+            raise CheckpointError(f"{path} belongs to another run; these differ: {'; '.join(differing)}")
         rng = path / f"rng-{state.accelerator.process_index}.pt"
         try:
             optimizer = torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu")

@@ -78,7 +78,7 @@ def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrit
         held.enter_context(locked(output_dir))
         start = find_checkpoint(Path(checkpoint))  # only now: none is being written any more
         if start is None:
-            logger.warning("%s: no whole checkpoint yet; starting over", output_dir)
+            logger.warning("%s: no complete checkpoint yet; starting over", output_dir)
     else:
         output_dir, start = Path(config.output_dir), None
         held.enter_context(locked(output_dir))
@@ -137,13 +137,13 @@ def _check_free(output_dir: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise ConfigError(
-            f"output_dir: {output_dir} is not empty; go on with `checkpoint` {output_dir}, replace it with "
+            f"output_dir: {output_dir} is not empty; resume with `checkpoint` {output_dir}, replace it with "
             "`overwrite`, or give another `output_dir`"
         )
     if not wrote(output_dir):
         raise ConfigError(
-            f"output_dir: {output_dir} holds files, and no run.json or dhrd.json there says that they are a run of "
-            "dhrd's, which is all that `overwrite` replaces; give another output_dir"
+            f"output_dir: {output_dir} contains files but no run.json or dhrd.json, so it is not a run of dhrd, and "
+            "`overwrite` replaces nothing else; give another output_dir"
         )
 
 
@@ -186,7 +186,7 @@ def read_run(output_dir: Path) -> RunConfig | None:
         return None
     config = read_object(path).get("config")
     if not isinstance(config, dict):
-        raise CheckpointError(f"{path}: damaged (its config is {shown(config)}, no object)")
+        raise CheckpointError(f"{path}: damaged (its config is {shown(config)}, not an object)")
     return resolve(config, source=str(path))
 
 
@@ -216,6 +216,6 @@ def run_record(config: RunConfig, precision: Precision) -> dict[str, object]:
 def _check_same(theirs: RunConfig, config: RunConfig, output_dir: Path) -> None:
     if odd := list(identity_differences(identity(theirs), identity(config), "there")):
         only, lines = (f" ({odd[0]})", []) if len(odd) == 1 else ("", odd)
-        mend = "leave `config` and `overrides` out to go on with its own, or give another output_dir"
+        mend = "leave `config` and `overrides` out to resume with its own, or give another output_dir"
         line = f"`checkpoint` {output_dir}: the run there has other settings{only}; {mend}"
         raise CheckpointError("\n".join([line, *lines]))

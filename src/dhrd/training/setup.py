@@ -50,7 +50,7 @@ def start_processes(config: RunConfig, device: str | None = None) -> PartialStat
 
     Args:
         config: Its precision is checked against the device.
-        device: "cpu", "cuda", "mps"; None: the best there is.
+        device: "cpu", "cuda" or "mps"; None: the best available.
 
     Raises:
         ConfigError: The device is not there, or cannot compute in the precision asked for.
@@ -68,7 +68,7 @@ def make_accelerator(config: RunConfig, device: str | None = None, precision: Pr
 
     Args:
         config: Precision and trackers.
-        device: "cpu", "cuda", "mps"; None: the best there is.
+        device: "cpu", "cuda" or "mps"; None: the best available.
         precision: What was chosen already; None: chosen here, at shapes like a backbone's.
 
     Raises:

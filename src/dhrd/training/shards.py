@@ -36,14 +36,14 @@ def shards_weights(config: RunConfig, num_processes: int) -> bool:
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true" or num_processes == 1:
         return False
     if os.environ.get("FSDP_VERSION", "1") != "2":
-        raise ConfigError("the launcher asks for FSDP1, which torch has given up; set fsdp_version: 2")
+        raise ConfigError("the launcher asks for FSDP1, which torch no longer supports; set fsdp_version: 2")
     settings = {
         "model.quantization": config.model.quantization,
         "training.cache_frozen": config.training.cache_frozen,
         "training.compile": config.training.compile,
     }
     if odd := next((name for name, value in settings.items() if value), None):
-        raise ConfigError(f"{odd}: not with weights in shards; leave it out, or launch without FSDP")
+        raise ConfigError(f"{odd}: not supported with sharded weights; leave it out, or launch without FSDP")
     return True
 
 

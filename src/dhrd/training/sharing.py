@@ -36,7 +36,7 @@ def choose_sharing(settings: TrainingSettings, model: DualHeadModel) -> Sharing:
         _refuse("pack_rows" if packs else "share_prefixes", reason, settings)
         return apart
     if shares and not settings.share_dropout and (where := dropout_of(model)):
-        reason = f"the backbone has dropout ({where}), of which rows that share text would share what is dropped"
+        reason = f"the backbone has dropout ({where}), and rows that share text would share its mask"
         _refuse("share_prefixes", f"{reason}; set it to 0, or training.share_dropout to true", settings)
         shares = False
     if not shares and not packs:

@@ -84,14 +84,14 @@ def _check_form(found: Any, own: Any, name: str) -> None:
         _check_tensor(found, own, name)
     elif isinstance(own, float):
         if type(found) not in (int, float) or not math.isfinite(found):
-            raise ValueError(f"{name} is no number")
+            raise ValueError(f"{name} is not a number")
     elif own is not None and type(found) is not type(own):
         raise ValueError(f"{name} is no {type(own).__name__}")
 
 
 def _check_tensor(found: Any, own: Tensor, name: str) -> None:
     if not isinstance(found, Tensor) or found.layout != torch.strided or found.device.type == "meta":
-        raise ValueError(f"{name} is no tensor")
+        raise ValueError(f"{name} is not a tensor")
     if found.shape != own.shape or found.dtype != own.dtype or not found.is_contiguous():
         raise ValueError(f"{name} is of {list(found.shape)} {found.dtype}, not {list(own.shape)} {own.dtype}")
 

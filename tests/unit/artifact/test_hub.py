@@ -67,7 +67,7 @@ def test_an_artifact_goes_to_the_hub_and_comes_back_and_stays_offline(tmp_path: 
     expected = dhrd.Classifier.from_pretrained(directory, device="cpu", dtype=None).predict_proba(["case 1"])
     assert loaded == offline == str(expected.tolist()[0])
     for line in (unknown, unknown_offline):
-        assert line.startswith("ArtifactError: some-org/unknown: neither a directory here nor an artifact that the hub")
+        assert line.startswith("ArtifactError: some-org/unknown: neither a local directory nor an artifact on the hub")
         assert len(line) < 400
 
 

@@ -112,9 +112,9 @@ def test_rows_that_begin_alike_are_compared_with_sharing_off(artifact: Path) -> 
     ("flags", "message"),
     [
         (["--against", "guess"], "--against guess: unknown; give some of pipeline, loop, onnx, openvino, vllm, cot"),
-        (["--against", "onnx"], "--against onnx: give --onnx DIR, the directory that `dhrd export` wrote"),
-        (["--batch-sizes", "1,zero"], "--batch-sizes 1,zero: give numbers above 0 with commas between"),
-        (["--batch-sizes", ""], "--batch-sizes : give numbers above 0"),
+        (["--against", "onnx"], "--against onnx: give --onnx DIR, a directory written by `dhrd export`"),
+        (["--batch-sizes", "1,zero"], "--batch-sizes 1,zero: give positive integers separated by commas"),
+        (["--batch-sizes", ""], "--batch-sizes : give positive integers"),
     ],
 )
 def test_bad_flags(artifact: Path, capsys: Capsys, flags: list[str], message: str) -> None:

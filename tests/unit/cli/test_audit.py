@@ -28,7 +28,7 @@ def test_the_command_of_the_page(
     rows = read_jsonl(tmp_path / "labels.jsonl")
     assert sorted(row["id"] for row in rows) == sorted(f"r{i}" for i in range(30))
     assert {witness for row in rows for witness in row["witnesses"]} == {"classifier", "rationale"}
-    assert (tmp_path / "labels.html").is_file() and "every row is in labels.jsonl" in ended.out
+    assert (tmp_path / "labels.html").is_file() and "all rows are in labels.jsonl" in ended.out
     assert not (tmp_path / "labels.jsonl.folds").exists()
 
 
@@ -43,8 +43,8 @@ def test_an_interrupted_audit_keeps_its_folds(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--output", "labels.jsonl"], "no rows are given"),
-        (["--output", "train.jsonl", "--data", "train.jsonl"], "would take the place of what is read"),
+        (["--output", "labels.jsonl"], "no rows given"),
+        (["--output", "train.jsonl", "--data", "train.jsonl"], "would overwrite an input"),
         (["--output", "labels.csv", "--data", "train.jsonl"], "JSON lines"),
         (["--output", "labels.jsonl", "--data", "train.jsonl", "--folds", "40"], "leave one empty"),
     ],

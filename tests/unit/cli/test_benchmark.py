@@ -18,11 +18,11 @@ def test_lists_have_commas_between() -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "1,x", "-1", "1.5", ","])
 def test_sizes_are_numbers_above_0(text: str) -> None:
-    with pytest.raises(ConfigError, match="give numbers above 0 with commas between, for example 1,8,32"):
+    with pytest.raises(ConfigError, match="give positive integers separated by commas, for example 1,8,32"):
         _sizes(text)
 
 
 def test_sizes_are_looked_at_before_anything_is_loaded(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     ended = run_here(capsys, "benchmark", "--model", tmp_path / "none", "--batch-sizes", "0")
     assert ended.code == 2
-    assert ended.error_lines[0].startswith("dhrd: error: --batch-sizes 0: give numbers above 0")
+    assert ended.error_lines[0].startswith("dhrd: error: --batch-sizes 0: give positive integers")

@@ -129,21 +129,21 @@ def test_every_command_is_one(capsys: pytest.CaptureFixture[str]) -> None:
             seen.append(leaf.name)
     assert {"train", "show", "generate", "audit", "doctor"} <= set(seen)
     assert run_here(capsys, "evaluate", "--mode", "x").error_lines == [
-        "dhrd: error: give --model DIR, the directory that `dhrd train` wrote"
+        "dhrd: error: no model given; use --model DIR, a directory written by `dhrd train`"
     ]
 
 
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("train --data x.jsonl", "; data.train is a setting: write --set data.train=…"),
-        ("train --model gpt2", "write --set model.name_or_path=…"),
-        ("train --train-file x.jsonl", "write --set data.train=…"),
-        ("train --max_input_token 3", "write --set data.max_input_tokens=…"),
-        ("predict --column x", "write --set data.columns=…"),
-        ("config show --learning-rat 3", "write --set training.learning_rate=…"),
-        ("reproduce main --epochs 1", "write --set training.num_epochs=…"),
-        ("rationales audit --input-templat x", "write --set data.input_template=…"),
+        ("train --data x.jsonl", "; data.train is a setting, use --set data.train=…"),
+        ("train --model gpt2", "use --set model.name_or_path=…"),
+        ("train --train-file x.jsonl", "use --set data.train=…"),
+        ("train --max_input_token 3", "use --set data.max_input_tokens=…"),
+        ("predict --column x", "use --set data.columns=…"),
+        ("config show --learning-rat 3", "use --set training.learning_rate=…"),
+        ("reproduce main --epochs 1", "use --set training.num_epochs=…"),
+        ("rationales audit --input-templat x", "use --set data.input_template=…"),
     ],
 )
 def test_an_unknown_option_names_the_setting_that_is_meant(capsys: Any, command: str, told: str) -> None:
@@ -160,10 +160,10 @@ def test_and_none_where_a_flag_is_nearer_or_the_command_does_not_read_it(capsys:
 def test_ctrl_c_says_what_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
     with (
         pytest.raises(typer.Exit) as left,
-        interruptible("answers so far are kept: run the same command again to go on"),
+        interruptible("answers so far are kept; run the same command again to continue"),
     ):
         raise KeyboardInterrupt
     assert left.value.exit_code == 130
     assert capsys.readouterr().err == (
-        "dhrd: interrupted; answers so far are kept: run the same command again to go on\n"
+        "dhrd: interrupted; answers so far are kept; run the same command again to continue\n"
     )

@@ -145,12 +145,12 @@ def test_directories_whose_names_differ(capsys: Capsys, tmp_path: Path) -> None:
     a, b = tmp_path / "a", tmp_path / "b"
     _refused(run_here(capsys, "compare", a, b), f"{b} has no seed-1.jsonl; both directories must have files of the")
     _refused(run_here(capsys, "compare", b, a), f"{b} has no seed-1.jsonl")
-    _refused(run_here(capsys, "compare", a, b / "seed-0.jsonl"), "give two files, or two directories")
+    _refused(run_here(capsys, "compare", a, b / "seed-0.jsonl"), "give two files or two directories")
     _write(b / "seed-1.jsonl", wrong=5, num_rows=59)
     _refused(run_here(capsys, "compare", a, b), f"1 only in {a / 'seed-0.jsonl'} ('r59' …); evaluate both on the same")
     (tmp_path / "c").mkdir()
     (tmp_path / "d").mkdir()
-    _refused(run_here(capsys, "compare", tmp_path / "c", tmp_path / "d"), "there are no .jsonl files in it")
+    _refused(run_here(capsys, "compare", tmp_path / "c", tmp_path / "d"), "contains no .jsonl files")
 
 
 def test_two_models_that_answer_alike(capsys: Capsys, tmp_path: Path) -> None:

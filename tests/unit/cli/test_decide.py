@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shlex
@@ -61,14 +62,15 @@ def decide(capsys: Any, *given: object) -> Ended:
 def test_what_is_decided_is_shown_and_obeyed(capsys: Any, place: Path) -> None:
     ended = decide(capsys, "--target", "accuracy>=0.95")
     assert re.search(r"accuracy>=0\.95 │ (0\.9\d\d|1\.000) │", ended.out), ended.out
-    assert "of these 900 rows are answered; output has the decision" in ended.out
+    assert "of these 900 rows are answered; the decision is saved in output" in ended.out
+    assert "chosen on these very rows" in ended.out
     ended = run_here(capsys, "evaluate", "--model", "output", "--data", "test.jsonl", "--json", "m.json")
     assert "were only the surest rows answered" in ended.out
     metrics = json.loads((place / "m.json").read_text())["decision"]
     assert metrics["targets"][0]["share"] >= 0.95
     ended = run_here(capsys, "predict", "--model", "output", "--input", "new.jsonl", "--output", "o.jsonl")
     num_abstained = sum(row["abstained"] for row in read_jsonl(place / "o.jsonl"))
-    assert f"900 rows are in o.jsonl; {num_abstained} of them without a label" in ended.out
+    assert f"900 rows are in o.jsonl; {num_abstained} of them have no label" in ended.out
 
 
 def test_errors_name_flags(capsys: Any, place: Path) -> None:
@@ -83,7 +85,7 @@ def test_bad_rows_are_counted(capsys: Any, place: Path) -> None:
     given = "predict", "--model", "output", "--input", "rows-*.csv", "--output", "o.csv"
     assert "rows-0.csv:4: input_text: empty" in run_here(capsys, *given).err
     ended = run_here(capsys, *given, "--on-error", "skip")
-    assert ended.out == "4 rows are in o.csv; 2 bad rows were left out and are in o.csv.errors.jsonl\n"
+    assert ended.out == "4 rows are in o.csv; 2 bad rows were skipped and are listed in o.csv.errors.jsonl\n"
     assert [Path(row["where"]).name for row in read_jsonl(place / "o.csv.errors.jsonl")] == [
         "rows-0.csv:4",
         "rows-1.csv:4",
@@ -98,4 +100,16 @@ def test_a_decision_is_not_taken_away_where_one_is_asked_for(
 ) -> None:
     ended = run_here(capsys, "decide", "--model", tmp_path, "--clear", *given)
     assert ended.code == 2
-    assert ended.error_lines[0].startswith("dhrd: error: --clear takes the decision away")
+    assert ended.error_lines[0].startswith("dhrd: error: --clear removes the decision")
+
+
+def test_a_shells_loop_keeps_its_list(capsys: Any, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an artifact that was trained on standard input: what stands there now is not read."""
+    stdin = io.TextIOWrapper(io.BytesIO(b"the next model\n"))
+    monkeypatch.setattr("sys.stdin", stdin)
+    config = {"model": {"name_or_path": "tiny"}, "data": {"train": "-"}, "output_dir": "output"}
+    (place / "output" / "run.json").write_text(json.dumps({"config": config}))
+    ended = decide(capsys, "--target", "accuracy>=0.8")
+    assert ended.code == 0, ended.err
+    assert "whether these rows were trained on cannot be told: data.train (-) was a stream" in ended.err
+    assert stdin.read() == "the next model\n"

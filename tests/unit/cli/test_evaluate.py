@@ -17,9 +17,9 @@ Capsys = pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ((), "give --model DIR, the directory that `dhrd train` wrote"),
-        (("--model", "a", "--checkpoint", "b"), "--model a and --checkpoint b: the same option twice; give one of"),
-        (("--model", "a", "--plot", "p.svg"), "--plot p.svg: of --mode cascade, and the mode is classifier; leave it"),
+        ((), "no model given; use --model DIR, a directory written by `dhrd train`"),
+        (("--model", "a", "--checkpoint", "b"), "--model a and --checkpoint b are the same option; give one of"),
+        (("--model", "a", "--plot", "p.svg"), "--plot p.svg needs --mode cascade, got classifier; leave it"),
     ],
 )
 def test_options_that_contradict_each_other(capsys: Capsys, flags: tuple[str, ...], message: str) -> None:
@@ -42,16 +42,16 @@ def test_outputs_are_checked_before_the_model_is_loaded(
     model = save_tiny(tmp_path / "model")
     ended = run_here(capsys, "evaluate", "--model", model, "--json", tmp_path / "m.csv")
     assert ended.code == 2
-    assert "m.csv: what is written is JSON" in ended.error_lines[0]
+    assert "m.csv: the output is JSON" in ended.error_lines[0]
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--threshold", "0.5"), "--threshold: of --mode cascade, and the mode is classifier"),
-        (("--mode", "cot", "--target-accuracy", "0.5"), "--target-accuracy: of --mode cascade, and the mode is cot"),
-        (("--mode", "cot", "--dev-data", "x"), "--dev-data: of --mode cascade, and the mode is cot"),
-        (("--mode", "cascade", "--threshold", "0.5", "--dev-data", "x"), "--dev-data: rows to choose a threshold on"),
+        (("--threshold", "0.5"), "--threshold needs --mode cascade, got classifier"),
+        (("--mode", "cot", "--target-accuracy", "0.5"), "--target-accuracy needs --mode cascade, got cot"),
+        (("--mode", "cot", "--dev-data", "x"), "--dev-data needs --mode cascade, got cot"),
+        (("--mode", "cascade", "--threshold", "0.5", "--dev-data", "x"), "--dev-data is for choosing a threshold"),
         (("--mode", "all"), "--mode all: unknown; give classifier, cot or cascade"),
     ],
 )

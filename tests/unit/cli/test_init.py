@@ -49,8 +49,8 @@ def test_settings_go_to_standard_output_alone(capsys: Capsys, place: Path, tiny_
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--output", "there.yaml"], "--output there.yaml: is there already; replace it with --overwrite"),
-        (["--output", "rows.jsonl"], "--output rows.jsonl: what is written is YAML"),
+        (["--output", "there.yaml"], "--output there.yaml: already exists; replace it with --overwrite"),
+        (["--output", "rows.jsonl"], "--output rows.jsonl: the output is YAML"),
         (["--set", "data.columns.label=nope"], "data.columns.label: there is no column 'nope'"),
         (["--set", "data.columns.label=text"], "the 30 training rows have 30 labels"),
     ],

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from dhrd.config import DataSettings
+from dhrd.data.rationales import join_rationales
 from helpers.endpoint import FaultyEndpoint, VotingEndpoint, serving
+from helpers.reading import load
 from helpers.rows import write_jsonl
 from helpers.runs import LABELS, flags, read_jsonl, rows, run_here, settings, write_rows
 from helpers.teacher import SENTINEL, ballot, manifest, write_cases, write_unlabelled
@@ -57,14 +60,14 @@ def test_the_commands_of_the_page(
         assert endpoint.num_requests == 50
         told = run_here(capsys, *dry, *seed)
         assert told.code == 0
-        assert "gold, 5 votes each:\n10 rows, 10 of them settled; 0 to ask" in told.out
-        assert "rows, 5 votes each:\n30 rows, 0 of them settled; 30 to ask" in told.out
+        assert "gold, 5 votes each:\n10 rows, 10 of them done; 0 to ask" in told.out
+        assert "rows, 5 votes each:\n30 rows, 0 of them done; 30 to ask" in told.out
         assert endpoint.num_requests == 50
         done = run_here(capsys, *label, *seed)
         assert done.code == 0, done.err
         assert endpoint.num_requests == 200
     assert "30 of 30 rows have a label: labelled.jsonl" in done.out
-    assert "0 of them by votes that all agree; 150 votes, 0 unreadable" in done.out
+    assert "0 of them unanimous; 150 votes, 0 unreadable" in done.out
     assert [max(row["label"], key=row["label"].get) for row in read_jsonl(tmp_path / "labelled.jsonl")] == [
         row["label"] for row in given[:30]
     ]
@@ -77,14 +80,40 @@ def test_the_commands_of_the_page(
     assert trained.code == 0, trained.err
 
 
+def test_what_is_written_under_other_names_is_audited_and_cleaned_under_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {"id": "ticket", "input_text": "body", "label": "queue", "rationale": "why"}
+    pool = [{"ticket": row["id"], "body": row["input_text"], "id": f"x{n}"} for n, row in enumerate(rows(20))]
+    write_jsonl(tmp_path / "pool.jsonl", pool)
+    given = flags([f"data.columns.{ours}={theirs}" for ours, theirs in names.items()])
+    with serving(VotingEndpoint(vote=first_word_that_is_a_label)) as endpoint:
+        teacher = ["--teacher", "openai:tiny", "--base-url", endpoint.url]
+        choice = flags([f"data.labels=[{', '.join(LABELS)}]", "teacher.seed=0"])
+        done = run_here(capsys, "label", "--data", "pool.jsonl", "--output", "o.jsonl", *teacher, *choice, *given)
+    assert done.code == 0, done.err
+    audit = ("rationales", "audit", "o.jsonl", "--data", "o.jsonl", *given)
+    audited = run_here(capsys, *audit, "--fix", "strip")
+    assert audited.code == 0, audited.err
+    assert "20 of 20 have a rationale" in audited.out
+    assert [set(row) for row in read_jsonl(tmp_path / "o.clean.jsonl")] == [
+        {*names.values(), "id", "agreement", "votes"}
+    ] * 20
+    joined = join_rationales(
+        load([{**row, "queue": "keep"} for row in pool], DataSettings(columns=names)), "o.clean.jsonl", columns=names
+    )
+    assert [row.rationale for row in joined] == ["It says so."] * 20
+
+
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        ([], "no rows are given: --data FILE, or --gold FILE alone"),
-        (["--data", "d.jsonl"], "no labels are given: --labels FILE"),
+        ([], "no rows given; use --data FILE, or only --gold FILE"),
+        (["--data", "d.jsonl"], "no labels given; use --labels FILE"),
         (["--data", "d.jsonl", "--labels", "no.yaml"], "no.yaml: cannot be read"),
-        (["--data", "d.jsonl", "--min-accuracy", "0.5"], "--min-accuracy 0.5 is of the gold rows; give --gold FILE"),
-        (["--data", "g.jsonl", "--set", "data.labels=[keep, return]"], "label: has 'keep' already"),
+        (["--data", "d.jsonl", "--min-accuracy", "0.5"], "--min-accuracy 0.5 needs gold rows; give --gold FILE"),
+        (["--data", "g.jsonl", "--set", "data.labels=[keep, return]"], "label: already has 'keep'"),
         (["--data", "d.jsonl", "--set", "data.labels=[keep, return]", "--temperature", "0"], "--votes 1"),
         (["--data", "d.jsonl", "--set", "data.labels=[keep, return]", "--votes", "0"], "votes"),
     ],
@@ -110,7 +139,7 @@ def test_errors_come_before_the_first_request(
         (ballot("mumble"), ["--data", "d.jsonl"], 0, "2 rejected: 2 no_sentinel; --retry-rejected asks them again"),
         (ballot("mumble"), ["--data", "d.jsonl", "--require-all"], 1, "0 of 2 rows have a label"),
         (ballot("keep"), ["--data", "d.jsonl", "--gold", "g.jsonl", "--min-accuracy", "0.6"], 3, "--min-accuracy 0.6"),
-        (ballot("keep"), ["--data", "d.jsonl", "--max-cost", "1e-9"], 3, "max_cost is reached with 2 rows not asked"),
+        (ballot("keep"), ["--data", "d.jsonl", "--max-cost", "1e-9"], 3, "max_cost was reached with 2 rows left"),
         (ballot("keep"), ["--gold", "g.jsonl", "--max-cost", "1e-9"], 3, "none of 4 rows has a readable vote"),
     ],
 )

@@ -23,9 +23,9 @@ def test_alone_it_shows_what_one_needs_first_and_where_help_is(capsys: Capsys) -
     ended = run_here(capsys)
     assert (ended.code, ended.out) == (2, "")
     first, *lines, last = ended.err.splitlines()
-    assert first.endswith("To begin with:")
+    assert first.endswith("To get started:")
     assert [line.split()[1] for line in lines] == list(FIRST)
-    assert last == "All commands: dhrd --help; the options of one: dhrd COMMAND --help"
+    assert last == "All commands: dhrd --help; options of a command: dhrd COMMAND --help"
 
 
 def test_what_one_needs_first_are_calls_that_parse() -> None:

@@ -19,7 +19,21 @@ def test_the_input_is_never_overwritten(capsys: Capsys, tmp_path: Path) -> None:
     rows = write_jsonl(tmp_path / "rows.jsonl", [{"input_text": "x"}])
     ended = run_here(capsys, "predict", "--model", model, "--input", rows, "--output", rows)
     assert ended.code == 2
-    assert f"--output {rows}: would take the place of what is read" in ended.error_lines[0]
+    assert f"--output {rows}: would overwrite an input" in ended.error_lines[0]
+
+
+@pytest.mark.parametrize("address", ["file://{}", "simplecache::file://{}", "file://{}/*.jsonl"])
+def test_nor_is_it_by_its_address(
+    capsys: Capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    model, folder = save_tiny(tmp_path / "model"), tmp_path / "rows"
+    folder.mkdir()
+    rows = write_jsonl(folder / "rows.jsonl", [{"input_text": "x"}])
+    monkeypatch.chdir(folder)
+    spec = address.format(folder if "*" in address else rows)
+    ended = run_here(capsys, "predict", "--model", model, "--input", spec, "--output", "rows.jsonl")
+    assert ended.code == 2 and "--output rows.jsonl: would take the place of what is read" in ended.err
+    assert rows.read_text() == '{"input_text": "x"}\n'
 
 
 def test_nothing_is_written_where_there_is_no_artifact(capsys: Capsys, tmp_path: Path) -> None:
@@ -34,7 +48,7 @@ def test_nothing_is_written_where_there_is_no_artifact(capsys: Capsys, tmp_path:
     ("template", "told"),
     [
         ("{{ input_text }}", "(map it with --set data.columns.input_text=COLUMN); at least 9 more rows are like it"),
-        ("{{ title }}", "(the model was trained with that column: give the rows one of its name); at least 9 more"),
+        ("{{ title }}", "(the model was trained with that column: add it to the rows); at least 9 more"),
     ],
 )
 def test_a_column_that_all_rows_lack_is_one_line(

@@ -32,8 +32,8 @@ class TestConvert:
         assert read_jsonl(tmp_path / "o.jsonl") == [{"id": "a", "rationale": "So.", "teacher": "Ann"}]
         assert ended.out.splitlines() == [
             f"1 rationales from 4 records: {tmp_path / 'o.jsonl'}",
-            "1 rows have none there",
-            "1 ids have two different ones and were left out: c",
+            "1 rows have no rationale there",
+            "1 ids have two different rationales and were skipped: c",
         ]
 
     @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ class TestConvert:
             ("s.jsonl", "o.jsonl", ["--id", "{{ id"], "--id"),
             ("s.jsonl", "o.jsonl", ["--rationale", "because"], "s.jsonl:1: --rationale because"),
             ("missing.jsonl", "o.jsonl", [], "missing.jsonl: no such file"),
-            ("s.txt", "o.jsonl", [], "s.txt: unknown kind of file"),
+            ("s.txt", "o.jsonl", [], "s.txt: unknown file type"),
             ("missing.jsonl", "old.jsonl", [], "missing.jsonl: no such file"),
         ],
     )
@@ -59,6 +59,37 @@ class TestConvert:
         assert ended.code == 2
         assert len(ended.error_lines) == 1 and named in ended.error_lines[0]
         assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    @pytest.mark.parametrize(
+        ("header", "more"),
+        [
+            ("Ticket No.;Why so?", ()),
+            ("sep=;\nTicket No.;Why so?", ()),
+            ("Ticket No.;Why so?;if any, more", ("--set", "data.csv_delimiter=;")),
+        ],
+    )
+    @pytest.mark.parametrize("mapped", [False, True])
+    def test_an_export_of_a_spreadsheet(
+        self, capsys: Any, tmp_path: Path, header: str, more: tuple[str, ...], mapped: bool
+    ) -> None:
+        empty = ";" * header.count("any")
+        (tmp_path / "s.csv").write_text(
+            f"\ufeff{header}\n1;It rained, so it is wet.{empty}\n2;{empty}\n", encoding="utf-8"
+        )
+        names = {"--id": "Ticket No.", "--rationale": "Why so?"}
+        if mapped:
+            parts = [p for flag, name in names.items() for p in ("--set", f"data.columns.{flag[2:]}={name}")]
+        else:
+            parts = [p for pair in names.items() for p in pair]
+        ended = self.run(capsys, tmp_path / "s.csv", tmp_path / "o.jsonl", *parts, *more)
+        assert ended.code == 0, ended.err
+        assert read_jsonl(tmp_path / "o.jsonl") == [{"id": "1", "rationale": "It rained, so it is wet."}]
+
+    def test_a_delimiter_that_must_be_given_can_be(self, capsys: Any, tmp_path: Path) -> None:
+        (tmp_path / "s.csv").write_text("id;rationale;if any, more\n1;So.;\n", encoding="utf-8")
+        ended = self.run(capsys, tmp_path / "s.csv", tmp_path / "o.jsonl")
+        assert ended.code == 2
+        assert "or give --set data.csv_delimiter=';' if that divides the columns" in ended.error_lines[0]
 
     def test_half_a_character(self, capsys: Any, tmp_path: Path) -> None:
         (tmp_path / "s.jsonl").write_text('{"id": "a", "all": ["So \\ud83d."]}\n')
@@ -100,7 +131,7 @@ class TestAudit:
             ("missing.jsonl", ["--data", "rows.jsonl"], "missing.jsonl: no such file"),
             ("rationales.jsonl", ["--data", "missing.jsonl"], "missing.jsonl: no such file"),
             ("rationales.jsonl", ["--data", "superglue:nonsense"], "superglue:nonsense: no such task"),
-            ("rationales.jsonl", [], "no rows are given"),
+            ("rationales.jsonl", [], "no rows given"),
             ("rationales.jsonl", ["--data", "rows.jsonl", "--forbid", "("], "--forbid: not a regular expression"),
         ],
     )
@@ -257,10 +288,10 @@ def test_exit_codes_and_what_is_said(tmp_path: Path, capsys: Capsys) -> None:
             "50",
         )
         assert spent.code == 3
-        assert "rows not asked; raise --max-cost and run again to go on" in spent.out
+        assert "rows left; raise --max-cost and run again to continue" in spent.out
     for arguments, message in (
-        (["--data", data, "--output", tmp_path / "e.jsonl"], "no teacher is given: --teacher openai:MODEL or"),
-        (["--output", tmp_path / "e.jsonl", "--teacher", "openai:x"], "no rows are given: --data FILE"),
+        (["--data", data, "--output", tmp_path / "e.jsonl"], "no teacher given; use --teacher openai:MODEL or"),
+        (["--output", tmp_path / "e.jsonl", "--teacher", "openai:x"], "no rows given; use --data FILE"),
         (["--data", data, "--output", tmp_path / "e.jsonl", "--teacher", "x"], "write openai:MODEL or local:"),
     ):
         done = run_here(capsys, "rationales", "generate", *arguments)

@@ -89,7 +89,7 @@ def test_flags_key_and_logs(fork_server: ForkServer, artifact: Path, tmp_path: P
         assert client.get(f"/{SECRET}?{SECRET}").status_code == 404
     assert server.ended(signal.SIGTERM) == 0
     log = server.log.read_text(encoding="utf-8")
-    assert "/classify 200" in log and "every accepted request was answered" in log
+    assert "/classify 200" in log and "all accepted requests were answered" in log
     assert "customer" not in log and "words" not in log
 
 

@@ -63,7 +63,7 @@ def test_which_weights_were_kept_is_said(capsys: Capsys, tiny_backbone: Path, tm
     write_rows(tmp_path)
     overrides = [*settings(tiny_backbone, tmp_path), "training.selection=best"]
     ended = run_here(capsys, "train", *flags(overrides), "--device", "cpu")
-    steps = [line.split()[5] for line in ended.err.splitlines() if line.startswith("kept: the weights after update ")]
+    steps = [line.split()[5] for line in ended.err.splitlines() if line.startswith("keeping the weights after update ")]
     assert steps in (["3,"], ["6,"])
 
 
@@ -84,7 +84,7 @@ def test_the_commands_of_the_page_on_self_teaching(
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     ended = run_here(capsys, *rounds, "--device", "cpu")
     assert ended.code == 0, ended.err
-    assert "label told" in ended.out and "the classifier of the round with the least log loss is in" in ended.out
+    assert "label given" in ended.out and "the classifier of the round with the lowest log loss is in" in ended.out
     assert (tmp_path / "out" / "rounds.json").is_file()
     (tmp_path / "out").rename(tmp_path / "output")
     ended = run_here(capsys, *generate, "--device", "cpu")

@@ -44,7 +44,7 @@ def test_the_commands_of_the_page(number: int, desk: Path, monkeypatch: pytest.M
     assert ended.code == 0, ended.err
     assert json.loads((desk / "november" / "update.json").read_text())["max_regression"] == 0.01
     assert "the updated classifier is in november" in ended.out
-    for told in ("accuracy, updated with", "mended", "broken", "new rows: ", "old rows: "):
+    for told in ("accuracy, updated with", "fixed", "broken", "new rows: ", "old rows: "):
         assert told in ended.out
 
 
@@ -62,7 +62,7 @@ def test_an_interrupted_update_says_how_it_goes_on(desk: Path, monkeypatch: pyte
 
     monkeypatch.setattr(module, "train", interrupted)
     ended = run_here(capsys, *commands()[0], "--device", "cpu")
-    assert ended.code == 130 and "run the same command again to go on" in ended.err
+    assert ended.code == 130 and "run the same command again to continue" in ended.err
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_a_file_becomes_padded_batches(tmp_path: Path) -> None:
 
 def test_labels_of_training_may_be_given_to_an_evaluation_file(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "dev.jsonl", [{"input_text": "a", "label": "c"}])
-    with pytest.raises(DataError, match="a classifier needs two"):
+    with pytest.raises(DataError, match="a classifier needs at least two"):
         load_json_dataset(path, make_tokenizer())
     for labels in (["a", "b", "c"], LabelSet(("a", "b", "c"))):
         assert load_json_dataset(path, make_tokenizer(), labels=labels)[0].label == (2,)

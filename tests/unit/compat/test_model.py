@@ -50,5 +50,5 @@ def test_it_is_the_core_model_of_the_same_parts() -> None:
 
 def test_label_words_are_one_a_label() -> None:
     settings = ModelSettings(head_init="label_words")
-    with pytest.raises(ModelError, match=r"label_words needs 3 words, one a label; got \('a', 'b'\)"):
+    with pytest.raises(ModelError, match=r"label_words needs 3 words, one per label; got \('a', 'b'\)"):
         DualHeadReasoningModel(num_labels=3, settings=settings, backbone=make_backbone("llama"), label_words=("a", "b"))

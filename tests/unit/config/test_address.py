@@ -13,8 +13,8 @@ from dhrd.errors import ConfigError
 @pytest.mark.parametrize(
     ("base_url", "message"),
     [
-        ("http://[::1", "teacher.base_url: base_url 'http://[::1' is no address"),
-        ("http://h/v1\nx", "holds a space or another character"),
+        ("http://[::1", "teacher.base_url: base_url 'http://[::1' is not a valid address"),
+        ("http://h/v1\nx", "contains a space or another character"),
     ],
 )
 def test_t14_an_address_among_the_settings(base_url: str, message: str) -> None:

@@ -18,16 +18,16 @@ def test_a_tab_has_a_name(spelled: str) -> None:
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        ({"data": {"columns": {"text": "body"}}}, "data.columns: maps unknown field 'text'"),
-        ({"data": {"labels": ["a", "a"]}}, "needs two or more different names"),
-        ({"data": {"labels": ["a"]}}, "needs two or more different names"),
+        ({"data": {"columns": {"text": "body"}}}, "data.columns: unknown field 'text'"),
+        ({"data": {"labels": ["a", "a"]}}, "needs at least two different names"),
+        ({"data": {"labels": ["a"]}}, "needs at least two different names"),
         ({"data": {"labels": [True, False]}}, "data.labels.0: input should be a valid string, got True"),
         (
             {"data": {"max_input_tokens": 600, "max_sequence_tokens": 500}},
-            "max_sequence_tokens (500) is smaller than max_input_tokens (600); the sequence holds the input, so raise",
+            "max_sequence_tokens (500) is smaller than max_input_tokens (600); the sequence includes the input",
         ),
         ({"data": {"dev_share": 1.0}}, "data.dev_share"),
-        ({"data": {"csv_delimiter": '"'}}, "quotes and line ends cannot stand between fields"),
+        ({"data": {"csv_delimiter": '"'}}, "quotes and line ends cannot be delimiters"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(tree: dict[str, object], message: str) -> None:

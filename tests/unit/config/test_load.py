@@ -143,7 +143,7 @@ def test_all_errors_are_reported_at_once() -> None:
         "model.hed: unknown setting; did you mean model.head?",
         "model.loss_weight_alpha: a number from 0 to 1, got 2",
         "data.batch_size and training.batch_size are the same setting; give one of them",
-        "data.labels: needs two or more different names, got ['one']",
+        "data.labels: needs at least two different names, got ['one']",
         "training.num_epochs: input should be greater than or equal to 1, got 0",
         "training.schedule: input should be 'linear', 'cosine' or 'constant', got 'square'",
     ):

@@ -28,7 +28,7 @@ def test_true_is_the_paper_s_lora_and_one_module_is_a_list() -> None:
         ({"model": {"dropout": 1.0}}, "model.dropout: input should be less than 1, got 1.0"),
         ({"model": {"num_labels": 1}}, "model.num_labels: input should be greater than or equal to 2, got 1"),
         ({"model": {"head": "conv"}}, "model.head: input should be 'linear' or 'mlp', got 'conv'"),
-        ({"model": {"head_init": "label_words", "head": "mlp"}}, "`head_init: label_words` fills a linear head on"),
+        ({"model": {"head_init": "label_words", "head": "mlp"}}, "`head_init: label_words` needs a linear head on"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(tree: dict[str, object], message: str) -> None:

@@ -24,7 +24,7 @@ def test_a_value_that_changed_something_is_refused_with_the_reason() -> None:
         resolve({"loss": {"alignment_weight": 0.5}, "seed": -1}, source="run.json")
     first, second = str(caught.value).splitlines()
     assert first == (
-        "run.json: loss.alignment_weight: 0.5 is no longer possible, for it was no better than without; leave it out"
+        "run.json: loss.alignment_weight: 0.5 is no longer supported, as it did not improve results; leave it out"
     )
     assert "seed" in second
 

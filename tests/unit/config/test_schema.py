@@ -59,7 +59,7 @@ def test_the_configuration_is_frozen() -> None:
     [
         (
             {"loss": {"classification_schedule": "second_half", "reasoning_schedule": "second_half"}},
-            "no loss weighs anything in the first half",
+            "all losses have weight 0 in the first half",
         ),
         (
             {"loss": {"keyword_weight": 1}, "data": {"rationale_mode": "label_only"}},
@@ -72,7 +72,7 @@ def test_the_configuration_is_frozen() -> None:
         ({"loss": {"class_weights": {"a": 0}}}, "loss.class_weights"),
         (
             {"training": {"patience": 2}, "data": {"dev_share": 0.1}, "loss": {"classification_weight": 0}},
-            "there is no classifier to select by",
+            "there is no classifier to choose weights by",
         ),
         ({"data": "rows.json"}, "data: input should be a valid dictionary"),
     ],

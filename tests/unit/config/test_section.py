@@ -35,7 +35,7 @@ class Numbers(Section):
 @pytest.mark.parametrize("kind", Numbers.model_fields)
 @pytest.mark.parametrize("value", [True, False])
 def test_a_boolean_is_no_number(kind: str, value: bool) -> None:
-    with pytest.raises(ValidationError, match="a boolean is no number"):
+    with pytest.raises(ValidationError, match="a boolean is not a number"):
         Numbers.model_validate({kind: value})
 
 
@@ -59,7 +59,7 @@ def test_numbers_have_bounds(kind: str, good: Any, bad: Any) -> None:
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "8", True, None])
 def test_an_argument_that_counts_is_a_whole_number(value: object) -> None:
-    with pytest.raises(ConfigError, match="`limit`: give a whole number of 1 or more"):
+    with pytest.raises(ConfigError, match="`limit`: give a whole number of at least 1"):
         check_count("limit", value)
     assert (check_count("limit", 0, least=0), check_count("limit", 3)) == (0, 3)
 

@@ -29,7 +29,7 @@ def test_no_tasks_are_one_task(given: str) -> None:
 
 @pytest.mark.parametrize("name", ["a/b", "", " a", "a\n", "a:b", 1])
 def test_a_name_stands_before_its_labels(name: object) -> None:
-    with pytest.raises(ConfigError, match="is no name of a task; give letters and digits"):
+    with pytest.raises(ConfigError, match="is not a valid task name; use letters and digits"):
         resolve({"tasks": {name: {}}})  # type: ignore[dict-item]  # YAML reads 1 as a number
 
 
@@ -37,12 +37,12 @@ def test_a_name_stands_before_its_labels(name: object) -> None:
     "setting", ["data.labels=[a, b]", "data.multi_label=true", "data.columns.label=y", "model.num_labels=3"]
 )
 def test_what_is_of_one_task_is_refused(setting: str) -> None:
-    with pytest.raises(ConfigError, match="are of one task; with `tasks` each has its own"):
+    with pytest.raises(ConfigError, match="apply to a single task; with `tasks`, set them for each task instead"):
         load_config(overrides=["tasks={a: {}, b: {}}", setting])
 
 
 def test_an_unknown_setting_is_named() -> None:
     with pytest.raises(ConfigError, match=r"tasks\.a\.wieght: unknown setting"):
         load_config(overrides=["tasks={a: {wieght: 2}}"])
-    with pytest.raises(ConfigError, match=r"tasks\.a\.labels: needs two or more different names"):
+    with pytest.raises(ConfigError, match=r"tasks\.a\.labels: needs at least two different names"):
         load_config(overrides=["tasks={a: {labels: [x, x]}}"])

@@ -13,7 +13,7 @@ def test_a_small_row_has_a_million() -> None:
     with budget({"text": "a"}):
         charge(1_000_000)
         charge(20 * 6)  # the row: a mapping, the name and the text, with their characters
-        with pytest.raises(TooMuch, match="far more than the row holds"):
+        with pytest.raises(TooMuch, match="far more than the row contains"):
             charge(100)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow
@@ -12,6 +13,7 @@ import pytest
 from dhrd.config import DataSettings, load_config
 from dhrd.data.rows import load_rows
 from dhrd.data.sources import open_source
+from dhrd.errors import ColumnError, DataError
 from helpers.reading import PLAIN, error_of, load, read, refused, warnings_of, write
 from helpers.rows import write_jsonl
 
@@ -29,7 +31,7 @@ HEADERS = {
 def test_l12_the_header_again_is_refused_with_its_line(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, HEADERS[name])
     line = 2 if name.endswith("jsonl") else 3
-    expected = f"{path}:{line}: the names of the columns again; remove the line"
+    expected = f"{path}:{line}: a repeated header; remove the line"
     assert error_of(path, labels_required=name != "one.csv").startswith(expected)
 
 
@@ -37,7 +39,7 @@ def test_l12_the_header_again_is_refused_from_parquet_and_python(tmp_path: Path)
     rows = [{"input_text": "a", "label": "x"}, {"input_text": "input_text", "label": "label"}]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
     for spec in (tmp_path / "a.parquet", rows, pd.DataFrame(rows)):
-        assert "the names of the columns again" in error_of(spec)
+        assert "a repeated header" in error_of(spec)
 
 
 def test_l11_words_of_missing_data_are_kept_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -45,7 +47,7 @@ def test_l11_words_of_missing_data_are_kept_and_counted(tmp_path: Path, caplog: 
     path = write(tmp_path / "a.csv", text)
     source = open_source(path, PLAIN)
     (said,) = warnings_of(caplog, lambda: (source.load(), source.load()))
-    assert "words of missing data are kept as they are" in said
+    assert "words for missing values are kept as text" in said
     for count in ("rationale 'nan' in 2 rows", "label 'None' in 1 rows", "text 'N/A' in 1 rows"):
         assert count in said
     assert [row.rationale for row in source.load()] == ["nan", "nan", "because"]
@@ -56,7 +58,7 @@ def test_l11_words_of_missing_data_are_kept_and_counted(tmp_path: Path, caplog: 
 def test_l21_a_column_that_may_be_a_weight_is_said_not_to_be_read(caplog: pytest.LogCaptureFixture, name: str) -> None:
     rows = [{"input_text": "a", "label": "x", name: 2.0}, {"input_text": "b", "label": "y", name: 1.0}]
     (said,) = warnings_of(caplog, lambda: load(rows))
-    assert f"the column '{name}' is not read; rows are weighed by it with data.columns.weight={name}" in said
+    assert f"the column '{name}' is ignored; to weight rows by it, set data.columns.weight={name}" in said
     assert [row.weight for row in load(rows, DataSettings(columns={"weight": name}))] == [2, 1]
     read = DataSettings(input_template="{{ input_text }}, " + f"{{{{ {name} }}}}")
     assert warnings_of(caplog, lambda: load(rows, read)) == []
@@ -73,7 +75,7 @@ def test_s7_an_id_is_checked_where_rows_are_predicted(tmp_path: Path) -> None:
 def test_l12_the_header_of_one_mapped_column_again(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text\nok\ntext\n")
     message = refused(tmp_path / "rows.csv", labels_required=False, data__columns={"input_text": "text"})
-    assert "rows.csv:3: the names of the columns again" in message
+    assert "rows.csv:3: a repeated header" in message
 
 
 def test_l11_words_of_missing_data_in_ids_groups_and_files_of_rationales(
@@ -84,7 +86,7 @@ def test_l11_words_of_missing_data_in_ids_groups_and_files_of_rationales(
     path = write_jsonl(tmp_path / "why.jsonl", words)
     load_rows(load_config(data__rationales=str(path)), rows)
     assert "group 'nan' in 4 rows" in caplog.text
-    assert "words of missing data are kept as rationales ('None' in 3 rows)" in caplog.text
+    assert "words for missing values are kept as rationales ('None' in 3 rows)" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -106,3 +108,22 @@ def test_all_missing_columns_are_told_at_once(columns: dict[str, str], row: dict
     error = error_of([row], DataSettings(columns=columns))
     assert told in error and "\n" not in error
     assert all(f"`data.columns.{field}=COLUMN`" in error for field in error.split(": ")[1].split(", "))
+
+
+@pytest.mark.parametrize(
+    ("row", "settings", "kind"),
+    [
+        ({"body": "a", "label": "x"}, {}, ColumnError),
+        ({"input_text": "a"}, {}, ColumnError),
+        ({"input_text": "a", "label": "x"}, {"columns": {"label": "kind"}}, ColumnError),
+        ({"input_text": "a", "label": "x"}, {"input_template": "{{ title }}"}, ColumnError),
+        ({"input_text": None, "label": "x"}, {}, DataError),
+        ({"input_text": "a", "label": ["x", "x"]}, {}, DataError),
+    ],
+)
+def test_a_row_that_lacks_a_column_is_an_error_of_its_kind(
+    row: dict[str, object], settings: dict[str, Any], kind: type[DataError]
+) -> None:
+    with pytest.raises(DataError) as told:
+        load([row, row], DataSettings(**settings))
+    assert type(told.value) is kind

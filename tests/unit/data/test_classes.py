@@ -38,7 +38,7 @@ def test_l2_files_of_a_directory_that_name_classes_differently_are_refused(tmp_p
     weather().to_parquet(tmp_path / "a.parquet")
     other = datasets.Features({**CLASSES, "label": datasets.ClassLabel(names=["rain", "sun"])})
     weather(features=other).to_parquet(tmp_path / "b.parquet")
-    assert "b.parquet: its schema names the classes differently than that of a.parquet" in refused(tmp_path)
+    assert "b.parquet: its schema names the classes differently from a.parquet" in refused(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_l16_minus_one_of_a_class_label_is_unlabelled(required: str) -> None:
     data = weather_of(0, 1, -1)
     message = refused_by_run(data) if required == "train" else refused_by_run(weather_of(0, 1), data)
     assert "row 2: label: missing" in message
-    assert "the -1 of a ClassLabel mean unlabelled" in message
+    assert "a ClassLabel's -1 mean unlabelled" in message
 
 
 def test_l16_a_class_absent_from_train_is_known_to_the_data_set() -> None:

@@ -113,5 +113,5 @@ def test_an_array_with_bad_bytes_names_the_line(tmp_path: Path) -> None:
 
 def test_json_lines_in_a_json_file_say_the_right_name(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "rows.json", ROWS)
-    with pytest.raises(DataError, match=r"must be an array of objects; for one object a line, name it .jsonl"):
+    with pytest.raises(DataError, match=r"must be an array of objects; for one object per line, name it .jsonl"):
         list(read_file(path))

@@ -53,7 +53,7 @@ def test_l4_lists_of_places_stay_lists() -> None:
 @pytest.mark.parametrize("given", [False, True], ids=["found", "given"])
 def test_l7_names_alike_but_for_case_or_space_are_refused_with_counts(pair: tuple[str, str], given: bool) -> None:
     message = refused_by_run(labelled(pair[0], *pair, "other"), **({"data__labels": [*pair, "other"]} if given else {}))
-    assert message.startswith("labels that differ in case or space alone: ")
+    assert message.startswith("labels that differ only in case or space: ")
     assert "(2 rows)" in message
     assert "(1 rows)" in message
 
@@ -64,7 +64,7 @@ def test_l8_blank_labels_are_refused(blank: Any) -> None:
 
 
 def test_l8_a_name_of_two_lines_is_refused() -> None:
-    assert "a name is one line" in refused_by_run(labelled("a\nb", "c"))
+    assert "names must be a single" in refused_by_run(labelled("a\nb", "c"))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_l9_a_class_that_never_occurs_is_said(caplog: pytest.LogCaptureFixture) 
 
 def test_l8_given_names_that_are_one_are_shown_as_given() -> None:
     message = refused_by_run(labelled("a", "b"), data__labels=["a", "b", "a "])
-    assert "data.labels: 'a' and 'a ' are the same label; name it once" in message
+    assert "data.labels: 'a' and 'a ' are the same label; give one of them" in message
 
 
 def examples_of(*labels: Any) -> list[Example]:
@@ -136,8 +136,8 @@ def test_labels_are_found_in_the_rows(labels: Any, options: Any, names: tuple[st
 @pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
-        (("a", "a"), {}, r"have 1 label\(s\) \(a\); a classifier needs two"),
-        ((0, 0), {}, r"have 1 label\(s\) \(0\); a classifier needs two"),
+        (("a", "a"), {}, r"have 1 label\(s\) \(a\); a classifier needs at least two"),
+        ((0, 0), {}, r"have 1 label\(s\) \(0\); a classifier needs at least two"),
         (((), ()), {}, "have 0 label"),
         (("a", "b", "c"), {"num_labels": 2}, r"model.num_labels is 2, but there are 3 labels \(a, b, c\); correct it"),
         (("a", "b"), {"names": ["a", "b"], "num_labels": 3}, "model.num_labels is 3, but there are 2 labels"),
@@ -154,7 +154,7 @@ def doubts(caplog: pytest.LogCaptureFixture, rows: list[dict[str, Any]], **setti
 
 def test_l13_a_label_a_row_is_doubted(caplog: pytest.LogCaptureFixture) -> None:
     found = [{**row, "id": f"r{number}"} for number, row in enumerate(labelled("a", "b", "c", count=5))]
-    assert "is data.columns.label the column of the label?" in doubts(caplog, found, data__columns={"label": "id"})
+    assert "is data.columns.label the right column?" in doubts(caplog, found, data__columns={"label": "id"})
     assert "data.columns.label" not in doubts(caplog, found)
 
 
@@ -177,10 +177,10 @@ def test_l13_other_spellings_of_lists_are_doubted(label: str, caplog: pytest.Log
 
 def test_l13_a_label_a_row_is_doubted_in_small_too(caplog: pytest.LogCaptureFixture) -> None:
     load_rows(load_config(loss__reasoning_weight=0), [{"input_text": f"t {n}", "label": f"id {n}"} for n in range(6)])
-    assert "labels: 6 in 6 rows; is data.columns.label the column of the label?" in caplog.text
+    assert "labels: 6 in 6 rows; is data.columns.label the right column?" in caplog.text
 
 
 def test_l8_two_pictures_of_one_character_are_refused() -> None:
     rows = [{"input_text": f"t {label}", "label": label} for label in ("\u2764", "\u2764\ufe0f")]
-    with pytest.raises(DataError, match="differ in case or space alone"):
+    with pytest.raises(DataError, match="differ only in case or space"):
         load_rows(load_config(loss__reasoning_weight=0), rows)

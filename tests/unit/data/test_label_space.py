@@ -43,7 +43,7 @@ def test_a_wrong_label_names_its_task() -> None:
         SPACE.encode(ByTask({"decision": "maybe"}), "f:3")
     with pytest.raises(DataError, match="there is no task 'colour'; tasks are decision, tags"):
         SPACE.encode(ByTask({"colour": "red"}), "f:3")
-    with pytest.raises(DataError, match="'yes' is of one task where there are several"):
+    with pytest.raises(DataError, match="'yes' is for a single task, but there are several"):
         SPACE.encode("yes", "f:3")
 
 
@@ -77,7 +77,7 @@ def test_tasks_that_leave_places_out_are_refused() -> None:
 
 def test_what_is_of_one_task_says_so() -> None:
     check_one_task(DECISION, "a decision")
-    told = r"a decision is of one task, .*`tasks` \(decision, tags\); train a model for that task alone"
+    told = r"a decision supports a single task, .*`tasks` \(decision, tags\); train a model for one task only"
     with pytest.raises(ConfigError, match=told):
         check_one_task(SPACE, "a decision")
 
@@ -89,7 +89,7 @@ def test_a_task_is_asked_for_by_its_name() -> None:
     for labels, name, told in (
         (SPACE, None, "this model has several tasks; give `task`, one of decision, tags"),
         (SPACE, "mood", "`task=mood`: there is no such task; give `task`, one of decision, tags"),
-        (DECISION, "tags", "`task=tags`: this model has one task, which has no name; leave it out"),
+        (DECISION, "tags", "`task=tags`: this model has a single, unnamed task; leave it out"),
     ):
         with pytest.raises(ConfigError, match=f"^{told}$"):
             one_task(labels, name)

@@ -75,7 +75,7 @@ def test_l1_lists_of_integers_are_lists_of_names(form: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("label", [0, 4, -1, "0"])
 def test_l2_an_integer_against_names_that_were_found_is_refused(label: Any) -> None:
     message = refused_by_run(labelled("sun", "rain", "fog"), labelled(label))
-    assert f"row 0: label: labels are names here, 'fog', 'rain', 'sun'; {label} is none of them" in message
+    assert f"row 0: label: labels are names here, 'fog', 'rain', 'sun'; {label} is not one of them" in message
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_several_labels_are_sorted() -> None:
 @pytest.mark.parametrize(
     ("multi_label", "label", "message"),
     [
-        (False, "z", "f:3: label: 'z' is unknown; labels are 'a', 'b' (correct the row; before a training data.labels"),
+        (False, "z", "f:3: label: 'z' is unknown; labels are 'a', 'b' (correct the row; for training, data.labels"),
         (False, 2, "f:3: label: 2 is out of range; labels are 0 to 1"),
         (False, -1, "f:3: label: -1 is out of range; labels are 0 to 1"),
         (False, ("a",), "f:3: label: a list (('a',)) where the other rows have one label"),

@@ -36,7 +36,7 @@ def test_s3_a_table_of_a_type_of_its_own_is_taken_row_by_row() -> None:
 
 
 def test_s3_a_table_of_an_unknown_library_is_refused() -> None:
-    with pytest.raises(DataError, match="got a _Table, a table of a kind that is not known; give its rows as dicts"):
+    with pytest.raises(DataError, match="got a _Table, a table of an unknown type; give its rows as dicts"):
         as_rows(_Table())
 
 

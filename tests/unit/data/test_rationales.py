@@ -28,7 +28,7 @@ class TestJoin:
         joined = join_rationales(self.EXAMPLES, path)
         assert [one.rationale for one in joined] == ["A", "own", "C"]
         assert [one.id for one in joined] == ["a", "b", "c"]
-        counts = "2 rows matched, 1 rows without one, 1 rationales of no row"
+        counts = "2 rows matched, 1 rows without one, 1 rationales unused"
         assert f"{path}: rationales: {counts}" in [record.getMessage() for record in caplog.records]
         assert self.EXAMPLES[0].rationale is None, "the given rows are left as they were"
 
@@ -92,7 +92,7 @@ def test_l5_the_same_ids_with_other_texts_are_refused_with_a_count_and_names(tmp
         train_rows(tmp_path, moved, rationales)
     assert "\n" not in str(e.value)
     edited = with_ids([*ROWS[:-1], {"input_text": "case number 5, edited", "label": "keep"}])
-    with pytest.raises(DataError, match=r"1 of 6 rationales .*\('t-5'\); generate them again, or take"):
+    with pytest.raises(DataError, match=r"1 of 6 rationales .*\('t-5'\); generate them again, or remove"):
         train_rows(tmp_path, edited, rationales)
     assert all(map(is_its_own, train_rows(tmp_path, with_ids(ROWS), rationales).train))
 
@@ -102,15 +102,15 @@ def test_l5_a_file_without_digests_is_joined_by_ids_and_says_so(
 ) -> None:
     path = write_rationales(tmp_path / "r.jsonl", digests=False)
     assert all(map(is_its_own, train_rows(tmp_path, with_ids(ROWS), path).train))
-    lines = [record.getMessage() for record in caplog.records if "joined by id alone" in record.getMessage()]
+    lines = [record.getMessage() for record in caplog.records if "joined by id only" in record.getMessage()]
     assert lines == [
-        f"{path}: 6 of 6 rationales do not say which text they are about (no input_digest): joined by id alone"
+        f"{path}: 6 of 6 rationales do not say which text they are about (no input_digest); joined by id only"
     ]
 
 
 def test_l5_a_file_of_numbered_ids_does_not_meet_rows_without_ids(tmp_path: Path) -> None:
     path = write_rationales(tmp_path / "r.jsonl", digests=False)
-    with pytest.raises(DataError, match=r"none of its 6 ids .* rows without ids are named by their text"):
+    with pytest.raises(DataError, match=r"none of its 6 ids .* rows without ids are identified by their text"):
         train_rows(tmp_path, ROWS, path)
 
 
@@ -119,7 +119,7 @@ def test_l21_ids_that_match_in_part_are_a_warning_with_counts(tmp_path: Path, ca
     path = write_jsonl(tmp_path / "r.jsonl", [{"id": "a", "rationale": "A"}, {"id": "z", "rationale": "Z"}])
     with caplog.at_level(logging.WARNING, logger="dhrd"):
         join_rationales(examples, path)
-    expected = f"{path}: rationales: 1 rows matched, 2 rows without one, 1 rationales of no row"
+    expected = f"{path}: rationales: 1 rows matched, 2 rows without one, 1 rationales unused"
     assert expected in [record.getMessage() for record in caplog.records]
 
 

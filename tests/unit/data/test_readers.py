@@ -134,13 +134,13 @@ def test_bad_bytes_in_parquet_name_the_row(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_and_a_missing_file_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"rows.xlsx: unknown kind of file; use one of .csv, .json, .jsonl, .parquet"):
+    with pytest.raises(DataError, match=r"rows.xlsx: unknown file type; use one of .csv, .json, .jsonl, .parquet"):
         list(read_file(tmp_path / "rows.xlsx"))
     for name in ("rows.jsonl", "rows.parquet"):
         with pytest.raises(DataError, match=f"{name}: no such file"):
             list(read_file(tmp_path / name))
     (tmp_path / "folder.jsonl").mkdir()
-    with pytest.raises(DataError, match="a directory that holds no file of rows"):
+    with pytest.raises(DataError, match="the directory contains no file of rows"):
         list(read_file(tmp_path / "folder.jsonl"))
 
 
@@ -233,9 +233,9 @@ def _as_file(kind: str, rows: list[dict[str, Any]]) -> bytes:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], "a directory that holds no file of rows"),
-        (["a.jsonl", "b.csv"], r"a directory of several kinds of file \(.csv, .jsonl\); name the file"),
-        (["train.jsonl", "test.jsonl"], r"a directory of several splits \(test, train\); name the file"),
+        ([], "the directory contains no file of rows"),
+        (["a.jsonl", "b.csv"], r"the directory contains several types of file \(.csv, .jsonl\); name the file"),
+        (["train.jsonl", "test.jsonl"], r"the directory contains several splits \(test, train\); name the file"),
     ],
 )
 def test_l21_a_directory_that_is_not_one_set_of_rows_is_refused(tmp_path: Path, names: list[str], message: str) -> None:
@@ -274,5 +274,5 @@ def test_f19_a_pipe_is_read_as_json_lines_and_once(tmp_path: Path) -> None:
     source = open_source(pipe, PLAIN)
     assert [row.input_text for row in source.load()] == ["a"]
     writer.join()
-    with pytest.raises(DataError, match="a stream is read once, and this reads its rows again"):
+    with pytest.raises(DataError, match="a stream can be read only once, but this reads it several times"):
         source.load()

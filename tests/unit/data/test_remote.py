@@ -83,7 +83,7 @@ def test_a_directory_and_a_pattern_are_read_in_the_order_of_their_names(place: s
 def test_what_cannot_be_read_is_told_in_one_line(place: str) -> None:
     with pytest.raises(DataError, match="no such file"):
         urls_of(f"{place}/a.jsonl")
-    with pytest.raises(DataError, match="unknown kind of file"):
+    with pytest.raises(DataError, match="unknown file type"):
         urls_of(put(f"{place}/a.txt", b""))
     with pytest.raises(DataError, match=r"nowhere://x/a\.csv: cannot be read: .*nowhere"):
         urls_of("nowhere://x/a.csv")

@@ -94,6 +94,25 @@ def test_a_template_reads_columns_of_any_name_and_empty_ones() -> None:
     assert template.render(rows[1]) == f'the (text): {LONG} 1\nsay "x": {LONG}'
 
 
+def test_an_empty_cell_is_fine_and_a_column_that_is_not_there_is_none() -> None:
+    rows = [{"Subject": LONG * (i > 0), "body text": LONG if i > 1 else None, "label": "ab"[i % 2]} for i in range(6)]
+    columns = columns_of(*rows)
+    template = InputTemplate(template_of(find_roles(columns, {})["input_text"], columns))
+    assert template.render({"Subject": "x", "body text": None}) == "Subject: x\nbody text: "
+    for lacking in ({"subject": "x", "body text": "y"}, {"Subject": "x"}, {"Betreff": "x"}):
+        with pytest.raises(DataError, match="the row's columns are"):
+            template.render(lacking)
+
+
+def test_a_column_that_training_rows_lack_may_be_absent() -> None:
+    rows = [{"body": f"{LONG} {i}", **({"title": "it came late"} if i else {}), "label": "ab"[i % 2]} for i in range(6)]
+    columns = columns_of(*rows)
+    template = InputTemplate(template_of(find_roles(columns, {})["input_text"], columns))
+    assert template.render(rows[0]) == f"body: {LONG} 0\ntitle: "
+    with pytest.raises(DataError, match="there is nothing in body, title"):
+        template.render({"body": " ", "Titel": "x"})
+
+
 def test_one_text_needs_no_template() -> None:
     columns = columns_of(*({"x": LONG, "label": "ab"[i % 2]} for i in range(4)))
     assert template_of(find_roles(columns, {})["input_text"], columns) == PLAIN

@@ -68,7 +68,7 @@ def test_labels_are_drawn_by_name() -> None:
 
 
 def test_rows_with_several_labels_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"data\.label_noise: rows with several labels"):
+    with pytest.raises(ConfigError, match=r"data\.label_noise: not supported for rows with several labels"):
         add_label_noise(ROWS, LabelSet(LABELS, multi_label=True), 0.1, 0)
 
 
@@ -111,9 +111,7 @@ def test_l21_one_text_twice_is_told_with_counts(tmp_path: Path, caplog: pytest.L
     held = [{"input_text": t, "label": "x"} for t in ("a", "new", "b")]
     config = load_config(loss__reasoning_weight=0)
     said = warnings_of(caplog, lambda: load_rows(config, train, held))
-    assert any(
-        line.startswith("data.train: 1 texts stand there with more than one label (first: row 0)") for line in said
-    )
+    assert any(line.startswith("data.train: 1 texts occur with more than one label (first: row 0)") for line in said)
     assert any(line.startswith("data.validation: 2 of 3 rows have the text of a training row") for line in said)
     assert warnings_of(caplog, lambda: load_rows(config, train[:2], held[1:2])) == []
     cut = load_config(loss__reasoning_weight=0, data__dev_share=0.5)

@@ -229,7 +229,7 @@ class TestRationaleMode:
     @pytest.mark.parametrize("num_reasoned", [0, 1])
     def test_there_must_be_two_to_shuffle(self, mode: str, num_reasoned: int) -> None:
         rows = [example(i, rationale="r" if i < num_reasoned else None) for i in range(4)]
-        message = f"data.rationale_mode: {mode} needs two or more rows with a rationale, got {num_reasoned}"
+        message = f"data.rationale_mode: {mode} needs at least two rows with a rationale, got {num_reasoned}"
         with pytest.raises(DataError, match=message):
             make_encoder(rationale_mode=mode).encode(rows)
 

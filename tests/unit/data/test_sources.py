@@ -191,10 +191,10 @@ def test_unknown_tasks_files_and_splits(tmp_path: Path) -> None:
     assert "superglue:cbb: no such task; tasks are boolq, cb, copa, multirc, rte, wic, wsc" in error_of("superglue:cbb")
     settings = DataSettings(superglue_root=str(tmp_path))
     message = error_of("superglue:cb", settings)
-    assert f"{tmp_path}/CB/train.jsonl: no such file; data.superglue_root must hold CB/train.jsonl" in message
+    assert f"{tmp_path}/CB/train.jsonl: no such file; data.superglue_root must contain CB/train.jsonl" in message
     with pytest.raises(DataError, match="no split 'dev'; splits are train, validation, test"):
         open_source("superglue:cb", settings, split="dev")
-    assert "unknown kind of file" in error_of(tmp_path / "rows.txt")
+    assert "unknown file type" in error_of(tmp_path / "rows.txt")
 
 
 class TestHub:
@@ -245,7 +245,7 @@ def test_labels_that_training_does_not_know_are_named_with_their_line(tmp_path: 
 
 @pytest.mark.parametrize("spec", ["hub:", "hub::main"])
 def test_a_data_set_has_a_name(spec: str) -> None:
-    with pytest.raises(ConfigError, match=rf"{spec}: names no data set; give hub:NAME"):
+    with pytest.raises(ConfigError, match=rf"{spec}: has no data set name; give hub:NAME"):
         open_source(spec, DataSettings())
 
 
@@ -260,6 +260,10 @@ FOLDER = DataSettings(superglue_root="/data/superglue")
         ("superglue:wic", ["/data/superglue/WiC"]),
         ("superglue:none", ["superglue:none"]),
         ("hub:imdb", ["imdb"]),
+        ("hub:here:part", ["here"]),
+        ("file:///data/rows.csv", ["/data/rows.csv"]),
+        ("simplecache::file:///data/rows.csv", ["/data/rows.csv"]),
+        ("s3://bucket/rows.csv", []),
         (["a.csv", Path("b.csv")], ["a.csv", "b.csv"]),
         (["a text", {"input_text": "a"}], ["a text"]),
         ({"input_text": ["a"]}, []),

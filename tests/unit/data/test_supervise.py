@@ -46,5 +46,5 @@ def test_the_seed_decides_the_donors() -> None:
 
 
 def test_one_rationale_cannot_be_shuffled() -> None:
-    with pytest.raises(DataError, match="shuffled needs two or more rows with a rationale, got 1"):
+    with pytest.raises(DataError, match="shuffled needs at least two rows with a rationale, got 1"):
         supervise(ROWS[:1], "shuffled", 0)

@@ -64,12 +64,12 @@ def test_rows_may_lack_a_task_and_are_counted(caplog: pytest.LogCaptureFixture) 
 
 def test_a_row_without_any_label_is_refused() -> None:
     with pytest.raises(
-        DataError, match=r"row 2: label: of no task, which are mood \(column 'mood'\), tags \(column 't'\)"
+        DataError, match=r"row 2: label: missing for every task \(mood \(column 'mood'\), tags \(column 't'\)\)"
     ):
         rows_of({"mood": "low", "t": "x"}, {"mood": "high", "t": "y"}, {"other": 1})
     empty = [Example(label=ByTask({}), rationale="Because.", where="row 1")]
     check_labelled(empty, TASKS, reads_rationales=True)
-    with pytest.raises(DataError, match="row 1: label: of no task"):
+    with pytest.raises(DataError, match="row 1: label: missing for every task"):
         check_labelled(empty, TASKS, reads_rationales=False)
 
 

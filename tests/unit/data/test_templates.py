@@ -58,7 +58,7 @@ def test_a_missing_column_is_named_with_those_there_are() -> None:
 
 def test_a_null_column_is_not_written_as_a_word() -> None:
     message = error_of("{{ a }} {{ b }}", {"a": "x", "b": None})
-    assert "a column that it writes is null" in message
+    assert "a column that it uses is null" in message
     assert "a, b (null)" in message
     columns = {"a": "x", "b": None}
     assert InputTemplate('{{ a }}{{ b or "" }}{% if b %}!{% endif %}').render(columns) == "x"
@@ -68,6 +68,19 @@ def test_a_null_column_is_not_written_as_a_word() -> None:
 def test_an_empty_text_is_refused(text: str) -> None:
     assert error_of("{{ input_text }}", {"input_text": text}).startswith("input_text is empty; fill it in")
     assert error_of("{{ a }}", {"a": text}).startswith("the text of data.input_template is empty; fill it in")
+
+
+@pytest.mark.parametrize("columns", [{"a": "", "b": " \n"}, {"a": None, "b": ""}, {"b": "\t"}])
+@pytest.mark.parametrize(
+    "source",
+    ["A: {{ a | default('', true) }}\nB: {{ b or '' }}", "{% for k in row %}{{ k }}: {{ row[k] or '' }}{% endfor %}"],
+)
+def test_a_row_without_anything_is_no_text_whatever_stands_around_it(source: str, columns: dict[str, Any]) -> None:
+    message = error_of(source, columns)
+    assert message.startswith("there is nothing in ") and message.endswith("; fill it in or remove the row")
+    assert InputTemplate(source).render(columns, may_be_empty=True)
+    assert InputTemplate(source).render({"a": "x", "b": ""})
+    assert InputTemplate(source).render({"a": "", "b": 0})
 
 
 @pytest.mark.parametrize(
@@ -116,7 +129,7 @@ def test_l10_any_column_can_be_named() -> None:
     assert template.render(ROW) == "noisy, 2"
     assert template.variables == {"review text", "n"}
     assert render("{{ row }}", {"row": "a column of that name"}) == "a column of that name"
-    with pytest.raises(DataError, match=r"'review' is undefined; .*a name with other signs is written row\[\"NAME\"\]"):
+    with pytest.raises(DataError, match=r"'review' is undefined; .*write other names as row\[\"NAME\"\]"):
         render("{{ review-text }}", {"review-text": "a"})
 
 
@@ -139,5 +152,5 @@ def test_s6_a_missing_number_is_null_within_a_template(tmp_path: Any, value: Any
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"amount": value}) + "\n")
     for rows in (path, [{"amount": value}]):
-        with pytest.raises(DataError, match="a column that it writes is null"):
+        with pytest.raises(DataError, match="a column that it uses is null"):
             open_source(rows, settings).load(labels_required=False)

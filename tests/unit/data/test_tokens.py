@@ -124,7 +124,7 @@ def test_eos_pads_where_nothing_else_does(caplog: pytest.LogCaptureFixture) -> N
         prepare_tokenizer(tokenizer, "my model")
     assert tokenizer.pad_token_id == tokenizer.eos_token_id
     assert [record.getMessage() for record in caplog.records] == [
-        "my model has no padding token; its eos token '<eos>' pads from now on"
+        "my model has no padding token; using its eos token '<eos>'"
     ]
 
 

@@ -51,7 +51,7 @@ MISSING = [float("nan"), None, pd.NA, pd.NaT, np.float64("nan"), np.datetime64("
 @pytest.mark.parametrize("value", MISSING, ids=lambda value: type(value).__name__)
 def test_s6_the_missing_values_of_every_library_are_null(value: Any) -> None:
     template = DataSettings(input_template="{{ amount }} EUR")
-    assert "a column that it writes is null" in error_of([{"amount": value}], template, labels_required=False)
+    assert "a column that it uses is null" in error_of([{"amount": value}], template, labels_required=False)
     nested = DataSettings(input_template="{{ amounts[0] }} EUR")
     assert "is null" in error_of([{"amounts": [value]}], nested, labels_required=False)
     optional = DataSettings(input_template='{{ input_text }}{{ amount or "" }}')

@@ -154,7 +154,7 @@ def test_l7_several_labels_are_written_without_doubt(names: tuple[str, ...], wri
 
 
 def test_l7_where_no_mark_is_left_the_set_is_refused() -> None:
-    with pytest.raises(DataError, match="have a comma, a semicolon and a bar in them"):
+    with pytest.raises(DataError, match="use commas, semicolons and bars"):
         check_label_set(LabelSet(("a, b", "c;d", "e|f"), multi_label=True))
     check_label_set(LabelSet(("a, b", "c;d", "e|f")))
 

@@ -55,7 +55,7 @@ def test_the_threshold_is_a_rank_of_the_right_labels_probabilities() -> None:
 
 def test_too_few_rows_are_refused() -> None:
     p_BC, gold_BC = np.full((8, 2), 0.5), np.tile([1, 0], (8, 1))
-    with pytest.raises(DataError, match=r"coverage 0\.9 take at least 9 rows, and 8 are given"):
+    with pytest.raises(DataError, match=r"coverage 0\.9 need at least 9 rows, got 8"):
         label_sets(p_BC, gold_BC, 0.9)
     assert label_sets(np.full((9, 2), 0.5), np.tile([1, 0], (9, 1)), 0.9).threshold == 0.5
 

@@ -59,7 +59,7 @@ def test_rows_of_a_cascade_say_who_decided() -> None:
 
 
 def test_rows_that_were_written_as_they_came_are_not_kept() -> None:
-    with pytest.raises(ConfigError, match="given to write_row as they came"):
+    with pytest.raises(ConfigError, match="rows passed to write_row"):
         classified(texts=[]).rows()
 
 

@@ -40,7 +40,7 @@ def test_own_data_is_one_task(tmp_path: Path) -> None:
     [
         ([], ["cb", "xnli"], "`tasks` xnli: unknown; give all, or of boolq, cb"),
         (["data.superglue_root=/nowhere"], None, "has no task; it must hold CB/train.jsonl"),
-        (["data.train=mail.jsonl"], ["cb"], "leave one of the two out"),
+        (["data.train=mail.jsonl"], ["cb"], "leave one of them out"),
     ],
 )
 def test_tasks_that_are_not_there_are_refused(overrides: list[str], tasks: list[str] | None, message: str) -> None:

@@ -152,7 +152,7 @@ def test_several_labels_a_row(tiny_backbone: Path, tiny_encoder: Path, tmp_path:
 
 def test_too_few_rows_to_choose_c(tiny_backbone: Path, tiny_encoder: Path, tmp_path: Path) -> None:
     request = request_of(tiny_backbone, tmp_path, tiny_encoder, arms=("embeddings",), num_train=3)
-    with pytest.raises(DataError, match="needs two or more training rows of two labels"):
+    with pytest.raises(DataError, match="needs at least two training rows of two labels"):
         performed(request)
 
 

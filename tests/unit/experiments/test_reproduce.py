@@ -139,7 +139,7 @@ def test_a_report_of_what_is_there_runs_nothing(dhrd: Command, tiny_backbone: Pa
     ("more", "message"),
     [
         (["--arms", "nobody"], "--arms nobody: main has pooled"),
-        (["--tasks", "cb"], "leave one of the two out"),
+        (["--tasks", "cb"], "leave one of them out"),
         (["--grid", "seed"], "write it as section.key=value,value"),
     ],
 )

@@ -42,7 +42,7 @@ def exported(artifact: Path, fork_server: ForkServer, tmp_path_factory: pytest.T
     out = directory / "made" / "onnx"
     ended = run_forked(fork_server, directory, "export", "--model", artifact, "--output", out)
     assert ended.code == 0, ended.err
-    assert "on 9 rows the same label on 100.00%" in ended.out
+    assert "same label on 100.00% of 9 rows" in ended.out
     assert [path.name for path in out.parent.iterdir()] == ["onnx"]
     return out
 
@@ -86,8 +86,9 @@ def test_it_runs_without_dhrd_and_says_the_same(artifact: Path, exported: Path) 
 
 
 def test_its_directory_is_no_artifact_for_dhrd(exported: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"an export for ONNX Runtime .*; give the artifact that it was made from"):
+    with pytest.raises(ArtifactError, match=r"an export for ONNX Runtime .*; give the artifact it was made from"):
         Classifier.from_pretrained(exported)
+    assert "digests" not in json.loads((exported / "dhrd.json").read_text()), "which are of the artifact's files"
 
 
 @pytest.mark.usefixtures("wrong")
@@ -149,10 +150,10 @@ def test_another_is_replaced_only_when_told(artifact: Path, tmp_path: Path, caps
     command = ["export", "--model", artifact, "--output", out]
     ended = run_here(capsys, *command)
     assert ended.code == 2
-    assert "is there already; replace it with --overwrite, or give another" in ended.error_lines[0]
+    assert "already exists; replace it with --overwrite, or give another" in ended.error_lines[0]
     ended = run_here(capsys, *command, "--overwrite")
     assert ended.code == 2
-    assert "no dhrd.json there says that it did" in ended.error_lines[0]
+    assert "there is no dhrd.json from it" in ended.error_lines[0]
     (out / "dhrd.json").write_text('{"kind": "onnx"}')
     assert run_here(capsys, *command, "--overwrite").code == 0
     assert sorted(path.name for path in out.iterdir() if path.suffix in ("", ".onnx")) == ["model.onnx", "old"]
@@ -166,7 +167,7 @@ def test_another_is_replaced_only_when_told(artifact: Path, tmp_path: Path, caps
             ConfigError,
             "`weight_type=int4`: unknown; give float32 or int8",
         ),
-        ({"examples": []}, DataError, "compared with its artifact on rows, and there are none; give `data` SPEC"),
+        ({"examples": []}, DataError, "there are no rows to compare the export with its artifact on; give `data` SPEC"),
     ],
 )
 def test_refusals(
@@ -178,9 +179,9 @@ def test_refusals(
 
 
 def test_the_artifact_is_never_the_place(artifact: Path) -> None:
-    with pytest.raises(ConfigError, match="that is the artifact itself"):
+    with pytest.raises(ConfigError, match="is the artifact itself"):
         export_classifier(artifact, artifact, rows_of(artifact), overwrite=True)
-    with pytest.raises(ConfigError, match="or holds it"):
+    with pytest.raises(ConfigError, match="or contains it"):
         export_classifier(artifact, artifact.parent, rows_of(artifact), overwrite=True)
     assert (artifact / "model.safetensors").is_file()
 

@@ -100,7 +100,7 @@ def test_a_model_that_cannot_be_converted_is_said(tmp_path: Path, monkeypatch: p
     classifier = Classifier.from_pretrained(save(tmp_path / "artifact", "llama"), device="cpu", dtype="float32")
     monkeypatch.setattr(openvino, "convert_model", refuse)
     monkeypatch.setattr("dhrd.export.openvino.traced", lambda _: type("Graph", (), {"save": lambda *a, **k: None})())
-    with pytest.raises(DhrdError, match="OpenVINO does not take this model: an operator of the future") as caught:
+    with pytest.raises(DhrdError, match="OpenVINO cannot convert this model: an operator of the future") as caught:
         OpenvinoForward.write(classifier, tmp_path)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("*.xml"))

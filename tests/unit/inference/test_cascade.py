@@ -114,7 +114,9 @@ def test_it_is_the_reasoning_head_that_answers(artifact: Path, plain: Classifier
 
 @pytest.mark.parametrize("threshold", [None, -0.1, 1.5, float("nan")])
 def test_a_threshold_is_needed(artifact: Path, threshold: float | None) -> None:
-    with pytest.raises(ConfigError, match=r"from 0 \(none\) to 1 \(all\); dhrd evaluate --mode cascade chooses one"):
+    with pytest.raises(
+        ConfigError, match=r"below which the reasoning head is used; dhrd evaluate --mode cascade chooses one"
+    ):
         cascade(artifact, threshold)
 
 

@@ -17,13 +17,13 @@ from dhrd.inference.decoding import Decoded, Decoding, TimedDecoding, timed_deco
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_new_tokens": 0}, "`max_new_tokens`: give a whole number of 1 or more"),
+        ({"max_new_tokens": 0}, "`max_new_tokens`: give a whole number of at least 1"),
         ({"batch_size": 1.5}, "`batch_size`: give a whole number"),
-        ({"seed": -1}, "`seed`: give a whole number of 0 or more"),
-        ({"temperature": -0.1}, "give 0 or more"),
-        ({"temperature": float("inf")}, "give 0 or more"),
-        ({"top_p": 0}, "above 0 up to 1"),
-        ({"top_p": True}, "above 0 up to 1"),
+        ({"seed": -1}, "`seed`: give a whole number of at least 0"),
+        ({"temperature": -0.1}, "give at least 0"),
+        ({"temperature": float("inf")}, "give at least 0"),
+        ({"top_p": 0}, "above 0 and up to 1"),
+        ({"top_p": True}, "above 0 and up to 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:

@@ -49,7 +49,7 @@ def test_what_a_source_raises_comes_after_the_rows_before_it() -> None:
 
     (window,) = encoded_windows(source(), encode, 8)
     assert list(window.rows) == ["a", "b"]
-    assert str(window.failure) == "row 2: reading it failed (OSError: the disk is gone)"
+    assert str(window.failure) == "row 2: reading failed (OSError: the disk is gone)"
     assert isinstance(window.failure.__cause__, OSError)
 
 

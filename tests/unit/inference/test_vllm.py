@@ -99,5 +99,5 @@ def test_its_processes_stand_still_between(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_does_not_start_is_one_line(engine: SimpleNamespace) -> None:
-    with pytest.raises(DhrdError, match=r"^vLLM did not start, its own messages say why \(too short\)$"):
+    with pytest.raises(DhrdError, match=r"^vLLM did not start; see its messages \(too short\)$"):
         start_vllm("nowhere", torch.device("cpu"), max_model_len=1)

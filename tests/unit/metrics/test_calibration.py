@@ -146,7 +146,7 @@ def test_rows_that_decide_nothing_leave_the_probabilities(
         caplog.clear()
         centred = logits - scale / 2
         assert fit_temperature(centred, gold, multi_label=multi_label) == 1.0
-        assert "decide no temperature" in caplog.text
+        assert "determine no temperature" in caplog.text
 
 
 def trained(backbone: Path, directory: Path, *overrides: str) -> Path:
@@ -212,7 +212,7 @@ def test_several_labels_keep_theirs(tiny_backbone: Path, tmp_path: Path) -> None
 
 def test_a_temperature_needs_rows_and_a_classifier() -> None:
     calibrate = {"training": {"calibrate": True}}
-    with pytest.raises(ConfigError, match=r"training\.calibrate needs rows .* set data\.dev_share"):
+    with pytest.raises(ConfigError, match=r"training\.calibrate needs held-out rows .* set data\.dev_share"):
         resolve(calibrate).check_choices(has_validation=False)
     with pytest.raises(ConfigError, match=r"there is no classifier; leave out training\.calibrate"):
         resolve(calibrate | {"data": {"dev_share": 0.1}, "loss": {"classification_weight": 0}})

@@ -94,7 +94,7 @@ def test_an_unreadable_answer_is_wrong_even_where_no_label_is_right() -> None:
     ids=str,
 )
 def test_json_of_another_kind_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match=r"not the outcomes of a model .*; evaluate again"):
+    with pytest.raises(DataError, match=r"not a model's outcomes .*; evaluate again"):
         Outcomes.from_json(_said([0, 2, 1], [0, None, 2]).to_json() | change)
     with pytest.raises(DataError, match="KeyError: 'labels'"):
         Outcomes.from_json({})

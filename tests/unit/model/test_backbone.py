@@ -62,7 +62,7 @@ def test_without_a_pad_token_eos_becomes_it(tmp_path: Path, caplog: pytest.LogCa
         loaded = load_backbone(ModelSettings(name_or_path=str(tmp_path)))
     assert loaded.tokenizer.pad_token == "<eos>"
     assert loaded.model.config.pad_token_id == loaded.tokenizer.eos_token_id
-    said = f"{tmp_path} has no padding token; its eos token '<eos>' pads from now on"
+    said = f"{tmp_path} has no padding token; using its eos token '<eos>'"
     assert [record.message for record in caplog.records] == [said]
 
 
@@ -194,7 +194,7 @@ def test_quantization_without_bitsandbytes_names_the_extra(tmp_path: Path, monke
     if importlib.util.find_spec("bitsandbytes") is not None:
         pytest.skip("bitsandbytes is installed")
     settings = ModelSettings(name_or_path=save_backbone(tmp_path, "llama"), lora={}, quantization="nf4")
-    with pytest.raises(MissingExtra, match=r"'dhrd\[qlora\]' where an index has it"):
+    with pytest.raises(MissingExtra, match=r"'dhrd\[qlora\]' from an index that has it"):
         load_backbone(settings)
 
 

@@ -20,7 +20,7 @@ GIB = 2**30
             "HuggingFaceTB/SmolLM2-135M",
             "of the 256 GiB of this machine, which has no GPU",
         ),
-        (Machine(memory_bytes=2 * GIB), "HuggingFaceTB/SmolLM2-135M", "too little, so train adapters alone"),
+        (Machine(memory_bytes=2 * GIB), "HuggingFaceTB/SmolLM2-135M", "too little, so train only adapters"),
         (Machine(memory_bytes=16 * GIB, gpu="T4"), "Qwen/Qwen3-0.6B-Base", "of the 16 GiB of T4"),
         (Machine(memory_bytes=80 * GIB, gpu="H100"), "Qwen/Qwen3-4B-Base", "of the 80 GiB of H100"),
         (Machine(memory_bytes=GIB, gpu="old"), "HuggingFaceTB/SmolLM2-135M", "too little"),

@@ -91,7 +91,7 @@ def test_logits_that_are_changed_in_an_unknown_way_are_refused(monkeypatch: pyte
         return output
 
     monkeypatch.setattr(LlamaForCausalLM, "forward", doubled)
-    with pytest.raises(ModelError, match="LlamaForCausalLM changes its LM logits in a way that dhrd does not know"):
+    with pytest.raises(ModelError, match="LlamaForCausalLM changes its LM logits in a way unknown to dhrd"):
         make_model(backbone=make_backbone("llama"))
 
 

@@ -38,7 +38,10 @@ def looks_at_places(body: PreTrainedModel) -> None:
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [(linear_layers, "attend in ways that dhrd does not know"), (looks_at_places, "gives other hidden states with it")],
+    [
+        (linear_layers, "attend in ways that dhrd does not know"),
+        (looks_at_places, "returns different hidden states with it"),
+    ],
 )
 @pytest.mark.parametrize("way", WAYS)
 def test_a_model_that_is_not_is_told_why(change: Callable[[PreTrainedModel], None], reason: str, way: str) -> None:
@@ -59,4 +62,4 @@ def test_a_mask_by_place_is_noticed(way: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(
         masks, "_near", lambda position_BT, key_BK, window: key_BK[:, None, :] >= position_BT[..., None]
     )
-    assert "gives other hidden states" in why_not_exact(make_causal_lm("mistral").eval().base_model, WAYS[way])
+    assert "returns different hidden states" in why_not_exact(make_causal_lm("mistral").eval().base_model, WAYS[way])

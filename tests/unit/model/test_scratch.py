@@ -83,7 +83,7 @@ def test_a_packages_config_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_what_is_no_config_is_refused(tmp_path: Path) -> None:
     assert refusal(f"scratch:{tmp_path}/no.json") == f"scratch:{tmp_path}/no.json: no such file"
-    advice = "gives no causal language model: write scratch: and a transformers config in JSON with its model_type"
+    advice = "is not a causal language model: give scratch: and a transformers config in JSON with its model_type"
     assert advice in refusal(write_config(tmp_path, model_type="no-such-family"))
     assert advice in refusal(write_config(tmp_path, model_type="t5"))  # an encoder and a decoder
     assert advice in refusal(write_config(tmp_path, hidden_size=15))
@@ -99,10 +99,10 @@ def test_what_is_no_config_is_refused(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     name = write_config(tmp_path, vocab_size=10)
     assert f"vocab_size is 10, but the tokenizer has {len(make_tokenizer())} tokens; raise it" in refusal(name)
-    assert "drawn, not loaded; leave out model.quantization and .revision" in refusal(name, revision="main")
+    assert "initialised, not loaded; leave out model.quantization and .revision" in refusal(name, revision="main")
     for file in tmp_path.glob("tokenizer*"):
         file.unlink()
-    assert f"model.name_or_path: {name}: no usable tokenizer lies beside the config" in refusal(name)
+    assert f"model.name_or_path: {name}: no usable tokenizer beside the config" in refusal(name)
 
 
 def test_a_run_draws_from_its_seed_and_its_artifact_is_as_any_other(tmp_path: Path) -> None:

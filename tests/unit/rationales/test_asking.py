@@ -34,13 +34,13 @@ def test_greedy_answers_are_not_asked_for_again() -> None:
     for temperature, attempts in ((0, 1), (0.5, 3)):
         teacher = TeacherSettings(name="local:tiny", temperature=temperature)
         assert asked_settings(RunConfig(teacher=teacher)).attempts == attempts
-    with pytest.raises(ConfigError, match="no teacher is given"):
+    with pytest.raises(ConfigError, match="no teacher given"):
         asked_settings(RunConfig())
 
 
 def test_a_teacher_is_asked_of_one_task() -> None:
     config = load_config(overrides=["teacher.name=local:tiny", "tasks={what: {column: label}, tags: {}}"])
-    with pytest.raises(ConfigError, match="of one task at a time: leave out `tasks`"):
+    with pytest.raises(ConfigError, match="about one task at a time: leave out `tasks`"):
         asked_settings(config)
 
 
@@ -58,9 +58,9 @@ def test_looking_makes_no_file(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("o.json", "labelled rows are JSON lines; give a name that ends in .jsonl"),
-        ("no/o.jsonl", "make it first"),
-        ("mine.jsonl", "mine.jsonl exists, and no mine.answers.sqlite"),
-        ("read.jsonl", "would take the place of what is read"),
+        ("no/o.jsonl", "create it first"),
+        ("mine.jsonl", "mine.jsonl exists without a mine.answers.sqlite"),
+        ("read.jsonl", "would overwrite an input"),
     ],
 )
 def test_outputs_that_are_refused(tmp_path: Path, name: str, message: str) -> None:

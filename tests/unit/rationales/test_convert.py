@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from dhrd.config import DataSettings
+from dhrd.data.sources import open_source
 from dhrd.errors import ConfigError, DataError
 from dhrd.rationales.convert import SHAPES, Converted, convert_rationales, shape_of
 from helpers.audit import taught
@@ -81,6 +84,7 @@ def words(text: str) -> str:
 
 
 def convert(tmp_path: Path, records: Sequence[Any], shape: str = "columns", **parts: str) -> list[dict[str, Any]]:
+    tmp_path.mkdir(exist_ok=True)
     source = write_jsonl(tmp_path / "source.jsonl", records)
     convert_rationales(source, tmp_path / "out.jsonl", shape_of(shape, **parts))
     return read_jsonl(tmp_path / "out.jsonl")
@@ -208,6 +212,64 @@ def test_what_a_record_lacks_is_one_line_with_its_place(
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"id": 7.0, "rationale": "So."}, ["7"]),
+        ({"id": 7, "rationale": "So."}, ["7"]),
+        ({"id": " a  b", "rationale": "So."}, [" a  b"]),
+        ({"id": "a", "rationale": math.nan}, []),
+    ],
+)
+def test_values_are_read_as_rows_are(tmp_path: Path, record: dict[str, Any], expected: list[str]) -> None:
+    rows = convert(tmp_path, [record, {"id": "last", "rationale": "Well."}])
+    assert [row["id"] for row in rows] == [*expected, "last"]
+    written = write_jsonl(tmp_path / "rows.jsonl", [{"input_text": "x", "label": "y", **record}])
+    (read,) = open_source(written, DataSettings()).load()
+    assert not expected or read.id == expected[0]
+
+
+@pytest.mark.parametrize("column", ["{{ why }}", "why"])
+def test_a_null_is_no_word(tmp_path: Path, column: str) -> None:
+    records = [{"id": "a", "why": math.nan}, {"id": "b", "why": "So."}]
+    if column == "why":
+        assert [row["id"] for row in convert(tmp_path, records, rationale=column)] == ["b"]
+    else:
+        assert "a column that it writes is null" in problem(tmp_path, records, rationale=column)
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        ({"id": "a", "rationale": True}, "`rationale` rationale: True is not text; put it in quotes, or leave it out"),
+        ({"id": "a", "rationale": 1.5}, "`rationale` rationale: 1.5 is not text; put it in quotes, or leave it out"),
+        ({"id": False, "rationale": "So."}, "`id` id: False is neither text nor an integer; correct the row"),
+        ({"id": 1.5, "rationale": "So."}, "`id` id: 1.5 is neither text nor an integer; correct the row"),
+        ({"id": math.nan, "rationale": "So."}, "`id` id: is empty here; every rationale needs an id"),
+    ],
+)
+def test_what_is_not_text_is_refused(tmp_path: Path, record: dict[str, Any], says: str) -> None:
+    assert problem(tmp_path, [record]) == f"source.jsonl:1: {says}"
+
+
+def test_a_name_with_a_dot_is_a_column_before_it_is_a_path(tmp_path: Path) -> None:
+    record = {"Ticket No.": "a", "v": {"1.0": "So.", "1": ["Not so."]}, "x.y": None, "x": {"y": "Never."}}
+    assert convert(tmp_path, [record], id="Ticket No.", rationale="v.1.0") == [{"id": "a", "rationale": "So."}]
+    assert convert(tmp_path, [record], id="Ticket No.", rationale="v.1.0", where="{{ row['x.y'] is none }}")
+    assert "none of its 1 records" in problem(tmp_path / "b", [record], id="Ticket No.", rationale="x.y")
+
+
+def test_a_template_reads_a_column_of_any_name(tmp_path: Path) -> None:
+    record = {"Ticket No.": 7, "Why so?": "It rained."}
+    wanted = [{"id": "t7", "rationale": "It rained."}]
+    assert convert(tmp_path, [record], id='t{{ row["Ticket No."] }}', rationale='{{ row["Why so?"] }}') == wanted
+    message = problem(tmp_path / "b", [record], id="Ticket No.", rationale="{{ why }}")
+    assert 'a name with other signs is written row["NAME"]' in message
+    served = {**record, "of": [{"n": 1}]}
+    message = problem(tmp_path / "c", [served], id="{{ row.n }}", rationale="{{ why }}", rows="of")
+    assert "row[" not in message  # it is the element there
+
+
 def test_up_to_ten_records_are_named(tmp_path: Path) -> None:
     good = {"id": "a", "rationale": "So."}
     message = problem(tmp_path, [good, ["no object"], good, {"id": "b"}])
@@ -235,7 +297,7 @@ def test_rows_without_a_choice_are_counted(tmp_path: Path) -> None:
 
 def test_a_file_that_gives_nothing_is_an_error(tmp_path: Path) -> None:
     message = problem(tmp_path, [{"id": "a", "rationale": ""}] * 3)
-    assert "source.jsonl: none of its 3 records gives a rationale" in message
+    assert "source.jsonl: none of its 3 records has a rationale" in message
 
 
 def test_ids_with_two_rationales_are_left_out(tmp_path: Path) -> None:

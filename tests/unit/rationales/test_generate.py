@@ -124,7 +124,7 @@ def test_ctrl_c_keeps_what_came(tmp_path: Path, fork_server: ForkServer) -> None
         os.kill(pid, signal.SIGINT)
         assert fork_server.wait() == 130
         assert (tmp_path / "err.txt").read_text(encoding="utf-8") == (
-            "dhrd: interrupted; answers so far are kept: run the same command again to go on\n"
+            "dhrd: interrupted; answers so far are kept; run the same command again to continue\n"
         )
         done = len(endpoint.answered)
         ask(endpoint, data, output)

@@ -167,7 +167,7 @@ def test_a_row_keeps_its_columns_and_gets_an_id(tmp_path: Path) -> None:
 )
 def test_a_column_that_would_be_lost_is_refused(tmp_path: Path, column: str, value: object) -> None:
     rows = [{"input_text": "case number 0"}, {"input_text": "case number 1", column: value}]
-    with pytest.raises(DataError, match=rf"d\.jsonl:2: {column}: has {value!r} already, .* take it out or rename it"):
+    with pytest.raises(DataError, match=rf"d\.jsonl:2: {column}: already has {value!r}, .* remove or rename it"):
         label(NOBODY, write_jsonl(tmp_path / "d.jsonl", rows), tmp_path / "o.jsonl")
 
 
@@ -261,25 +261,25 @@ def test_a_local_teacher_votes_too(tmp_path: Path) -> None:
     assert found is not None
     assert (found.tally.num_requests, found.num_open) == (12, 0)
     assert found.num_written + found.rejected.total() == 4
-    with pytest.raises(ConfigError, match=r"3 votes would all be the same; give `teacher.temperature` above 0"):
+    with pytest.raises(ConfigError, match=r"all 3 votes would be the same; give `teacher.temperature` above 0"):
         label(NOBODY, data, tmp_path / "o.jsonl", teacher=teacher, votes=3, **settings | {"temperature": None})
 
 
 def test_what_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
     data, output = write_unlabelled(tmp_path / "d.jsonl", 2), tmp_path / "o.jsonl"
-    with pytest.raises(ConfigError, match="no rows are given: `data=FILE`, or `gold=FILE` alone"):
+    with pytest.raises(ConfigError, match="no rows given; use `data=FILE`, or only `gold=FILE`"):
         label(NOBODY, None, output)
-    with pytest.raises(ConfigError, match="5 votes would all be the same"):
+    with pytest.raises(ConfigError, match="all 5 votes would be the same"):
         label(NOBODY, data, output, temperature=0)
-    with pytest.raises(ConfigError, match="no labels are given"):
+    with pytest.raises(ConfigError, match="no labels given"):
         label_rows(load_config(teacher__name="openai:tiny"), data, output)
-    with pytest.raises(ConfigError, match="no teacher is given"):
+    with pytest.raises(ConfigError, match="no teacher given"):
         label_rows(load_config(data__labels=["a", "b"]), data, output)
     with pytest.raises(DataError, match="'maybe' is unknown; labels are 'keep', 'return'"):
         label(NOBODY, data, output, gold=[{"input_text": "case number 3", "label": "maybe"}])
-    with pytest.raises(DataError, match="label: has 'keep' already"):  # before the gold rows are paid for
+    with pytest.raises(DataError, match="label: already has 'keep'"):  # before the gold rows are paid for
         label(NOBODY, write_cases(tmp_path / "d.jsonl", 2), output, gold=[{"input_text": "a", "label": "keep"}])
-    with pytest.raises(ConfigError, match="would take the place of what is read"):
+    with pytest.raises(ConfigError, match="would overwrite an input"):
         label(NOBODY, data, data)
     assert sorted(path.name for path in tmp_path.iterdir()) in (["d.jsonl"], ["d.jsonl", "o.answers.sqlite"])
 

@@ -41,16 +41,16 @@ def test_names_and_meanings(tmp_path: Path, text: str, names: tuple[str, ...], m
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "labels.yaml: holds no labels; write `NAME: what it means`"),
-        ("refund", "holds no labels"),
-        ("a: one\n", r"labels.yaml: .*has? 1 label|needs two"),
+        ("", "labels.yaml: contains no labels; write one `NAME: what it means`"),
+        ("refund", "contains no labels"),
+        ("a: one\n", r"labels.yaml: .*has? 1 label|needs at least two"),
         ("a: one\na: two\n", "labels.yaml: .*the same label"),
         ("a: one\nA: two\n", "labels.yaml: "),
-        ("a: [one]\nb: two\n", "labels.yaml:1: a label and its meaning are text"),
-        ("a: one\nb: {c: d}\n", "labels.yaml:2: a label and its meaning are text"),
+        ("a: [one]\nb: two\n", "labels.yaml:1: a label and its meaning must be text"),
+        ("a: one\nb: {c: d}\n", "labels.yaml:2: a label and its meaning must be text"),
         ("a: one: two\n", "labels.yaml:1: not valid YAML"),
         ("a: 'one\n", "not valid YAML"),
-        ("a: &x one\n? [b]\n: two\n", "labels.yaml:2: a label and its meaning are text"),
+        ("a: &x one\n? [b]\n: two\n", "labels.yaml:2: a label and its meaning must be text"),
     ],
 )
 def test_what_is_no_file_of_labels(tmp_path: Path, text: str, message: str) -> None:
@@ -69,7 +69,7 @@ def test_labels_without_a_file() -> None:
     assert labels_to_choose(load_config(), own) == (own, {"store credit": "", "decline": ""})
     labels, meanings = labels_to_choose(load_config(data__labels=["b", "a"]), own)
     assert (labels.names, meanings) == (("b", "a"), {"b": "", "a": ""})
-    with pytest.raises(ConfigError, match="no labels are given"):
+    with pytest.raises(ConfigError, match="no labels given"):
         labels_to_choose(load_config(), None)
     with pytest.raises(ConfigError, match=r"data\.multi_label: a teacher gives each row one label"):
         labels_to_choose(load_config(data__labels=["a", "b"], data__multi_label=True), None)

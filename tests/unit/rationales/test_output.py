@@ -74,10 +74,10 @@ def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
     data = write_cases(tmp_path / "d.jsonl", 2)
     nobody = FaultyEndpoint(url="http://127.0.0.1:9/v1")
     for output, message in (
-        (data, "would take the place of what is read"),
-        (write_jsonl(tmp_path / "mine.jsonl", []), "exists, and no mine.answers.sqlite beside it says"),
+        (data, "would overwrite an input"),
+        (write_jsonl(tmp_path / "mine.jsonl", []), "exists without a mine.answers.sqlite beside it"),
         (tmp_path / "o.json", "give a name that ends in .jsonl"),
-        (tmp_path / "nowhere" / "o.jsonl", "make it first"),
+        (tmp_path / "nowhere" / "o.jsonl", "create it first"),
     ):
         with pytest.raises(ConfigError, match=message):
             ask(nobody, data, output)

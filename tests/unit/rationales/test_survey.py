@@ -34,7 +34,7 @@ def test_a_dry_run_sends_and_writes_nothing(tmp_path: Path, capsys: Capsys) -> N
         shown = run_here(capsys, "rationales", "generate", *arguments)
         assert endpoint.num_requests == 12
     assert shown.code == 0
-    assert "30 rows, 12 of them settled; 18 to ask" in shown.out
+    assert "30 rows, 12 of them done; 18 to ask" in shown.out
     assert "expected, at most" in shown.out
 
 

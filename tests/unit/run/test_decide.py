@@ -141,7 +141,7 @@ def test_rows_that_were_trained_on_certify_nothing(
     train, dev = (labelled_rows(tmp_path / f"{name}.jsonl", model, 400) for name in ("train", "dev"))
     trained_on(model, train)
     before = (model / "dhrd.json").read_text()
-    with pytest.raises(DataError, match="400 of the 400 rows were trained on"):
+    with pytest.raises(DataError, match="the model was trained on 400 of the 400 rows"):
         decide(model, train, targets=["accuracy>=0.8"])
     assert (model / "dhrd.json").read_text() == before
     few = tmp_path / "few.jsonl"
@@ -152,4 +152,4 @@ def test_rows_that_were_trained_on_certify_nothing(
     train.unlink()
     with caplog.at_level(logging.WARNING, "dhrd"):
         decide(model, dev, targets=["accuracy>=0.8"])
-    assert "whether these rows were trained on cannot be told" in caplog.text
+    assert "cannot check whether the model was trained on these rows" in caplog.text

@@ -69,11 +69,11 @@ def test_a_threshold_is_chosen_on_the_rows_for_it(artifact: Path, asked_with: li
     ("options", "message"),
     [
         ({"mode": "guess"}, "guess: unknown; give classifier, cot or cascade"),
-        ({"mode": "cot", "threshold": 0.5}, "`threshold`: of `mode=cascade`, and the mode is cot"),
-        ({"dev_data": [], "target_cost": 2.0}, "`target_cost`: of `mode=cascade`, and the mode is classifier"),
-        ({"mode": "cascade", "threshold": 0.5, "dev_data": []}, "`dev_data`: rows to choose a threshold on"),
+        ({"mode": "cot", "threshold": 0.5}, "`threshold` needs `mode=cascade`, got cot"),
+        ({"dev_data": [], "target_cost": 2.0}, "`target_cost` needs `mode=cascade`, got classifier"),
+        ({"mode": "cascade", "threshold": 0.5, "dev_data": []}, "`dev_data` is for choosing a threshold"),
         ({"mode": "cascade"}, "give one of `threshold`, `target_accuracy` and `target_cost`"),
-        ({"mode": "cascade", "threshold": 2.0}, "threshold 2.0: a cascade asks rows under it"),
+        ({"mode": "cascade", "threshold": 2.0}, "threshold 2.0: give a confidence from 0 to 1"),
         ({"mode": "cot", "max_new_tokens": None}, "`max_new_tokens`: give a whole number"),
     ],
 )

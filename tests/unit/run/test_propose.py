@@ -145,3 +145,27 @@ def test_what_is_written_is_what_was_proposed(tmp_path: Path, tiny_backbone: Pat
     assert told["settings"] == json.loads(json.dumps(values_of(proposal)))
     assert told["columns"]["label"] == {"columns": ["queue"], "why": "by its 2 values", "others": []}
     assert (told["num_rows"], told["labels"]) == (30, {"bill": 15, "ship": 15})
+
+
+def test_a_row_without_a_label_is_named_at_once(tmp_path: Path, tiny_backbone: Path) -> None:
+    path = write_tickets(tmp_path / "tickets.csv")
+    lines = path.read_text().splitlines()
+    lines[7] = lines[7].rpartition(",")[0] + ","
+    path.write_text("\n".join([*lines, ",,,", ",,,"]))
+    with pytest.raises(DataError) as caught:
+        proposed(path, tiny_backbone)
+    assert str(caught.value).startswith(f"{path}:8: label: missing: 'queue' is ''")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_noticed_is_said_once(tmp_path: Path, tiny_backbone: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_tickets(tmp_path / "tickets.csv")
+    path.write_text(
+        path.read_text() + '99,it is late,"lost,bill\n98,it is late,lost,bill\n97,it is late,lost",ship\n,,,\n'
+    )
+    proposed(path, tiny_backbone)
+    assert [message for message in caplog.messages if "rows" in message and str(path) in message] == [
+        f"{path}: 1 rows at the end have nothing in any column and are left out",
+        f"{path}: in 1 rows a quoted text holds lines that would each be a row of their own (first: {path}:32); if a "
+        "quote was never closed there, double the quotes inside texts",
+    ]

@@ -157,7 +157,7 @@ def test_a_round_that_is_done_is_not_taken_for_one_of_other_rows(
         train_rounds(config, 1, device="cpu")
     path = Path(str(config.data.train))
     path.write_text(path.read_text().replace('"keep"', '"x"').replace('"return"', '"keep"').replace('"x"', '"return"'))
-    with pytest.raises(ConfigError, match="what was begun there is of other rows or settings"):
+    with pytest.raises(ConfigError, match="the run started there has other rows or settings"):
         train_rounds(config, 1, device="cpu")
 
 
@@ -166,7 +166,7 @@ def test_a_model_that_writes_nothing_has_no_second_round(
 ) -> None:
     monkeypatch.setattr(module, "generate_rationales", lambda *a, **_: Written(output=a[2]))
     _, rounds = train_rounds(config, 3, device="cpu")
-    assert len(rounds) == 1 and "it wrote no rationale whose answer is the label" in caplog.text
+    assert len(rounds) == 1 and "none of the rationales written conclude with the right label" in caplog.text
 
 
 def test_what_cannot_be_is_told_before_training(
@@ -184,9 +184,9 @@ def test_what_cannot_be_is_told_before_training(
     )
     with pytest.raises(ConfigError, match="every training row has one"):
         train_rounds(changed(train=str(whole), rationale_share=1.0), 2)
-    with pytest.raises(ConfigError, match="are of one task"):
+    with pytest.raises(ConfigError, match="support a single task"):
         train_rounds(config.model_copy(update={"tasks": {"a": TaskSettings()}}), 2)
     (tmp_path / "out.rounds").mkdir()
     (tmp_path / "out.rounds" / "mine.txt").write_text("x")
-    with pytest.raises(ConfigError, match=r"out\.rounds is not of rounds"):
+    with pytest.raises(ConfigError, match=r"out\.rounds contains files"):
         train_rounds(config, 2)

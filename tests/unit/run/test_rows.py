@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,15 @@ from dhrd.config import RunConfig
 from dhrd.config.tasks import TaskSettings
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
-from dhrd.run.rows import each_row_of, held_out_rows, rows_of, settings_of, tasks_of, tell_trained_file
+from dhrd.run.rows import (
+    each_row_of,
+    held_out_rows,
+    num_trained,
+    rows_of,
+    settings_of,
+    tasks_of,
+    tell_trained_file,
+)
 from dhrd.training.run_dir import read_run
 from helpers.artifacts import LABELS, change, save_tiny
 from helpers.runs import make_config, rows
@@ -69,7 +79,7 @@ def test_rows_one_by_one_are_read_as_they_are_asked_for(artifact: Path) -> None:
     [
         ({"split": "dev"}, "dev: unknown; the run has train, validation and test"),
         ({"split": "test"}, r"no rows to evaluate: .* or set data\.test"),
-        ({"limit": 0}, "`limit`: give a whole number of 1 or more"),
+        ({"limit": 0}, "`limit`: give a whole number of at least 1"),
     ],
 )
 def test_rows_that_are_not_there(artifact: Path, options: dict[str, Any], message: str) -> None:
@@ -85,7 +95,7 @@ def test_without_run_json_the_artifacts_own_columns_hold(artifact: Path, tmp_pat
     (row,) = rows_of(tiny, [{"body": "case 1", "queue": "bill"}])
     assert (row.input_text, row.label) == ("case 1", "bill")
     change(tiny / "dhrd.json", columns={"text": "body"})
-    with pytest.raises(ConfigError, match=r"dhrd\.json: data\.columns: maps unknown field 'text'"):
+    with pytest.raises(ConfigError, match=r"dhrd\.json: data\.columns: unknown field 'text'"):
         settings_of(tiny)
 
 
@@ -113,7 +123,7 @@ def test_rows_of_one_id_are_told_apart(artifact: Path, caplog: pytest.LogCapture
     expected = ["a", "a-2", "a-3", "b", "a-4", "a-2-2"]
     assert [row.id for row in rows_of(artifact, given)] == expected
     assert [row.id for row in each_row_of(artifact, given)] == expected
-    assert "2 ids are there more than once" in caplog.text
+    assert "2 ids occur more than once" in caplog.text
 
 
 def test_the_file_of_training_is_told(artifact: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -126,5 +136,28 @@ def test_the_file_of_training_is_told(artifact: Path, tmp_path: Path, caplog: py
     for given in (other, "superglue:cb", None, [{"input_text": "a"}]):
         tell_trained_file(artifact, given)
     assert caplog.messages == []
-    tell_trained_file(artifact, link)
-    assert caplog.messages == [f"{link}: the model was trained on these rows; new ones may do worse"]
+    names = (str(link), f"file://{link}")
+    for given in names:
+        tell_trained_file(artifact, given)
+    assert caplog.messages == [f"{name}: the model was trained on these rows; new ones may do worse" for name in names]
+
+
+@pytest.mark.parametrize("setting", ["train", "validation"])
+def test_a_stream_that_was_trained_on_is_not_read_again(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, setting: str
+) -> None:
+    """What stands in it now is another's: the list of a shell's loop, say."""
+    monkeypatch.setattr("sys.stdin", None)  # reading it would fail
+    model = shutil.copytree(artifact, tmp_path / "model")
+    run = json.loads((model / "run.json").read_text())
+    run["config"]["data"] |= {setting: "-", "dev_share": 0.2}
+    (model / "run.json").write_text(json.dumps(run))
+    told = f"data.{setting} (-) was a stream, which is read once"
+    assert num_trained(model, ["0"]) == 0
+    assert caplog.messages == [f"whether these rows were trained on cannot be told: {told}"]
+    with pytest.raises(DataError) as caught:
+        held_out_rows(model)
+    assert str(caught.value) == f"{told}; give `dev_data=SPEC`"
+    with pytest.raises(DataError) as caught:
+        rows_of(model, split=setting)
+    assert str(caught.value) == f"{told}; give `data=SPEC`"

@@ -23,6 +23,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 DEEP = "[" * 100_000 + "]" * 100_000
 BODIES = {
     "nothing": b"",
+    "a field twice": b'{"input": "a", "input": "b"}',
+    "a column twice": b'{"input": [{"input_text": "a"}, {"input_text": "a", "input_text": "b"}]}',
     "no JSON": b"{",
     "half a string": b'{"input": "a',
     "bytes that are no text": b'{"input": "\xff\xfe"}',
@@ -52,13 +54,23 @@ BODIES = {
 @pytest.mark.parametrize("body", BODIES.values(), ids=list(BODIES))
 @pytest.mark.parametrize("path", ["/classify", "/predict", "/v1/explain"])
 def test_bad_bodies_are_told_in_one_shape(server: Running, path: str, body: bytes) -> None:
-    content = body.replace(b'"input":', b'"inputs":', 1) if path == "/predict" else body
+    content = body.replace(b'"input":', b'"inputs":') if path == "/predict" else body
     response = server.client.post(path, content=content, headers={"Content-Type": "application/json"})
     assert 400 <= response.status_code < 500
     error = response.json()["error"]
     assert set(error) == {"type", "message", "param", "code"} and error["code"] == response.status_code
     assert error["message"].isprintable() and len(error["message"]) <= 300
     assert ";" in error["message"] or ":" in error["message"] or "not JSON" in error["message"]  # and what to do
+
+
+@pytest.mark.parametrize("name", ["a field twice", "a column twice"])
+def test_a_key_that_occurs_twice_is_named(server: Running, name: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    response = server.client.post("/classify", content=BODIES[name], headers=headers)
+    key = "input" if "field" in name else "input_text"
+    assert response.status_code == 400
+    told = f"the body is not JSON: the key '{key}' occurs twice in one object; keep one of the two"
+    assert response.json()["error"] == {"type": "invalid_json", "message": told, "param": None, "code": 400}
 
 
 def test_other_types_and_addresses_are_told_in_the_same_shape(server: Running) -> None:

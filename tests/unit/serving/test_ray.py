@@ -30,7 +30,7 @@ def test_the_environment_names_the_model(monkeypatch: pytest.MonkeyPatch) -> Non
     assert read_arguments({})[0].model == "there"
     assert read_arguments({"model": "here"})[0].model == "here"
     monkeypatch.delenv("DHRD_MODEL")
-    with pytest.raises(ConfigError, match="`model`: which artifact"):
+    with pytest.raises(ConfigError, match="`model` is missing"):
         read_arguments({})
 
 

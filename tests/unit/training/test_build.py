@@ -75,9 +75,9 @@ def test_a_checkpoint_is_gone_on_from_where_a_run_can_stand(
     checkpoints.save(parts.state, Position(step=6, epoch=1, update=1))
     with caplog.at_level(logging.WARNING, "dhrd"):
         assert resume(parts, checkpoints, tmp_path / "checkpoints/step-00000006").step == 6
-    assert "going on after step 6" in caplog.text
+    assert "resuming after step 6" in caplog.text
     checkpoints.save(parts.state, Position(step=7, epoch=1, update=1))
-    with pytest.raises(CheckpointError, match="step 7, epoch 1, update 1 is no position of this run's 10 updates"):
+    with pytest.raises(CheckpointError, match="step 7, epoch 1, update 1 is not a position of this run's 10 updates"):
         resume(parts, checkpoints, tmp_path / "checkpoints/step-00000007")
 
 

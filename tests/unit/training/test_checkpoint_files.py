@@ -38,7 +38,7 @@ def test_a_file_that_differs_from_its_digest_is_named(tmp_path: Path, harm: str)
 
 def test_a_state_of_another_step_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, 3).rename(tmp_path / "step-00000004")
-    with pytest.raises(CheckpointError, match="it is of step 3, no position of step-00000004"):
+    with pytest.raises(CheckpointError, match="step 3 is not a position of step-00000004"):
         files.read_state(path)
 
 
@@ -52,7 +52,7 @@ def test_a_damaged_state_is_refused(tmp_path: Path, content: str) -> None:
 
 @pytest.mark.parametrize("value", [None, 3, {"step": "1"}, {"step": -1}, {"stop": 1}])
 def test_a_record_of_other_fields_is_refused(value: object) -> None:
-    with pytest.raises(CheckpointError, match="is no position"):
+    with pytest.raises(CheckpointError, match="is not a position"):
         files.as_record(Position, value, Path("state.json"))
 
 
@@ -69,7 +69,7 @@ def test_the_newest_whole_one_is_found(tmp_path: Path) -> None:
     (third / "model.safetensors").write_bytes(b"")
     assert files.find_checkpoint(tmp_path / "out") == second
     (second / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="no checkpoint there is whole"):
+    with pytest.raises(CheckpointError, match="there is no complete checkpoint"):
         files.find_checkpoint(tmp_path / "out")
 
 

@@ -69,7 +69,7 @@ def test_two_checkpoints_are_kept_and_the_run_goes_on_from_the_newest(
     assert names(broken) == ["step-00000004", "step-00000006"]
     with caplog.at_level(logging.WARNING, "dhrd"):
         assert broken.resume().steps == 10
-    assert f"going on after step 6 from {broken.checkpoints / 'step-00000006'}" in caplog.text
+    assert f"resuming after step 6 from {broken.checkpoints / 'step-00000006'}" in caplog.text
     assert broken.is_as_if_unbroken()
 
 
@@ -133,7 +133,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
     assert (broken.output / "metrics.jsonl").read_bytes() == before
     with caplog.at_level(logging.WARNING, "dhrd"):
         assert broken.resume().steps == 10
-    assert "the checkpoint before it is tried" in caplog.text
+    assert "trying the previous checkpoint" in caplog.text
     assert broken.is_as_if_unbroken()
 
 
@@ -190,7 +190,7 @@ def test_a_directory_without_a_checkpoint_starts_over_and_says_so(
         run.train(config, device="cpu", callbacks=[Recorder(fail_at=3)])
     with caplog.at_level(logging.WARNING, "dhrd"):
         assert run.train(config, device="cpu", checkpoint=tmp_path / "out").steps == 10
-    assert "no whole checkpoint yet; starting over" in caplog.text
+    assert "no complete checkpoint yet; starting over" in caplog.text
     assert [row["step"] for row in read_jsonl(tmp_path / "out" / "metrics.jsonl") if "loss" in row] == list(
         range(1, 11)
     )
@@ -201,7 +201,7 @@ def test_a_finished_run_is_left_as_it_is(broken: Broken, caplog: pytest.LogCaptu
     before = {path.name: path.stat().st_mtime_ns for path in broken.output.iterdir()}
     with caplog.at_level(logging.WARNING, "dhrd"):
         assert broken.resume().was_finished
-    assert "training is finished already; nothing to do" in caplog.text
+    assert "training is already finished; nothing to do" in caplog.text
     assert {path.name: path.stat().st_mtime_ns for path in broken.output.iterdir()} == before
 
 
@@ -218,7 +218,7 @@ def test_a_damaged_record_of_the_run_is_an_error(broken: Broken) -> None:
 
 def test_a_used_output_dir_is_refused_unless_overwritten(broken: Broken) -> None:
     before = sorted(path.name for path in broken.checkpoints.iterdir())
-    with pytest.raises(ConfigError, match="is not empty; go on with `checkpoint`"):
+    with pytest.raises(ConfigError, match="is not empty; resume with `checkpoint`"):
         run.train(broken.config, device="cpu")
     assert sorted(path.name for path in broken.checkpoints.iterdir()) == before
     assert run.train(broken.config, device="cpu", overwrite=True).steps == 10

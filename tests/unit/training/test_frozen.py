@@ -119,5 +119,5 @@ def test_a_whole_run(tiny_backbone: Path, tmp_path: Path) -> None:
 
 
 def test_without_frozen_layers_it_is_refused(tiny_backbone: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cache_frozen keeps what frozen layers give: set model.freeze_layers"):
+    with pytest.raises(ConfigError, match=r"cache_frozen caches the output of frozen layers: set model.freeze_layers"):
         make_config(tiny_backbone, tmp_path, "training.cache_frozen=true")

@@ -30,7 +30,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """An artifact of one epoch, calibrated."""
     directory = tmp_path_factory.mktemp("trained")
     given = ["training.num_epochs=1", "training.calibrate=true", f"model.head={request.param}"]
-    with pytest.MonkeyPatch.context() as patch:  # so few rows decide no temperature
+    with pytest.MonkeyPatch.context() as patch:  # so few rows determine no temperature
         patch.setattr("dhrd.evaluation.live.fit_temperature", lambda *_, **__: 2.0)
         return train(make_config(tiny_backbone, directory, *given), device="cpu").output_dir
 

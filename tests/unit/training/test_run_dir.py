@@ -53,12 +53,12 @@ def test_a_place_is_free_ours_or_refused(tmp_path: Path) -> None:
     config = config_for(tmp_path / "out")
     assert place(config) == Place(output_dir=tmp_path / "out")
     start_run(tmp_path / "out", config, PRECISION, fresh=True)
-    with pytest.raises(ConfigError, match="is not empty; go on with"):
+    with pytest.raises(ConfigError, match="is not empty; resume with"):
         place(config)
     assert place(config, overwrite=True).goes_on is False
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("", encoding="utf-8")
-    with pytest.raises(ConfigError, match="which is all that"):
+    with pytest.raises(ConfigError, match="replaces nothing else"):
         place(config_for(tmp_path / "other"), overwrite=True)
 
 
@@ -67,7 +67,7 @@ def test_a_run_goes_on_with_its_own_settings_alone(tmp_path: Path, caplog: pytes
     start_run(tmp_path / "out", config, PRECISION, fresh=True)
     gone_on = place(config_for(tmp_path / "out", tracking={"report_to": "mlflow"}), tmp_path / "out")
     assert (gone_on.goes_on, gone_on.start, gone_on.is_finished) == (True, None, False)
-    assert "no whole checkpoint yet; starting over" in caplog.text
+    assert "no complete checkpoint yet; starting over" in caplog.text
     with pytest.raises(CheckpointError) as caught:
         place(config_for(tmp_path / "out", seed=1, training={"num_epochs": 9}), tmp_path / "out")
     first, *lines = str(caught.value).splitlines()
@@ -106,7 +106,7 @@ def test_a_look_refuses_what_preparing_would_and_leaves_no_trace(tmp_path: Path)
     assert not (tmp_path / "out").exists()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notes.md").touch()
-    for overwrite, message in ((False, "is not empty; go on with"), (True, "give another output_dir")):
+    for overwrite, message in ((False, "is not empty; resume with"), (True, "give another output_dir")):
         with pytest.raises(ConfigError, match=message) as looked:
             check_place(config, None, overwrite=overwrite)
         with pytest.raises(ConfigError) as prepared:
@@ -121,5 +121,5 @@ def test_a_look_refuses_to_write_where_the_run_reads(tmp_path: Path) -> None:
     config = config_for(tmp_path / "out", data={"train": str(tmp_path / "out" / "config.json")})
     start_run(tmp_path / "out", config, PRECISION, fresh=True)
     (tmp_path / "out" / "config.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(ConfigError, match="would take the place of what is read"):
+    with pytest.raises(ConfigError, match="would overwrite an input"):
         check_place(config, None, overwrite=True)

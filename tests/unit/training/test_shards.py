@@ -31,7 +31,7 @@ def test_fsdp1_is_refused(monkeypatch: pytest.MonkeyPatch, asked: None) -> None:
 
 @pytest.mark.parametrize("name", ["cache_frozen", "compile"])
 def test_what_cannot_be_split_is_refused(asked: None, name: str) -> None:
-    with pytest.raises(ConfigError, match=f"training.{name}: not with weights in shards"):
+    with pytest.raises(ConfigError, match=f"training.{name}: not supported with sharded weights"):
         shards_weights(run_config(model={"freeze_layers": 1}, training={name: True}), 2)
 
 

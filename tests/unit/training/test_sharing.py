@@ -65,7 +65,7 @@ def test_a_family_that_is_not_exact_trains_each_row_by_itself(caplog: pytest.Log
     model.causal_lm.base_model.layers[0].register_forward_hook(lambda _, __, output: output + output.cumsum(1))
     with caplog.at_level(logging.INFO, "dhrd"):
         assert choose_sharing(TrainingSettings(), model) == NOTHING_SHARED
-    assert caplog.text.count("LlamaModel gives other hidden states") == 1
+    assert caplog.text.count("LlamaModel returns different hidden states") == 1
     for setting in ("share_prefixes", "pack_rows"):
-        with pytest.raises(ConfigError, match=f"training.{setting}: LlamaModel gives other hidden states"):
+        with pytest.raises(ConfigError, match=f"training.{setting}: LlamaModel returns different hidden states"):
             choose_sharing(TrainingSettings(**{setting: True}), model)

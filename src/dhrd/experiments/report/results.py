@@ -56,7 +56,9 @@ def _same_rows(first: Outcomes, second: Outcomes) -> Pair:
     """Both on the rows that both have: decoding may have been limited to some."""
     common = set(first.ids) & set(second.ids)
     if not common:
-        raise DataError("two arms have no row in common; they were run on other data: use another output directory")
+        raise DataError(
+            "two arms have no rows in common, as they were run on different data; use another output directory"
+        )
     kept = [
         outcomes.rows([index for index, row_id in enumerate(outcomes.ids) if row_id in common])
         for outcomes in (first, second)

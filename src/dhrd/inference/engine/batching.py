@@ -1,4 +1,4 @@
-"""Class logits of many inputs by any forward function, and the probabilities that they are."""
+"""Class logits of many inputs by any forward function, and their probabilities."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Forward = Callable[[Batch], Tensor]
 def predict_logits(
     forward: Forward, input_ids: Sequence[list[int]], *, pad_token_id: int, batch_size: int, device: Any = "cpu"
 ) -> np.ndarray:
-    """Class logits of many inputs by any forward function, a number of rows at a time.
+    """Compute class logits of many inputs with any forward function, in batches.
 
     Args:
-        forward: From a batch of inputs alone to logits_BC.
+        forward: Maps a batch, of which it reads only the inputs, to logits_BC.
         input_ids: Token ids of each input.
-        pad_token_id: Fills up.
-        batch_size: Inputs a batch.
-        device: Where `forward` runs.
+        pad_token_id: Token for padding.
+        batch_size: Inputs per batch.
+        device: The device on which `forward` runs.
 
     Returns:
         (rows, C) in fp32, in the order of `input_ids`.
@@ -50,7 +50,7 @@ def probabilities(logits_BC: np.ndarray, *, multi_label: bool) -> np.ndarray:
 
 
 def label_probabilities(logits_BC: np.ndarray, labels: LabelSet) -> np.ndarray:
-    """As `probabilities`, of each task's labels by themselves."""
+    """As `probabilities`, normalised within each task's labels."""
     of_tasks = [
         probabilities(logits_BC[:, task.columns], multi_label=task.labels.multi_label) for task in labels.slices
     ]

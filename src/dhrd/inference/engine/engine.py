@@ -1,4 +1,4 @@
-"""Token ids to class logits, as fast as the machine allows: shared text once, batches by tokens, one head call a pass.
+"""The engine: from token ids to class logits, with prefix sharing, batches by tokens, and one head call per pass.
 
 inputs → plan (prefixes.py) → passes (passes.py) → one pooled vector a row → head → logits in the inputs' order
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("dhrd")
 
-_LONGEST_PACK = 4096  # its mask has the square of it, for each kind of layer
+_LONGEST_PACK = 4096  # its mask grows with the square of this, for each kind of layer
 
 
 class Engine:
@@ -35,10 +35,10 @@ class Engine:
 
     Args:
         body: The backbone without LM head.
-        head: From pooled hidden states to logits.
-        pooling: Of a row's hidden states.
-        pad_token_id: Fills up; no row sees it.
-        options: None: what suits the device.
+        head: Maps pooled hidden states to logits.
+        pooling: Pooling of a row's hidden states.
+        pad_token_id: Token for padding, which no row attends to.
+        options: Options; None: defaults for the device.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Engine:
 
     @property
     def work(self) -> Work:
-        """What was computed so far."""
+        """Counts of the work so far."""
         return self.passes.work
 
     def logits(self, input_ids: Sequence[list[int]]) -> Tensor:
@@ -70,7 +70,7 @@ class Engine:
         return self._in_order(input_ids, lambda pooled_ND: self.head(pooled_ND).float())
 
     def pooled(self, input_ids: Sequence[list[int]]) -> Tensor:
-        """What the head reads of each input, (rows, D) in fp32 on the CPU, in the order of the inputs.
+        """The pooled vector of each input, (rows, D) in fp32 on the CPU, in the order of the inputs.
 
         Args:
             input_ids: Tokens of each input, none empty.
@@ -78,7 +78,7 @@ class Engine:
         return self._in_order(input_ids, Tensor.float)
 
     def _in_order(self, input_ids: Sequence[list[int]], read: Callable[[Tensor], Tensor]) -> Tensor:
-        """What is read of the pooled vectors, pass by pass."""
+        """Apply `read` to the pooled vectors pass by pass, and restore the order of the inputs."""
         order: list[int] = []
         parts: list[Tensor] = []
         groups = self._plan(input_ids)
@@ -86,16 +86,16 @@ class Engine:
             for rows, pooled_ND in self.passes.run(groups, input_ids):
                 order.extend(rows)
                 parts.append(read(pooled_ND))
-            found_N = torch.cat(parts).cpu()  # once, so that a GPU never waits for the next pass to be laid out
+            found_N = torch.cat(parts).cpu()  # copied once, so that a GPU never waits between passes
         result_N = torch.empty_like(found_N)
         result_N[torch.tensor(order)] = found_N
         return result_N
 
     def compile(self) -> None:
-        """Compile each layer of the backbone, and run it once in each of the shapes that differ to the compiler.
+        """Compile each layer of the backbone, and run it once for each shape that triggers compilation.
 
         Raises:
-            ConfigError: It does not work here.
+            ConfigError: Compilation fails on this machine.
         """
         compile_layers(_layers(self.body), self._run_both_shapes, "compile")
 
@@ -123,7 +123,7 @@ class Engine:
         )
 
     def _sharing_is_exact(self) -> bool:
-        """Found out once; where it is not, rows run apart from then on."""
+        """Whether sharing is exact for this model; checked once, and turned off if it is not."""
         if not self._sharing_checked:
             self._sharing_checked = True
             if reason := why_not_exact(self.body, engine_states):
@@ -133,6 +133,6 @@ class Engine:
 
 
 def _layers(body: PreTrainedModel) -> Iterable[nn.Module]:
-    """The backbone's layers, under whatever name its family has for them; where they are not found, all of it."""
+    """The backbone's layers, whatever their name in its family; the whole backbone if they are not found."""
     count = body.config.get_text_config().num_hidden_layers
     return next((m for m in body.modules() if isinstance(m, nn.ModuleList) and len(m) == count), [body])

@@ -1,4 +1,4 @@
-"""What the engine relies on, run on the few tokens of `model/exactness.py`: packs, and packs after a kept prefix."""
+"""The passes whose exactness the engine relies on, for `model/exactness.py`: packs, and packs after a prefix."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def engine_states(body: PreTrainedModel, rows: Sequence[list[int]]) -> list[Tensor]:
-    """One vector a row: each by itself, in one pack, and after a kept prefix."""
+    """One vector per row, computed in three ways: alone, in one pack, and after a kept prefix."""
     options = Options(max_tokens_per_pass=256, pass_overhead_tokens=0)
     passes = Passes(body, pooling="last", pad_token_id=0, options=options)
     with torch.inference_mode():

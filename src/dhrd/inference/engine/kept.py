@@ -1,8 +1,8 @@
-"""Beginnings that rows of several batches have in common: their keys and values, kept from batch to batch.
+"""A cache of the keys and values of prefixes that rows of several batches share.
 
-Which are worth it is found out as by a cache of pages (2Q: Johnson and Shasha 1994, VLDB): the beginnings of the last
-batches are remembered by their tokens alone, as many tokens as may be kept. One that a later batch begins with while it
-is remembered would have been there, had it been kept; from then on it is. So what comes once displaces nothing.
+Admission follows a page cache (2Q: Johnson and Shasha 1994, VLDB): the prefixes of recent batches are first remembered
+by their tokens only, up to as many tokens as may be kept. A prefix that comes again while it is remembered would have
+been a hit, so from then on it is kept. A prefix that comes only once therefore displaces nothing.
 
 Keys and values are never stale: they belong to weights that do not change (`Options.max_kept_tokens`).
 """
@@ -25,22 +25,22 @@ Value = TypeVar("Value")
 
 
 class Beginnings(Generic[Value]):
-    """Values by their tokens, found by what a row begins with; those that were not used the longest leave.
+    """Values by token prefix, found by a row's first tokens; the least recently used ones are evicted.
 
     Args:
-        max_tokens: Of all of them.
-        least: Fewer common tokens are none.
+        max_tokens: Maximum tokens of all entries together.
+        least: Minimum number of common tokens for a match.
     """
 
     def __init__(self, max_tokens: int, least: int) -> None:
         self.max_tokens, self.least, self.num_tokens = max_tokens, max(1, least), 0
-        self._values: OrderedDict[tuple[int, ...], Value] = OrderedDict()  # the last used at the end
+        self._values: OrderedDict[tuple[int, ...], Value] = OrderedDict()  # most recently used last
         self._sorted: list[tuple[int, ...]] = []
 
     def longest(self, ids: Sequence[int]) -> tuple[int, Value | None]:
-        """How many tokens a row has in common with the entry that it has the most with, and that entry's value."""
+        """The entry with the longest common prefix with a row: the number of common tokens and the value."""
         row = tuple(ids)
-        at = bisect_left(self._sorted, row)  # of sorted sequences the neighbours have the most in common
+        at = bisect_left(self._sorted, row)  # among sorted sequences, neighbours share the longest prefixes
         near = [entry for entry in self._sorted[max(0, at - 1) : at + 1] if entry[: self.least] == row[: self.least]]
         lengths = {entry: common_length(np.asarray(entry), np.asarray(row)) for entry in near}
         best = max(lengths, key=lengths.__getitem__, default=())
@@ -50,7 +50,7 @@ class Beginnings(Generic[Value]):
         return lengths[best], self._values[best]
 
     def put(self, ids: Sequence[int], value: Value) -> None:
-        """Add an entry; one of more tokens than there may be is left out."""
+        """Add an entry, unless it has more tokens than `max_tokens`."""
         entry = tuple(ids)
         if not self.least <= len(entry) <= self.max_tokens:
             return
@@ -67,12 +67,12 @@ class Beginnings(Generic[Value]):
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """What was computed of a beginning.
+    """The cached computation of a prefix.
 
     Args:
         cache: A `transformers.DynamicCache` of its keys and values.
         num_tokens: P.
-        hidden_PD: Last hidden states; None: no pooling reads them.
+        hidden_PD: Last hidden states; None if the pooling does not need them.
     """
 
     cache: Any
@@ -80,13 +80,13 @@ class Prefix:
     hidden_PD: Tensor | None = None
 
     def fork(self) -> Any:
-        """A cache that grows by itself: the tensors are shared, and growing replaces them."""
+        """A copy of the cache that can grow independently; tensors are shared until then."""
         forked = copy.copy(self.cache)
         forked.layers = [copy.copy(layer) for layer in self.cache.layers]
         return forked
 
     def first(self, num_tokens: int) -> Prefix:
-        """Its first tokens: none of them saw what came after it."""
+        """The prefix cut to its first tokens, which is exact as attention is causal."""
         cache = self.fork()
         if num_tokens < self.num_tokens:
             cache.crop(num_tokens - self.num_tokens)
@@ -94,11 +94,11 @@ class Prefix:
 
 
 class KeptPrefixes:
-    """The prefixes of one model that more than one batch has had. Not safe for threads, as the model is not.
+    """The prefixes of one model that occurred in more than one batch. Not thread-safe, as the model is not.
 
     Args:
-        max_tokens: Of all that is kept; 0: nothing is.
-        least: Shorter ones are not worth a pass.
+        max_tokens: Maximum tokens to keep; 0: keep nothing.
+        least: Minimum length of a prefix worth a pass of its own.
     """
 
     def __init__(self, max_tokens: int, least: int) -> None:
@@ -107,25 +107,25 @@ class KeptPrefixes:
 
     @property
     def num_tokens(self) -> int:
-        """Whose keys and values are kept."""
+        """Number of tokens whose keys and values are kept."""
         return self._kept.num_tokens
 
     def past(self, input_ids: Sequence[Sequence[int]]) -> list[Past]:
-        """What is known of the beginnings of rows."""
+        """What is known about the prefixes of rows."""
         return [Past(self._kept.longest(ids)[0], self._seen.longest(ids)[0]) for ids in input_ids]
 
     def find(self, ids: Sequence[int]) -> Prefix | None:
-        """The first tokens of `ids`, as many as are kept."""
+        """The longest kept prefix of `ids`."""
         length, prefix = self._kept.longest(ids)
         return prefix.first(length) if prefix is not None else None
 
     def offer(self, ids: Sequence[int], prefix: Prefix) -> None:
-        """Keep what was computed, if an earlier batch had more of it than is kept."""
+        """Keep a computed prefix if an earlier batch had it too."""
         if self._seen.longest(ids)[0] > self._kept.longest(ids)[0]:
             self._kept.put(ids, prefix)
 
     def remember(self, groups: Sequence[Group], input_ids: Sequence[Sequence[int]]) -> None:
-        """The beginnings of a batch, once it is computed: what the rows of a group have in common."""
+        """Remember the shared prefixes of a computed batch's groups."""
         for group in groups:
             pack = group.packs[0]
             alone = len(group.packs) == len(pack.rows) == 1

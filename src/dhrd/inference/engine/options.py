@@ -1,4 +1,4 @@
-"""How the engine runs, and what it counts."""
+"""The engine's options and counters."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from dhrd.model.flops import causal_pairs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How the engine runs.
+    """Options of the engine.
 
     Args:
-        max_tokens_per_pass: Padding included; a longer row runs alone. It bounds the memory of a pass.
-        pass_overhead_tokens: What a pass costs beyond its tokens, in tokens: padding up to it is cheaper than a pass.
-        share_prefixes: Compute the first tokens that rows have in common once, where that costs less.
-        max_kept_tokens: Whose keys and values are kept for later batches; for a model alone whose weights stay as they
-            are.
+        max_tokens_per_pass: Maximum tokens of a pass, padding included, which bounds its memory; a longer row runs
+            alone.
+        pass_overhead_tokens: Fixed cost of a pass, in tokens: less padding than this is cheaper than another pass.
+        share_prefixes: Compute prefixes shared by several rows only once, where that is cheaper.
+        max_kept_tokens: Tokens whose keys and values are kept for later batches; only valid if the weights do not
+            change.
 
     Raises:
-        ConfigError: A number makes no sense.
+        ConfigError: A number is invalid.
     """
 
     max_tokens_per_pass: int
@@ -46,7 +47,7 @@ class Options:
         share_prefixes: bool = True,
         keep_prefixes: bool = False,
     ) -> Options:
-        """What suits a device; prefixes are kept up to the tokens of a pass, whose memory theirs is like."""
+        """Defaults for a device; as many tokens of prefixes are kept as fit into a pass, which takes similar memory."""
         best, overhead = (4096, 128) if device.type == "cpu" else (32768, 2048)
         tokens = best if max_tokens_per_pass is None else max_tokens_per_pass
         return cls(
@@ -59,14 +60,14 @@ class Options:
 
 @dataclass(slots=True)
 class Work:
-    """What was computed.
+    """Counts of what was computed.
 
     Args:
         num_rows: Inputs.
-        num_tokens: Of the inputs.
-        num_needed_tokens: After sharing.
-        num_run_tokens: With padding.
-        num_needed_pairs: (query, key) pairs of attention that the needed tokens have.
+        num_tokens: Tokens of the inputs.
+        num_needed_tokens: Tokens after sharing.
+        num_run_tokens: Tokens run, including padding.
+        num_needed_pairs: (query, key) pairs of attention for the needed tokens.
         num_passes: Calls of the backbone.
     """
 
@@ -79,19 +80,19 @@ class Work:
 
     @property
     def padding_ratio(self) -> float:
-        """Positions run for each token needed: 1 is no padding."""
+        """Positions run per needed token; 1: no padding."""
         return self.num_run_tokens / max(1, self.num_needed_tokens)
 
     @property
     def sharing_ratio(self) -> float:
-        """Tokens of the inputs for each token needed: 1 is nothing shared."""
+        """Input tokens per needed token; 1: nothing shared."""
         return self.num_tokens / max(1, self.num_needed_tokens)
 
     def __sub__(self, before: Work) -> Work:
         return Work(*(getattr(self, f.name) - getattr(before, f.name) for f in fields(self)))
 
     def count(self, groups: Sequence[Group], input_ids: Sequence[Sequence[int]]) -> None:
-        """Add what a plan needs."""
+        """Add the needs of a plan."""
         self.num_rows += len(input_ids)
         self.num_tokens += sum(map(len, input_ids))
         for group in groups:

@@ -1,4 +1,4 @@
-"""Forward passes of a plan: rows alike in length side by side, packs side by side, packs after a prefix."""
+"""The forward passes of a plan: rows of similar length together, packs together, and packs after a prefix."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Passes:
 
     Args:
         body: The backbone without LM head.
-        pooling: Of a row's hidden states.
-        pad_token_id: Fills up; no row sees it.
-        options: How passes are filled.
+        pooling: Pooling of a row's hidden states.
+        pad_token_id: Token for padding, which no row attends to.
+        options: Options of the engine.
 
     Attributes:
         kept: Prefixes of earlier batches.
-        work: What was computed so far.
+        work: Counts of the work so far.
 
     Raises:
         ModelError: There is no such pooling.
@@ -45,7 +45,7 @@ class Passes:
         self.work = Work()
 
     def run(self, groups: Sequence[Group], input_ids: Sequence[list[int]]) -> Iterator[tuple[list[int], Tensor]]:
-        """Row indices and their pooled hidden states, (N, D), pass by pass."""
+        """Yield row indices and their pooled hidden states, (N, D), pass by pass."""
         self.work.count(groups, input_ids)
         prefixed = [(group, self._kept_of(group, input_ids)) for group in groups if group.num_prefix_tokens]
         standing = [pack for group in groups if not group.num_prefix_tokens for pack in group.packs]
@@ -61,7 +61,7 @@ class Passes:
         self.kept.remember(groups, input_ids)
 
     def _kept_of(self, group: Group, input_ids: Sequence[list[int]]) -> Prefix | None:
-        """Found before anything runs, which may displace it."""
+        """The kept prefix of a group, looked up before a pass can evict it."""
         return self.kept.find(input_ids[group.packs[0].rows[0]][: group.num_kept_tokens])
 
     def _side_by_side(self, packs: list[Pack]) -> Iterator[list[Pack]]:
@@ -70,7 +70,7 @@ class Passes:
             yield [packs[index] for index in bucket]
 
     def _rows_pass(self, rows: list[int], input_ids: Sequence[list[int]]) -> tuple[list[int], Tensor]:
-        """Ordinary rows. Padded on the right, which no token before it sees: causal attention needs no mask for it."""
+        """Ordinary rows, padded on the right, so that causal attention needs no mask."""
         batch = pad_inputs([input_ids[row] for row in rows], pad_token_id=self.pad_token_id).to(self.body.device)
         self._ran(batch.input_ids_BT)
         position_T = torch.arange(batch.input_ids_BT.shape[1], device=self.body.device)
@@ -82,10 +82,10 @@ class Passes:
     def _after_prefix(
         self, group: Group, prefix: Prefix | None, input_ids: Sequence[list[int]]
     ) -> Iterator[tuple[list[int], Tensor]]:
-        """The prefix once, its keys and values kept, then each pack. Layers with a window keep them all, too: which
-        of them a token sees is said by its mask."""
+        """Run the prefix once, keep its keys and values, then run each pack. Layers with a sliding window keep all of
+        them too; the mask says which ones a token sees."""
         length = group.num_prefix_tokens
-        with torch.compiler.set_stance("force_eager"):  # compiled code knows a cache by its layers, each anew
+        with torch.compiler.set_stance("force_eager"):  # compiled code would specialise on each cache
             if prefix is None or prefix.num_tokens < length:
                 ids = input_ids[group.packs[0].rows[0]][:length]
                 prefix = self._prefix(ids, prefix)
@@ -98,7 +98,7 @@ class Passes:
                 yield list(pack.rows), pool_rows(hidden_SWD, tree.place_BT, self._pooler, prefix.hidden_PD)
 
     def _prefix(self, ids: list[int], begun: Prefix | None) -> Prefix:
-        """Keys and values of tokens, of which the first may be there."""
+        """Compute the keys and values of a prefix, continuing from a kept part if there is one."""
         from transformers import DynamicCache
 
         if begun is None:

@@ -83,16 +83,16 @@ def audit_rationales(
     """Audit a file of rationales against the rows that it belongs to.
 
     Args:
-        rationales: A JSONL file of `id`, `rationale`.
+        rationales: A JSONL file of `id`, `rationale`, or of the rows' own columns for them.
         data: As `data.train` of a config, or rows.
         config: Column names, label names, the SuperGLUE folder.
         split: Of `superglue:` and `hub:`.
         forbid: Regular expressions of further words that give a label away.
-        allow: Label words that do not.
+        allow: Label words that do not give it away.
 
     Raises:
-        DataError: The rows cannot be read, or the file holds no rationale.
-        ConfigError: An expression of `forbid` is none.
+        DataError: The rows cannot be read, or the file contains no rationale.
+        ConfigError: An entry of `forbid` is not a valid regular expression.
     """
     config = config or RunConfig()
     source = open_source(data, config.data, split=split)
@@ -104,11 +104,11 @@ def audit_rationales(
         patterns = leak_patterns(labels, forbid=(*own, *forbid), allow=allow)
     except re.error as error:
         raise ConfigError(f"`forbid`: not a regular expression: {error}") from error
-    lines = list(_read(Path(rationales), {example.id: example for example in examples}))
+    lines = list(_read(Path(rationales), {example.id: example for example in examples}, config.data.columns))
     written = [(index, line) for index, line in enumerate(lines) if line.text]
     if not written:
         raise DataError(
-            f"{rationales}: no line has an id and a rationale; `dhrd rationales convert` reads other shapes"
+            f"{rationales}: no line has an id and a rationale; `dhrd rationales convert` reads other formats"
         )
     rows = [line for _, line in written]
     alignment = measure_alignment(rows, examples)
@@ -134,11 +134,11 @@ def audit_rationales(
     )
 
 
-def _read(path: Path, examples: Mapping[str, Example]) -> Iterator[Audited]:
+def _read(path: Path, examples: Mapping[str, Example], mapping: Mapping[str, str]) -> Iterator[Audited]:
     """The lines of the file, flagged where they are no rationale, or of no row."""
     seen: set[str] = set()
     for row in read_file(path):
-        found = read_rationale(row)
+        found = read_rationale(row, mapping)
         columns = {} if isinstance(row, BadRow) else row.columns
         if isinstance(found, str):
             problem = found.removeprefix(f"{row.where}: ")
@@ -146,14 +146,20 @@ def _read(path: Path, examples: Mapping[str, Example]) -> Iterator[Audited]:
             continue
         flags, example = [], examples.get(found.id)
         if found.id in seen:
-            flags.append(Flag("duplicate_id", f"{found.id} stands on an earlier line"))
+            flags.append(Flag("duplicate_id", f"{found.id} occurs on an earlier line"))
         if example is None:
             flags.append(Flag("unmatched_id", f"no row has the id {found.id}"))
         elif not found.is_about(example):
-            flags.append(Flag("other_text", "the row's text is not the one that it was written for"))
+            flags.append(Flag("other_text", "it was written for a different text of the row"))
         seen.add(found.id)
         yield Audited(
-            where=row.where, id=found.id, text=found.text, columns=columns, example=example, flags=tuple(flags)
+            where=row.where,
+            id=found.id,
+            text=found.text,
+            column=found.column,
+            columns=columns,
+            example=example,
+            flags=tuple(flags),
         )
 
 

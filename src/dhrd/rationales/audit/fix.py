@@ -64,7 +64,7 @@ def fix(audit: Audit, mode: Mode, kinds: Collection[str] = ()) -> tuple[list[dic
     for line in audit.lines:
         text, change = _drop(line, kinds) if mode == "drop" else _strip(line, audit)
         if text:
-            kept.append({**line.columns, "rationale": text})
+            kept.append({**line.columns, line.column: text})
         if change is not None:
             changes.append(change)
     return kept, changes

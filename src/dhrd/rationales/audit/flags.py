@@ -9,18 +9,18 @@ from dhrd.data.records import Example
 
 KINDS = {
     "malformed": "The line is not an object with an id and a rationale.",
-    "duplicate_id": "The id stands on an earlier line too.",
+    "duplicate_id": "The id also occurs on an earlier line.",
     "unmatched_id": "No row of the data has this id.",
-    "other_text": "The row's text is not the one that it was written for.",
-    "label_leak": "It names the label, or restates a verdict.",
+    "other_text": "It was written for a different text of the row.",
+    "label_leak": "It names the label or states a verdict.",
     "misaligned": "It is about another row's input rather than its own.",
-    "length": "It has too few words to say anything, or far more than the others.",
-    "near_duplicate": "It is all but the same as an earlier one.",
+    "length": "It has too few words to be useful, or far more than the others.",
+    "near_duplicate": "It is nearly identical to an earlier one.",
     "truncated": "It stops in the middle of a sentence.",
-    "damaged": "It holds broken characters or markup that is no text.",
-    "beginning": "It begins as nearly all others do, so it is a habit of their author, or left-over thinking.",
-    "language": "It is in another language, or another script, than the others.",
-    "worthless": "To the model that has read it the row's label is hardly likelier than before.",
+    "damaged": "It contains broken characters or markup.",
+    "beginning": "It starts like nearly all others: a habit of their author, or left-over thinking.",
+    "language": "It is in a different language or script from the others.",
+    "worthless": "It hardly makes the row's label more likely to the model.",
 }
 """Kinds of flags, in the order in which they are shown."""
 
@@ -51,6 +51,7 @@ class Audited:
         where: `file:line`.
         id: The row's; "" where the line has none.
         text: The rationale; "" likewise.
+        column: That it stands in.
         columns: The whole line.
         example: The row of the data; None where no row has this id.
         num_words: Of the rationale.
@@ -62,6 +63,7 @@ class Audited:
     where: str
     id: str = ""
     text: str = ""
+    column: str = "rationale"
     columns: Mapping[str, object] = field(default_factory=dict)
     example: Example | None = None
     num_words: int = 0

@@ -79,7 +79,7 @@ def access_of(settings: TeacherSettings) -> Access:
     except ValueError as error:
         raise ConfigError(f"{origin} {error}") from None
     if address.has_user:
-        raise ConfigError(f"{origin} holds a user or password; leave them out, the key goes into OPENAI_API_KEY")
+        raise ConfigError(f"{origin} contains a user or password; remove them and put the key into OPENAI_API_KEY")
     return Access(
         address=address,
         key=key,
@@ -94,7 +94,7 @@ def _sendable(name: str) -> str:
     value = os.environ.get(name, "").strip().strip("\ufeff\u200b\xa0").strip()
     if bad := re.search(r"[^\x20-\x7e]", value):
         raise ConfigError(
-            f"{name}: its character {bad.start() + 1} of {len(value)} is a line end or no ASCII, and cannot be sent; "
+            f"{name}: its character {bad.start() + 1} of {len(value)} is a line end or not ASCII, and cannot be sent; "
             "export it again"
         )
     return value

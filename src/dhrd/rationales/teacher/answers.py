@@ -111,7 +111,7 @@ class Rejection:
     Args:
         reason: Its kind.
         detail: What was found.
-        again: Whether another attempt may mend it.
+        again: Whether another attempt may fix it.
     """
 
     reason: Reason

@@ -216,15 +216,17 @@ def failure_of(fault: Fault, *, host: str, model: str, wait_s: float = 0.0) -> E
     if status == 402 or matches(_QUOTA, fault.code) or (status <= 429 and matches(_QUOTA_WORDS, said)):
         return TeacherError(f"{host}: the account's quota is used up ({said}); answers so far are kept")
     if status in (401, 403, 407):
-        return TeacherError(f"{host} refuses the key in OPENAI_API_KEY ({fault.kind}); correct it")
+        return TeacherError(f"{host} rejects the key in OPENAI_API_KEY ({fault.kind}); correct it")
     if status in (404, 405, 410):
         where = f"{host} has no model {model!r}, or no chat completions at this address"
-        return TeacherError(f"{where}; correct `teacher.name` or `teacher.base_url`, which mostly ends in /v1 ({said})")
+        return TeacherError(
+            f"{where}; correct `teacher.name` or `teacher.base_url`, which usually ends in /v1 ({said})"
+        )
     if wait_s > LONGEST_RETRY_AFTER_S:
         return TeacherError(f"{host} asks to wait {wait_s:.0f} s; run the same command again after that")
     if status in _AGAIN or (status >= 500 and not matches(_TOO_LONG, *words)) or status < 400:
         return NoAnswer(fault.kind, said, retry_after_s=wait_s, may_be_billed=status in (504, 524))
     name = fault.param.partition(".")[0]
     if name in _SETTINGS or (name in _LIMITS and not matches("context|prompt|input|message", said)):
-        return TeacherError(f"{host} refuses the setting {name} ({said}); correct or leave out teacher.{name}")
+        return TeacherError(f"{host} rejects the setting {name} ({said}); correct or leave out teacher.{name}")
     return RowRefused(fault, surely=status == 413 or matches(_TOO_LONG, *words))

@@ -91,14 +91,14 @@ class Ledger:
     def _all_refused(self) -> TeacherError:
         _, last = self._held[-1]
         return TeacherError(
-            f"{last.host} answered none of the last {len(self._held)} questions ({last.failure}): it refuses every one "
-            "alike, so no row is rejected for it; mend the cause, then run the same command again"
+            f"{last.host} answered none of the last {len(self._held)} questions ({last.failure}): it refuses all "
+            "alike, so no row is rejected; fix the cause, then run the same command again"
         )
 
     def _down(self, host: str) -> TeacherError:
         return TeacherError(
-            f"{host} answered none of the last {self._num_missed} questions ({self._tally.last_failure}); all answers "
-            "before are kept: mend the cause, then run the same command again"
+            f"{host} answered none of the last {self._num_missed} questions ({self._tally.last_failure}); earlier "
+            "answers are kept: fix the cause, then run the same command again"
         )
 
 

@@ -117,7 +117,7 @@ def _answer(batch: Sequence[Asked], prompts: Sequence[list[int]], session: Sessi
                 completion_tokens=len(new),
             )
         else:
-            over = f"{len(prompt)} prompt tokens and max_tokens {settings.max_tokens} are over the context of {context}"
+            over = f"{len(prompt)} prompt tokens and max_tokens {settings.max_tokens} exceed the context of {context}"
             answer = replace(answer, failure=over)
         answers.append(answer)
     return answers

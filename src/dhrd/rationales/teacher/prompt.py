@@ -115,13 +115,13 @@ class Questions:
 
     Args:
         source: The rows.
-        labels: Their label set.
+        labels: The label set.
         template: The prompt.
         settings: Of the teacher.
         data: Of the rows: which of their columns is the label.
         meanings: What each label's word means, where the teacher is told.
         labels_required: Whether the rows have labels.
-        limit: Only the first rows.
+        limit: Use only the first N rows.
     """
 
     source: Source

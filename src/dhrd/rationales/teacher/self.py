@@ -62,10 +62,10 @@ class OwnTeacher:
         """
         directory = Path(settings.model).expanduser()
         info = read_info(directory)
-        if info.training.get("reasoning_weight") == 0:
+        if not info.reasons:
             raise ArtifactError(
-                f"{directory}: trained with loss.reasoning_weight: 0, so its reasoning head has nothing to teach; give "
-                "an artifact that was trained with rationales"
+                f"{directory}: trained with loss.reasoning_weight: 0, so its reasoning head is untrained; give "
+                "an artifact trained with rationales"
             )
         with no_foreign_bars():
             model = load_reasoning_model(directory).to(find_device(device))

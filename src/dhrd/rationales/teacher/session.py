@@ -119,7 +119,7 @@ class Session:
         if self.tally.num_cut == self.tally.num_judged >= _ALL_CUT:
             raise TeacherError(
                 f"each of the first {self.tally.num_cut} answers was cut at max_tokens {self.settings.max_tokens}, so "
-                "no other was asked for; raise `teacher.max_tokens` (thinking counts: 4000 or more) and run the "
+                "the run stopped; raise `teacher.max_tokens` (thinking counts: 4000 or more) and run the "
                 "command again"
             )
 

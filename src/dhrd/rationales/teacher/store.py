@@ -174,7 +174,9 @@ class Store:
                 raise DataError(
                     f"{self.path}: another process is writing these rationales; wait for it, or give another `output`"
                 ) from error
-            raise SaveError(f"{self.path}: {error}; what was saved before is intact: mend it and run again") from error
+            raise SaveError(
+                f"{self.path}: {error}; what was saved before is intact: fix the cause and run again"
+            ) from error
         except sqlite3.DatabaseError as error:
             raise DataError(
                 f"{self.path}: not a store of answers, or damaged ({error}); move it away, or give another `output`"

@@ -1,1 +1,1 @@
-"""Audits that a trained classifier makes: of labels, out of fold, and of what rationales are worth."""
+"""Audits that use a trained classifier: of labels (out of fold), and of the worth of rationales."""

@@ -1,10 +1,10 @@
-"""Audit labels: which given labels are probably wrong, by one or two witnesses that did not see them.
+"""Label audit: find labels that are probably wrong, by one or two witnesses that did not see them.
 
     the classifier    out of fold: trained on the other rows, with the run's own settings (`evaluation/folds.py`)
     the rationale     the label told from the rationale alone, by a bag of words, out of fold too
 
 A witness doubts a label by confident learning (Northcutt et al. 2021, arXiv 1911.00068, section 3, in cleanlab), which
-weighs its probabilities by how sure it is of each label elsewhere. First come the rows that both doubt.
+compares its probabilities with its typical confidence in each label. Rows that both doubt come first.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from dhrd.evaluation.folds import fold_directory, for_folds, out_of_fold
 from dhrd.rationales.audit.leak import told_from
 
 CLASSIFIER, RATIONALE = "classifier", "rationale"
-_EPSILON = 1e-9  # a label that the fitted rows lacked has no probability at all
+_EPSILON = 1e-9  # stands for the missing probability of a label absent from the fitted rows
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a witness says of one row.
+    """What a witness says about one row.
 
     Args:
         witness: `CLASSIFIER` or `RATIONALE`.
-        label: That it finds most probable.
-        probability: That it gives to the label given.
-        doubts: Whether confident learning takes the label given for wrong.
+        label: The label it finds most probable.
+        probability: The probability it gives to the row's label.
+        doubts: Whether confident learning flags the row's label as wrong.
     """
 
     witness: str
@@ -48,7 +48,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class AuditedLabel:
-    """A row, its label, and what the witnesses say of it."""
+    """A row with its label and the witnesses' statements."""
 
     example: Example
     label: str
@@ -56,34 +56,34 @@ class AuditedLabel:
 
     @property
     def num_doubts(self) -> int:
-        """Witnesses that take the label for wrong."""
+        """Number of witnesses that doubt the label."""
         return len(self.doubted_by)
 
     @property
     def doubted_by(self) -> list[str]:
-        """The witnesses that take it for wrong."""
+        """The witnesses that doubt the label."""
         return [statement.witness for statement in self.statements if statement.doubts]
 
     @property
     def rather(self) -> str:
-        """The label of the witness that is surest against the one given."""
+        """The label suggested by the witness that finds the given one least probable."""
         return min(self.statements, key=lambda statement: statement.probability).label
 
     @property
     def quality(self) -> float:
-        """The mean probability of the label given, over the witnesses."""
+        """The mean probability of the given label over the witnesses."""
         return sum(statement.probability for statement in self.statements) / len(self.statements)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelAudit:
-    """The labels of a file, the most doubtful first.
+    """The result of a label audit, most doubtful rows first.
 
     Args:
         data: Where the rows come from.
         labels: Their labels.
         rows: All rows.
-        num_rationales: Rows that the second witness could speak of.
+        num_rationales: Number of rows that the second witness could judge.
     """
 
     data: str
@@ -92,7 +92,7 @@ class LabelAudit:
     num_rationales: int
 
     def num_doubted(self, by: int = 1) -> int:
-        """Rows that so many witnesses, or more, doubt."""
+        """Number of rows doubted by at least `by` witnesses."""
         return sum(row.num_doubts >= by for row in self.rows)
 
 
@@ -102,10 +102,10 @@ def audit_labels(
     """Audit the labels of the training rows.
 
     Args:
-        config: As for training; validation, `data.dev_share` and what chooses an epoch play no part.
-        num_folds: The classifier is trained so many times.
-        kept: A directory for the folds that are done, so that the same call goes on after a kill; None: nothing stays.
-        device: "cpu", "cuda", "mps"; None: the best there is.
+        config: Settings as for training; validation, `data.dev_share` and the selection of weights are ignored.
+        num_folds: Number of cross-validation folds; the classifier is trained once per fold.
+        kept: Directory for finished folds, so that the same call can resume after a kill; None: keep nothing.
+        device: "cpu", "cuda" or "mps"; None: the best available.
 
     Raises:
         MissingExtra: cleanlab is not installed.
@@ -120,7 +120,7 @@ def audit_labels(
         raise DataError(f"{config.data.train}: rows with several labels cannot be audited; audit one label at a time")
     gold_B = encode_labels(rows.train, rows.labels).argmax(axis=1)
     if len(set(gold_B.tolist())) < 2:
-        raise DataError(f"{config.data.train}: all rows have the same label: there is nothing to tell it from")
+        raise DataError(f"{config.data.train}: all rows have the same label; an audit needs at least two labels")
     with fold_directory(kept) as folds:
         by_classifier = out_of_fold(config, rows, num_folds=num_folds, kept=folds, device=device)
     statements = [_statements(CLASSIFIER, range(len(gold_B)), gold_B, by_classifier, rows.labels)]
@@ -136,8 +136,8 @@ def audit_labels(
 
 
 def _by_rationale(rows: Rows, gold_B: np.ndarray, num_folds: int, seed: int) -> tuple[np.ndarray, list[int]]:
-    """What a bag of words says of rows by their rationales, (B, C), in the folds that the classifier had; and of which
-    rows it says anything: those that have one, where the other folds show two labels or more."""
+    """Out-of-fold probabilities (B, C) by a bag of words over the rationales, with the classifier's folds, and the rows
+    they cover: those that have a rationale, where the other folds have at least two labels."""
     reasoned = [index for index, example in enumerate(rows.train) if example.rationale]
     folds = []
     for held_out in map(set, fold_rows(rows.train, num_folds, seed)):
@@ -152,9 +152,9 @@ def _by_rationale(rows: Rows, gold_B: np.ndarray, num_folds: int, seed: int) -> 
 def _statements(
     witness: str, reading: Sequence[int], gold_B: np.ndarray, probabilities_BC: np.ndarray, labels: LabelSet
 ) -> dict[int, Statement]:
-    """What a witness says of the rows that it can read, by their index.
+    """A witness's statements about the rows it can judge, by row index.
 
-    Confident learning is of the labels that these rows have: it knows nothing of others.
+    Confident learning covers only the labels that occur among these rows.
     """
     from cleanlab.filter import find_label_issues
 

@@ -1,4 +1,4 @@
-"""A label audit as a table, as JSON lines, and as a page."""
+"""Output of a label audit: a table, JSON lines, and an HTML page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ROWS_SHOWN, _ROWS_ON_PAGE = 20, 200
 
 
 def print_label_audit(audit: LabelAudit) -> None:
-    """What was found, and the most doubtful rows, for a terminal."""
+    """Print a summary and the most doubtful rows."""
     doubted = [row for row in audit.rows if row.num_doubts][:_ROWS_SHOWN]
     if doubted:
         show_table(
@@ -30,20 +30,20 @@ def print_label_audit(audit: LabelAudit) -> None:
 
 
 def summary(audit: LabelAudit) -> Iterator[str]:
-    """What an audit found, a sentence each."""
+    """The findings of an audit, one sentence each."""
     total = len(audit.rows)
     yield f"{audit.num_doubted():,} of {total:,} labels are doubted, {audit.num_doubted(2):,} by both witnesses"
     if audit.num_rationales:
         yield (
-            f"{audit.num_rationales:,} rows have a rationale to tell the label from; one that was written for the "
-            "label given argues for it, be it right or wrong"
+            f"{audit.num_rationales:,} rows have a rationale; note that one written for a given label argues for that "
+            "label, right or wrong"
         )
     else:
-        yield "no row has a rationale, so there is one witness: the classifier, out of fold"
+        yield "no row has a rationale, so the out-of-fold classifier is the only witness"
 
 
 def label_record(row: AuditedLabel) -> dict[str, object]:
-    """One row for a script."""
+    """A row as a JSON record."""
     return {
         "id": row.example.id,
         "where": row.example.where,
@@ -63,7 +63,7 @@ def label_record(row: AuditedLabel) -> dict[str, object]:
 
 
 def write_label_audit(audit: LabelAudit, path: Path) -> None:
-    """All rows as JSON lines, the most doubtful first.
+    """Write all rows as JSON lines, most doubtful first.
 
     Raises:
         SaveError: They could not be written.
@@ -74,7 +74,7 @@ def write_label_audit(audit: LabelAudit, path: Path) -> None:
 
 
 def write_label_page(audit: LabelAudit, path: Path) -> None:
-    """One self-contained HTML page of the doubted rows, to go through.
+    """Write a self-contained HTML page of the doubted rows, for review.
 
     Raises:
         SaveError: It could not be written.

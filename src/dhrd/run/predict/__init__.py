@@ -1,1 +1,1 @@
-"""Rows labelled and written in constant memory, by runs that outlive a kill."""
+"""Label rows and write them in constant memory, resumably."""

@@ -1,9 +1,9 @@
-"""Work that outlives its process: what was written is known to the byte, so that another run can go on from there.
+"""A journal of partial output, exact to the byte, from which another process can resume.
 
-It lies in a temporary directory beside the target, which is locked as long as its writer lives and goes when the target
-is written anew. Windows of rows are appended to it, and after each a line that says how far they reach; whatever a kill
-leaves after the last whole line is cut off. Before the files are moved to the target, the last line says so: those that
-are missing then have their places already, and another run moves the rest.
+It is a temporary directory beside the target, locked while its writer lives and removed when the target is written
+again. Windows of rows are appended to its files, and after each window a line to its log says how far they reach;
+whatever follows the last complete line after a kill is cut off. Before the files are moved to the target, the log
+says so: those that are missing then were moved already, and another run moves the rest.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _PARTS = "parts"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongJob:
-    """How a long job runs.
+    """Options of a long job.
 
     Args:
-        keep: Columns of the input that are carried along.
-        resume: Go on after what a stopped run of the same model, rows and settings left beside the output.
-        on_error: At a bad row `stop`; or `skip` it: its place and what is wrong go to OUTPUT.errors.jsonl.
+        keep: Input columns to copy to the output.
+        resume: Continue from what an interrupted run with the same model, rows and settings left beside the output.
+        on_error: On a bad row, `stop`, or `skip` it and list it in OUTPUT.errors.jsonl.
 
     Raises:
-        ConfigError: `on_error` is neither.
+        ConfigError: `on_error` is neither of these.
     """
 
     keep: tuple[str, ...] = ()
@@ -49,20 +49,20 @@ class LongJob:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How far the work has come.
+    """The progress of a job.
 
     Args:
-        num_read: Rows of the input that were read, the refused ones among them.
-        num_written: Rows that were predicted.
-        num_abstained: Those of them that were not answered.
-        num_refused: Bad rows that were left out.
-        num_cut: Inputs that were shortened.
-        num_mended: Inputs that ended in the padding token and got a newline.
-        digest: Of all rows that were read, in order.
-        num_parts: Whole files of a directory.
-        num_windows: In the part that grows.
-        sizes: Bytes of the files that grow, by name.
-        is_last: All is done, and the files are on their way to their places.
+        num_read: Input rows read, including skipped ones.
+        num_written: Rows predicted.
+        num_abstained: Predicted rows on which the decision abstained.
+        num_refused: Bad rows that were skipped.
+        num_cut: Inputs that were truncated.
+        num_mended: Inputs that ended in the padding token and got a newline appended.
+        digest: Digest of all rows read, in order.
+        num_parts: Complete part files.
+        num_windows: Windows in the current part.
+        sizes: Sizes in bytes of the growing files, by name.
+        is_last: All rows are done, and the files are being moved to their final places.
     """
 
     num_read: int = 0
@@ -79,12 +79,12 @@ class Mark:
 
 
 class Journal:
-    """The files that grow in a directory, and the log of how far.
+    """The growing files in a directory, and the log of their progress.
 
     Args:
-        directory: Of its own.
-        mark: Where the files end.
-        name: What is written in the end, for messages.
+        directory: The journal's own directory.
+        mark: The progress so far.
+        name: Name of the final output, for messages.
     """
 
     def __init__(self, directory: Path, mark: Mark, name: str) -> None:
@@ -94,7 +94,7 @@ class Journal:
         self._files: dict[str, BinaryIO] = {}
 
     def append(self, name: str, content: bytes) -> None:
-        """Write to the end of a file.
+        """Append to a file.
 
         Raises:
             SaveError: The disk is full.
@@ -104,14 +104,14 @@ class Journal:
         Writer(self._files[name], self._name).write(content)
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of the files that grow, with what was appended to them."""
+        """Sizes of the growing files in bytes, including buffered content."""
         return {**(self.mark.sizes or {}), **{name: file.tell() for name, file in self._files.items() if name != _LOG}}
 
     def cut(self, name: str, size: int) -> None:
-        """Take off what a file has after so many bytes.
+        """Truncate a file to a size in bytes.
 
         Raises:
-            ConfigError: It has fewer.
+            ConfigError: It is shorter, or missing.
         """
         self.close(name)
         path = self.directory / name
@@ -120,21 +120,21 @@ class Journal:
         os.truncate(path, size)
 
     def part(self, number: int) -> Path:
-        """A whole file of a directory."""
+        """The path of a complete part file."""
         return self.directory / _PARTS / f"part-{number:05d}.parquet"
 
     def go_to_mark(self) -> None:
-        """Cut off what came after the mark.
+        """Remove everything that was written after the mark.
 
         Raises:
-            ConfigError: Something that was whole then is missing.
+            ConfigError: A file that the mark counts is missing or too short.
         """
         sizes = self.mark.sizes or {}
         for name, size in sizes.items():
             if not self.mark.is_last or (self.directory / name).exists():
                 self.cut(name, size)
         for path in self.directory.iterdir():
-            if path.is_file() and path.name not in (*sizes, _LOG):  # begun after the mark
+            if path.is_file() and path.name not in (*sizes, _LOG):  # started after the mark
                 path.unlink()
         log = self.directory / _LOG
         self.cut(_LOG, log.read_bytes().rindex(b"\n") + 1)
@@ -144,12 +144,12 @@ class Journal:
 
     def _damaged(self, what: str) -> ConfigError:
         return ConfigError(
-            f"{self._name}: cannot be gone on with, since what the stopped run kept in {self.directory} is damaged "
-            f"({what} is missing or too short); start anew without `resume`"
+            f"{self._name}: cannot resume, because what the interrupted run kept in {self.directory} is damaged "
+            f"({what} is missing or too short); start over without `resume`"
         )
 
     def log(self, mark: Mark) -> None:
-        """Say that all is whole up to here; only then is it what another run goes on from.
+        """Record that everything up to a mark is complete; another run resumes from the last recorded mark.
 
         Raises:
             SaveError: The disk is full.
@@ -163,7 +163,7 @@ class Journal:
         self.mark = mark
 
     def close(self, *names: str) -> None:
-        """Write out what was appended to these files; to all without names.
+        """Flush and close these files, or all if no names are given.
 
         Raises:
             SaveError: The disk is full.
@@ -176,16 +176,16 @@ class Journal:
 
 @contextmanager
 def journal(target: Path, settings: Mapping[str, str], *, resume: bool, name: str) -> Iterator[Journal]:
-    """The journal of a target; removed with its directory but where an error ends the block and there is work to keep.
+    """Open the journal of a target. It is removed on exit, unless an error ends the block and there is work to keep.
 
     Args:
-        target: What is to be written.
-        settings: What must be the same for a run to go on.
-        resume: Go on with what another run left; else that is removed.
-        name: The target's, for messages.
+        target: The file or directory to write.
+        settings: What must be the same for another run to resume.
+        resume: Continue with what another run left; else remove that.
+        name: The target's name, for messages.
 
     Raises:
-        ConfigError: What was left was made by other settings.
+        ConfigError: The work left was made with other settings.
         SaveError: The disk is full, or the place not writable.
     """
     with saving(name):
@@ -201,12 +201,14 @@ def journal(target: Path, settings: Mapping[str, str], *, resume: bool, name: st
         with suppress(SaveError):
             work.close()
         if work.mark.is_last:
-            num_rows = work.mark.num_written
-            error.add_note(f"{name} was being put in its place, with all {num_rows} rows: `resume` finishes that")
+            error.add_note(
+                f"all {work.mark.num_written} rows are predicted, but {name} may be incomplete; "
+                "complete it with `resume`"
+            )
             raise
         error.add_note(f"nothing was written to {name}")
         if work.mark.num_read:
-            error.add_note(f"{work.mark.num_written} rows are kept beside it: `resume` goes on after them")
+            error.add_note(f"{work.mark.num_written} rows are kept beside it; continue with `resume`")
         else:
             shutil.rmtree(work.directory, ignore_errors=True)
         raise
@@ -227,7 +229,7 @@ def _new(target: Path, settings: Mapping[str, str], name: str) -> tuple[Journal,
 
 
 def _left(target: Path, settings: Mapping[str, str], name: str) -> tuple[Journal, int] | None:
-    """What a run left that came furthest, cut to its last mark."""
+    """The work left by the run that got furthest, cut to its last mark."""
     with ExitStack() as others:
         best: tuple[int, Path, int] = (0, target, -1)
         for directory, descriptor in abandoned(target, target.parent):
@@ -240,24 +242,24 @@ def _left(target: Path, settings: Mapping[str, str], name: str) -> tuple[Journal
         check_same_run(name, theirs, settings)
         work = Journal(directory, mark, name)
         work.go_to_mark()
-        return work, os.dup(descriptor)  # the lock lives on in the copy
+        return work, os.dup(descriptor)  # the duplicate keeps the lock
 
 
 def check_same_run(name: str, theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:
-    """Refuse to go on with what other settings made.
+    """Refuse to resume work made with other settings.
 
     Raises:
-        ConfigError: Saying what is another.
+        ConfigError: Settings differ; the message names them.
     """
     if odd := [key for key in ours if theirs.get(key) != ours[key]]:
         raise ConfigError(
-            f"{name}: cannot be gone on with, since the run that was stopped had another {' and another '.join(odd)}; "
-            "give what that run was given, or start anew without `resume`"
+            f"{name}: cannot resume, since the interrupted run had another {' and another '.join(odd)}; "
+            "use the same ones, or start over without `resume`"
         )
 
 
 def _read(path: Path) -> tuple[dict[str, str], Mark]:
-    """Settings and last mark of a log; a line that was not wholly written is none."""
+    """The settings and the last mark of a log; an incomplete last line is ignored."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
         return json.loads(lines[0]), Mark(**json.loads(lines[-1])) if len(lines) > 1 else Mark()

@@ -1,4 +1,4 @@
-"""`predict`: rows labelled in order, in constant memory; a run that was stopped is gone on with."""
+"""`predict`: label rows in order, in constant memory, resumably."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ logger = logging.getLogger("dhrd")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predicted:
-    """What a job did.
+    """The result of a job.
 
     Args:
         num_rows: Predictions in the output.
-        num_abstained: Of them without a label, by the artifact's decision.
-        num_refused: Bad rows that were left out.
-        num_resumed: Predictions that a stopped run had made.
+        num_abstained: Predictions without a label, as the artifact's decision abstained.
+        num_refused: Bad rows that were skipped.
+        num_resumed: Predictions made by an earlier, interrupted run.
     """
 
     num_rows: int
@@ -58,15 +58,15 @@ def predict(
     """Label rows, in order, in constant memory.
 
     Args:
-        model_dir: What `train` wrote.
-        data: As `data.train` of a config, or rows; labels are not needed.
-        split: Of `superglue:` and `hub:`.
-        config: Column names; None: as in training.
-        **options: As `Classifier.from_pretrained`'s: `device`, `dtype`, `max_tokens_per_pass`, `share_prefixes`,
+        model_dir: An artifact, written by `train`.
+        data: Rows, or a source as for `data.train`; labels are not needed.
+        split: The split of `superglue:` and `hub:` data.
+        config: Settings with column names; None: those of the training run.
+        **options: Options of `Classifier.from_pretrained`: `device`, `dtype`, `max_tokens_per_pass`, `share_prefixes`,
             `compile`, `strict`.
 
     Yields:
-        `id`, `label`, `probabilities`; where the artifact has a decision, `abstained` and (with sets) `label_set`.
+        `id`, `label`, `probabilities`; if the artifact has a decision, also `abstained` and (with sets) `label_set`.
 
     Raises:
         UserError: The artifact or a row cannot be used; rows before it were yielded.
@@ -89,34 +89,34 @@ def predict_to(
     config: RunConfig | None = None,
     **options: Any,
 ) -> Predicted:
-    """Label rows and write them, in constant memory; reading, the model and writing overlap.
+    """Label rows and write them in constant memory; reading, inference and writing overlap.
 
     Args:
-        output: A file, whose suffix says its form (.jsonl, .jsonl.gz, .csv, .parquet); a directory, whose name ends
-            in a slash where there is none yet: parts in Parquet; `-` or a pipe: JSON lines. A file takes its place
-            when it is whole, as the parts of a directory do.
-        model_dir: What `train` wrote.
-        data: As `data.train` of a config; labels are not needed.
-        job: How it runs.
-        config: Column names; None: as in training.
-        **options: As `predict`'s.
+        output: A file with suffix .jsonl, .jsonl.gz, .csv or .parquet; a directory (ending in a slash unless it
+            exists), for Parquet parts; or `-` or a pipe, for JSON lines. Files appear at their final place only when
+            they are complete.
+        model_dir: An artifact, written by `train`.
+        data: A source as for `data.train`; labels are not needed.
+        job: Options of the job.
+        config: Settings with column names; None: those of the training run.
+        **options: See `predict`.
 
     Raises:
-        ConfigError: What is to be resumed was made of other rows, with another model or other settings.
+        ConfigError: The work to resume was made from other rows, or with another model or other settings.
         UserError: The artifact or a row cannot be used.
         SaveError: The disk is full, or the place not writable.
     """
     job = job or LongJob()
     if job.resume and is_stream(Path(output)):
-        raise ConfigError(f"{output}: what went to a stream cannot be gone on with; give a file, or leave `resume` out")
-    again = {"keep_prefixes": False}  # a run that goes on has not seen the rows before, and its bytes must be the same
+        raise ConfigError(f"{output}: a stream cannot be resumed; give a file, or leave `resume` out")
+    again = {"keep_prefixes": False}  # a resumed run has not seen the earlier rows, yet must write the same bytes
     classifier = Classifier.from_pretrained(model_dir, **options | again)
     config = config or settings_of(model_dir)
     columns = columns_of_output(classifier.info, job.keep)
     source = open_rows(data, "test", config, classifier.info)
     runs_as = {"device": classifier.device.type, "dtype": str(classifier.dtype), "columns": columns.names}
     settings = job_settings(Path(model_dir), {**options, **runs_as})
-    with open_sink(str(output), columns, settings, resume=job.resume, tell=_tell) as sink:
+    with open_sink(str(output), columns, settings, resume=job.resume, tell=_warn_skipped) as sink:
         begun = sink.mark
         reading = Reading(source, keep=job.keep, skip=job.on_error == "skip")
         reading.go_to(begun.num_read, begun.digest, is_last=begun.is_last)
@@ -132,13 +132,13 @@ def predict_to(
 
 
 def write_predictions(classifier: Classifier, reading: Reading, sink: RowSink, columns: Columns) -> Mark:
-    """Label rows; each window is written while the next is in the model.
+    """Label rows and write them; each window is written while the next is computed.
 
     Returns:
-        The mark after the last.
+        The mark after the last row.
 
     Raises:
-        UserError: A row cannot be used; windows before it were written.
+        UserError: A row cannot be used; the windows before it were written.
         SaveError: The disk is full.
     """
     mark, written = sink.mark, None
@@ -198,7 +198,7 @@ def _moved(
 
 
 def columns_of_output(info: ArtifactInfo, keep: tuple[str, ...]) -> Columns:
-    """The columns of an artifact's predictions, and those that are kept.
+    """The columns of an artifact's predictions, including those copied from the input.
 
     Raises:
         ConfigError: Two have the same name.
@@ -212,12 +212,12 @@ def columns_of_output(info: ArtifactInfo, keep: tuple[str, ...]) -> Columns:
     )
     taken = {*columns.own, *(name for names in columns.spread.values() for name in names)}
     if odd := [name for index, name in enumerate(keep) if name in taken or name in keep[:index]]:
-        raise ConfigError(f"`keep={odd[0]}`: predictions have a column of that name already; rename it in the input")
+        raise ConfigError(f"`keep={odd[0]}`: predictions already have a column of that name; rename it in the input")
     return columns
 
 
 def job_settings(model_dir: Path, runs_as: Mapping[str, Any]) -> dict[str, str]:
-    """What must be the same for a run to be gone on with."""
+    """What must be the same for a run to be resumed."""
     return {
         "model": artifact_fingerprint(model_dir),
         "setting": json.dumps(runs_as, sort_keys=True, default=str),
@@ -225,15 +225,15 @@ def job_settings(model_dir: Path, runs_as: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _tell(row: Refused) -> None:
-    logger.warning("left out: %s: %s", row.where, row.reason)
+def _warn_skipped(row: Refused) -> None:
+    logger.warning("skipped: %s: %s", row.where, row.reason)
 
 
 def warn_of_cut(info: ArtifactInfo, num_cut: int, num_mended: int) -> None:
-    """Tell of inputs that are not what the rows have."""
+    """Warn about inputs that had to be changed."""
     if num_cut or num_mended:
         logger.warning(
-            "%d inputs were shortened to %d tokens; %d ended in the padding token and got a newline",
+            "%d inputs were truncated to %d tokens; %d ended in the padding token and got a newline",
             num_cut,
             info.max_input_tokens,
             num_mended,

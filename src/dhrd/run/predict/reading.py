@@ -1,4 +1,4 @@
-"""Rows on their way to the model, with what another run needs to know of those that were read."""
+"""Reading rows for the model, with what another run needs to resume after them."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from dhrd.data.source import Source
 from dhrd.errors import ConfigError, DataError
 from dhrd.run.predict.sinks import Refused
 
-_ANOTHER = "these are not the rows that the stopped run was given; give those, or start anew without `resume`"
+_ANOTHER = "these are not the rows of the interrupted run; give the same rows, or start over without `resume`"
 
 
 class Reading:
-    """The rows of a source, in order; bad ones are left out or end it.
+    """The rows of a source, in order; bad rows are skipped or raise.
 
     Args:
-        source: Of the rows.
-        keep: Columns that are carried along.
-        skip: Leave bad rows out.
+        source: The source of the rows.
+        keep: Columns to copy to the output.
+        skip: Skip bad rows.
 
     Attributes:
-        skips: `skip`.
-        num_taken: Rows that are done with, those that were left out among them.
-        digest: Of those rows, in order.
+        skips: Whether bad rows are skipped.
+        num_taken: Number of finished rows, including skipped ones.
+        digest: Digest of those rows, in order.
     """
 
     def __init__(self, source: Source, *, keep: Sequence[str], skip: bool) -> None:
@@ -37,8 +37,8 @@ class Reading:
         self.num_taken = 0
         self.digest = ""
         self._keep = keep
-        self._unseen = keep  # until the first good row has them
-        self._pending: deque[tuple[Example | Refused, str]] = deque()  # read, and not done with
+        self._unseen = keep  # cleared once the first good row has been seen to have them
+        self._pending: deque[tuple[Example | Refused, str]] = deque()  # read, but not finished
         self._examples = source.examples(labels_required=False, refuse=self._refuse if skip else None)
 
     def __iter__(self) -> Iterator[Example]:
@@ -47,10 +47,10 @@ class Reading:
             yield example
 
     def go_to(self, num_rows: int, digest: str, *, is_last: bool = False) -> None:
-        """Pass over the rows that another run has done; with `is_last`, there are no others.
+        """Skip the rows that another run has finished; with `is_last`, there must be no more.
 
         Raises:
-            ConfigError: They are other ones.
+            ConfigError: They are different rows.
         """
         rows = iter(self)
         while self.num_taken < num_rows:
@@ -62,14 +62,14 @@ class Reading:
             raise ConfigError(_ANOTHER)
 
     def taken(self, num_rows: int, refused: Sequence[tuple[Example, DataError]]) -> list[Refused]:
-        """Be done with the next rows.
+        """Mark the next rows as finished.
 
         Args:
-            num_rows: How many, without those that were left out before they came here.
+            num_rows: Number of rows, not counting those skipped while reading.
             refused: Those of them that could not be encoded.
 
         Returns:
-            All that were left out since the last time, in order.
+            All rows skipped since the last call, in order.
         """
         problems = {id(example): error for example, error in refused}
         found = []
@@ -85,7 +85,7 @@ class Reading:
         return found
 
     def late(self) -> list[Refused]:
-        """Rows that were left out after the last good one."""
+        """Rows skipped after the last good one."""
         return [row for row, _ in self._pending if isinstance(row, Refused)]
 
     def _refuse(self, row: Row | BadRow, problem: str) -> None:

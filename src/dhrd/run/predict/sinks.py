@@ -1,4 +1,4 @@
-"""Where predictions go: a stream, a file, or a directory of parts; the last two survive what ends the run."""
+"""Outputs of predictions: a stream, a file, or a directory of parts; the last two can be resumed."""
 
 from __future__ import annotations
 
@@ -27,63 +27,63 @@ _TABLES: dict[str, Callable[[Columns], Table]] = {
 }
 _PART_WINDOWS = 64
 PART = "part-*.parquet"
-"""The names of parts."""
+"""Pattern of part names."""
 _NUMBER = re.compile(r"(\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A row that was left out: its place, and why."""
+    """A skipped row: where it is, and why it was skipped."""
 
     where: str
     reason: str
 
     def record(self) -> Record:
-        """As it is written: `where`, the number of its line or row, `reason`."""
+        """The record to write: `where`, the number of the line or row, and `reason`."""
         number = _NUMBER.search(self.where)
         return {"where": self.where, "line": int(number[1]) if number else None, "reason": self.reason}
 
 
 class RowSink(Protocol):
-    """What takes predictions, window by window."""
+    """A sink that takes predictions window by window."""
 
     @property
     def mark(self) -> Mark:
-        """How far it has come."""
+        """The progress so far."""
 
     def write(self, records: Sequence[Record], refused: Sequence[Refused], mark: Mark | None) -> None:
-        """Take a window; with a mark, it is one that another run may go on after."""
+        """Take a window; with a mark, another run may resume after it."""
 
 
 class Sink(RowSink, Protocol):
-    """What becomes an output."""
+    """A receiver that becomes an output."""
 
     def publish(self, mark: Mark) -> None:
-        """Let all that was taken be there; the mark counts it."""
+        """Put the output in place; the mark counts everything in it."""
 
 
 def is_directory(output: str) -> bool:
-    """Whether an output is a directory of parts: one that is there, or whose name ends in a slash."""
+    """Whether an output is a directory of parts: it exists as one, or its name ends in a slash."""
     return output.endswith("/") or (os.path.isdir(output) and not is_stream(Path(output)))
 
 
 def errors_of(path: Path) -> Path:
-    """The file beside an output that names the rows that were left out; a directory such as `.` has a name elsewhere.
+    """The file beside an output that lists skipped rows; for a directory such as `.`, its real name is used.
 
     Raises:
-        ConfigError: It is the root of all, which nothing is beside.
+        ConfigError: The path is the file system's root.
     """
     named = path if path.name not in ("", "..") else Path(os.path.realpath(path))
     if not named.name:
-        raise ConfigError(f"{path}: is no place for predictions; give the name of a file, or of a directory")
+        raise ConfigError(f"{path}: predictions cannot be written there; give the name of a file or directory")
     return named.with_name(named.name + ERRORS)
 
 
 def outputs_of(option: str, output: str) -> Iterator[Output]:
-    """The files that an output may become or replace, for `check_outputs`.
+    """The files that an output may create or replace, for `check_outputs`.
 
     Raises:
-        ConfigError: It is a directory with other files than parts.
+        ConfigError: It is a directory with files other than parts.
     """
     path = Path(output)
     if not is_directory(output):
@@ -94,35 +94,35 @@ def outputs_of(option: str, output: str) -> Iterator[Output]:
         return
     for file in sorted(path.iterdir()) if path.is_dir() else ():
         check_part(path, file.name)
-        if not (file.name.startswith(".") and file.is_dir()):  # what a job on a cluster left
+        if not (file.name.startswith(".") and file.is_dir()):  # left by a job on a cluster
             yield Output(option, file)
 
 
 def check_part(directory: object, name: str) -> None:
-    """Refuse a directory for parts that holds another file; what a job left in it is hidden.
+    """Refuse a parts directory that contains another file; hidden ones, left by jobs, are allowed.
 
     Raises:
-        ConfigError: The name is neither a part's nor a hidden one's.
+        ConfigError: The name is neither that of a part nor hidden.
     """
     if not Path(name).match(PART) and not name.startswith("."):
-        raise ConfigError(f"{directory}: holds other files than parts of predictions ({name}); give another name")
+        raise ConfigError(f"{directory}: contains files other than parts of predictions ({name}); give another name")
 
 
 @contextmanager
 def open_sink(
     output: str, columns: Columns, settings: Mapping[str, str], *, resume: bool, tell: Callable[[Refused], None]
 ) -> Iterator[Sink]:
-    """Open what an output names; it is there once it was published.
+    """Open an output, which is in place once it is published.
 
     Args:
-        output: A path; its suffix says the form.
-        columns: What a prediction holds.
-        settings: What must be the same for a run to go on.
-        resume: Go on with what a stopped run left.
-        tell: Told the rows that were left out, of a stream, which has no file for them.
+        output: A path, whose suffix determines the format.
+        columns: The columns of a prediction.
+        settings: What must be the same for another run to resume.
+        resume: Continue with what an interrupted run left.
+        tell: Called with skipped rows if the output is a stream, which has no file for them.
 
     Raises:
-        ConfigError: What was left was made by other settings.
+        ConfigError: The work left was made with other settings.
         SaveError: The disk is full, or the place not writable.
     """
     path = Path(output)
@@ -155,19 +155,19 @@ class _Stream:
         self._tell = tell
 
     def write(self, records: Sequence[Record], refused: Sequence[Refused], mark: Mark | None) -> None:
-        """Write and tell at once."""
+        """Write a window, and report skipped rows, immediately."""
         for row in refused:
             self._tell(row)
         for record in records:
             self._writer.row(record)
 
     def publish(self, mark: Mark) -> None:
-        """It is there."""
+        """Do nothing: what was written is there."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Where an output goes: its name, the file or directory, and the file of the rows that were left out."""
+    """The output's name, its file or directory, and the file of skipped rows."""
 
     name: str
     target: Path
@@ -175,7 +175,7 @@ class _Places:
 
 
 class _Kept:
-    """A file, or parts of so many windows, that grow in a journal's directory."""
+    """A file, or parts of a number of windows each, that grow in a journal's directory."""
 
     def __init__(self, work: Journal, table: Table, places: _Places, part_windows: int | None) -> None:
         self._work = work
@@ -188,11 +188,11 @@ class _Kept:
 
     @property
     def mark(self) -> Mark:
-        """How far it has come."""
+        """The progress so far."""
         return self._work.mark
 
     def write(self, records: Sequence[Record], refused: Sequence[Refused], mark: Mark | None) -> None:
-        """Append a window, and log it where another run may go on after it."""
+        """Append a window, and log it if another run may resume after it."""
         self._begin(records)
         for row in refused:
             self._work.append("errors", json_line(row.record()))
@@ -206,14 +206,14 @@ class _Kept:
             self._roll_if_full()
 
     def publish(self, mark: Mark) -> None:
-        """Let what was made take its place, and the rows that were left out theirs, as far as they have not yet."""
+        """Move the finished output, and the list of skipped rows, to their final places."""
         with saving(self._places.name):
             if not self.mark.is_last:
                 self._end(mark)
             self._move()
 
     def _end(self, mark: Mark) -> None:
-        """Complete what is to be moved, and log that it will be."""
+        """Complete what will be moved, and log that from here on it may have been."""
         self._begin([])
         num_parts, sizes = self.mark.num_parts, self._work.sizes()
         if self._part_windows is not None and (sizes["rows"] > len(self._head or b"") or not num_parts):
@@ -246,7 +246,7 @@ class _Kept:
             self._work.append("rows", self._head)
 
     def _roll_if_full(self) -> None:
-        """Make a part of its windows; what they were is cut off only when the log says that it is there."""
+        """Turn the windows into a part; they are removed only once the log has recorded the part."""
         mark = self._work.mark
         if self._part_windows is None or mark.num_windows < self._part_windows:
             return
@@ -264,12 +264,12 @@ class _Kept:
 
 
 def _place(file: Path, target: Path) -> None:
-    """Let a file take its place, where a run that was stopped has not seen to it.
+    """Move a file to its final place, unless an interrupted run did so.
 
     Raises:
-        ConfigError: That run had, and it is gone.
+        ConfigError: That run did, and the file is gone.
     """
     if file.exists():
         replace_file(file, target)
     elif not target.exists():
-        raise ConfigError(f"{target}: the stopped run wrote it, and it is gone; start anew without `resume`")
+        raise ConfigError(f"{target}: the interrupted run wrote it, and it is gone; start over without `resume`")

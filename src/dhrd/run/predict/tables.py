@@ -1,7 +1,6 @@
-"""Predictions in the forms of files: each form turns a window of them into bytes that can be appended.
+"""File formats of predictions: each turns a window of them into bytes that can be appended.
 
-What is appended is what a resumed run goes on from; a form that is no sequence of rows, Parquet, is made of it at the
-end.
+A resumed run continues from the appended bytes. Parquet, which cannot be appended to, is made from them at the end.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ _NO_ARRAY = (pa.ArrowException, OverflowError, UnicodeEncodeError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """What a prediction holds.
+    """The columns of predictions.
 
     Args:
         labels: The label set.
-        keep: Columns of the input.
+        keep: Columns copied from the input.
         abstains: Whether the artifact has a decision.
-        has_sets: Whether it has label sets.
+        has_sets: Whether the decision has label sets.
     """
 
     labels: LabelSet
@@ -47,36 +46,36 @@ class Columns:
 
     @property
     def own(self) -> tuple[str, ...]:
-        """The names that are not the input's, which stand first."""
+        """The names of the columns that are not from the input; they come first."""
         return ("id", "label", *("abstained",) * self.abstains, "probabilities", *("label_set",) * self.has_sets)
 
     @property
     def spread(self) -> dict[str, list[str]]:
-        """Where a cell holds one value: the columns in the place of one with several."""
+        """For formats with one value per cell: the columns that replace one with several values."""
         labels = [f"{task.name}/label" for task in self.labels.slices if task.name]
         return {"probabilities": [f"p_{name}" for name in self.labels.names]} | ({"label": labels} if labels else {})
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All of them."""
+        """All column names."""
         return (*self.own, *self.keep)
 
 
 class Table(Protocol):
-    """A form of file."""
+    """A file format."""
 
     def head(self, records: Sequence[Record]) -> bytes:
-        """What stands before the rows; the first of them are given."""
+        """The header, given the first rows."""
 
     def rows(self, records: Sequence[Record], head: bytes) -> Iterable[bytes]:
-        """Rows, to be appended to others."""
+        """Rows as bytes to append."""
 
     def finish(self, appended: Path) -> Path:
-        """The file that is wanted, made of what was appended and beside it."""
+        """Make the final file from the appended bytes, beside them."""
 
 
 class JsonLines:
-    """An object a line, plain or gzipped; gzipped, a window is a member of its own."""
+    """One object per line, plain or gzipped; each gzipped window is a gzip member of its own."""
 
     def __init__(self, *, gzipped: bool = False) -> None:
         self._gzipped = gzipped
@@ -86,18 +85,18 @@ class JsonLines:
         return b""
 
     def rows(self, records: Sequence[Record], head: bytes) -> Iterable[bytes]:
-        """A line each."""
+        """One line per row."""
         lines = [json_line(record) for record in records]
         return [gzip.compress(b"".join(lines), mtime=0)] if self._gzipped else lines
 
     def finish(self, appended: Path) -> Path:
-        """It is whole as it is."""
+        """Nothing to do: the appended file is the final one."""
         return appended
 
 
 class Csv:
-    """A header and a line a row: a column a probability, `p_LABEL`, and of several tasks a column a task, `TASK/label`;
-    lists as JSON, nothing for null."""
+    """A header and a line per row: a column `p_LABEL` per label and, with several tasks, a column `TASK/label` per
+    task; lists are written as JSON, null as nothing."""
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
@@ -108,11 +107,11 @@ class Csv:
         return _csv_line(part for name in self._columns.names for part in spread.get(name, (name,)))
 
     def rows(self, records: Sequence[Record], head: bytes) -> Iterable[bytes]:
-        """A line each."""
+        """One line per row."""
         return [_csv_line(map(_csv_value, self._values(record))) for record in records]
 
     def finish(self, appended: Path) -> Path:
-        """It is whole as it is."""
+        """Nothing to do: the appended file is the final one."""
         return appended
 
     def _values(self, record: Record) -> Iterator[object]:
@@ -126,7 +125,7 @@ class Csv:
 
 def _csv_line(values: Iterable[object]) -> bytes:
     text = io.StringIO()
-    csv.writer(text).writerow(values)  # the writer puts quotes around what its own end of a line holds: "\r" too
+    csv.writer(text).writerow(values)  # the writer quotes values with characters of its line terminator, so "\r" too
     return f"{text.getvalue()[:-2]}\n".encode("utf-8", "backslashreplace")
 
 
@@ -137,13 +136,13 @@ def _csv_value(value: object) -> object:
 
 
 class Parquet:
-    """Typed columns; the probabilities are a struct. Windows are appended as Arrow's record batches."""
+    """Typed columns, with the probabilities as a struct. Windows are appended as Arrow record batches."""
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
 
     def head(self, records: Sequence[Record]) -> bytes:
-        """The schema: kept columns have the type of their first values, or are text."""
+        """The schema; copied columns get the type of their first values, or are text."""
         kept = [pa.field(name, _type_of([record[name] for record in records])) for name in self._columns.keep]
         types = {
             "id": pa.string(),
@@ -156,17 +155,17 @@ class Parquet:
         return schema.serialize().to_pybytes()
 
     def rows(self, records: Sequence[Record], head: bytes) -> Iterable[bytes]:
-        """A record batch.
+        """The rows as a record batch.
 
         Raises:
-            DataError: A kept column has a value of another type than its first ones.
+            DataError: A copied column has a value of a different type than its first ones.
         """
         schema = pa.ipc.read_schema(pa.py_buffer(head))
         arrays = [_array([record[field.name] for record in records], field) for field in schema]
         return [pa.record_batch(arrays, schema=schema).serialize().to_pybytes()]
 
     def finish(self, appended: Path) -> Path:
-        """The batches in row groups of some 64 MB."""
+        """Write the batches as row groups of about 64 MB."""
         target = appended.with_suffix(".parquet")
         with pa.OSFile(str(appended)) as file:
             messages = pa.ipc.MessageReader.open_stream(file)
@@ -178,14 +177,14 @@ class Parquet:
 
 
 def _label_type(labels: LabelSet) -> pa.DataType:
-    """Of several tasks a struct of theirs."""
+    """The type of labels; with several tasks, a struct."""
     if isinstance(labels, LabelSpace):
         return pa.struct([pa.field(task.name, _label_type(task.labels)) for task in labels.tasks])
     return pa.list_(pa.string()) if labels.multi_label else pa.string()
 
 
 def _groups(messages: Iterator[pa.Message], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Consecutive batches together."""
+    """Combine consecutive batches into row groups."""
     batches, num_bytes = [], 0
     for message in messages:
         batches.append(pa.ipc.read_record_batch(message, schema))
@@ -198,7 +197,8 @@ def _groups(messages: Iterator[pa.Message], schema: pa.Schema) -> Iterator[pa.Ta
 
 
 def _type_of(values: Sequence[object]) -> pa.DataType:
-    """The type of all values, or of lists of them; text for what else JSON has, since no two objects need be alike."""
+    """The common type of values or of lists of them; text for other JSON values, as objects may differ in their
+    keys."""
     try:
         kind = pa.array(values).type
     except _NO_ARRAY:  # of several types
@@ -214,13 +214,15 @@ def _array(values: Sequence[object], field: pa.Field) -> pa.Array:
         values = [_text(value) for value in values]
     try:
         array = pa.array(values, field.type)
-        if pa.types.is_string(field.type) or array.to_pylist() == values:  # an integer would be what is before the dot
+        if (
+            pa.types.is_string(field.type) or array.to_pylist() == values
+        ):  # a conversion to integers would drop the fraction
             return array
     except _NO_ARRAY:
         pass
     raise DataError(
-        f"column {field.name!r}: a value is no {field.type}, which its first ones are; give one type, or write "
-        "another form than Parquet"
+        f"column {field.name!r}: a value is not a {field.type} like the first ones; use one type, or write "
+        "a format other than Parquet"
     )
 
 

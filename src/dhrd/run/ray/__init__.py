@@ -1,1 +1,1 @@
-"""`predict` on a cluster of Ray."""
+"""`predict` on a Ray cluster."""

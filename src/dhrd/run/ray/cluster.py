@@ -1,4 +1,4 @@
-"""The cluster of Ray that a job runs on: the one that is there, or one of this machine as long as the job lasts."""
+"""The Ray cluster that a job runs on: an existing one, or a local one for the duration of the job."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _QUIET = {
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """What is asked of a cluster.
+    """The workers requested from a cluster.
 
     Args:
-        count: Processes with a classifier each.
-        num_cpus: Cores of each.
-        num_gpus: GPUs of each.
+        count: Number of processes, each with a classifier.
+        num_cpus: Cores per process.
+        num_gpus: GPUs per process.
     """
 
     count: int
@@ -39,22 +39,22 @@ class Workers:
 
     @property
     def device(self) -> str:
-        """Where each computes."""
+        """The device each worker uses."""
         return "cuda" if self.num_gpus else "cpu"
 
 
 @contextmanager
 def connected() -> Iterator[Any]:
-    """The cluster that this process is connected to, that `RAY_ADDRESS` or `ray start` names, or one of its own.
+    """Connect to the cluster that this process already uses, or that `RAY_ADDRESS` or `ray start` names, or start one.
 
-    Ray's telemetry is off, and its messages are kept to errors.
+    Ray's telemetry is off, and it only prints errors.
 
     Yields:
         The module `ray`.
 
     Raises:
         MissingExtra: Ray is not installed.
-        ConfigError: The cluster cannot be reached, or none can be started.
+        ConfigError: The cluster cannot be reached, or no cluster can be started.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -68,7 +68,7 @@ def connected() -> Iterator[Any]:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         raise ConfigError(
-            f"no cluster: {message_of(error)}; correct RAY_ADDRESS, or unset it for a cluster of this machine"
+            f"no cluster: {message_of(error)}; correct RAY_ADDRESS, or unset it for a local cluster"
         ) from error
     try:
         yield ray
@@ -78,7 +78,7 @@ def connected() -> Iterator[Any]:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Ray takes SIGTERM for itself, which is to end a command as it does without Ray."""
+    """Restore the handler of SIGTERM, which Ray replaces, so that the signal ends a command as it does without Ray."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -90,22 +90,22 @@ def _own_signals() -> Iterator[None]:
 
 
 def workers_of(nodes: Sequence[dict[str, Any]], num_workers: int | None, device: object) -> Workers:
-    """Which processes a job gets: as many cores each as all of them find room for.
+    """Choose a job's workers, with as many cores each as fit.
 
     Args:
-        nodes: As `ray.nodes()` tells them.
-        num_workers: None: one a GPU, or one a machine where there is none.
-        device: `cuda`, `cpu`, or None: GPUs where there are any.
+        nodes: The result of `ray.nodes()`.
+        num_workers: Number of workers; None: one per GPU or, without GPUs, one per machine.
+        device: `cuda` or `cpu`; None: GPUs if there are any.
 
     Raises:
-        ConfigError: The cluster has not so much, or the device is another.
+        ConfigError: The cluster is too small, or the device is neither of these.
     """
     if device not in (None, "cuda", "cpu"):
         raise ConfigError(f"`device` {device}: a worker has one GPU or none; give cuda or cpu, or leave it out")
     resources = [node["Resources"] for node in nodes if node["Alive"] and node["Resources"].get("CPU")]
     gpus = [int(node.get("GPU", 0)) for node in resources]
     if device == "cuda" and not any(gpus):
-        raise ConfigError("`device` cuda: no machine of the cluster has a GPU; leave it out for the best there is")
+        raise ConfigError("`device` cuda: no machine of the cluster has a GPU; leave it out for the best available")
     if any(gpus) and device != "cpu":
         return _fitted(resources, num_workers or sum(gpus), 1)
     return _fitted(resources, num_workers or len(resources), 0)
@@ -119,6 +119,6 @@ def _fitted(resources: Sequence[dict[str, float]], count: int, num_gpus: int) ->
             return Workers(count, num_cpus, num_gpus)
     cpus, gpus = (int(sum(node.get(kind, 0) for node in resources)) for kind in ("CPU", "GPU"))
     raise ConfigError(
-        f"`num_workers={count}`: a worker takes a core{' and a GPU' * num_gpus}, and the cluster has {cpus} cores and "
+        f"`num_workers={count}`: a worker needs a core{' and a GPU' * num_gpus}, but the cluster has {cpus} cores and "
         f"{gpus} GPUs; give another number, or leave it out"
     )

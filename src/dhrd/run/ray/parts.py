@@ -1,4 +1,4 @@
-"""The parts of an output that many processes write: each is whole or absent, and all take their places together."""
+"""A parts directory written by many processes: each part is complete or absent, and all are published together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fsspec.core import url_to_fs
 
 from dhrd._files import json_line, locked
 from dhrd._text import message_of
-from dhrd.data.remote import is_url
+from dhrd.data.remote import is_url, local_path
 from dhrd.errors import ConfigError, DhrdError, SaveError
 from dhrd.run.predict.journal import Mark, check_same_run
 from dhrd.run.predict.sinks import ERRORS, PART, Refused, check_part, is_directory
@@ -25,11 +25,11 @@ _SETTINGS = "settings.json"
 
 @dataclass(frozen=True, slots=True)
 class PartDone:
-    """What is told of a part that is whole.
+    """The record of a finished part.
 
     Args:
-        mark: What was counted in it.
-        refused: Its bad rows, which were left out.
+        mark: Its counts.
+        refused: Its bad rows, which were skipped.
     """
 
     mark: Mark
@@ -37,7 +37,7 @@ class PartDone:
 
     @classmethod
     def read(cls, content: bytes) -> PartDone:
-        """As `content` writes it."""
+        """Parse what `content` wrote."""
         record = json.loads(content)
         return cls(Mark(**record["mark"]), tuple(Refused(*row) for row in record["refused"]))
 
@@ -46,65 +46,71 @@ class PartDone:
         return json.dumps({"mark": asdict(self.mark), "refused": [[r.where, r.reason] for r in self.refused]}).encode()
 
 
+def _place(name: str) -> str:
+    """Where a file is, whatever name or local address leads to it."""
+    path = local_path(name) if is_url(name) else name
+    return name if path is None else os.path.realpath(path)
+
+
 def part_name(file: int, number: int) -> str:
-    """The name of a part, in the order of which the parts have the order of the input."""
+    """The name of a part; sorted by name, parts are in the order of the input."""
     return f"part-{file:05d}-{number:05d}"
 
 
 @dataclass(frozen=True, slots=True)
 class PartsOutput:
-    """A directory of parts, here or elsewhere, which grow in `.partial` inside of it.
+    """A directory of parts, local or remote; unpublished parts are in `.partial` inside it.
 
     Args:
-        directory: Its path, or its address as fsspec has it.
+        directory: Its path, or its fsspec URL.
     """
 
     directory: str
 
     @classmethod
     def of(cls, output: str) -> PartsOutput:
-        """What an output names.
+        """Parse the name of an output.
 
         Raises:
-            ConfigError: It is not a directory.
+            ConfigError: The output is not a directory.
         """
         if not (output.endswith("/") if is_url(output) else is_directory(output)):
-            raise ConfigError(f"{output}: many workers write a directory of parts; give a name that ends in a slash")
+            raise ConfigError(f"{output}: several workers write a directory of parts; give a name that ends in a slash")
         return cls(output.rstrip("/") if is_url(output) else os.path.realpath(output))
 
     @property
     def errors(self) -> str:
-        """The file beside it that names the rows that were left out."""
+        """The file beside it that lists skipped rows."""
         return f"{self.directory}{ERRORS}"
 
     def check_apart(self, files: Iterable[str]) -> None:
-        """Refuse to write where the input is.
+        """Refuse a directory that contains input files.
 
         Raises:
-            ConfigError: A file of it lies in the directory.
+            ConfigError: An input file is in the directory.
         """
+        directory = _place(self.directory)
         for file in files:
-            inside = file if is_url(file) else os.path.realpath(file)
-            if inside.rpartition("/")[0] == self.directory:
-                raise ConfigError(f"{self.directory}: would take the place of what is read ({file}); give another name")
+            if _place(file).rpartition("/")[0] == directory:
+                raise ConfigError(f"{self.directory}: would overwrite an input ({file}); give another name")
 
     def held(self) -> AbstractContextManager[None]:
-        """Hold it against other jobs, where it is on a disk: other places know no locks.
+        """Lock it against other jobs if it is on a local disk; remote stores have no locks.
 
         Raises:
-            ConfigError: Another job holds it.
+            ConfigError: Another job has locked it.
         """
         return nullcontext() if is_url(self.directory) else locked(Path(self.directory))
 
     def begin(self, settings: Mapping[str, str], *, resume: bool) -> dict[str, PartDone]:
-        """Begin anew, or go on with the parts that another job left.
+        """Start over, or continue with the parts that another job left.
 
         Returns:
-            Those parts, by their names.
+            Those parts, by name.
 
         Raises:
-            ConfigError: Other settings made them, or the directory holds other files.
-            SaveError: The place cannot be written.
+            ConfigError: They were made with other settings, or the directory contains other files.
+            SaveError: The directory cannot be written.
         """
         with self._saving() as (system, root):
             self._check(system, root)
@@ -123,7 +129,7 @@ class PartsOutput:
             return {}
 
     def save(self, name: str, file: Path, done: PartDone) -> None:
-        """Let a part be there; a part counts when what is told of it is there, which comes after it.
+        """Save a part, then its record; only a part with a record counts as finished.
 
         Raises:
             SaveError: The disk is full, or the place not writable.
@@ -134,10 +140,10 @@ class PartsOutput:
 
     @contextmanager
     def attempt(self, name: str) -> Iterator[int]:
-        """Around the making of a part.
+        """Wrap the making of a part, to count processes that die over it.
 
         Yields:
-            How many processes died over it.
+            Number of processes that died over it so far.
         """
         with self._saving() as (system, root):
             begun = f"{root}/.partial/{name}.begun"
@@ -146,17 +152,17 @@ class PartsOutput:
         try:
             yield num_deaths
         finally:
-            with self._saving(), suppress(FileNotFoundError):  # whoever was thought dead has done it
+            with self._saving(), suppress(FileNotFoundError):  # a process presumed dead has finished it
                 for path in system.glob(f"{begun}-*"):
                     system.rm(path)
 
     def publish(self, done: Mapping[str, PartDone]) -> None:
-        """Let the parts take their places, as far as they have not yet, and the rows that were left out theirs.
+        """Move the parts and the list of skipped rows to their final places, and remove those of older jobs.
 
-        Those of older jobs go.
+        Parts that an interrupted job has moved stay.
 
         Raises:
-            SaveError: The place cannot be written.
+            SaveError: The directory cannot be written.
         """
         with self._moving(), self._saving() as (system, root):
             refused = [json_line(row.record()) for name in sorted(done) for row in done[name].refused]
@@ -169,17 +175,17 @@ class PartsOutput:
                     system.rm(path)
             for name in sorted(done):
                 part = f"{root}/.partial/{name}.parquet"
-                if system.exists(part) or not system.exists(f"{root}/{name}.parquet"):  # a killed job may have moved it
+                if system.exists(part) or not system.exists(f"{root}/{name}.parquet"):  # else moved before a kill
                     system.mv(part, f"{root}/{name}.parquet")
             system.rm(f"{root}/.partial", recursive=True)
 
     @contextmanager
     def _moving(self) -> Iterator[None]:
-        """Say, where an error ends the block, that some parts may be in their places."""
+        """If an error ends the block, add that some parts may be in place."""
         try:
             yield
         except BaseException as error:
-            error.add_note(f"{self.directory} was being put in its place: `resume` finishes that")
+            error.add_note(f"{self.directory} may be incomplete; complete it with `resume`")
             raise
 
     def _check(self, system: Any, root: str) -> None:
@@ -187,7 +193,8 @@ class PartsOutput:
             check_part(self.directory, Path(path).name)
 
     def _place(self, system: Any, content: bytes | Path, path: str) -> None:
-        """Write under a name of its own, and rename: nobody sees a half, and of two who write the same one stays."""
+        """Write under a unique name and rename, so that no partial file is visible and one of two equal writers
+        wins."""
         folder, name = path.rsplit("/", 1)
         partial = f"{folder}/.{name}.{secrets.token_hex(4)}"
         if isinstance(content, Path):
@@ -198,7 +205,8 @@ class PartsOutput:
 
     @contextmanager
     def _saving(self) -> Iterator[tuple[Any, str]]:
-        """The file system and the path in it; one line of whatever it raises: each has errors of its own."""
+        """The file system and the path in it; any error, whose type depends on the file system, becomes a
+        `SaveError`."""
         try:
             yield url_to_fs(self.directory)
         except DhrdError:
@@ -206,6 +214,6 @@ class PartsOutput:
         except Exception as error:
             reason = getattr(error, "strerror", None) or message_of(error)
             raise SaveError(
-                f"{self.directory} could not be saved ({reason}); parts that are whole are kept: make room or correct "
+                f"{self.directory} could not be saved ({reason}); finished parts are kept: make room or correct "
                 "the name, and run again with `resume`"
             ) from error

@@ -1,4 +1,4 @@
-"""`predict` on a cluster of Ray: pieces of the input to processes with a classifier each, every piece a part."""
+"""`predict` on a Ray cluster: each worker has a classifier and turns pieces of the input into parts of the output."""
 
 from __future__ import annotations
 
@@ -50,22 +50,22 @@ def predict_by_ray(
     config: RunConfig | None = None,
     **options: Any,
 ) -> Predicted:
-    """Label the rows of files on a cluster, in as many processes as it has GPUs or machines.
+    """Label rows of files on a cluster, by default with one process per GPU or machine.
 
-    Parts are named in the order of the input, and hold its rows in their order. A process that dies is started again,
-    and its piece labelled again: every row is in the output once.
+    The names of parts sort in the order of the input, and rows keep their order within a part. If a process dies, it is
+    restarted and its piece repeated; every row is in the output exactly once.
 
     Args:
-        output: A directory, whose name ends in a slash where there is none yet, or its address as fsspec has it.
-        model_dir: What `train` wrote, at a path that every machine has.
-        data: A file, a directory or a pattern of names, here (where every machine sees it) or at an address.
-        num_workers: Processes; None: one a GPU, or one a machine where there is none.
-        job: How it runs.
-        config: Column names; None: as in training.
-        **options: As `predict`'s.
+        output: A directory (ending in a slash unless it exists), or its fsspec URL.
+        model_dir: An artifact, written by `train`, at a path that exists on every machine.
+        data: A file, a directory or a glob pattern, at a path visible to every machine or a URL.
+        num_workers: Number of processes; None: one per GPU or, without GPUs, one per machine.
+        job: Options of the job.
+        config: Settings with column names; None: those of the training run.
+        **options: See `predict`.
 
     Raises:
-        ConfigError: The cluster has not so much; or what is to be resumed is another job's.
+        ConfigError: The cluster is too small, or the work to resume is another job's.
         UserError: The artifact or a row cannot be used.
         SaveError: A part could not be written.
     """
@@ -109,30 +109,28 @@ def predict_by_ray(
 
 
 def input_files(data: str | Path) -> list[str]:
-    """The files of rows that are named, at paths or addresses that are the same in every process.
+    """The files of rows that `data` names, as absolute paths or URLs.
 
     Raises:
-        ConfigError: What is named is no file.
-        DataError: There is none.
+        ConfigError: `data` does not name files.
+        DataError: There is no such file.
     """
     if is_url(data):
         return urls_of(str(data))
     path = Path(data).expanduser()
     if is_read_once(path) or re.match(r"(superglue|policy_desk|hub):", str(data)):
-        raise ConfigError(
-            f"{data}: many workers read files; give a file, a directory, a pattern of names or an address"
-        )
+        raise ConfigError(f"{data}: several workers read files; give a file, a directory, a glob pattern or a URL")
     return [os.path.abspath(file) for file in files_of(path)]
 
 
 def _key(file: str) -> str:
-    """What another content of a file changes: its size, its time, or what its system has for that."""
+    """A key that changes with a file's content: its size and modification time, or the file system's equivalent."""
     system, path = url_to_fs(file)
     return str(system.ukey(path))
 
 
 def _head(work: ClusterJob, files: Sequence[str]) -> bytes:
-    """What stands before the rows of every part: kept columns have the type of the input's first values."""
+    """The header of every part; copied columns have the type of the input's first values."""
     keep = work.columns.keep
     readings = (Reading(work.source(file), keep=keep, skip=work.skip) for file in files if keep)
     first = islice(chain.from_iterable(readings), _HEAD_ROWS)
@@ -140,7 +138,7 @@ def _head(work: ClusterJob, files: Sequence[str]) -> bytes:
 
 
 def _no_rows(work: ClusterJob) -> dict[str, PartDone]:
-    """A part without rows, which an output has where there are none."""
+    """Write a part without rows, for an input that has none."""
     name, done = part_name(0, 0), PartDone(Mark())
     with tempfile.TemporaryDirectory(prefix="dhrd-") as folder:
         work.output.save(name, PartFile(Path(folder) / "rows", work.columns, work.head).finish(), done)
@@ -150,10 +148,10 @@ def _no_rows(work: ClusterJob) -> dict[str, PartDone]:
 def _outcomes(
     ray: ModuleType, work: ClusterJob, files: Sequence[str], workers: Workers, done: Collection[str]
 ) -> Generator[PieceOutcome, None, None]:
-    """What becomes of the pieces that are not done, as they are."""
+    """Yield the outcomes of the unfinished pieces as they come in."""
     data = ray.data
     context = data.DataContext.get_current().copy()
-    context.target_max_block_size = 1  # a piece a block, so that it is labelled as soon as it is read
+    context.target_max_block_size = 1  # one piece per block, so that it is labelled as soon as it is read
     context.enable_progress_bars = context.print_on_execution_start = False
     with data.DataContext.current(context):
         items = data.from_items([{"number": number, "file": file} for number, file in enumerate(files)])
@@ -175,16 +173,16 @@ def _outcomes(
         for row in outcomes.iter_rows():
             yield pickle.loads(row["outcome"])
     except ray.exceptions.RayError as error:
-        raise DhrdError(f"the cluster gave up: {message_of(error)}") from error
-    finally:  # the one way to stop the work of a data set before its end, which frees its workers
+        raise DhrdError(f"the cluster failed: {message_of(error)}") from error
+    finally:  # the only way to stop a data set's work early and free its workers
         outcomes._synchronize_progress_bar()
 
 
 def _gather(outcomes: Iterable[PieceOutcome], done: dict[str, PartDone]) -> None:
-    """Take what is told of parts, and tell some of what was said in the workers.
+    """Collect the records of parts, and repeat some of the workers' warnings.
 
     Raises:
-        DhrdError: A piece cannot be labelled.
+        DhrdError: A piece could not be labelled.
     """
     tell, num_told = Remarks(), 0
     for outcome in track(outcomes, "predicting, in parts"):
@@ -198,13 +196,13 @@ def _gather(outcomes: Iterable[PieceOutcome], done: dict[str, PartDone]) -> None
 
 @contextmanager
 def _kept(target: PartsOutput, done: dict[str, PartDone]) -> Iterator[None]:
-    """Say, where an error ends the block, what another job can go on from."""
+    """If an error ends the block, add a note on what another job can continue from."""
     try:
         yield
     except BaseException as error:
         error.add_note(f"nothing was written to {target.directory}")
         if done:
-            error.add_note(f"{_sum(done, 'num_written')} rows are kept in it: `resume` goes on after them")
+            error.add_note(f"{_sum(done, 'num_written')} rows are kept in it; continue with `resume`")
         raise
 
 

@@ -1,4 +1,4 @@
-"""What the processes of a cluster do: some read files into pieces, others label a piece and write it as a part."""
+"""The work of a cluster's processes: reading files into pieces, and labelling pieces into parts."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from dhrd.run.ray.parts import PartDone, PartsOutput, part_name
 from dhrd.run.rows import open_rows
 
 _PIECE_CHARACTERS = 1 << 24
-_MAX_DEATHS = 3  # until the rows and not the machine are blamed
+_MAX_DEATHS = 3  # after which the rows, not the machine, are blamed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterJob:
-    """What all processes of a job know.
+    """A job's parameters, known to all its processes.
 
     Args:
-        model_dir: The artifact, at a path that every machine has.
-        options: Of the classifier.
-        config: Column names.
-        columns: What a prediction holds.
-        head: What stands before the rows of every part: their types.
-        skip: Leave bad rows out.
-        output: Where parts go.
-        piece_rows: Rows of a part; it ends earlier where they are large.
+        model_dir: The artifact, at a path that exists on every machine.
+        options: Options of the classifier.
+        config: Settings with column names.
+        columns: The columns of predictions.
+        head: The header of every part, with the types.
+        skip: Skip bad rows.
+        output: The directory of parts.
+        piece_rows: Rows per part; fewer if they are large.
     """
 
     model_dir: str
@@ -62,14 +62,14 @@ class ClusterJob:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Rows that become a part.
+    """Rows that become one part.
 
     Args:
-        name: Of the part.
-        file: Of the rows.
-        rows: As they were read.
-        failure: What ended the file before its time.
-        warnings: What was said while they were read.
+        name: The name of the part.
+        file: The file of the rows.
+        rows: The rows as read.
+        failure: The error that ended reading the file early.
+        warnings: Warnings logged while reading.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Piece:
     warnings: tuple[str, ...] = ()
 
     def read(self) -> Iterator[Row | BadRow]:
-        """The rows, and the failure after them."""
+        """Yield the rows, then raise the failure, if any."""
         yield from self.rows
         if self.failure is not None:
             raise self.failure
@@ -87,12 +87,12 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class PieceOutcome:
-    """What became of a piece.
+    """The outcome of a piece.
 
     Args:
-        name: Of the part.
-        done: What is told of it, or why it is not there.
-        warnings: What was said meanwhile.
+        name: The name of the part.
+        done: The part's record, or the error that prevented it.
+        warnings: Warnings logged meanwhile.
     """
 
     name: str
@@ -101,12 +101,12 @@ class PieceOutcome:
 
 
 def read_pieces(item: Mapping[str, Any], *, work: ClusterJob, done: frozenset[str]) -> Iterator[dict[str, bytes]]:
-    """The pieces of a file that are not done; for `Dataset.flat_map`.
+    """Read the unfinished pieces of a file; for `Dataset.flat_map`.
 
     Args:
-        item: The number of the file, and its name.
-        work: Of the job.
-        done: The names of parts that are whole.
+        item: The file's number and name.
+        work: The job.
+        done: The names of finished parts.
     """
     number, file = item["number"], item["file"]
     for piece in pieces_of(file, number, work):
@@ -115,7 +115,7 @@ def read_pieces(item: Mapping[str, Any], *, work: ClusterJob, done: frozenset[st
 
 
 def pieces_of(file: str, number: int, work: ClusterJob) -> Iterator[Piece]:
-    """A file in pieces, which are the same whenever it is read; the last one has what the file's end brought."""
+    """Split a file into pieces, the same ones each time; the last carries any failure at the file's end."""
     rows: list[Row | BadRow] = []
     count = num_characters = 0
     failure = None
@@ -134,12 +134,12 @@ def pieces_of(file: str, number: int, work: ClusterJob) -> Iterator[Piece]:
 
 
 class Labeller:
-    """A process with a classifier, which labels pieces; for `Dataset.map_batches`.
+    """A worker with a classifier that labels pieces; for `Dataset.map_batches`.
 
-    What goes wrong is an outcome and is not raised: Ray would wrap it, and put words of its own around it.
+    Errors are returned as outcomes and not raised, because Ray would wrap them in messages of its own.
 
     Args:
-        work: Of the job.
+        work: The job.
     """
 
     def __init__(self, work: ClusterJob) -> None:
@@ -147,11 +147,11 @@ class Labeller:
 
     @cached_property
     def classifier(self) -> Classifier:
-        """Loaded for the first piece."""
+        """The classifier, loaded for the first piece."""
         return Classifier.from_pretrained(self.work.model_dir, **self.work.options)
 
     def __call__(self, batch: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
-        """The outcomes of pieces."""
+        """Label pieces and return their outcomes."""
         return {"outcome": [pickle.dumps(self.label(pickle.loads(content))) for content in batch["piece"]]}
 
     def label(self, piece: Piece) -> PieceOutcome:
@@ -180,8 +180,8 @@ def _check_deaths(piece: Piece, num_deaths: int) -> None:
     if num_deaths >= _MAX_DEATHS:
         where = piece.rows[0].where if piece.rows else piece.file
         raise DhrdError(
-            f"{where}: {num_deaths} workers died over the {len(piece.rows)} rows from here on, as they do where memory "
-            "runs out; lower `max_tokens_per_pass`, or give fewer `num_workers`, and run again with `resume`"
+            f"{where}: {num_deaths} workers died on these {len(piece.rows)} rows, probably for lack of memory; "
+            "lower `max_tokens_per_pass`, or give fewer `num_workers`, and run again with `resume`"
         )
 
 
@@ -189,12 +189,12 @@ class PartFile:
     """A part that grows in a temporary file; a `RowSink`.
 
     Args:
-        path: Of the file.
-        columns: What a prediction holds.
-        head: What stands before the rows.
+        path: The file.
+        columns: The columns of predictions.
+        head: The header.
 
     Attributes:
-        refused: Rows that were left out.
+        refused: Skipped rows.
     """
 
     mark = Mark()
@@ -218,7 +218,7 @@ class PartFile:
 
 @contextmanager
 def _heard() -> Iterator[list[str]]:
-    """What is said to users in the block: nobody reads what the processes of a cluster print."""
+    """Collect the messages logged in the block, as nobody sees what a cluster's processes print."""
     heard: list[str] = []
 
     class Ear(logging.Handler):

@@ -1,4 +1,4 @@
-"""The rows of a pool that are left to ask for: each text once, without those that are known already."""
+"""The candidate rows of a pool: each text once, without known rows."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Pool:
     """Rows to choose from.
 
     Args:
-        rows: By their indices in what was given, in its order.
-        num_excluded: Rows that are known already.
-        num_repeated: Rows whose text an earlier one has.
+        rows: Indices into the given rows, in order.
+        num_excluded: Number of known rows, which were left out.
+        num_repeated: Number of rows with the text of an earlier one, which were left out.
     """
 
     rows: list[int]
@@ -33,7 +33,7 @@ class Pool:
     num_repeated: int = 0
 
     def only(self, wanted: Iterable[bool]) -> Pool:
-        """Without further rows, told for each that was given; they count as excluded."""
+        """Keep only some rows, by a flag for each given row; the others count as excluded."""
         kept = set(compress(count(), wanted)) & {*self.rows}
         num_excluded = self.num_excluded + len(self.rows) - len(kept)
         return replace(self, rows=sorted(kept), num_excluded=num_excluded)
@@ -42,19 +42,21 @@ class Pool:
 def open_pool(
     examples: Sequence[Example], exclude: Sequence[Path], template: str, columns: Mapping[str, str] | None = None
 ) -> Pool:
-    """Leave out what is known already, and texts that come again.
+    """Leave out known rows and repeated texts.
 
     Args:
         examples: All rows.
-        exclude: Files of rows that are known: by their id, or by the columns that the template reads.
+        exclude: Files of known rows, identified by id or by the columns that the template reads.
         template: The input template.
-        columns: Our field -> the column of the files.
+        columns: Mapping of fields to the files' columns.
 
     Raises:
-        DataError: A file cannot be read, or a line of it has neither.
+        DataError: A file cannot be read, or a row has neither an id nor these columns.
     """
     known = {name for path in exclude for name in _names(path, InputTemplate(template), columns or {})}
-    known |= {digest_of(example) for example in examples if example.id in known}  # whichever row of a text has the id
+    known |= {
+        digest_of(example) for example in examples if example.id in known
+    }  # also rows whose text equals that of a known id
     seen: set[str] = set()
     rows, num_excluded = [], 0
     for index, example in enumerate(examples):
@@ -83,6 +85,6 @@ def _names(path: Path, template: InputTemplate, columns: Mapping[str, str]) -> I
             yield input_digest(fields, template)
         elif not row_id:
             raise DataError(
-                f"{row.where}: has neither an id nor {', '.join(sorted(template.variables))}, one of which tells "
-                "which row is left out; add an id"
+                f"{row.where}: has neither an id nor {', '.join(sorted(template.variables))}, so the row to leave "
+                "out cannot be identified; add an id"
             )

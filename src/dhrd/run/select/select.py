@@ -1,12 +1,12 @@
-"""`select`: which rows of a pool are worth a label, or a rationale, before anyone is asked for it.
+"""`select`: choose the rows of a pool that are most worth a label or a rationale.
 
-the pool → without what is known → what the classifier says of each row → a tenth at random, the rest by a strategy
+the pool → without known rows → the classifier's prediction for each row → a tenth at random, the rest by a strategy
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from dhrd.data.digest import digest_of
 from dhrd.data.label_space import of_task, one_task
 from dhrd.data.labels import LabelSlice
 from dhrd.data.records import Example
-from dhrd.data.rows import encode_labels, load_rows
+from dhrd.data.rows import encode_labels, label_set, load_rows
+from dhrd.data.sources import named_rows, open_source
 from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.folds import fold_directory, for_folds, out_of_fold
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.embedding import embed
-from dhrd.run.rows import refuse_trained_rows, rows_of, settings_of
+from dhrd.run.rows import refuse_trained_rows, rows_of, settings_of, with_own_ids
 from dhrd.run.select.pool import Pool, open_pool
 from dhrd.run.select.strategies import RANDOM, STRATEGIES, Choose, Query, ScoredPool, draw_rows
 
@@ -34,29 +35,29 @@ _OWN_COLUMNS = ("selected_by", "score", "inclusion_probability")
 
 @dataclass(frozen=True, slots=True)
 class SelectedRow:
-    """A row that is asked for.
+    """A selected row.
 
     Args:
         example: The row.
         by: The strategy that chose it; `random`: it was drawn.
         score: How unsure the classifier is: for a label 1 − the margin of its two likeliest labels, for a rationale
-            1 − the probability of the row's label.
+            1 − the probability of the row's label; None: no classifier read it.
         inclusion_probability: Of a row that was drawn, with which any row of the pool was; None: it was chosen.
     """
 
     example: Example
     by: str
-    score: float
+    score: float | None
     inclusion_probability: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The rows that are asked for, in an order in which any first part is a selection too.
+    """The selected rows, in an order such that any prefix is a valid selection too.
 
     Args:
-        rows: As many as were asked for.
-        pool: What they were chosen from.
+        rows: The selected rows.
+        pool: The pool they were selected from.
     """
 
     rows: list[SelectedRow]
@@ -66,17 +67,16 @@ class Selection:
 def select_for_labels(
     model_dir: str | Path, data: Any, query: Query, *, config: RunConfig | None = None, **options: Any
 ) -> Selection:
-    """Choose the rows to be labelled next.
+    """Select the rows to label next.
 
     Args:
-        model_dir: What `train` wrote on the rows that are labelled so far.
-        data: As `data.train` of a config, or rows; their labels are not looked at.
-        query: How many, and how.
-        config: Column names; None: as in training.
-        **options: As `predict`'s.
+
+        query: How many rows to select, and how.
+        config: Settings with column names; None: those of the training run.
+        **options: See `predict`.
 
     Raises:
-        ConfigError: There is no such task, or there are several and none is named.
+        ConfigError: The task does not exist, or there are several and none is named.
         DataError: The pool has too few rows, or one cannot be used.
         UserError: The artifact cannot be used.
     """
@@ -94,20 +94,20 @@ def select_for_labels(
 def select_for_rationales(
     model_dir: str | Path, data: Any, query: Query, *, config: RunConfig | None = None, **options: Any
 ) -> Selection:
-    """Choose, of labelled rows that an artifact was not trained on, those to get a rationale next.
+    """Select labelled rows, which the artifact was not trained on, that should get a rationale next.
 
-    First come those whose label it finds least probable: rows that it gets wrong, then rows that it is unsure of.
+    Rows whose label is least probable to it come first: those it gets wrong, then those it is unsure of.
 
     Args:
-        model_dir: What `train` wrote on other rows.
-        data: Labelled rows, as `data.train` of a config, or rows; those with a rationale are not chosen.
-        query: How many, and how.
-        config: Column names; None: as in training.
-        **options: As `predict`'s.
+        model_dir: An artifact trained on other rows.
+        data: Labelled rows, or a source as for `data.train`; rows with a rationale are not selected.
+        query: How many rows to select, and how.
+        config: Settings with column names; None: those of the training run.
+        **options: See `predict`.
 
     Raises:
-        ConfigError: The strategy is for labels, there is no such task, or there are several and none is named.
-        DataError: Most of the rows were trained on, one cannot be used, or the pool has too few.
+        ConfigError: The strategy is for labels only, the task does not exist, or there are several and none is named.
+        DataError: Most rows were trained on, a row cannot be used, or the pool is too small.
         UserError: The artifact cannot be used.
     """
     _check_for_rationales(query)
@@ -116,7 +116,7 @@ def select_for_rationales(
     refuse_trained_rows(
         model_dir,
         [digest_of(example) for example in chosen_from],
-        instead="give `folds` instead of `model`: each row is then read by a model that did not see it",
+        instead="give `folds` instead of `model`, so that each row is scored by a model that did not see it",
     )
     classifier = Classifier.from_pretrained(model_dir, **options)
     return _by_doubt(examples, pool, _doubt(classifier.predict_proba(chosen_from), chosen_from, task), query)
@@ -125,19 +125,19 @@ def select_for_rationales(
 def select_out_of_fold(
     config: RunConfig, query: Query, *, num_folds: int = 5, kept: Path | None = None, device: str | None = None
 ) -> Selection:
-    """Choose those of the training rows to get a rationale next, each judged by a classifier that did not see it.
+    """Select training rows that should get a rationale next, each scored by a classifier that did not see it.
 
     Args:
-        config: As for training; the classifier learns from labels alone, and validation, `data.dev_share` and what
-            chooses an epoch play no part.
-        query: How many, and how.
-        num_folds: The classifier is trained so many times.
-        kept: A directory for the folds that are done, so that the same call goes on after a kill; None: nothing stays.
-        device: "cpu", "cuda", "mps"; None: the best there is.
+        config: Settings as for training; the classifier learns from labels only, and validation, `data.dev_share` and
+            the selection of weights are ignored.
+        query: How many rows to select, and how.
+        num_folds: Number of cross-validation folds; the classifier is trained once per fold.
+        kept: Directory for finished folds, so that the same call can resume after a kill; None: keep nothing.
+        device: "cpu", "cuda" or "mps"; None: the best available.
 
     Raises:
-        ConfigError: As `select_for_rationales`.
-        DataError: Too few rows are without a rationale, one cannot be used, or a fold would be empty.
+        ConfigError: See `select_for_rationales`.
+        DataError: Too few rows lack a rationale, a row cannot be used, or a fold would be empty.
         UserError: A setting or the backbone cannot be used.
     """
     _check_for_rationales(query)
@@ -153,15 +153,38 @@ def select_out_of_fold(
     return _by_doubt(rows.train, pool, wrong_N, query)
 
 
+def select_at_random(config: RunConfig, query: Query, *, for_rationales: bool = False) -> Selection:
+    """Draw rows to get a label or a rationale next; no model reads them.
+
+    Args:
+        config: `data.train` is the pool.
+        query: How many.
+        for_rationales: Of rows that have a label and no rationale alone.
+
+    Raises:
+        ConfigError: There are several tasks, and none of them is named, for rationales.
+        DataError: The pool has too few rows, or one cannot be used.
+    """
+    source = replace(open_source(named_rows(config.data), config.data, tasks=config.tasks), reads_rationales=False)
+    examples = list(with_own_ids(source.load(labels_required=for_rationales), source.name))
+    pool = open_pool(examples, query.exclude, source.template, config.data.columns)
+    if for_rationales:
+        task = one_task(label_set(config, source, examples), query.task)
+        pool = _without_rationale(pool, examples, task, config)
+    _check_pool(pool, examples, query)
+    return _selected(examples, pool, None, query, None)
+
+
 def write_selected(selection: Selection, path: Path) -> None:
-    """The rows as JSON lines, with their own columns, so that they can be labelled or given rationales.
+    """Write the rows as JSON lines, with their own columns, ready to be labelled or given rationales.
 
     Raises:
         SaveError: They could not be written.
     """
     with writing(path) as file:
         for row in selection.rows:
-            own = (row.by, round(row.score, 6), row.inclusion_probability)
+            score = None if row.score is None else round(row.score, 6)
+            own = (row.by, score, row.inclusion_probability)
             record = {"id": row.example.id, **row.example.fields, **dict(zip(_OWN_COLUMNS, own, strict=True))}
             file.row(record)
 
@@ -169,17 +192,21 @@ def write_selected(selection: Selection, path: Path) -> None:
 def _opened(
     model_dir: str | Path, data: Any, query: Query, config: RunConfig | None, *, labels_required: bool
 ) -> tuple[list[Example], Pool, LabelSlice]:
-    """The rows for an artifact, those of them that are left to ask for, and the task that it is about."""
+    """The rows for an artifact, the pool of candidates, and the task to select for."""
     config = config or settings_of(model_dir)
     info = read_info(model_dir)
     task = one_task(info.labels, query.task)
     examples = rows_of(model_dir, data, split="train", config=config, labels_required=labels_required)
     pool = open_pool(examples, query.exclude, info.input_template, config.data.columns)
     if labels_required:
-        column = config.data.columns.get("rationale", "rationale")
-        pool = pool.only(not example.fields.get(column) and _is_labelled(example, task) for example in examples)
+        pool = _without_rationale(pool, examples, task, config)
     _check_pool(pool, examples, query)
     return examples, pool, task
+
+
+def _without_rationale(pool: Pool, examples: Sequence[Example], task: LabelSlice, config: RunConfig) -> Pool:
+    column = config.data.columns.get("rationale", "rationale")
+    return pool.only(not example.fields.get(column) and _is_labelled(example, task) for example in examples)
 
 
 def _is_labelled(example: Example, task: LabelSlice) -> bool:
@@ -189,8 +216,8 @@ def _is_labelled(example: Example, task: LabelSlice) -> bool:
 def _check_pool(pool: Pool, examples: Sequence[Example], query: Query) -> None:
     if query.num_rows > len(pool.rows):
         raise DataError(
-            f"`num_rows={query.num_rows}`: of the pool's {len(examples)} rows {len(pool.rows)} are left to ask for: "
-            "not known, not repeated, and with a label and without a rationale where one is wanted; give fewer"
+            f"`num_rows={query.num_rows}`: only {len(pool.rows)} of the pool's {len(examples)} rows can be selected: "
+            "not known, not repeated and, for rationales, with a label and without a rationale; give a smaller number"
         )
     for row in pool.rows:
         if taken := [name for name in _OWN_COLUMNS if name in examples[row].fields]:
@@ -205,14 +232,14 @@ def _check_for_rationales(query: Query) -> None:
 
 
 def _without_rationales(config: RunConfig) -> RunConfig:
-    """The same run, learning from labels alone."""
+    """The same settings, learning from labels only."""
     off = {f"{name}_weight": 0.0 for name in config.loss.rationale_losses}
     weights = {**off, "classification_weight": config.loss.classification_weight or 1.0}
     return config.model_copy(update={"loss": config.loss.model_copy(update=weights)})
 
 
 def _doubt(probabilities_NC: np.ndarray, examples: Sequence[Example], task: LabelSlice) -> np.ndarray:
-    """1 − the probability of each row's label of a task, (N,); of several labels that of the most doubtful one."""
+    """1 − the probability of each row's label of a task, (N,); for several labels, that of the least probable one."""
     probabilities_NC = probabilities_NC[:, task.columns]
     gold_NC = encode_labels(of_task(examples, task.name, task.columns), task.labels).astype(bool)
     if task.labels.multi_label:
@@ -227,13 +254,15 @@ def _by_doubt(examples: Sequence[Example], pool: Pool, doubt_N: np.ndarray, quer
     return _selected(examples, pool, doubt_N, query, choose)
 
 
-def _selected(examples: Sequence[Example], pool: Pool, score_N: np.ndarray, query: Query, choose: Choose) -> Selection:
+def _selected(
+    examples: Sequence[Example], pool: Pool, score_N: np.ndarray | None, query: Query, choose: Choose | None
+) -> Selection:
     drawn = draw_rows(len(pool.rows), query.num_rows, None if query.strategy == RANDOM else choose, seed=query.seed)
     rows = [
         SelectedRow(
             example=examples[pool.rows[row]],
             by=RANDOM if is_random else query.strategy,
-            score=float(score_N[row]),
+            score=None if score_N is None else float(score_N[row]),
             inclusion_probability=drawn.inclusion_probability if is_random else None,
         )
         for row, is_random in zip(drawn.rows, drawn.is_random, strict=True)

@@ -1,10 +1,10 @@
-"""Query strategies of active learning: which rows of a pool are worth asking for, by what a classifier says of them.
+"""Query strategies of active learning: which rows of a pool to select, given a classifier's predictions.
 
-    margin    the two likeliest labels are nearest to each other (Scheffer et al. 2001)
+    margin    the least margin between the two likeliest labels (Scheffer et al. 2001)
     diverse   k-means++ over the pooled vectors, and from each centre's rows the one with the least margin
     badge     k-means++ over the gradients of the head's last layer (Ash et al. 2020, arXiv 1906.03671)
 
-Whatever the strategy, a tenth of the rows is drawn at random: from these alone can be told what the pool is like.
+With every strategy, a tenth of the rows is drawn at random: only these are representative of the pool.
 
 Shape legend: N rows of the pool, C labels, D hidden, K factors.
 """
@@ -25,11 +25,11 @@ from dhrd.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class ScoredPool:
-    """A pool as a classifier sees it.
+    """A pool with a classifier's predictions.
 
     Args:
-        probabilities_NC: Of its labels.
-        pooled_ND: The vectors that its head reads.
+        probabilities_NC: Probabilities of the labels.
+        pooled_ND: The vectors read by the classification head.
         multi_label: Whether a row may have several labels.
     """
 
@@ -41,7 +41,7 @@ class ScoredPool:
     def unsure_N(self) -> Float[np.ndarray, "N"]:
         """1 − the margin: 1 where the two likeliest labels are equally likely, 0 where one is certain.
 
-        Of several labels that of the most doubtful one, to have it or not.
+        For multi-label rows, that of the label it is least sure about.
         """
         if self.multi_label:
             return 1 - np.abs(2 * self.probabilities_NC - 1).min(axis=1)
@@ -49,42 +49,42 @@ class ScoredPool:
         return 1 - (first_two_N2[:, 1] - first_two_N2[:, 0])
 
     def __getitem__(self, rows: np.ndarray) -> ScoredPool:
-        """Some of its rows."""
+        """Select rows by index."""
         return ScoredPool(self.probabilities_NC[rows], self.pooled_ND[rows], self.multi_label)
 
 
 Strategy = Callable[[ScoredPool, int, np.random.RandomState], np.ndarray]
-"""From a pool and a number of rows, no more than the pool has, to their indices, the most wanted first."""
+"""Takes a pool and a number of rows (at most the pool's size); returns their indices, the most wanted first."""
 
 Choose = Callable[[np.ndarray, int, np.random.RandomState], np.ndarray]
-"""The same from the rows of the pool that are left; the indices are among these."""
+"""The same, restricted to the given rows of the pool; the returned indices are into these."""
 
 ROWS_A_DRAWN_ONE = 10
-"""Of so many rows that are asked for one is drawn at random."""
+"""One in this many selected rows is drawn at random."""
 
 
 def by_margin(pool: ScoredPool, num_rows: int, draws: np.random.RandomState) -> np.ndarray:
-    """The rows with the least margins."""
+    """The rows with the smallest margins."""
     return np.argsort(-pool.unsure_N, kind="stable")[:num_rows]
 
 
 def by_diversity(pool: ScoredPool, num_rows: int, draws: np.random.RandomState) -> np.ndarray:
-    """From each of as many regions of the pooled vectors' space the row with the least margin."""
+    """Partition the pooled vectors into as many regions, and take the row with the smallest margin from each."""
     ones_N1 = np.ones((len(pool.pooled_ND), 1), dtype=pool.pooled_ND.dtype)
     centres = kmeans_plus_plus(ones_N1, pool.pooled_ND, num_rows, draws)
     region_N = pairwise_distances_argmin(pool.pooled_ND, pool.pooled_ND[centres])
     by_doubt_N = by_margin(pool, len(region_N), draws)
     _, first = np.unique(region_N[by_doubt_N], return_index=True)
     chosen = by_doubt_N[np.sort(first)]
-    rest = by_doubt_N[~np.isin(by_doubt_N, chosen)]  # equal vectors leave regions empty
+    rest = by_doubt_N[~np.isin(by_doubt_N, chosen)]  # equal vectors can leave regions empty
     return np.concatenate([chosen, rest])[:num_rows]
 
 
 def by_gradient(pool: ScoredPool, num_rows: int, draws: np.random.RandomState) -> np.ndarray:
-    """BADGE: rows whose gradients, were the likeliest label the right one, are large and point in many directions.
+    """BADGE: rows whose gradients, if the likeliest label were right, are large and point in many directions.
 
     A row's gradient is (p − ŷ) ⊗ h, C · D numbers that are never built. With an `mlp` head h is what goes into its
-    first layer, so that there it stands for the gradient of the last.
+    first layer, as a stand-in for the gradient of the last.
     """
     p_NC = pool.probabilities_NC
     said_NC = p_NC >= 0.5 if pool.multi_label else np.eye(p_NC.shape[1])[p_NC.argmax(axis=1)]
@@ -92,25 +92,25 @@ def by_gradient(pool: ScoredPool, num_rows: int, draws: np.random.RandomState) -
 
 
 STRATEGIES: dict[str, Strategy] = {"margin": by_margin, "diverse": by_diversity, "badge": by_gradient}
-"""The strategies by name, besides `random`."""
+"""Strategies by name, besides `random`."""
 
 RANDOM = "random"
-"""The strategy that all others are to be better than."""
+"""The baseline strategy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What is asked for.
+    """What to select.
 
     Args:
-        num_rows: How many rows.
+        num_rows: Number of rows.
         strategy: `random` or a key of `STRATEGIES`; for rationales `random` or `margin`.
-        exclude: Files of rows that are known already, by id or text.
-        seed: Of all that is drawn.
-        task: Of several tasks the one whose label, or whose rationale, is asked for; None: the only one.
+        exclude: Files of known rows, matched by id or text.
+        seed: Random seed.
+        task: With several tasks, the one to select for; None: the only task.
 
     Raises:
-        ConfigError: There is no such strategy, or the number of rows is none.
+        ConfigError: The strategy is unknown, or the number of rows is invalid.
     """
 
     num_rows: int
@@ -128,12 +128,12 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
-    """Rows of a pool, in an order in which any first part is drawn and chosen in about the same shares.
+    """Rows of a pool, in an order such that any prefix has about the same share of random rows.
 
     Args:
         rows: Their indices.
-        is_random: Which of them were drawn at random of the whole pool.
-        inclusion_probability: Of each row of the pool to be among these.
+        is_random: Which of them were drawn at random from the whole pool.
+        inclusion_probability: The probability of each row of the pool to be drawn at random.
     """
 
     rows: list[int]
@@ -142,13 +142,13 @@ class Drawn:
 
 
 def draw_rows(num_pool: int, num_rows: int, choose: Choose | None, *, seed: int) -> Drawn:
-    """Draw a tenth of the rows at random, then choose the others of what is left.
+    """Draw a tenth of the rows at random, then choose the others from the rest.
 
     Args:
-        num_pool: Rows of the pool.
-        num_rows: Rows wanted, no more than that.
-        choose: From the rows that are left and a number to so many of their places; None: all rows are drawn.
-        seed: Of all that is drawn.
+        num_pool: Number of rows in the pool.
+        num_rows: Number of rows to return, at most `num_pool`.
+        choose: Chooses a number of rows from the remaining ones; None: draw all rows at random.
+        seed: Random seed.
     """
     draws = np.random.RandomState(seed)
     num_drawn = num_rows if choose is None else -(-num_rows // ROWS_A_DRAWN_ONE)
@@ -180,13 +180,14 @@ def kmeans_plus_plus(
     The same centres as scikit-learn's `kmeans_plusplus` with `n_local_trials=1` has of the products themselves.
 
     Args:
-        left_NK: The one factor; ones for k-means++ over the other alone.
-        right_ND: The other.
-        num_centres: No more than N.
-        draws: The first centre is drawn evenly, each further one with its squared distance to the nearest so far.
+        left_NK: The left factors; all ones for k-means++ over the right factors only.
+        right_ND: The right factors.
+        num_centres: Number of centres, at most N.
+        draws: The random generator. The first centre is drawn uniformly, each further one with probability proportional
+            to its squared distance to the nearest centre so far.
 
     Returns:
-        Their indices in the order of drawing; once all that is left is equal to a centre, any rows.
+        Their indices in the order of drawing; arbitrary rows once all remaining ones are equal to a centre.
     """
     square_N = (left_NK**2).sum(axis=1) * (right_ND**2).sum(axis=1)
     centres = [int(draws.choice(len(square_N), p=np.full(len(square_N), 1 / len(square_N))))]

@@ -1,1 +1,1 @@
-"""An artifact trained on with new rows, judged before it takes its place."""
+"""Continue training an artifact on new rows, and judge the result before publishing it."""

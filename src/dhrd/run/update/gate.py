@@ -1,4 +1,4 @@
-"""The gate of an update: what it did to the answers on new and on old rows, and whether it may be published."""
+"""The gate of an update: how it changed the answers on new and old rows, and whether it may be published."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ NAMES = ("old model", "updated model")
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """Answers that flipped in one direction.
+    """The answers that flipped in one direction.
 
     Args:
-        num_rows: How many.
-        share: Of all rows.
-        interval_95: Wilson's, of the share.
+        num_rows: Their number.
+        share: Their share of all rows.
+        interval_95: Wilson's interval of the share.
     """
 
     num_rows: int
@@ -34,23 +34,23 @@ class Flips:
 
     @classmethod
     def of(cls, flipped_B: np.ndarray) -> Flips:
-        """From whether each row flipped."""
+        """Build from a flag for each row."""
         num_rows = int(flipped_B.sum())
         return cls(num_rows, num_rows / len(flipped_B), wilson(num_rows, len(flipped_B)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerChange:
-    """What an update did to the answers on some rows.
+    """How an update changed the answers on some rows.
 
     Args:
         num_rows: Their number.
         before: Accuracy of the old model.
         after: Accuracy of the updated one.
-        interval_95: Of the difference, paired by a bootstrap over rows; None where the rows do not vary.
+        interval_95: Interval of the difference, by a paired bootstrap over rows; None if the rows do not vary.
         mended: Wrong before, right now.
         broken: Right before, wrong now.
-        verdict: The difference in a sentence.
+        verdict: The difference as a sentence.
     """
 
     num_rows: int
@@ -63,10 +63,10 @@ class AnswerChange:
 
     @classmethod
     def of(cls, before: Outcomes, after: Outcomes, task: str | None = None) -> AnswerChange:
-        """From the outcomes of both models, on the same rows in the same order.
+        """Build from the outcomes of both models on the same rows, in the same order.
 
         Raises:
-            DataError: There are no rows, or two have one id.
+            DataError: There are no rows, or two have the same id.
         """
         known = TASKS.get(task or "")
         compared = compare([(before, after)], metric="accuracy", task=known, names=NAMES)
@@ -88,21 +88,21 @@ class AnswerChange:
         return self.after - self.before
 
     def falls(self, most: float) -> bool:
-        """Whether the accuracy falls by more than `most`, with the better end of its interval."""
+        """Whether the accuracy falls by more than `most` even at the upper end of the interval."""
         best = self.interval_95[1] if self.interval_95 is not None else self.difference
         return best < -most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateGate:
-    """What is told of an update.
+    """The report on an update.
 
     Args:
-        new: What it did on new rows.
-        old: What it did on old rows.
-        max_regression: How far the accuracy on old rows may fall.
-        num_new: New rows that it was trained on.
-        num_replayed: Old ones.
+        new: Its effect on new rows.
+        old: Its effect on old rows.
+        max_regression: The largest allowed drop in accuracy on old rows.
+        num_new: Number of new rows trained on.
+        num_replayed: Number of old rows trained on.
     """
 
     new: AnswerChange
@@ -117,17 +117,17 @@ class UpdateGate:
         return not self.old.falls(self.max_regression)
 
     def to_json(self) -> dict[str, object]:
-        """What the report holds; shares, not points."""
+        """The report as JSON; differences are shares, not percentage points."""
         return {"published": self.holds, **asdict(self)}
 
 
 def outcomes_of(classifier: Classifier, examples: Sequence[Example], labels: LabelSet) -> Outcomes:
-    """What an artifact answers to labelled rows, whether or not a decision would let it.
+    """An artifact's outcomes on labelled rows, ignoring its decision.
 
     Args:
-        classifier: Its labels are the first of `labels`.
-        examples: At least one, each with an id of its own.
-        labels: The label set of the outcomes: labels that the artifact does not have get no probability.
+        classifier: The classifier, whose labels are the first of `labels`.
+        examples: At least one row, with unique ids.
+        labels: The label set of the outcomes; labels that the artifact does not have get probability 0.
 
     Raises:
         DataError: A row has an unknown label, or cannot be encoded.

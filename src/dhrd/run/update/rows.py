@@ -1,7 +1,7 @@
-"""The rows of an update: new ones, old ones that are replayed among them, and those of both that are held out.
+"""The rows of an update: new ones, replayed old ones, and those of both kinds that are held out.
 
 new rows → held out | trained on
-old rows → held out | without what the new rows say anew → drawn by the seed → their labels, and the old answers
+old rows → held out | without texts of new rows → drawn by the seed → their labels, and the old model's answers
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ _DIGITS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateSettings:
-    """What an update does.
+    """The settings of an update.
 
     Args:
         model: The artifact to start from.
-        new: New labelled rows, as `data.train`.
-        output: The updated artifact.
-        replay: Old labelled rows, as `data.train`; None: none are replayed.
-        replay_share: Share of the training rows that are old ones.
-        kl: Weight of the old model's answer in what a replayed row is taught, beside its label: L_cls is then
+        new: New labelled rows, as for `data.train`.
+        output: Directory for the updated artifact.
+        replay: Old labelled rows, as for `data.train`; None: no replay.
+        replay_share: Share of old rows among the training rows.
+        kl: Weight of the old model's answer, against the label, in the target of a replayed row: L_cls is then
             (1 - kl) CE(label) + kl CE(old answer), whose gradient is that of kl KL(old answer | new answer).
-        eval_new: Labelled rows to judge it on; None: a share of `new`, held out.
-        eval_old: The same of the old kind; None: a share of `replay`, held out.
-        eval_share: That share.
-        max_regression: It is not published where the accuracy on old rows falls by more, with the better end of its
-            interval.
+        eval_new: New labelled rows to judge on; None: a held-out share of `new`.
+        eval_old: Old labelled rows to judge on; None: a held-out share of `replay`.
+        eval_share: The share to hold out.
+        max_regression: Largest drop in accuracy on old rows; the update is not published if the whole interval of the
+            drop is above it.
 
     Raises:
-        ConfigError: One of them makes no sense.
+        ConfigError: A setting is invalid.
     """
 
     model: Path
@@ -73,16 +73,14 @@ class UpdateSettings:
     def __post_init__(self) -> None:
         for name in ("replay_share", "eval_share"):
             if not 0 < (value := getattr(self, name)) < 1:
-                raise ConfigError(f"`{name}` {value}: give a share between 0 and 1, without the two")
+                raise ConfigError(f"`{name}` {value}: give a share above 0 and below 1")
         for name in ("kl", "max_regression"):
             if not 0 <= (value := getattr(self, name)) <= 1:
                 raise ConfigError(f"`{name}` {value}: give a number from 0 to 1")
         if self.replay is None and self.kl:
-            raise ConfigError("`kl` is of the rows that are replayed: give `replay`, or leave `kl` out")
+            raise ConfigError("`kl` applies to replayed rows: give `replay`, or leave `kl` out")
         if self.replay is None and self.eval_old is None:
-            raise ConfigError(
-                "there are no old rows, so nothing would tell what the update forgets: give `replay`, or `eval_old`"
-            )
+            raise ConfigError("there are no old rows to measure what the update forgets: give `replay` or `eval_old`")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +88,12 @@ class UpdateRows:
     """The rows of an update.
 
     Args:
-        train: New and replayed ones.
-        eval_new: New ones that are not trained on.
-        eval_old: Old ones that are not trained on.
-        labels: The old model's labels, in their places, then those that are new.
-        num_new: Of `train`.
-        num_replayed: Of `train`.
+        train: New and replayed rows.
+        eval_new: New rows that are not trained on.
+        eval_old: Old rows that are not trained on.
+        labels: The old model's labels, in their order, followed by new ones.
+        num_new: Number of new rows in `train`.
+        num_replayed: Number of old rows in `train`.
     """
 
     train: Source
@@ -109,26 +107,26 @@ class UpdateRows:
 def update_rows(
     settings: UpdateSettings, config: RunConfig, info: ArtifactInfo, *, kept: Path, device: str | None = None
 ) -> UpdateRows:
-    """Read, hold out and draw the rows of an update.
+    """Read, split and sample the rows of an update.
 
     Args:
-        settings: Of the update.
-        config: Of its training: how rows are read, and the seed.
-        info: Of the artifact to start from.
-        kept: A directory for the old model's answers, so that a run that goes on learns from the same ones.
-        device: "cpu", "cuda", "mps"; None: the best there is.
+        settings: The settings of the update.
+        config: The settings of its training: how rows are read, and the seed.
+        info: The info of the artifact to start from.
+        kept: Directory for the old model's answers, so that a resumed run learns from the same ones.
+        device: "cpu", "cuda" or "mps"; None: the best available.
 
     Raises:
-        DataError: A row is malformed, its label is another spelling of a known one, or an old row's is unknown.
+        DataError: A row is malformed, a label differs from a known one only in spelling, or an old row's is unknown.
     """
     source = open_source(settings.new, config.data)
     rows = source.load()
     if not config.loss.reads_rationales and any(example.rationale for example in rows):
-        logger.warning("%s: its rationales are not read, as loss.reasoning_weight is 0", settings.new)
+        logger.warning("%s: rationales are ignored, as loss.reasoning_weight is 0", settings.new)
     labels = extended_labels(info.labels, rows)
     held_out = partial(_held_out, settings=settings, config=config, info=info)
     new, eval_new = held_out(rows, settings.eval_new)
-    encode_labels(eval_new, labels)  # what is wrong with the rows of the gate is told before anything is trained
+    encode_labels(eval_new, labels)  # report errors in the gate's rows before training
     old = _old_rows(settings, config, info.labels)
     old, eval_old = held_out(old, settings.eval_old)
     eval_old = _unlike(eval_old, rows)
@@ -149,10 +147,10 @@ def update_rows(
 
 
 def extended_labels(old: LabelSet, examples: Sequence[Example]) -> LabelSet:
-    """A model's label set with the labels of new rows that it does not have behind its own.
+    """A model's label set, followed by labels of new rows that it does not have.
 
     Raises:
-        DataError: One differs from another in case or space alone.
+        DataError: Two labels differ only in case or space.
     """
     counts = count_labels(label for example in examples if (label := as_label(example.label)) is not None)
     added = [name for name in sort_names(counts) if not _knows(old, name)]
@@ -160,12 +158,12 @@ def extended_labels(old: LabelSet, examples: Sequence[Example]) -> LabelSet:
     check_label_set(labels, counts)
     if added:
         spelled = ", ".join(f"{name} ({counts[name]} rows)" for name in added)
-        logger.warning("labels that the model does not have: %s; they are put behind %s", spelled, listed(old.names))
+        logger.warning("new labels: %s; they are added after %s", spelled, listed(old.names))
     return labels
 
 
 def _knows(labels: LabelSet, name: str) -> bool:
-    """Whether a name, or an integer that is a place, is one of the labels."""
+    """Whether a name, or an integer used as an index, is one of the labels."""
     try:
         labels.encode((name,) if labels.multi_label else name)
     except DataError:
@@ -176,39 +174,39 @@ def _knows(labels: LabelSet, name: str) -> bool:
 def _held_out(
     rows: list[Example], given: str | None, *, settings: UpdateSettings, config: RunConfig, info: ArtifactInfo
 ) -> tuple[list[Example], list[Example]]:
-    """Rows to train on, and rows to judge by: those given, or a share of the former."""
+    """Rows to train on, and rows to judge on: the given ones, or a share of the former."""
     if given is not None:
         examples = open_rows(given, "validation", config, info).load()
     else:
         rows, examples = split_dev(rows, settings.eval_share, config.seed, setting="`eval_share`")
-    return rows, list(with_own_ids(examples, given or "the rows held out"))
+    return rows, list(with_own_ids(examples, given or "the held-out rows"))
 
 
 def _unlike(eval_old: list[Example], new: Sequence[Example]) -> list[Example]:
-    """The old rows of the gate whose text no new row has: such a one is learned, perhaps with another label.
+    """The gate's old rows without those whose text is also a new row's, perhaps with another label.
 
     Raises:
-        DataError: None is left.
+        DataError: No row is left.
     """
     texts = {digest_of(example) for example in new}
     kept = [example for example in eval_old if digest_of(example) not in texts]
     if not kept:
-        raise DataError("every old row of the gate has the text of a new row; give `eval_old`: old rows of other texts")
+        raise DataError("every old row of the gate has the text of a new row; give `eval_old` with other texts")
     if len(kept) < len(eval_old):
-        logger.warning("%d old rows of the gate have the text of a new row: left out", len(eval_old) - len(kept))
+        logger.warning("%d old rows of the gate have the text of a new row and are left out", len(eval_old) - len(kept))
     return kept
 
 
 def _old_rows(settings: UpdateSettings, config: RunConfig, labels: LabelSet) -> list[Example]:
     if settings.replay is None:
-        logger.warning("no old rows are replayed, so the model may forget them: `replay` gives them")
+        logger.warning("no old rows are replayed, so the model may forget them; give them with `replay`")
         return []
     rows = open_source(settings.replay, config.data).load()
     encode_labels(rows, labels)
     if settings.eval_old is None:
         logger.warning(
-            "old rows are judged on a part of `replay`: where the old model was trained on it, its accuracy there is "
-            "too high, and the gate too strict; `eval_old` gives rows that it never saw"
+            "the gate uses a part of `replay` as old rows: if the old model was trained on it, its accuracy there is "
+            "too high and the gate too strict; give unseen rows with `eval_old`"
         )
     return rows
 
@@ -216,7 +214,7 @@ def _old_rows(settings: UpdateSettings, config: RunConfig, labels: LabelSet) -> 
 def _drawn(
     old: list[Example], known: Sequence[Example], settings: UpdateSettings, num_new: int, seed: int
 ) -> list[Example]:
-    """The old rows that are replayed, drawn by the seed, stratified; none whose text is known, perhaps otherwise."""
+    """The old rows to replay: a stratified random sample, without texts of new or held-out rows."""
     texts = {digest_of(example) for example in known}
     pool = [example for example in old if digest_of(example) not in texts]
     if left_out := len(old) - len(pool):
@@ -224,7 +222,7 @@ def _drawn(
     wanted = max(1, round(num_new * settings.replay_share / (1 - settings.replay_share)))
     if wanted >= len(pool):
         if old:
-            logger.warning("replay: all %d old rows are taken; %d were wanted", len(pool), wanted)
+            logger.warning("replay: all %d old rows are used; %d were wanted", len(pool), wanted)
         return pool
     return split_dev(pool, wanted / len(pool), seed, setting="`replay_share`")[1]
 
@@ -232,7 +230,7 @@ def _drawn(
 def old_answers(
     model: Path, examples: Sequence[Example], *, kept: Path, device: str | None = None
 ) -> Float[np.ndarray, "B C"]:
-    """The old model's probabilities of rows, from the file that an earlier run left, or computed now."""
+    """The old model's probabilities for rows, loaded from an earlier run's file or computed now."""
     asked = [artifact_fingerprint(model), *map(digest_of, examples)]
     path = kept / f"answers-{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:16]}.npy"
     if path.is_file():
@@ -251,7 +249,7 @@ def old_answers(
 def with_answers(
     examples: Sequence[Example], answers_BC: Float[np.ndarray, "B C"], labels: LabelSet, kl: float
 ) -> list[Example]:
-    """Rows whose label is shares: 1 - kl of the row's own label, and kl of the old model's answer."""
+    """Rows with soft labels: 1 - kl of the row's own label plus kl of the old model's answer."""
     own_BC = encode_labels(examples, labels).astype(float)
     for row, example in enumerate(examples):
         if (shares := labels.shares(example.label or "", example.where)) is not None:

@@ -1,4 +1,4 @@
-"""What an update begins with: the settings of the run before, and a place to write; nothing here loads torch."""
+"""The start of an update: the previous run's settings, and a place to write. Nothing here loads torch."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from dhrd.errors import ConfigError
 from dhrd.training.run_dir import read_run
 
 RATE_FACTOR = 0.3
-"""An update's learning rates, in those of the run that it starts from."""
+"""An update's learning rates, relative to those of the run that it starts from."""
 
 REPORT = "update.json"
-"""The gate's report, in the artifact."""
+"""The file in the artifact with the gate's report."""
 
 ROWS_STAMP = "rows"
-"""The file beside an update that tells which rows it is about."""
+"""The file beside an update that records which rows it uses."""
 
 
 def update_config(model: Path, config: RunConfig | None = None, *, rate_factor: float = RATE_FACTOR) -> RunConfig:
-    """The settings of an update, from those of the run that it starts from.
+    """Derive the settings of an update from those of the run that it starts from.
 
-    What the artifact says of its inputs holds; rows, and what chooses weights or a temperature by rows, are left out;
-    the rates are lower, unless that run was an update too.
+    The artifact's input settings are kept; rows, and what chooses weights or a temperature by them, are left out; the
+    learning rates are lowered unless that run was an update too.
 
     Args:
         model: The artifact to start from.
-        config: The settings that it was trained with; None: as its run.json has them.
-        rate_factor: Of both learning rates.
+        config: The settings that it was trained with; None: from its run.json.
+        rate_factor: Factor on both learning rates.
 
     Raises:
-        ArtifactError: It is no artifact with a classifier.
+        ArtifactError: `model` is not an artifact with a classifier.
         ConfigError: It has no run.json, or the factor is not above 0.
     """
     if not rate_factor > 0:
@@ -44,7 +44,7 @@ def update_config(model: Path, config: RunConfig | None = None, *, rate_factor: 
     check_has_classifier(model, info)
     began = config or read_run(model)
     if began is None:
-        raise ConfigError(f"{model}: no run.json there says how it was trained; give `config`")
+        raise ConfigError(f"{model}: has no run.json with its training settings; give `config`")
     factor = 1.0 if began.model.keep_head else rate_factor
     rates = {name: getattr(began.training, name) for name in ("learning_rate", "head_learning_rate")}
     lower = {name: factor * rate for name, rate in rates.items() if rate is not None}
@@ -73,31 +73,31 @@ def _of_data(info: ArtifactInfo) -> dict[str, object]:
 
 
 def beside_output(output: Path) -> tuple[Path, Path]:
-    """Where an update grows, and where it is left if the gate does not hold."""
+    """The directory in which an update is made, and the one where it is left if the gate does not pass."""
     return output.with_name(f"{output.name}.update"), output.with_name(f"{output.name}.rejected")
 
 
 def is_published(output: Path) -> bool:
-    """Whether an update is in its place, which was stopped before it removed what it grew in."""
+    """Whether an update was interrupted after its model was in place and before its work was removed."""
     work, _ = beside_output(output)
     return work.is_dir() and not (work / "artifact").exists() and (output / REPORT).is_file()
 
 
 def check_update_place(output: Path) -> None:
-    """Refuse to write where something is that is not ours, before anything is read.
+    """Refuse output paths that contain anything else, before any row is read.
 
     Raises:
-        ConfigError: The output is not empty, or something of another's lies beside it.
+        ConfigError: The output is not empty, or a directory beside it has other files.
     """
     work, rejected = beside_output(output)
     if not (holds_nothing(output) or is_published(output)):
         raise ConfigError(f"`output` {output}: is not empty; give another `output`, or move it away")
     for path, is_ours in ((work, _is_work), (rejected, wrote)):
         if not holds_nothing(path) and not is_ours(path):
-            raise ConfigError(f"`output` {output}: {path} is not of an update of dhrd's; move it away")
+            raise ConfigError(f"`output` {output}: {path} contains files that are not from an update; move it away")
 
 
 def _is_work(path: Path) -> bool:
-    """Whether all that is in a directory may be an update's."""
+    """Whether a directory contains nothing but what an update may have left."""
     ours = re.compile(f"artifact|{ROWS_STAMP}|answers-.*")
     return path.is_dir() and all(ours.fullmatch(part.name) or is_temporary(part) for part in path.iterdir())

@@ -1,9 +1,9 @@
-"""Update: an artifact trained on with new rows, judged before it takes its place.
+"""Update: continue training an artifact on new rows, and judge the result before publishing it.
 
-read the rows (`rows.py`) → train from the artifact (`model.keep_head`) → judge both on new and on old rows
+read the rows (`rows.py`) → train from the artifact (`model.keep_head`) → judge both models on new and old rows
 (`gate.py`) → publish, or leave it beside
 
-All grows in `OUTPUT.update`, so that a run which was stopped goes on, and OUTPUT is never a model that was not judged.
+Work is kept in `OUTPUT.update`, so that an interrupted run can continue and OUTPUT never holds an unjudged model.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ logger = logging.getLogger("dhrd")
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """What an update came to.
+    """The result of an update.
 
     Args:
-        output_dir: Where the updated model is: the output, or beside it where the gate did not hold.
-        gate: What it did to the answers.
+        output_dir: Directory of the updated model: the output, or beside it if the gate did not pass.
+        gate: The gate's report.
     """
 
     output_dir: Path
@@ -46,15 +46,15 @@ class Updated:
 
 
 def update(settings: UpdateSettings, config: RunConfig, *, device: str | None = None) -> Updated:
-    """Train an artifact on with new rows, and publish it where old rows did not lose by that.
+    """Continue training an artifact on new rows, and publish it if accuracy on old rows did not drop too far.
 
     Args:
-        settings: What is read, replayed and judged.
-        config: Of `update_config`, with what should be otherwise.
-        device: "cpu", "cuda", "mps"; None: the best there is.
+        settings: What to read, replay and judge.
+        config: Training settings, based on `update_config`.
+        device: "cpu", "cuda" or "mps"; None: the best available.
 
     Returns:
-        Where the updated model is, and what it did to the answers.
+        The updated model's directory and the gate's report.
 
     Raises:
         UserError: A setting, a row or the artifact cannot be used, or it has several tasks.
@@ -66,17 +66,17 @@ def update(settings: UpdateSettings, config: RunConfig, *, device: str | None = 
     info = read_info(settings.model)
     check_has_classifier(settings.model, info)
     check_one_task(info.labels, "an update")
-    _tell(info, config, settings.model)
+    _warn_of_losses(info, config, settings.model)
     config.check_choices(has_validation=False)
     if config.data.labels is not None:
-        raise ConfigError("data.labels: an update keeps the labels of its model in their places; leave it out")
+        raise ConfigError("data.labels: an update keeps its model's labels and their order; leave it out")
     with saving(str(work)):
         work.mkdir(exist_ok=True)
     try:
         rows = update_rows(settings, config, info, kept=work, device=device)
     except UserError:
         with suppress(OSError):
-            work.rmdir()  # where nothing is in it yet
+            work.rmdir()  # if it is still empty
         raise
     asked = rows.train.load(), rows.eval_new, rows.eval_old
     check_same_rows(work / ROWS_STAMP, *asked, more=artifact_fingerprint(settings.model))
@@ -95,18 +95,22 @@ def update(settings: UpdateSettings, config: RunConfig, *, device: str | None = 
     return Updated(target, gate)
 
 
-def _tell(info: ArtifactInfo, config: RunConfig, model: Path) -> None:
-    """What of the old artifact does not hold for the new one, and what was never there."""
+def _warn_of_losses(info: ArtifactInfo, config: RunConfig, model: Path) -> None:
+    """Warn about what the new artifact does not inherit from the old one, and what that one never had."""
     if (temperature := info.calibration.get("temperature", 1.0)) != 1:
-        logger.warning("%s: its calibration (temperature %.3g) is of the old weights and left out", model, temperature)
+        logger.warning(
+            "%s: its calibration (temperature %.3g) applies to the old weights and is dropped", model, temperature
+        )
     if info.decision is not None:
-        logger.warning("%s: its decision is of the old weights and left out; `dhrd decide` makes another", model)
-    if info.training.get("reasoning_weight") == 0 and config.loss.reasoning_weight:
-        logger.warning("%s: its reasoning head was not trained: it begins as its backbone's", model)
+        logger.warning(
+            "%s: its decision applies to the old weights and is dropped; `dhrd decide` makes a new one", model
+        )
+    if not info.reasons and config.loss.reasoning_weight:
+        logger.warning("%s: its reasoning head was not trained; it starts from the backbone's LM head", model)
 
 
 def _train(settings: UpdateSettings, config: RunConfig, rows: UpdateRows, output_dir: Path, device: str | None) -> None:
-    """Write the trained artifact; a run that was begun there goes on."""
+    """Train the artifact, resuming a run that was started there."""
     data = config.data.model_copy(update={"train": settings.new, "validation": None})
     config = config.model_copy(update={"data": data, "output_dir": str(output_dir)})
     checkpoint = output_dir if read_run(output_dir) is not None else None
@@ -114,13 +118,13 @@ def _train(settings: UpdateSettings, config: RunConfig, rows: UpdateRows, output
         train(config, train_dataset=rows.train, checkpoint=checkpoint, device=device)
     except CheckpointError as error:
         work, _ = beside_output(settings.output)
-        raise CheckpointError(f"{error}\nremove {work} to begin anew") from error
+        raise CheckpointError(f"{error}\nremove {work} to start over") from error
 
 
 def judge_update(
     settings: UpdateSettings, artifact: Path, rows: UpdateRows, *, task: str | None = None, device: str | None = None
 ) -> UpdateGate:
-    """What an updated artifact answers to the held-out rows, beside what the old one does."""
+    """Compare the updated artifact's answers on the held-out rows with those of the old one."""
     before, after = (Classifier.from_pretrained(one, device=device, dtype=None) for one in (settings.model, artifact))
     new, old = (
         AnswerChange.of(

@@ -68,7 +68,7 @@ def _lines_until(path: Path, step: int) -> list[str]:
         line_step = _step_of(line)
         if line_step is None and number < len(lines):
             raise CheckpointError(
-                f"{path}:{number}: damaged (no object with a step: {shown(line.strip())}); remove the line to go on"
+                f"{path}:{number}: damaged (not an object with a step: {shown(line.strip())}); remove the line"
             )
         if line_step is not None and line_step <= step and line.endswith("\n"):
             kept.append(line)

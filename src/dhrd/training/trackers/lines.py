@@ -46,7 +46,7 @@ class Lines(Tracker):
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Tell what is due after an update or an evaluation."""
         if any(name.startswith(_EVALUATION) for name in values):
-            self._tell("update %d of %d: %s on the rows of choices", step, self._num_updates, self._told(values))
+            self._tell("update %d of %d: %s on the held-out rows", step, self._num_updates, self._told(values))
             return
         done = step - self._first
         if done == _NUM_WARMING:
@@ -55,7 +55,7 @@ class Lines(Tracker):
             return
         left_s = self._left_s(step, *self._began)
         if done == _NUM_WARMING + _NUM_MEASURED and left_s >= _LEAST_S:
-            self._tell("about %s for the %d updates that are left", in_words(left_s), self._num_updates - step)
+            self._tell("about %s for the remaining %d updates", in_words(left_s), self._num_updates - step)
         elif not self._has_bar and self._is_tenth(step) and self._clock() - self._last >= _LEAST_S:
             left = in_words(left_s)
             self._tell("update %d of %d: loss %.3f, about %s left", step, self._num_updates, values["loss"], left)

@@ -79,9 +79,7 @@ class MlflowTracker(Tracker):
         try:
             self._mlflow.get_run(run_id)
         except self._mlflow.exceptions.MlflowException as error:
-            logger.warning(
-                "mlflow: run %s cannot be gone on with (%s); a new one is begun", run_id, masked(message_of(error))
-            )
+            logger.warning("mlflow: cannot resume run %s (%s); starting a new one", run_id, masked(message_of(error)))
             return None
         return run_id
 
@@ -128,7 +126,7 @@ def _known(uri: str | None) -> str | None:
         return uri
     if "MLFLOW_TRACKING_URI" in os.environ:
         return None
-    raise ConfigError(f"tracking.uri: {uri} was kept without its secret; give it again, or set MLFLOW_TRACKING_URI")
+    raise ConfigError(f"tracking.uri: {uri} was saved without its secret; give it again, or set MLFLOW_TRACKING_URI")
 
 
 def configure_mlflow(tracking_uri: str = DEFAULT_URI, experiment: str = "dhrd") -> None:

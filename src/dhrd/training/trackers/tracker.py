@@ -71,7 +71,7 @@ class Lasting(Tracker):
         except Exception as error:  # whatever a tracker raises: servers, disks, quotas
             if not self._failed:
                 logger.warning(
-                    "%s failed %s (%s); nothing more is sent to it, metrics.jsonl has every number",
+                    "%s failed %s (%s); it is no longer used, but metrics.jsonl has every number",
                     self._name, when, masked(message_of(error)),
                 )  # fmt: skip
             self._failed = True
@@ -95,11 +95,11 @@ def check_callbacks(callbacks: object) -> None:
         ConfigError: Naming what one lacks.
     """
     if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
-        raise ConfigError(f"callbacks: {shown(callbacks)} is no list; give a list of trackers")
+        raise ConfigError(f"callbacks: {shown(callbacks)} is not a list; give a list of trackers")
     needed = ("log", "state", "finish", "abort")
     for number, callback in enumerate(callbacks):
         if isinstance(callback, type):
-            raise ConfigError(f"callbacks[{number}]: {shown(callback)} is a class; give an object of it")
+            raise ConfigError(f"callbacks[{number}]: {shown(callback)} is a class; give an instance of it")
         if lacking := [name for name in needed if not callable(getattr(callback, name, None))]:
             raise ConfigError(
                 f"callbacks[{number}]: {shown(callback)} has no {', '.join(lacking)}; a tracker has {', '.join(needed)}"

@@ -199,7 +199,7 @@ def test_the_same_report_gives_the_same_files(page: str) -> None:
 @pytest.mark.usefixtures("no_figures")
 def test_without_matplotlib_the_page_says_how_to_get_figures() -> None:
     page = html(full_report())
-    assert "'dhrd[report]' where an index has it" in unescape(page)
+    assert "'dhrd[report]' from an index that has it" in unescape(page)
     assert "<img" not in page and "<figure" not in page
     shown = words(page)
     assert [number for number in _numbers(full_report()) if number not in shown] == []

@@ -24,5 +24,5 @@ def test_other_rows_in_one_directory_are_refused(request_: Request) -> None:
     cells = fill(request_, {"pooled": [0.6], "dhrd": []})
     other = answers(0.7, 0, prefix="w")
     request_.store.save(next(cell for cell in cells if cell.arm.name == "dhrd"), other)
-    with pytest.raises(Exception, match="no row in common"):
+    with pytest.raises(Exception, match="no rows in common"):
         summarize(request_, Outcome(cells=cells), command="", created="")

@@ -23,13 +23,13 @@ def test_prefixes_are_kept_for_who_asks_and_no_more_than_a_pass_has() -> None:
     assert Options.best(device).max_kept_tokens == 0
     assert Options.best(device, 100, keep_prefixes=True).max_kept_tokens == 100
     assert Options.best(device, keep_prefixes=True, share_prefixes=False).max_kept_tokens == 0
-    with pytest.raises(ConfigError, match="`max_kept_tokens`: give a whole number of 0 or more"):
+    with pytest.raises(ConfigError, match="`max_kept_tokens`: give a whole number of at least 0"):
         Options(max_tokens_per_pass=1, pass_overhead_tokens=0, max_kept_tokens=-1)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "8", True, None])
 def test_a_count_is_a_whole_number(value: object) -> None:
-    with pytest.raises(ConfigError, match="`max_tokens_per_pass`: give a whole number of 1 or more"):
+    with pytest.raises(ConfigError, match="`max_tokens_per_pass`: give a whole number of at least 1"):
         Options(max_tokens_per_pass=value, pass_overhead_tokens=0)  # type: ignore[arg-type]
 
 

@@ -37,15 +37,15 @@ def test_t11_what_an_endpoint_says_itself_stays() -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("OPENAI_API_KEY", "sk-se\ncret", "OPENAI_API_KEY: its character 6 of 10 is a line end or no ASCII"),
+        ("OPENAI_API_KEY", "sk-se\ncret", "OPENAI_API_KEY: its character 6 of 10 is a line end or not ASCII"),
         ("OPENAI_API_KEY", "sk-sécret", "OPENAI_API_KEY: its character 5 of 9"),
         ("OPENAI_PROJECT_ID", "se\ncret", "OPENAI_PROJECT_ID: its character 3 of 7"),
-        ("OPENAI_BASE_URL", "http://user:secret@h/v1", "OPENAI_BASE_URL holds a user or password; leave them out"),
-        ("OPENAI_BASE_URL", "http://[::1", r"OPENAI_BASE_URL 'http://\[::1' is no address"),
-        ("OPENAI_BASE_URL", "http://h:99999/v1", "OPENAI_BASE_URL 'http://h:99999/v1' is no address"),
-        ("OPENAI_BASE_URL", "localhost:8000/v1", "OPENAI_BASE_URL 'localhost:8000/v1' is no address"),
-        ("OPENAI_BASE_URL", "http://h ost/v1", "OPENAI_BASE_URL .* holds a space"),
-        ("OPENAI_BASE_URL", "http://", "OPENAI_BASE_URL 'http://' is no address"),
+        ("OPENAI_BASE_URL", "http://user:secret@h/v1", "OPENAI_BASE_URL contains a user or password; remove them"),
+        ("OPENAI_BASE_URL", "http://[::1", r"OPENAI_BASE_URL 'http://\[::1' is not a valid address"),
+        ("OPENAI_BASE_URL", "http://h:99999/v1", "OPENAI_BASE_URL 'http://h:99999/v1' is not a valid address"),
+        ("OPENAI_BASE_URL", "localhost:8000/v1", "OPENAI_BASE_URL 'localhost:8000/v1' is not a valid address"),
+        ("OPENAI_BASE_URL", "http://h ost/v1", "OPENAI_BASE_URL .* contains a space"),
+        ("OPENAI_BASE_URL", "http://", "OPENAI_BASE_URL 'http://' is not a valid address"),
     ],
 )
 def test_t14_keys_and_addresses_are_checked_first(

@@ -47,7 +47,7 @@ def test_t6_a_filter_inside_a_200_settles_its_row_too(tmp_path: Path) -> None:
 def test_t6_only_the_same_refusal_of_every_row_stops_a_run(tmp_path: Path) -> None:
     data, output = write_cases(tmp_path / "d.jsonl", 40), tmp_path / "o.jsonl"
     with saying(lambda number, _: error(400, f"cannot do it, request {number}")) as endpoint:
-        with pytest.raises(TeacherError, match=r"answered none of the last 40 questions .* refuses every one alike"):
+        with pytest.raises(TeacherError, match=r"answered none of the last 40 questions .* refuses all alike"):
             ask(endpoint, data, output)
         assert not output.exists()
         endpoint.respond = lambda *_: None

@@ -20,8 +20,8 @@ from helpers.teacher import ask, ids, manifest, write_cases
 @pytest.mark.parametrize(
     ("status", "message"),
     [
-        ("401", "127.0.0.1 refuses the key in OPENAI_API_KEY (HTTP 401); correct it"),
-        ("403", "127.0.0.1 refuses the key in OPENAI_API_KEY (HTTP 403); correct it"),
+        ("401", "127.0.0.1 rejects the key in OPENAI_API_KEY (HTTP 401); correct it"),
+        ("403", "127.0.0.1 rejects the key in OPENAI_API_KEY (HTTP 403); correct it"),
         (
             "404",
             "127.0.0.1 has no model 'tiny', or no chat completions at this address; "

@@ -111,7 +111,7 @@ def test_what_cannot_be_audited_is_refused_before_anything_is_trained(
         audit_labels(config_of(tmp_path, list(map(change, rows)), "data.labels=[bill, crash, login]"))
     tasks = config_of(tmp_path, [{**row, "late": "yes" if i % 2 else "no"} for i, row in enumerate(rows)],
                       "tasks={what: {column: label}, late: {}}")  # fmt: skip
-    with pytest.raises(ConfigError, match=r"a label audit is of one task, .*\(what, late\); train a model"):
+    with pytest.raises(ConfigError, match=r"a label audit supports a single task, .*\(what, late\); train a model"):
         audit_labels(tasks)
 
 

@@ -49,7 +49,7 @@ def test_the_table_shows_what_is_doubted(capsys: pytest.CaptureFixture[str]) -> 
     assert "r1" in out and "classifier, rationale" in out and "r2" not in out
     assert "1 of 2 labels are doubted, 1 by both witnesses" in out and "\x07" not in out
     print_label_audit(audit_of(GOOD, num_rationales=0))
-    assert "one witness" in capsys.readouterr().out
+    assert "the only witness" in capsys.readouterr().out
 
 
 def test_the_page_holds_the_doubted_rows_as_text(tmp_path: Path) -> None:

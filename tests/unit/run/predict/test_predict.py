@@ -160,7 +160,7 @@ def stopped(model: Path, data: Path, output: Path | str, job: LongJob) -> None:
     data.write_text(text + '{"input_text": "unusable"}\n')
     with pytest.raises(DataError, match="too long for the model") as failure:
         predict_to(output, model, data, job=job)
-    assert f"{15 * WINDOW} rows are kept beside it: `resume` goes on after them" in failure.value.__notes__
+    assert f"{15 * WINDOW} rows are kept beside it; continue with `resume`" in failure.value.__notes__
     data.write_text(text)
 
 
@@ -188,7 +188,7 @@ def test_another_input_model_or_setting_is_refused(model: Path, data: Path, tmp_
     stopped(model, data, output, LongJob())
     resumed, text = LongJob(resume=True), data.read_text()
     data.write_text(text.replace('"n": 0', '"n": 0, "id": "other"', 1))
-    with pytest.raises(ConfigError, match="not the rows that the stopped run was given"):
+    with pytest.raises(ConfigError, match="not the rows of the interrupted run"):
         predict_to(output, model, data, job=resumed)
     data.write_text("\n".join(text.splitlines()[:20]))
     with pytest.raises(ConfigError, match="not the rows"):
@@ -220,7 +220,7 @@ def test_another_output_neither_takes_nor_removes_what_was_kept(
 
 def test_another_form_under_the_same_name_is_refused(model: Path, data: Path, tmp_path: Path) -> None:
     stopped(model, data, tmp_path / "o.jsonl", LongJob())
-    with pytest.raises(ConfigError, match=r"had another form of the output; give what .* or start anew"):
+    with pytest.raises(ConfigError, match=r"had another form of the output; use the same .* or start over"):
         predict_to(f"{tmp_path}/o.jsonl/", model, data, job=LongJob(resume=True))
     assert predict_to(tmp_path / "o.jsonl", model, data, job=LongJob(resume=True)).num_resumed == 15 * WINDOW
 
@@ -280,11 +280,11 @@ def test_what_was_on_its_way_is_finished_without_the_model(
         with pytest.raises(KeyboardInterrupt) as stop:
             predict_to(output, model, data)
     assert stop.value.__notes__ == [
-        f"{output} was being put in its place, with all {NUM_ROWS} rows: `resume` finishes that"
+        f"all {NUM_ROWS} rows are predicted, but {output} may be incomplete; complete it with `resume`"
     ]
     resumed, text = LongJob(resume=True), data.read_text()
     data.write_text(text + '{"input_text": "more"}\n')
-    with pytest.raises(ConfigError, match="not the rows that the stopped run was given"):
+    with pytest.raises(ConfigError, match="not the rows of the interrupted run"):
         predict_to(output, model, data, job=resumed)
     data.write_text(text)
     monkeypatch.setattr("helpers.jobs.HashClassifier.scored", lambda *_, **__: pytest.fail("labelled again"))
@@ -304,7 +304,7 @@ def test_what_is_damaged_is_refused(
     (kept,) = tmp_path.glob(".*")
     change(kept / damaged)
     if damaged == "rows" or change is os.unlink:  # a part is moved into place in one step: none is short
-        with pytest.raises(ConfigError, match=r"is missing or too short.*start anew without `resume`"):
+        with pytest.raises(ConfigError, match=r"is missing or too short.*start over without `resume`"):
             predict_to(f"{tmp_path}/{name}", model, data, job=LongJob(resume=True))
     assert predict_to(f"{tmp_path}/{name}", model, data) == Predicted(num_rows=NUM_ROWS)
 
@@ -328,7 +328,7 @@ def test_without_a_decision_rows_are_as_before(model: Path, data: Path) -> None:
 
 @pytest.mark.parametrize(
     ("keep", "part"),
-    [(("label",), "`keep=label`: predictions have"), (("n", "n"), "`keep=n`"), (("p_bill",), "`keep=p_bill`")],
+    [(("label",), "`keep=label`: predictions already have"), (("n", "n"), "`keep=n`"), (("p_bill",), "`keep=p_bill`")],
 )
 def test_names_that_are_taken_are_refused(model: Path, data: Path, tmp_path: Path, keep: Any, part: str) -> None:
     with pytest.raises(ConfigError, match=part):

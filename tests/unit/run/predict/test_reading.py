@@ -63,7 +63,7 @@ def test_other_rows_are_refused(tmp_path: Path, rows: list[Any]) -> None:
     other = reading(
         tmp_path / "in.jsonl", [row | {"n": 0} if i == 0 else row for i, row in enumerate(rows)], keep=("n",)
     )
-    with pytest.raises(ConfigError, match="not the rows that the stopped run was given"):
+    with pytest.raises(ConfigError, match="not the rows of the interrupted run"):
         other.go_to(first.num_taken, first.digest)
 
 

@@ -92,14 +92,14 @@ def test_a_directory_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "part-00000.parquet").touch()
     assert [output.path for output in outputs_of("--output", str(tmp_path))][1:] == [tmp_path / "part-00000.parquet"]
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ConfigError, match=r"holds other files than parts of predictions \(notes\.txt\)"):
+    with pytest.raises(ConfigError, match=r"contains files other than parts of predictions \(notes\.txt\)"):
         list(outputs_of("--output", str(tmp_path)))
 
 
 def test_parts_and_errors_that_are_read_are_not_replaced(tmp_path: Path) -> None:
     for output, read in ((tmp_path, "part-00000.parquet"), (tmp_path / "o.csv", "o.csv.errors.jsonl")):
         (tmp_path / read).touch()
-        with pytest.raises(ConfigError, match="would take the place of what is read"):
+        with pytest.raises(ConfigError, match="would overwrite an input"):
             check_outputs(outputs_of("--output", str(output)), [tmp_path / read])
         (tmp_path / read).unlink()
 

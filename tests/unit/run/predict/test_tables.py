@@ -84,7 +84,7 @@ def test_kept_values_of_several_types_are_text(tmp_path: Path) -> None:
 
 
 def test_another_type_than_the_first_ones_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="column 'n': a value is no int64"):
+    with pytest.raises(DataError, match="column 'n': a value is not a int64"):
         written(Parquet(COLUMNS), tmp_path, [record(0)], [record(1, n="one")])
 
 
@@ -92,7 +92,7 @@ def test_another_type_than_the_first_ones_is_named(tmp_path: Path) -> None:
     ("first", "later"), [(1, 2.5), (1, 2**70), ([1], [2.5]), (True, 2), (2.5, 2**60 + 1), (1, "2")]
 )
 def test_no_value_is_bent_to_the_type_of_the_first_ones(tmp_path: Path, first: object, later: object) -> None:
-    with pytest.raises(DataError, match="column 'n': a value is no "):
+    with pytest.raises(DataError, match="column 'n': a value is not a "):
         written(Parquet(COLUMNS), tmp_path, [record(0, n=first)], [record(1, n=later)])
 
 

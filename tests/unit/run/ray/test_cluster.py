@@ -41,8 +41,8 @@ def test_each_has_as_much_as_all_find_room_for(
 @pytest.mark.parametrize(
     ("machines", "num_workers", "device", "message"),
     [
-        ([(2, 0)], 3, None, r"`num_workers=3`: a worker takes a core, and the cluster has 2 cores and 0 GPUs"),
-        ([(8, 1)], 2, None, r"a core and a GPU, and the cluster has 8 cores and 1 GPUs"),
+        ([(2, 0)], 3, None, r"`num_workers=3`: a worker needs a core, but the cluster has 2 cores and 0 GPUs"),
+        ([(8, 1)], 2, None, r"a core and a GPU, but the cluster has 8 cores and 1 GPUs"),
         ([(2, 0)], None, "cuda", "no machine of the cluster has a GPU"),
         ([(2, 1)], None, "cuda:1", "a worker has one GPU or none"),
         ([], None, None, "the cluster has 0 cores"),

@@ -97,7 +97,7 @@ def test_stopped_while_parts_take_their_places(
             patch.setattr(type(system), "rm", stopped_at_the_end(type(system).rm))
         with pytest.raises(KeyboardInterrupt) as stop:
             output.publish(output.begin(SETTINGS, resume=True))
-    assert stop.value.__notes__ == [f"{output.directory} was being put in its place: `resume` finishes that"]
+    assert stop.value.__notes__ == [f"{output.directory} may be incomplete; complete it with `resume`"]
     done = output.begin(SETTINGS, resume=True)
     assert sorted(done) == parts
     output.publish(done)
@@ -108,7 +108,7 @@ def test_stopped_while_parts_take_their_places(
 def test_other_settings_are_refused_and_without_resume_it_begins_anew(output: PartsOutput, tmp_path: Path) -> None:
     output.begin(SETTINGS, resume=False)
     make(output, tmp_path, part_name(0, 0), b"first")
-    with pytest.raises(ConfigError, match="the run that was stopped had another input; give what"):
+    with pytest.raises(ConfigError, match="the interrupted run had another input; use"):
         output.begin({**SETTINGS, "input": "other"}, resume=True)
     assert output.begin({**SETTINGS, "input": "other"}, resume=False) == {}
     assert output.begin({**SETTINGS, "input": "other"}, resume=True) == {}
@@ -126,7 +126,7 @@ def test_other_files_are_left_alone(output: PartsOutput) -> None:
     system, root = url_to_fs(output.directory)
     system.makedirs(root)
     system.pipe_file(f"{root}/notes.txt", b"mine")
-    with pytest.raises(ConfigError, match=r"holds other files than parts of predictions \(notes.txt\)"):
+    with pytest.raises(ConfigError, match=r"contains files other than parts of predictions \(notes.txt\)"):
         output.begin(SETTINGS, resume=False)
     assert names(output) == ["out/notes.txt"]
 
@@ -167,5 +167,11 @@ def test_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> N
 
 def test_what_is_read_is_not_written_over(output: PartsOutput) -> None:
     output.check_apart([f"{output.directory}s/part-0.parquet", "/elsewhere/part-0.parquet"])
-    with pytest.raises(ConfigError, match=r"would take the place of what is read \(.*part-0\.parquet\)"):
+    with pytest.raises(ConfigError, match=r"would overwrite an input \(.*part-0\.parquet\)"):
         output.check_apart([f"{output.directory}/part-0.parquet"])
+
+
+def test_nor_where_only_one_of_the_two_is_an_address(tmp_path: Path) -> None:
+    for output, file in ((f"{tmp_path}/", f"file://{tmp_path}/a.csv"), (f"file://{tmp_path}/", f"{tmp_path}/a.csv")):
+        with pytest.raises(ConfigError, match="would overwrite an input"):
+            PartsOutput.of(output).check_apart([file])

@@ -27,7 +27,7 @@ def test_files_have_names_that_every_process_can_use(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("data", ["-", "superglue:cb", "hub:org/name", "policy_desk:rows=3"])
 def test_what_is_no_file_is_refused(data: str) -> None:
-    with pytest.raises(ConfigError, match="many workers read files"):
+    with pytest.raises(ConfigError, match="several workers read files"):
         ray.input_files(data)
 
 

@@ -98,7 +98,7 @@ def test_bad_rows_are_an_outcome_or_left_out(work: ClusterJob) -> None:
 def test_what_is_said_in_a_worker_is_carried(work: ClusterJob) -> None:
     rows = [Row("f:1", {"id": "a", "input_text": "nan"})]
     outcome = Labeller(work).label(Piece("part-00000-00000", "f.jsonl", rows))
-    assert len(outcome.warnings) == 1 and "words of missing data are kept" in outcome.warnings[0]
+    assert len(outcome.warnings) == 1 and "words for missing values are kept" in outcome.warnings[0]
 
 
 def test_rows_over_which_workers_die_are_named(work: ClusterJob) -> None:
@@ -107,4 +107,4 @@ def test_rows_over_which_workers_die_are_named(work: ClusterJob) -> None:
         Path(f"{work.output.directory}/.partial/{piece.name}.begun-{number}").touch()
     outcome = Labeller(work).label(piece)
     assert type(outcome.done) is DhrdError
-    assert str(outcome.done).startswith("f.jsonl:1: 3 workers died over the 1 rows from here on")
+    assert str(outcome.done).startswith("f.jsonl:1: 3 workers died on these 1 rows")

@@ -99,7 +99,7 @@ def test_what_is_known_is_not_asked_for(model: Path, tmp_path: Path) -> None:
     second = select_for_labels(model, pool, query, **CPU)
     assert not {r.example.id for r in first.rows} & {r.example.id for r in second.rows}
     assert second.pool.num_excluded == 30
-    with pytest.raises(DataError, match="`num_rows=11`: of the pool's 40 rows 10 are left to ask for"):
+    with pytest.raises(DataError, match="`num_rows=11`: only 10 of the pool's 40 rows can be selected"):
         select_for_labels(model, pool, Query(num_rows=11, exclude=query.exclude), **CPU)
 
 
@@ -156,7 +156,7 @@ def test_a_model_reads_labelled_rows_that_it_did_not_see(tiny_backbone: Path, tm
     config = make_config(tiny_backbone, tmp_path, "training.num_epochs=1")
     train(config, device="cpu")
     out, query = tmp_path / "out", Query(num_rows=3, strategy="margin")
-    with pytest.raises(DataError, match=r"of the 5 rows were trained on.*give `folds` instead of `model`"):
+    with pytest.raises(DataError, match=r"the model was trained on 5 of the 5 rows.*give `folds` instead of `model`"):
         select_for_rationales(out, tmp_path / "train.jsonl", query, **CPU)
     new = write_jsonl(tmp_path / "new.jsonl", [{**row, "input_text": f"new {row['input_text']}"} for row in rows(20)])
     selection = select_for_rationales(out, new, query, **CPU)
@@ -200,7 +200,9 @@ def test_rationales_for_a_task_are_of_rows_with_its_label(tmp_path: Path) -> Non
                 for name in ("even", "odd")
             ]  # fmt: skip
             assert row.score == pytest.approx(1 - min(own), abs=1e-5)
-    with pytest.raises(DataError, match=r"12 rows 6 are left to ask for.*with a label and without a rationale"):
+    with pytest.raises(
+        DataError, match=r"only 6 of the pool's 12 rows can be selected.*with a label and without a rationale"
+    ):
         select_for_rationales(model, given, Query(num_rows=7, task="what"), **CPU)
 
 

@@ -74,7 +74,7 @@ def test_old_rows_with_the_text_of_a_new_one_judge_nothing(
     new = write_jsonl(tmp_path / "changed.jsonl", [row | {"label": "refund"} for row in rows(20)])
     found = read(old, tmp_path, new=str(new), eval_old=str(given))
     assert [e.id for e in found.eval_old] == [f"r{i}" for i in range(25, 30)]
-    assert "5 old rows of the gate have the text of a new row: left out" in caplog.text
+    assert "5 old rows of the gate have the text of a new row and are left out" in caplog.text
     with pytest.raises(DataError, match="every old row of the gate has the text of a new row; give `eval_old`"):
         read(old, tmp_path, new=str(new))
 
@@ -147,7 +147,7 @@ def test_another_spelling_of_a_label_is_told(old: Path, label: str, tmp_path: Pa
         assert extended_labels(LABELS, [Example(label=label)]) == LABELS
         return
     write = write_new(tmp_path / "odd.jsonl", label=label)
-    with pytest.raises(DataError, match=f"differ in case or space alone: 'return' .* and '{label}'"):
+    with pytest.raises(DataError, match=f"differ only in case or space: 'return' .* and '{label}'"):
         read(old, tmp_path, new=str(write))
 
 
@@ -163,8 +163,8 @@ def test_old_rows_have_old_labels(old: Path, tmp_path: Path) -> None:
         ({"eval_share": 0.0}, "`eval_share` 0.0: give a share"),
         ({"kl": 2.0}, "`kl` 2.0: give a number from 0 to 1"),
         ({"max_regression": -0.1}, "`max_regression` -0.1: give a number"),
-        ({"replay": None, "kl": 0.5, "eval_old": "x"}, "`kl` is of the rows that are replayed"),
-        ({"replay": None}, "nothing would tell what the update forgets"),
+        ({"replay": None, "kl": 0.5, "eval_old": "x"}, "`kl` applies to replayed rows"),
+        ({"replay": None}, "there are no old rows to measure what the update forgets"),
     ],
 )
 def test_settings_that_make_no_sense(given: dict[str, Any], problem: str) -> None:

@@ -47,12 +47,12 @@ def test_what_is_anothers_is_not_written_over(tmp_path: Path) -> None:
         (work / name).touch()
     check_update_place(output)
     (work / "mine.txt").touch()
-    with pytest.raises(ConfigError, match=r"new\.update is not of an update"):
+    with pytest.raises(ConfigError, match=r"new\.update contains files"):
         check_update_place(output)
     (work / "mine.txt").unlink()
     rejected.mkdir()
     (rejected / "mine.txt").touch()
-    with pytest.raises(ConfigError, match=r"new\.rejected is not of an update"):
+    with pytest.raises(ConfigError, match=r"new\.rejected contains files"):
         check_update_place(output)
     with pytest.raises(ConfigError, match=r"`output` .*new\.rejected: is not empty"):
         check_update_place(rejected)

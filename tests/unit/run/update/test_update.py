@@ -38,7 +38,7 @@ TEXTS = ["case 1: keep", "case 2: return", "case 3: refund"]
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path) -> Path:
     given = ["training.calibrate=true", "data.max_input_tokens=77", "data.dev_share=0.2"]
-    with pytest.MonkeyPatch.context() as patch:  # so few rows decide no temperature
+    with pytest.MonkeyPatch.context() as patch:  # so few rows determine no temperature
         patch.setattr("dhrd.evaluation.live.fit_temperature", lambda *_, **__: 2.0)
         return train_old(tiny_backbone, tmp_path_factory.mktemp("old"), *given)
 
@@ -109,7 +109,7 @@ def test_an_update_that_was_stopped_goes_on_to_the_same_weights(
     work, _ = beside_output(settings.output)
     assert list(work.glob("artifact/checkpoints/step-*")) and not settings.output.exists()
     monkeypatch.setattr(module, "train", train)
-    with pytest.raises(CheckpointError, match=r"has other settings.*(\n.*)*remove .*new\.update to begin anew"):
+    with pytest.raises(CheckpointError, match=r"has other settings.*(\n.*)*remove .*new\.update to start over"):
         update(settings, update_config(old, rate_factor=0.5), device="cpu")
     updated = update(settings, config, device="cpu")
     theirs, ours = (Weights.of(one.output_dir).load() for one in (whole, updated))
@@ -133,9 +133,9 @@ def test_an_update_that_was_stopped_while_it_took_its_place_goes_on(
         with stopping(place, function, path), pytest.raises(Stop):
             run(old, tmp_path)
         assert is_published(output) is (path == work)
-    with pytest.raises(ConfigError, match="of other rows or settings"):
+    with pytest.raises(ConfigError, match="has other rows or settings"):
         run(old, tmp_path, replay_share=0.2)
-    with pytest.raises(CheckpointError, match=r"has other settings.*(\n.*)*remove .*new\.update to begin anew"):
+    with pytest.raises(CheckpointError, match=r"has other settings.*(\n.*)*remove .*new\.update to start over"):
         update(settings_of(tmp_path, old), update_config(old, rate_factor=0.5), device="cpu")
     updated = run(old, tmp_path)
     assert finished == [False, True, True, True]
@@ -157,7 +157,7 @@ def test_training_that_is_finished_is_not_taken_for_one_of_other_rows(
     with pytest.raises(Stop):
         run(old, tmp_path)
     monkeypatch.setattr(module, "judge_update", judge)
-    with pytest.raises(ConfigError, match=r"new\.update: what was begun there is of other rows or settings"):
+    with pytest.raises(ConfigError, match=r"new\.update: the run started there has other rows or settings"):
         run(old, tmp_path, replay_share=0.2)
     assert run(old, tmp_path).output_dir == tmp_path / "new"
 
@@ -176,7 +176,7 @@ def test_the_decision_of_the_old_model_is_left_out(
     with caplog.at_level(logging.WARNING, "dhrd"):
         updated = run(old, tmp_path)
     assert read_info(updated.output_dir).decision is None
-    assert "its decision is of the old weights and left out" in caplog.text
+    assert "its decision applies to the old weights and is dropped" in caplog.text
 
 
 def test_what_is_wrong_is_told_before_anything_is_trained(
@@ -202,7 +202,7 @@ def test_an_artifact_of_several_tasks_is_refused(old: Path, tmp_path: Path) -> N
     directory = tmp_path / "tasks"
     save_model(directory, make_model(num_labels=4), space)
     with pytest.raises(
-        ConfigError, match=r"an update is of one task, and this model was trained with `tasks` \(a, b\)"
+        ConfigError, match=r"an update supports a single task, but this model was trained with `tasks` \(a, b\)"
     ):
         update(replace(settings_of(tmp_path, old), model=directory), update_config(old))
 

@@ -32,7 +32,7 @@ def told(caplog: pytest.LogCaptureFixture, num_updates: int, seconds_an_update: 
 
 def test_a_long_run_says_how_long_it_takes_and_then_each_tenth(caplog: pytest.LogCaptureFixture) -> None:
     said = told(caplog, 100, 6.0)
-    assert said[0] == "about 10 min for the 95 updates that are left"
+    assert said[0] == "about 10 min for the remaining 95 updates"
     assert said[1:] == [
         f"update {step} of 100: loss 1.000, about {left} left"
         for step, left in zip(
@@ -56,7 +56,7 @@ def test_lines_of_a_quick_run_are_as_far_apart_as_one_can_read(caplog: pytest.Lo
 
 def test_a_run_that_goes_on_measures_anew(caplog: pytest.LogCaptureFixture) -> None:
     said = told(caplog, 100, 6.0, first=80)
-    assert said[0] == "about 2 min for the 15 updates that are left"
+    assert said[0] == "about 2 min for the remaining 15 updates"
     assert said[1].startswith("update 90 of 100")
 
 
@@ -80,4 +80,4 @@ def test_an_evaluation_is_told_by_what_chooses(
 ) -> None:
     with caplog.at_level(logging.INFO, "dhrd"):
         Lines(9, metric=metric).log(values, 3)
-    assert caplog.messages == [f"update 3 of 9: {expected} on the rows of choices"]
+    assert caplog.messages == [f"update 3 of 9: {expected} on the held-out rows"]

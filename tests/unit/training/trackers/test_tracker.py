@@ -53,7 +53,7 @@ def test_a_tracker_of_ones_own_needs_only_log() -> None:
 
 
 @pytest.mark.parametrize(
-    ("callbacks", "part"), [("abc", "is no list"), ([Recorder], "is a class"), ([1], "has no log")]
+    ("callbacks", "part"), [("abc", "is not a list"), ([Recorder], "is a class"), ([1], "has no log")]
 )
 def test_other_callbacks_are_refused(callbacks: object, part: str) -> None:
     with pytest.raises(ConfigError, match=part):
