@@ -19,8 +19,8 @@ def _():
     mo.md("""
     # A classifier, row by row
 
-    Mail to a returns desk is to be sorted by what happens next. A program writes the mails, so nothing is downloaded;
-    training takes half a minute on one core.
+    Sort the mail to a returns desk by what happens next. A program writes the mails, so nothing is downloaded. Training
+    takes half a minute on one core.
     """)
     return (mo,)
 
@@ -40,8 +40,9 @@ def _(mo):
     mo.md("""
     ## Train
 
-    `learn` says what is learned besides the labels. With *nothing* it is the pooled baseline; with *rationales* the
-    same forward pass also learns to write the column `rationale`, by a second head that the classifier does not need.
+    Choose with `learn` what the model learns besides the labels. *nothing* trains the pooled baseline. With
+    *rationales*, the same forward pass also learns to write the column `rationale`, by a second head that the
+    classifier does not need.
     """)
     return
 
@@ -78,8 +79,8 @@ def _(dhrd, mo, test_rows, trained):
     mo.md(f"""
     ## How good is it?
 
-    **{accuracy:.3f}** of {len(test_rows)} rows that it has not seen are right (95 % interval {low:.3f} to {high:.3f}).
-    The commonest label alone would be right on {evaluation.outcomes.gold_BC.mean(axis=0).max():.3f}.
+    Its accuracy on {len(test_rows)} unseen rows is **{accuracy:.3f}** (95 % interval {low:.3f} to {high:.3f}).
+    Always answering the commonest label would be right on {evaluation.outcomes.gold_BC.mean(axis=0).max():.3f}.
     """)
     return (accuracy,)
 
@@ -93,7 +94,7 @@ def _(dhrd, mo, test_rows, trained):
         for row, answer in zip(test_rows, answers, strict=True)
         if answer != row["label"]
     ]
-    mo.vstack([mo.md(f"## Where it is wrong\n\n{len(wrong)} rows, with the reasons that hold:"), mo.ui.table(wrong)])
+    mo.vstack([mo.md(f"## Where it is wrong\n\n{len(wrong)} rows, with the reasons that apply:"), mo.ui.table(wrong)])
     return classifier, wrong
 
 

@@ -16,6 +16,7 @@ _WHERE = {
     "CheckpointError": "dhrd.errors",
     "Classifier": "dhrd.inference.classifier",
     "CoT": "dhrd.inference.cascade",
+    "ColumnError": "dhrd.errors",
     "ConfigError": "dhrd.errors",
     "DHRDDataset": "dhrd.compat.dataset",
     "DHRDEvaluator": "dhrd.compat.evaluator",
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from dhrd.errors import (
         ArtifactError,
         CheckpointError,
+        ColumnError,
         ConfigError,
         DataError,
         DhrdError,
@@ -85,6 +87,7 @@ __all__ = [
     "CheckpointError",
     "Classifier",
     "CoT",
+    "ColumnError",
     "ConfigError",
     "DHRDDataset",
     "DHRDEvaluator",

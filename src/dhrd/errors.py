@@ -4,6 +4,7 @@
     ├── UserError             exit code 2: what was given cannot work; the message says how to mend it
     │   ├── ConfigError       a setting
     │   ├── DataError         a row, a file, a label set
+    │   │   └── ColumnError   a row that lacks a column
     │   ├── ModelError        a backbone, a tokenizer, a family that is not supported
     │   ├── ArtifactError     a directory that is not, or not yet, a classifier
     │   ├── CheckpointError   a checkpoint that does not fit
@@ -45,6 +46,10 @@ class ConfigError(UserError):
 
 class DataError(UserError):
     """A row, a file or a label set is malformed."""
+
+
+class ColumnError(DataError):
+    """A row lacks a column that is read."""
 
 
 class ModelError(UserError):

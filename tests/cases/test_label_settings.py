@@ -76,7 +76,7 @@ def test_l1_the_artifact_says_whose_order_it_is(trained: Path, tmp_path: Path) -
     assert manifest["labels"]["names"] == ["0", "1", "2", "10", "11"]
     assert manifest["labels"]["ordered"] is read_info(trained).labels.ordered is False
     for names, ordered in ((["b", "a"], True), (["a", "b"], False)):  # an older artifact does not say
-        older = {**manifest, "labels": {"names": names, "words": names, "multi_label": False}}
+        older = {**manifest, "digests": {}, "labels": {"names": names, "words": names, "multi_label": False}}
         (tmp_path / MANIFEST).write_text(json.dumps(older), encoding="utf-8")
         assert read_info(tmp_path).labels == LabelSet(tuple(names), ordered=ordered)
 
@@ -85,7 +85,7 @@ def test_l1_the_artifact_says_whose_order_it_is(trained: Path, tmp_path: Path) -
 def test_l7_an_older_artifact_with_odd_names_still_loads(label: str, trained: Path, tmp_path: Path) -> None:
     manifest = json.loads((trained / MANIFEST).read_text(encoding="utf-8"))
     names = ["US", "us", "spam ", "1.0", "x, y"]
-    manifest["labels"] = {"names": names, "words": names, "multi_label": False}
+    manifest |= {"labels": {"names": names, "words": names, "multi_label": False}, "digests": {}}
     (tmp_path / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
     labels = read_info(tmp_path).labels
     assert labels.encode(label) == labels.read(label) == (names.index(label),)

@@ -21,6 +21,10 @@ _CALLS = [
     ),
     ("train --config directory", "cannot be read (Is a directory); give a file of settings in YAML"),
     ("train --set data.train=other.jsonl", "dhrd init other.jsonl looks at the columns and writes a config"),
+    (
+        "train --set data.input_template={{titel}} --set data.train=rows.jsonl",
+        "dhrd init rows.jsonl looks at the columns and writes a config",
+    ),
     ("train --set data.train=hub:", "YAML reads a colon at the end as that of a key: put quotes around it"),
     (
         "train --set data.input_template={{titel}} --set data.train=rows.jsonl",

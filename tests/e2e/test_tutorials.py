@@ -38,7 +38,7 @@ def test_one_after_the_other_they_train_where_nothing_is_yet() -> None:
         runs = re.findall(r"^dhrd train .*", text.replace("\\\n", ""), re.MULTILINE)
         named += [place for run in runs for place in re.findall(r"--output-dir (\w+)", run)]
         assert all("--output-dir" in run for run in runs)
-    assert len(named) == len(set(named)) == 9, named
+    assert len(named) == len(set(named)) == 10, named
 
 
 @pytest.mark.parametrize("page", [*PAGES, DOCS / "coming-from.md"], ids=lambda page: page.stem)

@@ -20,6 +20,6 @@ def test_the_tree_of_errors_is_the_one_that_is_drawn() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, DhrdError)]
     drawn = re.findall(r"^    (?:[│ ]*[├└]── )?(\w+Error|MissingExtra) ", errors.__doc__ or "", re.MULTILINE)
     assert sorted(kind.__name__ for kind in kinds) == sorted(drawn)
-    assert len(drawn) == 11
+    assert len(drawn) == 12
     assert {kind.exit_code for kind in kinds if issubclass(kind, UserError)} == {2}
     assert {kind.exit_code for kind in kinds if not issubclass(kind, UserError)} == {1}

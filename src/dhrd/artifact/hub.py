@@ -10,18 +10,15 @@ import re
 from pathlib import Path
 
 from dhrd._text import clipped
+from dhrd.artifact.digests import PARTS
 from dhrd.artifact.info import MANIFEST, read_info
 from dhrd.errors import ArtifactError, DhrdError
-from dhrd.model.fit import REASONING_HEAD
 from dhrd.model.foreign import foreign
 
 FILES = (
-    *(MANIFEST, "run.json", "README.md", "parity.json", "config.json", "generation_config.json"),
-    *("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"),
-    *("head.safetensors", REASONING_HEAD),
+    *(MANIFEST, "run.json", "README.md", "parity.json", "generation_config.json"),
+    *PARTS,
     *("model.onnx", "model.onnx.data", "openvino_model.xml", "openvino_model.bin"),
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
-    *("vocab.json", "vocab.txt", "merges.txt", "tokenizer.model"),
     *("adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
 )
 """The files of an artifact, as the hub's patterns."""

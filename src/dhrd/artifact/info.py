@@ -28,6 +28,7 @@ from typing_extensions import TypedDict
 from dhrd._temporary import is_temporary
 from dhrd._text import dhrd_command, shown
 from dhrd._versions import library_versions
+from dhrd.artifact.digests import LABELS, names_digest
 from dhrd.config.model import Pooling
 from dhrd.config.retired import split_retired
 from dhrd.config.section import Count, Positive, Weight
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 MANIFEST = "dhrd.json"
 SCORE = "score.weight"
+UNBIND = f'if that was on purpose, remove "digests" from {MANIFEST}'
+"""How to go on with parts that were changed by hand."""
 FORMAT_VERSION = 3
 """With several tasks; 2 with a decision, 1 without one, so that an older dhrd reads what it can: it would answer rows
 that a decision leaves out, and take the labels of several tasks for one's."""
@@ -111,6 +114,7 @@ class ArtifactInfo(BaseModel):
         decision: Which rows are answered; None: all.
         training: Summary of the run.
         versions: Libraries that wrote it.
+        digests: Of the files and label names that belong together (`artifact/digests.py`); none: they are not compared.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -131,6 +135,7 @@ class ArtifactInfo(BaseModel):
     decision: Decision | None = None
     training: TrainingSummary = Field(default_factory=lambda: TrainingSummary())
     versions: Mapping[str, str] = Field(default_factory=library_versions)
+    digests: Mapping[str, str] = Field(default_factory=dict)
 
     @field_validator("labels")
     @classmethod
@@ -175,6 +180,11 @@ class ArtifactInfo(BaseModel):
             raise ValueError("kind: a sequence_classifier has head linear and pooling last")
         return self
 
+    @property
+    def reasons(self) -> bool:
+        """Whether the reasoning head was trained."""
+        return self.training.get("reasoning_weight") != 0
+
     def answered(self, probabilities_BC: np.ndarray) -> np.ndarray:
         """Which rows the decision lets be answered, (B,); without one all."""
         if self.decision is None:
@@ -191,7 +201,7 @@ class ArtifactInfo(BaseModel):
 def to_manifest(info: ArtifactInfo) -> dict[str, Any]:
     """What dhrd.json holds."""
     version = FORMAT_VERSION if isinstance(info.labels, LabelSpace) else 1 if info.decision is None else 2
-    absent = {name for name in ("decision", "task_columns") if not getattr(info, name)}
+    absent = {name for name in ("decision", "task_columns", "digests") if not getattr(info, name)}
     summary = {"training": info.training}  # as it is: pydantic 2.10 writes only what the type names
     return {"format_version": version, **info.model_dump(exclude=absent), **summary}
 
@@ -200,7 +210,8 @@ def read_info(directory: str | Path) -> ArtifactInfo:
     """Read and check `dhrd.json`.
 
     Raises:
-        ArtifactError: The directory is missing, unfinished, not an artifact, of a newer format, or a field is wrong.
+        ArtifactError: The directory is missing, unfinished, not an artifact, of a newer format, a field is wrong, or
+            the label names are not those of the training.
     """
     directory = Path(directory).expanduser()
     path = directory / MANIFEST
@@ -219,9 +230,14 @@ def read_info(directory: str | Path) -> ArtifactInfo:
     try:
         with reading(path):
             InputTemplate(str(manifest.get("input_template", "")), setting="input_template")
-        return ArtifactInfo.model_validate_json(json.dumps(_of_today(manifest)))  # as JSON, a list may be a tuple
+        info = ArtifactInfo.model_validate_json(json.dumps(_of_today(manifest)))  # as JSON, a list may be a tuple
     except (ValidationError, UserError) as error:
         raise _damaged(path, _problems_of(error) if isinstance(error, ValidationError) else str(error)) from error
+    if info.digests and info.digests.get(LABELS) != names_digest(info.labels.names):
+        raise ArtifactError(
+            f"{path}: the label names, or their order, are not those of the training: copy the artifact again; {UNBIND}"
+        )
+    return info
 
 
 def check_has_classifier(directory: Path, info: ArtifactInfo) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
 
-from dhrd.artifact.info import MANIFEST, SCORE, ArtifactInfo, read_info
+from dhrd.artifact.digests import HEAD, TOKENIZER, WEIGHTS, file_digests
+from dhrd.artifact.info import MANIFEST, SCORE, UNBIND, ArtifactInfo, read_info
 from dhrd.data.inputs import InputEncoder
 from dhrd.data.templates import InputTemplate
 from dhrd.data.tokens import prepare_tokenizer
@@ -21,11 +23,26 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+def check_parts(directory: Path, info: ArtifactInfo, *patterns: str) -> None:
+    """Refuse files that are not those which the artifact was written with, such as another training's.
+
+    Raises:
+        ArtifactError: One differs from its digest in `dhrd.json`, is missing, or was not there.
+    """
+    if not info.digests:  # an older dhrd's, or someone changed a file and said so
+        return
+    written = {name: own for name, own in info.digests.items() if any(fnmatchcase(name, p) for p in patterns)}
+    found = file_digests(directory, patterns)
+    if odd := sorted(name for name in written | found if found.get(name) != written.get(name)):
+        what = "is missing" if odd[0] not in found else f"does not belong to {MANIFEST} and the files beside it"
+        raise ArtifactError(f"{directory}: {odd[0]} {what}: copy the artifact again; {UNBIND}")
+
+
 def load_input_encoder(directory: str | Path, info: ArtifactInfo) -> InputEncoder:
     """What turns rows into the tokens that the artifact was trained on; its `tokenizer` is the artifact's.
 
     Raises:
-        ArtifactError: A file of the tokenizer is missing or damaged.
+        ArtifactError: A file of the tokenizer is missing, damaged, or another's.
         ConfigError: The input template is not valid.
     """
     from transformers import AutoConfig, AutoTokenizer
@@ -41,6 +58,7 @@ def load_input_encoder(directory: str | Path, info: ArtifactInfo) -> InputEncode
     if info.chat:
         with reading(path.parent, "its chat template fails"):
             InputTemplate(chat=True).render({"input_text": "a"}, tokenizer=tokenizer)
+    check_parts(path.parent, info, *TOKENIZER)
     return input_encoder(tokenizer, info)
 
 
@@ -71,7 +89,7 @@ def load_stock_config(directory: Path, weights: Weights, info: ArtifactInfo) -> 
     """The artifact's config.json, as a config of transformers; its sizes are those of the weights.
 
     Raises:
-        ArtifactError: It is missing or damaged, or does not fit the weights or `dhrd.json`.
+        ArtifactError: It is missing or damaged, or it, the weights and `dhrd.json` do not belong together.
     """
     from transformers import AutoConfig
 
@@ -83,6 +101,7 @@ def load_stock_config(directory: Path, weights: Weights, info: ArtifactInfo) -> 
         names = dict(enumerate(info.labels.names))
         if info.kind == "sequence_classifier" and len(config.id2label) == len(names) and config.id2label != names:
             raise ValueError(f"id2label names other labels than {MANIFEST}")  # of another number: the head tells
+    check_parts(directory, info, *WEIGHTS)
     return config
 
 
@@ -114,14 +133,15 @@ def load_head(directory: Path, info: ArtifactInfo) -> ClassificationHead:
     """The head of a `dhrd_classifier`.
 
     Raises:
-        ArtifactError: head.safetensors is missing or does not fit.
+        ArtifactError: head.safetensors is missing, does not fit, or is another's.
     """
-    path = directory / "head.safetensors"
+    path = directory / HEAD
     with reading(path, "missing or damaged"):
         state = load_file(path)
         num_labels, width = state[SCORE].shape
         head = ClassificationHead(width, num_labels, kind=info.head, dropout=0.0)
         head.load_state_dict(state)
+    check_parts(directory, info, HEAD)
     return head
 
 
@@ -140,6 +160,7 @@ def load_reasoning_model(directory: str | Path) -> PreTrainedModel:
         kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     model, missing = load_model(kind, config, weights, "auto")
     if (directory / REASONING_HEAD).is_file():
+        check_parts(directory, info, REASONING_HEAD)
         missing -= put_reasoning_head(model, directory / REASONING_HEAD)
     if missing:
         raise ArtifactError(f"{weights.path}: weights are missing ({min(missing)}); train again")

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dhrd._files import RESUME, saving, write_json, writing, writing_directory
 from dhrd._loading import no_foreign_bars
+from dhrd.artifact.digests import HEAD, LABELS, PARTS, file_digests, names_digest
 from dhrd.artifact.info import MANIFEST, SCORE, ArtifactInfo, Kind, read_info, stock_class, to_manifest
 from dhrd.data.records import LabelSet
 from dhrd.decisions.decision import Decision
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _STALE = (
     *("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"),
-    *("head.safetensors", REASONING_HEAD, "chat_template.jinja"),
+    *(HEAD, REASONING_HEAD, "chat_template.jinja"),
     *("adapter/adapter_config.json", "adapter/adapter_model.safetensors", "adapter/README.md"),
 )
 """What an older artifact in the same place may have, and would be taken for a part of the new one."""
@@ -102,9 +103,10 @@ def save_artifact(
     ):
         _write_weights(partial, model, info)
         _write_tokenizer(partial, model.tokenizer, info)
+        digests = {LABELS: names_digest(info.labels.names), **file_digests(partial, PARTS)}
         (partial / "README.md").write_text(card, encoding="utf-8")
         write_json(partial / "run.json", dict(run or {}))
-        write_json(partial / MANIFEST, to_manifest(info))
+        write_json(partial / MANIFEST, to_manifest(info.model_copy(update={"digests": digests})))
 
 
 def write_decision(directory: Path, decision: Decision | None) -> None:
@@ -162,7 +164,7 @@ def _write_weights(partial: Path, model: DualHeadModel, info: ArtifactInfo) -> N
         body_state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
         _save_stock(partial, type(body), body.config.__class__.from_dict(config.to_dict()), body_state)
         head = {name: _plain(tensor, torch.float32) for name, tensor in model.head.state_dict().items()}
-        save_file(head, partial / "head.safetensors", metadata={"format": "pt"})
+        save_file(head, partial / HEAD, metadata={"format": "pt"})
     if lm_head:
         save_file(lm_head, partial / REASONING_HEAD, metadata={"format": "pt"})
     if model.adapted:

@@ -23,7 +23,10 @@ def select(
     pool: Annotated[str, typer.Argument(help="The rows to choose from: a file, or as data.train.")],
     num_rows: Annotated[int, typer.Option("-n", "--num-rows", min=1, help="How many rows to ask for.")],
     model: Annotated[
-        Path | None, typer.Option("--model", help="The artifact: what `dhrd train` wrote on the rows known so far.")
+        Path | None,
+        typer.Option(
+            "--model", help="The artifact: what `dhrd train` wrote on the rows known so far; random needs none."
+        ),
     ] = None,
     purpose: Annotated[str, typer.Option("--for", help="What the rows are to get next: label or rationale.")] = "label",
     strategy: Annotated[
@@ -34,7 +37,8 @@ def select(
     ] = None,
     output: Annotated[Path, typer.Option(help="A .jsonl file, or - for stdout.")] = Path("-"),
     folds: Annotated[
-        int | None, typer.Option(min=2, help="With --for rationale, instead of --model: train so many times.")
+        int | None,
+        typer.Option(min=2, help="With --for rationale, instead of --model: train so many times; random needs none."),
     ] = None,
     task: Annotated[str | None, typer.Option(help="Of several tasks, the one to ask for.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
@@ -58,13 +62,16 @@ def select(
     from dhrd.run.select.strategies import Query
 
     query = Query(num_rows=num_rows, strategy=strategy, exclude=tuple(exclude or ()), seed=seed, task=task)
-    _check_reader(purpose, model, folds)
+    _check_reader(purpose, strategy, model, folds)
     outputs = [Output("--output", output, JSON_LINES), Output("--json", json_file, JSON)]
     if model is None:
         resolved = load_config(config, overrides or (), data__train=pool)
         check_outputs(outputs, inputs_of(resolved, config, *query.exclude))
-        check_sources(resolved)
-        selection = _out_of_fold(query, folds or 0, output, resolved, device)
+        if folds is not None:
+            check_sources(resolved)
+            selection = _out_of_fold(query, folds, output, resolved, device)
+        else:
+            selection = _drawn(query, resolved, labels_required=purpose == "rationale")
     else:
         settings = inference_config(model, config, overrides)
         check_outputs(outputs, read_by(model, settings, pool, config, *query.exclude))
@@ -74,25 +81,25 @@ def select(
         choose = run.select_for_labels if purpose == "label" else run.select_for_rationales
         selection = choose(model, pool, query, config=settings, device=device, dtype=dtype)
     _write(selection, output)
-    if model is None and not is_stream(output):
+    if folds is not None and not is_stream(output):
         shutil.rmtree(_folds_beside(output))
     write_json(json_file, {"output": str(output), "for": purpose, "strategy": strategy, **_counts(selection)})
     with talking(output, json_file):
         say(f"{_told(selection)}: {output}")
 
 
-def _check_reader(purpose: str, model: Path | None, folds: int | None) -> None:
-    """The rows are read by one model, or out of fold."""
+def _check_reader(purpose: str, strategy: str, model: Path | None, folds: int | None) -> None:
+    """The rows are read by one model, or out of fold, or are drawn unread."""
     if purpose not in ("label", "rationale"):
         raise ConfigError(f"--for {purpose}: unknown; give label or rationale")
     if model is not None and folds is not None:
         raise ConfigError("--model reads rows that it was not trained on, --folds trains anew; give one of them")
-    if model is None and purpose == "label":
-        raise ConfigError("no model is given: --model DIR, trained on the rows that are labelled so far")
-    if model is None and folds is None:
-        raise ConfigError("no model is given: --folds 5, or --model DIR, trained on other rows")
     if folds is not None and purpose == "label":
         raise ConfigError("--folds is of --for rationale: rows without labels train nothing; leave it out")
+    if model is None and folds is None and strategy != "random":
+        trained = "trained on the rows that are labelled so far" if purpose == "label" else "trained on other rows"
+        instead = "" if purpose == "label" else "--folds 5, or "
+        raise ConfigError(f"--strategy {strategy} asks a model, and none is given: {instead}--model DIR, {trained}")
 
 
 def _out_of_fold(query: Query, folds: int, output: Path, resolved: RunConfig, device: str | None) -> Selection:
@@ -103,6 +110,15 @@ def _out_of_fold(query: Query, folds: int, output: Path, resolved: RunConfig, de
     kept = None if is_stream(output) else _folds_beside(output)
     with interruptible("folds that are done are kept: run the same command again to go on"):
         return select_out_of_fold(resolved, query, num_folds=folds, kept=kept, device=device)
+
+
+def _drawn(query: Query, resolved: RunConfig, *, labels_required: bool) -> Selection:
+    from dhrd.data.sources import open_source
+
+    open_source(resolved.data.train, resolved.data, tasks=resolved.tasks).check(labels_required=labels_required)
+    from dhrd.run.select.select import select_at_random
+
+    return select_at_random(resolved, query, for_rationales=labels_required)
 
 
 def _write(selection: Selection, output: Path) -> None:

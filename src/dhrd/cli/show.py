@@ -143,18 +143,16 @@ def _decoding_row(one: DecodingResult) -> list[str]:
 
 
 def cascade_table(metrics: dict[str, Any]) -> None:
-    """Print some thresholds of a cascade, the chosen one among them."""
-    curve = metrics["curve"]
+    """Print some thresholds of a cascade, and the chosen one with its own figures, since the curve may not have it."""
+    curve, threshold = metrics["curve"], metrics["threshold"]
     shown = {round(index * (len(curve) - 1) / 6) for index in range(7)}
-    threshold = metrics["threshold"]
-    near = (
-        {min(range(len(curve)), key=lambda i: abs(curve[i]["threshold"] - threshold))}
-        if threshold is not None
-        else set()
-    )
+    points = {curve[index]["threshold"]: _threshold_row(curve[index], "") for index in shown}
+    if threshold is not None:
+        own = {**metrics, "accuracy_interval_95": metrics["interval_95"]["accuracy"]}
+        points[threshold] = _threshold_row(own, " *")
     show_table(
         ("threshold", "asked", "accuracy", "95 % interval", "queries/s", "cost"),
-        (_threshold_row(curve[index], " *" if index in near else "") for index in sorted(shown | near)),
+        (points[value] for value in sorted(points)),
         title="the cascade, from the classifier alone to chain of thought alone",
     )
     if threshold is None:

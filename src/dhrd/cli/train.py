@@ -16,13 +16,11 @@ from dhrd._terminal import say, show_table
 from dhrd._text import dhrd_command
 from dhrd.cli.command import SettingsCommand, given, interruptible
 from dhrd.cli.options import Config, Device, Json, Set, write_json
-from dhrd.errors import ConfigError, DataError
+from dhrd.errors import ColumnError, ConfigError
 
 if TYPE_CHECKING:
     from dhrd.config import RunConfig
     from dhrd.run.rounds import Round
-
-_OF_COLUMNS = ("(map it with ", "(correct data.input_template or data.columns")
 
 
 class TrainCommand(SettingsCommand):
@@ -93,9 +91,8 @@ def _telling_of_init(rows: str | None) -> Iterator[None]:
     """Where columns are to be mapped, name the command that looks at them."""
     try:
         yield
-    except DataError as error:
-        if any(told in str(error) for told in _OF_COLUMNS):
-            error.add_note(f"{dhrd_command('init')} {rows} looks at the columns and writes a config")
+    except ColumnError as error:
+        error.add_note(f"{dhrd_command('init')} {rows} looks at the columns and writes a config")
         raise
 
 

@@ -61,7 +61,8 @@ def load_json_dataset(
         tokenizer: The backbone's; where it has no padding token, its eos token becomes it.
         max_input_length: Limit of the input, in tokens.
         max_rationale_length: Limit of the whole sequence, in tokens (`max_sequence_tokens`).
-        labels: The label set, for an evaluation file that may lack some labels; None: found in the file.
+        labels: The label set; None: found in the file. Give an evaluation file that of training,
+            `train_dataset.labels`: another file may lack some labels.
 
     Raises:
         DataError: A row is malformed; up to ten are named.

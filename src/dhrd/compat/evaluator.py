@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from dhrd.compat.loader import check_batch, check_labels, labels_of
 from dhrd.data.records import Batch, LabelSet
 from dhrd.data.rows import one_hot
-from dhrd.errors import DataError
 from dhrd.inference.engine.batching import probabilities
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes
@@ -37,22 +37,21 @@ class DHRDEvaluator:
             intervals: Whether to compute intervals.
 
         Raises:
-            DataError: A batch has no labels.
+            DataError: A batch has no labels, or they are not those that the model was trained on.
         """
+        check_labels(loader, self.model.num_labels, self.model.labels)
         self.model.to(self.device).eval()
         logits: list[np.ndarray] = []
         gold: list[np.ndarray] = []
         ids: list[str] = []
         with torch.inference_mode():
             for batch in loader:
-                if batch.label_BC is None:
-                    raise DataError("the batches have no labels; collate them with num_labels")
+                check_batch(batch, self.model.num_labels)
                 logits.append(self.model(batch.to(self.device)).logits_BC.float().cpu().numpy())
+                assert batch.label_BC is not None  # as checked
                 gold.append(batch.label_BC.numpy())
                 ids += batch.ids
-        labels = getattr(getattr(loader, "dataset", None), "labels", None) or LabelSet(
-            tuple(map(str, range(logits[0].shape[1])))
-        )
+        labels = labels_of(loader) or self.model.labels or LabelSet(tuple(map(str, range(logits[0].shape[1]))))
         return compute_metrics(
             Outcomes.of_probabilities(
                 ids=ids,

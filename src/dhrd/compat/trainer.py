@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from dhrd.compat.evaluator import DHRDEvaluator
+from dhrd.compat.loader import check_labels, labels_of
 from dhrd.config import RunConfig, TrainingSettings
 from dhrd.data.records import Batch
 from dhrd.metrics.metrics import numbers
@@ -17,6 +18,7 @@ from dhrd.training.loop import Monitor, fit
 from dhrd.training.setup import choose_precision, make_accelerator
 from dhrd.training.step import TrainState
 from dhrd.training.trackers.mlflow import THIS_PROCESS, MlflowTracker
+from dhrd.training.trackers.opened import told_the_end
 from dhrd.training.trackers.tracker import Lasting, Tracker
 
 
@@ -79,10 +81,25 @@ class DHRDTrainer:
         """Train and return every logged row: losses of each update, metrics after each epoch.
 
         Raises:
+            DataError: The loaders have other label sets, or another number of labels than the model.
             NonFiniteError: A loss or gradient is not finite.
         """
+        self._check_labels()
         history = _History()
         trackers: list[Tracker] = [history]
+        with told_the_end(trackers, None):
+            self._fit(num_epochs, trackers)
+        return history.rows
+
+    def _check_labels(self) -> None:
+        """Both loaders before anything is trained, and what the model is of from now on."""
+        labels, num_labels = labels_of(self.train_dataloader), self.model.num_labels
+        check_labels(self.train_dataloader, num_labels, None)
+        if self.eval_dataloader is not None:
+            check_labels(self.eval_dataloader, num_labels, labels)
+        self.model.labels = labels
+
+    def _fit(self, num_epochs: int, trackers: list[Tracker]) -> None:
         if THIS_PROCESS.autologs:
             settings = {"num_epochs": num_epochs, **self.model.loss_settings.model_dump()}
             trackers.append(Lasting("mlflow", MlflowTracker(settings)))
@@ -100,9 +117,6 @@ class DHRDTrainer:
         )
         monitor = Monitor(evaluate=self._evaluate) if self.eval_dataloader is not None else None
         fit(state, LoaderUpdates(self.train_dataloader), monitor=monitor, trackers=trackers)
-        for tracker in trackers:
-            tracker.finish(None)
-        return history.rows
 
     def _evaluate(self) -> dict[str, float]:
         assert self.eval_dataloader is not None

@@ -16,7 +16,7 @@ from dhrd.data.records import Example, Label
 from dhrd.data.row import BadRow, Row
 from dhrd.data.templates import ROW, InputTemplate
 from dhrd.data.values import plain_columns
-from dhrd.errors import DataError
+from dhrd.errors import ColumnError, DataError
 
 _MISSING = {"nan", "none", "null", "nil", "n/a", "na", "#n/a", "<na>", "nat"}
 _WEIGHTS = ("weights", "sample_weight", "row_weight")
@@ -48,14 +48,15 @@ class Problems:
         """Raise what there is to tell, if anything.
 
         Raises:
-            DataError: A line each; one for all where they lack the same columns.
+            DataError: A line each; one for all where they lack the same columns. `ColumnError` where a row lacks one.
         """
+        kind = ColumnError if any(self._lacking) else DataError
         if len(self.lines) > 1 and len(self._lacking) == 1 and all(self._lacking):
             at_least, more = "at least " if self.are_many else "", len(self.lines) - 1
             others = f"{at_least}{more} more rows are" if more > 1 else "1 more row is"
-            raise DataError(f"{self.lines[0]}; {others} like it")
+            raise kind(f"{self.lines[0]}; {others} like it")
         if self.lines:
-            raise DataError("\n".join([*self.lines, *["(there may be more)"] * self.are_many]))
+            raise kind("\n".join([*self.lines, *["(there may be more)"] * self.are_many]))
 
 
 @dataclass(kw_only=True)

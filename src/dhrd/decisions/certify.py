@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dhrd._text import shown
 from dhrd.decisions.counts import Counts, met_and_about, rows_needed, tail_probability
 from dhrd.decisions.decision import Rule, says, scores
 from dhrd.decisions.target import Target
@@ -109,7 +110,7 @@ def certify(rows: Labelled, targets: Sequence[Target], confidence: float) -> tup
         else:
             level = 0.0
     if best is None:
-        raise DataError(_refusal(steps, targets, confidence, len(rows.gold_BC)))
+        raise DataError(_refusal(rows, steps, targets, confidence))
     return best.rules
 
 
@@ -145,16 +146,17 @@ def _threshold(score_K: np.ndarray, covered: int) -> float:
     return float(score_K[math.ceil(len(score_K) * covered / _STEPS) - 1])
 
 
-def _refusal(steps: Sequence[_Step], targets: Sequence[Target], confidence: float, num_rows: int) -> str:
+def _refusal(rows: Labelled, steps: Sequence[_Step], targets: Sequence[Target], confidence: float) -> str:
     """What keeps rows from showing the targets, and how many like them would."""
+    num_rows = len(rows.gold_BC)
     wanted = f"{' and '.join(map(str, targets))} with confidence {confidence:g}"
     if missing := [target for target, found in zip(targets, steps[-1].counts, strict=True) if not found.num_rows]:
-        return f"{wanted}: none of the {num_rows} rows is about {missing[0]}; give more rows"
+        return f"{wanted}: {_nothing_about(missing[0], rows)}"
     needed = min(_times_more(step, confidence) for step in steps if step.weight) * num_rows
     if math.isfinite(needed):
         return (
             f"{wanted}: the {num_rows} rows cannot show it; about {_rounded_up(max(needed, num_rows + 1))} rows like "
-            "these would: give more, or lower the target or the confidence"
+            "these would, half of the time: give as many new ones (the confidence is of one try), or lower the target"
         )
     known = [
         step for step in steps if all(part.num_rows for part in step.counts)
@@ -164,6 +166,19 @@ def _refusal(steps: Sequence[_Step], targets: Sequence[Target], confidence: floa
     return (
         f"{wanted}: no number of rows like the {num_rows} given would show it, since the surest answers among them "
         f"reach {reached}: lower the target, or train a better model"
+    )
+
+
+def _nothing_about(target: Target, rows: Labelled) -> str:
+    """Why no row tests a target; the few that there may be are among those that thresholds are chosen on."""
+    num_rows, column = len(rows.gold_BC), rows.names.index(target.label)
+    num_gold = int(rows.gold_BC[:, column].sum())
+    if target.measure == "recall" or not num_gold:
+        return f"{num_gold or 'none'} of the {num_rows} rows have the label {shown(target.label)}; give more that have"
+    num_said = int(rows.met_and_about(target)[1].sum())
+    return (
+        f"{num_gold} of the {num_rows} rows have the label {shown(target.label)}, but the model answers it for "
+        f"{num_said or 'none'} of them all: train a better model, or leave the target out"
     )
 
 

@@ -32,7 +32,10 @@ class SetMetrics(TypedDict):
 
 
 class DecisionMetrics(TypedDict):
-    """What a decision gives on rows: how many are answered, how many of those rightly (None: none is answered)."""
+    """What a decision gives on rows: how many are answered, how many of those rightly (None: none is answered).
+
+    `selected_on`: these rows chose the decision, so that new ones do a little worse.
+    """
 
     num_answered: int
     coverage: float | None
@@ -41,6 +44,7 @@ class DecisionMetrics(TypedDict):
     accuracy_interval_95: list[float]
     targets: list[TargetMetrics]
     sets: NotRequired[SetMetrics]
+    selected_on: NotRequired[bool]
 
 
 def decision_metrics(decision: Decision, rows: Labelled) -> DecisionMetrics:

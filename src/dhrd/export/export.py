@@ -116,7 +116,8 @@ def export_classifier(
         config.save_pretrained(partial)
         classifier.tokenizer.save_pretrained(partial)
         write_json(partial / PARITY_FILE, parity.model_dump())
-        write_json(partial / MANIFEST, to_manifest(classifier.info) | {"kind": target.kind})
+        info = classifier.info.model_copy(update={"digests": {}})  # of the artifact's files, not of these
+        write_json(partial / MANIFEST, to_manifest(info) | {"kind": target.kind})
     return parity
 
 

@@ -80,7 +80,7 @@ def check_cascade(info: ArtifactInfo, threshold: float | None) -> float | None:
             f"threshold {shown(threshold)}: a cascade asks rows under it, from 0 (none) to 1 (all); "
             f"{dhrd_command('evaluate', mode='cascade')} chooses one, and with {dhrd_command('decide')} none is needed"
         )
-    if info.training.get("reasoning_weight") == 0:
+    if not info.reasons:
         raise ConfigError(
             "the artifact was trained with loss.reasoning_weight: 0, so its reasoning head learned nothing that a "
             "cascade could ask; train with rationales, or leave the cascade out"

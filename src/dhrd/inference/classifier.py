@@ -275,7 +275,7 @@ class Classifier:
             max_new_tokens: Longest rationale with its answer.
 
         Raises:
-            ArtifactError: The classifier was not loaded from a directory.
+            ArtifactError: As `reasoner`.
             DataError: As `predict`.
             ConfigError: A row and `max_new_tokens` are over the model's context, or the latter is no number of tokens.
         """
@@ -293,9 +293,14 @@ class Classifier:
         """The artifact's reasoning head, loaded by the first call, in the classifier's dtype and on its device.
 
         Raises:
-            ArtifactError: The classifier was not loaded from a directory.
+            ArtifactError: The classifier was not loaded from a directory, or its reasoning head was not trained.
         """
         directory = self._artifact("the reasoning head")
+        if not self.info.reasons:
+            raise ArtifactError(
+                f"{directory}: trained with loss.reasoning_weight: 0, so its reasoning head learned nothing and "
+                "explains nothing; give a model that was trained with rationales"
+            )
         with self._lock:
             if self._reasoner is None:
                 self._reasoner = Reasoner.from_pretrained(directory, device=self.device, dtype=self.body.dtype)

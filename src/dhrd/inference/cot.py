@@ -63,7 +63,7 @@ class Reasoner:
         """
         directory, device = Path(directory).expanduser(), find_device(device)
         info = read_info(directory)
-        if info.training.get("reasoning_weight") == 0:
+        if not info.reasons:
             logger.warning("%s: trained with loss.reasoning_weight: 0, its reasoning head learned nothing", directory)
         with no_foreign_bars():
             model = load_reasoning_model(directory)

@@ -15,17 +15,9 @@ from statsmodels.stats.multitest import multipletests
 
 from dhrd.data.superglue import Task
 from dhrd.errors import DataError
-from dhrd.metrics.intervals import Interval, Resampling, accuracy_interval
+from dhrd.metrics.intervals import ROUNDING, Interval, Resampling, accuracy_interval
 from dhrd.metrics.outcomes import Outcomes, pair
-from dhrd.metrics.paired import (
-    ROUNDING,
-    Pair,
-    differences,
-    p_value,
-    percentiles,
-    resampling_of,
-    rows_and_seeds,
-)
+from dhrd.metrics.paired import Pair, differences, p_value, percentiles, resampling_of, rows_and_seeds
 from dhrd.metrics.scores import score
 
 NAMES = ("baseline", "other")
@@ -102,8 +94,9 @@ def primary(
         num_resamples, seed, names: As `compare`'s.
 
     Returns:
-        The keys of `compare` but `num_groups`, and `num_tasks`; `num_rows` is the sum over tasks, `num_seeds` the least of any task,
-        `seed_differences` are means over tasks (null where their numbers of seeds differ), `mcnemar` is empty.
+        The keys of `compare` but `num_groups`, and `num_tasks`; `num_rows` is the sum over tasks, `num_seeds` the least
+        of any task, `seed_differences` are means over tasks (null where their numbers of seeds differ), `mcnemar` is
+        empty.
 
     Raises:
         DataError: There are no tasks, one cannot be compared, or their numbers of seeds differ and one is below 5.

@@ -20,6 +20,9 @@ from dhrd.metrics.scores import clusters, score, strata
 
 Interval = tuple[float, float]
 
+ROUNDING = 1e-12
+"""A difference that is nearer to none than this is none."""
+
 _CELLS_AT_ONCE = 2**20  # weights or sums held at once, of 8 bytes: 8 MiB, a few times over
 
 
@@ -47,11 +50,11 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
 
 def bootstrap(
     outcomes: Outcomes, score: Score, task: Task | None = None, *, num_resamples: int = 2000, seed: int = 0
-) -> Interval:
+) -> Interval | None:
     """The 95 % percentile bootstrap of one model's metric.
 
-    The interval has no width where no stratum has two kinds of row (perfect predictions): the data then show no
-    variation to resample. Wilson's interval of the accuracy does not have this limit.
+    None where no stratum has two kinds of row (perfect predictions): the data then show no variation to resample.
+    Wilson's interval of the accuracy does not have this limit.
 
     Args:
         outcomes: At least one row.
@@ -61,7 +64,8 @@ def bootstrap(
         seed: The same seed gives the same interval.
     """
     resampling = Resampling.of([outcomes], score, task, shape=())
-    return percentile_interval(resampling.resampled(num_resamples, np.random.default_rng(seed)))
+    low, high = percentile_interval(resampling.resampled(num_resamples, np.random.default_rng(seed)))
+    return (low, high) if high - low > ROUNDING else None
 
 
 def accuracy_interval(
@@ -75,7 +79,7 @@ def accuracy_interval(
     num_clusters = len(np.unique(cluster_B))
     if num_clusters < len(hits_B):
         interval = bootstrap(outcomes, score("accuracy"), task, num_resamples=num_resamples, seed=seed)
-        if interval[0] < interval[1]:
+        if interval is not None:
             return interval
     return wilson(round(float(hits_B.mean()) * num_clusters), num_clusters)
 

@@ -46,7 +46,8 @@ def compute_metrics(
         task: Adds its official metrics (MultiRC: `f1a` over all answers; `em`, the share of questions with every answer
             right) and names them under `official`.
         intervals: Whether to add `interval_95`: Wilson for accuracy, else bootstrap over rows, by gold class for macro
-            and weighted F1. Where rows have groups (MultiRC's paragraphs) all are bootstraps over whole groups. Costly.
+            and weighted F1, None where the data do not vary. Where rows have groups (MultiRC's paragraphs) all are
+            bootstraps over whole groups. Costly.
         num_resamples, seed: Of each bootstrap.
 
     Returns:
@@ -80,7 +81,8 @@ def compute_metrics(
     if intervals:
         how: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
         metrics["interval_95"] = {"accuracy": list(accuracy_interval(outcomes, task, **how))} | {
-            metric.name: list(bootstrap(outcomes, metric, task, **how)) for metric in (*averages, *own)
+            metric.name: list(found) if (found := bootstrap(outcomes, metric, task, **how)) else None
+            for metric in (*averages, *own)
         }
     metrics |= _by_class(outcomes)
     missing = [name for name in official if name not in metrics]

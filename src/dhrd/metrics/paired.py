@@ -11,15 +11,12 @@ import numpy as np
 from scipy import stats
 
 from dhrd.data.superglue import Task
-from dhrd.metrics.intervals import Interval, Resampling, percentile_interval
+from dhrd.metrics.intervals import ROUNDING, Interval, Resampling, percentile_interval
 from dhrd.metrics.outcomes import Outcomes
 from dhrd.metrics.scores import score
 
 Pair = tuple[Outcomes, Outcomes]
 """The baseline's outcomes and the other model's, at one seed."""
-
-ROUNDING = 1e-12
-"""A difference that is nearer to none than this is none."""
 
 
 def resampling_of(pairs: Sequence[Pair], metric: str, task: Task | None) -> Resampling:

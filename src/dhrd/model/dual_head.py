@@ -14,7 +14,7 @@ from transformers.utils import ModelOutput
 
 from dhrd.config import LossSettings, ModelSettings
 from dhrd.config.losses import LossName
-from dhrd.data.records import IGNORE, Batch
+from dhrd.data.records import IGNORE, Batch, LabelSet
 from dhrd.errors import ModelError
 from dhrd.lm_loss import LogitTransform, reasoning_loss
 from dhrd.losses import (
@@ -76,6 +76,7 @@ class DualHeadModel(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        self.labels: LabelSet | None = None  # that `DHRDTrainer` trained it on, for `DHRDEvaluator`
         self.settings, self.loss_settings = settings or ModelSettings(), loss or LossSettings()
         self.tokenizer, self.backbone_name, self.causal_lm = backbone.tokenizer, backbone.name, backbone.model
         check_fits(backbone, uses_lm_head=bool({"reasoning", "keyword"} & set(self.loss_settings.names)))

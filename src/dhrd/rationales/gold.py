@@ -74,8 +74,9 @@ class Gold:
         return calibration(self.share_BC, self.gold_B) if len(self.gold_B) else {}
 
     def is_below(self, accuracy: float | None) -> bool:
-        """Whether the teacher is less accurate than asked for, or not shown to answer at all."""
-        return accuracy is not None and (self.accuracy is None or self.accuracy < accuracy)
+        """Whether fewer rows than asked for got the right label: one without a readable vote did not."""
+        num_answered = len(self.gold_B) + self.rejected.total()
+        return accuracy is not None and (not num_answered or self.num_right / num_answered < accuracy)
 
     def record(self) -> dict[str, object]:
         """For a manifest."""

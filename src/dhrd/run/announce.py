@@ -11,9 +11,11 @@ from dhrd.data.label_sets import count_rows
 from dhrd.data.label_space import of_task
 from dhrd.training.build import Parts
 
+_MANY_CUT = 0.1  # of the rationales: more than the few that are longer than most
+
 
 def announced(parts: Parts) -> Iterator[str]:
-    """The labels with their rows, the tokens and updates, the device, its precision, and what is trained."""
+    """The labels with their rows, tokens and updates, the device, its precision, what is trained and what is lost."""
     rows, data, training = parts.rows, parts.data, parts.config.training
     for task in rows.labels.slices:
         labels = count_rows(of_task(rows.train, task.name, task.columns)).most_common()
@@ -33,3 +35,19 @@ def announced(parts: Parts) -> Iterator[str]:
         f"on {describe_device(parts.accelerator.device)}{processes}, {'float32' if precision == 'no' else precision}; "
         f"{trained:,} of {total:,} weights are trained"
     )
+    yield from _of_rationales(parts)
+
+
+def _of_rationales(parts: Parts) -> Iterator[str]:
+    """What becomes of rationales that are not learned, or not to their end."""
+    losses, data = parts.config.loss, parts.data.train
+    num_given = sum(bool(example.rationale) for example in parts.rows.train)
+    if num_given and not losses.reads_rationales:
+        yield (
+            f"rationales: {num_given:,} rows have one, and no loss reads it: the pooled baseline is trained "
+            "(loss.reasoning_weight is 0, or loss.lm_targets is input)"
+        )
+    if data.num_rationales_cut > _MANY_CUT * data.num_with_rationale:
+        limit = f"data.max_sequence_tokens={parts.config.data.max_sequence_tokens}"
+        cut = f"{data.num_rationales_cut:,} of {data.num_with_rationale:,}"
+        yield f"rationales: {cut} are cut to {limit}: raise it (`dhrd init` with the rationales proposes how far)"

@@ -35,7 +35,7 @@ class Decided:
 
     Args:
         decision: As it is written into the artifact.
-        metrics: See `decision_metrics`.
+        metrics: See `decision_metrics`; `selected_on`, for these rows chose it: new ones do a little worse.
     """
 
     decision: Decision
@@ -91,7 +91,9 @@ def decide(
         fingerprint=fingerprint,
     )
     write_decision(Path(model_dir).expanduser(), decision)
-    return Decided(decision, decision_metrics(decision, rows))
+    metrics = decision_metrics(decision, rows)
+    metrics["selected_on"] = True
+    return Decided(decision, metrics)
 
 
 def clear(model_dir: str | Path) -> None:

@@ -220,7 +220,7 @@ def _losses(given: RunConfig, roles: Mapping[str, Role]) -> Iterator[Setting]:
     if "rationale" not in roles and given.data.rationales is None:
         why = (
             "The rows have no rationales, so this is the pooled baseline. Once they have (dhrd rationales generate "
-            "asks a teacher; data.rationales names its file) set it to 1."
+            "asks a teacher; data.rationales names its file) run dhrd init again: they need longer sequences, too."
         )
         yield Setting("loss.reasoning_weight", 0, why)
 

@@ -32,6 +32,11 @@ class Explainer:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="dhrd-explain")
         self._num_waiting, self._is_loaded = 0, False
 
+    @property
+    def is_offered(self) -> bool:
+        """Whether rows may be sent."""
+        return self.limits.max_explained_rows > 0 and self.classifier.info.reasons
+
     async def explain(self, rows: Sequence[Row], max_new_tokens: int | None) -> list[Explanation]:
         """What the reasoning head writes about rows.
 
@@ -58,6 +63,12 @@ class Explainer:
 
     def _allowed(self, rows: Sequence[Row], max_new_tokens: int | None) -> int:
         most, limit = self.limits.max_explained_rows, self.limits.max_new_tokens
+        if not self.classifier.info.reasons:
+            message = (
+                "the model was trained without rationales, so its reasoning head explains nothing; serve one that was "
+                "trained with them"
+            )
+            raise Refusal(404, "no_explanations", message)
         if not most:
             raise Refusal(404, "no_explanations", "this server gives no explanations; start it with some allowed")
         if len(rows) > most:

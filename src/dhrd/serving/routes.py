@@ -137,7 +137,7 @@ class Service:
             max_input_tokens=info.max_input_tokens,
             calibration=dict(info.calibration),
             decision=info.model_dump(mode="json")["decision"],
-            explains=self.limits.max_explained_rows > 0,
+            explains=self.explainer.is_offered,
             device=str(classifier.device),
             dtype=str(classifier.dtype).removeprefix("torch."),
             version=library_versions()["dhrd"],

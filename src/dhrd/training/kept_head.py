@@ -7,7 +7,9 @@ from pathlib import Path
 
 import torch
 
+from dhrd.artifact.digests import PARTS
 from dhrd.artifact.info import check_has_classifier, read_info
+from dhrd.artifact.read import check_parts
 from dhrd.artifact.weights import load_classification_head
 from dhrd.data.label_names import listed
 from dhrd.data.label_space import check_one_task
@@ -46,6 +48,7 @@ def keep_head(model: DualHeadModel, labels: LabelSet, directory: Path) -> None:
             f"model.keep_head: {directory} has none of the labels {listed(labels.names)}, but "
             f"{listed(info.labels.names)}; leave it out"
         )
+    check_parts(directory, info, *PARTS)
     theirs = load_classification_head(directory, info)
     ours = [labels.names.index(name) for name in kept]
     with torch.no_grad():

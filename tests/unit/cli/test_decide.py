@@ -63,6 +63,7 @@ def test_what_is_decided_is_shown_and_obeyed(capsys: Any, place: Path) -> None:
     ended = decide(capsys, "--target", "accuracy>=0.95")
     assert re.search(r"accuracy>=0\.95 │ (0\.9\d\d|1\.000) │", ended.out), ended.out
     assert "of these 900 rows are answered; output has the decision" in ended.out
+    assert "chosen on these very rows" in ended.out
     ended = run_here(capsys, "evaluate", "--model", "output", "--data", "test.jsonl", "--json", "m.json")
     assert "were only the surest rows answered" in ended.out
     metrics = json.loads((place / "m.json").read_text())["decision"]

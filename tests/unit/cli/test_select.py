@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.artifacts import save_tiny
 from helpers.folds import assert_goes_on
 from helpers.rows import write_jsonl
 from helpers.runs import flags, read_jsonl, rows, run_here, settings, write_rows
@@ -54,6 +55,36 @@ def test_the_commands_of_the_page(
     assert "nats in the median" in worst.out and "were trained on" in worst.err
 
 
+def test_rows_are_drawn_without_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same as with one, but for the score; a pool has no labels yet."""
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(tmp_path / "pool.jsonl", [{"id": f"p{i}", "input_text": f"case {i}"} for i in range(30)])
+    write_jsonl(tmp_path / "known.jsonl", [{"id": "p3"}])
+    given = ["pool.jsonl", "-n", "5", "--exclude", "known.jsonl", "--seed", "1", "--device", "cpu"]
+    ended = run_here(capsys, "select", *given, "--output", "ask.jsonl", "--json", "ask.json")
+    assert ended.code == 0, ended.err
+    assert "5 of 29 rows (1 known, 0 with the text of an earlier one), 5 of them drawn at random" in ended.out
+    save_tiny(tmp_path / "model")
+    ended = run_here(capsys, "select", *given, "--model", "model", "--output", "read.jsonl")
+    assert ended.code == 0, ended.err
+    drawn, read = (read_jsonl(tmp_path / name) for name in ("ask.jsonl", "read.jsonl"))
+    assert [row | {"score": None} for row in read] == drawn
+    assert {row["selected_by"] for row in drawn} == {"random"}
+
+
+def test_rows_for_rationales_are_drawn_without_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pool = [{"id": f"p{i}", "input_text": f"case {i}", "label": "ab"[i % 2]} for i in range(9)]
+    write_jsonl(tmp_path / "pool.jsonl", [row | {"rationale": "because"} for row in pool[:3]] + pool[3:])
+    ended = run_here(capsys, "select", "pool.jsonl", "-n", 6, "--for", "rationale", "--output", "ask.jsonl")
+    assert ended.code == 0, ended.err
+    assert {row["id"] for row in read_jsonl(tmp_path / "ask.jsonl")} == {f"p{i}" for i in range(3, 9)}
+
+
 def test_stdout_is_rows_alone(
     tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,9 +109,13 @@ def test_an_interrupted_selection_keeps_its_folds(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["pool.jsonl", "-n", "3"], "no model is given: --model DIR"),
-        (["pool.jsonl", "-n", "3", "--for", "rationale"], "no model is given: --folds 5"),
-        (["pool.jsonl", "-n", "3", "--folds", "5"], "no model is given"),
+        (["pool.jsonl", "-n", "3", "--strategy", "badge"], "--strategy badge asks a model, and none is given: --model"),
+        (
+            ["pool.jsonl", "-n", "3", "--for", "rationale", "--strategy", "margin"],
+            "--strategy margin asks a model, and none is given: --folds 5, or --model DIR",
+        ),
+        (["pool.jsonl", "-n", "3", "--folds", "5"], "--folds is of --for rationale"),
+        (["pool.jsonl", "-n", "20"], "of the pool's 9 rows 9 are left to ask for"),
         (["pool.jsonl", "-n", "3", "--folds", "5", "--model", "m"], "give one of them"),
         (["pool.jsonl", "-n", "3", "--strategy", "best"], "--strategy best: unknown; give one of random, margin"),
         (["pool.jsonl", "-n", "3", "--for", "both"], "--for both: unknown; give label or rationale"),

@@ -28,7 +28,7 @@ METRICS: dict[str, Any] = {
     "macro_f1": 0.5,
     "log_loss": 0.4,
     "official": ["accuracy"],
-    "interval_95": {"accuracy": [0.6, 0.875]},
+    "interval_95": {"accuracy": [0.6, 0.875], "macro_f1": None},
     "per_class": {"[/bug]": {"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 4}},
 }
 
@@ -66,11 +66,15 @@ def threshold(value: float, asked: float) -> dict[str, Any]:
 def test_the_chosen_threshold_is_marked_and_told(capsys: Capsys) -> None:
     curve = [threshold(index / 20, index / 20) for index in range(21)]
     chosen_on = {"num_rows": 50, "accuracy": 0.9, "relative_cost": 2.5}
-    cascade_table({"curve": curve, "threshold": 0.26, "chosen_on": chosen_on})
+    metrics = {"curve": curve, "chosen_on": chosen_on, **threshold(0.26, 0.29)}
+    cascade_table({**metrics, "accuracy": 0.85, "interval_95": {"accuracy": [0.75, 0.95]}})
     out = capsys.readouterr().out
     marked = [row for row in cells(out) if row[0].endswith("*")]
-    assert marked == [["0.250 *", "25%", "0.800", "0.700 to 0.900", "12.00", "3.0"]]
-    assert len(cells(out)) == 8  # seven over the curve, and the chosen one
+    assert marked == [["0.260 *", "29%", "0.850", "0.750 to 0.950", "12.00", "3.0"]], "its own figures, no neighbour's"
+    first = [row[0] for row in cells(out)]
+    assert len(first) == 8 and first == sorted(first), "seven over the curve, and the chosen one in its place"
+    cascade_table({**metrics, "threshold": 1.0, "interval_95": {"accuracy": [0.7, 0.9]}})
+    assert len(cells(capsys.readouterr().out)) == 7, "which is one of them"
     assert "chosen on 50 other rows, where it has accuracy 0.900 at 2.5 times" in " ".join(out.split())
 
 

@@ -8,10 +8,16 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
 import dhrd
+from dhrd.compat.dataset import DHRDDataset
+from dhrd.data.records import LabelSet
 from dhrd.run import train as run
 from helpers.mlflow import fresh_mlflow, the_run
+from helpers.models import make_model
+from helpers.models import rows as encoded
 from helpers.runs import make_config
 
 
@@ -56,3 +62,16 @@ def test_without_autologging_an_active_run_is_left_alone(
         run.train(config, device="cpu")
     _, found = the_run(mlflow)
     assert (found.data.params, found.data.metrics) == ({}, {})
+
+
+def test_a_training_that_fails_ends_its_run(mlflow: ModuleType, tmp_path: Path) -> None:
+    """Or the next one in this process would log to it."""
+    dhrd.configure_mlflow(tracking_uri=f"file:{tmp_path / 'mlruns'}", experiment="dhrd")
+    dhrd.enable_autologging()
+    model, data = make_model("llama"), DHRDDataset(encoded(4), LabelSet(("a", "b", "c")), pad_token_id=0)
+    with torch.no_grad():
+        model.head.score.weight[0, 0] = torch.nan
+    with pytest.raises(dhrd.DhrdError, match="classification_loss is nan"):
+        dhrd.DHRDTrainer(model, DataLoader(data, batch_size=4, collate_fn=data.collate_fn)).train(num_epochs=1)
+    assert mlflow.active_run() is None
+    assert the_run(mlflow)[1].info.status == "FAILED"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow
@@ -12,6 +13,7 @@ import pytest
 from dhrd.config import DataSettings, load_config
 from dhrd.data.rows import load_rows
 from dhrd.data.sources import open_source
+from dhrd.errors import ColumnError, DataError
 from helpers.reading import PLAIN, error_of, load, read, refused, warnings_of, write
 from helpers.rows import write_jsonl
 
@@ -106,3 +108,22 @@ def test_all_missing_columns_are_told_at_once(columns: dict[str, str], row: dict
     error = error_of([row], DataSettings(columns=columns))
     assert told in error and "\n" not in error
     assert all(f"`data.columns.{field}=COLUMN`" in error for field in error.split(": ")[1].split(", "))
+
+
+@pytest.mark.parametrize(
+    ("row", "settings", "kind"),
+    [
+        ({"body": "a", "label": "x"}, {}, ColumnError),
+        ({"input_text": "a"}, {}, ColumnError),
+        ({"input_text": "a", "label": "x"}, {"columns": {"label": "kind"}}, ColumnError),
+        ({"input_text": "a", "label": "x"}, {"input_template": "{{ title }}"}, ColumnError),
+        ({"input_text": None, "label": "x"}, {}, DataError),
+        ({"input_text": "a", "label": ["x", "x"]}, {}, DataError),
+    ],
+)
+def test_a_row_that_lacks_a_column_is_an_error_of_its_kind(
+    row: dict[str, object], settings: dict[str, Any], kind: type[DataError]
+) -> None:
+    with pytest.raises(DataError) as told:
+        load([row, row], DataSettings(**settings))
+    assert type(told.value) is kind

@@ -134,8 +134,19 @@ def test_a_target_out_of_reach_is_said_to_be_so() -> None:
 def test_a_label_that_no_row_has_is_named() -> None:
     rows = _population("calibrated").part(slice(0, 40))
     keep = rows.gold_BC[:, 1] == 0
-    with pytest.raises(DataError, match=r"is about recall:b>=0\.9; give more rows"):
-        certify(rows.part(keep), [parse_target("recall:b>=0.9", NAMES)], 0.9)
+    for target in ("recall:b>=0.9", "precision:b>=0.9"):
+        with pytest.raises(DataError, match=r"none of the \d+ rows have the label 'b'; give more that have$"):
+            certify(rows.part(keep & (rows.probabilities_BC.argmax(1) != 1)), [parse_target(target, NAMES)], 0.9)
+
+
+def test_a_label_that_the_model_never_answers_is_told_from_one_that_no_row_has() -> None:
+    p_BC = np.tile([0.6, 0.3, 0.1], (50, 1))
+    rows = Labelled(
+        probabilities_BC=p_BC, gold_BC=np.eye(3, dtype=np.int64)[np.arange(50) % 2], names=NAMES, multi_label=False
+    )
+    told = r"25 of the 50 rows have the label 'b', but the model answers it for none of them all: train a better model"
+    with pytest.raises(DataError, match=told):
+        certify(rows, [parse_target("precision:b>=0.9", NAMES)], 0.9)
 
 
 def test_a_refusal_counts_only_starts_that_answer_rows_of_the_target() -> None:

@@ -88,6 +88,7 @@ def test_it_runs_without_dhrd_and_says_the_same(artifact: Path, exported: Path) 
 def test_its_directory_is_no_artifact_for_dhrd(exported: Path) -> None:
     with pytest.raises(ArtifactError, match=r"an export for ONNX Runtime .*; give the artifact that it was made from"):
         Classifier.from_pretrained(exported)
+    assert "digests" not in json.loads((exported / "dhrd.json").read_text()), "which are of the artifact's files"
 
 
 @pytest.mark.usefixtures("wrong")

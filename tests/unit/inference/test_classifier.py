@@ -18,6 +18,7 @@ import dhrd
 from dhrd import ArtifactError, Classifier, ConfigError, DataError, Example
 from dhrd.inference.streaming import Scored
 from dhrd.model.precision import fast_dtype
+from helpers.artifacts import change, unbind
 from helpers.runs import make_config, rows
 
 
@@ -219,6 +220,7 @@ def test_long_and_pad_ending_inputs_are_counted(classifier: Classifier) -> None:
 
 def damaged(artifact: Path, directory: Path, change: object) -> Path:
     shutil.copytree(artifact, directory)
+    unbind(directory)
     state = load_file(directory / "model.safetensors")
     change(state)  # type: ignore[operator]
     save_file(state, directory / "model.safetensors", metadata={"format": "pt"})
@@ -238,6 +240,7 @@ def test_a_head_of_another_label_count_is_refused(artifact: Path, tmp_path: Path
     with pytest.raises(ArtifactError, match=r"weights cannot be loaded|another shape"):
         Classifier.from_pretrained(damaged(artifact, tmp_path / "weights", cut))
     other = shutil.copytree(artifact, tmp_path / "manifest")
+    unbind(other)
     manifest = json.loads((other / "dhrd.json").read_text())
     manifest["labels"]["names"], manifest["labels"]["words"] = ["a", "b"], ["a", "b"]
     (other / "dhrd.json").write_text(json.dumps(manifest))
@@ -271,6 +274,13 @@ def test_a_classifier_that_was_not_loaded_from_a_directory_cannot_explain(classi
     bare = Classifier(classifier.body, classifier.head, classifier.tokenizer, classifier.info)
     with pytest.raises(ArtifactError, match="not loaded from a directory"):
         bare.explain("fine")
+
+
+def test_a_reasoning_head_that_was_not_trained_explains_nothing(artifact: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(artifact, tmp_path / "artifact")
+    change(copy / "dhrd.json", training={"reasoning_weight": 0})
+    with pytest.raises(ArtifactError, match=r"reasoning_weight: 0.* give a model that was trained with rationales"):
+        Classifier.from_pretrained(copy, device="cpu", dtype=None).explain("fine")
 
 
 def test_explanations_are_decoded_in_the_classifiers_precision(artifact: Path) -> None:

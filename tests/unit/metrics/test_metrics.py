@@ -114,7 +114,7 @@ def test_multirc_by_hand() -> None:
     assert found["accuracy"] == pytest.approx(5 / 7)
     # A resample has the first paragraph twice (1/4 of the time), each once, or the second twice
     assert found["interval_95"]["f1a"] == pytest.approx([2 * 1 / (1 + 2), 2 * 2 / (3 + 2)])
-    assert found["interval_95"]["em"] == [0.5, 0.5]
+    assert found["interval_95"]["em"] is None, "every resample has half of the questions right"
 
 
 def test_multirc_at_length_against_plain_loops() -> None:
@@ -227,7 +227,7 @@ def test_a_label_that_is_absent_counts_as_zero() -> None:
     assert found["weighted_f1"] == 1.0
     assert found["per_class"]["c"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
     assert found["confusion_matrix"]["counts"] == [[2, 0, 0], [0, 2, 0], [0, 0, 0]]
-    assert found["interval_95"]["macro_f1"] == pytest.approx([2 / 3, 2 / 3])
+    assert found["interval_95"]["macro_f1"] is None
 
 
 def test_one_row() -> None:
@@ -247,7 +247,7 @@ def test_perfect_predictions() -> None:
     found = compute_metrics(_said([0, 1, 2] * 20, [0, 1, 2] * 20, sure=1.0))
     assert found["accuracy"] == found["macro_f1"] == found["weighted_f1"] == 1.0
     assert found["log_loss"] == pytest.approx(0.0, abs=1e-12)
-    assert found["interval_95"]["macro_f1"] == [1.0, 1.0]
+    assert found["interval_95"]["macro_f1"] is found["interval_95"]["weighted_f1"] is None
     low, high = found["interval_95"]["accuracy"]
     assert 0.9 < low < 1.0 and high == 1.0  # Wilson's is not fooled
 
@@ -266,7 +266,7 @@ def test_all_is_plain_json(labels: LabelSet, task: str | None, ids: str | None) 
     found = compute_metrics(predictions, task=TASKS[task] if task else None)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     kinds = set(map(type, _leaves(found)))
-    assert kinds <= {int, float, str}, kinds
+    assert kinds <= {int, float, str, type(None)}, kinds
 
 
 def _leaves(value: Any) -> list[Any]:

@@ -38,6 +38,8 @@ def test_accuracy_kappa_and_calibration() -> None:
 def test_the_gate() -> None:
     found = gold([[1.0, 0.0], [1.0, 0.0]], [0, 1])
     assert [found.is_below(accuracy) for accuracy in (None, 0.4, 0.5, 0.51)] == [False, False, False, True]
+    silent = gold([[1.0, 0.0]] * 10, [0] * 10, rejected=Counter(cut=40))
+    assert silent.accuracy == 1 and silent.is_below(0.21) and not silent.is_below(0.2), "10 of 50 rows are right"
 
 
 def test_no_row_with_a_vote() -> None:

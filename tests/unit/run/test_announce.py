@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,22 @@ def test_each_of_several_tasks_has_its_labels(tiny_backbone: Path, tmp_path: Pat
     parts = build(config, load_rows(config), load_backbone(config.model), "cpu")
     told = [line for line in announced(parts) if line.startswith("labels of ")]
     assert told == [f"labels of {name}: 'keep' 7, 'return' 7, 'repair' 6" for name in ("what", "again")]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["loss.reasoning_weight=0"], r"rationales: \d+ rows have one, and no loss reads it: the pooled baseline"),
+        (
+            ["data.max_input_tokens=24", "data.max_sequence_tokens=24"],
+            r"rationales: \d+ of \d+ are cut to data.max_sequence_tokens=24: raise it",
+        ),
+    ],
+)
+def test_rationales_that_are_lost_are_told(
+    tiny_backbone: Path, tmp_path: Path, overrides: list[str], said: str
+) -> None:
+    config = make_config(tiny_backbone, tmp_path, *overrides)
+    parts = build(config, load_rows(config), load_backbone(config.model), "cpu")
+    *_, line = announced(parts)
+    assert re.match(said, line), line

@@ -141,6 +141,16 @@ def test_info_tells_what_is_served(server: Running, classifier: Classifier) -> N
     assert "text/html" in server.client.get("/").headers["content-type"]
 
 
+def test_a_head_that_learned_nothing_is_not_offered(tmp_path: Path) -> None:
+    directory = save_tiny(tmp_path / "pooled")
+    change(directory / "dhrd.json", training={"reasoning_weight": 0})
+    with running(Classifier.from_pretrained(directory, device="cpu", dtype=None)) as server:
+        assert server.client.get("/info").json()["explains"] is False
+        response = server.post("/v1/explain", {"input": "case 1"})
+    assert problem(response) == (404, "no_explanations", None)
+    assert "its reasoning head explains nothing; serve one" in response.json()["error"]["message"]
+
+
 def test_template_and_several_labels_are_the_artifacts(tmp_path: Path) -> None:
     directory = save_tiny(tmp_path / "pairs")
     labels = {"names": list(LABELS.names), "words": list(LABELS.words), "multi_label": True, "ordered": False}

@@ -62,7 +62,7 @@ class OwnTeacher:
         """
         directory = Path(settings.model).expanduser()
         info = read_info(directory)
-        if info.training.get("reasoning_weight") == 0:
+        if not info.reasons:
             raise ArtifactError(
                 f"{directory}: trained with loss.reasoning_weight: 0, so its reasoning head has nothing to teach; give "
                 "an artifact that was trained with rationales"

@@ -1,10 +1,12 @@
 """What a rationale is worth to a trained model: how much likelier its row's label is to the model that has read it.
 
-    worth = log p(y | x, r) − log p(y | x)      in nats; what a rationale tells beyond its input (Chen et al. 2023, REV,
-                                                arXiv 2210.04982)
+    worth = log p(y | x, r) − log p(y | x)      in nats; what a rationale tells beyond its input, in the spirit of REV
+                                                (Chen et al. 2023, arXiv 2210.04982)
 
 One forward pass a row, as in training, has both: the classification head gives p(y | x) from the input's pooled vector,
-and the reasoning head p(y | x, r) at the label's words, once rationale and answer marker are read.
+and the reasoning head p(y | x, r) at the label's words, once rationale and answer marker are read. A classification
+head is often too sure, and beside it most good rationales would be worth less than nothing. So its logits are divided
+by the temperature that fits these rows best.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from scipy.special import log_softmax
 from torch import Tensor
 
 from dhrd._progress import track
@@ -27,9 +30,11 @@ from dhrd.data.collate import collate
 from dhrd.data.digest import digest_of
 from dhrd.data.label_space import check_one_task
 from dhrd.data.records import IGNORE, Batch, EncodedExample, Example
+from dhrd.data.rows import multi_hot
 from dhrd.data.sequence import SequenceEncoder
 from dhrd.errors import ConfigError, DataError
 from dhrd.inference.classifier import Classifier
+from dhrd.metrics.calibration import fit_temperature
 from dhrd.model.backbone import logit_transform
 from dhrd.model.pooling import last_hidden_states, pool
 from dhrd.rationales.audit.audit import Audit
@@ -40,6 +45,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 logger = logging.getLogger("dhrd")
+
+_FEWEST_FOR_TEMPERATURE = 20  # rows: fewer fit anything
 
 
 def with_worth(audit: Audit, model_dir: str | Path, *, least: float | None = None, **options: Any) -> Audit:
@@ -107,12 +114,20 @@ def rationale_worths(model_dir: str | Path, examples: Sequence[Example], **optio
         [info.sequence.answer + word for word in info.labels.words], special_tokens=False
     )
     num_common = sum(1 for _ in takewhile(lambda tokens: len({*tokens}) == 1, zip(*answers, strict=False)))
-    worth_N = np.zeros(len(encoded))
+    told_N, logits_NC = np.zeros(len(encoded)), np.zeros((len(encoded), len(info.labels)))
     lengths = [len(row.input_ids) + len(row.continuation_ids) for row in encoded]
     for rows in track(buckets(lengths, classifier.engine.options.max_tokens_per_pass), "rationales"):
         some = [encoded[row] for row in rows]
-        worth_N[rows] = _worths(classifier, model, some, num_common).double().cpu().numpy()
-    return worth_N
+        told_B, logits_BC = _both_heads(classifier, model, some, num_common)
+        told_N[rows], logits_NC[rows] = told_B.double().cpu().numpy(), logits_BC.double().cpu().numpy()
+    return told_N - _known(logits_NC, multi_hot([row.label for row in encoded], len(info.labels)))
+
+
+def _known(logits_NC: np.ndarray, gold_NC: np.ndarray) -> np.ndarray:
+    """log p(y | x) of each row's label by the classification head, as sure as it is right, (N,)."""
+    if len(logits_NC) >= _FEWEST_FOR_TEMPERATURE:
+        logits_NC = logits_NC / fit_temperature(logits_NC, gold_NC)
+    return log_softmax(logits_NC, axis=1)[gold_NC.astype(bool)]
 
 
 def check_can_tell_worth(model_dir: str | Path, info: ArtifactInfo) -> None:
@@ -121,7 +136,7 @@ def check_can_tell_worth(model_dir: str | Path, info: ArtifactInfo) -> None:
     Raises:
         ConfigError: With the reason.
     """
-    if info.training.get("reasoning_weight") == 0:
+    if not info.reasons:
         raise ConfigError(
             f"{model_dir}: trained with loss.reasoning_weight: 0, so its reasoning head learned nothing and cannot say "
             "what a rationale is worth; give a model that was trained with rationales"
@@ -132,10 +147,10 @@ def check_can_tell_worth(model_dir: str | Path, info: ArtifactInfo) -> None:
 
 
 @torch.inference_mode()
-def _worths(
+def _both_heads(
     classifier: Classifier, model: PreTrainedModel, examples: Sequence[EncodedExample], num_common: int
-) -> Tensor:
-    """log p(y | x, r) − log p(y | x) of some rows, (B,).
+) -> tuple[Tensor, Tensor]:
+    """log p(y | x, r) of some rows, (B,), and the classification head's logits, (B, C).
 
     Args:
         classifier: Its head.
@@ -151,14 +166,12 @@ def _worths(
         lm_targets="continuation",
     ).to(model.device)
     hidden_BTD = last_hidden_states(model.base_model, batch)
-    known_BC = classifier.head(pool(hidden_BTD, batch, info.pooling)).log_softmax(1)
-    assert batch.label_BC is not None
-    known_B = known_BC[batch.label_BC.bool()]
+    logits_BC = classifier.head(pool(hidden_BTD, batch, info.pooling))
     starts = [len(row.input_ids) + row.reason_end + num_common for row in examples]
-    return _told(model, hidden_BTD, batch, torch.tensor(starts, device=model.device)) - known_B
+    return _answer_log_probs(model, hidden_BTD, batch, torch.tensor(starts, device=model.device)), logits_BC
 
 
-def _told(model: PreTrainedModel, hidden_BTD: Tensor, batch: Batch, start_B: Tensor) -> Tensor:
+def _answer_log_probs(model: PreTrainedModel, hidden_BTD: Tensor, batch: Batch, start_B: Tensor) -> Tensor:
     """log p of each row's tokens from a position on, (B,)."""
     assert batch.target_BT is not None
     places_T = torch.arange(batch.target_BT.shape[1], device=start_B.device)

@@ -6,7 +6,7 @@ the pool → without what is known → what the classifier says of each row → 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from dhrd.data.digest import digest_of
 from dhrd.data.label_space import of_task, one_task
 from dhrd.data.labels import LabelSlice
 from dhrd.data.records import Example
-from dhrd.data.rows import encode_labels, load_rows
+from dhrd.data.rows import encode_labels, label_set, load_rows
+from dhrd.data.sources import named_rows, open_source
 from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.folds import fold_directory, for_folds, out_of_fold
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.embedding import embed
-from dhrd.run.rows import refuse_trained_rows, rows_of, settings_of
+from dhrd.run.rows import refuse_trained_rows, rows_of, settings_of, with_own_ids
 from dhrd.run.select.pool import Pool, open_pool
 from dhrd.run.select.strategies import RANDOM, STRATEGIES, Choose, Query, ScoredPool, draw_rows
 
@@ -40,13 +41,13 @@ class SelectedRow:
         example: The row.
         by: The strategy that chose it; `random`: it was drawn.
         score: How unsure the classifier is: for a label 1 − the margin of its two likeliest labels, for a rationale
-            1 − the probability of the row's label.
+            1 − the probability of the row's label; None: no classifier read it.
         inclusion_probability: Of a row that was drawn, with which any row of the pool was; None: it was chosen.
     """
 
     example: Example
     by: str
-    score: float
+    score: float | None
     inclusion_probability: float | None
 
 
@@ -153,6 +154,28 @@ def select_out_of_fold(
     return _by_doubt(rows.train, pool, wrong_N, query)
 
 
+def select_at_random(config: RunConfig, query: Query, *, for_rationales: bool = False) -> Selection:
+    """Draw rows to get a label or a rationale next; no model reads them.
+
+    Args:
+        config: `data.train` is the pool.
+        query: How many.
+        for_rationales: Of rows that have a label and no rationale alone.
+
+    Raises:
+        ConfigError: There are several tasks, and none of them is named, for rationales.
+        DataError: The pool has too few rows, or one cannot be used.
+    """
+    source = replace(open_source(named_rows(config.data), config.data, tasks=config.tasks), reads_rationales=False)
+    examples = list(with_own_ids(source.load(labels_required=for_rationales), source.name))
+    pool = open_pool(examples, query.exclude, source.template, config.data.columns)
+    if for_rationales:
+        task = one_task(label_set(config, source, examples), query.task)
+        pool = _without_rationale(pool, examples, task, config)
+    _check_pool(pool, examples, query)
+    return _selected(examples, pool, None, query, None)
+
+
 def write_selected(selection: Selection, path: Path) -> None:
     """The rows as JSON lines, with their own columns, so that they can be labelled or given rationales.
 
@@ -161,7 +184,8 @@ def write_selected(selection: Selection, path: Path) -> None:
     """
     with writing(path) as file:
         for row in selection.rows:
-            own = (row.by, round(row.score, 6), row.inclusion_probability)
+            score = None if row.score is None else round(row.score, 6)
+            own = (row.by, score, row.inclusion_probability)
             record = {"id": row.example.id, **row.example.fields, **dict(zip(_OWN_COLUMNS, own, strict=True))}
             file.row(record)
 
@@ -176,10 +200,14 @@ def _opened(
     examples = rows_of(model_dir, data, split="train", config=config, labels_required=labels_required)
     pool = open_pool(examples, query.exclude, info.input_template, config.data.columns)
     if labels_required:
-        column = config.data.columns.get("rationale", "rationale")
-        pool = pool.only(not example.fields.get(column) and _is_labelled(example, task) for example in examples)
+        pool = _without_rationale(pool, examples, task, config)
     _check_pool(pool, examples, query)
     return examples, pool, task
+
+
+def _without_rationale(pool: Pool, examples: Sequence[Example], task: LabelSlice, config: RunConfig) -> Pool:
+    column = config.data.columns.get("rationale", "rationale")
+    return pool.only(not example.fields.get(column) and _is_labelled(example, task) for example in examples)
 
 
 def _is_labelled(example: Example, task: LabelSlice) -> bool:
@@ -227,13 +255,15 @@ def _by_doubt(examples: Sequence[Example], pool: Pool, doubt_N: np.ndarray, quer
     return _selected(examples, pool, doubt_N, query, choose)
 
 
-def _selected(examples: Sequence[Example], pool: Pool, score_N: np.ndarray, query: Query, choose: Choose) -> Selection:
+def _selected(
+    examples: Sequence[Example], pool: Pool, score_N: np.ndarray | None, query: Query, choose: Choose | None
+) -> Selection:
     drawn = draw_rows(len(pool.rows), query.num_rows, None if query.strategy == RANDOM else choose, seed=query.seed)
     rows = [
         SelectedRow(
             example=examples[pool.rows[row]],
             by=RANDOM if is_random else query.strategy,
-            score=float(score_N[row]),
+            score=None if score_N is None else float(score_N[row]),
             inclusion_probability=drawn.inclusion_probability if is_random else None,
         )
         for row, is_random in zip(drawn.rows, drawn.is_random, strict=True)

@@ -101,7 +101,7 @@ def _tell(info: ArtifactInfo, config: RunConfig, model: Path) -> None:
         logger.warning("%s: its calibration (temperature %.3g) is of the old weights and left out", model, temperature)
     if info.decision is not None:
         logger.warning("%s: its decision is of the old weights and left out; `dhrd decide` makes another", model)
-    if info.training.get("reasoning_weight") == 0 and config.loss.reasoning_weight:
+    if not info.reasons and config.loss.reasoning_weight:
         logger.warning("%s: its reasoning head was not trained: it begins as its backbone's", model)
 
 

@@ -38,16 +38,23 @@ def open_trackers(
         CheckpointError: metrics.jsonl is damaged.
     """
     trackers: list[Tracker] = list(callbacks)
-    try:
+    with told_the_end(trackers, output_dir):
         if accelerator.is_main_process:
             trackers.append(JsonlTracker(output_dir / "metrics.jsonl", position.step))
         trackers += _asked_for(config, accelerator, position)
         yield trackers
+
+
+@contextmanager
+def told_the_end(trackers: Sequence[Tracker], artifact: Path | None) -> Iterator[None]:
+    """Tell trackers how a block ended, also those that were added in it: well, with this artifact, or not."""
+    try:
+        yield
     except BaseException as error:
         status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
         _end(trackers, lambda tracker: tracker.abort(status))
         raise
-    if failures := _end(trackers, lambda tracker: tracker.finish(output_dir)):
+    if failures := _end(trackers, lambda tracker: tracker.finish(artifact)):
         raise failures[0]
 
 

@@ -30,8 +30,10 @@ def examples() -> list[Example]:
     return [Example(id=f"r{number}", **row) for number, row in enumerate(rows)]
 
 
-def save(directory: Path, **info: Any) -> Path:
+def save(directory: Path, *, sureness: float = 1, **info: Any) -> Path:
     model = make_model(backbone=make_backbone(tokenizer=make_tokenizer()), num_labels=3)
+    with torch.no_grad():
+        model.head.score.weight.mul_(sureness)
     save_model(directory, model, max_input_tokens=64, max_sequence_tokens=256, **info)
     (directory / "run.json").unlink()  # it would be the config of a run
     return directory
@@ -62,6 +64,17 @@ def test_worth_is_what_the_rationale_adds(tmp_path: Path) -> None:
     assert worth_N == pytest.approx([one_by_one(directory, row) for row in rows], abs=1e-3)
     small = rationale_worths(directory, rows, **CPU, max_tokens_per_pass=1)
     np.testing.assert_allclose(worth_N, small, atol=1e-4)
+
+
+def test_a_classification_head_that_is_too_sure_is_tempered(tmp_path: Path) -> None:
+    """Logits ten times as large say nothing else, so they change no worth where there are rows to see it by."""
+    rows = [replace(row, id=f"{row.id}-{copy}") for copy in range(4) for row in examples()]
+    assert len(rows) >= 20
+    plain, sure = save(tmp_path / "plain"), save(tmp_path / "sure", sureness=10)
+    worth_N = rationale_worths(plain, rows, **CPU)
+    assert rationale_worths(sure, rows, **CPU) == pytest.approx(worth_N, abs=1e-3)
+    few_N = rationale_worths(plain, rows[:3], **CPU)
+    assert rationale_worths(sure, rows[:3], **CPU) != pytest.approx(few_N, abs=1e-3), "too few to see it by"
 
 
 def test_another_rationale_has_another_worth(tmp_path: Path) -> None:
