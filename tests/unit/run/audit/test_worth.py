@@ -17,7 +17,7 @@ from dhrd.errors import ArtifactError, ConfigError, DataError
 from dhrd.rationales.audit.audit import audit_rationales
 from dhrd.run.audit import worth as module
 from dhrd.run.audit.worth import rationale_worths, with_worth
-from helpers.artifacts import LABELS, change, save_model, save_tiny
+from helpers.artifacts import LABELS, change, save_model, save_tiny, unbind
 from helpers.models import make_backbone, make_model, texts
 from helpers.rows import make_tokenizer, write_jsonl
 from helpers.runs import make_config
@@ -128,6 +128,7 @@ def test_without_labelled_rows_there_is_no_worth(tmp_path: Path) -> None:
 )
 def test_an_artifact_that_cannot_tell_is_refused(tmp_path: Path, fields: dict[str, Any], problem: str) -> None:
     directory = save(tmp_path / "model")
+    unbind(directory)
     change(directory / "dhrd.json", **fields)
     with pytest.raises(ConfigError, match=problem):
         rationale_worths(directory, examples(), **CPU)
