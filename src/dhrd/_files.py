@@ -113,7 +113,8 @@ def writing(path: Path) -> Iterator[Writer]:
             file.flush()
             os.replace(partial, target)
     except (DhrdError, KeyboardInterrupt) as error:
-        error.add_note(f"nothing was written to {path}")
+        if file is None or partial.exists():  # else it was in place before the signal came
+            error.add_note(f"nothing was written to {path}")
         raise
     finally:
         with suppress(OSError):
@@ -219,20 +220,15 @@ def writing_directory(directory: Path, *, last: str, stale: Iterable[str] = ()) 
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        publish(partial, target, last=last, stale=stale)
+        files = [path.relative_to(partial) for path in sorted(partial.rglob("*")) if not path.is_dir()]
+        files.sort(key=lambda path: path == Path(last))
+        try:
+            _publish(partial, target, files, stale)
+        except KeyboardInterrupt:  # renaming takes no time, and half of it is of no use to anyone
+            _publish(partial, target, files, stale)
+            raise
     finally:
         os.close(descriptor)
-
-
-def publish(partial: Path, target: Path, *, last: str, stale: Iterable[str]) -> None:
-    """Let the files of a directory take their places in another; see `writing_directory`."""
-    files = [path.relative_to(partial) for path in sorted(partial.rglob("*")) if not path.is_dir()]
-    files.sort(key=lambda path: path == Path(last))
-    try:
-        _publish(partial, target, files, stale)
-    except KeyboardInterrupt:  # renaming takes no time, and half of it is of no use to anyone
-        _publish(partial, target, files, stale)
-        raise
 
 
 def _publish(partial: Path, target: Path, files: list[Path], stale: Iterable[str]) -> None:
@@ -255,6 +251,23 @@ def _remove(path: Path) -> None:
     path.unlink()
     with suppress(OSError):  # there is something else beside it
         path.parent.rmdir()
+
+
+def replace_directory(whole: Path, target: Path) -> None:
+    """Move a directory to the place of one that holds nothing, or of none, in one step; it gets that one's mode.
+
+    Raises:
+        ConfigError: The target is not empty, or another process is writing there.
+    """
+    place = Path(os.path.realpath(target))
+    if not holds_nothing(place):
+        raise ConfigError(f"{target}: is no longer empty; move it away, and run again")
+    with locked(place):
+        pass  # no other process is writing there
+    if place.exists():
+        os.chmod(whole, stat.S_IMODE(place.stat().st_mode))
+        shutil.rmtree(place)
+    os.replace(whole, place)
 
 
 def set_modes(directory: Path) -> None:

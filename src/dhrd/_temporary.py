@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import glob
+import hashlib
 import os
 import re
 import secrets
@@ -12,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_TEMPORARY = re.compile(r"\..*\.\d+-[0-9a-f]{8}\.partial")
+_END = r"\d+-[0-9a-f]{8}\.partial"
+_TEMPORARY = re.compile(rf"\..*\.{_END}")
 _NAME_SHOWN = 50  # characters of the target's name in a temporary one: a name may have 255 bytes
 
 
@@ -22,7 +24,16 @@ def temporary(target: Path, directory: Path) -> Path:
 
 
 def _start(target: Path) -> str:
-    return f".{target.name[:_NAME_SHOWN]}."
+    """The prefix of the temporary names of this target alone: one target's name may be a prefix of another's."""
+    digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]
+    return f".{target.name[:_NAME_SHOWN]}.{digest}."
+
+
+def _left(target: Path, directory: Path) -> list[Path]:
+    """The paths in a directory that have a temporary name of this target."""
+    start = _start(target)
+    found = directory.glob(f"{glob.escape(start)}*")
+    return sorted(path for path in found if re.fullmatch(_END, path.name.removeprefix(start)))
 
 
 def is_temporary(path: Path) -> bool:
@@ -32,9 +43,7 @@ def is_temporary(path: Path) -> bool:
 
 def sweep(target: Path, directory: Path) -> None:
     """Remove what killed processes left of a target in a directory."""
-    for path in directory.glob(f"{glob.escape(_start(target))}*"):
-        if not is_temporary(path):
-            continue
+    for path in _left(target, directory):
         with suppress(OSError):  # its writer lives, or the disk knows no locks: then nobody can tell
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
             try:
@@ -44,10 +53,18 @@ def sweep(target: Path, directory: Path) -> None:
                 os.close(descriptor)
 
 
+def remove_directory(directory: Path) -> None:
+    """Remove a directory so that a kill leaves all of it under its name, or nothing."""
+    sweep(directory, directory.parent)
+    gone = temporary(directory, directory.parent)
+    os.replace(directory, gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
 def abandoned(target: Path, directory: Path) -> Iterator[tuple[Path, int]]:
     """The directories that dead processes left of a target, each with a descriptor that locks it."""
-    for path in sorted(directory.glob(f"{glob.escape(_start(target))}*")):
-        if not is_temporary(path) or not path.is_dir():
+    for path in _left(target, directory):
+        if not path.is_dir():
             continue
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)

@@ -67,7 +67,7 @@ def test_f14_rationales_and_inputs_of_training_are_cut_alike() -> None:
 
 def test_f14_strict_refuses_a_long_text_without_reading_it() -> None:
     encoder = InputEncoder(tokenizer=make_tokenizer(), max_input_tokens=20, strict=True)
-    with pytest.raises(DataError, match=r"^f:1: 25 tokens are over the limit of 20"):
+    with pytest.raises(DataError, match=r"^f:1: 25 tokens exceed the limit of 20"):
         encoder.encode([({"input_text": "x" * 25}, "f:1")])
-    with pytest.raises(DataError, match=r"^f:1: more than \d{2,3} tokens are over the limit of 20"):
+    with pytest.raises(DataError, match=r"^f:1: more than \d{2,3} tokens exceed the limit of 20"):
         encoder.encode([({"input_text": "x" * 1_000_000}, "f:1")])

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dhrd._files import LOCK, locked, writing_directory
+from dhrd._temporary import temporary
 from dhrd.config import TrainingSettings
 from dhrd.errors import ConfigError, SaveError
 from dhrd.export.export import check_export_place
@@ -151,7 +152,7 @@ class TestF3OverwriteReplacesRunsAlone:
         """As a run leaves it that was killed before it began."""
         (tmp_path / "out" / "checkpoints").mkdir(parents=True)
         (tmp_path / "out" / LOCK).touch()
-        (tmp_path / "out" / "checkpoints" / ".run.json.4711-0123abcd.partial").touch()
+        temporary(tmp_path / "out" / "checkpoints" / "run.json", tmp_path / "out" / "checkpoints").touch()
         assert train(capsys, tiny_backbone, tmp_path).code == 0
         assert not list((tmp_path / "out").glob(".*"))
 
@@ -267,7 +268,7 @@ class TestWritingADirectory:
 
     def test_what_a_kill_left_is_removed(self, tmp_path: Path) -> None:
         for place in (tmp_path, tmp_path / "out"):
-            left = place / ".out.4711-0123abcd.partial"
+            left = temporary(tmp_path / "out", place)
             left.mkdir(parents=True)
             (left / "half").touch()
             if place == tmp_path:

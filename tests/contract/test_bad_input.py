@@ -336,7 +336,7 @@ def test_what_is_not_an_artifact(capsys: Capsys, artifact: Path, tiny_backbone: 
     for command in (["evaluate"], ["predict", *map(str, io)]):
         assert_refused(run_here(capsys, *command, "--model", tmp_path / "no"), f"{tmp_path / 'no'}: no such directory")
         assert_refused(run_here(capsys, *command, "--model", tiny_backbone), "not a dhrd artifact (no dhrd.json)")
-    assert_refused(run_here(capsys, "evaluate"), "give --model DIR")
+    assert_refused(run_here(capsys, "evaluate"), "use --model DIR")
     for name in ("dhrd.json", "model.safetensors", "config.json"):
         copy = shutil.copytree(artifact, tmp_path / f"without {name}")
         (copy / name).write_bytes(b"{")

@@ -75,20 +75,46 @@ def use(monkeypatch: pytest.MonkeyPatch, directory: Path, decision: Decision | N
 
 def killed(job: Callable[[], Any], num_bytes: int) -> bool:
     """Run a job in a process that is killed at a write, in its middle, after so many bytes; False: it ended before."""
+    write, left = Writer.write, num_bytes
+
+    def counted(self: Writer, content: str | bytes) -> None:
+        nonlocal left
+        left -= len(content)
+        if left <= 0:
+            write(self, content[: len(content) // 2])
+            self._file.flush()
+            os.kill(os.getpid(), 9)
+        write(self, content)
+
+    return killed_by((Writer, "write", counted), job)
+
+
+def killed_at(place: Any, name: str, number: int, job: Callable[[], Any]) -> bool:
+    """Run a job in a process that is killed in place of the n-th call of a function; False: it ended before.
+
+    Args:
+        place: What has the function, as an attribute.
+        name: Of the function.
+        number: From 1.
+        job: What is run.
+    """
+    function, left = getattr(place, name), number
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), 9)
+        return function(*arguments, **more)
+
+    return killed_by((place, name, counted), job)
+
+
+def killed_by(change: tuple[Any, str, Any], job: Callable[[], Any]) -> bool:
+    """Run a job in a process of its own, with an attribute changed there; whether that was killed."""
     pid = os.fork()
     if pid == 0:
-        write, left = Writer.write, num_bytes
-
-        def counted(self: Writer, content: str | bytes) -> None:
-            nonlocal left
-            left -= len(content)
-            if left <= 0:
-                write(self, content[: len(content) // 2])
-                self._file.flush()
-                os.kill(os.getpid(), 9)
-            write(self, content)
-
-        Writer.write = counted  # type: ignore[method-assign]
+        setattr(*change)
         code = 1
         try:
             job()

@@ -138,6 +138,20 @@ class Stop(Exception):
     """Ends a run in the middle."""
 
 
+@contextmanager
+def stopping(place: Any, name: str, path: Path) -> Iterator[None]:
+    """Stop in place of a call of a function, an attribute of `place`, whose first argument is this path."""
+    function = getattr(place, name)
+
+    def stopped(first: Path, *arguments: Any, **more: Any) -> Any:
+        if Path(first) == path:
+            raise Stop
+        return function(first, *arguments, **more)
+
+    with patch.object(place, name, stopped):
+        yield
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a command ended."""

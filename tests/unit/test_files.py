@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from dhrd._files import LOCK, expanded, holds_nothing, is_stdout, is_stream, locked, writing, writing_directory
+from dhrd._files import (
+    LOCK,
+    expanded,
+    holds_nothing,
+    is_stdout,
+    is_stream,
+    locked,
+    replace_directory,
+    writing,
+    writing_directory,
+)
+from dhrd._temporary import temporary
 from dhrd.errors import ConfigError, DhrdError, SaveError
 from helpers.runs import read_jsonl
 
@@ -67,10 +78,23 @@ def test_f13_what_was_there_stays(tmp_path: Path) -> None:
     assert (tmp_path / "o").read_bytes() == b"old"
 
 
+def test_what_was_written_before_a_signal_is_not_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = os.replace
+
+    def interrupted(source: Path, target: Path) -> None:
+        replace(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt) as stop, writing(tmp_path / "o") as file:
+        file.write("new")
+    assert not getattr(stop.value, "__notes__", [])
+    assert (tmp_path / "o").read_text() == "new"
+
+
 def test_f13_what_a_kill_left_goes_with_the_next_writing(tmp_path: Path) -> None:
-    left = tmp_path / ".o.4711-0123abcd.partial"
+    left, other = (temporary(tmp_path / name, tmp_path) for name in ("o", "o.other"))
     left.write_text("half")
-    other = tmp_path / ".other.4711-0123abcd.partial"
     other.write_text("of another target")
     with writing(tmp_path / "o") as file, writing(tmp_path / "o"):  # the second leaves the first's alone
         file.write("new")
@@ -91,6 +115,25 @@ def test_a_directory_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
         (directory / "done.json").write_text("after")
         assert (target / "done.json").read_text() == "before"
     assert {path.name: path.read_text() for path in target.iterdir()} == {"kept.txt": "before", "done.json": "after"}
+
+
+def test_a_directory_takes_the_place_of_one_that_holds_nothing(tmp_path: Path) -> None:
+    target, whole = tmp_path / "target", tmp_path / "whole"
+    (tmp_path / "far" / "empty").mkdir(parents=True)
+    (tmp_path / "far").chmod(0o750)
+    target.symlink_to(tmp_path / "far")
+    whole.mkdir()
+    (whole / "a").write_text("new")
+    with locked(target), pytest.raises(ConfigError, match="another process is writing there"):
+        replace_directory(whole, target)
+    (target / "mine").touch()
+    with pytest.raises(ConfigError, match="is no longer empty; move it away"):
+        replace_directory(whole, target)
+    (target / "mine").unlink()
+    replace_directory(whole, target)
+    assert target.is_symlink() and os.listdir(target) == ["a"]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o750
+    assert sorted(os.listdir(tmp_path)) == ["far", "target"]
 
 
 def test_one_process_holds_a_directory(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from dhrd._temporary import abandoned, is_temporary, lock, sweep, temporary
+from dhrd._temporary import abandoned, is_temporary, lock, remove_directory, sweep, temporary
 
 HOLD = (
     "import fcntl, os, sys, time; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX); print(flush=True); "
@@ -42,6 +43,34 @@ def test_only_what_no_process_holds_is_swept(tmp_path: Path) -> None:
     assert remaining == {held, other}
     sweep(target, tmp_path)
     assert set(tmp_path.iterdir()) == {other}
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("out", "out.csv"), ("out.csv", "out"), ("a" * 60 + "1", "a" * 60 + "2"), ("é" * 90, "é" * 91)],
+    ids=["shorter", "longer", "long", "of many bytes"],
+)
+def test_another_target_is_left_alone_whose_name_begins_alike(tmp_path: Path, name: str, other: str) -> None:
+    ours, theirs = (temporary(tmp_path / one, tmp_path) for one in (name, other))
+    for path in (ours, theirs):
+        path.mkdir()
+    found = list(abandoned(tmp_path / name, tmp_path))
+    assert [path for path, _ in found] == [ours]
+    os.close(found[0][1])
+    sweep(tmp_path / name, tmp_path)
+    assert list(tmp_path.iterdir()) == [theirs]
+
+
+def test_a_directory_is_removed_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "work"
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # as where a kill comes
+        (target / "deep").mkdir(parents=True)
+        remove_directory(target)
+    assert [is_temporary(path) for path in tmp_path.iterdir()] == [True]
+    (target / "deep").mkdir(parents=True)
+    remove_directory(target)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lock_is_refused_twice_and_on_a_file_that_is_gone(tmp_path: Path) -> None:

@@ -105,10 +105,10 @@ def rows_of_outcomes(
 def _rows_of(outcomes: Outcomes, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
     labels, none_J = outcomes.labels, np.zeros(len(outcomes.labels.slices), dtype=bool)
     for index, (row_id, text) in enumerate(zip(outcomes.ids, texts, strict=True)):
-        gold = _said(outcomes.gold_BC[index], labels, outcomes.is_unlabelled_BJ[index])
+        gold = _label_of(outcomes.gold_BC[index], labels, outcomes.is_unlabelled_BJ[index])
         row: dict[str, Any] = {"id": row_id, "input_text": text, "gold": gold, "label": None}
         if outcomes.readable_B[index]:
-            row["label"] = _said(outcomes.predicted_BC[index], labels, none_J)
+            row["label"] = _label_of(outcomes.predicted_BC[index], labels, none_J)
         if outcomes.group_B is not None and (group := outcomes.group_B[index]) is not None:
             row["group"] = group
         if outcomes.probabilities_BC is not None:
@@ -116,11 +116,11 @@ def _rows_of(outcomes: Outcomes, texts: Iterable[str]) -> Iterator[dict[str, Any
         yield row
 
 
-def _said(hot_C: np.ndarray, labels: LabelSet, unlabelled_J: np.ndarray) -> Answer:
+def _label_of(hot_C: np.ndarray, labels: LabelSet, unlabelled_J: np.ndarray) -> Answer:
     """A row's label or labels; with several tasks a dict by task, with None for tasks without a label."""
     if isinstance(labels, LabelSpace):
         return {
-            task.name: None if unlabelled else _said(hot_C[task.columns], task.labels, unlabelled_J)
+            task.name: None if unlabelled else _label_of(hot_C[task.columns], task.labels, unlabelled_J)
             for task, unlabelled in zip(labels.tasks, unlabelled_J, strict=True)
         }
     names = [labels.names[index] for index in hot_C.nonzero()[0]]

@@ -312,7 +312,7 @@ class Classifier:
     def _artifact(self, wanted: str) -> Path:
         if self.directory is None:
             use = "use Classifier.from_pretrained(DIR)"
-            raise ArtifactError(f"the classifier was not loaded from a directory, which {wanted} needs: {use}")
+            raise ArtifactError(f"the classifier was not loaded from a directory that contains {wanted}: {use}")
         return self.directory
 
     def __reduce__(self) -> tuple[Callable[[], Classifier], tuple[()]]:

@@ -9,14 +9,15 @@ best round's model is moved to the output at the end.
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from dhrd._files import holds_nothing, publish, saving, writing
-from dhrd._temporary import is_temporary
-from dhrd.artifact.info import MANIFEST, read_info
+from dhrd._files import holds_nothing, replace_directory, saving, writing
+from dhrd._temporary import is_temporary, remove_directory
+from dhrd.artifact.info import read_info
 from dhrd.artifact.write import write_selection
 from dhrd.config import RunConfig
 from dhrd.data.rationales import join_rationales
@@ -82,9 +83,13 @@ def train_rounds(config: RunConfig, num_rounds: int, *, device: str | None = Non
     """
     output = Path(config.output_dir).expanduser()
     work = output.with_name(f"{output.name}.rounds")
-    _check_places(output, work)
+    published = _published(output, work)
+    if published is None:
+        _check_places(output, work)
     config.check_choices(has_validation=config.data.validation is not None)
     rows = _rows(config)
+    if published is not None:
+        return _finish_published(config, rows, work), published
     rounds: list[Round] = []
     written: Written | None = None
     for number in range(1, num_rounds + 1):
@@ -109,6 +114,31 @@ def _check_places(output: Path, work: Path) -> None:
         raise ConfigError(f"output_dir: {output} is not empty; give another output_dir, or move it away")
     if not holds_nothing(work) and not all(path.name.isdigit() or is_temporary(path) for path in work.iterdir()):
         raise ConfigError(f"output_dir: {work} contains files that are not from dhrd's rounds; move it away")
+
+
+def _published(output: Path, work: Path) -> list[Round] | None:
+    """The rounds of a run that was interrupted after its model was in place and before its work was removed."""
+    if not work.is_dir() or not (output / ROUNDS).is_file():
+        return None
+    told = json.loads((output / ROUNDS).read_text(encoding="utf-8"))
+    if (work / str(told["best"]) / "artifact").exists():
+        return None
+    return [Round(**one) for one in told["rounds"]]
+
+
+def _finish_published(config: RunConfig, rows: Rows, work: Path) -> TrainResult:
+    """Finish such a run.
+
+    Raises:
+        ConfigError: It had other rows.
+        CheckpointError: It had other settings.
+    """
+    output = Path(config.output_dir).expanduser()
+    check_same_rows(work / "1" / "rows", rows.train, rows.choose)
+    train(_of_round(config, output), validation_dataset=rows.choose, checkpoint=output)  # checks settings
+    with saving(str(work)):
+        remove_directory(work)
+    return _result(output)
 
 
 def _rows(config: RunConfig) -> Rows:
@@ -197,6 +227,10 @@ def _finish(output: Path, work: Path, rounds: list[Round], best: Round) -> Train
     with saving(str(output)):
         if written.is_file():
             shutil.copy(written, artifact / _WRITTEN)
-        publish(artifact, output, last=MANIFEST, stale=())
-        shutil.rmtree(work)
+        replace_directory(artifact, output)
+        remove_directory(work)
+    return _result(output)
+
+
+def _result(output: Path) -> TrainResult:
     return TrainResult(output_dir=output, metrics=dict(read_info(output).training.get("metrics") or {}))

@@ -91,10 +91,10 @@ def whole_checkpoints(directory: Path) -> list[Path]:
 
 
 def run_directory(given: Path) -> Path:
-    """The `output_dir` of the run that `--checkpoint` names: by itself, or by one checkpoint in it.
+    """The `output_dir` of the run named by a path: that directory itself, or a checkpoint in it.
 
     Raises:
-        CheckpointError: The path is not there.
+        CheckpointError: The path does not exist.
     """
     if os.path.isfile(given / _STATE):
         return given.resolve().parent.parent

@@ -81,11 +81,11 @@ def fit(
             log = train_step(state, batches, position.step + 1)
             position = next_position(position, updates.updates_per_epoch)
             log["epoch"] = position.epoch + position.update / updates.updates_per_epoch
-            _tell(trackers, log, position.step)
+            _log_to_all(trackers, log, position.step)
             progress.update(task, advance=1, note=f"loss {log['loss']:.3f}  {log['tokens_per_second']:.0f} tokens/s")
             if monitor is not None and _is_due(settings.eval_steps, position):
                 metrics = monitor.evaluate()
-                _tell(trackers, {f"eval_{name}": value for name, value in metrics.items()}, position.step)
+                _log_to_all(trackers, {f"eval_{name}": value for name, value in metrics.items()}, position.step)
                 position = _choose(position, metrics, monitor, state, checkpoints)
             if checkpoints is not None and (_is_due(settings.save_steps, position) or position.stopped):
                 states = {key: value for tracker in trackers for key, value in tracker.state().items()}
@@ -126,6 +126,6 @@ def _choose(
     return replace(position, bad_evaluations=bad, stopped=stopped)
 
 
-def _tell(trackers: Sequence[Tracker], values: Mapping[str, float], step: int) -> None:
+def _log_to_all(trackers: Sequence[Tracker], values: Mapping[str, float], step: int) -> None:
     for tracker in trackers:
         tracker.log(values, step)

@@ -104,16 +104,16 @@ def check_place(config: RunConfig, checkpoint: Path | None, *, overwrite: bool) 
 
 
 def _check_reads(config: RunConfig, output_dir: Path) -> None:
-    """Refuse a directory where the artifact would take the place of what the run reads."""
+    """Refuse a directory where the artifact would overwrite an input of the run."""
     reads = inputs_of(config, config.data.rationales)
     check_outputs([Output("output_dir", path) for path in model_files(output_dir)], reads)
 
 
 def started_run(checkpoint: Path) -> RunConfig | None:
-    """The config of the run that `--checkpoint` names; None where only its artifact or its checkpoints are left.
+    """The config of the run that `checkpoint` names; None if only its artifact or its checkpoints are left.
 
     Raises:
-        CheckpointError: The path is not there, or no run of ours was started in it.
+        CheckpointError: The path does not exist, or no run was started in it.
     """
     output_dir = run_directory(checkpoint)
     started = read_run(output_dir)
@@ -125,7 +125,7 @@ def started_run(checkpoint: Path) -> RunConfig | None:
 
 
 def _tidy(output_dir: Path) -> None:
-    """Remove the checkpoints of a finished run that was killed before it could."""
+    """Remove the checkpoints of a finished run that was killed before removing them itself."""
     checkpoints = output_dir / "checkpoints"
     if checkpoints.is_dir():
         with locked(output_dir):
@@ -148,13 +148,13 @@ def _check_free(output_dir: Path, *, overwrite: bool) -> None:
 
 
 def start_run(output_dir: Path, config: RunConfig, precision: Precision, *, fresh: bool) -> None:
-    """Make the directory a run's, once all that the user gave is known to work: what was there is lost only then.
+    """Initialise a run's directory; called only once the user's input has been checked, as old contents are lost.
 
     Args:
-        output_dir: Created where absent.
-        config: Written beside the checkpoints, for `--checkpoint` without `--config`.
-        precision: Written too: the run keeps it when it goes on.
-        fresh: Begin at the first step: an older artifact and older checkpoints are removed.
+        output_dir: Created if absent.
+        config: Saved beside the checkpoints, so that the run can be resumed without giving it again.
+        precision: Saved too, as a resumed run keeps it.
+        fresh: Start at the first step; an older artifact and older checkpoints are removed.
 
     Raises:
         SaveError: The directory is not writable.

@@ -41,7 +41,7 @@ class TestJoin:
         lines = [{"id": "a", "rationale": "A", "task": "mood"}, {"id": "c", "rationale": "C", "task": None}]
         path = write_jsonl(tmp_path / "r.jsonl", lines)
         assert [row.rationale_task for row in join_rationales(self.EXAMPLES, path, ["mood"])] == ["mood", None, None]
-        with pytest.raises(DataError, match=r"r\.jsonl:1: task: 'mood' is none of topic, tags; correct it"):
+        with pytest.raises(DataError, match=r"r\.jsonl:1: task: 'mood' is not one of topic, tags; correct it"):
             join_rationales(self.EXAMPLES, path, ["topic", "tags"])
         assert join_rationales(self.EXAMPLES, path)[0].rationale == "A"  # of one task, what it says plays no part
 

@@ -157,7 +157,7 @@ def test_strict_refuses_what_is_otherwise_cut_and_counted(artifact: Path, classi
     assert classifier.num_cut == 1
     strict = Classifier.from_pretrained(artifact, device="cpu", strict=True)
     assert strict.predict(TEXTS[0])
-    with pytest.raises(DataError, match=r"row 1: 100 tokens are over the limit of 40; .*`strict`"):
+    with pytest.raises(DataError, match=r"row 1: 100 tokens exceed the limit of 40; .*`strict`"):
         strict.predict([TEXTS[0], long])
 
 

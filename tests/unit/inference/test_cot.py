@@ -201,7 +201,7 @@ def test_rows_come_back_in_order_with_their_token_counts() -> None:
 
 def test_more_than_the_context_and_odd_sampling_are_refused() -> None:
     decoder = TransformersDecoder(make_causal_lm("gpt2"), make_tokenizer(), LABELS)
-    with pytest.raises(ConfigError, match=r"over the model's context \(256\): give `max_new_tokens` \d+ or less"):
+    with pytest.raises(ConfigError, match=r"exceeds the model's context \(256\): give `max_new_tokens` \d+ or less"):
         decoder.decode([EncodedInput("", [1] * 100)], Decoding(max_new_tokens=200))
     with pytest.raises(ConfigError, match="shorten the inputs"):
         decoder.decode([EncodedInput("", [1] * 300)], Decoding(max_new_tokens=1))

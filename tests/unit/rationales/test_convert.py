@@ -195,7 +195,7 @@ def test_the_best_rating_wins_and_the_first_of_equals(
         ({"rationale": "text", "rows": "of"}, "`rows` of: is not a list here"),
         ({"rationale": "text", "rows": "n.deep.zero"}, "`rows` n.deep.zero: is not a list here"),
         ({"rationale": "text", "choices": "text"}, "`choices` text: is not a list here"),
-        ({"rationale": "text", "choices": "n.deep", "rating": "stars"}, "`rating` stars: None is no number"),
+        ({"rationale": "text", "choices": "n.deep", "rating": "stars"}, "`rating` stars: None is not a number"),
         ({"rationale": "text", "id": "n.key"}, "`id` n.key: is empty here"),
     ],
 )

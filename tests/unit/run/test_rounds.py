@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from dhrd.config import RunConfig
 from dhrd.config.tasks import TaskSettings
 from dhrd.data.rows import load_rows
-from dhrd.errors import ConfigError
+from dhrd.errors import CheckpointError, ConfigError
 from dhrd.evaluation.evaluate import evaluate_classifier
 from dhrd.inference.classifier import Classifier
 from dhrd.rationales.output import Written
@@ -20,7 +21,7 @@ from dhrd.run import rounds as module
 from dhrd.run.rounds import train_rounds
 from dhrd.run.train import train
 from helpers.rows import write_jsonl
-from helpers.runs import Stop, make_config, read_jsonl
+from helpers.runs import Stop, make_config, read_jsonl, stopping
 
 
 @pytest.fixture
@@ -116,6 +117,31 @@ def test_rounds_that_were_stopped_go_on(config: RunConfig, taught: list[Any], mo
     result, rounds = train_rounds(config, 2, device="cpu")
     assert trained == ["1", "2", "1", "2"] and len(rounds) == 2, "the first was done, which its directory told"
     assert result.output_dir.is_dir()
+
+
+def test_rounds_that_were_stopped_while_the_best_took_its_place_go_on(
+    config: RunConfig, tmp_path: Path, taught: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, work, trained = tmp_path / "out", tmp_path / "out.rounds", []
+    output.mkdir()
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        trained.append(train(*arguments, **options).was_finished)
+
+    losses(monkeypatch, 0.5, 0.8, 0.5, 0.8)
+    monkeypatch.setattr(module, "train", counted)
+    with stopping(os, "replace", work / "1" / "artifact"), pytest.raises(Stop):
+        train_rounds(config, 2, device="cpu")
+    with stopping(os, "replace", work), pytest.raises(Stop):
+        train_rounds(config, 2, device="cpu")
+    other = config.model_copy(update={"training": config.training.model_copy(update={"learning_rate": 0.5})})
+    with pytest.raises(CheckpointError, match="has other settings"):
+        train_rounds(other, 2, device="cpu")
+    result, rounds = train_rounds(config, 2, device="cpu")
+    assert trained == [False, False, True, True, True]
+    assert [one.log_loss for one in rounds] == [0.5, 0.8]
+    assert result.output_dir == output and not work.exists()
+    assert Classifier.from_pretrained(output, device="cpu").labels
 
 
 def test_a_round_that_is_done_is_not_taken_for_one_of_other_rows(

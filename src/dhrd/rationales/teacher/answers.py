@@ -125,7 +125,7 @@ def judge(answer: Answer, question: Question, labels: LabelSet, *, label_hidden:
     An answer that was stopped at `max_tokens` is `cut` only where it lacks something: the sentinel, or with
     `label_hidden` a readable label.
     """
-    said = _said(answer, labels)
+    said = _parsed(answer, labels)
     if isinstance(said, Rejection):
         return said
     _, parts = said
@@ -144,7 +144,7 @@ def judge(answer: Answer, question: Question, labels: LabelSet, *, label_hidden:
 
 def judge_vote(answer: Answer, question: Question, labels: LabelSet) -> Rationale | Rejection:
     """Whether an answer holds a vote: a readable label after the sentinel, or a label and nothing else."""
-    said = _said(answer, labels)
+    said = _parsed(answer, labels)
     if isinstance(said, Rejection):
         return said
     text, parts = said
@@ -156,7 +156,7 @@ def judge_vote(answer: Answer, question: Question, labels: LabelSet) -> Rational
     return Rationale(explanation, agrees=label == question.label, label=label)
 
 
-def _said(answer: Answer, labels: LabelSet) -> tuple[str, tuple[str, str] | None] | Rejection:
+def _parsed(answer: Answer, labels: LabelSet) -> tuple[str, tuple[str, str] | None] | Rejection:
     """What was said, and its explanation and rest; or why nothing was."""
     if answer.failure is not None:
         return Rejection("failed", answer.failure)

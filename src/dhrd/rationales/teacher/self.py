@@ -128,7 +128,7 @@ class OwnTeacher:
         reader = HeadReader.of(self.info.labels, self.info.sequence, self.encoder.tokenizer)
         return [
             Answer(
-                text=self._told(new, reader, label, whole=len(new) < limit),
+                text=self._as_answer(new, reader, label, whole=len(new) < limit),
                 finish="stop" if len(new) < limit else "length",  # eos is not among the new tokens
                 label_given=bool(label),
                 max_tokens=settings.max_tokens,
@@ -139,10 +139,10 @@ class OwnTeacher:
             for prompt, label, new in zip(prompts, labels, written, strict=True)
         ]
 
-    def _told(self, new: list[int], reader: HeadReader, label: str, *, whole: bool) -> str:
-        """What was written as teachers write: the rationale, the sentinel and the answer, where there is one."""
+    def _as_answer(self, new: list[int], reader: HeadReader, label: str, *, whole: bool) -> str:
+        """The decoded text in the form of a teacher's answer: rationale, sentinel and, if there is one, the answer."""
         text = self.encoder.tokenizer.decode(new, skip_special_tokens=True)
-        if label:  # it was told, so that only a rationale is wanted, and one that is whole
+        if label:  # the label was given, so only a complete rationale is wanted
             rationale, answer = text.partition(reader.answer)[0].strip(), label if whole else None
         else:
             rationale, answer = reader.split(text)

@@ -2,7 +2,8 @@
 
 It is a temporary directory beside the target, locked while its writer lives and removed when the target is written
 again. Windows of rows are appended to its files, and after each window a line to its log says how far they reach;
-whatever follows the last complete line after a kill is cut off.
+whatever follows the last complete line after a kill is cut off. Before the files are moved to the target, the log
+says so: those that are missing then were moved already, and another run moves the rest.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dhrd._temporary import abandoned, lock, sweep, temporary
 from dhrd.errors import ConfigError, SaveError
 
 _LOG = "log"
+_PARTS = "parts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ class Mark:
         num_parts: Complete part files.
         num_windows: Windows in the current part.
         sizes: Sizes in bytes of the growing files, by name.
+        is_last: All rows are done, and the files are being moved to their final places.
     """
 
     num_read: int = 0
@@ -72,6 +75,7 @@ class Mark:
     num_parts: int = 0
     num_windows: int = 0
     sizes: Mapping[str, int] | None = None
+    is_last: bool = False
 
 
 class Journal:
@@ -104,11 +108,45 @@ class Journal:
         return {**(self.mark.sizes or {}), **{name: file.tell() for name, file in self._files.items() if name != _LOG}}
 
     def cut(self, name: str, size: int) -> None:
-        """Truncate a file to a size in bytes."""
+        """Truncate a file to a size in bytes.
+
+        Raises:
+            ConfigError: It is shorter, or missing.
+        """
         self.close(name)
         path = self.directory / name
-        path.touch()
+        if not path.is_file() or path.stat().st_size < size:
+            raise self._damaged(name)
         os.truncate(path, size)
+
+    def part(self, number: int) -> Path:
+        """The path of a complete part file."""
+        return self.directory / _PARTS / f"part-{number:05d}.parquet"
+
+    def go_to_mark(self) -> None:
+        """Remove everything that was written after the mark.
+
+        Raises:
+            ConfigError: A file that the mark counts is missing or too short.
+        """
+        sizes = self.mark.sizes or {}
+        for name, size in sizes.items():
+            if not self.mark.is_last or (self.directory / name).exists():
+                self.cut(name, size)
+        for path in self.directory.iterdir():
+            if path.is_file() and path.name not in (*sizes, _LOG):  # started after the mark
+                path.unlink()
+        log = self.directory / _LOG
+        self.cut(_LOG, log.read_bytes().rindex(b"\n") + 1)
+        for part in map(self.part, range(0 if self.mark.is_last else self.mark.num_parts)):
+            if not part.is_file():
+                raise self._damaged(part.name)
+
+    def _damaged(self, what: str) -> ConfigError:
+        return ConfigError(
+            f"{self._name}: cannot resume, because what the interrupted run kept in {self.directory} is damaged "
+            f"({what} is missing or too short); start over without `resume`"
+        )
 
     def log(self, mark: Mark) -> None:
         """Record that everything up to a mark is complete; another run resumes from the last recorded mark.
@@ -159,16 +197,23 @@ def journal(target: Path, settings: Mapping[str, str], *, resume: bool, name: st
     try:
         yield work
         work.close()
-        shutil.rmtree(work.directory, ignore_errors=True)
     except BaseException as error:
         with suppress(SaveError):
             work.close()
+        if work.mark.is_last:
+            error.add_note(
+                f"all {work.mark.num_written} rows are predicted, but {name} may be incomplete; "
+                "complete it with `resume`"
+            )
+            raise
         error.add_note(f"nothing was written to {name}")
         if work.mark.num_read:
             error.add_note(f"{work.mark.num_written} rows are kept beside it; continue with `resume`")
         else:
             shutil.rmtree(work.directory, ignore_errors=True)
         raise
+    else:
+        shutil.rmtree(work.directory, ignore_errors=True)
     finally:
         os.close(descriptor)
 
@@ -195,10 +240,9 @@ def _left(target: Path, settings: Mapping[str, str], name: str) -> tuple[Journal
             return None
         theirs, mark = _read(directory / _LOG)
         check_same_run(name, theirs, settings)
-        work, kept = Journal(directory, mark, name), os.dup(descriptor)  # the duplicate keeps the lock
-    for file, size in (mark.sizes or {}).items():
-        work.cut(file, size)
-    return work, kept
+        work = Journal(directory, mark, name)
+        work.go_to_mark()
+        return work, os.dup(descriptor)  # the duplicate keeps the lock
 
 
 def check_same_run(name: str, theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:

@@ -119,8 +119,9 @@ def predict_to(
     with open_sink(str(output), columns, settings, resume=job.resume, tell=_warn_skipped) as sink:
         begun = sink.mark
         reading = Reading(source, keep=job.keep, skip=job.on_error == "skip")
-        reading.go_to(begun.num_read, begun.digest)
-        counted = write_predictions(classifier, reading, sink, columns)
+        reading.go_to(begun.num_read, begun.digest, is_last=begun.is_last)
+        counted = begun if begun.is_last else write_predictions(classifier, reading, sink, columns)
+        sink.publish(counted)
     warn_of_cut(classifier.info, counted.num_cut, counted.num_mended)
     return Predicted(
         num_rows=counted.num_written,

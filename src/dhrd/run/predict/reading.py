@@ -46,8 +46,8 @@ class Reading:
             self._remember(example)
             yield example
 
-    def go_to(self, num_rows: int, digest: str) -> None:
-        """Skip the rows that another run has finished.
+    def go_to(self, num_rows: int, digest: str, *, is_last: bool = False) -> None:
+        """Skip the rows that another run has finished; with `is_last`, there must be no more.
 
         Raises:
             ConfigError: They are different rows.
@@ -57,7 +57,8 @@ class Reading:
             if next(rows, None) is None:
                 break
             self.taken(1, ())
-        if (self.num_taken, self.digest) != (num_rows, digest):
+        has_more = is_last and next(rows, None) is not None
+        if (self.num_taken, self.digest) != (num_rows, digest) or has_more:
             raise ConfigError(_ANOTHER)
 
     def taken(self, num_rows: int, refused: Sequence[tuple[Example, DataError]]) -> list[Refused]:

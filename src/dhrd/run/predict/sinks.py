@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from dhrd._files import Writer, check_replaceable, is_stream, json_line, publish, replace_file, saving, writing
+from dhrd._files import Writer, check_replaceable, is_stream, json_line, replace_file, saving, writing
 from dhrd._outputs import JSON_LINES, Format, Output
 from dhrd.errors import ConfigError
 from dhrd.run.predict.journal import Journal, Mark, journal
@@ -28,7 +28,6 @@ _TABLES: dict[str, Callable[[Columns], Table]] = {
 _PART_WINDOWS = 64
 PART = "part-*.parquet"
 """Pattern of part names."""
-_PARTS = "parts"
 _NUMBER = re.compile(r"(\d+)$")
 
 
@@ -54,6 +53,13 @@ class RowSink(Protocol):
 
     def write(self, records: Sequence[Record], refused: Sequence[Refused], mark: Mark | None) -> None:
         """Take a window; with a mark, another run may resume after it."""
+
+
+class Sink(RowSink, Protocol):
+    """A receiver that becomes an output."""
+
+    def publish(self, mark: Mark) -> None:
+        """Put the output in place; the mark counts everything in it."""
 
 
 def is_directory(output: str) -> bool:
@@ -105,8 +111,8 @@ def check_part(directory: object, name: str) -> None:
 @contextmanager
 def open_sink(
     output: str, columns: Columns, settings: Mapping[str, str], *, resume: bool, tell: Callable[[Refused], None]
-) -> Iterator[RowSink]:
-    """Open an output.
+) -> Iterator[Sink]:
+    """Open an output, which is in place once it is published.
 
     Args:
         output: A path, whose suffix determines the format.
@@ -126,15 +132,13 @@ def open_sink(
         return
     target = Path(os.path.realpath(path))
     in_parts = is_directory(output)
+    settings = {**settings, "form of the output": "parts" if in_parts else _suffix(path)}
     table = Parquet(columns) if in_parts else _TABLES[_suffix(path)](columns)
     with saving(output):
         if not in_parts:
             check_replaceable(target)
     with journal(target, settings, resume=resume, name=output) as work:
-        sink = _Kept(work, table, _PART_WINDOWS if in_parts else None)
-        yield sink
-        with saving(output):
-            sink.publish(target, errors_of(path))
+        yield _Kept(work, table, _Places(output, target, errors_of(path)), _PART_WINDOWS if in_parts else None)
 
 
 def _suffix(path: Path) -> str:
@@ -157,15 +161,29 @@ class _Stream:
         for record in records:
             self._writer.row(record)
 
+    def publish(self, mark: Mark) -> None:
+        """Do nothing: what was written is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """The output's name, its file or directory, and the file of skipped rows."""
+
+    name: str
+    target: Path
+    errors: Path
+
 
 class _Kept:
     """A file, or parts of a number of windows each, that grow in a journal's directory."""
 
-    def __init__(self, work: Journal, table: Table, part_windows: int | None) -> None:
+    def __init__(self, work: Journal, table: Table, places: _Places, part_windows: int | None) -> None:
         self._work = work
         self._table = table
+        self._places = places
         self._part_windows = part_windows
-        self._head = (work.directory / "head").read_bytes() if work.mark.num_read else None
+        begun = work.mark.num_read > 0 and not work.mark.is_last
+        self._head = (work.directory / "head").read_bytes() if begun else None
         self._roll_if_full()
 
     @property
@@ -187,22 +205,39 @@ class _Kept:
             self._work.log(replace(counted, sizes=self._work.sizes()))
             self._roll_if_full()
 
-    def publish(self, target: Path, errors: Path) -> None:
+    def publish(self, mark: Mark) -> None:
         """Move the finished output, and the list of skipped rows, to their final places."""
+        with saving(self._places.name):
+            if not self.mark.is_last:
+                self._end(mark)
+            self._move()
+
+    def _end(self, mark: Mark) -> None:
+        """Complete what will be moved, and log that from here on it may have been."""
         self._begin([])
-        directory, number = self._work.directory, self._work.mark.num_parts
-        if self._part_windows is None:
-            self._work.close()
-            _publish_errors(directory / "errors", errors)
-            replace_file(self._table.finish(directory / "rows"), target)
-            return
-        if self._work.sizes()["rows"] > len(self._head or b"") or not number:
-            self._make_part(number)
+        num_parts, sizes = self.mark.num_parts, self._work.sizes()
+        if self._part_windows is not None and (sizes["rows"] > len(self._head or b"") or not num_parts):
+            self._make_part(num_parts)
+            num_parts += 1
+        self._work.log(replace(mark, num_parts=num_parts, num_windows=0, sizes=sizes, is_last=True))
         self._work.close()
-        _publish_errors(directory / "errors", errors)
-        target.mkdir(exist_ok=True)
-        parts = sorted((directory / _PARTS).iterdir())
-        publish(directory / _PARTS, target, last=parts[-1].name, stale=[PART])
+
+    def _move(self) -> None:
+        directory, places, mark = self._work.directory, self._places, self.mark
+        if "errors" in (mark.sizes or {}):
+            _place(directory / "errors", places.errors)
+        else:
+            places.errors.unlink(missing_ok=True)  # of an older run
+        if self._part_windows is None:
+            rows = directory / "rows"
+            _place(self._table.finish(rows) if rows.exists() else rows, places.target)
+            return
+        places.target.mkdir(exist_ok=True)
+        parts = {self._work.part(number) for number in range(mark.num_parts)}
+        for older in {path.name for path in places.target.glob(PART)} - {part.name for part in parts}:
+            (places.target / older).unlink()
+        for part in sorted(parts):
+            _place(part, places.target / part.name)
 
     def _begin(self, records: Sequence[Record]) -> None:
         if self._head is None:
@@ -223,15 +258,18 @@ class _Kept:
 
     def _make_part(self, number: int) -> None:
         self._work.close("rows")
-        parts = self._work.directory / _PARTS
-        parts.mkdir(exist_ok=True)
-        whole = self._table.finish(self._work.directory / "rows")
-        os.replace(whole, parts / f"part-{number:05d}.parquet")
+        part = self._work.part(number)
+        part.parent.mkdir(exist_ok=True)
+        os.replace(self._table.finish(self._work.directory / "rows"), part)
 
 
-def _publish_errors(errors: Path, target: Path) -> None:
-    """Move the list of skipped rows into place, and remove that of an older run."""
-    if errors.exists():
-        replace_file(errors, target)
-    else:
-        target.unlink(missing_ok=True)
+def _place(file: Path, target: Path) -> None:
+    """Move a file to its final place, unless an interrupted run did so.
+
+    Raises:
+        ConfigError: That run did, and the file is gone.
+    """
+    if file.exists():
+        replace_file(file, target)
+    elif not target.exists():
+        raise ConfigError(f"{target}: the interrupted run wrote it, and it is gone; start over without `resume`")

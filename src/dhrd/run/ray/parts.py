@@ -159,20 +159,34 @@ class PartsOutput:
     def publish(self, done: Mapping[str, PartDone]) -> None:
         """Move the parts and the list of skipped rows to their final places, and remove those of older jobs.
 
+        Parts that an interrupted job has moved stay.
+
         Raises:
             SaveError: The directory cannot be written.
         """
-        with self._saving() as (system, root):
+        with self._moving(), self._saving() as (system, root):
             refused = [json_line(row.record()) for name in sorted(done) for row in done[name].refused]
             if refused:
                 self._place(system, b"".join(refused), f"{root}{ERRORS}")
             elif system.exists(f"{root}{ERRORS}"):
                 system.rm(f"{root}{ERRORS}")
             for path in system.glob(f"{root}/{PART}"):
-                system.rm(path)
+                if Path(path).stem not in done:
+                    system.rm(path)
             for name in sorted(done):
-                system.mv(f"{root}/.partial/{name}.parquet", f"{root}/{name}.parquet")
+                part = f"{root}/.partial/{name}.parquet"
+                if system.exists(part) or not system.exists(f"{root}/{name}.parquet"):  # else moved before a kill
+                    system.mv(part, f"{root}/{name}.parquet")
             system.rm(f"{root}/.partial", recursive=True)
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """If an error ends the block, add that some parts may be in place."""
+        try:
+            yield
+        except BaseException as error:
+            error.add_note(f"{self.directory} may be incomplete; complete it with `resume`")
+            raise
 
     def _check(self, system: Any, root: str) -> None:
         for path in system.ls(root, detail=False) if system.exists(root) else ():

@@ -97,7 +97,8 @@ def predict_by_ray(
             placed = replace(work, options={**options, "device": workers.device})
             with closing(_outcomes(ray, placed, files, workers, done)) as outcomes:
                 _gather(outcomes, done)
-            target.publish(done or _no_rows(work))
+            parts = done or _no_rows(work)
+        target.publish(parts)
     warn_of_cut(info, _sum(done, "num_cut"), _sum(done, "num_mended"))
     return Predicted(
         num_rows=_sum(done, "num_written"),

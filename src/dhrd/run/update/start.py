@@ -16,6 +16,9 @@ from dhrd.training.run_dir import read_run
 RATE_FACTOR = 0.3
 """An update's learning rates, relative to those of the run that it starts from."""
 
+REPORT = "update.json"
+"""The file in the artifact with the gate's report."""
+
 ROWS_STAMP = "rows"
 """The file beside an update that records which rows it uses."""
 
@@ -74,6 +77,12 @@ def beside_output(output: Path) -> tuple[Path, Path]:
     return output.with_name(f"{output.name}.update"), output.with_name(f"{output.name}.rejected")
 
 
+def is_published(output: Path) -> bool:
+    """Whether an update was interrupted after its model was in place and before its work was removed."""
+    work, _ = beside_output(output)
+    return work.is_dir() and not (work / "artifact").exists() and (output / REPORT).is_file()
+
+
 def check_update_place(output: Path) -> None:
     """Refuse output paths that contain anything else, before any row is read.
 
@@ -81,7 +90,7 @@ def check_update_place(output: Path) -> None:
         ConfigError: The output is not empty, or a directory beside it has other files.
     """
     work, rejected = beside_output(output)
-    if not holds_nothing(output):
+    if not (holds_nothing(output) or is_published(output)):
         raise ConfigError(f"`output` {output}: is not empty; give another `output`, or move it away")
     for path, is_ours in ((work, _is_work), (rejected, wrote)):
         if not holds_nothing(path) and not is_ours(path):

@@ -14,8 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dhrd._files import publish, saving, writing
-from dhrd.artifact.info import MANIFEST, ArtifactInfo, check_has_classifier, read_info
+from dhrd._files import replace_directory, saving, writing
+from dhrd._temporary import remove_directory
+from dhrd.artifact.info import ArtifactInfo, check_has_classifier, read_info
 from dhrd.artifact.owned import artifact_fingerprint
 from dhrd.config import RunConfig
 from dhrd.data.label_space import check_one_task
@@ -25,13 +26,10 @@ from dhrd.run.rows import check_same_rows
 from dhrd.run.train import train
 from dhrd.run.update.gate import AnswerChange, UpdateGate, outcomes_of
 from dhrd.run.update.rows import UpdateRows, UpdateSettings, update_rows
-from dhrd.run.update.start import ROWS_STAMP, beside_output, check_update_place
+from dhrd.run.update.start import REPORT, ROWS_STAMP, beside_output, check_update_place, is_published
 from dhrd.training.run_dir import read_run
 
 logger = logging.getLogger("dhrd")
-
-REPORT = "update.json"
-"""The file in the artifact with the gate's report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +80,18 @@ def update(settings: UpdateSettings, config: RunConfig, *, device: str | None = 
         raise
     asked = rows.train.load(), rows.eval_new, rows.eval_old
     check_same_rows(work / ROWS_STAMP, *asked, more=artifact_fingerprint(settings.model))
-    artifact = _train(settings, config, rows, work / "artifact", device)
+    artifact = settings.output if is_published(settings.output) else work / "artifact"
+    _train(settings, config, rows, artifact, device)
     gate = judge_update(settings, artifact, rows, task=info.task, device=device)
     with writing(artifact / REPORT) as file:
         file.json(gate.to_json())
     target = settings.output if gate.holds else rejected
     with saving(str(target)):
-        if target == rejected and rejected.exists():
-            shutil.rmtree(rejected)
-        publish(artifact, target, last=MANIFEST, stale=())
-        shutil.rmtree(work)
+        if artifact != target:
+            if target == rejected and rejected.exists():
+                shutil.rmtree(rejected)
+            replace_directory(artifact, target)
+        remove_directory(work)
     return Updated(target, gate)
 
 
@@ -109,7 +109,7 @@ def _warn_of_losses(info: ArtifactInfo, config: RunConfig, model: Path) -> None:
         logger.warning("%s: its reasoning head was not trained; it starts from the backbone's LM head", model)
 
 
-def _train(settings: UpdateSettings, config: RunConfig, rows: UpdateRows, output_dir: Path, device: str | None) -> Path:
+def _train(settings: UpdateSettings, config: RunConfig, rows: UpdateRows, output_dir: Path, device: str | None) -> None:
     """Train the artifact, resuming a run that was started there."""
     data = config.data.model_copy(update={"train": settings.new, "validation": None})
     config = config.model_copy(update={"data": data, "output_dir": str(output_dir)})
@@ -117,8 +117,8 @@ def _train(settings: UpdateSettings, config: RunConfig, rows: UpdateRows, output
     try:
         train(config, train_dataset=rows.train, checkpoint=checkpoint, device=device)
     except CheckpointError as error:
-        raise CheckpointError(f"{error}\nremove {output_dir.parent} to start over") from error
-    return output_dir
+        work, _ = beside_output(settings.output)
+        raise CheckpointError(f"{error}\nremove {work} to start over") from error
 
 
 def judge_update(

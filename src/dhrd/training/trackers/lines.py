@@ -46,7 +46,9 @@ class Lines(Tracker):
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Tell what is due after an update or an evaluation."""
         if any(name.startswith(_EVALUATION) for name in values):
-            self._tell("update %d of %d: %s on the held-out rows", step, self._num_updates, self._told(values))
+            self._log_line(
+                "update %d of %d: %s on the held-out rows", step, self._num_updates, self._metrics_text(values)
+            )
             return
         done = step - self._first
         if done == _NUM_WARMING:
@@ -55,23 +57,23 @@ class Lines(Tracker):
             return
         left_s = self._left_s(step, *self._began)
         if done == _NUM_WARMING + _NUM_MEASURED and left_s >= _LEAST_S:
-            self._tell("about %s for the remaining %d updates", in_words(left_s), self._num_updates - step)
+            self._log_line("about %s for the remaining %d updates", in_words(left_s), self._num_updates - step)
         elif not self._has_bar and self._is_tenth(step) and self._clock() - self._last >= _LEAST_S:
             left = in_words(left_s)
-            self._tell("update %d of %d: loss %.3f, about %s left", step, self._num_updates, values["loss"], left)
+            self._log_line("update %d of %d: loss %.3f, about %s left", step, self._num_updates, values["loss"], left)
 
     def _is_tenth(self, step: int) -> bool:
         return step * _PARTS // self._num_updates > (step - 1) * _PARTS // self._num_updates
 
     def _left_s(self, step: int, moment: float, first: int) -> float:
-        """How long the rest takes if it goes on as since that moment, evaluations and checkpoints among it."""
+        """Estimated seconds left, from the pace since that moment, including evaluations and checkpoints."""
         return (self._clock() - moment) / (step - first) * (self._num_updates - step)
 
-    def _tell(self, message: str, *values: object) -> None:
+    def _log_line(self, message: str, *values: object) -> None:
         logger.info(message, *values)
         self._last = self._clock()
 
-    def _told(self, values: Mapping[str, float]) -> str:
+    def _metrics_text(self, values: Mapping[str, float]) -> str:
         names = (
             [f"{_EVALUATION}{self._metric}"] if self._metric else [f"{_EVALUATION}accuracy", f"{_EVALUATION}macro_f1"]
         )

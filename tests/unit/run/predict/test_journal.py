@@ -51,7 +51,18 @@ def test_a_mark_that_was_not_wholly_written_is_none(tmp_path: Path) -> None:
     run(target, num_marks=3)
     (log,) = (path / "log" for path in left(target))
     log.write_bytes(log.read_bytes()[:-9])
-    assert run(target, num_marks=0, resume=True).num_read == 2
+    assert run(target, num_marks=1, resume=True).num_read == 2
+    assert run(target, num_marks=0, resume=True).num_read == 3  # what is logged next is a line of its own
+
+
+def test_a_file_that_was_begun_after_the_mark_goes(tmp_path: Path) -> None:
+    with suppress(Stopped), journal(tmp_path / "o", SETTINGS, resume=False, name="o") as work:
+        work.append("rows", b"0")
+        work.log(Mark(num_read=1, sizes=work.sizes()))
+        work.append("errors", b"half a li")
+        raise Stopped
+    with journal(tmp_path / "o", SETTINGS, resume=True, name="o") as work:
+        assert not (work.directory / "errors").exists()
 
 
 def test_work_without_a_mark_goes(tmp_path: Path) -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import csv
 import gzip
+import itertools
 import json
+import os
 import random
+import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +23,7 @@ from dhrd.decisions.target import Target
 from dhrd.errors import ConfigError, DataError
 from dhrd.run.predict.journal import LongJob
 from dhrd.run.predict.predict import Predicted, predict, predict_to
-from helpers.jobs import LABELS, WINDOW, use
+from helpers.jobs import LABELS, WINDOW, killed_at, use
 from helpers.jobs import killed as run_and_kill
 from helpers.rows import write_jsonl
 from helpers.runs import read_jsonl
@@ -149,7 +154,7 @@ def test_what_was_left_out_is_named(model: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "o.jsonl.errors.jsonl").exists()
 
 
-def stopped(model: Path, data: Path, output: Path, job: LongJob) -> None:
+def stopped(model: Path, data: Path, output: Path | str, job: LongJob) -> None:
     """A run that ends at a bad last row, with windows to go on from."""
     text = data.read_text()
     data.write_text(text + '{"input_text": "unusable"}\n')
@@ -198,6 +203,110 @@ def test_another_input_model_or_setting_is_refused(model: Path, data: Path, tmp_
         predict_to(output, model, data, job=resumed)
     (model / "model.safetensors").write_bytes(b"weights")
     assert predict_to(output, model, data, job=resumed).num_resumed == 15 * WINDOW
+
+
+@pytest.mark.parametrize(("name", "other"), [("o.csv", "o"), ("o", "o.csv"), ("o.jsonl", "o/")])
+def test_another_output_neither_takes_nor_removes_what_was_kept(
+    model: Path, data: Path, tmp_path: Path, name: str, other: str
+) -> None:
+    """Whether it is resumed or begins."""
+    stopped(model, data, tmp_path / name, LongJob())
+    for resume in (True, False):
+        done = predict_to(f"{tmp_path}/{other}", model, data, job=LongJob(resume=resume))
+        assert done == Predicted(num_rows=NUM_ROWS)
+        assert len(rows_of(tmp_path / other)) == NUM_ROWS
+    assert predict_to(tmp_path / name, model, data, job=LongJob(resume=True)).num_resumed == 15 * WINDOW
+
+
+def test_another_form_under_the_same_name_is_refused(model: Path, data: Path, tmp_path: Path) -> None:
+    stopped(model, data, tmp_path / "o.jsonl", LongJob())
+    with pytest.raises(ConfigError, match=r"had another form of the output; use the same .* or start over"):
+        predict_to(f"{tmp_path}/o.jsonl/", model, data, job=LongJob(resume=True))
+    assert predict_to(tmp_path / "o.jsonl", model, data, job=LongJob(resume=True)).num_resumed == 15 * WINDOW
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_killed_while_it_takes_its_place(model: Path, data: Path, tmp_path: Path, name: str) -> None:
+    """At every move, over an older output with more parts; what is there already is kept and the rest is moved."""
+    with data.open("a") as file:
+        file.write('{"input_text": ""}\n')
+    job, resumed = LongJob(on_error="skip"), LongJob(on_error="skip", resume=True)
+    whole = f"{tmp_path}/whole-{name}"
+    predict_to(whole, model, data, job=job)
+    expected, num_kills = list(files(Path(whole)).values()), 0
+    for place, function in ((os, "replace"), (shutil, "rmtree")):
+        for number in itertools.count(1):
+            (tmp_path / f"{function}{number}").mkdir()
+            output = f"{tmp_path}/{function}{number}/{name}"
+            old_output(Path(output), is_directory=name.endswith("/"))
+            if not killed_at(place, function, number, partial(predict_to, output, model, data, job=job)):
+                break
+            num_kills += 1
+            done = predict_to(output, model, data, job=resumed)
+            assert (done.num_rows, done.num_refused) == (NUM_ROWS, 1)
+            assert list(files(Path(output)).values()) == expected
+            assert len(read_jsonl(Path(f"{output.rstrip('/')}.errors.jsonl"))) == 1
+            assert not list(Path(output).parent.glob(".*"))
+    assert num_kills >= (9 if name.endswith("/") else 3)
+
+
+def old_output(output: Path, *, is_directory: bool) -> None:
+    """What an older run made, with rows that it left out."""
+    output.with_name(f"{output.name}.errors.jsonl").write_text("{}\n" * 9)
+    if not is_directory:
+        output.write_text("old")
+        return
+    output.mkdir()
+    for number in range(0, 9, 2):
+        (output / f"part-{number:05d}.parquet").write_text("old")
+
+
+@pytest.mark.parametrize(("name", "stop_after"), [("o.jsonl", 1), ("parts/", 2)])
+def test_what_was_on_its_way_is_finished_without_the_model(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, stop_after: int
+) -> None:
+    """Ctrl-C once something is in its place: the note says what to do, and it is true."""
+    predict_to(f"{tmp_path}/whole-{name}", model, data)
+    output, replace, moved = f"{tmp_path}/{name}", os.replace, []
+
+    def interrupted(source: Path, target: Path) -> None:
+        replace(source, target)
+        moved.extend([target] if Path(target).is_relative_to(tmp_path / name) else [])
+        if len(moved) == stop_after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt) as stop:
+            predict_to(output, model, data)
+    assert stop.value.__notes__ == [
+        f"all {NUM_ROWS} rows are predicted, but {output} may be incomplete; complete it with `resume`"
+    ]
+    resumed, text = LongJob(resume=True), data.read_text()
+    data.write_text(text + '{"input_text": "more"}\n')
+    with pytest.raises(ConfigError, match="not the rows of the interrupted run"):
+        predict_to(output, model, data, job=resumed)
+    data.write_text(text)
+    monkeypatch.setattr("helpers.jobs.HashClassifier.scored", lambda *_, **__: pytest.fail("labelled again"))
+    done = predict_to(output, model, data, job=resumed)
+    assert done == Predicted(num_rows=NUM_ROWS, num_resumed=NUM_ROWS)
+    assert list(files(Path(output)).values()) == list(files(Path(f"{tmp_path}/whole-{name}")).values())
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(("name", "damaged"), [("o.csv", "rows"), ("parts/", "parts/part-00001.parquet")])
+@pytest.mark.parametrize("change", [os.unlink, lambda path: os.truncate(path, 1)], ids=["missing", "short"])
+def test_what_is_damaged_is_refused(
+    model: Path, data: Path, tmp_path: Path, name: str, damaged: str, change: Callable[[Path], None]
+) -> None:
+    """No row is made up: what a file lacks was never filled with zeros."""
+    stopped(model, data, f"{tmp_path}/{name}", LongJob())
+    (kept,) = tmp_path.glob(".*")
+    change(kept / damaged)
+    if damaged == "rows" or change is os.unlink:  # a part is moved into place in one step: none is short
+        with pytest.raises(ConfigError, match=r"is missing or too short.*start over without `resume`"):
+            predict_to(f"{tmp_path}/{name}", model, data, job=LongJob(resume=True))
+    assert predict_to(f"{tmp_path}/{name}", model, data) == Predicted(num_rows=NUM_ROWS)
 
 
 def test_a_decision_is_obeyed(monkeypatch: pytest.MonkeyPatch, data: Path, tmp_path: Path) -> None:

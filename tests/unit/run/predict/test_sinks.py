@@ -23,7 +23,9 @@ BAD = Refused("in.jsonl:7", "empty")
 def write(output: str, *, told: list[Refused] | None = None, refused: tuple[Refused, ...] = (BAD,)) -> None:
     told = [] if told is None else told
     with open_sink(output, COLUMNS, {}, resume=False, tell=told.append) as sink:
-        sink.write([ROW], refused, Mark(num_read=2, num_written=1, num_refused=1))
+        mark = Mark(num_read=2, num_written=1, num_refused=1)
+        sink.write([ROW], refused, mark)
+        sink.publish(mark)
 
 
 def test_a_file_takes_its_place_with_its_errors(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -57,6 +58,51 @@ def test_parts_are_gone_on_with_and_published_together(output: PartsOutput, tmp_
     make(output, tmp_path, part_name(0, 0), b"new", PartDone(Mark(num_written=1)))
     output.publish(output.begin(SETTINGS, resume=True))
     assert names(output) == ["out/part-00000-00000.parquet"]
+
+
+def stopped_at_the_end(remove: Callable[..., None]) -> Callable[..., None]:
+    """A removal that removes all but a directory."""
+
+    def removed(self: Any, path: str, *, recursive: bool = False) -> None:
+        if recursive:
+            raise KeyboardInterrupt
+        remove(self, path)
+
+    return removed
+
+
+@pytest.mark.parametrize("num_moves", [0, 1, 2, 3])
+def test_stopped_while_parts_take_their_places(
+    output: PartsOutput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_moves: int
+) -> None:
+    """Over an older output: what is there already is kept, and the rest is moved."""
+    system, root = url_to_fs(output.directory)
+    output.begin(SETTINGS, resume=False)
+    for name in ("part-00000-00000", "part-00009-00000"):
+        system.pipe_file(f"{root}/{name}.parquet", b"old")
+    parts = [part_name(0, number) for number in range(3)]
+    for name in parts:
+        make(output, tmp_path, name, name.encode())
+    move, moved = type(system).mv, []
+
+    def stopping(self: Any, source: str, target: str, **more: Any) -> None:
+        if len(moved) == num_moves and target.endswith(".parquet"):
+            raise KeyboardInterrupt
+        move(self, source, target, **more)
+        moved.extend([target] if target.endswith(".parquet") else [])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(system), "mv", stopping)
+        if num_moves == len(parts):  # all are there, and what told of them is not gone
+            patch.setattr(type(system), "rm", stopped_at_the_end(type(system).rm))
+        with pytest.raises(KeyboardInterrupt) as stop:
+            output.publish(output.begin(SETTINGS, resume=True))
+    assert stop.value.__notes__ == [f"{output.directory} may be incomplete; complete it with `resume`"]
+    done = output.begin(SETTINGS, resume=True)
+    assert sorted(done) == parts
+    output.publish(done)
+    assert names(output) == ["out.errors.jsonl", *(f"out/{name}.parquet" for name in parts)]
+    assert [system.cat_file(f"{root}/{name}.parquet") for name in parts] == [name.encode() for name in parts]
 
 
 def test_other_settings_are_refused_and_without_resume_it_begins_anew(output: PartsOutput, tmp_path: Path) -> None:
@@ -127,5 +173,5 @@ def test_what_is_read_is_not_written_over(output: PartsOutput) -> None:
 
 def test_nor_where_only_one_of_the_two_is_an_address(tmp_path: Path) -> None:
     for output, file in ((f"{tmp_path}/", f"file://{tmp_path}/a.csv"), (f"file://{tmp_path}/", f"{tmp_path}/a.csv")):
-        with pytest.raises(ConfigError, match="would take the place of what is read"):
+        with pytest.raises(ConfigError, match="would overwrite an input"):
             PartsOutput.of(output).check_apart([file])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from dhrd._files import LOCK
 from dhrd.artifact.info import read_info
 from dhrd.artifact.write import write_decision
 from dhrd.data.label_space import LabelSpace
@@ -22,11 +25,11 @@ from dhrd.model.foreign import Weights
 from dhrd.run.train import train
 from dhrd.run.update import update as module
 from dhrd.run.update.gate import UpdateGate
-from dhrd.run.update.start import beside_output, update_config
+from dhrd.run.update.start import beside_output, is_published, update_config
 from dhrd.run.update.update import Updated, update
 from helpers.artifacts import save_model
 from helpers.models import make_model
-from helpers.runs import Recorder, Stop
+from helpers.runs import Recorder, Stop, stopping
 from helpers.updates import settings_of, train_old
 
 TEXTS = ["case 1: keep", "case 2: return", "case 3: refund"]
@@ -111,6 +114,34 @@ def test_an_update_that_was_stopped_goes_on_to_the_same_weights(
     updated = update(settings, config, device="cpu")
     theirs, ours = (Weights.of(one.output_dir).load() for one in (whole, updated))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_an_update_that_was_stopped_while_it_took_its_place_goes_on(
+    old: Path, tmp_path: Path, always: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each step of it, into a directory that holds nothing and keeps its mode; trained once."""
+    output, finished = tmp_path / "new", []
+    work, _ = beside_output(output)
+    output.mkdir(mode=0o700)
+    (output / LOCK).touch()
+    monkeypatch.setattr(module, "train", lambda *a, **k: finished.append(train(*a, **k).was_finished))
+    for function, place, path in (
+        ("rmtree", shutil, output),
+        ("replace", os, work / "artifact"),
+        ("replace", os, work),
+    ):
+        with stopping(place, function, path), pytest.raises(Stop):
+            run(old, tmp_path)
+        assert is_published(output) is (path == work)
+    with pytest.raises(ConfigError, match="has other rows or settings"):
+        run(old, tmp_path, replay_share=0.2)
+    with pytest.raises(CheckpointError, match=r"has other settings.*(\n.*)*remove .*new\.update to start over"):
+        update(settings_of(tmp_path, old), update_config(old, rate_factor=0.5), device="cpu")
+    updated = run(old, tmp_path)
+    assert finished == [False, True, True, True]
+    assert updated.output_dir == output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "new.jsonl"]
+    assert Classifier.from_pretrained(output, device="cpu").predict(TEXTS)
 
 
 def test_training_that_is_finished_is_not_taken_for_one_of_other_rows(

@@ -50,7 +50,7 @@ def test_a_run_of_seconds_says_nothing(caplog: pytest.LogCaptureFixture) -> None
 
 def test_lines_of_a_quick_run_are_as_far_apart_as_one_can_read(caplog: pytest.LogCaptureFixture) -> None:
     said = told(caplog, 1000, 0.06)
-    assert said[0].startswith("about 60 s for the 995 updates")
+    assert said[0].startswith("about 60 s for the remaining 995 updates")
     assert [line.split(":")[0] for line in said[1:]] == [f"update {step} of 1000" for step in (200, 400, 600, 800)]
 
 

@@ -68,7 +68,7 @@ def _paint_reliability(figure: Figure, painted: Painted[CalibrationResult], *, l
     axes.set_xlim(left, 1)
     axes.set_ylim(lowest, 1)
     _scale(axes, "confidence", "accuracy")
-    errors = _said([(arm, calibration.ece) for arm, calibration in painted])
+    errors = _numbers_text([(arm, calibration.ece) for arm, calibration in painted])
     return f"accuracy by confidence; on the diagonal the two agree. Calibration error: {errors}."
 
 
@@ -96,7 +96,7 @@ def _paint_risk_coverage(figure: Figure, painted: Painted[CalibrationResult], *,
     axes.set_xlim(0, 1)
     axes.set_ylim(0, highest)
     _scale(axes, "rows answered", "errors among them")
-    areas = _said([(arm, calibration.aurc) for arm, calibration in painted])
+    areas = _numbers_text([(arm, calibration.aurc) for arm, calibration in painted])
     return f"errors among the most confident rows as more are answered. Area under the curve: {areas}."
 
 
@@ -106,6 +106,6 @@ def _scale(axes: Axes, x: str, y: str) -> None:
     name_axes(axes, x, y)
 
 
-def _said(numbers: Sequence[tuple[ArmLook, Number]]) -> str:
+def _numbers_text(numbers: Sequence[tuple[ArmLook, Number]]) -> str:
     """Each arm's number."""
     return ", ".join(f"{arm.title} {value:.3f}" for arm, value in numbers if value is not None) or "not given"
