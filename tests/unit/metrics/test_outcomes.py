@@ -115,7 +115,7 @@ DIFFERENT = [
     (_said([0, 1], [0, 0]), "the rows differ: 1 only in A ('r2' …); evaluate both on the same rows"),
     (_said([0, 1, 2, 0], [0, 0, 0, 0]), "the rows differ: 1 only in B ('r3' …)"),
     (_said([0, 2, 2], [0, 0, 0]), "row 'r1': gold is b in A and c in B (1 of 3 rows differ so)"),
-    (_said([0, 1, 2], [0, 0, 0], ["r0", "r1", "r1"]), "B: the id 'r1' is there 2 times"),
+    (_said([0, 1, 2], [0, 0, 0], ["r0", "r1", "r1"]), "B: the id 'r1' occurs 2 times"),
     (_said([0], [0]).rows([]), "B: there are no rows to compare"),
 ]
 
