@@ -80,7 +80,7 @@ def lock(descriptor: int, path: Path) -> bool:
     """Lock an open file until it is closed or its process ends.
 
     Args:
-        descriptor: Of the file.
+        descriptor: Descriptor of the file.
         path: By which it was opened.
 
     Returns:
