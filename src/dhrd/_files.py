@@ -291,7 +291,7 @@ def sync(directory: Path) -> None:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold a directory, made where there is none, against other processes; a kill lets go of it.
+    """Lock a directory, created if missing, against other processes; a killed process releases it.
 
     Raises:
         ConfigError: Another process holds it.
