@@ -26,7 +26,7 @@ import numpy as np
 
 _MARGIN = 0.95  # by this factor sharing must cost less than the rows apart
 MAX_DEPTH = 64
-"""Of trees in trees; deeper ones are taken as they are."""
+"""Maximum depth of trees in trees; deeper ones are not searched."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,7 @@ def run_agenda(
             cells still running at the limit are ended.
 
     Raises:
-        WorkerDied: For want of memory.
+        WorkerDied: A worker ran out of memory.
         SaveError: A cell could not be written.
     """
     deadline_s = time.monotonic() + seconds if seconds is not None else float("inf")
@@ -165,7 +165,7 @@ def run_entries(
 
     Raises:
         UserError: With `raises`.
-        WorkerDied: For want of memory.
+        WorkerDied: A worker ran out of memory.
         SaveError: A cell could not be written.
     """
     began_s, run = time.monotonic(), _Run(progress, submit, jobs, deadline_s, raises)

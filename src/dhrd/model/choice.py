@@ -21,7 +21,7 @@ BACKBONES: Mapping[str, int] = {
 """Open causal language models by their millions of weights, the smallest first."""
 
 BYTES_A_WEIGHT = 16
-"""Of full training: the weight in float32, its gradient, and the two moments of AdamW."""
+"""Bytes per weight in full training: the weight in float32, its gradient, and the two moments of AdamW."""
 
 _ACTIVATIONS = 2 << 30  # bytes, for what a micro-batch of a few thousand tokens leaves for the backward pass
 _SMALLEST = next(iter(BACKBONES))

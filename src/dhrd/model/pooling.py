@@ -22,7 +22,7 @@ from dhrd.model.tree_attention import blockwise, in_blocks
 
 States = Float[Tensor, "B T D"]
 LaidOut = Float[Tensor, "S W D"]
-"""Of sequences as they are run; S W is B T where nothing is shared."""
+"""Hidden states of the sequences as run; S W is B T if nothing is shared."""
 
 
 def last_hidden_states(body: Any, batch: Batch) -> LaidOut:

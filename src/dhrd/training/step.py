@@ -67,7 +67,7 @@ class TrainState:
 
 
 _LEAST_SCALE = 1.0
-"""Of fp16's losses, which begin at 65,536: what is not finite below it is not so for the scale."""
+"""Scale of fp16's losses, initially 65,536: non-finite values at a lower scale are not due to the scale."""
 
 LOG_NAMES: dict[str, str] = {name: f"{name}_loss" for name in get_args(LossName)} | {"reasoning": "lm_loss"}
 """What a loss's mean is logged as."""
