@@ -45,7 +45,7 @@ def find_device(device: str | int | torch.device | None) -> torch.device:
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if isinstance(device, torch.device) and device.type not in ("cpu", "cuda", "mps"):
-        return device  # of a backend that torch must know
+        return device  # of a backend that is left to torch
     number = str(device) if isinstance(device, str | int) and not isinstance(device, bool) else ""
     if re.fullmatch(r"-1|\d+", number):
         device = "cpu" if number == "-1" else f"cuda:{number}"

@@ -25,7 +25,7 @@ HELD = "dhrd_held"
 """The name by which transformers knows this attention."""
 
 _MOST_SCORES = 2**23
-"""Of all rows and heads: 16 MiB in bf16 that each layer holds for its gradient. Longer sequences are no faster so."""
+"""Over all rows and heads: 16 MiB in bf16 that each layer keeps for its gradient. With more it is no faster."""
 
 
 def hold_scores(causal_lm: PreTrainedModel) -> bool:

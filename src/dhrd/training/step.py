@@ -67,7 +67,7 @@ class TrainState:
 
 
 _LEAST_SCALE = 1.0
-"""Scale of fp16's losses, initially 65,536: non-finite values at a lower scale are not due to the scale."""
+"""Lowest scale of fp16's losses, initially 65,536: non-finite values below it are not due to the scale."""
 
 LOG_NAMES: dict[str, str] = {name: f"{name}_loss" for name in get_args(LossName)} | {"reasoning": "lm_loss"}
 """What a loss's mean is logged as."""
@@ -130,7 +130,7 @@ def _backward(accelerator: Accelerator, loss: Tensor) -> None:
 
 
 def _global_counts(state: TrainState, batches: Sequence[Batch]) -> dict[str, Tensor]:
-    """The divisor of each loss over the whole effective batch, known before the first forward; at least 1."""
+    """The divisor of each loss over the whole effective batch, known before the first forward; 1 if it would be 0."""
     of_batches = [state.model.loss_counts(batch) for batch in batches]
     counts = torch.stack([torch.stack([counts[name] for counts in of_batches]).sum() for name in state.model.terms])
     reduced = state.accelerator.reduce(counts)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TEMPERATURE = 0.7
-"""Default for sampling, if the settings have none."""
+"""Sampling temperature if the settings have none."""
 
 _BATCHES_AT_ONCE = 16  # as many questions are taken at once
 

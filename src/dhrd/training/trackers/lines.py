@@ -25,7 +25,7 @@ class Lines(Tracker):
 
     Args:
         num_updates: Number of updates in the whole run.
-        metric: The metric shown for each evaluation; None: all accuracies.
+        metric: The metric shown for each evaluation; None: accuracy and macro F1.
         first: The update after which the run resumes.
         clock: Returns the time in seconds.
     """

@@ -117,7 +117,7 @@ class MlflowTracker(Tracker):
 
 
 def _known(uri: str | None) -> str | None:
-    """The address; None if it was saved without its password and the environment has it in full.
+    """The address; None if it was saved without its secret and the environment has one.
 
     Raises:
         ConfigError: The environment has none.
