@@ -17,10 +17,10 @@ _NAME = re.compile(r"(cpu|mps|cuda)(?::(\d+))?")
 
 
 def check_device(device: str) -> str:
-    """The kind of a device: "cpu", "cuda" or "mps".
+    """The type of a device: "cpu", "cuda" or "mps".
 
     Raises:
-        ConfigError: The name is none, or the device is not there.
+        ConfigError: The name is not a device name, or the device is not available.
     """
     match = _NAME.fullmatch(device)
     if match is None:
@@ -34,18 +34,18 @@ def check_device(device: str) -> str:
 
 
 def find_device(device: str | int | torch.device | None) -> torch.device:
-    """A device as it may be named: as torch names it, by a GPU's number, or -1 for the CPU as in transformers.
+    """A device by its torch name, by a GPU's number, or by -1 for the CPU as in transformers.
 
     Args:
-        device: None: a GPU where there is one.
+        device: The device; None: a GPU if there is one.
 
     Raises:
-        ConfigError: The name is none, or the device is not there.
+        ConfigError: The name is not a device name, or the device is not available.
     """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if isinstance(device, torch.device) and device.type not in ("cpu", "cuda", "mps"):
-        return device  # of a back end that is torch's to know
+        return device  # of a backend that is left to torch
     number = str(device) if isinstance(device, str | int) and not isinstance(device, bool) else ""
     if re.fullmatch(r"-1|\d+", number):
         device = "cpu" if number == "-1" else f"cuda:{number}"
@@ -59,7 +59,7 @@ def check_loaded(model: nn.Module, name: str | Path) -> None:
     """Refuse a model whose weights were never filled in.
 
     Raises:
-        ArtifactError: Some are on torch's `meta` device, where nothing is.
+        ArtifactError: Some are on torch's `meta` device, which has no data.
     """
     tensors = (*model.named_parameters(), *model.named_buffers())
     if empty := [key for key, tensor in tensors if tensor.is_meta]:
@@ -70,7 +70,7 @@ def check_loaded(model: nn.Module, name: str | Path) -> None:
 
 
 def describe_device(device: torch.device) -> str:
-    """A device in words, for what must say where it was measured."""
+    """A device in words, for reports of measurements."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type != "cpu":

@@ -26,7 +26,7 @@ def require(module: str, *, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:
-            raise  # it is installed, and broken inside: its own message is the useful one
+            raise  # it is installed but broken: its own message is the useful one
         raise MissingExtra(
             f"this needs `{module}`, which is not installed: pip install '.[{extra}]' in a clone of dhrd, or "
             f"'dhrd[{extra}]' from an index that has it"
@@ -34,13 +34,13 @@ def require(module: str, *, extra: str) -> ModuleType:
 
 
 def check_vllm(flag: str) -> None:
-    """Refuse before anything is run where vLLM, which is no extra as it brings its own torch, is not installed.
+    """Refuse to start if vLLM is not installed; it is not an extra, as it requires its own torch.
 
     Args:
-        flag: What asked for it.
+        flag: The option that requested it.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: It is not installed.
     """
     if importlib.util.find_spec("vllm") is None:
         raise ConfigError(f"{flag}: this needs vLLM: pip install vllm, or leave it out")

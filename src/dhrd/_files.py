@@ -1,7 +1,7 @@
-"""Writing files: whole or not at all, and every failure one clear line.
+"""Writing files: whole or not at all, with every failure as one clear line.
 
-What a command writes grows beside its target under a name of its own and takes the target's place when it is whole.
-Whatever ends the command removes it; what a SIGKILL leaves goes when the same target is written again.
+A command writes beside its target under a temporary name, and replaces the target once the file is whole.
+Whatever ends the command removes it; what a SIGKILL leaves is removed when the same target is written again.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def saving(what: str, then: str = "run again") -> Iterator[None]:
     """Turn a failed write into one clear line.
 
     Args:
-        what: Was to be saved.
-        then: What to do once there is room.
+        what: What was to be saved.
+        then: What to do once there is space.
 
     Raises:
         SaveError: The disk is full, or the place not writable.
@@ -46,7 +46,7 @@ def saving(what: str, then: str = "run again") -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        raise  # who reads it has what they wanted: no failure
+        raise  # the reader has what it wanted: not a failure
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or message_of(error)
         if refuses_name(error):
@@ -63,14 +63,14 @@ def refuses_name(error: BaseException) -> bool:
 
 
 class Writer:
-    """An output that is open. A failure to write it is a `SaveError`; other failures around it stay what they are."""
+    """An open output. A failure to write it is a `SaveError`; other failures around it are unchanged."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._file = file
         self._name = name
 
     def write(self, content: str | bytes) -> None:
-        """Write text as UTF-8, or bytes; a half of a surrogate pair becomes its escape in JSON."""
+        """Write text as UTF-8, or bytes; a lone surrogate becomes its escape in JSON."""
         with saving(self._name):
             self._file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
@@ -84,16 +84,16 @@ class Writer:
 
 
 def json_line(value: Any) -> bytes:
-    """A line of JSON; a date or a decimal as its text, half of a surrogate pair as its escape."""
+    """A line of JSON; a date or a decimal as its text, a lone surrogate as its escape."""
     return (json.dumps(value, ensure_ascii=False, default=str) + "\n").encode("utf-8", "backslashreplace")
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Writer]:
-    """A file to write, which takes the path's place, or that of what a link leads to, only when it is whole.
+    """A file to write, which replaces the path, or the target of a link, only when it is whole.
 
-    What was there, or its absence, stays until then, and for good where the block ends with an error. `-`, a device or
-    a pipe is written to as it is.
+    The previous state is kept until then, and permanently if the block ends with an error. `-`, a device or a pipe is
+    written to directly.
 
     Raises:
         SaveError: The disk is full, or the place not writable.
@@ -125,24 +125,24 @@ def writing(path: Path) -> Iterator[Writer]:
 
 
 def check_replaceable(target: Path) -> None:
-    """Refuse to take the place of a file that may not be written.
+    """Refuse to replace a file that is not writable.
 
     Raises:
-        PermissionError: It is there, and may not.
+        PermissionError: The file exists and is not writable.
     """
     if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def replace_file(whole: Path, target: Path) -> None:
-    """Let a file take the place of another, whose mode it gets."""
+    """Replace a file by another one, which gets its mode."""
     if target.exists():
         os.chmod(whole, stat.S_IMODE(target.stat().st_mode))
     os.replace(whole, target)
 
 
 def _create(partial: Path, target: Path) -> BinaryIO:
-    """A new locked file with the mode of the one whose place it will take, else the umask's."""
+    """A new locked file with the mode of the file that it will replace, else the umask's."""
     check_replaceable(target)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     while not lock(descriptor, partial):  # someone took it for a dead process's
@@ -172,7 +172,7 @@ def _stream(path: Path) -> Iterator[Writer]:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether a path is written to as it is: standard output, a device, a pipe, an open descriptor."""
+    """Whether a path is written to directly: standard output, a device, a pipe, an open descriptor."""
     if is_stdout(path) or str(path).startswith(("/dev/fd/", "/proc/")):
         return True
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
@@ -189,19 +189,19 @@ def is_stdout(path: Path | None) -> bool:
 
 @contextmanager
 def talking(*outputs: Path | None) -> Iterator[None]:
-    """Around what a command says: on stderr where one of its outputs is standard output itself."""
+    """A context for a command's messages: they go to stderr if one of its outputs is standard output."""
     with redirect_stdout(sys.stderr) if any(map(is_stdout, outputs)) else nullcontext():
         yield
 
 
 @contextmanager
 def writing_directory(directory: Path, *, last: str, stale: Iterable[str] = ()) -> Iterator[Path]:
-    """A directory to fill; its files take their places in `directory` once all are whole.
+    """A directory to fill; its files are moved to `directory` once all are whole.
 
     Args:
-        directory: Made where there is none; other files in it are kept.
+        directory: The target, created if missing; other files in it are kept.
         last: The file that marks it as whole: removed before the first file is replaced, moved after all others.
-        stale: Names (with wildcards) of files that go where the new ones have none of that name.
+        stale: Names (with wildcards) of files to remove if no new file has that name.
 
     Yields:
         An empty directory on the same disk. Modes of what is put there are set by the umask.
@@ -224,7 +224,7 @@ def writing_directory(directory: Path, *, last: str, stale: Iterable[str] = ()) 
         files.sort(key=lambda path: path == Path(last))
         try:
             _publish(partial, target, files, stale)
-        except KeyboardInterrupt:  # renaming takes no time, and half of it is of no use to anyone
+        except KeyboardInterrupt:  # renaming takes no time, and half of it is useless
             _publish(partial, target, files, stale)
             raise
     finally:
@@ -232,7 +232,7 @@ def writing_directory(directory: Path, *, last: str, stale: Iterable[str] = ()) 
 
 
 def _publish(partial: Path, target: Path, files: list[Path], stale: Iterable[str]) -> None:
-    """Move files, the last one last, as far as they were not moved before."""
+    """Move the files that were not moved before, the last one last."""
     if not target.exists():
         os.replace(partial, target)
     elif (partial / files[-1]).exists():
@@ -254,7 +254,7 @@ def _remove(path: Path) -> None:
 
 
 def replace_directory(whole: Path, target: Path) -> None:
-    """Move a directory to the place of one that holds nothing, or of none, in one step; it gets that one's mode.
+    """Move a directory to an empty or missing one in one step; it gets the mode of the latter.
 
     Raises:
         ConfigError: The target is not empty, or another process is writing there.
@@ -272,7 +272,7 @@ def replace_directory(whole: Path, target: Path) -> None:
 
 def set_modes(directory: Path) -> None:
     """Give files the mode that the umask asks for: safetensors makes its own readable by their owner alone."""
-    mask = os.umask(0o077)  # to read it one must set it; for that moment to what harms nobody
+    mask = os.umask(0o077)  # reading it requires setting it; meanwhile to a harmless value
     os.umask(mask)
     for path in [directory, *directory.rglob("*")]:
         if path.is_file() and not path.is_symlink():
@@ -291,11 +291,11 @@ def sync(directory: Path) -> None:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold a directory, made where there is none, against other processes; a kill lets go of it.
+    """Lock a directory, created if missing, against other processes; a killed process releases it.
 
     Raises:
         ConfigError: Another process holds it.
-        SaveError: It cannot be made or written.
+        SaveError: It cannot be created or written.
     """
     path, made = directory / LOCK, not os.path.exists(directory)
     if not made and not os.path.isdir(directory):
@@ -319,7 +319,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def holds_nothing(directory: Path) -> bool:
-    """Whether a directory is not there, or has nothing in it but what a process of ours left that was killed early."""
+    """Whether a directory is missing, or has nothing in it except leftovers of a killed process of this library."""
     if not os.path.isdir(directory):
         return not os.path.lexists(directory)
     return all(
@@ -329,12 +329,12 @@ def holds_nothing(directory: Path) -> bool:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON for people to read, into a directory that takes its place when it is whole."""
+    """Write JSON for people to read, into a directory that is moved into place when it is whole."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def expanded(value: Any) -> Any:
-    """A path, or text that is one, with `~` as the home directory; anything else as it is."""
+    """A path, or text that is one, with `~` as the home directory; anything else unchanged."""
     if isinstance(value, Path) and str(value).startswith("~"):
         return Path(os.path.expanduser(value))
     return os.path.expanduser(value) if isinstance(value, str) and value.startswith("~/") else value

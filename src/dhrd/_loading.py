@@ -15,9 +15,9 @@ _process = os.getpid()
 
 @contextmanager
 def no_foreign_bars() -> Iterator[None]:
-    """Load with transformers: one thread at a time, its own progress bars kept away where stderr is not a terminal.
+    """Load with transformers: one thread at a time, without its progress bars if stderr is not a terminal.
 
-    While it loads, transformers changes what belongs to the process (how torch makes parameters, its logging): a model
+    While it loads, transformers changes global state (how torch creates parameters, its logging): a model
     that another thread loads meanwhile may be left without weights. The environment variable for its bars is read on
     import: too late where it was imported before us.
     """

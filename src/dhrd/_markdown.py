@@ -1,4 +1,4 @@
-"""Text from data in a page of Markdown: it shows as it is, and neither as markup nor as HTML."""
+"""Text from data in a page of Markdown: shown verbatim, neither as markup nor as HTML."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dhrd._text import escaped
 
 
 def as_markdown(text: str) -> str:
-    """A text within a paragraph or a table's cell, on one line."""
+    """A text for a paragraph or a table cell, on one line."""
     text = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(escaped(text).split("\n")))
     return re.sub(r"([\\`*\[\]|])", r"\\\1", text).replace("<", "&lt;").replace(">", "&gt;")
 
 
 def as_code(text: str) -> str:
-    """A name as code where nothing in it could end the code, else as text."""
+    """A name as code if nothing in it could end the code, else as text."""
     is_plain = re.fullmatch(r"[^`<>&|\\]+", text) and text == " ".join(escaped(text).split())
     return f"`{text}`" if is_plain else as_markdown(text)
 

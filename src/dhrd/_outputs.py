@@ -1,4 +1,4 @@
-"""What may be written: never what the same command reads, by whatever name, and never under another kind's name."""
+"""Checks of outputs: never a file that the same command reads, by any name, and never with another format's ending."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ FIGURE = Format("a figure", (".svg", ".png"))
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A file that is to be written.
+    """A file to be written.
 
     Args:
-        option: Who asked for it, for messages.
-        path: None: nobody did.
-        format: What it will hold; None: whatever its name says.
+        option: The option that requested it, for messages.
+        path: Its path; None: not requested.
+        format: Its format; None: according to its name.
     """
 
     option: str
@@ -53,13 +53,13 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[str | Path]) -> No
     """Refuse what cannot or must not be written, before anything is opened or computed.
 
     Args:
-        outputs: All that a command writes.
-        inputs: All that it reads; of a directory, every file in it.
+        outputs: All files that a command writes.
+        inputs: All files that it reads; for a directory, every file in it.
 
     Raises:
-        ConfigError: An output is an input or another output, by whatever name or link; or its name ends as another
-            kind of file does; or it is a directory.
-        SaveError: There is no directory to write it in.
+        ConfigError: An output is an input or another output, by any name or link; or its name has the ending of
+            another format; or it is a directory.
+        SaveError: The directory to write it in does not exist.
     """
     taken = {identity: f"an input ({path})" for path in inputs for identity in _identities(path)}
     for output in outputs:
@@ -87,7 +87,7 @@ def _check_name(option: str, path: Path, form: Format | None) -> None:
 
 
 def _identities(path: str | Path) -> Iterator[object]:
-    """What tells the files of an input from all others."""
+    """What identifies the files of an input."""
     try:
         files = [file for file in Path(path).rglob("*") if not file.is_dir()] if os.path.isdir(path) else [path]
     except (OSError, ValueError):  # its reader will say what is wrong with it
@@ -99,11 +99,11 @@ def _identities(path: str | Path) -> Iterator[object]:
 
 
 def _identity(path: str | Path, standard: int = 1) -> object:
-    """Device and number of a file, or where its name leads if it is not there; None for devices and pipes.
+    """Device and inode of a file, or its resolved path if it does not exist; None for devices and pipes.
 
     Args:
         path: The file.
-        standard: Which descriptor `-` is.
+        standard: The descriptor that `-` stands for.
     """
     is_standard = str(path) == STANDARD
     try:

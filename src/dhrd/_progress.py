@@ -18,7 +18,7 @@ def shows_bars() -> bool:
 
 
 def bar() -> Progress:
-    """A progress bar on stderr; it draws nothing where stderr is not a terminal."""
+    """A progress bar on stderr; it draws nothing if stderr is not a terminal."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -42,7 +42,7 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
 
 
 def in_words(seconds: float) -> str:
-    """Seconds for people."""
+    """A number of seconds in words."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""Temporary files beside a target, each locked as long as its writer lives, so that what a kill leaves is known."""
+"""Temporary files beside a target, each locked while its writer lives, so that leftovers of a kill are recognised."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAME_SHOWN = 50  # characters of the target's name in a temporary one: a name m
 
 
 def temporary(target: Path, directory: Path) -> Path:
-    """A name of its own in a directory for what will take a target's place."""
+    """A unique name in a directory for what will replace a target."""
     return directory / f"{_start(target)}{os.getpid()}-{secrets.token_hex(4)}.partial"
 
 
@@ -44,7 +44,7 @@ def is_temporary(path: Path) -> bool:
 def sweep(target: Path, directory: Path) -> None:
     """Remove what killed processes left of a target in a directory."""
     for path in _left(target, directory):
-        with suppress(OSError):  # its writer lives, or the disk knows no locks: then nobody can tell
+        with suppress(OSError):  # its writer lives, or the disk has no locks, so that it is unknown
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,11 +80,11 @@ def lock(descriptor: int, path: Path) -> bool:
     """Lock an open file until it is closed or its process ends.
 
     Args:
-        descriptor: Of the file.
-        path: By which it was opened.
+        descriptor: Descriptor of the file.
+        path: The path that it was opened by.
 
     Returns:
-        False where another process holds it, or has removed it since. Disks that know no locks give them to all.
+        False if another process holds it, or has removed it since. Disks without locks grant them to all.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

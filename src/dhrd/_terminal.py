@@ -1,4 +1,4 @@
-"""What a terminal gets: lines and tables in which text from data is only text.
+"""Terminal output: lines and tables in which text from data is only text.
 
 Names of labels, files, ids and models may hold rich's markup (`[/bug]`, `:smile:`), control characters, or letters
 that the terminal's encoding lacks: none of them may change, end or break what is shown.
@@ -23,8 +23,8 @@ def say(*lines: str, file: TextIO | None = None) -> None:
     """Print lines as they are, control characters escaped.
 
     Args:
-        *lines: Each on a line of its own.
-        file: None: stdout.
+        *lines: The lines to print.
+        file: Where to print; None: stdout.
     """
     print(*map(escaped, lines), sep="\n", file=file, flush=file is not None)
 
@@ -35,9 +35,9 @@ def show_table(
     """Print a table.
 
     Args:
-        columns: Their headings.
-        rows: A text a column.
-        title: Above it.
+        columns: The column headings.
+        rows: Rows with one text per column.
+        title: Title above the table.
         left: The columns that are aligned to the left; the others hold numbers.
     """
     table = Table(title=Text(escaped(title), style="table.title") if title else None, title_justify="left")

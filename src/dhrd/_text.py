@@ -39,16 +39,16 @@ def shown(value: Any, limit: int = LONGEST_VALUE) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """The first line of what a library's error says, or its kind where it says nothing."""
+    """The first line of a library's error message, or the error's type if it has none."""
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
 def dhrd_command(name: str, **arguments: object) -> str:
-    """A command of the command line, for messages that tell the next step: `dhrd train --checkpoint DIR`.
+    """A command line, for messages that suggest the next step: `dhrd train --checkpoint DIR`.
 
     Args:
         name: The command.
-        **arguments: By their Python names; True: the flag alone.
+        **arguments: Arguments by their Python names; True: the flag alone.
     """
     flags = [
         f"--{argument.replace('_', '-')}" + ("" if value is True else f" {value}")

@@ -31,10 +31,10 @@ class BenchmarkRows:
     """The rows of a benchmark.
 
     Args:
-        examples: As our classifier takes them.
-        texts: The same through the artifact's input template, shortened to its limit: what the others take.
-        input_ids: The same as tokens.
-        gold: The right labels, where all are known.
+        examples: The rows, as input for our classifier.
+        texts: The rows rendered by the artifact's input template and cut to its limit, as input for the others.
+        input_ids: The rows as tokens.
+        gold: The gold labels, if all are known.
     """
 
     examples: Sequence[Example]
@@ -52,7 +52,7 @@ class BenchmarkRows:
 
     @property
     def num_tokens(self) -> int:
-        """Of all rows."""
+        """Number of tokens of all rows."""
         return sum(map(len, self.input_ids))
 
 
@@ -61,15 +61,15 @@ Run = Callable[[BenchmarkRows], list[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """One way.
+    """One way to run the classifier.
 
     Args:
         name: Its key in the result.
-        title: In words.
-        dtype: Of the weights.
-        run: From rows to the most probable label of each.
-        batch_size: Rows a batch, where it has such a number.
-        in_process: Whether it runs in this process, whose memory can be watched.
+        title: Its description.
+        dtype: The dtype of the weights.
+        run: Maps rows to the most probable label of each.
+        batch_size: Rows per batch, if it has a fixed number.
+        in_process: Whether it runs in this process, so that its memory can be measured.
     """
 
     name: str
@@ -82,12 +82,12 @@ class Contender:
 
 @dataclass(frozen=True)
 class Lineup:
-    """What contenders are made of.
+    """What contenders are created from.
 
     Args:
         directory: The artifact.
-        classifier: Loaded from it: its dtype, device, labels and tokenizer are everyone's.
-        batch_sizes: Of the pipeline.
+        classifier: The classifier loaded from it; all contenders use its dtype, device, labels and tokenizer.
+        batch_sizes: Batch sizes of the pipeline.
         exports: Runtime -> a directory that `dhrd export` wrote for it.
     """
 
@@ -148,7 +148,7 @@ def pipeline(model: PreTrainedModel, classifier: Classifier, batch_size: int) ->
 
 
 def pipelines(lineup: Lineup) -> Iterator[Contender]:
-    """The pipeline at each batch size, and as it comes."""
+    """The pipeline at each batch size, and with its default."""
     for size in lineup.batch_sizes:
         yield pipeline(lineup.stock, lineup.classifier, size)
     whole = stock_model(lineup.directory, lineup.classifier, torch.float32)
@@ -178,7 +178,7 @@ def loop(lineup: Lineup) -> Iterator[Contender]:
 
 
 def vllm(lineup: Lineup) -> Iterator[Contender]:
-    """vLLM's pooling runner, from tokens: it is given what our tokenizer made, so that both cut alike."""
+    """vLLM's pooling runner on our tokenizer's tokens, so that both truncate in the same way."""
     classifier = lineup.classifier
     dtype = str(classifier.dtype).removeprefix("torch.")
     limit = classifier.info.max_input_tokens
@@ -194,7 +194,7 @@ def vllm(lineup: Lineup) -> Iterator[Contender]:
 
 
 def exported(name: str, lineup: Lineup) -> Iterator[Contender]:
-    """A runtime over what `dhrd export` wrote, in batches of like length."""
+    """A runtime with a model that `dhrd export` wrote, in batches of similar length."""
     classifier, runtime = lineup.classifier, find_runtime(name)
     forward, names = runtime.from_pretrained(lineup.exports[name]), classifier.labels.names
 
@@ -218,10 +218,10 @@ MAKERS: dict[str, Callable[[Lineup], Iterator[Contender]]] = {
     **{name: partial(exported, name) for name in RUNTIMES},
     "vllm": vllm,
 }
-"""Of `PEERS`, by name: each gives one contender or several."""
+"""Makers of `PEERS`, by name: each yields one contender or several."""
 
 
 def without_sharing(classifier: Classifier) -> Classifier:
-    """The same classifier, every row run whole."""
+    """The same classifier without sharing: every row is run whole."""
     options = replace(classifier.engine.options, share_prefixes=False)
     return Classifier(classifier.body, classifier.head, classifier.tokenizer, classifier.info, options=options)

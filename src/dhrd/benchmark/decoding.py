@@ -1,4 +1,4 @@
-"""Chain-of-thought decoding on the same rows: what a label costs when the reasoning head has to write its way to it."""
+"""Chain-of-thought decoding on the same rows: the cost of a label that the reasoning head must reason its way to."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BATCH_SIZES = (1, 4, 16)
 
 
 def check_decoding(ways: Sequence[str], classifier: Classifier) -> None:
-    """Refuse before anything is run what cannot be.
+    """Refuse impossible requests before anything is run.
 
     Raises:
         ConfigError: The backbone's name is not known.
@@ -44,13 +44,13 @@ def measure_decoding(
     Args:
         directory: The artifact.
         classifier: Its dtype, device, labels and tokenizer are used.
-        rows: Few: each takes up to `max_new_tokens` steps.
-        ways: Of `cot` (the artifact's reasoning head, greedy), `cot_untuned` (its backbone before training, sampled as
-            in the paper: temperature 0.1, top-p 0.7) and `cot_vllm` (the reasoning head in vLLM).
-        max_new_tokens: The paper: 500.
+        rows: The rows; only a few, as each takes up to `max_new_tokens` steps.
+        ways: Any of `cot` (the artifact's reasoning head, greedy), `cot_untuned` (its backbone before training,
+            sampled as in the paper: temperature 0.1, top-p 0.7) and `cot_vllm` (the reasoning head in vLLM).
+        max_new_tokens: Maximum number of new tokens. The paper: 500.
 
     Returns:
-        By way and batch size.
+        Results by way and batch size.
     """
     inputs = [EncodedInput(text, ids) for text, ids in zip(rows.texts, rows.input_ids, strict=True)]
     results = {}

@@ -39,15 +39,15 @@ def benchmark(
 
     Args:
         directory: The artifact.
-        examples: Rows; with labels accuracy is measured as well.
+        examples: Rows; if they have labels, accuracy is measured as well.
         settings: What to measure.
-        say: Told what is being done.
+        say: Called with progress messages.
         **options: Options of `Classifier.from_pretrained`.
 
     Raises:
         ConfigError: A way to decode does not suit the artifact.
         DataError: There are no rows.
-        ArtifactError: The artifact has no classifier, or none that a contender loads.
+        ArtifactError: The artifact has no classifier, or none that a contender can load.
     """
     if not examples:
         raise DataError("there are no rows to measure on; check the file and the split")
@@ -101,7 +101,7 @@ def _gold(classifier: Classifier, examples: Sequence[Example]) -> list[str] | No
 
 
 def _warm(lineup: Lineup, rows: BenchmarkRows, settings: Settings, say: Say) -> list[Contender]:
-    """All that take part, loaded, each warmed up."""
+    """All contenders, loaded and warmed up."""
     contenders = [ours(lineup.classifier)]
     if lineup.classifier.engine.options.share_prefixes:
         apart = without_sharing(lineup.classifier)

@@ -78,9 +78,9 @@ def parity_with_fp32(
 
     Args:
         directory: The artifact.
-        classifier: Loaded from it.
-        rows: The first of them are compared.
-        options: With which it was loaded.
+        classifier: The classifier loaded from it.
+        rows: Rows, the first of which are compared.
+        options: The options that it was loaded with.
     """
     exact = Classifier.from_pretrained(
         directory, **{**options, "dtype": torch.float32, "share_prefixes": False, "compile": False}

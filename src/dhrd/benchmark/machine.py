@@ -15,7 +15,7 @@ from dhrd.benchmark.result import Conditions
 from dhrd.model.flops import linear_shapes
 
 _SQUARES = (1024, 2048, 4096)
-_MAX_FLOPS = 4e11  # of one product: a slow CPU shall not take minutes to be measured
+_MAX_FLOPS = 4e11  # of one product, so that measuring a slow CPU does not take minutes
 
 
 def matmul_flops_per_second(dtype: torch.dtype, device: torch.device, sizes: Iterable[int] = _SQUARES) -> float:

@@ -25,7 +25,7 @@ _STATUS = Path("/proc/self/status")
 
 
 def timed(run: Callable[..., T], *arguments: object) -> tuple[float, T]:
-    """How long one call takes, in seconds, and what it gives."""
+    """The duration of one call, in seconds, and its result."""
     began = time.perf_counter()
     answer = run(*arguments)
     return time.perf_counter() - began, answer
@@ -46,16 +46,16 @@ def latency(run_one: Callable[[T], object], rows: Sequence[T]) -> Latency:
 
 
 def peak_memory(run: Callable[[T], object], argument: T, device: torch.device) -> Memory | None:
-    """The most memory that was in use while `run` ran.
+    """The peak memory use while `run` runs.
 
     Args:
-        run: What to watch.
-        argument: What it is called with.
-        device: "cuda": what torch has allocated there. "cpu": resident memory of this process, where the system can
-            forget an earlier peak (Linux).
+        run: The function to measure.
+        argument: Its argument.
+        device: "cuda": memory allocated by torch. "cpu": resident memory of this process, if the system can reset an
+            earlier peak (Linux).
 
     Returns:
-        None where it cannot be told.
+        The memory, or None if it cannot be measured.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -71,7 +71,7 @@ def peak_memory(run: Callable[[T], object], argument: T, device: torch.device) -
     return Memory(peak_memory_bytes=peak, peak_increase_bytes=max(0, peak - before))
 
 
-_NUM_OPERATORS = 8  # that are named
+_NUM_OPERATORS = 8  # listed by name
 _KINDS = {
     "matrix_products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::linear", "mkldnn", "gemm", "nvjet", "cutlass"),
     "attention": ("scaled_dot_product", "flash_attention", "fmha", "aten::_softmax"),
@@ -101,7 +101,7 @@ def time_share(run: Callable[[], object], device: torch.device) -> TimeShare:
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """The profiler's library announces itself there, below Python."""
+    """Silence stderr, where the profiler's library announces itself, below Python."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -1,6 +1,6 @@
-"""What a benchmark says: every key has its unit in its name or none. See docs/benchmark.md.
+"""The result of a benchmark: keys with a unit have it in their name. See docs/benchmark.md.
 
-What was not measured (parity, decoding) is not in the JSON; what could not be told (memory, accuracy) is null.
+What was not measured (parity, decoding) is not in the JSON; what could not be measured (memory, accuracy) is null.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class TimeShare(_Result):
     """Where a call's time goes.
 
     Args:
-        time_share: Of `matrix_products`, `attention` and `rest` (norms, rotations, activations, copies), 1 in all.
-        operator_time_share: Of the longest operators by name.
+        time_share: Shares of `matrix_products`, `attention` and `rest` (norms, rotations, activations, copies), sum 1.
+        operator_time_share: Shares of the longest-running operators, by name.
     """
 
     time_share: Mapping[str, float]
@@ -127,7 +127,7 @@ class Sweeps(_Result):
 
 
 class Agreement(_Result):
-    """How far two sets of probabilities of the same rows are apart."""
+    """The difference between two sets of probabilities for the same rows."""
 
     max_probability_difference: float
     label_agreement: float

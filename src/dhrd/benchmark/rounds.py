@@ -1,6 +1,6 @@
 """Contenders take turns, round by round, so that a drift of the machine hits all alike.
 
-Ratios are of one round, and what is shown is their median with extremes.
+Ratios are taken within a round; the result shows their median with extremes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dhrd.inference.classifier import Classifier
 from dhrd.inference.engine.options import Work
 
 _MEMORY_ROWS = 256
-_LEAST_SHARING = 1.05  # under it there is nothing to compare: with sharing and without it the same is run
+_LEAST_SHARING = 1.05  # below it there is nothing to compare: the same is run with and without sharing
 
 
 @dataclass(slots=True)
@@ -37,18 +37,18 @@ def take_turns(
     latency_rows: int,
     say: Callable[[str], None] = lambda text: None,
 ) -> tuple[Rounds, list[BatchSizePoint]]:
-    """Time all contenders in turn; after the first round the pipeline goes on at batch 1, 32 and its best.
+    """Time all contenders in turn; after the first round the pipeline runs only at batch sizes 1, 32 and its best.
 
     Args:
-        contenders: Warmed up, `dhrd` among them.
-        rows: That each runs in each round.
-        classifier: That `dhrd` runs.
-        repeats: Rounds.
-        latency_rows: Single requests, after the rounds.
-        say: Told what is being done.
+        contenders: Warmed-up contenders, including `dhrd`.
+        rows: Rows that each contender runs in each round.
+        classifier: The classifier that `dhrd` runs.
+        repeats: Number of rounds.
+        latency_rows: Number of single requests after the rounds.
+        say: Called with progress messages.
 
     Returns:
-        What was measured, and the pipeline's sweep of batch sizes.
+        The measurements, and the pipeline's sweep of batch sizes.
     """
     tally, going = _Tally(), list(contenders)
     sweep = [peer for peer in contenders if peer.name.startswith("pipeline_") and peer.name != "pipeline_default"]

@@ -21,18 +21,18 @@ class Settings:
     """What to measure.
 
     Args:
-        against: Of `PEERS` and `WAYS`.
-        batch_sizes: Of the pipeline: swept in the first round; 1, 32 and the best go on.
-        repeats: Rounds.
-        warmup_rows: That each contender runs before the first round.
-        latency_rows: Single requests.
-        cot_rows: Rows that are decoded.
-        max_new_tokens: Longest rationale with its answer.
-        parity: Compare with fp32, with sharing and without.
+        against: Names from `PEERS` and `WAYS`.
+        batch_sizes: Batch sizes of the pipeline, swept in the first round; later rounds use 1, 32 and the best.
+        repeats: Number of rounds.
+        warmup_rows: Rows that each contender runs before the first round.
+        latency_rows: Number of single requests.
+        cot_rows: Number of rows that are decoded.
+        max_new_tokens: Maximum tokens of a rationale with its answer.
+        parity: Whether to compare with fp32, with and without sharing.
         exports: Runtime -> a directory that `dhrd export` wrote for it.
 
     Raises:
-        ConfigError: A name of `against` is unknown, not installed, or has no export.
+        ConfigError: A name in `against` is unknown, not installed, or has no export.
     """
 
     against: Sequence[str] = ("pipeline", "loop")

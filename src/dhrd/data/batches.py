@@ -20,15 +20,15 @@ class PlannedUpdates:
         examples: All rows, the same on every process.
         num_labels: C.
         num_tasks: J.
-        pad_token_id: The tokenizer's.
+        pad_token_id: The tokenizer's padding token.
         lm_targets: See `collate`.
         batch_size: Rows per process per micro-batch.
         gradient_accumulation_steps: Micro-batches per process per update.
         num_processes: Processes that train together.
-        process_index: This one.
-        seed: Decides the order.
+        process_index: Index of this process.
+        seed: Seed of the order.
         sharing: What the micro-batches of an update share and how large they may be.
-        group_by_prefix: Whether rows that begin alike are put into one update.
+        group_by_prefix: Whether rows with a common prefix are put into one update.
     """
 
     examples: Sequence[EncodedExample]

@@ -1,4 +1,4 @@
-"""Inputs of like length side by side, in batches by their tokens."""
+"""Grouping inputs of similar length into batches by their number of tokens."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ _MAX_PADDING = 0.03  # of a batch's tokens
 
 
 def buckets(lengths: Sequence[int], max_tokens: int, overhead_tokens: int = 0) -> list[list[int]]:
-    """Indices of inputs in batches: alike in length, full of tokens, with little padding.
+    """Indices of inputs in batches of similar length, as full as possible, with little padding.
 
     A batch ends before it has more than `max_tokens`, padding included (a longer input is a batch of one), or more
     padding than 3 % of its tokens and than a pass costs.
 
     Args:
-        lengths: Tokens of each input.
-        max_tokens: Of a batch, padding included.
-        overhead_tokens: What another batch costs, in tokens.
+        lengths: Number of tokens of each input.
+        max_tokens: Maximum tokens of a batch, including padding.
+        overhead_tokens: Cost of another batch, in tokens.
     """
     found: list[list[int]] = []
     batch: list[int] = []

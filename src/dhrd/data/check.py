@@ -24,7 +24,7 @@ _WEIGHTS = ("weights", "sample_weight", "row_weight")
 
 @dataclass
 class Problems:
-    """What is wrong with rows, up to ten, to be told together."""
+    """Up to ten problems with rows, to be reported together."""
 
     lines: list[str] = field(default_factory=list)
     _lacking: set[frozenset[str]] = field(default_factory=set)
@@ -34,21 +34,21 @@ class Problems:
 
         Args:
             line: Its place, and what is wrong.
-            lacking: Columns that it does not have, where that is what is wrong.
+            lacking: Columns that it lacks, if that is the problem.
         """
         self.lines.append(line)
         self._lacking.add(lacking)
 
     @property
     def are_many(self) -> bool:
-        """Whether no more are to be looked for."""
+        """Whether there are enough problems to stop."""
         return len(self.lines) == MAX_PROBLEMS
 
     def tell(self) -> None:
-        """Raise what there is to tell, if anything.
+        """Raise the problems, if any.
 
         Raises:
-            DataError: A line each; one for all where they lack the same columns. `ColumnError` where a row lacks one.
+            DataError: One line each; one for all if they lack the same columns. `ColumnError` if a row lacks one.
         """
         kind = ColumnError if any(self._lacking) else DataError
         if len(self.lines) > 1 and len(self._lacking) == 1 and all(self._lacking):
@@ -64,14 +64,14 @@ class RowCheck:
     """Checks the rows of one reading.
 
     Args:
-        name: Of the rows, for messages.
+        name: Name of the rows, for messages.
         columns: Our field -> the row's column.
         template: The input template.
         label_separator: Splits a label's text into several.
-        labels_required: Whether rows must have a label; else nothing but the id and the template's columns is read.
-        tasks: Where rows have labels of several tasks: the settings of each, by name.
-        reads_rationales: Whether the rationale's column is looked at.
-        remark: Told, at the end, what looks wrong but may be right.
+        labels_required: Whether rows must have a label; if not, only the id and the template's columns are read.
+        tasks: The settings of each task by name, if rows have labels of several tasks.
+        reads_rationales: Whether the rationale column is read.
+        remark: Called at the end with warnings about what looks wrong.
     """
 
     name: str
@@ -102,7 +102,7 @@ class RowCheck:
         return example
 
     def lacking(self, row: Row | BadRow, problem: str) -> frozenset[str]:
-        """The fields and columns that a row does not have at all, of those that its problem names."""
+        """The fields and columns named in a row's problem that the row does not have at all."""
         if isinstance(row, BadRow):
             return frozenset()
         read = self.template.variables - {ROW, "input_text", *with_own_names(row.columns, self.columns)}
@@ -112,7 +112,7 @@ class RowCheck:
         return frozenset(name for name in absent if name in problem)
 
     def finish(self) -> None:
-        """Say what was noticed."""
+        """Report what was noticed."""
         if self._missing:
             counts = ", ".join(f"{name} {shown(word)} in {n} rows" for (name, word), n in self._missing.most_common(5))
             self.remark(
@@ -183,7 +183,7 @@ class RowCheck:
         return column if column in row.columns or self.labels_required else name
 
     def _refuse_missing(self, row: Row) -> None:
-        """Refuse a row without columns that are needed; one that nobody mapped is told where its value is read."""
+        """Refuse a row without required columns; an unmapped one is reported where its value is read."""
         missing = self._absent(row)
         if not missing or (len(missing) == 1 and missing[0] not in self.columns):
             return
@@ -194,7 +194,7 @@ class RowCheck:
         raise ValueError(f"{', '.join(missing)}: there is no column {columns}{known}")
 
     def _absent(self, row: Row) -> list[str]:
-        """The fields that are needed and whose column is not there."""
+        """The required fields whose column is missing."""
         names = dict.fromkeys(("input_text", "label", *self.columns))
         return [name for name in names if self._is_needed(name) and self._column(row, name) not in row.columns]
 
@@ -220,13 +220,13 @@ class RowCheck:
 
 
 def no_label(tasks: Mapping[str, TaskSettings]) -> str:
-    """What to say of a row that has a label of no task."""
+    """The message for a row without a label of any task."""
     columns = ", ".join(f"{name} (column {shown(column_of(name, task))})" for name, task in tasks.items())
     return f"label: missing for every task ({columns}); give one, or leave the row out"
 
 
 def is_word_of_missing_data(text: str) -> bool:
-    """Whether a text is what programs write where there is none."""
+    """Whether a text is what programs write for missing data."""
     return len(text) < 8 and text.strip().casefold() in _MISSING
 
 
@@ -235,7 +235,7 @@ def _refuse_header(row: Row, mapped: Collection[str]) -> None:
 
     Args:
         row: The row.
-        mapped: Names that are columns' even where there is no other column.
+        mapped: Names that count as column names even if there is no other column.
     """
     names, values = list(row.columns), list(row.columns.values())
     texts = [value.strip("\ufeff ") for value in values if isinstance(value, str)]

@@ -1,4 +1,4 @@
-"""Columns whose integers have names of their own: `ClassLabel`s of a `datasets.Dataset`, the hub, a Parquet file."""
+"""Columns whose integers have names: `ClassLabel`s of a `datasets.Dataset`, the hub, a Parquet file."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Classes:
 
     @classmethod
     def of_features(cls, features: Mapping[str, Any] | None) -> Classes:
-        """Of a data set's `features`; none where it does not know them."""
+        """Read from a data set's `features`; empty if it has none."""
         kinds = {column: getattr(kind, "feature", kind) for column, kind in (features or {}).items()}
         names = {column: kind.names for column, kind in kinds.items() if hasattr(kind, "int2str")}
         return cls(names, frozenset(column for column in names if kinds[column] is not (features or {})[column]))
 
     @classmethod
     def of_file(cls, path: Path) -> Classes:
-        """Of a Parquet file, or of all in a directory, that the library `datasets` wrote; none of any other.
+        """Read from a Parquet file, or all in a directory, written by the library `datasets`; empty for any other.
 
         Raises:
             DataError: The metadata cannot be read, or the files of a directory name the classes differently.
@@ -58,10 +58,10 @@ class Classes:
 
     @classmethod
     def of_metadata(cls, path: Path | str, raw: bytes) -> Classes:
-        """Of what `datasets` writes into a schema: JSON, read here so that its other kinds of column do not matter.
+        """Read from the JSON that `datasets` writes into a schema, so that its other column types do not matter.
 
         Raises:
-            DataError: It cannot be read.
+            DataError: The metadata cannot be read.
         """
         if not raw:
             return cls()

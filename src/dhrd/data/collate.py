@@ -60,12 +60,12 @@ def collate(
 
     Args:
         examples: One or more rows; rows without continuation are inputs alone.
-        pad_token_id: As `pad_inputs`'s.
+        pad_token_id: As for `pad_inputs`.
         num_labels: C.
         num_tasks: J.
         lm_targets: `all`: input + rationale + answer (paper); `continuation`: rationale + answer. Rows without a
             continuation have no targets either way. `input`: the input's own tokens, of all rows.
-        padding_side: As `pad_inputs`'s.
+        padding_side: As for `pad_inputs`.
 
     Returns:
         The batch, on the CPU.
@@ -87,7 +87,7 @@ def collate(
 
 
 def as_ghost(batch: Batch) -> Batch:
-    """The same rows, which count for nothing: they stand in on a process that has no rows of its own."""
+    """The same rows with weight zero, as a placeholder on a process without rows of its own."""
     assert batch.target_BT is not None and batch.row_weight_B is not None
     assert batch.reason_end_B is not None and batch.keyword_2K is not None
     return replace(

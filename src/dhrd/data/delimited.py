@@ -29,11 +29,11 @@ def read_csv(
 
     Args:
         lines: The text, its line ends as they are; bytes that are not UTF-8 as lone surrogates, so that the row that
-            holds them can be named and reading goes on.
-        name: Of the file, for messages.
-        delimiter: Between fields; a line `sep=;` at the file's beginning says another, and a header that is one column
-            by it, but several by one other, is read by that one.
-        remark: Told, at the end, what looks wrong but may be right.
+            holds them can be named and reading continues.
+        name: Name of the file, for messages.
+        delimiter: Field delimiter; a line `sep=;` at the start of the file overrides it, and a header that it leaves
+            as one column, but exactly one other delimiter splits, is read with that one.
+        remark: Called at the end with warnings about what looks wrong.
 
     Raises:
         DataError: The header cannot be used.
@@ -58,7 +58,7 @@ def read_csv(
 
 
 def read_tsv(lines: TextIO, name: str, *, remark: Callable[[str], None]) -> Iterator[Row | BadRow]:
-    """The rows of a TSV file; arguments as `read_csv`'s.
+    """The rows of a TSV file; arguments as for `read_csv`.
 
     Raises:
         DataError: The header cannot be used.
@@ -88,10 +88,10 @@ def _first_line(lines: TextIO) -> tuple[int, str]:
 
 
 def _delimiter_of(header: str, given: str, where: str) -> str:
-    """What stands between the columns of a header: what was given, unless only another divides it.
+    """The delimiter of a header: the given one, unless only another one splits it.
 
     Raises:
-        DataError: Several others do.
+        DataError: Several others split it.
     """
     others = [other for other in _DELIMITERS if other != given and _num_columns(header, other) > 1]
     if not others or _num_columns(header, given) > 1:
@@ -103,7 +103,7 @@ def _delimiter_of(header: str, given: str, where: str) -> str:
 
 
 def _num_columns(header: str, delimiter: str) -> int:
-    """How many columns a header's line has; 1 where it cannot be told."""
+    """The number of columns in a header line; 1 if it cannot be determined."""
     try:
         return len(next(csv.reader([header], strict=True, delimiter=delimiter), []))
     except csv.Error:
@@ -111,7 +111,7 @@ def _num_columns(header: str, delimiter: str) -> int:
 
 
 def _spelled(delimiter: str) -> str:
-    """A delimiter as the setting is given in a shell."""
+    """A delimiter as written in a shell for the setting."""
     return "tab" if delimiter == "\t" else f"'{delimiter}'"
 
 
@@ -157,7 +157,7 @@ def _row(header: list[str], values: list[str], where: str, delimiter: str) -> Ro
 
 
 def _mend(header: list[str], delimiter: str) -> str:
-    """What to do where a row has more or fewer fields than the header."""
+    """What to do if a row has more or fewer fields than the header."""
     if delimiter == "\t":
         return "take tabs out of texts"
     quotes = f"put quotes around text with {_DELIMITERS.get(delimiter, repr(delimiter))}"

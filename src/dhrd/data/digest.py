@@ -34,12 +34,12 @@ def input_digest(columns: Columns, template: InputTemplate) -> str:
 
 
 def digest_of(example: Example) -> str:
-    """An example's digest; of its `input_text` where it did not come from a source."""
+    """An example's digest; that of its `input_text` if it did not come from a source."""
     return example.digest or input_digest(example.columns(), _PLAIN)
 
 
 def fingerprint(examples: Sequence[EncodedExample]) -> str:
-    """A hash of all tokens and labels: whether a run goes on with the rows that it began with."""
+    """A hash of all tokens and labels, to check that a run resumes with the same rows."""
     digest = hashlib.sha256()
     for example in examples:
         parts = (example.id, example.input_ids, example.continuation_ids, example.label)

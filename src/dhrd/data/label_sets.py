@@ -46,12 +46,12 @@ def infer_labels(
     Args:
         examples: Rows with labels.
         names: Given names, in the order of their places; None: found in the rows, sorted (integers by number).
-        num_labels: How many there are. Where all that the rows have are integers below it, they are 0 to it.
-        multi_label: A row may have several; also where one has a list.
+        num_labels: Number of labels C. If all labels in the rows are integers below it, the labels are 0 to C - 1.
+        multi_label: Whether a row may have several; implied if a row has a list.
 
     Raises:
-        DataError: There are fewer than two labels, or their number is not `num_labels`; they are so many that it must
-            be an error, unless `num_labels` says so; or they cannot be told apart (`check_label_set`).
+        DataError: There are fewer than two labels, or their number is not `num_labels`; there are implausibly many
+            and `num_labels` is not given; or some are indistinguishable (`check_label_set`).
     """
     given = [label for example in examples if (label := _label_of(example)) is not None]
     multi_label = multi_label or any(isinstance(label, tuple) for label in given)
@@ -74,7 +74,7 @@ def infer_labels(
 
 
 def check_label_set(labels: LabelSet, counts: Mapping[str, int] | None = None) -> None:
-    """Refuse a label set whose labels cannot be told apart, by a person or in what the reasoning head writes.
+    """Refuse a label set whose labels a person, or a reader of the reasoning head's text, cannot distinguish.
 
     Args:
         labels: The set.
@@ -103,7 +103,7 @@ def check_label_set(labels: LabelSet, counts: Mapping[str, int] | None = None) -
 
 
 def label_doubts(examples: Sequence[Example], labels: LabelSet) -> Iterator[str]:
-    """What a person should look at before training on these labels, a line each."""
+    """What a person should check before training on these labels, one line each."""
     counts = +count_labels(
         label if example.shares is None else Shares(labels.names, example.shares)
         for example in examples

@@ -1,4 +1,4 @@
-"""Several tasks in one head: their labels side by side, `task/label`, each with a softmax or sigmoids of its own."""
+"""Several tasks in one head: their labels concatenated as `task/label`, each task with its own softmax or sigmoids."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LabelSpace(LabelSet):
     """The labels of several tasks as one label set, of which a row has some of each task; `ByTask` is its label.
 
     Args:
-        tasks: In the order of their places, which leave none out.
+        tasks: The tasks in the order of their places, without gaps.
     """
 
     tasks: tuple[LabelSlice, ...]
@@ -102,12 +102,12 @@ def _listed(tasks: Iterable[LabelSlice]) -> str:
 
 
 def of_task(examples: Iterable[Example], name: str, columns: slice = slice(None)) -> list[Example]:
-    """The rows that have a label of a task, as rows of that task alone; all as they are where it is the only one.
+    """The rows that have a label of a task, as rows of that task alone; unchanged if it is the only one.
 
     Args:
         examples: Rows of several tasks, or of one.
-        name: The task's; "" is the only one.
-        columns: Its labels' places, where the rows have shares.
+        name: The task's name; "" for the only one.
+        columns: The places of its labels, if the rows have shares.
     """
     if not name:
         return list(examples)
@@ -131,14 +131,14 @@ def with_label(example: Example, task: LabelSlice, index: int) -> Example:
 
 
 def check_one_task(labels: LabelSet, what: str) -> None:
-    """Refuse several tasks where something has a meaning for one alone.
+    """Refuse several tasks where only one makes sense.
 
     Args:
-        labels: Of a run or an artifact.
-        what: What was asked for.
+        labels: The labels of a run or an artifact.
+        what: What was requested.
 
     Raises:
-        ConfigError: There are several.
+        ConfigError: There are several tasks.
     """
     if isinstance(labels, LabelSpace):
         raise ConfigError(
@@ -148,14 +148,14 @@ def check_one_task(labels: LabelSet, what: str) -> None:
 
 
 def one_task(labels: LabelSet, name: str | None) -> LabelSlice:
-    """The task that is asked for.
+    """The requested task.
 
     Args:
-        labels: Of a run or an artifact.
-        name: The task's; None: the only one.
+        labels: The labels of a run or an artifact.
+        name: The task's name; None: the only one.
 
     Raises:
-        ConfigError: There is none of that name, or there are several and none is named.
+        ConfigError: There is no task with that name, or there are several and none is named.
     """
     if name is None and len(labels.slices) == 1:
         return labels.slices[0]

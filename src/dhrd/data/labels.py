@@ -40,9 +40,9 @@ class LabelSlice:
     """The labels of one task, and their places in the head.
 
     Args:
-        name: The task's; "" where it is the only one.
+        name: The task's name; "" if it is the only one.
         start: Place of its first label.
-        labels: Its own label set.
+        labels: Its label set.
     """
 
     name: str
@@ -68,11 +68,11 @@ class LabelSet:
     """The labels of a task.
 
     Args:
-        names: In the order of their places in the head; `id2label` of the artifact.
-        words: How the reasoning head writes each; the names unless a task says otherwise.
+        names: Label names in the order of their places in the head; `id2label` of the artifact.
+        words: How the reasoning head writes each label; the names unless a task specifies otherwise.
         multi_label: Whether a row may have several (or none).
-        ordered: Whether the order is its author's (`data.labels`, a ClassLabel, a task), so that an integer that is no
-            name may be a place in it. False: we sorted the names, and no user ever saw their places.
+        ordered: Whether the user or data set gave the order (`data.labels`, a ClassLabel, a task), so that an integer
+            that is not a name may be a place in it. False: the names were sorted here, and no user saw their places.
     """
 
     names: tuple[str, ...]
@@ -104,8 +104,8 @@ class LabelSet:
     def encode(self, label: Label, where: str = "") -> tuple[int, ...]:
         """A row's label as a tuple of class indices, of length one unless multi-label.
 
-        Of shares the likeliest, of several alike the first in the set's order; with several labels a row those of
-        which half is certain.
+        Of shares, the most probable label, the first in the set's order if tied; with several labels per row, those
+        with a probability of at least one half.
 
         Raises:
             DataError: The label is unknown or of the wrong kind.

@@ -31,7 +31,7 @@ def as_rows(rows: Any) -> Iterable[Any]:
     """Rows one by one: of one alone, of several, or of a table.
 
     Raises:
-        DataError: What was given is neither; it is named by its type.
+        DataError: The value is none of these; the message names its type.
     """
     if is_one(rows):
         return [rows]
@@ -59,9 +59,9 @@ def row_of(item: object, where: str, mapping: Mapping[str, str], own: Sequence[s
 
     Args:
         item: The row.
-        where: Its place, where it does not know its own.
+        where: Its place, if it does not have one.
         mapping: Our field -> their column, which a text and an `Example` get as well.
-        own: Fields of an `Example` that are wanted besides its columns.
+        own: Fields of an `Example` to include besides its columns.
     """
     if isinstance(item, Example):
         own = (*own, "weight") if own and item.weight != 1 else own  # else it may be a column that a template reads
@@ -93,12 +93,12 @@ def columns_of(
 
     Args:
         item: The row.
-        where: Its place, where it does not know its own.
-        template: Which columns are read.
+        where: Its place, if it does not have one.
+        template: The input template, which determines the columns read.
         mapping: Our field -> the rows' column, as in training; a row may have our name as well.
 
     Raises:
-        DataError: It is no row, or what the template reads is not text.
+        DataError: It is not a row, or what the template reads is not text.
     """
     row = row_of(item, where, mapping)
     if isinstance(row, BadRow):

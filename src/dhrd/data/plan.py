@@ -55,7 +55,7 @@ def plan_epoch_by_prefix(
     """As `plan_epoch`, with rows that begin alike next to each other.
 
     The rows are the leaves of the tree of their common beginnings. It is walked with the branches of every fork in an
-    order that is drawn anew, the walk is cut into updates, and these are shuffled.
+    order drawn at random each time, the walk is cut into updates, and these are shuffled.
 
     Args:
         input_ids: Input tokens of each row.
@@ -73,7 +73,7 @@ def plan_epoch_by_prefix(
 
 
 def _shuffled_leaves(common: np.ndarray, low: int, high: int, rng: random.Random, depth: int) -> list[int]:
-    """The leaves `low` to `high` of a tree, told by what each has in common with the one before it."""
+    """The leaves `low` to `high` of a tree, given what each has in common with the one before it."""
     if high - low == 1:
         return [low]
     runs = branches(common, low, high, int(common[low + 1 : high].min()))

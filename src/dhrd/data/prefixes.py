@@ -1,7 +1,7 @@
 """Which rows share their first tokens, and how to compute what they share once.
 
-Rows in lexicographic order of their tokens form a tree without further ado: each row has some first tokens in common
-with the row before it, and the rest is new. A `Pack` is a run of such rows laid out in one sequence, every shared token
+Rows in lexicographic order of their tokens form a tree: each row has some first tokens in common with the row before
+it, and the rest is new. A `Pack` is a run of such rows laid out in one sequence, every shared token
 once. A `Group` is packs over one common prefix that is computed before them and kept as keys and values.
 
 What is computed how is a matter of cost, in units of one token's linear layers:
@@ -26,7 +26,7 @@ import numpy as np
 
 _MARGIN = 0.95  # by this factor sharing must cost less than the rows apart
 MAX_DEPTH = 64
-"""Of trees in trees; deeper ones are taken as they are."""
+"""Maximum depth of trees in trees; deeper ones are not searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Pack:
         rows: Indices of the inputs, in lexicographic order of their tokens; a pack of one is an ordinary row.
         shared: For each row, how many of its first tokens are there already: those of the row before it, for the
             first row those of the group's prefix.
-        num_tokens: Of the sequence.
+        num_tokens: Length of the sequence.
     """
 
     rows: tuple[int, ...]
@@ -50,9 +50,9 @@ class Group:
     """Packs after one common prefix.
 
     Args:
-        packs: In the order of their rows.
-        num_prefix_tokens: Computed once for all packs; 0: the packs stand alone.
-        num_kept_tokens: Of the prefix: computed by an earlier batch.
+        packs: The packs, in the order of their rows.
+        num_prefix_tokens: Prefix tokens, computed once for all packs; 0: the packs have no prefix.
+        num_kept_tokens: Prefix tokens that an earlier batch computed.
     """
 
     packs: tuple[Pack, ...]
@@ -64,8 +64,8 @@ class Past(NamedTuple):
     """How many first tokens of a row earlier batches had.
 
     Args:
-        num_kept: Their keys and values are there.
-        num_seen: They were in a batch not long ago.
+        num_kept: Tokens whose keys and values are kept.
+        num_seen: Tokens that were in a recent batch.
     """
 
     num_kept: int = 0
@@ -78,12 +78,12 @@ class SharingCost:
 
     Args:
         pair: a of the formulas: one (query, key) pair, in tokens.
-        overhead: Of a forward pass, in tokens; packs after a prefix run one at a time.
-        max_pack_tokens: No pack is longer; its mask has the square of it.
-        max_suffix_tokens: No pack after a prefix is longer.
-        keep_prefixes: Whether a prefix may be computed before its packs, its keys and values kept; where it may not, as
-            in training, rows that are too many for one pack go into several, each with the prefix of its own.
-        dense: Whether in a pack every query meets every key; otherwise it meets those of its own row alone.
+        overhead: Cost of a forward pass, in tokens; packs after a prefix run one at a time.
+        max_pack_tokens: Maximum length of a pack; its mask has the square of it.
+        max_suffix_tokens: Maximum length of a pack after a prefix.
+        keep_prefixes: Whether a prefix may be computed before its packs and its keys and values kept; if not, as in
+            training, rows that do not fit into one pack go into several, each with its own prefix.
+        dense: Whether in a pack every query meets every key; otherwise only those of its own row.
     """
 
     pair: float
@@ -106,8 +106,8 @@ def plan_sharing(
 
     Args:
         input_ids: Tokens of each row, none empty.
-        cost: What decides.
-        past: Of each row; None: there were no batches before.
+        cost: The costs to minimise.
+        past: The past of each row; None: there were no earlier batches.
     """
     past = past if past is not None else [Past()] * len(input_ids)
     return _Planner(input_ids, cost, past).plan() if len(input_ids) else []

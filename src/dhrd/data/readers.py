@@ -46,8 +46,8 @@ def read_file(
 
     Args:
         path: The file, the directory, or `STDIN`.
-        delimiter: Of .csv files.
-        remark: Told what looks wrong but may be right; None: it is logged.
+        delimiter: Delimiter of .csv files.
+        remark: Called with warnings about what looks wrong; None: they are logged.
 
     Raises:
         DataError: The file is missing, of another kind, or unreadable as a whole.

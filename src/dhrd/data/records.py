@@ -79,12 +79,12 @@ class EncodedExample:
     Args:
         id: The row's.
         input_ids: x.
-        continuation_ids: Rationale and answer with their markers; empty where there is nothing to learn but the label.
+        continuation_ids: Rationale and answer with their markers; empty if there is only the label to learn.
         label: Class indices.
         unlabelled: Numbers of the tasks that the row has no label of; its class indices are those of the others.
-        shares: As the row's.
-        weight: As the row's.
-        reason_end: How many tokens of the continuation end with the rationale's last; 0: it has none.
+        shares: As in the row.
+        weight: As in the row.
+        reason_end: Number of continuation tokens up to the rationale's last; 0: there is no rationale.
         keyword_ids: Content tokens of the rationale, each once.
     """
 
@@ -106,11 +106,11 @@ class Tree:
     Args:
         input_ids_SW: The sequences, padded.
         position_ids_SW: Each token's place in its own row.
-        visible_SWK: Which keys a token sees, its row's alone: K is W, after the tokens of a prefix run before.
-        place_BT: Of each row's tokens the place among all, S · W in a line; -1 beyond the row's end.
-        target_place_N: Of each target the place of the token that must predict it; None: nothing is learned.
+        visible_SWK: Which keys a token sees, only its row's; K is a prefix's tokens, run before, then W.
+        place_BT: Place of each row's tokens in the flattened S · W; -1 beyond the row's end.
+        target_place_N: Place of the token that must predict each target; None: nothing is learned.
         target_N: The token to predict, once for each place.
-        target_count_N: In how many rows it must be.
+        target_count_N: Number of rows in which it must be predicted.
     """
 
     input_ids_SW: Int[Tensor, "S W"]
@@ -139,12 +139,12 @@ class Batch:
         pool_index_B: Position of each input's last token: where `last` pools.
         target_BT: The token that the reasoning head must predict at each position, or IGNORE. Already shifted.
         label_BC: Class targets: one-hot, multi-hot for multi-label, or probabilities; None at inference.
-        unlabelled_BJ: Which rows have no label of which task; None: all have one of each.
+        unlabelled_BJ: Which rows lack a label of which task; None: no labels are missing.
         row_weight_B: The rows' weights; 0 for one that is there only so that a process without rows takes part.
         reason_end_B: Position of the rationale's last token; -1 where a row has none.
         keyword_2K: Rows and tokens of the rationales' content words, K pairs in all.
-        frozen_BTD: Hidden states after the frozen blocks, which then are not run; None: they are.
-        tree: How the rows are run where they share text; None: as they stand here.
+        frozen_BTD: Hidden states after the frozen blocks, which are then not run; None: they are run.
+        tree: How the rows are run if they share text; None: as they are here.
     """
 
     ids: tuple[str, ...]

@@ -42,13 +42,13 @@ class ColumnLook:
     """What a column holds.
 
     Args:
-        name: The column's.
-        num_rows: That were looked at.
-        num_present: Of them that have the column, whatever is in it.
-        num_filled: Of them not null or blank.
-        num_distinct: Different values.
-        mean_words: Of those that are text.
-        is_text: Whether all values are text; numbers and lists are none.
+        name: Name of the column.
+        num_rows: Number of rows examined.
+        num_present: Number of these that have the column, whatever its value.
+        num_filled: Number of these whose value is not null or blank.
+        num_distinct: Number of distinct values.
+        mean_words: Mean number of words of the values that are text.
+        is_text: Whether all values are text, not numbers or lists.
         is_number: Whether all values are numbers, or spell them.
     """
 
@@ -77,7 +77,7 @@ class Role:
     """The columns that are taken for one of our fields.
 
     Args:
-        columns: Several only where a template puts texts together.
+        columns: The columns; several only if a template combines texts.
         why: In words: by its name, by what it holds, or as given.
         others: Columns that might as well have been taken.
     """
@@ -141,15 +141,15 @@ def find_roles(
     """Choose the columns of each field.
 
     Args:
-        columns: Of `look_at_columns`.
-        given: `data.columns`, which holds as it is.
-        has_template: What the classifier reads is known: no text is looked for.
+        columns: The result of `look_at_columns`.
+        given: `data.columns`, which is used unchanged.
+        has_template: Whether a template is given, so that no text column is searched for.
 
     Returns:
-        By field; a rationale, an id and a group only where there is one.
+        Roles by field; a rationale, an id and a group only if there is one.
 
     Raises:
-        ConfigError: A column that was given is not there.
+        ConfigError: A given column does not exist.
         DataError: No column can be the label, or the text.
     """
     names = {column.name for column in columns}
@@ -207,7 +207,7 @@ def _find_label(columns: Sequence[ColumnLook]) -> Role | None:
     named = [column for column in _named("label", columns) if column.num_distinct > 1 or column.name == "label"]
     classes = [column for column in reversed(columns) if _holds_classes(column) and column not in named]
     held = sorted((column for column in classes if column.is_always_filled), key=lambda column: column.is_number)
-    if not held:  # a label was forgotten here and there: who reads the rows is told where
+    if not held:  # some labels are missing: reading the rows reports where
         held = [column for column in classes if column.num_rows - column.num_filled <= max(1, column.num_rows // 10)]
     role = _first([*named, *held], "by its name" if named else f"by its {held[0].num_distinct} values" if held else "")
     if role is None:

@@ -38,14 +38,14 @@ class Rows:
     """The rows of a run.
 
     Args:
-        train: What is trained on.
-        choose: What choices are made on (best checkpoint, patience): dev where `dev_share` is set, else validation.
-        validation: What is reported.
+        train: Training rows.
+        choose: Rows that choices are made on (best checkpoint, patience): dev if `dev_share` is set, else validation.
+        validation: Rows that the reported metrics are computed on.
         choose_name: Where `choose` comes from, for `selected_on`.
         labels: The label set.
         template: The input template.
-        task: The SuperGLUE task, where it is one.
-        has_dev: Choices are made on rows that were cut off train; validation is looked at once, at the end.
+        task: The SuperGLUE task, if it is one.
+        has_dev: Whether choices are made on rows split off train; validation is then evaluated once, at the end.
     """
 
     train: list[Example]
@@ -123,13 +123,13 @@ def _draw(train: list[Example], config: RunConfig) -> list[Example]:
 
 
 def add_label_noise(train: list[Example], labels: LabelSet, share: float, seed: int) -> list[Example]:
-    """Give a share of the rows a label drawn uniformly from all, their own among them; all else stays as it is.
+    """Give a share of the rows a label drawn uniformly from all, including their own; all else is unchanged.
 
     Args:
         train: Training rows with labels by name.
-        labels: What is drawn from.
-        share: Of the rows. With the same seed a larger share's rows hold a smaller one's, with the same labels.
-        seed: Decides which rows, and which labels.
+        labels: The label set to draw from.
+        share: Share of the rows. With the same seed, a larger share includes a smaller one's rows and labels.
+        seed: Seed of the choice of rows and labels.
 
     Raises:
         ConfigError: Rows may have several labels.

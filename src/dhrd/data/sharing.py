@@ -1,7 +1,7 @@
 """The rows of an update as micro-batches in which shared text is run once, bounded by their tokens.
 
-Which rows an update holds stays as the plan has it; only what lies beside what in a micro-batch is decided here, by the
-rows' tokens alone, and the same on every process.
+The plan determines which rows an update holds; only their arrangement in micro-batches is decided here, from the rows'
+tokens alone, and identically on every process.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class MicroBatch:
     """Rows that are run together.
 
     Args:
-        rows: As the update names them; none: another process has the last rows.
-        packs: How they are laid out, by their place in `rows`; none: each by itself.
+        rows: The rows, as named by the update; empty: another process has the last rows.
+        packs: Their layout, by index into `rows`; empty: each by itself.
     """
 
     rows: tuple[int, ...] = ()
@@ -39,8 +39,8 @@ class Sharing:
         pair: What one (query, key) pair costs, in tokens (`model/flops.py`); None: no text is shared.
         dense: Whether in a pack every query meets every key.
         pack_rows: Also lay rows out in one sequence that have nothing in common, instead of padding them.
-        max_tokens: Of a micro-batch, after sharing, padding included; a longer row is one of its own. None: as many as
-            the micro-batches by rows have, and these themselves where nothing is shared.
+        max_tokens: Maximum tokens of a micro-batch, after sharing, including padding; a longer row is one of its own.
+            None: as many as in the micro-batches by rows, which are kept if nothing is shared.
     """
 
     pair: float | None = None
@@ -54,10 +54,10 @@ class Sharing:
         """One process's micro-batches of an update; every process gets the same number.
 
         Args:
-            sequences: Of each row of the update, in its order, tokens that tell what may be shared (`shared_tokens`).
-            batch_size: Rows of a micro-batch where tokens do not decide.
+            sequences: For each row of the update, in its order, the tokens that may be shared (`shared_tokens`).
+            batch_size: Rows of a micro-batch if tokens do not decide.
             num_processes: Processes that train together.
-            process_index: This one.
+            process_index: Index of this process.
         """
         update, places = tuple(sequences), (num_processes, process_index)
         if self == NOTHING_SHARED:

@@ -1,4 +1,4 @@
-"""Rows that can be read, whatever they are read from: checked, and their mistakes told together."""
+"""Rows from any origin: read, checked, and their errors reported together."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class Source:
     """Rows that can be read, and what their origin knows of them.
 
     Args:
-        name: What was asked for, for messages.
+        name: What was requested, for messages.
         read: Starts reading; may be called again.
         columns: Our field -> the row's column.
         template: The config's input template, or the origin's own.
-        own_labels: The origin's own label set of a column, where it has one.
-        tasks: Where rows have labels of several tasks: the settings of each, by name.
+        own_labels: The origin's own label set of a column, if it has one.
+        tasks: The settings of each task by name, if rows have labels of several tasks.
         label_separator: Splits a label's text into several.
         task: The SuperGLUE task, for its official metrics.
-        reads_rationales: Whether the rows' rationales are wanted; else their column may hold anything.
+        reads_rationales: Whether the rows' rationales are read; if not, their column may hold anything.
         has_model: Whether the template is that of a trained model, which the rows are read for.
-        remarks: Says what looks wrong but may be right.
+        remarks: Logs warnings about what looks wrong.
     """
 
     name: str
@@ -63,8 +63,8 @@ class Source:
 
         Without `labels_required` nothing but the id and the template's columns is looked at.
 
-        At the first bad row yielding stops; reading goes on until ten bad rows are found, to report them together. With
-        `refuse` it is told each of them instead, and what is wrong there, and they are left out.
+        At the first bad row yielding stops; reading continues until ten bad rows are found, to report them together. If
+        `refuse` is given, it is called with each bad row and its problem instead, and these rows are left out.
 
         Raises:
             DataError: A line a bad row, or for all that lack a column: `file:line: field: what is wrong; how to fix`.

@@ -36,10 +36,10 @@ def open_source(
             dicts or `Example`s. A `Source` is taken as it is.
         settings: Column names, template, the SuperGLUE folder.
         split: Which split of `superglue:`, `policy_desk:` and `hub:`.
-        tasks: Of a config, where rows have labels of several.
+        tasks: The config's tasks, if rows have labels of several.
 
     Raises:
-        DataError: The spec names nothing that is there.
+        DataError: The spec names nothing that exists.
     """
     if isinstance(spec, Source):
         return spec
@@ -83,7 +83,7 @@ def named_rows(settings: DataSettings) -> str:
     """What `data.train` names.
 
     Raises:
-        ConfigError: Nothing.
+        ConfigError: It names nothing.
     """
     if settings.train is None:
         raise ConfigError("data.train is not set: give `data.train=FILE` (or superglue:TASK, hub:NAME)")

@@ -17,9 +17,9 @@ def split_dev(
 
     Args:
         examples: All training rows.
-        share: Share of rows that go to dev. With the same seed a larger share's dev holds a smaller one's.
-        seed: Decides which.
-        setting: Which setting asks, for the error.
+        share: Share of rows that go to dev. With the same seed, a larger share's dev includes a smaller one's.
+        seed: Seed of the choice of rows.
+        setting: Name of the setting, for the error message.
 
     Returns:
         (train, dev), each in the rows' order.
@@ -49,7 +49,7 @@ def split_fold(
         examples: All training rows.
         fold: Which part is held out, from 0.
         num_folds: How many parts of about the same size there are; each row is in one.
-        seed: Decides which.
+        seed: Seed of the choice of rows.
 
     Returns:
         (the other folds, this fold), each in the rows' order.

@@ -19,8 +19,8 @@ class Supervised:
 
     Args:
         example: The row.
-        reason_donor: Whose rationale it is taught; None: none.
-        label_donor: Whose class it is taught.
+        reason_donor: The row whose rationale it is taught; None: none.
+        label_donor: The row whose class it is taught.
         with_answer: Whether it is taught to write that class's word as well.
     """
 
@@ -36,7 +36,7 @@ class Supervised:
 
     @property
     def task(self) -> str | None:
-        """Of several tasks, whose answer it is taught to write; None: the first's."""
+        """With several tasks, the task whose answer it is taught to write; None: the first."""
         return self.reason_donor.rationale_task if self.reason_donor else None
 
 

@@ -29,7 +29,7 @@ def infer_label_space(
     Args:
         examples: Training rows, whose labels are `ByTask`.
         tasks: The settings, by name.
-        own_labels: Of a source: the label set of a column, where it has one.
+        own_labels: Returns a column's label set in the source, if it has one.
 
     Raises:
         DataError: As `infer_labels`, or no row has a label of a task.

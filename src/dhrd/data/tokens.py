@@ -1,4 +1,4 @@
-"""Text to its first token ids: the same from any thread, at a price that the limit bounds and not the text."""
+"""Text to its first token ids: thread-safe, at a cost bounded by the limit and not by the text."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class FirstTokens:
     """The first tokens of a text.
 
     Args:
-        ids: Special tokens among them.
-        num_tokens: Of the whole text, or at least so many where it was not read to its end.
+        ids: Token ids, including special tokens.
+        num_tokens: Tokens of the whole text, or a lower bound if it was not read to its end.
         was_cut: Whether the text has more tokens than `ids`.
         was_read: Whether it was read to its end.
     """
@@ -50,7 +50,7 @@ class TextTokenizer:
     call makes a copy that nobody else has, and sets nothing on it afterwards.
 
     Args:
-        tokenizer: Of transformers, cutting on the right; what is changed on it after the first call is not seen.
+        tokenizer: A transformers tokenizer that truncates on the right; changes after the first call have no effect.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -1,6 +1,6 @@
 """Packs of rows as tensors, and the masks by which each row sees its own tokens alone.
 
-A pack's token sees the tokens that come before it in its row, wherever they lie in the pack. A layer with a sliding
+A pack's token sees the tokens before it in its row, wherever they are in the pack. A layer with a sliding
 window sees those of them that are near by position, not by place. So each kind of layer gets a mask of its own
 (`model/masks.py`), positions are given, and no cache is needed: hidden states equal those of each row alone, and so do
 gradients, where each target counts for the rows that share it (Tree Training, arXiv 2511.00413, section 3).
@@ -26,7 +26,7 @@ def lay_out(
     """The tensors of packs, on the CPU; their rows in the order of the packs.
 
     Args:
-        packs: Of one group, or standing alone.
+        packs: Packs of one group, or without a group.
         input_ids: Tokens of all inputs.
         pad_token_id: Token for padding.
         num_prefix_tokens: P of the packs' group; these tokens have no place.
@@ -60,11 +60,11 @@ def lay_out(
 
 
 def as_tree(batch: Batch, packs: Sequence[Pack], *, pad_token_id: int) -> Batch:
-    """A batch that is run in packs; whatever is told of its rows stays as it is.
+    """A batch that is run in packs; the data of its rows are unchanged.
 
     Args:
-        batch: With targets, padded on the right; its rows are in the order of the packs.
-        packs: Of all its rows, by their number in the batch.
+        batch: A batch with targets, padded on the right, with rows in the order of the packs.
+        packs: Packs of all its rows, by their index in the batch.
         pad_token_id: Token for padding.
     """
     assert batch.target_BT is not None

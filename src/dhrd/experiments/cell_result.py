@@ -58,7 +58,7 @@ class CellData(_Part):
 
     @classmethod
     def of(cls, rows: Rows, train: EncodedData, held_out: EncodedData) -> CellData:
-        """Of rows, and of what encoding made of those for training and of the held-out ones."""
+        """Create one from rows, and from the encoded training and held-out rows."""
         return cls(
             num_train=len(train),
             num_with_rationale=sum(bool(example.rationale) for example in rows.train),
@@ -80,19 +80,19 @@ class Answers:
 
 
 class CellNumbers(_Part):
-    """What came of a cell.
+    """The results of a cell.
 
     Args:
-        speed: Where the arm asks for it.
-        metrics: On the held-out rows.
-        outcomes: The same row by row.
+        speed: Speed, if the arm measures it.
+        metrics: Metrics on the held-out rows.
+        outcomes: Outcomes on the held-out rows.
         selected_on: Whether the held-out rows also served a choice.
         data: The rows.
         curve: Training losses by step, thinned.
         held_out_curve: Held-out metrics by step.
-        steps: Updates.
-        temperature: That the head's logits were divided by.
-        train_tokens: Tokens through the updates.
+        steps: Number of updates.
+        temperature: Temperature that the head's logits were divided by.
+        train_tokens: Tokens processed in the updates.
     """
 
     speed: CellSpeed | None = None
@@ -108,15 +108,15 @@ class CellNumbers(_Part):
 
 
 class CellResult(CellNumbers):
-    """A finished cell: its numbers, and what they were got with.
+    """A finished cell: its numbers, and how they were obtained.
 
     Args:
-        seconds: By what they were spent on, and in `total`.
-        device: That it was run on.
-        precision: Of the training.
-        threads: Of torch.
-        versions: Of the libraries.
-        created: When, in UTC.
+        seconds: Seconds by activity, and in `total`.
+        device: Device that it was run on.
+        precision: Precision of the training.
+        threads: Number of torch threads.
+        versions: Versions of the libraries.
+        created: Time of creation, in UTC.
     """
 
     seconds: dict[str, float]
@@ -137,7 +137,7 @@ def read_cell(path: Path) -> CellResult:
     """A cell's file.
 
     Raises:
-        DataError: It is damaged, or of a newer format.
+        DataError: It is damaged, or has a newer format.
     """
     try:
         given = json.loads(path.read_text(encoding="utf-8"))

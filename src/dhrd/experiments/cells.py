@@ -1,7 +1,7 @@
 """A cell of a study's grid: one arm, task, backbone and seed; and the files that finished cells are.
 
 A cell's key is a hash of what decides its numbers: the settings that differ from the defaults, the rows themselves and
-how answers are read. Where its rows lie on disk is no part of it, so cells of several machines merge by copying files.
+how answers are read. Where its rows are on disk is not part of it, so cells of several machines merge by copying files.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ class CellDecoding(Decoding):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """What is run once.
+    """One training run or evaluation.
 
     Args:
         task: A SuperGLUE task, or the name of the config's own data.
         arm: How it is trained and read.
         config: All settings, the arm's and the seed among them.
-        rows_hash: Of the training and the validation rows.
-        decoding: Where the arm decodes.
-        fold: (which, of how many) where the cell only helps to choose a setting: it is trained on the other folds of
+        rows_hash: Hash of the training and the validation rows.
+        decoding: Decoding settings, if the arm decodes.
+        fold: (which, of how many) if the cell only serves to choose a setting: it is trained on the other folds of
             the training rows and evaluated on this one, and never sees a validation row.
     """
 
@@ -201,7 +201,7 @@ def _identity(cell: Cell) -> dict[str, object]:
 
 
 def _without_places(settings: Settings) -> Settings:
-    """The settings but for where the rows lie, which differs by machine and decides nothing."""
+    """The settings without the places of the rows, which differ by machine and decide nothing."""
     data = settings["data"]
     assert isinstance(data, Mapping)
     return {**settings, "data": {name: value for name, value in data.items() if name not in _PLACES}}

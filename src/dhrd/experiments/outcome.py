@@ -1,4 +1,4 @@
-"""What there is of a study: its cells, the choices that finished cells make, and what failed."""
+"""The state of a study: its cells, the choices made by finished cells, and failures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger("dhrd")
 
 @dataclass
 class Outcome:
-    """What a call left.
+    """The result of a call.
 
     Args:
         cells: The table's own cells; those that wait for a choice are left out.
@@ -36,12 +36,12 @@ class Outcome:
 
 
 def look(request: Request, cache: Cache, known: Outcome | None = None) -> Outcome:
-    """What a call would run or find finished, by the choices that are made already; nothing is run.
+    """What a call would run or find finished, given the choices made so far; nothing is run.
 
     Args:
         request: What to look for.
         cache: Loads its rows.
-        known: An earlier look: its failures still hold, and only choices that it has not are told.
+        known: An earlier look, whose failures still hold; only choices not in it are logged.
     """
     before = known or Outcome()
     candidates = before.candidates or choice_cells(request, cache)

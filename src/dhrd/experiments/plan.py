@@ -1,4 +1,4 @@
-"""From what was asked for to the cells of the grid."""
+"""From a request to the cells of the grid."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Request:
         base: Settings that all arms share.
         tasks: SuperGLUE tasks; or the one name of the base settings' own data.
         backbones: Names or paths.
-        num_seeds: Seeds from the base settings' on; None: as many as the study asks for.
-        arms: Of the study.
-        grid: Settings to choose for every trained arm, each at its own best, by dotted name.
+        num_seeds: Number of seeds, counting from the base settings' seed; None: as many as in the study.
+        arms: Arms of the study.
+        grid: Settings to tune for every trained arm separately, by dotted name.
         num_judges: Folds that take part in a choice; None: all five below 1,000 rows, above one.
-        decoding: For arms that decode.
-        output_dir: `cells/` and the report.
+        decoding: Decoding settings for arms that decode.
+        output_dir: Directory of `cells/` and the report.
     """
 
     study: Study
@@ -75,7 +75,7 @@ class Request:
         return tuple(arm for arm in self.arms if arm.name in condition.arms)
 
     def baselines_of(self, arm: Arm) -> tuple[str, ...]:
-        """The arms that an arm is compared with, as far as they were asked for."""
+        """The requested arms that an arm is compared with."""
         asked = {other.name for other in self.arms}
         return tuple(name for name in arm.baselines if name in asked)
 
@@ -135,7 +135,7 @@ def with_settings(base: RunConfig, settings: Settings) -> RunConfig:
 
 
 def choice_cells(request: Request, cache: Cache) -> Candidates:
-    """What is to be chosen, and from what."""
+    """The choices to make, and their candidates."""
     candidates: Candidates = {}
     asked = itertools.product(request.tasks, request.backbones)
     for task, backbone, arm in [(*pair, arm) for pair in asked for arm in request.arms_of(pair[0])]:
@@ -179,7 +179,7 @@ def choose(request: Request, candidates: Sequence[tuple[Settings, list[Cell]]]) 
 
 
 def metric_of_choice(cell: Cell) -> str:
-    """What settings are chosen by."""
+    """The metric that settings are chosen by."""
     return cell.config.training.metric or main_metric(TASKS.get(cell.task))
 
 

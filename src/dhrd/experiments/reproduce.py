@@ -1,4 +1,4 @@
-"""`dhrd reproduce`: choose what is to be chosen, and run the cells of a study that are not there yet."""
+"""`dhrd reproduce`: make the open choices, and run the missing cells of a study."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from dhrd.experiments.workers import in_process, workers
 
 
 def reproduce(request: Request, *, jobs: int = 1, device: str | None = None) -> Outcome:
-    """Run what is not there yet of a study.
+    """Run the missing cells of a study.
 
     Args:
         request: What to reproduce.
-        jobs: Cells at a time, each in a process of its own with its share of the cores.
+        jobs: Number of cells run at the same time, each in its own process with its share of the cores.
         device: "cpu", "cuda" or "mps"; None: the best available.
 
     Returns:
         The cells, the choices, and what failed; finished cells are files in `request.store`.
 
     Raises:
-        UserError: The first cell cannot be run for a reason that the user can mend.
+        UserError: The first cell cannot be run for a reason that the user can fix.
         SaveError: A finished cell could not be written.
     """
     cache = Cache(device)

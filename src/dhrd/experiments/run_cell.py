@@ -78,7 +78,7 @@ def _run_backbone(cell: Cell, cache: Cache, clock: Clock) -> tuple[CellNumbers, 
 
 
 def _measure_speed(trained: TrainedCell) -> CellSpeed:
-    """Of the trained classifier on validation rows, from text to label, after a warm-up."""
+    """The speed of the trained classifier on validation rows, from text to label, after a warm-up."""
     model = trained.model
     assert model is not None
     info = artifact_info(trained.cell.config, trained.rows, trained.data.train, model)

@@ -29,16 +29,16 @@ class EntryState:
     """An entry, and how far it is.
 
     Args:
-        name: The entry's.
-        request: What it asks for.
+        name: The entry's name.
+        request: The entry's request.
         cache: Loads its rows.
         outcome: Its cells and choices, and what failed in this call.
         todo: Cells without a file that can be run now, in order.
         running: Keys of cells that are being run.
         num_cells: All of them, those that still wait for a choice too.
         num_waiting: Cells whose settings are still to be chosen.
-        num_refused: Cells that are not tried, since the first could not be run for a reason that they share.
-        seconds: That the cells of this call took.
+        num_refused: Cells that are not tried, as the first one failed for a reason that they share.
+        seconds: Seconds that the cells of this call took.
     """
 
     name: str
@@ -133,14 +133,14 @@ def run_agenda(
 
     Args:
         progress: What `look_at` found; filled in.
-        cache: Its device and places are the workers' too.
-        jobs: Cells at a time, each in a process of its own.
-        threads: Of each process; None: its share of the cores.
-        seconds: From now; cells that by the mean so far would not finish in time are not begun, and those that run
-            then are ended.
+        cache: The cache, whose device and places the workers use too.
+        jobs: Number of cells run at the same time, each in its own process.
+        threads: Threads of each process; None: its share of the cores.
+        seconds: Time limit; cells that, judging by the mean so far, would not finish in time are not started, and
+            cells still running at the limit are ended.
 
     Raises:
-        WorkerDied: For want of memory.
+        WorkerDied: A worker ran out of memory.
         SaveError: A cell could not be written.
     """
     deadline_s = time.monotonic() + seconds if seconds is not None else float("inf")
@@ -165,7 +165,7 @@ def run_entries(
 
     Raises:
         UserError: With `raises`.
-        WorkerDied: For want of memory.
+        WorkerDied: A worker ran out of memory.
         SaveError: A cell could not be written.
     """
     began_s, run = time.monotonic(), _Run(progress, submit, jobs, deadline_s, raises)

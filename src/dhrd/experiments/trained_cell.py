@@ -67,25 +67,25 @@ class Curve(Tracker):
         self.points.append({"step": step, **{name: round(values[name], 5) for name in kept}})
 
     def thinned(self) -> list[CurveRow]:
-        """At most so many points, the last among them."""
+        """A limited number of points, including the last."""
         every = -(-len(self.points) // _MAX_CURVE_POINTS) or 1
         return self.points[::-1][::every][::-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedCell:
-    """A model whose answers can be read, with what it was made from.
+    """A model whose answers can be read, with what it was created from.
 
     Args:
-        cell: What is run.
+        cell: The cell that is run.
         rows: Its rows.
         data: Their tokens.
-        backbone: With the trained weights, where it was trained.
-        model: None where an untrained backbone is read without a head.
+        backbone: The backbone, with the trained weights if it was trained.
+        model: The model; None if an untrained backbone is read without a head.
         accelerator: Device and precision.
-        curve: Of the training.
-        steps: Updates.
-        temperature: That the head was divided by.
+        curve: The training curve.
+        steps: Number of updates.
+        temperature: Temperature that the head was divided by.
     """
 
     cell: Cell
@@ -116,7 +116,7 @@ class TrainedCell:
 
 
 def train_cell(cell: Cell, cache: Cache, clock: Clock) -> TrainedCell:
-    """Load what a cell needs and train it, where it is to be trained.
+    """Load what a cell needs, and train it if needed.
 
     Raises:
         UserError: A row or a setting cannot be used.

@@ -23,7 +23,7 @@ Submit = Callable[[Cell], Future[CellResult]]
 
 
 class WorkerDied(DhrdError):
-    """A process ended without a word; the others of the pool go with it."""
+    """A process ended without an error; the others in the pool end with it."""
 
 
 def in_process(cache: Cache) -> Submit:
@@ -42,12 +42,12 @@ def in_process(cache: Cache) -> Submit:
 
 @contextmanager
 def workers(jobs: int, cache: Cache, threads: int | None = None) -> Iterator[Submit]:
-    """Processes that run cells. They are ended on leaving, whatever they are at.
+    """Processes that run cells. They are ended on exit, whatever they are doing.
 
     Args:
-        jobs: How many.
-        cache: Its device and places are theirs too.
-        threads: Of each; None: its share of the cores.
+        jobs: Number of processes.
+        cache: The cache, whose device and places they use too.
+        threads: Threads of each process; None: its share of the cores.
     """
     context = multiprocessing.get_context("spawn")  # a forked torch hangs in its threads
     threads = threads or max(1, (os.cpu_count() or 1) // jobs)
@@ -63,7 +63,7 @@ def workers(jobs: int, cache: Cache, threads: int | None = None) -> Iterator[Sub
 
 
 def result_of(future: Future[CellResult]) -> CellResult:
-    """What a worker's cell gave, or raises what running it raised.
+    """The result of a worker's cell; raises what running it raised.
 
     Raises:
         WorkerDied: The process is gone.

@@ -1,4 +1,4 @@
-"""How far a classifier's probabilities are confidences, and the temperature that makes them so.
+"""How well a classifier's probabilities are calibrated, and the temperature that calibrates them.
 
 Shape legend: B rows, C classes.
 """
@@ -19,12 +19,12 @@ from dhrd.errors import DataError
 
 logger = logging.getLogger("dhrd")
 
-_MAX_POINTS = 50  # of the risk-coverage curve: as many as a plot shows
-_LOWEST, _HIGHEST = 0.01, 100.0  # beyond them a temperature makes probabilities of 0 and 1, or all alike
+_MAX_POINTS = 50  # of the risk-coverage curve: as many as a plot can show
+_LOWEST, _HIGHEST = 0.01, 100.0  # beyond them a temperature makes probabilities 0 and 1, or all equal
 
 
 def calibration(probabilities_BC: np.ndarray, gold_B: np.ndarray, num_bins: int = 15) -> dict[str, Any]:
-    """How far probabilities are confidences, for tasks with one label a row.
+    """How well probabilities are calibrated, for tasks with one label per row.
 
     Args:
         probabilities_BC: Each label's probability; rows sum to one.
@@ -38,9 +38,9 @@ def calibration(probabilities_BC: np.ndarray, gold_B: np.ndarray, num_bins: int 
         - `log_loss`: in nats.
         - `reliability`: the bins that are not empty, `low` < confidence <= `high`, with their mean `confidence`, their
           `accuracy` and their `count`.
-        - `risk_coverage`: what is wrong (`risk`) among the rows whose confidence is at least `threshold`, `coverage`
-          their share; at most 50 points, the last covers all rows.
-        - `aurc`: area under that curve, the mean over rows of the risk at the row's own confidence as threshold.
+        - `risk_coverage`: the share of wrong answers (`risk`) among the rows with confidence of at least `threshold`,
+          and the share of these rows (`coverage`); at most 50 points, the last covers all rows.
+        - `aurc`: area under that curve: the mean over rows of the risk with the row's own confidence as threshold.
 
     Raises:
         DataError: There are no rows.
@@ -76,10 +76,10 @@ def _reliability(confidence_B: np.ndarray, right_B: np.ndarray, num_bins: int) -
 
 
 def risk_coverage(confidence_B: np.ndarray, right_B: np.ndarray) -> dict[str, Any]:
-    """The risk-coverage curve; one point a confidence: rows of equal confidence are answered together or not at all.
+    """The risk-coverage curve, one point per confidence: rows of equal confidence are answered together or not at all.
 
     Returns:
-        `risk_coverage` and `aurc`, as of `calibration`.
+        `risk_coverage` and `aurc`, as in `calibration`.
     """
     threshold_K, group_B, count_K = np.unique(-confidence_B, return_inverse=True, return_counts=True)
     covered_K = count_K.cumsum()
@@ -96,20 +96,20 @@ def risk_coverage(confidence_B: np.ndarray, right_B: np.ndarray) -> dict[str, An
 
 
 def curve_points(num_points: int) -> np.ndarray:
-    """Which points of a curve are given: at most as many as a plot shows, the first and the last among them."""
+    """Indices of the points of a curve to return: at most as many as a plot can show, including the first and last."""
     return np.unique(np.linspace(0, num_points - 1, _MAX_POINTS).round().astype(int))
 
 
 def fit_temperature(logits_BC: np.ndarray, gold_BC: np.ndarray, *, multi_label: bool = False) -> float:
     """The temperature T that minimises the log loss of logits / T (Guo et al., 2017), between 0.01 and 100.
 
-    Where no T in between is best, these rows do not decide one, and 1 is returned with a warning: with every row right,
+    If no T in between is best, these rows do not determine one, and 1 is returned with a warning: with every row right,
     a lower T is always better, and with answers no better than chance, a higher one.
 
     Args:
-        logits_BC: Of rows that the weights were not trained on.
+        logits_BC: Logits of rows that the weights were not trained on.
         gold_BC: 0/1: one-hot, or multi-hot for multi-label.
-        multi_label: Binary cross-entropy of a sigmoid each, instead of cross-entropy of the softmax.
+        multi_label: Use binary cross-entropy of a sigmoid per label instead of cross-entropy of the softmax.
 
     Raises:
         DataError: There are no rows.

@@ -37,28 +37,28 @@ def compare(
     """The difference of two models on the same rows, other minus baseline, averaged over seeds.
 
     - One seed: a bootstrap over rows, the same for both models.
-    - Two to four: a t interval over the seeds' differences, and the paired t test. It speaks of these rows.
-    - Five and more: a bootstrap over rows and seeds together (`rows_and_seeds`).
+    - Two to four: a t interval over the seeds' differences, and the paired t test. Both hold for these rows only.
+    - Five or more: a bootstrap over rows and seeds together (`rows_and_seeds`).
 
     Rows are resampled within gold classes for F1 over classes, and in whole groups where they have groups (MultiRC's
     are its paragraphs).
 
     Args:
-        pairs: One (baseline, other) a seed, all over the same rows, in any order.
-        metric: accuracy, macro_f1, weighted_f1, micro_f1; with MultiRC f1a or em.
+        pairs: One (baseline, other) per seed, all over the same rows, in any order.
+        metric: accuracy, macro_f1, weighted_f1 or micro_f1; for MultiRC also f1a or em.
         task: The SuperGLUE task, for MultiRC's metrics and paragraphs.
-        num_resamples, seed: Of the bootstrap.
-        names: What the two are called in the verdict.
+        num_resamples: Number of bootstrap resamples.
+        seed: Seed of the bootstrap.
+        names: Names of the two in the verdict.
 
     Returns:
-        Shares, not points, ready for JSON: `metric`, `num_rows`, `num_groups` (null: rows stand alone), `num_seeds`,
-        `difference`, `interval_95` (null where the data do not vary), `interval_method`, `rows_interval_95` (a
-        bootstrap over rows at the seeds as they are),
-        `p_value` (two-sided; null where a difference does not vary), `seed_differences`, `mcnemar` (for each seed, of
-        rows: `only_baseline` and `only_other` right, and the exact `p_value`, which takes rows as independent),
-        `smallest_told` (half the interval's width: the smallest *observed* difference that would have been told from
-        none; a true difference as large is found half of the time, one of 1.43 times it four times in five),
-        `verdict`, a sentence.
+        Shares, not points, ready for JSON: `metric`, `num_rows`, `num_groups` (null: rows have no groups), `num_seeds`,
+        `difference`, `interval_95` (null if the data do not vary), `interval_method`, `rows_interval_95` (a bootstrap
+        over rows with the seeds fixed), `p_value` (two-sided; null if a difference does not vary), `seed_differences`,
+        `mcnemar` (for each seed, the rows that `only_baseline` and `only_other` have right, and the exact `p_value`,
+        which treats rows as independent), `smallest_told` (half the interval's width: the smallest *observed*
+        difference that would have been distinguished from zero; a true difference of that size is detected half of the
+        time, one 1.43 times as large four times in five), `verdict`, a sentence.
 
     Raises:
         DataError: There are no rows, or the outcomes differ in rows, gold or labels.
@@ -84,19 +84,21 @@ def primary(
     seed: int = 0,
     names: tuple[str, str] = NAMES,
 ) -> dict[str, Any]:
-    """The mean over tasks of the difference averaged over seeds: one figure for the whole of a study.
+    """The mean over tasks of the difference averaged over seeds: one figure for a whole study.
 
     The rules are those of `compare`; rows and seeds are resampled within each task, independently of the others. With
     two to four seeds the t interval is over each seed's mean over tasks.
 
     Args:
         tasks: Each task's pairs, metric and, for SuperGLUE, task.
-        num_resamples, seed, names: As `compare`'s.
+        num_resamples: As for `compare`.
+        seed: As for `compare`.
+        names: As for `compare`.
 
     Returns:
-        The keys of `compare` but `num_groups`, and `num_tasks`; `num_rows` is the sum over tasks, `num_seeds` the least
-        of any task, `seed_differences` are means over tasks (null where their numbers of seeds differ), `mcnemar` is
-        empty.
+        The keys of `compare` except `num_groups`, and `num_tasks`; `num_rows` is the sum over tasks, `num_seeds` the
+        minimum over tasks, `seed_differences` are means over tasks (null if their numbers of seeds differ), `mcnemar`
+        is empty.
 
     Raises:
         DataError: There are no tasks, one cannot be compared, or their numbers of seeds differ and one is below 5.
@@ -130,15 +132,17 @@ def average_over_seeds(
     task: Task | None = None,
     num_resamples: int = 10_000,
 ) -> dict[str, Any]:
-    """One model's metric, averaged over seeds, with an interval over rows at the seeds as they are.
+    """One model's metric, averaged over seeds, with an interval over rows with the seeds fixed.
 
     Args:
-        outcomes: One a seed, all over the same rows.
-        metric, task, num_resamples: As `compare`'s.
+        outcomes: One per seed, all over the same rows.
+        metric: As for `compare`.
+        task: As for `compare`.
+        num_resamples: As for `compare`.
 
     Returns:
-        `mean`, `interval_95` (null where the data do not vary), `interval_method`: Wilson's for accuracy at one seed
-        of rows without groups, else a bootstrap over rows or whole groups.
+        `mean`, `interval_95` (null if the data do not vary), `interval_method`: Wilson's for accuracy at one seed
+        on rows without groups, else a bootstrap over rows or whole groups.
 
     Raises:
         DataError: There are no rows, or the outcomes differ in rows, gold or labels.
@@ -162,14 +166,14 @@ def average_over_seeds(
 
 
 def mcnemar(baseline: Outcomes, other: Outcomes) -> dict[str, Any]:
-    """McNemar's exact test (1947): of the rows that one model alone has right, is it as often the one as the other?
+    """McNemar's exact test (1947): among rows that only one model has right, are both models equally often that one?
 
     Args:
-        baseline: Aligned with `other`.
-        other: At the same seed.
+        baseline: Outcomes of the baseline, aligned with `other`.
+        other: Outcomes of the other model, at the same seed.
 
     Returns:
-        `only_baseline`, `only_other`: rows that it alone has right; `p_value`, binomial and two-sided.
+        `only_baseline`, `only_other`: numbers of rows that only this model has right; `p_value`, binomial, two-sided.
     """
     ours_B, theirs_B = baseline.hits_B, other.hits_B
     only_baseline, only_other = int((ours_B & ~theirs_B).sum()), int((theirs_B & ~ours_B).sum())
@@ -179,10 +183,10 @@ def mcnemar(baseline: Outcomes, other: Outcomes) -> dict[str, Any]:
 
 
 def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """P-values of several tasks, adjusted for their number (Holm, 1979).
+    """P-values of several tasks, adjusted for multiple testing (Holm, 1979).
 
     Args:
-        p_values: Each task's; None where a task has none: it counts as no test.
+        p_values: Each task's p-value, or None if it has none; such a task does not count as a test.
 
     Example:
         >>> holm({"cb": 0.02, "rte": 0.03, "copa": None})
@@ -195,7 +199,7 @@ def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Estimate:
-    """The keys of `compare` that the bootstrap and the t test give."""
+    """The keys of `compare` that come from the bootstrap and the t test."""
 
     num_seeds: int
     difference: float
@@ -208,7 +212,7 @@ class _Estimate:
 
 
 def _aligned(pairs: Sequence[Pair], prefix: str = "") -> list[Pair]:
-    """All outcomes in the order of the first."""
+    """All outcomes, with rows in the order of the first."""
     if not pairs:
         raise DataError(f"{prefix}there is nothing to compare; give a baseline's and another model's outcomes")
     first = pairs[0][0]
@@ -224,7 +228,7 @@ def _aligned(pairs: Sequence[Pair], prefix: str = "") -> list[Pair]:
 
 
 def _estimate(tasks: Sequence[Resampling], num_resamples: int, seed: int) -> _Estimate:
-    """The mean over tasks, by the rule for their number of seeds."""
+    """The mean over tasks, using the rule for their number of seeds."""
     rngs = [np.random.default_rng([seed, index]) for index in range(len(tasks) + 1)]
     observed = [differences(task.observed()) for task in tasks]
     resampled = [differences(task.resampled(num_resamples, rng)) for task, rng in zip(tasks, rngs, strict=False)]
@@ -260,7 +264,7 @@ def _estimate(tasks: Sequence[Resampling], num_resamples: int, seed: int) -> _Es
 
 
 def _t_test(differences_S: np.ndarray) -> tuple[Interval, float]:
-    """The paired t test, on differences; its interval and its two-sided p-value."""
+    """The paired t test on differences: its interval and two-sided p-value."""
     test = stats.ttest_1samp(differences_S, 0.0)
     low, high = test.confidence_interval(0.95)
     return (float(low), float(high)), float(test.pvalue)
@@ -293,6 +297,6 @@ def _verdict(estimate: _Estimate, where: str, names: tuple[str, str]) -> str:
 
 
 def _points(share: float) -> str:
-    """About so many: two digits are all that is meant."""
+    """A number of points, rounded to two digits."""
     points = 100 * share
     return f"{points:.0f}" if points >= 10 else f"{points:.2g}"

@@ -23,16 +23,16 @@ Interval = tuple[float, float]
 ROUNDING = 1e-12
 """A difference that is nearer to none than this is none."""
 
-_CELLS_AT_ONCE = 2**20  # weights or sums held at once, of 8 bytes: 8 MiB, a few times over
+_CELLS_AT_ONCE = 2**20  # weights or sums of 8 bytes held at once: a few times 8 MiB
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """Wilson's score interval of a share (Wilson, 1927).
+    """Wilson's score interval for a proportion (Wilson, 1927).
 
     Args:
-        successes: How many of the `n` succeeded.
-        n: Independent trials, at least one.
-        confidence: Coverage aimed at, between 0 and 1.
+        successes: Number of successful trials.
+        n: Number of independent trials, at least one.
+        confidence: Nominal coverage, between 0 and 1.
 
     Returns:
         The lower and the upper end, within [0, 1].
@@ -44,7 +44,7 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     """
     assert 0 <= successes <= n and n > 0, f"{successes} of {n}"
     low, high = proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
-    # At 0 and n successes the ends are 0 and 1 but for rounding
+    # At 0 and n successes the ends are 0 and 1 except for rounding
     return max(0.0, float(low)) if successes else 0.0, min(1.0, float(high)) if successes < n else 1.0
 
 
@@ -53,15 +53,15 @@ def bootstrap(
 ) -> Interval | None:
     """The 95 % percentile bootstrap of one model's metric.
 
-    None where no stratum has two kinds of row (perfect predictions): the data then show no variation to resample.
+    None if no stratum has two kinds of row (perfect predictions): there is then no variation to resample.
     Wilson's interval of the accuracy does not have this limit.
 
     Args:
         outcomes: At least one row.
         score: The metric.
-        task: The SuperGLUE task, for its groups where the outcomes do not name theirs.
+        task: The SuperGLUE task, for its groups if the outcomes name none.
         num_resamples: R.
-        seed: The same seed gives the same interval.
+        seed: Seed of the bootstrap.
     """
     resampling = Resampling.of([outcomes], score, task, shape=())
     low, high = percentile_interval(resampling.resampled(num_resamples, np.random.default_rng(seed)))
@@ -71,9 +71,9 @@ def bootstrap(
 def accuracy_interval(
     outcomes: Outcomes, task: Task | None = None, *, num_resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """The 95 % interval of the accuracy: Wilson's where rows stand alone, a bootstrap over groups where they have some.
+    """The 95 % interval of the accuracy: Wilson's for rows without groups, else a bootstrap over groups.
 
-    Groups that do not differ leave nothing to resample: there it is Wilson's with one trial a group.
+    Groups that do not differ leave nothing to resample: the interval is then Wilson's with one trial per group.
     """
     hits_B, cluster_B = outcomes.hits_B, clusters(outcomes, task)
     num_clusters = len(np.unique(cluster_B))
@@ -85,26 +85,26 @@ def accuracy_interval(
 
 
 def percentile_interval(values_R: np.ndarray, tail: float = 0.025) -> Interval:
-    """The middle part of a metric's resamples, (R,): a share of `tail` is below it, and one above."""
+    """The central interval of a metric's resamples, (R,), with a share of `tail` below it and above it."""
     low, high = np.quantile(values_R, [tail, 1 - tail])
     return float(low), float(high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resampling:
-    """A metric of one or more models on the same rows, as rows are drawn again.
+    """A metric of one or more models on the same rows, under resampling of the rows.
 
-    Clusters alike in stratum and features are one kind. Drawing a stratum's n clusters n times with replacement and
+    Clusters with equal stratum and features are one kind. Drawing a stratum's n clusters n times with replacement and
     counting the kinds drawn is a multinomial draw with the observed shares: exactly the bootstrap over clusters, at the
-    cost of a draw a kind.
+    cost of one draw per kind.
 
     Args:
-        kinds_KF: Each kind's features, those of all models side by side.
-        counts_K: How many clusters are of the kind.
+        kinds_KF: Each kind's features, concatenated over models.
+        counts_K: Number of clusters of each kind.
         strata: The kinds of each stratum, in ascending order.
-        grouped: Some cluster has several rows.
-        shape: Of the models: F is its product times M.
-        value: From sums of features, (..., M), to the metric, (...).
+        grouped: Whether any cluster has several rows.
+        shape: Shape of the array of models; F is its product times M.
+        value: Maps sums of features, (..., M), to the metric, (...).
     """
 
     kinds_KF: sparse.csr_array
@@ -116,7 +116,7 @@ class Resampling:
 
     @classmethod
     def of(cls, models: Sequence[Outcomes], score: Score, task: Task | None, shape: tuple[int, ...]) -> Resampling:
-        """From the outcomes of the models, in C order of `shape`, all over the same rows in the same order.
+        """Create one from the models' outcomes, in C order of `shape`, all over the same rows in the same order.
 
         Raises:
             DataError: The rows are not the task's.
@@ -127,7 +127,7 @@ class Resampling:
         _, first_of_G, cluster_B = np.unique(cluster_B, return_index=True, return_inverse=True)
         stratum_G = stratum_B[first_of_G]
         if (stratum_G[cluster_B] != stratum_B).any():
-            stratum_G = np.zeros_like(stratum_G)  # a cluster of several classes is in none of their strata
+            stratum_G = np.zeros_like(stratum_G)  # a cluster with several classes is in none of their strata
         within_GB = sparse.csr_array((np.ones(len(cluster_B)), (cluster_B, np.arange(len(cluster_B)))))
         kinds_KF, counts_K, stratum_K = _kinds(within_GB @ features_BF, stratum_G)
         return cls(
@@ -141,7 +141,7 @@ class Resampling:
 
     @property
     def unit(self) -> str:
-        """What is drawn again, in words."""
+        """What is resampled, in words."""
         return "whole groups of rows" if self.grouped else "rows"
 
     def observed(self) -> np.ndarray:
@@ -149,7 +149,7 @@ class Resampling:
         return self._metrics(self.counts_K[None].astype(np.float64))[0]
 
     def resampled(self, num_resamples: int, rng: np.random.Generator) -> np.ndarray:
-        """The metric in resamples of the clusters, drawn within strata, alike for all models, (R, *shape)."""
+        """The metric in resamples of the clusters, drawn within strata, the same for all models, (R, *shape)."""
         at_once = max(1, _CELLS_AT_ONCE // max(self.kinds_KF.shape))
         sizes = [min(at_once, num_resamples - start) for start in range(0, num_resamples, at_once)]
         return np.concatenate([self._metrics(self._weights(size, rng)) for size in sizes])
@@ -167,10 +167,10 @@ class Resampling:
 
 
 def _kinds(sums_GF: sparse.csr_array, stratum_G: np.ndarray) -> tuple[sparse.csr_array, np.ndarray, np.ndarray]:
-    """The kinds of clusters by stratum, then by features column by column, with the count and the stratum of each."""
+    """The kinds of clusters, sorted by stratum, then by feature columns, with the count and stratum of each."""
     sums_GF.eliminate_zeros()
     sums_GF.sort_indices()
-    columns, values = (-sums_GF.indices).tolist(), sums_GF.data.tolist()  # something in an earlier column is more
+    columns, values = (-sums_GF.indices).tolist(), sums_GF.data.tolist()  # a value in an earlier column sorts higher
     ends = zip(sums_GF.indptr, sums_GF.indptr[1:], strict=False)
     keys = [
         (stratum, *zip(columns[start:end], values[start:end], strict=True))

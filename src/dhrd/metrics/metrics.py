@@ -37,26 +37,27 @@ def compute_metrics(
 ) -> dict[str, Any]:
     """Every number of an evaluation, ready for JSON.
 
-    F1 averages are over all labels of the label set: one that is in neither gold nor predictions (`absent`) counts as
+    F1 averages are over all labels of the label set: one in neither gold nor predictions (`absent`) counts as
     0 in `macro_f1`, as does every 0/0 (scikit-learn's `f1_score(labels=range(C), zero_division=0)`). An answer that
-    cannot be read is wrong, and no label's prediction. `log_loss` is in nats.
+    cannot be read is wrong, and counts as a prediction of no label. `log_loss` is in nats.
 
     Args:
         outcomes: At least one row.
         task: Adds its official metrics (MultiRC: `f1a` over all answers; `em`, the share of questions with every answer
             right) and names them under `official`.
         intervals: Whether to add `interval_95`: Wilson for accuracy, else bootstrap over rows, by gold class for macro
-            and weighted F1, None where the data do not vary. Where rows have groups (MultiRC's paragraphs) all are
+            and weighted F1, None if the data do not vary. If rows have groups (MultiRC's paragraphs), all are
             bootstraps over whole groups. Costly.
-        num_resamples, seed: Of each bootstrap.
+        num_resamples: Number of resamples of each bootstrap.
+        seed: Seed of each bootstrap.
 
     Returns:
         `num_examples`, `accuracy`, `macro_f1`, `weighted_f1`, `log_loss` (where there are probabilities), `per_class`,
-        `absent`, `confusion_matrix` (above 1,000 labels its cells that are not 0, as `[gold, predicted, count]`; for
-        answers in words with a last column for what cannot be read, None among its `columns`), `official`.
+        `absent`, `confusion_matrix` (above 1,000 labels its nonzero cells, as `[gold, predicted, count]`; for written
+        answers with a last column for unreadable ones, None among its `columns`), `official`.
         Multi-label: `accuracy` is the share of rows with every label right, `log_loss` the mean over rows and labels,
-        `micro_f1` is added, `confusion_matrix` has [[tn, fp], [fn, tp]] by label. Of several tasks `tasks` has all of
-        this for each that some row has a label of, over those rows, and the numbers beside it are means over tasks.
+        `micro_f1` is added, `confusion_matrix` has [[tn, fp], [fn, tp]] by label. With several tasks, `tasks` has all
+        of this for each task that some rows have labels of, over those rows, and the other numbers are task means.
 
     Raises:
         DataError: There are no rows, or they are not the task's.
@@ -100,29 +101,29 @@ def _of_tasks(outcomes: Outcomes, labels: LabelSpace, options: Mapping[str, Any]
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:
-    """The plain numbers among the metrics, those of a task as `task/name`: what is logged and watched in training."""
+    """The plain numbers among the metrics, a task's as `task/name`: what is logged and monitored in training."""
     own = {name: float(value) for name, value in metrics.items() if isinstance(value, float)}
     tasks = metrics.get("tasks", {}).items()
     return own | {f"{task}/{name}": value for task, part in tasks for name, value in numbers(part).items()}
 
 
 def higher_is_better(metric: str) -> bool:
-    """Whether a larger value of the metric is a better one."""
+    """Whether a larger value of the metric is better."""
     return metric.rpartition("/")[2] not in _LOWER_IS_BETTER
 
 
 def main_metric(task: Task | None) -> str:
-    """What `best` and `patience` watch unless told otherwise: the task's first official metric, else accuracy."""
+    """The default metric of `best` and `patience`: the task's first official metric, else accuracy."""
     return task.metrics[0] if task else "accuracy"
 
 
 def check_metric(name: str, task: Task | None, labels: LabelSet | None = None) -> None:
-    """Refuse a metric that `compute_metrics` would not give.
+    """Refuse a metric that `compute_metrics` would not compute.
 
     Args:
-        name: The metric's; of several tasks also `task/metric`.
-        task: The SuperGLUE task, where it is one.
-        labels: The label set; None: of one label a row.
+        name: The metric's name; with several tasks also `task/metric`.
+        task: The SuperGLUE task, if it is one.
+        labels: The label set; None: one label per row.
 
     Raises:
         ConfigError: It is unknown, or not one of this task.
@@ -138,7 +139,7 @@ def check_metric(name: str, task: Task | None, labels: LabelSet | None = None) -
 def _log_loss(outcomes: Outcomes, probabilities_BC: np.ndarray) -> float:
     """Mean negative log-likelihood in nats; binary cross-entropy over rows and labels for multi-label."""
     gold_BC = outcomes.gold_BC.astype(np.float64)
-    # Clipped as scikit-learn does, so that one sure and wrong row costs 36 nats and not infinity
+    # Clipped as in scikit-learn, so that one confidently wrong row costs 36 nats and not infinity
     eps = np.finfo(np.float64).eps
     p_BC = probabilities_BC.astype(np.float64).clip(eps, 1 - eps)
     if outcomes.labels.multi_label:
@@ -168,7 +169,7 @@ def _by_class(outcomes: Outcomes) -> dict[str, Any]:
 
 
 def _confusion(outcomes: Outcomes) -> dict[str, Any]:
-    """Rows are gold, columns predicted, for one label a row."""
+    """The confusion matrix for one label per row: rows are gold, columns predicted."""
     names, in_words = list(outcomes.labels.names), outcomes.probabilities_BC is None
     pairs_N2 = np.stack([outcomes.gold_B, outcomes.predicted_B], axis=1)
     cells_N2, counts_N = np.unique(pairs_N2, axis=0, return_counts=True)

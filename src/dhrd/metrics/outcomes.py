@@ -1,4 +1,4 @@
-"""What a model answered, row by row, beside what is right: what every metric is of, and two models are compared by.
+"""A model's answers and the gold labels, row by row: the input of every metric and comparison.
 
 Shape legend: B rows, C classes.
 """
@@ -32,10 +32,10 @@ class Outcomes:
         predicted_BC: 0/1 as `gold_BC`; all zero where a single-label answer could not be read, so that it is wrong.
         labels: The C labels.
         probabilities_BC: Each label's probability; None where the answers are text.
-        readable_B: Whether an answer was there. Only multi-label needs it, where no label at all is an answer too.
-        group_B: Each row's group, as of `Example.group`, None for a row without one; None where no row has one or a
-            file does not say.
-        unlabelled_BJ: Of several tasks, which rows have no label of which; None: all have one of each.
+        readable_B: Whether an answer could be read. Needed only for multi-label, where no label is a valid answer.
+        group_B: Each row's group, as in `Example.group`, None for a row without one; None if no row has one or a file
+            has no groups.
+        unlabelled_BJ: With several tasks, which rows lack a label of which task; None: no labels are missing.
     """
 
     ids: list[str]
@@ -72,15 +72,15 @@ class Outcomes:
         *,
         unlabelled: Sequence[tuple[int, ...]] = (),
     ) -> Outcomes:
-        """The outcomes of a classifier: the most probable label, the first of equals; for multi-label those at p ≥ 0.5.
+        """The outcomes of a classifier: the most probable label, the first if tied; for multi-label those with p ≥ 0.5.
 
-        Of several tasks so for each of them; `unlabelled` says which of them a row has no label of.
+        With several tasks this holds for each; `unlabelled` lists the tasks that a row has no label of.
 
         Raises:
             ArtifactError: A probability is NaN or infinite.
         """
         _refuse_non_finite(ids, probabilities_BC)
-        # Logits given by mistake would pass for probabilities; the slack is for averages of probabilities
+        # Logits passed by mistake could be taken for probabilities; the tolerance is for averaged probabilities
         assert ((probabilities_BC >= 0) & (probabilities_BC <= 1 + 1e-3)).all(), "probabilities in [0, 1]"
         return cls(
             ids=list(ids),
@@ -94,14 +94,14 @@ class Outcomes:
 
     @classmethod
     def of_encoded(cls, examples: Sequence[EncodedExample], probabilities_BC: np.ndarray, labels: LabelSet) -> Outcomes:
-        """The same of encoded rows, whose labels are known."""
+        """The same for encoded rows, whose labels are known."""
         gold_BC = multi_hot([example.label for example in examples], len(labels))
         ids, unlabelled = [example.id for example in examples], [example.unlabelled for example in examples]
         return cls.of_probabilities(ids, gold_BC, probabilities_BC, labels, unlabelled=unlabelled)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Outcomes], labels: LabelSet) -> Outcomes:
-        """The rows of a classifier's outcomes, one part after the other."""
+        """Concatenate the rows of a classifier's outcomes."""
         none_BC = np.empty((0, len(labels)), dtype=np.int64)
         is_whole = all(part.unlabelled_BJ is None for part in parts)
         grouped = any(part.group_B is not None for part in parts)
@@ -117,7 +117,7 @@ class Outcomes:
 
     @property
     def is_unlabelled_BJ(self) -> np.ndarray:
-        """Which rows have no label of which task."""
+        """Which rows lack a label of which task."""
         if self.unlabelled_BJ is not None:
             return self.unlabelled_BJ
         return np.zeros((len(self.ids), len(self.labels.slices)), dtype=bool)
@@ -138,19 +138,19 @@ class Outcomes:
 
     @property
     def gold_B(self) -> np.ndarray:
-        """The class of each row; for one label a row."""
+        """The gold class of each row, for one label per row."""
         assert not self.labels.multi_label
         return self.gold_BC.argmax(axis=1)
 
     @property
     def predicted_B(self) -> np.ndarray:
-        """The class that each row was given, C where none could be read; for one label a row."""
+        """The predicted class of each row, C if none could be read, for one label per row."""
         assert not self.labels.multi_label
         return np.where(self.readable_B, self.predicted_BC.argmax(axis=1), len(self.labels))
 
     @property
     def hits_B(self) -> np.ndarray:
-        """Whether each row has exactly its gold labels; never where the answer could not be read."""
+        """Whether each row's prediction is exactly its gold labels; False if the answer could not be read."""
         return (self.predicted_BC == self.gold_BC).all(axis=1) & self.readable_B
 
     def rows(self, order: Sequence[int]) -> Outcomes:
@@ -174,7 +174,7 @@ class Outcomes:
         Returns:
             `ids`; `gold` and `predicted`, class indices (lists of them for multi-label), null where the answer could
             not be read; `probabilities`, rounded to 6 digits, or null; `labels`, with `names`, `words`, `multi_label`;
-            `groups`, where rows have some.
+            `groups`, if rows have them.
         """
         predicted = zip(self._indices(self.predicted_BC), self.readable_B, strict=True)
         p_BC = self.probabilities_BC
@@ -200,7 +200,7 @@ class Outcomes:
         """The inverse of `to_json`.
 
         Raises:
-            DataError: It is not what `to_json` gives.
+            DataError: The value is not in the format of `to_json`.
         """
         try:
             given = value["labels"]
@@ -223,7 +223,7 @@ def _predicted(probabilities_BC: np.ndarray, task: LabelSlice) -> np.ndarray:
 
 
 def groups_of(examples: Sequence[Example]) -> list[str | None] | None:
-    """Each row's group, None for a row without one; None where no row has one."""
+    """Each row's group, None for a row without one; None if no row has one."""
     groups = [example.group for example in examples]
     return groups if any(group is not None for group in groups) else None
 
@@ -249,7 +249,7 @@ def outcomes_of_indices(
     probabilities: Sequence[Sequence[float]] | None,
     group_B: Sequence[str | None] | None = None,
 ) -> Outcomes:
-    """Outcomes of class indices; None among the predicted: the answer could not be read."""
+    """Outcomes from class indices; None in `predicted`: the answer could not be read."""
     gold_BC, predicted_BC = np.zeros((2, len(ids), len(labels)), dtype=np.int64)
     for hot_BC, rows in ((gold_BC, gold), (predicted_BC, predicted)):
         for row, indices in zip(hot_BC, rows, strict=True):
@@ -266,7 +266,7 @@ def outcomes_of_indices(
 
 
 def pair(a: Outcomes, b: Outcomes, names: tuple[str, str] = ("the baseline", "the other")) -> tuple[Outcomes, Outcomes]:
-    """Two models' outcomes on the same rows, in the order of the first; `names` is what errors call them.
+    """Two models' outcomes on the same rows, in the order of the first; `names` are used in error messages.
 
     Raises:
         DataError: There are no rows, or the two differ in their labels, ids or gold labels.

@@ -1,6 +1,6 @@
 """The paired bootstrap: how the difference of two models varies with the rows, and with the seeds.
 
-Shape legend: S seeds, R resamples; 2 is the baseline and the other model.
+Shape legend: S seeds, R resamples; 2 stands for the baseline and the other model.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def rows_and_seeds(
         (D* - D) + c * (D' - D)
 
     D* is the mean over seeds of the differences on the drawn rows, D' the mean of d_s over the drawn seeds. Three
-    things would make the plain bootstrap's coverage wrong, and each is put right:
+    things would make the plain bootstrap's coverage wrong, and each is corrected:
 
     - A mean of S resampled seeds varies (S - 1) / S times as much as a mean of S seeds: c has sqrt(S / (S - 1)).
-    - D* varies already with what rows and seeds have between them (each seed errs on rows of its own), and so do the
+    - D* already varies with the interaction of rows and seeds (each seed errs on its own rows), and so do the
       d_s. With v the seeds' variance, var(d_s) / S, and u that part, the mean over resamples of var_s(d_s* - d_s) / S,
       only v - u is added: c has sqrt(max(0, v - u) / v).
     - v is known from S seeds only: the deviation of each rank is stretched by the ratio of Student's to the normal
@@ -60,9 +60,9 @@ def rows_and_seeds(
       (all variances over the number of tasks squared), where tasks with v <= u add nothing to the denominator.
 
     Args:
-        resampled: For each task the differences in resamples, (R, S), S at least 2; independent of the other tasks'.
-        observed: For each task the differences, (S,).
-        rng: Draws the seeds.
+        resampled: Differences in resamples for each task, (R, S), S at least 2; independent between tasks.
+        observed: Observed differences for each task, (S,).
+        rng: Generator used to draw the seeds.
 
     Returns:
         R values around the observed mean; their percentiles are the interval.
@@ -89,7 +89,7 @@ def rows_and_seeds(
 
 
 def _stretched(deviation_R: np.ndarray, df: float) -> np.ndarray:
-    """Sorted, each stretched as Student's distribution is beside the normal one at its rank."""
+    """Sorted deviations, each scaled by the ratio of Student's to the normal quantile at its rank."""
     rank_R = (np.arange(len(deviation_R)) + 0.5) / len(deviation_R)
     normal_R, student_R = stats.norm.ppf(rank_R), stats.t.ppf(rank_R, df)
     ratio_R = np.divide(student_R, normal_R, out=np.ones_like(normal_R), where=np.abs(normal_R) > ROUNDING)
@@ -97,16 +97,16 @@ def _stretched(deviation_R: np.ndarray, df: float) -> np.ndarray:
 
 
 def percentiles(values_R: np.ndarray) -> Interval | None:
-    """The 95 % percentile interval; None where the values are all one, as no data vary so little."""
-    # An end at none must not seem beside it: verdicts go by its sign
+    """The 95 % percentile interval; None if all values are equal, as such data show no variation."""
+    # An end at zero must not appear off zero: verdicts depend on its sign
     low, high = (0.0 if abs(end) <= ROUNDING else end for end in percentile_interval(values_R))
     return (low, high) if high - low > ROUNDING else None
 
 
 def p_value(values_R: np.ndarray) -> float:
-    """Twice the share of resamples on the rarer side of none, which is on both; the observed data count as one of them.
+    """Twice the share of resamples on the rarer side of zero; zeros are on both sides, the observed data are one more.
 
-    So it is never less than 2 / (R + 1) (Davison and Hinkley, 1997, section 4.4, for the added one).
+    It is thus never less than 2 / (R + 1) (Davison and Hinkley, 1997, section 4.4, for the added one).
     """
     rarer = min((values_R <= ROUNDING).sum(), (values_R >= -ROUNDING).sum())
     return min(1.0, float(2 * (rarer + 1) / (len(values_R) + 1)))

@@ -23,10 +23,10 @@ def read_together(paths: Sequence[Path], labels: LabelSet | None = None) -> list
     Args:
         paths: JSON lines of `id`, `gold`, `label` (null where no answer could be read; a list for multi-label) and,
             from a classifier, `probabilities`; `group`, where the row has one.
-        labels: The label set; None: the names under `probabilities`, in their order, else all that occur, sorted.
+        labels: The label set; None: the names in `probabilities`, in their order, else all that occur, sorted.
 
     Raises:
-        DataError: A file is missing or empty, or a row is malformed or there twice; the message names file:line.
+        DataError: A file is missing or empty, or a row is malformed or duplicate; the message names file:line.
     """
     files = [_rows(path) for path in paths]
     labels = labels or _labels([row for rows in files for row in rows])
@@ -48,7 +48,7 @@ def _rows(path: Path) -> list[Row]:
 
 
 def _labels(rows: Sequence[Row]) -> LabelSet:
-    """A classifier names all labels; beside its file, one of written answers has those too."""
+    """The label set: a classifier's file names all labels, which then also apply to files of written answers."""
     if isinstance(rows[0].columns["gold"], dict):
         raise DataError(f"{rows[0].where}: gold: of several tasks; files of one task each can be compared")
     multi_label = isinstance(rows[0].columns["gold"], list)
@@ -61,7 +61,7 @@ def _labels(rows: Sequence[Row]) -> LabelSet:
 
 
 def _names(row: Row, key: str) -> list[str] | None:
-    """The label names of a row's `gold` or `label`; None where the answer could not be read."""
+    """The label names of a row's `gold` or `label`; None if the answer could not be read."""
     value = row.columns[key]
     if value is None and key == "label":
         return None

@@ -1,4 +1,4 @@
-"""The metrics by name, and how rows are resampled for each: any task's, and those that a task brings of its own.
+"""The metrics by name, and how rows are resampled for each: general ones, and those specific to a task.
 
 Shape legend: B rows, C classes, M features; `...` is any number of resamples, seeds and models.
 """
@@ -64,7 +64,7 @@ def _hint(name: str) -> str:
 
 
 def check_task_labels(outcomes: Outcomes, task: Task | None) -> None:
-    """Refuse answers that a task's own metrics cannot be read from.
+    """Refuse answers that a task's own metrics cannot be computed from.
 
     Raises:
         DataError: Their labels are not the task's.
@@ -77,10 +77,10 @@ def check_task_labels(outcomes: Outcomes, task: Task | None) -> None:
 
 
 def clusters(outcomes: Outcomes, task: Task | None = None) -> np.ndarray:
-    """What is resampled as a whole: rows of one group (MultiRC's are its paragraphs); a row without one stands alone.
+    """What is resampled as a whole: the rows of a group (in MultiRC, a paragraph), or a single row without one.
 
     Returns:
-        The cluster's number of each row, (B,), from 0.
+        Each row's cluster number, (B,), from 0.
 
     Raises:
         DataError: The ids or labels are not those that superglue:TASK gives.
@@ -98,10 +98,10 @@ def clusters(outcomes: Outcomes, task: Task | None = None) -> np.ndarray:
 
 
 def strata(outcomes: Outcomes, score: Score) -> np.ndarray:
-    """Within what rows are resampled: for F1 over classes their gold class, else all rows.
+    """The strata within which rows are resampled: gold classes for F1 over classes, else all rows.
 
     Returns:
-        The stratum's number of each row, (B,).
+        Each row's stratum number, (B,).
     """
     if score.within_classes and not outcomes.labels.multi_label:
         return outcomes.gold_BC.argmax(axis=1)

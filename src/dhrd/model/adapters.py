@@ -30,7 +30,7 @@ def freeze_lower(causal_lm: PreTrainedModel, num_layers: int) -> None:
     With tied embeddings the reasoning head's matrix is frozen too; gradients still run through it.
 
     Raises:
-        ModelError: There are not so many blocks.
+        ModelError: There are fewer blocks.
     """
     if not num_layers:
         return
@@ -39,7 +39,7 @@ def freeze_lower(causal_lm: PreTrainedModel, num_layers: int) -> None:
         raise ModelError(f"model.freeze_layers: {num_layers} of {len(layers)} blocks; give {len(layers)} or fewer")
     above = {id(p) for layer in layers[num_layers:] for p in layer.parameters()}
     for name, module in causal_lm.base_model.named_modules():
-        # What follows the blocks: the final norm and OPT's projection out; all else outside them lies below.
+        # What follows the blocks: the final norm and OPT's output projection; all else outside them comes before.
         last = name.rpartition(".")[2]
         is_in_a_block = any(part.isdigit() for part in name.split("."))
         if last in ("norm", "ln_f", "final_layer_norm", "final_layernorm", "project_out") and not is_in_a_block:
@@ -55,14 +55,14 @@ def add_lora(causal_lm: PreTrainedModel, settings: LoraSettings) -> list[str]:
         The adapted layers' names.
 
     Raises:
-        ModelError: A name of `target_modules` is of no linear layer.
+        ModelError: A name in `target_modules` matches no linear layer.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
     names = list(settings.target_modules or linear_names(causal_lm))
     whole = _linear_layers(causal_lm)
     if unknown := [name for name in names if not any(f".{layer}".endswith(f".{name}") for layer in whole)]:
-        raise ModelError(  # peft leaves out what it does not find, where it finds any
+        raise ModelError(  # peft silently skips unknown names if it finds any of the others
             f"model.lora.target_modules: {', '.join(unknown)}: no such linear layers; "
             f"this backbone has {', '.join(linear_names(causal_lm))}"
         )
@@ -91,7 +91,7 @@ def _linear_layers(causal_lm: PreTrainedModel) -> list[str]:
 
 
 def adapter_state(causal_lm: PreTrainedModel) -> dict[str, Tensor]:
-    """The adapters' tensors under the names that peft saves them by."""
+    """The adapters' tensors, under the names that peft saves them with."""
     return {
         f"base_model.model.{name.replace(f'.{ADAPTER}.', '.')}": tensor.detach()
         for name, tensor in causal_lm.state_dict().items()
@@ -122,7 +122,7 @@ def merged_state(causal_lm: PreTrainedModel) -> dict[str, Tensor]:
 
 
 def merge_in_place(causal_lm: PreTrainedModel) -> None:
-    """Add the adapters to the weights that they stand on, as the artifact has them; quantized weights stay apart."""
+    """Merge the adapters into their base weights, as in the artifact; quantized weights are not merged."""
     from peft.tuners.lora import LoraLayer
 
     for module in causal_lm.modules():

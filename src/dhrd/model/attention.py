@@ -25,19 +25,19 @@ HELD = "dhrd_held"
 """The name by which transformers knows this attention."""
 
 _MOST_SCORES = 2**23
-"""Of all rows and heads: 16 MiB in bf16 that each layer holds for its gradient. Longer sequences are no faster so."""
+"""Over all rows and heads: 16 MiB in bf16 that each layer keeps for its gradient. With more it is no faster."""
 
 
 def hold_scores(causal_lm: PreTrainedModel) -> bool:
-    """Let a backbone on a CPU attend as this module does where that pays: in training, in bf16, on short sequences.
+    """Let a backbone on a CPU use this module's attention where it is faster: training in bf16 on short sequences.
 
-    Everywhere else, without gradients for one, it computes what "sdpa" does, by the same kernel.
+    Elsewhere, such as without gradients, it computes what "sdpa" does, with the same kernel.
 
     Args:
         causal_lm: Changed in place.
 
     Returns:
-        Whether it does: not on a GPU, not with another attention, and not where its family takes none from outside.
+        Whether it does: not on a GPU, not with another attention, and not if its family accepts no custom attention.
     """
     takes_others = causal_lm._supports_attention_backend and causal_lm.config._attn_implementation == "sdpa"
     if causal_lm.device.type != "cpu" or not takes_others:
@@ -58,17 +58,17 @@ def held_attention(
     is_causal: bool | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """As `sdpa_attention_forward` of transformers, and by it where holding the scores does not pay.
+    """As `sdpa_attention_forward` of transformers, which is called where holding the scores is not faster.
 
     Args:
         module: The layer.
-        query: After the rotation of positions.
-        key: As the query; a head for R of the query's.
-        value: As the key.
-        attention_mask: True where a key is seen, or what is added to the scores; (B or 1, 1, T, S).
-        dropout: Of the weights.
-        is_causal: Where there is no mask; None: as the layer says.
-        options: `scaling`, and what only that function knows.
+        query: Queries, after rotary embedding.
+        key: Keys, after rotary embedding; one head per R query heads.
+        value: Values, with as many heads as `key`.
+        attention_mask: True where a key is seen, or a bias added to the scores; (B or 1, 1, T, S).
+        dropout: Dropout probability of the attention weights.
+        is_causal: Whether attention is causal if there is no mask; None: as the layer says.
+        options: `scaling`, and options passed on to that function.
     """
     scaling, others = options.get("scaling"), {k: v for k, v in options.items() if v is not None and k in _UNKNOWN}
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else query.dtype
@@ -95,7 +95,7 @@ def _bias(mask: Tensor | None, num_queries: int, num_keys: int, *, causal: bool)
         if not causal or num_queries == 1:
             return None
         mask = torch.ones(1, 1, num_queries, num_keys, dtype=torch.bool).tril()
-    if mask.dtype == torch.bool:  # the least number, not -inf: a token that sees nothing then has a softmax too
+    if mask.dtype == torch.bool:  # the lowest number, not -inf: the softmax stays defined for a token that sees nothing
         mask = torch.zeros(mask.shape).masked_fill_(~mask, torch.finfo(torch.float32).min)
     return mask.float()[:, :, None]
 
@@ -110,11 +110,11 @@ def attend_held(
     """softmax(scale · q kᵀ + bias) v, all scores held at once.
 
     Args:
-        query: The R heads that share keys one after the other.
-        key: As the value.
-        value: Of G heads.
+        query: Queries; the R heads that share a key head are concatenated.
+        key: Keys of the G heads.
+        value: Values of the G heads.
         bias: Added to the scores of each head; None: nothing.
-        scale: Of the scores.
+        scale: Factor of the scores.
     """
     return _HeldAttention.apply(query, key, value, bias, scale)
 
@@ -122,8 +122,8 @@ def attend_held(
 class _HeldAttention(torch.autograd.Function):
     """softmax(scale · q kᵀ + bias) v for queries (B, G, R · T, E).
 
-    q kᵀ and its softmax in fp32, for exp makes much of small differences; the weights, the other products and the
-    gradients in the type of the inputs. Gradients come out as near to fp32's as the fused kernel's.
+    q kᵀ and its softmax are in fp32, as exp amplifies small differences; the weights, the other products and the
+    gradients are in the inputs' dtype. Gradients are as close to fp32's as the fused kernel's.
     """
 
     @staticmethod

@@ -45,7 +45,7 @@ class Backbone:
 
     Args:
         model: The `…ForCausalLM`; its `lm_head` is the reasoning head.
-        tokenizer: Padding on the right, with a padding token.
+        tokenizer: Its tokenizer, which pads on the right and has a padding token.
         name: What it was loaded from.
         lacks_head: Whether the checkpoint had no weights for the LM head, so that it is random.
     """
@@ -60,12 +60,12 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
     """Load a backbone from the hub, a directory, a GGUF file or an installed package; or draw one.
 
     Args:
-        settings: Of the model.
-        seed: Of the weights that `scratch:` draws; nothing else is drawn here.
+        settings: The model settings.
+        seed: Seed of the weights that `scratch:` draws; nothing else here is random.
 
     Raises:
-        ModelError: It is unknown, damaged, not a causal language model, lacks weights of the body, or its tokenizer
-            cannot pad.
+        ModelError: It is unknown, damaged, not a causal language model, lacks body weights, or its tokenizer cannot
+            pad.
         MissingExtra: A GGUF file without `gguf`, quantization without `bitsandbytes`.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -83,7 +83,7 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
     revision = {"revision": settings.revision} if settings.revision is not None else {}
     name = settings.name_or_path
     with no_loading_report(), loading(location, lambda error: _because(_NOT_LOADED, name, error)):
-        config = AutoConfig.from_pretrained(**location, **revision, **NO_CODE)  # first: its kernels are not taken
+        config = AutoConfig.from_pretrained(**location, **revision, **NO_CODE)  # first: its kernels are not used
         if "gguf_file" not in location:  # transformers would fail on it while it builds the model
             check_special_tokens(tokenizer, getattr(config.get_text_config(), "vocab_size", sys.maxsize), name)
         model, report = AutoModelForCausalLM.from_pretrained(
@@ -98,7 +98,7 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
 
 
 def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:
-    """A backbone of random weights, the same for the same seed in every `dtype`."""
+    """A backbone with random weights, the same for the same seed in every `dtype`."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     name = settings.name_or_path
@@ -117,12 +117,12 @@ def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:
         if config.get_text_config().num_hidden_layers < 1:
             raise ValueError("num_hidden_layers must be 1 or more")
         with torch.no_grad():
-            model(input_ids=torch.zeros((1, 2), dtype=torch.long))  # heads that do not divide show only now
+            model(input_ids=torch.zeros((1, 2), dtype=torch.long))  # head counts that do not divide fail only here
     return Backbone(model.to(getattr(torch, settings.dtype or "float32")), tokenizer, name)
 
 
 def _fit_to_tokenizer(config: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
-    """The tokenizer names the special tokens: a family's defaults would be ordinary words of it."""
+    """Take the special tokens from the tokenizer: a family's defaults would be ordinary words of it."""
     if config.vocab_size < len(tokenizer):
         raise ModelError(
             f"{name}: vocab_size is {config.vocab_size}, but the tokenizer has {len(tokenizer)} tokens; raise it"
@@ -133,7 +133,7 @@ def _fit_to_tokenizer(config: Any, tokenizer: PreTrainedTokenizerBase, name: str
 
 
 def _forget_gguf(model: PreTrainedModel) -> None:
-    """The weights were dequantized while loading: saved again, they are ordinary ones, and must say so."""
+    """Remove the GGUF settings: the weights were dequantized while loading and are saved as ordinary ones."""
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     for name in ("hf_quantizer", "quantization_method", "is_quantized"):
@@ -160,11 +160,11 @@ def load_tokenizer(name_or_path: str, revision: str | None = None) -> PreTrained
 
 @contextmanager
 def loading(location: Mapping[str, str], describe: Callable[[BaseException], ModelError]) -> Iterator[None]:
-    """Load a model's weights from where `locate` found them; a directory is looked at first.
+    """Load a model's weights from where `locate` found them; a directory is checked first.
 
     Raises:
-        ModelError: As `describe` says it: whatever was raised inside, or a directory has no safetensors, an adapter, or
-            a config that is not of its weights.
+        ModelError: Worded by `describe`: an error was raised inside, or a directory has no safetensors, has an adapter,
+            or has a config that does not match its weights.
     """
     directory = Path(location["pretrained_model_name_or_path"])
     with foreign(describe):
@@ -177,7 +177,7 @@ def loading(location: Mapping[str, str], describe: Callable[[BaseException], Mod
 
 
 def _because(problem: str, name: str, error: BaseException) -> ModelError:
-    """A message with the beginning of what a library says, on one line."""
+    """A message with the beginning of a library's error, on one line."""
     text = f"model.name_or_path: {name}{problem}"
     reason = " ".join(str(error).split()) or type(error).__name__
     room = max(60, LONGEST_LINE - len(text) - 3)
@@ -213,10 +213,10 @@ def _four_bits() -> Any:
 
 
 def check_fits(backbone: Backbone, *, uses_lm_head: bool) -> None:
-    """Refuse an LM head of random weights where a loss uses it, and special tokens without a row of the embeddings.
+    """Refuse an LM head with random weights if a loss uses it, and special tokens without a row in the embeddings.
 
     Raises:
-        ModelError: Naming the token and both sizes, or that the checkpoint has no LM head.
+        ModelError: Names the token and both sizes, or says that the checkpoint has no LM head.
     """
     num_rows = backbone.model.get_input_embeddings().weight.shape[0]
     check_special_tokens(backbone.tokenizer, num_rows, backbone.name)

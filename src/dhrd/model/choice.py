@@ -21,7 +21,7 @@ BACKBONES: Mapping[str, int] = {
 """Open causal language models by their millions of weights, the smallest first."""
 
 BYTES_A_WEIGHT = 16
-"""Of full training: the weight in float32, its gradient, and the two moments of AdamW."""
+"""Bytes per weight in full training: the weight in float32, its gradient, and the two moments of AdamW."""
 
 _ACTIVATIONS = 2 << 30  # bytes, for what a micro-batch of a few thousand tokens leaves for the backward pass
 _SMALLEST = next(iter(BACKBONES))
@@ -32,8 +32,8 @@ class Machine:
     """What a backbone has to fit.
 
     Args:
-        memory_bytes: Of the GPU, or of the machine where there is none.
-        gpu: Its name; None: training runs on the CPU.
+        memory_bytes: Memory of the GPU, or of the machine if it has none.
+        gpu: Name of the GPU; None: training runs on the CPU.
     """
 
     memory_bytes: int
@@ -51,14 +51,14 @@ def this_machine() -> Machine:
 
 
 def needed_bytes(name: str) -> int:
-    """The memory that training one of `BACKBONES` in full takes, by counting."""
+    """The computed memory for training one of `BACKBONES` in full."""
     return BACKBONES[name] * 1_000_000 * BYTES_A_WEIGHT + _ACTIVATIONS
 
 
 def choose_backbone(machine: Machine) -> tuple[str, str]:
     """A backbone for a machine, and why this one, in words.
 
-    On a CPU it is the smallest whatever the memory: a step's operations grow with the weights.
+    On a CPU it is the smallest, whatever the memory: a step's operations grow with the weights.
     """
     fitting = [name for name in BACKBONES if needed_bytes(name) <= machine.memory_bytes]
     name = fitting[-1] if machine.gpu and fitting else _SMALLEST
@@ -69,7 +69,7 @@ def choose_backbone(machine: Machine) -> tuple[str, str]:
 
 
 def at_hand(name_or_path: str) -> str | None:
-    """Where a backbone's tokenizer can be read without asking the network; None where it cannot."""
+    """Where a backbone's tokenizer can be read without network access; None where it cannot."""
     try:
         place = locate(name_or_path)["pretrained_model_name_or_path"]
     except ModelError:
@@ -86,7 +86,7 @@ def at_hand(name_or_path: str) -> str | None:
 
 
 def context_of(name_or_path: str) -> int | None:
-    """How many tokens a backbone that is at hand can read, by its config; None where that does not say."""
+    """The context length in a local backbone's config; None if not given."""
     path = Path(locate(name_or_path)["pretrained_model_name_or_path"]) / "config.json"
     if name_or_path.startswith(SCRATCH):
         path = file_of(name_or_path.removeprefix(SCRATCH), name_or_path)

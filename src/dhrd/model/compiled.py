@@ -1,4 +1,4 @@
-"""`torch.compile` of a backbone's layers: what lies between matrix products in fewer passes over memory."""
+"""`torch.compile` of a backbone's layers: fewer passes over memory between matrix products."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from dhrd.errors import ConfigError
 
 
 def compile_layers(layers: Iterable[nn.Module], run: Callable[[], object], setting: str) -> None:
-    """Compile each layer, and run them, so that it fails here or not at all.
+    """Compile each layer, and run them, so that any failure happens here.
 
-    Layers are alike, so that the first is compiled for all; the whole model would take several times as long.
+    Layers are alike, so the first is compiled for all; the whole model would take several times as long.
 
     Args:
         layers: Changed in place.
-        run: Runs them in the shapes that differ to the compiler.
-        setting: What asked for it, for errors.
+        run: Runs them in each shape that the compiler distinguishes.
+        setting: The setting that requested it, for error messages.
 
     Raises:
-        ConfigError: It does not work here.
+        ConfigError: Compilation fails on this machine.
     """
     for layer in layers:
         layer.compile(dynamic=True)

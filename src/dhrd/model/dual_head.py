@@ -33,11 +33,11 @@ from dhrd.model.pooling import LaidOut, last_hidden_states, pool, states_at
 @no_type_check  # for mixed precision accelerate rebuilds it as `ModelOutput`s may be: from one mapping of all fields
 @dataclass
 class DualHeadOutput(ModelOutput):
-    """What one forward pass gives.
+    """The result of one forward pass.
 
     Args:
         logits_BC: Class logits, fp32.
-        losses: The sum of each loss that weighs anything, by name, where the batch has labels.
+        losses: The sum of each loss with a nonzero weight, by name, if the batch has labels.
     """
 
     logits_BC: Float[Tensor, "B C"] | None = None
@@ -56,13 +56,13 @@ class DualHeadModel(nn.Module):
     Args:
         backbone: Changed in place.
         num_labels: C.
-        settings: Of the head, and of what is trained; the backbone is loaded already.
+        settings: Settings of the head and of what is trained; the backbone is already loaded.
         loss: The losses' weights and options.
-        label_loss: L_cls, or that of each task by its name; None: plain cross-entropy with `loss.label_smoothing`.
-        seed: Decides the head's first weights.
+        label_loss: L_cls, or one per task by name; None: plain cross-entropy with `loss.label_smoothing`.
+        seed: Seed of the head's initial weights.
 
     Raises:
-        ModelError: The backbone's LM logits are not those of its own forward pass.
+        ModelError: The LM logits computed here differ from those of the backbone's own forward pass.
     """
 
     def __init__(
@@ -100,14 +100,14 @@ class DualHeadModel(nn.Module):
         return self.head.score.out_features
 
     def start_from_words(self, words: Sequence[str], columns: slice = slice(None)) -> None:
-        """Let the head begin with the LM head's rows of each label's word (`model.head_init: label_words`).
+        """Initialise the head with the LM head's rows for each label's word (`model.head_init: label_words`).
 
         Args:
             words: How the reasoning head writes each label, C.
-            columns: A task's places, where the words are its labels'.
+            columns: The task's columns, if the words are one task's labels.
 
         Raises:
-            ModelError: They are not C, or two labels have the same words.
+            ModelError: The number of words is not C, or two labels have the same words.
         """
         rows_CD = self.head.score.weight.data[columns]
         if len(words) != len(rows_CD):
@@ -118,7 +118,7 @@ class DualHeadModel(nn.Module):
         """Class logits, and the losses where the batch has labels.
 
         Args:
-            batch: See `data/records.py`; sequences with or without continuation.
+            batch: See `data/records.py`; sequences with or without a continuation.
         """
         hidden_SWD = self.hidden_states(batch)
         pooled_BD = pool(hidden_SWD, batch, self.settings.pooling)
@@ -135,7 +135,7 @@ class DualHeadModel(nn.Module):
         return DualHeadOutput(logits_BC=logits_BC, losses=summed)
 
     def loss_counts(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """What each loss of a batch is divided by, known before the forward pass."""
+        """The divisor of each loss of a batch, known before the forward pass."""
         return {name: term.count(batch) for name, term in self.terms.items()}
 
     def hidden_states(self, batch: Batch) -> LaidOut:
@@ -174,11 +174,11 @@ class DualHeadModel(nn.Module):
         return head.weight, getattr(head, "bias", None), self._transform
 
     def trained_state(self) -> dict[str, Tensor]:
-        """The tensors that training moves, by name: what a checkpoint holds."""
+        """The tensors that training changes, by name: what a checkpoint holds."""
         return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
 
     def load_trained_state(self, state: dict[str, Tensor]) -> None:
-        """Put back what `trained_state` gave.
+        """Restore what `trained_state` returned.
 
         Raises:
             ModelError: Names, shapes or dtypes differ.
@@ -199,18 +199,18 @@ class DualHeadModel(nn.Module):
                 parameter.copy_(state[name])
 
     def frozen_fingerprint(self) -> str:
-        """A hash of the tensors that training leaves as they are, which no checkpoint holds."""
+        """A hash of the tensors that training does not change, which no checkpoint holds."""
         digest = hashlib.sha256()
         for name, parameter in self.named_parameters():
             if not parameter.requires_grad:
-                # A copy: memory that numpy has seen can no longer be freed by who owns it, as shards of weights are.
+                # A copy: memory shared with numpy can no longer be freed by its owner, as shards of weights are.
                 raw = parameter.detach().cpu().clone().contiguous().reshape(-1).view(torch.uint8)
                 digest.update(f"{name} {list(parameter.shape)} {parameter.dtype}".encode())
                 digest.update(raw.numpy().data)
         return digest.hexdigest()[:16]
 
     def _freeze_unused(self) -> None:
-        """Freeze what gets no gradient with these weights: distributed training waits for every trained tensor."""
+        """Freeze what gets no gradient with these loss weights: distributed training waits for every trained tensor."""
         if self.loss_settings.classification_weight == 0:
             self.head.requires_grad_(False)
         lm_head = self.causal_lm.get_output_embeddings()
@@ -227,7 +227,7 @@ def head_width(causal_lm: Any) -> int:
 def check_reasoning_head(model: DualHeadModel) -> None:
     """Compare our LM logits with the backbone's own on a few tokens.
 
-    A family may do to its logits what its config does not tell by a name we know; better refused than trained wrong.
+    A family may transform its logits in a way that its config does not declare by a known name: it is refused.
 
     Raises:
         ModelError: They differ.

@@ -1,4 +1,4 @@
-"""Whether a model gives the same hidden states with shared text, found out on a few tokens before it is relied on."""
+"""Whether a model gives the same hidden states with shared text, checked on a few tokens beforehand."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ NUM_COMMON = 24
 
 
 def why_not_exact(body: PreTrainedModel, states: States | None = None) -> str:
-    """What keeps a model from sharing text, in words; empty where nothing does.
+    """What keeps a model from sharing text, in words; empty if nothing does.
 
-    A family may build its attention from what a mask cannot say: ALiBi, recurrent state, chunks.
+    A family's attention may depend on what a mask cannot express: ALiBi, recurrent state, chunks.
 
     Args:
         body: The backbone without LM head.
-        states: From the backbone and three rows with one beginning to one vector a row, apart first, then in each way
-            that is to be relied on; None: laid out as a tree.
+        states: Maps the backbone and three rows with a common prefix to one vector per row, first separately, then in
+            each way to check; None: laid out as a tree.
     """
     config = body.config.get_text_config()
     if reason := why_no_masks(config):
@@ -52,13 +52,13 @@ def why_not_exact(body: PreTrainedModel, states: States | None = None) -> str:
 
 
 def whole_pack(rows: Sequence[list[int]]) -> Pack:
-    """The rows of the check in one pack."""
+    """The check's rows in one pack."""
     tokens = NUM_COMMON + sum(len(row) - NUM_COMMON for row in rows)
     return Pack((0, 1, 2), (0, NUM_COMMON, NUM_COMMON), tokens)
 
 
 def _in_a_tree(body: PreTrainedModel, rows: Sequence[list[int]]) -> list[Tensor]:
-    """With gradients, as in training: there attention may go another way."""
+    """With gradients, as in training, where attention may take another path."""
     apart = pad_inputs(rows, pad_token_id=0).to(body.device)
     tree = lay_out([whole_pack(rows)], rows, pad_token_id=0).to(body.device)
     with torch.enable_grad():
@@ -68,7 +68,7 @@ def _in_a_tree(body: PreTrainedModel, rows: Sequence[list[int]]) -> list[Tensor]
 
 
 def _rows(vocab_size: int) -> list[list[int]]:
-    """Three rows with one beginning; any tokens will do."""
+    """Three rows with a common prefix, of arbitrary tokens."""
     most = min(vocab_size, 97)
     common = [7 * i % most for i in range(NUM_COMMON)]
     return [common + [(11 * i + row) % most for i in range(4 + row)] for row in range(3)]

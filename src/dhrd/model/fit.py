@@ -1,4 +1,4 @@
-"""Whether a checkpoint, its tokenizer and the sequences fit together: asked before anything is trained."""
+"""Whether a checkpoint, its tokenizer and the sequences fit together, checked before training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REASONING_HEAD = "reasoning_head.safetensors"
 
 
 def check_whole(model: PreTrainedModel, missing: Collection[str], directory: Path) -> bool:
-    """Refuse a body with random weights, and take the LM head of an artifact from the file that it lies in.
+    """Refuse a body with random weights, and load an artifact's LM head from its own file.
 
     Returns:
         Whether the LM head is random.
@@ -46,7 +46,7 @@ def put_reasoning_head(model: PreTrainedModel, path: Path) -> set[str]:
         The names of its tensors in the model.
 
     Raises:
-        ArtifactError: The file is damaged, or of another model.
+        ArtifactError: The file is damaged, or belongs to another model.
     """
     from safetensors.torch import load_file  # loads torch
 
@@ -64,10 +64,10 @@ def lm_head_names(model: PreTrainedModel) -> set[str]:
 
 
 def check_special_tokens(tokenizer: PreTrainedTokenizerBase, num_rows: int, name: str) -> None:
-    """Refuse a tokenizer whose special tokens the embeddings have no rows for.
+    """Refuse a tokenizer with special tokens that have no row in the embeddings.
 
     Raises:
-        ModelError: Naming the token and both sizes.
+        ModelError: Names the token and both sizes.
     """
     for kind in ("pad", "eos", "bos"):
         index = getattr(tokenizer, f"{kind}_token_id")
@@ -80,20 +80,20 @@ def check_special_tokens(tokenizer: PreTrainedTokenizerBase, num_rows: int, name
 
 
 def check_context(config: Any, num_tokens: int) -> None:
-    """Refuse sequences that the backbone's positions cannot carry, or that would break one pass = two passes.
+    """Refuse sequences that are too long for the backbone's positions, or that would break one pass = two passes.
 
     Args:
-        config: The backbone's.
-        num_tokens: The longest sequence.
+        config: The backbone's config.
+        num_tokens: Length of the longest sequence.
 
     Raises:
-        ModelError: It is over the context, or over the original context of a rotary scaling that is
-            chosen from the longest position in the batch: then h[last token of x] would depend on the rationale.
+        ModelError: It exceeds the context, or the original context of a rotary scaling that depends on
+            the longest position in the batch: h[last token of x] would then depend on the rationale.
     """
     text = config.get_text_config()
     context = getattr(text, "max_position_embeddings", None)
     rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
-    kinds = [rope, *(value for value in rope.values() if isinstance(value, dict))]  # some families: one per layer type
+    kinds = [rope, *(value for value in rope.values() if isinstance(value, dict))]  # some: one per layer type
     for kind in kinds:
         if kind.get("rope_type") in ("longrope", "dynamic"):
             original = kind.get("original_max_position_embeddings") or context

@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ForwardCost:
-    """What a forward pass through a backbone costs, without LM head, two operations a multiply-add.
+    """The cost of a forward pass through a backbone without LM head; a multiply-add is two operations.
 
     Norms, rotations and activations are left out: they are memory traffic more than arithmetic.
 
     Args:
         flops_per_token: 2 · weights of all linear layers.
-        flops_per_pair: 4 · layers · heads · head size: scores and weighted sum of one query with one key.
+        flops_per_pair: 4 · layers · heads · head size: score and weighted sum for one query and one key.
     """
 
     flops_per_token: int
     flops_per_pair: int
 
     def flops(self, num_tokens: int, num_pairs: int) -> int:
-        """Operations for so many tokens and (query, key) pairs; a causal sequence of T has T · (T + 1) / 2 pairs."""
+        """Operations for that many tokens and (query, key) pairs; a causal sequence of T has T · (T + 1) / 2 pairs."""
         return num_tokens * self.flops_per_token + num_pairs * self.flops_per_pair
 
     @property
     def tokens_per_pair(self) -> float:
-        """A pair's operations in units of a token's linear layers'."""
+        """A pair's operations, relative to the linear layers' operations for one token."""
         return self.flops_per_pair / max(1, self.flops_per_token)
 
 
@@ -52,5 +52,5 @@ def linear_shapes(body: nn.Module) -> Counter[tuple[int, int]]:
 
 
 def causal_pairs(num_tokens: int, num_before: int = 0) -> int:
-    """(query, key) pairs of the last `num_tokens` of a causal sequence that has `num_before` tokens before them."""
+    """(query, key) pairs of the last `num_tokens` tokens of a causal sequence, after `num_before` others."""
     return num_tokens * num_before + num_tokens * (num_tokens + 1) // 2

@@ -1,6 +1,6 @@
-"""Reading what others wrote: no code of theirs runs, no pickle is opened, nothing outside the directory is asked.
+"""Reading untrusted files: no foreign code runs, no pickle is opened, nothing outside the directory is read.
 
-An artifact may come from a stranger, a backbone from a hub. Their weights are taken from safetensors files that are
+An artifact may come from a stranger, a backbone from a hub. Their weights are read from safetensors files that are
 named here, never by transformers' own search, which also finds pickles, adapters, shards and files that a config names.
 """
 
@@ -30,13 +30,13 @@ NO_PICKLE: Mapping[str, Any] = {**NO_CODE, "use_safetensors": True, "attn_implem
 """For every `from_pretrained` of a model; a config's `attn_implementation` may name native code on the hub."""
 
 HERE: Mapping[str, Any] = {**NO_CODE, "local_files_only": True}
-"""For what lies in an artifact's directory."""
+"""For files in an artifact's directory."""
 
 _LARGEST_JSON = 16 * 2**20  # bytes of a config
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _SHARDS = "shard-*-model-*.safetensors"  # transformers prefers them to model.safetensors
 
-# By these a config has transformers load other code, kernels or weights than the directory's.
+# With these, a config makes transformers load code, kernels or weights from elsewhere.
 _LOADS_OTHERS = {
     "transformers_weights",
     "attn_implementation",
@@ -48,20 +48,20 @@ _LOADS_OTHERS = {
 }
 _QUANTIZED = {"quantization_config", "compression_config"}
 _BUILT_IN = (None, "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
-_SHARED_LAYERS = 1000  # a backbone may run one block's weights as many layers
+_SHARED_LAYERS = 1000  # a backbone may reuse one block's weights for this many layers
 
 _NUM_LAYERS = re.compile(r"(n|num)_(hidden_|decoder_|encoder_)?layers?|(en|de)coder_layers|depth")
 
 
 @contextmanager
 def foreign(describe: Callable[[BaseException], DhrdError]) -> Iterator[None]:
-    """Turn whatever a library raises over the data of others into the one line that `describe` gives."""
+    """Turn whatever a library raises on untrusted data into the one-line error that `describe` returns."""
     try:
         with no_foreign_bars():
             yield
     except (DhrdError, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
-    except BaseException as error:  # five libraries have no base class, and a panic of Rust is no Exception
+    except BaseException as error:  # five libraries share no base class, and a Rust panic is not an Exception
         raise describe(error) from error
 
 
@@ -70,8 +70,8 @@ def reading(path: Path, what: str = "damaged") -> Iterator[None]:
     """Read a file of an artifact.
 
     Args:
-        path: Named in the error.
-        what: Is wrong with it.
+        path: The file, named in the error.
+        what: What is wrong with it.
 
     Raises:
         ArtifactError: Whatever was raised inside.
@@ -89,9 +89,9 @@ def read_small_json(path: Path) -> dict[str, Any]:
     """The object in a small JSON file.
 
     Raises:
-        ArtifactError: There is none.
+        ArtifactError: The file does not contain one.
     """
-    if not path.is_file():  # a pipe or a device never ends
+    if not path.is_file():  # reading a pipe or a device may never end
         raise ArtifactError(f"{path.parent}: {path.name}: no such file; download or write the artifact again")
     with reading(path):
         if (size := path.stat().st_size) > _LARGEST_JSON:
@@ -104,12 +104,12 @@ def read_small_json(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The tensors of model.safetensors, or of the files that its index names; none is loaded before it is asked for.
+    """The tensors of model.safetensors, or of the files that its index names, loaded on request.
 
     Args:
-        path: Of that file, or of the index.
-        files: Which file holds each tensor.
-        shapes: Of each tensor.
+        path: Path of that file, or of the index.
+        files: Maps each tensor's name to its file.
+        shapes: Maps each tensor's name to its shape.
     """
 
     path: Path
@@ -118,7 +118,7 @@ class Weights:
 
     @classmethod
     def of(cls, directory: Path) -> Weights:
-        """Find them and read the files' headers.
+        """Find the weights and read the files' headers.
 
         Raises:
             ArtifactError: They are missing or damaged, or the index leads out of the directory.
@@ -152,7 +152,7 @@ class Weights:
 
     @property
     def num_blocks(self) -> int:
-        """How many numbered blocks the tensors' names tell of."""
+        """The number of numbered blocks among the tensors' names."""
         numbers = [int(part) for name in self.shapes for part in name.split(".") if re.fullmatch("[0-9]{1,9}", part)]
         return max(numbers, default=-1) + 1
 
@@ -162,7 +162,7 @@ class Weights:
         return max((size for shape in self.shapes.values() for size in shape), default=0)
 
     def load(self, *names: str) -> dict[str, Tensor]:
-        """Tensors by name, on the CPU; all where none are named.
+        """Tensors by name, on the CPU; all if none are named.
 
         Raises:
             ArtifactError: A file is damaged, or has no such tensor.
@@ -180,15 +180,15 @@ def _is_plain_name(name: Any) -> bool:
 
 
 def check_directory(directory: Path, weights: Weights, *, is_backbone: bool = False) -> None:
-    """Refuse a model's directory in which transformers would find other weights, kernels or code, or endless sizes.
+    """Refuse a model directory that makes transformers load other weights, kernels or code, or build huge sizes.
 
     Args:
-        directory: Holds config.json.
-        weights: Its weights: no more layers than theirs are built.
+        directory: The directory with config.json.
+        weights: Its weights, which bound the number of layers.
         is_backbone: Whether the weights may be quantized, and shared among layers.
 
     Raises:
-        ArtifactError: Naming the file.
+        ArtifactError: Names the file.
     """
     strangers = [directory / "adapter_config.json", *directory.glob(_SHARDS)]
     if found := [path for path in strangers if path.exists()]:
@@ -213,7 +213,7 @@ def check_sizes(path: Path, config: Any, weights: Weights) -> None:
     """Compare a config's sizes, whatever the family calls them, with the weights, before anything is built.
 
     Raises:
-        ArtifactError: One is larger than the weights have.
+        ArtifactError: One is larger than in the weights.
     """
     text = config.get_text_config()
     for name, limit in (

@@ -1,4 +1,4 @@
-"""The frozen lower blocks apart from the rest: what they give for a row never changes (`training.cache_frozen`)."""
+"""The frozen lower blocks run separately: their output for a row never changes (`training.cache_frozen`)."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Hidden = Float[Tensor, "B T D"]
 
 
 def frozen_states(model: Any, batch: Batch, *, training: bool = False) -> Hidden:
-    """Hidden states of the rows after the frozen blocks; the blocks above them are left out.
+    """Hidden states of the rows after the frozen blocks; the blocks above are not run.
 
     Args:
         model: A `DualHeadModel` with `freeze_layers`.
         batch: Sequences, on the model's device.
-        training: With the dropout of training, if the frozen part has any.
+        training: Whether to apply training dropout, if the frozen part has any.
     """
     layers, num_frozen = blocks(model.causal_lm), model.settings.freeze_layers
     found: list[Any] = []
     hook = layers[num_frozen - 1].register_forward_hook(lambda block, given, output: found.append(output))
-    try:  # compiled layers would be compiled anew for their other `forward`
+    try:  # compiled layers would be recompiled for their replaced `forward`
         upper = _forwards(layers[num_frozen:], lambda hidden, *_, **__: hidden)
         with torch.no_grad(), mode(model, training), torch.compiler.set_stance("force_eager"), upper:
             model.hidden_states(batch)
@@ -41,7 +41,7 @@ def frozen_states(model: Any, batch: Batch, *, training: bool = False) -> Hidden
 
 
 def instead_of_frozen(model: Any, batch: Batch) -> ExitStack:
-    """A context in which the frozen blocks are not run but give the batch's `frozen_BTD`; without it they are run."""
+    """A context in which the frozen blocks return the batch's `frozen_BTD`; if it has none, they are run."""
     stack = ExitStack()
     if batch.frozen_BTD is not None:
         frozen, hidden_SWD = blocks(model.causal_lm)[: model.settings.freeze_layers], _laid_out(batch)
@@ -50,7 +50,7 @@ def instead_of_frozen(model: Any, batch: Batch) -> ExitStack:
 
 
 def _laid_out(batch: Batch) -> Tensor:
-    """`frozen_BTD` where the rows' tokens lie: rows that share a token have the same state for it."""
+    """`frozen_BTD` at the places of the rows' tokens: rows that share a token have the same state for it."""
     assert batch.frozen_BTD is not None
     if batch.tree is None:
         return batch.frozen_BTD
@@ -62,13 +62,13 @@ def _laid_out(batch: Batch) -> Tensor:
 
 
 def check_frozen(model: Any, batch: Batch) -> None:
-    """Compare the pass from kept states with a whole pass, on a few rows.
+    """Compare a pass from cached states with a full pass, on a few rows.
 
-    The kept states are taken with dropout: where the frozen part has any, or hands the upper blocks more than hidden
-    states, the two differ.
+    The cached states are computed with dropout: if the frozen part has any, or passes the upper blocks more than
+    hidden states, the two differ.
 
     Raises:
-        ConfigError: They do.
+        ConfigError: They differ.
     """
     with torch.no_grad(), torch.random.fork_rng(), mode(model, training=False):
         from_kept = replace(batch, frozen_BTD=frozen_states(model, batch, training=True))
@@ -84,7 +84,7 @@ def check_frozen(model: Any, batch: Batch) -> None:
 
 @contextmanager
 def _forwards(layers: Iterable[nn.Module], forward: Callable[..., Any]) -> Iterator[None]:
-    """Another `forward` for some blocks. It is set on the objects: the model's own loop and masks stay as they are."""
+    """Replace `forward` of some blocks, on the objects themselves: the model's own loop and masks are unchanged."""
     layers = list(layers)
     for layer in layers:
         layer.forward = forward
@@ -97,7 +97,7 @@ def _forwards(layers: Iterable[nn.Module], forward: Callable[..., Any]) -> Itera
 
 @contextmanager
 def mode(model: nn.Module, training: bool) -> Iterator[None]:
-    """Training or evaluation mode, and then again what it was before."""
+    """Set training or evaluation mode, and restore the previous one afterwards."""
     before = model.training
     model.train(training)
     try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Stop = Callable[[list[int]], bool]
 """Given a row's new tokens after each of them: whether the row ends with the last one."""
 
-_STEPS_BETWEEN_LEAVING = 16  # few enough that rows that have ended cost little, many enough that a call's start does
+_STEPS_BETWEEN_LEAVING = 16  # few enough that ended rows cost little, many enough that starting a call does
 
 
 def generate(
@@ -33,22 +33,22 @@ def generate(
     seed: int = 0,
     stop: Stop | None = None,
 ) -> list[list[int]]:
-    """Continue prompts until an end-of-sequence token: the tokenizer's, or one that the model itself names.
+    """Continue prompts until an end-of-sequence token: the tokenizer's, or one that the model names.
 
     Args:
         model: Any causal language model.
-        tokenizer: Its tokenizer; pads on the left here, whatever its own side.
+        tokenizer: Its tokenizer; padding here is on the left, whatever its own setting.
         prompts: Token ids.
-        max_new_tokens: Stop after so many.
-        temperature: 0: greedy. The paper: 0.1.
-        top_p: Nucleus of sampling. The paper: 0.7.
-        batch_size: Prompts decoded together, those of like length in one batch; rows that have ended leave it.
-        seed: Of sampling.
-        stop: Ends a row, too; the token that it ends with is kept.
+        max_new_tokens: Maximum number of new tokens.
+        temperature: Sampling temperature; 0: greedy. The paper: 0.1.
+        top_p: Nucleus probability. The paper: 0.7.
+        batch_size: Prompts decoded together, grouped by length; rows that have ended leave the batch.
+        seed: Seed of sampling.
+        stop: A further condition that ends a row; the last token is kept.
 
     Returns:
-        The new token ids of each prompt, in the prompts' order, without eos: as many as `max_new_tokens` where none
-        came.
+        The new token ids of each prompt, in the prompts' order, without eos; `max_new_tokens` of them if none
+        was generated.
     """
     results: list[list[int]] = [[] for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
@@ -70,19 +70,19 @@ def generate(
 
 
 def _steps_at_once(model: PreTrainedModel, left: int) -> int:
-    """A cache of a model's own choice may neither be handed back nor lose rows: then all steps are one call."""
+    """All remaining steps if the model chooses its own cache, which cannot be passed back or lose rows."""
     named = getattr(model.generation_config, "cache_implementation", None)
     return _STEPS_BETWEEN_LEAVING if named in (None, "hybrid", "dynamic") else left
 
 
 @dataclass(frozen=True, slots=True)
 class _Ends:
-    """What lies before and after a row's tokens.
+    """What comes before and after a row's tokens.
 
     Args:
-        pad: Fills up on the left.
+        pad: The padding token, used on the left.
         eos: Tokens that end a row.
-        stop: Ends a row, too.
+        stop: A further condition that ends a row.
     """
 
     pad: int
@@ -104,7 +104,7 @@ class _Batch:
         self._cache: Any = None
 
     def advance(self, model: PreTrainedModel, num_steps: int, options: dict[str, Any]) -> None:
-        """Decode some steps, then let the rows go that have ended."""
+        """Decode some steps, then drop the rows that have ended."""
         before = self._ids_BT.shape[1]
         output = model.generate(
             input_ids=self._ids_BT,
@@ -128,13 +128,13 @@ class _Batch:
         self.rows = [row for row, on in zip(self.rows, goes_on, strict=True) if on]
 
     def _ended(self, ids_BT: Tensor, scores: Any, **_: Any) -> Tensor:
-        """A stopping criterion of transformers."""
+        """A stopping criterion for transformers."""
         assert self._stop is not None
         ended = [self._stop(new) for new in ids_BT[:, self._width :].tolist()]
         return torch.tensor(ended, device=ids_BT.device)
 
     def _extend(self, row: int, tokens: list[int]) -> bool:
-        """Add a row's tokens up to its end; False: there it was."""
+        """Add a row's tokens up to its end; False: the row has ended."""
         new = self.new[row]
         for token in tokens:
             if token in self._eos:
@@ -146,7 +146,7 @@ class _Batch:
 
 
 def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Chat models often end a turn with another token than a text, and name both."""
+    """The end tokens: chat models often end a turn and a text with different tokens, and name both."""
     named = model.generation_config.eos_token_id if model.generation_config is not None else None
     named = named if isinstance(named, list) else [named]
     return {token for token in (*named, tokenizer.eos_token_id) if token is not None}

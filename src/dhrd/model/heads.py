@@ -33,8 +33,8 @@ class ClassificationHead(nn.Module):
         hidden_size: D.
         num_labels: C.
         kind: `linear` or `mlp`.
-        dropout: Before each layer, in training.
-        seed: Decides the first weights.
+        dropout: Dropout probability before each layer, in training.
+        seed: Seed of the initial weights.
 
     Shape notation: (B, D) → (B, C).
     """
@@ -57,7 +57,7 @@ class ClassificationHead(nn.Module):
 
     def forward(self, pooled_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B C"]:
         """Class logits, in fp32."""
-        with torch.autocast(pooled_BD.device.type, enabled=False):  # B rows only: exactness costs nothing here
+        with torch.autocast(pooled_BD.device.type, enabled=False):  # only B rows, so fp32 costs nothing here
             hidden = self.dropout(pooled_BD.to(self.score.weight.dtype))
             if self.dense is not None:
                 hidden = self.dropout(nn.functional.gelu(self.dense(hidden)))
@@ -67,15 +67,15 @@ class ClassificationHead(nn.Module):
 def label_word_rows(
     causal_lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, words: Sequence[str]
 ) -> Float[Tensor, "C D"]:
-    """First rows of a linear head: for each label the LM head's rows of its word's tokens, averaged.
+    """Initial rows of a linear head: for each label the average of the LM head's rows for its word's tokens.
 
-    Class logits are then the LM logits of the words, scaled as the family scales them; a soft cap, which no linear
-    head has, is left out.
+    Class logits are then the LM logits of the words, scaled as in the family; a soft cap, which a linear head cannot
+    express, is left out.
 
     Args:
         causal_lm: The backbone.
-        tokenizer: Its tokenizer; a word is read as it follows the answer's marker, after a space.
-        words: One a label.
+        tokenizer: Its tokenizer; a word is tokenised as after the answer's marker, with a leading space.
+        words: One word per label.
 
     Raises:
         ModelError: Two labels have equal rows, so the head could not tell them apart, or a word has no tokens.

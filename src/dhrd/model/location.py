@@ -1,4 +1,4 @@
-"""Where a backbone is: a name of the hub, a directory, a file, or in an installed package; nothing is loaded."""
+"""Where a backbone is: a hub name, a directory, a file, or in an installed package; nothing is loaded."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def locate(name_or_path: str) -> dict[str, str]:
     """What `from_pretrained` needs to find a backbone.
 
     `package:NAME/FILE` is a file that an installed package ships; the package is not imported. `scratch:CONFIG` has no
-    weights to find: its tokenizer lies beside the config.
+    weights to find: its tokenizer is beside the config.
 
     Raises:
-        ModelError: The package, the file or the directory is not there.
+        ModelError: The package, the file or the directory does not exist.
     """
     if name_or_path.startswith(SCRATCH):
         return {"pretrained_model_name_or_path": str(file_of(name_or_path.removeprefix(SCRATCH), name_or_path).parent)}
@@ -37,7 +37,7 @@ def locate(name_or_path: str) -> dict[str, str]:
 
 
 def _path_of(name_or_path: str) -> str:
-    """A path in an installed package, or the name as it is."""
+    """A path in an installed package, or the name unchanged."""
     name = name_or_path
     if name.startswith("package:"):
         package, _, file = name.removeprefix("package:").partition("/")
@@ -53,14 +53,14 @@ def _path_of(name_or_path: str) -> str:
 
 
 def file_of(name_or_path: str, name: str) -> Path:
-    """A file by its path, or in an installed package.
+    """A file given by its path, or in an installed package.
 
     Args:
         name_or_path: Where it is.
         name: What the user gave, for the message.
 
     Raises:
-        ModelError: It is not there.
+        ModelError: It does not exist.
     """
     path = Path(_path_of(name_or_path))
     if not os.path.isfile(path):

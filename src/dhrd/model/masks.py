@@ -1,4 +1,4 @@
-"""Attention masks beyond causal ones: which keys each token sees, as what a backbone takes for each kind of layer.
+"""Non-causal attention masks: which keys each token sees, in the form that a backbone takes for each kind of layer.
 
 Shape legend beyond `data/records.py`: K keys.
 """
@@ -25,7 +25,7 @@ def kinds_of(config: PretrainedConfig) -> set[str]:
 
 
 def why_no_masks(config: PretrainedConfig) -> str:
-    """What keeps a backbone from taking such masks, in words; empty where nothing does."""
+    """What keeps a backbone from taking such masks, in words; empty if nothing does."""
     if not kinds_of(config) <= {FULL, SLIDING}:
         return "some of its layers attend in ways that dhrd does not know"
     if config._attn_implementation not in ("sdpa", "eager", HELD):
@@ -38,15 +38,14 @@ def layer_masks(
 ) -> Any:
     """What the model takes as `attention_mask`: (B, 1, T, K), or one such mask for each kind of layer.
 
-    The masks are added to the scores: what "eager" attention takes, and what "sdpa" would turn others into, each layer
-    anew.
+    The masks are added to the scores: "eager" attention takes them so, and "sdpa" would convert others in every layer.
 
     Args:
-        visible_BTK: Which keys a token sees where no window bounds it; each token must see one.
-        position_BT: Each token's place in its row.
-        key_position_BK: Each key's; a layer with a sliding window sees those that are near by position.
-        config: Of the backbone; names the kinds of its layers and their window.
-        dtype: Of the backbone.
+        visible_BTK: Which keys a token sees without a window; each token must see one.
+        position_BT: Each token's position in its row.
+        key_position_BK: Each key's position; a layer with a sliding window sees keys at nearby positions.
+        config: The backbone's config, with its kinds of layers and their window.
+        dtype: The backbone's dtype.
     """
     kinds = kinds_of(config)
     visible = {FULL: visible_BTK[:, None]}

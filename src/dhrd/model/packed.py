@@ -1,6 +1,6 @@
-"""Linear layers whose weights lie as a CPU multiplies them, instead of being laid out anew in every pass.
+"""Linear layers with weights prepacked for CPU multiplication, instead of being packed again in every pass.
 
-torch does so only in graphs that it freezes. In bf16 oneDNN's products of 512 to 2,048 tokens are a tenth faster so.
+torch does so only in graphs that it freezes. In bf16, oneDNN's products of 512 to 2,048 tokens are a tenth faster.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_NUM_TOKENS = 1024  # that the layout is chosen for; any number runs
+_NUM_TOKENS = 1024  # what the layout is chosen for; any number works
 
 
 def pack_linear_layers(body: nn.Module) -> int:
     """Let the bf16 linear layers of a model on a CPU keep their weights packed, for inference alone.
 
-    The packed weights take the place of the plain ones, so memory stays what it was. A layer whose packed product is
-    not that of the plain one stays as it is, and so do all where torch has none. `torch.compile` does not know them.
+    The packed weights replace the plain ones, so memory use is unchanged. A layer whose packed product differs from
+    the plain one is left as it is, as are all if torch cannot pack. `torch.compile` does not support them.
 
     Args:
         body: Changed in place.
@@ -45,7 +45,7 @@ class PackedLinear(nn.Linear):
     """x Wᵀ + b with W packed.
 
     Args:
-        linear: Whose weights are taken.
+        linear: The layer whose weights are packed.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -61,12 +61,12 @@ class PackedLinear(nn.Linear):
 
 @torch.inference_mode()
 def _packed(linear: nn.Linear) -> PackedLinear | None:
-    """A layer, packed; None: torch cannot, or its product is another."""
+    """A packed layer; None: torch cannot pack it, or its product differs."""
     tokens = torch.linspace(-1, 1, 3 * linear.in_features, dtype=linear.weight.dtype).view(3, -1)
     plain = F.linear(tokens, linear.weight, linear.bias).float()
     try:
         packed = PackedLinear(linear)
         found = packed(tokens).float()
-    except (AttributeError, RuntimeError):  # these operations are torch's own: another version may not have them
+    except (AttributeError, RuntimeError):  # these operations are internal to torch: another version may lack them
         return None
     return packed if torch.allclose(found, plain, rtol=2**-6, atol=2**-6 * float(plain.abs().max())) else None

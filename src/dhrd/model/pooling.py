@@ -22,7 +22,7 @@ from dhrd.model.tree_attention import blockwise, in_blocks
 
 States = Float[Tensor, "B T D"]
 LaidOut = Float[Tensor, "S W D"]
-"""Of sequences as they are run; S W is B T where nothing is shared."""
+"""Hidden states of the sequences as run; S W is B T if nothing is shared."""
 
 
 def last_hidden_states(body: Any, batch: Batch) -> LaidOut:
@@ -49,7 +49,7 @@ def tree_states(body: Any, tree: Tree, cache: Any = None) -> LaidOut:
     Args:
         body: The backbone without LM head, on the tree's device.
         tree: See `data/tree.py`.
-        cache: Keys and values of the prefix that stands before the tree, if it has any.
+        cache: Keys and values of the prefix before the tree, if it has one.
     """
     position_SW = tree.position_ids_SW
     num_before = tree.visible_SWK.shape[2] - position_SW.shape[1]
@@ -72,8 +72,8 @@ def states_at(hidden_SWD: LaidOut, batch: Batch, index_B: Int[Tensor, "B"]) -> F
     """One hidden state of each row.
 
     Args:
-        hidden_SWD: Of `last_hidden_states`.
-        batch: Says where the rows' tokens lie.
+        hidden_SWD: Hidden states from `last_hidden_states`.
+        batch: Has the places of the rows' tokens.
         index_B: The token's position in the row.
     """
     rows_B = torch.arange(len(index_B), device=index_B.device)
@@ -83,11 +83,11 @@ def states_at(hidden_SWD: LaidOut, batch: Batch, index_B: Int[Tensor, "B"]) -> F
 
 
 def row_states(hidden_SWD: LaidOut, batch: Batch) -> States:
-    """All hidden states of each row; beyond a row's end any will do.
+    """All hidden states of each row; those beyond a row's end are arbitrary.
 
     Args:
-        hidden_SWD: Of sequences as they are run, after any layer.
-        batch: Says where the rows' tokens lie.
+        hidden_SWD: Hidden states of the sequences as run, after any layer.
+        batch: Has the places of the rows' tokens.
     """
     if batch.tree is None:
         return hidden_SWD
@@ -99,8 +99,8 @@ class Pooler:
     """One way to make a vector of an input.
 
     Args:
-        reduce: From hidden states and which of them are the input's own, (B, T), to (B, D).
-        reads_last_alone: The input's last token decides: nobody need keep the others' states for it.
+        reduce: Maps hidden states and a mask of the input's tokens, (B, T), to (B, D).
+        reads_last_alone: Whether only the last token's state is needed, so that the others need not be kept.
     """
 
     reduce: Callable[[States, Bool[Tensor, "B T"]], Float[Tensor, "B D"]]
@@ -124,10 +124,10 @@ POOLERS: dict[str, Pooler] = {"last": Pooler(reduce=_last, reads_last_alone=True
 
 
 def pooler(pooling: str) -> Pooler:
-    """What a pooling does.
+    """The pooler with this name.
 
     Raises:
-        ModelError: There is none of that name.
+        ModelError: There is no such pooling.
     """
     if pooling not in POOLERS:
         raise ModelError(f"model.pooling: {pooling}: unknown; give one of {', '.join(POOLERS)}")
@@ -139,11 +139,11 @@ def pool(hidden_SWD: LaidOut, batch: Batch, pooling: Pooling) -> Float[Tensor, "
 
     Args:
         hidden_SWD: Last hidden states of the whole sequences.
-        batch: Says where each input begins and ends.
+        batch: Has the start and end of each input.
         pooling: A key of `POOLERS`.
 
     Raises:
-        ModelError: It is none.
+        ModelError: There is no such pooling.
     """
     places_T = _places(batch.input_ids_BT)
     inside_BT = (places_T >= batch.pool_start_B[:, None]) & (places_T <= batch.pool_index_B[:, None])
@@ -155,13 +155,13 @@ def pool(hidden_SWD: LaidOut, batch: Batch, pooling: Pooling) -> Float[Tensor, "
 def pool_rows(
     hidden_SWD: Tensor, place_BT: Tensor, pooler: Pooler, prefix_PD: Tensor | None = None
 ) -> Float[Tensor, "B D"]:
-    """Pool each row over tokens that lie anywhere.
+    """Pool each row over tokens at any places.
 
     Args:
-        hidden_SWD: Of trees.
-        place_BT: As `Tree.place_BT`, of the tokens that are pooled; -1: of none.
-        pooler: What is made of them.
-        prefix_PD: Hidden states of the prefix, where a row's last token does not decide alone.
+        hidden_SWD: Hidden states of trees.
+        place_BT: Places of the pooled tokens, as in `Tree.place_BT`; -1: no token.
+        pooler: The pooling to apply.
+        prefix_PD: Hidden states of the prefix, if the pooling reads more than a row's last token.
     """
     states = hidden_SWD.flatten(0, 1)
     if pooler.reads_last_alone:

@@ -1,4 +1,4 @@
-"""In which dtype a device multiplies matrices fastest: measured, once a process, at the backbone's own shapes."""
+"""The dtype in which a device multiplies matrices fastest, measured once per process at the backbone's shapes."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class ProductRates:
 
     Args:
         shapes: (inputs, outputs) of the linear layers measured.
-        num_tokens: Rows that they were given.
-        num_threads: That torch used.
+        num_tokens: Number of input rows.
+        num_threads: Number of threads that torch used.
         float32: GFLOP/s.
-        bfloat16: GFLOP/s; None where the CPU has no such product: emulated ones are not waited for.
+        bfloat16: GFLOP/s; None if the CPU has no such product: emulated ones are not measured.
     """
 
     shapes: Shapes
@@ -53,12 +53,12 @@ class ProductRates:
 def fast_dtype(device: torch.device, config: PreTrainedConfig | None = None) -> torch.dtype:
     """The dtype in which a device multiplies matrices fastest without losing fp32's range: bf16 or fp32.
 
-    bf16 on GPUs that have it; on CPUs what is measured, for their flags do not tell: of two servers with AVX-512's
+    bf16 on GPUs that support it; on CPUs it is measured, as their flags are not enough: of two servers with AVX-512's
     bf16, one multiplied it twice as fast as fp32 and one half as fast.
 
     Args:
         device: Where the model will run.
-        config: The backbone's, for its shapes; None: shapes of the same kind.
+        config: The backbone's config, for its shapes; None: typical shapes.
     """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
@@ -71,7 +71,7 @@ def choose_dtype(
     """A dtype by name; "auto" is `fast_dtype`, None stays None: as saved.
 
     Raises:
-        ConfigError: The name is none of them.
+        ConfigError: The name is unknown.
     """
     if asked == "auto":
         return fast_dtype(device, config)
@@ -89,13 +89,13 @@ def shapes_of(config: PreTrainedConfig | None) -> Shapes:
     text = config.get_text_config()
     hidden = int(text.hidden_size)
     wide = getattr(text, "intermediate_size", None) or 4 * hidden
-    wide = int(wide if isinstance(wide, int) else max(wide))  # some families: one for each layer
+    wide = int(wide if isinstance(wide, int) else max(wide))  # some families have one per layer
     return ((hidden, hidden), (hidden, wide), (wide, hidden))
 
 
 @cache
 def product_rates(shapes: Shapes = _DEFAULT_SHAPES) -> ProductRates:
-    """Measure the CPU: both dtypes take turns for some 0.2 s, and the best time of each product counts."""
+    """Measure the CPU: both dtypes alternate for about 0.2 s, and the best time of each product counts."""
     num_tokens = max(16, min(_NUM_TOKENS, *(int(_LARGEST_PRODUCT / (2 * k * n)) for k, n in shapes)))
     dtypes = [torch.float32, *([torch.bfloat16] if _has_bf16() else [])]
     best = _best_seconds(shapes, num_tokens, dtypes)
@@ -111,7 +111,7 @@ def product_rates(shapes: Shapes = _DEFAULT_SHAPES) -> ProductRates:
 
 
 def _best_seconds(shapes: Shapes, num_tokens: int, dtypes: list[torch.dtype]) -> dict[torch.dtype, float]:
-    """For each dtype the sum over the shapes of the shortest time; the first round warms up."""
+    """For each dtype, the sum of the shortest times over the shapes; the first round warms up."""
     factors = {
         (dtype, index): (torch.ones(num_tokens, k, dtype=dtype), torch.ones(n, k, dtype=dtype))
         for dtype in dtypes

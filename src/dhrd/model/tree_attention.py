@@ -1,8 +1,8 @@
 """Attention over rows that are laid out as trees, block by block: keys that no query of a block sees are left out.
 
-A dense mask costs the square of the sequence, forward and backward, though each token sees its own row alone. In a
-tree's order rows lie next to those that they share most with; so few keys serve a block of queries, and the sum over
-blocks is about what the rows cost by themselves.
+A dense mask costs the square of the sequence, forward and backward, though each token sees only its own row. In tree
+order, rows are next to those that they share most with, so a block of queries needs few keys, and the sum over blocks
+costs about as much as the separate rows.
 
 Shape legend beyond `data/records.py`: H heads, Q queries of a block, K keys, E head size.
 """
@@ -22,19 +22,19 @@ from torch.autograd.function import once_differentiable
 
 from dhrd.model.attention import HELD, attend_held
 
-_NAME = "dhrd_blocks"  # as transformers knows this attention
+_NAME = "dhrd_blocks"  # this attention's name in transformers
 _BLOCK_QUERIES = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Some queries of one sequence, and all that they see.
+    """Some queries of one sequence, and the keys that they see.
 
     Args:
-        sequence: Its number, of S.
-        queries: From and up to which token.
+        sequence: Index of the sequence among S.
+        queries: Range of the query tokens.
         spans: The keys, as runs of tokens.
-        mask_11QK: What is added to the scores.
+        mask_11QK: Mask added to the scores.
     """
 
     sequence: int
@@ -50,7 +50,7 @@ def blocks_of(mask_S1WK: Tensor) -> tuple[Block, ...]:
     """A mask's blocks.
 
     Args:
-        mask_S1WK: Of `layer_masks`.
+        mask_S1WK: A mask from `layer_masks`.
     """
     blocks: list[Block] = []
     seen_SWK = mask_S1WK[:, 0] == 0
@@ -64,9 +64,9 @@ def blocks_of(mask_S1WK: Tensor) -> tuple[Block, ...]:
 
 
 def in_blocks(body: Any) -> bool:
-    """Whether a backbone that is trained attends block by block: on a CPU, where a dense mask is most of a pass.
+    """Whether a backbone in training attends block by block: on a CPU, where a dense mask dominates a pass.
 
-    Layers that are run again in the backward pass would be so outside of `blockwise`.
+    Layers recomputed in the backward pass would run outside of `blockwise`.
     """
     recomputes = any(getattr(module, "gradient_checkpointing", False) for module in body.modules())
     takes_others = body._supports_attention_backend and body.config._attn_implementation in ("sdpa", HELD)
@@ -75,11 +75,11 @@ def in_blocks(body: Any) -> bool:
 
 @contextmanager
 def blockwise(config: Any, masks: Any) -> Iterator[None]:
-    """Within it a backbone attends block by block.
+    """A context in which a backbone attends block by block.
 
     Args:
-        config: The backbone's.
-        masks: What it is given as `attention_mask`: a mask, or one for each kind of layer.
+        config: The backbone's config.
+        masks: Its `attention_mask`: a mask, or one for each kind of layer.
     """
     before = config._attn_implementation
     own = masks.values() if isinstance(masks, dict) else [masks]
@@ -97,16 +97,16 @@ def blockwise(config: Any, masks: Any) -> Iterator[None]:
 def _register() -> None:
     from transformers import AttentionInterface
 
-    AttentionInterface.register(_NAME, torch.compiler.disable(_attention))  # every mask has blocks of its own
+    AttentionInterface.register(_NAME, torch.compiler.disable(_attention))  # every mask has its own blocks
 
 
 def _attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **options: Any
 ) -> tuple[Tensor, None]:
-    """What transformers calls: (S, H, W, E) each, keys and values with fewer heads or as many, to (S, W, H, E)."""
+    """The function that transformers calls: (S, H, W, E), keys and values with at most H heads, to (S, W, H, E)."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    if options.get("dropout"):  # what is dropped could not be dropped again in the backward pass
+    if options.get("dropout"):  # the same dropout could not be repeated in the backward pass
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     scale = options.get("scaling") or query.shape[-1] ** -0.5
     if torch.is_autocast_enabled(query.device.type):  # as torch's own attention does
@@ -117,10 +117,10 @@ def _attention(
 
 
 class _Blockwise(torch.autograd.Function):
-    """Attention of each block, and gradients of the keys added up where they lie.
+    """Attention of each block, with the keys' gradients accumulated in place.
 
-    Scores are computed again in the backward pass, so that nothing of the size of a mask is kept between. Left to
-    autograd, each block's slice of the keys would be a gradient of the size of all of them.
+    Scores are recomputed in the backward pass, so that nothing of a mask's size is kept in between. With autograd,
+    each block's slice of the keys would have a gradient of the size of all keys.
     """
 
     @staticmethod
@@ -154,7 +154,7 @@ def _given(block: Block, query: Tensor, key: Tensor, value: Tensor) -> tuple[Ten
 
 
 def _attend(block: Block, scale: float, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Of a block's (H, Q, E), all its scores held at once; the heads that share keys in one product."""
+    """Attention of a block's (H, Q, E), holding all its scores; heads that share keys are in one product."""
     grouped = query.reshape(1, len(keys), -1, query.shape[2])
     return attend_held(grouped, keys[None], values[None], block.mask_11QK[:, :, None], scale).view(*query.shape[:2], -1)
 
@@ -168,7 +168,7 @@ def _add_spans(grad: Tensor, of_keys: Tensor, spans: tuple[slice, ...]) -> None:
 
 
 def _spans(seen_K: Tensor) -> tuple[slice, ...]:
-    """Runs of true places."""
+    """Runs of true entries."""
     padded = torch.cat([seen_K.new_zeros(1), seen_K, seen_K.new_zeros(1)]).int()
     edges = padded.diff().nonzero()[:, 0].tolist()
     return tuple(slice(first, last) for first, last in zip(edges[::2], edges[1::2], strict=True))

@@ -1,6 +1,6 @@
 """Asking a teacher about rows: survey them → ask what is open → write the output, then the manifest.
 
-Everything paid for is in the store (`teacher/store.py`) before it counts; output and manifest are made from it anew,
+Everything paid for is in the store (`teacher/store.py`) before it counts; output and manifest are rebuilt from it,
 so a run killed at any moment is resumed by running the same command again.
 """
 
@@ -30,7 +30,7 @@ logger = logging.getLogger("dhrd")
 
 
 class SoFar(Protocol):
-    """What has come of questions so far."""
+    """The result of questions so far."""
 
     @property
     def num_open(self) -> int:
@@ -43,13 +43,13 @@ SoFarT = TypeVar("SoFarT", bound=SoFar)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """Rows, what is wanted of them, and who is asked.
+    """Rows, what is asked about them, and who is asked.
 
     Args:
         questions: The rows.
-        purpose: Which answers are wanted, and what a row becomes.
+        purpose: Which answers to accept, and what a row becomes.
         store: Where answers are kept.
-        teacher: Makes the teacher, where there is something to ask.
+        teacher: Creates the teacher, if there is something to ask.
         retry_rejected: Ask rows again that were rejected before.
         tally: The counts of this process.
     """
@@ -62,16 +62,16 @@ class Asking:
     tally: Tally = field(default_factory=Tally)
 
     def write(self, output: Path, told: Mapping[str, object] | None = None) -> Written:
-        """Ask about all rows, and write what comes of it; also where the teacher ends the run.
+        """Ask about all rows and write the result, even if the teacher stops the run.
 
         Args:
-            output: The file; the manifest is put beside it.
-            told: What else the manifest is to hold.
+            output: The file; the manifest is written beside it.
+            told: Further entries of the manifest.
 
         Raises:
             UserError: A row or the template cannot be used.
-            TeacherError: The teacher stopped the run; what was paid for by then is in `output` all the same.
-            SaveError: The disk is full; all answers before are kept.
+            TeacherError: The teacher stopped the run; the answers so far are in `output` nevertheless.
+            SaveError: The disk is full; all earlier answers are kept.
         """
         plan = survey(self.questions, self.purpose, self.store, beside(output, "manifest.json"))
         if plan.warning:
@@ -89,14 +89,14 @@ class Asking:
         return written
 
     def ask(self, plan: Survey, end: Callable[[Session], SoFarT]) -> tuple[SoFarT, TeacherError | None]:
-        """Ask what is open.
+        """Ask the open questions.
 
         Args:
-            plan: Of the rows.
-            end: What has come of them; called whenever the teacher is done.
+            plan: The survey of the rows.
+            end: Returns the result so far; called whenever the teacher is done.
 
         Returns:
-            What came last, and what the teacher ended the run with.
+            The last result, and the error that the teacher stopped the run with.
         """
         self.tally.prompt_tokens, self.tally.completion_tokens = (
             plan.before.prompt_tokens,
@@ -137,7 +137,7 @@ def ready_teacher(settings: TeacherSettings, device: str | None) -> Teacher:
 
 
 def asked_settings(config: RunConfig) -> TeacherSettings:
-    """The settings as a teacher is asked with them.
+    """The settings used to ask a teacher.
 
     Raises:
         ConfigError: They name no teacher, or several tasks.
@@ -150,34 +150,34 @@ def asked_settings(config: RunConfig) -> TeacherSettings:
         )
     if settings.name is None:
         raise ConfigError("no teacher given; use `teacher.name=openai:MODEL` or `teacher.name=local:MODEL_OR_PATH`")
-    if settings.is_greedy or settings.kind == "self":  # the likeliest tokens are the same each time, or sampled anew
+    if settings.is_greedy or settings.kind == "self":  # greedy tokens are the same each time, `self` samples again
         return settings.model_copy(update={"attempts": 1})
     return settings
 
 
 def open_store(output: Path) -> Store:
-    """The store beside an output; made where there is none."""
+    """The store beside an output, created if missing."""
     return Store(beside(output, "answers.sqlite"))
 
 
 @contextmanager
 def looked_at(output: Path) -> Iterator[Store]:
-    """The store beside an output; where there is none an empty one, which is no file."""
+    """The store beside an output, or an empty one in memory if there is none."""
     path = beside(output, "answers.sqlite")
     with Store(path if path.is_file() else Path(":memory:")) as store:
         yield store
 
 
 def check_output(output: Path, inputs: Iterable[str | Path], what: str) -> Path:
-    """Refuse an output that cannot be written, or is not this command's.
+    """Refuse an output that cannot be written, or was not written by this command.
 
     Args:
         output: The file.
-        inputs: All that is read.
-        what: What it is to hold, for messages.
+        inputs: All files that are read.
+        what: What it will contain, for messages.
 
     Raises:
-        ConfigError: It is none of ours, an input, or no .jsonl file; or its folder is not there.
+        ConfigError: It was not written by this command, is an input or not .jsonl, or its directory does not exist.
     """
     if output.suffix != ".jsonl":
         raise ConfigError(f"`output` {output}: {what} are JSON lines; give a name that ends in .jsonl")
@@ -196,7 +196,7 @@ def check_output(output: Path, inputs: Iterable[str | Path], what: str) -> Path:
 
 @contextmanager
 def _progress(session: Session, num_rows: int) -> Iterator[Session]:
-    """The session, telling a progress bar of its questions."""
+    """The session, with a progress bar for its questions."""
     with bar() as progress:
         task = progress.add_task("asking", total=num_rows, note="")
         yield replace(session, on_progress=lambda note: progress.update(task, advance=1, note=note))

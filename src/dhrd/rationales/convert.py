@@ -31,13 +31,13 @@ class Shape:
 
     Args:
         id: The row's id.
-        rationale: The rationale; where it is empty the row has none.
-        rows: Dotted path to a list in the record, an element a row: where one record serves several rows.
+        rationale: The rationale; if it is empty, the row has none.
+        rows: Dotted path to a list in the record with one element per row, if a record is for several rows.
         choices: Dotted path to a list of explanations, of which one is chosen.
         rating: Dotted path, or index, within a choice to the number by which the best is chosen, the first of equals;
             "": the first.
-        where: Jinja2 that gives "True" for those (row, choice) that count; "": all do.
-        teacher: What the output says of who wrote them.
+        where: Jinja2 that gives "True" for each (row, choice) that counts; "": all do.
+        teacher: The author to name in the output.
     """
 
     id: str
@@ -82,7 +82,7 @@ SHAPES: dict[str, Shape] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """How a conversion ended.
+    """The result of a conversion.
 
     Args:
         num_records: Records read.
@@ -116,7 +116,7 @@ def convert_rationales(
     Args:
         source: A .json, .jsonl, .csv, .tsv or .parquet file.
         output: A .jsonl file.
-        shape: Of the source's records.
+        shape: The shape of the source's records.
         config: The delimiter of .csv files.
 
     Raises:
@@ -197,12 +197,12 @@ class _Reader:
 def _part(
     text: str, setting: str, read: Callable[[str, object], str | None]
 ) -> Callable[[Mapping[str, object], str], str]:
-    """What gives a part of a shape: a template where there are braces, else a column or a dotted path.
+    """A reader for a part of a shape: a template if there are braces, else a column or a dotted path.
 
     Args:
         text: The part.
         setting: Its name, for messages.
-        read: From that name and the value of a column to text, None where there is none; raises ValueError.
+        read: Converts that name and a column's value to text, or None if there is none; raises ValueError.
     """
     if "{" in text:
         template = InputTemplate(text, setting=setting)
@@ -244,7 +244,7 @@ def _number(choice: object, path: str, where: str) -> float:
 
 
 def _at(value: object, path: str) -> object:
-    """What a dotted path leads to, a name with dots in it before its parts; None where it leads nowhere."""
+    """The value at a dotted path, trying a name with dots before its parts; None if there is none."""
     part, dot, rest = path.partition(".")
     if isinstance(value, Mapping):
         if not dot or path in value:

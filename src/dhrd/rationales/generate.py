@@ -78,7 +78,7 @@ def survey_rationales(
 ) -> Survey:
     """What `generate_rationales` would ask and what that may cost; no request is sent and no file written.
 
-    Arguments and errors are as there; answers in a store beside `output` are not asked again.
+    Arguments and errors are the same; answers in a store beside `output` are not asked for again.
     """
     output = _checked(output, data, config)
     with looked_at(output) as store:
@@ -89,7 +89,7 @@ def survey_rationales(
 
 @dataclass(frozen=True, slots=True)
 class Explaining:
-    """One explanation a row, which becomes its rationale."""
+    """One explanation per row, which becomes its rationale."""
 
     settings: TeacherSettings
     labels: LabelSet
@@ -99,7 +99,7 @@ class Explaining:
 
     @property
     def num_samples(self) -> int:
-        """As the settings say; a model that is its own teacher is asked once more, with the label told."""
+        """The number in the settings; a model that is its own teacher is asked once more, given the label."""
         return self.settings.samples + self._is_own
 
     def judge(self, answer: Answer, question: Question) -> Rationale | Rejection:
@@ -113,8 +113,8 @@ class Explaining:
         return {"id": question.id, **written, **told}
 
     def notes(self, accepted: Sequence[Rationale]) -> Mapping[str, int]:
-        """Rationales whose own answer is another label, though the label was given; of a model that is its own
-        teacher those that it wrote once the label was told."""
+        """Count rationales whose answer is another label although the label was given; for a model that is its own
+        teacher, those written after the label was given."""
         name = "label_given" if self._is_own else "naming_another_label"
         return {name: sum(not rationale.agrees for rationale in accepted)}
 

@@ -1,4 +1,4 @@
-"""How well a teacher labels rows whose labels are known: what it is worth, before money is spent on the rest.
+"""How well a teacher labels rows whose labels are known: its quality, before money is spent on the rest.
 
 Shape legend: B rows with a readable vote, C labels.
 """
@@ -27,7 +27,7 @@ class Gold:
     """Votes for rows whose labels are known.
 
     Args:
-        share_BC: Of the votes, each label's.
+        share_BC: Each label's share of the votes.
         gold_B: The right label.
         num_open: Rows that have no answer yet.
         rejected: Rows without a readable vote, by reason.
@@ -40,27 +40,27 @@ class Gold:
 
     @property
     def num_rows(self) -> int:
-        """All of them."""
+        """The number of all rows."""
         return len(self.gold_B) + self.num_open + self.rejected.total()
 
     @property
     def num_right(self) -> int:
-        """Rows whose most votes are for the right label; of several alike the first in the set's order."""
+        """Rows with most votes for the right label; ties go to the first label in the set's order."""
         return int((self.share_BC.argmax(1) == self.gold_B).sum())
 
     @property
     def accuracy(self) -> float | None:
-        """Of the rows with a readable vote; None where there is none."""
+        """The accuracy on the rows with a readable vote; None if there is none."""
         return self.num_right / len(self.gold_B) if len(self.gold_B) else None
 
     @property
     def interval(self) -> Interval | None:
-        """95 % (Wilson)."""
+        """The 95 % interval of the accuracy (Wilson)."""
         return wilson(self.num_right, len(self.gold_B)) if len(self.gold_B) else None
 
     @property
     def kappa(self) -> float | None:
-        """Cohen's, of the teacher's labels and the right ones; None where all are one label, or there is none."""
+        """Cohen's kappa of the teacher's labels and the right ones; None if all are one label, or there are none."""
         if not len(self.gold_B):
             return None
         with warnings.catch_warnings():
@@ -70,7 +70,7 @@ class Gold:
 
     @property
     def calibration(self) -> dict[str, Any]:
-        """How far agreement is accuracy; {} where there is no row."""
+        """How well agreement predicts accuracy; {} if there are no rows."""
         return calibration(self.share_BC, self.gold_B) if len(self.gold_B) else {}
 
     def is_below(self, accuracy: float | None) -> bool:
@@ -94,7 +94,7 @@ class Gold:
         }
 
     def lines(self) -> Iterator[str]:
-        """What was found, a sentence each."""
+        """The findings, one sentence each."""
         if self.accuracy is None or self.interval is None:
             yield f"gold: none of {self.num_rows:,} rows has a readable vote"
             return

@@ -31,10 +31,10 @@ logger = logging.getLogger("dhrd")
 
 @dataclass(frozen=True, slots=True)
 class LabelledRows:
-    """What came of `label_rows`.
+    """The result of `label_rows`.
 
     Args:
-        rows: The rows; None where they were not asked: there were none, or the gold rows did not do.
+        rows: The rows; None if they were not asked: there were none, or accuracy on the gold rows was too low.
         gold: The rows whose labels are known; None: there were none.
     """
 
@@ -88,7 +88,7 @@ def label_rows(
             teacher=cache(lambda: teacher or ready_teacher(plan.either.settings, device)),
             retry_rejected=retry_rejected,
         )
-        if plan.rows is not None and not sum(1 for _ in plan.rows):  # told, as a bad row is, before gold rows are paid
+        if plan.rows is not None and not sum(1 for _ in plan.rows):  # raised before gold rows are paid for
             raise DataError(f"{plan.rows.source.name}: no rows")
         measured = _ask_gold(replace(asking, questions=plan.gold)) if plan.gold is not None else None
         if plan.rows is None or (measured is not None and measured.is_below(min_accuracy)):
@@ -108,7 +108,7 @@ def survey_labels(
 ) -> tuple[Survey | None, Survey | None]:
     """What `label_rows` would ask of the rows, and of the gold rows; no request is sent and no file written.
 
-    Arguments and errors are as there; answers in a store beside `output` are not asked again.
+    Arguments and errors are the same; answers in a store beside `output` are not asked for again.
     """
     plan = _Plan.of(config, data, gold, Path(output), split, limit)
     manifest = beside(plan.output, "manifest.json")
@@ -119,11 +119,11 @@ def survey_labels(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelling:
-    """Several votes a row, which become its label.
+    """Several votes per row, which become its label.
 
     Args:
         labels: The label set.
-        num_wanted: Votes.
+        num_wanted: Number of votes.
         columns: Our field -> the row's column.
     """
 
@@ -135,7 +135,7 @@ class Labelling:
 
     @property
     def num_samples(self) -> int:
-        """As many: a vote that stays unreadable is left out."""
+        """The same number: a vote that stays unreadable is left out."""
         return self.num_wanted
 
     def judge(self, answer: Answer, question: Question) -> Rationale | Rejection:
@@ -167,7 +167,7 @@ class Labelling:
 
 
 def _ask_gold(asking: Asking) -> Gold:
-    """Ask the rows whose labels are known, and say what the teacher is worth."""
+    """Ask the rows whose labels are known, and report the teacher's accuracy."""
     plan = survey(asking.questions, asking.purpose, asking.store)
     gold, stopped = asking.ask(plan, lambda session: read_gold(asking.questions, session))
     for line in gold.lines():
@@ -217,7 +217,7 @@ class _Plan:
 
     @property
     def purpose(self) -> Labelling:
-        """Of all its rows."""
+        """The purpose of asking, the same for all its rows."""
         asked = self.either
         return Labelling(labels=asked.labels, num_wanted=asked.settings.votes, columns=asked.data.columns)
 
@@ -238,7 +238,7 @@ def _open(rows: object, config: RunConfig, split: str) -> Source | None:
 
 
 def _without_labels(source: Source, config: RunConfig) -> Source:
-    """The rows, each a bad one that has a value where ours would go."""
+    """The rows; one that has a value in a column to be written is a bad row."""
     columns = config.data.columns
     ours = (columns.get("label", "label"), columns.get("rationale", "rationale"), "agreement", "votes")
 

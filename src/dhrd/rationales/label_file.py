@@ -20,12 +20,12 @@ def labels_to_choose(config: RunConfig, own: LabelSet | None) -> tuple[LabelSet,
     """The label set, and what each label's word means ("" where nobody says).
 
     Args:
-        config: Its `teacher.labels` goes before `data.labels`, and both before `own`.
-        own: That of the rows' origin, where it has one.
+        config: Its `teacher.labels` takes precedence over `data.labels`, and both over `own`.
+        own: The label set of the rows' origin, if it has one.
 
     Raises:
-        ConfigError: There is none; the file cannot be read, or is no such file; or rows may have several labels.
-        DataError: Labels cannot be told apart.
+        ConfigError: There is none; the file cannot be read or is not a label file; or rows may have several labels.
+        DataError: Some labels are indistinguishable.
     """
     if config.data.multi_label:
         raise ConfigError("data.multi_label: a teacher gives each row one label here; leave it out")

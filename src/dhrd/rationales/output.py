@@ -1,4 +1,4 @@
-"""What a run leaves: what it got of the teacher in the rows' order, then a manifest that says where it comes from."""
+"""The output of a run: the teacher's results in the rows' order, then a manifest that records their origin."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Written:
     Args:
         output: The file.
         num_rows: Rows of the data.
-        num_written: Those that are in the output.
-        noted: What is counted of these, by the manifest's names.
-        rejected: Rows whose answers hold nothing that is wanted, by reason.
+        num_written: Rows in the output.
+        noted: Counts over these, by the manifest's names.
+        rejected: Rows without an acceptable answer, by reason.
         num_open: Rows without an answer yet: `max_cost` was reached, or none came; the next run asks them.
         tally: Requests of this run; tokens of all runs.
-        cost: Of all answers, this run's and earlier ones'; None where no price is set.
-        possible_cost: Of this run's requests that may be billed though no answer came; None likewise.
+        cost: Cost of all answers, of this run and earlier ones; None if no price is set.
+        possible_cost: Cost of this run's requests that may be billed although no answer came; None if no price is set.
     """
 
     output: Path
@@ -72,11 +72,11 @@ def beside(output: Path, suffix: str) -> Path:
 
 
 def write_output(output: Path, questions: Questions, session: Session) -> Written:
-    """Judge all answers, and write what comes of them in the rows' order."""
+    """Judge all answers, and write the results in the rows' order."""
     counts: Counter[str] = Counter()
     noted = Counter(session.purpose.notes(()))
     rejected: Counter[str] = Counter()
-    beside(output, "manifest.json").unlink(missing_ok=True)  # what it says is no longer so
+    beside(output, "manifest.json").unlink(missing_ok=True)  # it is no longer valid
     with writing(output) as file:
         for question in questions:
             counts["rows"] += 1
@@ -112,7 +112,7 @@ def write_manifest(
         written: What is in it.
         questions: The rows.
         session: The run.
-        told: What else the manifest is to hold.
+        told: Further entries of the manifest.
     """
     settings, store = questions.settings, session.store
     totals, (first, last) = store.totals(), store.dates()

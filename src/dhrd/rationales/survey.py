@@ -26,16 +26,16 @@ class Survey:
 
     Args:
         num_rows: Rows of the data.
-        num_open: Those to be asked.
-        prompt_tokens: Of those, a prompt as often as it is expected to be sent.
-        most_prompt_tokens: Each sent as often as it may be.
-        completion_tokens: Of their answers, expected.
-        most_completion_tokens: Of their answers, as many as there may be, each as long as `max_tokens` allows.
-        counted_by: What prompt tokens were counted by.
-        estimate: What the expectation rests on.
-        before: What the store holds already.
-        num_unused: Questions that the store has answers to and that these rows do not ask.
-        changed: What differs from the run before, in words: why they do not.
+        num_open: Rows to be asked.
+        prompt_tokens: Expected prompt tokens of these rows.
+        most_prompt_tokens: Maximum prompt tokens, with each prompt sent as often as allowed.
+        completion_tokens: Expected tokens of the answers.
+        most_completion_tokens: Maximum tokens of the answers, each as long as `max_tokens` allows.
+        counted_by: How prompt tokens were counted.
+        estimate: What the expectation is based on.
+        before: What the store already holds.
+        num_unused: Questions with answers in the store that these rows do not ask.
+        changed: What differs from the previous run, in words, which explains `num_unused`.
     """
 
     num_rows: int
@@ -51,7 +51,7 @@ class Survey:
     changed: tuple[str, ...] = ()
 
     def costs(self, settings: TeacherSettings) -> dict[str, float] | None:
-        """What is expected, the most that it may be, and what was paid so far; None where no price is set."""
+        """The expected cost, the maximum, and what was paid so far; None if no price is set."""
         tokens = {
             "expected": (self.prompt_tokens, self.completion_tokens),
             "most": (self.most_prompt_tokens, self.most_completion_tokens),
@@ -68,7 +68,7 @@ class Survey:
 
     @property
     def warning(self) -> str:
-        """That paid answers are not used, where that is so; else ""."""
+        """A warning if paid answers are not used, else ""."""
         if not self.num_open or not self.num_unused:
             return ""
         since = f" ({'; '.join(self.changed)})" if self.changed else ""
@@ -84,12 +84,12 @@ def survey(questions: Questions, purpose: Purpose, store: Store, manifest: Path 
 
     Args:
         questions: The rows.
-        purpose: Which answers are wanted.
-        store: Those that there are.
-        manifest: Of the run before, where there was one; None: these rows are not written, so ids may be there twice.
+        purpose: Which answers to accept.
+        store: The existing answers.
+        manifest: Manifest of the previous run, if any; None: these rows are not written, so ids may be duplicate.
 
     Raises:
-        DataError: A row cannot be used, or there is none.
+        DataError: A row cannot be used, or there are none.
     """
     settings = questions.settings
     before = store.totals()
@@ -126,10 +126,10 @@ def survey(questions: Questions, purpose: Purpose, store: Store, manifest: Path 
 
 
 def _changes(questions: Questions, manifest: Path) -> tuple[str, ...]:
-    """What a manifest says that is part of a question and is no longer so."""
+    """The parts of a question in a manifest that have changed."""
     try:
         before = json.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none, or none of ours: then the count alone is told
+    except (OSError, ValueError):  # missing or not ours: only the count is reported
         return ()
     if not isinstance(before, dict):
         return ()

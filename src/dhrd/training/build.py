@@ -49,9 +49,9 @@ class Encoded:
     """The rows of a run as tokens.
 
     Args:
-        train: With rationales, where a loss looks at them.
-        choose: What choices are made on; `validation` itself where no dev part was cut off train.
-        validation: What is reported.
+        train: Training rows, with rationales where a loss uses them.
+        choose: Rows that choices are made on; `validation` itself if no dev part was split off train.
+        validation: Rows that the reported metrics are computed on.
     """
 
     train: EncodedData
@@ -65,9 +65,9 @@ class Parts:
 
     Args:
         config: The settings.
-        rows: What was read.
-        data: The same as tokens.
-        updates: The training rows in the order of the plan, for this process.
+        rows: The rows that were read.
+        data: The same rows, as tokens.
+        updates: This process's training rows, in the order of the plan.
         state: Model, optimizer, accelerator.
     """
 
@@ -97,20 +97,20 @@ def build(
     precision: Precision | None = None,
     data: Encoded | None = None,
 ) -> Parts:
-    """Put a run together; the next thing that is drawn is the first update's dropout.
+    """Put a run together; the next random draw is the first update's dropout.
 
     Args:
         config: The settings.
         rows: The rows, from `load_rows`.
         backbone: Changed in place.
         device: "cpu", "cuda" or "mps"; None: the best available.
-        precision: That the run began with; None: chosen here.
-        data: The rows as tokens, where they are known; None: encoded here.
+        precision: The precision that the run began with; None: chosen here.
+        data: The rows as tokens, if already encoded; None: encoded here.
 
     Raises:
         DataError: A row cannot be encoded.
         ModelError: The sequences are longer than the backbone's context, or the backbone cannot carry the run.
-        ConfigError: The device is not there, or a setting does not fit the backbone.
+        ConfigError: The device is not available, or a setting does not fit the backbone.
     """
     chosen = precision or choose_precision(config.training.mixed_precision, device, backbone.model.config)
     accelerator = make_accelerator(config, device, chosen)
@@ -118,13 +118,13 @@ def build(
     model = build_model(config, rows, backbone)
     updates = plan_updates(config, data.train, model, accelerator)
     state = make_train_state(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)
-    # Processes differ, or their dropout would be the same.
+    # Each process has its own seed; otherwise all would have the same dropout.
     torch.manual_seed(config.seed + accelerator.process_index)
     return Parts(config=config, rows=rows, data=data, updates=updates, state=state)
 
 
 def encode(config: RunConfig, rows: Rows, backbone: Backbone) -> Encoded:
-    """Tokenise all rows; only those of train are taught rationales.
+    """Tokenise all rows; only training rows keep rationales as targets.
 
     Raises:
         DataError: A row cannot be encoded.
@@ -176,11 +176,11 @@ def _encode_part(
 
 
 def build_model(config: RunConfig, rows: Rows, backbone: Backbone) -> DualHeadModel:
-    """The model of a run, its head drawn from the run's seed, or kept from the artifact that is its backbone.
+    """The model of a run, with a head drawn from the run's seed or kept from the artifact used as backbone.
 
     Raises:
-        ModelError: The backbone cannot carry it, or could not be saved as a classifier.
-        UserError: `model.keep_head`, and the backbone is no artifact with a head that fits.
+        ModelError: The backbone does not support it, or could not be saved as a classifier.
+        UserError: `model.keep_head` is set, but the backbone is not an artifact with a head that fits.
     """
     torch.manual_seed(config.seed)
     model = DualHeadModel(
@@ -218,7 +218,7 @@ def _label_losses(config: RunConfig, rows: Rows) -> dict[str, LabelLoss]:
 
 
 def _class_weights(config: RunConfig, rows: Rows) -> torch.Tensor | None:
-    """The weight of each label, of all tasks side by side; None: all 1."""
+    """The weight of each label, all tasks concatenated; None: all 1."""
     given, names = config.loss.class_weights, rows.labels.names
     if given is None:
         return None
@@ -234,11 +234,11 @@ def _class_weights(config: RunConfig, rows: Rows) -> torch.Tensor | None:
 
 
 def plan_updates(config: RunConfig, train: EncodedData, model: DualHeadModel, accelerator: Accelerator) -> Updates:
-    """The training rows in the order of the plan, for this process.
+    """This process's training rows, in the order of the plan.
 
     Raises:
-        ConfigError: `training.cache_frozen`, and the frozen layers do not always give the same; or
-            `training.share_prefixes`, and the model cannot share text.
+        ConfigError: `training.cache_frozen` is set, but the frozen layers are not deterministic; or
+            `training.share_prefixes` is set, but the model cannot share text.
     """
     examples, training = train.examples, config.training
     updates = PlannedUpdates(
@@ -261,7 +261,7 @@ def plan_updates(config: RunConfig, train: EncodedData, model: DualHeadModel, ac
 
 
 def run_identity(parts: Parts) -> dict[str, object]:
-    """What must be equal for a run to go on: all that decides its weights, and what they are chosen by."""
+    """What must be equal for a run to resume: everything that decides its weights and how they are chosen."""
     data, accelerator = parts.data, parts.accelerator
     with gathered(parts.model):
         frozen = parts.model.frozen_fingerprint()
@@ -278,10 +278,10 @@ def run_identity(parts: Parts) -> dict[str, object]:
 
 
 def resume(parts: Parts, checkpoints: Checkpoints, start: Path) -> Position:
-    """Put a checkpoint back, and go on after it.
+    """Restore a checkpoint and continue after it.
 
     Raises:
-        CheckpointError: It is of another run, or damaged.
+        CheckpointError: It belongs to another run, or is damaged.
     """
     position, num_updates = checkpoints.restore(start, parts.state), parts.state.num_updates
     if not is_possible(position, parts.updates.updates_per_epoch, num_updates):

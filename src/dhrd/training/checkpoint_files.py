@@ -1,4 +1,4 @@
-"""The files of checkpoints: found, read, and checked against the digests that they were written with."""
+"""The files of checkpoints: finding and reading them, and checking them against their recorded digests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_state(directory: Path, position: Position, identity: Mapping[str, obje
 
 
 def read_state(directory: Path) -> tuple[Position, object]:
-    """The position and the identity of a checkpoint whose files are as they were written.
+    """The position and identity of a checkpoint, after checking that its files are unchanged.
 
     Raises:
         CheckpointError: A file is missing, changed, or not readable.
@@ -59,7 +59,7 @@ def read_object(path: Path) -> dict[str, object]:
     """The object in a JSON file of a run.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: The file does not contain one.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -71,10 +71,10 @@ def read_object(path: Path) -> dict[str, object]:
 
 
 def as_record(kind: type[T], value: object, path: Path) -> T:
-    """A value of a JSON file as the dataclass that was written.
+    """A value of a JSON file as the dataclass that it was written from.
 
     Raises:
-        CheckpointError: It has other fields, or a value of another kind.
+        CheckpointError: It has other fields, or a value of another type.
     """
     try:
         if not isinstance(value, dict) or set(value) - {field.name for field in fields(kind)}:  # type: ignore[arg-type]
@@ -104,12 +104,12 @@ def run_directory(given: Path) -> Path:
 
 
 def find_checkpoint(given: Path) -> Path | None:
-    """The checkpoint to go on from, of a run's `output_dir` or named itself; None: there is none yet.
+    """The checkpoint to resume from, given a run's `output_dir` or the checkpoint itself; None: there is none yet.
 
-    Where the newest of a run is damaged, the one before it is taken, and a line says so.
+    If the newest one is damaged, the one before it is used, with a log line.
 
     Raises:
-        CheckpointError: The path is not there, or all checkpoints are damaged.
+        CheckpointError: The path does not exist, or all checkpoints are damaged.
     """
     output_dir = run_directory(given)
     if os.path.isfile(given / _STATE):
@@ -129,7 +129,7 @@ def find_checkpoint(given: Path) -> Path | None:
 
 
 def remove_checkpoints(directory: Path) -> None:
-    """Remove all checkpoints, and the directory where nothing of anyone else's is in it."""
+    """Remove all checkpoints, and the directory if nothing else is left in it."""
     for path in directory.glob("step-*"):
         if _NAME.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
@@ -141,7 +141,7 @@ def remove_checkpoints(directory: Path) -> None:
 
 
 def remove_partial(directory: Path) -> None:
-    """Remove what was cut off before it was a checkpoint."""
+    """Remove checkpoints that were interrupted while being written."""
     for path in directory.glob(".partial-*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 

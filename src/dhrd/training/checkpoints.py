@@ -1,6 +1,6 @@
-"""Checkpoints: a run killed at any moment goes on to the same final weights.
+"""Checkpoints: a run killed at any moment resumes to the same final weights.
 
-`accelerate`'s save_state with skip_first_batches does not give this: the rows differ and errors in restoring the
+`accelerate`'s save_state with skip_first_batches does not ensure this: the rows differ, and errors in restoring the
 random state are swallowed. Here the position is the plan's (epoch, update), and a failure to restore is an error.
 """
 
@@ -51,7 +51,7 @@ class Checkpoints:
 
     Args:
         directory: `output_dir/checkpoints`.
-        identity: What must be equal to go on.
+        identity: What must be equal for the run to resume.
     """
 
     directory: Path
@@ -91,10 +91,10 @@ class Checkpoints:
         """Keep the weights of the best evaluation so far.
 
         Returns:
-            The digest of their file; None in other processes than the main one.
+            The digest of their file; None in processes other than the main one.
 
         Raises:
-            SaveError: A write failed; the best weights before these are intact.
+            SaveError: A write failed; the previous best weights are intact.
         """
         weights = whole(state.model.trained_state(), keep=state.accelerator.is_main_process)
         if not state.accelerator.is_main_process:
@@ -110,7 +110,7 @@ class Checkpoints:
         return best_digest
 
     def load_best(self, model: DualHeadModel, position: Position) -> None:
-        """Put the best weights back into the model.
+        """Load the best weights into the model.
 
         Raises:
             CheckpointError: They are missing or damaged.
@@ -121,10 +121,10 @@ class Checkpoints:
         _load_tensors(model, path)
 
     def restore(self, path: Path, state: TrainState) -> Position:
-        """Put a checkpoint back: weights, optimizer, schedule, random state.
+        """Restore a checkpoint: weights, optimizer, schedule, random state.
 
         Raises:
-            CheckpointError: It is of another config or other rows (naming what differs), or damaged.
+            CheckpointError: It has another config or other rows (the message names what differs), or is damaged.
         """
         try:
             position, identity = read_state(path)
@@ -140,12 +140,12 @@ class Checkpoints:
             restore_rng(torch.load(rng, weights_only=True, map_location="cpu"))
         except (CheckpointError, MemoryError):
             raise
-        except Exception as error:  # torch has no base class for what it raises over a file that is not its own
+        except Exception as error:  # torch has no base class for the errors it raises on a foreign file
             raise CheckpointError(f"{path}: damaged ({message_of(error)}); {_MEND}") from error
         return position
 
     def remove(self, accelerator: Accelerator) -> None:
-        """Training is done: the artifact has taken the checkpoints' place."""
+        """Remove the checkpoints after training: the artifact replaces them."""
         if accelerator.is_main_process:
             remove_checkpoints(self.directory)
         accelerator.wait_for_everyone()
@@ -158,7 +158,7 @@ class Checkpoints:
 
 @contextmanager
 def _gone_on_failure(partial: Path) -> Iterator[None]:
-    """Remove what is half-written, however the writing ends: it is of no use, and a disk that is full stays so."""
+    """Remove what is half-written, however the write fails: it is useless, and would keep a full disk full."""
     try:
         yield
     except BaseException:

@@ -1,4 +1,4 @@
-"""Updates whose batches carry what the frozen blocks give, computed once a row (`training.cache_frozen`)."""
+"""Updates whose batches carry the frozen blocks' output, computed once per row (`training.cache_frozen`)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ logger = logging.getLogger("dhrd")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrozenUpdates:
-    """The updates of a plan; a batch with a row that was not seen yet runs through the frozen blocks first.
+    """The updates of a plan; a batch with a new row first runs through the frozen blocks.
 
     Args:
         updates: The plan.
-        model: With `freeze_layers`.
+        model: A model with `freeze_layers`.
         accelerator: Device and precision.
-        kept: Key of a row -> its hidden states, (tokens of the row, D), in the machine's memory.
+        kept: Maps a row's key to its hidden states, (tokens of the row, D), in main memory.
     """
 
     updates: PlannedUpdates
@@ -71,6 +71,6 @@ class FrozenUpdates:
 
 
 def _keys(batch: Batch) -> list[bytes]:
-    """For each row its tokens: all that its states depend on."""
+    """The tokens of each row: all that its states depend on."""
     rows = zip(batch.input_ids_BT, batch.attention_mask_BT, strict=True)
     return [ids_T[mask_T].numpy().tobytes() for ids_T, mask_T in rows]

@@ -1,4 +1,4 @@
-"""What must be equal for a run to go on: all that decides its weights, and what they are chosen by."""
+"""What must be equal for a run to resume: everything that decides its weights and how they are chosen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dhrd._text import shown
 from dhrd.config import RunConfig
 from dhrd.config.published import recorded
 
-_FREE = {"output_dir", "tracking", "teacher"}  # may differ between a run and its continuation: they decide no weight
+_FREE = {"output_dir", "tracking", "teacher"}  # may differ between a run and its continuation: they affect no weight
 
 
 def identity(config: RunConfig) -> dict[str, JsonValue]:
@@ -19,13 +19,13 @@ def identity(config: RunConfig) -> dict[str, JsonValue]:
 
 
 def identity_differences(theirs: object, ours: object, there: str, name: str = "") -> Iterator[str]:
-    """In what two identities differ, a phrase each.
+    """The differences between two identities, one phrase each.
 
     Args:
-        theirs: Of the run that was begun, as its file has it.
-        ours: Of the one that is to go on with it.
-        there: Where theirs was found: "in the checkpoint".
-        name: Of the part that is compared, by dots.
+        theirs: Identity of the saved run, as read from its file.
+        ours: Identity of the run that is to continue it.
+        there: Where `theirs` was found, such as "in the checkpoint".
+        name: Dotted name of the part being compared.
     """
     if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
         for key in sorted(theirs.keys() | ours.keys()):

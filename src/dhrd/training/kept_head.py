@@ -1,4 +1,4 @@
-"""Training on from an artifact: its head's rows, by label."""
+"""Continued training from an artifact: its head's rows, matched by label."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ logger = logging.getLogger("dhrd")
 
 
 def keep_head(model: DualHeadModel, labels: LabelSet, directory: Path) -> None:
-    """Let a model begin with an artifact's head: the rows of the labels that it has; those of others stay as they are.
+    """Initialise a model's head from an artifact's, for the labels that the artifact has; other rows are unchanged.
 
     A temperature that calibration divided the rows by is undone, so that they are as trained.
 
     Args:
-        model: Its head is changed.
-        labels: The run's, in the order of the head's rows.
+        model: The model whose head is changed.
+        labels: The run's labels, in the order of the head's rows.
         directory: The artifact.
 
     Raises:
-        ArtifactError: It is none, is damaged, or has no classifier.
-        ConfigError: Its head is of another kind than the run's, of several tasks, or has none of the labels.
+        ArtifactError: The directory is not an artifact, is damaged, or has no classifier.
+        ConfigError: Its head is of a different kind than the run's, covers several tasks, or has none of the labels.
     """
     info = read_info(directory)
     check_has_classifier(directory, info)

@@ -18,7 +18,7 @@ EvaluateFn = Callable[[], Metrics]
 
 
 class Updates(Protocol):
-    """Where the micro-batches come from: `data.batches.PlannedUpdates`, or a DataLoader of one batch an update."""
+    """Where the micro-batches come from: `data.batches.PlannedUpdates`, or a DataLoader with one batch per update."""
 
     @property
     def updates_per_epoch(self) -> int:
@@ -30,12 +30,12 @@ class Updates(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Monitor:
-    """The evaluations of a run, and what chooses the weights by them.
+    """The evaluations of a run, and how they choose the weights.
 
     Args:
-        evaluate: Gives metrics of the model as it is; called at the end of each epoch or every `eval_steps`.
-        metric: What `selection: best` and `patience` go by, a key of what `evaluate` gives; None: nothing is chosen.
-        higher_is_better: Its direction.
+        evaluate: Returns the current model's metrics; called at the end of each epoch or every `eval_steps`.
+        metric: Key of the metric that `selection: best` and `patience` use; None: nothing is chosen.
+        higher_is_better: Whether larger values of `metric` are better.
     """
 
     evaluate: EvaluateFn
@@ -61,10 +61,10 @@ def fit(
     Args:
         state: The model, its optimizer, and the settings that say when to evaluate and save.
         updates: The rows.
-        monitor: Evaluates; None: nothing is evaluated.
-        trackers: Take every logged number.
+        monitor: Runs the evaluations; None: nothing is evaluated.
+        trackers: Receive every logged number.
         checkpoints: Where to save; None: nothing is saved.
-        position: Where to go on; None: at the beginning.
+        position: Where to resume; None: at the beginning.
 
     Returns:
         The final position. With `selection: best` the model has its best weights.

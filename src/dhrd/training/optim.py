@@ -19,7 +19,7 @@ HEAD_GROUP = "head"
 
 
 def make_optimizer(model: DualHeadModel, settings: TrainingSettings) -> torch.optim.AdamW:
-    """AdamW: no weight decay on norms and biases, its own learning rate for the classification head."""
+    """AdamW without weight decay on norms and biases, and with a separate learning rate for the classification head."""
     head = {id(parameter) for parameter in model.head.parameters()}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
@@ -47,7 +47,7 @@ def make_schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings, 
     """Linear warm-up, then linear or cosine to 0, or constant.
 
     Args:
-        optimizer: Its groups' rates are the peaks.
+        optimizer: The optimizer; its groups' learning rates are the peaks.
         settings: Schedule and warm-up.
         num_updates: Updates in the whole run.
     """
@@ -66,7 +66,7 @@ def make_schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings, 
 
 
 def learning_rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """The rates that the next update uses."""
+    """The learning rates of the next update."""
     rates: dict[str, float] = {}
     for group in optimizer.param_groups:
         key = "head_learning_rate" if group.get("name") == HEAD_GROUP else "learning_rate"

@@ -12,18 +12,18 @@ Count = Annotated[int, Field(ge=0)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Where a run stands: everything that decides what comes next and is not a tensor.
+    """Where a run stands: everything except tensors that decides what comes next.
 
     Args:
         step: Updates done.
         epoch: The epoch that the next update belongs to.
         update: The next update's number within it.
         best_value: The watched metric's best value so far.
-        best_step: The update after which it was reached.
-        best_digest: Of the file of the weights at it.
-        bad_evaluations: Evaluations since then.
+        best_step: The update after which that value was reached.
+        best_digest: Digest of the file with the weights at `best_step`.
+        bad_evaluations: Evaluations since `best_step`.
         stopped: Whether `patience` ran out.
-        tracker: What trackers need to go on with the same run.
+        tracker: What trackers need to resume the same run.
     """
 
     step: Count = 0

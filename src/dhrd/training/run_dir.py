@@ -39,10 +39,10 @@ class Place:
     """Where a run writes.
 
     Args:
-        output_dir: Gets the artifact.
-        goes_on: A run was started there before.
-        start: The checkpoint to go on from; None: from the beginning.
-        is_finished: There is nothing left to do.
+        output_dir: Where the artifact is written.
+        goes_on: Whether a run was started there before.
+        start: The checkpoint to resume from; None: from the beginning.
+        is_finished: Whether there is nothing left to do.
     """
 
     output_dir: Path
@@ -52,19 +52,19 @@ class Place:
 
 
 def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrite: bool, held: ExitStack) -> Place:
-    """Decide where to write and where to go on; nothing is written yet but the lock.
+    """Decide where to write and where to resume; only the lock is written.
 
     Args:
-        config: The run's.
-        checkpoint: Go on with the run in this directory, or from one checkpoint in it.
-        overwrite: Replace a run of ours.
-        held: Takes the lock on output_dir, where there is something to do.
+        config: The run's config.
+        checkpoint: Resume the run in this directory, or from one checkpoint in it.
+        overwrite: Replace an earlier run of this library.
+        held: Receives the lock on output_dir, if there is something to do.
 
     Raises:
         ConfigError: output_dir is not empty and neither `checkpoint` nor `overwrite` was given; or it holds no run
-            of ours, or what this run reads; or another training is at it.
-        CheckpointError: No run was started there, it is of another config, or the checkpoint is not there.
-        ArtifactError: It is finished, and its manifest is damaged.
+            of this library, or an input of this run; or another training is using it.
+        CheckpointError: No run was started there, it has another config, or the checkpoint does not exist.
+        ArtifactError: The run is finished, but its manifest is damaged.
     """
     if checkpoint is not None:
         output_dir = run_directory(Path(checkpoint))
@@ -72,11 +72,11 @@ def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrit
         if started is not None:
             _check_same(started, config, output_dir)
         if (output_dir / MANIFEST).is_file():
-            read_info(output_dir)  # what is damaged is not finished, and its checkpoints are all that there is
+            read_info(output_dir)  # a damaged run is not finished, and only its checkpoints are left
             _tidy(output_dir)
             return Place(output_dir=output_dir, goes_on=True, is_finished=True)
         held.enter_context(locked(output_dir))
-        start = find_checkpoint(Path(checkpoint))  # only now: none is being written any more
+        start = find_checkpoint(Path(checkpoint))  # only now: no checkpoint is being written any more
         if start is None:
             logger.warning("%s: no complete checkpoint yet; starting over", output_dir)
     else:
@@ -88,17 +88,17 @@ def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrit
 
 
 def check_place(config: RunConfig, checkpoint: Path | None, *, overwrite: bool) -> None:
-    """Refuse, before anything costs time, what `prepare_output` would; nothing is held or written.
+    """Refuse early what `prepare_output` would refuse; nothing is locked or written.
 
     Raises:
-        ConfigError: As there, but that another training may be at it.
+        ConfigError: As for `prepare_output`, except that another training may be using the directory.
         CheckpointError: No run was started there.
     """
     if checkpoint is not None:
         started_run(checkpoint)
         return
     output_dir = Path(config.output_dir)
-    if os.path.isdir(output_dir):  # no error over a name that the system refuses
+    if os.path.isdir(output_dir):  # no error for a name that the system refuses
         _check_free(output_dir, overwrite=overwrite)
         _check_reads(config, output_dir)
 
@@ -172,16 +172,16 @@ def start_run(output_dir: Path, config: RunConfig, precision: Precision, *, fres
 
 
 def read_run(output_dir: Path) -> RunConfig | None:
-    """The config that a run in a directory was started with; None where there is none.
+    """The config that a run in a directory was started with; None if there is no run.
 
     Raises:
         CheckpointError: run.json is damaged.
     """
     output_dir = output_dir.expanduser()
     paths = [output_dir / "run.json", output_dir / "checkpoints" / "run.json"]
-    if not os.path.isfile(output_dir / MANIFEST):  # an unfinished run in the place of another
+    if not os.path.isfile(output_dir / MANIFEST):  # an unfinished run replacing another
         paths.reverse()
-    path = next((path for path in paths if os.path.isfile(path)), None)  # no error over any name
+    path = next((path for path in paths if os.path.isfile(path)), None)  # no error for any name
     if path is None:
         return None
     config = read_object(path).get("config")
@@ -191,7 +191,7 @@ def read_run(output_dir: Path) -> RunConfig | None:
 
 
 def read_precision(output_dir: Path) -> Precision | None:
-    """The precision that the unfinished run in a directory began with; None where none is known.
+    """The precision that the unfinished run in a directory began with; None if unknown.
 
     Raises:
         CheckpointError: run.json is damaged.

@@ -37,8 +37,8 @@ class Precision:
     """The precision of a run's matrix products, and why.
 
     Args:
-        mixed: As accelerate calls it; "no" is fp32.
-        measured: The figures that decided, for run.json; None where nothing was measured.
+        mixed: Accelerate's name for it; "no" is fp32.
+        measured: The measurements it was chosen by, for run.json; None if nothing was measured.
     """
 
     mixed: Mixed
@@ -49,7 +49,7 @@ def start_processes(config: RunConfig, device: str | None = None) -> PartialStat
     """Join the processes of a run, before anything is loaded.
 
     Args:
-        config: Its precision is checked against the device.
+        config: The run's config, whose precision is checked against the device.
         device: "cpu", "cuda" or "mps"; None: the best available.
 
     Raises:
@@ -69,7 +69,7 @@ def make_accelerator(config: RunConfig, device: str | None = None, precision: Pr
     Args:
         config: Precision and trackers.
         device: "cpu", "cuda" or "mps"; None: the best available.
-        precision: What was chosen already; None: chosen here, at shapes like a backbone's.
+        precision: The precision already chosen; None: chosen here, for shapes like a backbone's.
 
     Raises:
         ConfigError: The device is not there, or cannot compute in the precision asked for.
@@ -93,9 +93,9 @@ def choose_precision(
     """The precision of matrix products.
 
     Args:
-        asked: `auto`: what `fast_dtype` says of the device.
-        device: As `make_accelerator`'s.
-        backbone: Its config, for the shapes to measure; None: shapes of the same kind.
+        asked: The requested precision; `auto`: what `fast_dtype` returns for the device.
+        device: As for `make_accelerator`.
+        backbone: The backbone's config, for the shapes to measure; None: typical shapes.
     """
     if asked != "auto":
         return Precision(asked)
@@ -105,7 +105,7 @@ def choose_precision(
 
 
 def _kind(device: str | None) -> str:
-    """The kind of the device that accelerate takes."""
+    """The type of the device that accelerate uses."""
     if device is not None:
         return check_device(device)
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -143,7 +143,7 @@ def make_train_state(model: DualHeadModel, config: RunConfig, accelerator: Accel
 
 
 def _run_once(model: DualHeadModel, accelerator: Accelerator) -> None:
-    """Rows of unlike length, as those of training: forward and backward, and nothing stays of it."""
+    """Run forward and backward on rows of different lengths, as in training, without side effects."""
     batch = pad_inputs([[0] * 16, [0] * 9], pad_token_id=0).to(accelerator.device)
     with torch.random.fork_rng(), mode(model, training=True):
         with accelerator.autocast():

@@ -1,6 +1,6 @@
-"""Weights in shards, one a process (FSDP2): torch's `fully_shard` over the blocks and over what is around them.
+"""Sharded weights, one shard per process (FSDP2): torch's `fully_shard` over the blocks and what surrounds them.
 
-`accelerate launch` with `fsdp_version: 2` asks for it. The wrapping is torch's own, and not accelerate's, which shards
+`accelerate launch` with `fsdp_version: 2` requests it. The wrapping is torch's own, and not accelerate's, which shards
 on GPUs alone and finds a transformer's parts by names that a model with two heads does not have.
 """
 
@@ -28,10 +28,10 @@ Value = TypeVar("Value")
 
 
 def shards_weights(config: RunConfig, num_processes: int) -> bool:
-    """Whether the launcher asks for it, and there is more than one process.
+    """Whether the launcher requests sharding and there is more than one process.
 
     Raises:
-        ConfigError: It asks for FSDP1, or for shards of what cannot be in shards.
+        ConfigError: It requests FSDP1, or sharding of what cannot be sharded.
     """
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true" or num_processes == 1:
         return False
@@ -48,7 +48,7 @@ def shards_weights(config: RunConfig, num_processes: int) -> bool:
 
 
 def shard(model: DualHeadModel, accelerator: Accelerator) -> None:
-    """Split the weights of each block, and all others together, over the processes; in place."""
+    """Shard the weights of each block, and all others together, over the processes; in place."""
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
     for block in blocks(model.causal_lm):
         fully_shard(block, mesh=mesh)
@@ -57,9 +57,9 @@ def shard(model: DualHeadModel, accelerator: Accelerator) -> None:
 
 @contextmanager
 def gathered(model: nn.Module) -> Iterator[None]:
-    """Around what reads a model's weights by other ways than its forward pass: in the block each process has them all.
+    """A context in which each process has all weights, for code that reads them outside the forward pass.
 
-    Every process must enter it; in it they may do different things. What it changes in the weights is lost.
+    Every process must enter it; inside, they may do different things. Changes to the weights are lost.
     """
     parts = [module for module in model.modules() if isinstance(module, FSDPModule)]
     for part in parts:  # the model itself first, which makes the others its parts
@@ -76,11 +76,11 @@ def gathered(model: nn.Module) -> Iterator[None]:
 
 
 def whole(value: Value, *, keep: bool = True) -> Value:
-    """The same with every tensor in shards put together, in mappings and lists too; every process must ask for it.
+    """The value with all sharded tensors gathered, also in mappings and lists; every process must call it.
 
     Args:
-        value: A tensor, or what has some.
-        keep: Whether this process wants them, on the CPU; else it gets empty ones, and never holds more than one.
+        value: A tensor, or a container of tensors.
+        keep: Whether this process gets them, on the CPU; if not, it gets empty ones and never holds more than one.
     """
 
     def gathered_one(tensor: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ def whole(value: Value, *, keep: bool = True) -> Value:
 
 
 def split_like(value: Tensor, own: Tensor) -> Tensor:
-    """This process's shard of a whole tensor, where its own is in shards."""
+    """This process's shard of a whole tensor, if its own tensor is sharded."""
     if not isinstance(own, DTensor):
         return value
     return distribute_tensor(value.to(own.device), own.device_mesh, own.placements, src_data_rank=None)  # all have it

@@ -21,14 +21,14 @@ logger = logging.getLogger("dhrd")
 
 
 def choose_sharing(settings: TrainingSettings, model: DualHeadModel) -> Sharing:
-    """What the settings ask for, as far as the model allows it; what it does not is said in the log.
+    """What the settings ask for, as far as the model allows it; what it does not allow is logged.
 
     Args:
         settings: `share_prefixes`, `share_dropout`, `pack_rows`, `max_tokens_per_micro_batch`.
-        model: Asked whether its hidden states stay the same.
+        model: The model whose hidden states must stay the same.
 
     Raises:
-        ConfigError: It is asked for outright, and they do not.
+        ConfigError: Sharing is requested explicitly, but the hidden states would change.
     """
     shares, packs = settings.share_prefixes is not False, settings.pack_rows
     body, apart = model.causal_lm.base_model, Sharing(max_tokens=settings.max_tokens_per_micro_batch)
@@ -52,17 +52,17 @@ def _why_not_exact(model: DualHeadModel) -> str:
 
 
 def _refuse(name: str, reason: str, settings: TrainingSettings) -> None:
-    """An error where a setting says outright what cannot be; a line of the log where it was for us to find out."""
+    """Raise if the setting explicitly asks for what is impossible; log a line if it left the choice to us."""
     if getattr(settings, name) is True:
         raise ConfigError(f"training.{name}: {reason}")
     logger.info("training.%s: every row runs by itself: %s", name, reason)
 
 
 def dropout_of(model: DualHeadModel) -> str:
-    """Where the backbone draws at random in training, in words: a layer's name, or its attention; empty: nowhere.
+    """Where the backbone is random in training, in words: a layer's name, or its attention; empty: nowhere.
 
     Args:
-        model: In either mode; dropout before its head is each row's own.
+        model: In either mode; dropout before its head does not count, as it is drawn per row.
     """
     for name, module in model.causal_lm.named_modules():
         if isinstance(module, nn.Dropout) and module.p > 0:

@@ -36,17 +36,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainState:
-    """What training moves, and what an update needs for it.
+    """What training changes, and what an update needs.
 
     Args:
         model: The model itself.
-        wrapped: The same, as `accelerate` prepared it (DDP, autocast): what an update runs.
-        weights: Of the losses, and their courses.
-        optimizer: Over the trained parameters.
-        schedule: Stepped once an update; None: constant rates.
+        wrapped: The same model as prepared by `accelerate` (DDP, autocast): what an update runs.
+        weights: The weights of the losses, and their schedules.
+        optimizer: Optimizer of the trained parameters.
+        schedule: Stepped once per update; None: constant learning rates.
         accelerator: Device, precision, processes.
         settings: Epochs, clipping, when to evaluate and save, which weights to keep.
-        num_updates: Of the whole run, for the courses of the weights.
+        num_updates: Number of updates in the whole run, for the loss weights' schedules.
     """
 
     model: DualHeadModel
@@ -67,14 +67,14 @@ class TrainState:
 
 
 _LEAST_SCALE = 1.0
-"""Of fp16's losses, which begin at 65,536: what is not finite below it is not so for the scale."""
+"""Lowest scale of fp16's losses, initially 65,536: non-finite values below it are not due to the scale."""
 
 LOG_NAMES: dict[str, str] = {name: f"{name}_loss" for name in get_args(LossName)} | {"reasoning": "lm_loss"}
 """What a loss's mean is logged as."""
 
 
 def log_name(loss: str) -> str:
-    """What a loss's mean is logged as, that of one of several tasks too: `classification_loss/TASK`."""
+    """The name that a loss's mean is logged under; with several tasks, `classification_loss/TASK`."""
     kind, slash, task = loss.partition("/")
     return f"{LOG_NAMES[kind]}{slash}{task}"
 
@@ -84,11 +84,11 @@ def train_step(state: TrainState, micro_batches: Sequence[Batch], step: int) -> 
 
     Args:
         state: Model, optimizer and so on.
-        micro_batches: At least one; every process has the same number.
-        step: The update's number, for errors.
+        micro_batches: At least one; the same number in every process.
+        step: The update's number, for error messages.
 
     Returns:
-        `loss`, the mean of each loss (`LOG_NAMES`; `lm_loss` is 0 where it weighs nothing), `grad_norm`, the learning
+        `loss`, the mean of each loss (`LOG_NAMES`; `lm_loss` is 0 if its weight is 0), `grad_norm`, the learning
         rates, `tokens_per_second`, `num_tokens`, `rationale_share`.
 
     Raises:
@@ -124,13 +124,13 @@ def train_step(state: TrainState, micro_batches: Sequence[Batch], step: int) -> 
 
 
 def _backward(accelerator: Accelerator, loss: Tensor) -> None:
-    """Each product in the dtype that its forward had: autocast itself stays out of it."""
+    """Run each product in the dtype of its forward pass, without autocast."""
     with torch.autocast(accelerator.device.type, enabled=False):
         accelerator.backward(loss)
 
 
 def _global_counts(state: TrainState, batches: Sequence[Batch]) -> dict[str, Tensor]:
-    """What each loss of the whole effective batch is divided by, before the first forward; 1 where there is nothing."""
+    """The divisor of each loss over the whole effective batch, known before the first forward; 1 if it would be 0."""
     of_batches = [state.model.loss_counts(batch) for batch in batches]
     counts = torch.stack([torch.stack([counts[name] for counts in of_batches]).sum() for name in state.model.terms])
     reduced = state.accelerator.reduce(counts)
@@ -174,8 +174,8 @@ def _log(
 
 
 def _refuse_non_finite(state: TrainState, log: dict[str, float], batches: Sequence[Batch], step: int) -> None:
-    """Stop before the weights take harm. With fp16 an infinite gradient is the loss scaler's business: it skips the
-    update and halves its scale, until it fits; where none can, every update would be skipped without a word.
+    """Stop before the weights are damaged. With fp16 the loss scaler handles an infinite gradient: it skips the update
+    and halves its scale until it fits; if no scale fits, every update would be skipped silently.
     """
     in_fp16 = state.accelerator.mixed_precision == "fp16"
     watched = [name for loss in state.model.terms if (name := log_name(loss)) in log]

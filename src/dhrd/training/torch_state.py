@@ -1,7 +1,7 @@
 """What torch keeps between updates: optimizer, schedule, loss scaler, random state.
 
-A checkpoint's are compared with the run's own before anything is put back: torch would take a tensor of another shape,
-and its fused kernels would read past its end.
+A checkpoint's state is compared with the run's own before it is restored: torch would accept a tensor of another
+shape, and its fused kernels would read past its end.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def optimizer_state(state: TrainState) -> dict[str, Any]:
 
 
 def restore_optimizer(state: TrainState, kept: dict[str, Any]) -> None:
-    """Put back what `optimizer_state` gave.
+    """Restore what `optimizer_state` returned.
 
     Raises:
-        ValueError: It is of another form.
+        ValueError: The state has another form.
     """
     own = optimizer_state(state)
     _check_form({**kept, "optimizer": None}, {**own, "optimizer": None}, "the state")
@@ -47,7 +47,7 @@ def restore_optimizer(state: TrainState, kept: dict[str, Any]) -> None:
 
 
 def _split(state: TrainState, kept: dict[str, Any]) -> dict[str, Any]:
-    """The moments in shards as their parameters are."""
+    """The moments, sharded like their parameters."""
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
     moments = {
         index: {name: split_like(value, parameters[index]) if value.ndim else value for name, value in of_one.items()}
@@ -57,7 +57,7 @@ def _split(state: TrainState, kept: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_optimizer(state: TrainState, kept: Any, own: dict[str, Any]) -> None:
-    """The groups are the run's own but for their rates; each tensor has its parameter's shape, or is a count."""
+    """Check that groups equal the run's except for rates, and tensors have their parameter's shape or are counts."""
     _check_form({**kept, "state": None}, {**own, "state": None}, "the optimizer's state")
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
     if set(kept["state"]) - set(range(len(parameters))):
@@ -111,10 +111,10 @@ def rng_state() -> dict[str, Any]:
 
 
 def restore_rng(state: dict[str, Any]) -> None:
-    """Put back what `rng_state` gave.
+    """Restore what `rng_state` returned.
 
     Raises:
-        ValueError: It is of another form.
+        ValueError: The state has another form.
     """
     own = rng_state()
     own["python"][2] = None  # a number, or none

@@ -17,7 +17,7 @@ def write_mail(case: Case, item: str, days: str, rng: random.Random, *, hops: in
     """The mail.
 
     Args:
-        case: Its facts; those of rules beyond `hops` are not mentioned.
+        case: The case; facts of rules beyond `hops` are not mentioned.
         item: What was bought, of the case's kind.
         days: The time since the purchase in words.
         rng: Draws order and wording.

@@ -45,11 +45,11 @@ class Case:
 
     Args:
         kind: A key of `WINDOW_DAYS`.
-        days: Since the purchase.
+        days: Days since the purchase.
         condition: unused, opened, faulty (when it arrived) or damaged (by the customer).
         receipt: Whether there is one.
         tier: A key of `EXTRA_DAYS`.
-        final_sale: Whether it was sold so.
+        final_sale: Whether it was a final sale.
         clothing_days: The window of clothing, where the policy has changed.
     """
 

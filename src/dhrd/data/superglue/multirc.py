@@ -55,7 +55,7 @@ def _parts(row_id: str) -> re.Match[str]:
 
 
 def _right_answers(answered: Answered) -> np.ndarray:
-    """Of the second class, the right answers: hits, predicted and gold, (B, 3)."""
+    """Hits, predicted and gold of the second class, the right answers, (B, 3)."""
     gold_B, predicted_B = answered.gold_BC[:, 1], answered.predicted_BC[:, 1]
     return np.stack([gold_B * predicted_B, predicted_B, gold_B], axis=1).astype(np.float64)
 

@@ -17,9 +17,9 @@ class Task:
 
     Args:
         name: As in `superglue:NAME` and in ids.
-        folder: In the official layout.
+        folder: Its folder in the official layout.
         template: The input template over the task's columns.
-        labels: In the hub's order of integers.
+        labels: Label names, in the hub's order of integers.
         words: How the reasoning head writes each label; () for the labels themselves.
         leaks: Regular expressions of words by which a rationale would give the label away, beside the labels' own.
         metrics: The official metrics; the first is what `best` and `patience` watch.

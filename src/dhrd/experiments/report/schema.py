@@ -43,7 +43,7 @@ class Record(BaseModel):
 
 
 class McNemar(Record):
-    """Of the rows that one arm alone has right, at one seed."""
+    """McNemar's test on the rows that only one arm has right, at one seed."""
 
     only_baseline: int | None = None
     only_other: int | None = None

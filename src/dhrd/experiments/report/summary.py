@@ -141,7 +141,7 @@ def _mean_of(results: Sequence[CellResult], metric: str) -> float | None:
 
 
 def _calibration(result: CellResult) -> CalibrationResult | None:
-    """Of the first seed: probabilities averaged over seeds would be another classifier, and better calibrated."""
+    """The calibration at the first seed: averaging over seeds would give another, better calibrated classifier."""
     outcomes = result.outcomes
     if outcomes.probabilities_BC is None or outcomes.labels.multi_label:
         return None
@@ -165,7 +165,7 @@ def _mean_curve(curves: Sequence[Sequence[CurveRow]]) -> list[CurvePoint]:
 
 
 def _speed(results: Sequence[CellResult]) -> SpeedResult | None:
-    """Of the first seed, with the accuracy that belongs to it."""
+    """The speed at the first seed, with its accuracy."""
     for result in results:
         if result.speed is not None:
             return SpeedResult(**result.speed.model_dump(), accuracy=result.metrics["accuracy"], device=result.device)

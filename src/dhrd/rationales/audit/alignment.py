@@ -27,7 +27,7 @@ from dhrd.rationales.audit.text import input_of
 
 _LEAST_Z = 2.5  # the shared flat optimum of seven tasks: 2.5 to 3 find and spare alike
 _NEAR = 0.7
-_MOST_REFERENCES = 1000  # more tell no more
+_MOST_REFERENCES = 1000  # more do not help
 _ENOUGH_TO_FIT = 5000  # rows that tell how common an n-gram is
 _FEW_ROWS = 100  # of which to take other rows of the data as references too
 _LEAST_REFERENCES = 5
@@ -42,8 +42,8 @@ class Alignment:
     """What the comparison found.
 
     Args:
-        ranks: Of each rationale; None where it has no row, or too few others to compare with.
-        flags: Those that are misaligned, by position.
+        ranks: Rank of each rationale; None if it has no row, or too few others to compare with.
+        flags: Flags of the misaligned ones, by position.
     """
 
     ranks: list[float | None]
@@ -85,7 +85,7 @@ def measure_alignment(rows: Sequence[Audited], examples: Sequence[Example]) -> A
 
     Args:
         rows: Rationales with their rows.
-        examples: All rows of the data: further inputs to compare with where there are few rationales.
+        examples: All rows of the data: further inputs to compare with if there are few rationales.
     """
     known = [(index, row.text, row.example) for index, row in enumerate(rows) if row.example is not None]
     ranks: list[float | None] = [None] * len(rows)
@@ -114,7 +114,7 @@ def _references(own: Sequence[Example], examples: Sequence[Example]) -> list[Exa
 def _compare(
     texts: Sequence[str], own: Sequence[Example], references: Sequence[Example]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """z, rank, and the number of inputs compared with (0: they cannot be told), of each rationale."""
+    """z, rank, and number of inputs compared with (0: undetermined), for each rationale."""
     count = len(texts)
     z, rank, told = np.zeros(count), np.full(count, 0.5), np.zeros(count, dtype=int)
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, dtype=np.float32)

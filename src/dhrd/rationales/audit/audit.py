@@ -27,18 +27,18 @@ from dhrd.rationales.audit.text import words
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What a file of rationales is like.
+    """The findings about a file of rationales.
 
     Args:
         rationales: The file.
         data: The rows.
         num_rows: Rows of the data.
         missing: Ids of rows that have no rationale.
-        lines: Of the file, in its order.
-        leak: How well the label can be told from the rationale.
-        alignment: How well a rationale tells its row from others.
-        beginnings: The commonest first three words, with the share of rows that begin so.
-        patterns: What was taken for naming a label.
+        lines: Lines of the file, in its order.
+        leak: How well the label can be predicted from the rationale.
+        alignment: How well a rationale identifies its row among others.
+        beginnings: The most common first three words, with the share of rows that begin with them.
+        patterns: What counted as naming a label.
     """
 
     rationales: str
@@ -53,7 +53,7 @@ class Audit:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Lines with each kind of flag, zeros included; `worthless` only where a model was asked."""
+        """Number of lines with each kind of flag, including zeros; `worthless` only if a model was asked."""
         found = Counter(flag.kind for line in self.lines for flag in line.flags)
         return {kind: found[kind] for kind in KINDS if kind != "worthless" or self.worths}
 
@@ -64,7 +64,7 @@ class Audit:
 
     @property
     def lengths(self) -> dict[str, float]:
-        """Words of a rationale: least, median, mean, most; empty where there is none."""
+        """Words per rationale: minimum, median, mean, maximum; empty if there are none."""
         counts = [line.num_words for line in self.lines if line.text]
         if not counts:
             return {}
@@ -84,9 +84,9 @@ def audit_rationales(
 
     Args:
         rationales: A JSONL file of `id`, `rationale`, or of the rows' own columns for them.
-        data: As `data.train` of a config, or rows.
+        data: A source as for `data.train`, or rows.
         config: Column names, label names, the SuperGLUE folder.
-        split: Of `superglue:` and `hub:`.
+        split: The split of `superglue:` and `hub:` data.
         forbid: Regular expressions of further words that give a label away.
         allow: Label words that do not give it away.
 
@@ -135,7 +135,7 @@ def audit_rationales(
 
 
 def _read(path: Path, examples: Mapping[str, Example], mapping: Mapping[str, str]) -> Iterator[Audited]:
-    """The lines of the file, flagged where they are no rationale, or of no row."""
+    """The lines of the file, flagged if they are not a rationale or belong to no row."""
     seen: set[str] = set()
     for row in read_file(path):
         found = read_rationale(row, mapping)
@@ -164,7 +164,7 @@ def _read(path: Path, examples: Mapping[str, Example], mapping: Mapping[str, str
 
 
 def _as_read(example: Example, columns: frozenset[str]) -> Example:
-    """A row without what the classifier does not read: another column may hold the label, or tell it."""
+    """A row with only what the classifier reads: another column may contain or reveal the label."""
     text = example.input_text if "input_text" in columns else ""
     is_read = columns.__contains__ if ROW not in columns else lambda name: True
     return replace(example, input_text=text, fields={k: v for k, v in example.fields.items() if is_read(k)})

@@ -1,4 +1,4 @@
-"""Mending a file of rationales by what its audit found."""
+"""Fixing a file of rationales according to its audit."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Change:
 
     Args:
         where: `file:line`.
-        id: The row's.
-        action: "dropped"; "stripped"; "left": it names its label elsewhere than at the end.
+        id: The row's id.
+        action: "dropped"; "stripped"; "left": it names its label somewhere other than at the end.
         why: The kinds of its flags.
         removed: What was cut off.
     """
@@ -52,9 +52,9 @@ def fix(audit: Audit, mode: Mode, kinds: Collection[str] = ()) -> tuple[list[dic
     verdict. Both leave out what training could not read.
 
     Args:
-        audit: Of the file.
+        audit: The file's audit.
         mode: "drop" or "strip".
-        kinds: With `drop`: only flags of these kinds; empty: of all.
+        kinds: With `drop`: only flags of these kinds; empty: all kinds.
 
     Raises:
         ConfigError: A kind is unknown.
@@ -71,10 +71,10 @@ def fix(audit: Audit, mode: Mode, kinds: Collection[str] = ()) -> tuple[list[dic
 
 
 def check_kinds(kinds: Collection[str]) -> None:
-    """Refuse kinds of flags that there are none of.
+    """Refuse unknown kinds of flags.
 
     Raises:
-        ConfigError: Naming the first.
+        ConfigError: A kind is unknown; the message names the first.
     """
     if unknown := sorted(set(kinds) - set(KINDS)):
         raise ConfigError(f"`kinds` {unknown[0]}: unknown; kinds are {', '.join(KINDS)}")
@@ -110,7 +110,7 @@ def _strip(line: Audited, audit: Audit) -> tuple[str, Change | None]:
 
 
 def write_fixed(path: Path, kept: list[dict[str, object]], changes: list[Change]) -> Path:
-    """Write the cleaned file, and every change beside it; returns the latter's path.
+    """Write the cleaned file and, beside it, every change; return the path of the latter.
 
     Raises:
         SaveError: They could not be written.

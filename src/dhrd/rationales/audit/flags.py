@@ -49,14 +49,14 @@ class Audited:
 
     Args:
         where: `file:line`.
-        id: The row's; "" where the line has none.
-        text: The rationale; "" likewise.
-        column: That it stands in.
+        id: The row's id; "" if the line has none.
+        text: The rationale; "" if the line has none.
+        column: The column of the rationale.
         columns: The whole line.
-        example: The row of the data; None where no row has this id.
-        num_words: Of the rationale.
-        rank: Of its own input among the others' (see `alignment`); None where it could not be told.
-        worth: How much likelier, in nats, its row's label is to a model that has read it; None: none was asked.
+        example: The row of the data; None if no row has this id.
+        num_words: Number of words of the rationale.
+        rank: Rank of its own input among the others' (see `alignment`); None if undetermined.
+        worth: How much likelier, in nats, a model finds the row's label after reading it; None: no model was asked.
         flags: What is wrong with it.
     """
 

@@ -1,4 +1,4 @@
-"""Length, repetition, endings, damage and language of rationales: what can be told from their text alone."""
+"""Length, repetition, endings, damage and language of rationales: checks of their text alone."""
 
 from __future__ import annotations
 

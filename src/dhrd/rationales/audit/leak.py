@@ -23,7 +23,7 @@ Folds = Sequence[tuple[np.ndarray, np.ndarray]]
 _FOLDS = 5
 _NUM_NGRAMS = 8
 _ENOUGH_ROWS = 200
-_MOST_ROWS = 5000  # more tell little more, and cost minutes
+_MOST_ROWS = 5000  # more add little, and take minutes
 _COMMON = frozenset({"yes", "no", "not", "none", "other", "all", "any", "some", "more", "less", "same", "one", "two"})
 """Labels so common as words that they give nothing away outside a verdict; so are single characters and numbers."""
 
@@ -40,8 +40,8 @@ class LeakPatterns:
     """What counts as naming a label.
 
     Args:
-        words: Each gives a label away wherever it stands, unless the row's own text has it too.
-        verdicts: A verdict restated, whatever the row says.
+        words: Each gives a label away anywhere, unless the row's own text has it too.
+        verdicts: Restatements of a verdict, whatever the row says.
     """
 
     words: tuple[re.Pattern[str], ...]
@@ -66,12 +66,12 @@ def leak_patterns(labels: LabelSet, *, forbid: Sequence[str] = (), allow: Sequen
     Words as common as "no", single characters and numbers are a leak only in a verdict ("so the answer is no").
 
     Args:
-        labels: Their names and words, in `_` or spaces, with English endings.
-        forbid: Regular expressions of further words: a task's own.
-        allow: Label words that are no leak: in a shop's mail "return" is what everybody writes about.
+        labels: The labels; their names and words match with `_` or spaces, and with English endings.
+        forbid: Regular expressions for further words, specific to a task.
+        allow: Label words that are not a leak, such as "return" in a shop's mail.
 
     Raises:
-        re.error: An expression of `forbid` is none.
+        re.error: An entry of `forbid` is not a valid regular expression.
     """
     allowed = {_plain(word) for word in allow}
     spelled = list(dict.fromkeys((*labels.words, *labels.names)))
@@ -126,7 +126,7 @@ def find_leak(written: Audited, patterns: LeakPatterns) -> Flag | None:
 
 
 def without_verdict(written: Audited, patterns: LeakPatterns) -> str:
-    """A rationale without the sentences at its end that give its label away; "" where nothing else is in it."""
+    """A rationale without the sentences at its end that give its label away; "" if nothing else is left."""
     bounds = list(sentences(written.text))
     while bounds and patterns.spans(written.text[slice(*bounds[-1])], _own_text(written)):
         bounds.pop()
@@ -139,16 +139,16 @@ def _own_text(written: Audited) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredLeak:
-    """How well the label can be told from the rationale alone.
+    """How well the label can be predicted from the rationale alone.
 
-    Good rationales argue toward their label, so they predict it without naming it: this informs, it does not accuse.
+    Good rationales argue toward their label, so they predict it without naming it: a high value is not an error.
 
     Args:
         num_rows: Rows measured.
-        chance: Share of the commonest label.
-        rationale_accuracy: Of tf-idf of uni- and bigrams with logistic regression, cross-validated; None: see `why`.
+        chance: Share of the most common label.
+        rationale_accuracy: Cross-validated accuracy of logistic regression on 1- and 2-gram tf-idf; None: see `why`.
         input_accuracy: The same on the row's own text.
-        ngrams: Per label, those of the rationales that weigh most for it.
+        ngrams: For each label, the n-grams of the rationales with the largest weights.
         why: Why it was not measured.
     """
 
@@ -204,13 +204,13 @@ def _accuracy(texts: Sequence[str], gold: np.ndarray, folds: Folds) -> float:
 
 
 def told_from(texts: Sequence[str], gold: np.ndarray, folds: Folds, *, num_labels: int | None = None) -> np.ndarray:
-    """How probable each label is by a text alone, for a bag of words that was not fitted to it.
+    """The probability of each label given a text alone, by a bag-of-words model not fitted to that text.
 
     Args:
-        texts: One a row, B.
+        texts: One per row, B.
         gold: Their labels, indices below C, (B,).
         folds: Indices of the rows to fit, with two labels or more, and of those to read, for each fold.
-        num_labels: C; None: as many as `gold` tells.
+        num_labels: C; None: as many as occur in `gold`.
 
     Returns:
         (B, C); 0 for a label that the fitted rows lack, and for a row that no fold reads.

@@ -72,7 +72,7 @@ def _example(audit: Audit, kind: str) -> str:
 
 
 def facts(audit: Audit) -> Iterator[str]:
-    """What an audit measured, a sentence each."""
+    """The measurements of an audit, one sentence each."""
     missing = len(audit.missing)
     yield f"rows: {audit.num_rows - missing:,} of {audit.num_rows:,} have a rationale, {missing:,} have none"
     if audit.lengths:
@@ -96,7 +96,7 @@ def facts(audit: Audit) -> Iterator[str]:
 
 
 def worth_sentence(audit: Audit) -> str:
-    """What the rationales are worth to the model that was asked."""
+    """A sentence on what the rationales are worth to the model that was asked."""
     worths = audit.worths
     num_none = sum(worth <= 0 for worth in worths)
     return (
@@ -140,9 +140,9 @@ def render_page(package: str, template: str, **values: object) -> str:
     """A page from a template, with what comes from data as text: escaped, and without control characters.
 
     Args:
-        package: Where the template lies.
+        package: The package that contains the template.
         template: The name of its file.
-        **values: What it sees.
+        **values: The template's variables.
     """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=_without_control_characters

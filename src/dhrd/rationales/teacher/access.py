@@ -25,9 +25,9 @@ class Access:
     Args:
         address: Where it is.
         key: Its key; "" where it needs none.
-        organization: OpenAI's, of the environment.
-        project: Likewise.
-        headers: Further ones.
+        organization: OpenAI organization from the environment.
+        project: OpenAI project from the environment.
+        headers: Further headers.
     """
 
     address: Address
@@ -38,7 +38,7 @@ class Access:
 
     @property
     def host(self) -> str:
-        """The name of the machine, which messages and the manifest tell."""
+        """The name of the machine, as shown in messages and the manifest."""
         return urlsplit(self.address.url).hostname or ""
 
     @property
@@ -48,7 +48,7 @@ class Access:
 
     @property
     def secrets(self) -> list[str]:
-        """What no message may tell, the longest first."""
+        """Strings that no message may contain, longest first."""
         values = [self.key, *self.headers.values(), *(value for _, value in self.address.query)]
         own = {value for value in values if len(value) >= 4}
         own |= {value.removeprefix("Bearer ") for value in own}
@@ -90,7 +90,7 @@ def access_of(settings: TeacherSettings) -> Access:
 
 
 def _sendable(name: str) -> str:
-    """A variable of the environment without space around it; "" where it is unset."""
+    """An environment variable without surrounding space; "" if it is unset."""
     value = os.environ.get(name, "").strip().strip("\ufeff\u200b\xa0").strip()
     if bad := re.search(r"[^\x20-\x7e]", value):
         raise ConfigError(

@@ -1,6 +1,6 @@
 """What a teacher said, and what it is worth: pure functions from answers to verdicts.
 
-The store keeps answers as they came. Whether one is a rationale is decided anew each time it is read, so a higher
+The store keeps answers as they came. Whether one is a rationale is decided again each time it is read, so a higher
 limit, more samples or a better reader of answers never needs a second payment.
 """
 
@@ -37,13 +37,13 @@ class Answer:
         text: What the teacher wrote.
         finish: Why it stopped: "stop", "length", "content_filter", or the endpoint's own word.
         refusal: The endpoint's refusal, where it gave one.
-        problem: Why the text is no words; it is then what came, as JSON.
+        problem: Why there is no text; `text` is then the response as JSON.
         failure: Why there is no answer: the request was refused, or failed each time it was sent.
         max_tokens: The limit that it was asked with.
-        prompt_bytes: Of the prompt, UTF-8: with `prompt_tokens` it tells how many tokens other prompts have.
-        prompt_tokens: Tokens read, by the endpoint's count where it gives one.
+        prompt_bytes: UTF-8 bytes of the prompt; with `prompt_tokens`, used to estimate other prompts' tokens.
+        prompt_tokens: Tokens read, by the endpoint's count if it gives one.
         completion_tokens: Tokens written.
-        label_given: Whether the label was told in the end to a model that is asked without it (`self:`).
+        label_given: Whether the label was finally given to a model that is asked without it (`self:`).
         host: Who answered; "" in process.
         time: When, UTC, ISO 8601.
     """
@@ -94,9 +94,9 @@ class Rationale:
     """An explanation that can be learned from, or a vote for a label.
 
     Args:
-        text: The explanation alone; "" where a vote came without one.
-        agrees: Whether the teacher's own answer is the gold label, which nobody told it in the end.
-        label: Class indices of the teacher's own answer; None where it could not be read.
+        text: The explanation alone; "" if a vote came without one.
+        agrees: Whether the teacher's own answer is the gold label, without having been given it in the end.
+        label: Class indices of the teacher's own answer; None if it could not be read.
     """
 
     text: str

@@ -19,8 +19,8 @@ class Completion:
     Args:
         content: What it says.
         finish: Why it ended, in the endpoint's word.
-        prompt_tokens: Tokens read; None where it does not say.
-        completion_tokens: Tokens written, thinking included; None likewise.
+        prompt_tokens: Tokens read; None if not given.
+        completion_tokens: Tokens written, including thinking; None if not given.
         size: Bytes written, thinking included as far as it is shown.
     """
 
@@ -38,7 +38,7 @@ def parse(body: object) -> object:
         body: Parsed, or text where the response did not call itself JSON.
 
     Raises:
-        NoAnswer: It is none.
+        NoAnswer: It is not valid JSON.
     """
     if not isinstance(body, str):
         return body

@@ -13,9 +13,9 @@ class Content:
     """What a message says.
 
     Args:
-        text: Its words; of what is no text, the JSON as it came.
+        text: Its text; if it is not text, the JSON as it came.
         refusal: The refusal among its parts.
-        problem: Why `text` is no words.
+        problem: Why `text` is not text.
     """
 
     text: str = ""
@@ -37,7 +37,7 @@ def read_content(value: object) -> Content:
 
 
 def unreadable(value: object, where: str) -> Content:
-    """What holds no text, kept as it came."""
+    """Content without text, kept as it came."""
     return Content(json.dumps(value), problem=f"{where} is a JSON {_KINDS.get(type(value), 'value')} without text")
 
 
@@ -52,7 +52,7 @@ def _is_thinking(part: object) -> bool:
 
 
 def _text(part: object) -> str | None:
-    """Of one part: a string, `{"type": "text", "text": …}`, `{"text": {"value": …}}`; None: it has none."""
+    """The text of one part: a string, `{"type": "text", "text": …}`, `{"text": {"value": …}}`; None: it has none."""
     if isinstance(part, str):
         return part
     if not isinstance(part, dict) or "text" not in str(part.get("type") or "text").lower():

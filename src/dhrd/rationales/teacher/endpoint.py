@@ -39,14 +39,14 @@ class Endpoint:
     The key comes from OPENAI_API_KEY and is in no message: what an endpoint says is cleared of it, and of the prompt.
 
     Args:
-        settings: Of the teacher.
+        settings: The teacher's settings.
         tally: Counts every request.
-        estimate: Tokens, for the pace.
-        on_lost: Told the prompt of each request that may be billed though no answer came.
+        estimate: Estimates tokens, for the pace.
+        on_lost: Called with the prompt of each request that may be billed although no answer came.
 
     Attributes:
-        stopped: Send nothing again: the run ends.
-        busy: Tasks with a request under way, or an answer that is not stored yet; who stores it takes itself out.
+        stopped: Whether to send nothing more, as the run ends.
+        busy: Tasks with a request in flight or an answer not yet stored; a task removes itself once it is stored.
 
     Raises:
         ConfigError: There is neither a key nor the address of an endpoint that may need none, or one cannot be sent.
@@ -96,7 +96,7 @@ class Endpoint:
 
         Args:
             prompt: The question.
-            attempt: How many answers to it there are already; it moves the seed.
+            attempt: Number of answers it already has, which changes the seed.
 
         Raises:
             NoAnswer: None came, however often it was sent.

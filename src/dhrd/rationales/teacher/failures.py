@@ -1,4 +1,4 @@
-"""What an endpoint says instead of answering, and what that means for the row, the request and the run.
+"""What an endpoint returns instead of an answer, and what that means for the row, the request and the run.
 
 An error says the same whether it is an HTTP status or stands inside a 200: `fault_in` finds it, `failure_of` decides.
 """
@@ -19,7 +19,7 @@ class NoAnswer(Exception):
     """A request without an answer; the same one sent again may get one, in this run or the next.
 
     Args:
-        kind: For the count of failures.
+        kind: Its kind, for the count of failures.
         detail: What the endpoint said.
         retry_after_s: How long it asks to wait.
         may_be_billed: Whether a provider may have written an answer, and count it.
@@ -37,7 +37,7 @@ class RowRefused(Exception):
 
     Args:
         fault: What it said.
-        surely: Whether it says that the row is why; else it may be what all rows have in common.
+        surely: Whether it names the row as the reason; if not, the reason may be common to all rows.
     """
 
     def __init__(self, fault: Fault, *, surely: bool) -> None:
@@ -67,7 +67,7 @@ class Fault:
 
     @property
     def kind(self) -> str:
-        """For the count of failures."""
+        """Its kind, for the count of failures."""
         if not self.inside:
             return f"HTTP {self.status}"
         return f"error {self.status}" if self.status else "error"
@@ -146,7 +146,7 @@ def _error_of(body: dict[str, object]) -> object:
 
 
 def _errors_of_choices(choices: object) -> list[object]:
-    """Of the first choice: its own error, or a finish that says that there was one."""
+    """The errors of the first choice: its own error, or a finish reason that indicates one."""
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, dict):
         return []
@@ -164,8 +164,8 @@ def read_fault(error: object, status: int = 0) -> Fault:
     """From the JSON that describes an error, of any shape.
 
     Args:
-        error: What stands under `error`, or the whole body.
-        status: HTTP's; 0: the error's own.
+        error: The value of `error`, or the whole body.
+        status: The HTTP status; 0: the error's own.
     """
     if isinstance(error, list) and len(error) == 1:  # Gemini's
         error = error[0]

@@ -29,12 +29,12 @@ class Question:
     """A row as the teacher is asked it.
 
     Args:
-        id: The row's.
+        id: The row's id.
         prompt: The whole question.
         key: Content address of what is asked, of whom, and how it is sampled: equal questions are asked once.
-        label: Class indices of the gold label; none where the row has none.
-        digest: Of the row's text, which the rationale is about.
-        columns: The row's own.
+        label: Class indices of the gold label; empty if the row has none.
+        digest: Digest of the row's text, which the rationale is about.
+        columns: The row's columns.
     """
 
     id: str
@@ -52,8 +52,8 @@ class PromptTemplate:
     Args:
         text: Jinja2.
         name: Where it comes from, for messages.
-        label_hidden: Whether the teacher is not told the label.
-        explains: Whether an answer is of no use without an explanation.
+        label_hidden: Whether the label is hidden from the teacher.
+        explains: Whether an answer must have an explanation.
     """
 
     text: str
@@ -63,14 +63,14 @@ class PromptTemplate:
 
     @property
     def sha256(self) -> str:
-        """Of the text, for the manifest."""
+        """SHA-256 of the text, for the manifest."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     def compile(self) -> InputTemplate:
         """The template, ready to be filled in.
 
         Raises:
-            ConfigError: It is not Jinja2, has no sentinel, or does not tell the label though it is not hidden.
+            ConfigError: It is not Jinja2, has no sentinel, or lacks the label although it is not hidden.
         """
         template = InputTemplate(self.text, setting=self.name)
         if self.explains and "sentinel" not in template.variables and SENTINEL not in self.text:
@@ -91,8 +91,8 @@ def load_template(settings: TeacherSettings, *, asks_label: bool = False) -> Pro
     """The user's template, or the paper's protocol.
 
     Args:
-        settings: Of the teacher.
-        asks_label: The label is what is wanted: it is told to nobody, and an explanation may be missing.
+        settings: The teacher's settings.
+        asks_label: Whether the label is asked for: it is then not given, and an explanation may be missing.
 
     Raises:
         ConfigError: The file cannot be read.
@@ -117,9 +117,9 @@ class Questions:
         source: The rows.
         labels: The label set.
         template: The prompt.
-        settings: Of the teacher.
-        data: Of the rows: which of their columns is the label.
-        meanings: What each label's word means, where the teacher is told.
+        settings: The teacher's settings.
+        data: The rows' data settings, which name the label column.
+        meanings: What each label's word means, if the teacher is given this.
         labels_required: Whether the rows have labels.
         limit: Use only the first N rows.
     """
@@ -134,7 +134,7 @@ class Questions:
     limit: int | None = None
 
     def __iter__(self) -> Iterator[Question]:
-        """Yield a question a row.
+        """Yield one question per row.
 
         Raises:
             DataError: A row is malformed, or lacks a column that a template reads.
@@ -154,7 +154,7 @@ class Questions:
             )
 
     def _variables(self, example: Example, text: InputTemplate, label: tuple[int, ...]) -> dict[str, object]:
-        # A row's own columns must not tell what the teacher is not told: the label, or an older rationale.
+        # A row's own columns must not reveal what is hidden from the teacher: the label, or an older rationale.
         secret = {name for field in ("label", "rationale") for name in (field, self.data.columns.get(field))}
         task = self.source.task
         return {

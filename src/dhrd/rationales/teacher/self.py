@@ -1,7 +1,7 @@
 """The model as its own teacher: an artifact's reasoning head writes rationales, in the form that it was trained in.
 
 A row is asked without its label, `teacher.samples` times; a rationale is kept where the answer behind it is the label
-(STaR: Zelikman et al. 2022, arXiv 2203.14465, section 3.1). A row without one is asked once more with its label told
+(STaR: Zelikman et al. 2022, arXiv 2203.14465, section 3.1). A row without one is asked once more with its label given
 before the rationale ("rationalization", section 3.2), and such a rationale is marked.
 """
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TEMPERATURE = 0.7
-"""Of sampling, where the settings have none."""
+"""Sampling temperature if the settings have none."""
 
 _BATCHES_AT_ONCE = 16  # as many questions are taken at once
 
@@ -57,7 +57,7 @@ class OwnTeacher:
         """Load the artifact.
 
         Raises:
-            ArtifactError: It is none, is damaged, or its reasoning head was not trained.
+            ArtifactError: It is not an artifact, is damaged, or its reasoning head was not trained.
             ConfigError: There is no such device.
         """
         directory = Path(settings.model).expanduser()
@@ -100,7 +100,7 @@ class OwnTeacher:
         return [replace(answer, prompt_bytes=size) for answer, size in zip(answers, sizes, strict=True)]
 
     def _marker(self, label: str) -> list[int]:
-        """What follows an input: the rationale's marker, after the answer where it is told."""
+        """What follows an input: the rationale's marker, preceded by the answer if it is given."""
         template = self.info.sequence
         text = f"{template.answer}{label}{template.reason}" if label else template.reason
         return list(self.encoder.tokenizer(text.rstrip(" "), add_special_tokens=False)["input_ids"])
@@ -108,7 +108,7 @@ class OwnTeacher:
     def _decode(
         self, prompts: list[list[int]], labels: Sequence[str], settings: TeacherSettings, seed: int
     ) -> list[Answer]:
-        """Answers to prompts, "" or the label told in each; none where the artifact's sequences have no room left."""
+        """Answers to prompts, each with "" or the given label; none if the artifact's sequences have no room left."""
         longest = max(map(len, prompts))
         limit = min(settings.max_tokens, self.info.max_sequence_tokens - longest)
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -33,7 +33,7 @@ class Asked:
 
     @property
     def attempt(self) -> int:
-        """How many answers there ever were; it moves the seed of sampling."""
+        """The number of answers ever received, which changes the sampling seed."""
         return self.num_discarded + len(self.answers)
 
 
@@ -63,14 +63,14 @@ class Session:
     """A run of questions.
 
     Args:
-        settings: Of the teacher.
-        purpose: Which answers are wanted.
+        settings: The teacher's settings.
+        purpose: Which answers to accept.
         store: Where answers are kept.
         tally: The counts.
-        estimate: Tokens of what is yet to be asked.
+        estimate: Estimates the tokens of open questions.
         is_known: Whether this teacher settled rows of this data under these settings before.
         retry_after: Ask rejected rows again, unless they were since this answer's number; None: they stay rejected.
-        on_progress: Told of each settled question, with a note for the progress bar.
+        on_progress: Called for each settled question, with a note for the progress bar.
     """
 
     settings: TeacherSettings
@@ -132,7 +132,7 @@ class Session:
                 self.advance()
 
     def cost(self) -> float | None:
-        """Of all answers in the store; None where no price is set."""
+        """Cost of all answers in the store; None if no price is set."""
         return cost(self.settings, self.tally.prompt_tokens, self.tally.completion_tokens)
 
     def advance(self) -> None:

@@ -24,14 +24,14 @@ class Tally:
         num_requests: Requests sent, all of them: each ended as an answer or as a failure below.
         num_answers: Answers that came.
         failures: Requests without an answer, by kind: "429", "timeout" and so on.
-        prompt_tokens: Of all answers in the store, those of earlier runs included.
-        completion_tokens: Likewise.
-        lost_prompt_tokens: Of this run's requests that a provider may have billed though no answer came.
-        lost_completion_tokens: Likewise, as many as the limit allows.
-        num_lost: How many such requests there were.
-        is_spent: Whether `max_cost` stopped it.
+        prompt_tokens: Prompt tokens of all answers in the store, including those of earlier runs.
+        completion_tokens: Completion tokens of the same answers.
+        lost_prompt_tokens: Prompt tokens of this run's requests that may be billed although no answer came.
+        lost_completion_tokens: Maximum completion tokens of these requests, as allowed by the limit.
+        num_lost: Number of these requests.
+        is_spent: Whether `max_cost` stopped the run.
         num_unanswered: Questions that were given up without an answer; the next run asks them.
-        last_failure: What the last of those came to.
+        last_failure: The failure of the last of those.
         longest_answer: Tokens of the longest answer of this run: not every endpoint's limit bounds thinking.
         num_judged: Answers of this run that were looked at.
         num_cut: Those of them that the limit cut.
@@ -67,7 +67,7 @@ class Tally:
         self.lost_completion_tokens += completion_tokens
 
     def note(self, cost: float | None) -> str:
-        """For the progress bar."""
+        """A note for the progress bar."""
         rate = self.num_answers / max(1e-9, time.monotonic() - self._began)
         parts = [f"{rate:.1f} answers/s", f"{self.prompt_tokens + self.completion_tokens:,} tokens"]
         parts += [f"cost {cost:.4g}"] if cost is not None else []
@@ -75,7 +75,7 @@ class Tally:
 
 
 def cost(settings: TeacherSettings, prompt_tokens: float, completion_tokens: float) -> float | None:
-    """What tokens cost; None where no price is set."""
+    """The cost of tokens; None if no price is set."""
     if settings.input_price is None or settings.output_price is None:
         return None
     return (prompt_tokens * settings.input_price + completion_tokens * settings.output_price) / 1e6
@@ -83,12 +83,12 @@ def cost(settings: TeacherSettings, prompt_tokens: float, completion_tokens: flo
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """How many tokens a prompt and an answer have, before anybody counted.
+    """An estimate of the tokens of a prompt and an answer.
 
     Args:
-        bytes_per_token: Of prompts: what the answers so far show, else 4.
-        tokens_per_answer: Likewise, else 120.
-        measured: Whether it is what answers so far show.
+        bytes_per_token: Bytes per token of prompts, from the answers so far, else 4.
+        tokens_per_answer: Tokens of an answer, from the answers so far, else 120.
+        measured: Whether the estimate comes from answers so far.
     """
 
     bytes_per_token: float = _BYTES_PER_TOKEN
@@ -103,7 +103,7 @@ class Estimate:
         return cls(totals.prompt_bytes / totals.prompt_tokens, totals.completion_tokens / totals.num_answers, True)
 
     def prompt_tokens(self, prompt: str) -> int:
-        """Of a prompt."""
+        """The estimated tokens of a prompt."""
         return 1 + int(len(prompt.encode()) / self.bytes_per_token)
 
 
@@ -118,8 +118,8 @@ class Budget:
     another one, it waits for those in flight. So the limit is overrun at most by the error of the prompt's estimate.
 
     Args:
-        limit: The most to spend; None: no limit.
-        spent: What earlier runs paid.
+        limit: The maximum cost; None: no limit.
+        spent: Cost of earlier runs.
     """
 
     def __init__(self, limit: float | None, spent: float) -> None:
@@ -164,7 +164,7 @@ class Pace:
     """Spreads requests, or tokens, evenly over time: never more than `per_minute` in any minute.
 
     Args:
-        per_minute: None: no limit.
+        per_minute: Maximum per minute; None: no limit.
     """
 
     def __init__(self, per_minute: float | None) -> None:

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class AccelerateTracker(Tracker):
-    """Logs to the trackers that an accelerator was made with.
+    """Logs to the trackers that an accelerator was created with.
 
     Args:
-        accelerator: Made with `log_with`.
+        accelerator: An accelerator created with `log_with`.
         experiment: Name of the experiment or project.
         params: The run's settings.
     """

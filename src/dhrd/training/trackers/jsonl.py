@@ -1,4 +1,4 @@
-"""metrics.jsonl: the tracker that every run has."""
+"""metrics.jsonl: the tracker of every run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from dhrd.training.trackers.tracker import Tracker
 
 
 class JsonlTracker(Tracker):
-    """One object an update or evaluation, flushed at once.
+    """Writes one object per update or evaluation, flushed at once.
 
     Args:
         path: The file.
-        step: Lines after this update are cut off: the run goes on from there and writes them again.
+        step: Lines after this update are dropped: the run resumes there and writes them again.
     """
 
     def __init__(self, path: Path, step: int = 0) -> None:
@@ -51,16 +51,16 @@ class JsonlTracker(Tracker):
             self._file.close()
 
     def abort(self, status: str) -> None:
-        """Close the file; a full disk has been told of, and closing writes again what did not fit."""
+        """Close the file; a full disk was already reported, and closing retries what did not fit."""
         with suppress(OSError):
             self._file.close()
 
 
 def _lines_until(path: Path, step: int) -> list[str]:
-    """The lines up to an update; the last may be torn, as a kill leaves it.
+    """The lines up to an update; the last may be incomplete if the run was killed.
 
     Raises:
-        CheckpointError: Another line is none that a run wrote, or the file cannot be read.
+        CheckpointError: Another line is malformed, or the file cannot be read.
     """
     kept: list[str] = []
     lines = _lines(path)

@@ -1,4 +1,4 @@
-"""A run told in lines: how long it takes once that was measured, each tenth of it, and what its evaluations gave."""
+"""The log lines of a run: its estimated duration, each tenth of its progress, and its evaluations."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dhrd.training.trackers.tracker import Tracker
 
 logger = logging.getLogger("dhrd")
 
-_NUM_WARMING = 2  # updates that take longer than the others: kernels are chosen, memory is asked for
-_NUM_MEASURED = 3  # updates of which the first estimate is made
+_NUM_WARMING = 2  # updates that take longer than the others: kernels are chosen, memory is allocated
+_NUM_MEASURED = 3  # updates that the first estimate is based on
 _PARTS = 10  # lines of a whole run
 _LEAST_S = 10.0  # between two of them: a run of seconds needs none
 _EVALUATION = "eval_"
@@ -21,13 +21,13 @@ _EVALUATION = "eval_"
 class Lines(Tracker):
     """The log lines of a run's updates.
 
-    On a terminal its bar shows how far it is, and there is only the estimate and a line an evaluation.
+    On a terminal the bar shows the progress, and only the estimate and one line per evaluation are logged.
 
     Args:
-        num_updates: Of the whole run.
-        metric: What evaluations are told by; None: by all their shares of right answers.
-        first: The update after which it goes on.
-        clock: In seconds.
+        num_updates: Number of updates in the whole run.
+        metric: The metric shown for each evaluation; None: accuracy and macro F1.
+        first: The update after which the run resumes.
+        clock: Returns the time in seconds.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Lines(Tracker):
         self._last = clock()
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Tell what is due after an update or an evaluation."""
+        """Log what is due after an update or an evaluation."""
         if any(name.startswith(_EVALUATION) for name in values):
             self._log_line(
                 "update %d of %d: %s on the held-out rows", step, self._num_updates, self._metrics_text(values)

@@ -1,4 +1,4 @@
-"""MLflow: the tracker of a run, and what this process was told of the store."""
+"""MLflow: the tracker of a run, and this process's MLflow configuration."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 
 @dataclass(slots=True)
 class MlflowProcess:
-    """What a process was told of MLflow, which is global to it as MLflow itself is.
+    """A process's MLflow configuration, which is global as MLflow itself is.
 
     Args:
-        is_configured: A store was chosen, by `configure_mlflow` or by a run.
-        autologs: Every training logs to it.
+        is_configured: Whether a store was chosen, by `configure_mlflow` or by a run.
+        autologs: Whether every training logs to it.
     """
 
     is_configured: bool = False
@@ -45,7 +45,7 @@ class MlflowTracker(Tracker):
         uri: Tracking URI; None: what the process uses, or sqlite:///mlflow.db.
         experiment: Name of the experiment, for a run of its own.
         run_name: Name of the run.
-        run_id: Go on with this run.
+        run_id: Resume this run.
 
     Raises:
         MissingExtra: mlflow is not installed.
@@ -73,7 +73,7 @@ class MlflowTracker(Tracker):
                 self._mlflow.log_params({name: str(value)[:500] for name, value in params.items()})
 
     def _still_there(self, run_id: str | None) -> str | None:
-        """The run to go on with; None where this store has it no more, or never had."""
+        """The run to resume; None if it is not in this store."""
         if run_id is None or not self._owns:
             return run_id
         try:
@@ -102,7 +102,7 @@ class MlflowTracker(Tracker):
         return {"mlflow_run_id": self._run_id}
 
     def finish(self, artifact: Path | None) -> None:
-        """Log the artifact's files, and end the run where it is the tracker's own."""
+        """Log the artifact's files, and end the run if the tracker started it."""
         if artifact is not None:
             for path in sorted(artifact.iterdir()):
                 if path.is_file() and path.name != LOCK:
@@ -111,13 +111,13 @@ class MlflowTracker(Tracker):
             self._mlflow.end_run()
 
     def abort(self, status: str) -> None:
-        """End the run where it is the tracker's own."""
+        """End the run if the tracker started it."""
         if self._owns:
             self._mlflow.end_run(status)
 
 
 def _known(uri: str | None) -> str | None:
-    """The address; None where a file kept it without its password, and the environment has it.
+    """The address; None if it was saved without its secret and the environment has one.
 
     Raises:
         ConfigError: The environment has none.
@@ -137,7 +137,7 @@ def configure_mlflow(tracking_uri: str = DEFAULT_URI, experiment: str = "dhrd") 
 
     Args:
         tracking_uri: For example `file:./mlruns`, `sqlite:///mlflow.db`, `http://host:5000`.
-        experiment: Created where absent.
+        experiment: Name of the experiment, created if absent.
 
     Raises:
         MissingExtra: mlflow is not installed.

@@ -1,4 +1,4 @@
-"""The trackers of a run, opened before it and told how it ended."""
+"""The trackers of a run, opened before it and notified of how it ended."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 def open_trackers(
     config: RunConfig, accelerator: Accelerator, output_dir: Path, position: Position, callbacks: Sequence[Tracker]
 ) -> Iterator[list[Tracker]]:
-    """The run's trackers, told how it ended: with the artifact in `output_dir`, or not.
+    """Open the run's trackers, and notify them whether it ended with the artifact in `output_dir`.
 
     Args:
-        config: Which ones.
+        config: Names the trackers.
         accelerator: Only its main process writes.
-        output_dir: Gets metrics.jsonl.
-        position: Where the run goes on.
-        callbacks: Further ones, first in line.
+        output_dir: Where metrics.jsonl is written.
+        position: Where the run resumes.
+        callbacks: Further trackers, called first.
 
     Raises:
         ConfigError: A tracker cannot be reached before training.
@@ -47,7 +47,7 @@ def open_trackers(
 
 @contextmanager
 def told_the_end(trackers: Sequence[Tracker], artifact: Path | None) -> Iterator[None]:
-    """Tell trackers how a block ended, also those that were added in it: well, with this artifact, or not."""
+    """Notify trackers, including those added within the block, of success with this artifact or of failure."""
     try:
         yield
     except BaseException as error:
@@ -59,7 +59,7 @@ def told_the_end(trackers: Sequence[Tracker], artifact: Path | None) -> Iterator
 
 
 def _end(trackers: Sequence[Tracker], tell: Callable[[Tracker], None]) -> list[Exception]:
-    """Tell every tracker that the run ended, also where another one fails."""
+    """Tell every tracker that the run ended, even if another one fails."""
     failures: list[Exception] = []
     for tracker in trackers:
         try:

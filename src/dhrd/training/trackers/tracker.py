@@ -1,4 +1,4 @@
-"""What takes every logged number of a run, and what keeps one that may fail from ending it."""
+"""Trackers, which receive every logged number of a run, and a wrapper for those that may fail."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ logger = logging.getLogger("dhrd")
 
 
 class Tracker(Protocol):
-    """Takes every logged number of a run. Where one is derived from this class, only `log` must be written."""
+    """Receives every logged number of a run. A subclass need only implement `log`."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Numbers of one update or evaluation."""
 
     def state(self) -> dict[str, str]:
-        """What is needed to go on with the same run after a restart."""
+        """What is needed to resume the same run after a restart."""
         return {}
 
     def finish(self, artifact: Path | None) -> None:
@@ -35,10 +35,10 @@ class Tracker(Protocol):
 
 
 class Lasting(Tracker):
-    """A tracker that may fail: it is told no more then, and the run goes on with metrics.jsonl.
+    """A tracker that may fail: it is then no longer called, and the run continues with metrics.jsonl.
 
     Args:
-        name: Of the tracker, for the one warning.
+        name: The tracker's name, for the single warning.
         tracker: The tracker.
     """
 
@@ -51,11 +51,11 @@ class Lasting(Tracker):
             self._attempt(lambda: self._tracker.log(values, step), f"at step {step}")
 
     def state(self) -> dict[str, str]:
-        """The tracker's own."""
+        """The tracker's own state."""
         return self._tracker.state()
 
     def finish(self, artifact: Path | None) -> None:
-        """Pass the end on; what is open in this process is closed, or the next run would log to it."""
+        """Pass the end on; whatever is open in this process is closed, or the next run would log to it."""
         if not self._failed:
             self._attempt(lambda: self._tracker.finish(artifact), "at the end")
         if self._failed:
@@ -79,7 +79,7 @@ class Lasting(Tracker):
 
 @contextmanager
 def usable(what: str) -> Iterator[None]:
-    """Turn what a tracker raises before training into one line."""
+    """Turn whatever a tracker raises before training into a one-line error."""
     try:
         yield
     except UserError:
@@ -89,10 +89,10 @@ def usable(what: str) -> Iterator[None]:
 
 
 def check_callbacks(callbacks: object) -> None:
-    """Before training: can each of them be told what a run logs, and how it ended?
+    """Check before training that each callback can receive a run's numbers and its end.
 
     Raises:
-        ConfigError: Naming what one lacks.
+        ConfigError: One lacks a method; the message names it.
     """
     if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
         raise ConfigError(f"callbacks: {shown(callbacks)} is not a list; give a list of trackers")

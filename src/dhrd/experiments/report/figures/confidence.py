@@ -49,7 +49,7 @@ def _with(calibration: CalibrationResult | None, name: str) -> CalibrationResult
 
 
 def _points(calibration: CalibrationResult) -> list[_Point]:
-    """Of the bins that are not empty."""
+    """The points of the bins that are not empty."""
     bins = [bin_ for bin_ in calibration.reliability if bin_.count]
     return [
         (bin_.confidence, bin_.accuracy, bin_.count)

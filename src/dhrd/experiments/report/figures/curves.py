@@ -46,7 +46,7 @@ def _paint(figure: Figure, painted: Painted[list[CurvePoint]]) -> str:
 
 
 def _lines(painted: Painted[list[CurvePoint]], name: LossName) -> _Lines:
-    """Of the arms that have the loss."""
+    """The lines of the arms that have the loss."""
     lines = [(arm, smoothed(curve, name)) for arm, curve in painted]
     return [(arm, (steps, values)) for arm, (steps, values) in lines if len(steps)]
 

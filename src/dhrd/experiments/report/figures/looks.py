@@ -59,7 +59,7 @@ class ArmLook:
 
     @property
     def line(self) -> Style:
-        """Of a line, as Matplotlib takes it."""
+        """The style of a line, as Matplotlib arguments."""
         return {"color": self.look.colour, "linestyle": self.look.dashes}
 
 
