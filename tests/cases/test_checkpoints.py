@@ -259,7 +259,7 @@ def test_a12_a_precision_of_another_type(broken: Broken, precision: str) -> None
     path = broken.output / "checkpoints" / "run.json"
     record = json.loads(path.read_text(encoding="utf-8")) | {"precision": json.loads(precision)}
     path.write_text(json.dumps(record), encoding="utf-8")
-    assert "is no precision" in broken.refusal()
+    assert "is not a precision" in broken.refusal()
 
 
 @pytest.mark.parametrize(

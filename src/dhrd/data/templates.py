@@ -125,7 +125,7 @@ class InputTemplate:
             return text
         except jinja2.UndefinedError as error:
             is_told = ROW not in columns and not all(map(str.isidentifier, columns))
-            hint = '; a name with other signs is written row["NAME"]' if is_told else ""
+            hint = '; write other names as row["NAME"]' if is_told else ""
             mend = f"correct {self.setting} or data.columns{hint}"
             if self.is_learned:
                 mend = "the model was trained with that column: add it to the rows"

@@ -111,5 +111,5 @@ def test_a_shells_loop_keeps_its_list(capsys: Any, place: Path, monkeypatch: pyt
     (place / "output" / "run.json").write_text(json.dumps({"config": config}))
     ended = decide(capsys, "--target", "accuracy>=0.8")
     assert ended.code == 0, ended.err
-    assert "whether these rows were trained on cannot be told: data.train (-) was a stream" in ended.err
+    assert "cannot check whether the model was trained on these rows: data.train (-) was a stream" in ended.err
     assert stdin.read() == "the next model\n"

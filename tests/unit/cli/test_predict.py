@@ -32,7 +32,7 @@ def test_nor_is_it_by_its_address(
     monkeypatch.chdir(folder)
     spec = address.format(folder if "*" in address else rows)
     ended = run_here(capsys, "predict", "--model", model, "--input", spec, "--output", "rows.jsonl")
-    assert ended.code == 2 and "--output rows.jsonl: would take the place of what is read" in ended.err
+    assert ended.code == 2 and "--output rows.jsonl: would overwrite an input" in ended.err
     assert rows.read_text() == '{"input_text": "x"}\n'
 
 

@@ -118,5 +118,5 @@ def test_tasks_of_a_study_are_asked_for_by_name() -> None:
     assert find_conditions(STUDY, base, ["all"]) == ("few", "many")
     with pytest.raises(ConfigError, match="`tasks` cb: two has few, many"):
         find_conditions(STUDY, base, ["cb"])
-    with pytest.raises(ConfigError, match=r"data\.train is mail\.jsonl: leave it out, two makes its own rows"):
+    with pytest.raises(ConfigError, match=r"data\.train is mail\.jsonl: leave it out, as two makes its own rows"):
         find_conditions(STUDY, load_config(overrides=["data.train=mail.jsonl"]), None)

@@ -235,7 +235,7 @@ def test_a_null_is_no_word(tmp_path: Path, column: str) -> None:
     if column == "why":
         assert [row["id"] for row in convert(tmp_path, records, rationale=column)] == ["b"]
     else:
-        assert "a column that it writes is null" in problem(tmp_path, records, rationale=column)
+        assert "a column that it uses is null" in problem(tmp_path, records, rationale=column)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_a_template_reads_a_column_of_any_name(tmp_path: Path) -> None:
     wanted = [{"id": "t7", "rationale": "It rained."}]
     assert convert(tmp_path, [record], id='t{{ row["Ticket No."] }}', rationale='{{ row["Why so?"] }}') == wanted
     message = problem(tmp_path / "b", [record], id="Ticket No.", rationale="{{ why }}")
-    assert 'a name with other signs is written row["NAME"]' in message
+    assert 'write other names as row["NAME"]' in message
     served = {**record, "of": [{"n": 1}]}
     message = problem(tmp_path / "c", [served], id="{{ row.n }}", rationale="{{ why }}", rows="of")
     assert "row[" not in message  # it is the element there

@@ -166,6 +166,6 @@ def test_what_is_noticed_is_said_once(tmp_path: Path, tiny_backbone: Path, caplo
     proposed(path, tiny_backbone)
     assert [message for message in caplog.messages if "rows" in message and str(path) in message] == [
         f"{path}: 1 rows at the end have nothing in any column and are left out",
-        f"{path}: in 1 rows a quoted text holds lines that would each be a row of their own (first: {path}:32); if a "
-        "quote was never closed there, double the quotes inside texts",
+        f"{path}: in 1 rows a quoted text contains lines that look like rows (first: {path}:32); if a quote was not "
+        "closed there, double the quotes inside texts",
     ]

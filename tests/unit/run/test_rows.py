@@ -154,7 +154,7 @@ def test_a_stream_that_was_trained_on_is_not_read_again(
     (model / "run.json").write_text(json.dumps(run))
     told = f"data.{setting} (-) was a stream, which is read once"
     assert num_trained(model, ["0"]) == 0
-    assert caplog.messages == [f"whether these rows were trained on cannot be told: {told}"]
+    assert caplog.messages == [f"cannot check whether the model was trained on these rows: {told}"]
     with pytest.raises(DataError) as caught:
         held_out_rows(model)
     assert str(caught.value) == f"{told}; give `dev_data=SPEC`"
