@@ -9,7 +9,7 @@ from typing import TypeVar
 from dhrd._text import shown
 from dhrd.data.label_names import Shares, as_label
 from dhrd.data.row import Row
-from dhrd.data.values import as_whole
+from dhrd.data.values import as_whole, is_blank
 from dhrd.errors import DataError
 
 S = TypeVar("S")
@@ -110,7 +110,7 @@ def label(
 def weight(row: Row, column: str) -> float:
     """How much a row counts: what is in a column, 1 where the row does not have it."""
     value = row.columns.get(column, 1.0)
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if is_blank(value):
         raise ValueError(f"weight: missing in {shown(column)}; fill it in (1 counts as one row)")
     try:
         number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import Literal
 from dhrd._text import shown
 from dhrd.data.row import BadRow, Row
 from dhrd.data.templates import PLAIN, InputTemplate
-from dhrd.data.values import plain_columns
+from dhrd.data.values import is_blank, plain_columns
 from dhrd.errors import ConfigError, DataError
 
 RoleName = Literal["label", "rationale", "id", "group", "input_text"]
@@ -100,7 +100,7 @@ class _Count:
 
     def add(self, value: object) -> None:
         self.num_present += 1
-        if value is None or (isinstance(value, str) and not value.strip()):
+        if is_blank(value):
             return
         self.num_filled += 1
         self.values.add(value if isinstance(value, str) else repr(value))

@@ -19,6 +19,7 @@ from dhrd.data.chat import as_chat
 from dhrd.data.records import Example
 from dhrd.data.row import Columns
 from dhrd.data.sandbox import TemplateEnvironment
+from dhrd.data.values import is_blank
 from dhrd.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class InputTemplate:
         if not text.strip() and not may_be_empty:
             what = "input_text" if self.is_plain else f"the text of {self.setting}"
             raise DataError(f"{where}: {what} is empty; fill it in or remove the row")
-        if not may_be_empty and self.variables and all(map(_is_blank, self._values_read(columns))):
+        if not may_be_empty and self.variables and all(map(is_blank, self._values_read(columns))):
             names = ", ".join(sorted(self.variables))  # the template's own words would pass for a text
             raise DataError(f"{where}: there is nothing in {names}; fill it in or remove the row")
         return as_chat(text, tokenizer, where) if self.chat and tokenizer is not None else text
@@ -133,10 +134,6 @@ class InputTemplate:
             raise DataError(f"{what}: {error.message}; the row's columns are {names or 'none'} ({mend})") from error
         except Exception as error:  # a template is a program: it may divide by zero or add text to a number
             raise DataError(f"{what}: {message_of(error)} (correct {self.setting}, or the row)") from error
-
-
-def _is_blank(value: object) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _columns_read(tree: nodes.Template) -> frozenset[str]:

@@ -53,6 +53,11 @@ def plain(value: object) -> object:
     return _foreign(value)
 
 
+def is_blank(value: object) -> bool:
+    """Whether a cell has nothing to read: null, or text of white space alone."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def as_whole(value: object) -> int | None:
     """The integer that a number is, of whatever type; None: it is none, or a decimal of more than a hundred digits."""
     if isinstance(value, Decimal):
