@@ -15,9 +15,9 @@ from statsmodels.stats.multitest import multipletests
 
 from dhrd.data.superglue import Task
 from dhrd.errors import DataError
-from dhrd.metrics.intervals import ROUNDING, Interval, Resampling, accuracy_interval
+from dhrd.metrics.intervals import ROUNDING, Interval, Resampling, accuracy_interval, percentiles
 from dhrd.metrics.outcomes import Outcomes, pair
-from dhrd.metrics.paired import Pair, differences, p_value, percentiles, resampling_of, rows_and_seeds
+from dhrd.metrics.paired import Pair, differences, p_value, resampling_of, rows_and_seeds
 from dhrd.metrics.scores import score
 
 NAMES = ("baseline", "other")

@@ -64,8 +64,7 @@ def bootstrap(
         seed: Seed of the bootstrap.
     """
     resampling = Resampling.of([outcomes], score, task, shape=())
-    low, high = percentile_interval(resampling.resampled(num_resamples, np.random.default_rng(seed)))
-    return (low, high) if high - low > ROUNDING else None
+    return percentiles(resampling.resampled(num_resamples, np.random.default_rng(seed)))
 
 
 def accuracy_interval(
@@ -88,6 +87,13 @@ def percentile_interval(values_R: np.ndarray, tail: float = 0.025) -> Interval:
     """The central interval of a metric's resamples, (R,), with a share of `tail` below it and above it."""
     low, high = np.quantile(values_R, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def percentiles(values_R: np.ndarray) -> Interval | None:
+    """The 95 % percentile interval; None if all values are equal, as such data show no variation."""
+    # An end at zero must not appear off zero: verdicts depend on its sign
+    low, high = (0.0 if abs(end) <= ROUNDING else end for end in percentile_interval(values_R))
+    return (low, high) if high - low > ROUNDING else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

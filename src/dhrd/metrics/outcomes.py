@@ -6,7 +6,7 @@ Shape legend: B rows, C classes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -224,8 +224,13 @@ def _predicted(probabilities_BC: np.ndarray, task: LabelSlice) -> np.ndarray:
 
 def groups_of(examples: Sequence[Example]) -> list[str | None] | None:
     """Each row's group, None for a row without one; None if no row has one."""
-    groups = [example.group for example in examples]
-    return groups if any(group is not None for group in groups) else None
+    return groups_if_any(example.group for example in examples)
+
+
+def groups_if_any(groups: Iterable[str | None]) -> list[str | None] | None:
+    """The groups as a list; None if no row has one."""
+    found = list(groups)
+    return found if any(group is not None for group in found) else None
 
 
 def _refuse_non_finite(ids: Sequence[str], probabilities_BC: np.ndarray) -> None:

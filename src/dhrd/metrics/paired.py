@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from dhrd.data.superglue import Task
-from dhrd.metrics.intervals import ROUNDING, Interval, Resampling, percentile_interval
+from dhrd.metrics.intervals import ROUNDING, Resampling
 from dhrd.metrics.outcomes import Outcomes
 from dhrd.metrics.scores import score
 
@@ -94,13 +94,6 @@ def _stretched(deviation_R: np.ndarray, df: float) -> np.ndarray:
     normal_R, student_R = stats.norm.ppf(rank_R), stats.t.ppf(rank_R, df)
     ratio_R = np.divide(student_R, normal_R, out=np.ones_like(normal_R), where=np.abs(normal_R) > ROUNDING)
     return np.sort(deviation_R) * ratio_R
-
-
-def percentiles(values_R: np.ndarray) -> Interval | None:
-    """The 95 % percentile interval; None if all values are equal, as such data show no variation."""
-    # An end at zero must not appear off zero: verdicts depend on its sign
-    low, high = (0.0 if abs(end) <= ROUNDING else end for end in percentile_interval(values_R))
-    return (low, high) if high - low > ROUNDING else None
 
 
 def p_value(values_R: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from dhrd.data.readers import read_file
 from dhrd.data.records import LabelSet
 from dhrd.data.row import BadRow, Row
 from dhrd.errors import DataError
-from dhrd.metrics.outcomes import Indices, Outcomes, outcomes_of_indices
+from dhrd.metrics.outcomes import Indices, Outcomes, groups_if_any, outcomes_of_indices
 
 _GIVE = f"give a file that `{dhrd_command('evaluate', predictions=True)}` wrote"
 
@@ -76,8 +76,7 @@ def _outcomes(rows: Sequence[Row], labels: LabelSet) -> Outcomes:
     gold, predicted = ([_classes(row, key, labels) for row in rows] for key in ("gold", "label"))
     probabilities = [_probabilities(row, labels) for row in rows]
     known = [p for p in probabilities if p is not None]
-    groups = [_group(row) for row in rows]
-    group_B = groups if any(group is not None for group in groups) else None
+    group_B = groups_if_any(map(_group, rows))
     return outcomes_of_indices(_ids(rows), gold, predicted, labels, known if len(known) == len(rows) else None, group_B)
 
 

@@ -8,8 +8,9 @@ from scipy import stats
 
 from dhrd.data.records import LabelSet
 from dhrd.errors import ConfigError
+from dhrd.metrics.intervals import percentiles
 from dhrd.metrics.outcomes import Outcomes
-from dhrd.metrics.paired import Pair, differences, p_value, percentiles, resampling_of, rows_and_seeds
+from dhrd.metrics.paired import Pair, differences, p_value, resampling_of, rows_and_seeds
 
 
 def _pair(wrong_in_baseline: list[int], wrong_in_other: list[int]) -> Pair:
