@@ -11,6 +11,7 @@ import pytest
 from dhrd.config import RunConfig, load_config, resolve
 from dhrd.config.load import setting_names
 from dhrd.errors import ConfigError
+from dhrd.experiments.study import BEST_SETTINGS
 
 WriteYaml = Callable[[str], Path]
 
@@ -327,3 +328,8 @@ def test_every_preset_loads(repository: Path) -> None:
     assert {path.stem for path in presets} >= {"cb", "dhrd_config", "esnli", "natural", "natural_esnli", "paper"}
     for path in presets:
         assert load_config(path).model.name_or_path, path
+
+
+def test_dhrd_plus_is_the_setting_that_the_study_chose(repository: Path) -> None:
+    chosen = load_config(**{name.replace(".", "__"): value for name, value in BEST_SETTINGS.items()})
+    assert load_config(repository / "configs" / "dhrd_plus.yaml").loss == chosen.loss
