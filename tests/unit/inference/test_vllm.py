@@ -77,6 +77,14 @@ def test_it_gets_the_cores_of_torch(engine: SimpleNamespace, monkeypatch: pytest
     assert os.environ["VLLM_CPU_OMP_THREADS_BIND"] == "1,2"  # what is set already stays
 
 
+def wait_for(process: subprocess.Popen[bytes], status: str) -> None:
+    """Until the process has it: one that has just been started or resumed runs for a moment."""
+    deadline_s = time.monotonic() + 30
+    while (now := psutil.Process(process.pid).status()) != status:
+        assert time.monotonic() < deadline_s, f"{now}, not {status}"
+        time.sleep(0.01)
+
+
 def test_its_processes_stand_still_between(tmp_path: Path) -> None:
     """And no others."""
     sleep = shutil.which("sleep")
@@ -88,11 +96,11 @@ def test_its_processes_stand_still_between(tmp_path: Path) -> None:
     ):
         try:
             with awake():
-                assert psutil.Process(theirs.pid).status() == psutil.STATUS_SLEEPING
-            deadline = time.monotonic() + 10
-            while psutil.Process(theirs.pid).status() != psutil.STATUS_STOPPED:
-                assert time.monotonic() < deadline
-            assert psutil.Process(other.pid).status() == psutil.STATUS_SLEEPING
+                wait_for(theirs, psutil.STATUS_SLEEPING)
+            wait_for(theirs, psutil.STATUS_STOPPED)
+            wait_for(other, psutil.STATUS_SLEEPING)
+            with awake():
+                wait_for(theirs, psutil.STATUS_SLEEPING)
         finally:
             theirs.kill()
             other.kill()
