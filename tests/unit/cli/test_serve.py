@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -98,18 +97,19 @@ def test_a_signal_under_load_leaves_no_accepted_request_without_an_answer(
     fork_server: ForkServer, artifact: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     server = serve_forked(fork_server, artifact, tmp_path)
-    is_over = threading.Event()
+    is_over, answered = threading.Event(), threading.Semaphore(0)
 
     def ask(worker: int) -> list[int]:
         statuses: list[int] = []
         with client_of(server) as client:
             while not is_over.is_set() and not {0, 503} & {*statuses}:  # then a client goes to another server
                 statuses.append(classify(client, f"worker {worker}"))
+                answered.release()
         return statuses
 
     with ThreadPoolExecutor(8) as pool:
         work = [pool.submit(ask, worker) for worker in range(8)]
-        time.sleep(1.5)
+        assert all(answered.acquire(timeout=60) for _ in range(40))
         assert server.ended(number) == 0
         is_over.set()
         statuses = [status for future in work for status in future.result()]  # raises where an answer was cut off
