@@ -1,7 +1,8 @@
 """A cell of a study's grid: one arm, task, backbone and seed; and the files that finished cells are.
 
 A cell's key is a hash of what decides its numbers: the settings that differ from the defaults, the rows themselves and
-how answers are read. Where its rows are on disk is not part of it, so cells of several machines merge by copying files.
+how answers are read. Where its rows are on disk and how a machine runs an update are not part of it, so cells of several
+machines merge by copying files.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from dhrd.inference.decoding import Decoding
 from dhrd.training.identity import flat, identity
 
 _PLACES = {"train", "validation", "test", "rationales", "superglue_root"}  # the rows are hashed, not their places
+_MACHINE = {"training.compile", "training.gradient_checkpointing", "training.max_tokens_per_micro_batch"}
+"""What a machine may choose by its memory and its compiler: an update is the same up to rounding. A cell's file has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +116,8 @@ def decisive_settings(config: RunConfig, *, trained: bool = True) -> Settings:
     So a later version with one more setting still knows its cells again.
     """
     ours, defaults = flat(identity(config)), flat(identity(RunConfig()))
-    places = {f"data.{name}" for name in _PLACES}
-    changed = {name: value for name, value in ours.items() if name not in places and defaults.get(name) != value}
+    free = {f"data.{name}" for name in _PLACES} | _MACHINE
+    changed = {name: value for name, value in ours.items() if name not in free and defaults.get(name) != value}
     if trained:
         return changed
     # Neither the optimisation nor the losses decide anything

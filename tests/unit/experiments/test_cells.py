@@ -46,6 +46,15 @@ def test_places_do_not(override: str) -> None:
     assert with_settings(override).key == CELL.key
 
 
+@pytest.mark.parametrize("override", ["compile=true", "max_tokens_per_micro_batch=2048", "gradient_checkpointing=true"])
+def test_how_a_machine_runs_an_update_does_not_decide_and_is_kept(override: str, tmp_path: Path) -> None:
+    cell = with_settings(f"training.{override}")
+    assert cell.key == CELL.key
+    name, _, value = override.partition("=")
+    kept = json.loads(CellStore(tmp_path).save(cell, cell_result(accuracy=1.0)).read_text())
+    assert kept["config"]["training"][name] == json.loads(value)
+
+
 def test_a_setting_given_as_its_default_is_no_other_cell() -> None:
     assert with_settings("training.batch_size=8").key == CELL.key
     assert "training.batch_size" not in decisive_settings(with_settings("training.batch_size=8").config)
