@@ -1,8 +1,8 @@
 """A cell of a study's grid: one arm, task, backbone and seed; and the files that finished cells are.
 
 A cell's key is a hash of what decides its numbers: the settings that differ from the defaults, the rows themselves and
-how answers are read. Where its rows are on disk and how a machine runs an update are not part of it, so cells of several
-machines merge by copying files.
+how answers are read. Where its rows are on disk and how a machine runs an update are not part of it, so cells of
+several machines merge by copying files.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dhrd.training.identity import flat, identity
 
 _PLACES = {"train", "validation", "test", "rationales", "superglue_root"}  # the rows are hashed, not their places
 _MACHINE = {"training.compile", "training.gradient_checkpointing", "training.max_tokens_per_micro_batch"}
-"""What a machine may choose by its memory and its compiler: an update is the same up to rounding. A cell's file has it."""
+"""What a machine may choose by its memory and its compiler: the update is the same up to rounding. Cells' files say it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
