@@ -31,7 +31,7 @@ from dhrd.experiments.study import BEST_SETTINGS
 from dhrd.inference.engine.batching import probabilities
 from dhrd.model.backbone import load_backbone
 from dhrd.run.select.select import select_out_of_fold
-from dhrd.run.select.strategies import RANDOM, STRATEGIES, Choose, Query, ScoredPool, draw_rows
+from dhrd.run.select.strategies import RANDOM, STRATEGIES, Choose, ScoredPool, SelectionQuery, draw_rows
 from dhrd.training.build import build
 from dhrd.training.loop import fit
 
@@ -122,7 +122,7 @@ def rationales(seed: int, kept: Path, *, noise: float) -> dict[str, float]:
     rows, count = load_rows(config), round(SHARE * NUM_REASONED_POOL)
 
     def chosen() -> Cell:
-        query = Query(num_rows=count, strategy="margin", seed=seed)
+        query = SelectionQuery(num_rows=count, strategy="margin", seed=seed)
         bare = load_config(base=config, data__rationale_share=0)
         selection = select_out_of_fold(bare, query, num_folds=NUM_FOLDS, kept=kept, device="cpu")
         return learned(config, rows, {row.example.id for row in selection.rows})

@@ -26,26 +26,36 @@ _WHERE = {
     "DualHeadReasoningModel": "dhrd.compat.model",
     "Evaluation": "dhrd.evaluation.evaluate",
     "Example": "dhrd.data.records",
+    "ExportSettings": "dhrd.export.export",
     "MissingExtra": "dhrd.errors",
     "ModelError": "dhrd.errors",
     "NonFiniteError": "dhrd.errors",
     "RunConfig": "dhrd.config",
     "SaveError": "dhrd.errors",
+    "SelectionQuery": "dhrd.run.select.strategies",
     "TeacherError": "dhrd.errors",
+    "UpdateSettings": "dhrd.run.update.rows",
     "UserError": "dhrd.errors",
+    "audit_labels": "dhrd.run.audit.labels",
     "audit_rationales": "dhrd.rationales.audit.audit",
     "compare": "dhrd.metrics.compare",
     "configure_mlflow": "dhrd.compat.mlflow",
     "convert_rationales": "dhrd.rationales.convert",
+    "decide": "dhrd.run.decide",
     "enable_autologging": "dhrd.compat.mlflow",
     "evaluate": "dhrd.run.evaluate",
+    "export_classifier": "dhrd.export.export",
     "generate_rationales": "dhrd.rationales.generate",
     "label_rows": "dhrd.rationales.label",
     "load_config": "dhrd.config",
     "load_json_dataset": "dhrd.compat.dataset",
     "mlflow_run": "dhrd.compat.mlflow",
     "predict": "dhrd.run.predict.predict",
+    "predict_to": "dhrd.run.predict.predict",
+    "select_for_labels": "dhrd.run.select.select",
+    "select_for_rationales": "dhrd.run.select.select",
     "train": "dhrd.run.train",
+    "update": "dhrd.run.update.update",
 }
 
 if TYPE_CHECKING:
@@ -71,6 +81,7 @@ if TYPE_CHECKING:
         UserError,
     )
     from dhrd.evaluation.evaluate import Evaluation
+    from dhrd.export.export import ExportSettings, export_classifier
     from dhrd.inference.cascade import CoT
     from dhrd.inference.classifier import Classifier
     from dhrd.metrics.compare import compare
@@ -78,9 +89,15 @@ if TYPE_CHECKING:
     from dhrd.rationales.convert import convert_rationales
     from dhrd.rationales.generate import generate_rationales
     from dhrd.rationales.label import label_rows
+    from dhrd.run.audit.labels import audit_labels
+    from dhrd.run.decide import decide
     from dhrd.run.evaluate import evaluate
-    from dhrd.run.predict.predict import predict
+    from dhrd.run.predict.predict import predict, predict_to
+    from dhrd.run.select.select import select_for_labels, select_for_rationales
+    from dhrd.run.select.strategies import SelectionQuery
     from dhrd.run.train import train
+    from dhrd.run.update.rows import UpdateSettings
+    from dhrd.run.update.update import update
 
 __all__ = [
     "ArtifactError",
@@ -97,26 +114,36 @@ __all__ = [
     "DualHeadReasoningModel",
     "Evaluation",
     "Example",
+    "ExportSettings",
     "MissingExtra",
     "ModelError",
     "NonFiniteError",
     "RunConfig",
     "SaveError",
+    "SelectionQuery",
     "TeacherError",
+    "UpdateSettings",
     "UserError",
+    "audit_labels",
     "audit_rationales",
     "compare",
     "configure_mlflow",
     "convert_rationales",
+    "decide",
     "enable_autologging",
     "evaluate",
+    "export_classifier",
     "generate_rationales",
     "label_rows",
     "load_config",
     "load_json_dataset",
     "mlflow_run",
     "predict",
+    "predict_to",
+    "select_for_labels",
+    "select_for_rationales",
     "train",
+    "update",
 ]
 
 

@@ -74,6 +74,8 @@ def test_the_names_are_those_that_type_checkers_see() -> None:
         "mlflow_run",
         *("Classifier", "CoT", "Evaluation", "Example", "RunConfig", "compare", "evaluate", "load_config", "train"),
         *("audit_rationales", "convert_rationales", "generate_rationales", "label_rows"),
+        *("audit_labels", "decide", "export_classifier", "predict_to", "update"),
+        *("select_for_labels", "select_for_rationales"),
         *("ArtifactError", "CheckpointError", "ConfigError", "DataError", "DhrdError", "MissingExtra", "ModelError"),
         *("NonFiniteError", "SaveError", "TeacherError", "UserError"),
     ],

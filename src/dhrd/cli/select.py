@@ -16,7 +16,7 @@ from dhrd.errors import ConfigError
 if TYPE_CHECKING:
     from dhrd.config import RunConfig
     from dhrd.run.select.select import Selection
-    from dhrd.run.select.strategies import Query
+    from dhrd.run.select.strategies import SelectionQuery
 
 
 def select(
@@ -59,9 +59,9 @@ def select(
     from dhrd.cli.settings import check_inputs, inference_config, read_by
     from dhrd.config import load_config
     from dhrd.data.sources import check_sources
-    from dhrd.run.select.strategies import Query
+    from dhrd.run.select.strategies import SelectionQuery
 
-    query = Query(num_rows=num_rows, strategy=strategy, exclude=tuple(exclude or ()), seed=seed, task=task)
+    query = SelectionQuery(num_rows=num_rows, strategy=strategy, exclude=tuple(exclude or ()), seed=seed, task=task)
     _check_reader(purpose, strategy, model, folds)
     outputs = [Output("--output", output, JSON_LINES), Output("--json", json_file, JSON)]
     if model is None:
@@ -102,7 +102,7 @@ def _check_reader(purpose: str, strategy: str, model: Path | None, folds: int | 
         raise ConfigError(f"--strategy {strategy} needs a model, and none is given: {instead}--model DIR, {trained}")
 
 
-def _out_of_fold(query: Query, folds: int, output: Path, resolved: RunConfig, device: str | None) -> Selection:
+def _out_of_fold(query: SelectionQuery, folds: int, output: Path, resolved: RunConfig, device: str | None) -> Selection:
     """Select out of fold; finished folds are kept beside the output until it is written, to resume after a kill."""
     from dhrd._files import is_stream
     from dhrd.run.select.select import select_out_of_fold
@@ -112,7 +112,7 @@ def _out_of_fold(query: Query, folds: int, output: Path, resolved: RunConfig, de
         return select_out_of_fold(resolved, query, num_folds=folds, kept=kept, device=device)
 
 
-def _drawn(query: Query, resolved: RunConfig, *, labels_required: bool) -> Selection:
+def _drawn(query: SelectionQuery, resolved: RunConfig, *, labels_required: bool) -> Selection:
     from dhrd.data.sources import open_source
 
     open_source(resolved.data.train, resolved.data, tasks=resolved.tasks).check(labels_required=labels_required)

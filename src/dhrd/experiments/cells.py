@@ -26,7 +26,7 @@ from dhrd.training.identity import flat, identity
 
 _PLACES = {"train", "validation", "test", "rationales", "superglue_root"}  # the rows are hashed, not their places
 _MACHINE = {"training.compile", "training.gradient_checkpointing", "training.max_tokens_per_micro_batch"}
-"""What a machine may choose by its memory and its compiler: the update is the same up to rounding. Cells' files say it."""
+"""What a machine may choose by its memory and its compiler: the update is the same up to rounding. A file says it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

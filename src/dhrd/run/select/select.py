@@ -27,7 +27,7 @@ from dhrd.inference.classifier import Classifier
 from dhrd.inference.embedding import embed
 from dhrd.run.rows import refuse_trained_rows, rows_of, settings_of, with_own_ids
 from dhrd.run.select.pool import Pool, open_pool
-from dhrd.run.select.strategies import RANDOM, STRATEGIES, Choose, Query, ScoredPool, draw_rows
+from dhrd.run.select.strategies import RANDOM, STRATEGIES, Choose, ScoredPool, SelectionQuery, draw_rows
 
 _FOR_RATIONALES = (RANDOM, "margin")
 _OWN_COLUMNS = ("selected_by", "score", "inclusion_probability")
@@ -65,7 +65,7 @@ class Selection:
 
 
 def select_for_labels(
-    model_dir: str | Path, data: Any, query: Query, *, config: RunConfig | None = None, **options: Any
+    model_dir: str | Path, data: Any, query: SelectionQuery, *, config: RunConfig | None = None, **options: Any
 ) -> Selection:
     """Select the rows to label next.
 
@@ -92,7 +92,7 @@ def select_for_labels(
 
 
 def select_for_rationales(
-    model_dir: str | Path, data: Any, query: Query, *, config: RunConfig | None = None, **options: Any
+    model_dir: str | Path, data: Any, query: SelectionQuery, *, config: RunConfig | None = None, **options: Any
 ) -> Selection:
     """Select labelled rows, which the artifact was not trained on, that should get a rationale next.
 
@@ -123,7 +123,7 @@ def select_for_rationales(
 
 
 def select_out_of_fold(
-    config: RunConfig, query: Query, *, num_folds: int = 5, kept: Path | None = None, device: str | None = None
+    config: RunConfig, query: SelectionQuery, *, num_folds: int = 5, kept: Path | None = None, device: str | None = None
 ) -> Selection:
     """Select training rows that should get a rationale next, each scored by a classifier that did not see it.
 
@@ -153,7 +153,7 @@ def select_out_of_fold(
     return _by_doubt(rows.train, pool, wrong_N, query)
 
 
-def select_at_random(config: RunConfig, query: Query, *, for_rationales: bool = False) -> Selection:
+def select_at_random(config: RunConfig, query: SelectionQuery, *, for_rationales: bool = False) -> Selection:
     """Draw rows to get a label or a rationale next; no model reads them.
 
     Args:
@@ -190,7 +190,7 @@ def write_selected(selection: Selection, path: Path) -> None:
 
 
 def _opened(
-    model_dir: str | Path, data: Any, query: Query, config: RunConfig | None, *, labels_required: bool
+    model_dir: str | Path, data: Any, query: SelectionQuery, config: RunConfig | None, *, labels_required: bool
 ) -> tuple[list[Example], Pool, LabelSlice]:
     """The rows for an artifact, the pool of candidates, and the task to select for."""
     config = config or settings_of(model_dir)
@@ -213,7 +213,7 @@ def _is_labelled(example: Example, task: LabelSlice) -> bool:
     return example.label is not None and task.is_in(example.label)
 
 
-def _check_pool(pool: Pool, examples: Sequence[Example], query: Query) -> None:
+def _check_pool(pool: Pool, examples: Sequence[Example], query: SelectionQuery) -> None:
     if query.num_rows > len(pool.rows):
         raise DataError(
             f"`num_rows={query.num_rows}`: only {len(pool.rows)} of the pool's {len(examples)} rows can be selected: "
@@ -224,7 +224,7 @@ def _check_pool(pool: Pool, examples: Sequence[Example], query: Query) -> None:
             raise DataError(f"{examples[row].where}: has a column {taken[0]}, which a selection writes; rename it")
 
 
-def _check_for_rationales(query: Query) -> None:
+def _check_for_rationales(query: SelectionQuery) -> None:
     if query.strategy not in _FOR_RATIONALES:
         raise ConfigError(
             f"`strategy={query.strategy}`: chooses rows for labels; for rationales give {' or '.join(_FOR_RATIONALES)}"
@@ -247,7 +247,7 @@ def _doubt(probabilities_NC: np.ndarray, examples: Sequence[Example], task: Labe
     return 1 - probabilities_NC[gold_NC]
 
 
-def _by_doubt(examples: Sequence[Example], pool: Pool, doubt_N: np.ndarray, query: Query) -> Selection:
+def _by_doubt(examples: Sequence[Example], pool: Pool, doubt_N: np.ndarray, query: SelectionQuery) -> Selection:
     def choose(rows: np.ndarray, count: int, draws: np.random.RandomState) -> np.ndarray:
         return np.argsort(-doubt_N[rows], kind="stable")[:count]
 
@@ -255,7 +255,7 @@ def _by_doubt(examples: Sequence[Example], pool: Pool, doubt_N: np.ndarray, quer
 
 
 def _selected(
-    examples: Sequence[Example], pool: Pool, score_N: np.ndarray | None, query: Query, choose: Choose | None
+    examples: Sequence[Example], pool: Pool, score_N: np.ndarray | None, query: SelectionQuery, choose: Choose | None
 ) -> Selection:
     drawn = draw_rows(len(pool.rows), query.num_rows, None if query.strategy == RANDOM else choose, seed=query.seed)
     rows = [

@@ -26,7 +26,14 @@ from dhrd.run.rows import check_same_rows
 from dhrd.run.train import train
 from dhrd.run.update.gate import AnswerChange, UpdateGate, outcomes_of
 from dhrd.run.update.rows import UpdateRows, UpdateSettings, update_rows
-from dhrd.run.update.start import REPORT, ROWS_STAMP, beside_output, check_update_place, is_published
+from dhrd.run.update.start import (
+    REPORT,
+    ROWS_STAMP,
+    beside_output,
+    check_update_place,
+    is_published,
+    update_config,
+)
 from dhrd.training.run_dir import read_run
 
 logger = logging.getLogger("dhrd")
@@ -45,12 +52,12 @@ class Updated:
     gate: UpdateGate
 
 
-def update(settings: UpdateSettings, config: RunConfig, *, device: str | None = None) -> Updated:
+def update(settings: UpdateSettings, config: RunConfig | None = None, *, device: str | None = None) -> Updated:
     """Continue training an artifact on new rows, and publish it if accuracy on old rows did not drop too far.
 
     Args:
         settings: What to read, replay and judge.
-        config: Training settings, based on `update_config`.
+        config: Training settings, based on `update_config`; None: just that.
         device: "cpu", "cuda" or "mps"; None: the best available.
 
     Returns:
@@ -63,6 +70,7 @@ def update(settings: UpdateSettings, config: RunConfig, *, device: str | None = 
     """
     work, rejected = beside_output(settings.output)
     check_update_place(settings.output)
+    config = config or update_config(settings.model)
     info = read_info(settings.model)
     check_has_classifier(settings.model, info)
     check_one_task(info.labels, "an update")

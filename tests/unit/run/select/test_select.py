@@ -23,7 +23,7 @@ from dhrd.run.select.select import (
     select_out_of_fold,
     write_selected,
 )
-from dhrd.run.select.strategies import Query
+from dhrd.run.select.strategies import SelectionQuery
 from dhrd.run.train import train
 from helpers.artifacts import TASKS, save_tiny
 from helpers.rows import write_jsonl
@@ -48,7 +48,7 @@ def chosen(selection: Selection) -> list[str]:
 
 def test_the_rows_with_the_least_margins_are_chosen(model: Path, tmp_path: Path) -> None:
     pool = pool_of(tmp_path)
-    selection = select_for_labels(model, pool, Query(num_rows=20, strategy="margin"), **CPU)
+    selection = select_for_labels(model, pool, SelectionQuery(num_rows=20, strategy="margin"), **CPU)
     lines = read_jsonl(pool)
     two = np.sort(Classifier.from_pretrained(model, **CPU).predict_proba([row["input_text"] for row in lines]))[:, -2:]
     score = dict(zip([row["id"] for row in lines], 1 - (two[:, 1] - two[:, 0]), strict=True))
@@ -62,7 +62,8 @@ def test_the_rows_with_the_least_margins_are_chosen(model: Path, tmp_path: Path)
 def test_the_seed_decides(model: Path, tmp_path: Path, strategy: str) -> None:
     pool = pool_of(tmp_path)
     first, again, other = (
-        select_for_labels(model, pool, Query(num_rows=10, strategy=strategy, seed=seed), **CPU) for seed in (1, 1, 2)
+        select_for_labels(model, pool, SelectionQuery(num_rows=10, strategy=strategy, seed=seed), **CPU)
+        for seed in (1, 1, 2)
     )
     ids = [[row.example.id for row in selection.rows] for selection in (first, again, other)]
     assert ids[0] == ids[1] != ids[2] and len({*ids[0]}) == 10
@@ -71,7 +72,7 @@ def test_the_seed_decides(model: Path, tmp_path: Path, strategy: str) -> None:
 
 def test_the_output_has_the_rows_as_they_are(model: Path, tmp_path: Path) -> None:
     pool = pool_of(tmp_path)
-    selection = select_for_labels(model, pool, Query(num_rows=10, strategy="badge"), **CPU)
+    selection = select_for_labels(model, pool, SelectionQuery(num_rows=10, strategy="badge"), **CPU)
     write_selected(selection, tmp_path / "ask.jsonl")
     written, given = read_jsonl(tmp_path / "ask.jsonl"), {row["id"]: row for row in read_jsonl(pool)}
     own = ("selected_by", "score", "inclusion_probability")
@@ -85,7 +86,7 @@ def test_the_output_has_the_rows_as_they_are(model: Path, tmp_path: Path) -> Non
 def test_columns_that_json_lacks_are_text(model: Path, tmp_path: Path) -> None:
     texts, dates = ["one case", "another case"], [date(2025, 11, day) for day in (1, 2)]
     pyarrow.parquet.write_table(pyarrow.table({"input_text": texts, "on": dates}), tmp_path / "pool.parquet")
-    selection = select_for_labels(model, tmp_path / "pool.parquet", Query(num_rows=2), **CPU)
+    selection = select_for_labels(model, tmp_path / "pool.parquet", SelectionQuery(num_rows=2), **CPU)
     write_selected(selection, tmp_path / "ask.jsonl")
     written = {row["input_text"]: row for row in read_jsonl(tmp_path / "ask.jsonl")}
     assert written["another case"]["on"] == "2025-11-02" and len({row["id"] for row in written.values()}) == 2
@@ -93,19 +94,19 @@ def test_columns_that_json_lacks_are_text(model: Path, tmp_path: Path) -> None:
 
 def test_what_is_known_is_not_asked_for(model: Path, tmp_path: Path) -> None:
     pool = pool_of(tmp_path)
-    first = select_for_labels(model, pool, Query(num_rows=30, strategy="margin"), **CPU)
+    first = select_for_labels(model, pool, SelectionQuery(num_rows=30, strategy="margin"), **CPU)
     write_selected(first, tmp_path / "asked.jsonl")
-    query = Query(num_rows=10, strategy="margin", exclude=(tmp_path / "asked.jsonl",))
+    query = SelectionQuery(num_rows=10, strategy="margin", exclude=(tmp_path / "asked.jsonl",))
     second = select_for_labels(model, pool, query, **CPU)
     assert not {r.example.id for r in first.rows} & {r.example.id for r in second.rows}
     assert second.pool.num_excluded == 30
     with pytest.raises(DataError, match="`num_rows=11`: only 10 of the pool's 40 rows can be selected"):
-        select_for_labels(model, pool, Query(num_rows=11, exclude=query.exclude), **CPU)
+        select_for_labels(model, pool, SelectionQuery(num_rows=11, exclude=query.exclude), **CPU)
 
 
 def test_a_column_of_a_selection_is_not_overwritten(model: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"pool.jsonl:1: has a column score"):
-        select_for_labels(model, pool_of(tmp_path, score=1), Query(num_rows=3), **CPU)
+        select_for_labels(model, pool_of(tmp_path, score=1), SelectionQuery(num_rows=3), **CPU)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_a_column_of_a_selection_is_not_overwritten(model: Path, tmp_path: Path)
 )
 def test_a_query_that_means_nothing_is_refused(given: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
-        Query(**given)
+        SelectionQuery(**given)
 
 
 def test_out_of_fold_the_rows_that_are_got_wrong_come_first(
@@ -132,7 +133,7 @@ def test_out_of_fold_the_rows_that_are_got_wrong_come_first(
         return result
 
     monkeypatch.setattr(module, "out_of_fold", knows)
-    selection = select_out_of_fold(config, Query(num_rows=4, strategy="margin"))
+    selection = select_out_of_fold(config, SelectionQuery(num_rows=4, strategy="margin"))
     bare = [f"r{number}" for number in range(20) if "rationale" not in gold[f"r{number}"]]
     assert selection.pool.num_excluded == 20 - len(bare)
     drawn = {row.example.id for row in selection.rows} - {*chosen(selection)}
@@ -145,7 +146,7 @@ def test_out_of_fold_is_trained_without_rationales(tiny_backbone: Path, tmp_path
     config = load_config(overrides=settings(tiny_backbone, tmp_path, "training.num_epochs=1"))
     with pytest.raises(DataError, match="no training row has a rationale"):
         load_rows(config)
-    selection = select_out_of_fold(config, Query(num_rows=6, strategy="margin"), num_folds=2, device="cpu")
+    selection = select_out_of_fold(config, SelectionQuery(num_rows=6, strategy="margin"), num_folds=2, device="cpu")
     assert len(selection.rows) == 6 and all(0 < row.score < 1 for row in selection.rows)
     assert chosen(selection) == sorted(
         chosen(selection), key=lambda name: -next(row.score for row in selection.rows if row.example.id == name)
@@ -155,7 +156,7 @@ def test_out_of_fold_is_trained_without_rationales(tiny_backbone: Path, tmp_path
 def test_a_model_reads_labelled_rows_that_it_did_not_see(tiny_backbone: Path, tmp_path: Path) -> None:
     config = make_config(tiny_backbone, tmp_path, "training.num_epochs=1")
     train(config, device="cpu")
-    out, query = tmp_path / "out", Query(num_rows=3, strategy="margin")
+    out, query = tmp_path / "out", SelectionQuery(num_rows=3, strategy="margin")
     with pytest.raises(DataError, match=r"the model was trained on 5 of the 5 rows.*give `folds` instead of `model`"):
         select_for_rationales(out, tmp_path / "train.jsonl", query, **CPU)
     new = write_jsonl(tmp_path / "new.jsonl", [{**row, "input_text": f"new {row['input_text']}"} for row in rows(20)])
@@ -174,12 +175,12 @@ def test_one_of_several_tasks_is_asked_for(tmp_path: Path) -> None:
     first, second = np.sort(p_NC[:, :3])[:, [-1, -2]].T
     doubt = {"what": 1 - (first - second), "tags": 1 - np.abs(2 * p_NC[:, 3:] - 1).min(axis=1)}
     for task, doubt_N in doubt.items():
-        selection = select_for_labels(model, pool, Query(num_rows=20, strategy="margin", task=task), **CPU)
+        selection = select_for_labels(model, pool, SelectionQuery(num_rows=20, strategy="margin", task=task), **CPU)
         score = dict(zip(texts, doubt_N, strict=True))
         drawn = {row.example.id for row in selection.rows if row.by == "random"}
         assert chosen(selection) == sorted(score.keys() - drawn, key=lambda name: -score[name])[:18]
     with pytest.raises(ConfigError, match="this model has several tasks; give `task`, one of what, tags"):
-        select_for_labels(model, pool, Query(num_rows=20), **CPU)
+        select_for_labels(model, pool, SelectionQuery(num_rows=20), **CPU)
 
 
 def test_rationales_for_a_task_are_of_rows_with_its_label(tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_rationales_for_a_task_are_of_rows_with_its_label(tmp_path: Path) -> Non
     given = write_jsonl(tmp_path / "rows.jsonl", lines)
     classifier = Classifier.from_pretrained(model, **CPU)
     for task, asked in (("what", lines[1::2]), ("tags", lines)):
-        query = Query(num_rows=len(asked), strategy="margin", task=task)
+        query = SelectionQuery(num_rows=len(asked), strategy="margin", task=task)
         selection = select_for_rationales(model, given, query, **CPU)
         assert {row.example.id for row in selection.rows} == {row["id"] for row in asked}
         for row in selection.rows:
@@ -203,7 +204,7 @@ def test_rationales_for_a_task_are_of_rows_with_its_label(tmp_path: Path) -> Non
     with pytest.raises(
         DataError, match=r"only 6 of the pool's 12 rows can be selected.*with a label and without a rationale"
     ):
-        select_for_rationales(model, given, Query(num_rows=7, task="what"), **CPU)
+        select_for_rationales(model, given, SelectionQuery(num_rows=7, task="what"), **CPU)
 
 
 def test_out_of_fold_of_a_task(tiny_backbone: Path, tmp_path: Path) -> None:
@@ -213,14 +214,14 @@ def test_out_of_fold_of_a_task(tiny_backbone: Path, tmp_path: Path) -> None:
         del line["late"]
     write_jsonl(tmp_path / "train.jsonl", lines)
     config = load_config(overrides=settings(tiny_backbone, tmp_path, tasks, "training.num_epochs=1"))
-    query = Query(num_rows=16, strategy="margin", task="late")
+    query = SelectionQuery(num_rows=16, strategy="margin", task="late")
     selection = select_out_of_fold(config, query, num_folds=2, device="cpu")
     assert {row.example.id for row in selection.rows} == {line["id"] for line in lines if "late" in line}
     assert all(0 < row.score < 1 for row in selection.rows)
     with pytest.raises(ConfigError, match="give `task`, one of what, late"):
-        select_out_of_fold(config, Query(num_rows=3), num_folds=2, device="cpu")
+        select_out_of_fold(config, SelectionQuery(num_rows=3), num_folds=2, device="cpu")
 
 
 def test_strategies_for_labels_choose_no_rationales(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="for rationales give random or margin"):
-        select_for_rationales(model, pool_of(tmp_path, label="bill"), Query(num_rows=3, strategy="badge"))
+        select_for_rationales(model, pool_of(tmp_path, label="bill"), SelectionQuery(num_rows=3, strategy="badge"))

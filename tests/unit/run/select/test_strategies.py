@@ -1,4 +1,4 @@
-"""Query strategies: what each wants, and what is drawn beside it."""
+"""SelectionQuery strategies: what each wants, and what is drawn beside it."""
 
 from __future__ import annotations
 
