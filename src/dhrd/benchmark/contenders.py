@@ -19,6 +19,7 @@ from dhrd.inference.classifier import Classifier
 from dhrd.inference.engine.batching import predict_logits
 from dhrd.inference.vllm import awake, start_vllm
 from dhrd.model.foreign import Weights
+from dhrd.model.precision import dtype_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -109,7 +110,7 @@ def ours(classifier: Classifier, name: str = "dhrd", title: str = "dhrd.Classifi
     def run(rows: BenchmarkRows) -> list[str]:
         return [names[index] for index in classifier.predict_proba(rows.examples).argmax(1)]
 
-    return Contender(name=name, title=title, dtype=str(classifier.dtype).removeprefix("torch."), run=run)
+    return Contender(name=name, title=title, dtype=dtype_name(classifier.dtype), run=run)
 
 
 def stock_model(directory: Path, classifier: Classifier, dtype: torch.dtype) -> PreTrainedModel:
@@ -141,7 +142,7 @@ def pipeline(model: PreTrainedModel, classifier: Classifier, batch_size: int) ->
     return Contender(
         name=f"pipeline_{batch_size}",
         title=f"transformers pipeline, batch {batch_size}",
-        dtype=str(model.dtype).removeprefix("torch."),
+        dtype=dtype_name(model.dtype),
         run=run,
         batch_size=batch_size,
     )
@@ -173,14 +174,14 @@ def loop(lineup: Lineup) -> Iterator[Contender]:
         return [label for start in starts for label in answer(list(rows.texts[start : start + LOOP_BATCH_SIZE]))]
 
     title = f"AutoModelForSequenceClassification loop, batch {LOOP_BATCH_SIZE}"
-    dtype = str(model.dtype).removeprefix("torch.")
+    dtype = dtype_name(model.dtype)
     yield Contender(name="loop", title=title, dtype=dtype, run=run, batch_size=LOOP_BATCH_SIZE)
 
 
 def vllm(lineup: Lineup) -> Iterator[Contender]:
     """vLLM's pooling runner on our tokenizer's tokens, so that both truncate in the same way."""
     classifier = lineup.classifier
-    dtype = str(classifier.dtype).removeprefix("torch.")
+    dtype = dtype_name(classifier.dtype)
     limit = classifier.info.max_input_tokens
     engine = start_vllm(lineup.directory, classifier.device, runner="pooling", dtype=dtype, max_model_len=limit)
     names = classifier.labels.names

@@ -18,6 +18,7 @@ from dhrd.data.records import Example
 from dhrd.evaluation.evaluate import agreement
 from dhrd.inference.classifier import Classifier
 from dhrd.model.flops import forward_cost
+from dhrd.model.precision import dtype_name
 
 _SWEEP_ROWS, _PARITY_ROWS, _FORWARD_ROWS = 24, 256, 512
 _SHORTEST = 32
@@ -91,6 +92,6 @@ def parity_with_fp32(
         Agreement(**agreement(model.predict_proba(some), expected, classifier.labels))
         for model in (classifier, without_sharing(classifier))
     )
-    dtype = str(classifier.dtype).removeprefix("torch.")
+    dtype = dtype_name(classifier.dtype)
     against = "float32, rows run whole"
     return ParityResult(num_rows=len(some), dtype=dtype, against=against, as_run=as_run, without_sharing=apart)

@@ -13,6 +13,7 @@ from dhrd._device import describe_device
 from dhrd._versions import library_versions
 from dhrd.benchmark.result import Conditions
 from dhrd.model.flops import linear_shapes
+from dhrd.model.precision import dtype_name
 
 _SQUARES = (1024, 2048, 4096)
 _MAX_FLOPS = 4e11  # of one product, so that measuring a slow CPU does not take minutes
@@ -59,7 +60,7 @@ def conditions(device: torch.device, dtype: torch.dtype) -> Conditions:
         device=describe_device(device),
         threads=torch.get_num_threads(),
         capability=torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else None,
-        dtype=str(dtype).removeprefix("torch."),
+        dtype=dtype_name(dtype),
         load_average_1_min=os.getloadavg()[0],
         versions=library_versions(),
     )

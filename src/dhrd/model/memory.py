@@ -21,7 +21,7 @@ def keep_freed_memory() -> bool:
     A pass frees and allocates the same megabytes hundreds of times. By default glibc hands such blocks back to the
     system each time, which clears every page before it gives it again: a third of a pass of SmolLM2 in bf16 on a CPU
     with AMX. A thread's own heaps are returned whatever the thresholds, so threads started later get none of their
-    own. The cost: the process keeps its peak memory.
+    own. The cost: the process keeps its peak memory, and more where sizes vary: `return_freed_memory`.
 
     Returns:
         Whether it was done; False if the C library is not glibc.
@@ -31,6 +31,16 @@ def keep_freed_memory() -> bool:
     mallopt = ctypes.CDLL(None).mallopt
     wanted = {_M_MMAP_THRESHOLD: _LARGEST_BLOCK_BYTES, _M_TRIM_THRESHOLD: _MOST_KEPT_BYTES, _M_ARENA_MAX: 1}
     return all([mallopt(name, value) for name, value in wanted.items()])  # noqa: C419 (set all, even if one is refused)
+
+
+def return_freed_memory() -> None:
+    """Hand back to the system what glibc's allocator keeps of freed memory; elsewhere nothing happens.
+
+    Batches differ in size, so that kept blocks fit the next one ever worse and the process grows: with SmolLM2 from 9
+    to 15 GB in 45 updates of 64 rows. It takes a tenth of a second, and the next pass asks for its pages again.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def own_weights(model: nn.Module) -> None:

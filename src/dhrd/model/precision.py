@@ -50,6 +50,11 @@ class ProductRates:
         return torch.bfloat16 if (self.bfloat16 or 0.0) > _WORTH * self.float32 else torch.float32
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """A dtype as settings and records spell it, such as `bfloat16`."""
+    return str(dtype).removeprefix("torch.")
+
+
 def fast_dtype(device: torch.device, config: PreTrainedConfig | None = None) -> torch.dtype:
     """The dtype in which a device multiplies matrices fastest without losing fp32's range: bf16 or fp32.
 

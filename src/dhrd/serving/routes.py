@@ -15,6 +15,7 @@ from dhrd.data.inputs import EncodedInput
 from dhrd.errors import DataError
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.prediction import Prediction
+from dhrd.model.precision import dtype_name
 from dhrd.serving.dispatcher import Dispatcher
 from dhrd.serving.explainer import Explainer
 from dhrd.serving.guard import Gate
@@ -139,7 +140,7 @@ class Service:
             decision=info.model_dump(mode="json")["decision"],
             explains=self.explainer.is_offered,
             device=str(classifier.device),
-            dtype=str(classifier.dtype).removeprefix("torch."),
+            dtype=dtype_name(classifier.dtype),
             version=library_versions()["dhrd"],
             limits=ServedLimits(**asdict(self.limits)),
         )

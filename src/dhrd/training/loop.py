@@ -8,6 +8,7 @@ from typing import Protocol
 
 from dhrd._progress import bar
 from dhrd.data.records import Batch
+from dhrd.model.memory import return_freed_memory
 from dhrd.training.checkpoints import Checkpoints
 from dhrd.training.position import Position, next_position
 from dhrd.training.step import TrainState, train_step
@@ -15,6 +16,8 @@ from dhrd.training.trackers.tracker import Tracker
 
 Metrics = Mapping[str, float]
 EvaluateFn = Callable[[], Metrics]
+
+_RETURN_MEMORY_EVERY = 20  # updates
 
 
 class Updates(Protocol):
@@ -82,6 +85,8 @@ def fit(
             position = next_position(position, updates.updates_per_epoch)
             log["epoch"] = position.epoch + position.update / updates.updates_per_epoch
             _log_to_all(trackers, log, position.step)
+            if position.step % _RETURN_MEMORY_EVERY == 0:
+                return_freed_memory()
             progress.update(task, advance=1, note=f"loss {log['loss']:.3f}  {log['tokens_per_second']:.0f} tokens/s")
             if monitor is not None and _is_due(settings.eval_steps, position):
                 metrics = monitor.evaluate()
@@ -93,6 +98,7 @@ def fit(
                 checkpoints.save(state, position)
             if position.stopped:
                 break
+    return_freed_memory()
     if settings.selection == "best" and checkpoints is not None and position.best_step is not None:
         checkpoints.load_best(state.model, position)
     return position

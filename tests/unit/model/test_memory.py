@@ -43,10 +43,34 @@ def test_pages_are_not_asked_for_again(call: str) -> None:
     assert page_faults(keep=True) * 10 < page_faults(keep=False)
 
 
+_HELD = """
+import psutil, torch
+from dhrd.model.memory import keep_freed_memory, return_freed_memory
+assert keep_freed_memory()
+held_mb = lambda: psutil.Process().memory_info().rss // 2**20
+torch.ones(2**20)
+before = held_mb()
+blocks = [torch.ones(2**20 + 2**16 * number) for number in range(64)]
+small = [torch.ones(2**10) for _ in range(64)]
+del blocks
+kept = held_mb()
+return_freed_memory()
+print(kept - before, held_mb() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is told")
+def test_freed_memory_is_returned_when_asked() -> None:
+    ran = subprocess.run([sys.executable, "-c", _HELD], capture_output=True, text=True, check=True)
+    kept_mb, left_mb = map(int, ran.stdout.split())
+    assert kept_mb > 500 and left_mb < 50
+
+
 def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(memory.ctypes, "CDLL", None)
     assert memory.keep_freed_memory.__wrapped__() is False
+    memory.return_freed_memory()
 
 
 def test_own_weights_do_not_change_with_their_file(tmp_path: Path) -> None:
