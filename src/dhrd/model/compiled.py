@@ -9,6 +9,10 @@ from torch import nn
 from dhrd._text import message_of
 from dhrd.errors import ConfigError
 
+_MAX_VARIANTS = 32
+"""Of one layer's code: its input requires a gradient or not, the mask is bool, float or None, one row or several,
+training or evaluation. torch stops at 8 and runs the others uncompiled."""
+
 
 def compile_layers(layers: Iterable[nn.Module], run: Callable[[], object], setting: str) -> None:
     """Compile each layer, and run them, so that any failure happens here.
@@ -23,6 +27,9 @@ def compile_layers(layers: Iterable[nn.Module], run: Callable[[], object], setti
     Raises:
         ConfigError: Compilation fails on this machine.
     """
+    from torch._dynamo import config  # takes a second to import
+
+    config.recompile_limit = max(config.recompile_limit, _MAX_VARIANTS)
     for layer in layers:
         layer.compile(dynamic=True)
     try:

@@ -19,6 +19,24 @@ def test_each_layer_is_compiled_for_any_shape_and_run(monkeypatch: pytest.Monkey
     assert done == [(layers[0], {"dynamic": True}), (layers[1], {"dynamic": True}), "run"]
 
 
+def test_every_kind_of_batch_is_compiled() -> None:
+    """More kinds than torch would compile by itself: with and without a gradient, of one row and of several, …"""
+    done: list[str] = []
+
+    class Layer(nn.Module):
+        def forward(self, x: torch.Tensor, kind: str) -> torch.Tensor:
+            if not torch.compiler.is_compiling():
+                done.append(kind)
+            return x + len(kind)
+
+    layer = Layer()
+    compile_layers([layer], lambda: None, "a")
+    for kind in range(12):
+        for needs in (False, True):
+            assert torch.equal(layer(torch.ones(3, requires_grad=needs), "x" * kind), torch.full((3,), 1.0 + kind))
+    assert not done
+
+
 def test_what_fails_is_one_clear_line_that_names_the_setting() -> None:
     def fail() -> Any:
         raise RuntimeError("no compiler here\nand a trace")
