@@ -1,6 +1,7 @@
 """Time of a DHRD step on SmolLM2-135M, as it was against what `auto` and `cache_frozen` make of it; ratios in one run.
 
     python benchmarks/training.py --group frozen,full [--rounds 7] [--output benchmarks/results/training_step.json]
+    python benchmarks/training.py --group compiled,compiled_kept --output benchmarks/results/training_compiled.json
 
 The rows are those of `training.py`: 8 of about 100 tokens of input and 60 of continuation, `lm_targets: all`.
 
@@ -9,6 +10,7 @@ The rows are those of `training.py`: 8 of about 100 tokens of input and 60 of co
     frozen_kept  the same with `cache_frozen`, from the second epoch on; the first costs what frozen_auto costs
     full         fp32, all layers trained: as it was
     full_auto    `mixed_precision: auto`, freed memory kept
+    …_compiled   the same with `compile`: fewer passes over memory, the same products
 
 What to expect, by counting matrix products (3.54 M weights in a block, 28.3 M in the tied LM head, whose weight is
 frozen with the embeddings and so needs no gradient of its own; 1,440 positions with padding, 1,280 of them targets):
@@ -59,12 +61,14 @@ class Variant:
         mixed_precision: As `training.mixed_precision`.
         cache_frozen: As `training.cache_frozen`.
         keep_memory: Whether the process keeps what it frees.
+        compile: As `training.compile`.
     """
 
     freeze_layers: int = NUM_FROZEN
     mixed_precision: Literal["auto", "no"] = "auto"
     cache_frozen: bool = False
     keep_memory: bool = True
+    compile: bool = False
 
 
 GROUPS = {
@@ -76,6 +80,14 @@ GROUPS = {
     "full": {
         "full": Variant(freeze_layers=0, mixed_precision="no", keep_memory=False),
         "full_auto": Variant(freeze_layers=0),
+    },
+    "compiled": {
+        "full_auto": Variant(freeze_layers=0),
+        "full_compiled": Variant(freeze_layers=0, compile=True),
+    },
+    "compiled_kept": {
+        "frozen_kept": Variant(cache_frozen=True),
+        "frozen_kept_compiled": Variant(cache_frozen=True, compile=True),
     },
 }
 VARIANTS = {name: variant for group in GROUPS.values() for name, variant in group.items()}
@@ -93,6 +105,7 @@ def make_step(variant: Variant, directory: Path, rows: list[EncodedExample], num
         batch_size=len(rows),
         mixed_precision=variant.mixed_precision,
         cache_frozen=variant.cache_frozen,
+        compile=variant.compile,
     )
     model_settings = ModelSettings(name_or_path=str(directory), freeze_layers=variant.freeze_layers)
     config = RunConfig(model=model_settings, training=training)

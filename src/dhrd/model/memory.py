@@ -11,7 +11,7 @@ from torch import nn
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # from glibc's malloc.h
 _LARGEST_BLOCK_BYTES = 2**30
-_MOST_KEPT_BYTES = 2**31 - 1
+_NEVER = -1
 
 
 @cache
@@ -20,7 +20,7 @@ def keep_freed_memory() -> bool:
 
     A pass frees and allocates the same megabytes hundreds of times. By default glibc hands such blocks back to the
     system each time, which clears every page before it gives it again: a third of a pass of SmolLM2 in bf16 on a CPU
-    with AMX. A thread's own heaps are returned whatever the thresholds, so threads started later get none of their
+    with AMX, and more than half of a training step. A thread's own heaps are returned whatever the thresholds, so threads started later get none of their
     own. The cost: the process keeps its peak memory, and more where sizes vary: `return_freed_memory`.
 
     Returns:
@@ -29,7 +29,7 @@ def keep_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    wanted = {_M_MMAP_THRESHOLD: _LARGEST_BLOCK_BYTES, _M_TRIM_THRESHOLD: _MOST_KEPT_BYTES, _M_ARENA_MAX: 1}
+    wanted = {_M_MMAP_THRESHOLD: _LARGEST_BLOCK_BYTES, _M_TRIM_THRESHOLD: _NEVER, _M_ARENA_MAX: 1}
     return all([mallopt(name, value) for name, value in wanted.items()])  # noqa: C419 (set all, even if one is refused)
 
 
