@@ -1,7 +1,8 @@
 """Time of a DHRD step on SmolLM2-135M, as it was against what `auto` and `cache_frozen` make of it; ratios in one run.
 
     python benchmarks/training.py --group frozen,full [--rounds 7] [--output benchmarks/results/training_step.json]
-    python benchmarks/training.py --group compiled,compiled_kept --output benchmarks/results/training_compiled.json
+    python benchmarks/training.py --group memory,compiled,compiled_kept \
+        --output benchmarks/results/training_compiled.json
 
 The rows are those of `training.py`: 8 of about 100 tokens of input and 60 of continuation, `lm_targets: all`.
 
@@ -10,7 +11,8 @@ The rows are those of `training.py`: 8 of about 100 tokens of input and 60 of co
     frozen_kept  the same with `cache_frozen`, from the second epoch on; the first costs what frozen_auto costs
     full         fp32, all layers trained: as it was
     full_auto    `mixed_precision: auto`, freed memory kept
-    …_compiled   the same with `compile`: fewer passes over memory, the same products
+    full_returned  as full_auto, what the C library does with freed memory by itself
+    …_compiled     the same with `compile`: fewer passes over memory, the same products
 
 What to expect, by counting matrix products (3.54 M weights in a block, 28.3 M in the tied LM head, whose weight is
 frozen with the embeddings and so needs no gradient of its own; 1,440 positions with padding, 1,280 of them targets):
@@ -79,6 +81,10 @@ GROUPS = {
     },
     "full": {
         "full": Variant(freeze_layers=0, mixed_precision="no", keep_memory=False),
+        "full_auto": Variant(freeze_layers=0),
+    },
+    "memory": {
+        "full_returned": Variant(freeze_layers=0, keep_memory=False),
         "full_auto": Variant(freeze_layers=0),
     },
     "compiled": {

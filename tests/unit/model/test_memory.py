@@ -21,8 +21,8 @@ if {keep}:
     assert keep_freed_memory()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(20):
-        torch.ones(4096, 4096).sum() + torch.ones(2048, 4096).sum()
+    for _ in range({times}):
+        [torch.ones(4096, 4096 * {size}) for _ in range({count})]
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 def work():
     faults()
@@ -33,11 +33,11 @@ def work():
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is told")
 @pytest.mark.parametrize("call", ["work()", "threading.Thread(target=work).start()"])
-def test_pages_are_not_asked_for_again(call: str) -> None:
+@pytest.mark.parametrize(("times", "size", "count"), [(20, 1, 2), (2, 2, 20)], ids=["100 MB", "over 2 GiB"])
+def test_pages_are_not_asked_for_again(call: str, times: int, size: int, count: int) -> None:
     def page_faults(*, keep: bool) -> int:
-        ran = subprocess.run(
-            [sys.executable, "-c", _FAULTS.format(keep=keep, call=call)], capture_output=True, text=True, check=True
-        )
+        script = _FAULTS.format(keep=keep, call=call, times=times, size=size, count=count)
+        ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         return int(ran.stdout)
 
     assert page_faults(keep=True) * 10 < page_faults(keep=False)
