@@ -1,16 +1,16 @@
 """Time of a DHRD step on SmolLM2-135M, as it was against what `auto` and `cache_frozen` make of it; ratios in one run.
 
     python benchmarks/training.py --group frozen,full [--rounds 7] [--output benchmarks/results/training_step.json]
-    python benchmarks/training.py --group memory,compiled,compiled_kept \
-        --output benchmarks/results/training_compiled.json
+    python benchmarks/training.py --group memory --output benchmarks/results/training_memory.json
+    python benchmarks/training.py --group compiled,compiled_kept --output benchmarks/results/training_compiled.json
 
 The rows are those of `training.py`: 8 of about 100 tokens of input and 60 of continuation, `lm_targets: all`.
 
-    frozen       fp32, `freeze_layers: 20` of 30, what the C library does with freed memory by itself: as it was
-    frozen_auto  `mixed_precision: auto`, freed memory kept
-    frozen_kept  the same with `cache_frozen`, from the second epoch on; the first costs what frozen_auto costs
-    full         fp32, all layers trained: as it was
-    full_auto    `mixed_precision: auto`, freed memory kept
+    frozen         fp32, `freeze_layers: 20` of 30, what the C library does with freed memory by itself: as it was
+    frozen_auto    `mixed_precision: auto`, freed memory kept
+    frozen_kept    the same with `cache_frozen`, from the second epoch on; the first costs what frozen_auto costs
+    full           fp32, all layers trained: as it was
+    full_auto      `mixed_precision: auto`, freed memory kept
     full_returned  as full_auto, what the C library does with freed memory by itself
     …_compiled     the same with `compile`: fewer passes over memory, the same products
 

@@ -20,8 +20,8 @@ def keep_freed_memory() -> bool:
 
     A pass frees and allocates the same megabytes hundreds of times. By default glibc hands such blocks back to the
     system each time, which clears every page before it gives it again: a third of a pass of SmolLM2 in bf16 on a CPU
-    with AMX, and half of a training step. A thread's own heaps are returned whatever the thresholds, so threads started
-    later get none of their own. The cost: the process keeps its peak memory, and more where sizes vary; see
+    with AMX, and a fifth of a training step. A thread's own heaps are returned whatever the thresholds, so threads
+    started later get none of their own. The cost: the process keeps its peak memory, and more where sizes vary; see
     `return_freed_memory`.
 
     Returns:
