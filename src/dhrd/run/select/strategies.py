@@ -1,4 +1,4 @@
-"""SelectionQuery strategies of active learning: which rows of a pool to select, given a classifier's predictions.
+"""Query strategies of active learning: which rows of a pool to select, given a classifier's predictions.
 
     margin    the least margin between the two likeliest labels (Scheffer et al. 2001)
     diverse   k-means++ over the pooled vectors, and from each centre's rows the one with the least margin

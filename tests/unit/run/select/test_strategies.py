@@ -1,4 +1,4 @@
-"""SelectionQuery strategies: what each wants, and what is drawn beside it."""
+"""Query strategies: what each wants, and what is drawn beside it."""
 
 from __future__ import annotations
 
