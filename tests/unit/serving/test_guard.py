@@ -6,12 +6,14 @@ import json
 import logging
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from dhrd import Classifier
+from dhrd.data.inputs import EncodedInput
 from helpers.serving import Running, running, wait_until
 
 
@@ -20,11 +22,24 @@ def kind(response: object) -> tuple[int, str]:
     return response.status_code, response.json()["error"]["type"]  # type: ignore[attr-defined]
 
 
+class Blocked(threading.Event):
+    """The model waits for it; `reached` is set once it does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+
+
 @pytest.fixture
-def blocked(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """The model waits for it."""
-    go_on, forward = threading.Event(), classifier.predict_proba_encoded
-    monkeypatch.setattr(classifier, "predict_proba_encoded", lambda inputs: go_on.wait(30) and forward(inputs))
+def blocked(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> Blocked:
+    go_on, forward = Blocked(), classifier.predict_proba_encoded
+
+    def predict_proba_encoded(inputs: Sequence[EncodedInput]) -> np.ndarray:
+        go_on.reached.set()
+        assert go_on.wait(120)
+        return forward(inputs)
+
+    monkeypatch.setattr(classifier, "predict_proba_encoded", predict_proba_encoded)
     return go_on
 
 
@@ -60,7 +75,7 @@ def test_bodies_over_the_limit_are_refused_however_they_come(classifier: Classif
         assert server.post("/classify", {"input": "a"}).status_code == 200
 
 
-def test_requests_over_the_number_are_told_when_to_come_back(classifier: Classifier, blocked: threading.Event) -> None:
+def test_requests_over_the_number_are_told_when_to_come_back(classifier: Classifier, blocked: Blocked) -> None:
     with running(classifier, max_requests=2) as server, ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(server.post, "/classify", {"input": "a"}) for _ in range(2)]
         wait_until(lambda: server.served.gate.in_flight == 2)
@@ -74,7 +89,7 @@ def test_requests_over_the_number_are_told_when_to_come_back(classifier: Classif
         wait_until(lambda: server.served.gate.in_flight == 0)  # an answer is sent before it is counted as such
 
 
-def test_the_deadline_is_kept(classifier: Classifier, blocked: threading.Event) -> None:
+def test_the_deadline_is_kept(classifier: Classifier, blocked: Blocked) -> None:
     with running(classifier, deadline_s=0.2) as server:
         response = server.post("/classify", {"input": "a"})
         assert kind(response) == (503, "deadline")
@@ -98,11 +113,11 @@ def hang_up(server: Running, *, sent: float = 1.0) -> None:
 
 
 def test_who_hangs_up_leaves_the_queue_at_once(
-    classifier: Classifier, blocked: threading.Event, caplog: pytest.LogCaptureFixture
+    classifier: Classifier, blocked: Blocked, caplog: pytest.LogCaptureFixture
 ) -> None:
     with running(classifier) as server, ThreadPoolExecutor(1) as pool, caplog.at_level(logging.DEBUG):
         stays = pool.submit(server.post, "/classify", {"input": "a"})
-        wait_until(lambda: server.served.gate.in_flight == 1)
+        assert blocked.reached.wait(60)  # else what is to wait is run together with it
         wait_until(lambda: "dhrd_queue_rows 0.0" in server.client.get("/metrics").text)
         hang_up(server)
         wait_until(lambda: server.served.gate.in_flight == 1)
@@ -125,7 +140,7 @@ def test_half_a_body_is_no_request(classifier: Classifier, monkeypatch: pytest.M
         assert server.post("/classify", {"input": "a"}).status_code == 200
 
 
-def test_a_server_that_goes_down_takes_no_new_requests(classifier: Classifier, blocked: threading.Event) -> None:
+def test_a_server_that_goes_down_takes_no_new_requests(classifier: Classifier, blocked: Blocked) -> None:
     with running(classifier) as server, ThreadPoolExecutor(1) as pool:
         accepted = pool.submit(server.post, "/classify", {"input": "a"})
         wait_until(lambda: server.served.gate.in_flight == 1)
