@@ -27,11 +27,11 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether it was done; False if the C library is not glibc.
     """
-    if platform.libc_ver()[0] != "glibc":
+    library = _glibc()
+    if library is None:
         return False
-    mallopt = ctypes.CDLL(None).mallopt
     wanted = {_M_MMAP_THRESHOLD: _LARGEST_BLOCK_BYTES, _M_TRIM_THRESHOLD: _NEVER, _M_ARENA_MAX: 1}
-    return all([mallopt(name, value) for name, value in wanted.items()])  # noqa: C419 (set all, even if one is refused)
+    return all([library.mallopt(*one) for one in wanted.items()])  # noqa: C419 (set all, even if one is refused)
 
 
 def return_freed_memory() -> None:
@@ -40,8 +40,14 @@ def return_freed_memory() -> None:
     Batches differ in size, so that kept blocks fit the next one ever worse and the process grows: with SmolLM2 from 9
     to 15 GB in 45 updates of 64 rows. It takes a tenth of a second, and the next pass asks for its pages again.
     """
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
+    if (library := _glibc()) is not None:
+        library.malloc_trim(0)
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
+    """The C library if it is glibc; to find out, Python reads its own executable."""
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def own_weights(model: nn.Module) -> None:

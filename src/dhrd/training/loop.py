@@ -78,6 +78,7 @@ def fit(
     """
     settings, position = state.settings, position or Position()
     total = updates.updates_per_epoch * settings.num_epochs
+    keeps_memory = state.accelerator.device.type == "cpu"  # see `make_train_state`
     with bar() as progress:
         task = progress.add_task("training", total=total, completed=position.step, note="")
         for batches in _remaining(updates, settings.num_epochs, position):
@@ -85,7 +86,7 @@ def fit(
             position = next_position(position, updates.updates_per_epoch)
             log["epoch"] = position.epoch + position.update / updates.updates_per_epoch
             _log_to_all(trackers, log, position.step)
-            if position.step % _RETURN_MEMORY_EVERY == 0:
+            if keeps_memory and position.step % _RETURN_MEMORY_EVERY == 0:
                 return_freed_memory()
             progress.update(task, advance=1, note=f"loss {log['loss']:.3f}  {log['tokens_per_second']:.0f} tokens/s")
             if monitor is not None and _is_due(settings.eval_steps, position):
@@ -98,7 +99,8 @@ def fit(
                 checkpoints.save(state, position)
             if position.stopped:
                 break
-    return_freed_memory()
+    if keeps_memory:
+        return_freed_memory()
     if settings.selection == "best" and checkpoints is not None and position.best_step is not None:
         checkpoints.load_best(state.model, position)
     return position

@@ -69,6 +69,7 @@ def test_freed_memory_is_returned_when_asked() -> None:
 def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(memory.ctypes, "CDLL", None)
+    monkeypatch.setattr(memory, "_glibc", memory._glibc.__wrapped__)
     assert memory.keep_freed_memory.__wrapped__() is False
     memory.return_freed_memory()
 
