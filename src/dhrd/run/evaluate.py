@@ -16,7 +16,7 @@ from dhrd.evaluation.evaluate import Evaluation, WriteRow, evaluate_classifier
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.decoding import Decoding
-from dhrd.run.rows import each_row_of, held_out_rows, rows_of, tell_trained_file
+from dhrd.run.rows import each_row_of, held_out_rows, rows_of, telling_trained
 
 Mode = Literal["classifier", "cot", "cascade"]
 _DECODING = frozenset(field.name for field in fields(Decoding))
@@ -71,17 +71,19 @@ def evaluate(
         UserError: The artifact or the rows cannot be used.
     """
     given = _check_used(mode, options)
-    tell_trained_file(model_dir, data)
     where: dict[str, Any] = {"split": split, "config": config, "limit": limit}
     load = Reasoner.from_pretrained if mode == "cot" else Classifier.from_pretrained
     model = load(
         model_dir, device=device, dtype=None
     )  # in the saved data type, so that results do not depend on the machine
+    if mode != "classifier":
+        check_one_task(model.info.labels, "an answer of the reasoning head")
+    each = each_row_of(model_dir, data, **where)
+    if data is not None:  # training has compared its own rows
+        each = telling_trained(model_dir, each)
     if mode == "classifier" and isinstance(model, Classifier):
-        each = each_row_of(model_dir, data, **where)
         return evaluate_classifier(model, track(each, "evaluating"), write_row=write_row)
-    check_one_task(model.info.labels, "an answer of the reasoning head")
-    examples = rows_of(model_dir, data, **where)
+    examples = list(each)
     decoding = Decoding(**{name: value for name, value in given.items() if name in _DECODING})
     if isinstance(model, Reasoner):
         evaluation = evaluate_decoded(model, examples, decoding)

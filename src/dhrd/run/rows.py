@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -19,7 +20,6 @@ from dhrd.data.digest import digest_of
 from dhrd.data.objects import numbered_rows
 from dhrd.data.readers import is_read_once
 from dhrd.data.records import Example, LabelSet
-from dhrd.data.remote import local_path
 from dhrd.data.rows import load_rows
 from dhrd.data.source import Source
 from dhrd.data.sources import open_source
@@ -203,16 +203,31 @@ def num_trained(model_dir: str | Path, digests: Iterable[str]) -> int:
         model_dir: An artifact, written by `train`.
         digests: The rows' digests (`data/digest.py`).
     """
+    trained = _trained_digests(model_dir, logging.WARNING)
+    return sum(digest in trained for digest in digests)
+
+
+def _trained_digests(model_dir: str | Path, level: int) -> set[str]:
+    """The digests of an artifact's training rows, read again; none, and a message of the level, if they cannot be."""
     config = read_run(Path(model_dir).expanduser())
     if config is None or config.data.train is None:
-        return 0
+        return set()
     try:
         _refuse_streams(config.data, *_LOADED)
-        trained = {digest_of(example) for example in load_rows(config).train}
+        with _muted():  # what there is to say of these rows was said when the model was trained
+            return {digest_of(example) for example in load_rows(config).train}
     except UserError as error:
-        logger.warning("cannot check whether the model was trained on these rows: %s", error)
-        return 0
-    return sum(digest in trained for digest in digests)
+        logger.log(level, "cannot check whether the model was trained on these rows: %s", error)
+        return set()
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    was, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was
 
 
 def refuse_trained_rows(
@@ -262,11 +277,20 @@ def check_same_rows(stamp: Path, *parts: Iterable[Example], more: str = "") -> N
         )
 
 
-def tell_trained_file(model_dir: str | Path, data: object) -> None:
-    """Warn if rows come from the file that an artifact was trained on, without reading it."""
-    config = read_run(Path(model_dir).expanduser())
-    if config is None or config.data.train is None or not isinstance(data, str | Path):
-        return
-    trained, given = (local_path(name) or Path(name).expanduser() for name in (config.data.train, data))
-    if trained.is_file() and given.is_file() and trained.samefile(given):
-        logger.warning("%s: the model was trained on these rows; new ones may do worse", data)
+def telling_trained(model_dir: str | Path, examples: Iterable[Example]) -> Iterator[Example]:
+    """Pass rows on, and after the last one warn if the model was trained on rows with their text.
+
+    Args:
+        model_dir: An artifact, written by `train`.
+        examples: The rows.
+    """
+    trained = _trained_digests(model_dir, logging.INFO)
+    num_rows = num_known = 0
+    for example in examples:
+        num_rows += 1
+        num_known += bool(trained) and digest_of(example) in trained
+        yield example
+    if num_known:
+        logger.warning(
+            "%d of %d rows have the text of a training row, so the metrics are too optimistic", num_known, num_rows
+        )

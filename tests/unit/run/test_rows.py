@@ -24,9 +24,8 @@ from dhrd.run.rows import (
     rows_of,
     settings_of,
     tasks_of,
-    tell_trained_file,
+    telling_trained,
 )
-from dhrd.training.run_dir import read_run
 from helpers.artifacts import LABELS, change, save_tiny
 from helpers.runs import make_config, rows
 
@@ -126,20 +125,32 @@ def test_rows_of_one_id_are_told_apart(artifact: Path, caplog: pytest.LogCapture
     assert "2 ids occur more than once" in caplog.text
 
 
-def test_the_file_of_training_is_told(artifact: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """By whatever name; and no other file."""
-    config = read_run(artifact)
-    assert config is not None and config.data.train is not None
-    link, other = tmp_path / "link.jsonl", tmp_path / "other.jsonl"
-    link.symlink_to(config.data.train)
-    other.write_bytes(link.read_bytes())
-    for given in (other, "superglue:cb", None, [{"input_text": "a"}]):
-        tell_trained_file(artifact, given)
-    assert caplog.messages == []
-    names = (str(link), f"file://{link}")
-    for given in names:
-        tell_trained_file(artifact, given)
-    assert caplog.messages == [f"{name}: the model was trained on these rows; new ones may do worse" for name in names]
+def test_rows_that_were_trained_on_are_told(artifact: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By their text, whatever file they stand in and whatever else they hold; all rows come through as they are."""
+    seen = [{"input_text": f"  {row['input_text']} ", "label": "yes", "id": f"other-{row['id']}"} for row in rows(3)]
+    new = [{"input_text": f"never read {number}", "label": "no"} for number in range(4)]
+    for given, num_known in ([*new, *seen], 3), (seen, 3), (new, 0):
+        caplog.clear()
+        examples = rows_of(artifact, given)
+        assert list(telling_trained(artifact, examples)) == examples
+        told = f"{num_known} of {len(given)} rows have the text of a training row, so the metrics are too optimistic"
+        assert caplog.messages == [told] * (num_known > 0)
+
+
+def test_where_training_rows_are_gone_evaluation_goes_on(
+    artifact: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A model that was moved to another machine is evaluated there without a warning each time."""
+    moved = tmp_path / "moved"
+    shutil.copytree(artifact, moved)
+    run = json.loads((moved / "run.json").read_text())
+    run["config"]["data"]["train"] = "gone.jsonl"
+    (moved / "run.json").write_text(json.dumps(run))
+    examples = rows_of(moved, rows(3))
+    with caplog.at_level("INFO", logger="dhrd"):
+        assert list(telling_trained(moved, examples)) == examples
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert "cannot check whether the model was trained on these rows: gone.jsonl" in caplog.text
 
 
 @pytest.mark.parametrize("setting", ["train", "validation"])
