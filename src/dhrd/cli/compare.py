@@ -50,7 +50,7 @@ def compare(
     known = given or _task_of(outcomes[0].ids, outcomes[0].labels.names)
     ours, theirs = (str(path) if baseline.name == other.name else path.name for path in (baseline, other))
     comparison = compare_outcomes(
-        pairs, metric=metric or main_metric(known), task=known, names=(f"baseline {ours}", theirs)
+        pairs, metric=metric or main_metric(known), task=known, names=(f"the baseline {ours}", theirs)
     )
     write_json(json_file, comparison)
     with talking(json_file):

@@ -47,6 +47,11 @@ class Arm:
     optional: bool = False
     grid: Grid = field(default_factory=dict)
 
+    @property
+    def in_text(self) -> str:
+        """The title as it stands in a sentence."""
+        return f"the {self.title}" if self.title.startswith(("pooled baseline", "LM loss")) else self.title
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:

@@ -20,7 +20,7 @@ from dhrd.metrics.outcomes import Outcomes, pair
 from dhrd.metrics.paired import Pair, differences, p_value, resampling_of, rows_and_seeds
 from dhrd.metrics.scores import score
 
-NAMES = ("baseline", "other")
+NAMES = ("the baseline", "the other")
 NUM_SEEDS_TO_RESAMPLE = 5
 """From so many seeds on they are resampled too: with fewer, a bootstrap over seeds covers too little."""
 
@@ -49,7 +49,7 @@ def compare(
         task: The SuperGLUE task, for MultiRC's metrics and paragraphs.
         num_resamples: Number of bootstrap resamples.
         seed: Seed of the bootstrap.
-        names: Names of the two in the verdict.
+        names: The two as they stand in the verdict, with their articles if they want any.
 
     Returns:
         Shares, not points, ready for JSON: `metric`, `num_rows`, `num_groups` (null: rows have no groups), `num_seeds`,
@@ -291,7 +291,7 @@ def _verdict(estimate: _Estimate, where: str, names: tuple[str, str]) -> str:
     scope = ", at one seed" if num_seeds == 1 else f", on these rows over {num_seeds} seeds" if few else ""
     by = f"{100 * abs(estimate.difference):.1f} points"
     return (
-        f"{other} is {'better' if better else 'worse'} than the {baseline} by {by} "
+        f"{other} is {'better' if better else 'worse'} than {baseline} by {by} "
         f"(95 % interval {100 * low:.1f} to {100 * high:.1f}){scope}"
     )
 

@@ -46,7 +46,7 @@ def test_two_files(capsys: Capsys, tmp_path: Path) -> None:
     assert ended.code == 0, ended.err
     found = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
     outcomes = [read_together([file])[0] for file in files]
-    names = ("baseline pooled.jsonl", "dhrd.jsonl")
+    names = ("the baseline pooled.jsonl", "dhrd.jsonl")
     assert found == compare([(outcomes[0], outcomes[1])], metric="accuracy", names=names)
     assert found["verdict"].startswith("dhrd.jsonl is better than the baseline pooled.jsonl by 26.7 points")
     assert ended.out.splitlines()[-1] == found["verdict"]

@@ -255,7 +255,7 @@ def test_verdicts() -> None:
         return _outcomes(gold, predicted)
 
     def verdict(*pairs: Pair) -> str:
-        return compare(pairs, metric="accuracy", names=("pooled baseline", "DHRD"))["verdict"]
+        return compare(pairs, metric="accuracy", names=("the pooled baseline", "DHRD"))["verdict"]
 
     # 20 rows that DHRD alone has right: binomial(100, 0.2) / 100
     better = verdict((said(20), said(0)))

@@ -38,7 +38,7 @@ def over_tasks(results: Results, backbone: str, baseline: str, other: str) -> Co
         for task, pairs in by_task.items()
     }
     study = results.request.study
-    numbers = primary(tasks, names=(study.arm(baseline).title, study.arm(other).title))
+    numbers = primary(tasks, names=(study.arm(baseline).in_text, study.arm(other).in_text))
     return Comparison(baseline=baseline, other=other, seeds=sorted(common), **numbers)
 
 

@@ -175,7 +175,7 @@ def _speed(results: Sequence[CellResult]) -> SpeedResult | None:
 def _comparisons(results: Results, backbone: str, task: str, arm: Arm) -> Iterator[Comparison]:
     for baseline in results.request.baselines_of(arm):
         pairs = results.pairs(task, backbone, baseline, arm.name)
-        names = (results.request.study.arm(baseline).title, arm.title)
+        names = (results.request.study.arm(baseline).in_text, arm.in_text)
         for metric in metrics_of(task) if pairs else ():
             numbers = compare(list(pairs.values()), metric=metric, task=TASKS.get(task), names=names)
             yield Comparison(baseline=baseline, other=arm.name, seeds=list(pairs), p_holm=None, **numbers)

@@ -15,7 +15,7 @@ from dhrd.metrics.compare import compare
 from dhrd.metrics.intervals import Interval, wilson
 from dhrd.metrics.outcomes import Outcomes, groups_of
 
-NAMES = ("old model", "updated model")
+NAMES = ("the old model", "the updated model")
 
 
 @dataclass(frozen=True, slots=True)
