@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -35,6 +36,8 @@ _NAMES: Mapping[RoleName, tuple[str, ...]] = {
 
 _WORDS_OF_TEXT = 3.0  # on average: fewer are a name, a number or a class
 _MOST_LABELS = 100  # of a column that is no label by its name
+_UNSPACED = re.compile("[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+"""Letters of scripts without spaces between words: Thai to Tibetan, Burmese, Khmer, Japanese, Chinese."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +110,7 @@ class _Count:
         self.num_numbers += _is_number(value)
         if isinstance(value, str):
             self.num_texts += 1
-            self.num_words += len(value.split())
+            self.num_words += sum(map(_num_words, value.split()))
 
     def look(self, name: str, num_rows: int) -> ColumnLook:
         filled = self.num_filled
@@ -230,7 +233,8 @@ def _find_rationale(columns: Sequence[ColumnLook]) -> Role | None:
 def _find_id(columns: Sequence[ColumnLook]) -> Role | None:
     unique = [column for column in columns if column.num_distinct == column.num_rows and column.mean_words <= 1]
     named = list(_named("id", unique))
-    ahead = [column for column in columns[:1] if column in unique]
+    texts = [*_named("input_text", columns), *_named("rationale", columns)]
+    ahead = [column for column in columns[:1] if column in unique and column not in texts]
     return _first([*named, *ahead], "by its name" if named else "first column, unique in each row", alone=True)
 
 
@@ -275,6 +279,11 @@ def _named(role: RoleName, columns: Sequence[ColumnLook]) -> Iterator[ColumnLook
             parts = column.name.strip().casefold().replace("-", "_").replace(" ", "_").split("_")
             if len(parts) > 1 and known in parts:
                 yield column
+
+
+def _num_words(part: str) -> int:
+    """Words of a text without spaces: one, or about as many as half of its letters where words are not spaced."""
+    return max(1, len(_UNSPACED.findall(part)) // 2)
 
 
 def _is_number(value: object) -> bool:

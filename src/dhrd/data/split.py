@@ -13,11 +13,12 @@ from dhrd.errors import DataError
 def split_dev(
     examples: Sequence[Example], share: float, seed: int, *, setting: str = "data.dev_share"
 ) -> tuple[list[Example], list[Example]]:
-    """Split rows into train and dev, stratified by label, groups kept whole.
+    """Split rows into train and dev, stratified by label as far as whole groups allow.
 
     Args:
         examples: All training rows.
-        share: Share of rows that go to dev. With the same seed, a larger share's dev includes a smaller one's.
+        share: Share of rows that go to dev, met as closely as whole groups allow. With the same seed, a larger share's
+            dev includes a smaller one's, unless a group is larger than that.
         seed: Seed of the choice of rows.
         setting: Name of the setting, for the error message.
 
@@ -27,14 +28,21 @@ def split_dev(
     Raises:
         DataError: The share leaves one of the two empty.
     """
-    strata = _strata(examples, random.Random(f"dev {seed}"))
-    dev: set[int] = set()
-    for members in strata:
-        wanted, taken = share * sum(map(len, members)), 0
+    rng, wanted = random.Random(f"dev {seed}"), share * len(examples)
+    # One order for all shares, in which each stratum is spread evenly, from a random place on: small ones come too
+    order: list[tuple[float, list[int]]] = []
+    for members in _strata(examples, rng):
+        size, before, offset = sum(map(len, members)), 0, rng.random()
         for rows in members:
-            if taken + len(rows) / 2 <= wanted:  # take a group while that brings the share closer
-                dev.update(rows)
-                taken += len(rows)
+            order.append(((before + offset * len(rows)) / size, rows))
+            before += len(rows)
+    dev: set[int] = set()
+    for _, rows in sorted(order):
+        if len(rows) / 2 > wanted:  # a group that is larger than the part shall not end it
+            continue
+        if len(dev) + len(rows) / 2 > wanted:  # without this one the share is closer
+            break
+        dev.update(rows)
     if not dev or len(dev) == len(examples):
         raise DataError(f"{setting}: {share} of {len(examples)} rows leaves one part empty; change it")
     return _parts(examples, dev)
@@ -86,16 +94,26 @@ def _strata(examples: Sequence[Example], rng: random.Random) -> list[list[list[i
     groups: dict[str, list[int]] = defaultdict(list)
     for index, example in enumerate(examples):
         groups[f"group {example.group}" if example.group is not None else f"row {index}"].append(index)
+    own = _own_strata([_first_task(example.label) for example in examples])
     strata: dict[str, list[list[int]]] = defaultdict(list)
     for rows in groups.values():
-        labels = Counter(repr(_stratum(examples[row].label)) for row in rows)
+        labels = Counter(own[row] for row in rows)
         strata[min(labels, key=lambda label: (-labels[label], label))].append(rows)
     for label in sorted(strata):
         rng.shuffle(strata[label])
     return [strata[label] for label in sorted(strata)]
 
 
-def _stratum(label: Label | None) -> object:
+def _own_strata(labels: Sequence[object]) -> list[str]:
+    """Each row's stratum: its label; of several labels the rarest, since few rows have all the same."""
+    counts = Counter(name for label in labels if isinstance(label, tuple) for name in label)
+    return [
+        repr(min(label, key=lambda name: (counts[name], name), default=()) if isinstance(label, tuple) else label)
+        for label in labels
+    ]
+
+
+def _first_task(label: Label | None) -> object:
     """A row's label; of several tasks the first that it has one of, since all together are rarely the same."""
     return next(iter(label.labels.items()), None) if isinstance(label, ByTask) else label
 

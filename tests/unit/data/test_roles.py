@@ -61,6 +61,30 @@ def test_names_that_others_use() -> None:
     assert taken(*rows) == expected
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["这家店的服务非常好我很满意", "この店のサービスはとても良い", "บริการของร้านนี้ดีมากจริงๆ"],
+    ids=["zh", "ja", "th"],
+)
+def test_text_without_spaces_is_text(text: str) -> None:
+    """Its sentences are no ids, and its rationales are found."""
+    rows = [{"a": f"{text}{i}", "b": ["北京", "上海", "广州"][i % 3], "label": "ab"[i % 2]} for i in range(12)]
+    assert taken(*rows) == {"label": ("label",), "input_text": ("a",)}
+    rows = [row | {"id": f"r{i}", "hypothesis": f"{text}{i}", "rationale": text} for i, row in enumerate(rows)]
+    assert taken(*rows) == {
+        "id": ("id",),
+        "label": ("label",),
+        "rationale": ("rationale",),
+        "input_text": ("a", "hypothesis"),
+    }
+
+
+def test_a_first_column_that_is_named_as_the_text_is_no_id() -> None:
+    """However short: names to classify, say."""
+    rows = [{"text": f"name{i}", "label": "ab"[i % 2]} for i in range(12)]
+    assert taken(*rows) == {"input_text": ("text",), "label": ("label",)}
+
+
 def test_by_content_the_last_column_of_classes_is_the_label_and_the_others_are_told() -> None:
     roles = find_roles(columns_of(*tickets()), {})
     assert (roles["label"].columns, roles["label"].why, roles["label"].others) == (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections import Counter
 
 import pytest
@@ -52,6 +54,48 @@ def test_rows_without_a_group_are_on_their_own_beside_groups() -> None:
     assert len({row.id.startswith("g") for row in train if row.group}) <= 1
     assert sum(row.group == "0" for row in dev) in (0, 4)
     assert len(dev) == pytest.approx(0.2 * len(rows), abs=4)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2, 0.5])
+@pytest.mark.parametrize("num_rows", [4, 5, 9])
+def test_many_labels_of_few_rows_each_still_give_the_share(share: float, num_rows: int) -> None:
+    """What is too little of each label for a row of its own is drawn from some of them."""
+    rows = [Example(id=f"{label}-{i}", label=str(label)) for label in range(77) for i in range(num_rows)]
+    _, dev = split_dev(rows, share, 0)
+    assert len(dev) == pytest.approx(share * len(rows), abs=1)
+    drawn = Counter(row.label for row in dev)
+    assert all(abs(drawn[str(label)] - share * num_rows) <= 1 for label in range(77))
+
+
+def test_rows_with_several_labels_are_drawn_like_those_with_none() -> None:
+    """Though hardly two have the same labels."""
+    rng = random.Random(0)
+    tags = [f"t{i}" for i in range(12)]
+    rows = [Example(id=str(i), label=tuple(rng.sample(tags, rng.randint(2, 4))) if i % 2 else ()) for i in range(1000)]
+    for seed in range(3):
+        _, dev = split_dev(rows, 0.1, seed)
+        assert len(dev) == 100
+        assert sum(bool(row.label) for row in dev) == pytest.approx(50, abs=6)
+        counts = Counter(name for row in dev for name in row.label or ())
+        assert set(counts) == set(tags)
+
+
+def test_with_groups_a_larger_share_holds_a_smaller_one_too() -> None:
+    rows = [
+        Example(id=f"{group}-{i}", label="ab"[group % 2], group=str(group))
+        for group in range(40)
+        for i in range(1 + group % 5)
+    ]
+    for seed in range(5):
+        parts = [{row.id for row in split_dev(rows, share, seed)[1]} for share in (0.1, 0.2, 0.3, 0.6)]
+        assert all(small < large for small, large in itertools.pairwise(parts))
+
+
+def test_a_group_larger_than_the_part_does_not_end_it() -> None:
+    rows = [*ROWS[:50], *(Example(id=f"g{i}", label="a", group="0") for i in range(50))]
+    for seed in range(10):
+        _, dev = split_dev(rows, 0.1, seed)
+        assert len(dev) == 10
 
 
 def test_lists_of_labels_are_strata_too() -> None:
