@@ -143,6 +143,7 @@ class RowCheck:
             input_text=text,
             label=self._label(row, given),
             rationale=optional_text("rationale", values["rationale"]),
+            rationale_task=self._rationale_task(given),
             id=key("id", values["id"]) or self._ids.next(digest),
             group=key("group", values["group"]),
             weight=weight(row, self._column(row, "weight")) if self._reads_weight else 1.0,
@@ -150,6 +151,13 @@ class RowCheck:
             where=row.where,
             digest=digest,
         )
+
+    def _rationale_task(self, given: Row) -> str | None:
+        """An `Example`'s; a file of rows has rationales for its first task."""
+        name = given.columns.get("rationale_task") if isinstance(given.columns.get("label"), ByTask) else None
+        if name is not None and name not in self.tasks:
+            raise ValueError(f"rationale_task: {shown(str(name))} is no task; there are {', '.join(self.tasks)}")
+        return None if name is None else str(name)
 
     def _label(self, row: Row, given: Row) -> Label | None:
         if not self.labels_required:

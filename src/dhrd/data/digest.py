@@ -38,6 +38,11 @@ def digest_of(example: Example) -> str:
     return example.digest or input_digest(example.columns(), _PLAIN)
 
 
+def text_digest(text: str) -> str:
+    """The `input_digest` of a row that is read as it is, whatever a template reads beside its `input_text`."""
+    return input_digest({"input_text": text}, _PLAIN)
+
+
 def fingerprint(examples: Sequence[EncodedExample]) -> str:
     """A hash of all tokens and labels, to check that a run resumes with the same rows."""
     digest = hashlib.sha256()

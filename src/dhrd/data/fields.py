@@ -131,7 +131,7 @@ def optional_text(name: str, value: object) -> str | None:
 
 def key(name: str, value: object) -> str | None:
     """An id or a group: text, or an integer (a whole decimal number, too: 7.0 is 7) as text."""
-    if value is None or value == "":
+    if is_blank(value):
         return None
     if (number := as_whole(value)) is not None:  # 7.0 is what pandas makes of 7 where another is missing
         return str(number)

@@ -12,6 +12,7 @@ import pyarrow
 
 from dhrd._text import shown
 from dhrd.data.fields import check_characters, input_text
+from dhrd.data.labels import ByTask
 from dhrd.data.records import Example
 from dhrd.data.row import BadRow, Row, check_names
 from dhrd.data.templates import InputTemplate
@@ -64,7 +65,10 @@ def row_of(item: object, where: str, mapping: Mapping[str, str], own: Sequence[s
         own: Fields of an `Example` to include besides its columns.
     """
     if isinstance(item, Example):
+        if own and item.shares is not None:
+            return BadRow(item.where or where, "shares: give them as the label, by name: {'a': 0.6, 'b': 0.4}")
         own = (*own, "weight") if own and item.weight != 1 else own  # else it may be a column that a template reads
+        own = (*own, "rationale_task") if own and isinstance(item.label, ByTask) else own
         fields = {name: getattr(item, name) for name in own}
         theirs = {mapping[name]: getattr(item, name) for name in ("input_text", *own) if name in mapping}
         return Row(item.where or where, {**theirs, **item.columns(), **fields})

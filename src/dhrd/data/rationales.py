@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dhrd._text import shown
 from dhrd.data.check import is_word_of_missing_data
-from dhrd.data.digest import digest_of
+from dhrd.data.digest import digest_of, text_digest
 from dhrd.data.fields import MAX_PROBLEMS, check_characters, key, optional_text
 from dhrd.data.readers import read_file
 from dhrd.data.records import Example
@@ -36,8 +36,8 @@ class RationaleRow:
     column: str = "rationale"
 
     def is_about(self, example: Example) -> bool:
-        """Whether it was written for this row's text, as far as it says."""
-        return not self.digest or self.digest == digest_of(example)
+        """Whether it was written for this row's text, as far as it says; `convert` digests the `input_text` alone."""
+        return not self.digest or self.digest in (digest_of(example), text_digest(example.input_text))
 
 
 def join_rationales(

@@ -161,8 +161,9 @@ def label_set(config: RunConfig, source: Source, examples: Sequence[Example]) ->
             raise DataError(
                 f"model.num_labels is {config.model.num_labels}; {source.name} has {len(source.labels)} labels"
             )
-        check_label_set(source.labels)
-        return source.labels
+        own = replace(source.labels, multi_label=source.labels.multi_label or config.data.multi_label)
+        check_label_set(own)
+        return own
     multi_label = config.data.multi_label
     return infer_labels(examples, names=names, num_labels=config.model.num_labels, multi_label=multi_label)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from dhrd.config.tasks import TaskSettings, column_of
 from dhrd.data.check import no_label
@@ -51,6 +52,7 @@ def infer_label_space(
 def _label_set(rows: Sequence[Example], task: TaskSettings, own: LabelSet | None) -> LabelSet:
     if own is None or task.labels is not None:
         return infer_labels(rows, names=task.labels, multi_label=task.multi_label)
+    own = replace(own, multi_label=own.multi_label or task.multi_label)
     check_label_set(own)
     return own
 

@@ -150,6 +150,8 @@ def _refusal(rows: Labelled, steps: Sequence[_Step], targets: Sequence[Target], 
     """What keeps rows from showing the targets, and how many like them would."""
     num_rows = len(rows.gold_BC)
     wanted = f"{' and '.join(map(str, targets))} with confidence {confidence:g}"
+    if num_rows == 1:
+        return f"{wanted}: one row cannot show it; give more labelled rows"
     if missing := [target for target, found in zip(targets, steps[-1].counts, strict=True) if not found.num_rows]:
         return f"{wanted}: {_nothing_about(missing[0], rows)}"
     needed = min(_times_more(step, confidence) for step in steps if step.weight) * num_rows
@@ -175,10 +177,11 @@ def _nothing_about(target: Target, rows: Labelled) -> str:
     num_gold = int(rows.gold_BC[:, column].sum())
     if target.measure == "recall" or not num_gold:
         return f"{num_gold or 'none'} of the {num_rows} rows have the label {shown(target.label)}; give more that have"
-    num_said = int(rows.met_and_about(target)[1].sum())
+    if num_said := int(rows.met_and_about(target)[1].sum()):
+        return f"the model answers {shown(target.label)} for {num_said} of the {num_rows} rows; give more rows"
     return (
-        f"{num_gold} of the {num_rows} rows have the label {shown(target.label)}, but the model answers it for "
-        f"{num_said or 'none'} of them all: train a better model, or leave the target out"
+        f"{num_gold} of the {num_rows} rows have the label {shown(target.label)}, but the model answers it for none of "
+        "them all: train a better model, or leave the target out"
     )
 
 

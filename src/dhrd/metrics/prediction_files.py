@@ -22,7 +22,8 @@ def read_together(paths: Sequence[Path], labels: LabelSet | None = None) -> list
 
     Args:
         paths: JSON lines of `id`, `gold`, `label` (null where no answer could be read; a list for multi-label) and,
-            from a classifier, `probabilities`; `group`, where the row has one.
+            from a classifier, `probabilities`; `group`, where the row has one. On a row that is `abstained` the label
+            is that of its probabilities.
         labels: The label set; None: the names in `probabilities`, in their order, else all that occur, sorted.
 
     Raises:
@@ -100,6 +101,8 @@ def _ids(rows: Sequence[Row]) -> list[str]:
 
 
 def _classes(row: Row, key: str, labels: LabelSet) -> Indices | None:
+    if key == "label" and row.columns.get("abstained") is True:
+        return _withheld(row, labels)
     names = _names(row, key)
     if names is None:
         return None
@@ -113,6 +116,16 @@ def _classes(row: Row, key: str, labels: LabelSet) -> Indices | None:
             "models of one label set"
         )
     return tuple(sorted({labels.names.index(name) for name in names}))
+
+
+def _withheld(row: Row, labels: LabelSet) -> Indices | None:
+    """The answer that a decision withheld: models are compared on all rows, as `evaluate` scores them."""
+    p_C = _probabilities(row, labels)
+    if p_C is None:
+        return None
+    if labels.multi_label:
+        return tuple(index for index, p in enumerate(p_C) if p >= 0.5)
+    return (p_C.index(max(p_C)),)
 
 
 def _probabilities(row: Row, labels: LabelSet) -> list[float] | None:

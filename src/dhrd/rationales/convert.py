@@ -11,7 +11,7 @@ from dhrd._files import writing
 from dhrd._outputs import RATIONALES, Output, check_outputs
 from dhrd._text import shown
 from dhrd.config import RunConfig
-from dhrd.data.digest import input_digest
+from dhrd.data.digest import text_digest
 from dhrd.data.fields import check_characters, key, optional_text, read_each
 from dhrd.data.rationales import DIGEST
 from dhrd.data.readers import read_file
@@ -157,7 +157,7 @@ def _digest(record: Row | BadRow, shape: Shape) -> str:
     own, text = columns.get(DIGEST), columns.get("input_text")
     if isinstance(own, str):
         return own
-    return input_digest({"input_text": text}, InputTemplate()) if isinstance(text, str) else ""
+    return text_digest(text) if isinstance(text, str) else ""
 
 
 class _Reader:

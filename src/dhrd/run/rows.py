@@ -150,7 +150,7 @@ def as_source(examples: Sequence[Example], labels: LabelSet, *, like: Source) ->
     rows = [
         example
         if example.shares is None
-        else replace(example, label=dict(zip(labels.names, example.shares, strict=True)))
+        else replace(example, label=dict(zip(labels.names, example.shares, strict=True)), shares=None)
         for example in examples
     ]
     return replace(like, read=lambda: numbered_rows(rows, {}), columns={}, own_labels=lambda _: labels)

@@ -48,7 +48,17 @@ def test_text_that_is_none_is_refused_by_its_field() -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("a", "a"), (7, "7"), (7.0, "7"), (Decimal(7), "7"), ("007", "007"), (0, "0"), (None, None), ("", None)],
+    [
+        ("a", "a"),
+        (7, "7"),
+        (7.0, "7"),
+        (Decimal(7), "7"),
+        ("007", "007"),
+        (0, "0"),
+        (None, None),
+        ("", None),
+        (" ", None),
+    ],
 )
 def test_ids_are_text_or_whole_numbers(value: Any, expected: str | None) -> None:
     assert fields.key("id", value) == expected

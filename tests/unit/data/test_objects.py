@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import datasets
@@ -11,9 +12,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from dhrd.data.labels import Shares
 from dhrd.data.objects import as_rows
+from dhrd.data.records import Example
 from dhrd.errors import DataError
-from helpers.reading import load, read, refused
+from helpers.reading import error_of, load, read, refused
 from helpers.tables import TABLES, TEXTS, as_dataset
 
 
@@ -75,3 +78,11 @@ def test_iterators_of_python_are_read_lazily() -> None:
             number += 1
 
     assert len(load(endless(), limit=5)) == 5
+
+
+def test_an_examples_shares_are_wanted_by_name() -> None:
+    """In the order of a label set they would be read only where the reader has the same one."""
+    example = Example(input_text="a", label="x", shares=(0.6, 0.4))
+    assert "shares: give them as the label, by name" in error_of([example])
+    (row,) = load([replace(example, shares=None, label={"x": 0.6, "y": 0.4})])
+    assert row.label == Shares(("x", "y"), (0.6, 0.4))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dhrd.config import load_config
 from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example
 from dhrd.errors import DataError
@@ -129,3 +130,17 @@ def test_l5_a_digest_that_is_none_is_named(tmp_path: Path, digest: Any) -> None:
     path.write_text(json.dumps({"id": "a", "rationale": "A", "input_digest": digest}) + "\n")
     with pytest.raises(DataError, match=r"r\.jsonl:1: input_digest: .* is not text"):
         join_rationales([Example(id="a", input_text="a")], path)
+
+
+def test_a_digest_of_the_text_alone_is_of_the_row_whatever_the_template_reads_beside_it(tmp_path: Path) -> None:
+    """`rationales convert` digests the text, and training may read it in a template."""
+    rows = [{"id": f"r{i}", "input_text": f"text {i}", "city": "Rome", "label": "ab"[i % 2]} for i in range(4)]
+    plain = load(rows)
+    path = write_jsonl(
+        tmp_path / "r.jsonl", [{"id": e.id, "rationale": "why", "input_digest": e.digest} for e in plain]
+    )
+    in_template = load(rows, load_config(data__input_template="{{ city }}: {{ input_text }}").data)
+    assert [row.rationale for row in join_rationales(in_template, path)] == ["why"] * 4
+    others = load([{**row, "input_text": "another"} for row in rows])
+    with pytest.raises(DataError, match="4 of 4 rationales were written for a different text"):
+        join_rationales(others, path)

@@ -15,7 +15,7 @@ from dhrd.data.inputs import InputEncoder
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import add_label_noise, load_rows
 from dhrd.data.sequence import SequenceEncoder
-from dhrd.errors import ConfigError
+from dhrd.errors import ConfigError, DataError
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import hash_rows
 from helpers.reading import warnings_of
@@ -117,3 +117,9 @@ def test_l21_one_text_twice_is_told_with_counts(tmp_path: Path, caplog: pytest.L
     cut = load_config(loss__reasoning_weight=0, data__dev_share=0.5)
     said = warnings_of(caplog, lambda: load_rows(cut, [{"input_text": "a", "label": n} for n in "xxxxyyyy"]))
     assert any(line.startswith("data.dev_share: 4 of 4 rows have the text of a training row") for line in said)
+
+
+def test_several_labels_are_asked_of_a_source_with_a_label_set_too(tmp_path: Path) -> None:
+    """A generator of rows with one label each cannot give them, and is not trained as if it did."""
+    with pytest.raises(DataError, match=r"one label .* where the other rows have a list of labels"):
+        load_rows(load_config(data__train="policy_desk:rows=20", data__multi_label=True, output_dir=str(tmp_path)))

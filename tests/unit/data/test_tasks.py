@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
+import datasets
 import pytest
 
 from dhrd.config import RunConfig, load_config
@@ -99,3 +101,35 @@ def test_noise_is_drawn_for_each_task_among_the_rows_that_have_it() -> None:
     assert [row.label.labels.keys() for row in noisy] == [row.label.labels.keys() for row in clean]  # type: ignore[union-attr]
     assert 5 < sum(changed["mood"]) <= 40 and 1 < sum(changed["kind"]) <= 10
     assert changed["mood"] != changed["kind"]
+
+
+def test_the_task_of_an_examples_rationale_is_kept() -> None:
+    rows = [
+        Example(
+            input_text=f"text {index}",
+            label=ByTask({"mood": "ab"[index % 2], "tags": ("x", "y")[: 1 + index % 2]}),
+            rationale="because",
+            rationale_task="tags" if index else None,
+        )
+        for index in range(4)
+    ]
+    loaded = load_rows(settings(), train_dataset=rows).train
+    assert [row.rationale_task for row in loaded] == [None, "tags", "tags", "tags"]
+    assert [row.label for row in loaded] == [row.label for row in rows]
+    with pytest.raises(DataError, match="rationale_task: 'colour' is no task; there are mood, tags"):
+        load_rows(settings(), train_dataset=[replace(row, rationale_task="colour") for row in rows])
+
+
+def test_several_labels_are_several_where_the_source_has_a_label_set_too() -> None:
+    """A ClassLabel says which labels there are; the settings, whether a row may have several."""
+    names = datasets.ClassLabel(names=["p", "q", "r"])
+    features = datasets.Features({"input_text": datasets.Value("string"), "mood": names, "t": datasets.List(names)})
+    rows = [{"input_text": f"text {index}", "mood": index % 3, "t": [index % 3]} for index in range(6)]
+    labels = load_rows(settings(), train_dataset=datasets.Dataset.from_list(rows, features=features)).labels
+    assert [task.labels.multi_label for task in labels.slices] == [False, True]
+    one = datasets.Dataset.from_list(
+        [{**row, "t": index % 3} for index, row in enumerate(rows)],
+        features=datasets.Features({**features, "t": names}),
+    )
+    labels = load_rows(settings(), train_dataset=one).labels  # the separator makes one label a list of one
+    assert [task.labels.multi_label for task in labels.slices] == [False, True]

@@ -139,6 +139,20 @@ def test_a_label_that_no_row_has_is_named() -> None:
             certify(rows.part(keep & (rows.probabilities_BC.argmax(1) != 1)), [parse_target(target, NAMES)], 0.9)
 
 
+def test_one_row_shows_nothing_and_few_answers_too_little() -> None:
+    """Whose row may be the one that thresholds are chosen on."""
+    rows = _population("calibrated").part(slice(0, 1))
+    for target in ("accuracy>=0.9", "precision:a>=0.9"):
+        with pytest.raises(DataError, match="one row cannot show it; give more labelled rows"):
+            certify(rows, [parse_target(target, NAMES)], 0.9)
+    p_BC = np.tile([0.2, 0.7, 0.1], (9, 1))
+    p_BC[0] = 0.7, 0.2, 0.1
+    gold_BC = np.eye(3, dtype=np.int64)[np.zeros(9, dtype=int)]
+    rows = Labelled(probabilities_BC=p_BC, gold_BC=gold_BC, names=NAMES, multi_label=False)
+    with pytest.raises(DataError, match="the model answers 'a' for 1 of the 9 rows; give more rows"):
+        certify(rows, [parse_target("precision:a>=0.9", NAMES)], 0.9)
+
+
 def test_a_label_that_the_model_never_answers_is_told_from_one_that_no_row_has() -> None:
     p_BC = np.tile([0.6, 0.3, 0.1], (50, 1))
     rows = Labelled(

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from dhrd.data.records import LabelSet
+from dhrd.decisions.decision import Decision, Rule
+from dhrd.decisions.target import parse_target
 from dhrd.errors import DataError
 from dhrd.evaluation.evaluate import Evaluation
 from dhrd.metrics.outcomes import Outcomes
@@ -88,3 +90,14 @@ def test_a_file_that_is_empty_missing_or_not_json(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text("{", encoding="utf-8")
     with pytest.raises(DataError, match=r"p\.jsonl:1: not valid JSON"):
         read_one(tmp_path / "p.jsonl")
+
+
+@pytest.mark.parametrize("labels", [LabelSet(("c", "a", "b")), TAGS], ids=["single", "multi"])
+def test_answers_that_a_decision_withheld_are_compared_as_all_others(tmp_path: Path, labels: LabelSet) -> None:
+    """With and without a decision a model has the same metrics, so it is no better and no worse than itself."""
+    outcomes = random_outcomes(labels)
+    rule = Rule(target=parse_target("accuracy>=0.9", labels.names), threshold=0.7)
+    decision = Decision(rules=(rule,), num_rows=9, fingerprint="f")
+    rows = list(Evaluation(metrics={}, outcomes=outcomes, texts=[""] * 40, decision=decision).rows())
+    assert 0 < sum(row["abstained"] for row in rows) < 40
+    assert_same(read_one(write_jsonl(tmp_path / "p.jsonl", rows)), outcomes)

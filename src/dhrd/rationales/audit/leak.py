@@ -17,7 +17,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from dhrd.data.records import LabelSet
 from dhrd.rationales.audit.flags import Audited, Flag
-from dhrd.rationales.audit.text import input_of, sentences
+from dhrd.rationales.audit.text import input_of, sentences, words
 
 Folds = Sequence[tuple[np.ndarray, np.ndarray]]
 _FOLDS = 5
@@ -193,7 +193,8 @@ def _model(num_rows: int) -> tuple[TfidfVectorizer, LogisticRegression]:
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2),
         sublinear_tf=True,
-        token_pattern=r"(?u)\b\w+(?:['’]\w+)*\b",
+        tokenizer=words,  # which takes the letters of scripts without spaces one by one
+        token_pattern=None,
         min_df=2 if num_rows >= _ENOUGH_ROWS else 1,  # what one row says alone cannot be learned from, and costs time
     )
     return vectorizer, LogisticRegression(C=10.0, solver="newton-cg", tol=1e-3)
@@ -213,14 +214,20 @@ def told_from(texts: Sequence[str], gold: np.ndarray, folds: Folds, *, num_label
         num_labels: C; None: as many as occur in `gold`.
 
     Returns:
-        (B, C); 0 for a label that the fitted rows lack, and for a row that no fold reads.
+        (B, C); 0 for a label that the fitted rows lack, and for a row that no fold reads; the labels' shares where the
+        fitted texts have no words to learn from.
     """
     probabilities_BC = np.zeros((len(gold), num_labels or int(gold.max()) + 1))
     for fitted, read in folds:
         vectorizer, classifier = _model(len(texts))
+        try:
+            words_BW = vectorizer.fit_transform([texts[i] for i in fitted])
+        except ValueError:  # no word, or none that two rows share: the texts tell nothing
+            probabilities_BC[read] = np.bincount(gold[fitted], minlength=probabilities_BC.shape[1]) / len(fitted)
+            continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            classifier.fit(vectorizer.fit_transform([texts[i] for i in fitted]), gold[fitted])
+            classifier.fit(words_BW, gold[fitted])
         columns = np.ix_(read, classifier.classes_)
         probabilities_BC[columns] = classifier.predict_proba(vectorizer.transform([texts[i] for i in read]))
     return probabilities_BC
@@ -228,7 +235,10 @@ def told_from(texts: Sequence[str], gold: np.ndarray, folds: Folds, *, num_label
 
 def _telling_ngrams(texts: Sequence[str], gold: np.ndarray, labels: LabelSet) -> dict[str, list[str]]:
     vectorizer, classifier = _model(len(texts))
-    classifier.fit(vectorizer.fit_transform(texts), gold)
+    try:
+        classifier.fit(vectorizer.fit_transform(texts), gold)
+    except ValueError:  # as above
+        return {}
     names = vectorizer.get_feature_names_out()
     weights = classifier.coef_ if len(classifier.classes_) > 2 else np.vstack([-classifier.coef_, classifier.coef_])
     return {

@@ -29,9 +29,13 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
 
 
 def input_of(example: Example) -> str:
-    """What a row says, without its label: every column of text.
+    """What a row says, without its label: every column of text or of a number.
 
     Not the rendered template: its own words ("entailment, contradiction or neutral?") are no part of the row.
     """
     columns = example.columns()
-    return "\n".join(str(value) for name, value in columns.items() if name not in _NOT_TEXT and isinstance(value, str))
+    return "\n".join(
+        str(value)
+        for name, value in columns.items()
+        if name not in _NOT_TEXT and isinstance(value, str | int | float) and not isinstance(value, bool)
+    )

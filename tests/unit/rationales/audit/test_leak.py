@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -303,3 +304,20 @@ class TestMeasured:
 
     def test_five_rows_a_label_are_enough(self) -> None:
         assert measure_leak(corpus(10, ("mauve", "teal")), LABELS).rationale_accuracy is not None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "你好", "{number}", "{number} {other}"], ids=["empty", "one word", "numbers", "no word twice"]
+)
+def test_texts_without_words_to_learn_from_tell_nothing(text: str) -> None:
+    """Where the model of words has no word, the label is as good as guessed."""
+    rows = [
+        replace(row, example=replace(row.example, input_text=text.format(number=10**9 + i, other=10**12 + i)))
+        for i, row in enumerate(corpus(260))
+        if row.example is not None
+    ]
+    leak = measure_leak(rows, LABELS)
+    assert leak.input_accuracy == pytest.approx(leak.chance, abs=0.05)
+    silent = measure_leak([replace(row, text="…") for row in rows], LABELS)
+    assert silent.rationale_accuracy == pytest.approx(silent.chance, abs=0.05)
+    assert silent.ngrams == {}

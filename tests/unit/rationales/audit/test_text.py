@@ -34,6 +34,6 @@ def test_sentences(text: str, expected: list[str]) -> None:
     assert [text[start:end] for start, end in sentences(text)] == expected
 
 
-def test_the_input_is_every_column_of_text_but_the_label() -> None:
-    fields = {"premise": "p", "idx": "7", "score": 3, "rationale": "r"}
-    assert input_of(Example(id="r0", label="yes", input_text="x", fields=fields)) == "p\nx"
+def test_the_input_is_every_column_of_text_or_of_a_number_but_the_label() -> None:
+    fields = {"premise": "p", "idx": "7", "score": 3, "age": 4.5, "new": True, "tags": ["t"], "rationale": "r"}
+    assert input_of(Example(id="r0", label="yes", input_text="x", fields=fields)) == "p\n3\n4.5\nx"
