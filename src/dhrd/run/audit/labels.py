@@ -55,6 +55,11 @@ class AuditedLabel:
     statements: tuple[Statement, ...]
 
     @property
+    def text(self) -> str:
+        """The input as the classifier read it, without columns that may hold the label."""
+        return self.example.rendered[1] if self.example.rendered else self.example.input_text
+
+    @property
     def num_doubts(self) -> int:
         """Number of witnesses that doubt the label."""
         return len(self.doubted_by)

@@ -9,7 +9,6 @@ from dhrd._files import writing
 from dhrd._terminal import say, show_table
 from dhrd._text import clipped
 from dhrd.rationales.audit.show import render_page
-from dhrd.rationales.audit.text import input_of
 from dhrd.run.audit.labels import AuditedLabel, LabelAudit
 
 _ROWS_SHOWN, _ROWS_ON_PAGE = 20, 200
@@ -21,7 +20,7 @@ def print_label_audit(audit: LabelAudit) -> None:
     if doubted:
         show_table(
             ("row", "given", "rather", "doubted by", "text"),
-            ([row.example.id, row.label, row.rather, ", ".join(row.doubted_by), clipped(input_of(row.example), 60)]
+            ([row.example.id, row.label, row.rather, ", ".join(row.doubted_by), clipped(row.text, 60)]
              for row in doubted),
             title=f"{audit.data}: the most doubtful of {len(audit.rows):,} rows",
             left=("row", "given", "rather", "doubted by", "text"),
@@ -87,7 +86,6 @@ def write_label_page(audit: LabelAudit, path: Path) -> None:
         summary=list(summary(audit)),
         doubted=doubted[:_ROWS_ON_PAGE],
         num_doubted=len(doubted),
-        input_of=input_of,
     )
     with writing(path) as file:
         file.write(page)

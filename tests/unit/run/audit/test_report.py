@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from dhrd.data.records import Example, LabelSet
 from dhrd.run.audit.labels import CLASSIFIER, RATIONALE, AuditedLabel, LabelAudit, Statement
 from dhrd.run.audit.report import label_record, print_label_audit, write_label_audit, write_label_page
+from helpers.reading import read
 from helpers.runs import read_jsonl
 
 DOUBTED = AuditedLabel(
@@ -59,3 +61,15 @@ def test_the_page_holds_the_doubted_rows_as_text(tmp_path: Path) -> None:
     assert "&lt;b&gt;twice&lt;/b&gt;" in page and "Money &amp; more." in page and "\x07" not in page
     assert page.count('<section class="row">') == 1 and "fine" not in page
     assert "http" not in page, "self-contained"
+
+
+def test_a_person_sees_what_the_classifier_read_and_no_column_that_holds_the_label(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"nr": "7", "body": "twice charged", "queue": "crash", "label": "crash"}
+    (example,) = read([row], data__columns={"input_text": "body", "id": "nr"})
+    audit = audit_of(replace(DOUBTED, example=example))
+    print_label_audit(audit)
+    assert capsys.readouterr().out.count("crash") == 1  # the label given
+    write_label_page(audit, tmp_path / "page.html")
+    assert '<div class="text">twice charged</div>' in (tmp_path / "page.html").read_text()
