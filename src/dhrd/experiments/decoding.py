@@ -19,7 +19,7 @@ _FEW_RESAMPLES = 10  # a cell's own intervals are not shown: the report works ou
 
 
 def decode_rows(trained: TrainedCell) -> Answers:
-    """Decode the held-out rows, or as many as `Decoding.limit` allows, drawn by the seed.
+    """Decode the held-out rows, or as many of them as `CellDecoding.limit` allows.
 
     Args:
         trained: A student, or an untrained backbone.
@@ -29,7 +29,7 @@ def decode_rows(trained: TrainedCell) -> Answers:
         labels in one pass over the rows.
     """
     cell, labels = trained.cell, trained.rows.labels
-    chosen = drawn(len(trained.held_out), cell.decoding.limit, cell.config.seed)
+    chosen = drawn(len(trained.held_out), cell.decoding.limit)
     examples = [trained.held_out[index] for index in chosen]
     inputs = [EncodedInput(trained.data.validation.texts[index], trained.held_out[index].input_ids) for index in chosen]
     decoding = replace(cell.decoding, seed=cell.config.seed)
@@ -43,11 +43,11 @@ def decode_rows(trained: TrainedCell) -> Answers:
     return Answers(metrics=metrics, outcomes=outcomes, speed=_speed(cell, timed))
 
 
-def drawn(num_rows: int, limit: int | None, seed: int) -> list[int]:
-    """Indices of at most `limit` rows, drawn by a seed, in order."""
+def drawn(num_rows: int, limit: int | None) -> list[int]:
+    """Indices of at most `limit` rows, in order: the same for all seeds, whose answers are averaged row by row."""
     if limit is None or limit >= num_rows:
         return list(range(num_rows))
-    return sorted(random.Random(f"decode {seed}").sample(range(num_rows), limit))
+    return sorted(random.Random("decode").sample(range(num_rows), limit))
 
 
 def _decoder(trained: TrainedCell) -> Decoder:
