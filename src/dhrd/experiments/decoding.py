@@ -14,6 +14,7 @@ from dhrd.experiments.trained_cell import TrainedCell
 from dhrd.inference.cot import TransformersDecoder
 from dhrd.inference.decoding import Decoder, TimedDecoding, timed_decoding
 from dhrd.inference.vllm import VllmDecoder
+from dhrd.metrics.outcomes import groups_of
 
 _FEW_RESAMPLES = 10  # a cell's own intervals are not shown: the report works out those over seeds
 
@@ -36,7 +37,7 @@ def decode_rows(trained: TrainedCell) -> Answers:
     timed = timed_decoding(_decoder(trained), inputs, decoding)
     ids = [example.id for example in examples]
     gold_BC = multi_hot([example.label for example in examples], len(labels))
-    outcomes = decoded_outcomes(timed.decoded, ids, gold_BC, labels)
+    outcomes = decoded_outcomes(timed.decoded, ids, gold_BC, labels, groups_of(examples))
     metrics = decoded_metrics(
         outcomes, timed.decoded, decoding.max_new_tokens, task=trained.rows.task, num_resamples=_FEW_RESAMPLES
     )

@@ -10,6 +10,8 @@ from dhrd.experiments.decoding import drawn
 from dhrd.experiments.report.summary import summarize
 from dhrd.experiments.reproduce import reproduce
 from helpers.experiments import make_request, performed
+from helpers.rows import write_jsonl
+from helpers.runs import rows
 
 
 def test_all_seeds_decode_the_same_rows_so_that_they_are_averaged(tiny_backbone: Path, tmp_path: Path) -> None:
@@ -38,6 +40,14 @@ def test_a_student_is_decoded(tiny_backbone: Path, tmp_path: Path) -> None:
     assert speed["unparsable_share"] == metrics["unparsable"]
     assert "transformers, batch 4" in speed["engine"]
     assert found["outcomes"]["probabilities"] is None
+    assert "groups" not in found["outcomes"]
+
+
+def test_decoded_rows_keep_their_groups(tiny_backbone: Path, tmp_path: Path) -> None:
+    request = make_request(tiny_backbone, tmp_path, study="throughput", arms=("cot_untuned",))
+    write_jsonl(tmp_path / "validation.jsonl", [{**row, "group": f"text of {row['id']}"} for row in rows(9)])
+    outcomes = performed(request)["outcomes"]
+    assert outcomes["groups"] == [f"text of {row_id}" for row_id in outcomes["ids"]]
 
 
 def test_an_untuned_backbone_is_decoded_as_it_is(tiny_backbone: Path, tmp_path: Path) -> None:
