@@ -60,7 +60,9 @@ def reproduce(
         bool, typer.Option("--dry-run", help="Only list the cells and their estimated run time.")
     ] = False,
     report_only: Annotated[bool, typer.Option("--report-only", help="Report the finished cells; run nothing.")] = False,
-    decode_limit: Annotated[int | None, typer.Option(min=1, help="Decode only the first N validation rows.")] = None,
+    decode_limit: Annotated[
+        int | None, typer.Option(min=1, help="Decode only N of the validation rows, the same for all seeds.")
+    ] = None,
     max_new_tokens: Annotated[
         int, typer.Option(min=1, help="Maximum tokens of rationale and answer (paper: 500).")
     ] = 500,

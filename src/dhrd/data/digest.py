@@ -44,7 +44,7 @@ def text_digest(text: str) -> str:
 
 
 def fingerprint(examples: Sequence[EncodedExample]) -> str:
-    """A hash of all tokens and labels, to check that a run resumes with the same rows."""
+    """A hash of all tokens and labels, to check that a run resumes with the same rows; groups teach nothing."""
     digest = hashlib.sha256()
     for example in examples:
         parts = (example.id, example.input_ids, example.continuation_ids, example.label)

@@ -47,7 +47,7 @@ class Example:
         rationale: A teacher's reasoning toward the label, without naming it.
         rationale_task: With several tasks, the task whose label it argues for; None: the first.
         id: Identifies the row in errors, joins and predictions.
-        group: Rows of one group are never split between train and dev (MultiRC: the paragraph).
+        group: Rows of one group are never split between train and dev, and resampled together (MultiRC: the paragraph).
         fields: The row's columns, for the input template.
         where: `file:line`, for errors.
         digest: Digest of the columns that the input template reads (`data/digest.py`); "" if no source read the row.
@@ -86,6 +86,7 @@ class EncodedExample:
         weight: As in the row.
         reason_end: Number of continuation tokens up to the rationale's last; 0: there is no rationale.
         keyword_ids: Content tokens of the rationale, each once.
+        group: The row's, for intervals; no part of what is learned.
     """
 
     id: str
@@ -97,6 +98,7 @@ class EncodedExample:
     weight: float = 1.0
     reason_end: int = 0
     keyword_ids: tuple[int, ...] = ()
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

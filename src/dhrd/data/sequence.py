@@ -106,6 +106,7 @@ class SequenceEncoder:
                 shares=self._shares(row.label_donor),
                 weight=row.example.weight,
                 reason_end=after.reason_end,
+                group=row.example.group,
             )
             for row, item, label, after in zip(supervised, inputs, labels, continuations, strict=True)
         ]

@@ -45,10 +45,15 @@ class RequestNames:
         """What is asked for.
 
         Raises:
-            ConfigError: A name is unknown, or the settings contradict the study.
+            ConfigError: A name is unknown, the settings have several tasks, or they contradict the study.
         """
         if self.study not in STUDIES:
             raise ConfigError(f"{self.study}: no such study; give one of {', '.join(STUDIES)}")
+        if self.base.tasks:  # a cell and its metrics are of one label a row: a missing one would count as wrong
+            raise ConfigError(
+                f"a study supports a single task, but the settings list {', '.join(self.base.tasks)} under tasks: "
+                "leave that out (tasks=null), and give the column of one task's labels as `data.columns.label`"
+            )
         study = STUDIES[self.study]
         base = with_defaults(study, self.base)
         return Request(

@@ -34,7 +34,7 @@ class CellDecoding(Decoding):
     """How a cell's chain of thought is decoded: by default as in the paper, and with the cell's own seed.
 
     Args:
-        limit: Decode only so many of the validation rows, drawn by the seed; None: all.
+        limit: Decode only so many of the validation rows, the same for all seeds; None: all.
     """
 
     temperature: float = 0.1
@@ -75,14 +75,13 @@ class Cell:
     @property
     def key(self) -> str:
         """A hash of all that decides the cell's numbers."""
-        decoded = self.arm.read == "decode"
         parts = {
             "settings": self._settings,
             "rows": self.rows_hash,
             "read": self.arm.read,
             "trained": self.arm.trained,
             "fold": self.fold,
-            "decoding": self.decoding.decisive() | {"engine": self.arm.engine} if decoded else None,
+            "decoding": self._decoding,
             "speed": self.arm.speed,
             **({"encoder": self.arm.encoder} if self.arm.encoder is not None else {}),
         }
@@ -95,6 +94,14 @@ class Cell:
             return settings
         # An encoder takes the backbone's place and knows its own loss
         return {name: value for name, value in settings.items() if not name.startswith(("model.", "loss."))}
+
+    @property
+    def _decoding(self) -> dict[str, int | float | str | None] | None:
+        if self.arm.read != "decode":
+            return None
+        # Earlier versions drew other rows for each seed: the cells that they limited are others
+        drawn = {} if self.decoding.limit is None else {"drawn": "for all seeds"}
+        return {**self.decoding.decisive(), "engine": self.arm.engine, **drawn}
 
     @property
     def title(self) -> str:

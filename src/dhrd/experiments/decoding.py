@@ -14,12 +14,13 @@ from dhrd.experiments.trained_cell import TrainedCell
 from dhrd.inference.cot import TransformersDecoder
 from dhrd.inference.decoding import Decoder, TimedDecoding, timed_decoding
 from dhrd.inference.vllm import VllmDecoder
+from dhrd.metrics.outcomes import groups_of
 
 _FEW_RESAMPLES = 10  # a cell's own intervals are not shown: the report works out those over seeds
 
 
 def decode_rows(trained: TrainedCell) -> Answers:
-    """Decode the held-out rows, or as many as `Decoding.limit` allows, drawn by the seed.
+    """Decode the held-out rows, or as many of them as `CellDecoding.limit` allows.
 
     Args:
         trained: A student, or an untrained backbone.
@@ -29,25 +30,25 @@ def decode_rows(trained: TrainedCell) -> Answers:
         labels in one pass over the rows.
     """
     cell, labels = trained.cell, trained.rows.labels
-    chosen = drawn(len(trained.held_out), cell.decoding.limit, cell.config.seed)
+    chosen = drawn(len(trained.held_out), cell.decoding.limit)
     examples = [trained.held_out[index] for index in chosen]
     inputs = [EncodedInput(trained.data.validation.texts[index], trained.held_out[index].input_ids) for index in chosen]
     decoding = replace(cell.decoding, seed=cell.config.seed)
     timed = timed_decoding(_decoder(trained), inputs, decoding)
     ids = [example.id for example in examples]
     gold_BC = multi_hot([example.label for example in examples], len(labels))
-    outcomes = decoded_outcomes(timed.decoded, ids, gold_BC, labels)
+    outcomes = decoded_outcomes(timed.decoded, ids, gold_BC, labels, groups_of(examples))
     metrics = decoded_metrics(
         outcomes, timed.decoded, decoding.max_new_tokens, task=trained.rows.task, num_resamples=_FEW_RESAMPLES
     )
     return Answers(metrics=metrics, outcomes=outcomes, speed=_speed(cell, timed))
 
 
-def drawn(num_rows: int, limit: int | None, seed: int) -> list[int]:
-    """Indices of at most `limit` rows, drawn by a seed, in order."""
+def drawn(num_rows: int, limit: int | None) -> list[int]:
+    """Indices of at most `limit` rows, in order: the same for all seeds, whose answers are averaged row by row."""
     if limit is None or limit >= num_rows:
         return list(range(num_rows))
-    return sorted(random.Random(f"decode {seed}").sample(range(num_rows), limit))
+    return sorted(random.Random("decode").sample(range(num_rows), limit))
 
 
 def _decoder(trained: TrainedCell) -> Decoder:

@@ -104,14 +104,16 @@ def cell_config(
         ConfigError: They contradict each other.
     """
     data: dict[str, JsonValue] = {}
-    if (condition := request.study.condition(task)) is not None:
-        data = left_open(condition.settings, request.base)
-    elif own_data(request.base) is None:
-        data = {"data.train": f"superglue:{task}", "data.validation": f"superglue:{task}"}
+    condition = request.study.condition(task)
+    if own_data(request.base) is not None:
+        data = {"data.train": request.base.data.train}
+    elif condition is None:  # whichever task the settings name: each has its own rows
+        spec, given = f"superglue:{task}", request.base.data.validation or "superglue:"
+        data = {"data.train": spec, "data.validation": spec if given.startswith("superglue:") else given}
+    if condition is not None:
+        data |= left_open(condition.settings, request.base)
     if request.base.data.rationales is not None:
         data["data.rationales"] = request.base.data.rationales.replace("{task}", task)
-    elif request.base.data.train is not None:
-        data = {"data.train": request.base.data.train}
     if "data.train" in data:
         data["data.train"] = str(data["data.train"]).replace(SEED, str(seed))
     settings = {"model.name_or_path": backbone, **data, **arm.settings, **(chosen or {}), "seed": seed}

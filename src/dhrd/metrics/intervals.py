@@ -127,7 +127,7 @@ class Resampling:
         Raises:
             DataError: The rows are not the task's.
         """
-        rows = models[0]
+        rows = next((model for model in models if model.group_B is not None), models[0])  # older files have no groups
         features_BF = sparse.hstack([sparse.csr_array(score.features(model)) for model in models], format="csr")
         cluster_B, stratum_B = clusters(rows, task), strata(rows, score)
         _, first_of_G, cluster_B = np.unique(cluster_B, return_index=True, return_inverse=True)

@@ -97,7 +97,7 @@ class Outcomes:
         """The same for encoded rows, whose labels are known."""
         gold_BC = multi_hot([example.label for example in examples], len(labels))
         ids, unlabelled = [example.id for example in examples], [example.unlabelled for example in examples]
-        return cls.of_probabilities(ids, gold_BC, probabilities_BC, labels, unlabelled=unlabelled)
+        return cls.of_probabilities(ids, gold_BC, probabilities_BC, labels, groups_of(examples), unlabelled=unlabelled)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Outcomes], labels: LabelSet) -> Outcomes:
@@ -222,7 +222,7 @@ def _predicted(probabilities_BC: np.ndarray, task: LabelSlice) -> np.ndarray:
     return one_hot(own_BC.argmax(axis=1), len(task.labels))
 
 
-def groups_of(examples: Sequence[Example]) -> list[str | None] | None:
+def groups_of(examples: Sequence[Example] | Sequence[EncodedExample]) -> list[str | None] | None:
     """Each row's group, None for a row without one; None if no row has one."""
     return groups_if_any(example.group for example in examples)
 

@@ -58,6 +58,7 @@ def test_ids_are_those_of_a_count_of_all_digests(monkeypatch: pytest.MonkeyPatch
 def test_the_fingerprint_tells_rows_apart() -> None:
     rows = [EncodedExample(id=str(n), input_ids=[n], continuation_ids=[n, 7], label=(0,)) for n in range(3)]
     assert fingerprint(rows) == fingerprint(list(rows))
+    assert fingerprint([replace(row, group="g") for row in rows]) == fingerprint(rows)  # runs from before go on
     changes = [
         rows[1:],
         [*rows[1:], rows[0]],

@@ -196,6 +196,11 @@ class TestRationaleMode:
                 assert taught[row.id] == aligned[row.id]
         assert Counter(taught.values()) == Counter(aligned.values())
 
+    def test_a_row_stays_in_its_own_group(self) -> None:
+        grouped = [replace(row, group=f"g{i // 2}") for i, row in enumerate(self.ROWS)]
+        encoded = make_encoder(rationale_mode="shuffled_with_label").encode(grouped).examples
+        assert [row.group for row in encoded] == [row.group for row in grouped]
+
     @pytest.mark.parametrize("mode", ["shuffled", "shuffled_with_label"])
     @pytest.mark.parametrize("num_rows", [2, 3, 50])
     def test_donors_are_a_derangement_and_recorded(self, mode: str, num_rows: int) -> None:

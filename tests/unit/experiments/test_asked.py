@@ -10,7 +10,7 @@ import pytest
 from dhrd.config import load_config
 from dhrd.errors import ConfigError
 from dhrd.experiments import STUDIES
-from dhrd.experiments.asked import check_data, find_arms, find_conditions, find_tasks, read_grid
+from dhrd.experiments.asked import RequestNames, check_data, find_arms, find_conditions, find_tasks, read_grid
 from dhrd.experiments.plan import Request
 from helpers.study import STUDY
 
@@ -110,6 +110,15 @@ def test_missing_rationales_are_refused_before_anything_is_run(tmp_path: Path) -
 )
 def test_a_name_for_own_data(spec: str, name: str) -> None:
     assert find_tasks(load_config(overrides=[f"data.train='{spec}'"]), None) == (name,)
+
+
+def test_settings_of_several_tasks_are_refused() -> None:
+    base = load_config(overrides=["data.train=mail.jsonl", "tasks={what: {column: label}, why: {}}"])
+    for study in ("main", "controlled"):
+        with pytest.raises(
+            ConfigError, match=r"what, why under tasks: leave that out \(tasks=null\), and give the column"
+        ):
+            RequestNames(study=study, base=base).request()
 
 
 def test_tasks_of_a_study_are_asked_for_by_name() -> None:

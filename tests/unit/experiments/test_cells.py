@@ -130,6 +130,14 @@ def test_decoding_decides_only_where_answers_are_decoded() -> None:
     assert replace(student, decoding=short).key != student.key
 
 
+def test_cells_that_were_limited_to_other_rows_for_each_seed_are_not_found() -> None:
+    student = replace(CELL, arm=STUDENT)
+    assert student.key == "f98977a16b45"  # as it always was
+    limited = replace(student, decoding=CellDecoding(limit=6))
+    assert limited.key not in (student.key, "e284737cc9a8")  # the second of the earlier draw
+    assert replace(CELL, decoding=CellDecoding(limit=6)).key == CELL.key
+
+
 def test_without_training_its_settings_decide_nothing() -> None:
     untrained = replace(CELL, arm=replace(STUDENT, trained=False))
     other = replace(untrained, config=with_settings("training.num_epochs=9", "loss.reasoning_weight=0.5").config)

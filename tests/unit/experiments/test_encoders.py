@@ -25,7 +25,7 @@ from dhrd.experiments.studies.baselines import ENCODER
 from dhrd.metrics.outcomes import Outcomes
 from helpers.experiments import cells, make_request, performed
 from helpers.rows import make_tokenizer, write_jsonl
-from helpers.runs import LABELS, Ended, flags, read_jsonl, run_here, settings, write_rows
+from helpers.runs import LABELS, Ended, flags, read_jsonl, rows, run_here, settings, write_rows
 
 ARMS = ("embeddings", "encoder")
 MAX_POSITIONS = 48
@@ -77,8 +77,9 @@ def test_the_same_seed_gives_the_same_answers(
     tiny_backbone: Path, tiny_encoder: Path, tmp_path: Path, arm: str
 ) -> None:
     request = request_of(tiny_backbone, tmp_path, tiny_encoder, arms=(arm,), num_seeds=2)
+    write_jsonl(tmp_path / "validation.jsonl", [{**row, "group": "g"} for row in rows(9)])
     first, again = performed(request), performed(request)
-    assert first["outcomes"] == again["outcomes"]
+    assert first["outcomes"] == again["outcomes"] and first["outcomes"]["groups"] == ["g"] * 9
     assert run_cell(cells(request)[1], Cache("cpu")).outcomes.ids == first["outcomes"]["ids"]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dhrd.config import load_config
+from dhrd.data.superglue import TASKS
 from dhrd.experiments.asked import check_data, find_conditions, find_tasks, with_defaults
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.plan import NUM_FOLDS, Request, cell_config, choice_cells, choose, final_cells, planned
@@ -15,6 +17,7 @@ from dhrd.experiments.study import POOLED
 from dhrd.training.identity import flat, identity
 from helpers.experiments import cell_result, make_request
 from helpers.study import STUDY
+from helpers.superglue import OFFICIAL, write_official
 
 SUPERGLUE = Path("../shared/data/superglue")
 
@@ -44,6 +47,28 @@ def test_superglue_cells_have_their_own_rationales(tiny_backbone: Path, tmp_path
     assert len(cells) == len({cell.key for cell in cells}) == 8
     assert {cell.config.data.rationales.rpartition("/")[2] for cell in cells} == {"cb.jsonl", "copa.jsonl"}
     assert [cell.config.seed for cell in cells[:4]] == [0, 0, 1, 1]  # pairs are finished first
+
+
+def test_each_task_has_its_own_rows_whichever_the_settings_name(tiny_backbone: Path, tmp_path: Path) -> None:
+    for task, split in itertools.product(("cb", "rte"), ("train", "val")):
+        write_official(tmp_path, task, [OFFICIAL[task]], split)
+    overrides = ["data.train=superglue:cb", "data.validation=superglue:cb", f"data.superglue_root={tmp_path}"]
+    base = load_config(overrides=overrides)
+    request = replace(make_request(tiny_backbone, tmp_path, arms=("pooled",)), base=base, tasks=("rte", "cb"))
+    cache, found = Cache("cpu"), final_cells(request, Cache("cpu"), {})
+    assert [cell.task for cell in found] == ["rte", "cb"] and found[0].key != found[1].key
+    for cell in found:
+        rows = cache.rows(cell.config)
+        assert rows.task == TASKS[cell.task]
+        assert [example.id for example in (*rows.train, *rows.validation)] == [
+            f"{cell.task}-{split}-3" for split in ("train", "validation")
+        ]
+
+
+def test_held_out_rows_of_ones_own_take_the_place_of_superglues(tiny_backbone: Path, tmp_path: Path) -> None:
+    base = load_config(overrides=["data.train=superglue:cb", "data.validation=mine.jsonl"])
+    config = cell_config(replace(make_request(tiny_backbone, tmp_path), base=base), "cb", "x", POOLED, 0)
+    assert (config.data.train, config.data.validation) == ("superglue:cb", "mine.jsonl")
 
 
 def test_a_choice_is_made_on_folds_of_train_and_never_sees_validation(tiny_backbone: Path, tmp_path: Path) -> None:
@@ -92,6 +117,8 @@ def test_rows_may_differ_by_seed(tiny_backbone: Path, tmp_path: Path) -> None:
     for seed in (0, 1):
         (tmp_path / f"train_{seed}.jsonl").write_text(train.replace("case", f"case of {seed}"))
     base = load_config(base=request.base, data__train=f"{tmp_path}/train_{{seed}}.jsonl")
+    reasoned = replace(request, base=load_config(base=base, data__rationales="why.jsonl"))
+    assert cell_config(reasoned, "train", "x", POOLED, 1).data.train == f"{tmp_path}/train_1.jsonl"
     cache = Cache("cpu")
     cells = final_cells(replace(request, base=base, tasks=find_tasks(base, None)), cache, {})
     assert [cell.task for cell in cells] == ["train"] * 4
@@ -126,3 +153,9 @@ def test_a_study_brings_its_own_tasks_seeds_and_settings() -> None:
     assert config.training.learning_rate == 1e-3  # the study's
     assert config.model.dropout == 0.3  # the user's, over the study's
     assert config.training.num_epochs == 2  # the user's, over the condition's
+
+
+def test_rows_of_ones_own_take_the_place_of_a_studys_and_may_differ_by_seed_too() -> None:
+    request = conditions()
+    request = replace(request, base=load_config(base=request.base, data__train="own_{seed}.jsonl"))
+    assert cell_config(request, "few", "x", POOLED, 2).data.train == "own_2.jsonl"

@@ -152,6 +152,16 @@ def test_what_cannot_be_is_one_line(
     assert len(ended.err.strip().splitlines()) == 1
 
 
+def test_several_tasks_at_once_are_one_line(dhrd: Command, tiny_backbone: Path, tmp_path: Path) -> None:
+    ended = dhrd(*command(tiny_backbone, tmp_path, "--set", "tasks={what: {column: label}, why: {}}"))
+    assert ended.code == 2
+    (line,) = ended.err.strip().splitlines()
+    assert "a study supports a single task, but the settings list what, why under tasks: leave that out" in line
+    assert not (tmp_path / "rep").exists()
+    settled = ["--set", "tasks=null", "--set", "data.columns.label=label", "--dry-run", "--arms", "pooled"]
+    assert dhrd(*command(tiny_backbone, tmp_path, "--set", "tasks={what: {column: label}}", *settled)).code == 0
+
+
 def test_an_unknown_study_is_one_line(dhrd: Command) -> None:
     ended = dhrd("reproduce", "table9")
     assert ended.code == 2

@@ -431,6 +431,14 @@ def test_rows_of_one_group_count_as_one() -> None:
     assert ungrouped["smallest_told"] < alone["smallest_told"] / 3
 
 
+def test_groups_that_one_file_alone_tells_hold_for_both() -> None:
+    gold, ours, theirs = np.random.default_rng(0).integers(0, 3, (3, 200))
+    groups = [f"text {row // 10}" for row in range(200)]
+    told, untold = (replace(_outcomes(gold, ours), group_B=group_B) for group_B in (groups, None))
+    other = replace(_outcomes(gold, theirs), group_B=groups)
+    assert compare([(untold, other)], metric="accuracy") == compare([(told, other)], metric="accuracy")
+
+
 def test_one_models_interval_is_over_its_groups() -> None:
     gold, ours = np.random.default_rng(1).integers(0, 3, (2, 200))
     groups = [f"text {row // 10}" for row in range(200)]

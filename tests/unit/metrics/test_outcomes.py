@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dhrd.data.label_space import LabelSpace
-from dhrd.data.records import Example, LabelSet
+from dhrd.data.records import EncodedExample, Example, LabelSet
 from dhrd.errors import DataError
 from dhrd.metrics.outcomes import Outcomes, groups_of, pair
 from helpers.outcomes import assert_same, random_outcomes
@@ -63,6 +63,15 @@ def test_groups_are_known_where_every_row_has_one() -> None:
     assert groups_of(grouped) == ["p", "q"]
     assert groups_of([*grouped, Example(id="c")]) == ["p", "q", None]
     assert groups_of([Example(id="c")]) is None
+
+
+def test_encoded_rows_keep_their_groups_in_a_file() -> None:
+    rows = [EncodedExample(id=f"r{i}", input_ids=[1], continuation_ids=[], label=(i % 3,)) for i in range(4)]
+    p_BC = np.eye(3)[[0, 1, 2, 0]]
+    assert "groups" not in Outcomes.of_encoded(rows, p_BC, ABC).to_json()
+    grouped = [replace(row, group=group) for row, group in zip(rows, ("p", "p", None, "q"), strict=True)]
+    told = Outcomes.of_encoded(grouped, p_BC, ABC).to_json()
+    assert told["groups"] == Outcomes.from_json(told).group_B == ["p", "p", None, "q"]
 
 
 def test_json_is_compact_and_null_where_unreadable() -> None:
