@@ -31,7 +31,7 @@ class DataSettings(Section):
     input_template: str = "{{ input_text }}"
     """Jinja2 template over the row's columns that renders the classifier's input, in training and at inference."""
     chat: bool = False
-    """Wrap the rendered text in the tokenizer's chat template, as a single user turn."""
+    """Wrap the rendered text in the tokenizer's chat template, as a single user turn; any date in it is a fixed one."""
     labels: LabelNames | None = None
     """Label names, in the order of the head's outputs; null: those of a ClassLabel, or the sorted labels of the
     training rows (integers in numeric order). An integer in a row means the name with these digits or, if no name is an

@@ -1,7 +1,8 @@
 """The tokenizer's chat template around a text, rendered within the bounds of `data/sandbox.py`.
 
 The template comes with the tokenizer, that is with an artifact. transformers runs it in Jinja2's sandbox, which does
-not bound it; here it has the same functions and variables and gives the same text.
+not bound it; here it has the same functions and variables and gives the same text, but for the date: it is one for all
+time, since a classifier shall read tomorrow what it was trained on today.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from dhrd.errors import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+_DATE = datetime(2024, 7, 26)  # what Llama 3's own template falls back to
 
 
 def as_chat(text: str, tokenizer: PreTrainedTokenizerBase, where: str) -> str:
@@ -71,7 +75,7 @@ def _compiled(source: str) -> jinja2.Template:
         range=_range,
         namespace=Namespace,
         raise_exception=_raise_exception,
-        strftime_now=lambda form: datetime.now().strftime(form),
+        strftime_now=_DATE.strftime,
     )
     environment.filters["tojson"] = _to_json
     return environment.from_string(source)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dhrd.data.records import Example
 from dhrd.data.row import Columns
-from dhrd.data.templates import InputTemplate
+from dhrd.data.templates import ROW, InputTemplate
 from dhrd.data.tokens import FirstTokens, TextTokenizer
 from dhrd.errors import DataError, ModelError
 
@@ -86,7 +86,13 @@ class InputEncoder:
         return self._shorten(columns, where)
 
     def _shorten(self, columns: Columns, where: str) -> EncodedInput:
-        texts = {name: text for name in self.template.variables if isinstance(text := columns.get(name), str)}
+        names = columns if ROW in self.template.variables else self.template.variables
+        texts = {name: text for name in names if isinstance(text := columns.get(name), str)}
+        if not texts:
+            raise DataError(
+                f"{where}: longer than max_input_tokens ({self.max_input_tokens}), and data.input_template reads no "
+                "column of text that could be shortened; raise data.max_input_tokens, or give the text its own column"
+            )
         for name in sorted(texts, key=lambda name: (-len(texts[name]), name)):
             shortened = self._longest_that_fits({**columns, **texts}, name, texts[name], where)
             if shortened is not None:

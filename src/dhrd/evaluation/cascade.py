@@ -8,7 +8,7 @@ Shape legend: B rows, C classes.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -205,7 +205,8 @@ def evaluate_cascade(
     Returns:
         The metrics are those of `compute_metrics`, without log loss; `threshold` (None: the decision's), `share_asked`,
         `unreadable_share` of the answers to rows that were asked, `queries_per_second`, `relative_cost`, `curve`, and
-        `chosen_on`: the rows of the choice and the target. `selected_on`: they are these very rows.
+        `chosen_on`: the rows of the choice and the target. `selected_on`: these very rows chose the threshold, the
+        decision that is asked, or the weights.
 
     Raises:
         ConfigError: As `check_cascade` and `choose_threshold`, or the choice is the decision's and there is none.
@@ -232,7 +233,7 @@ def evaluate_cascade(
     at_threshold = {"threshold": threshold, **point(rows, asked_B, abstains=by_decision)}
     metrics |= {name: value for name, value in at_threshold.items() if not name.startswith("accuracy")}
     metrics["chosen_on"] = chosen
-    metrics["selected_on"] = bool(texts) and rows_fingerprint(texts) == rows_fingerprint(rows.texts)
+    metrics["selected_on"] = rows_fingerprint(rows.texts) in _chosen_on(classifier, texts, by_decision=by_decision)
     return Evaluation(
         metrics=metrics,
         outcomes=outcomes,
@@ -242,6 +243,15 @@ def evaluate_cascade(
         asked_B=asked_B,
         num_cut=rows.num_cut,
     )
+
+
+def _chosen_on(classifier: Classifier, texts: Sequence[str], *, by_decision: bool) -> Iterator[str | None]:
+    """The fingerprints of rows that a choice was made on: of the weights, of the decision, of the threshold."""
+    yield (classifier.info.training.get("selected_on") or {}).get("fingerprint")
+    if by_decision and classifier.info.decision is not None:
+        yield classifier.info.decision.fingerprint
+    if texts:
+        yield rows_fingerprint(texts)
 
 
 def _metrics(rows: BothHeads, outcomes: Outcomes, asked_B: np.ndarray, task: str | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dhrd._files import saving, writing
+from dhrd.artifact.digests import WEIGHTS, file_digests
 from dhrd.config import RunConfig
 from dhrd.data.digest import fingerprint
 from dhrd.data.rows import Rows, check_rationales
@@ -103,5 +104,8 @@ def _train(config: RunConfig, rows: Rows, backbone: Backbone, data: Encoded, dev
 
 def _key(config: RunConfig, data: Encoded) -> str:
     """A key of everything that a fold's probabilities depend on."""
-    tokens = [fingerprint(part.examples) for part in (data.train, data.validation)]
-    return hashlib.sha256(json.dumps([identity(config), *tokens], sort_keys=True).encode()).hexdigest()[:16]
+    parts = [identity(config), *(fingerprint(part.examples) for part in (data.train, data.validation))]
+    directory = Path(config.model.name_or_path).expanduser()
+    if directory.is_dir():  # another training may have written other weights there
+        parts.append(file_digests(directory, WEIGHTS))
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -91,3 +91,10 @@ class TestChat:
     def test_a_tokenizer_without_a_chat_template_is_named(self) -> None:
         with pytest.raises(ConfigError, match=r"data\.chat: the tokenizer has no chat template; write the turns"):
             InputTemplate(chat=True).render({"input_text": "a"}, tokenizer=make_tokenizer())
+
+
+def test_the_date_is_one_for_all_time() -> None:
+    """What a classifier was trained on it reads tomorrow too; a template that asks for the date is not refused."""
+    tokenizer = make_tokenizer(bos=None)
+    tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }}: {{ messages[0].content }}"
+    assert as_chat("hello", tokenizer, "row 0") == "26 Jul 2024: hello"

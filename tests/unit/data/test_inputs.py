@@ -99,6 +99,21 @@ class TestInputs:
             "raise data.max_input_tokens or shorten data.input_template"
         )
 
+    @pytest.mark.parametrize(
+        "source", ["{% for name, value in row.items() %}{{ value }}\n{% endfor %}!", "{{ row['a text'] }}!"]
+    )
+    def test_columns_that_a_template_reads_by_row_are_shortened_too(self, source: str) -> None:
+        encoder = InputEncoder(tokenizer=make_tokenizer(), template=InputTemplate(source), max_input_tokens=30)
+        (item,) = encoder.encode([({"a text": "t" * 90, "n": 7}, "f:1")])
+        assert item.was_cut and len(item.input_ids) == 30
+        assert item.text.startswith("tttt") and item.text.endswith("!")
+
+    def test_what_is_no_column_of_text_cannot_be_shortened(self) -> None:
+        template = InputTemplate("{% for turn in turns %}{{ turn.text }}{% endfor %}")
+        encoder = InputEncoder(tokenizer=make_tokenizer(), template=template, max_input_tokens=20)
+        with pytest.raises(DataError, match="reads no column of text that could be shortened; raise"):
+            encoder.encode([({"turns": [{"text": "t" * 90}], "unread": "text"}, "f:1")])
+
     def test_numbers_in_a_template_are_not_shortened(self) -> None:
         encoder = InputEncoder(
             tokenizer=make_tokenizer(), template=InputTemplate("{{ n }} {{ text }}!"), max_input_tokens=20

@@ -18,12 +18,13 @@ from dhrd.decisions.decision import Decision, Rule
 from dhrd.decisions.target import Target
 from dhrd.evaluation.cascade import BothHeads, Choice, answer, choose_threshold, curve, evaluate_cascade, point
 from dhrd.evaluation.decoded import decoded_outcomes
+from dhrd.evaluation.evaluate import rows_fingerprint
 from dhrd.inference.cascade import CoT
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.decoding import Decoded, Decoding
 from dhrd.metrics.outcomes import Outcomes
 from dhrd.run.rows import rows_of
-from helpers.runs import make_config, read_jsonl, run_here
+from helpers.runs import make_config, read_jsonl, rows, run_here
 
 AB = LabelSet(("a", "b"))
 
@@ -173,6 +174,26 @@ def test_a_run_that_held_out_nothing_needs_rows_for_the_choice(
     assert run_here(capsys, "evaluate", "--model", out, *flags, "--dev-data", tmp_path / "train.jsonl").code == 0
     with pytest.raises(DataError, match="no rows"):
         dhrd.evaluate(out, mode="cascade", target_accuracy=0.1, dev_data=[])
+
+
+def test_rows_that_chose_the_weights_or_the_decision_are_told(trained: Path, tmp_path: Path) -> None:
+    """As in the other modes; other rows are not, and a threshold of one's own is no decision's."""
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    given, own = rows(6), {"mode": "cascade", "max_new_tokens": 4, "device": "cpu"}
+
+    def is_selected_on(**choice: Any) -> bool:
+        return bool(dhrd.evaluate(copy, given, **own, **choice).metrics["selected_on"])
+
+    assert not is_selected_on(threshold=0.5)
+    fingerprint = rows_fingerprint(dhrd.evaluate(copy, given, device="cpu").texts)
+    rule = Rule(target=Target(measure="accuracy", level=0.5), threshold=0.5)
+    write_decision(copy, Decision(rules=(rule,), num_rows=6, fingerprint=fingerprint))
+    assert is_selected_on()
+    assert not is_selected_on(threshold=0.5)
+    record = json.loads((copy / "dhrd.json").read_text())
+    record["training"]["selected_on"] = {"rows": "these", "fingerprint": fingerprint}
+    (copy / "dhrd.json").write_text(json.dumps(record))
+    assert is_selected_on(threshold=0.5)
 
 
 def test_a_decision_needs_no_threshold(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from dhrd.data.rows import load_rows
 from dhrd.data.split import split_fold
@@ -60,6 +62,20 @@ def test_what_a_kill_leaves_is_gone_on_with(
     other = make_config(tiny_backbone, tmp_path, "training.learning_rate=1e-3")
     out_of_fold(other, rows, num_folds=3, kept=kept, device="cpu")
     assert len(trained) == 7, "other settings, other folds"
+
+
+def test_folds_of_other_weights_at_the_same_place_are_not_taken(tiny_backbone: Path, tmp_path: Path) -> None:
+    """A backbone that was trained further, and saved where it was."""
+    backbone = Path(shutil.copytree(tiny_backbone, tmp_path / "backbone"))
+    config = make_config(backbone, tmp_path)
+    rows, kept = load_rows(config), _empty(tmp_path / "kept")
+    before = out_of_fold(config, rows, num_folds=2, kept=kept, device="cpu")
+    assert np.array_equal(out_of_fold(config, rows, num_folds=2, kept=kept, device="cpu"), before)
+    weights = load_file(backbone / "model.safetensors")
+    save_file({name: -tensor for name, tensor in weights.items()}, backbone / "model.safetensors", {"format": "pt"})
+    after = out_of_fold(config, rows, num_folds=2, kept=kept, device="cpu")
+    fresh = out_of_fold(config, rows, num_folds=2, kept=_empty(tmp_path / "fresh"), device="cpu")
+    assert np.array_equal(after, fresh) and not np.allclose(after, before)
 
 
 def _empty(directory: Path) -> Path:
