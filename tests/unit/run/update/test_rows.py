@@ -35,13 +35,13 @@ def read(old: Path, directory: Path, **given: Any) -> UpdateRows:
 def test_new_rows_and_a_share_of_old_ones(old: Path, tmp_path: Path) -> None:
     found = read(old, tmp_path, replay_share=0.25)
     train = found.train.load()
-    assert (found.num_new, found.num_replayed, len(train)) == (12, 3, 15), "one of each label"
+    assert (found.num_new, found.num_replayed, len(train)) == (13, 4, 17)
     assert found.labels.names == ("keep", "repair", "return", "refund")
     new, replayed = (
         {row["id"] for row in read_jsonl(path)} for path in (tmp_path / "new.jsonl", old.parent / "train.jsonl")
     )
-    assert {e.id for e in train[:12]} | {e.id for e in found.eval_new} == new
-    assert {e.id for e in train[12:]} | {e.id for e in found.eval_old} < replayed
+    assert {e.id for e in train[:13]} | {e.id for e in found.eval_new} == new
+    assert {e.id for e in train[13:]} | {e.id for e in found.eval_old} < replayed
     assert not {e.id for e in train} & {e.id for e in (*found.eval_new, *found.eval_old)}
     assert any(e.rationale for e in train)
     assert [e.id for e in read(old, tmp_path, replay_share=0.25).train.load()] == [e.id for e in train], "by the seed"

@@ -66,7 +66,7 @@ def test_an_updated_model_is_an_artifact_with_its_report(
     assert classifier.info.max_input_tokens == 77
     assert classifier.predict_proba(TEXTS).shape == (3, 4)
     report = json.loads((updated.output_dir / "update.json").read_text())
-    assert (report["num_new"], report["num_replayed"]) == (updated.gate.num_new, updated.gate.num_replayed) == (12, 12)
+    assert (report["num_new"], report["num_replayed"]) == (updated.gate.num_new, updated.gate.num_replayed) == (13, 13)
     assert report["old"]["broken"]["num_rows"] == updated.gate.old.broken.num_rows
     assert "its calibration" in caplog.text and "refund (" in caplog.text
     again = run(updated.output_dir, _empty(tmp_path / "december"), replay=str(old.parent / "train.jsonl"))
