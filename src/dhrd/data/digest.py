@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -36,6 +36,11 @@ def input_digest(columns: Columns, template: InputTemplate) -> str:
 def digest_of(example: Example) -> str:
     """An example's digest; that of its `input_text` if it did not come from a source."""
     return example.digest or input_digest(example.columns(), _PLAIN)
+
+
+def rows_digest(examples: Iterable[Example]) -> str:
+    """16 hexadecimal digits for rows in any order, from their digests."""
+    return f"{sum(int(digest_of(example), 16) for example in examples) % 16**_DIGITS:0{_DIGITS}x}"
 
 
 def fingerprint(examples: Sequence[EncodedExample]) -> str:

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dhrd._files import writing
 from dhrd.artifact.info import MANIFEST, ArtifactInfo, read_info
 from dhrd.config import DataSettings, RunConfig, resolve
 from dhrd.config.section import check_count
 from dhrd.config.tasks import TaskSettings
-from dhrd.data.digest import digest_of
+from dhrd.data.digest import digest_of, rows_digest
 from dhrd.data.objects import numbered_rows
 from dhrd.data.readers import is_read_once
 from dhrd.data.records import Example, LabelSet
@@ -168,6 +168,7 @@ def held_out_rows(
 
     Raises:
         ConfigError: Training held out no rows.
+        DataError: The rows are no longer those that it held out.
         UserError: The rows cannot be read any more.
     """
     config = config or settings_of(model_dir)
@@ -177,7 +178,19 @@ def held_out_rows(
             f"give `{instead}=SPEC`, or train with data.dev_share"
         )
     _refuse_streams(config.data, *_LOADED, mend=f"; give `{instead}=SPEC`")
-    return load_rows(config).choose
+    held_out = load_rows(config).choose
+    if not _is_as_read(model_dir, "held_out", held_out):
+        raise DataError(
+            f"the rows that training held out have changed, or are not of data.train ({config.data.train}) alone, so "
+            f"some of those held out now may have been trained on: give `{instead}=SPEC`"
+        )
+    return held_out
+
+
+def _is_as_read(model_dir: str | Path, name: Literal["train", "held_out"], examples: Iterable[Example]) -> bool:
+    """Whether a run's own rows are those that its training read; true where an older artifact does not say."""
+    recorded = (read_info(model_dir).training.get("rows") or {}).get(name)
+    return recorded is None or recorded == rows_digest(examples)
 
 
 _LOADED = ("train", "validation", "rationales")
@@ -215,7 +228,10 @@ def _trained_digests(model_dir: str | Path, level: int) -> set[str]:
     try:
         _refuse_streams(config.data, *_LOADED)
         with _muted():  # what there is to say of these rows was said when the model was trained
-            return {digest_of(example) for example in load_rows(config).train}
+            trained = load_rows(config).train
+        if not _is_as_read(model_dir, "train", trained):
+            raise DataError(f"data.train ({config.data.train}) gives other rows now than in training")
+        return {digest_of(example) for example in trained}
     except UserError as error:
         logger.log(level, "cannot check whether the model was trained on these rows: %s", error)
         return set()
