@@ -79,6 +79,23 @@ def test_old_rows_with_the_text_of_a_new_one_judge_nothing(
         read(old, tmp_path, new=str(new))
 
 
+def test_new_rows_that_are_trained_on_judge_nothing(
+    old: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They would show how well the new rows were learned by heart."""
+    given = write_jsonl(tmp_path / "given.jsonl", [*rows(105)[100:], *rows(30)[27:]])
+    found = read(old, tmp_path, eval_new=str(given))
+    assert [e.id for e in found.eval_new] == ["r27", "r28", "r29"] and found.num_new == 16
+    assert "5 new rows of the gate have the text of a row that is trained on and are left out" in caplog.text
+    told = "every new row of the gate has the text of a row that is trained on; give `eval_new` with other texts"
+    with pytest.raises(DataError, match=told):
+        read(old, tmp_path, eval_new=str(tmp_path / "new.jsonl"))
+    twice = [row | {"id": f"{row['id']}-{time}"} for row in rows(124)[100:] for time in range(2)]
+    drawn = read(old, tmp_path, new=str(write_jsonl(tmp_path / "twice.jsonl", [*twice, *rows(90)[50:]])))
+    trained = {e.input_text for e in drawn.train.load()}
+    assert drawn.eval_new and not trained & {e.input_text for e in drawn.eval_new}
+
+
 def test_columns_of_other_names_are_read_as_the_artifact_reads_them(tmp_path: Path, tiny_backbone: Path) -> None:
     directory = tmp_path / "mapped"
     directory.mkdir()
