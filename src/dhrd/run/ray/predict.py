@@ -130,11 +130,15 @@ def _key(file: str) -> str:
 
 
 def _head(work: ClusterJob, files: Sequence[str]) -> bytes:
-    """The header of every part; copied columns have the type of the input's first values."""
+    """The header of every part; copied columns have the type of the input's first values.
+
+    Raises:
+        DataError: The first good row lacks such a column.
+    """
     keep = work.columns.keep
-    readings = (Reading(work.source(file), keep=keep, skip=work.skip) for file in files if keep)
-    first = islice(chain.from_iterable(readings), _HEAD_ROWS)
-    return Parquet(work.columns).head([example.fields for example in first])
+    whole = replace(work.source(files[0]), read=lambda: chain.from_iterable(work.source(file).read() for file in files))
+    first = islice(Reading(whole, keep=keep, skip=work.skip), _HEAD_ROWS) if keep else ()
+    return Parquet(work.columns).head([{name: example.fields.get(name) for name in keep} for example in first])
 
 
 def _no_rows(work: ClusterJob) -> dict[str, PartDone]:
