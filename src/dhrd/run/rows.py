@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from dhrd.data.digest import digest_of, rows_digest
 from dhrd.data.objects import numbered_rows
 from dhrd.data.readers import is_read_once
 from dhrd.data.records import Example, LabelSet
-from dhrd.data.rows import load_rows
+from dhrd.data.rows import encode_labels, load_rows
 from dhrd.data.source import Source
 from dhrd.data.sources import open_source
 from dhrd.errors import ConfigError, DataError, UserError
@@ -38,15 +38,32 @@ def rows_of(
     split: str = "validation",
     config: RunConfig | None = None,
     limit: int | None = None,
-    labels_required: bool = True,
+    labels_required: bool | None = True,
 ) -> list[Example]:
-    """Load rows for an artifact; see `evaluate` for the arguments.
+    """Load rows for an artifact; see `evaluate` for the other arguments.
+
+    Args:
+        labels_required: Whether rows must have a label, else none is read; None: all have one, or none is read.
 
     Raises:
         UserError: The artifact or the rows cannot be used.
     """
     source, limit = _source(model_dir, data, split, config, limit)
+    if labels_required is None:
+        rows = list(islice(source.read(), limit))  # once: it may be a stream
+        source = replace(source, read=lambda: iter(rows))
+        labels_required = _are_labelled(source, read_info(model_dir).labels)
     return list(with_own_ids(source.load(limit=limit, labels_required=labels_required), source.name))
+
+
+def _are_labelled(source: Source, labels: LabelSet) -> bool:
+    """Whether all rows have a label of the set."""
+    try:
+        encode_labels(source.load(), labels)
+    except DataError as error:
+        logger.info("labels are not read: %s", str(error).partition("\n")[0])
+        return False
+    return True
 
 
 def each_row_of(

@@ -59,6 +59,18 @@ def test_rows_need_labels_unless_they_are_only_labelled(artifact: Path) -> None:
     assert rows_of(artifact, given, labels_required=False)[0].label is None
 
 
+def test_labels_are_read_where_all_rows_have_one(artifact: Path) -> None:
+    """From one reading, as rows may be a stream; of another label set they are no labels."""
+    given = rows(6)
+    assert [row.label for row in rows_of(artifact, iter(given), labels_required=None)] == [r["label"] for r in given]
+    for odd in ({"label": None}, {"label": "another"}, {}):
+        last = {"id": "last", "input_text": "text", **odd}
+        assert {row.label for row in rows_of(artifact, iter([*given, last]), labels_required=None)} == {None}
+        assert rows_of(artifact, iter([*given, last]), labels_required=None, limit=6)[0].label == given[0]["label"]
+    with pytest.raises(DataError, match="input_text: empty"):
+        rows_of(artifact, [{"input_text": "", "label": "keep"}], labels_required=None)
+
+
 def test_rows_one_by_one_are_read_as_they_are_asked_for(artifact: Path) -> None:
     read: list[int] = []
 
