@@ -90,8 +90,12 @@ class JsonLines:
         return [gzip.compress(b"".join(lines), mtime=0)] if self._gzipped else lines
 
     def finish(self, appended: Path) -> Path:
-        """Nothing to do: the appended file is the final one."""
-        return appended
+        """The appended file is the final one; but no bytes at all are no gzip file."""
+        if not self._gzipped or appended.stat().st_size:
+            return appended
+        empty = appended.with_suffix(".gz")
+        empty.write_bytes(gzip.compress(b"", mtime=0))
+        return empty
 
 
 class Csv:

@@ -128,3 +128,5 @@ def test_several_labels_are_a_list(tmp_path: Path, multi_label: bool) -> None:
 def test_no_rows_are_a_readable_file(tmp_path: Path) -> None:
     assert pq.read_table(written(Parquet(COLUMNS), tmp_path)).num_rows == 0
     assert len(written(Csv(COLUMNS), tmp_path).read_text().splitlines()) == 1
+    assert gzip.open(written(JsonLines(gzipped=True), tmp_path)).read() == b"", "a gzip file, and not one of no bytes"
+    assert written(JsonLines(gzipped=True), tmp_path).stat().st_size
