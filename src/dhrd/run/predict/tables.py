@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dhrd._files import json_line
+from dhrd._files import json_line, json_text
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
 from dhrd.errors import DataError
@@ -136,7 +135,7 @@ def _csv_line(values: Iterable[object]) -> bytes:
 def _csv_value(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
-    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | Mapping) else value
+    return json_text(value) if isinstance(value, list | Mapping) else value
 
 
 class Parquet:
@@ -233,5 +232,5 @@ def _array(values: Sequence[object], field: pa.Field) -> pa.Array:
 def _text(value: object) -> str | None:
     if value is None:
         return None
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = json_text(value) if isinstance(value, list | Mapping | bool) else str(value)
     return text.encode("utf-8", "backslashreplace").decode()
