@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 import shutil
 import stat
@@ -20,6 +19,7 @@ from typing import Any, BinaryIO
 
 from safetensors import SafetensorError
 
+from dhrd._json import json_line
 from dhrd._temporary import is_temporary, lock, sweep, temporary
 from dhrd._text import message_of
 from dhrd.errors import ConfigError, DhrdError, SaveError
@@ -82,27 +82,6 @@ class Writer:
     def json(self, value: Any) -> None:
         """Write JSON for people to read."""
         self.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def json_line(value: Any) -> bytes:
-    """A line of `json_text`, a lone surrogate as its escape."""
-    return f"{json_text(value)}\n".encode("utf-8", "backslashreplace")
-
-
-def json_text(value: Any) -> str:
-    """A value as JSON; what that lacks, such as a date, a decimal or an infinite number, as its text, NaN as null."""
-    try:
-        return json.dumps(value, ensure_ascii=False, default=str, allow_nan=False)
-    except ValueError:
-        return json.dumps(_finite(value), ensure_ascii=False, default=str)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
-    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 @contextmanager

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
-from datetime import date
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -17,7 +14,6 @@ from dhrd._files import (
     holds_nothing,
     is_stdout,
     is_stream,
-    json_text,
     locked,
     replace_directory,
     writing,
@@ -171,13 +167,3 @@ def test_json_for_people_and_halves_of_pairs(tmp_path: Path) -> None:
         file.json({"é": 1})
         file.row({"text": "\ud83d"})
     assert (tmp_path / "a").read_text() == '{\n  "é": 1\n}\n{"text": "\\ud83d"}\n'
-
-
-def test_numbers_that_json_lacks() -> None:
-    """As text, so that any reader of JSON takes the line; NaN stands for nothing."""
-    inf, value = float("inf"), {"a": [1.5, float("inf"), {"b": (-float("inf"), float("nan"))}], "c": "Infinity"}
-    assert json.loads(json_text(value), parse_constant=pytest.fail) == {
-        "a": [1.5, "Infinity", {"b": ["-Infinity", None]}], "c": "Infinity"
-    }  # fmt: skip
-    assert json_text(Decimal("Infinity")) == json_text(inf) == '"Infinity"'
-    assert json_text({"on": date(2025, 11, 2)}) == '{"on": "2025-11-02"}'

@@ -16,7 +16,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dhrd._files import json_line, json_text
+from dhrd._json import json_line, json_text
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
 from dhrd.errors import DataError
