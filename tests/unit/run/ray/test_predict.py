@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dhrd.config import RunConfig
@@ -70,7 +71,7 @@ def test_columns_to_keep_are_those_of_the_first_good_row(tmp_path: Path, monkeyp
     lines = [[bad, {**bad, "n": 1}], [bad, {**good, "n": 1}, good], [good, {**good, "n": 2, "late": 3}]]
     files = [str(write_jsonl(tmp_path / f"{number}.jsonl", part)) for number, part in enumerate(lines)]
 
-    def head(*keep: str) -> pa.Schema:
+    def head(*keep: str, files: list[str] = files) -> pa.Schema:
         columns = Columns(labels=LABELS, keep=keep)
         work = ClusterJob(
             model_dir=str(model), options={}, config=RunConfig(), columns=columns, head=b"", skip=True,
@@ -79,5 +80,9 @@ def test_columns_to_keep_are_those_of_the_first_good_row(tmp_path: Path, monkeyp
         return pa.ipc.read_schema(pa.py_buffer(ray._head(work, files)))
 
     assert head("n").field("n").type == pa.int64()
+    for number in range(2):
+        table = pa.table({"input_text": ["one"], "n": pa.array([None], pa.decimal128(10, 2))})
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    assert head("n", files=[f"{tmp_path}/{number}.parquet" for number in range(2)]).field("n").type == table["n"].type
     with pytest.raises(DataError, match=r"1\.jsonl:2: there is no column 'late' to keep"):
         head("n", "late")
