@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from safetensors import SafetensorError
 
+from dhrd._json import json_line
 from dhrd._temporary import is_temporary, lock, sweep, temporary
 from dhrd._text import message_of
 from dhrd.errors import ConfigError, DhrdError, SaveError
@@ -81,11 +82,6 @@ class Writer:
     def json(self, value: Any) -> None:
         """Write JSON for people to read."""
         self.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def json_line(value: Any) -> bytes:
-    """A line of JSON; a date or a decimal as its text, a lone surrogate as its escape."""
-    return (json.dumps(value, ensure_ascii=False, default=str) + "\n").encode("utf-8", "backslashreplace")
 
 
 @contextmanager

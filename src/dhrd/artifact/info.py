@@ -64,6 +64,13 @@ class SelectedOn(TypedDict, total=False):
     fingerprint: str | None
 
 
+class RowsRead(TypedDict, total=False):
+    """Digests (`rows_digest`) of what reading the run's own rows gave, which tell whether it still gives the same."""
+
+    train: str | None
+    held_out: str | None
+
+
 class TrainingSummary(TypedDict, total=False):
     """Summary of the run; further fields are kept."""
 
@@ -79,6 +86,7 @@ class TrainingSummary(TypedDict, total=False):
     seed: int
     steps: int
     selected_on: SelectedOn | None
+    rows: RowsRead | None
     metrics: dict[str, Any] | None
 
 

@@ -119,16 +119,15 @@ def write_decision(directory: Path, decision: Decision | None) -> None:
     _write_info(directory, read_info(directory).model_copy(update={"decision": decision}))
 
 
-def write_selection(directory: Path, rows: str, fingerprint: str) -> None:
-    """Record in an existing artifact that it was chosen by its answers on some rows.
+def write_training(directory: Path, **fields: object) -> None:
+    """Set fields of an existing artifact's `TrainingSummary`; nothing else is changed.
 
     Raises:
         ArtifactError: The directory is not an artifact.
         SaveError: The file cannot be written.
     """
     info = read_info(directory)
-    training = {**info.training, "selected_on": {"rows": rows, "fingerprint": fingerprint}}
-    _write_info(directory, info.model_copy(update={"training": training}))
+    _write_info(directory, info.model_copy(update={"training": {**info.training, **fields}}))
 
 
 def _write_info(directory: Path, info: ArtifactInfo) -> None:

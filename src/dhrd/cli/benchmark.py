@@ -83,7 +83,7 @@ def benchmark(
 
     inputs = [*read_by(model, settled, data, config), *chain.from_iterable(map(model_files, exports.values()))]
     check_outputs([Output("--json", json_file, JSON), Output("--plot", plot, FIGURE)], inputs)
-    examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=False)
+    examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=None)
     result = benchmark(model, examples, settings, say=_say, **asdict(classifier))
     written = {"data": f"{data or 'the run’s own'}, {split}", **result.model_dump(mode="json")}
     _save(result, written, json_file, plot)

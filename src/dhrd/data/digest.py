@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -41,6 +41,11 @@ def digest_of(example: Example) -> str:
 def text_digest(text: str) -> str:
     """The `input_digest` of a row that is read as it is, whatever a template reads beside its `input_text`."""
     return input_digest({"input_text": text}, _PLAIN)
+
+
+def rows_digest(examples: Iterable[Example]) -> str:
+    """16 hexadecimal digits for rows in any order, from their digests."""
+    return f"{sum(int(digest_of(example), 16) for example in examples) % 16**_DIGITS:0{_DIGITS}x}"
 
 
 def fingerprint(examples: Sequence[EncodedExample]) -> str:

@@ -10,6 +10,7 @@ from dhrd.artifact.card import model_card
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import RunConfig
+from dhrd.data.digest import rows_digest
 from dhrd.data.records import LabelSet
 from dhrd.data.rows import Rows
 from dhrd.data.sequence import EncodedData
@@ -56,7 +57,8 @@ def save(parts: Parts, output_dir: Path, steps: int, precision: Precision) -> di
         metrics = live.evaluate(data.validation.examples, rows.labels, task=rows.task, intervals=True)
         metrics["selected_on"] = was_choice and not rows.has_dev
     chosen_on = {"rows": rows.choose_name, "fingerprint": rows_fingerprint(data.choose.texts)} if was_choice else None
-    trained = {**info.training, "steps": steps, "selected_on": chosen_on, "metrics": metrics}
+    read = {"train": rows_digest(rows.train), "held_out": rows_digest(rows.choose) if rows.has_dev else None}
+    trained = {**info.training, "steps": steps, "selected_on": chosen_on, "rows": read, "metrics": metrics}
     info = info.model_copy(update={"training": trained})
     record = run_record(config, precision) | {"donors": data.train.donors}
     save_artifact(output_dir, model, info, card=model_card(info, config), run=record)

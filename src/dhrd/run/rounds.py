@@ -18,8 +18,9 @@ from pathlib import Path
 from dhrd._files import holds_nothing, replace_directory, saving, writing
 from dhrd._temporary import is_temporary, remove_directory
 from dhrd.artifact.info import read_info
-from dhrd.artifact.write import write_selection
+from dhrd.artifact.write import write_training
 from dhrd.config import RunConfig
+from dhrd.data.digest import rows_digest
 from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example
 from dhrd.data.rows import Rows, load_rows
@@ -185,7 +186,12 @@ def _round(
         device=device,
     )
     evaluation = evaluate_classifier(Classifier.from_pretrained(artifact, device=device, dtype=None), rows.choose)
-    write_selection(artifact, rows.choose_name, rows_fingerprint(evaluation.texts))
+    write_training(
+        artifact,
+        selected_on={"rows": rows.choose_name, "fingerprint": rows_fingerprint(evaluation.texts)},
+        # Its settings split nothing off any more, so that data.train gives the held-out rows too
+        rows={"train": rows_digest([*rows.train, *(rows.choose if rows.has_dev else [])])},
+    )
     metrics = evaluation.metrics
     done = Round(
         number=number,

@@ -7,20 +7,20 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dhrd._files import writing
 from dhrd.artifact.info import MANIFEST, ArtifactInfo, read_info
 from dhrd.config import DataSettings, RunConfig, resolve
 from dhrd.config.section import check_count
 from dhrd.config.tasks import TaskSettings
-from dhrd.data.digest import digest_of
+from dhrd.data.digest import digest_of, rows_digest
 from dhrd.data.objects import numbered_rows
 from dhrd.data.readers import is_read_once
 from dhrd.data.records import Example, LabelSet
-from dhrd.data.rows import load_rows
+from dhrd.data.rows import encode_labels, load_rows
 from dhrd.data.source import Source
 from dhrd.data.sources import open_source
 from dhrd.errors import ConfigError, DataError, UserError
@@ -38,15 +38,32 @@ def rows_of(
     split: str = "validation",
     config: RunConfig | None = None,
     limit: int | None = None,
-    labels_required: bool = True,
+    labels_required: bool | None = True,
 ) -> list[Example]:
-    """Load rows for an artifact; see `evaluate` for the arguments.
+    """Load rows for an artifact; see `evaluate` for the other arguments.
+
+    Args:
+        labels_required: Whether rows must have a label, else none is read; None: all have one, or none is read.
 
     Raises:
         UserError: The artifact or the rows cannot be used.
     """
     source, limit = _source(model_dir, data, split, config, limit)
+    if labels_required is None:
+        rows = list(islice(source.read(), limit))  # once: it may be a stream
+        source = replace(source, read=lambda: iter(rows))
+        labels_required = _are_labelled(source, read_info(model_dir).labels)
     return list(with_own_ids(source.load(limit=limit, labels_required=labels_required), source.name))
+
+
+def _are_labelled(source: Source, labels: LabelSet) -> bool:
+    """Whether all rows have a label of the set."""
+    try:
+        encode_labels(source.load(), labels)
+    except DataError as error:
+        logger.info("labels are not read: %s", str(error).partition("\n")[0])
+        return False
+    return True
 
 
 def each_row_of(
@@ -168,6 +185,7 @@ def held_out_rows(
 
     Raises:
         ConfigError: Training held out no rows.
+        DataError: The rows are no longer those that it held out.
         UserError: The rows cannot be read any more.
     """
     config = config or settings_of(model_dir)
@@ -177,7 +195,19 @@ def held_out_rows(
             f"give `{instead}=SPEC`, or train with data.dev_share"
         )
     _refuse_streams(config.data, *_LOADED, mend=f"; give `{instead}=SPEC`")
-    return load_rows(config).choose
+    held_out = load_rows(config).choose
+    if not _is_as_read(model_dir, "held_out", held_out):
+        raise DataError(
+            f"the rows that training held out have changed, or are not of data.train ({config.data.train}) alone, so "
+            f"some of those held out now may have been trained on: give `{instead}=SPEC`"
+        )
+    return held_out
+
+
+def _is_as_read(model_dir: str | Path, name: Literal["train", "held_out"], examples: Iterable[Example]) -> bool:
+    """Whether a run's own rows are those that its training read; true where an older artifact does not say."""
+    recorded = (read_info(model_dir).training.get("rows") or {}).get(name)
+    return recorded is None or recorded == rows_digest(examples)
 
 
 _LOADED = ("train", "validation", "rationales")
@@ -215,7 +245,10 @@ def _trained_digests(model_dir: str | Path, level: int) -> set[str]:
     try:
         _refuse_streams(config.data, *_LOADED)
         with _muted():  # what there is to say of these rows was said when the model was trained
-            return {digest_of(example) for example in load_rows(config).train}
+            trained = load_rows(config).train
+        if not _is_as_read(model_dir, "train", trained):
+            raise DataError(f"data.train ({config.data.train}) gives other rows now than in training")
+        return {digest_of(example) for example in trained}
     except UserError as error:
         logger.log(level, "cannot check whether the model was trained on these rows: %s", error)
         return set()

@@ -72,7 +72,7 @@ class PredictRequest(_Body):
     inputs: ServedRow | Annotated[list[ServedRow | list[str]], Field(min_length=1)]
     truncate: bool | None = Field(
         None,
-        description="true: truncate rows over the artifact's limit; false: refuse them; null: the server's default.",
+        description="false: refuse rows over the artifact's limit; else truncate them, unless the server is strict.",
     )
     raw_scores: bool = Field(False, description="Not supported: scores are probabilities.")
 

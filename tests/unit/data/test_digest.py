@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from dhrd.data import digest as module
-from dhrd.data.digest import DigestIds, digest_of, fingerprint, input_digest
+from dhrd.data.digest import DigestIds, digest_of, fingerprint, input_digest, rows_digest
 from dhrd.data.records import EncodedExample, Example
 from dhrd.data.templates import InputTemplate
 
@@ -24,6 +24,13 @@ def test_a_text_has_the_digest_of_its_words() -> None:
         assert digest_of(Example(input_text=text)) == expected
     assert input_digest({"input_text": "A for\u00eat"}, PLAIN) != expected
     assert digest_of(Example(input_text="a", digest="given")) == "given"
+
+
+def test_rows_have_one_digest_in_any_order() -> None:
+    rows = [Example(input_text=text, label=text) for text in ("a", "b", "b")]
+    assert rows_digest(rows) == rows_digest(reversed(rows)) == rows_digest([replace(e, label="x") for e in rows])
+    assert len({rows_digest(some) for some in (rows, rows[:2], rows[1:], [])}) == 4
+    assert rows_digest([rows[0]]) == digest_of(rows[0]) and len(rows_digest([])) == 16
 
 
 def test_only_what_the_template_reads_counts() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from dhrd.config import RunConfig
 from dhrd.config.tasks import TaskSettings
+from dhrd.data.digest import digest_of
 from dhrd.data.rows import load_rows
 from dhrd.errors import CheckpointError, ConfigError
 from dhrd.evaluation.evaluate import evaluate_classifier
@@ -19,6 +20,7 @@ from dhrd.inference.classifier import Classifier
 from dhrd.rationales.output import Written
 from dhrd.run import rounds as module
 from dhrd.run.rounds import train_rounds
+from dhrd.run.rows import num_trained
 from dhrd.run.train import train
 from helpers.rows import write_jsonl
 from helpers.runs import Stop, make_config, read_jsonl, stopping
@@ -82,6 +84,7 @@ def test_the_round_with_the_least_log_loss_is_kept(
     evaluation = evaluate_classifier(Classifier.from_pretrained(output, device="cpu", dtype=None), rows.choose)
     assert evaluation.metrics["selected_on"] is True
     assert evaluation.metrics["accuracy"] == pytest.approx(rounds[1].accuracy)
+    assert num_trained(output, map(digest_of, rows.train)) == len(rows.train)
 
 
 def test_a_round_is_the_same_as_training_with_its_rationales(

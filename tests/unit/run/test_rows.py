@@ -15,6 +15,7 @@ from dhrd import ConfigError, DataError
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.config import RunConfig
 from dhrd.config.tasks import TaskSettings
+from dhrd.data.digest import digest_of
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
 from dhrd.run.rows import (
@@ -27,6 +28,7 @@ from dhrd.run.rows import (
     telling_trained,
 )
 from helpers.artifacts import LABELS, change, save_tiny
+from helpers.rows import write_jsonl
 from helpers.runs import make_config, rows
 
 
@@ -55,6 +57,18 @@ def test_rows_need_labels_unless_they_are_only_labelled(artifact: Path) -> None:
     with pytest.raises(DataError, match="label"):
         rows_of(artifact, given)
     assert rows_of(artifact, given, labels_required=False)[0].label is None
+
+
+def test_labels_are_read_where_all_rows_have_one(artifact: Path) -> None:
+    """From one reading, as rows may be a stream; of another label set they are no labels."""
+    given = rows(6)
+    assert [row.label for row in rows_of(artifact, iter(given), labels_required=None)] == [r["label"] for r in given]
+    for odd in ({"label": None}, {"label": "another"}, {}):
+        last = {"id": "last", "input_text": "text", **odd}
+        assert {row.label for row in rows_of(artifact, iter([*given, last]), labels_required=None)} == {None}
+        assert rows_of(artifact, iter([*given, last]), labels_required=None, limit=6)[0].label == given[0]["label"]
+    with pytest.raises(DataError, match="input_text: empty"):
+        rows_of(artifact, [{"input_text": "", "label": "keep"}], labels_required=None)
 
 
 def test_rows_one_by_one_are_read_as_they_are_asked_for(artifact: Path) -> None:
@@ -151,6 +165,33 @@ def test_where_training_rows_are_gone_evaluation_goes_on(
         assert list(telling_trained(moved, examples)) == examples
     assert [record.levelname for record in caplog.records] == ["INFO"]
     assert "cannot check whether the model was trained on these rows: gone.jsonl" in caplog.text
+
+
+def test_rows_that_changed_since_training_are_not_taken_for_held_out(
+    tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Split again, other rows are held out, some of which the model has seen; so is a file of that name elsewhere."""
+    given = ["training.num_epochs=1", "data.dev_share=0.3", "data.train=train.jsonl", "data.validation=null"]
+    monkeypatch.chdir(tmp_path)
+    model = dhrd.train(make_config(tiny_backbone, tmp_path, *given)).output_dir
+    held_out, train = held_out_rows(model), rows(20)
+    assert len(held_out) == 6 and num_trained(model, map(digest_of, held_out)) == 0
+    write_jsonl(tmp_path / "train.jsonl", [{**row, "rationale": "another", "more": 1} for row in train])
+    assert [digest_of(row) for row in held_out_rows(model)] == [digest_of(row) for row in held_out]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for directory, now in (tmp_path, train[3:]), (elsewhere, rows(40)[20:]):
+        write_jsonl(directory / "train.jsonl", now)
+        monkeypatch.chdir(directory)
+        with pytest.raises(DataError, match=r"held out have changed.* \(train\.jsonl\).*: give `data=SPEC`$"):
+            held_out_rows(model, instead="data")
+        caplog.clear()
+        assert num_trained(model, [digest_of(row) for row in rows_of(model, train)]) == 0
+        told = "cannot check whether the model was trained on these rows: data.train (train.jsonl) gives other rows now"
+        assert caplog.messages == [f"{told} than in training"]
+    info = json.loads((model / "dhrd.json").read_text())
+    change(model / "dhrd.json", training={**info["training"], "rows": None})
+    assert held_out_rows(model), "of an older version, which did not say which rows it held out"
 
 
 @pytest.mark.parametrize("setting", ["train", "validation"])

@@ -21,6 +21,7 @@ from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.prediction import Prediction
 from dhrd.inference.streaming import Scored
+from dhrd.run.predict.input_types import column_types, files_of_input
 from dhrd.run.predict.journal import LongJob, Mark
 from dhrd.run.predict.reading import Reading
 from dhrd.run.predict.sinks import Refused, RowSink, open_sink
@@ -113,6 +114,8 @@ def predict_to(
     classifier = Classifier.from_pretrained(model_dir, **options | again)
     config = config or settings_of(model_dir)
     columns = columns_of_output(classifier.info, job.keep)
+    if job.keep:
+        columns = replace(columns, types=column_types(files_of_input(data), job.keep))
     source = open_rows(data, "test", config, classifier.info)
     runs_as = {"device": classifier.device.type, "dtype": str(classifier.dtype), "columns": columns.names}
     settings = job_settings(Path(model_dir), {**options, **runs_as})

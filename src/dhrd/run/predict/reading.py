@@ -25,6 +25,7 @@ class Reading:
         source: The source of the rows.
         keep: Columns to copy to the output.
         skip: Skip bad rows.
+        is_part: They are a part of the input, whose first rows were checked for these columns before.
 
     Attributes:
         skips: Whether bad rows are skipped.
@@ -32,12 +33,12 @@ class Reading:
         digest: Digest of those rows, in order.
     """
 
-    def __init__(self, source: Source, *, keep: Sequence[str], skip: bool) -> None:
+    def __init__(self, source: Source, *, keep: Sequence[str], skip: bool, is_part: bool = False) -> None:
         self.skips = skip
         self.num_taken = 0
         self.digest = ""
         self._keep = keep
-        self._unseen = keep  # cleared once the first good row has been seen to have them
+        self._unseen = () if is_part else keep  # cleared once the first good row has been seen to have them
         self._pending: deque[tuple[Example | Refused, str]] = deque()  # read, but not finished
         self._examples = source.examples(labels_required=False, refuse=self._refuse if skip else None)
 

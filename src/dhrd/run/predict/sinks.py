@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from dhrd._files import Writer, check_replaceable, is_stream, json_line, replace_file, saving, writing
+from dhrd._files import Writer, check_replaceable, is_stream, replace_file, saving, writing
+from dhrd._json import json_line
 from dhrd._outputs import JSON_LINES, Format, Output
 from dhrd.errors import ConfigError
 from dhrd.run.predict.journal import Journal, Mark, journal

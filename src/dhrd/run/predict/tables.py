@@ -8,16 +8,15 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dhrd._files import json_line
+from dhrd._json import json_line, json_text
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
 from dhrd.errors import DataError
@@ -37,12 +36,14 @@ class Columns:
         keep: Columns copied from the input.
         abstains: Whether the artifact has a decision.
         has_sets: Whether the decision has label sets.
+        types: The types of copied columns, where the input says them.
     """
 
     labels: LabelSet
     keep: tuple[str, ...] = ()
     abstains: bool = False
     has_sets: bool = False
+    types: Mapping[str, pa.DataType] = field(default_factory=dict)
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -90,8 +91,12 @@ class JsonLines:
         return [gzip.compress(b"".join(lines), mtime=0)] if self._gzipped else lines
 
     def finish(self, appended: Path) -> Path:
-        """Nothing to do: the appended file is the final one."""
-        return appended
+        """The appended file is the final one; but no bytes at all are no gzip file."""
+        if not self._gzipped or appended.stat().st_size:
+            return appended
+        empty = appended.with_suffix(".gz")
+        empty.write_bytes(gzip.compress(b"", mtime=0))
+        return empty
 
 
 class Csv:
@@ -132,7 +137,7 @@ def _csv_line(values: Iterable[object]) -> bytes:
 def _csv_value(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
-    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | Mapping) else value
+    return json_text(value) if isinstance(value, list | Mapping) else value
 
 
 class Parquet:
@@ -142,8 +147,12 @@ class Parquet:
         self._columns = columns
 
     def head(self, records: Sequence[Record]) -> bytes:
-        """The schema; copied columns get the type of their first values, or are text."""
-        kept = [pa.field(name, _type_of([record[name] for record in records])) for name in self._columns.keep]
+        """The schema; copied columns have the type that the input says or that their first values have, or are text."""
+        given = self._columns.types
+        kept = [
+            pa.field(name, given[name] if name in given else _type_of([record[name] for record in records]))
+            for name in self._columns.keep
+        ]
         types = {
             "id": pa.string(),
             "label": _label_type(self._columns.labels),
@@ -197,8 +206,8 @@ def _groups(messages: Iterator[pa.Message], schema: pa.Schema) -> Iterator[pa.Ta
 
 
 def _type_of(values: Sequence[object]) -> pa.DataType:
-    """The common type of values or of lists of them; text for other JSON values, as objects may differ in their
-    keys."""
+    """The common type of values or of lists of them, with room for later ones; text for other JSON values, as objects
+    may differ in their keys."""
     try:
         kind = pa.array(values).type
     except _NO_ARRAY:  # of several types
@@ -206,7 +215,21 @@ def _type_of(values: Sequence[object]) -> pa.DataType:
     item = kind
     while pa.types.is_list(item):
         item = item.value_type
-    return pa.string() if pa.types.is_null(item) or pa.types.is_nested(item) else kind
+    return pa.string() if pa.types.is_null(item) or pa.types.is_nested(item) else _wide(kind, values)
+
+
+def _wide(kind: pa.DataType, values: Sequence[object]) -> pa.DataType:
+    """A decimal with all digits, and nanoseconds where values (of pandas) have them, which pyarrow would drop."""
+    if pa.types.is_decimal128(kind):
+        return pa.decimal128(38, kind.scale)
+    is_fine = any(hasattr(value, "nanosecond") or hasattr(value, "nanoseconds") for value in values)
+    if not is_fine or not (pa.types.is_timestamp(kind) or pa.types.is_duration(kind)):
+        return kind
+    fine = pa.timestamp("ns", kind.tz) if pa.types.is_timestamp(kind) else pa.duration("ns")
+    try:
+        return pa.array(values, fine).type
+    except _NO_ARRAY:  # a year that nanoseconds do not reach
+        return kind
 
 
 def _array(values: Sequence[object], field: pa.Field) -> pa.Array:
@@ -229,5 +252,5 @@ def _array(values: Sequence[object], field: pa.Field) -> pa.Array:
 def _text(value: object) -> str | None:
     if value is None:
         return None
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = json_text(value) if isinstance(value, list | Mapping | bool) else str(value)
     return text.encode("utf-8", "backslashreplace").decode()

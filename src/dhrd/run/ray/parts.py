@@ -13,7 +13,8 @@ from typing import Any
 
 from fsspec.core import url_to_fs
 
-from dhrd._files import json_line, locked
+from dhrd._files import locked
+from dhrd._json import json_line
 from dhrd._text import message_of
 from dhrd.data.remote import is_url, local_path
 from dhrd.errors import ConfigError, DhrdError, SaveError

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import re
 import tempfile
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -22,10 +21,9 @@ from dhrd._text import message_of
 from dhrd.artifact.info import check_has_classifier, read_info
 from dhrd.config import RunConfig
 from dhrd.config.section import check_count
-from dhrd.data.readers import files_of, is_read_once
-from dhrd.data.remote import is_url, urls_of
 from dhrd.data.row import Remarks
 from dhrd.errors import ConfigError, DhrdError
+from dhrd.run.predict.input_types import column_types, files_of_input
 from dhrd.run.predict.journal import LongJob, Mark
 from dhrd.run.predict.predict import Predicted, columns_of_output, job_settings, warn_of_cut
 from dhrd.run.predict.reading import Reading
@@ -115,12 +113,10 @@ def input_files(data: str | Path) -> list[str]:
         ConfigError: `data` does not name files.
         DataError: There is no such file.
     """
-    if is_url(data):
-        return urls_of(str(data))
-    path = Path(data).expanduser()
-    if is_read_once(path) or re.match(r"(superglue|policy_desk|hub):", str(data)):
+    files = files_of_input(data)
+    if not files:
         raise ConfigError(f"{data}: several workers read files; give a file, a directory, a glob pattern or a URL")
-    return [os.path.abspath(file) for file in files_of(path)]
+    return files
 
 
 def _key(file: str) -> str:
@@ -130,11 +126,16 @@ def _key(file: str) -> str:
 
 
 def _head(work: ClusterJob, files: Sequence[str]) -> bytes:
-    """The header of every part; copied columns have the type of the input's first values."""
+    """The header of every part; copied columns have the type of the input's files, or of its first values.
+
+    Raises:
+        DataError: The first good row lacks such a column.
+    """
     keep = work.columns.keep
-    readings = (Reading(work.source(file), keep=keep, skip=work.skip) for file in files if keep)
-    first = islice(chain.from_iterable(readings), _HEAD_ROWS)
-    return Parquet(work.columns).head([example.fields for example in first])
+    whole = replace(work.source(files[0]), read=lambda: chain.from_iterable(work.source(file).read() for file in files))
+    first = islice(Reading(whole, keep=keep, skip=work.skip), _HEAD_ROWS) if keep else ()
+    columns = replace(work.columns, types=column_types(files, keep))
+    return Parquet(columns).head([{name: example.fields.get(name) for name in keep} for example in first])
 
 
 def _no_rows(work: ClusterJob) -> dict[str, PartDone]:

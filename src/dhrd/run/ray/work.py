@@ -167,7 +167,7 @@ class Labeller:
 
     def _done(self, piece: Piece) -> PartDone:
         source = replace(self.work.source(piece.file), name=piece.file, read=piece.read)
-        reading = Reading(source, keep=self.work.columns.keep, skip=self.work.skip)
+        reading = Reading(source, keep=self.work.columns.keep, skip=self.work.skip, is_part=True)
         with tempfile.TemporaryDirectory(prefix="dhrd-") as folder:
             part = PartFile(Path(folder) / "rows", self.work.columns, self.work.head)
             mark = write_predictions(self.classifier, reading, part, self.work.columns)

@@ -5,6 +5,7 @@ the pool → without known rows → the classifier's prediction for each row →
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from dhrd.config import RunConfig
 from dhrd.data.digest import digest_of
 from dhrd.data.label_space import of_task, one_task
 from dhrd.data.labels import LabelSlice
+from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example
 from dhrd.data.rows import encode_labels, label_set, load_rows
 from dhrd.data.sources import named_rows, open_source
@@ -28,6 +30,8 @@ from dhrd.inference.embedding import embed
 from dhrd.run.rows import refuse_trained_rows, rows_of, settings_of, with_own_ids
 from dhrd.run.select.pool import Pool, open_pool
 from dhrd.run.select.strategies import RANDOM, STRATEGIES, Choose, ScoredPool, SelectionQuery, draw_rows
+
+logger = logging.getLogger("dhrd")
 
 _FOR_RATIONALES = (RANDOM, "margin")
 _OWN_COLUMNS = ("selected_by", "score", "inclusion_probability")
@@ -170,7 +174,7 @@ def select_at_random(config: RunConfig, query: SelectionQuery, *, for_rationales
     pool = open_pool(examples, query.exclude, source.template, config.data.columns)
     if for_rationales:
         task = one_task(label_set(config, source, examples), query.task)
-        pool = _without_rationale(pool, examples, task, config)
+        pool = _without_rationale(pool, _joined(examples, config), task, config)
     _check_pool(pool, examples, query)
     return _selected(examples, pool, None, query, None)
 
@@ -199,14 +203,30 @@ def _opened(
     examples = rows_of(model_dir, data, split="train", config=config, labels_required=labels_required)
     pool = open_pool(examples, query.exclude, info.input_template, config.data.columns)
     if labels_required:
-        pool = _without_rationale(pool, examples, task, config)
+        is_runs_own = config.data.rationales == settings_of(model_dir).data.rationales
+        pool = _without_rationale(pool, _joined(examples, config, may_be_of_others=is_runs_own), task, config)
     _check_pool(pool, examples, query)
     return examples, pool, task
 
 
 def _without_rationale(pool: Pool, examples: Sequence[Example], task: LabelSlice, config: RunConfig) -> Pool:
     column = config.data.columns.get("rationale", "rationale")
-    return pool.only(not example.fields.get(column) and _is_labelled(example, task) for example in examples)
+    return pool.only(
+        not example.rationale and not example.fields.get(column) and _is_labelled(example, task) for example in examples
+    )
+
+
+def _joined(examples: Sequence[Example], config: RunConfig, *, may_be_of_others: bool = False) -> Sequence[Example]:
+    """The rows with the rationales of `data.rationales`, which of a run's own are those of its training rows."""
+    if config.data.rationales is None:
+        return examples
+    try:
+        return join_rationales(examples, config.data.rationales, config.tasks or (), columns=config.data.columns)
+    except DataError as error:
+        if not may_be_of_others:
+            raise
+        logger.warning("the rationales that the model was trained with are not looked at: %s", error)
+        return examples
 
 
 def _is_labelled(example: Example, task: LabelSlice) -> bool:

@@ -21,7 +21,7 @@ from dhrd._files import writing
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.owned import artifact_fingerprint
 from dhrd.config import RunConfig
-from dhrd.data.digest import digest_of
+from dhrd.data.digest import digest_of, rows_digest
 from dhrd.data.label_names import as_label, listed, sort_names
 from dhrd.data.label_sets import check_label_set, count_labels
 from dhrd.data.records import Example, LabelSet
@@ -94,6 +94,7 @@ class UpdateRows:
         labels: The old model's labels, in their order, followed by new ones.
         num_new: Number of new rows in `train`.
         num_replayed: Number of old rows in `train`.
+        read: The digest (`rows_digest`) of all new rows.
     """
 
     train: Source
@@ -102,6 +103,7 @@ class UpdateRows:
     labels: LabelSet
     num_new: int
     num_replayed: int
+    read: str
 
 
 def update_rows(
@@ -126,10 +128,11 @@ def update_rows(
     labels = extended_labels(info.labels, rows)
     held_out = partial(_held_out, settings=settings, config=config, info=info)
     new, eval_new = held_out(rows, settings.eval_new)
+    eval_new = _unlike(eval_new, new, kind="new", among="a row that is trained on")
     encode_labels(eval_new, labels)  # report errors in the gate's rows before training
     old = _old_rows(settings, config, info.labels)
     old, eval_old = held_out(old, settings.eval_old)
-    eval_old = _unlike(eval_old, rows)
+    eval_old = _unlike(eval_old, rows, kind="old", among="a new row")
     encode_labels(eval_old, labels)
     replayed = _drawn(old, [*rows, *eval_new, *eval_old], settings, len(new), config.seed)
     if settings.kl and replayed:
@@ -143,6 +146,7 @@ def update_rows(
         labels=labels,
         num_new=len(new),
         num_replayed=len(replayed),
+        read=rows_digest(rows),
     )
 
 
@@ -182,18 +186,18 @@ def _held_out(
     return rows, list(with_own_ids(examples, given or "the held-out rows"))
 
 
-def _unlike(eval_old: list[Example], new: Sequence[Example]) -> list[Example]:
-    """The gate's old rows without those whose text is also a new row's, perhaps with another label.
+def _unlike(judged: list[Example], known: Sequence[Example], *, kind: str, among: str) -> list[Example]:
+    """The gate's rows without those whose text is also a known row's, perhaps with another label.
 
     Raises:
         DataError: No row is left.
     """
-    texts = {digest_of(example) for example in new}
-    kept = [example for example in eval_old if digest_of(example) not in texts]
+    texts = {digest_of(example) for example in known}
+    kept = [example for example in judged if digest_of(example) not in texts]
     if not kept:
-        raise DataError("every old row of the gate has the text of a new row; give `eval_old` with other texts")
-    if len(kept) < len(eval_old):
-        logger.warning("%d old rows of the gate have the text of a new row and are left out", len(eval_old) - len(kept))
+        raise DataError(f"every {kind} row of the gate has the text of {among}; give `eval_{kind}` with other texts")
+    if left_out := len(judged) - len(kept):
+        logger.warning("%d %s rows of the gate have the text of %s and are left out", left_out, kind, among)
     return kept
 
 

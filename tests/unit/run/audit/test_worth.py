@@ -107,7 +107,7 @@ def test_rows_that_were_trained_on_are_told(
     lines = [{"id": f"r{number}", "rationale": f"It is about {number}."} for number in range(5)]
     audit = audit_rationales(write_jsonl(tmp_path / "r.jsonl", lines), config.data.train)
     with caplog.at_level(logging.WARNING, "dhrd"):
-        with_worth(audit, tmp_path)
+        with_worth(audit, save(tmp_path / "model"))
     assert "5 of 5 rows were trained on" in caplog.text
 
 

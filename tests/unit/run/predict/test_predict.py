@@ -10,10 +10,13 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -98,6 +101,23 @@ def test_parts_have_so_many_windows_and_replace_older_ones(model: Path, data: Pa
     write_jsonl(data, [{"input_text": "one"}])
     predict_to(str(output), model, data)
     assert [path.name for path in output.iterdir()] == ["part-00000.parquet"]
+
+
+@pytest.mark.parametrize("name", ["o.parquet", "parts/"])
+def test_kept_columns_of_parquet_keep_their_types(model: Path, tmp_path: Path, name: str) -> None:
+    """Whatever the first window holds: less digits than later ones, or nothing."""
+    fine = [pd.Timestamp("2025-11-02 08:30:00.000000001")]
+    columns = {
+        "price": pa.array([Decimal("9.99")] * WINDOW + [Decimal("100.00")], pa.decimal128(10, 2)),
+        "at": pa.array(fine * (WINDOW + 1), pa.timestamp("ns")),
+        "span": pa.array([pd.Timedelta(1, "ns")] * (WINDOW + 1), pa.duration("ns")),
+        "late": pa.array([None] * WINDOW + fine, pa.timestamp("ns")),
+        "score": pa.array([None] * WINDOW + [1.5], pa.float32()),
+    }
+    table = pa.table({"input_text": [f"row {number}" for number in range(WINDOW + 1)], **columns})
+    pq.write_table(table, tmp_path / "in.parquet")
+    predict_to(f"{tmp_path}/{name}", model, str(tmp_path / "in.parquet"), job=LongJob(keep=tuple(columns)))
+    assert pq.read_table(tmp_path / name, columns=list(columns)).equals(table.select(list(columns)))
 
 
 def test_parquet_is_typed(model: Path, data: Path, tmp_path: Path) -> None:

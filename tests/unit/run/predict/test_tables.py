@@ -5,9 +5,14 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from dataclasses import replace
+from datetime import date, datetime
+from decimal import Decimal
+from math import inf
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -83,6 +88,14 @@ def test_kept_values_of_several_types_are_text(tmp_path: Path) -> None:
     assert pq.read_table(written(Parquet(COLUMNS), tmp_path, rows))["n"].to_pylist() == ["one", "2", "[3]"]
 
 
+def test_text_holds_values_without_marks_of_their_own(tmp_path: Path) -> None:
+    values = [None, datetime(2025, 11, 2, 8, 30), Decimal("1.50"), 2.5, True, "two", {"on": date(2025, 11, 2)}, inf]
+    rows = [record(index, n=value) for index, value in enumerate(values)]
+    assert pq.read_table(written(Parquet(COLUMNS), tmp_path, rows[:1], rows[1:]))["n"].to_pylist() == [
+        None, "2025-11-02 08:30:00", "1.50", "2.5", "true", "two", '{"on": "2025-11-02"}', "inf"
+    ]  # fmt: skip
+
+
 def test_another_type_than_the_first_ones_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="column 'n': a value is not a int64"):
         written(Parquet(COLUMNS), tmp_path, [record(0)], [record(1, n="one")])
@@ -94,6 +107,26 @@ def test_another_type_than_the_first_ones_is_named(tmp_path: Path) -> None:
 def test_no_value_is_bent_to_the_type_of_the_first_ones(tmp_path: Path, first: object, later: object) -> None:
     with pytest.raises(DataError, match="column 'n': a value is not a "):
         written(Parquet(COLUMNS), tmp_path, [record(0, n=first)], [record(1, n=later)])
+
+
+def test_there_is_room_for_later_values(tmp_path: Path) -> None:
+    """Of decimals with more digits before the point, and of times with all that they have."""
+    for first, later in [
+        (Decimal("9.99"), Decimal("100.00")),
+        (pd.Timestamp("2025-11-02 08:30"), pd.Timestamp("2025-11-02 08:30:00.000000001")),
+        (pd.Timedelta(1, "ns"), pd.Timedelta(2, "D")),
+        (datetime(9999, 12, 31), datetime(1, 1, 1, microsecond=1)),
+        (pd.Timestamp("9999-12-31"), pd.Timestamp("2025-11-02")),
+    ]:
+        path = written(Parquet(COLUMNS), tmp_path, [record(0, n=first)], [record(1, n=later), record(2, n=None)])
+        assert pq.read_table(path)["n"].to_pylist() == [first, later, None]
+
+
+def test_the_type_that_the_input_says_goes_before_the_first_values(tmp_path: Path) -> None:
+    columns = replace(COLUMNS, types={"n": pa.float32()})
+    path = written(Parquet(columns), tmp_path, [record(0, n=None)], [record(1, n=1.5)])
+    assert pq.read_table(path)["n"].to_pylist() == [None, 1.5]
+    assert pq.read_schema(path).field("n").type == pa.float32()
 
 
 @pytest.mark.parametrize(
@@ -128,3 +161,5 @@ def test_several_labels_are_a_list(tmp_path: Path, multi_label: bool) -> None:
 def test_no_rows_are_a_readable_file(tmp_path: Path) -> None:
     assert pq.read_table(written(Parquet(COLUMNS), tmp_path)).num_rows == 0
     assert len(written(Csv(COLUMNS), tmp_path).read_text().splitlines()) == 1
+    content = written(JsonLines(gzipped=True), tmp_path).read_bytes()
+    assert content and gzip.decompress(content) == b"", "a gzip file, and not one of no bytes"

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from dhrd.config import RunConfig
 from dhrd.errors import ConfigError, DataError
 from dhrd.run.predict.journal import LongJob, Mark
+from dhrd.run.predict.tables import Columns
 from dhrd.run.ray import predict as ray
-from dhrd.run.ray.parts import PartDone
-from dhrd.run.ray.work import PieceOutcome
-from helpers.jobs import use
+from dhrd.run.ray.parts import PartDone, PartsOutput
+from dhrd.run.ray.work import ClusterJob, PieceOutcome
+from helpers.jobs import LABELS, use
 from helpers.rows import write_jsonl
 
 
@@ -58,3 +62,27 @@ def test_settings_are_checked_before_a_cluster_is_asked(tmp_path: Path, monkeypa
     with pytest.raises(ConfigError, match="ends in a slash"):
         ray.predict_by_ray(tmp_path / "o.parquet", model, data)
     assert not (tmp_path / "out").exists()
+
+
+def test_columns_to_keep_are_those_of_the_first_good_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In whichever file it is; later rows may lack them, as with the plain engine."""
+    model = use(monkeypatch, tmp_path / "model")
+    bad, good = {"input_text": ""}, {"input_text": "one"}
+    lines = [[bad, {**bad, "n": 1}], [bad, {**good, "n": 1}, good], [good, {**good, "n": 2, "late": 3}]]
+    files = [str(write_jsonl(tmp_path / f"{number}.jsonl", part)) for number, part in enumerate(lines)]
+
+    def head(*keep: str, files: list[str] = files) -> pa.Schema:
+        columns = Columns(labels=LABELS, keep=keep)
+        work = ClusterJob(
+            model_dir=str(model), options={}, config=RunConfig(), columns=columns, head=b"", skip=True,
+            output=PartsOutput(f"{tmp_path}/out"), piece_rows=10,
+        )  # fmt: skip
+        return pa.ipc.read_schema(pa.py_buffer(ray._head(work, files)))
+
+    assert head("n").field("n").type == pa.int64()
+    for number in range(2):
+        table = pa.table({"input_text": ["one"], "n": pa.array([None], pa.decimal128(10, 2))})
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    assert head("n", files=[f"{tmp_path}/{number}.parquet" for number in range(2)]).field("n").type == table["n"].type
+    with pytest.raises(DataError, match=r"1\.jsonl:2: there is no column 'late' to keep"):
+        head("n", "late")

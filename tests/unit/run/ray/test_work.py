@@ -95,6 +95,17 @@ def test_bad_rows_are_an_outcome_or_left_out(work: ClusterJob) -> None:
     assert skipped.done.mark.num_written == 1
 
 
+def test_a_column_may_be_missing_from_a_pieces_rows(work: ClusterJob) -> None:
+    """As from later rows of one reading: the input's first rows were checked for it."""
+    columns = replace(work.columns, keep=("n",))
+    keeping = replace(work, columns=columns, head=Parquet(columns).head([{"n": 1}]))
+    rows = [Row(f"f:{i}", {"id": f"r{i}", "input_text": "good", **({"n": i} if i > 7 else {})}) for i in range(6, 10)]
+    outcome = Labeller(keeping).label(Piece("part-00000-00001", "f.jsonl", rows))
+    assert isinstance(outcome.done, PartDone)
+    written = pq.read_table(f"{work.output.directory}/.partial/part-00000-00001.parquet")
+    assert written["n"].to_pylist() == [None, None, 8, 9]
+
+
 def test_what_is_said_in_a_worker_is_carried(work: ClusterJob) -> None:
     rows = [Row("f:1", {"id": "a", "input_text": "nan"})]
     outcome = Labeller(work).label(Piece("part-00000-00000", "f.jsonl", rows))

@@ -18,6 +18,7 @@ from dhrd.errors import ConfigError, DataError
 from dhrd.run.select import select as module
 from dhrd.run.select.select import (
     Selection,
+    select_at_random,
     select_for_labels,
     select_for_rationales,
     select_out_of_fold,
@@ -166,6 +167,29 @@ def test_a_model_reads_labelled_rows_that_it_did_not_see(tiny_backbone: Path, tm
         assert not row.example.fields.get("rationale")
         p = dict(zip(classifier.labels.names, classifier.predict_proba([row.example])[0], strict=True))
         assert row.score == pytest.approx(1 - p[str(row.example.label)], abs=1e-5)
+
+
+def test_rows_whose_rationale_lies_in_a_file_are_not_asked_for(
+    tiny_backbone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A rationale that is there is not paid for again, whoever reads the rows."""
+    write_rows(tmp_path, reasoned=0.0)
+    reasoned = write_jsonl(tmp_path / "reasons.jsonl", [{"id": f"r{i}", "rationale": "so"} for i in range(15)])
+    given = ["training.num_epochs=1", f"data.rationales={reasoned}"]
+    config, query = load_config(overrides=settings(tiny_backbone, tmp_path, *given)), SelectionQuery(num_rows=5)
+    bare = {f"r{i}" for i in range(15, 20)}
+    assert {row.example.id for row in select_at_random(config, query, for_rationales=True).rows} == bare
+    with pytest.raises(DataError, match="`num_rows=6`: only 5 of the pool's 20 rows can be selected"):
+        select_at_random(config, SelectionQuery(num_rows=6), for_rationales=True)
+    model = train(config, device="cpu").output_dir
+    pool = write_jsonl(tmp_path / "pool.jsonl", [row | {"id": f"p{row['id']}"} for row in rows(60, reasoned=0)[40:]])
+    others = write_jsonl(tmp_path / "others.jsonl", [{"id": f"pr{i}", "rationale": "so"} for i in range(40, 55)])
+    others_config = config.model_copy(update={"data": config.data.model_copy(update={"rationales": str(others)})})
+    selection = select_for_rationales(model, pool, query, config=others_config, **CPU)
+    assert {row.example.id for row in selection.rows} == {f"pr{i}" for i in range(55, 60)}
+    assert len(select_for_rationales(model, pool, SelectionQuery(num_rows=20), **CPU).rows) == 20
+    told = "the rationales that the model was trained with are not looked at: "
+    assert f"{told}{reasoned}: none of its 15 ids" in caplog.text
 
 
 def test_one_of_several_tasks_is_asked_for(tmp_path: Path) -> None:

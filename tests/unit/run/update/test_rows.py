@@ -35,13 +35,13 @@ def read(old: Path, directory: Path, **given: Any) -> UpdateRows:
 def test_new_rows_and_a_share_of_old_ones(old: Path, tmp_path: Path) -> None:
     found = read(old, tmp_path, replay_share=0.25)
     train = found.train.load()
-    assert (found.num_new, found.num_replayed, len(train)) == (12, 3, 15), "one of each label"
+    assert (found.num_new, found.num_replayed, len(train)) == (13, 4, 17)
     assert found.labels.names == ("keep", "repair", "return", "refund")
     new, replayed = (
         {row["id"] for row in read_jsonl(path)} for path in (tmp_path / "new.jsonl", old.parent / "train.jsonl")
     )
-    assert {e.id for e in train[:12]} | {e.id for e in found.eval_new} == new
-    assert {e.id for e in train[12:]} | {e.id for e in found.eval_old} < replayed
+    assert {e.id for e in train[:13]} | {e.id for e in found.eval_new} == new
+    assert {e.id for e in train[13:]} | {e.id for e in found.eval_old} < replayed
     assert not {e.id for e in train} & {e.id for e in (*found.eval_new, *found.eval_old)}
     assert any(e.rationale for e in train)
     assert [e.id for e in read(old, tmp_path, replay_share=0.25).train.load()] == [e.id for e in train], "by the seed"
@@ -77,6 +77,23 @@ def test_old_rows_with_the_text_of_a_new_one_judge_nothing(
     assert "5 old rows of the gate have the text of a new row and are left out" in caplog.text
     with pytest.raises(DataError, match="every old row of the gate has the text of a new row; give `eval_old`"):
         read(old, tmp_path, new=str(new))
+
+
+def test_new_rows_that_are_trained_on_judge_nothing(
+    old: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They would show how well the new rows were learned by heart."""
+    given = write_jsonl(tmp_path / "given.jsonl", [*rows(105)[100:], *rows(30)[27:]])
+    found = read(old, tmp_path, eval_new=str(given))
+    assert [e.id for e in found.eval_new] == ["r27", "r28", "r29"] and found.num_new == 16
+    assert "5 new rows of the gate have the text of a row that is trained on and are left out" in caplog.text
+    told = "every new row of the gate has the text of a row that is trained on; give `eval_new` with other texts"
+    with pytest.raises(DataError, match=told):
+        read(old, tmp_path, eval_new=str(tmp_path / "new.jsonl"))
+    twice = [row | {"id": f"{row['id']}-{time}"} for row in rows(124)[100:] for time in range(2)]
+    drawn = read(old, tmp_path, new=str(write_jsonl(tmp_path / "twice.jsonl", [*twice, *rows(90)[50:]])))
+    trained = {e.input_text for e in drawn.train.load()}
+    assert drawn.eval_new and not trained & {e.input_text for e in drawn.eval_new}
 
 
 def test_columns_of_other_names_are_read_as_the_artifact_reads_them(tmp_path: Path, tiny_backbone: Path) -> None:

@@ -16,12 +16,14 @@ import torch
 from dhrd._files import LOCK
 from dhrd.artifact.info import read_info
 from dhrd.artifact.write import write_decision
+from dhrd.data.digest import digest_of
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
 from dhrd.decisions.decision import Decision
 from dhrd.errors import CheckpointError, ConfigError, DataError
 from dhrd.inference.classifier import Classifier
 from dhrd.model.foreign import Weights
+from dhrd.run.rows import held_out_rows, num_trained, rows_of
 from dhrd.run.train import train
 from dhrd.run.update import update as module
 from dhrd.run.update.gate import UpdateGate
@@ -66,11 +68,26 @@ def test_an_updated_model_is_an_artifact_with_its_report(
     assert classifier.info.max_input_tokens == 77
     assert classifier.predict_proba(TEXTS).shape == (3, 4)
     report = json.loads((updated.output_dir / "update.json").read_text())
-    assert (report["num_new"], report["num_replayed"]) == (updated.gate.num_new, updated.gate.num_replayed) == (12, 12)
+    assert (report["num_new"], report["num_replayed"]) == (updated.gate.num_new, updated.gate.num_replayed) == (13, 13)
     assert report["old"]["broken"]["num_rows"] == updated.gate.old.broken.num_rows
     assert "its calibration" in caplog.text and "refund (" in caplog.text
     again = run(updated.output_dir, _empty(tmp_path / "december"), replay=str(old.parent / "train.jsonl"))
     assert Classifier.from_pretrained(again.output_dir, device="cpu").labels == classifier.labels
+
+
+def test_an_updated_model_tells_the_rows_that_it_was_trained_on(
+    old: Path, tmp_path: Path, always: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those of its file of new rows; what it held out itself cannot be split off that file again."""
+    config = update_config(old)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"dev_share": 0.2})})
+    plain, split = run(old, tmp_path), update(settings_of(_empty(tmp_path / "split"), old), config, device="cpu")
+    new = [digest_of(row) for row in rows_of(plain.output_dir, tmp_path / "new.jsonl")]
+    assert num_trained(plain.output_dir, new) == len(new)
+    with pytest.raises(DataError, match=r"rows that training held out have changed, or are not of data\.train"):
+        held_out_rows(split.output_dir)
+    (tmp_path / "new.jsonl").write_text("".join((tmp_path / "new.jsonl").read_text().splitlines(keepends=True)[2:]))
+    assert num_trained(plain.output_dir, new) == 0 and "gives other rows now than in training" in caplog.text
 
 
 def test_the_first_step_moves_the_old_weights_and_no_others(
