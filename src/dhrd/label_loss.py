@@ -58,6 +58,27 @@ class LabelLoss:
             loss_B = F.cross_entropy(logits_BC, label_BC, weight_C, reduction="none", label_smoothing=self.smoothing)
         return (loss_B * self.row_weight(batch)).sum()
 
+    def taught(
+        self, logits_BC: Float[Tensor, "B C"], teacher_BC: Float[Tensor, "B C"], batch: Batch
+    ) -> Float[Tensor, "B"]:
+        """The loss of each row towards the probabilities of other logits, with the class weights that `count` gives it.
+
+        Args:
+            logits_BC: Of the classifier.
+            teacher_BC: What it is to answer, in place of the labels; without a gradient.
+            batch: Its labels say what each row weighs.
+        """
+        logits_BC, teacher_BC = logits_BC[:, self.columns].float(), teacher_BC[:, self.columns]
+        label_BC = self._label(batch)
+        weight_C = self._weight_C(label_BC)
+        if self.multi_label:
+            loss_BC = F.binary_cross_entropy_with_logits(logits_BC, torch.sigmoid(teacher_BC), reduction="none")
+            return (loss_BC * weight_C).sum(1)
+        loss_B = F.cross_entropy(logits_BC, teacher_BC.softmax(1), reduction="none")
+        if self.class_weight_C is None:  # shares need not sum to 1 to the last bit
+            return loss_B
+        return loss_B * (label_BC * weight_C).sum(1)
+
     def row_weight(self, batch: Batch) -> Float[Tensor, "B"]:
         """The weights of the rows, 0 for those without a label of this task."""
         assert batch.row_weight_B is not None
