@@ -1,18 +1,26 @@
-"""L_cls: the classification head's loss over the labels of one task.
+"""L_cls: the classification head's loss over the labels of each task.
 
 Shapes: see the legend in `data/records.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from dhrd.data.records import Batch
+from dhrd.config import LossSettings
+from dhrd.data.label_names import clean_name, spelled
+from dhrd.data.records import Batch, LabelSet
+from dhrd.errors import ConfigError
+
+_EQUAL: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +66,27 @@ class LabelLoss:
             loss_B = F.cross_entropy(logits_BC, label_BC, weight_C, reduction="none", label_smoothing=self.smoothing)
         return (loss_B * self.row_weight(batch)).sum()
 
+    def taught(
+        self, logits_BC: Float[Tensor, "B C"], teacher_BC: Float[Tensor, "B C"], batch: Batch
+    ) -> Float[Tensor, "B"]:
+        """The loss of each row towards the probabilities of other logits, with the class weights that `count` gives it.
+
+        Args:
+            logits_BC: Of the classifier.
+            teacher_BC: What it is to answer, in place of the labels; without a gradient.
+            batch: Its labels say what each row weighs.
+        """
+        logits_BC, teacher_BC = logits_BC[:, self.columns].float(), teacher_BC[:, self.columns]
+        label_BC = self._label(batch)
+        weight_C = self._weight_C(label_BC)
+        if self.multi_label:
+            loss_BC = F.binary_cross_entropy_with_logits(logits_BC, torch.sigmoid(teacher_BC), reduction="none")
+            return (loss_BC * weight_C).sum(1)
+        loss_B = F.cross_entropy(logits_BC, teacher_BC.softmax(1), reduction="none")
+        if self.class_weight_C is None:  # shares need not sum to 1 to the last bit
+            return loss_B
+        return loss_B * (label_BC * weight_C).sum(1)
+
     def row_weight(self, batch: Batch) -> Float[Tensor, "B"]:
         """The weights of the rows, 0 for those without a label of this task."""
         assert batch.row_weight_B is not None
@@ -73,3 +102,50 @@ class LabelLoss:
         if self.class_weight_C is None:
             return torch.ones(label_BC.shape[1], device=label_BC.device)
         return self.class_weight_C.to(label_BC.device)
+
+
+def label_losses(
+    loss: LossSettings,
+    labels: LabelSet,
+    mass_C: Callable[[], np.ndarray],
+    task_weights: Mapping[str, float] = _EQUAL,
+) -> dict[str, LabelLoss]:
+    """L_cls of each task, by name; that of the only one has the name "".
+
+    Args:
+        loss: Says what each label weighs, and how much is smoothed.
+        labels: The label set.
+        mass_C: How many training rows each label has, (C,); called for `class_weights: balanced` alone.
+        task_weights: What each task weighs; one that is not there weighs 1.
+
+    Raises:
+        ConfigError: `loss.class_weights` names other labels.
+    """
+    weights = _class_weights(loss, labels, mass_C)
+    return {
+        task.name: LabelLoss(
+            multi_label=task.labels.multi_label,
+            class_weight_C=None if weights is None else weights[task.columns],
+            smoothing=loss.label_smoothing,
+            columns=task.columns,
+            task=number,
+            weight=task_weights.get(task.name, 1.0),
+        )
+        for number, task in enumerate(labels.slices)
+    }
+
+
+def _class_weights(loss: LossSettings, labels: LabelSet, mass_C: Callable[[], np.ndarray]) -> Tensor | None:
+    """The weight of each label, all tasks concatenated; None: all 1."""
+    given, names = loss.class_weights, labels.names
+    if given is None:
+        return None
+    if given == "balanced":
+        of_all_C = mass_C()
+        of_tasks = [of_all_C[task.columns] for task in labels.slices]
+        balanced = [mass.sum() / (len(mass) * (count or 1)) for mass in of_tasks for count in mass]
+        return torch.tensor(balanced, dtype=torch.float32)
+    given = {clean_name(name): weight for name, weight in given.items()}
+    if set(given) != set(names):
+        raise ConfigError(f"loss.class_weights: give one weight for each of {spelled(names)}; got {spelled(given)}")
+    return torch.tensor([given[name] for name in names], dtype=torch.float32)

@@ -6,7 +6,8 @@
     privileged      L_pv  = Σ CE(head(h[e]), label) + CE(head(h[p]), sg(p(head(h[e]))))      / examples; in a row
                           without a rationale e is p and the second term 0, so that such a row still teaches its label
 
-A row's weight is its label's: it is a factor in L_cls and L_pv and in what they are divided by, and in nothing else.
+A row's weight and those of classes are the label's: they are factors in L_cls and L_pv and in what these are divided
+by, and in nothing else.
 
 p is the last token of x, e that of the rationale, sg stops the gradient. With several tasks L_cls and L_pv are one loss
 a task (`classification/TASK`), over its own labels and the rows that have one of them. A further loss is one function
@@ -125,12 +126,5 @@ def privileged_loss(
     assert batch.reason_end_B is not None
     has_rationale_B = batch.reason_end_B >= 0
     known = label_loss(torch.where(has_rationale_B[:, None], privileged_BC, logits_BC), batch)
-    logits_BC, privileged_BC = (given_BC[:, label_loss.columns] for given_BC in (logits_BC, privileged_BC))
-    if label_loss.multi_label:
-        taught_BC = F.binary_cross_entropy_with_logits(
-            logits_BC.float(), torch.sigmoid(privileged_BC.detach()), reduction="none"
-        )
-        taught_B = taught_BC.sum(1)
-    else:
-        taught_B = F.cross_entropy(logits_BC.float(), privileged_BC.detach().softmax(1), reduction="none")
+    taught_B = label_loss.taught(logits_BC, privileged_BC.detach(), batch)
     return known + (taught_B * label_loss.row_weight(batch) * has_rationale_B).sum()

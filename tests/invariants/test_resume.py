@@ -96,6 +96,11 @@ RUNS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"save_steps": 2, "batch_size": 2, "gradient_accumulation_steps": 2},
     ),
     "best weights": ("llama", {}, {"save_steps": 2, "selection": "best", "metric": "log_loss", "eval_steps": 1}),
+    "the last weights too": (
+        "llama",
+        {},
+        {"save_steps": 2, "selection": "best", "metric": "log_loss", "eval_steps": 4},
+    ),
 }
 
 

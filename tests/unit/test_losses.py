@@ -189,11 +189,13 @@ def test_privileged_loss_and_gradients(
     seen, read = logits[taking_part], privileged[taking_part]
     known_at = torch.stack([privileged[0], logits[1], privileged[2], privileged[3]])
     known = label_loss(known_at, batch)
+    weight_C = torch.ones(3) if weight is None else weight
     if multi_label:
         p = read.detach().sigmoid()
-        taught = -(p * F.logsigmoid(seen) + (1 - p) * F.logsigmoid(-seen)).sum()
+        taught = -((p * F.logsigmoid(seen) + (1 - p) * F.logsigmoid(-seen)) * weight_C).sum()
     else:
-        taught = -(read.detach().softmax(1) * seen.log_softmax(1)).sum()
+        own = weight_C[[0, 1, 2]]  # of their labels
+        taught = -((read.detach().softmax(1) * seen.log_softmax(1)).sum(1) * own).sum()
     total = privileged_loss(logits, privileged, batch, label_loss)
     torch.testing.assert_close(total, known + taught)
     found = gradients(total, logits, privileged)
@@ -206,6 +208,22 @@ def test_without_rationales_the_privileged_loss_is_the_labels(logits: Tensor) ->
     batch = replace(reasoned_batch(SINGLE), reason_end_B=torch.full((4,), -1))
     assert float(privileged_loss(logits, logits * 2, batch, LabelLoss())) == float(LabelLoss()(logits, batch))
     assert float(COUNTS["privileged"](LabelLoss(), batch)) == float(COUNTS["classification"](LabelLoss(), batch)) == 4
+
+
+@pytest.mark.parametrize("equal", [0.1, 10.0])
+@pytest.mark.parametrize("labels", [SINGLE, SEVERAL, SHARES], ids=["single", "several", "shares"])
+def test_equal_class_weights_are_none(logits: Tensor, labels: list[tuple[int, ...]], equal: float) -> None:
+    """Only their ratios count, in each half of the privileged loss as in the classification loss."""
+    batch = reasoned_batch(SINGLE if labels is SHARES else labels)
+    if labels is SHARES:
+        batch = replace(batch, label_BC=torch.tensor(SHARES))
+    found = []
+    for weight_C in (None, torch.full((3,), equal)):
+        label_loss = LabelLoss(multi_label=labels is SEVERAL, class_weight_C=weight_C)
+        given, privileged = logits.clone().requires_grad_(), (logits.flip(0, 1) * 1.5).requires_grad_()
+        loss = privileged_loss(given, privileged, batch, label_loss) / COUNTS["privileged"](label_loss, batch)
+        found.append((loss, *gradients(loss, given, privileged)))
+    torch.testing.assert_close(found[1], found[0])
 
 
 def test_a_rows_weight_is_a_factor_of_the_privileged_loss_and_its_count(logits: Tensor) -> None:

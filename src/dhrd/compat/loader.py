@@ -1,11 +1,15 @@
-"""The label set behind a DataLoader, which must be the model's: what counts otherwise is a label's place alone."""
+"""The label set and the losses behind a DataLoader, which must be the model's: a label counts by its place alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from torch.utils.data import Subset
+import numpy as np
+from torch.utils.data import DataLoader, Subset
 
+from dhrd.compat.dataset import DHRDDataset
+from dhrd.config import LossSettings
 from dhrd.data.label_names import listed
 from dhrd.data.records import Batch, LabelSet
 from dhrd.errors import DataError
@@ -15,10 +19,48 @@ _WAY_OUT = "read every file with load_json_dataset(…, labels=train_dataset.lab
 
 def labels_of(loader: Iterable[Batch]) -> LabelSet | None:
     """The label set of a loader's data set, or of the data set that it is a subset of; None: it has none."""
+    return getattr(_data_of(loader), "labels", None)
+
+
+def _data_of(loader: Iterable[Batch]) -> object:
     data = getattr(loader, "dataset", None)
     while isinstance(data, Subset):
         data = data.dataset
-    return getattr(data, "labels", None)
+    return data
+
+
+def label_mass_of(loader: DataLoader[Any], num_labels: int) -> np.ndarray:
+    """How many rows of a `DHRDDataset`, or of a subset of it, each label has, (C,), each row with its weight."""
+    mass_C = np.zeros(num_labels)
+    for index in range(len(loader.dataset)):  # type: ignore[arg-type]
+        row = loader.dataset[index]
+        if row.shares is not None:
+            mass_C += np.array(row.shares) * row.weight
+        else:
+            mass_C[list(row.label)] += row.weight
+    return mass_C
+
+
+def check_losses(loader: Iterable[Batch], loss: LossSettings) -> None:
+    """Refuse rows that lack what a loss of the model learns: it would be 0, or another one.
+
+    Raises:
+        DataError: They were encoded for other losses.
+    """
+    data = _data_of(loader)
+    if not isinstance(data, DHRDDataset):
+        return
+    own, continues = data.loss, "privileged_weight" if loss.privileged_weight else "reasoning_weight"
+    lacking = {
+        f"loss.lm_targets: {loss.lm_targets}": loss.reasoning_weight and loss.lm_targets != own.lm_targets,
+        "loss.keyword_weight": loss.keyword_weight and not own.keyword_weight,
+        f"loss.{continues}": loss.runs_continuation and not own.runs_continuation,
+    }
+    if names := [name for name, lacks in lacking.items() if lacks]:
+        raise DataError(
+            f"the training rows were not encoded for the model's {', '.join(names)}; read them with "
+            "load_json_dataset(…, loss=model.loss_settings)"
+        )
 
 
 def check_labels(loader: Iterable[Batch], num_labels: int, trained: LabelSet | None) -> None:

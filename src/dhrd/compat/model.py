@@ -19,9 +19,10 @@ class DualHeadReasoningModel(DualHeadModel):
         dropout_prob: Dropout before the classification head.
         loss_weight_alpha: The documents' α: the weight of L_cls; L_lm gets 1 − α. Ignored if `loss` is given.
         settings: All settings of the model; `model_name_or_path` and `dropout_prob` are ignored if given.
-        loss: Weights and options of the losses.
+        loss: Weights and options of the losses; read the training rows for them with `load_json_dataset(…, loss=…)`.
         backbone: A loaded backbone, modified in place; None: load it by name.
-        label_loss: The classification loss; None: cross-entropy with `loss.label_smoothing`.
+        label_loss: The classification loss, in place of `loss.class_weights` and `loss.label_smoothing`; None:
+            `DHRDTrainer` makes it of these for its rows' labels, of which a row may have one or several.
         label_words: The words with which the reasoning head writes each label, for `head_init: label_words`.
         seed: Seed of the head's initial weights.
 

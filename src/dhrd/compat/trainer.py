@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
 from dhrd.compat.evaluator import DHRDEvaluator
-from dhrd.compat.loader import check_labels, labels_of
+from dhrd.compat.loader import check_labels, check_losses, label_mass_of, labels_of
 from dhrd.config import RunConfig, TrainingSettings
-from dhrd.data.records import Batch
+from dhrd.data.records import Batch, LabelSet
+from dhrd.errors import ConfigError, DataError
+from dhrd.label_loss import LabelLoss, label_losses
 from dhrd.metrics.metrics import numbers
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.loop import Monitor, fit
@@ -81,23 +84,42 @@ class DHRDTrainer:
         """Train, and return all logged rows: the losses of each update and the metrics after each epoch.
 
         Raises:
-            DataError: The loaders have other label sets, or another number of labels than the model.
+            DataError: The loaders have other label sets, or another number of labels than the model; or the training
+                rows were not encoded for the model's losses.
+            ConfigError: `loss.class_weights` names other labels than the rows have, or the loader knows no names.
             NonFiniteError: A loss or gradient is not finite.
         """
-        self._check_labels()
+        self._check_rows()
         history = _History()
         trackers: list[Tracker] = [history]
         with told_the_end(trackers, None):
             self._fit(num_epochs, trackers)
         return history.rows
 
-    def _check_labels(self) -> None:
+    def _check_rows(self) -> None:
         """Both loaders before anything is trained, and what the model is of from now on."""
         labels, num_labels = labels_of(self.train_dataloader), self.model.num_labels
         check_labels(self.train_dataloader, num_labels, None)
         if self.eval_dataloader is not None:
             check_labels(self.eval_dataloader, num_labels, labels)
+        check_losses(self.train_dataloader, self.model.loss_settings)
+        self._set_label_loss(labels)
         self.model.labels = labels
+
+    def _set_label_loss(self, labels: LabelSet | None) -> None:
+        """The label loss of these rows; one that the model was given stays, and must be of such rows."""
+        model, loss = self.model, self.model.loss_settings
+        if model.is_label_loss_given:
+            if labels is not None and model.num_tasks == 1:
+                _check_kind(model.terms["classification"].label_loss, labels)
+        elif labels is not None:
+            mass_C = partial(label_mass_of, self.train_dataloader, len(labels))
+            model.set_label_losses(label_losses(loss, labels, mass_C))
+        elif loss.class_weights is not None:
+            raise ConfigError(
+                "loss.class_weights: the training loader's data set has no label names; read it with "
+                "load_json_dataset, or give the model a label_loss with class_weight_C"
+            )
 
     def _fit(self, num_epochs: int, trackers: list[Tracker]) -> None:
         if THIS_PROCESS.autologs:
@@ -106,6 +128,7 @@ class DHRDTrainer:
         precision = choose_precision("auto", self.device, self.model.causal_lm.config)
         accelerator = make_accelerator(RunConfig(), self.device, precision)
         self.model.to(accelerator.device)
+        updates = LoaderUpdates(self.train_dataloader)
         state = TrainState(
             model=self.model,
             wrapped=accelerator.prepare_model(self.model),
@@ -114,10 +137,20 @@ class DHRDTrainer:
             schedule=None,
             accelerator=accelerator,
             settings=TrainingSettings(num_epochs=num_epochs),
+            num_updates=updates.updates_per_epoch * num_epochs,
         )
         monitor = Monitor(evaluate=self._evaluate) if self.eval_dataloader is not None else None
-        fit(state, LoaderUpdates(self.train_dataloader), monitor=monitor, trackers=trackers)
+        fit(state, updates, monitor=monitor, trackers=trackers)
 
     def _evaluate(self) -> dict[str, float]:
         assert self.eval_dataloader is not None
         return numbers(DHRDEvaluator(self.model, self.device).evaluate(self.eval_dataloader, intervals=False))
+
+
+def _check_kind(label_loss: LabelLoss, labels: LabelSet) -> None:
+    if label_loss.multi_label != labels.multi_label:
+        rows = "may have several labels" if labels.multi_label else "have one label"
+        raise DataError(
+            f"the rows {rows} each, but the model's label_loss has multi_label={label_loss.multi_label}; make the "
+            "model without label_loss, or with the other"
+        )

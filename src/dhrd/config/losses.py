@@ -34,8 +34,9 @@ class LossSettings(Section):
     """Tokens that the reasoning head predicts: input + rationale + answer (paper), the last two, or only the input. The
     latter needs no rationale: it is the control that separates reasoning from regularisation."""
     class_weights: Literal["balanced"] | dict[LabelName, Positive] | None = None
-    """Weight of each label in the classification loss; `balanced`: inverse to its frequency in train. With `--set`,
-    write names that contain a dot in braces: `loss.class_weights={"v1.0": 2, "v1.1": 1}`."""
+    """Weight of each label in the losses that learn it (classification, privileged), of which only the ratios count;
+    `balanced`: inverse to its frequency in train. With `--set`, write names that contain a dot in braces:
+    `loss.class_weights={"v1.0": 2, "v1.1": 1}`."""
     label_smoothing: Share = 0.0
     """Share of the label's probability to spread evenly over all labels."""
 

@@ -63,7 +63,8 @@ class TrainingSettings(Section):
     eval_steps: Count | None = None
     """Evaluate every N updates; null: at the end of each epoch."""
     selection: Literal["last", "best"] = "last"
-    """Which weights become the artifact: the last, or the best by `metric`."""
+    """Which weights become the artifact: the last, or the best by `metric` of all evaluations, of which the end of
+    training is always one."""
     metric: str | None = None
     """Metric for `best` and `patience`, for example `accuracy`, `macro_f1`, `log_loss`; null: the task's main
     metric."""

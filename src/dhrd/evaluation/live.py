@@ -80,13 +80,15 @@ class LiveModel:
         rank, processes = 0, 1
         if self.accelerator is not None and self.split:
             rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        logits_BC = np.empty((len(input_ids), self.model.num_labels), dtype=np.float32)
+        own = input_ids[rank::processes]
         with self.accelerator.autocast() if self.accelerator is not None else nullcontext():
-            own = self.engine.logits(input_ids[rank::processes])
+            # With fewer rows than processes some have none, and yet take part in the exchange.
+            own_BC = self.engine.logits(own).numpy() if own else logits_BC[:0]
         self.model.train(was_training)
-        logits_BC = np.empty((len(input_ids), own.shape[1]), dtype=np.float32)
-        parts: list[Any] = [own.numpy()] * processes
+        parts: list[Any] = [own_BC] * processes
         if processes > 1:
-            torch.distributed.all_gather_object(parts, own.numpy())
+            torch.distributed.all_gather_object(parts, own_BC)
         for index, part in enumerate(parts):
             logits_BC[index::processes] = part
         return logits_BC

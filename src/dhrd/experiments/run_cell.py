@@ -70,7 +70,7 @@ def _run_backbone(cell: Cell, cache: Cache, clock: Clock) -> tuple[CellNumbers, 
         data=CellData.of(trained.rows, trained.data.train, trained.data.validation),
         curve=trained.curve.thinned(),
         held_out_curve=trained.curve.held_out,
-        steps=trained.steps,
+        steps=trained.end.step,
         temperature=trained.temperature,
         train_tokens=int(trained.curve.num_tokens),
     )

@@ -23,6 +23,7 @@ from dhrd.run.train import make_monitor
 from dhrd.training.build import Encoded, Parts, build
 from dhrd.training.checkpoints import Checkpoints
 from dhrd.training.loop import fit
+from dhrd.training.position import Position
 from dhrd.training.setup import choose_precision, make_accelerator
 from dhrd.training.step import LOG_NAMES
 from dhrd.training.trackers.tracker import Tracker
@@ -84,7 +85,7 @@ class TrainedCell:
         model: The model; None if an untrained backbone is read without a head.
         accelerator: Device and precision.
         curve: The training curve.
-        steps: Number of updates.
+        end: Where its training ended.
         temperature: Temperature that the head was divided by.
     """
 
@@ -95,7 +96,7 @@ class TrainedCell:
     model: DualHeadModel | None
     accelerator: Accelerator
     curve: Curve
-    steps: int = 0
+    end: Position
     temperature: float | None = None
 
     @property
@@ -111,8 +112,7 @@ class TrainedCell:
     @property
     def chose_on_held_out(self) -> bool:
         """Whether an epoch or a temperature was chosen on the rows that the cell is evaluated on."""
-        config = self.cell.config
-        return (config.chooses or self.temperature is not None) and not self.rows.has_dev
+        return (self.end.has_chosen or self.temperature is not None) and not self.rows.has_dev
 
 
 def train_cell(cell: Cell, cache: Cache, clock: Clock) -> TrainedCell:
@@ -128,12 +128,12 @@ def train_cell(cell: Cell, cache: Cache, clock: Clock) -> TrainedCell:
         backbone = cache.backbone(config)
         data = cache.encoded(cell, rows)
         precision = choose_precision(config.training.mixed_precision, cache.device, backbone.model.config)
-    model, curve, steps, temperature = None, Curve(), 0, None
+    model, curve, end, temperature = None, Curve(), Position(), None
     if cell.arm.trained or cell.arm.read == "head":
         with clock("train"):
             parts = build(config, rows, backbone, cache.device, precision=precision, data=data)
             accelerator, model = parts.accelerator, parts.model
-            steps = _train(cell, parts, curve)
+            end = _train(cell, parts, curve)
             merge_in_place(model.causal_lm)
         if config.training.calibrate and cell.arm.read == "head":
             with clock("evaluate"):
@@ -150,16 +150,16 @@ def train_cell(cell: Cell, cache: Cache, clock: Clock) -> TrainedCell:
         model=model,
         accelerator=accelerator,
         curve=curve,
-        steps=steps,
+        end=end,
         temperature=temperature,
     )
 
 
-def _train(cell: Cell, parts: Parts, curve: Curve) -> int:
-    """Returns the number of updates."""
+def _train(cell: Cell, parts: Parts, curve: Curve) -> Position:
+    """Returns where it ended."""
     monitor = None
     if parts.rows.has_dev or parts.config.chooses:  # else validation rows are looked at once, at the end
         monitor = make_monitor(parts, LiveModel.of(parts.model, parts.accelerator))
     with tempfile.TemporaryDirectory() if parts.config.chooses else nullcontext() as scratch:
         checkpoints = Checkpoints(Path(scratch), {"cell": cell.key}) if scratch else None
-        return fit(parts.state, parts.updates, monitor=monitor, trackers=[curve], checkpoints=checkpoints).step
+        return fit(parts.state, parts.updates, monitor=monitor, trackers=[curve], checkpoints=checkpoints)

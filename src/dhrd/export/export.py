@@ -19,7 +19,7 @@ from dhrd.artifact.owned import is_export
 from dhrd.data.records import Example
 from dhrd.errors import ConfigError, DataError, DhrdError
 from dhrd.evaluation.evaluate import compare_forwards
-from dhrd.export.runtimes import Runtime, find_runtime
+from dhrd.export.runtimes import Runtime, files_of_all, find_runtime
 from dhrd.inference.classifier import Classifier
 from dhrd.model.foreign import HERE
 
@@ -86,7 +86,7 @@ def export_classifier(
         output_dir: Directory for the runtime's files, config.json, the tokenizer's files, dhrd.json and parity.json.
         examples: Representative rows; labels are not needed.
         settings: Settings of the export.
-        overwrite: Replace an older export in `output_dir`; other files in it are kept.
+        overwrite: Replace an older export in `output_dir`, of whatever format; other files in it are kept.
 
     Raises:
         ArtifactError: The artifact cannot be used.
@@ -108,7 +108,7 @@ def export_classifier(
     with (
         locked(output_dir) if output_dir.is_dir() else nullcontext(),
         saving(str(output_dir)),
-        writing_directory(output_dir, last=MANIFEST, stale=target.files) as partial,
+        writing_directory(output_dir, last=MANIFEST, stale=files_of_all()) as partial,
     ):
         target.write(classifier, partial, weight_type=weight_type)
         parity = _parity(classifier, target.from_pretrained(partial), partial, [item.input_ids for item in inputs])

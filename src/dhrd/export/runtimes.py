@@ -88,3 +88,8 @@ def find_runtime(name: str) -> type[Runtime]:
     module, _, kind = RUNTIMES[name].partition(":")
     runtime: type[Runtime] = getattr(importlib.import_module(module), kind)
     return runtime
+
+
+def files_of_all() -> set[str]:
+    """The files that an export in any format may have: beside a new one they would be another model's."""
+    return {file for name in RUNTIMES for file in find_runtime(name).files}

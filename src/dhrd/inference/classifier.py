@@ -29,7 +29,7 @@ from dhrd.inference.engine.batching import label_probabilities
 from dhrd.inference.engine.engine import Engine
 from dhrd.inference.engine.options import Options
 from dhrd.inference.explanation import Explanation, explanations_of
-from dhrd.inference.prediction import Answer, Prediction, Row, Rows, predictions_of, read_probabilities
+from dhrd.inference.prediction import Answer, Prediction, Row, Rows, predictions_of
 from dhrd.inference.streaming import Scored, encoded_windows
 from dhrd.model.memory import keep_freed_memory
 from dhrd.model.packed import pack_linear_layers
@@ -288,8 +288,9 @@ class Classifier:
             return []
         inputs = self.encode(items)
         decoded = self.reasoner().decode(inputs, decoding)
-        labels = [read_probabilities(p_C, self.labels)[0] for p_C in self.predict_proba_encoded(inputs)]
-        explanations = explanations_of(inputs, decoded, labels)
+        probabilities_BC = self.predict_proba_encoded(inputs)
+        predictions = predictions_of(items, (item.text for item in inputs), probabilities_BC, self.info)
+        explanations = explanations_of(inputs, decoded, [one.label for one in predictions])
         return explanations[0] if is_one(rows) else explanations
 
     def reasoner(self) -> Reasoner:

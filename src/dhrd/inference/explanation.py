@@ -22,27 +22,28 @@ class Explanation:
     Args:
         rationale: The text before the answer.
         answer: The label named by the answer (a list for multi-label or several tasks); None if it cannot be parsed.
-        label: The classifier's label, as in `Prediction`; it may differ from `answer`.
+        label: The classifier's label, as in `Prediction`: None if the artifact's decision abstained. It may differ from
+            `answer`, which a cascade would put in its place.
         text: The text as the model saw it.
         note: `EXPLANATION_NOTE`, to show with the rationale.
     """
 
     rationale: str
     answer: str | list[str] | None
-    label: Answer
+    label: Answer | None
     text: str
     note: str = EXPLANATION_NOTE
 
 
 def explanations_of(
-    inputs: Sequence[EncodedInput], decoded: Sequence[Decoded], labels: Sequence[Answer]
+    inputs: Sequence[EncodedInput], decoded: Sequence[Decoded], labels: Sequence[Answer | None]
 ) -> list[Explanation]:
     """Combine decoded rows with the classifier's labels.
 
     Args:
         inputs: The encoded rows, for their texts.
         decoded: The decoded rows.
-        labels: The classifier's labels.
+        labels: The classifier's labels, None where the decision abstained.
     """
     return [
         Explanation(written.rationale, written.label, label, item.text)

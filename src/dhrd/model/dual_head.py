@@ -84,9 +84,9 @@ class DualHeadModel(nn.Module):
             self.causal_lm.float()
         self._transform = logit_transform(self.causal_lm.config)
         check_reasoning_head(self)
+        self.is_label_loss_given = label_loss is not None  # else `DHRDTrainer` makes that of its rows' labels
         label_loss = label_loss or LabelLoss(smoothing=self.loss_settings.label_smoothing)
-        label_losses = {"": label_loss} if isinstance(label_loss, LabelLoss) else label_loss
-        self.num_tasks, self.terms = len(label_losses), loss_terms(self.loss_settings.names, label_losses)
+        self.set_label_losses({"": label_loss} if isinstance(label_loss, LabelLoss) else label_loss)
         self.head = ClassificationHead(
             head_width(self.causal_lm), num_labels, kind=self.settings.head, dropout=self.settings.dropout, seed=seed
         ).to(self.causal_lm.device)
@@ -98,6 +98,10 @@ class DualHeadModel(nn.Module):
     def num_labels(self) -> int:
         """C."""
         return self.head.score.out_features
+
+    def set_label_losses(self, label_losses: Mapping[str, LabelLoss]) -> None:
+        """Learn the labels by these, one per task by name; that of the only task has the name ""."""
+        self.num_tasks, self.terms = len(label_losses), loss_terms(self.loss_settings.names, label_losses)
 
     def start_from_words(self, words: Sequence[str], columns: slice = slice(None)) -> None:
         """Initialise the head with the LM head's rows for each label's word (`model.head_init: label_words`).

@@ -19,13 +19,14 @@ from dhrd.evaluation.live import LiveModel, calibrate_head
 from dhrd.inference.classifier import Classifier
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.build import Encoded, Parts
+from dhrd.training.position import Position
 from dhrd.training.run_dir import run_record
 from dhrd.training.setup import Precision
 
 logger = logging.getLogger("dhrd")
 
 
-def save(parts: Parts, output_dir: Path, steps: int, precision: Precision) -> dict[str, Any]:
+def save(parts: Parts, output_dir: Path, end: Position, precision: Precision) -> dict[str, Any]:
     """Evaluate the final weights, write the artifact, and check it against them where the two may differ.
 
     With `training.calibrate`, the head is first divided by a fitted temperature.
@@ -33,7 +34,7 @@ def save(parts: Parts, output_dir: Path, steps: int, precision: Precision) -> di
     Args:
         parts: A run whose training has ended.
         output_dir: Directory for the artifact.
-        steps: Number of updates done.
+        end: Where its training ended.
         precision: The run's precision, for run.json.
 
     Returns:
@@ -52,13 +53,13 @@ def save(parts: Parts, output_dir: Path, steps: int, precision: Precision) -> di
         calibration = {f"temperature/{task}".rstrip("/"): value for task, value in temperatures.items()}
         info = info.model_copy(update={"calibration": calibration})
     # A temperature changes no label, but the log loss on the rows it was fitted on is optimistic.
-    was_choice = config.chooses or config.training.calibrate
+    was_choice = end.has_chosen or config.training.calibrate
     if rows.validation and has_classifier:
         metrics = live.evaluate(data.validation.examples, rows.labels, task=rows.task, intervals=True)
         metrics["selected_on"] = was_choice and not rows.has_dev
     chosen_on = {"rows": rows.choose_name, "fingerprint": rows_fingerprint(data.choose.texts)} if was_choice else None
     read = {"train": rows_digest(rows.train), "held_out": rows_digest(rows.choose) if rows.has_dev else None}
-    trained = {**info.training, "steps": steps, "selected_on": chosen_on, "rows": read, "metrics": metrics}
+    trained = {**info.training, "steps": end.step, "selected_on": chosen_on, "rows": read, "metrics": metrics}
     info = info.model_copy(update={"training": trained})
     record = run_record(config, precision) | {"donors": data.train.donors}
     save_artifact(output_dir, model, info, card=model_card(info, config), run=record)

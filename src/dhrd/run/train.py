@@ -116,10 +116,10 @@ def _train(parts: Parts, place: Place, precision: Precision, callbacks: Sequence
         end = fit(
             parts.state, parts.updates, monitor=monitor, trackers=trackers, checkpoints=checkpoints, position=position
         )
-        if accelerator.is_main_process and config.training.selection == "best" and end.best_value is not None:
+        if accelerator.is_main_process and config.training.selection == "best" and end.has_chosen:
             logger.info("keeping the weights after update %d, the best of all evaluations", end.best_step)
         with gathered(parts.model):
-            metrics = save(parts, output_dir, end.step, precision) if accelerator.is_main_process else {}
+            metrics = save(parts, output_dir, end, precision) if accelerator.is_main_process else {}
         checkpoints.remove(accelerator)  # before notifying the trackers, so that nothing is left behind if they raise
     return TrainResult(output_dir=output_dir, steps=end.step, metrics=metrics)
 
@@ -175,6 +175,12 @@ def make_monitor(parts: Parts, live: LiveModel) -> Monitor | None:
     rows, metric = parts.rows, chosen_by(parts.config, parts.rows)
     if not rows.choose or parts.config.loss.classification_weight == 0:
         return None
+    eval_steps, num_updates = parts.config.training.eval_steps, parts.state.num_updates
+    if metric is not None and eval_steps is not None and eval_steps >= num_updates:
+        logger.warning(
+            "training.eval_steps=%d: the run has %d updates, so nothing is chosen by `%s`; lower it to choose",
+            eval_steps, num_updates, metric,
+        )  # fmt: skip
 
     def evaluate() -> Mapping[str, float]:
         with gathered(parts.model):

@@ -99,7 +99,7 @@ class ExplainedRow(BaseModel):
     index: int
     rationale: str
     answer: Label = Field(description="The label that the rationale concludes; null if it cannot be parsed.")
-    label: Label = Field(description="The classifier's label.")
+    label: Label = Field(description="The classifier's label, as of /classify; null if the decision abstained.")
     note: str
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,12 @@ from dhrd.config import RunConfig
 from dhrd.data.batches import PlannedUpdates
 from dhrd.data.digest import fingerprint
 from dhrd.data.inputs import InputEncoder
-from dhrd.data.label_names import clean_name, spelled
 from dhrd.data.records import Example
 from dhrd.data.rows import Rows, label_mass
 from dhrd.data.sequence import EncodedData, SequenceEncoder
 from dhrd.data.templates import InputTemplate
-from dhrd.errors import CheckpointError, ConfigError, ModelError
-from dhrd.losses import LabelLoss
+from dhrd.errors import CheckpointError, ModelError
+from dhrd.label_loss import label_losses
 from dhrd.model.backbone import Backbone
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.fit import check_context
@@ -183,12 +183,13 @@ def build_model(config: RunConfig, rows: Rows, backbone: Backbone) -> DualHeadMo
         UserError: `model.keep_head` is set, but the backbone is not an artifact with a head that fits.
     """
     torch.manual_seed(config.seed)
+    weights = {name: task.weight for name, task in (config.tasks or {}).items()}
     model = DualHeadModel(
         backbone,
         len(rows.labels),
         settings=config.model,
         loss=config.loss,
-        label_loss=_label_losses(config, rows),
+        label_loss=label_losses(config.loss, rows.labels, partial(label_mass, rows.train, rows.labels), weights),
         seed=config.seed,
     )
     if config.model.head_init == "label_words":
@@ -199,38 +200,6 @@ def build_model(config: RunConfig, rows: Rows, backbone: Backbone) -> DualHeadMo
     if warning := check_can_be_saved(model):
         logger.warning("%s", warning)
     return model
-
-
-def _label_losses(config: RunConfig, rows: Rows) -> dict[str, LabelLoss]:
-    """L_cls of each task, by name."""
-    weights, tasks = _class_weights(config, rows), config.tasks or {}
-    return {
-        task.name: LabelLoss(
-            multi_label=task.labels.multi_label,
-            class_weight_C=None if weights is None else weights[task.columns],
-            smoothing=config.loss.label_smoothing,
-            columns=task.columns,
-            task=number,
-            weight=tasks[task.name].weight if task.name else 1.0,
-        )
-        for number, task in enumerate(rows.labels.slices)
-    }
-
-
-def _class_weights(config: RunConfig, rows: Rows) -> torch.Tensor | None:
-    """The weight of each label, all tasks concatenated; None: all 1."""
-    given, names = config.loss.class_weights, rows.labels.names
-    if given is None:
-        return None
-    if given == "balanced":
-        mass_C = label_mass(rows.train, rows.labels)
-        of_tasks = [mass_C[task.columns] for task in rows.labels.slices]
-        balanced = [mass.sum() / (len(mass) * (count or 1)) for mass in of_tasks for count in mass]
-        return torch.tensor(balanced, dtype=torch.float32)
-    given = {clean_name(name): weight for name, weight in given.items()}
-    if set(given) != set(names):
-        raise ConfigError(f"loss.class_weights: give one weight for each of {spelled(names)}; got {spelled(given)}")
-    return torch.tensor([given[name] for name in names], dtype=torch.float32)
 
 
 def plan_updates(config: RunConfig, train: EncodedData, model: DualHeadModel, accelerator: Accelerator) -> Updates:

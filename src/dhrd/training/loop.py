@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dhrd._progress import bar
+from dhrd.config import TrainingSettings
 from dhrd.data.records import Batch
 from dhrd.model.memory import return_freed_memory
 from dhrd.training.checkpoints import Checkpoints
@@ -36,7 +37,8 @@ class Monitor:
     """The evaluations of a run, and how they choose the weights.
 
     Args:
-        evaluate: Returns the current model's metrics; called at the end of each epoch or every `eval_steps`.
+        evaluate: Returns the current model's metrics; called at the end of each epoch or every `eval_steps`, and
+            with `selection: best` after the last update.
         metric: Key of the metric that `selection: best` and `patience` use; None: nothing is chosen.
         higher_is_better: Whether larger values of `metric` are better.
     """
@@ -89,7 +91,7 @@ def fit(
             if keeps_memory and position.step % _RETURN_MEMORY_EVERY == 0:
                 return_freed_memory()
             progress.update(task, advance=1, note=f"loss {log['loss']:.3f}  {log['tokens_per_second']:.0f} tokens/s")
-            if monitor is not None and _is_due(settings.eval_steps, position):
+            if monitor is not None and _is_evaluated(settings, position, total):
                 metrics = monitor.evaluate()
                 _log_to_all(trackers, {f"eval_{name}": value for name, value in metrics.items()}, position.step)
                 position = _choose(position, metrics, monitor, state, checkpoints)
@@ -117,6 +119,11 @@ def _is_due(every: int | None, position: Position) -> bool:
     return position.update == 0 if every is None else position.step % every == 0
 
 
+def _is_evaluated(settings: TrainingSettings, position: Position, total: int) -> bool:
+    """Whether an evaluation is due; where the best weights are kept, the last ones are always among them."""
+    return _is_due(settings.eval_steps, position) or (settings.selection == "best" and position.step == total)
+
+
 def _choose(
     position: Position, metrics: Metrics, monitor: Monitor, state: TrainState, checkpoints: Checkpoints | None
 ) -> Position:
@@ -124,6 +131,7 @@ def _choose(
     if monitor.metric is None:
         return position
     value, settings = metrics[monitor.metric], state.settings
+    position = replace(position, has_chosen=position.best_value is not None)
     if monitor.improves(value, position.best_value):
         kept = None
         if settings.selection == "best" and checkpoints is not None:

@@ -22,6 +22,7 @@ class Position:
         best_step: The update after which that value was reached.
         best_digest: Digest of the file with the weights at `best_step`.
         bad_evaluations: Evaluations since `best_step`.
+        has_chosen: Whether an evaluation was compared with an earlier one: with a single one nothing is chosen.
         stopped: Whether `patience` ran out.
         tracker: What trackers need to resume the same run.
     """
@@ -33,6 +34,7 @@ class Position:
     best_step: Count | None = None
     best_digest: str | None = None
     bad_evaluations: Count = 0
+    has_chosen: bool = False
     stopped: bool = False
     tracker: dict[str, str] | None = None
 

@@ -56,7 +56,7 @@ class TrainState:
     schedule: LRScheduler | None
     accelerator: Accelerator
     settings: TrainingSettings
-    num_updates: int = 1
+    num_updates: int
 
     def weights_at(self, step: int) -> dict[str, float]:
         """The weight of each loss in the `step`-th update, counted from 1."""

@@ -8,7 +8,8 @@ import pytest
 from torch.utils.data import DataLoader
 
 from dhrd.compat.dataset import load_json_dataset
-from dhrd.data.records import LabelSet
+from dhrd.config import LossSettings
+from dhrd.data.records import IGNORE, LabelSet
 from dhrd.errors import DataError, ModelError
 from helpers.rows import make_tokenizer, write_jsonl
 
@@ -48,3 +49,22 @@ def test_a_tokenizer_without_a_padding_token_takes_its_end_token(tmp_path: Path)
     assert data.pad_token_id == tokenizer.eos_token_id
     with pytest.raises(ModelError, match="neither a pad nor an eos token"):
         load_json_dataset(path, make_tokenizer(pad=None, eos=None))
+
+
+def test_rows_are_encoded_for_the_losses_that_are_given(tmp_path: Path) -> None:
+    kinds = [row | {"rationale": f"kind {'xyz'[i % 3]}"} for i, row in enumerate(ROWS * 2)]
+    path = write_jsonl(tmp_path / "rows.jsonl", kinds)
+    of_all, continued, own, pooled = (
+        load_json_dataset(path, make_tokenizer(), loss=LossSettings(**loss))
+        for loss in (
+            {},
+            {"lm_targets": "continuation", "keyword_weight": 1},
+            {"lm_targets": "input"},
+            {"reasoning_weight": 0},
+        )
+    )
+    targets = [int((data.collate_fn([data[0]]).target_BT != IGNORE).sum()) for data in (of_all, continued, own)]
+    rationale, text = len(of_all[0].continuation_ids), len(of_all[0].input_ids)
+    assert targets == [text + rationale - 1, rationale, text - 1]
+    assert continued[0].keyword_ids and not of_all[0].keyword_ids
+    assert not own[0].continuation_ids and not pooled[0].continuation_ids

@@ -118,6 +118,21 @@ def test_processes_share_the_rows_and_all_get_all_logits(monkeypatch: pytest.Mon
     assert gathered[1:] == []
 
 
+def test_a_process_without_rows_takes_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one row for two of them: the others would wait for it."""
+    model, input_ids = make_model("llama"), shared_rows()[:1]
+    expected = LiveModel.of(model).logits(input_ids)
+
+    def gather(parts: list[Any], part: np.ndarray) -> None:
+        assert (part.shape, part.dtype) == ((0, NUM_LABELS), np.float32)
+        parts[:] = [expected, part]
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    second = LiveModel.of(model, Two(1), split=True)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(second.logits(input_ids), expected)
+    assert LiveModel.of(model).logits([]).shape == (0, NUM_LABELS)
+
+
 def test_metrics_are_of_the_rows_labels() -> None:
     model = make_model("llama")
     live, input_ids = LiveModel.of(model), shared_rows()[:9]

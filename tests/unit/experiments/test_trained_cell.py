@@ -40,7 +40,10 @@ def test_the_best_weights_are_chosen_as_in_train(tiny_backbone: Path, tmp_path: 
 
 
 def test_a_choice_on_validation_is_marked(tiny_backbone: Path, tmp_path: Path) -> None:
-    assert performed(make_request(tiny_backbone, tmp_path, "training.selection=best", arms=("pooled",)))["selected_on"]
+    for num_epochs, has_chosen in (("1", False), ("2", True)):  # of one evaluation nothing is chosen
+        overrides = "training.selection=best", f"training.num_epochs={num_epochs}"
+        found = performed(make_request(tiny_backbone, tmp_path / num_epochs, *overrides, arms=("pooled",)))
+        assert found["selected_on"] == has_chosen
 
 
 def test_a_temperature_is_that_of_train(tiny_backbone: Path, tmp_path: Path) -> None:

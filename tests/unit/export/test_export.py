@@ -157,6 +157,23 @@ def test_another_is_replaced_only_when_told(artifact: Path, tmp_path: Path, caps
     assert sorted(path.name for path in out.iterdir() if path.suffix in ("", ".onnx")) == ["model.onnx", "old"]
 
 
+@pytest.mark.usefixtures("traced")
+def test_an_export_in_another_format_is_replaced_whole(artifact: Path, tmp_path: Path) -> None:
+    """Its graph would go on to answer as the old model, beside the new one's labels."""
+    older = {
+        "dhrd.json": '{"kind": "export"}',
+        "openvino_model.xml": "old",
+        "openvino_model.bin": "old",
+        "notes": "kept",
+    }
+    for name, content in older.items():
+        (tmp_path / name).write_text(content)
+    export_classifier(artifact, tmp_path, rows_of(artifact), overwrite=True)
+    there = {path.name for path in tmp_path.iterdir()}
+    assert {"model.onnx", "notes"} <= there
+    assert not there & {"openvino_model.xml", "openvino_model.bin"}
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

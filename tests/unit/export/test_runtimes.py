@@ -9,7 +9,7 @@ import pytest
 
 from dhrd.artifact.info import EXPORTS
 from dhrd.errors import ConfigError
-from dhrd.export.runtimes import RUNTIMES, Runtime, find_runtime
+from dhrd.export.runtimes import RUNTIMES, Runtime, files_of_all, find_runtime
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
@@ -20,6 +20,10 @@ def test_every_runtime_is_whole(name: str) -> None:
     assert runtime.kind in EXPORTS
     assert runtime.weight_types[0] == "float32"
     assert runtime.title and runtime.files and runtime.packages
+
+
+def test_the_files_of_all_are_those_of_each() -> None:
+    assert files_of_all() == {"model.onnx", "model.onnx.data", "openvino_model.xml", "openvino_model.bin"}
 
 
 def test_an_unknown_one_is_named() -> None:

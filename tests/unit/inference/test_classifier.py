@@ -270,6 +270,22 @@ def test_an_explanation_goes_beside_the_label_and_says_what_it_is(classifier: Cl
         classifier.explain(" ")
 
 
+def test_an_explanation_has_no_label_where_the_decision_abstains(artifact: Path, tmp_path: Path) -> None:
+    """It had the label that the decision holds back."""
+    copy = shutil.copytree(artifact, tmp_path / "decided")
+    plain = Classifier.from_pretrained(copy, device="cpu", dtype=None)
+    rule = {
+        "target": {"measure": "accuracy", "level": 0.9, "label": ""},
+        "threshold": float(np.median(plain.predict_proba(TEXTS).max(1))),
+    }
+    decision = {"rules": [rule], "confidence": 0.9, "sets": None, "num_rows": 100, "fingerprint": "0"}
+    change(copy / "dhrd.json", decision=decision, format_version=2)
+    decided = Classifier.from_pretrained(copy, device="cpu", dtype=None)
+    labels = [one.label for one in decided.explain(TEXTS, max_new_tokens=2)]
+    assert labels == decided.predict(TEXTS)
+    assert None in labels and set(labels) != {None}
+
+
 def test_a_classifier_that_was_not_loaded_from_a_directory_cannot_explain(classifier: Classifier) -> None:
     bare = Classifier(classifier.body, classifier.head, classifier.tokenizer, classifier.info)
     with pytest.raises(ArtifactError, match="not loaded from a directory"):

@@ -14,6 +14,7 @@ from dhrd.evaluation.live import LiveModel
 from dhrd.model.backbone import load_backbone
 from dhrd.run.finish import artifact_info, save
 from dhrd.training.build import Parts, build
+from dhrd.training.position import Position
 from dhrd.training.setup import Precision
 from helpers.runs import make_config
 
@@ -33,15 +34,17 @@ def test_what_an_artifact_tells_of_its_training(tiny_backbone: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("overrides", "selected", "was_choice"),
-    [([], False, False), (["training.selection=best"], True, True),
-     (["training.patience=1", "data.dev_share=0.3"], False, True), (["training.calibrate=true"], True, True)],
+    ("overrides", "has_chosen", "selected", "was_choice"),
+    [([], False, False, False), (["training.selection=best"], True, True, True),
+     (["training.selection=best"], False, False, False),
+     (["training.patience=1", "data.dev_share=0.3"], True, False, True),
+     (["training.calibrate=true"], False, True, True)],
 )  # fmt: skip
 def test_metrics_say_whether_a_choice_was_made_on_their_rows(
-    tiny_backbone: Path, tmp_path: Path, overrides: list[str], selected: bool, was_choice: bool
+    tiny_backbone: Path, tmp_path: Path, overrides: list[str], has_chosen: bool, selected: bool, was_choice: bool
 ) -> None:
     parts = parts_of(tiny_backbone, tmp_path, *overrides)
-    metrics = save(parts, tmp_path / "out", 7, Precision("no"))
+    metrics = save(parts, tmp_path / "out", Position(step=7, has_chosen=has_chosen), Precision("no"))
     assert metrics["selected_on"] is selected
     info = read_info(tmp_path / "out")
     assert info.training["steps"] == 7
@@ -56,7 +59,7 @@ def test_calibration_divides_the_head_and_is_told(tiny_backbone: Path, tmp_path:
     before = parts.model.head.score.weight.detach().clone()
     rows, labels = parts.data.validation.examples, parts.rows.labels
     uncalibrated = LiveModel.of(parts.model).evaluate(rows, labels)
-    metrics = save(parts, tmp_path / "out", 1, Precision("no"))
+    metrics = save(parts, tmp_path / "out", Position(step=1), Precision("no"))
     calibration = read_info(tmp_path / "out").calibration
     assert calibration is not None
     ratio = before / parts.model.head.score.weight.detach()
@@ -71,12 +74,20 @@ def test_artifact_and_model_are_compared_where_they_may_differ(
 ) -> None:
     parts = parts_of(tiny_backbone, tmp_path, *overrides)
     with caplog.at_level(logging.WARNING, "dhrd"):
-        save(parts, tmp_path / "out", 1, Precision("no"))
+        save(parts, tmp_path / "out", Position(step=1), Precision("no"))
     lines = [line for line in caplog.text.splitlines() if "artifact against the trained model on 9 rows" in line]
     assert len(lines) == compared
     assert all("same label on 100.0 %" in line for line in lines)
 
 
 def test_without_validation_rows_there_are_no_metrics(tiny_backbone: Path, tmp_path: Path) -> None:
-    assert save(parts_of(tiny_backbone, tmp_path, "data.validation=null"), tmp_path / "out", 1, Precision("no")) == {}
+    assert (
+        save(
+            parts_of(tiny_backbone, tmp_path, "data.validation=null"),
+            tmp_path / "out",
+            Position(step=1),
+            Precision("no"),
+        )
+        == {}
+    )
     assert read_info(tmp_path / "out").training["metrics"] == {}

@@ -125,6 +125,8 @@ def test_the_artifacts_decision_applies(tmp_path: Path) -> None:
         assert [row["label"] for row in data] == classifier.predict(rows)
         assert [row["abstained"] for row in data] == [row["label"] is None for row in data]
         assert sum(row["abstained"] for row in data) == 10
+        explained = server.post("/v1/explain", {"input": rows[:4]}).json()["data"]
+        assert [row["label"] for row in explained] == [row["label"] for row in data[:4]]
         sets = [list(one.label_set or ()) for one in classifier.stream(rows)]
         assert [row["label_set"] for row in data] == sets and {len(one) for one in sets} > {1}
         assert "dhrd_rows_abstained_total 10.0" in server.client.get("/metrics").text

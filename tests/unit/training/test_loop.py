@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,35 @@ def test_patience_with_best_keeps_the_best(
     )
     assert result.steps == 6
     assert [torch.equal(head, saved_head(tmp_path)) for head in heads] == [False, True, False]
+
+
+def test_the_last_weights_may_be_the_best(
+    tiny_backbone: Path, tmp_path: Path, script: Callable[[Scripted], list[torch.Tensor]]
+) -> None:
+    """Where the updates between evaluations do not divide those of the run."""
+    heads = script({"accuracy": [0.5, 0.6, 0.9]})
+    result, tracker = train(tiny_backbone, tmp_path, "training.eval_steps=4", "training.selection=best")
+    assert tracker.steps("eval_accuracy") == [4, 8, 10]
+    assert torch.equal(saved_head(tmp_path), heads[-1])
+    assert result.metrics["selected_on"] is True
+
+
+@pytest.mark.parametrize(("setting", "evaluated"), [("selection=best", [10]), ("patience=1", [])])
+@pytest.mark.parametrize("eval_steps", [10, 1000])
+def test_nothing_is_chosen_from_one_evaluation(
+    tiny_backbone: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    setting: str,
+    evaluated: list[int],
+    eval_steps: int,
+) -> None:
+    with caplog.at_level(logging.WARNING, "dhrd"):
+        result, tracker = train(tiny_backbone, tmp_path, f"training.eval_steps={eval_steps}", f"training.{setting}")
+    assert tracker.steps("eval_accuracy") == (evaluated if eval_steps > 10 else [10])
+    assert result.metrics["selected_on"] is False
+    told = f"training.eval_steps={eval_steps}: the run has 10 updates, so nothing is chosen by `accuracy`"
+    assert told in caplog.text
 
 
 def test_a_metric_that_the_task_does_not_have_is_refused(tiny_backbone: Path, tmp_path: Path) -> None:
