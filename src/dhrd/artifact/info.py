@@ -111,6 +111,7 @@ class ArtifactInfo(BaseModel):
         input_template: Jinja2 template over a row's columns.
         columns: Mapping of fields to the training rows' columns, where they differ.
         task_columns: With several tasks, mapping of tasks to the training rows' columns, where they differ.
+        label_separator: Separator of several labels in one text of the training rows.
         chat: Whether the input is wrapped in the tokenizer's chat template.
         max_input_tokens: Longer inputs are truncated.
         max_sequence_tokens: Limit of the training sequences.
@@ -132,6 +133,7 @@ class ArtifactInfo(BaseModel):
     input_template: str = "{{ input_text }}"
     columns: Mapping[str, str] = Field(default_factory=dict)
     task_columns: Mapping[str, str] = Field(default_factory=dict)
+    label_separator: str | None = None
     chat: bool = False
     max_input_tokens: Count = 512
     max_sequence_tokens: Count = 1024
@@ -209,7 +211,7 @@ class ArtifactInfo(BaseModel):
 def to_manifest(info: ArtifactInfo) -> dict[str, Any]:
     """The content of dhrd.json."""
     version = FORMAT_VERSION if isinstance(info.labels, LabelSpace) else 1 if info.decision is None else 2
-    absent = {name for name in ("decision", "task_columns", "digests") if not getattr(info, name)}
+    absent = {name for name in ("decision", "task_columns", "label_separator", "digests") if not getattr(info, name)}
     summary = {"training": info.training}  # as it is: pydantic 2.10 writes only what the type names
     return {"format_version": version, **info.model_dump(exclude=absent), **summary}
 

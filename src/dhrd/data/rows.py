@@ -141,7 +141,9 @@ def add_label_noise(train: list[Example], labels: LabelSet, share: float, seed: 
     noisy = list(train)
     for number, task in enumerate(labels.slices):
         rng = random.Random(f"label noise {seed}{f' {task.name}' * bool(number)}")
-        order = [index for index, example in enumerate(train) if task.is_in(example.label or "")]
+        order = [
+            index for index, example in enumerate(train) if example.label is not None and task.is_in(example.label)
+        ]
         rng.shuffle(order)
         drawn = order[: round(share * len(order))]
         for index in drawn:
@@ -178,8 +180,8 @@ def _with_names(examples: Sequence[Example], labels: LabelSet, name: str) -> lis
         ) from error
     return [
         example
-        if example.label == label
-        else replace(example, label=label, shares=labels.shares(example.label or "", example.where))
+        if example.label is None or example.label == label
+        else replace(example, label=label, shares=labels.shares(example.label, example.where))
         for example, label in zip(examples, named, strict=True)
     ]
 

@@ -94,7 +94,7 @@ def _strata(examples: Sequence[Example], rng: random.Random) -> list[list[list[i
     groups: dict[str, list[int]] = defaultdict(list)
     for index, example in enumerate(examples):
         groups[f"group {example.group}" if example.group is not None else f"row {index}"].append(index)
-    own = _own_strata([_first_task(example.label) for example in examples])
+    own = _own_strata([example.label for example in examples])
     strata: dict[str, list[list[int]]] = defaultdict(list)
     for rows in groups.values():
         labels = Counter(own[row] for row in rows)
@@ -104,18 +104,19 @@ def _strata(examples: Sequence[Example], rng: random.Random) -> list[list[list[i
     return [strata[label] for label in sorted(strata)]
 
 
-def _own_strata(labels: Sequence[object]) -> list[str]:
-    """Each row's stratum: its label; of several labels the rarest, since few rows have all the same."""
-    counts = Counter(name for label in labels if isinstance(label, tuple) for name in label)
-    return [
-        repr(min(label, key=lambda name: (counts[name], name), default=()) if isinstance(label, tuple) else label)
-        for label in labels
-    ]
+def _own_strata(labels: Sequence[Label | None]) -> list[str]:
+    """Each row's stratum: its label; of several labels the rarest, since few rows have all the same; of several tasks
+    the first that it has a label of, since all together are rarely the same."""
+    own = [next(iter(label.labels.items()), None) if isinstance(label, ByTask) else ("", label) for label in labels]
+    counts = Counter((one[0], name) for one in own if one and isinstance(one[1], tuple) for name in one[1])
 
+    def rarest(task: str, label: object) -> object:
+        if not isinstance(label, tuple):
+            return label
+        return min(label, key=lambda name: (counts[task, name], str(name)), default=())
 
-def _first_task(label: Label | None) -> object:
-    """A row's label; of several tasks the first that it has one of, since all together are rarely the same."""
-    return next(iter(label.labels.items()), None) if isinstance(label, ByTask) else label
+    strata = [one and (one[0], rarest(*one)) for one in own]
+    return [repr(stratum if stratum is None or stratum[0] else stratum[1]) for stratum in strata]
 
 
 def _parts(examples: Sequence[Example], chosen: set[int]) -> tuple[list[Example], list[Example]]:

@@ -76,6 +76,7 @@ def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: Dual
         input_template=rows.template,
         columns=dict(config.data.columns) if rows.task is None else {},
         task_columns={name: task.column for name, task in (config.tasks or {}).items() if task.column is not None},
+        label_separator=config.data.label_separator if rows.task is None else None,
         chat=config.data.chat,
         max_input_tokens=config.data.max_input_tokens,
         max_sequence_tokens=config.data.max_sequence_tokens,

@@ -134,8 +134,11 @@ def _data(given: RunConfig, roles: Mapping[str, Role], columns: Sequence[ColumnL
     is_one = text is not None and len(text.columns) == 1
     mapped = {name: role.columns[0] for name, role in roles.items() if name != "input_text" or is_one}
     used = {column for role in roles.values() for column in role.columns}
+    weighs = "weight" in {column.name for column in columns} - used and given.data.input_template == PLAIN
+    used |= {"weight"} if weighs else set()
     unread = ", ".join(shown(column.name, 40) for column in columns if column.name not in used)
     reasons = [f"{name}: {_reason(name, role)}" for name, role in roles.items()]
+    reasons += ["weight: 'weight', by its name: how much the row's label counts; rename it if it is none"] * weighs
     reasons += [f"not read: {unread}"] if unread and given.data.input_template == PLAIN else []
     yield Setting(
         "data.columns", {name: column for name, column in mapped.items() if name != column}, "\n".join(reasons)

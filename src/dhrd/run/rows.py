@@ -128,7 +128,7 @@ def open_rows(spec: Any, split: str, config: RunConfig, info: ArtifactInfo) -> S
 
 
 def settings_of(model_dir: str | Path) -> RunConfig:
-    """The settings for reading an artifact's rows: its run's or, without run.json, the columns that it records.
+    """The settings for reading an artifact's rows: its run's or, without run.json, those that it records.
 
     Raises:
         ArtifactError: The directory is not a finished artifact.
@@ -138,7 +138,9 @@ def settings_of(model_dir: str | Path) -> RunConfig:
     directory = Path(model_dir).expanduser()
     if (config := read_run(directory)) is not None:
         return config
-    return resolve({"data": {"columns": read_info(directory).columns}}, source=str(directory / MANIFEST))
+    info = read_info(directory)
+    data = {"columns": info.columns, "label_separator": info.label_separator}
+    return resolve({"data": data}, source=str(directory / MANIFEST))
 
 
 def tasks_of(info: ArtifactInfo, given: Mapping[str, TaskSettings] | None) -> dict[str, TaskSettings]:

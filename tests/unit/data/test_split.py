@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+from dhrd.data.labels import ByTask
 from dhrd.data.records import Example
 from dhrd.data.split import split_dev, split_fold
 from dhrd.errors import DataError
@@ -78,6 +79,17 @@ def test_rows_with_several_labels_are_drawn_like_those_with_none() -> None:
         assert sum(bool(row.label) for row in dev) == pytest.approx(50, abs=6)
         counts = Counter(name for row in dev for name in row.label or ())
         assert set(counts) == set(tags)
+
+
+def test_of_several_tasks_the_first_that_a_row_has_is_its_stratum() -> None:
+    """Whatever their kinds: of several labels the rarest counts there too."""
+    rows = [Example(id=str(i), label=ByTask({"tags": ("x", "y") if i % 4 else ("x",)})) for i in range(40)]
+    rows += [Example(id=f"t{i}", label=ByTask({"topic": "ab"[i % 2], "tags": ("x", "y")})) for i in range(40)]
+    _, dev = split_dev([*rows, Example(id="none", label=ByTask({}))], 0.5, 0)
+    drawn = Counter(
+        next(iter(row.label.labels.items())) for row in dev if isinstance(row.label, ByTask) and row.label.labels
+    )
+    assert drawn == {("tags", ("x", "y")): 15, ("tags", ("x",)): 5, ("topic", "a"): 10, ("topic", "b"): 10}
 
 
 def test_with_groups_a_larger_share_holds_a_smaller_one_too() -> None:

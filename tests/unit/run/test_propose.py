@@ -54,6 +54,18 @@ def test_a_file_of_others_names(tmp_path: Path, tiny_backbone: Path) -> None:
     assert loaded.train[0].id == "0"
 
 
+def test_a_column_of_weights_is_said_to_be_read(tmp_path: Path, tiny_backbone: Path) -> None:
+    """The one that training reads without being told: a parcel's weight, perhaps."""
+    parcels = [{"input_text": f"parcel {n} is late", "label": "ab"[n % 2], "weight": n % 5 + 1} for n in range(30)]
+    path = write_jsonl(tmp_path / "parcels.jsonl", parcels)
+    (columns,) = (one for one in proposed(path, tiny_backbone).settings if one.name == "data.columns")
+    assert "weight: 'weight', by its name: how much the row's label counts; rename it if it is none" in columns.why
+    assert "not read" not in columns.why
+    read = "data.input_template={{ input_text }} {{ weight }} kg"
+    (columns,) = (one for one in proposed(path, tiny_backbone, read).settings if one.name == "data.columns")
+    assert "how much the row's label counts" not in columns.why
+
+
 def test_limits_hold_for_99_of_100_rows_in_the_backbones_tokens(tmp_path: Path, tiny_backbone: Path) -> None:
     proposal = proposed(write_tickets(tmp_path / "tickets.csv"), tiny_backbone)
     tokenizer = load_tokenizer(str(tiny_backbone))

@@ -107,6 +107,9 @@ def test_without_run_json_the_artifacts_own_columns_hold(artifact: Path, tmp_pat
     change(tiny / "dhrd.json", columns={"input_text": "body", "label": "queue"})
     (row,) = rows_of(tiny, [{"body": "case 1", "queue": "bill"}])
     assert (row.input_text, row.label) == ("case 1", "bill")
+    labels = {"names": ["bill", "ship"], "words": ["bill", "ship"], "multi_label": True}
+    change(tiny / "dhrd.json", labels=labels, label_separator="|")
+    assert [row.label for row in rows_of(tiny, [{"body": "case 1", "queue": "ship|bill"}])] == [("ship", "bill")]
     change(tiny / "dhrd.json", columns={"text": "body"})
     with pytest.raises(ConfigError, match=r"dhrd\.json: data\.columns: unknown field 'text'"):
         settings_of(tiny)

@@ -256,7 +256,7 @@ def with_answers(
     """Rows with soft labels: 1 - kl of the row's own label plus kl of the old model's answer."""
     own_BC = encode_labels(examples, labels).astype(float)
     for row, example in enumerate(examples):
-        if (shares := labels.shares(example.label or "", example.where)) is not None:
+        if (shares := labels.shares("" if example.label is None else example.label, example.where)) is not None:
             own_BC[row] = shares
     mixed_BC = ((1 - kl) * own_BC + kl * answers_BC).round(_DIGITS)
     return [

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dhrd.artifact.info import read_info
+from dhrd.data.labels import Shares
 from dhrd.data.records import Example, LabelSet
 from dhrd.errors import ConfigError, DataError
 from dhrd.inference.classifier import Classifier
@@ -110,6 +111,19 @@ def test_columns_of_other_names_are_read_as_the_artifact_reads_them(tmp_path: Pa
     assert {type(found.labels.shares(e.label or "")) for e in train[-found.num_replayed :]} == {tuple}
     assert {found.labels.named(e.label or "") for e in train[: found.num_new]} == {"keep", "repair", "return"}
     assert all(e.input_text.startswith("case") for e in train)
+
+
+def test_replayed_rows_may_have_none_of_several_labels(tiny_backbone: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "several"
+    directory.mkdir()
+    several = [{**row, "label": [str(row["label"])] if number % 3 else []} for number, row in enumerate(rows(40))]
+    write_jsonl(directory / "old.jsonl", several[:20])
+    write_jsonl(tmp_path / "november.jsonl", several[20:])
+    given = [f"data.train={directory / 'old.jsonl'}", "data.validation=null", "loss.reasoning_weight=0"]
+    old = train_old(tiny_backbone, directory, *given)
+    files = {"new": str(tmp_path / "november.jsonl"), "replay": str(directory / "old.jsonl")}
+    replayed = read(old, tmp_path, **files, kl=0.5).train.load()
+    assert all(isinstance(row.label, Shares) for row in replayed[-4:])
 
 
 def test_replayed_rows_are_taught_the_old_answer_beside_their_label(old: Path, tmp_path: Path) -> None:
