@@ -95,6 +95,19 @@ def test_unreadable_votes_are_left_out_and_rows_without_a_vote_kept_out(tmp_path
     assert (again.num_written, endpoint.num_requests) == (3, 12)
 
 
+def test_a_rejected_row_is_not_labelled_by_the_first_vote_of_a_stopped_retry(tmp_path: Path) -> None:
+    data, output = write_unlabelled(tmp_path / "d.jsonl", 1), tmp_path / "o.jsonl"
+    once: dict[str, Any] = {"votes": 3, "attempts": 1, "concurrency": 1, "max_retries": 0}
+    with serving(VotingEndpoint(vote=ballot("mumble"))) as endpoint:
+        label(endpoint, data, output, **once)
+        endpoint.vote, endpoint.script = ballot("keep"), ["ok", "500"]
+        stopped = label(endpoint, data, output, retry_rejected=True, **once).rows
+        assert stopped is not None
+        assert (stopped.num_written, stopped.num_open, stopped.rejected.total()) == (0, 1, 0)
+        label(endpoint, data, output, **once)
+    assert (read_jsonl(output)[0]["votes"], endpoint.num_requests) == (3, 3 + 2 + 2)
+
+
 def test_more_votes_ask_only_what_is_missing_and_fewer_ask_nothing(tmp_path: Path) -> None:
     data, output = write_unlabelled(tmp_path / "d.jsonl", 4), tmp_path / "o.jsonl"
     with serving(VotingEndpoint(vote=ballot("keep", "return", "return"))) as endpoint:

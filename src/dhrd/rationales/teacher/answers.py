@@ -77,8 +77,13 @@ class Answer:
 
     @property
     def is_cut(self) -> bool:
-        """Whether it was stopped at `max_tokens`."""
+        """Whether it was stopped at `max_tokens`, or where there was no more room."""
         return self.finish.lower() in _CUT
+
+    @property
+    def is_out_of_room(self) -> bool:
+        """Whether it was stopped before `max_tokens`: an artifact's sequences have a length (`self:`)."""
+        return self.is_cut and not self.host and self.completion_tokens < self.max_tokens
 
     @property
     def is_filtered(self) -> bool:

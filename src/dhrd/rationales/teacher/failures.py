@@ -82,7 +82,7 @@ _QUOTA_WORDS = (
 )
 _QUOTA = rf"{_QUOTA_WORDS}|billing"
 _FILTER = (
-    r"content[ _-]?(?:filter|policy|management|moderation)|moderat|responsibleai|data_?inspection|safety"
+    r"content[ _-]?(?:filter|policy|management|moderation)|moderat(?:ion|ed|or)|responsibleai|data_?inspection|safety"
     r"|blocked_?prompt|(?:prompt|input|request)[^.]{0,40}\bflagged|sensitive_?(?:content|words)|prohibited_content"
 )
 _TOO_LONG = (
@@ -209,7 +209,8 @@ def failure_of(fault: Fault, *, host: str, model: str, wait_s: float = 0.0) -> E
         A `TeacherError`: no request can succeed; a `RowRefused`: this row's cannot; a `NoAnswer`: it may, sent again.
     """
     status, said, words = fault.status, fault.said, (fault.code, fault.said)
-    if status not in (401, 407, 429) and matches(_FILTER, *words):
+    by_filter = words if status < 500 else (fault.code,)  # a server that fails may speak of its own safety system
+    if status not in (401, 407, 429) and matches(_FILTER, *by_filter):
         return RowRefused(fault, surely=True)
     if any(refuses_limit(fault, name) for name in _LIMITS):  # `endpoint` sends the other name
         return RowRefused(fault, surely=False)

@@ -11,10 +11,15 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-_TAGS = re.compile(
-    r"</?(?:explanation|reasoning|rationale|(?:final_)?answer|response|output|solution)(?:\s[^<>\n]{0,200})?>",
-    re.IGNORECASE,
-)  # the prompt's form, copied
+_NAME = r"(?:explanation|reasoning|rationale|(?:final_)?answer|response|output|solution)"
+_TAG = rf"</?{_NAME}(?:\s[^<>\n]{{0,200}})?>"  # the prompt's form, copied
+_TAGS = re.compile(_TAG, re.IGNORECASE)
+_TAG_LINE = re.compile(rf"^[ \t]{{0,80}}(?:{_TAG}[ \t]{{0,20}}){{1,8}}$", re.IGNORECASE | re.MULTILINE)
+_ELEMENT_LINE = re.compile(
+    rf"^[ \t]{{0,80}}<({_NAME})(?:\s[^<>\n]{{0,200}})?>([^\n]*)</\1>[ \t]{{0,20}}$", re.IGNORECASE | re.MULTILINE
+)
+_SOME_TAGS = rf"(?:{_TAG}\s{{0,20}}+){{1,8}}+"  # possessive, as below: no answer takes long
+_EDGE_TAGS = re.compile(rf"\A\s{{0,20}}{_SOME_TAGS}|{_SOME_TAGS}\Z", re.IGNORECASE)
 _FIELDS = re.compile(
     r"<(explanation|reasoning|rationale)\b[^<>\n]{0,200}>(.*)</\1>\s*<((?:final_)?answer|label)\b[^<>\n]{0,200}>(.*)</\3>",
     re.IGNORECASE | re.DOTALL,
@@ -28,6 +33,10 @@ _ALONE = re.compile(rf"^(?:[^\w\n]|_){{0,80}}?{_END_OF_REASONING}(?:[^\w\n]|_){{
 _WITHIN = re.compile(
     rf"(?:^|(?<=[.!?…:;。！？\"'”’)\]*_`>\s]))[*_`#\\]{{0,10}}[\[(<【]\s?/?{_END_OF_REASONING}\s?\\?[\])>】][*_`]{{0,10}}(?!\s*[,.;)])",
     re.IGNORECASE | re.MULTILINE,
+)
+_AT_SENTINEL = re.compile(
+    rf"(?:{_SOME_TAGS})?+(?:[^\w\n]|_){{0,20}}+{_END_OF_REASONING}(?:[^\w\n]|_){{0,20}}\s{{0,20}}(?:{_SOME_TAGS})?",
+    re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.!?…:;。！？][\"'”’)\]*_`>]*\s*\Z")
 
@@ -80,11 +89,17 @@ def split(text: str, is_answer: Callable[[str], bool]) -> tuple[str, str] | None
     if (fields := _fields(_LAST_TOKENS.sub("", text))) is not None and not (_ALONE.search(text) and not fields[1]):
         inner = split(fields[0], is_answer)  # a sentinel within the field
         return (inner[0] if inner else _bare(fields[0])), fields[1]
-    parts = _divide(_TAGS.sub("", text))
+    parts = _divide(_without_tags(text))
     if len(parts) < 2:
         return None
-    rest = _RULE.sub("", _FENCE.sub("", parts[-1]).strip())
+    rest = _RULE.sub("", _FENCE.sub("", _TAGS.sub("", parts[-1])).strip())
     return _last_explanation(parts[:-1], is_answer), _answer_of(_object(rest)) or rest
+
+
+def _without_tags(text: str) -> str:
+    """Without those beside a sentinel and on lines of their own: within a line they may be the explanation's words."""
+    text = _AT_SENTINEL.sub(lambda match: _TAGS.sub("", match[0]), text)
+    return _TAG_LINE.sub("", _ELEMENT_LINE.sub(r"\2", text))
 
 
 def _divide(text: str) -> list[str]:
@@ -107,19 +122,20 @@ def _last_explanation(parts: list[str], is_answer: Callable[[str], bool]) -> str
     for number in range(len(parts) - 1, -1, -1):
         part = parts[number].strip()
         first, _, more = part.partition("\n")
-        if explanation := _bare(more if number and is_answer(first) else part):
+        if explanation := _bare(more if number and is_answer(_TAGS.sub("", first)) else part):
             return explanation
     return ""
 
 
 def _bare(text: str) -> str:
-    """An explanation without fences, lead-in, headings, and an answer at its end."""
+    """An explanation without fences, lead-in, headings, tags around it, and an answer at its end."""
     for _ in range(_MOST_LAYERS):
         before = text
         text = _without_fences(_RULE.sub("", text).strip())
         text = _HEADING.sub("", _LEAD_IN.sub("", text))
         if (fields := _fields(text)) is not None:
             text = fields[0]
+        text = _EDGE_TAGS.sub("", text)
         text = _ANSWER_LINE.sub("", "\n" + text.rstrip()).strip()
         if text == before:
             break
@@ -127,15 +143,16 @@ def _bare(text: str) -> str:
 
 
 def _without_fences(text: str) -> str:
-    """Without a fence around it all, or half of one: the other half is around the answer."""
+    """Without a fence around it all, or half of one: the other half is around the answer. Blocks within it stay."""
     fences = list(_FENCE.finditer(text)) if "```" in text or "~~~" in text else []
     if not fences:
         return text
     first, last = fences[0], fences[-1]
     begins, ends, odd = first.start() == 0, last.end() == len(text), len(fences) % 2 == 1
-    if ends and (odd or (begins and len(fences) > 1)):
+    is_pair = begins and ends and len(fences) == 2
+    if is_pair or (ends and odd and not begins):
         text = text[: last.start()]
-    if begins and (odd or ends):
+    if is_pair or (begins and odd):
         text = text[first.end() :]
     return text.strip()
 

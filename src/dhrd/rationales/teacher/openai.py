@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Self
 
 from dhrd.config import TeacherSettings
@@ -38,10 +40,36 @@ class OpenAITeacher:
                 answer was cut. What was in flight then was waited for, and stored.
             SaveError: An answer could not be stored; all before are.
         """
-        return asyncio.run(_ask(questions, session))
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(_ask(questions, session))
+        return _run_aside(_ask(questions, session))
 
 
 TEACHER: type[Teacher] = OpenAITeacher
+
+
+def _run_aside(asking: Coroutine[None, None, bool]) -> bool:
+    """Run in a thread of its own, where a loop runs in this one already: in a notebook. Ctrl-C here ends it there."""
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[bool]]] = Future()
+
+    async def work() -> bool:
+        task = asyncio.create_task(asking)
+        started.set_result((asyncio.get_running_loop(), task))
+        return await task
+
+    with ThreadPoolExecutor(1) as thread:
+        result = thread.submit(asyncio.run, work())
+        try:
+            while not wait([result], timeout=0.2).done:  # without a timeout, Windows lets no Ctrl-C through
+                pass
+        except KeyboardInterrupt:
+            loop, task = started.result()
+            with suppress(RuntimeError):  # it had just ended
+                loop.call_soon_threadsafe(task.cancel)
+            raise  # once the thread is done, so what it is storing is stored
+        return result.result()
 
 
 async def _ask(questions: Iterator[Asked], session: Session) -> bool:

@@ -59,13 +59,17 @@ def standing(
 
     Returns:
         The first accepted answers, as many as are wanted; or, where all samples are used up or the endpoint refuses
-        the row, those that there are, or if none the last rejection; or None: ask (again).
+        the row, those that there are, or if none the last rejection; or None: ask (again). A rejected row that is
+        asked again has all its samples again, and is rejected until one of them is accepted.
     """
     accepted: list[Rationale] = []
     attempts = samples = 0
     last: Rejection | None = None
-    refused = False
+    refused = was_rejected = False
     for answer in answers:
+        if not accepted and (refused or samples >= purpose.num_samples):
+            # Asked again after its rejection, which holds meanwhile: the settings may just have asked more before.
+            was_rejected, samples, attempts = not refused, 0, 0
         verdict = purpose.judge(answer, question)
         refused = isinstance(verdict, Rejection) and verdict.reason == "failed"
         if isinstance(verdict, Rationale):
@@ -80,6 +84,5 @@ def standing(
         attempts += 1
         if not verdict.again or attempts >= settings.attempts:
             samples, attempts = samples + 1, 0
-    if samples < purpose.num_samples and not refused:
-        return None
-    return tuple(accepted) or last
+    is_over = refused or samples >= purpose.num_samples or (was_rejected and not accepted)
+    return (tuple(accepted) or last) if is_over else None

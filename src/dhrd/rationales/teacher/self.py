@@ -7,10 +7,11 @@ before the rationale ("rationalization", section 3.2), and such a rationale is m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -82,22 +83,22 @@ class OwnTeacher:
             waiting = list({asked.question.key: asked for asked in window}.values())
             while waiting:
                 hidden = [asked for asked in waiting if len(asked.answers) < most]
-                batch, told = (hidden or waiting)[:size], not hidden
-                left = keep_answers(batch, self._answers(batch, session.settings, told=told), session)
-                done = {id(asked) for asked in batch} - {id(asked) for asked in left}
-                waiting = [asked for asked in waiting if id(asked) not in done]
+                prompts = self._prompts(hidden or waiting, session.settings, told=not hidden)
+                for batch in _batches(prompts, size):
+                    keep_answers([prompt.asked for prompt in batch], self._answers(batch, session.settings), session)
+                waiting = [asked for asked in waiting if not session.is_settled(asked)]
         return True
 
-    def _answers(self, batch: Sequence[Asked], settings: TeacherSettings, *, told: bool) -> list[Answer]:
+    def _prompts(self, questions: Sequence[Asked], settings: TeacherSettings, *, told: bool) -> list[_Prompt]:
         read = self.encoder.template, self.info.columns
-        rows = [columns_of(asked.question.columns, f"row {asked.question.id}", *read) for asked in batch]
-        inputs = self.encoder.encode(rows)
-        labels = [self.info.labels.write(asked.question.label) if told else "" for asked in batch]
-        prompts = [item.input_ids + self._marker(label) for item, label in zip(inputs, labels, strict=True)]
-        seed = (settings.seed or 0) + max(asked.attempt for asked in batch)
-        answers = self._decode(prompts, labels, settings, seed)
-        sizes = [len(asked.question.prompt.encode()) for asked in batch]
-        return [replace(answer, prompt_bytes=size) for answer, size in zip(answers, sizes, strict=True)]
+        rows = [columns_of(asked.question.columns, f"row {asked.question.id}", *read) for asked in questions]
+        prompts = []
+        for asked, item in zip(questions, self.encoder.encode(rows), strict=True):
+            label = self.info.labels.write(asked.question.label) if told else ""
+            tokens = item.input_ids + self._marker(label)
+            room = max(0, self.info.max_sequence_tokens - len(tokens))
+            prompts.append(_Prompt(asked, label, tokens, min(settings.max_tokens, room)))
+        return prompts
 
     def _marker(self, label: str) -> list[int]:
         """What follows an input: the rationale's marker, preceded by the answer if it is given."""
@@ -105,38 +106,41 @@ class OwnTeacher:
         text = f"{template.answer}{label}{template.reason}" if label else template.reason
         return list(self.encoder.tokenizer(text.rstrip(" "), add_special_tokens=False)["input_ids"])
 
-    def _decode(
-        self, prompts: list[list[int]], labels: Sequence[str], settings: TeacherSettings, seed: int
-    ) -> list[Answer]:
-        """Answers to prompts, each with "" or the given label; none if the artifact's sequences have no room left."""
-        longest = max(map(len, prompts))
-        limit = min(settings.max_tokens, self.info.max_sequence_tokens - longest)
+    def _answers(self, batch: Sequence[_Prompt], settings: TeacherSettings) -> list[Answer]:
+        """Answers to prompts of the same limit; none if the artifact's sequences have no room left."""
+        limit = batch[0].limit
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        if limit < 1:
-            over = f"{longest} tokens leave no room within the artifact's {self.info.max_sequence_tokens}"
-            return [Answer(failure=over, max_tokens=settings.max_tokens, time=now) for _ in prompts]
+        blank = [
+            Answer(max_tokens=settings.max_tokens, prompt_bytes=len(prompt.asked.question.prompt.encode()), time=now)
+            for prompt in batch
+        ]
+        if not limit:
+            over = f"tokens leave no room within the artifact's {self.info.max_sequence_tokens}"
+            return [
+                replace(answer, failure=f"{len(prompt.tokens)} {over}")
+                for answer, prompt in zip(blank, batch, strict=True)
+            ]
         written = generate(
             self.model,
             self.encoder.tokenizer,
-            prompts,
+            [prompt.tokens for prompt in batch],
             max_new_tokens=limit,
             temperature=TEMPERATURE if settings.temperature is None else settings.temperature,
             top_p=settings.top_p or 1.0,
-            batch_size=len(prompts),
-            seed=seed,
+            batch_size=len(batch),
+            seed=(settings.seed or 0) + max(prompt.asked.attempt for prompt in batch),
         )
         reader = HeadReader.of(self.info.labels, self.info.sequence, self.encoder.tokenizer)
         return [
-            Answer(
-                text=self._as_answer(new, reader, label, whole=len(new) < limit),
+            replace(
+                answer,
+                text=self._as_answer(new, reader, prompt.label, whole=len(new) < limit),
                 finish="stop" if len(new) < limit else "length",  # eos is not among the new tokens
-                label_given=bool(label),
-                max_tokens=settings.max_tokens,
-                prompt_tokens=len(prompt),
+                label_given=bool(prompt.label),
+                prompt_tokens=len(prompt.tokens),
                 completion_tokens=len(new),
-                time=now,
             )
-            for prompt, label, new in zip(prompts, labels, written, strict=True)
+            for answer, prompt, new in zip(blank, batch, written, strict=True)
         ]
 
     def _as_answer(self, new: list[int], reader: HeadReader, label: str, *, whole: bool) -> str:
@@ -152,3 +156,28 @@ class OwnTeacher:
 
 
 TEACHER: type[Teacher] = OwnTeacher
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """A row as the reasoning head reads it.
+
+    Args:
+        asked: The question.
+        label: The label that is given; "" where the row is asked without it.
+        tokens: Token ids.
+        limit: Most new tokens: `max_tokens`, or what the artifact's sequences leave.
+    """
+
+    asked: Asked
+    label: str
+    tokens: list[int]
+    limit: int
+
+
+def _batches(prompts: Iterable[_Prompt], size: int) -> Iterator[list[_Prompt]]:
+    """`size` of the same limit at a time, so that no row is refused or cut for the sake of a longer one beside it."""
+    by_limit = sorted(prompts, key=attrgetter("limit"), reverse=True)
+    for _, group in groupby(by_limit, key=attrgetter("limit")):
+        while batch := list(islice(group, size)):
+            yield batch

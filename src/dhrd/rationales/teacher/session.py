@@ -106,7 +106,7 @@ class Session:
         return max(1, self.purpose.num_wanted - len(asked.answers))
 
     def check_limit(self, asked: Asked) -> None:
-        """Look at the newest answer: whether the limit cut it, as it did all before.
+        """Look at the newest answer: whether it was cut, as all before were.
 
         Raises:
             TeacherError: Every one of the first answers of this run was cut.
@@ -114,14 +114,23 @@ class Session:
         if self.tally.num_cut < self.tally.num_judged:  # one was whole
             return
         last = self.purpose.judge(asked.answers[-1], asked.question)
+        is_cut = isinstance(last, Rejection) and last.reason == "cut"
         self.tally.num_judged += 1
-        self.tally.num_cut += isinstance(last, Rejection) and last.reason == "cut"
+        self.tally.num_cut += is_cut
+        self.tally.num_out_of_room += is_cut and asked.answers[-1].is_out_of_room
         if self.tally.num_cut == self.tally.num_judged >= _ALL_CUT:
-            raise TeacherError(
-                f"each of the first {self.tally.num_cut} answers was cut at max_tokens {self.settings.max_tokens}, so "
-                "the run stopped; raise `teacher.max_tokens` (thinking counts: 4000 or more) and run the "
-                "command again"
+            raise TeacherError(f"each of the first {self.tally.num_cut} answers was cut {self._where_cut()}")
+
+    def _where_cut(self) -> str:
+        if self.tally.num_out_of_room == self.tally.num_cut:  # a higher `max_tokens` would mend none
+            return (
+                "where the artifact's sequences end, so the run stopped; train it with a larger "
+                "`data.max_sequence_tokens`, or a smaller `data.max_input_tokens`"
             )
+        return (
+            f"at max_tokens {self.settings.max_tokens}, so the run stopped; raise `teacher.max_tokens` (thinking "
+            "counts: 4000 or more) and run the command again"
+        )
 
     def open(self, questions: Iterable[Question]) -> Iterator[Asked]:
         """Those that are to be asked; the others count as progress at once."""

@@ -34,7 +34,8 @@ class Tally:
         last_failure: The failure of the last of those.
         longest_answer: Tokens of the longest answer of this run: not every endpoint's limit bounds thinking.
         num_judged: Answers of this run that were looked at.
-        num_cut: Those of them that the limit cut.
+        num_cut: Those of them that were cut.
+        num_out_of_room: Those of the latter that were cut before `max_tokens`.
     """
 
     prompt_tokens: int = 0
@@ -48,6 +49,7 @@ class Tally:
     longest_answer: int = 0
     num_judged: int = 0
     num_cut: int = 0
+    num_out_of_room: int = 0
     num_requests: int = 0
     num_answers: int = 0
     failures: Counter[str] = field(default_factory=Counter)

@@ -51,6 +51,11 @@ def test_t5_an_error_field_that_says_nothing_is_none(field: Any) -> None:
     [
         (400, {"error": {"code": "context_length_exceeded", "message": "x"}}, RowRefused),
         (403, {"error": {"message": "Your input was flagged by moderation"}}, RowRefused),
+        (400, {"error": {"message": "The prompt was rejected by our moderator"}}, RowRefused),
+        (500, {"error": {"code": "content_filter", "message": "x"}}, RowRefused),
+        (500, {"error": {"message": "The safety system timed out"}}, NoAnswer),
+        (503, {"error": {"message": "The model is under moderate load; please retry"}}, NoAnswer),
+        (409, {"error": {"message": "The model is under moderate load; please retry"}}, NoAnswer),
         (400, [{"error": {"code": 400, "message": "x", "status": "INVALID_ARGUMENT"}}], RowRefused),
         (401, {"error": "x"}, TeacherError),
         (403, "x", TeacherError),

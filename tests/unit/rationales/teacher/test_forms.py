@@ -71,6 +71,12 @@ FORMS = {
     "JSON after a lead-in": 'Here is the JSON you requested:\n{"rationale": "Because of x.", "label": "refund"}',
     "JSON with the sentinel": '{"explanation": "Because of x.\\n[END OF REASONING]", "answer": "refund"}',
     "JSON, then the sentinel": f'{{"explanation": "Because of x."}}\n{SENTINEL}\nrefund',
+    "an element around half": f"<explanation>Because of x.</explanation> {SENTINEL} <answer>refund</answer>",
+    "an element around both": f"<response>\n<reasoning>Because of x.\n{SENTINEL}</reasoning>\nrefund</response>",
+    "an element in a fence": f"```xml\n<explanation>\nBecause of x.\n{SENTINEL}\nrefund\n</explanation>\n```",
+    "an element after a lead-in": f"Here is my reasoning: <reasoning>Because of x.\n{SENTINEL}\nrefund</reasoning>",
+    "an element, a heading": f"<output>**Explanation:** Because of x.</output>\n{SENTINEL}\n<answer>refund</answer>",
+    "a draft in elements": f"A draft.\n{SENTINEL}\n<answer>keep</answer>\n<reasoning>Because of x.\n{SENTINEL}\nrefund",
     "elements": "<explanation>Because of x.</explanation>\n<answer>refund</answer>",
 }
 
@@ -87,6 +93,9 @@ def test_t12_forms_of_an_answer(text: str) -> None:
         "This is why the customer is owed it: it broke.",
         "Sure signs of wear are named.",
         "It runs\n```\nls\n```\nand then stops.",
+        "```\nerror 5\n```\nThe log shows it.\n```\nfix\n```",
+        "The <response> element is missing, so <output> stays empty.",
+        "It lacks two:\n<response> for the status, and\nthe end, </output>, for the rest.",
         "The words END OF REASONING stand in the mail.",
         "Here the customer writes twice.",
         '{"order": 5} is what the mail holds.',

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ from dhrd.rationales.teacher.endpoint import Endpoint
 from dhrd.rationales.teacher.tally import Estimate, Tally
 from helpers.endpoint import FaultyEndpoint, serving
 from helpers.runs import read_jsonl
-from helpers.teacher import ask, ids, manifest, write_cases
+from helpers.teacher import ask, ids, label, manifest, write_cases, write_unlabelled
 
 
 @pytest.mark.parametrize(
@@ -197,6 +201,50 @@ def test_openai_itself_gets_the_new_name_of_the_limit() -> None:
 
     assert limit_name("https://api.openai.com/v1") == "max_completion_tokens"
     assert limit_name("http://localhost:8000/v1") == "max_tokens"
+
+
+def in_a_notebook(work: Callable[[], Any]) -> Any:
+    """Call it as a notebook does: from code that an event loop runs, which leaves Ctrl-C as it is."""
+
+    async def cell() -> Any:
+        return work()
+
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(cell())
+    finally:
+        loop.close()
+
+
+def test_it_works_where_an_event_loop_runs(tmp_path: Path) -> None:
+    data, output = write_cases(tmp_path / "d.jsonl", 3), tmp_path / "o.jsonl"
+    with serving(FaultyEndpoint()) as endpoint:
+        assert in_a_notebook(lambda: ask(endpoint, data, output)).num_rationales == 3
+        unlabelled = write_unlabelled(tmp_path / "u.jsonl", 3)
+        assert in_a_notebook(lambda: label(endpoint, unlabelled, tmp_path / "l.jsonl", votes=1)).rows.num_written == 3
+        endpoint.rates = {"401": 1}
+        with pytest.raises(TeacherError, match="rejects the key"):
+            in_a_notebook(lambda: ask(endpoint, write_cases(tmp_path / "d.jsonl", 4), output))
+
+
+def test_an_interrupt_stops_it_where_an_event_loop_runs(tmp_path: Path) -> None:
+    data, output = write_cases(tmp_path / "d.jsonl", 500), tmp_path / "o.jsonl"
+    with serving(FaultyEndpoint(delay_s=0.02)) as endpoint:
+
+        def interrupt() -> None:
+            while len(endpoint.answered) < 12:
+                time.sleep(0.01)
+            signal.raise_signal(signal.SIGINT)  # Python runs its handler in the main thread, whoever raises it
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            in_a_notebook(lambda: ask(endpoint, data, output, concurrency=4))
+        thread.join()
+        assert len(endpoint.answered) < 400
+        ask(endpoint, data, output)
+    assert len(ids(output)) == 500
+    assert sum(endpoint.answered.values()) <= 500 + 4  # those in flight
 
 
 def test_the_same_row_twice_is_asked_once(tmp_path: Path) -> None:

@@ -87,6 +87,21 @@ def test_an_unreadable_vote_is_asked_again_and_then_left_out() -> None:
     assert votes("", "", "x", "") == "ask"
 
 
+def test_a_rejected_row_that_is_asked_again_has_all_its_votes_again() -> None:
+    rejected = ["", "", "x", "", "", ""]
+    assert votes(*rejected, GOOD) == votes(*rejected, "", GOOD, WRONG) == "ask"
+    assert votes(*rejected, GOOD, WRONG, GOOD) == [(0,), (1,), (0,)]
+    assert votes(*rejected, "", "x", "", "", GOOD) == [(0,)]  # two that stayed unreadable
+    assert votes(*rejected, *rejected) == "empty"
+    assert votes(Answer(failure="HTTP 400"), GOOD, WRONG) == "ask"
+
+
+def test_settings_that_ask_less_ask_nothing_of_a_rejected_row() -> None:
+    assert votes("", "", "x", "", "", "", wanted=2) == "empty"
+    assert reason(stand("", "", "", attempts=2)) == "empty"
+    assert reason(stand(WRONG, WRONG, WRONG, **HIDDEN)) == "wrong_answer"
+
+
 def test_a_row_that_the_endpoint_refuses_is_not_asked_for_its_other_votes() -> None:
     assert votes(Answer(failure="HTTP 400")) == "failed"
     assert votes(GOOD, Answer(failure="HTTP 400")) == [(0,)]

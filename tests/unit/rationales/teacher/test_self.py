@@ -10,12 +10,12 @@ import pytest
 from dhrd.artifact.info import read_info
 from dhrd.config import DataSettings, load_config
 from dhrd.data.sources import open_source
-from dhrd.errors import ArtifactError, ConfigError
+from dhrd.errors import ArtifactError, ConfigError, TeacherError
 from dhrd.experiments.studies.controlled import BACKBONE
 from dhrd.rationales.generate import generate_rationales
 from dhrd.rationales.output import Written
 from dhrd.run.train import train
-from helpers.own_teacher import SELF, Writer, is_told, written_as
+from helpers.own_teacher import SELF, Writer, is_told, write_truly, written_as
 from helpers.rows import write_jsonl
 from helpers.runs import make_config, read_jsonl, rows
 from helpers.teacher import manifest
@@ -106,6 +106,50 @@ def test_the_room_of_the_artifacts_sequences_bounds_an_answer(
     ask(artifact, write_data(tmp_path), tmp_path / "o.jsonl", max_tokens=10_000)
     most = read_info(artifact).max_sequence_tokens
     assert all(0 < given["max_new_tokens"] < most for given in writer.given)
+
+
+LONGER = " and much more text than the other rows of this file have"  # cut to 60 tokens
+
+
+class BriefWriter(Writer):
+    """Writes by a rule, and no more than it may."""
+
+    def __call__(self, model: Any, tokenizer: Any, prompts: Any, **given: Any) -> list[list[int]]:
+        return [new[: given["max_new_tokens"]] for new in super().__call__(model, tokenizer, prompts, **given)]
+
+
+@pytest.fixture
+def small_artifact(request: pytest.FixtureRequest, tiny_backbone: Path, tmp_path: Path) -> Path:
+    """Whose inputs have up to 60 tokens, and whose sequences as many as the parameter says."""
+    bounds = ("data.max_input_tokens=60", f"data.max_sequence_tokens={request.param}")
+    config = make_config(tiny_backbone, tmp_path, "training.num_epochs=1", *bounds)
+    return train(config, device="cpu").output_dir
+
+
+@pytest.mark.parametrize("small_artifact", [70, 84], indirect=True)  # no room for the longer row, and too little
+@pytest.mark.parametrize("batch_size", [1, 6])
+def test_a_row_without_room_costs_its_neighbours_nothing(
+    small_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    monkeypatch.setattr(SELF, BriefWriter(write_truly))
+    given = [row | {"rationale": None} for row in rows(6)]
+    given[1]["input_text"] += LONGER
+    data, output = write_jsonl(tmp_path / "d.jsonl", given), tmp_path / "o.jsonl"
+    found = ask(small_artifact, data, output, samples=2, max_tokens=40, batch_size=batch_size)
+    assert [row["id"] for row in read_jsonl(output) if "label_given" not in row] == ["r0", "r2", "r3", "r4", "r5"]
+    assert dict(found.rejected) == {"failed": 1}
+
+
+@pytest.mark.parametrize("small_artifact", [84], indirect=True)
+def test_answers_that_are_all_cut_are_told_what_cut_them(
+    small_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SELF, BriefWriter(write_truly))
+    longer = [row | {"rationale": None, "input_text": row["input_text"] + LONGER} for row in rows(9)]
+    with pytest.raises(TeacherError, match=r"8 answers was cut where the artifact's sequences end, .*; train it with"):
+        ask(small_artifact, write_jsonl(tmp_path / "d.jsonl", longer), tmp_path / "o.jsonl", max_tokens=40)
+    with pytest.raises(TeacherError, match=r"8 answers was cut at max_tokens 5, .*; raise `teacher\.max_tokens`"):
+        ask(small_artifact, write_data(tmp_path), tmp_path / "p.jsonl", max_tokens=5)
 
 
 def test_a_head_that_was_not_trained_is_refused(tiny_backbone: Path, tmp_path: Path) -> None:
