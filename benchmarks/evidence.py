@@ -19,6 +19,7 @@ import logging
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,10 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def report(progress: Progress) -> None:
+    """Write each entry's report to its output, or where several entries share one, below it unless it has its name."""
+    shared = Counter(work.request.output_dir for work in progress.works)
     for work in progress.works:
         request, command = work.request, f"python benchmarks/evidence.py --only {work.name}"
         summary = summarize(request, work.outcome, command=command, created=today())
-        print(f"{work.name}: {', '.join(map(str, write_report(summary, request.output_dir)))}")
+        is_owner = shared[request.output_dir] == 1 or request.output_dir.name == work.name
+        place = request.output_dir if is_owner else request.output_dir / work.name
+        print(f"{work.name}: {', '.join(map(str, write_report(summary, place)))}")
 
 
 def show(progress: Progress) -> None:

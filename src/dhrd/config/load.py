@@ -65,6 +65,8 @@ def load_config(
         tree = _read_yaml(Path(path))
     else:
         tree = base.model_dump(mode="json", exclude_unset=True) if base is not None else {}
+        if base is not None and base.teacher.extra_headers:  # which no file gets, since they may hold keys
+            _override(tree, "teacher.extra_headers", dict(base.teacher.extra_headers))
     for text in overrides:
         _override(tree, *_parse_override(text))
     for name, value in settings.items():

@@ -19,6 +19,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -79,7 +80,7 @@ class Entry(Section):
             backbones=self.backbones,
             num_seeds=self.seeds,
             arms=self.arms,
-            grid=[f"{name}={','.join(map(str, values))}" for name, values in self.grid.items()],
+            grid=[f"{name}={','.join(map(_as_yaml, values))}" for name, values in self.grid.items()],
             num_judges=self.judges,
             output_dir=Path(self.output),
         ).request()
@@ -136,3 +137,7 @@ def read_agenda(path: Path) -> Agenda:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(f"{path}: two entries are named {twice}; give each a name of its own")
     return agenda
+
+
+def _as_yaml(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

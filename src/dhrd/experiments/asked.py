@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dhrd._extras import check_vllm
+from dhrd._files import expanded
 from dhrd.config import RunConfig, load_config
 from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError
@@ -14,6 +15,7 @@ from dhrd.experiments import STUDIES
 from dhrd.experiments.cells import CellDecoding
 from dhrd.experiments.plan import Request, left_open, own_data, with_settings
 from dhrd.experiments.study import Arm, Grid, Study
+from dhrd.metrics.metrics import check_metric
 from dhrd.model.location import locate
 from dhrd.training.identity import flat
 
@@ -60,7 +62,7 @@ class RequestNames:
             study=study,
             base=base,
             tasks=find_conditions(study, base, self.tasks) if study.conditions else find_tasks(base, self.tasks),
-            backbones=tuple(self.backbones or (base.model.name_or_path,)),
+            backbones=tuple(map(expanded, self.backbones or (base.model.name_or_path,))),
             num_seeds=self.num_seeds,
             arms=find_arms(study, self.arms, self.encoder),
             grid=read_grid(self.grid),
@@ -156,8 +158,13 @@ def read_grid(texts: Sequence[str]) -> Grid:
         name, equals, values = text.partition("=")
         if not equals or not values.strip():
             raise ConfigError(f"`grid` {text}: write it as section.key=value,value")
-        configs = [load_config(overrides=[f"{name}={value}"]) for value in values.split(",")]
-        grid[name.strip()] = tuple(flat(config.model_dump(mode="json"))[name.strip()] for config in configs)
+        name = name.strip()
+        points = [
+            flat(load_config(overrides=[f"{name}={value}"]).model_dump(mode="json")) for value in values.split(",")
+        ]
+        if any(name not in point for point in points):
+            raise ConfigError(f"`grid` {name}: not one setting; give the name that `dhrd config schema` has")
+        grid[name] = tuple(point[name] for point in points)
     return grid
 
 
@@ -165,11 +172,14 @@ def check_data(request: Request) -> None:
     """Refuse before anything is run where rows or rationales are not there.
 
     Raises:
-        ConfigError: Naming what is missing.
+        ConfigError: Naming what is missing, or `training.metric` is none.
         ModelError: An arm's encoder is in a package that is not installed.
     """
     if any(arm.engine == "vllm" for arm in request.arms):
         check_vllm("`arms`")
+    metric = request.base.training.metric
+    for task in request.tasks if metric not in (None, "micro_f1") else ():  # which rows with several labels have
+        check_metric(str(metric), TASKS.get(task))
     for arm in request.arms:
         if arm.encoder is not None:
             locate(arm.encoder)

@@ -80,8 +80,9 @@ class Request:
         return tuple(name for name in arm.baselines if name in asked)
 
     def grid_of(self, arm: Arm) -> Grid:
-        """What is chosen for an arm."""
-        return {**(self.grid if arm.trained else {}), **arm.grid}
+        """What is chosen for an arm: nothing that makes it the arm that it is."""
+        asked = {name: values for name, values in self.grid.items() if name not in arm.settings}
+        return {**(asked if arm.trained else {}), **arm.grid}
 
 
 def own_data(base: RunConfig) -> str | None:
@@ -92,7 +93,8 @@ def own_data(base: RunConfig) -> str | None:
         return None
     if rest and kind != "hub" and kind.isidentifier():
         return kind
-    return Path(rest or spec).stem.replace(SEED, "").rstrip("-_").removesuffix("_train") or "data"
+    name = Path(rest or spec).stem.replace(SEED, "").rstrip("-_").removesuffix("_train") or "data"
+    return f"{name}_rows" if name in TASKS else name  # which would be scored as the task
 
 
 def cell_config(

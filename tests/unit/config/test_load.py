@@ -81,6 +81,8 @@ def test_a_base_is_changed_where_there_is_no_file(write_yaml: WriteYaml) -> None
         {"model": {"lora": True, "loss_weight_alpha": 0.75}, "seed": 4, "training": {"num_epochs": 1}}
     )
     assert load_config(write_yaml("seed: 5\n"), base=base) == resolve({"seed": 5}), "a file replaces it"
+    keyed = load_config(teacher__extra_headers={"api-key": "x"})
+    assert load_config(base=keyed, teacher__max_tokens=400).teacher.extra_headers == {"api-key": "x"}
 
 
 def test_a_field_of_lora_after_true_keeps_lora() -> None:

@@ -58,3 +58,9 @@ def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:
             read_agenda(path)
     with pytest.raises(ConfigError, match="`only` b: the plan has a"):
         Agenda(entries=(entry,)).chosen(["b"])  # type: ignore[arg-type]
+
+
+def test_a_grid_may_hold_any_value(tiny_backbone: Path, tmp_path: Path) -> None:
+    grid = {"training.clip_norm": [None, 1.0], "training.calibrate": [True, False], "loss.lm_targets": ["all"]}
+    (work,) = look(write_plan(tmp_path, tiny_backbone, {"grid": grid})).works
+    assert {name: list(values) for name, values in work.request.grid.items()} == grid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from dhrd.errors import ConfigError
 from dhrd.experiments import STUDIES
 from dhrd.experiments.asked import RequestNames, check_data, find_arms, find_conditions, find_tasks, read_grid
 from dhrd.experiments.plan import Request
+from helpers.runs import write_rows
 from helpers.study import STUDY
 
 SUPERGLUE = Path("../shared/data/superglue")
@@ -69,6 +71,8 @@ def test_a_grid_is_read_as_yaml() -> None:
         ("training.learning_rate", "write it as section.key=value,value"),
         ("training.learning_rat=1", "did you mean training.learning_rate"),
         ("training.learning_rate=fast", "training.learning_rate"),
+        ("model.loss_weight_alpha=0.3,0.5", "`grid` model.loss_weight_alpha: not one setting; give the name"),
+        ("model.lora=true,false", "`grid` model.lora: not one setting"),
     ],
 )
 def test_a_grid_that_cannot_be_is_refused(text: str, message: str) -> None:
@@ -106,6 +110,7 @@ def test_missing_rationales_are_refused_before_anything_is_run(tmp_path: Path) -
         ("rows/mail_train.jsonl", "mail"),
         ("rows/mail_train_{seed}.jsonl", "mail"),
         ("{seed}.jsonl", "data"),
+        ("rows/cb_train.jsonl", "cb_rows"),
     ],
 )
 def test_a_name_for_own_data(spec: str, name: str) -> None:
@@ -129,3 +134,19 @@ def test_tasks_of_a_study_are_asked_for_by_name() -> None:
         find_conditions(STUDY, base, ["cb"])
     with pytest.raises(ConfigError, match=r"data\.train is mail\.jsonl: leave it out, as two makes its own rows"):
         find_conditions(STUDY, load_config(overrides=["data.train=mail.jsonl"]), None)
+
+
+def test_backbones_in_the_home_directory_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell opens a `~` at the beginning of a list alone."""
+    monkeypatch.setenv("HOME", "/home/me")
+    base = load_config(data__train="mail.jsonl")
+    assert RequestNames(study="main", base=base, backbones=("a", "~/b")).request().backbones == ("a", "/home/me/b")
+
+
+def test_a_metric_that_is_none_is_refused_before_anything_is_run(tmp_path: Path) -> None:
+    write_rows(tmp_path)
+    rows = {f"data__{part}": str(tmp_path / f"{part}.jsonl") for part in ("train", "validation")}
+    for metric, is_known in (("macro_f1", True), ("foo", False)):
+        request = RequestNames(study="main", base=load_config(**rows, training__metric=metric)).request()
+        with nullcontext() if is_known else pytest.raises(ConfigError, match="'foo' is not a metric of this task"):
+            check_data(request)

@@ -13,7 +13,7 @@ from dhrd.data.superglue import TASKS
 from dhrd.experiments.asked import check_data, find_conditions, find_tasks, with_defaults
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.plan import NUM_FOLDS, Request, cell_config, choice_cells, choose, final_cells, planned
-from dhrd.experiments.study import POOLED
+from dhrd.experiments.study import DHRD, POOLED
 from dhrd.training.identity import flat, identity
 from helpers.experiments import cell_result, make_request
 from helpers.study import STUDY
@@ -159,3 +159,11 @@ def test_rows_of_ones_own_take_the_place_of_a_studys_and_may_differ_by_seed_too(
     request = conditions()
     request = replace(request, base=load_config(base=request.base, data__train="own_{seed}.jsonl"))
     assert cell_config(request, "few", "x", POOLED, 2).data.train == "own_2.jsonl"
+
+
+def test_a_grid_chooses_nothing_that_makes_an_arm_what_it_is(tiny_backbone: Path, tmp_path: Path) -> None:
+    """The pooled baseline with a reasoning weight would be DHRD itself."""
+    grid = {"loss.reasoning_weight": (0.5, 1.0), "training.learning_rate": (1e-4, 1e-3)}
+    request = make_request(tiny_backbone, tmp_path, grid=grid)
+    assert request.grid_of(POOLED) == {"training.learning_rate": (1e-4, 1e-3)}
+    assert request.grid_of(DHRD) == grid

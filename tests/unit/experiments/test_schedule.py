@@ -152,3 +152,20 @@ def test_from_the_command_line_in_processes(
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert report["undone"] == []
     assert "--only own" in report["command"]
+
+
+def test_entries_that_share_an_output_keep_a_report_each(
+    tiny_backbone: Path, tmp_path: Path, command: Callable[..., int]
+) -> None:
+    """The one of the directory's name in it, others below."""
+    output = str(tmp_path / "mail")
+    path = write_plan(
+        tmp_path,
+        tiny_backbone,
+        {"name": "mail", "output": output},
+        {"name": "others", "output": output, "arms": ["dhrd"]},
+        {"name": "alone", "output": str(tmp_path / "elsewhere")},
+    )
+    command("--plan", path, "--data", tmp_path, "--report")
+    places = sorted(str(report.relative_to(tmp_path)) for report in tmp_path.rglob("report.md"))
+    assert places == ["elsewhere/report.md", "mail/others/report.md", "mail/report.md"]

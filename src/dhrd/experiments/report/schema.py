@@ -143,6 +143,7 @@ class ArmResult(Record):
 
     arm: str = ""
     title: str | None = None
+    num_rows: int | None = None
     seeds: list[SeedResult] = []
     mean: dict[str, Number] = {}
     interval_95: dict[str, Interval | None] = {}

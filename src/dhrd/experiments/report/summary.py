@@ -91,13 +91,14 @@ def _task(results: Results, backbone: str, task: str) -> TaskResult | None:
         return None
     finished = [result for arm in request.arms for result in results.by_seed(task, backbone, arm.name).values()]
     largest = max((result.outcomes for result in finished), key=lambda outcomes: len(outcomes.ids))
+    most = max((result.data for result in finished), key=lambda data: (data.num_train, data.num_with_rationale))
     return TaskResult(
         task=task,
         factors=dict(condition.factors) if (condition := request.study.condition(task)) else {},
         metrics=list(metrics_of(task)),
         num_validation=len(largest.ids),
-        num_train=finished[0].data.num_train,
-        num_with_rationale=max(result.data.num_with_rationale for result in finished),
+        num_train=most.num_train,
+        num_with_rationale=most.num_with_rationale,
         majority_share=float(largest.gold_BC.mean(axis=0).max()),
         arms=arms,
         comparisons=[comparison for arm in request.arms for comparison in _comparisons(results, backbone, task, arm)],
@@ -116,6 +117,7 @@ def _arm(results: Results, backbone: str, task: str, arm: Arm) -> ArmResult | No
     return ArmResult(
         arm=arm.name,
         title=arm.title,
+        num_rows=len(finished[0].outcomes.ids),
         seeds=[
             SeedResult(seed=seed, values={metric: result.metrics[metric] for metric in names})
             for seed, result in by_seed.items()
@@ -206,10 +208,15 @@ def _corrected(tasks: Sequence[TaskResult]) -> list[TaskResult]:
 def _averages(tasks: Sequence[TaskResult], arms: Sequence[Arm]) -> tuple[dict[str, float], list[str]]:
     """Each arm's mean over tasks of its first metric, as the paper gives it, and the tasks.
 
-    Over the tasks that all arms have, and in each over the seeds that all arms have: another mean would compare
-    unlike with unlike.
+    Over the tasks that all arms have, on the same rows, and in each over the seeds that all arms have: another mean
+    would compare unlike with unlike.
     """
-    whole = [task for task in tasks if {cell.arm for cell in task.arms} == {arm.name for arm in arms}]
+    wanted = {arm.name for arm in arms}
+    whole = [
+        task
+        for task in tasks
+        if {cell.arm for cell in task.arms} == wanted and len({cell.num_rows for cell in task.arms}) == 1
+    ]
     values: dict[str, list[float]] = {arm.name: [] for arm in arms}
     for task in whole:
         by_arm = {

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dhrd.cli.show import study_table
+from dhrd.experiments.cell_result import CellData
+from dhrd.experiments.outcome import Outcome
 from dhrd.experiments.plan import Request
 from dhrd.experiments.report.render import markdown
 from dhrd.experiments.report.schema import Report
+from dhrd.experiments.report.summary import summarize
 from dhrd.experiments.study import DHRD, POOLED, Arm, Condition, Study
 from helpers.runs import write_rows
-from helpers.study import report_of
+from helpers.study import answers, fill, report_of
 
 
 def test_a_plain_gain_is_told(request_: Request) -> None:
@@ -87,3 +91,27 @@ def test_the_table_shows_each_control(
     study_table(Report.model_validate(report))
     lines = [line for line in capsys.readouterr().out.splitlines() if "+0." in line]
     assert [line.split("│")[6].strip() for line in lines] == ["pooled", "pooled", "control"] * 2
+
+
+def test_the_rows_are_those_of_the_largest_arm_and_averages_those_of_arms_with_the_same(request_: Request) -> None:
+    """An arm with a share of the training rows, and one that answered some of the held-out rows alone."""
+    cells = fill(request_, {"pooled": [0.6] * 5, "dhrd": [0.7] * 5})
+
+    def change(arm: str, **changes: Any) -> dict[str, Any]:
+        for cell in cells:
+            result = request_.store.find(cell)
+            assert result is not None
+            if cell.arm.name == arm:
+                request_.store.save(cell, result.model_copy(update=changes))
+        backbones: list[dict[str, Any]] = summarize(request_, Outcome(cells=cells), command="", created="").to_json()[
+            "backbones"
+        ]
+        return backbones[0]
+
+    backbone = change("pooled", data=CellData(num_train=5, num_with_rationale=3))
+    assert (backbone["tasks"][0]["num_train"], backbone["tasks"][0]["num_with_rationale"]) == (20, 15)
+    assert backbone["average_over"]
+    some = answers(0.7, 0).outcomes.rows(list(range(40)))
+    backbone = change("dhrd", outcomes=some)
+    assert [arm["num_rows"] for arm in backbone["tasks"][0]["arms"]] == [400, 40]
+    assert not backbone["average_over"]
