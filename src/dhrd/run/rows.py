@@ -162,7 +162,7 @@ def as_source(examples: Sequence[Example], labels: LabelSet, *, like: Source) ->
     Args:
         examples: Rows with labels of the set, or shares of them.
         labels: The label set.
-        like: The source from which to take the input template and the task.
+        like: The source from which to take the columns, the input template and the task.
     """
     rows = [
         example
@@ -170,7 +170,7 @@ def as_source(examples: Sequence[Example], labels: LabelSet, *, like: Source) ->
         else replace(example, label=dict(zip(labels.names, example.shares, strict=True)), shares=None)
         for example in examples
     ]
-    return replace(like, read=lambda: numbered_rows(rows, {}), columns={}, own_labels=lambda _: labels)
+    return replace(like, read=lambda: numbered_rows(rows, like.columns), own_labels=lambda _: labels)
 
 
 def held_out_rows(

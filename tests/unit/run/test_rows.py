@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from dhrd.config.tasks import TaskSettings
 from dhrd.data.digest import digest_of
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
+from dhrd.data.rows import load_rows
+from dhrd.data.sources import open_source
 from dhrd.run.rows import (
+    as_source,
     each_row_of,
     held_out_rows,
     num_trained,
@@ -192,6 +196,31 @@ def test_rows_that_changed_since_training_are_not_taken_for_held_out(
     info = json.loads((model / "dhrd.json").read_text())
     change(model / "dhrd.json", training={**info["training"], "rows": None})
     assert held_out_rows(model), "of an older version, which did not say which rows it held out"
+
+
+def test_examples_as_a_source_are_the_rows_that_they_were(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever columns have the names of fields that are in others: the label gets into no text, weights stay."""
+    raw = [
+        {
+            "text": f"bag {i}",
+            "label": "Acme",
+            "group": "shoes",
+            "weight": "11 kg",
+            "category": "xy"[i % 2],
+            "w": 1 + i % 2,
+        }
+        for i in range(6)
+    ]
+    given = [f"data.train={write_jsonl(tmp_path / 'train.jsonl', raw)}", "data.columns.label=category"]
+    template = "data.input_template={{ label }} {{ group }}: {{ text }} weighs {{ weight }}"
+    config = dhrd.load_config(overrides=[*given, template, "data.columns.weight=w", "loss.reasoning_weight=0"])
+    found = load_rows(config)
+    back = as_source(found.train, found.labels, like=open_source(config.data.train, config.data)).load()
+    assert [replace(row, fields=was.fields) for row, was in zip(back, found.train, strict=True)] == found.train
+    assert [row.rendered for row in back] == [row.rendered for row in found.train]
+    caplog.clear()
+    again = load_rows(config, as_source(found.train, found.labels, like=open_source(config.data.train, config.data)))
+    assert again.train == back and "gives the label away" not in caplog.text
 
 
 @pytest.mark.parametrize("setting", ["train", "validation"])
