@@ -24,7 +24,8 @@ from dhrd.errors import ConfigError
 from dhrd.evaluation.evaluate import labelled, rows_fingerprint
 from dhrd.inference.classifier import Classifier
 from dhrd.metrics.outcomes import Outcomes
-from dhrd.run.rows import each_row_of, held_out_rows, refuse_trained_rows
+from dhrd.run.rows import each_row_of
+from dhrd.run.trained import held_out_rows, refuse_trained_rows
 
 logger = logging.getLogger("dhrd")
 

@@ -10,7 +10,7 @@ from dhrd.artifact.card import model_card
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import RunConfig
-from dhrd.data.digest import rows_digest
+from dhrd.data.digest import digest_of, rows_digest
 from dhrd.data.records import LabelSet
 from dhrd.data.rows import Rows
 from dhrd.data.sequence import EncodedData
@@ -18,6 +18,7 @@ from dhrd.evaluation.evaluate import parity, rows_fingerprint
 from dhrd.evaluation.live import LiveModel, calibrate_head
 from dhrd.inference.classifier import Classifier
 from dhrd.model.dual_head import DualHeadModel
+from dhrd.run.trained import backbone_digests
 from dhrd.training.build import Encoded, Parts
 from dhrd.training.position import Position
 from dhrd.training.run_dir import run_record
@@ -62,7 +63,8 @@ def save(parts: Parts, output_dir: Path, end: Position, precision: Precision) ->
     trained = {**info.training, "steps": end.step, "selected_on": chosen_on, "rows": read, "metrics": metrics}
     info = info.model_copy(update={"training": trained})
     record = run_record(config, precision) | {"donors": data.train.donors}
-    save_artifact(output_dir, model, info, card=model_card(info, config), run=record)
+    seen = {*map(digest_of, rows.train), *backbone_digests(config.model.name_or_path)}
+    save_artifact(output_dir, model, info, card=model_card(info, config), run=record, trained=seen)
     if has_classifier and (config.model.lora or config.model.dtype not in (None, "float32")):
         _report_parity(model, output_dir, data)
     return metrics

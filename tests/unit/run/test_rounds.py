@@ -20,8 +20,8 @@ from dhrd.inference.classifier import Classifier
 from dhrd.rationales.output import Written
 from dhrd.run import rounds as module
 from dhrd.run.rounds import train_rounds
-from dhrd.run.rows import num_trained
 from dhrd.run.train import train
+from dhrd.run.trained import num_trained
 from helpers.rows import write_jsonl
 from helpers.runs import Stop, make_config, read_jsonl, stopping
 

@@ -18,7 +18,6 @@ from dhrd._files import replace_directory, saving, writing
 from dhrd._temporary import remove_directory
 from dhrd.artifact.info import ArtifactInfo, check_has_classifier, read_info
 from dhrd.artifact.owned import artifact_fingerprint
-from dhrd.artifact.write import write_training
 from dhrd.config import RunConfig
 from dhrd.data.label_space import check_one_task
 from dhrd.errors import CheckpointError, ConfigError, UserError
@@ -91,8 +90,6 @@ def update(settings: UpdateSettings, config: RunConfig | None = None, *, device:
     check_same_rows(work / ROWS_STAMP, *asked, more=artifact_fingerprint(settings.model))
     artifact = settings.output if is_published(settings.output) else work / "artifact"
     _train(settings, config, rows, artifact, device)
-    # Reading data.train again gives all new rows, without the replayed ones
-    write_training(artifact, rows={**(read_info(artifact).training.get("rows") or {}), "train": rows.read})
     gate = judge_update(settings, artifact, rows, task=info.task, device=device)
     with writing(artifact / REPORT) as file:
         file.json(gate.to_json())

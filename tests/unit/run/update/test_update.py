@@ -15,6 +15,7 @@ import torch
 
 from dhrd._files import LOCK
 from dhrd.artifact.info import read_info
+from dhrd.artifact.trained import TRAINED
 from dhrd.artifact.write import write_decision
 from dhrd.data.digest import digest_of
 from dhrd.data.label_space import LabelSpace
@@ -23,8 +24,11 @@ from dhrd.decisions.decision import Decision
 from dhrd.errors import CheckpointError, ConfigError, DataError
 from dhrd.inference.classifier import Classifier
 from dhrd.model.foreign import Weights
-from dhrd.run.rows import held_out_rows, num_trained, rows_of
+from dhrd.run.decide import decide
+from dhrd.run.evaluate import evaluate
+from dhrd.run.rows import rows_of
 from dhrd.run.train import train
+from dhrd.run.trained import held_out_rows, num_trained
 from dhrd.run.update import update as module
 from dhrd.run.update.gate import UpdateGate
 from dhrd.run.update.start import beside_output, is_published, update_config
@@ -78,15 +82,23 @@ def test_an_updated_model_is_an_artifact_with_its_report(
 def test_an_updated_model_tells_the_rows_that_it_was_trained_on(
     old: Path, tmp_path: Path, always: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Those of its file of new rows; what it held out itself cannot be split off that file again."""
+    """New ones, replayed ones, and all of the first model's; what it held out cannot be split off a file again."""
     config = update_config(old)
     config = config.model_copy(update={"data": config.data.model_copy(update={"dev_share": 0.2})})
     plain, split = run(old, tmp_path), update(settings_of(_empty(tmp_path / "split"), old), config, device="cpu")
-    new = [digest_of(row) for row in rows_of(plain.output_dir, tmp_path / "new.jsonl")]
-    assert num_trained(plain.output_dir, new) == len(new)
+    new, first = (
+        [digest_of(row) for row in rows_of(plain.output_dir, path)]
+        for path in (tmp_path / "new.jsonl", old.parent / "train.jsonl")
+    )
+    assert num_trained(plain.output_dir, new) == plain.gate.num_new < len(new)
+    assert num_trained(old, first) == 16 and 16 <= num_trained(plain.output_dir, first) <= len(first)
+    with pytest.raises(DataError, match=r"the model was trained on .* rows, so they say little about new ones"):
+        decide(plain.output_dir, old.parent / "train.jsonl", targets=["accuracy>=0.1"], device="cpu")
+    evaluate(plain.output_dir, old.parent / "train.jsonl", device="cpu")
+    assert "rows have the text of a training row, so the metrics are too optimistic" in caplog.text
     with pytest.raises(DataError, match=r"rows that training held out have changed, or are not of data\.train"):
         held_out_rows(split.output_dir)
-    (tmp_path / "new.jsonl").write_text("".join((tmp_path / "new.jsonl").read_text().splitlines(keepends=True)[2:]))
+    (plain.output_dir / TRAINED).unlink()
     assert num_trained(plain.output_dir, new) == 0 and "gives other rows now than in training" in caplog.text
 
 
