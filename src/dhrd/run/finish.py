@@ -6,10 +6,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from dhrd._files import writing
 from dhrd.artifact.card import model_card
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import RunConfig
+from dhrd.config.published import published
 from dhrd.data.digest import digest_of, rows_digest
 from dhrd.data.records import LabelSet
 from dhrd.data.rows import Rows
@@ -20,6 +22,7 @@ from dhrd.inference.classifier import Classifier
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.run.trained import backbone_digests
 from dhrd.training.build import Encoded, Parts
+from dhrd.training.checkpoint_files import read_object
 from dhrd.training.position import Position
 from dhrd.training.run_dir import run_record
 from dhrd.training.setup import Precision
@@ -68,6 +71,22 @@ def save(parts: Parts, output_dir: Path, end: Position, precision: Precision) ->
     if has_classifier and (config.model.lora or config.model.dtype not in (None, "float32")):
         _report_parity(model, output_dir, data)
     return metrics
+
+
+def settle(directory: Path, config: RunConfig) -> None:
+    """Let a finished artifact's run.json tell these settings, as if it had been trained with them.
+
+    Args:
+        directory: The artifact.
+        config: The settings that the user gave, with the directory where the artifact ends up.
+
+    Raises:
+        CheckpointError: Its run.json is damaged.
+        SaveError: The file cannot be written.
+    """
+    record = read_object(directory / "run.json") | {"config": published(config)}
+    with writing(directory / "run.json") as file:
+        file.json(record)
 
 
 def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: DualHeadModel) -> ArtifactInfo:
