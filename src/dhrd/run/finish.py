@@ -8,7 +8,7 @@ from typing import Any
 
 from dhrd._files import writing
 from dhrd.artifact.card import model_card
-from dhrd.artifact.info import ArtifactInfo
+from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import RunConfig
 from dhrd.config.published import published
@@ -73,20 +73,26 @@ def save(parts: Parts, output_dir: Path, end: Position, precision: Precision) ->
     return metrics
 
 
-def settle(directory: Path, config: RunConfig) -> None:
-    """Let a finished artifact's run.json tell these settings, as if it had been trained with them.
+def settle(directory: Path, config: RunConfig, *, judged_on: str | None = None) -> None:
+    """Let a finished artifact's run.json and card tell these settings, as if it had been trained with them.
 
     Args:
         directory: The artifact.
         config: The settings that the user gave, with the directory where the artifact ends up.
+        judged_on: The rows of its metrics, if not `data.validation`.
 
     Raises:
+        ArtifactError: The directory is not an artifact.
         CheckpointError: Its run.json is damaged.
-        SaveError: The file cannot be written.
+        SaveError: A file cannot be written.
     """
     record = read_object(directory / "run.json") | {"config": published(config)}
     with writing(directory / "run.json") as file:
         file.json(record)
+    if judged_on is not None:
+        config = config.model_copy(update={"data": config.data.model_copy(update={"validation": judged_on})})
+    with writing(directory / "README.md") as file:
+        file.write(model_card(read_info(directory), config))
 
 
 def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: DualHeadModel) -> ArtifactInfo:

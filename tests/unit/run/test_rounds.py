@@ -106,6 +106,19 @@ def test_what_rounds_hold_out_and_leave_out_is_known_afterwards(config: RunConfi
     decide(output, targets=["accuracy>=0.01"], confidence=0.5, device="cpu")
 
 
+@pytest.mark.parametrize(("dev_share", "judged_on"), [(0.3, "0.3 of {data.train}"), (0.0, "{data.validation}")])
+def test_the_card_says_that_its_rows_chose_the_round(
+    config: RunConfig, taught: list[Any], dev_share: float, judged_on: str
+) -> None:
+    config = config.model_copy(update={"data": config.data.model_copy(update={"dev_share": dev_share})})
+    result, _ = train_rounds(config, 2, device="cpu")
+    assert result.metrics["selected_on"] is True and result.metrics["accuracy"] >= 0
+    card = (result.output_dir / "README.md").read_text()
+    assert "- name: out\n" in card, "which it is called now, not as its round was"
+    rows = f"{result.metrics['num_examples']} rows of `{judged_on.format(data=config.data)}`"
+    assert f"{rows}; the weights were chosen on these rows." in card
+
+
 def test_a_round_is_the_same_as_training_with_its_rationales(
     config: RunConfig, tmp_path: Path, taught: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ from dhrd.run.update import update as module
 from dhrd.run.update.gate import UpdateGate
 from dhrd.run.update.start import beside_output, is_published, update_config
 from dhrd.run.update.update import Updated, update
+from dhrd.training.run_dir import read_run
 from helpers.artifacts import save_model
 from helpers.models import make_model
 from helpers.runs import Recorder, Stop, stopping
@@ -75,6 +76,7 @@ def test_an_updated_model_is_an_artifact_with_its_report(
     assert (report["num_new"], report["num_replayed"]) == (updated.gate.num_new, updated.gate.num_replayed) == (13, 13)
     assert report["old"]["broken"]["num_rows"] == updated.gate.old.broken.num_rows
     assert "its calibration" in caplog.text and "refund (" in caplog.text
+    _check_knows_its_place(updated)
     again = run(updated.output_dir, _empty(tmp_path / "december"), replay=str(old.parent / "train.jsonl"))
     assert Classifier.from_pretrained(again.output_dir, device="cpu").labels == classifier.labels
 
@@ -122,6 +124,7 @@ def test_what_the_gate_refuses_is_left_beside(old: Path, tmp_path: Path, monkeyp
         assert updated.output_dir == tmp_path / "new.rejected"
         assert sorted(path.name for path in tmp_path.iterdir()) == ["new.jsonl", "new.rejected"]
     assert json.loads((updated.output_dir / "update.json").read_text())["published"] is False
+    _check_knows_its_place(updated)
     assert Classifier.from_pretrained(updated.output_dir, device="cpu").predict(TEXTS)
 
 
@@ -234,6 +237,13 @@ def test_an_artifact_of_several_tasks_is_refused(old: Path, tmp_path: Path) -> N
         ConfigError, match=r"an update supports a single task, but this model was trained with `tasks` \(a, b\)"
     ):
         update(replace(settings_of(tmp_path, old), model=directory), update_config(old))
+
+
+def _check_knows_its_place(updated: Updated) -> None:
+    """By its card and run.json, which were written in a directory that is gone."""
+    config, card = read_run(updated.output_dir), (updated.output_dir / "README.md").read_text()
+    assert config is not None and Path(config.output_dir) == updated.output_dir
+    assert f"\nmodel_name: {updated.output_dir.name}\n" in card
 
 
 def _empty(directory: Path) -> Path:
