@@ -74,13 +74,13 @@ def decide(
     classifier = Classifier.from_pretrained(model_dir, **options)
     check_one_task(classifier.labels, "a decision")
     parsed = [parse_target(target, classifier.labels.names) for target in targets]
-    own = data is None
     examples: Iterable[Example] = (
-        held_out_rows(model_dir, config, instead="data") if own else each_row_of(model_dir, data, config=config)
+        each_row_of(model_dir, data, config=config)
+        if data is not None
+        else held_out_rows(model_dir, config, instead="data")
     )
     rows, digests, fingerprint = _read(classifier, examples)
-    if not own:
-        refuse_trained_rows(model_dir, digests)
+    refuse_trained_rows(model_dir, digests)  # those held out as well: a model that the run began with may know them
     chosen_on = classifier.info.training.get("selected_on") or {}
     if chosen_on.get("fingerprint") == fingerprint:
         logger.warning("weights or a temperature were chosen on these very rows, so that new ones may do worse")

@@ -129,6 +129,10 @@ def test_rows_of_the_artifact_that_training_began_with_are_known(
     assert num_trained(model, [digest_of(row) for row in rows_of(model, rows(40))]) == 20 + 10
     with pytest.raises(DataError, match="the model was trained on 20 of the 20 rows"):
         refuse_trained_rows(model, [digest_of(row) for row in rows_of(model, rows(20))])
+    given = [*given, f"data.train={tmp_path / 'train.jsonl'}", "data.dev_share=0.3"]
+    again = dhrd.train(make_config(artifact, tmp_path, *given, f"output_dir={tmp_path / 'again'}")).output_dir
+    with pytest.raises(DataError, match="the model was trained on 6 of the 6 rows"):
+        dhrd.decide(again, targets=["accuracy>=0.1"])
     (model / TRAINED).write_bytes(b"1")
     caplog.clear()
     assert backbone_digests(str(model)) == set() and backbone_digests("org/name") == set()
