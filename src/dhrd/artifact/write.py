@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from dhrd._files import RESUME, saving, write_json, writing, writing_directory
 from dhrd._loading import no_foreign_bars
 from dhrd.artifact.digests import HEAD, LABELS, PARTS, file_digests, names_digest
 from dhrd.artifact.info import MANIFEST, SCORE, ArtifactInfo, Kind, read_info, stock_class, to_manifest
+from dhrd.artifact.trained import TRAINED, write_trained
 from dhrd.data.records import LabelSet
 from dhrd.decisions.decision import Decision
 from dhrd.errors import ModelError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 _STALE = (
     *("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"),
-    *(HEAD, REASONING_HEAD, "chat_template.jinja"),
+    *(HEAD, REASONING_HEAD, TRAINED, "chat_template.jinja"),
     *("adapter/adapter_config.json", "adapter/adapter_model.safetensors", "adapter/README.md"),
 )
 """Files of an older artifact in the same directory that would be mistaken for parts of the new one."""
@@ -83,7 +84,13 @@ def check_can_be_saved(model: DualHeadModel) -> str | None:
 
 
 def save_artifact(
-    directory: Path, model: DualHeadModel, info: ArtifactInfo, *, card: str = "", run: Mapping[str, Any] | None = None
+    directory: Path,
+    model: DualHeadModel,
+    info: ArtifactInfo,
+    *,
+    card: str = "",
+    run: Mapping[str, Any] | None = None,
+    trained: Iterable[str] | None = None,
 ) -> None:
     """Write a trained model as an artifact, without changing the model.
 
@@ -93,6 +100,7 @@ def save_artifact(
         info: Becomes `dhrd.json`.
         card: README.md, the model card.
         run: run.json: resolved config, seeds, versions.
+        trained: The digests of all rows that the model was trained on; None: they are not known.
 
     Raises:
         SaveError: A write failed; an existing artifact is intact unless its files were already being replaced.
@@ -106,6 +114,8 @@ def save_artifact(
         digests = {LABELS: names_digest(info.labels.names), **file_digests(partial, PARTS)}
         (partial / "README.md").write_text(card, encoding="utf-8")
         write_json(partial / "run.json", dict(run or {}))
+        if trained is not None:
+            write_trained(partial, trained)
         write_json(partial / MANIFEST, to_manifest(info.model_copy(update={"digests": digests})))
 
 

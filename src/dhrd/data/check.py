@@ -91,7 +91,7 @@ class RowCheck:
         if isinstance(row, BadRow):
             return f"{row.where}: {row.problem}"
         try:
-            example = self._example(Row(row.where, plain_columns(row.columns)), row)
+            example = self._example(Row(row.where, plain_columns(row.columns), plain_columns(row.own)), row)
             text = self.template.render(example.columns(), where=row.where)
             example = replace(example, rendered=(self.template.source, text))
         except (ValueError, RecursionError) as error:
@@ -129,9 +129,9 @@ class RowCheck:
         """The plain row as an `Example`; its label as it was given, since the NaN of a share is no null."""
         _refuse_header(row, {"input_text", *self.columns.values()})
         self._refuse_missing(row)
-        values = {name: row.columns.get(self._column(row, name)) for name in ("input_text", "rationale", "id", "group")}
+        values = {name: self._value(row, name) for name in ("input_text", "rationale", "id", "group")}
         read = {*self.template.variables, self._column(row, "input_text"), self._column(row, "id")}
-        check_characters(row, None if self.labels_required else read)
+        check_characters(replace(row, columns={**row.columns, **row.own}), None if self.labels_required else read)
         if not self.labels_required:
             values |= {"rationale": None, "group": None}
         if not self.reads_rationales:
@@ -146,7 +146,7 @@ class RowCheck:
             rationale_task=self._rationale_task(given),
             id=key("id", values["id"]) or self._ids.next(digest),
             group=key("group", values["group"]),
-            weight=weight(row, self._column(row, "weight")) if self._reads_weight else 1.0,
+            weight=self._weight(row),
             fields=row.columns,
             where=row.where,
             digest=digest,
@@ -154,7 +154,7 @@ class RowCheck:
 
     def _rationale_task(self, given: Row) -> str | None:
         """An `Example`'s; a file of rows has rationales for its first task."""
-        name = given.columns.get("rationale_task") if isinstance(given.columns.get("label"), ByTask) else None
+        name = given.own.get("rationale_task") if isinstance(given.own.get("label"), ByTask) else None
         if name is not None and name not in self.tasks:
             raise ValueError(f"rationale_task: {shown(str(name))} is no task; there are {', '.join(self.tasks)}")
         return None if name is None else str(name)
@@ -164,8 +164,8 @@ class RowCheck:
             return None
         if not self.tasks:
             column = self._column(row, "label")
-            return label(given.columns.get(column), True, row, self.label_separator, column=column)
-        if isinstance(known := given.columns.get("label"), ByTask):  # of an `Example`
+            return label(self._value(given, "label"), True, row, self.label_separator, column=column)
+        if isinstance(known := given.own.get("label"), ByTask):
             return known
         labels: dict[str, Label] = {}
         for name, task in self.tasks.items():
@@ -179,11 +179,17 @@ class RowCheck:
             raise ValueError(no_label(self.tasks))
         return ByTask(labels)
 
-    @property
-    def _reads_weight(self) -> bool:
+    def _weight(self, row: Row) -> float:
         """Not a column that only happens to have the name: what the template reads, or may by `row`, is text."""
         is_text = not {"weight", "row"}.isdisjoint(self.template.variables)
-        return self.labels_required and ("weight" in self.columns or not is_text)
+        if not self.labels_required or (is_text and "weight" not in {*self.columns, *row.own}):
+            return 1.0
+        column = self._column(row, "weight")
+        return weight(row.own.get("weight", row.columns.get(column, 1.0)), column)
+
+    def _value(self, row: Row, name: str) -> object:
+        """A field: an `Example`'s own, else what its column holds."""
+        return row.own[name] if name in row.own else row.columns.get(self._column(row, name))
 
     def _column(self, row: Row, name: str) -> str:
         """A field's column; rows to predict on may have our own name for it instead."""
@@ -204,7 +210,8 @@ class RowCheck:
     def _absent(self, row: Row) -> list[str]:
         """The required fields whose column is missing."""
         names = dict.fromkeys(("input_text", "label", *self.columns))
-        return [name for name in names if self._is_needed(name) and self._column(row, name) not in row.columns]
+        needed = [name for name in names if name not in row.own and self._is_needed(name)]
+        return [name for name in needed if self._column(row, name) not in row.columns]
 
     def _is_needed(self, name: str) -> bool:
         if name == "rationale":  # rows without one are ordinary

@@ -107,9 +107,8 @@ def label(
     return name
 
 
-def weight(row: Row, column: str) -> float:
-    """How much a row counts: what is in a column, 1 where the row does not have it."""
-    value = row.columns.get(column, 1.0)
+def weight(value: object, column: str) -> float:
+    """How much a row counts, by what is in a column."""
     if is_blank(value):
         raise ValueError(f"weight: missing in {shown(column)}; fill it in (1 counts as one row)")
     try:

@@ -12,7 +12,6 @@ import pyarrow
 
 from dhrd._text import shown
 from dhrd.data.fields import check_characters, input_text
-from dhrd.data.labels import ByTask
 from dhrd.data.records import Example
 from dhrd.data.row import BadRow, Row, check_names
 from dhrd.data.templates import InputTemplate
@@ -62,16 +61,18 @@ def row_of(item: object, where: str, mapping: Mapping[str, str], own: Sequence[s
         item: The row.
         where: Its place, if it does not have one.
         mapping: Our field -> their column, which a text and an `Example` get as well.
-        own: Fields of an `Example` to include besides its columns.
+        own: Fields of an `Example` to read besides its columns; with them its weight, and what its rationale is for.
     """
     if isinstance(item, Example):
         if own and item.shares is not None:
             return BadRow(item.where or where, "shares: give them as the label, by name: {'a': 0.6, 'b': 0.4}")
-        own = (*own, "weight") if own and item.weight != 1 else own  # else it may be a column that a template reads
-        own = (*own, "rationale_task") if own and isinstance(item.label, ByTask) else own
         fields = {name: getattr(item, name) for name in own}
-        theirs = {mapping[name]: getattr(item, name) for name in ("input_text", *own) if name in mapping}
-        return Row(item.where or where, {**theirs, **item.columns(), **fields})
+        ours = {mapping["input_text"]: item.input_text} if item.input_text and "input_text" in mapping else {}
+        # One that no source read has no columns but its fields, which a template may read; else a column of such a
+        # name may be something else, and a template that reads it must not get the label instead.
+        made = {} if item.digest else {mapping.get(name, name): value for name, value in fields.items()} | fields
+        read = {**fields, "weight": item.weight, "rationale_task": item.rationale_task} if own else {}
+        return Row(item.where or where, {**made, **item.columns(), **ours}, read)
     if isinstance(item, Mapping):
         return Row(where, {str(name): value for name, value in item.items()})
     text = plain(item) if isinstance(item, str | pyarrow.Scalar) else None  # what a pyarrow array is made of

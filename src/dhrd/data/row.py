@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dhrd.errors import DataError
 
@@ -16,10 +16,17 @@ Columns = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The columns of one row and its place, `file:line`."""
+    """The columns of one row and its place, `file:line`.
+
+    Args:
+        where: The place.
+        columns: What a template sees.
+        own: Fields that an `Example` has beside its columns, by our names; they go before any column.
+    """
 
     where: str
     columns: dict[str, object]
+    own: Columns = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from dhrd.errors import ConfigError
 from dhrd.evaluation.evaluate import labelled, rows_fingerprint
 from dhrd.inference.classifier import Classifier
 from dhrd.metrics.outcomes import Outcomes
-from dhrd.run.rows import each_row_of, held_out_rows, refuse_trained_rows
+from dhrd.run.rows import each_row_of
+from dhrd.run.trained import held_out_rows, refuse_trained_rows
 
 logger = logging.getLogger("dhrd")
 
@@ -73,13 +74,13 @@ def decide(
     classifier = Classifier.from_pretrained(model_dir, **options)
     check_one_task(classifier.labels, "a decision")
     parsed = [parse_target(target, classifier.labels.names) for target in targets]
-    own = data is None
     examples: Iterable[Example] = (
-        held_out_rows(model_dir, config, instead="data") if own else each_row_of(model_dir, data, config=config)
+        each_row_of(model_dir, data, config=config)
+        if data is not None
+        else held_out_rows(model_dir, config, instead="data")
     )
     rows, digests, fingerprint = _read(classifier, examples)
-    if not own:
-        refuse_trained_rows(model_dir, digests)
+    refuse_trained_rows(model_dir, digests)  # those held out as well: a model that the run began with may know them
     chosen_on = classifier.info.training.get("selected_on") or {}
     if chosen_on.get("fingerprint") == fingerprint:
         logger.warning("weights or a temperature were chosen on these very rows, so that new ones may do worse")

@@ -16,7 +16,8 @@ from dhrd.evaluation.evaluate import Evaluation, WriteRow, evaluate_classifier
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.decoding import Decoding
-from dhrd.run.rows import each_row_of, held_out_rows, rows_of, telling_trained
+from dhrd.run.rows import each_row_of, rows_of
+from dhrd.run.trained import held_out_rows, telling_trained
 
 Mode = Literal["classifier", "cot", "cascade"]
 _DECODING = frozenset(field.name for field in fields(Decoding))

@@ -6,11 +6,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from dhrd._files import writing
 from dhrd.artifact.card import model_card
-from dhrd.artifact.info import ArtifactInfo
+from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import RunConfig
-from dhrd.data.digest import rows_digest
+from dhrd.config.published import published
+from dhrd.data.digest import digest_of, rows_digest
 from dhrd.data.records import LabelSet
 from dhrd.data.rows import Rows
 from dhrd.data.sequence import EncodedData
@@ -18,7 +20,9 @@ from dhrd.evaluation.evaluate import parity, rows_fingerprint
 from dhrd.evaluation.live import LiveModel, calibrate_head
 from dhrd.inference.classifier import Classifier
 from dhrd.model.dual_head import DualHeadModel
+from dhrd.run.trained import backbone_digests
 from dhrd.training.build import Encoded, Parts
+from dhrd.training.checkpoint_files import read_object
 from dhrd.training.position import Position
 from dhrd.training.run_dir import run_record
 from dhrd.training.setup import Precision
@@ -62,10 +66,33 @@ def save(parts: Parts, output_dir: Path, end: Position, precision: Precision) ->
     trained = {**info.training, "steps": end.step, "selected_on": chosen_on, "rows": read, "metrics": metrics}
     info = info.model_copy(update={"training": trained})
     record = run_record(config, precision) | {"donors": data.train.donors}
-    save_artifact(output_dir, model, info, card=model_card(info, config), run=record)
+    seen = {*map(digest_of, rows.train), *backbone_digests(config.model.name_or_path)}
+    save_artifact(output_dir, model, info, card=model_card(info, config), run=record, trained=seen)
     if has_classifier and (config.model.lora or config.model.dtype not in (None, "float32")):
         _report_parity(model, output_dir, data)
     return metrics
+
+
+def settle(directory: Path, config: RunConfig, *, judged_on: str | None = None) -> None:
+    """Let a finished artifact's run.json and card tell these settings, as if it had been trained with them.
+
+    Args:
+        directory: The artifact.
+        config: The settings that the user gave, with the directory where the artifact ends up.
+        judged_on: The rows of its metrics, if not `data.validation`.
+
+    Raises:
+        ArtifactError: The directory is not an artifact.
+        CheckpointError: Its run.json is damaged.
+        SaveError: A file cannot be written.
+    """
+    record = read_object(directory / "run.json") | {"config": published(config)}
+    with writing(directory / "run.json") as file:
+        file.json(record)
+    if judged_on is not None:
+        config = config.model_copy(update={"data": config.data.model_copy(update={"validation": judged_on})})
+    with writing(directory / "README.md") as file:
+        file.write(model_card(read_info(directory), config))
 
 
 def artifact_info(config: RunConfig, rows: Rows, train: EncodedData, model: DualHeadModel) -> ArtifactInfo:

@@ -31,9 +31,10 @@ from dhrd.evaluation.evaluate import evaluate_classifier, rows_fingerprint
 from dhrd.inference.classifier import Classifier
 from dhrd.rationales.generate import generate_rationales
 from dhrd.rationales.output import Written
+from dhrd.run.finish import settle
 from dhrd.run.rows import as_source, check_same_rows, with_own_ids
 from dhrd.run.train import TrainResult, train
-from dhrd.training.run_dir import read_run
+from dhrd.training.run_dir import check_same_settings, read_run
 
 logger = logging.getLogger("dhrd")
 
@@ -102,7 +103,7 @@ def train_rounds(config: RunConfig, num_rounds: int, *, device: str | None = Non
             logger.warning("round %d is the last: none of the rationales written conclude with the right label", number)
             break
     best = min(rounds, key=lambda one: one.log_loss)
-    return _finish(output, work, rounds, best), rounds
+    return _finish(config, rows, work, rounds, best), rounds
 
 
 def _check_places(output: Path, work: Path) -> None:
@@ -136,10 +137,9 @@ def _finish_published(config: RunConfig, rows: Rows, work: Path) -> TrainResult:
     """
     output = Path(config.output_dir).expanduser()
     check_same_rows(work / "1" / "rows", rows.train, rows.choose)
-    train(_of_round(config, output), validation_dataset=rows.choose, checkpoint=output)  # checks settings
-    with saving(str(work)):
-        remove_directory(work)
-    return _result(output)
+    if (started := read_run(output)) is not None:  # with a round's settings, or already with the user's own
+        check_same_settings(_of_round(started, output), _of_round(config, output), output)
+    return _settled(config, rows, work)
 
 
 def _rows(config: RunConfig) -> Rows:
@@ -188,9 +188,9 @@ def _round(
     evaluation = evaluate_classifier(Classifier.from_pretrained(artifact, device=device, dtype=None), rows.choose)
     write_training(
         artifact,
+        metrics={**(read_info(artifact).training.get("metrics") or {}), "selected_on": True},
         selected_on={"rows": rows.choose_name, "fingerprint": rows_fingerprint(evaluation.texts)},
-        # Its settings split nothing off any more, so that data.train gives the held-out rows too
-        rows={"train": rows_digest([*rows.train, *(rows.choose if rows.has_dev else [])])},
+        rows={"train": rows_digest(rows.train), "held_out": rows_digest(rows.choose) if rows.has_dev else None},
     )
     metrics = evaluation.metrics
     done = Round(
@@ -225,8 +225,9 @@ def _write(config: RunConfig, rows: Rows, directory: Path, device: str | None) -
     return generate_rationales(asked, missing, directory / _WRITTEN, device=device)
 
 
-def _finish(output: Path, work: Path, rounds: list[Round], best: Round) -> TrainResult:
+def _finish(config: RunConfig, rows: Rows, work: Path, rounds: list[Round], best: Round) -> TrainResult:
     """Move the best round's model, with the rationales it was trained on, to the output."""
+    output = Path(config.output_dir).expanduser()
     artifact, written = work / str(best.number) / "artifact", work / str(best.number - 1) / _WRITTEN
     with writing(artifact / ROUNDS) as file:
         file.json({"best": best.number, "rounds": [asdict(one) for one in rounds]})
@@ -234,9 +235,13 @@ def _finish(output: Path, work: Path, rounds: list[Round], best: Round) -> Train
         if written.is_file():
             shutil.copy(written, artifact / _WRITTEN)
         replace_directory(artifact, output)
+    return _settled(config, rows, work)
+
+
+def _settled(config: RunConfig, rows: Rows, work: Path) -> TrainResult:
+    """The result, once the published artifact has the user's settings; those of its round sample and split no rows."""
+    output = Path(config.output_dir).expanduser()
+    settle(output, config, judged_on=rows.choose_name)
+    with saving(str(work)):
         remove_directory(work)
-    return _result(output)
-
-
-def _result(output: Path) -> TrainResult:
     return TrainResult(output_dir=output, metrics=dict(read_info(output).training.get("metrics") or {}))

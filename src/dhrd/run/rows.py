@@ -5,30 +5,27 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from dhrd._files import writing
 from dhrd.artifact.info import MANIFEST, ArtifactInfo, read_info
 from dhrd.config import DataSettings, RunConfig, resolve
 from dhrd.config.section import check_count
 from dhrd.config.tasks import TaskSettings
-from dhrd.data.digest import digest_of, rows_digest
+from dhrd.data.digest import digest_of
 from dhrd.data.objects import numbered_rows
 from dhrd.data.readers import is_read_once
 from dhrd.data.records import Example, LabelSet
-from dhrd.data.rows import encode_labels, load_rows
+from dhrd.data.rows import encode_labels
 from dhrd.data.source import Source
 from dhrd.data.sources import open_source
-from dhrd.errors import ConfigError, DataError, UserError
+from dhrd.errors import ConfigError, DataError
 from dhrd.training.run_dir import read_run
 
 logger = logging.getLogger("dhrd")
-
-_MOST_TRAINED = 0.5  # largest share of rows that may have the text of a training row
 
 
 def rows_of(
@@ -112,7 +109,7 @@ def _source(
     if spec is None:
         raise ConfigError(f"no rows to evaluate: give `data=SPEC`, or set data.{split}")
     if data is None:
-        _refuse_streams(config.data, split, mend="; give `data=SPEC`")
+        refuse_streams(config.data, split, mend="; give `data=SPEC`")
     if limit is None and data is None:
         limit = getattr(config.data, f"{split}_limit", None)
     if limit is not None:
@@ -164,7 +161,7 @@ def as_source(examples: Sequence[Example], labels: LabelSet, *, like: Source) ->
     Args:
         examples: Rows with labels of the set, or shares of them.
         labels: The label set.
-        like: The source from which to take the input template and the task.
+        like: The source from which to take the columns, the input template and the task.
     """
     rows = [
         example
@@ -172,51 +169,10 @@ def as_source(examples: Sequence[Example], labels: LabelSet, *, like: Source) ->
         else replace(example, label=dict(zip(labels.names, example.shares, strict=True)), shares=None)
         for example in examples
     ]
-    return replace(like, read=lambda: numbered_rows(rows, {}), columns={}, own_labels=lambda _: labels)
+    return replace(like, read=lambda: numbered_rows(rows, like.columns), own_labels=lambda _: labels)
 
 
-def held_out_rows(
-    model_dir: str | Path, config: RunConfig | None = None, *, instead: str = "dev_data"
-) -> list[Example]:
-    """The rows that training held out for choices.
-
-    Args:
-        model_dir: An artifact, written by `train`.
-        config: Settings that say where the rows are; None: those of the training run.
-        instead: The argument that gives other rows, for messages.
-
-    Raises:
-        ConfigError: Training held out no rows.
-        DataError: The rows are no longer those that it held out.
-        UserError: The rows cannot be read any more.
-    """
-    config = config or settings_of(model_dir)
-    if not config.data.dev_share:
-        raise ConfigError(
-            "a threshold must be chosen on rows that the model was not trained on, but the run held out none: "
-            f"give `{instead}=SPEC`, or train with data.dev_share"
-        )
-    _refuse_streams(config.data, *_LOADED, mend=f"; give `{instead}=SPEC`")
-    held_out = load_rows(config).choose
-    if not _is_as_read(model_dir, "held_out", held_out):
-        raise DataError(
-            f"the rows that training held out have changed, or are not of data.train ({config.data.train}) alone, so "
-            f"some of those held out now may have been trained on: give `{instead}=SPEC`"
-        )
-    return held_out
-
-
-def _is_as_read(model_dir: str | Path, name: Literal["train", "held_out"], examples: Iterable[Example]) -> bool:
-    """Whether a run's own rows are those that its training read; true where an older artifact does not say."""
-    recorded = (read_info(model_dir).training.get("rows") or {}).get(name)
-    return recorded is None or recorded == rows_digest(examples)
-
-
-_LOADED = ("train", "validation", "rationales")
-"""The settings of what `load_rows` reads."""
-
-
-def _refuse_streams(settings: DataSettings, *names: str, mend: str = "") -> None:
+def refuse_streams(settings: DataSettings, *names: str, mend: str = "") -> None:
     """Refuse to read a run's own rows again where they were a stream: what is in it now is another's.
 
     Raises:
@@ -226,67 +182,6 @@ def _refuse_streams(settings: DataSettings, *names: str, mend: str = "") -> None
         spec = getattr(settings, name)
         if spec is not None and is_read_once(Path(spec).expanduser()):
             raise DataError(f"data.{name} ({spec}) was a stream, which is read once{mend}")
-
-
-def num_trained(model_dir: str | Path, digests: Iterable[str]) -> int:
-    """Count the rows that have the text of a training row; 0 with a warning if that is unknown.
-
-    Args:
-        model_dir: An artifact, written by `train`.
-        digests: The rows' digests (`data/digest.py`).
-    """
-    trained = _trained_digests(model_dir, logging.WARNING)
-    return sum(digest in trained for digest in digests)
-
-
-def _trained_digests(model_dir: str | Path, level: int) -> set[str]:
-    """The digests of an artifact's training rows, read again; none, and a message of the level, if they cannot be."""
-    config = read_run(Path(model_dir).expanduser())
-    if config is None or config.data.train is None:
-        return set()
-    try:
-        _refuse_streams(config.data, *_LOADED)
-        with _muted():  # what there is to say of these rows was said when the model was trained
-            trained = load_rows(config).train
-        if not _is_as_read(model_dir, "train", trained):
-            raise DataError(f"data.train ({config.data.train}) gives other rows now than in training")
-        return {digest_of(example) for example in trained}
-    except UserError as error:
-        logger.log(level, "cannot check whether the model was trained on these rows: %s", error)
-        return set()
-
-
-@contextmanager
-def _muted() -> Iterator[None]:
-    was, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = was
-
-
-def refuse_trained_rows(
-    model_dir: str | Path, digests: Sequence[str], *, instead: str = "give rows that training did not see"
-) -> None:
-    """Refuse rows that the model was trained on, since they say nothing about new rows.
-
-    If only some rows have the text of a training row, which may be natural repetition, a warning is logged.
-
-    Args:
-        model_dir: An artifact, written by `train`.
-        digests: The rows' digests.
-        instead: What to do instead, for the message.
-
-    Raises:
-        DataError: The model was trained on most of the rows.
-    """
-    known = num_trained(model_dir, digests)
-    if known > _MOST_TRAINED * len(digests):
-        raise DataError(
-            f"the model was trained on {known} of the {len(digests)} rows, so they say little about new ones; {instead}"
-        )
-    if known:
-        logger.warning("%d of %d rows have the text of a training row; new ones may do worse", known, len(digests))
 
 
 def check_same_rows(stamp: Path, *parts: Iterable[Example], more: str = "") -> None:
@@ -309,23 +204,4 @@ def check_same_rows(stamp: Path, *parts: Iterable[Example], more: str = "") -> N
         raise ConfigError(
             f"{stamp.parent}: the run started there has other rows or settings; give the same ones to continue, or "
             "remove it to start over"
-        )
-
-
-def telling_trained(model_dir: str | Path, examples: Iterable[Example]) -> Iterator[Example]:
-    """Pass rows on, and after the last one warn if the model was trained on rows with their text.
-
-    Args:
-        model_dir: An artifact, written by `train`.
-        examples: The rows.
-    """
-    trained = _trained_digests(model_dir, logging.INFO)
-    num_rows = num_known = 0
-    for example in examples:
-        num_rows += 1
-        num_known += bool(trained) and digest_of(example) in trained
-        yield example
-    if num_known:
-        logger.warning(
-            "%d of %d rows have the text of a training row, so the metrics are too optimistic", num_known, num_rows
         )

@@ -70,7 +70,7 @@ def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrit
         output_dir = run_directory(Path(checkpoint))
         started = started_run(Path(checkpoint))
         if started is not None:
-            _check_same(started, config, output_dir)
+            check_same_settings(started, config, output_dir)
         if (output_dir / MANIFEST).is_file():
             read_info(output_dir)  # a damaged run is not finished, and only its checkpoints are left
             _tidy(output_dir)
@@ -213,7 +213,12 @@ def run_record(config: RunConfig, precision: Precision) -> dict[str, object]:
     }
 
 
-def _check_same(theirs: RunConfig, config: RunConfig, output_dir: Path) -> None:
+def check_same_settings(theirs: RunConfig, config: RunConfig, output_dir: Path) -> None:
+    """Refuse to go on with a run that was started with other settings.
+
+    Raises:
+        CheckpointError: They differ in what decides the weights.
+    """
     if odd := list(identity_differences(identity(theirs), identity(config), "there")):
         only, lines = (f" ({odd[0]})", []) if len(odd) == 1 else ("", odd)
         mend = "leave `config` and `overrides` out to resume with its own, or give another output_dir"

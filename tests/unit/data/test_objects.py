@@ -12,9 +12,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from dhrd.config import DataSettings
 from dhrd.data.labels import Shares
 from dhrd.data.objects import as_rows
 from dhrd.data.records import Example
+from dhrd.data.sources import open_source
 from dhrd.errors import DataError
 from helpers.reading import error_of, load, read, refused
 from helpers.tables import TABLES, TEXTS, as_dataset
@@ -86,3 +88,47 @@ def test_an_examples_shares_are_wanted_by_name() -> None:
     assert "shares: give them as the label, by name" in error_of([example])
     (row,) = load([replace(example, shares=None, label={"x": 0.6, "y": 0.4})])
     assert row.label == Shares(("x", "y"), (0.6, 0.4))
+
+
+_MAPPED = {
+    **{"input_text": "text", "label": "category", "group": "customer", "id": "number", "weight": "w"},
+    "rationale": "why",
+}
+_RAW = {
+    **{"text": "bag 1", "category": "x", "customer": "c7", "number": "n3", "w": 2, "why": "It is."},
+    **{"label": "Acme", "group": "shoes", "id": "A-1", "weight": "11 kg", "rationale": "none of ours"},
+}
+
+
+@pytest.mark.parametrize("columns", [_MAPPED, {name: _MAPPED[name] for name in ("label", "weight")}])
+@pytest.mark.parametrize(
+    "template", ["{{ label }} {{ group }}: {{ text }}", "{{ text }} weighs {{ weight }}", "{{ row }}", "{{ text }}"]
+)
+def test_an_example_is_read_as_the_row_that_it_came_from(columns: dict[str, str], template: str) -> None:
+    """Of a column with the name of a field that another column is, a template must not get the label."""
+    settings = DataSettings(columns=columns, input_template=template)
+    (once,) = open_source([_RAW], settings).load()
+    (twice,) = open_source([once], settings).load()
+    assert replace(twice, fields=once.fields) == once and twice.columns() == once.columns()
+    changed = replace(once, label="y", weight=1.0, rationale=None, group="c8", id="n4")
+    (row,) = open_source([changed], settings).load()
+    assert (row.label, row.weight, row.rationale, row.group, row.id) == ("y", 1.0, None, "c8", "n4")
+    assert row.rendered == twice.rendered == once.rendered and row.digest == once.digest
+
+
+def test_an_example_with_another_text_is_read_with_it() -> None:
+    settings = DataSettings(columns={"input_text": "text"}, input_template="{{ input_text }} = {{ text }}")
+    (row,) = open_source([{"text": "a", "label": "x"}], settings).load()
+    (other,) = open_source([replace(row, input_text="b")], settings).load()
+    assert other.rendered is not None and (other.input_text, other.rendered[1]) == ("b", "b = b")
+
+
+def test_an_example_made_by_hand_needs_no_column() -> None:
+    """Its fields are what a template may read, by either name."""
+    settings = DataSettings(columns=_MAPPED, input_template="{{ group }} {{ customer }}: {{ text }}")
+    example = Example(input_text="bag", label="x", group="c1", weight=3.0)
+    (row,) = open_source([example], settings).load()
+    assert row.rendered is not None and row.rendered[1] == "c1 c1: bag"
+    assert (row.label, row.group, row.weight, row.rationale) == ("x", "c1", 3.0, None)
+    with pytest.raises(DataError, match=r"weight: -1\.0 is not a number of at least 0"):
+        open_source([replace(example, weight=-1.0)], settings).load()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dhrd.artifact.trained import TRAINED
 from dhrd.config import RunConfig
 from dhrd.config.tasks import TaskSettings
 from dhrd.data.digest import digest_of
@@ -19,9 +20,12 @@ from dhrd.evaluation.evaluate import evaluate_classifier
 from dhrd.inference.classifier import Classifier
 from dhrd.rationales.output import Written
 from dhrd.run import rounds as module
+from dhrd.run.decide import decide
 from dhrd.run.rounds import train_rounds
-from dhrd.run.rows import num_trained
+from dhrd.run.rows import rows_of
 from dhrd.run.train import train
+from dhrd.run.trained import held_out_rows, num_trained
+from dhrd.training.run_dir import read_run
 from helpers.rows import write_jsonl
 from helpers.runs import Stop, make_config, read_jsonl, stopping
 
@@ -87,6 +91,34 @@ def test_the_round_with_the_least_log_loss_is_kept(
     assert num_trained(output, map(digest_of, rows.train)) == len(rows.train)
 
 
+def test_what_rounds_hold_out_and_leave_out_is_known_afterwards(config: RunConfig, taught: list[Any]) -> None:
+    """As of `train`: the published settings are the user's, not those of a round, whose rows are drawn already."""
+    config = config.model_copy(update={"data": config.data.model_copy(update={"train_limit": 15})})
+    output, rows = train_rounds(config, 1, device="cpu")[0].output_dir, load_rows(config)
+    published = read_run(output)
+    assert published is not None and (published.data, published.output_dir) == (config.data, config.output_dir)
+    assert held_out_rows(output) == rows.choose
+    left_out = rows_of(output, read_jsonl(Path(str(config.data.train)))[15:])
+    assert num_trained(output, map(digest_of, rows.train)) == len(rows.train)
+    assert num_trained(output, map(digest_of, [*rows.choose, *left_out])) == 0
+    (output / TRAINED).unlink()
+    assert num_trained(output, map(digest_of, rows.train)) == len(rows.train), "read again, they are the same rows"
+    decide(output, targets=["accuracy>=0.01"], confidence=0.5, device="cpu")
+
+
+@pytest.mark.parametrize(("dev_share", "judged_on"), [(0.3, "0.3 of {data.train}"), (0.0, "{data.validation}")])
+def test_the_card_says_that_its_rows_chose_the_round(
+    config: RunConfig, taught: list[Any], dev_share: float, judged_on: str
+) -> None:
+    config = config.model_copy(update={"data": config.data.model_copy(update={"dev_share": dev_share})})
+    result, _ = train_rounds(config, 2, device="cpu")
+    assert result.metrics["selected_on"] is True and result.metrics["accuracy"] >= 0
+    card = (result.output_dir / "README.md").read_text()
+    assert "- name: out\n" in card, "which it is called now, not as its round was"
+    rows = f"{result.metrics['num_examples']} rows of `{judged_on.format(data=config.data)}`"
+    assert f"{rows}; the weights were chosen on these rows." in card
+
+
 def test_a_round_is_the_same_as_training_with_its_rationales(
     config: RunConfig, tmp_path: Path, taught: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,15 +167,17 @@ def test_rounds_that_were_stopped_while_the_best_took_its_place_go_on(
     monkeypatch.setattr(module, "train", counted)
     with stopping(os, "replace", work / "1" / "artifact"), pytest.raises(Stop):
         train_rounds(config, 2, device="cpu")
-    with stopping(os, "replace", work), pytest.raises(Stop):
-        train_rounds(config, 2, device="cpu")
     other = config.model_copy(update={"training": config.training.model_copy(update={"learning_rate": 0.5})})
-    with pytest.raises(CheckpointError, match="has other settings"):
-        train_rounds(other, 2, device="cpu")
+    for place, name, path in (module, "settle", output), (os, "replace", work):
+        with stopping(place, name, path), pytest.raises(Stop):
+            train_rounds(config, 2, device="cpu")
+        with pytest.raises(CheckpointError, match="has other settings"):
+            train_rounds(other, 2, device="cpu")
     result, rounds = train_rounds(config, 2, device="cpu")
-    assert trained == [False, False, True, True, True]
+    assert trained == [False, False, True, True]
     assert [one.log_loss for one in rounds] == [0.5, 0.8]
     assert result.output_dir == output and not work.exists()
+    assert held_out_rows(output) == load_rows(config).choose
     assert Classifier.from_pretrained(output, device="cpu").labels
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,16 @@ from dhrd import ConfigError, DataError
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.config import RunConfig
 from dhrd.config.tasks import TaskSettings
-from dhrd.data.digest import digest_of
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import LabelSet
+from dhrd.data.rows import load_rows
+from dhrd.data.sources import open_source
 from dhrd.run.rows import (
+    as_source,
     each_row_of,
-    held_out_rows,
-    num_trained,
     rows_of,
     settings_of,
     tasks_of,
-    telling_trained,
 )
 from helpers.artifacts import LABELS, change, save_tiny
 from helpers.rows import write_jsonl
@@ -125,15 +123,6 @@ def test_the_tasks_of_an_artifact_are_its_own_or_the_configs() -> None:
     assert tasks_of(ArtifactInfo(kind="sequence_classifier", labels=LABELS), given) == {}
 
 
-def test_what_training_held_out(artifact: Path, tiny_backbone: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"the run held out none: .* or train with data\.dev_share"):
-        held_out_rows(artifact)
-    config = make_config(tiny_backbone, tmp_path, "training.num_epochs=1", "data.dev_share=0.3")
-    chosen = {row.id for row in held_out_rows(artifact, config)}
-    assert len(chosen) == 6  # 0.3 of 20
-    assert chosen < {row["id"] for row in rows(20)}
-
-
 def test_rows_of_one_id_are_told_apart(artifact: Path, caplog: pytest.LogCaptureFixture) -> None:
     given = [{**row, "id": name} for row, name in zip(rows(6), ("a", "a-2", "a", "b", "a", "a-2"), strict=True)]
     expected = ["a", "a-2", "a-3", "b", "a-4", "a-2-2"]
@@ -142,77 +131,26 @@ def test_rows_of_one_id_are_told_apart(artifact: Path, caplog: pytest.LogCapture
     assert "2 ids occur more than once" in caplog.text
 
 
-def test_rows_that_were_trained_on_are_told(artifact: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """By their text, whatever file they stand in and whatever else they hold; all rows come through as they are."""
-    seen = [{"input_text": f"  {row['input_text']} ", "label": "yes", "id": f"other-{row['id']}"} for row in rows(3)]
-    new = [{"input_text": f"never read {number}", "label": "no"} for number in range(4)]
-    for given, num_known in ([*new, *seen], 3), (seen, 3), (new, 0):
-        caplog.clear()
-        examples = rows_of(artifact, given)
-        assert list(telling_trained(artifact, examples)) == examples
-        told = f"{num_known} of {len(given)} rows have the text of a training row, so the metrics are too optimistic"
-        assert caplog.messages == [told] * (num_known > 0)
-
-
-def test_where_training_rows_are_gone_evaluation_goes_on(
-    artifact: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A model that was moved to another machine is evaluated there without a warning each time."""
-    moved = tmp_path / "moved"
-    shutil.copytree(artifact, moved)
-    run = json.loads((moved / "run.json").read_text())
-    run["config"]["data"]["train"] = "gone.jsonl"
-    (moved / "run.json").write_text(json.dumps(run))
-    examples = rows_of(moved, rows(3))
-    with caplog.at_level("INFO", logger="dhrd"):
-        assert list(telling_trained(moved, examples)) == examples
-    assert [record.levelname for record in caplog.records] == ["INFO"]
-    assert "cannot check whether the model was trained on these rows: gone.jsonl" in caplog.text
-
-
-def test_rows_that_changed_since_training_are_not_taken_for_held_out(
-    tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Split again, other rows are held out, some of which the model has seen; so is a file of that name elsewhere."""
-    given = ["training.num_epochs=1", "data.dev_share=0.3", "data.train=train.jsonl", "data.validation=null"]
-    monkeypatch.chdir(tmp_path)
-    model = dhrd.train(make_config(tiny_backbone, tmp_path, *given)).output_dir
-    held_out, train = held_out_rows(model), rows(20)
-    assert len(held_out) == 6 and num_trained(model, map(digest_of, held_out)) == 0
-    write_jsonl(tmp_path / "train.jsonl", [{**row, "rationale": "another", "more": 1} for row in train])
-    assert [digest_of(row) for row in held_out_rows(model)] == [digest_of(row) for row in held_out]
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    for directory, now in (tmp_path, train[3:]), (elsewhere, rows(40)[20:]):
-        write_jsonl(directory / "train.jsonl", now)
-        monkeypatch.chdir(directory)
-        with pytest.raises(DataError, match=r"held out have changed.* \(train\.jsonl\).*: give `data=SPEC`$"):
-            held_out_rows(model, instead="data")
-        caplog.clear()
-        assert num_trained(model, [digest_of(row) for row in rows_of(model, train)]) == 0
-        told = "cannot check whether the model was trained on these rows: data.train (train.jsonl) gives other rows now"
-        assert caplog.messages == [f"{told} than in training"]
-    info = json.loads((model / "dhrd.json").read_text())
-    change(model / "dhrd.json", training={**info["training"], "rows": None})
-    assert held_out_rows(model), "of an older version, which did not say which rows it held out"
-
-
-@pytest.mark.parametrize("setting", ["train", "validation"])
-def test_a_stream_that_was_trained_on_is_not_read_again(
-    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, setting: str
-) -> None:
-    """What stands in it now is another's: the list of a shell's loop, say."""
-    monkeypatch.setattr("sys.stdin", None)  # reading it would fail
-    model = shutil.copytree(artifact, tmp_path / "model")
-    run = json.loads((model / "run.json").read_text())
-    run["config"]["data"] |= {setting: "-", "dev_share": 0.2}
-    (model / "run.json").write_text(json.dumps(run))
-    told = f"data.{setting} (-) was a stream, which is read once"
-    assert num_trained(model, ["0"]) == 0
-    assert caplog.messages == [f"cannot check whether the model was trained on these rows: {told}"]
-    with pytest.raises(DataError) as caught:
-        held_out_rows(model)
-    assert str(caught.value) == f"{told}; give `dev_data=SPEC`"
-    with pytest.raises(DataError) as caught:
-        rows_of(model, split=setting)
-    assert str(caught.value) == f"{told}; give `data=SPEC`"
+def test_examples_as_a_source_are_the_rows_that_they_were(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever columns have the names of fields that are in others: the label gets into no text, weights stay."""
+    raw = [
+        {
+            "text": f"bag {i}",
+            "label": "Acme",
+            "group": "shoes",
+            "weight": "11 kg",
+            "category": "xy"[i % 2],
+            "w": 1 + i % 2,
+        }
+        for i in range(6)
+    ]
+    given = [f"data.train={write_jsonl(tmp_path / 'train.jsonl', raw)}", "data.columns.label=category"]
+    template = "data.input_template={{ label }} {{ group }}: {{ text }} weighs {{ weight }}"
+    config = dhrd.load_config(overrides=[*given, template, "data.columns.weight=w", "loss.reasoning_weight=0"])
+    found = load_rows(config)
+    back = as_source(found.train, found.labels, like=open_source(config.data.train, config.data)).load()
+    assert [replace(row, fields=was.fields) for row, was in zip(back, found.train, strict=True)] == found.train
+    assert [row.rendered for row in back] == [row.rendered for row in found.train]
+    caplog.clear()
+    again = load_rows(config, as_source(found.train, found.labels, like=open_source(config.data.train, config.data)))
+    assert again.train == back and "gives the label away" not in caplog.text

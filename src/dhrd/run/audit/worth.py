@@ -39,7 +39,7 @@ from dhrd.model.backbone import logit_transform
 from dhrd.model.pooling import last_hidden_states, pool
 from dhrd.rationales.audit.audit import Audit
 from dhrd.rationales.audit.flags import Audited, Flag
-from dhrd.run.rows import num_trained
+from dhrd.run.trained import num_trained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

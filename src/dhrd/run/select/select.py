@@ -27,9 +27,10 @@ from dhrd.errors import ConfigError, DataError
 from dhrd.evaluation.folds import fold_directory, for_folds, out_of_fold
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.embedding import embed
-from dhrd.run.rows import refuse_trained_rows, rows_of, settings_of, with_own_ids
+from dhrd.run.rows import rows_of, settings_of, with_own_ids
 from dhrd.run.select.pool import Pool, open_pool
 from dhrd.run.select.strategies import RANDOM, STRATEGIES, Choose, ScoredPool, SelectionQuery, draw_rows
+from dhrd.run.trained import refuse_trained_rows
 
 logger = logging.getLogger("dhrd")
 

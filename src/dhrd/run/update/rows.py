@@ -21,7 +21,7 @@ from dhrd._files import writing
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.owned import artifact_fingerprint
 from dhrd.config import RunConfig
-from dhrd.data.digest import digest_of, rows_digest
+from dhrd.data.digest import digest_of
 from dhrd.data.label_names import as_label, listed, sort_names
 from dhrd.data.label_sets import check_label_set, count_labels
 from dhrd.data.records import Example, LabelSet
@@ -94,7 +94,6 @@ class UpdateRows:
         labels: The old model's labels, in their order, followed by new ones.
         num_new: Number of new rows in `train`.
         num_replayed: Number of old rows in `train`.
-        read: The digest (`rows_digest`) of all new rows.
     """
 
     train: Source
@@ -103,7 +102,6 @@ class UpdateRows:
     labels: LabelSet
     num_new: int
     num_replayed: int
-    read: str
 
 
 def update_rows(
@@ -146,7 +144,6 @@ def update_rows(
         labels=labels,
         num_new=len(new),
         num_replayed=len(replayed),
-        read=rows_digest(rows),
     )
 
 

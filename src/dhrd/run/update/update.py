@@ -18,11 +18,11 @@ from dhrd._files import replace_directory, saving, writing
 from dhrd._temporary import remove_directory
 from dhrd.artifact.info import ArtifactInfo, check_has_classifier, read_info
 from dhrd.artifact.owned import artifact_fingerprint
-from dhrd.artifact.write import write_training
 from dhrd.config import RunConfig
 from dhrd.data.label_space import check_one_task
 from dhrd.errors import CheckpointError, ConfigError, UserError
 from dhrd.inference.classifier import Classifier
+from dhrd.run.finish import settle
 from dhrd.run.rows import check_same_rows
 from dhrd.run.train import train
 from dhrd.run.update.gate import AnswerChange, UpdateGate, outcomes_of
@@ -87,16 +87,17 @@ def update(settings: UpdateSettings, config: RunConfig | None = None, *, device:
         with suppress(OSError):
             work.rmdir()  # if it is still empty
         raise
+    data = config.data.model_copy(update={"train": settings.new, "validation": None})
+    config = config.model_copy(update={"data": data})
     asked = rows.train.load(), rows.eval_new, rows.eval_old
     check_same_rows(work / ROWS_STAMP, *asked, more=artifact_fingerprint(settings.model))
     artifact = settings.output if is_published(settings.output) else work / "artifact"
-    _train(settings, config, rows, artifact, device)
-    # Reading data.train again gives all new rows, without the replayed ones
-    write_training(artifact, rows={**(read_info(artifact).training.get("rows") or {}), "train": rows.read})
+    _train(config, rows, artifact, work, device)
     gate = judge_update(settings, artifact, rows, task=info.task, device=device)
     with writing(artifact / REPORT) as file:
         file.json(gate.to_json())
     target = settings.output if gate.holds else rejected
+    settle(artifact, config.model_copy(update={"output_dir": str(target)}))
     with saving(str(target)):
         if artifact != target:
             if target == rejected and rejected.exists():
@@ -120,15 +121,13 @@ def _warn_of_losses(info: ArtifactInfo, config: RunConfig, model: Path) -> None:
         logger.warning("%s: its reasoning head was not trained; it starts from the backbone's LM head", model)
 
 
-def _train(settings: UpdateSettings, config: RunConfig, rows: UpdateRows, output_dir: Path, device: str | None) -> None:
+def _train(config: RunConfig, rows: UpdateRows, output_dir: Path, work: Path, device: str | None) -> None:
     """Train the artifact, resuming a run that was started there."""
-    data = config.data.model_copy(update={"train": settings.new, "validation": None})
-    config = config.model_copy(update={"data": data, "output_dir": str(output_dir)})
+    config = config.model_copy(update={"output_dir": str(output_dir)})
     checkpoint = output_dir if read_run(output_dir) is not None else None
     try:
         train(config, train_dataset=rows.train, checkpoint=checkpoint, device=device)
     except CheckpointError as error:
-        work, _ = beside_output(settings.output)
         raise CheckpointError(f"{error}\nremove {work} to start over") from error
 
 

@@ -103,7 +103,7 @@ def test_rows_that_were_trained_on_are_told(
 ) -> None:
     config = make_config(tiny_backbone, tmp_path)
     monkeypatch.setattr(module, "rationale_worths", lambda directory, rows, **_: np.zeros(len(rows)))
-    monkeypatch.setattr("dhrd.run.rows.read_run", lambda directory: config)
+    monkeypatch.setattr("dhrd.run.trained.read_run", lambda directory: config)
     lines = [{"id": f"r{number}", "rationale": f"It is about {number}."} for number in range(5)]
     audit = audit_rationales(write_jsonl(tmp_path / "r.jsonl", lines), config.data.train)
     with caplog.at_level(logging.WARNING, "dhrd"):

@@ -15,6 +15,7 @@ import torch
 
 from dhrd._files import LOCK
 from dhrd.artifact.info import read_info
+from dhrd.artifact.trained import TRAINED
 from dhrd.artifact.write import write_decision
 from dhrd.data.digest import digest_of
 from dhrd.data.label_space import LabelSpace
@@ -23,12 +24,16 @@ from dhrd.decisions.decision import Decision
 from dhrd.errors import CheckpointError, ConfigError, DataError
 from dhrd.inference.classifier import Classifier
 from dhrd.model.foreign import Weights
-from dhrd.run.rows import held_out_rows, num_trained, rows_of
+from dhrd.run.decide import decide
+from dhrd.run.evaluate import evaluate
+from dhrd.run.rows import rows_of
 from dhrd.run.train import train
+from dhrd.run.trained import held_out_rows, num_trained
 from dhrd.run.update import update as module
 from dhrd.run.update.gate import UpdateGate
 from dhrd.run.update.start import beside_output, is_published, update_config
 from dhrd.run.update.update import Updated, update
+from dhrd.training.run_dir import read_run
 from helpers.artifacts import save_model
 from helpers.models import make_model
 from helpers.runs import Recorder, Stop, stopping
@@ -71,6 +76,7 @@ def test_an_updated_model_is_an_artifact_with_its_report(
     assert (report["num_new"], report["num_replayed"]) == (updated.gate.num_new, updated.gate.num_replayed) == (13, 13)
     assert report["old"]["broken"]["num_rows"] == updated.gate.old.broken.num_rows
     assert "its calibration" in caplog.text and "refund (" in caplog.text
+    _check_knows_its_place(updated)
     again = run(updated.output_dir, _empty(tmp_path / "december"), replay=str(old.parent / "train.jsonl"))
     assert Classifier.from_pretrained(again.output_dir, device="cpu").labels == classifier.labels
 
@@ -78,15 +84,23 @@ def test_an_updated_model_is_an_artifact_with_its_report(
 def test_an_updated_model_tells_the_rows_that_it_was_trained_on(
     old: Path, tmp_path: Path, always: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Those of its file of new rows; what it held out itself cannot be split off that file again."""
+    """New ones, replayed ones, and all of the first model's; what it held out cannot be split off a file again."""
     config = update_config(old)
     config = config.model_copy(update={"data": config.data.model_copy(update={"dev_share": 0.2})})
     plain, split = run(old, tmp_path), update(settings_of(_empty(tmp_path / "split"), old), config, device="cpu")
-    new = [digest_of(row) for row in rows_of(plain.output_dir, tmp_path / "new.jsonl")]
-    assert num_trained(plain.output_dir, new) == len(new)
+    new, first = (
+        [digest_of(row) for row in rows_of(plain.output_dir, path)]
+        for path in (tmp_path / "new.jsonl", old.parent / "train.jsonl")
+    )
+    assert num_trained(plain.output_dir, new) == plain.gate.num_new < len(new)
+    assert num_trained(old, first) == 16 and 16 <= num_trained(plain.output_dir, first) <= len(first)
+    with pytest.raises(DataError, match=r"the model was trained on .* rows, so they say little about new ones"):
+        decide(plain.output_dir, old.parent / "train.jsonl", targets=["accuracy>=0.1"], device="cpu")
+    evaluate(plain.output_dir, old.parent / "train.jsonl", device="cpu")
+    assert "rows have the text of a training row, so the metrics are too optimistic" in caplog.text
     with pytest.raises(DataError, match=r"rows that training held out have changed, or are not of data\.train"):
         held_out_rows(split.output_dir)
-    (tmp_path / "new.jsonl").write_text("".join((tmp_path / "new.jsonl").read_text().splitlines(keepends=True)[2:]))
+    (plain.output_dir / TRAINED).unlink()
     assert num_trained(plain.output_dir, new) == 0 and "gives other rows now than in training" in caplog.text
 
 
@@ -110,6 +124,7 @@ def test_what_the_gate_refuses_is_left_beside(old: Path, tmp_path: Path, monkeyp
         assert updated.output_dir == tmp_path / "new.rejected"
         assert sorted(path.name for path in tmp_path.iterdir()) == ["new.jsonl", "new.rejected"]
     assert json.loads((updated.output_dir / "update.json").read_text())["published"] is False
+    _check_knows_its_place(updated)
     assert Classifier.from_pretrained(updated.output_dir, device="cpu").predict(TEXTS)
 
 
@@ -222,6 +237,13 @@ def test_an_artifact_of_several_tasks_is_refused(old: Path, tmp_path: Path) -> N
         ConfigError, match=r"an update supports a single task, but this model was trained with `tasks` \(a, b\)"
     ):
         update(replace(settings_of(tmp_path, old), model=directory), update_config(old))
+
+
+def _check_knows_its_place(updated: Updated) -> None:
+    """By its card and run.json, which were written in a directory that is gone."""
+    config, card = read_run(updated.output_dir), (updated.output_dir / "README.md").read_text()
+    assert config is not None and Path(config.output_dir) == updated.output_dir
+    assert f"\nmodel_name: {updated.output_dir.name}\n" in card
 
 
 def _empty(directory: Path) -> Path:
