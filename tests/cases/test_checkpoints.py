@@ -280,14 +280,14 @@ def test_a6_changed_best_weights_are_refused(tiny_backbone: Path, tmp_path: Path
     """A6: the best weights so far lie beside the checkpoints; their digest is in the position."""
     choosing = ["training.selection=best", "training.eval_steps=2", "training.metric=log_loss"]
     found = broken_run(tiny_backbone, tmp_path, *choosing, "training.learning_rate=0.00001")
-    best = found.output / "checkpoints" / "best.safetensors"
+    best = max((found.output / "checkpoints").glob("best-*.safetensors"))
     state = load_file(best)
     state["head.score.weight"] *= -1
     position = json.loads((found.newest / "state.json").read_text(encoding="utf-8"))["position"]
     assert position["best_digest"] == hashlib.sha256(best.read_bytes()).hexdigest()
     save_file(state, best)
     change_state(found.newest, lambda state: state["position"].update(stopped=True))
-    assert "best.safetensors: damaged" in found.refusal()
+    assert f"{best.name}: damaged" in found.refusal()
 
 
 # F16: what else decides a run

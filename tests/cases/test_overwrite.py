@@ -207,7 +207,7 @@ class TestA8Modes:
         with pytest.raises(Stop):
             run.train(make_config(tiny_backbone, tmp_path, *overrides), device="cpu", callbacks=[Recorder(fail_at=3)])
         files = {path.name for path in (tmp_path / "out" / "checkpoints").rglob("*")}
-        assert files >= {"model.safetensors", "optimizer.pt", "best.safetensors", "state.json"}
+        assert files >= {"model.safetensors", "optimizer.pt", "best-00000001.safetensors", "state.json"}
         mask = os.umask(0)
         os.umask(mask)
         assert modes(tmp_path / "out") == {0o666 & ~mask}
@@ -286,7 +286,7 @@ class TestF20Small:
     def test_f20_killed_before_tidying(self, capsys: Capsys, finished: Path, tmp_path: Path) -> None:
         out = shutil.copytree(finished, tmp_path / "out")
         before = content(out)
-        for name in ("step-00000003/state.json", ".partial-00000004/model.safetensors", "best.safetensors"):
+        for name in ("step-00000003/state.json", ".partial-00000004/model.safetensors", "best-00000003.safetensors"):
             (out / "checkpoints" / name).parent.mkdir(parents=True, exist_ok=True)
             (out / "checkpoints" / name).write_text("{}")
         shutil.copy(out / "run.json", out / "checkpoints" / "run.json")

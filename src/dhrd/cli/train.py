@@ -72,11 +72,15 @@ def train(
         _train_rounds(resolved, rounds, device, json_file)
         return
     check_place(resolved, checkpoint, overwrite=overwrite)
+    from accelerate import PartialState
+
     from dhrd.cli.show import metrics_table
     from dhrd.run import train as run
 
     with interruptible(f"continue with: dhrd train --checkpoint {checkpoint or resolved.output_dir}"):
         result = run.train(resolved, checkpoint=checkpoint, overwrite=overwrite, device=device)
+    if not PartialState().is_main_process:  # the others have no metrics, and one result is enough
+        return
     write_json(json_file, {**asdict(result), "output_dir": str(result.output_dir)})
     with talking(json_file):
         if result.metrics:

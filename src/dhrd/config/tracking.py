@@ -17,4 +17,4 @@ class TrackingSettings(Section):
     experiment: str = "dhrd"
     """Name of the experiment or project."""
     run_name: str | None = None
-    """Name of the run."""
+    """Name of the run in MLflow and Weights & Biases."""

@@ -55,6 +55,21 @@ def read_state(directory: Path) -> tuple[Position, object]:
     return position, state.get("identity")
 
 
+def best_weights(directory: Path, step: int) -> Path:
+    """The file with the weights of a run's best evaluation, after so many updates."""
+    return directory / f"best-{step:08d}.safetensors"
+
+
+def best_step_of(checkpoint: Path) -> int | None:
+    """The update of the best evaluation until a checkpoint; None: there was none.
+
+    Raises:
+        CheckpointError: It cannot be read.
+    """
+    path = checkpoint / _STATE
+    return as_record(Position, read_object(path).get("position"), path).best_step
+
+
 def read_object(path: Path) -> dict[str, object]:
     """The object in a JSON file of a run.
 
@@ -134,8 +149,8 @@ def remove_checkpoints(directory: Path) -> None:
         if _NAME.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
     remove_partial(directory)
-    for name in ("best.safetensors", "run.json"):
-        (directory / name).unlink(missing_ok=True)
+    for path in (*directory.glob("best-*.safetensors"), directory / "run.json"):
+        path.unlink(missing_ok=True)
     with suppress(OSError):
         directory.rmdir()
 

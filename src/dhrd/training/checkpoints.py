@@ -25,6 +25,8 @@ from dhrd._text import message_of
 from dhrd.errors import CheckpointError, ModelError
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.checkpoint_files import (
+    best_step_of,
+    best_weights,
     digest,
     read_state,
     remove_checkpoints,
@@ -84,11 +86,15 @@ class Checkpoints:
                 sync(partial)
                 shutil.rmtree(final, ignore_errors=True)
                 os.replace(partial, final)
-                self._remove_old()
+                self._remove_old(position.best_step)
         accelerator.wait_for_everyone()
 
-    def save_best(self, state: TrainState) -> str | None:
-        """Keep the weights of the best evaluation so far.
+    def save_best(self, state: TrainState, step: int) -> str | None:
+        """Keep the weights of the best evaluation so far, beside those that a checkpoint counts as the best.
+
+        Args:
+            state: What is trained.
+            step: The number of updates so far.
 
         Returns:
             The digest of their file; None in processes other than the main one.
@@ -106,7 +112,8 @@ class Checkpoints:
                 _save_tensors(weights, partial)
                 set_modes(partial)
                 best_digest = digest(partial)
-                os.replace(partial, self.directory / "best.safetensors")
+                os.replace(partial, best_weights(self.directory, step))
+            self._remove_bests(step)
         return best_digest
 
     def load_best(self, model: DualHeadModel, position: Position) -> None:
@@ -115,7 +122,8 @@ class Checkpoints:
         Raises:
             CheckpointError: They are missing or damaged.
         """
-        path = self.directory / "best.safetensors"
+        assert position.best_step is not None
+        path = best_weights(self.directory, position.best_step)
         if position.best_digest is not None and path.is_file() and digest(path) != position.best_digest:
             raise CheckpointError(f"{path}: damaged (it differs from its digest); start the run again")
         _load_tensors(model, path)
@@ -150,10 +158,19 @@ class Checkpoints:
             remove_checkpoints(self.directory)
         accelerator.wait_for_everyone()
 
-    def _remove_old(self) -> None:
+    def _remove_old(self, best_step: int | None) -> None:
         for path in whole_checkpoints(self.directory)[:-_KEEP]:
             shutil.rmtree(path)
         remove_partial(self.directory)
+        self._remove_bests(best_step)
+
+    def _remove_bests(self, best_step: int | None) -> None:
+        """Remove best weights but for these, and those of checkpoints: a run that resumes there may not find better."""
+        with suppress(CheckpointError):  # one that cannot be read may need any
+            counted = {best_step_of(path) for path in whole_checkpoints(self.directory)}
+            kept = {best_weights(self.directory, step) for step in {best_step, *counted} if step is not None}
+            for path in {*self.directory.glob("best-*.safetensors")} - kept:
+                path.unlink()
 
 
 @contextmanager

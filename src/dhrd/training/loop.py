@@ -135,7 +135,7 @@ def _choose(
     if monitor.improves(value, position.best_value):
         kept = None
         if settings.selection == "best" and checkpoints is not None:
-            kept = checkpoints.save_best(state)
+            kept = checkpoints.save_best(state, position.step)
         return replace(position, best_value=value, best_step=position.step, best_digest=kept, bad_evaluations=0)
     bad = position.bad_evaluations + 1
     stopped = settings.patience is not None and bad >= settings.patience

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dhrd.run.train import TrainResult
 from helpers.own_teacher import SELF, Writer, write_truly
 from helpers.runs import flags, read_jsonl, run_here, settings, write_rows
 
@@ -103,3 +104,17 @@ def test_rounds_go_on_by_the_same_command(
     (tmp_path / "out" / "run.json").write_text('{"config": {}}')
     ended = run_here(capsys, "train", *config, "--rounds", "2", *given)
     assert ended.code == 2 and len(ended.error_lines) == 1
+
+
+def test_one_process_of_several_tells_the_result(
+    capsys: Capsys, tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others have no metrics, and would write over it."""
+    write_rows(tmp_path)
+    monkeypatch.setattr("dhrd.run.train.train", lambda *_, **__: TrainResult(output_dir=tmp_path / "out", steps=1))
+    for is_main in (False, True):
+        monkeypatch.setattr("accelerate.PartialState.is_main_process", is_main)
+        given = flags(settings(tiny_backbone, tmp_path))
+        ended = run_here(capsys, "train", *given, "--json", tmp_path / "result.json")
+        assert ended.code == 0, ended.err
+        assert (tmp_path / "result.json").exists() == ("next: dhrd evaluate" in ended.out) == is_main

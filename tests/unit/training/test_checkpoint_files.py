@@ -76,7 +76,7 @@ def test_the_newest_whole_one_is_found(tmp_path: Path) -> None:
 def test_only_what_is_ours_is_removed(tmp_path: Path) -> None:
     write(tmp_path, 2)
     (tmp_path / ".partial-00000003").mkdir()
-    for name in ("best.safetensors", "run.json", "notes.txt"):
+    for name in ("best-00000003.safetensors", "run.json", "notes.txt"):
         (tmp_path / name).write_text(json.dumps(name), encoding="utf-8")
     files.remove_checkpoints(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

@@ -8,8 +8,11 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from dhrd.config import RunConfig, load_config
 from dhrd.errors import CheckpointError, ConfigError
@@ -241,6 +244,34 @@ def test_the_best_so_far_survives_a_restart(tiny_backbone: Path, tmp_path: Path)
     assert result.steps == whole.steps
     for name in ("model.safetensors", "config.json", "tokenizer.json"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_best_that_a_checkpoint_counts_survives_a_better_one_that_is_not_reached_again(
+    tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was killed after a better evaluation, and goes on where that one rounds to no better."""
+    values = iter([1.0, 0.9, 0.8999999, 0.9000001, *[2.0] * 20])
+    real = run.make_monitor
+
+    def scripted(*arguments: Any) -> Any:
+        monitor = real(*arguments)
+        assert monitor is not None
+        return replace(monitor, evaluate=lambda: {**monitor.evaluate(), "log_loss": next(values)})
+
+    monkeypatch.setattr(run, "make_monitor", scripted)
+    choosing = ["training.selection=best", "training.metric=log_loss", "training.eval_steps=1"]
+    config = make_config(tiny_backbone, tmp_path, *choosing, "training.batch_size=4", "training.save_steps=2")
+    with pytest.raises(Stop):
+        run.train(config, device="cpu", callbacks=[Recorder(fail_at=4)])
+    checkpoints = tmp_path / "out" / "checkpoints"
+    assert sorted(path.name for path in checkpoints.glob("best-*")) == [
+        "best-00000002.safetensors",  # of the newest checkpoint
+        "best-00000003.safetensors",
+    ]
+    expected = load_file(checkpoints / "best-00000002.safetensors")["head.score.weight"]
+    run.train(config, device="cpu", checkpoint=tmp_path / "out")
+    assert torch.equal(load_file(tmp_path / "out" / "model.safetensors")["score.weight"], expected)
+    assert not checkpoints.exists()
 
 
 def test_the_config_of_a_run_is_found_again(broken: Broken) -> None:

@@ -19,12 +19,16 @@ class AccelerateTracker(Tracker):
         accelerator: An accelerator created with `log_with`.
         experiment: Name of the experiment or project.
         params: The run's settings.
+        run_name: Name of the run for Weights & Biases; TensorBoard has no names. None: it chooses one.
     """
 
-    def __init__(self, accelerator: Accelerator, experiment: str, params: Mapping[str, object]) -> None:
+    def __init__(
+        self, accelerator: Accelerator, experiment: str, params: Mapping[str, object], run_name: str | None = None
+    ) -> None:
         self._accelerator = accelerator
         plain = {name: v if isinstance(v, int | float | str | bool) else str(v) for name, v in params.items()}
-        accelerator.init_trackers(experiment, config=plain)
+        named = {"wandb": {"name": run_name}} if run_name is not None else {}
+        accelerator.init_trackers(experiment, config=plain, init_kwargs=named)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Log to each of them."""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dhrd._files import RESUME, saving
+from dhrd._json import json_text
 from dhrd._text import shown
 from dhrd.errors import CheckpointError
 from dhrd.training.trackers.tracker import Tracker
@@ -38,7 +39,7 @@ class JsonlTracker(Tracker):
             SaveError: It could not be written.
         """
         with saving("metrics.jsonl", RESUME):
-            self._file.write(json.dumps({"step": step, **values}) + "\n")
+            self._file.write(json_text({"step": step, **values}) + "\n")
             self._file.flush()
 
     def finish(self, artifact: Path | None) -> None:

@@ -17,8 +17,8 @@ class Accelerated:
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
 
-    def init_trackers(self, name: str, config: dict[str, object]) -> None:
-        self.calls.append(("init", name, config))
+    def init_trackers(self, name: str, config: dict[str, object], init_kwargs: dict[str, object]) -> None:
+        self.calls.append(("init", name, config, init_kwargs))
 
     def log(self, values: dict[str, float], step: int) -> None:
         self.calls.append(("log", values, step))
@@ -35,8 +35,14 @@ def test_settings_are_plain_and_every_end_closes() -> None:
     tracker.finish(None)
     tracker.abort("FAILED")
     plain = {"seed": 1, "rate": 0.5, "lora": "None", "names": "['a']"}
-    assert accelerator.calls == [("init", "mine", plain), ("log", {"loss": 1.0}, 3), ("end",), ("end",)]
+    assert accelerator.calls == [("init", "mine", plain, {}), ("log", {"loss": 1.0}, 3), ("end",), ("end",)]
     assert tracker.state() == {}
+
+
+def test_weights_and_biases_gets_the_runs_name() -> None:
+    accelerator = Accelerated()
+    AccelerateTracker(accelerator, "mine", {}, "a run")  # type: ignore[arg-type]
+    assert accelerator.calls == [("init", "mine", {}, {"wandb": {"name": "a run"}})]
 
 
 def test_tensorboard_events_are_written(tiny_backbone: Path, tmp_path: Path) -> None:

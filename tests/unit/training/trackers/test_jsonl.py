@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,10 @@ def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with pytest.raises(SaveError, match=r"could not be saved \(File exists\)"):
         JsonlTracker(tmp_path / "file" / "metrics.jsonl")
+
+
+def test_a_number_that_json_lacks_is_still_json(tmp_path: Path) -> None:
+    """The gradient's norm of an update that half precision skips."""
+    JsonlTracker(tmp_path / "metrics.jsonl").log({"grad_norm": float("inf"), "loss": 1.0}, 1)
+    (line,) = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line, parse_constant=pytest.fail) == {"step": 1, "grad_norm": "Infinity", "loss": 1.0}
