@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 from transformers import (
+    Gemma3Config,
     Gemma3TextConfig,
     GPT2Config,
     GPTNeoXConfig,
@@ -96,7 +97,19 @@ def make_causal_lm(family: str, *, seed: int = 0, **more: Any) -> PreTrainedMode
     """
     tokenizer = make_tokenizer()
     special = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    config = FAMILIES[family](**{"vocab_size": VOCAB_SIZE} | special | more)
+    return causal_lm_of(FAMILIES[family](**{"vocab_size": VOCAB_SIZE} | special | more), seed=seed)
+
+
+def make_composite() -> PreTrainedModel:
+    """A Gemma 3 of text and images, whose text part has a config of its own, with another padding token."""
+    text = FAMILIES["gemma3"](vocab_size=VOCAB_SIZE, final_logit_softcapping=None).to_dict()
+    vision = _NARROW | {"image_size": 28, "patch_size": 14}
+    images = {"mm_tokens_per_image": 4, "image_token_index": 260, "boi_token_index": 258, "eoi_token_index": 259}
+    return causal_lm_of(Gemma3Config(text_config=text, vision_config=vision, **images))
+
+
+def causal_lm_of(config: PretrainedConfig, *, seed: int = 0) -> PreTrainedModel:
+    """The `…ForCausalLM` of a config, with weights that are nowhere 0 or 1."""
     torch.manual_seed(seed)
     model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
     with torch.no_grad():

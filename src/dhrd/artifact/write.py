@@ -150,7 +150,8 @@ def _write_weights(partial: Path, model: DualHeadModel, info: ArtifactInfo) -> N
     config = copy.deepcopy(model.causal_lm.config)
     config.use_cache = True
     config.dtype = dtype
-    config.pad_token_id = model.tokenizer.pad_token_id  # a backbone passed by the caller may not have it
+    # A backbone passed by the caller may not have it; a composite one's classifier reads its text part's.
+    config.pad_token_id = config.get_text_config().pad_token_id = model.tokenizer.pad_token_id
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     state = {name: _plain(tensor, dtype) for name, tensor in merged_state(model.causal_lm).items()}
@@ -214,6 +215,9 @@ def _complete_config(path: Path, config: Any, labels: LabelSet) -> None:
         "problem_type": config.problem_type,
         "pad_token_id": config.pad_token_id,
     }
+    for name in config.sub_configs:
+        if getattr(config, name) is config.get_text_config():
+            written[name]["pad_token_id"] = config.pad_token_id
     write_json(path, written)
 
 

@@ -23,7 +23,8 @@ class LoraSettings(Section):
     """Dropout on the adapters' input."""
     target_modules: Annotated[tuple[str, ...] | None, OneOrMore] = None
     """Names of the linear layers to adapt; null: all linear layers of the backbone's blocks (q, k, v, o, gate, up,
-    down in Llama's naming). The two heads are never adapted."""
+    down in Llama's naming) but routers and names that peft takes for fused experts. The two heads are never
+    adapted."""
 
 
 class ModelSettings(Section):

@@ -55,16 +55,22 @@ def add_lora(causal_lm: PreTrainedModel, settings: LoraSettings) -> list[str]:
         The adapted layers' names.
 
     Raises:
-        ModelError: A name in `target_modules` matches no linear layer.
+        ModelError: A name in `target_modules` matches no linear layer, or stands for fused experts.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    names = list(settings.target_modules or linear_names(causal_lm))
+    default = [name for name in linear_names(causal_lm) if not _means_experts(causal_lm, name)]
+    names = list(settings.target_modules or default)
     whole = _linear_layers(causal_lm)
     if unknown := [name for name in names if not any(f".{layer}".endswith(f".{name}") for layer in whole)]:
         raise ModelError(  # peft silently skips unknown names if it finds any of the others
             f"model.lora.target_modules: {', '.join(unknown)}: no such linear layers; "
-            f"this backbone has {', '.join(linear_names(causal_lm))}"
+            f"this backbone has {', '.join(default)}"
+        )
+    if of_experts := [name for name in names if _means_experts(causal_lm, name)]:
+        raise ModelError(
+            f"model.lora.target_modules: {', '.join(of_experts)}: peft would adapt this backbone's fused experts, "
+            f"which cannot be merged; give names of {', '.join(default)}"
         )
     config = LoraConfig(r=settings.r, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules=names)
     for parameter in causal_lm.parameters():
@@ -77,6 +83,22 @@ def add_lora(causal_lm: PreTrainedModel, settings: LoraSettings) -> list[str]:
     return names
 
 
+def _means_experts(causal_lm: PreTrainedModel, name: str) -> bool:
+    """Whether peft takes a layer's name for weights that the family has fused, tried on a layer of that name alone."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    last = name.rpartition(".")[2]
+    probe = nn.Module()
+    probe.config = causal_lm.config
+    probe.add_module("layers", nn.ModuleDict({last: nn.Linear(1, 1)}))
+    config = LoraConfig(r=1, target_modules=[last])
+    try:
+        inject_adapter_in_model(config, probe)
+    except ValueError:  # it lacks the experts, or the other names that are fused with this one
+        return True
+    return bool(config.target_parameters)
+
+
 def linear_names(causal_lm: PreTrainedModel) -> list[str]:
     """The distinct last names of the linear layers in the blocks."""
     return sorted({name.rpartition(".")[2] for name in _linear_layers(causal_lm)})
@@ -86,7 +108,12 @@ def _linear_layers(causal_lm: PreTrainedModel) -> list[str]:
     """The full names of the linear layers in the blocks."""
     from transformers.pytorch_utils import Conv1D
 
-    inside = {id(module) for module in blocks(causal_lm).modules() if isinstance(module, nn.Linear | Conv1D)}
+    inside = {
+        id(module)
+        for module in blocks(causal_lm).modules()
+        # Some routers are linear layers that return a tuple, which peft cannot add to.
+        if isinstance(module, nn.Linear | Conv1D) and not type(module).__name__.endswith("Router")
+    }
     return [name for name, module in causal_lm.named_modules() if id(module) in inside]
 
 

@@ -20,7 +20,7 @@ from dhrd.config import ModelSettings
 from dhrd.data.tokens import prepare_tokenizer
 from dhrd.errors import ArtifactError, ModelError
 from dhrd.lm_loss import LogitTransform
-from dhrd.model.fit import check_special_tokens, check_whole
+from dhrd.model.fit import REASONING_HEAD, check_special_tokens, check_whole
 from dhrd.model.foreign import NO_CODE, NO_PICKLE, Weights, check_directory, foreign
 from dhrd.model.location import SCRATCH, file_of, locate
 
@@ -89,12 +89,22 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
         model, report = AutoModelForCausalLM.from_pretrained(
             **location, **revision, config=config, output_loading_info=True, **options, **NO_PICKLE
         )
-    lacks_head = check_whole(model, report["missing_keys"], Path(location["pretrained_model_name_or_path"]))
+        missing = report["missing_keys"]
+        lacks_head = bool(missing) and check_whole(model, missing, _directory(location, revision))
     if "gguf_file" in location:
         _forget_gguf(model)
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.use_cache = False
     return Backbone(model, tokenizer, settings.name_or_path, lacks_head)
+
+
+def _directory(location: Mapping[str, str], revision: Mapping[str, str]) -> Path:
+    """The directory of a checkpoint; of an artifact on the hub, the one its reasoning head was downloaded to."""
+    from transformers.utils import cached_file
+
+    name = location["pretrained_model_name_or_path"]
+    head = cached_file(name, REASONING_HEAD, **revision, _raise_exceptions_for_missing_entries=False)
+    return Path(head).parent if head else Path(name)
 
 
 def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:

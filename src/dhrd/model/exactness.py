@@ -40,7 +40,7 @@ def why_not_exact(body: PreTrainedModel, states: States | None = None) -> str:
     try:
         with torch.autocast(body.device.type, enabled=False):  # rounding is no difference
             alone, *shared = [one.detach().float() for one in (states or _in_a_tree)(body, _rows(config.vocab_size))]
-    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
+    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
         return f"{type(body).__name__} does not support it ({message_of(error)})"
     tolerance = 1e-4 if body.dtype == torch.float32 else 5e-2
     worst = max(float((one - alone).abs().max()) for one in shared) / float(alone.abs().max())

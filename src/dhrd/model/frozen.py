@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dhrd._text import message_of
 from dhrd.data.records import Batch
 from dhrd.errors import ConfigError
 from dhrd.model.adapters import blocks
@@ -28,16 +29,22 @@ def frozen_states(model: Any, batch: Batch, *, training: bool = False) -> Hidden
         training: Whether to apply training dropout, if the frozen part has any.
     """
     layers, num_frozen = blocks(model.causal_lm), model.settings.freeze_layers
-    found: list[Any] = []
-    hook = layers[num_frozen - 1].register_forward_hook(lambda block, given, output: found.append(output))
+    found: list[Tensor] = []
+
+    def keep(block: Any, given: Any, output: Any) -> None:
+        block.in_a_tuple = isinstance(output, tuple | list)
+        found.append(output[0] if block.in_a_tuple else output)
+
+    last = layers[num_frozen - 1]
+    hook = last.register_forward_hook(keep)
     try:  # compiled layers would be recompiled for their replaced `forward`
-        upper = _forwards(layers[num_frozen:], lambda hidden, *_, **__: hidden)
+        upper = _forwards(layers[num_frozen:], lambda hidden, *_, **__: _as_output(hidden, last))
         with torch.no_grad(), mode(model, training), torch.compiler.set_stance("force_eager"), upper:
             model.hidden_states(batch)
     finally:
         hook.remove()
-    (output,) = found
-    return row_states(output[0] if isinstance(output, tuple) else output, batch)
+    (hidden,) = found
+    return row_states(hidden, batch)
 
 
 def instead_of_frozen(model: Any, batch: Batch) -> ExitStack:
@@ -45,8 +52,13 @@ def instead_of_frozen(model: Any, batch: Batch) -> ExitStack:
     stack = ExitStack()
     if batch.frozen_BTD is not None:
         frozen, hidden_SWD = blocks(model.causal_lm)[: model.settings.freeze_layers], _laid_out(batch)
-        stack.enter_context(_forwards(frozen, lambda *_, **__: hidden_SWD))
+        stack.enter_context(_forwards(frozen, lambda *_, **__: _as_output(hidden_SWD, frozen[-1])))
     return stack
+
+
+def _as_output(hidden: Tensor, block: nn.Module) -> Tensor | tuple[Tensor]:
+    """Hidden states in the form that `frozen_states` saw the block return: the model's loop may take them from it."""
+    return (hidden,) if getattr(block, "in_a_tuple", False) else hidden
 
 
 def _laid_out(batch: Batch) -> Tensor:
@@ -68,13 +80,18 @@ def check_frozen(model: Any, batch: Batch) -> None:
     hidden states, the two differ.
 
     Raises:
-        ConfigError: They differ.
+        ConfigError: They differ, or the model cannot run from them.
     """
     with torch.no_grad(), torch.random.fork_rng(), mode(model, training=False):
-        from_kept = replace(batch, frozen_BTD=frozen_states(model, batch, training=True))
-        whole, found = (
-            row_states(model.hidden_states(one), one)[batch.attention_mask_BT] for one in (batch, from_kept)
-        )
+        whole = row_states(model.hidden_states(batch), batch)[batch.attention_mask_BT]
+        try:
+            from_kept = replace(batch, frozen_BTD=frozen_states(model, batch, training=True))
+            found = row_states(model.hidden_states(from_kept), batch)[batch.attention_mask_BT]
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"training.cache_frozen: {type(model.causal_lm).__name__} cannot run from its frozen part's hidden "
+                f"states ({message_of(error)}); leave cache_frozen out"
+            ) from error
     if not torch.allclose(found, whole, rtol=1e-3, atol=1e-3 * float(whole.abs().max())):
         raise ConfigError(
             f"training.cache_frozen: the frozen part of {type(model.causal_lm).__name__} has dropout, or gives more "

@@ -112,7 +112,9 @@ def _attention(
     if torch.is_autocast_enabled(query.device.type):  # as torch's own attention does
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-    blocks = _BLOCKS.get()[attention_mask.data_ptr()]
+    blocks = _BLOCKS.get().get(attention_mask.data_ptr())
+    if blocks is None:
+        raise LookupError("its layers attend with masks of their own")
     return _Blockwise.apply(blocks, scale, query, key, value).transpose(1, 2), None
 
 

@@ -27,7 +27,7 @@ from dhrd.training.shards import shard, shards_weights
 from dhrd.training.step import TrainState
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 Mixed = Literal["no", "bf16", "fp16"]
 
@@ -112,15 +112,16 @@ def _kind(device: str | None) -> str:
 
 
 def make_train_state(model: DualHeadModel, config: RunConfig, accelerator: Accelerator, num_updates: int) -> TrainState:
-    """Prepare a model for training: device, wrapping, optimizer, schedule."""
+    """Prepare a model for training: device, wrapping, optimizer, schedule.
+
+    Raises:
+        ConfigError: The backbone cannot recompute its activations.
+    """
     if accelerator.device.type == "cpu":
         keep_freed_memory()
         hold_scores(model.causal_lm)
     if config.training.gradient_checkpointing:
-        model.causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        # transformers makes the embeddings' output require a gradient, as reentrant checkpointing needs; ours does not,
-        # and below frozen layers nothing must run backward.
-        model.causal_lm.disable_input_require_grads()
+        _recompute_activations(model.causal_lm)
     if config.training.compile:
         trained = blocks(model.causal_lm)[model.settings.freeze_layers :]
         compile_layers(trained, lambda: _run_once(model.to(accelerator.device), accelerator), "training.compile")
@@ -140,6 +141,17 @@ def make_train_state(model: DualHeadModel, config: RunConfig, accelerator: Accel
         settings=config.training,
         num_updates=num_updates,
     )
+
+
+def _recompute_activations(causal_lm: PreTrainedModel) -> None:
+    if not causal_lm.supports_gradient_checkpointing:
+        raise ConfigError(
+            f"training.gradient_checkpointing: {type(causal_lm).__name__} does not support it; leave it out"
+        )
+    causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    # transformers makes the embeddings' output require a gradient, as reentrant checkpointing needs; ours does not,
+    # and below frozen layers nothing must run backward.
+    causal_lm.disable_input_require_grads()
 
 
 def _run_once(model: DualHeadModel, accelerator: Accelerator) -> None:

@@ -36,6 +36,7 @@ from helpers.models import (
     make_backbone,
     make_batch,
     make_causal_lm,
+    make_composite,
     make_model,
     rows,
     run_config,
@@ -117,6 +118,15 @@ def test_the_padding_token_is_always_written(pad: str | None, settings: dict[str
     model = make_model(backbone=Backbone(causal_lm, tokenizer, "tiny"), **settings)
     assert save_model(tmp_path, model)["pad_token_id"] == tokenizer.pad_token_id
     assert AutoTokenizer.from_pretrained(tmp_path).pad_token == tokenizer.pad_token == (pad or "<eos>")
+
+
+def test_the_text_part_of_a_composite_backbone_pools_at_no_padding(tmp_path: Path) -> None:
+    model = make_model(backbone=Backbone(make_composite(), make_tokenizer(), "tiny")).eval()
+    config, batch = save_model(tmp_path, model), make_batch(rows(12)[2::3], model)
+    assert config["text_config"]["pad_token_id"] == config["pad_token_id"] == model.tokenizer.pad_token_id
+    stock = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    with torch.no_grad():
+        torch.testing.assert_close(stock(batch.input_ids_BT).logits, model(batch).logits_BC)
 
 
 def test_the_tokenizer_cuts_and_pads_as_the_run_did(tmp_path: Path) -> None:

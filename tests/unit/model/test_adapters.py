@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import DeepseekV3Config, PhimoeConfig, PretrainedConfig
 
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import kind_of, save_artifact
@@ -17,8 +18,21 @@ from dhrd.config.model import LoraSettings
 from dhrd.data.records import LabelSet
 from dhrd.errors import ModelError
 from dhrd.model.adapters import add_lora, blocks, merged_state
+from dhrd.model.backbone import Backbone
 from dhrd.training.step import train_step
-from helpers.models import FAMILIES, make_batch, make_causal_lm, make_model, parameters_of, rows, step_of
+from helpers.artifacts import save_model
+from helpers.models import (
+    FAMILIES,
+    VOCAB_SIZE,
+    causal_lm_of,
+    make_batch,
+    make_causal_lm,
+    make_model,
+    parameters_of,
+    rows,
+    step_of,
+)
+from helpers.rows import make_tokenizer
 
 LINEAR = {
     "gpt2": ["c_attn", "c_fc", "c_proj"],
@@ -96,6 +110,40 @@ def test_merging_gives_the_adapted_model_and_changes_nothing(family: str) -> Non
         plain.load_state_dict(merged_state(model.causal_lm))
         torch.testing.assert_close(plain(**given).logits, model.causal_lm(**given).logits, rtol=1e-4, atol=1e-4)
     assert all(torch.equal(tensor, before[name]) for name, tensor in parameters_of(model).items())
+
+
+SMALL: dict[str, Any] = {
+    **{"vocab_size": VOCAB_SIZE, "hidden_size": 16, "intermediate_size": 32, "moe_intermediate_size": 16},
+    **{"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2},
+}
+DEEPSEEK = DeepseekV3Config(
+    **SMALL | {"n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1},
+    **{"first_k_dense_replace": 1, "q_lora_rank": 8, "kv_lora_rank": 8},
+    **{"qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 8},
+)
+"""Its first block and its shared experts have linear layers of the names that peft takes for the fused experts."""
+
+
+@pytest.mark.parametrize(
+    ("config", "left_out"),
+    [(DEEPSEEK, {"gate_proj", "up_proj", "down_proj"}), (PhimoeConfig(**SMALL, num_local_experts=4), {"router"})],
+    ids=lambda value: getattr(value, "model_type", None),
+)
+def test_neither_fused_experts_nor_routers_are_adapted(
+    config: PretrainedConfig, left_out: set[str], tmp_path: Path
+) -> None:
+    model = make_model(backbone=Backbone(causal_lm_of(config), make_tokenizer(), "tiny"), lora=LoraSettings())
+    assert {"q_proj", "q_b_proj"} & {*model.adapted}
+    assert not left_out & {*model.adapted}
+    train_step(step_of(model, learning_rate=1e-2), [make_batch(rows(), model)], 1)
+    save_model(tmp_path, model)
+    assert {path.name for path in tmp_path.iterdir()} >= {"model.safetensors", "adapter"}
+
+
+@pytest.mark.parametrize("names", [("q_b_proj", "gate_proj"), ("up_proj", "gate_proj"), ("mlp.down_proj",)])
+def test_fused_experts_that_are_asked_for_are_refused_naming_the_other_layers(names: tuple[str, ...]) -> None:
+    with pytest.raises(ModelError, match=rf"{names[-1]}: peft would adapt .* fused experts, .* of kv_a_.*, q_b_proj$"):
+        add_lora(causal_lm_of(DEEPSEEK), LoraSettings(target_modules=names))
 
 
 def saved_adapter(tmp_path: Path, **settings: Any) -> dict[str, Any]:

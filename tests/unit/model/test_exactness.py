@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, BloomConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, BloomConfig, DogeConfig, PreTrainedModel
 
 from dhrd.inference.engine.exactness import engine_states
 from dhrd.model import masks
 from dhrd.model.exactness import why_not_exact
-from helpers.models import FAMILIES, make_causal_lm
+from helpers.models import FAMILIES, VOCAB_SIZE, causal_lm_of, make_causal_lm
 
 WAYS = {"engine": engine_states, "training": None}
 
@@ -55,6 +55,12 @@ def test_a_model_that_is_not_is_told_why(change: Callable[[PreTrainedModel], Non
 def test_attention_that_a_mask_cannot_say(way: str) -> None:
     config = BloomConfig(vocab_size=264, hidden_size=16, n_layer=2, n_head=2)
     assert "BloomModel" in why_not_exact(AutoModelForCausalLM.from_config(config).eval().base_model, WAYS[way])
+
+
+def test_layers_with_masks_of_their_own() -> None:
+    small = {"vocab_size": VOCAB_SIZE, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    body = causal_lm_of(DogeConfig(**small, num_attention_heads=2)).eval().base_model
+    assert why_not_exact(body) == "DogeModel does not support it (its layers attend with masks of their own)"
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers import OpenAIGPTConfig
 
 from dhrd.config import RunConfig
 from dhrd.data.collate import collate
 from dhrd.data.records import EncodedExample
 from dhrd.errors import ConfigError
 from dhrd.model import precision
+from dhrd.model.backbone import Backbone
 from dhrd.training import setup
 from dhrd.training.setup import Precision, choose_precision, make_accelerator, make_train_state, start_processes
 from dhrd.training.step import train_step
-from helpers.models import make_model, run_config
+from helpers.models import VOCAB_SIZE, causal_lm_of, make_model, run_config
+from helpers.rows import make_tokenizer
 
 
 def test_what_is_asked_for_is_not_measured() -> None:
@@ -71,6 +74,14 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
         gradients.append(model.causal_lm.model.layers[0].self_attn.q_proj.weight.grad)
         assert model.causal_lm.is_gradient_checkpointing == checkpointing
     torch.testing.assert_close(gradients[1], gradients[0])
+
+
+def test_a_family_without_gradient_checkpointing_is_refused_naming_the_setting() -> None:
+    small = OpenAIGPTConfig(vocab_size=VOCAB_SIZE, n_embd=16, n_layer=1, n_head=2)
+    model = make_model(backbone=Backbone(causal_lm_of(small), make_tokenizer(), "tiny"))
+    config = run_config(training={"gradient_checkpointing": True})
+    with pytest.raises(ConfigError, match=r"training.gradient_checkpointing: OpenAIGPTLMHeadModel does not support it"):
+        make_train_state(model, config, make_accelerator(config, "cpu", Precision("no")), num_updates=1)
 
 
 def test_compiled_layers_make_the_same_update() -> None:
