@@ -22,7 +22,7 @@ def json_text(value: Any) -> str:
 
 def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
+        return None if math.isnan(value) else "-Infinity" if value < 0 else "Infinity"
     if isinstance(value, dict):
         return {name: _finite(part) for name, part in value.items()}
     return [_finite(part) for part in value] if isinstance(value, list | tuple) else value

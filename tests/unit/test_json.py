@@ -6,6 +6,7 @@ import json
 from datetime import date
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from dhrd._json import json_text
@@ -17,5 +18,6 @@ def test_numbers_that_json_lacks() -> None:
     assert json.loads(json_text(value), parse_constant=pytest.fail) == {
         "a": [1.5, "Infinity", {"b": ["-Infinity", None]}], "c": "Infinity"
     }  # fmt: skip
+    assert json_text(np.float64("-inf")) == '"-Infinity"'
     assert json_text(Decimal("Infinity")) == json_text(inf) == '"Infinity"'
     assert json_text({"on": date(2025, 11, 2)}) == '{"on": "2025-11-02"}'

@@ -12,14 +12,15 @@ from dhrd.compat.dataset import DHRDDataset
 from dhrd.config import LossSettings
 from dhrd.data.label_names import listed
 from dhrd.data.records import Batch, LabelSet
-from dhrd.errors import DataError
+from dhrd.errors import ConfigError, DataError
 
 _WAY_OUT = "read every file with load_json_dataset(…, labels=train_dataset.labels)"
 
 
 def labels_of(loader: Iterable[Batch]) -> LabelSet | None:
     """The label set of a loader's data set, or of the data set that it is a subset of; None: it has none."""
-    return getattr(_data_of(loader), "labels", None)
+    labels = getattr(_data_of(loader), "labels", None)
+    return labels if isinstance(labels, LabelSet) else None
 
 
 def _data_of(loader: Iterable[Batch]) -> object:
@@ -30,7 +31,13 @@ def _data_of(loader: Iterable[Batch]) -> object:
 
 
 def label_mass_of(loader: DataLoader[Any], num_labels: int) -> np.ndarray:
-    """How many rows of a `DHRDDataset`, or of a subset of it, each label has, (C,), each row with its weight."""
+    """How many rows of a `DHRDDataset`, or of a subset of it, each label has, (C,), each row with its weight.
+
+    Raises:
+        ConfigError: It is another data set.
+    """
+    if not isinstance(_data_of(loader), DHRDDataset):
+        raise ConfigError("loss.class_weights: balanced counts the rows of load_json_dataset; give weights by name")
     mass_C = np.zeros(num_labels)
     for index in range(len(loader.dataset)):  # type: ignore[arg-type]
         row = loader.dataset[index]

@@ -12,6 +12,7 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,9 @@ def _train(config: RunConfig, rows: Rows, backbone: Backbone, data: Encoded, dev
 def _key(config: RunConfig, data: Encoded) -> str:
     """A key of everything that a fold's probabilities depend on."""
     parts = [identity(config), *(fingerprint(part.examples) for part in (data.train, data.validation))]
-    directory = Path(config.model.name_or_path).expanduser()
-    if directory.is_dir():  # another training may have written other weights there
-        parts.append(file_digests(directory, WEIGHTS))
+    backbone = Path(config.model.name_or_path).expanduser()  # another training may have written other weights there
+    if backbone.is_dir():
+        parts.append(file_digests(backbone, WEIGHTS))
+    elif backbone.is_file():
+        parts.append(file_digests(backbone.parent, [escape(backbone.name)]))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -13,7 +13,7 @@ from dhrd.data.superglue import TASKS
 from dhrd.errors import ConfigError
 from dhrd.experiments import STUDIES
 from dhrd.experiments.cells import CellDecoding
-from dhrd.experiments.plan import Request, left_open, own_data, with_settings
+from dhrd.experiments.plan import Request, file_name, left_open, own_data, with_settings
 from dhrd.experiments.study import Arm, Grid, Study
 from dhrd.metrics.metrics import check_metric
 from dhrd.model.location import locate
@@ -178,8 +178,9 @@ def check_data(request: Request) -> None:
     if any(arm.engine == "vllm" for arm in request.arms):
         check_vllm("`arms`")
     metric = request.base.training.metric
-    for task in request.tasks if metric not in (None, "micro_f1") else ():  # which rows with several labels have
-        check_metric(str(metric), TASKS.get(task))
+    for task in request.tasks if metric is not None else ():
+        if metric != "micro_f1" or task in TASKS:  # one's own rows may have several labels
+            check_metric(str(metric), TASKS.get(task))
     for arm in request.arms:
         if arm.encoder is not None:
             locate(arm.encoder)
@@ -197,7 +198,7 @@ def check_data(request: Request) -> None:
             "`data.rationales=DIR/{task}.jsonl`"
         )
     for task in request.tasks:
-        path = Path(spec.replace("{task}", task))
+        path = Path(spec.replace("{task}", file_name(task)))
         if not path.is_file():
             raise ConfigError(
                 f"data.rationales: {path}: no such file, for {task}; add it or leave the task out of `tasks`"

@@ -97,6 +97,12 @@ def own_data(base: RunConfig) -> str | None:
     return f"{name}_rows" if name in TASKS else name  # which would be scored as the task
 
 
+def file_name(task: str) -> str:
+    """What `{task}` stands for: own rows that are named as a SuperGLUE task are called otherwise in tables alone."""
+    name = task.removesuffix("_rows")
+    return name if name in TASKS else task
+
+
 def cell_config(
     request: Request, task: str, backbone: str, arm: Arm, seed: int, chosen: Settings | None = None
 ) -> RunConfig:
@@ -115,7 +121,7 @@ def cell_config(
     if condition is not None:
         data |= left_open(condition.settings, request.base)
     if request.base.data.rationales is not None:
-        data["data.rationales"] = request.base.data.rationales.replace("{task}", task)
+        data["data.rationales"] = request.base.data.rationales.replace("{task}", file_name(task))
     if "data.train" in data:
         data["data.train"] = str(data["data.train"]).replace(SEED, str(seed))
     settings = {"model.name_or_path": backbone, **data, **arm.settings, **(chosen or {}), "seed": seed}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from dhrd.compat.dataset import DHRDDataset, load_json_dataset
 from dhrd.compat.trainer import DHRDTrainer, LoaderUpdates
@@ -137,3 +137,27 @@ def test_rows_of_several_labels_are_learned_by_sigmoids(tmp_path: Path) -> None:
         first(LossSettings(), read(tmp_path, several), label_loss=LabelLoss())
     with pytest.raises(DataError, match="have one label each, but the model's label_loss has multi_label=True"):
         first(LossSettings(), read(tmp_path, LABELS), label_loss=LabelLoss(multi_label=True))
+
+
+class OwnRows(Dataset[Any]):
+    """A data set of one's own: a list of rows, and what it calls their labels."""
+
+    def __init__(self, labels: object) -> None:
+        self.rows, self.labels = rows(4), labels
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.rows[index]
+
+
+def test_a_data_set_of_ones_own_is_trained_on() -> None:
+    """Whatever it has under `labels`; only what needs the labels of its rows by name is refused."""
+    collate = loader().collate_fn
+    own = DataLoader(OwnRows(["a", "b", "c"]), batch_size=4, collate_fn=collate)
+    assert DHRDTrainer(make_model("llama"), own).train(1)
+    named = DataLoader(OwnRows(LabelSet(("a", "b", "c"))), batch_size=4, collate_fn=collate)
+    model = make_model("llama", loss=LossSettings(class_weights="balanced"))
+    with pytest.raises(ConfigError, match="balanced counts the rows of load_json_dataset; give weights by name"):
+        DHRDTrainer(model, named).train(1)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
+from dhrd.config import load_config
 from dhrd.data.rows import load_rows
 from dhrd.data.split import split_fold
 from dhrd.evaluation import folds
@@ -81,3 +83,14 @@ def test_folds_of_other_weights_at_the_same_place_are_not_taken(tiny_backbone: P
 def _empty(directory: Path) -> Path:
     directory.mkdir()
     return directory
+
+
+def test_a_backbone_in_one_file_is_known_by_its_content(tmp_path: Path) -> None:
+    data = SimpleNamespace(train=SimpleNamespace(examples=[]), validation=SimpleNamespace(examples=[]))
+    path = tmp_path / "model [Q4].gguf"
+    config = load_config(model__name_or_path=str(path))
+    keys = []
+    for content in (b"one", b"one", b"two"):
+        path.write_bytes(content)
+        keys.append(folds._key(config, data))  # type: ignore[arg-type]
+    assert keys[0] == keys[1] != keys[2]

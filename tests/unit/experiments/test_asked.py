@@ -150,3 +150,14 @@ def test_a_metric_that_is_none_is_refused_before_anything_is_run(tmp_path: Path)
         request = RequestNames(study="main", base=load_config(**rows, training__metric=metric)).request()
         with nullcontext() if is_known else pytest.raises(ConfigError, match="'foo' is not a metric of this task"):
             check_data(request)
+
+
+def test_own_rows_named_as_a_task_keep_their_files_of_rationales(tmp_path: Path) -> None:
+    """They are called otherwise in tables, so that they are not scored as the task's."""
+    write_rows(tmp_path)
+    (tmp_path / "cb.jsonl").write_bytes((tmp_path / "train.jsonl").read_bytes())
+    given = {"train": "cb.jsonl", "validation": "validation.jsonl", "rationales": "{task}.jsonl"}
+    base = load_config(overrides=[f"data.{name}={tmp_path}/{file}" for name, file in given.items()])
+    request = RequestNames(study="main", base=base).request()
+    assert request.tasks == ("cb_rows",)
+    check_data(request)

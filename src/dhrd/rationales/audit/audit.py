@@ -97,11 +97,13 @@ def audit_rationales(
     config = config or RunConfig()
     source = open_source(data, config.data, split=split)
     read = InputTemplate(source.template).variables
-    examples = [_as_read(example, read) for example in source.load()]
+    fields = ("label", "rationale", "id", "group", "weight")
+    own = frozenset(source.columns.get(name, name) for name in fields)
+    examples = [_as_read(example, read, own) for example in source.load()]
     labels = label_set(config, source, examples)
-    own = source.task.leaks if source.task else ()
+    told = source.task.leaks if source.task else ()
     try:
-        patterns = leak_patterns(labels, forbid=(*own, *forbid), allow=allow)
+        patterns = leak_patterns(labels, forbid=(*told, *forbid), allow=allow)
     except re.error as error:
         raise ConfigError(f"`forbid`: not a regular expression: {error}") from error
     lines = list(_read(Path(rationales), {example.id: example for example in examples}, config.data.columns))
@@ -163,8 +165,9 @@ def _read(path: Path, examples: Mapping[str, Example], mapping: Mapping[str, str
         )
 
 
-def _as_read(example: Example, columns: frozenset[str]) -> Example:
-    """A row with only what the classifier reads: another column may contain or reveal the label."""
+def _as_read(example: Example, columns: frozenset[str], own: frozenset[str]) -> Example:
+    """A row with only what the classifier reads, which by `row` may be all but our own fields' columns: another column
+    may contain or reveal the label."""
     text = example.input_text if "input_text" in columns else ""
-    is_read = columns.__contains__ if ROW not in columns else lambda name: True
-    return replace(example, input_text=text, fields={k: v for k, v in example.fields.items() if is_read(k)})
+    read = columns | (example.fields.keys() - own if ROW in columns else set())
+    return replace(example, input_text=text, fields={k: v for k, v in example.fields.items() if k in read})

@@ -10,7 +10,7 @@ from dhrd.data.records import Example
 _IDEOGRAPH = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # written without spaces: a character is a word
 _WORD = re.compile(rf"[{_IDEOGRAPH}]|[^\W_{_IDEOGRAPH}]+(?:['’][^\W_{_IDEOGRAPH}]+)*")
 _SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W\d_a-z])")
-_NOT_TEXT = {"id", "group", "label", "rationale", "idx", "version"}
+_NOT_TEXT = {"id", "group", "label", "rationale", "weight", "idx", "version"}
 
 
 def words(text: str) -> list[str]:

@@ -13,11 +13,8 @@ from functools import partial
 
 _NAME = r"(?:explanation|reasoning|rationale|(?:final_)?answer|response|output|solution)"
 _TAG = rf"</?{_NAME}(?:\s[^<>\n]{{0,200}})?>"  # the prompt's form, copied
-_TAGS = re.compile(_TAG, re.IGNORECASE)
-_TAG_LINE = re.compile(rf"^[ \t]{{0,80}}(?:{_TAG}[ \t]{{0,20}}){{1,8}}$", re.IGNORECASE | re.MULTILINE)
-_ELEMENT_LINE = re.compile(
-    rf"^[ \t]{{0,80}}<({_NAME})(?:\s[^<>\n]{{0,200}})?>([^\n]*)</\1>[ \t]{{0,20}}$", re.IGNORECASE | re.MULTILINE
-)
+_TAGS = re.compile(f"({_TAG})", re.IGNORECASE)
+_FORM_TAG = re.compile(r"</?(?:explanation|reasoning|rationale|(?:final_)?answer)\b", re.IGNORECASE)
 _SOME_TAGS = rf"(?:{_TAG}\s{{0,20}}+){{1,8}}+"  # possessive, as below: no answer takes long
 _EDGE_TAGS = re.compile(rf"\A\s{{0,20}}{_SOME_TAGS}|{_SOME_TAGS}\Z", re.IGNORECASE)
 _FIELDS = re.compile(
@@ -34,10 +31,8 @@ _WITHIN = re.compile(
     rf"(?:^|(?<=[.!?…:;。！？\"'”’)\]*_`>\s]))[*_`#\\]{{0,10}}[\[(<【]\s?/?{_END_OF_REASONING}\s?\\?[\])>】][*_`]{{0,10}}(?!\s*[,.;)])",
     re.IGNORECASE | re.MULTILINE,
 )
-_AT_SENTINEL = re.compile(
-    rf"(?:{_SOME_TAGS})?+(?:[^\w\n]|_){{0,20}}+{_END_OF_REASONING}(?:[^\w\n]|_){{0,20}}\s{{0,20}}(?:{_SOME_TAGS})?",
-    re.IGNORECASE,
-)
+_SENTINELS = re.compile(f"({_END_OF_REASONING})", re.IGNORECASE)
+_LETTER = re.compile(r"[^\W_]")
 _SENTENCE_END = re.compile(r"[.!?…:;。！？][\"'”’)\]*_`>]*\s*\Z")
 
 _WORD = r"(?:explanation|reasoning|rationale|reasons?|justification|analysis|thought process)"
@@ -97,9 +92,22 @@ def split(text: str, is_answer: Callable[[str], bool]) -> tuple[str, str] | None
 
 
 def _without_tags(text: str) -> str:
-    """Without those beside a sentinel and on lines of their own: within a line they may be the explanation's words."""
-    text = _AT_SENTINEL.sub(lambda match: _TAGS.sub("", match[0]), text)
-    return _TAG_LINE.sub("", _ELEMENT_LINE.sub(r"\2", text))
+    """Without those of the prompt's form at the ends of a line, and any on lines of their own or beside a sentinel:
+    amid a line's words they may be the explanation's own."""
+    return "".join(
+        "".join(map(_without_outer_tags, _SENTINELS.split(line))) if "<" in line else line
+        for line in text.splitlines(keepends=True)
+    )
+
+
+def _without_outer_tags(text: str) -> str:
+    parts = _TAGS.split(text)  # texts, with the tags between them
+    worded = [place for place in range(0, len(parts), 2) if _LETTER.search(parts[place])]
+
+    def stays(place: int) -> bool:
+        return bool(worded) and (worded[0] < place < worded[-1] or not _FORM_TAG.match(parts[place]))
+
+    return "".join(part for place, part in enumerate(parts) if place % 2 == 0 or stays(place))
 
 
 def _divide(text: str) -> list[str]:

@@ -100,21 +100,22 @@ def test_a_tasks_own_words_are_looked_for(tmp_path: Path, shared_data: Path) -> 
     assert audit_rationales(path, "superglue:wsc", config=config, split="validation").counts["unmatched_id"] == 0
 
 
-def mapped(tmp_path: Path, **more: str) -> Audit:
+def mapped(tmp_path: Path, template: str = "{{ text }}", **more: str) -> Audit:
     """An audit of rows whose label stands in the column `verdict`; the first rationale names it."""
     rows = [{"id": row["id"], "text": row["input_text"], "verdict": row["label"], **more} for row in ROWS]
     written = lines(SOUND)
     written[0]["rationale"] += " They repair it."
     columns = {"data__columns": {"input_text": "text", "label": "verdict"}}
-    return audit(tmp_path, written, rows, config=load_config(**columns))
+    return audit(tmp_path, written, rows, config=load_config(**columns, data__input_template=template))
 
 
 def test_a_label_in_a_column_of_another_name_is_no_text_of_the_row(tmp_path: Path) -> None:
     assert flags(mapped(tmp_path)) == [("1", ["label_leak"])]
 
 
-def test_a_mapped_label_is_not_told_from_the_input(tmp_path: Path) -> None:
-    accuracy = mapped(tmp_path).leak.input_accuracy
+@pytest.mark.parametrize("template", ["{{ text }}", "{{ row | tojson }}"])
+def test_a_mapped_label_is_not_told_from_the_input(tmp_path: Path, template: str) -> None:
+    accuracy = mapped(tmp_path, template).leak.input_accuracy
     assert accuracy is not None and accuracy < 0.9
 
 

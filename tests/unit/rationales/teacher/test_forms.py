@@ -77,6 +77,9 @@ FORMS = {
     "an element after a lead-in": f"Here is my reasoning: <reasoning>Because of x.\n{SENTINEL}\nrefund</reasoning>",
     "an element, a heading": f"<output>**Explanation:** Because of x.</output>\n{SENTINEL}\n<answer>refund</answer>",
     "a draft in elements": f"A draft.\n{SENTINEL}\n<answer>keep</answer>\n<reasoning>Because of x.\n{SENTINEL}\nrefund",
+    "an element around the sentinel": "Because of x.\n<answer>END_OF_REASONING</answer>\nrefund",
+    "a tag after the sentinel": "Because of x.\n**END_OF_REASONING**</explanation>\nrefund",
+    "bold tags": f"**<explanation>**\nBecause of x.\n**</explanation>**\n{SENTINEL}\nrefund",
     "elements": "<explanation>Because of x.</explanation>\n<answer>refund</answer>",
 }
 
