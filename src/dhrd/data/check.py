@@ -154,7 +154,7 @@ class RowCheck:
 
     def _rationale_task(self, given: Row) -> str | None:
         """An `Example`'s; a file of rows has rationales for its first task."""
-        name = given.own.get("rationale_task") if isinstance(given.own.get("label"), ByTask) else None
+        name = given.own.get("rationale_task") if self.tasks else None
         if name is not None and name not in self.tasks:
             raise ValueError(f"rationale_task: {shown(str(name))} is no task; there are {', '.join(self.tasks)}")
         return None if name is None else str(name)

@@ -66,12 +66,13 @@ def row_of(item: object, where: str, mapping: Mapping[str, str], own: Sequence[s
     if isinstance(item, Example):
         if own and item.shares is not None:
             return BadRow(item.where or where, "shares: give them as the label, by name: {'a': 0.6, 'b': 0.4}")
-        fields = {name: getattr(item, name) for name in own}
+        fields = {name: value for name in own if (value := _own_value(item, name, mapping)) is not _NOT_OWN}
         ours = {mapping["input_text"]: item.input_text} if item.input_text and "input_text" in mapping else {}
         # One that no source read has no columns but its fields, which a template may read; else a column of such a
         # name may be something else, and a template that reads it must not get the label instead.
         made = {} if item.digest else {mapping.get(name, name): value for name, value in fields.items()} | fields
-        read = {**fields, "weight": item.weight, "rationale_task": item.rationale_task} if own else {}
+        more = ("weight", "rationale_task") if own else ()
+        read = fields | {name: value for name in more if (value := _own_value(item, name, mapping)) is not _NOT_OWN}
         return Row(item.where or where, {**made, **item.columns(), **ours}, read)
     if isinstance(item, Mapping):
         return Row(where, {str(name): value for name, value in item.items()})
@@ -79,6 +80,17 @@ def row_of(item: object, where: str, mapping: Mapping[str, str], own: Sequence[s
     if isinstance(text, str):
         return Row(where, dict.fromkeys(("input_text", mapping.get("input_text", "input_text")), text))
     return BadRow(where, f"a row must be a text, a dict or an Example, got {_article(item)}")
+
+
+_NOT_OWN = object()
+_UNSET = {"id": "", "weight": 1.0}
+
+
+def _own_value(example: Example, name: str, mapping: Mapping[str, str]) -> object:
+    """An `Example`'s field; none of its own where it is as it is by default, and one made by hand has the column."""
+    value = getattr(example, name)
+    is_column = not example.digest and mapping.get(name, name) in example.fields
+    return _NOT_OWN if is_column and value == _UNSET.get(name) else value
 
 
 def numbered_rows(rows: object, mapping: Mapping[str, str]) -> Iterator[Row | BadRow]:

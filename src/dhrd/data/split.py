@@ -17,8 +17,8 @@ def split_dev(
 
     Args:
         examples: All training rows.
-        share: Share of rows that go to dev, met as closely as whole groups allow. With the same seed, a larger share's
-            dev includes a smaller one's, unless a group is larger than that.
+        share: Share of rows that go to dev, met to a row, or as closely as whole groups allow. With the same seed, a
+            larger share's dev includes a smaller one's, but for groups that did not fit into that.
         seed: Seed of the choice of rows.
         setting: Name of the setting, for the error message.
 
@@ -38,11 +38,8 @@ def split_dev(
             before += len(rows)
     dev: set[int] = set()
     for _, rows in sorted(order):
-        if len(rows) / 2 > wanted:  # a group that is larger than the part shall not end it
-            continue
-        if len(dev) + len(rows) / 2 > wanted:  # without this one the share is closer
-            break
-        dev.update(rows)
+        if len(dev) + len(rows) / 2 <= wanted:  # else the share is closer without this group; a smaller one may fit
+            dev.update(rows)
     if not dev or len(dev) == len(examples):
         raise DataError(f"{setting}: {share} of {len(examples)} rows leaves one part empty; change it")
     return _parts(examples, dev)

@@ -80,7 +80,7 @@ def decide(
         else held_out_rows(model_dir, config, instead="data")
     )
     rows, digests, fingerprint = _read(classifier, examples)
-    refuse_trained_rows(model_dir, digests)  # those held out as well: a model that the run began with may know them
+    refuse_trained_rows(model_dir, digests, held_out=data is None)
     chosen_on = classifier.info.training.get("selected_on") or {}
     if chosen_on.get("fingerprint") == fingerprint:
         logger.warning("weights or a temperature were chosen on these very rows, so that new ones may do worse")

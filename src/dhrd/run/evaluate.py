@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from dhrd._progress import track
 from dhrd.config import RunConfig
+from dhrd.data.digest import digest_of
 from dhrd.data.label_space import check_one_task
 from dhrd.errors import ConfigError
 from dhrd.evaluation.cascade import Choice, evaluate_cascade
@@ -17,7 +18,7 @@ from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.decoding import Decoding
 from dhrd.run.rows import each_row_of, rows_of
-from dhrd.run.trained import held_out_rows, telling_trained
+from dhrd.run.trained import held_out_rows, refuse_trained_rows, telling_trained
 
 Mode = Literal["classifier", "cot", "cascade"]
 _DECODING = frozenset(field.name for field in fields(Decoding))
@@ -118,4 +119,5 @@ def _choice(model_dir: str | Path, config: RunConfig | None, given: dict[str, An
         return Choice(**asked)
     own = "dev_data" not in given
     choose_on = held_out_rows(model_dir, config) if own else rows_of(model_dir, given["dev_data"], config=config)
+    refuse_trained_rows(model_dir, [*map(digest_of, choose_on)], held_out=own, instead="give others as `dev_data`")
     return Choice(**asked, choose_on=choose_on)

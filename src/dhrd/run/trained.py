@@ -50,6 +50,8 @@ def held_out_rows(
         )
     refuse_streams(config.data, *_LOADED, mend=f"; give `{instead}=SPEC`")
     held_out = load_rows(config).choose
+    if not (read_info(model_dir).training.get("rows") or {}).get("held_out"):
+        logger.warning("an earlier version wrote this artifact, and may have held out others than these rows")
     if not _is_as_read(model_dir, "held_out", held_out):
         raise DataError(
             f"the rows that training held out have changed, or are not of data.train ({config.data.train}) alone, so "
@@ -123,7 +125,11 @@ def _muted() -> Iterator[None]:
 
 
 def refuse_trained_rows(
-    model_dir: str | Path, digests: Sequence[str], *, instead: str = "give rows that training did not see"
+    model_dir: str | Path,
+    digests: Sequence[str],
+    *,
+    held_out: bool = False,
+    instead: str = "give rows that training did not see",
 ) -> None:
     """Refuse rows that the model was trained on, since they say nothing about new rows.
 
@@ -132,12 +138,16 @@ def refuse_trained_rows(
     Args:
         model_dir: An artifact, written by `train`.
         digests: The rows' digests.
+        held_out: They are `held_out_rows`, which training compared with its others: what counts is whether a model that
+            the run began with was trained on them.
         instead: What to do instead, for the message.
 
     Raises:
         DataError: The model was trained on most of the rows.
     """
-    known = num_trained(model_dir, digests)
+    config = read_run(Path(model_dir).expanduser()) if held_out else None
+    trained = backbone_digests(config.model.name_or_path) if config else _trained_digests(model_dir, logging.WARNING)
+    known = sum(digest in trained for digest in digests)
     if known > _MOST_TRAINED * len(digests):
         raise DataError(
             f"the model was trained on {known} of the {len(digests)} rows, so they say little about new ones; {instead}"

@@ -149,7 +149,7 @@ def remove_checkpoints(directory: Path) -> None:
         if _NAME.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
     remove_partial(directory)
-    for path in (*directory.glob("best-*.safetensors"), directory / "run.json"):
+    for path in (*directory.glob("best*.safetensors"), directory / "run.json"):
         path.unlink(missing_ok=True)
     with suppress(OSError):
         directory.rmdir()

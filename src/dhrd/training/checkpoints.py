@@ -124,6 +124,8 @@ class Checkpoints:
         """
         assert position.best_step is not None
         path = best_weights(self.directory, position.best_step)
+        if not path.is_file() and (self.directory / "best.safetensors").is_file():  # of an earlier version
+            path = self.directory / "best.safetensors"
         if position.best_digest is not None and path.is_file() and digest(path) != position.best_digest:
             raise CheckpointError(f"{path}: damaged (it differs from its digest); start the run again")
         _load_tensors(model, path)

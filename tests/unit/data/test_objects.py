@@ -132,3 +132,14 @@ def test_an_example_made_by_hand_needs_no_column() -> None:
     assert (row.label, row.group, row.weight, row.rationale) == ("x", "c1", 3.0, None)
     with pytest.raises(DataError, match=r"weight: -1\.0 is not a number of at least 0"):
         open_source([replace(example, weight=-1.0)], settings).load()
+
+
+def test_what_an_example_leaves_open_its_columns_say() -> None:
+    """One made by hand, whose fields have the mapped columns; what it says itself goes before them."""
+    columns = {"user": "u1", "w": 2, "y": "x", "nr": "7"}
+    mapped = {"group": "user", "weight": "w", "label": "y", "id": "nr"}
+    (row,) = read([Example(input_text="a", fields=columns)], data__columns=mapped)
+    assert (row.label, row.group, row.weight, row.id) == ("x", "u1", 2.0, "7")
+    own = Example(input_text="a", fields=columns, label="z", group="u2", weight=0.5, id="8")
+    (row,) = read([own], data__columns=mapped)
+    assert (row.label, row.group, row.weight, row.id) == ("z", "u2", 0.5, "8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections import Counter
 
@@ -92,15 +91,12 @@ def test_of_several_tasks_the_first_that_a_row_has_is_its_stratum() -> None:
     assert drawn == {("tags", ("x", "y")): 15, ("tags", ("x",)): 5, ("topic", "a"): 10, ("topic", "b"): 10}
 
 
-def test_with_groups_a_larger_share_holds_a_smaller_one_too() -> None:
-    rows = [
-        Example(id=f"{group}-{i}", label="ab"[group % 2], group=str(group))
-        for group in range(40)
-        for i in range(1 + group % 5)
-    ]
-    for seed in range(5):
-        parts = [{row.id for row in split_dev(rows, share, seed)[1]} for share in (0.1, 0.2, 0.3, 0.6)]
-        assert all(small < large for small, large in itertools.pairwise(parts))
+def test_groups_that_do_not_fit_leave_their_place_to_smaller_ones() -> None:
+    rows = [Example(id=f"{group}-{i}", label="a", group=str(group)) for group in range(5) for i in range(15)]
+    rows += [Example(id=f"s{i}", label="a") for i in range(25)]
+    for seed in range(10):
+        _, dev = split_dev(rows, 0.1, seed)
+        assert len(dev) in (10, *range(15, 18))  # a whole group is as close as none, if it comes first
 
 
 def test_a_group_larger_than_the_part_does_not_end_it() -> None:

@@ -116,6 +116,9 @@ def test_the_task_of_an_examples_rationale_is_kept() -> None:
     loaded = load_rows(settings(), train_dataset=rows).train
     assert [row.rationale_task for row in loaded] == [None, "tags", "tags", "tags"]
     assert [row.label for row in loaded] == [row.label for row in rows]
+    columns = Example(input_text="a", rationale="r", rationale_task="tags", fields={"mood": "a", "t": "x|y"})
+    (first, *_) = load_rows(settings(), train_dataset=[columns, *rows]).train
+    assert (first.rationale_task, first.label) == ("tags", ByTask({"mood": "a", "tags": ("x", "y")}))
     with pytest.raises(DataError, match="rationale_task: 'colour' is no task; there are mood, tags"):
         load_rows(settings(), train_dataset=[replace(row, rationale_task="colour") for row in rows])
 

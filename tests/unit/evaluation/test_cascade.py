@@ -171,7 +171,9 @@ def test_a_run_that_held_out_nothing_needs_rows_for_the_choice(
     ended = run_here(capsys, "evaluate", "--model", out, *flags)
     assert ended.code == 2
     assert "held out none: give --dev-data SPEC, or train with data.dev_share" in ended.error_lines[0]
-    assert run_here(capsys, "evaluate", "--model", out, *flags, "--dev-data", tmp_path / "train.jsonl").code == 0
+    refused = run_here(capsys, "evaluate", "--model", out, *flags, "--dev-data", tmp_path / "train.jsonl")
+    assert (refused.code, "the model was trained on 20 of the 20 rows" in refused.error_lines[0]) == (2, True)
+    assert run_here(capsys, "evaluate", "--model", out, *flags, "--dev-data", tmp_path / "validation.jsonl").code == 0
     with pytest.raises(DataError, match="no rows"):
         dhrd.evaluate(out, mode="cascade", target_accuracy=0.1, dev_data=[])
 

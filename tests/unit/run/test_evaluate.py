@@ -61,7 +61,8 @@ def test_a_threshold_is_chosen_on_the_rows_for_it(artifact: Path, asked_with: li
     held_out = dhrd.evaluate(artifact, rows(5), device="cpu", mode="cascade", target_cost=1e9)
     assert [count for count, _ in asked_with] == [6, 5]  # 0.3 of the run's 20 rows, then the rows themselves
     assert held_out.metrics["chosen_on"]["num_rows"] == 6
-    given = dhrd.evaluate(artifact, rows(5), device="cpu", mode="cascade", target_cost=1e9, dev_data=rows(4))
+    others = [{"input_text": f"never read {number}", "label": "keep"} for number in range(4)]
+    given = dhrd.evaluate(artifact, rows(5), device="cpu", mode="cascade", target_cost=1e9, dev_data=others)
     assert given.metrics["chosen_on"]["num_rows"] == 4
 
 

@@ -137,3 +137,21 @@ def test_rows_of_the_artifact_that_training_began_with_are_known(
     caplog.clear()
     assert backbone_digests(str(model)) == set() and backbone_digests("org/name") == set()
     assert len(caplog.messages) == 1 and "the new artifact cannot tell which rows this one was trained" in caplog.text
+
+
+def test_held_out_rows_may_repeat_texts_but_be_none_that_the_run_began_with(
+    tiny_backbone: Path, tmp_path: Path
+) -> None:
+    """Repetition within a file is natural, and told in training; what an earlier training saw is not held out."""
+    again = [{**row, "id": f"again-{row['id']}"} for row in rows(20)]
+    train = write_jsonl(tmp_path / "twice.jsonl", [*rows(20), *again])
+    given = [f"data.train={train}", "data.validation=null", "training.num_epochs=1", "data.dev_share=0.3"]
+    first = dhrd.train(make_config(tiny_backbone, tmp_path, *given)).output_dir
+    held_out = [digest_of(row) for row in held_out_rows(first)]
+    with pytest.raises(DataError, match="the model was trained on"):
+        refuse_trained_rows(first, held_out)
+    refuse_trained_rows(first, held_out, held_out=True)
+    then = [*given, f"model.name_or_path={first}", f"output_dir={tmp_path / 'then'}", "seed=1"]
+    second = dhrd.train(make_config(tiny_backbone, tmp_path, *then)).output_dir
+    with pytest.raises(DataError, match="the model was trained on"):
+        refuse_trained_rows(second, [digest_of(row) for row in held_out_rows(second)], held_out=True)
