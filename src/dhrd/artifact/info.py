@@ -191,6 +191,11 @@ class ArtifactInfo(BaseModel):
         return self
 
     @property
+    def chosen_on(self) -> str | None:
+        """The fingerprint of the rows that the weights or a temperature were chosen on; None: of none."""
+        return (self.training.get("selected_on") or {}).get("fingerprint")
+
+    @property
     def reasons(self) -> bool:
         """Whether the reasoning head was trained."""
         return self.training.get("reasoning_weight") != 0

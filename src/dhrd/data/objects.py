@@ -66,13 +66,13 @@ def row_of(item: object, where: str, mapping: Mapping[str, str], own: Sequence[s
     if isinstance(item, Example):
         if own and item.shares is not None:
             return BadRow(item.where or where, "shares: give them as the label, by name: {'a': 0.6, 'b': 0.4}")
-        fields = {name: value for name in own if (value := _own_value(item, name, mapping)) is not _NOT_OWN}
+        names = (*own, "weight", "rationale_task") if own else ()
+        read = {name: value for name in names if (value := _own_value(item, name, mapping)) is not _NOT_OWN}
+        fields = {name: read[name] for name in own if name in read}
         ours = {mapping["input_text"]: item.input_text} if item.input_text and "input_text" in mapping else {}
         # One that no source read has no columns but its fields, which a template may read; else a column of such a
         # name may be something else, and a template that reads it must not get the label instead.
         made = {} if item.digest else {mapping.get(name, name): value for name, value in fields.items()} | fields
-        more = ("weight", "rationale_task") if own else ()
-        read = fields | {name: value for name in more if (value := _own_value(item, name, mapping)) is not _NOT_OWN}
         return Row(item.where or where, {**made, **item.columns(), **ours}, read)
     if isinstance(item, Mapping):
         return Row(where, {str(name): value for name, value in item.items()})

@@ -104,16 +104,16 @@ def _strata(examples: Sequence[Example], rng: random.Random) -> list[list[list[i
 def _own_strata(labels: Sequence[Label | None]) -> list[str]:
     """Each row's stratum: its label; of several labels the rarest, since few rows have all the same; of several tasks
     the first that it has a label of, since all together are rarely the same."""
-    own = [next(iter(label.labels.items()), None) if isinstance(label, ByTask) else ("", label) for label in labels]
-    counts = Counter((one[0], name) for one in own if one and isinstance(one[1], tuple) for name in one[1])
+    nothing = "", None
+    own = [next(iter(label.labels.items()), nothing) if isinstance(label, ByTask) else ("", label) for label in labels]
+    counts = Counter((task, name) for task, label in own if isinstance(label, tuple) for name in label)
 
-    def rarest(task: str, label: object) -> object:
-        if not isinstance(label, tuple):
-            return label
-        return min(label, key=lambda name: (counts[task, name], str(name)), default=())
+    def stratum(task: str, label: object) -> object:
+        if isinstance(label, tuple):
+            label = min(label, key=lambda name: (counts[task, name], str(name)), default=())
+        return (task, label) if task else label
 
-    strata = [one and (one[0], rarest(*one)) for one in own]
-    return [repr(stratum if stratum is None or stratum[0] else stratum[1]) for stratum in strata]
+    return [repr(stratum(*one)) for one in own]
 
 
 def _parts(examples: Sequence[Example], chosen: set[int]) -> tuple[list[Example], list[Example]]:

@@ -247,7 +247,7 @@ def evaluate_cascade(
 
 def _chosen_on(classifier: Classifier, texts: Sequence[str], *, by_decision: bool) -> Iterator[str | None]:
     """The fingerprints of rows that a choice was made on: of the weights, of the decision, of the threshold."""
-    yield (classifier.info.training.get("selected_on") or {}).get("fingerprint")
+    yield classifier.info.chosen_on
     if by_decision and classifier.info.decision is not None:
         yield classifier.info.decision.fingerprint
     if texts:

@@ -46,8 +46,7 @@ def evaluate_decoded(
     metrics = decoded_metrics(
         outcomes, decoded, decoding.max_new_tokens, task=task, num_resamples=num_resamples, seed=decoding.seed
     )
-    chosen_on = reasoner.info.training.get("selected_on") or {}
-    metrics["selected_on"] = chosen_on.get("fingerprint") == rows_fingerprint(texts)
+    metrics["selected_on"] = reasoner.info.chosen_on == rows_fingerprint(texts)
     return Evaluation(
         metrics=metrics,
         outcomes=outcomes,

@@ -185,9 +185,8 @@ def evaluate_classifier(
     outcomes = Outcomes.concatenate(collected.parts, classifier.labels)
     task = TASKS.get(classifier.info.task or "")
     metrics = compute_metrics(outcomes, task=task, num_resamples=num_resamples)
-    chosen_on = classifier.info.training.get("selected_on") or {}
     fingerprint = _as_fingerprint(collected.fingerprint)
-    metrics["selected_on"] = chosen_on.get("fingerprint") == fingerprint
+    metrics["selected_on"] = classifier.info.chosen_on == fingerprint
     if decision is not None:
         metrics["decision"] = _decision_metrics(decision, outcomes, fingerprint)
     return Evaluation(

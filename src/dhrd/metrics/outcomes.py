@@ -85,7 +85,7 @@ class Outcomes:
         return cls(
             ids=list(ids),
             gold_BC=gold_BC.astype(np.int64),
-            predicted_BC=np.concatenate([_predicted(probabilities_BC, task) for task in labels.slices], axis=1),
+            predicted_BC=np.concatenate([predicted_by(probabilities_BC, task) for task in labels.slices], axis=1),
             labels=labels,
             probabilities_BC=probabilities_BC,
             group_B=group_B,
@@ -215,7 +215,9 @@ class Outcomes:
             ) from error
 
 
-def _predicted(probabilities_BC: np.ndarray, task: LabelSlice) -> np.ndarray:
+def predicted_by(probabilities_BC: np.ndarray, task: LabelSlice) -> np.ndarray:
+    """The answers for one task, (B, its labels): the most probable label, or with several labels per row those with a
+    probability of at least one half."""
     own_BC = probabilities_BC[:, task.columns]
     if task.labels.multi_label:
         return (own_BC >= 0.5).astype(np.int64)

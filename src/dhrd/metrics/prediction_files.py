@@ -6,13 +6,15 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from dhrd._text import dhrd_command
 from dhrd.data.label_names import sort_names
 from dhrd.data.readers import read_file
 from dhrd.data.records import LabelSet
 from dhrd.data.row import BadRow, Row
 from dhrd.errors import DataError
-from dhrd.metrics.outcomes import Indices, Outcomes, groups_if_any, outcomes_of_indices
+from dhrd.metrics.outcomes import Indices, Outcomes, groups_if_any, outcomes_of_indices, predicted_by
 
 _GIVE = f"give a file that `{dhrd_command('evaluate', predictions=True)}` wrote"
 
@@ -123,9 +125,8 @@ def _withheld(row: Row, labels: LabelSet) -> Indices | None:
     p_C = _probabilities(row, labels)
     if p_C is None:
         return None
-    if labels.multi_label:
-        return tuple(index for index, p in enumerate(p_C) if p >= 0.5)
-    return (p_C.index(max(p_C)),)
+    (hot_C,) = predicted_by(np.array([p_C]), labels.slices[0])
+    return tuple(hot_C.nonzero()[0].tolist())
 
 
 def _probabilities(row: Row, labels: LabelSet) -> list[float] | None:

@@ -67,7 +67,7 @@ def add_lora(causal_lm: PreTrainedModel, settings: LoraSettings) -> list[str]:
             f"model.lora.target_modules: {', '.join(unknown)}: no such linear layers; "
             f"this backbone has {', '.join(default)}"
         )
-    if of_experts := [name for name in names if _means_experts(causal_lm, name)]:
+    if of_experts := [name for name in settings.target_modules or () if _means_experts(causal_lm, name)]:
         raise ModelError(
             f"model.lora.target_modules: {', '.join(of_experts)}: peft would adapt this backbone's fused experts, "
             f"which cannot be merged; give names of {', '.join(default)}"

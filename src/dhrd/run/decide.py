@@ -81,8 +81,7 @@ def decide(
     )
     rows, digests, fingerprint = _read(classifier, examples)
     refuse_trained_rows(model_dir, digests, held_out=data is None)
-    chosen_on = classifier.info.training.get("selected_on") or {}
-    if chosen_on.get("fingerprint") == fingerprint:
+    if classifier.info.chosen_on == fingerprint:
         logger.warning("weights or a temperature were chosen on these very rows, so that new ones may do worse")
     decision = Decision(
         rules=certify(rows, parsed, confidence) if parsed else (),

@@ -50,9 +50,10 @@ def held_out_rows(
         )
     refuse_streams(config.data, *_LOADED, mend=f"; give `{instead}=SPEC`")
     held_out = load_rows(config).choose
-    if not (read_info(model_dir).training.get("rows") or {}).get("held_out"):
+    recorded = _recorded(model_dir, "held_out")
+    if not recorded:
         logger.warning("an earlier version wrote this artifact, and may have held out others than these rows")
-    if not _is_as_read(model_dir, "held_out", held_out):
+    elif recorded != rows_digest(held_out):
         raise DataError(
             f"the rows that training held out have changed, or are not of data.train ({config.data.train}) alone, so "
             f"some of those held out now may have been trained on: give `{instead}=SPEC`"
@@ -60,10 +61,9 @@ def held_out_rows(
     return held_out
 
 
-def _is_as_read(model_dir: str | Path, name: Literal["train", "held_out"], examples: Iterable[Example]) -> bool:
-    """Whether a run's own rows are those that its training read; true where an older artifact does not say."""
-    recorded = (read_info(model_dir).training.get("rows") or {}).get(name)
-    return recorded is None or recorded == rows_digest(examples)
+def _recorded(model_dir: str | Path, name: Literal["train", "held_out"]) -> str | None:
+    """The digest of a run's own rows as its training read them; None where an older artifact does not say."""
+    return (read_info(model_dir).training.get("rows") or {}).get(name)
 
 
 def num_trained(model_dir: str | Path, digests: Iterable[str]) -> int:
@@ -110,7 +110,7 @@ def _digests(directory: Path) -> set[str]:
     refuse_streams(config.data, *_LOADED)
     with _muted():  # what there is to say of these rows was said when the model was trained
         trained = load_rows(config).train
-    if not _is_as_read(directory, "train", trained):
+    if _recorded(directory, "train") not in (None, rows_digest(trained)):
         raise DataError(f"data.train ({config.data.train}) gives other rows now than in training")
     return {digest_of(example) for example in trained}
 
