@@ -57,7 +57,8 @@ class TrainingSettings(Section):
     hundred updates. The weights are the same up to rounding."""
     cache_frozen: bool = False
     """With `model.freeze_layers`: run the frozen layers once per row and cache their output, 4 bytes · hidden size per
-    token. Gives the same weights; later epochs are cheaper. The frozen part must have no dropout."""
+    token, on the GPU if a tenth of its free memory holds it. Gives the same weights; later epochs are cheaper. The
+    frozen part must have no dropout."""
     save_steps: Count | None = None
     """Save a checkpoint every N updates; null: at the end of each epoch."""
     eval_steps: Count | None = None

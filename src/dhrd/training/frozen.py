@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("dhrd")
 
+_NUM_CHECKED = 4  # rows: the model may still be on the CPU, where a whole batch takes a minute of a core
+_GPU_SHARE = 0.1
+"""Of a GPU's free memory, what kept states may take there; copying them from main memory slows each update."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrozenUpdates:
@@ -29,21 +33,27 @@ class FrozenUpdates:
         updates: The plan.
         model: A model with `freeze_layers`.
         accelerator: Device and precision.
-        kept: Maps a row's key to its hidden states, (tokens of the row, D), in main memory.
+        kept: Maps a row's key to its hidden states, (tokens of the row, D), on `place`.
+        place: The GPU where a tenth of its free memory holds all of them, otherwise main memory.
     """
 
     updates: PlannedUpdates
     model: DualHeadModel
     accelerator: Accelerator
     kept: dict[bytes, Tensor] = field(default_factory=dict)
+    place: torch.device = field(init=False)
 
     def __post_init__(self) -> None:
-        first = next(self.updates.epoch(0))[0]
+        few = replace(self.updates, batch_size=min(_NUM_CHECKED, self.updates.batch_size))
+        first = next(few.epoch(0))[0]
         check_frozen(self.model, first.to(self.model.causal_lm.device))
         num_tokens = sum(len(e.input_ids) + len(e.continuation_ids) for e in self.updates.examples)
         causal_lm = self.model.causal_lm
         num_bytes = num_tokens * causal_lm.config.get_text_config().hidden_size * causal_lm.dtype.itemsize
-        logger.info("training.cache_frozen: %d tokens will take %.0f MB of memory", num_tokens, num_bytes / 1e6)
+        place = place_of_states(self.accelerator.device, num_bytes)
+        object.__setattr__(self, "place", place)
+        told = "training.cache_frozen: %d tokens will take %.0f MB of %s"
+        logger.info(told, num_tokens, num_bytes / 1e6, "memory" if place.type == "cpu" else f"memory on {place}")
 
     @property
     def updates_per_epoch(self) -> int:
@@ -59,15 +69,21 @@ class FrozenUpdates:
         keys = _keys(batch)
         if any(key not in self.kept for key in keys):
             with self.accelerator.autocast():
-                hidden_BTD = frozen_states(self.model, batch.to(self.accelerator.device)).cpu()
+                hidden_BTD = frozen_states(self.model, batch.to(self.accelerator.device)).to(self.place)
             self.kept.update(
                 (key, hidden_TD[mask_T])
                 for key, hidden_TD, mask_T in zip(keys, hidden_BTD, batch.attention_mask_BT, strict=True)
             )
         states = torch.cat([self.kept[key] for key in keys])
         frozen_BTD = states.new_zeros(*batch.input_ids_BT.shape, states.shape[-1])
-        frozen_BTD[batch.attention_mask_BT] = states
+        frozen_BTD[batch.attention_mask_BT.nonzero(as_tuple=True)] = states  # a mask on a GPU would be waited for
         return replace(batch, frozen_BTD=frozen_BTD)
+
+
+def place_of_states(device: torch.device, num_bytes: int) -> torch.device:
+    """Where states of so many bytes are kept: on the GPU if a tenth of its free memory holds them."""
+    fits = device.type == "cuda" and num_bytes <= _GPU_SHARE * torch.cuda.mem_get_info(device)[0]
+    return device if fits else torch.device("cpu")
 
 
 def _keys(batch: Batch) -> list[bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import Tensor
@@ -18,7 +19,7 @@ from dhrd.errors import ConfigError
 from dhrd.model.adapters import blocks
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.run import train as run
-from dhrd.training.frozen import FrozenUpdates
+from dhrd.training.frozen import FrozenUpdates, place_of_states
 from dhrd.training.step import train_step
 from helpers.models import NUM_LABELS, difference, make_model, rows, step_of
 from helpers.runs import make_config
@@ -121,3 +122,22 @@ def test_a_whole_run(tiny_backbone: Path, tmp_path: Path) -> None:
 def test_without_frozen_layers_it_is_refused(tiny_backbone: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cache_frozen caches the output of frozen layers: set model.freeze_layers"):
         make_config(tiny_backbone, tmp_path, "training.cache_frozen=true")
+
+
+def test_few_rows_are_checked_however_large_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model may still be on the CPU, whatever it will be trained on."""
+    model, seen = make_model(freeze_layers=1), list[int]()
+    monkeypatch.setattr("dhrd.training.frozen.check_frozen", lambda _, batch: seen.append(len(batch.input_ids_BT)))
+    kept(model, replace(planned(model), batch_size=NUM_ROWS))
+    kept(model, planned(model))
+    assert seen == [4, 2]
+
+
+@pytest.mark.parametrize(("device", "num_bytes", "place"), [
+    ("cpu", 1, "cpu"), ("mps", 1, "cpu"), ("cuda:1", 100, "cuda:1"), ("cuda:1", 101, "cpu"),
+])  # fmt: skip
+def test_states_stay_on_a_gpu_with_room(
+    device: str, num_bytes: int, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: {1: (1000, 9000)}[device.index])
+    assert place_of_states(torch.device(device), num_bytes) == torch.device(place)
