@@ -71,6 +71,7 @@ class RowCheck:
         labels_required: Whether rows must have a label; if not, only the id and the template's columns are read.
         tasks: The settings of each task by name, if rows have labels of several tasks.
         reads_rationales: Whether the rationale column is read.
+        weighs: Whether the weight column is read.
         remark: Called at the end with warnings about what looks wrong.
     """
 
@@ -81,6 +82,7 @@ class RowCheck:
     label_separator: str | None = None
     tasks: Mapping[str, TaskSettings] = field(default_factory=dict)
     reads_rationales: bool = True
+    weighs: bool = True
     remark: Callable[[str], None]
     _ids: DigestIds = field(default_factory=DigestIds)
     _missing: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -182,7 +184,7 @@ class RowCheck:
     def _weight(self, row: Row) -> float:
         """Not a column that only happens to have the name: what the template reads, or may by `row`, is text."""
         is_text = not {"weight", "row"}.isdisjoint(self.template.variables)
-        if not self.labels_required or (is_text and "weight" not in {*self.columns, *row.own}):
+        if not (self.labels_required and self.weighs) or (is_text and "weight" not in {*self.columns, *row.own}):
             return 1.0
         column = self._column(row, "weight")
         return weight(row.own.get("weight", row.columns.get(column, 1.0)), column)
@@ -214,7 +216,7 @@ class RowCheck:
         return [name for name in needed if self._column(row, name) not in row.columns]
 
     def _is_needed(self, name: str) -> bool:
-        if name == "rationale":  # rows without one are ordinary
+        if name == "rationale" or (name == "weight" and not self.weighs):  # rows without one are ordinary
             return False
         reads = name == "input_text" and "input_text" in self.template.variables
         is_label = name == "label" and not self.tasks
@@ -227,7 +229,7 @@ class RowCheck:
         for name, value in (*(("label", part) for part in labels), *texts.items()):
             if isinstance(value, str) and is_word_of_missing_data(value):
                 self._missing[name, value] += 1
-        if self.labels_required and not self._unread_weight:
+        if self.labels_required and self.weighs and not self._unread_weight:
             read = {*self.template.variables, *self.columns.values()}
             self._unread_weight = next(
                 (column for column in _WEIGHTS if column in example.fields and column not in read), ""

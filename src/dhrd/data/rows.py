@@ -247,7 +247,7 @@ def _load_validation(config: RunConfig, dataset: Any, labels: LabelSet) -> list[
     spec = dataset if dataset is not None else config.data.validation
     if spec is None:
         return []
-    source = open_source(spec, config.data, split="validation", tasks=config.tasks)
+    source = replace(open_source(spec, config.data, split="validation", tasks=config.tasks), weighs=False)
     examples = source.load(limit=config.data.validation_limit)
     check_labelled(examples, config.tasks or {}, reads_rationales=False)
     return _with_names(examples, labels, "validation")

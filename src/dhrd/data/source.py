@@ -31,6 +31,7 @@ class Source:
         label_separator: Splits a label's text into several.
         task: The SuperGLUE task, for its official metrics.
         reads_rationales: Whether the rows' rationales are read; if not, their column may hold anything.
+        weighs: Whether the rows' weights are read; if not, their column may be missing.
         has_model: Whether the template is that of a trained model, which the rows are read for.
         remarks: Logs warnings about what looks wrong.
     """
@@ -44,6 +45,7 @@ class Source:
     label_separator: str | None = None
     task: Task | None = None
     reads_rationales: bool = True
+    weighs: bool = True
     has_model: bool = False
     remarks: Remarks = field(default_factory=Remarks, compare=False)
 
@@ -78,6 +80,7 @@ class Source:
             labels_required=labels_required,
             tasks=self.tasks,
             reads_rationales=self.reads_rationales,
+            weighs=self.weighs,
             remark=self.remarks,
         )
         for row in islice(self.read(), limit):

@@ -121,7 +121,7 @@ def open_rows(spec: Any, split: str, config: RunConfig, info: ArtifactInfo) -> S
     """Open a source of rows for an artifact's input template."""
     settings = config.data.model_copy(update={"input_template": info.input_template})
     source = open_source(spec, settings, split=split, tasks=tasks_of(info, config.tasks))
-    return replace(source, reads_rationales=False, has_model=True)
+    return replace(source, reads_rationales=False, weighs=False, has_model=True)
 
 
 def settings_of(model_dir: str | Path) -> RunConfig:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dhrd.artifact.info import ArtifactInfo
 from dhrd.config import RunConfig, load_config
 from dhrd.data.inputs import InputEncoder
 from dhrd.data.records import Example, LabelSet
@@ -18,6 +19,7 @@ from dhrd.data.sequence import SequenceEncoder
 from dhrd.errors import ConfigError, DataError
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cells import hash_rows
+from dhrd.run.rows import open_rows
 from helpers.reading import warnings_of
 from helpers.rows import make_tokenizer
 from helpers.runs import LABELS, settings, write_rows
@@ -123,3 +125,17 @@ def test_several_labels_are_asked_of_a_source_with_a_label_set_too(tmp_path: Pat
     """A generator of rows with one label each cannot give them, and is not trained as if it did."""
     with pytest.raises(DataError, match=r"one label .* where the other rows have a list of labels"):
         load_rows(load_config(data__train="policy_desk:rows=20", data__multi_label=True, output_dir=str(tmp_path)))
+
+
+def test_only_training_rows_need_the_weights_that_are_mapped() -> None:
+    config = load_config(data__columns={"weight": "w"}, loss__reasoning_weight=0)
+    rows = [{"input_text": f"text {i}", "label": LABELS[i % 3]} for i in range(6)]
+    weighed = [{**row, "w": 2.0} for row in rows]
+    found = load_rows(config, weighed[:3], rows[3:])
+    assert [row.weight for row in (*found.train, *found.validation)] == [2, 2, 2, 1, 1, 1]
+    assert (
+        len(open_rows(rows, "validation", config, ArtifactInfo(kind="sequence_classifier", labels=LABEL_SET)).load())
+        == 6
+    )
+    with pytest.raises(DataError, match=r"there is no column 'w', which data.columns names"):
+        load_rows(config, rows[:3], weighed[3:])

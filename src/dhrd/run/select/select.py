@@ -170,7 +170,8 @@ def select_at_random(config: RunConfig, query: SelectionQuery, *, for_rationales
         ConfigError: There are several tasks, and none of them is named, for rationales.
         DataError: The pool has too few rows, or one cannot be used.
     """
-    source = replace(open_source(named_rows(config.data), config.data, tasks=config.tasks), reads_rationales=False)
+    opened = open_source(named_rows(config.data), config.data, tasks=config.tasks)
+    source = replace(opened, reads_rationales=False, weighs=False)
     examples = list(with_own_ids(source.load(labels_required=for_rationales), source.name))
     pool = open_pool(examples, query.exclude, source.template, config.data.columns)
     if for_rationales:
