@@ -242,6 +242,11 @@ def check_reasoning_head(model: DualHeadModel) -> None:
         head = causal_lm.get_output_embeddings()
         if head is None:
             raise ModelError(f"{type(causal_lm).__name__} has no LM head; DHRD needs a causal language model")
+        if causal_lm.base_model is causal_lm:
+            raise ModelError(
+                f"{type(causal_lm).__name__} is not supported: transformers gives no body of it that runs without its "
+                "LM head; use another backbone"
+            )
         hidden = causal_lm.base_model(input_ids=ids, use_cache=False).last_hidden_state
         ours = model._transform(head(hidden)).float()
         stock = causal_lm(input_ids=ids, use_cache=False).logits.float()

@@ -101,6 +101,14 @@ def test_a_head_of_several_layers_is_refused() -> None:
         make_model(backbone=Backbone(bert, make_tokenizer(), "bert"))
 
 
+def test_a_backbone_without_a_body_of_its_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Llama 4's text model names its body after its parent."""
+    backbone = make_backbone("llama")
+    monkeypatch.setattr(type(backbone.model), "base_model_prefix", "language_model")
+    with pytest.raises(ModelError, match="LlamaForCausalLM is not supported: transformers gives no body"):
+        make_model(backbone=backbone)
+
+
 def test_the_check_leaves_the_backbone_as_it_was() -> None:
     backbone = make_backbone("llama")
     backbone.model.train()
