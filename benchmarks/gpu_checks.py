@@ -17,11 +17,14 @@ from transformers import AutoModelForSequenceClassification
 from dhrd.artifact.info import ArtifactInfo
 from dhrd.artifact.write import save_artifact
 from dhrd.config import LossSettings, ModelSettings, RunConfig, load_config
+from dhrd.data.batches import PlannedUpdates
 from dhrd.data.collate import collate
 from dhrd.data.records import IGNORE, Batch, EncodedExample, Example, LabelSet
 from dhrd.inference.classifier import Classifier
+from dhrd.model.adapters import blocks
 from dhrd.model.backbone import Backbone
 from dhrd.model.dual_head import DualHeadModel
+from dhrd.training.frozen import FrozenUpdates
 from dhrd.training.setup import make_accelerator, make_train_state
 from dhrd.training.step import train_step
 
@@ -95,8 +98,9 @@ class Bench:
         """Eight rows."""
         return encoded_rows(self.backbone, 8)
 
-    def new_model(self, loss: LossSettings | None = None) -> DualHeadModel:
-        settings, copied = ModelSettings(dropout=0.0), replace(self.backbone, model=copy.deepcopy(self.backbone.model))
+    def new_model(self, loss: LossSettings | None = None, *, freeze_layers: int = 0) -> DualHeadModel:
+        settings = ModelSettings(dropout=0.0, freeze_layers=freeze_layers)
+        copied = replace(self.backbone, model=copy.deepcopy(self.backbone.model))
         return DualHeadModel(num_labels=len(LABELS), settings=settings, loss=loss, backbone=copied)
 
     def batch(self, rows: Sequence[EncodedExample], **options: Any) -> Batch:
@@ -237,6 +241,21 @@ def artifact(bench: Bench) -> float:
         return relative(bench.model(inputs).logits_BC, theirs)
 
 
+def cached_frozen(bench: Bench) -> float:
+    """Class logits from the kept states of frozen layers, where this device keeps them, against a whole pass's."""
+    accelerator, num_layers = make_accelerator(make_config(), bench.device), len(blocks(bench.model.causal_lm))
+    model = bench.new_model(freeze_layers=max(1, num_layers // 2)).to(accelerator.device).eval()
+    pad = bench.backbone.tokenizer.pad_token_id
+    plan = PlannedUpdates(examples=bench.rows, num_labels=len(LABELS), pad_token_id=pad)
+    updates = FrozenUpdates(updates=plan, model=model, accelerator=accelerator)
+    differences = []
+    for whole, from_kept in zip(plan.epoch(0), updates.epoch(0), strict=True):
+        with torch.no_grad():
+            ours, theirs = (model(batches[0].to(accelerator.device)).logits_BC for batches in (from_kept, whole))
+        differences.append(relative(ours, theirs))
+    return max(differences)
+
+
 def half(mixed_precision: str) -> Callable[[Bench], float]:
     def run(bench: Bench) -> float:
         batch = bench.batch(bench.rows)
@@ -258,6 +277,7 @@ CHECKS: dict[str, tuple[Callable[[Bench], float], float]] = {
     "LM loss is the stock one": (lm_loss, EXACT),
     "shared prefixes give the same": (shared_prefixes, EXACT),
     "the artifact is the model": (artifact, EXACT),
+    "kept states are a whole pass": (cached_frozen, EXACT),
     "a bf16 step": (half("bf16"), 0.15),
     FP16: (half("fp16"), 0.05),
 }

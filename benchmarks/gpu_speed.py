@@ -53,8 +53,29 @@ def training(bench: Bench, batch_size: int, num_steps: int) -> dict[str, Any]:
     return {"batch_size": batch_size, "matmul_flops_per_second": peak, "pooled_over_bare_seconds": ratio, **found}
 
 
-def _ours(bench: Bench, batch: Batch, *, reasoning_weight: float) -> Step:
-    config = load_config(loss__reasoning_weight=reasoning_weight, training__schedule="constant")
+def compiled(bench: Bench, batch_size: int, num_steps: int) -> dict[str, Any]:
+    """A DHRD step whose layers are compiled (`training.compile`) beside the plain one, in turns, and what it costs."""
+    batch = bench.batch(encoded_rows(bench.backbone, batch_size))
+    began_s = time.perf_counter()
+    steps = {"compiled": _ours(bench, batch, reasoning_weight=1.0, is_compiled=True)}
+    steps["compiled"]()
+    compile_s = time.perf_counter() - began_s
+    steps["plain"] = _ours(bench, batch, reasoning_weight=1.0)
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(num_steps + 2):
+        for name, step in steps.items():
+            taken_s = _timed(step, batch.input_ids_BT.device)
+            if number >= 2:
+                seconds[name].append(taken_s)
+    ratio = statistics.median(ours / theirs for ours, theirs in zip(*seconds.values(), strict=True))
+    medians = {f"{name}_step_seconds": statistics.median(each) for name, each in seconds.items()}
+    return {"batch_size": batch_size, "compile_seconds": compile_s, **medians, "compiled_over_plain_seconds": ratio}
+
+
+def _ours(bench: Bench, batch: Batch, *, reasoning_weight: float, is_compiled: bool = False) -> Step:
+    config = load_config(
+        loss__reasoning_weight=reasoning_weight, training__schedule="constant", training__compile=is_compiled
+    )
     accelerator = make_accelerator(config, bench.device)
     state = make_train_state(bench.new_model(config.loss), config, accelerator, 100)
     return lambda: train_step(state, [batch], 1)
@@ -114,13 +135,14 @@ def inference(bench: Bench, num_rows: int, say: Callable[[str], None]) -> dict[s
 def run_speed(
     bench: Bench, deadline_s: float, say: Callable[[str], None], *, num_rows: int = 256
 ) -> Iterator[tuple[str, Any]]:
-    """Training at two batch sizes, then inference, each as it is measured; what is not begun in time is named."""
+    """Training at two batch sizes, inference, compiled training, each as it is measured; it names what is not begun."""
     device = bench.model.causal_lm.device
     yield "conditions", conditions(device, fast_dtype(device, bench.backbone.model.config)).model_dump()
     work: dict[str, Callable[[], Any]] = {
         "training, batch 8": lambda: training(bench, 8, 8),
         "training, batch 32": lambda: training(bench, 32, 8),
         "inference": lambda: inference(bench, num_rows, say),
+        "training compiled, batch 32": lambda: compiled(bench, 32, 8),
     }
     for name, measure in work.items():
         if time.monotonic() > deadline_s:

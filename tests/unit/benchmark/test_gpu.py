@@ -70,7 +70,7 @@ def test_every_check_holds_on_this_device(bench: Any) -> None:
 
     found = {check["check"]: check for check in run_checks(bench, time.monotonic() + 600)}
     assert found.keys() == CHECKS.keys()
-    assert len(found) == 8
+    assert len(found) == 9
     assert found.pop("an fp16 step")["error"] == "needs a GPU"
     assert {name: check["error"] for name, check in found.items() if not check["ok"]} == {}
 
@@ -133,6 +133,7 @@ def test_what_is_measured_is_named_with_its_units(bench: Any, monkeypatch: pytes
         assert (
             found[name]["dhrd"]["num_tokens"] > found[name]["pooled"]["num_tokens"] == found[name]["bare"]["num_tokens"]
         )
+    assert 0 < found["training compiled, batch 32"]["compiled_over_plain_seconds"] < 10
     assert found["inference"]["dhrd_over"].keys() >= {"pipeline_1", "pipeline_default", "loop"}
 
 
