@@ -93,6 +93,8 @@ def load_backbone(settings: ModelSettings, *, seed: int = 0) -> Backbone:
         lacks_head = bool(missing) and check_whole(model, missing, _directory(location, revision))
     if "gguf_file" in location:
         _forget_gguf(model)
+    if settings.quantization:
+        _keep_unpacked(model)
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.use_cache = False
     return Backbone(model, tokenizer, settings.name_or_path, lacks_head)
@@ -208,16 +210,27 @@ def _check_gguf(path: Path) -> None:
         raise ModelError(f"{path}: the file is cut short: {size} bytes of {end}; download it again")
 
 
+def _keep_unpacked(model: torch.nn.Module) -> None:
+    """Keep bitsandbytes from packing 4-bit weights on a CPU, as it does in evaluation: they take no gradient through.
+
+    It never unpacks them for training, whose gradients would end there without a word (0.50).
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
 def _four_bits() -> Any:
     require("bitsandbytes", extra="qlora")
     from transformers import BitsAndBytesConfig
 
+    has_bf16 = not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
     # The default skip list names some heads by their bias only, so both are passed by name.
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_compute_dtype=torch.bfloat16 if has_bf16 else torch.float16,
         llm_int8_skip_modules=list(HEAD_NAMES),
     )
 

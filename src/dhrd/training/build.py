@@ -33,7 +33,7 @@ from dhrd.training.identity import identity
 from dhrd.training.kept_head import keep_head
 from dhrd.training.loop import Updates
 from dhrd.training.position import Position, is_possible
-from dhrd.training.setup import Precision, choose_precision, make_accelerator, make_train_state
+from dhrd.training.setup import Precision, choose_precision, make_accelerator, make_train_state, place
 from dhrd.training.shards import gathered
 from dhrd.training.sharing import choose_sharing
 from dhrd.training.step import TrainState
@@ -116,6 +116,7 @@ def build(
     accelerator = make_accelerator(config, device, chosen)
     data = data or encode(config, rows, backbone)
     model = build_model(config, rows, backbone)
+    place(model, config, accelerator)
     updates = plan_updates(config, data.train, model, accelerator)
     state = make_train_state(model, config, accelerator, updates.updates_per_epoch * config.training.num_epochs)
     # Each process has its own seed; otherwise all would have the same dropout.

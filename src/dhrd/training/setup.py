@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -45,6 +46,10 @@ class Precision:
     measured: Mapping[str, Any] | None = None
 
 
+_LONGEST_WAIT = timedelta(days=1)
+"""Of processes for each other: the first evaluates and writes for all of them, and NCCL gives up after ten minutes."""
+
+
 def start_processes(config: RunConfig, device: str | None = None) -> PartialState:
     """Join the processes of a run, before anything is loaded.
 
@@ -60,7 +65,9 @@ def start_processes(config: RunConfig, device: str | None = None) -> PartialStat
         torch.cuda.set_device(device)
     if config.training.mixed_precision == "fp16" and kind != "cuda":
         raise ConfigError("training.mixed_precision: fp16 needs a GPU; use bf16 or no")
-    return PartialState(cpu=device == "cpu")
+    if PartialState._shared_state and PartialState().num_processes == 1 and PartialState().device.type != kind:
+        AcceleratorState._reset_state(reset_partial_state=True)  # global to the process, of a run on another device
+    return PartialState(cpu=device == "cpu", timeout=_LONGEST_WAIT)
 
 
 def make_accelerator(config: RunConfig, device: str | None = None, precision: Precision | None = None) -> Accelerator:
@@ -109,6 +116,15 @@ def _kind(device: str | None) -> str:
     if device is not None:
         return check_device(device)
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def place(model: DualHeadModel, config: RunConfig, accelerator: Accelerator) -> None:
+    """Move a model to its device, so that what depends on the device is chosen and checked there.
+
+    A quantized model is there already, and a model to be sharded may be too large for one device.
+    """
+    if not config.model.quantization and not shards_weights(config, accelerator.num_processes):
+        model.to(accelerator.device)
 
 
 def make_train_state(model: DualHeadModel, config: RunConfig, accelerator: Accelerator, num_updates: int) -> TrainState:

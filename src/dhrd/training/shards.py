@@ -41,6 +41,7 @@ def shards_weights(config: RunConfig, num_processes: int) -> bool:
         "model.quantization": config.model.quantization,
         "training.cache_frozen": config.training.cache_frozen,
         "training.compile": config.training.compile,
+        "training.mixed_precision=fp16": config.training.mixed_precision == "fp16",  # accelerate would unscale it twice
     }
     if odd := next((name for name, value in settings.items() if value), None):
         raise ConfigError(f"{odd}: not supported with sharded weights; leave it out, or launch without FSDP")

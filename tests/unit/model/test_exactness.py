@@ -27,6 +27,15 @@ def test_mixed_precision_around_it_is_no_difference() -> None:
         assert why_not_exact(make_causal_lm("llama").eval().base_model) == ""
 
 
+def test_a_quantized_model_rounds_more_than_its_dtype_says() -> None:
+    """Its weights are in fp32 where they are not quantized, and its 4-bit layers multiply in bf16."""
+    body = make_causal_lm("llama").eval().base_model
+    body.layers[0].register_forward_hook(lambda block, given, output: output + 1e-4 * output.cumsum(1))
+    assert "different hidden states" in why_not_exact(body)
+    body.layers[0].mlp.packed = torch.nn.Parameter(torch.zeros(1, dtype=torch.uint8), requires_grad=False)
+    assert why_not_exact(body) == ""
+
+
 def linear_layers(body: PreTrainedModel) -> None:
     body.config.layer_types = ["linear_attention"]
 

@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 import dhrd
+from dhrd.config import LoraSettings, ModelSettings
+from dhrd.model.backbone import load_backbone
 from helpers.runs import make_config
 
 pytest.importorskip("bitsandbytes", reason="bitsandbytes is not here: pip install 'dhrd[qlora]'")
@@ -27,6 +29,21 @@ def test_the_artifact_is_dequantized_and_its_difference_told(
     assert {tensor.dtype for tensor in state.values()} == {torch.float32}
     assert state["model.layers.0.mlp.up_proj.weight"].shape == (128, 64)
     assert len(dhrd.Classifier.from_pretrained(result.output_dir).predict(["case 1: keep", "case 2: repair"])) == 2
+
+
+def test_evaluation_leaves_gradients_of_training_as_they_are(wide_backbone: Path) -> None:
+    """On CPUs with bf16 bitsandbytes packs weights in evaluation, and passes no gradient through packed ones."""
+    settings = ModelSettings(name_or_path=str(wide_backbone), quantization="nf4", lora=LoraSettings())
+    model, ids = load_backbone(settings).model, torch.arange(8)[None]
+    embedded = model.get_input_embeddings()(ids).detach().requires_grad_()
+
+    def gradient() -> torch.Tensor:
+        return torch.autograd.grad(model.train()(inputs_embeds=embedded).logits.square().sum(), embedded)[0]
+
+    before = gradient()
+    with torch.no_grad():
+        model.eval()(input_ids=ids)
+    assert torch.equal(gradient(), before)
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 import torch
 from transformers import OpenAIGPTConfig
@@ -13,7 +16,7 @@ from dhrd.errors import ConfigError
 from dhrd.model import precision
 from dhrd.model.backbone import Backbone
 from dhrd.training import setup
-from dhrd.training.setup import Precision, choose_precision, make_accelerator, make_train_state, start_processes
+from dhrd.training.setup import Precision, choose_precision, make_accelerator, make_train_state, place, start_processes
 from dhrd.training.step import train_step
 from helpers.models import VOCAB_SIZE, causal_lm_of, make_model, run_config
 from helpers.rows import make_tokenizer
@@ -45,6 +48,51 @@ def test_a_run_may_have_another_precision_than_the_one_before_it() -> None:
     for mixed in ("no", "bf16", "no"):
         accelerator = make_accelerator(RunConfig(), "cpu", Precision(mixed))  # type: ignore[arg-type]
         assert (accelerator.mixed_precision, accelerator.device.type) == (mixed, "cpu")
+
+
+@pytest.mark.parametrize(("devices", "expected"), [
+    (["cpu", None], ["cpu", "cuda"]), (["cpu", "cuda"], ["cpu", "cuda"]), ([None, "cpu"], ["cuda", "cpu"]),
+])  # fmt: skip
+def test_a_run_may_be_on_another_device_than_the_one_before_it(
+    devices: list[str | None], expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    found = [make_accelerator(RunConfig(), device, Precision("no")).device.type for device in devices]
+    assert found == expected
+
+
+def test_processes_wait_for_the_one_that_evaluates_and_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NCCL gives up after ten minutes, and the launcher ends all of them."""
+    given: dict[str, Any] = {}
+
+    def start(**options: Any) -> None:
+        given.update(options)
+        raise InterruptedError
+
+    launched = {
+        "OMP_NUM_THREADS": "1",
+        "WORLD_SIZE": "2",
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "1",
+    }
+    for name, value in launched.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.distributed, "init_process_group", start)
+    with pytest.raises(InterruptedError):
+        start_processes(RunConfig(), "cpu")
+    assert given["timeout"] >= timedelta(hours=12)
+
+
+@pytest.mark.parametrize(("quantization", "expected"), [(None, "meta"), ("nf4", "cpu")])
+def test_a_model_is_on_its_device_before_anything_is_chosen_for_it(quantization: str | None, expected: str) -> None:
+    model, accelerator = make_model(), make_accelerator(RunConfig(), "cpu", Precision("no"))
+    accelerator.state.device = torch.device("meta")
+    lora = {"r": 4} if quantization else None
+    place(model, run_config(model={"quantization": quantization, "lora": lora}), accelerator)
+    assert model.causal_lm.device.type == model.head.score.weight.device.type == expected
 
 
 def test_a_train_state_holds_the_model_and_its_plan() -> None:

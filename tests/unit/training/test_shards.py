@@ -35,6 +35,11 @@ def test_what_cannot_be_split_is_refused(asked: None, name: str) -> None:
         shards_weights(run_config(model={"freeze_layers": 1}, training={name: True}), 2)
 
 
+def test_fp16_is_refused_before_anything_is_loaded(asked: None) -> None:
+    with pytest.raises(ConfigError, match=r"training\.mixed_precision=fp16: not supported with sharded weights"):
+        shards_weights(run_config(training={"mixed_precision": "fp16"}), 2)
+
+
 def test_without_shards_nothing_changes() -> None:
     model = make_model("llama")
     state = {"a": [torch.ones(2), 3], "b": {"c": None}}
