@@ -157,8 +157,8 @@ class DualHeadModel(nn.Module):
             hidden_ND = hidden_SWD.flatten(0, 1)[tree.target_place_N]
             return reasoning_loss(hidden_ND, tree.target_N, *self._lm_head(), count_N=tree.target_count_N)
         assert batch.target_BT is not None
-        chosen_BT = batch.target_BT != IGNORE
-        return reasoning_loss(hidden_SWD[chosen_BT], batch.target_BT[chosen_BT], *self._lm_head())
+        places = (batch.target_BT != IGNORE).nonzero(as_tuple=True)  # found once: a GPU is waited for
+        return reasoning_loss(hidden_SWD[places], batch.target_BT[places], *self._lm_head())
 
     def keyword_loss(self, pooled_BD: Float[Tensor, "B D"], batch: Batch) -> Tensor:
         """L_kw of the batch's rationales."""

@@ -109,7 +109,7 @@ def train_step(state: TrainState, micro_batches: Sequence[Batch], step: int) -> 
                 _backward(accelerator, loss * accelerator.num_processes)
             sums += torch.stack([losses[name].detach() for name in counts])
     grad_norm = _clip(state)
-    log = _log(state, batches, accelerator.reduce(sums), counts, weights)
+    log = _log(state, micro_batches, accelerator.reduce(sums), counts, weights)
     log["grad_norm"] = float(grad_norm)
     _refuse_non_finite(state, log, batches, step)
     log |= learning_rates(state.optimizer)
@@ -117,9 +117,7 @@ def train_step(state: TrainState, micro_batches: Sequence[Batch], step: int) -> 
     if state.schedule is not None:
         state.schedule.step()
     state.optimizer.zero_grad(set_to_none=True)
-    num_tokens = accelerator.reduce(torch.tensor(float(sum(b.num_tokens for b in batches)), device=accelerator.device))
-    log["num_tokens"] = float(num_tokens)
-    log["tokens_per_second"] = float(num_tokens) / (time.perf_counter() - began)
+    log["tokens_per_second"] = log["num_tokens"] / (time.perf_counter() - began)
     return log
 
 
@@ -155,7 +153,8 @@ def _log(
     counts: dict[str, Tensor],
     weights: dict[str, float],
 ) -> dict[str, float]:
-    means = {name: float(total / count) for (name, count), total in zip(counts.items(), sums, strict=True)}
+    """The means, and what the rows are; `batches` are in main memory, where counting waits for no device."""
+    means = dict(zip(counts, (sums / torch.stack([*counts.values()])).tolist(), strict=True))
     real, reasoned = 0.0, 0.0
     for batch in batches:
         assert batch.row_weight_B is not None and batch.target_BT is not None
@@ -164,12 +163,14 @@ def _log(
         place_T = torch.arange(batch.target_BT.shape[1], device=batch.target_BT.device)
         taught_BT = (batch.target_BT != IGNORE) & (place_T >= batch.pool_index_B[:, None])  # not x itself
         reasoned += float((taught_BT.any(1) & counts_B).sum())
-    shares = state.accelerator.reduce(torch.tensor([reasoned, real], device=state.accelerator.device))
+    own = [reasoned, real, float(sum(batch.num_tokens for batch in batches))]
+    reasoned, real, num_tokens = state.accelerator.reduce(torch.tensor(own, device=state.accelerator.device)).tolist()
     return {
         "loss": sum(weights[name] * mean for name, mean in means.items()),
         "lm_loss": 0.0,  # always logged, so that runs with and without it have the same columns
         **{log_name(name): mean for name, mean in means.items()},
-        "rationale_share": float(shares[0] / shares[1].clamp(min=1)),
+        "rationale_share": reasoned / max(real, 1.0),
+        "num_tokens": num_tokens,
     }
 
 
