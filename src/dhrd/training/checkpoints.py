@@ -74,7 +74,7 @@ class Checkpoints:
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir(parents=True)
             accelerator.wait_for_everyone()
-            _save_objects(rng_state(), partial / f"rng-{accelerator.process_index}.pt")
+            _save_objects(rng_state(accelerator.device), partial / f"rng-{accelerator.process_index}.pt")
             weights = whole(state.model.trained_state(), keep=accelerator.is_main_process)
             moments = whole(optimizer_state(state), keep=accelerator.is_main_process)
             if accelerator.is_main_process:
@@ -148,7 +148,7 @@ class Checkpoints:
             optimizer = torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu")
             _load_tensors(state.model, path / "model.safetensors")
             restore_optimizer(state, optimizer)
-            restore_rng(torch.load(rng, weights_only=True, map_location="cpu"))
+            restore_rng(torch.load(rng, weights_only=True, map_location="cpu"), state.accelerator.device)
         except CheckpointError:
             raise
         except Exception as error:  # torch has no base class for the errors it raises on a foreign file
