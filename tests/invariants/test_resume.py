@@ -162,7 +162,7 @@ def test_dropout_is_what_makes_the_random_state_matter(
     broken = whole.model_copy(update={"output_dir": str(folder / "without its random state")})
     with pytest.raises(KeyboardInterrupt):
         dhrd.train(broken, callbacks=[Stop(5, KeyboardInterrupt())], **data_of(broken))
-    monkeypatch.setattr(state, "restore_rng", lambda _: None)
+    monkeypatch.setattr(state, "restore_rng", lambda *_: None)
     dhrd.train(broken, checkpoint=broken.output_dir, **data_of(broken))
     ours, theirs = weights(broken), weights(whole)
     assert any(not torch.equal(ours[name], theirs[name]) for name in theirs)

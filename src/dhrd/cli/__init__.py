@@ -41,6 +41,11 @@ from dhrd.cli.command import Command, SettingsCommand, stop
 from dhrd.cli.overview import JUDGE, OTHER, ROWS, USE, Overview
 from dhrd.errors import DhrdError, UserError
 
+_OUT_OF_MEMORY = (
+    "out of memory; to train, set a lower training.max_tokens_per_micro_batch or "
+    "training.gradient_checkpointing: true; to classify, a lower --max-tokens-per-pass"
+)
+
 app = typer.Typer(
     name="dhrd",
     cls=Overview,
@@ -104,8 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stop(str(error), error.exit_code, error)
     except KeyboardInterrupt as error:
         stop("interrupted", 130, error)
-    except MemoryError:
-        stop("out of memory; lower training.batch_size or data.max_sequence_tokens", 1)
+    except (MemoryError, RuntimeError) as error:
+        from dhrd._device import is_out_of_memory  # torch takes seconds to import
+
+        if not is_out_of_memory(error):
+            raise
+        stop(_OUT_OF_MEMORY, 1, error)
     except OSError as error:  # while reading a file or a connection
         failure = _as_dhrd_error(error)
         stop(str(failure), failure.exit_code, error)

@@ -234,20 +234,27 @@ def _as_fingerprint(total: int) -> str:
     return f"{total % 2**64:016x}"
 
 
-def parity(model: DualHeadModel, classifier: Classifier, input_ids: Sequence[list[int]]) -> dict[str, float]:
-    """Compare an artifact with the model that it was written from, on given inputs, without autocast.
+def trained_logits(model: DualHeadModel, input_ids: Sequence[list[int]]) -> np.ndarray:
+    """A trained model's class logits of given inputs, (rows, C), without autocast, for `parity`."""
+    model.eval()
+    forward, device = (lambda batch: model(batch).logits_BC), model.head.score.weight.device
+    return _compared_logits((forward, device), input_ids, model.tokenizer.pad_token_id)
+
+
+def parity(trained_BC: np.ndarray, classifier: Classifier, input_ids: Sequence[list[int]]) -> dict[str, float]:
+    """Compare an artifact with the model that it was written from, which need not be in memory any more.
+
+    Args:
+        trained_BC: The `trained_logits` of the inputs.
+        classifier: The artifact.
+        input_ids: Token ids of each input.
 
     Returns:
         See `compare_forwards`.
     """
-    model.eval()
-    return compare_forwards(
-        (lambda batch: model(batch).logits_BC, model.head.score.weight.device),
-        (classifier.logits, classifier.device),
-        input_ids,
-        pad_token_id=classifier.tokenizer.pad_token_id,
-        labels=classifier.labels,
-    )
+    forward = classifier.logits, classifier.device
+    artifact_BC = _compared_logits(forward, input_ids, classifier.tokenizer.pad_token_id)
+    return _compare_logits(trained_BC, artifact_BC, classifier.labels)
 
 
 def compare_forwards(
@@ -263,13 +270,19 @@ def compare_forwards(
     Returns:
         `num_examples`, `max_logit_difference`, and the values of `agreement`.
     """
-    first_BC, second_BC = (
-        predict_logits(forward, input_ids, pad_token_id=pad_token_id, batch_size=32, device=device)
-        for forward, device in (ours, theirs)
-    )
+    first_BC, second_BC = (_compared_logits(one, input_ids, pad_token_id) for one in (ours, theirs))
+    return _compare_logits(first_BC, second_BC, labels)
+
+
+def _compared_logits(ours: tuple[Forward, Any], input_ids: Sequence[list[int]], pad_token_id: int) -> np.ndarray:
+    forward, device = ours
+    return predict_logits(forward, input_ids, pad_token_id=pad_token_id, batch_size=32, device=device)
+
+
+def _compare_logits(first_BC: np.ndarray, second_BC: np.ndarray, labels: LabelSet) -> dict[str, float]:
     p_BC, q_BC = (label_probabilities(logits_BC, labels) for logits_BC in (first_BC, second_BC))
     return {
-        "num_examples": len(input_ids),
+        "num_examples": len(first_BC),
         "max_logit_difference": float(np.abs(first_BC - second_BC).max()),
         **agreement(p_BC, q_BC, labels),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from dhrd.config import LoraSettings
@@ -127,25 +128,36 @@ def adapter_state(causal_lm: PreTrainedModel) -> dict[str, Tensor]:
 
 
 def merged_state(causal_lm: PreTrainedModel) -> dict[str, Tensor]:
-    """The causal LM's state dict with adapters merged and quantized weights restored; the model is left as it is."""
+    """The causal LM's state dict with adapters merged and quantized weights restored; the model is left as it is.
+
+    What is made here is on the CPU: beside the model, its device would have to hold all of it at once.
+    """
     from peft.tuners.lora import LoraLayer
-    from peft.utils.integrations import dequantize_module_weight
 
     state = {name: tensor.detach() for name, tensor in causal_lm.state_dict().items() if "lora_" not in name}
     for name, module in causal_lm.named_modules():
-        is_adapted, is_quantized = isinstance(module, LoraLayer), _is_quantized(module)
-        if not is_adapted and (not is_quantized or name.endswith(".base_layer")):
+        is_adapted = isinstance(module, LoraLayer)
+        if not is_adapted and (not is_quantized(module) or name.endswith(".base_layer")):
             continue
         base = module.get_base_layer() if is_adapted else module
         for stored in [key for key in state if key.startswith(f"{name}.")]:
             del state[stored]
-        weight = dequantize_module_weight(base).detach()
-        if is_adapted:
-            weight = (weight.float() + module.get_delta_weight(ADAPTER).float()).to(weight.dtype).detach()
-        state[f"{name}.weight"] = weight
+        state[f"{name}.weight"] = _merged_weight(module)
         if getattr(base, "bias", None) is not None:
             state[f"{name}.bias"] = base.bias.detach()
     return state
+
+
+@torch.no_grad()
+def _merged_weight(module: nn.Module) -> Tensor:
+    """A layer's weight, dequantized and merged with its adapter, on the CPU; what that took is freed on return."""
+    from peft.tuners.lora import LoraLayer
+    from peft.utils.integrations import dequantize_module_weight
+
+    if not isinstance(module, LoraLayer):
+        return dequantize_module_weight(module).detach().cpu()
+    weight = dequantize_module_weight(module.get_base_layer()).detach()
+    return (weight.float() + module.get_delta_weight(ADAPTER).float()).to(weight.dtype).cpu()
 
 
 def merge_in_place(causal_lm: PreTrainedModel) -> None:
@@ -153,9 +165,10 @@ def merge_in_place(causal_lm: PreTrainedModel) -> None:
     from peft.tuners.lora import LoraLayer
 
     for module in causal_lm.modules():
-        if isinstance(module, LoraLayer) and not _is_quantized(module.get_base_layer()):
+        if isinstance(module, LoraLayer) and not is_quantized(module.get_base_layer()):
             module.merge()
 
 
-def _is_quantized(module: nn.Module) -> bool:
+def is_quantized(module: nn.Module) -> bool:
+    """Whether a layer's weights are those of bitsandbytes."""
     return type(getattr(module, "weight", None)).__name__ in ("Params4bit", "Int8Params")

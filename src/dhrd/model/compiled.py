@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from torch import nn
 
+from dhrd._device import is_out_of_memory
 from dhrd._text import message_of
 from dhrd.errors import ConfigError
 
@@ -35,4 +36,6 @@ def compile_layers(layers: Iterable[nn.Module], run: Callable[[], object], setti
     try:
         run()
     except Exception as error:  # compilers fail in many ways, none of them a defect of the model
+        if is_out_of_memory(error):
+            raise
         raise ConfigError(f"`{setting}`: torch.compile failed here ({message_of(error)}); leave it out") from error

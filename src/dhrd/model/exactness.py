@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from dhrd._device import is_out_of_memory
 from dhrd._text import message_of
 from dhrd.data.collate import pad_inputs
 from dhrd.data.prefixes import Pack
@@ -41,6 +42,8 @@ def why_not_exact(body: PreTrainedModel, states: States | None = None) -> str:
         with torch.autocast(body.device.type, enabled=False):  # rounding is no difference
             alone, *shared = [one.detach().float() for one in (states or _in_a_tree)(body, _rows(config.vocab_size))]
     except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+        if is_out_of_memory(error):
+            raise
         return f"{type(body).__name__} does not support it ({message_of(error)})"
     is_quantized = any(not parameter.is_floating_point() for parameter in body.parameters())
     tolerance = 1e-4 if body.dtype == torch.float32 and not is_quantized else 5e-2

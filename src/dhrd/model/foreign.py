@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import safe_open
 
+from dhrd._device import is_out_of_memory
 from dhrd._loading import no_foreign_bars, no_loading_report
 from dhrd._text import message_of, shown
 from dhrd.errors import ArtifactError, DhrdError
@@ -59,9 +60,11 @@ def foreign(describe: Callable[[BaseException], DhrdError]) -> Iterator[None]:
     try:
         with no_foreign_bars():
             yield
-    except (DhrdError, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit):
+    except (DhrdError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:  # five libraries share no base class, and a Rust panic is not an Exception
+        if is_out_of_memory(error):
+            raise
         raise describe(error) from error
 
 

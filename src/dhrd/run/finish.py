@@ -6,7 +6,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.distributed.fsdp import FSDPModule
+
+from dhrd._device import is_out_of_memory
 from dhrd._files import writing
+from dhrd._text import clipped, message_of
 from dhrd.artifact.card import model_card
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.write import kind_of, save_artifact
@@ -16,9 +21,10 @@ from dhrd.data.digest import digest_of, rows_digest
 from dhrd.data.records import LabelSet
 from dhrd.data.rows import Rows
 from dhrd.data.sequence import EncodedData
-from dhrd.evaluation.evaluate import parity, rows_fingerprint
+from dhrd.evaluation.evaluate import parity, rows_fingerprint, trained_logits
 from dhrd.evaluation.live import LiveModel, calibrate_head
 from dhrd.inference.classifier import Classifier
+from dhrd.model.adapters import is_quantized
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.run.trained import backbone_digests
 from dhrd.training.build import Encoded, Parts
@@ -134,12 +140,37 @@ def _num_labelled(labels: LabelSet, train: EncodedData) -> dict[str, int]:
 
 
 def _report_parity(model: DualHeadModel, output_dir: Path, data: Encoded) -> None:
+    """Log how far the artifact is from the trained model; if memory runs out, which must not cost the run, say so."""
+    device = model.head.score.weight.device
+    try:
+        differences = _differences(model, output_dir, data, device)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        logger.warning("the artifact was not compared with the trained model: %s", clipped(message_of(error)))
+    else:
+        logger.warning(
+            "artifact against the trained model on %d rows: largest probability difference %.2g, same label on %.1f %%",
+            differences["num_examples"],
+            differences["max_probability_difference"],
+            100 * differences["label_agreement"],
+        )
+    if _can_be_moved(model):  # back: its backbone may be the caller's
+        model.to(device)
+
+
+def _differences(model: DualHeadModel, output_dir: Path, data: Encoded, device: torch.device) -> dict[str, float]:
+    """What `parity` finds. The device, where the optimizer is too, need not hold the model and the artifact at once."""
     examples = (data.validation.examples or data.train.examples)[:64]
-    classifier = Classifier.from_pretrained(output_dir, device=str(model.head.score.weight.device), dtype=None)
-    differences = parity(model, classifier, [example.input_ids for example in examples])
-    logger.warning(
-        "artifact against the trained model on %d rows: largest probability difference %.2g, same label on %.1f %%",
-        differences["num_examples"],
-        differences["max_probability_difference"],
-        100 * differences["label_agreement"],
-    )
+    input_ids = [example.input_ids for example in examples]
+    trained_BC = trained_logits(model, input_ids)
+    if _can_be_moved(model):
+        model.to("cpu")
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return parity(trained_BC, Classifier.from_pretrained(output_dir, device=device, dtype=None), input_ids)
+
+
+def _can_be_moved(model: DualHeadModel) -> bool:
+    """Whether it can leave its device and return; quantized weights, and those gathered from shards, cannot."""
+    return not any(is_quantized(module) or isinstance(module, FSDPModule) for module in model.modules())

@@ -9,6 +9,7 @@ import asyncio
 import math
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
@@ -121,12 +122,15 @@ class Dispatcher:
             return self._queue.take(self.classifier.engine.options.max_tokens_per_pass)
 
     def _answer(self, parts: Sequence[Part]) -> None:
+        proba_BC: np.ndarray | None = None
         try:
             proba_BC = self._score([item for part in parts for item in part.inputs])
         except Exception as error:  # one job's error must not affect the others
+            traceback.clear_frames(error.__traceback__)  # a job keeps its error, which would keep the pass's tensors
             if len(parts) == 1:
                 log_failure("classifying", error)
                 _settle(parts[0].job.future, error=error)
+        if proba_BC is None:  # only here, where the error is gone with all that it held
             for part in parts if len(parts) > 1 else ():
                 self._answer([part])
             return

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dhrd._device import is_out_of_memory
 from dhrd._files import RESUME, saving, set_modes, sync
 from dhrd._text import message_of
 from dhrd.errors import CheckpointError, ModelError
@@ -73,7 +74,7 @@ class Checkpoints:
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir(parents=True)
             accelerator.wait_for_everyone()
-            _save_objects(rng_state(), partial / f"rng-{accelerator.process_index}.pt")
+            _save_objects(rng_state(accelerator.device), partial / f"rng-{accelerator.process_index}.pt")
             weights = whole(state.model.trained_state(), keep=accelerator.is_main_process)
             moments = whole(optimizer_state(state), keep=accelerator.is_main_process)
             if accelerator.is_main_process:
@@ -147,10 +148,12 @@ class Checkpoints:
             optimizer = torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu")
             _load_tensors(state.model, path / "model.safetensors")
             restore_optimizer(state, optimizer)
-            restore_rng(torch.load(rng, weights_only=True, map_location="cpu"))
-        except (CheckpointError, MemoryError):
+            restore_rng(torch.load(rng, weights_only=True, map_location="cpu"), state.accelerator.device)
+        except CheckpointError:
             raise
         except Exception as error:  # torch has no base class for the errors it raises on a foreign file
+            if is_out_of_memory(error):
+                raise
             raise CheckpointError(f"{path}: damaged ({message_of(error)}); {_MEND}") from error
         return position
 
@@ -195,6 +198,8 @@ def _save_objects(value: Mapping[str, object], path: Path) -> None:
     try:
         torch.save(value, path)
     except RuntimeError as error:  # how its zip writer reports a failed write
+        if is_out_of_memory(error):
+            raise
         raise OSError(errno.EIO, "the disk is full, or failing") from error
 
 
@@ -205,4 +210,6 @@ def _load_tensors(model: DualHeadModel, path: Path) -> None:
             {name: split_like(value, own.get(name, value)) for name, value in load_file(path).items()}
         )
     except (OSError, SafetensorError, ModelError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise CheckpointError(f"{path}: missing or damaged ({message_of(error)}); {_MEND}") from error

@@ -6,6 +6,7 @@ shape, and its fused kernels would read past its end.
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from dhrd.training.shards import split_like
 
 if TYPE_CHECKING:
     from dhrd.training.step import TrainState
+
+logger = logging.getLogger("dhrd")
 
 
 def optimizer_state(state: TrainState) -> dict[str, Any]:
@@ -96,8 +99,8 @@ def _check_tensor(found: Any, own: Tensor, name: str) -> None:
         raise ValueError(f"{name} is of {list(found.shape)} {found.dtype}, not {list(own.shape)} {own.dtype}")
 
 
-def rng_state() -> dict[str, Any]:
-    """The state of every generator that a run may draw from."""
+def rng_state(device: torch.device) -> dict[str, Any]:
+    """The state of every generator that a run on this device may draw from."""
     version, internal, gauss = random.getstate()
     kind, keys, *rest = np.random.get_state(legacy=True)
     state: dict[str, Any] = {
@@ -105,25 +108,38 @@ def rng_state() -> dict[str, Any]:
         "numpy": [kind, torch.from_numpy(np.asarray(keys, dtype="int64")), *rest],
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
     return state
 
 
-def restore_rng(state: dict[str, Any]) -> None:
-    """Restore what `rng_state` returned.
+def restore_rng(state: dict[str, Any], device: torch.device) -> None:
+    """Restore what `rng_state` returned, on this device, whichever it was saved on.
 
     Raises:
         ValueError: The state has another form.
     """
-    own = rng_state()
+    own = rng_state(device)
     own["python"][2] = None  # a number, or none
-    for name in ("python", "numpy", "torch"):
+    state = {**state, "cuda": _of_gpu(state.get("cuda"), device)}
+    if state["cuda"] is None:
+        own.pop("cuda", None)
+    for name in own:
         _check_form(state[name], own[name], f"the state of {name}'s generator")
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, keys.numpy().astype("uint32"), *rest))
     torch.set_rng_state(state["torch"])
-    if "cuda" in state:
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if "cuda" in own:
+        torch.cuda.set_rng_state(state["cuda"], device)
+    elif device.type == "cuda":
+        logger.warning("the checkpoint has no random state of %s: dropout goes on with other numbers", device)
+
+
+def _of_gpu(kept: Any, device: torch.device) -> Any:
+    """A GPU's state; None: none was kept. Earlier versions kept a list of those of all GPUs that were visible."""
+    if device.type != "cuda" or not isinstance(kept, list):
+        return kept
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return kept[index] if index < len(kept) else None

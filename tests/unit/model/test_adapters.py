@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from peft.utils import integrations
 from torch import Tensor, nn
 from transformers import DeepseekV3Config, PhimoeConfig, PretrainedConfig
 
@@ -17,6 +19,7 @@ from dhrd.config import LossSettings, ModelSettings
 from dhrd.config.model import LoraSettings
 from dhrd.data.records import LabelSet
 from dhrd.errors import ModelError
+from dhrd.model import adapters
 from dhrd.model.adapters import add_lora, blocks, merged_state
 from dhrd.model.backbone import Backbone
 from dhrd.training.step import train_step
@@ -110,6 +113,36 @@ def test_merging_gives_the_adapted_model_and_changes_nothing(family: str) -> Non
         plain.load_state_dict(merged_state(model.causal_lm))
         torch.testing.assert_close(plain(**given).logits, model.causal_lm(**given).logits, rtol=1e-4, atol=1e-4)
     assert all(torch.equal(tensor, before[name]) for name, tensor in parameters_of(model).items())
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_no_merged_weight_is_on_the_device_when_the_next_is_made(
+    monkeypatch: pytest.MonkeyPatch, quantized: bool
+) -> None:
+    model = make_model("llama", lora=LoraSettings(target_modules=("q_proj", "v_proj")))
+    layers = {module for name, module in model.causal_lm.named_modules() if "_proj" in name and "lora_" not in name}
+    moved: list[weakref.ref[Tensor]] = []
+    num_left: list[int] = []
+
+    def dequantized(module: nn.Module) -> Tensor:
+        num_left.append(sum(one() is not None for one in moved))
+        assert isinstance(module.weight, Tensor)
+        return module.weight.detach().clone()
+
+    def to_the_cpu(tensor: Tensor) -> Tensor:
+        moved.append(weakref.ref(tensor))
+        return tensor.clone()  # as from another device
+
+    before = merged_state(model.causal_lm)
+    monkeypatch.setattr(integrations, "dequantize_module_weight", dequantized)
+    monkeypatch.setattr(adapters, "is_quantized", lambda module: quantized and module in layers)
+    monkeypatch.setattr(Tensor, "cpu", to_the_cpu)
+    state = merged_state(model.causal_lm)
+    assert len(moved) == len(num_left) == 2 * (7 if quantized else 2)
+    assert not any(num_left)
+    assert all(one() is None for one in moved)
+    assert state.keys() == before.keys()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in state.items())
 
 
 SMALL: dict[str, Any] = {

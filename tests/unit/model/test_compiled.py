@@ -37,6 +37,14 @@ def test_every_kind_of_batch_is_compiled() -> None:
     assert not done
 
 
+def test_a_lack_of_memory_is_not_the_compilers_failure() -> None:
+    def fail() -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        compile_layers([torch.nn.Identity()], fail, "training.compile")
+
+
 def test_what_fails_is_one_clear_line_that_names_the_setting() -> None:
     def fail() -> Any:
         raise RuntimeError("no compiler here\nand a trace")

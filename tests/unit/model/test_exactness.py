@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -20,6 +20,14 @@ WAYS = {"engine": engine_states, "training": None}
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_that_is_promised_is_exact(family: str, way: str) -> None:
     assert why_not_exact(make_causal_lm(family).eval().base_model, WAYS[way]) == ""
+
+
+def test_a_lack_of_memory_is_no_reason() -> None:
+    def too_large(_body: PreTrainedModel, _rows: Sequence[list[int]]) -> list[torch.Tensor]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        why_not_exact(make_causal_lm("llama").base_model, too_large)
 
 
 def test_mixed_precision_around_it_is_no_difference() -> None:

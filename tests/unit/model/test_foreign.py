@@ -37,6 +37,12 @@ def test_whatever_is_raised_is_one_line() -> None:
         raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize("kind", [MemoryError, torch.OutOfMemoryError])
+def test_a_lack_of_memory_is_no_damage(kind: type[Exception]) -> None:
+    with pytest.raises(kind), reading(Path("place/file")):
+        raise kind("CUDA out of memory")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [("[1]", "it holds .*, no object"), ("{", "damaged"), (" " * (16 * 2**20 + 1), "bytes are too many")],

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from dhrd.artifact.read import read_info
 from dhrd.data.rows import load_rows
 from dhrd.evaluation.live import LiveModel
+from dhrd.inference.classifier import Classifier
 from dhrd.model.backbone import load_backbone
+from dhrd.run import finish
 from dhrd.run.finish import artifact_info, save
 from dhrd.training.build import Parts, build
 from dhrd.training.position import Position
@@ -78,6 +83,55 @@ def test_artifact_and_model_are_compared_where_they_may_differ(
     lines = [line for line in caplog.text.splitlines() if "artifact against the trained model on 9 rows" in line]
     assert len(lines) == compared
     assert all("same label on 100.0 %" in line for line in lines)
+
+
+@pytest.mark.parametrize("memory", ["enough", "too little to load it", "too little to run it"])
+def test_the_trained_model_makes_room_for_the_artifact_and_the_run_is_kept(
+    tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, memory: str
+) -> None:
+    parts = parts_of(tiny_backbone, tmp_path, "model.lora={r: 2}")
+    done: list[str] = []
+    load, answer = Classifier.from_pretrained, finish.trained_logits
+
+    def too_large(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+    def loaded(*given: Any, **options: Any) -> Classifier:
+        done.append("loaded")
+        if memory == "too little to load it":
+            too_large()
+        classifier = load(*given, **options)
+        if memory == "too little to run it":
+            monkeypatch.setattr(classifier, "logits", too_large)
+        return classifier
+
+    def answers(*given: Any) -> np.ndarray:
+        done.append("answered")
+        return answer(*given)
+
+    monkeypatch.setattr(finish, "trained_logits", answers)
+    monkeypatch.setattr(Classifier, "from_pretrained", loaded)
+    monkeypatch.setattr(parts.model, "to", lambda device: done.append(f"moved to {device!r}"))
+    with caplog.at_level(logging.WARNING, "dhrd"):
+        metrics = save(parts, tmp_path / "out", Position(step=1), Precision("no"))
+    assert done == ["answered", "moved to 'cpu'", "loaded", "moved to device(type='cpu')"]
+    assert read_info(tmp_path / "out").training["metrics"]["accuracy"] == metrics["accuracy"]
+    ran_out = "the artifact was not compared with the trained model: CUDA out of memory. Tried to allocate 2.00 GiB."
+    (line,) = [line for line in caplog.messages if "trained model" in line]
+    assert line.startswith("artifact against the trained model on 9 rows") if memory == "enough" else line == ran_out
+
+
+@pytest.mark.parametrize("kind", ["quantized", "sharded"])
+def test_what_cannot_be_moved_stays(
+    tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    parts = parts_of(tiny_backbone, tmp_path, "model.lora={r: 2}")
+    if kind == "quantized":
+        monkeypatch.setattr(finish, "is_quantized", lambda module: module is parts.model.causal_lm.base_model)
+    else:
+        monkeypatch.setattr(finish, "FSDPModule", type(parts.model.causal_lm))
+    monkeypatch.setattr(parts.model, "to", None)
+    save(parts, tmp_path / "out", Position(step=1), Precision("no"))
 
 
 def test_without_validation_rows_there_are_no_metrics(tiny_backbone: Path, tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
 
 from dhrd import Classifier, DataError
 from dhrd.data.inputs import EncodedInput
@@ -118,6 +120,42 @@ def test_one_request_that_fails_is_not_the_others(
     assert isinstance(good, tuple) and isinstance(fine, tuple)
     assert isinstance(spoilt, RuntimeError)
     assert "RuntimeError" in caplog.text and "secret" not in caplog.text
+
+
+def test_the_tensors_of_a_pass_that_failed_are_gone_before_its_rows_run_again(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU that is full, one row after the other may fit where all did not; one that does not, spoils no other."""
+    forward, gated = classifier.predict_proba_encoded, Gated(classifier, monkeypatch)
+    states: list[weakref.ref[torch.Tensor]] = []
+    num_left: list[int] = []
+
+    def pass_of(inputs: Sequence[EncodedInput]) -> np.ndarray:
+        num_left.append(sum(one() is not None for one in states))
+        hidden_BD = torch.zeros(len(inputs), 4)
+        states.append(weakref.ref(hidden_BD))
+        if len(inputs) > 1 or "long" in inputs[0].text:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(inputs)
+
+    monkeypatch.setattr(gated, "_forward", pass_of)
+
+    async def ask(dispatcher: Dispatcher) -> list[object]:
+        busy = asyncio.create_task(dispatcher.classify(["first"]))
+        while not gated.begun.is_set():
+            await asyncio.sleep(0.001)
+        rest = [asyncio.create_task(dispatcher.classify([text])) for text in ("long", "one", "other")]
+        while dispatcher._queue.num_rows < len(rest):
+            await asyncio.sleep(0.001)
+        gated.open.set()
+        return await asyncio.gather(busy, *rest, return_exceptions=True)
+
+    with dispatching(classifier) as dispatcher:
+        _, long, one, other = asyncio.run(ask(dispatcher))
+    assert isinstance(long, torch.OutOfMemoryError)
+    assert isinstance(one, tuple) and isinstance(other, tuple)
+    assert gated.sizes == [1, 3, 1, 1, 1]
+    assert num_left == [0] * 5
 
 
 def test_a_row_that_cannot_be_read_is_told_and_closing_answers_what_waits(

@@ -18,7 +18,7 @@ from dhrd.config import RunConfig, load_config
 from dhrd.errors import CheckpointError, ConfigError
 from dhrd.model import precision
 from dhrd.run import train as run
-from dhrd.training import setup
+from dhrd.training import checkpoints, setup
 from dhrd.training.checkpoint_files import find_checkpoint, whole_checkpoints
 from dhrd.training.run_dir import read_run
 from helpers.runs import Recorder, Stop, make_config, read_jsonl, rows
@@ -138,6 +138,30 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
         assert broken.resume().steps == 10
     assert "trying the previous checkpoint" in caplog.text
     assert broken.is_as_if_unbroken()
+
+
+@pytest.mark.parametrize("place", ["restore_optimizer", "_load_tensors", "load_file"])
+def test_a_lack_of_memory_is_no_damage(broken: Broken, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    def too_large(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, place, too_large)
+        with pytest.raises(torch.OutOfMemoryError):
+            broken.resume(broken.checkpoints / "step-00000006")
+    assert broken.resume().steps == 10
+    assert broken.is_as_if_unbroken()
+
+
+def test_a_checkpoint_that_memory_does_not_suffice_for_is_not_told_to_be_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*_: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch, "save", too_large)
+    with pytest.raises(RuntimeError, match="allocate"):
+        checkpoints._save_objects({}, tmp_path / "optimizer.pt")
 
 
 def test_a_checkpoint_without_its_state_is_not_one(broken: Broken) -> None:
