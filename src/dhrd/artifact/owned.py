@@ -13,7 +13,7 @@ from typing import Any
 from dhrd._temporary import is_temporary
 from dhrd.artifact.hub import FILES
 from dhrd.artifact.info import EXPORTS, MANIFEST
-from dhrd.artifact.trained import TRAINED
+from dhrd.artifact.known_rows import KNOWN
 from dhrd.config import RunConfig
 from dhrd.data.sources import files_of_rows, files_of_settings
 from dhrd.errors import ModelError
@@ -21,7 +21,7 @@ from dhrd.model.location import SCRATCH, locate
 
 _NAMES = (
     *(name for name in FILES if "/" not in name and "*" not in name),
-    *("metrics.jsonl", "adapter_config.json", TRAINED),
+    *("metrics.jsonl", "adapter_config.json", *KNOWN),
 )
 _PATTERNS = ("*.safetensors", "*.bin", "*.gguf", "*.onnx", "*.model", "adapter/**/*", "checkpoints/**/*")
 
@@ -98,4 +98,4 @@ def artifact_fingerprint(directory: Path) -> str:
 
 def _describes(path: Path) -> bool:
     """Whether a file only describes a model and is not a part of it."""
-    return path.parts[0] in ("run.json", "metrics.jsonl", "README.md", "parity.json", "checkpoints", TRAINED)
+    return path.parts[0] in ("run.json", "metrics.jsonl", "README.md", "parity.json", "checkpoints", *KNOWN)

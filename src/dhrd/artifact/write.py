@@ -20,7 +20,7 @@ from dhrd._files import RESUME, saving, write_json, writing, writing_directory
 from dhrd._loading import no_foreign_bars
 from dhrd.artifact.digests import HEAD, LABELS, PARTS, file_digests, names_digest
 from dhrd.artifact.info import MANIFEST, SCORE, ArtifactInfo, Kind, read_info, stock_class, to_manifest
-from dhrd.artifact.trained import TRAINED, write_trained
+from dhrd.artifact.known_rows import CHOSEN, DECIDED, KNOWN, write_digests
 from dhrd.data.records import LabelSet
 from dhrd.decisions.decision import Decision
 from dhrd.errors import ModelError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _STALE = (
     *("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"),
-    *(HEAD, REASONING_HEAD, TRAINED, "chat_template.jinja"),
+    *(HEAD, REASONING_HEAD, *KNOWN, "chat_template.jinja"),
     *("adapter/adapter_config.json", "adapter/adapter_model.safetensors", "adapter/README.md"),
 )
 """Files of an older artifact in the same directory that would be mistaken for parts of the new one."""
@@ -90,7 +90,7 @@ def save_artifact(
     *,
     card: str = "",
     run: Mapping[str, Any] | None = None,
-    trained: Iterable[str] | None = None,
+    known: Mapping[str, Iterable[str]] | None = None,
 ) -> None:
     """Write a trained model as an artifact, without changing the model.
 
@@ -100,7 +100,8 @@ def save_artifact(
         info: Becomes `dhrd.json`.
         card: README.md, the model card.
         run: run.json: resolved config, seeds, versions.
-        trained: The digests of all rows that the model was trained on; None: they are not known.
+        known: The digests of rows that the model was trained on, and of those that it was chosen on, by the names of
+            their files (`KNOWN`).
 
     Raises:
         SaveError: A write failed; an existing artifact is intact unless its files were already being replaced.
@@ -114,29 +115,42 @@ def save_artifact(
         digests = {LABELS: names_digest(info.labels.names), **file_digests(partial, PARTS)}
         (partial / "README.md").write_text(card, encoding="utf-8")
         write_json(partial / "run.json", dict(run or {}))
-        if trained is not None:
-            write_trained(partial, trained)
+        for name, rows in (known or {}).items():
+            write_digests(partial / name, rows)
         write_json(partial / MANIFEST, to_manifest(info.model_copy(update={"digests": digests})))
 
 
-def write_decision(directory: Path, decision: Decision | None) -> None:
+def write_decision(directory: Path, decision: Decision | None, digests: Iterable[str] = ()) -> None:
     """Set an existing artifact's decision, or remove it with None; nothing else is changed.
 
-    Raises:
-        ArtifactError: The directory is not an artifact.
-        SaveError: The file cannot be written.
-    """
-    _write_info(directory, read_info(directory).model_copy(update={"decision": decision}))
-
-
-def write_training(directory: Path, **fields: object) -> None:
-    """Set fields of an existing artifact's `TrainingSummary`; nothing else is changed.
+    Args:
+        digests: Those of the rows that it was chosen on.
 
     Raises:
         ArtifactError: The directory is not an artifact.
-        SaveError: The file cannot be written.
+        SaveError: A file cannot be written.
     """
     info = read_info(directory)
+    if decision is not None:
+        write_digests(directory / DECIDED, digests)
+    else:
+        with saving(f"{directory / DECIDED}"):
+            (directory / DECIDED).unlink(missing_ok=True)
+    _write_info(directory, info.model_copy(update={"decision": decision}))
+
+
+def write_training(directory: Path, *, chosen: Iterable[str], **fields: object) -> None:
+    """Set fields of an existing artifact's `TrainingSummary`; nothing else is changed.
+
+    Args:
+        chosen: The digests of the rows that it was chosen on.
+
+    Raises:
+        ArtifactError: The directory is not an artifact.
+        SaveError: A file cannot be written.
+    """
+    info = read_info(directory)
+    write_digests(directory / CHOSEN, chosen)
     _write_info(directory, info.model_copy(update={"training": {**info.training, **fields}}))
 
 

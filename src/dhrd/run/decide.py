@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dhrd._progress import track
 from dhrd.artifact.write import write_decision
 from dhrd.config import RunConfig
@@ -24,6 +26,7 @@ from dhrd.errors import ConfigError
 from dhrd.evaluation.evaluate import labelled, rows_fingerprint
 from dhrd.inference.classifier import Classifier
 from dhrd.metrics.outcomes import Outcomes
+from dhrd.run.chosen import num_chosen
 from dhrd.run.rows import each_row_of
 from dhrd.run.trained import held_out_rows, refuse_trained_rows
 
@@ -57,8 +60,8 @@ def decide(
 
     Args:
         model_dir: What `train` wrote; its `dhrd.json` gets the decision, in place of one that was there.
-        data: Labelled rows that the model was not trained on, drawn as the new ones will be: as `data.train` of a
-            config, or rows; None: those that training held out.
+        data: Labelled rows, drawn as the new ones will be: as `data.train` of a config, or rows; those with the text of
+            a training row are left out. None: those that training held out.
         targets: `accuracy>=0.95`, `precision:LABEL>=0.9`, `recall:LABEL>=0.9`; several hold together.
         sets: The coverage of label sets; None: no sets.
         confidence: With which the targets hold, over draws of the rows.
@@ -79,10 +82,15 @@ def decide(
         if data is not None
         else held_out_rows(model_dir, config, instead="data")
     )
-    rows, digests, fingerprint = _read(classifier, examples)
-    refuse_trained_rows(model_dir, digests, held_out=data is None)
-    if classifier.info.chosen_on == fingerprint:
-        logger.warning("weights or a temperature were chosen on these very rows, so that new ones may do worse")
+    rows, digests, texts = _read(classifier, examples)
+    trained = refuse_trained_rows(model_dir, digests, held_out=data is None, left_out=True)
+    new = [index for index, was_trained_on in enumerate(trained) if not was_trained_on]
+    rows, digests, fingerprint = (
+        rows.part(np.array(new)),
+        [digests[i] for i in new],
+        rows_fingerprint(texts[i] for i in new),
+    )
+    _warn(model_dir, digests, is_choice=classifier.info.chosen_on == fingerprint)
     decision = Decision(
         rules=certify(rows, parsed, confidence) if parsed else (),
         confidence=confidence,
@@ -90,7 +98,7 @@ def decide(
         num_rows=len(rows.gold_BC),
         fingerprint=fingerprint,
     )
-    write_decision(Path(model_dir).expanduser(), decision)
+    write_decision(Path(model_dir).expanduser(), decision, digests)
     metrics = decision_metrics(decision, rows)
     metrics["selected_on"] = True
     return Decided(decision, metrics)
@@ -114,8 +122,22 @@ def _check_shares(targets: Sequence[str], **shares: float | None) -> None:
             raise ConfigError(f"`{name}={value:g}`: not between 0 and 1")
 
 
-def _read(classifier: Classifier, examples: Iterable[Example]) -> tuple[Labelled, list[str], str]:
-    """Rows with their probabilities, their digests, and their fingerprint."""
+def _warn(model_dir: str | Path, digests: Sequence[str], *, is_choice: bool) -> None:
+    """Say what may make the bound not hold: rows that the model was chosen on, and copies of rows."""
+    if known := len(digests) if is_choice else num_chosen(model_dir, digests):
+        told = "weights or a temperature were chosen on %d of the %d rows, so that new ones may do worse"
+        logger.warning(told, known, len(digests))
+    if num_copies := len(digests) - len({*digests}):
+        logger.warning(
+            "%d of the %d rows have the text of an earlier one, and the bound takes each as drawn by itself: it holds "
+            "if they were drawn so, not if they are copies",
+            num_copies,
+            len(digests),
+        )
+
+
+def _read(classifier: Classifier, examples: Iterable[Example]) -> tuple[Labelled, list[str], list[str]]:
+    """Rows with their probabilities, their digests, and their texts."""
     parts: list[Outcomes] = []
     texts: list[str] = []
     digests: list[str] = []
@@ -129,4 +151,4 @@ def _read(classifier: Classifier, examples: Iterable[Example]) -> tuple[Labelled
         parts.append(Outcomes.of_probabilities(ids, gold_BC, part.probabilities_BC, classifier.labels))
     if has_groups:
         logger.warning("the rows come in groups, and the bound takes each as drawn by itself: it may not hold")
-    return labelled(Outcomes.concatenate(parts, classifier.labels)), digests, rows_fingerprint(texts)
+    return labelled(Outcomes.concatenate(parts, classifier.labels)), digests, texts

@@ -17,11 +17,13 @@ from dhrd.evaluation.evaluate import Evaluation, WriteRow, evaluate_classifier
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.decoding import Decoding
+from dhrd.run.chosen import ChosenRows
 from dhrd.run.rows import each_row_of, rows_of
 from dhrd.run.trained import held_out_rows, refuse_trained_rows, telling_trained
 
 Mode = Literal["classifier", "cot", "cascade"]
 _DECODING = frozenset(field.name for field in fields(Decoding))
+_OF_THRESHOLD = frozenset({"threshold", "target_accuracy", "target_cost"})
 
 
 class EvaluateOptions(TypedDict, total=False):
@@ -83,14 +85,19 @@ def evaluate(
     each = each_row_of(model_dir, data, **where)
     if data is not None:  # training has compared its own rows
         each = telling_trained(model_dir, each)
+    chosen = ChosenRows.of(model_dir)
+    each = chosen.counted(each)
     if mode == "classifier" and isinstance(model, Classifier):
-        return evaluate_classifier(model, track(each, "evaluating"), write_row=write_row)
+        evaluation = evaluate_classifier(model, track(each, "evaluating"), write_row=write_row)
+        chosen.mark(evaluation.metrics)
+        return evaluation
     examples = list(each)
     decoding = Decoding(**{name: value for name, value in given.items() if name in _DECODING})
     if isinstance(model, Reasoner):
         evaluation = evaluate_decoded(model, examples, decoding)
     else:
         evaluation = evaluate_cascade(model, examples, decoding, _choice(model_dir, config, given))
+    chosen.mark(evaluation.metrics, asks_decision=mode == "cascade" and not _OF_THRESHOLD & given.keys())
     if write_row is not None:
         for row in evaluation.rows():
             write_row(row)
@@ -114,7 +121,7 @@ def _check_used(mode: Mode, options: EvaluateOptions) -> dict[str, Any]:
 
 def _choice(model_dir: str | Path, config: RunConfig | None, given: dict[str, Any]) -> Choice:
     """The given threshold, or the target and the rows to choose one on."""
-    asked: dict[str, Any] = {name: given.get(name) for name in ("threshold", "target_accuracy", "target_cost")}
+    asked: dict[str, Any] = {name: given.get(name) for name in _OF_THRESHOLD}
     if asked["threshold"] is not None or not any(value is not None for value in asked.values()):
         return Choice(**asked)
     own = "dev_data" not in given

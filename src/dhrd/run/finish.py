@@ -14,6 +14,7 @@ from dhrd._files import writing
 from dhrd._text import clipped, message_of
 from dhrd.artifact.card import model_card
 from dhrd.artifact.info import ArtifactInfo, read_info
+from dhrd.artifact.known_rows import CHOSEN, TRAINED
 from dhrd.artifact.write import kind_of, save_artifact
 from dhrd.config import RunConfig
 from dhrd.config.published import published
@@ -72,8 +73,10 @@ def save(parts: Parts, output_dir: Path, end: Position, precision: Precision) ->
     trained = {**info.training, "steps": end.step, "selected_on": chosen_on, "rows": read, "metrics": metrics}
     info = info.model_copy(update={"training": trained})
     record = run_record(config, precision) | {"donors": data.train.donors}
-    seen = {*map(digest_of, rows.train), *backbone_digests(config.model.name_or_path)}
-    save_artifact(output_dir, model, info, card=model_card(info, config), run=record, trained=seen)
+    known = {TRAINED: {*map(digest_of, rows.train), *backbone_digests(config.model.name_or_path)}}
+    if was_choice:
+        known[CHOSEN] = {*map(digest_of, rows.choose)}
+    save_artifact(output_dir, model, info, card=model_card(info, config), run=record, known=known)
     if has_classifier and (config.model.lora or config.model.dtype not in (None, "float32")):
         _report_parity(model, output_dir, data)
     return metrics

@@ -20,7 +20,7 @@ from dhrd._temporary import is_temporary, remove_directory
 from dhrd.artifact.info import read_info
 from dhrd.artifact.write import write_training
 from dhrd.config import RunConfig
-from dhrd.data.digest import rows_digest
+from dhrd.data.digest import digest_of, rows_digest
 from dhrd.data.rationales import join_rationales
 from dhrd.data.records import Example
 from dhrd.data.rows import Rows, load_rows
@@ -188,6 +188,7 @@ def _round(
     evaluation = evaluate_classifier(Classifier.from_pretrained(artifact, device=device, dtype=None), rows.choose)
     write_training(
         artifact,
+        chosen=map(digest_of, rows.choose),
         metrics={**(read_info(artifact).training.get("metrics") or {}), "selected_on": True},
         selected_on={"rows": rows.choose_name, "fingerprint": rows_fingerprint(evaluation.texts)},
         rows={"train": rows_digest(rows.train), "held_out": rows_digest(rows.choose) if rows.has_dev else None},

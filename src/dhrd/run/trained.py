@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from dhrd.artifact.info import MANIFEST, read_info
-from dhrd.artifact.trained import read_trained
+from dhrd.artifact.known_rows import TRAINED, read_digests
 from dhrd.config import RunConfig
 from dhrd.data.digest import digest_of, rows_digest
 from dhrd.data.records import Example
@@ -102,7 +102,7 @@ def _digests(directory: Path) -> set[str]:
     Raises:
         UserError: They cannot be read any more.
     """
-    if (known := read_trained(directory)) is not None:
+    if (known := read_digests(directory / TRAINED)) is not None:
         return known
     config = read_run(directory)
     if config is None or config.data.train is None:
@@ -129,8 +129,9 @@ def refuse_trained_rows(
     digests: Sequence[str],
     *,
     held_out: bool = False,
+    left_out: bool = False,
     instead: str = "give rows that training did not see",
-) -> None:
+) -> list[bool]:
     """Refuse rows that the model was trained on, since they say nothing about new rows.
 
     If only some rows have the text of a training row, which may be natural repetition, a warning is logged.
@@ -140,20 +141,27 @@ def refuse_trained_rows(
         digests: The rows' digests.
         held_out: They are `held_out_rows`, which training compared with its others: what counts is whether a model that
             the run began with was trained on them.
+        left_out: Whether the caller leaves those few out, for the message.
         instead: What to do instead, for the message.
+
+    Returns:
+        Whether each row has the text of a training row.
 
     Raises:
         DataError: The model was trained on most of the rows.
     """
     config = read_run(Path(model_dir).expanduser()) if held_out else None
     trained = backbone_digests(config.model.name_or_path) if config else _trained_digests(model_dir, logging.WARNING)
-    known = sum(digest in trained for digest in digests)
+    are_known = [digest in trained for digest in digests]
+    known = sum(are_known)
     if known > _MOST_TRAINED * len(digests):
         raise DataError(
             f"the model was trained on {known} of the {len(digests)} rows, so they say little about new ones; {instead}"
         )
     if known:
-        logger.warning("%d of %d rows have the text of a training row; new ones may do worse", known, len(digests))
+        then = "they show nothing of new ones and are left out" if left_out else "new ones may do worse"
+        logger.warning("%d of %d rows have the text of a training row; %s", known, len(digests), then)
+    return are_known
 
 
 def telling_trained(model_dir: str | Path, examples: Iterable[Example]) -> Iterator[Example]:

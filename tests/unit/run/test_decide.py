@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from dhrd.artifact.info import read_info
+from dhrd.artifact.known_rows import CHOSEN, DECIDED, TRAINED, read_digests, write_digests
+from dhrd.data.digest import digest_of
 from dhrd.errors import ArtifactError, ConfigError, DataError
 from dhrd.evaluation.evaluate import evaluate_classifier
 from dhrd.run.decide import clear, decide
@@ -70,6 +72,42 @@ def test_evaluate_shows_what_is_answered(model: Path, tmp_path: Path) -> None:
     assert decision["risk_coverage"][-1]["risk"] == pytest.approx(1 - evaluation.metrics["accuracy"])
     assert not decision["selected_on"]
     assert evaluate_classifier(classifier, rows_of(model, dev)).metrics["decision"]["selected_on"]
+
+
+def digests(model: Path, path: Path) -> list[str]:
+    return [digest_of(row) for row in rows_of(model, path)]
+
+
+def test_rows_that_were_trained_on_are_left_out(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Here they are all wrong, so that they would forbid what the others allow."""
+    dev = labelled_rows(tmp_path / "dev.jsonl", model, 600)
+    rows = [json.loads(line) for line in dev.read_text().splitlines()]
+    wrong = [{**row, "label": "mail" if row["label"] == "bill" else "bill"} for row in rows[:200]]
+    write_jsonl(dev, [*wrong, *rows[200:]])
+    with pytest.raises(DataError, match="the surest answers among them reach"):
+        decide(model, dev, targets=["accuracy>=0.9"])
+    known = digests(model, dev)
+    write_digests(model / TRAINED, known[:200])
+    decided = decide(model, dev, targets=["accuracy>=0.9"], sets=0.9)
+    assert decided.decision.num_rows == 400
+    assert "200 of 600 rows have the text of a training row; they show nothing of new ones and are left" in caplog.text
+    assert read_digests(model / DECIDED) == {*known[200:]}
+    clear(model)
+    assert read_digests(model / DECIDED) is None
+
+
+def test_copies_and_rows_of_another_choice_are_told(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dev = labelled_rows(tmp_path / "dev.jsonl", model, 300)
+    twice = tmp_path / "twice.jsonl"
+    twice.write_text(dev.read_text() + "".join(dev.read_text().splitlines(keepends=True)[:40]))
+    decide(model, dev, targets=["accuracy>=0.75"])
+    assert not caplog.records
+    write_digests(model / CHOSEN, digests(model, dev)[10:30])
+    decide(model, twice, targets=["accuracy>=0.75"])
+    assert "40 of the 340 rows have the text of an earlier one" in caplog.text
+    assert "weights or a temperature were chosen on 40 of the 340 rows" in caplog.text
 
 
 def test_what_cannot_be_shown_is_refused_and_nothing_written(model: Path, tmp_path: Path) -> None:

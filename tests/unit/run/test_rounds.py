@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dhrd.artifact.trained import TRAINED
+from dhrd.artifact.known_rows import TRAINED
 from dhrd.config import RunConfig
 from dhrd.config.tasks import TaskSettings
 from dhrd.data.digest import digest_of

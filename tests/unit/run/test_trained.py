@@ -10,7 +10,7 @@ import pytest
 
 import dhrd
 from dhrd import ConfigError, DataError
-from dhrd.artifact.trained import TRAINED
+from dhrd.artifact.known_rows import TRAINED
 from dhrd.data.digest import digest_of
 from dhrd.run.rows import rows_of
 from dhrd.run.trained import backbone_digests, held_out_rows, num_trained, refuse_trained_rows, telling_trained

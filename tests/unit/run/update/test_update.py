@@ -15,7 +15,7 @@ import torch
 
 from dhrd._files import LOCK
 from dhrd.artifact.info import read_info
-from dhrd.artifact.trained import TRAINED
+from dhrd.artifact.known_rows import TRAINED
 from dhrd.artifact.write import write_decision
 from dhrd.data.digest import digest_of
 from dhrd.data.label_space import LabelSpace

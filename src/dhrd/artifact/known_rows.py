@@ -1,4 +1,4 @@
-"""Which rows an artifact was trained on, by the digests of their texts: a file that is not uploaded to the hub.
+"""Which rows an artifact knows, by the digests of their texts, in files that are not uploaded to the hub.
 
 Eight bytes a row, sorted. Whoever has a text can tell whether it is among them; they tell no text by themselves.
 """
@@ -8,25 +8,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from dhrd._files import writing
 from dhrd.errors import ArtifactError
 
 TRAINED = "trained_rows.digests"
+CHOSEN = "chosen_rows.digests"
+DECIDED = "decided_rows.digests"
+KNOWN = (TRAINED, CHOSEN, DECIDED)
+"""The rows that it was trained on, those that weights or a temperature were chosen on, and those of its decision."""
 
 _DIGITS = 16
 
 
-def write_trained(directory: Path, digests: Iterable[str]) -> None:
-    """Write the digests (`data/digest.py`) of training rows, each once."""
-    (directory / TRAINED).write_bytes(bytes.fromhex("".join(sorted({*digests}))))
+def write_digests(path: Path, digests: Iterable[str]) -> None:
+    """Write the digests (`data/digest.py`) of rows, each once."""
+    with writing(path) as file:
+        file.write(bytes.fromhex("".join(sorted({*digests}))))
 
 
-def read_trained(directory: Path) -> set[str] | None:
-    """The digests of an artifact's training rows; None if it does not have them.
+def read_digests(path: Path) -> set[str] | None:
+    """The digests of rows; None if the artifact does not have them.
+
+    Args:
+        path: One of `KNOWN` in an artifact.
 
     Raises:
         ArtifactError: The file is damaged.
     """
-    path = directory / TRAINED
     try:
         digits = path.read_bytes().hex()
     except FileNotFoundError:
