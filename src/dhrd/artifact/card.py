@@ -38,7 +38,7 @@ Backbone: {{ training.backbone|code }}. Method: {{ method }} (Dual-Head Reasonin
 
 ## Results
 
-{{ metrics.num_examples }} rows of {{ (config.data.validation or "given rows")|code }}{{ "; the weights were chosen on these rows" if metrics.selected_on }}.
+{{ metrics.num_examples }} rows of {{ (config.data.validation or "given rows")|code }}{{ "; the weights, or a temperature, were chosen on these rows" if metrics.selected_on }}.
 
 | metric | value | 95 % interval |
 |---|---|---|

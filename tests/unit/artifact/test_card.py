@@ -58,7 +58,7 @@ def test_people_read_them_too() -> None:
     text = card(metrics=METRICS)
     assert "| accuracy | 0.750 | 0.600 to 0.870 |" in text
     assert "| macro_f1 | 0.700 |  |" in text
-    assert "40 rows of `rows.jsonl`; the weights were chosen on these rows." in text
+    assert "40 rows of `rows.jsonl`; the weights, or a temperature, were chosen on these rows." in text
     assert "8 training rows" in text and "6 with a rationale; 3 updates, seed 1." in text
 
 

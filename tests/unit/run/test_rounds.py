@@ -116,7 +116,7 @@ def test_the_card_says_that_its_rows_chose_the_round(
     card = (result.output_dir / "README.md").read_text()
     assert "- name: out\n" in card, "which it is called now, not as its round was"
     rows = f"{result.metrics['num_examples']} rows of `{judged_on.format(data=config.data)}`"
-    assert f"{rows}; the weights were chosen on these rows." in card
+    assert f"{rows}; the weights, or a temperature, were chosen on these rows." in card
 
 
 def test_a_round_is_the_same_as_training_with_its_rationales(
