@@ -15,15 +15,15 @@ from dhrd.data.digest import digest_of
 from dhrd.data.label_space import check_one_task
 from dhrd.data.records import Example
 from dhrd.data.rows import encode_labels
-from dhrd.decisions.certify import Labelled, certify
+from dhrd.decisions.certify import certify
 from dhrd.decisions.conformal import label_sets
 from dhrd.decisions.decision import Decision
-from dhrd.decisions.report import DecisionMetrics, decision_metrics
+from dhrd.decisions.report import DecisionMetrics
 from dhrd.decisions.target import parse_target
 from dhrd.errors import ConfigError
-from dhrd.evaluation.evaluate import labelled, rows_fingerprint
+from dhrd.evaluation.evaluate import labelled, measure_decision, rows_fingerprint
 from dhrd.inference.classifier import Classifier
-from dhrd.metrics.outcomes import Outcomes
+from dhrd.metrics.outcomes import Outcomes, groups_of
 from dhrd.run.rows import each_row_of
 from dhrd.run.trained import held_out_rows, refuse_trained_rows
 
@@ -79,10 +79,11 @@ def decide(
         if data is not None
         else held_out_rows(model_dir, config, instead="data")
     )
-    rows, digests, fingerprint = _read(classifier, examples)
+    outcomes, digests, fingerprint = _read(classifier, examples)
     refuse_trained_rows(model_dir, digests, held_out=data is None)
     if classifier.info.chosen_on == fingerprint:
         logger.warning("weights or a temperature were chosen on these very rows, so that new ones may do worse")
+    rows = labelled(outcomes)
     decision = Decision(
         rules=certify(rows, parsed, confidence) if parsed else (),
         confidence=confidence,
@@ -91,7 +92,7 @@ def decide(
         fingerprint=fingerprint,
     )
     write_decision(Path(model_dir).expanduser(), decision)
-    metrics = decision_metrics(decision, rows)
+    metrics = measure_decision(decision, outcomes)
     metrics["selected_on"] = True
     return Decided(decision, metrics)
 
@@ -114,19 +115,19 @@ def _check_shares(targets: Sequence[str], **shares: float | None) -> None:
             raise ConfigError(f"`{name}={value:g}`: not between 0 and 1")
 
 
-def _read(classifier: Classifier, examples: Iterable[Example]) -> tuple[Labelled, list[str], str]:
-    """Rows with their probabilities, their digests, and their fingerprint."""
+def _read(classifier: Classifier, examples: Iterable[Example]) -> tuple[Outcomes, list[str], str]:
+    """The outcomes of rows, their digests, and their fingerprint."""
     parts: list[Outcomes] = []
     texts: list[str] = []
     digests: list[str] = []
-    has_groups = False
     for part in classifier.scored(track(examples, "deciding")):
-        has_groups = has_groups or any(example.group is not None for example in part.rows)
         texts += [item.text for item in part.inputs]
         digests += map(digest_of, part.rows)
         gold_BC = encode_labels(part.rows, classifier.labels)
         ids = [example.id for example in part.rows]
-        parts.append(Outcomes.of_probabilities(ids, gold_BC, part.probabilities_BC, classifier.labels))
-    if has_groups:
+        group_B = groups_of(part.rows)
+        parts.append(Outcomes.of_probabilities(ids, gold_BC, part.probabilities_BC, classifier.labels, group_B))
+    outcomes = Outcomes.concatenate(parts, classifier.labels)
+    if outcomes.group_B is not None:
         logger.warning("the rows come in groups, and the bound takes each as drawn by itself: it may not hold")
-    return labelled(Outcomes.concatenate(parts, classifier.labels)), digests, rows_fingerprint(texts)
+    return outcomes, digests, rows_fingerprint(texts)
