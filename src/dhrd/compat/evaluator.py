@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dhrd.compat.loader import check_batch, check_labels, labels_of
+from dhrd.compat.loader import check_batch, check_labels, groups_of_ids, labels_of
 from dhrd.data.records import Batch, LabelSet
 from dhrd.data.rows import one_hot
 from dhrd.inference.engine.batching import probabilities
@@ -58,6 +58,7 @@ class DHRDEvaluator:
                 probabilities_BC=probabilities(np.concatenate(logits), multi_label=labels.multi_label),
                 gold_BC=_likeliest(np.concatenate(gold), multi_label=labels.multi_label),
                 labels=labels,
+                group_B=groups_of_ids(loader, ids),
             ),
             intervals=intervals,
         )

@@ -1,8 +1,9 @@
-"""The label set and the losses behind a DataLoader, which must be the model's: a label counts by its place alone."""
+"""What lies behind a DataLoader: its label set and losses, which must be the model's, and its rows' groups."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import cycle, repeat
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch.utils.data import DataLoader, Subset
 from dhrd.compat.dataset import DHRDDataset
 from dhrd.config import LossSettings
 from dhrd.data.label_names import listed
-from dhrd.data.records import Batch, LabelSet
+from dhrd.data.records import Batch, EncodedExample, LabelSet
 from dhrd.errors import ConfigError, DataError
+from dhrd.metrics.outcomes import groups_if_any
 
 _WAY_OUT = "read every file with load_json_dataset(…, labels=train_dataset.labels)"
 
@@ -39,13 +41,34 @@ def label_mass_of(loader: DataLoader[Any], num_labels: int) -> np.ndarray:
     if not isinstance(_data_of(loader), DHRDDataset):
         raise ConfigError("loss.class_weights: balanced counts the rows of load_json_dataset; give weights by name")
     mass_C = np.zeros(num_labels)
-    for index in range(len(loader.dataset)):  # type: ignore[arg-type]
-        row = loader.dataset[index]
+    for row in _rows_of(loader):
         if row.shares is not None:
             mass_C += np.array(row.shares) * row.weight
         else:
             mass_C[list(row.label)] += row.weight
     return mass_C
+
+
+def groups_of_ids(loader: Iterable[Batch], ids: Sequence[str]) -> list[str | None] | None:
+    """The group of each row that a loader gave, in the order given, which a sampler may have chosen.
+
+    Rows of one id take its groups in turn: unless they are shuffled, each has its own.
+
+    Returns:
+        None if no row has a group, or the loader's data set is no `DHRDDataset` nor a subset of one.
+    """
+    if not isinstance(_data_of(loader), DHRDDataset):
+        return None
+    groups: dict[str, list[str | None]] = {}
+    for row in _rows_of(loader):
+        groups.setdefault(row.id, []).append(row.group)
+    in_turn = {row_id: cycle(own) for row_id, own in groups.items()}
+    return groups_if_any(next(in_turn.get(row_id, repeat(None))) for row_id in ids)
+
+
+def _rows_of(loader: Iterable[Batch]) -> Iterator[EncodedExample]:
+    data = loader.dataset  # type: ignore[attr-defined]
+    return (data[index] for index in range(len(data)))
 
 
 def check_losses(loader: Iterable[Batch], loss: LossSettings) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import encode_labels
-from dhrd.data.superglue import TASKS
+from dhrd.data.superglue import TASKS, Task
 from dhrd.decisions.certify import Labelled
 from dhrd.decisions.decision import Decision, confidences
-from dhrd.decisions.report import decision_metrics
+from dhrd.decisions.report import DecisionMetrics, decision_metrics, exact_interval
 from dhrd.errors import ConfigError
 from dhrd.inference.classifier import Classifier
 from dhrd.inference.decoding import Decoded
@@ -23,6 +23,7 @@ from dhrd.inference.engine.batching import Forward, label_probabilities, predict
 from dhrd.inference.prediction import Answer
 from dhrd.inference.streaming import Scored
 from dhrd.metrics.calibration import risk_coverage
+from dhrd.metrics.intervals import Interval, grouped_interval
 from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes, groups_of
 from dhrd.model.dual_head import DualHeadModel
@@ -188,7 +189,11 @@ def evaluate_classifier(
     fingerprint = _as_fingerprint(collected.fingerprint)
     metrics["selected_on"] = classifier.info.chosen_on == fingerprint
     if decision is not None:
-        metrics["decision"] = _decision_metrics(decision, outcomes, fingerprint)
+        metrics["decision"] = {
+            **measure_decision(decision, outcomes, task, num_resamples=num_resamples),
+            **_risk_coverage(outcomes),
+            "selected_on": decision.fingerprint == fingerprint,
+        }
     return Evaluation(
         metrics=metrics,
         outcomes=outcomes,
@@ -211,14 +216,30 @@ def labelled(outcomes: Outcomes) -> Labelled:
     )
 
 
-def _decision_metrics(decision: Decision, outcomes: Outcomes, fingerprint: str) -> dict[str, Any]:
-    rows = labelled(outcomes)
-    confidence_B = confidences(rows.probabilities_BC, multi_label=rows.multi_label)
-    return {
-        **decision_metrics(decision, rows),
-        **risk_coverage(confidence_B, outcomes.hits_B),
-        "selected_on": decision.fingerprint == fingerprint,
-    }
+def measure_decision(
+    decision: Decision, outcomes: Outcomes, task: Task | None = None, *, num_resamples: int = 2000
+) -> DecisionMetrics:
+    """`decision_metrics` of a classifier's outcomes, with intervals by a bootstrap over groups where rows have some.
+
+    Args:
+        decision: The artifact's decision.
+        outcomes: At least one row.
+        task: The SuperGLUE task, for its groups if the outcomes name none.
+        num_resamples: Number of resamples of each bootstrap.
+    """
+
+    def interval(met_B: np.ndarray, about_B: np.ndarray) -> Interval:
+        rows = outcomes.rows(np.flatnonzero(about_B).tolist())  # a group without such a row adds nothing to the share
+        by_groups = grouped_interval(met_B[about_B], rows, task, num_resamples=num_resamples)
+        return by_groups or exact_interval(met_B, about_B)
+
+    return decision_metrics(decision, labelled(outcomes), interval)
+
+
+def _risk_coverage(outcomes: Outcomes) -> dict[str, Any]:
+    assert outcomes.probabilities_BC is not None
+    confidence_B = confidences(outcomes.probabilities_BC, multi_label=outcomes.labels.multi_label)
+    return risk_coverage(confidence_B, outcomes.hits_B)
 
 
 def rows_fingerprint(texts: Iterable[str]) -> str:

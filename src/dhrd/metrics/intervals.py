@@ -14,9 +14,9 @@ from scipy import sparse
 from statsmodels.stats.proportion import proportion_confint
 
 from dhrd.data.superglue import Task
-from dhrd.data.superglue.score import Score
+from dhrd.data.superglue.score import Score, share, with_ones
 from dhrd.metrics.outcomes import Outcomes
-from dhrd.metrics.scores import clusters, score, strata
+from dhrd.metrics.scores import clusters, strata
 
 Interval = tuple[float, float]
 
@@ -70,17 +70,32 @@ def bootstrap(
 def accuracy_interval(
     outcomes: Outcomes, task: Task | None = None, *, num_resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """The 95 % interval of the accuracy: Wilson's for rows without groups, else a bootstrap over groups.
+    """The 95 % interval of the accuracy: Wilson's for rows without groups, else `grouped_interval`."""
+    hits_B = outcomes.hits_B
+    interval = grouped_interval(hits_B, outcomes, task, num_resamples=num_resamples, seed=seed)
+    return interval or wilson(int(hits_B.sum()), len(hits_B))
+
+
+def grouped_interval(
+    hits_B: np.ndarray, outcomes: Outcomes, task: Task | None = None, *, num_resamples: int = 2000, seed: int = 0
+) -> Interval | None:
+    """The 95 % interval of a share of rows by a bootstrap over their groups; None if no group has several of them.
 
     Groups that do not differ leave nothing to resample: the interval is then Wilson's with one trial per group.
+
+    Args:
+        hits_B: Which rows count.
+        outcomes: The rows.
+        task: The SuperGLUE task, for its groups if the outcomes name none.
+        num_resamples: Number of resamples.
+        seed: Seed of the bootstrap.
     """
-    hits_B, cluster_B = outcomes.hits_B, clusters(outcomes, task)
-    num_clusters = len(np.unique(cluster_B))
-    if num_clusters < len(hits_B):
-        interval = bootstrap(outcomes, score("accuracy"), task, num_resamples=num_resamples, seed=seed)
-        if interval is not None:
-            return interval
-    return wilson(round(float(hits_B.mean()) * num_clusters), num_clusters)
+    num_clusters = len(np.unique(clusters(outcomes, task)))
+    if num_clusters == len(hits_B):
+        return None
+    hits = Score("hits", lambda _: with_ones(hits_B), share)
+    interval = bootstrap(outcomes, hits, task, num_resamples=num_resamples, seed=seed)
+    return interval or wilson(round(float(hits_B.mean()) * num_clusters), num_clusters)
 
 
 def percentile_interval(values_R: np.ndarray, tail: float = 0.025) -> Interval:

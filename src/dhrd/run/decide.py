@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dhrd._progress import track
 from dhrd.artifact.write import write_decision
 from dhrd.config import RunConfig
@@ -17,15 +15,15 @@ from dhrd.data.digest import digest_of
 from dhrd.data.label_space import check_one_task
 from dhrd.data.records import Example
 from dhrd.data.rows import encode_labels
-from dhrd.decisions.certify import Labelled, certify
+from dhrd.decisions.certify import certify
 from dhrd.decisions.conformal import label_sets
 from dhrd.decisions.decision import Decision
-from dhrd.decisions.report import DecisionMetrics, decision_metrics
+from dhrd.decisions.report import DecisionMetrics
 from dhrd.decisions.target import parse_target
 from dhrd.errors import ConfigError
-from dhrd.evaluation.evaluate import labelled, rows_fingerprint
+from dhrd.evaluation.evaluate import labelled, measure_decision, rows_fingerprint
 from dhrd.inference.classifier import Classifier
-from dhrd.metrics.outcomes import Outcomes
+from dhrd.metrics.outcomes import Outcomes, groups_of
 from dhrd.run.chosen import num_chosen
 from dhrd.run.rows import each_row_of
 from dhrd.run.trained import held_out_rows, refuse_trained_rows
@@ -82,15 +80,12 @@ def decide(
         if data is not None
         else held_out_rows(model_dir, config, instead="data")
     )
-    rows, digests, texts = _read(classifier, examples)
+    outcomes, digests, texts = _read(classifier, examples)
     trained = refuse_trained_rows(model_dir, digests, held_out=data is None, left_out=True)
     new = [index for index, was_trained_on in enumerate(trained) if not was_trained_on]
-    rows, digests, fingerprint = (
-        rows.part(np.array(new)),
-        [digests[i] for i in new],
-        rows_fingerprint(texts[i] for i in new),
-    )
-    _warn(model_dir, digests, is_choice=classifier.info.chosen_on == fingerprint)
+    outcomes, digests = outcomes.rows(new), [digests[index] for index in new]
+    rows, fingerprint = labelled(outcomes), rows_fingerprint(texts[index] for index in new)
+    _warn(model_dir, outcomes, digests, is_choice=classifier.info.chosen_on == fingerprint)
     decision = Decision(
         rules=certify(rows, parsed, confidence) if parsed else (),
         confidence=confidence,
@@ -99,7 +94,7 @@ def decide(
         fingerprint=fingerprint,
     )
     write_decision(Path(model_dir).expanduser(), decision, digests)
-    metrics = decision_metrics(decision, rows)
+    metrics = measure_decision(decision, outcomes)
     metrics["selected_on"] = True
     return Decided(decision, metrics)
 
@@ -122,8 +117,10 @@ def _check_shares(targets: Sequence[str], **shares: float | None) -> None:
             raise ConfigError(f"`{name}={value:g}`: not between 0 and 1")
 
 
-def _warn(model_dir: str | Path, digests: Sequence[str], *, is_choice: bool) -> None:
-    """Say what may make the bound not hold: rows that the model was chosen on, and copies of rows."""
+def _warn(model_dir: str | Path, outcomes: Outcomes, digests: Sequence[str], *, is_choice: bool) -> None:
+    """Say what may make the bound not hold: rows that the model was chosen on, groups, and copies of rows."""
+    if outcomes.group_B is not None:
+        logger.warning("the rows come in groups, and the bound takes each as drawn by itself: it may not hold")
     if known := len(digests) if is_choice else num_chosen(model_dir, digests):
         told = "weights or a temperature were chosen on %d of the %d rows, so that new ones may do worse"
         logger.warning(told, known, len(digests))
@@ -136,19 +133,16 @@ def _warn(model_dir: str | Path, digests: Sequence[str], *, is_choice: bool) -> 
         )
 
 
-def _read(classifier: Classifier, examples: Iterable[Example]) -> tuple[Labelled, list[str], list[str]]:
-    """Rows with their probabilities, their digests, and their texts."""
+def _read(classifier: Classifier, examples: Iterable[Example]) -> tuple[Outcomes, list[str], list[str]]:
+    """The outcomes of rows, their digests, and their texts."""
     parts: list[Outcomes] = []
     texts: list[str] = []
     digests: list[str] = []
-    has_groups = False
     for part in classifier.scored(track(examples, "deciding")):
-        has_groups = has_groups or any(example.group is not None for example in part.rows)
         texts += [item.text for item in part.inputs]
         digests += map(digest_of, part.rows)
         gold_BC = encode_labels(part.rows, classifier.labels)
         ids = [example.id for example in part.rows]
-        parts.append(Outcomes.of_probabilities(ids, gold_BC, part.probabilities_BC, classifier.labels))
-    if has_groups:
-        logger.warning("the rows come in groups, and the bound takes each as drawn by itself: it may not hold")
-    return labelled(Outcomes.concatenate(parts, classifier.labels)), digests, texts
+        group_B = groups_of(part.rows)
+        parts.append(Outcomes.of_probabilities(ids, gold_BC, part.probabilities_BC, classifier.labels, group_B))
+    return Outcomes.concatenate(parts, classifier.labels), digests, texts

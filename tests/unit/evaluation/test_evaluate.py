@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,20 @@ import pytest
 import dhrd
 from dhrd import Classifier, ConfigError, DataError, Example
 from dhrd.data.records import LabelSet
-from dhrd.evaluation.evaluate import Evaluation, agreement, compare_forwards, evaluate_classifier, rows_fingerprint
+from dhrd.decisions.decision import Decision, LabelSets, Rule
+from dhrd.decisions.report import DecisionMetrics, decision_metrics
+from dhrd.decisions.target import Target
+from dhrd.evaluation.evaluate import (
+    Evaluation,
+    agreement,
+    compare_forwards,
+    evaluate_classifier,
+    labelled,
+    measure_decision,
+    rows_fingerprint,
+)
 from dhrd.inference.decoding import Decoded
+from dhrd.metrics.metrics import compute_metrics
 from dhrd.metrics.outcomes import Outcomes
 from helpers.runs import make_config, rows
 
@@ -81,6 +95,63 @@ def test_agreement_by_hand() -> None:
         ]
         == 0.0
     )
+
+
+def decided_on(threshold: float, group_B: Sequence[str | None] | None) -> tuple[Decision, Outcomes]:
+    """200 rows, whose probability of being right depends on their tens, and a decision with label sets."""
+    rng = np.random.default_rng(0)
+    p_B = np.repeat(rng.uniform(0.5, 1, 20), 10)
+    outcomes = Outcomes.of_probabilities(
+        ids=[str(row) for row in range(200)],
+        gold_BC=np.eye(2, dtype=np.int64)[(np.repeat(rng.random(20), 10) > p_B).astype(int)],
+        probabilities_BC=np.stack([p_B, 1 - p_B], axis=1),
+        labels=LabelSet(("a", "b")),
+        group_B=group_B,
+    )
+    rule = Rule(target=Target(measure="precision", level=0.5, label="a"), threshold=threshold)
+    sets = LabelSets(coverage=0.8, threshold=0.45)
+    return Decision(rules=(rule,), sets=sets, num_rows=200, fingerprint="0"), outcomes
+
+
+def widths(metrics: DecisionMetrics) -> dict[str, float]:
+    ends = {
+        "coverage": metrics["coverage_interval_95"],
+        "accuracy": metrics["accuracy_interval_95"],
+        "target": metrics["targets"][0]["share_interval_95"],
+        "sets": metrics["sets"]["coverage_interval_95"],
+    }
+    return {name: high - low for name, (low, high) in ends.items()}
+
+
+def test_the_shares_of_a_decision_are_over_groups_where_rows_have_some() -> None:
+    tens = [str(row // 10) for row in range(200)]
+    alone, grouped = (widths(measure_decision(*decided_on(0.7, group_B))) for group_B in (None, tens))
+    # Ten rows that are alike tell as much as one: intervals are √10 as wide
+    assert grouped == pytest.approx({name: 10**0.5 * width for name, width in alone.items()}, rel=0.2)
+
+
+def test_where_all_rows_are_answered_a_decision_is_as_accurate_as_its_classifier() -> None:
+    decision, outcomes = decided_on(0.0, [str(row // 25) for row in range(200)])
+    metrics, decided = compute_metrics(outcomes), measure_decision(decision, outcomes)
+    assert decided["num_answered"] == 200
+    assert decided["accuracy"] == metrics["accuracy"]
+    assert decided["accuracy_interval_95"] == metrics["interval_95"]["accuracy"]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("group_B", [None, [None] * 200, [str(row) for row in range(200)]])
+def test_without_groups_the_shares_of_a_decision_are_exact(
+    threshold: float, group_B: Sequence[str | None] | None
+) -> None:
+    decision, outcomes = decided_on(threshold, group_B)
+    assert measure_decision(decision, outcomes) == decision_metrics(decision, labelled(outcomes))
+
+
+def test_no_row_is_answered_in_groups() -> None:
+    decision, outcomes = decided_on(1.0, ["one"] * 200)
+    outcomes = replace(outcomes, probabilities_BC=np.tile([0.6, 0.4], (200, 1)))
+    metrics = measure_decision(decision, outcomes)
+    assert (metrics["num_answered"], metrics["accuracy"], metrics["accuracy_interval_95"]) == (0, None, [0.0, 1.0])
 
 
 @pytest.fixture(scope="module")

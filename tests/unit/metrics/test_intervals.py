@@ -15,7 +15,14 @@ from dhrd.data.records import LabelSet
 from dhrd.data.superglue import TASKS
 from dhrd.data.superglue.score import Score
 from dhrd.metrics import intervals
-from dhrd.metrics.intervals import Resampling, accuracy_interval, bootstrap, percentile_interval, wilson
+from dhrd.metrics.intervals import (
+    Resampling,
+    accuracy_interval,
+    bootstrap,
+    grouped_interval,
+    percentile_interval,
+    wilson,
+)
 from dhrd.metrics.outcomes import Outcomes
 from dhrd.metrics.scores import class_counts, score
 
@@ -117,6 +124,14 @@ def test_the_accuracys_interval_is_over_groups_where_rows_have_some() -> None:
     assert accuracy_interval(grouped) == pytest.approx(accuracy_interval(alone), abs=0.015)
     right = replace(of_confusion([[40, 0], [0, 40]]), group_B=[str(row // 20) for row in range(80)])
     assert accuracy_interval(right) == wilson(4, 4), "four groups, and none of them errs"
+
+
+def test_groups_of_one_row_each_are_no_groups() -> None:
+    outcomes = of_confusion([[4, 1], [2, 3]])
+    for group_B in (None, [None] * 10, [str(row) for row in range(10)]):
+        assert grouped_interval(outcomes.hits_B, replace(outcomes, group_B=group_B)) is None
+    assert grouped_interval(outcomes.hits_B, replace(outcomes, group_B=["g", "g", *[None] * 8])) is not None
+    assert grouped_interval(np.zeros(0, dtype=bool), outcomes.rows([])) is None
 
 
 def test_bootstrap_is_determined_by_its_seed() -> None:

@@ -139,6 +139,20 @@ def test_rows_in_groups_are_remarked_on(model: Path, tmp_path: Path, caplog: pyt
     assert "the rows come in groups" in caplog.text
 
 
+def test_decide_and_evaluate_resample_groups_alike(model: Path, tmp_path: Path) -> None:
+    dev = labelled_rows(tmp_path / "dev.jsonl", model, 300)
+    rows = [json.loads(line) | {"group": str(index // 30)} for index, line in enumerate(dev.open())]
+    decided = decide(model, rows, targets=["accuracy>=0.2"], sets=0.8).metrics
+    classifier: Any = HashClassifier(read_info(model).decision)
+    metrics = evaluate_classifier(classifier, rows_of(model, rows)).metrics
+    assert decided["coverage"] == 1
+    assert metrics["decision"].items() >= decided.items()
+    assert decided["accuracy_interval_95"] == metrics["interval_95"]["accuracy"]
+    alone = decide(model, dev, targets=["accuracy>=0.2"]).metrics
+    assert alone["accuracy"] == decided["accuracy"]
+    assert alone["accuracy_interval_95"] != decided["accuracy_interval_95"]
+
+
 def rule(measure: str, level: float, label: str) -> dict[str, Any]:
     return {"rules": [{"target": {"measure": measure, "level": level, "label": label}, "threshold": 0.5}]}
 
