@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dhrd._text import shown
-from dhrd.data.row import BadRow, Row
+from dhrd.data.columns import WORDS_OF_TEXT, ColumnLook
 from dhrd.data.templates import PLAIN, InputTemplate
-from dhrd.data.values import is_blank, plain_columns
 from dhrd.errors import ConfigError, DataError
 
 RoleName = Literal["label", "rationale", "id", "group", "input_text"]
-
-MAX_ROWS = 20_000
-"""Rows that are looked at: enough to tell what a column is."""
 
 _NAMES: Mapping[RoleName, tuple[str, ...]] = {
     "label": (
@@ -34,45 +28,7 @@ _NAMES: Mapping[RoleName, tuple[str, ...]] = {
 }
 """Names of columns that say what they are, the plainest first; `true_label` and `label_name` say it too."""
 
-_WORDS_OF_TEXT = 3.0  # on average: fewer are a name, a number or a class
 _MOST_LABELS = 100  # of a column that is no label by its name
-_UNSPACED = re.compile("[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-"""Letters of scripts without spaces between words: Thai to Tibetan, Burmese, Khmer, Japanese, Chinese."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnLook:
-    """What a column holds.
-
-    Args:
-        name: Name of the column.
-        num_rows: Number of rows examined.
-        num_present: Number of these that have the column, whatever its value.
-        num_filled: Number of these whose value is not null or blank.
-        num_distinct: Number of distinct values.
-        mean_words: Mean number of words of the values that are text.
-        is_text: Whether all values are text, not numbers or lists.
-        is_number: Whether all values are numbers, or spell them.
-    """
-
-    name: str
-    num_rows: int
-    num_present: int = 0
-    num_filled: int = 0
-    num_distinct: int = 0
-    mean_words: float = 0.0
-    is_text: bool = False
-    is_number: bool = False
-
-    @property
-    def is_always_filled(self) -> bool:
-        """Whether no row lacks it."""
-        return self.num_filled == self.num_rows
-
-    @property
-    def reads_as_text(self) -> bool:
-        """Whether it is text of several words."""
-        return self.is_text and not self.is_number and self.mean_words >= _WORDS_OF_TEXT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,54 +44,6 @@ class Role:
     columns: tuple[str, ...]
     why: str
     others: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Count:
-    """A column while its rows are read."""
-
-    num_present: int = 0
-    num_filled: int = 0
-    num_texts: int = 0
-    num_numbers: int = 0
-    num_words: int = 0
-    values: set[str] = field(default_factory=set)
-
-    def add(self, value: object) -> None:
-        self.num_present += 1
-        if is_blank(value):
-            return
-        self.num_filled += 1
-        self.values.add(value if isinstance(value, str) else repr(value))
-        self.num_numbers += _is_number(value)
-        if isinstance(value, str):
-            self.num_texts += 1
-            self.num_words += sum(map(_num_words, value.split()))
-
-    def look(self, name: str, num_rows: int) -> ColumnLook:
-        filled = self.num_filled
-        return ColumnLook(
-            name=name,
-            num_rows=num_rows,
-            num_present=self.num_present,
-            num_filled=filled,
-            num_distinct=len(self.values),
-            mean_words=self.num_words / self.num_texts if self.num_texts else 0.0,
-            is_text=0 < filled == self.num_texts,
-            is_number=0 < filled == self.num_numbers,
-        )
-
-
-def look_at_columns(rows: Iterable[Row | BadRow]) -> list[ColumnLook]:
-    """The columns of the first rows, in their order; rows that cannot be read are passed over."""
-    counts: dict[str, _Count] = {}
-    num_rows = 0
-    for row in islice(rows, MAX_ROWS):
-        if isinstance(row, Row):
-            num_rows += 1
-            for name, value in plain_columns(row.columns).items():
-                counts.setdefault(name, _Count()).add(value)
-    return [count.look(name, num_rows) for name, count in counts.items()]
 
 
 def find_roles(
@@ -223,7 +131,7 @@ def _holds_classes(column: ColumnLook) -> bool:
     """Few short values that come again and again, in most rows."""
     most = min(_MOST_LABELS, max(2, column.num_filled // 3))
     is_filled = 2 * column.num_filled > column.num_rows
-    return is_filled and 1 < column.num_distinct <= most and column.mean_words < _WORDS_OF_TEXT
+    return is_filled and 1 < column.num_distinct <= most and column.mean_words < WORDS_OF_TEXT
 
 
 def _find_rationale(columns: Sequence[ColumnLook]) -> Role | None:
@@ -279,19 +187,6 @@ def _named(role: RoleName, columns: Sequence[ColumnLook]) -> Iterator[ColumnLook
             parts = column.name.strip().casefold().replace("-", "_").replace(" ", "_").split("_")
             if len(parts) > 1 and known in parts:
                 yield column
-
-
-def _num_words(part: str) -> int:
-    """Words of a text without spaces: one, or about as many as half of its letters where words are not spaced."""
-    return max(1, len(_UNSPACED.findall(part)) // 2)
-
-
-def _is_number(value: object) -> bool:
-    try:
-        float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return False
-    return not isinstance(value, bool)
 
 
 def _listed(columns: Iterable[ColumnLook]) -> str:

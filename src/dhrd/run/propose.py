@@ -15,12 +15,13 @@ from dhrd._text import shown
 from dhrd.config import RunConfig
 from dhrd.config.commented import Setting, resolved
 from dhrd.config.section import Section
+from dhrd.data.columns import ColumnLook, look_at_columns
 from dhrd.data.label_names import spelled
 from dhrd.data.label_sets import count_rows
 from dhrd.data.label_space import of_task
 from dhrd.data.readers import is_read_once
 from dhrd.data.records import Example
-from dhrd.data.roles import ColumnLook, Role, find_roles, look_at_columns, template_of
+from dhrd.data.roles import Role, find_roles, template_of
 from dhrd.data.rows import Rows, load_rows
 from dhrd.data.sources import named_rows, open_source
 from dhrd.data.templates import PLAIN

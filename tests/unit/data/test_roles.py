@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from dhrd.data.roles import find_roles, look_at_columns, template_of
-from dhrd.data.row import BadRow, Row
+from dhrd.data.columns import look_at_columns
+from dhrd.data.roles import find_roles, template_of
+from dhrd.data.row import Row
 from dhrd.data.templates import PLAIN, InputTemplate
 from dhrd.errors import ConfigError, DataError
 
@@ -29,15 +30,6 @@ def tickets(**more: Any) -> list[dict[str, Any]]:
 
 def taken(*rows: dict[str, Any], **given: str) -> dict[str, tuple[str, ...]]:
     return {name: role.columns for name, role in find_roles(columns_of(*rows), given).items()}
-
-
-def test_what_a_column_holds() -> None:
-    rows = [Row("x:1", {"a": "one two", "n": "1.5", "l": ["p"]}), BadRow("x:2", "torn"), Row("x:3", {"a": " ", "n": 2})]
-    a, n, listed = look_at_columns(rows)
-    assert (a.num_rows, a.num_filled, a.num_distinct, a.mean_words) == (2, 1, 1, 2.0)
-    assert a.is_text and not a.is_number and not a.is_always_filled
-    assert n.is_number and not n.is_text and n.is_always_filled
-    assert (listed.is_text, listed.num_filled) == (False, 1)
 
 
 def test_our_own_names_are_taken_as_they_are() -> None:
