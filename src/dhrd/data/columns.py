@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
+from dhrd.data.label_names import as_label
 from dhrd.data.row import BadRow, Row
 from dhrd.data.values import is_blank, plain_columns
 
@@ -16,6 +17,12 @@ MAX_ROWS = 20_000
 WORDS_OF_TEXT = 3.0  # on average: fewer are a name, a number or a class
 _UNSPACED = re.compile("[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 """Letters of scripts without spaces between words: Thai to Tibetan, Burmese, Khmer, Japanese, Chinese."""
+_TIME = r"\d{1,2}:\d{2}(:\d{2})?"
+_DATE = re.compile(
+    rf"(\d{{4}}([-./])\d{{1,2}}\2\d{{1,2}}|\d{{1,2}}([-./])\d{{1,2}}\3(\d{{4}}|\d{{2}}))([T ]{_TIME}.*)?|{_TIME}"
+    r"|\d{4}[-/]\d{1,2}|\d{1,2}[-/]\d{4}"
+)
+"""2024-01-31, 31.01.24, 1/31/2024 09:15, 09:15, 2024-01; no number, and no version such as 1.2.3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +38,8 @@ class ColumnLook:
         mean_words: Mean number of words of the values that are text.
         is_text: Whether all values are text, not numbers or lists.
         is_number: Whether all values are numbers, or spell them.
+        is_date: Whether all values are text that spells dates or times.
+        is_label: Whether all values can be labels.
     """
 
     name: str
@@ -41,6 +50,8 @@ class ColumnLook:
     mean_words: float = 0.0
     is_text: bool = False
     is_number: bool = False
+    is_date: bool = False
+    is_label: bool = False
 
     @property
     def is_always_filled(self) -> bool:
@@ -61,6 +72,8 @@ class _Count:
     num_filled: int = 0
     num_texts: int = 0
     num_numbers: int = 0
+    num_dates: int = 0
+    num_labels: int = 0
     num_words: int = 0
     values: set[str] = field(default_factory=set)
 
@@ -71,8 +84,10 @@ class _Count:
         self.num_filled += 1
         self.values.add(value if isinstance(value, str) else repr(value))
         self.num_numbers += _is_number(value)
+        self.num_labels += _is_label(value)
         if isinstance(value, str):
             self.num_texts += 1
+            self.num_dates += _DATE.fullmatch(value.strip()) is not None
             self.num_words += sum(map(_num_words, value.split()))
 
     def look(self, name: str, num_rows: int) -> ColumnLook:
@@ -86,6 +101,8 @@ class _Count:
             mean_words=self.num_words / self.num_texts if self.num_texts else 0.0,
             is_text=0 < filled == self.num_texts,
             is_number=0 < filled == self.num_numbers,
+            is_date=0 < filled == self.num_dates,
+            is_label=0 < filled == self.num_labels,
         )
 
 
@@ -106,9 +123,17 @@ def _num_words(part: str) -> int:
     return max(1, len(_UNSPACED.findall(part)) // 2)
 
 
+def _is_label(value: object) -> bool:
+    try:
+        as_label(value)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_number(value: object) -> bool:
     try:
         float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     return not isinstance(value, bool)

@@ -39,11 +39,13 @@ class Role:
         columns: The columns; several only if a template combines texts.
         why: In words: by its name, by what it holds, or as given.
         others: Columns that might as well have been taken.
+        is_close: Whether a rule of thumb alone puts it before one of the others.
     """
 
     columns: tuple[str, ...]
     why: str
     others: tuple[str, ...] = ()
+    is_close: bool = False
 
 
 def find_roles(
@@ -115,23 +117,27 @@ def _quoted(name: str) -> str:
 
 
 def _find_label(columns: Sequence[ColumnLook]) -> Role | None:
+    """By its name; else the column of the fewest values: codes of clerks, shops and places have more."""
     named = [column for column in _named("label", columns) if column.num_distinct > 1 or column.name == "label"]
     classes = [column for column in reversed(columns) if _holds_classes(column) and column not in named]
-    held = sorted((column for column in classes if column.is_always_filled), key=lambda column: column.is_number)
+    classes = [column for column in classes if not column.is_date] or classes
+    classes.sort(key=lambda column: (column.num_distinct, column.is_number))
+    held = [column for column in classes if column.is_always_filled]
     if not held:  # some labels are missing: reading the rows reports where
         held = [column for column in classes if column.num_rows - column.num_filled <= max(1, column.num_rows // 10)]
     role = _first([*named, *held], "by its name" if named else f"by its {held[0].num_distinct} values" if held else "")
     if role is None:
         return None
     gaps = [column.name for column in classes if column not in held]  # of rows that nobody labelled
-    return replace(role, others=(*role.others, *gaps))
+    is_close = len(named) > 1 and named[0].name != "label" if named else bool(role.others or gaps)
+    return replace(role, others=(*role.others, *gaps), is_close=is_close)
 
 
 def _holds_classes(column: ColumnLook) -> bool:
     """Few short values that come again and again, in most rows."""
     most = min(_MOST_LABELS, max(2, column.num_filled // 3))
     is_filled = 2 * column.num_filled > column.num_rows
-    return is_filled and 1 < column.num_distinct <= most and column.mean_words < WORDS_OF_TEXT
+    return column.is_label and is_filled and 1 < column.num_distinct <= most and column.mean_words < WORDS_OF_TEXT
 
 
 def _find_rationale(columns: Sequence[ColumnLook]) -> Role | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from dhrd.model.choice import at_hand, choose_backbone, context_of, this_machine
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger("dhrd")
 
 _MAX_MEASURED = 2000  # texts, sampled evenly over the rows
 _CHARACTERS_A_TOKEN = 3  # a low estimate, so that limits are rather too high
@@ -92,6 +95,8 @@ def propose(given: RunConfig) -> Proposal:
     if not columns:
         source.load()  # raises the error about the rows
     roles = find_roles(columns, given.data.columns, has_template=source.template != PLAIN)
+    if roles["label"].is_close:
+        logger.warning("label: %s", _reason("label", roles["label"]))
     own = _given(given)
     begun = _merged([*_model(), *_data(given, roles, columns), *_losses(given, roles)], own)
     rows, held_out = _rows(given, begun)

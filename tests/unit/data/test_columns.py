@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from dhrd.data.columns import look_at_columns
 from dhrd.data.row import BadRow, Row
+
+
+def test_what_a_label_can_be_and_what_spells_a_date() -> None:
+    values = {"a": 1, "b": 0.5, "c": datetime(2024, 1, 31), "d": "2024-01-31", "e": "1.2.3", "f": ["x"], "g": 10**400}
+    looks = {look.name: look for look in look_at_columns([Row("x:1", values)])}
+    assert {name for name, look in looks.items() if look.is_label} == {"a", "d", "e", "f", "g"}
+    assert {name for name, look in looks.items() if look.is_date} == {"d"}
 
 
 def test_what_a_column_holds() -> None:

@@ -77,20 +77,48 @@ def test_a_first_column_that_is_named_as_the_text_is_no_id() -> None:
     assert taken(*rows) == {"input_text": ("text",), "label": ("label",)}
 
 
-def test_by_content_the_last_column_of_classes_is_the_label_and_the_others_are_told() -> None:
+def test_by_content_the_column_of_the_fewest_values_is_the_label_and_the_others_are_told() -> None:
     roles = find_roles(columns_of(*tickets()), {})
     assert (roles["label"].columns, roles["label"].why, roles["label"].others) == (
-        ("queue",),
-        "by its 3 values",
         ("priority",),
+        "by its 2 values",
+        ("queue",),
     )
     assert roles["id"].columns == ("ticket",)
+    of_two = [row | {"queue": "xy"[i % 2]} for i, row in enumerate(tickets())]
+    assert taken(*of_two)["label"] == ("queue",)  # of as few the last
+
+
+@pytest.mark.parametrize("label", ["01", [0, 1], [True, False], [["a"], ["b"]], [{"a": 1, "b": 2}, {"a": 2}]], ids=str)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_code_of_many_values_is_no_label_beside_one_of_few(label: Any, is_first: bool) -> None:
+    rows = []
+    for i in range(120):
+        own, code = {"flag": label[i % 2]}, {"clerk": f"MA{i % 20:02}", "when": 0.5 * (i % 3)}
+        rows.append({"body": f"{LONG} {i}", **(own | code if is_first else code | own)})
+    role = find_roles(columns_of(*rows), {})["label"]
+    assert (role.columns, role.others, role.is_close) == (("flag",), ("clerk",), True)
+
+
+@pytest.mark.parametrize("date", ["0{}.01.2024", "2024-01-0{}", "0{}/01/24 10:15", "1{}:30", "2024-0{}"])
+def test_a_date_is_the_label_only_where_nothing_else_is(date: str) -> None:
+    rows = [{"body": f"{LONG} {i}", "stage": "abcdef"[i % 6], "day": date.format(i % 3)} for i in range(24)]
+    role = find_roles(columns_of(*rows), {})["label"]
+    assert (role.columns, role.others, role.is_close) == (("stage",), (), False)
+    assert taken(*({"body": row["body"], "day": row["day"]} for row in rows))["label"] == ("day",)
+
+
+def test_a_choice_by_name_is_close_where_another_has_such_a_name() -> None:
+    rows = [{"body": LONG, "topic": "ab"[i % 2], "gold": "cd"[i % 2], "queue": "xy"[i % 2]} for i in range(12)]
+    for names, is_close in ((("topic", "queue"), False), (("topic", "gold"), True), (("topic", "label"), False)):
+        columns = columns_of(*({"body": row["body"], **{n: row.get(n, row["gold"]) for n in names}} for row in rows))
+        assert find_roles(columns, {})["label"].is_close == is_close, names
 
 
 def test_a_column_of_classes_with_gaps_is_told_and_not_taken() -> None:
     rows = [row | {"team": ["a", "b", None][i % 3], "rare": "x" if i == 0 else None} for i, row in enumerate(tickets())]
     role = find_roles(columns_of(*rows), {})["label"]
-    assert (role.columns, role.others) == (("queue",), ("priority", "team"))
+    assert (role.columns, role.others) == (("priority",), ("queue", "team"))
     with pytest.raises(DataError, match="no column looks like a label"):
         find_roles([column for column in columns_of(*rows) if column.name not in ("queue", "priority")], {})
 

@@ -159,6 +159,19 @@ def test_what_is_written_is_what_was_proposed(tmp_path: Path, tiny_backbone: Pat
     assert (told["num_rows"], told["labels"]) == (30, {"bill": 15, "ship": 15})
 
 
+def test_a_close_choice_of_the_label_is_said_and_written(
+    tmp_path: Path, tiny_backbone: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parcels = [{"input_text": f"parcel {n} is late", "clerk": f"c{n % 9}", "late": n % 2} for n in range(30)]
+    proposal = proposed(write_jsonl(tmp_path / "parcels.jsonl", parcels), tiny_backbone)
+    said = "label: 'late', by its 2 values; it might be 'clerk' instead: set data.columns.label"
+    assert said in caplog.messages
+    assert said in to_yaml(proposal.settings)
+    caplog.clear()
+    proposed(tmp_path / "parcels.jsonl", tiny_backbone, "data.columns.label=clerk")
+    assert not [message for message in caplog.messages if message.startswith("label")]
+
+
 def test_a_row_without_a_label_is_named_at_once(tmp_path: Path, tiny_backbone: Path) -> None:
     path = write_tickets(tmp_path / "tickets.csv")
     lines = path.read_text().splitlines()
