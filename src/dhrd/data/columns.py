@@ -9,7 +9,7 @@ from itertools import islice
 
 from dhrd.data.label_names import as_label
 from dhrd.data.row import BadRow, Row
-from dhrd.data.values import is_blank, plain_columns
+from dhrd.data.values import as_whole, is_blank, plain_columns
 
 MAX_ROWS = 20_000
 """Rows that are looked at: enough to tell what a column is."""
@@ -40,6 +40,7 @@ class ColumnLook:
         is_number: Whether all values are numbers, or spell them.
         is_date: Whether all values are text that spells dates or times.
         is_label: Whether all values can be labels.
+        is_key: Whether all values are text or whole numbers, and no text spells a fraction where all spell numbers.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ColumnLook:
     is_number: bool = False
     is_date: bool = False
     is_label: bool = False
+    is_key: bool = False
 
     @property
     def is_always_filled(self) -> bool:
@@ -74,6 +76,8 @@ class _Count:
     num_numbers: int = 0
     num_dates: int = 0
     num_labels: int = 0
+    num_keys: int = 0
+    num_fractions: int = 0
     num_words: int = 0
     values: set[str] = field(default_factory=set)
 
@@ -85,6 +89,8 @@ class _Count:
         self.values.add(value if isinstance(value, str) else repr(value))
         self.num_numbers += _is_number(value)
         self.num_labels += _is_label(value)
+        self.num_keys += isinstance(value, str) or as_whole(value) is not None
+        self.num_fractions += _is_number(value) and not _is_whole(value)
         if isinstance(value, str):
             self.num_texts += 1
             self.num_dates += _DATE.fullmatch(value.strip()) is not None
@@ -103,6 +109,7 @@ class _Count:
             is_number=0 < filled == self.num_numbers,
             is_date=0 < filled == self.num_dates,
             is_label=0 < filled == self.num_labels,
+            is_key=0 < filled == self.num_keys and not (filled == self.num_numbers and self.num_fractions),
         )
 
 
@@ -121,6 +128,11 @@ def look_at_columns(rows: Iterable[Row | BadRow]) -> list[ColumnLook]:
 def _num_words(part: str) -> int:
     """Words of a text without spaces: one, or about as many as half of its letters where words are not spaced."""
     return max(1, len(_UNSPACED.findall(part)) // 2)
+
+
+def _is_whole(number: object) -> bool:
+    """Whether a number is whole, or spelled as one: 7.0 and "007" are."""
+    return as_whole(number) is not None or as_whole(float(number)) is not None  # type: ignore[arg-type]
 
 
 def _is_label(value: object) -> bool:

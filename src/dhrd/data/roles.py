@@ -145,7 +145,8 @@ def _find_rationale(columns: Sequence[ColumnLook]) -> Role | None:
 
 
 def _find_id(columns: Sequence[ColumnLook]) -> Role | None:
-    unique = [column for column in columns if column.num_distinct == column.num_rows and column.mean_words <= 1]
+    keys = [column for column in columns if column.is_key and column.mean_words <= 1]
+    unique = [column for column in keys if column.num_distinct == column.num_rows]
     named = list(_named("id", unique))
     texts = [*_named("input_text", columns), *_named("rationale", columns)]
     ahead = [column for column in columns[:1] if column in unique and column not in texts]

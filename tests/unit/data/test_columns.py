@@ -15,6 +15,17 @@ def test_what_a_label_can_be_and_what_spells_a_date() -> None:
     assert {name for name, look in looks.items() if look.is_date} == {"d"}
 
 
+def test_ids_are_text_or_whole_numbers() -> None:
+    """In every format the same columns: a file of CSV spells its numbers."""
+    keys = {"text": "a", "code": "007", "whole": 7, "float": 7.0, "spelled": "7.0", "hash": "12e4"}
+    others = {"amount": 1.37, "price": "1.37", "when": datetime(2024, 1, 31), "object": {"id": 1}, "flag": True}
+    rows = [Row("x:1", {**keys, **others}), Row("x:2", {**keys, **others, "hash": "b2e4"})]
+    looks = look_at_columns(rows)
+    assert {look.name for look in looks if look.is_key} == keys.keys()
+    mixed = [Row("x:1", {"code": "1.37"}), Row("x:2", {"code": "A2"})]
+    assert all(look.is_key for look in look_at_columns(mixed))
+
+
 def test_what_a_column_holds() -> None:
     rows = [Row("x:1", {"a": "one two", "n": "1.5", "l": ["p"]}), BadRow("x:2", "torn"), Row("x:3", {"a": " ", "n": 2})]
     a, n, listed = look_at_columns(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -75,6 +76,22 @@ def test_a_first_column_that_is_named_as_the_text_is_no_id() -> None:
     """However short: names to classify, say."""
     rows = [{"text": f"name{i}", "label": "ab"[i % 2]} for i in range(12)]
     assert taken(*rows) == {"input_text": ("text",), "label": ("label",)}
+
+
+_NO_IDS: Any = {
+    "float": lambda i: 1.5 + i,
+    "spelled": lambda i: f"{1.5 + i}",
+    "object": lambda i: {"id": i},
+    "list": lambda i: [i],
+    "time": lambda i: datetime(2024, 1, 1 + i),
+}
+
+
+@pytest.mark.parametrize("kind", _NO_IDS)
+def test_a_first_column_that_holds_no_ids_is_none(kind: str) -> None:
+    rows = [{"first": _NO_IDS[kind](i), "text": f"{LONG} {i}", "label": "ab"[i % 2]} for i in range(12)]
+    assert "id" not in taken(*rows)
+    assert taken(*({**row, "first": i} for i, row in enumerate(rows)))["id"] == ("first",)
 
 
 def test_by_content_the_column_of_the_fewest_values_is_the_label_and_the_others_are_told() -> None:
