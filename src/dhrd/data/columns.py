@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from dhrd.data.label_names import as_label
+from dhrd.data.label_names import Shares, as_label
 from dhrd.data.row import BadRow, Row
 from dhrd.data.values import as_whole, is_blank, plain_columns
 
@@ -34,7 +34,7 @@ class ColumnLook:
         num_rows: Number of rows examined.
         num_present: Number of these that have the column, whatever its value.
         num_filled: Number of these whose value is not null or blank.
-        num_distinct: Number of distinct values.
+        num_distinct: Number of distinct values, spelled as labels are: "yes " is "yes"; those of lists one by one.
         mean_words: Mean number of words of the values that are text.
         is_text: Whether all values are text, not numbers or lists.
         is_number: Whether all values are numbers, or spell them.
@@ -86,9 +86,10 @@ class _Count:
         if is_blank(value):
             return
         self.num_filled += 1
-        self.values.add(value if isinstance(value, str) else repr(value))
+        names = _names_of(value)
+        self.values.update([repr(value)] if names is None else names)
+        self.num_labels += names is not None
         self.num_numbers += _is_number(value)
-        self.num_labels += _is_label(value)
         self.num_keys += isinstance(value, str) or as_whole(value) is not None
         self.num_fractions += _is_number(value) and not _is_whole(value)
         if isinstance(value, str):
@@ -135,12 +136,13 @@ def _is_whole(number: object) -> bool:
     return as_whole(number) is not None or as_whole(float(number)) is not None  # type: ignore[arg-type]
 
 
-def _is_label(value: object) -> bool:
+def _names_of(value: object) -> Sequence[str] | None:
+    """The labels that a value names; None: it can be none."""
     try:
-        as_label(value)
+        label = as_label(value)
     except ValueError:
-        return False
-    return True
+        return None
+    return (label,) if isinstance(label, str) else label.names if isinstance(label, Shares) else label
 
 
 def _is_number(value: object) -> bool:

@@ -15,6 +15,13 @@ def test_what_a_label_can_be_and_what_spells_a_date() -> None:
     assert {name for name, look in looks.items() if look.is_date} == {"d"}
 
 
+def test_values_are_counted_as_labels_are() -> None:
+    values = [["yes", "no"], ["yes ", "\tno"], [" yes", "no\u00a0"]]
+    rows = [Row("x:1", {"text": yes, "other": no, "number": 1, "both": [yes, no]}) for yes, no in values]
+    looks = look_at_columns([*rows, Row("x:4", {"number": 1.0})])
+    assert {look.name: look.num_distinct for look in looks} == {"text": 1, "other": 1, "number": 1, "both": 2}
+
+
 def test_ids_are_text_or_whole_numbers() -> None:
     """In every format the same columns: a file of CSV spells its numbers."""
     keys = {"text": "a", "code": "007", "whole": 7, "float": 7.0, "spelled": "7.0", "hash": "12e4"}

@@ -172,6 +172,12 @@ def test_a_close_choice_of_the_label_is_said_and_written(
     assert not [message for message in caplog.messages if message.startswith("label")]
 
 
+def test_the_labels_are_counted_as_they_are_listed(tmp_path: Path, tiny_backbone: Path) -> None:
+    parcels = [{"input_text": f"parcel {n} is late", "late": ("yes", "no ", "yes ")[n % 3]} for n in range(30)]
+    proposal = proposed(write_jsonl(tmp_path / "parcels.jsonl", parcels), tiny_backbone)
+    assert proposal.columns["label"].why == f"by its {len(proposal.labels)} values" == "by its 2 values"
+
+
 def test_a_row_without_a_label_is_named_at_once(tmp_path: Path, tiny_backbone: Path) -> None:
     path = write_tickets(tmp_path / "tickets.csv")
     lines = path.read_text().splitlines()
