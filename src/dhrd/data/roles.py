@@ -150,7 +150,9 @@ def _find_id(columns: Sequence[ColumnLook]) -> Role | None:
     named = list(_named("id", unique))
     texts = [*_named("input_text", columns), *_named("rationale", columns)]
     ahead = [column for column in columns[:1] if column in unique and column not in texts]
-    return _first([*named, *ahead], "by its name" if named else "first column, unique in each row", alone=True)
+    own = [column for column in columns if column.name == "id"]  # read by this name, whatever it holds
+    why = "first column, unique in each row" if ahead else "by its name, though not a different one in each row"
+    return _first([*named, *ahead, *own], "by its name" if named else why, alone=True)
 
 
 def _find_group(columns: Sequence[ColumnLook]) -> Role | None:

@@ -142,6 +142,7 @@ def _data(given: RunConfig, roles: Mapping[str, Role], columns: Sequence[ColumnL
     used = {column for role in roles.values() for column in role.columns}
     weighs = "weight" in {column.name for column in columns} - used and given.data.input_template == PLAIN
     used |= {"weight"} if weighs else set()
+    used |= {"rationale"} - roles.keys()  # read by its name, though it is no text to learn from
     unread = ", ".join(shown(column.name, 40) for column in columns if column.name not in used)
     reasons = [f"{name}: {_reason(name, role)}" for name, role in roles.items()]
     reasons += ["weight: 'weight', by its name: how much the row's label counts; rename it if it is none"] * weighs

@@ -78,6 +78,14 @@ def test_a_first_column_that_is_named_as_the_text_is_no_id() -> None:
     assert taken(*rows) == {"input_text": ("text",), "label": ("label",)}
 
 
+@pytest.mark.parametrize("ids", [["a", "a", "b"], ["a", "b", None]])
+def test_a_column_id_is_read_whatever_it_holds(ids: list[Any]) -> None:
+    rows = [{"text": f"{LONG} {i}", "id": own, "label": "ab"[i % 2]} for i, own in enumerate(ids)]
+    role = find_roles(columns_of(*rows), {})["id"]
+    assert (role.columns, role.why) == (("id",), "by its name, though not a different one in each row")
+    assert taken(*({"nr": i, **row} for i, row in enumerate(rows)))["id"] == ("nr",)
+
+
 _NO_IDS: Any = {
     "float": lambda i: 1.5 + i,
     "spelled": lambda i: f"{1.5 + i}",

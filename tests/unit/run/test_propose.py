@@ -66,6 +66,18 @@ def test_a_column_of_weights_is_said_to_be_read(tmp_path: Path, tiny_backbone: P
     assert "how much the row's label counts" not in columns.why
 
 
+def test_columns_that_are_read_by_their_names_are_not_called_unread(tmp_path: Path, tiny_backbone: Path) -> None:
+    odd: dict[str, list[object]] = {"id": ["a", None, "b"], "rationale": ["so", "", "ok"], "note": [1, 2, 3]}
+    parcels = [
+        {"input_text": f"parcel {n} is late", "label": "ab"[n % 2]} | {name: own[n % 3] for name, own in odd.items()}
+        for n in range(30)
+    ]
+    path = write_jsonl(tmp_path / "parcels.jsonl", parcels)
+    (columns,) = (one for one in proposed(path, tiny_backbone).settings if one.name == "data.columns")
+    assert "id: 'id', by its name, though not a different one in each row\n" in columns.why
+    assert columns.why.endswith("not read: 'note'")
+
+
 def test_limits_hold_for_99_of_100_rows_in_the_backbones_tokens(tmp_path: Path, tiny_backbone: Path) -> None:
     proposal = proposed(write_tickets(tmp_path / "tickets.csv"), tiny_backbone)
     tokenizer = load_tokenizer(str(tiny_backbone))
