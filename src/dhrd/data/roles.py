@@ -8,7 +8,7 @@ from typing import Literal
 
 from dhrd._text import shown
 from dhrd.data.columns import WORDS_OF_TEXT, ColumnLook
-from dhrd.data.templates import PLAIN, InputTemplate
+from dhrd.data.templates import PLAIN, ROW, InputTemplate
 from dhrd.errors import ConfigError, DataError
 
 RoleName = Literal["label", "rationale", "id", "group", "input_text"]
@@ -108,7 +108,9 @@ def _read(column: ColumnLook) -> str:
     return f'{read} or ""' if column.num_present == column.num_rows else f"{read} | default('', true)"
 
 
-_RESERVED = frozenset(("and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "True", "False", "None"))
+_RESERVED = frozenset(
+    ("and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "True", "False", "None", "self", ROW)
+)
 
 
 def _quoted(name: str) -> str:

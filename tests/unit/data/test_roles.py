@@ -163,6 +163,29 @@ def test_a_template_reads_columns_of_any_name_and_empty_ones() -> None:
     assert template.render(rows[1]) == f'the (text): {LONG} 1\nsay "x": {LONG}'
 
 
+_WORDS = "loop self super caller varargs kwargs row true none None in is recursive range dict namespace context input"
+
+
+@pytest.mark.parametrize("name", [*_WORDS.split(), "__class__", "Row", "l_1_x", "lambda", "größe", "1st", "a.b", 'a"b'])
+def test_a_template_reads_a_column_whose_name_says_something_else(name: str) -> None:
+    """However it is filled, and beside one that can be read by `row` alone."""
+    rows = [{name: f"{LONG} {i}", "the body": f"{LONG} {-i}", "label": "ab"[i % 2]} for i in range(6)]
+    for changed in ({}, {name: None}):
+        columns = columns_of(*rows[1:], rows[0] | changed)
+        template = InputTemplate(template_of(find_roles(columns, {"label": "label"})["input_text"], columns))
+        assert template.render(rows[1]) == f"{name}: {LONG} 1\nthe body: {LONG} -1"
+        assert template.variables == {name, "the body"}
+
+
+def test_a_column_row_of_numbers_hides_no_other() -> None:
+    rows = [{"row": i, "the title": LONG, "the body": f"{LONG} {i}", "label": "ab"[i % 2]} for i in range(6)]
+    columns = columns_of(*rows)
+    roles = find_roles(columns, {})
+    assert roles["id"].columns == ("row",)
+    template = InputTemplate(template_of(roles["input_text"], columns))
+    assert template.render(rows[1]) == f"the title: {LONG}\nthe body: {LONG} 1"
+
+
 def test_an_empty_cell_is_fine_and_a_column_that_is_not_there_is_none() -> None:
     rows = [{"Subject": LONG * (i > 0), "body text": LONG if i > 1 else None, "label": "ab"[i % 2]} for i in range(6)]
     columns = columns_of(*rows)
