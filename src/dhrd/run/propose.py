@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from dhrd.data.roles import Role, find_roles, template_of
 from dhrd.data.rows import Rows, load_rows
 from dhrd.data.sources import named_rows, open_source
 from dhrd.data.templates import PLAIN
-from dhrd.errors import DataError
+from dhrd.errors import ColumnError, DataError
 from dhrd.model.choice import at_hand, choose_backbone, context_of, this_machine
 
 if TYPE_CHECKING:
@@ -167,15 +167,30 @@ def _rows(given: RunConfig, begun: Sequence[Setting]) -> tuple[Rows, list[Settin
     beside = _validation_beside(str(given.data.train)) if given.data.validation is None else None
     if beside is not None and not given.data.dev_share:
         held_out = Setting("data.validation", beside, "Found beside the training rows.")
-        try:
-            return load_rows(resolved([*begun, held_out])), [held_out]
-        except DataError:  # not a file of such rows
-            pass
+        config = resolved([*begun, held_out])
+        if not (lacking := _lacking(config)):
+            return load_rows(config), [held_out]
+        logger.warning("%s is not used, though it lies beside the training rows: %s", beside, lacking)
     rows = load_rows(resolved(begun))
     if rows.choose or len(rows.train) < _FEWEST_FOR_DEV:
         return rows, []
     why = "No validation rows are given (data.validation), so this share is held out to choose the best epoch."
     return rows, [Setting("data.dev_share", 0.1, why), Setting("training.selection", "best", "Keep the best epoch.")]
+
+
+def _lacking(config: RunConfig) -> str:
+    """What is said of the validation rows if none of them has the columns; "" where only some are bad."""
+    source = open_source(config.data.validation, config.data, split="validation", tasks=config.tasks)
+    source, limit = replace(source, weighs=False), config.data.validation_limit
+    source.remarks.hush()  # the rows are loaded elsewhere
+    try:
+        source.load(limit=limit)
+    except ColumnError as error:
+        if next(source.examples(limit=limit, refuse=lambda row, problem: None), None) is None:
+            return str(error).partition("\n")[0]
+    except DataError:  # raised once more where the rows are loaded
+        pass
+    return ""
 
 
 def _validation_beside(spec: str) -> str | None:

@@ -128,12 +128,41 @@ def test_validation_rows_beside_the_training_rows_are_used(tmp_path: Path, tiny_
     assert "data.dev_share" not in values
 
 
-def test_else_a_share_of_many_rows_is_held_out(tmp_path: Path, tiny_backbone: Path) -> None:
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"label": "A"}, "label: 'A' is unknown"),
+        ({"label": ""}, "label: missing"),
+        ({"input_text": ""}, "input_text: empty"),
+        ({}, "label: missing; the row has input_text"),
+    ],
+    ids=str,
+)
+def test_a_bad_row_of_a_validation_file_is_told(
+    tmp_path: Path, tiny_backbone: Path, bad: dict[str, str], message: str
+) -> None:
+    parcels = [{"input_text": f"parcel {n} is late", "label": "ab"[n % 2]} for n in range(120)]
+    path = write_jsonl(tmp_path / "train.jsonl", parcels)
+    lacking = {"input_text": "it is late"} if not bad else parcels[0] | bad
+    beside = write_jsonl(tmp_path / "validation.jsonl", [*parcels[:9], lacking])
+    with pytest.raises(DataError) as caught:
+        proposed(path, tiny_backbone)
+    assert f"{beside}:10: {message}" in str(caught.value)
+    assert "data.validation" not in values_of(proposed(path, tiny_backbone, "data.dev_share=0.2"))
+    assert "data.validation" in values_of(proposed(path, tiny_backbone, "data.validation_limit=9"))
+
+
+def test_else_a_share_of_many_rows_is_held_out(
+    tmp_path: Path, tiny_backbone: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = write_tickets(tmp_path / "train.csv", 120)
     (tmp_path / "dev.csv").write_text("other,columns\n1,2\n", encoding="utf-8")  # no rows of this kind
     values = values_of(proposed(path, tiny_backbone))
     assert (values["data.dev_share"], values["training.selection"]) == (0.1, "best")
     assert "data.validation" not in values
+    (said,) = (message for message in caplog.messages if "dev.csv" in message)
+    assert said.startswith(f"{tmp_path / 'dev.csv'} is not used, though it lies beside the training rows: ")
+    assert "known are other, columns" in said and "\n" not in said
     assert "data.dev_share" not in values_of(proposed(write_tickets(tmp_path / "few.csv", 30), tiny_backbone))
 
 
