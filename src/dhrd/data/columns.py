@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -35,6 +36,7 @@ class ColumnLook:
         num_present: Number of these that have the column, whatever its value.
         num_filled: Number of these whose value is not null or blank.
         num_distinct: Number of distinct values, spelled as labels are: "yes " is "yes"; those of lists one by one.
+        num_repeated: Number of these that several rows have.
         mean_words: Mean number of words of the values that are text.
         is_text: Whether all values are text, not numbers or lists.
         is_number: Whether all values are numbers, or spell them.
@@ -48,6 +50,7 @@ class ColumnLook:
     num_present: int = 0
     num_filled: int = 0
     num_distinct: int = 0
+    num_repeated: int = 0
     mean_words: float = 0.0
     is_text: bool = False
     is_number: bool = False
@@ -79,7 +82,7 @@ class _Count:
     num_keys: int = 0
     num_fractions: int = 0
     num_words: int = 0
-    values: set[str] = field(default_factory=set)
+    values: Counter[str] = field(default_factory=Counter)
 
     def add(self, value: object) -> None:
         self.num_present += 1
@@ -105,6 +108,7 @@ class _Count:
             num_present=self.num_present,
             num_filled=filled,
             num_distinct=len(self.values),
+            num_repeated=sum(count > 1 for count in self.values.values()),
             mean_words=self.num_words / self.num_texts if self.num_texts else 0.0,
             is_text=0 < filled == self.num_texts,
             is_number=0 < filled == self.num_numbers,

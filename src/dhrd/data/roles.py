@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -20,7 +21,20 @@ _NAMES: Mapping[RoleName, tuple[str, ...]] = {
     ),
     "rationale": ("rationale", "explanation", "reasoning", "reason", "why", "cot", "thought"),
     "id": ("id", "uid", "uuid", "guid", "key", "idx", "index"),
-    "group": ("group",),
+    "group": (
+        *(
+            "group",
+            "group_id",
+            "customer_id",
+            "client_id",
+            "patient_id",
+            "account_id",
+            "user_id",
+            "author_id",
+            "case_id",
+        ),
+        *("conversation_id", "thread_id", "dialogue_id", "dialog_id", "session_id", "ticket_id"),
+    ),
     "input_text": (
         *("input_text", "text", "input", "sentence", "content", "body", "message", "review", "comment", "document"),
         *("prompt", "utterance", "question", "title", "subject"),
@@ -28,6 +42,7 @@ _NAMES: Mapping[RoleName, tuple[str, ...]] = {
 }
 """Names of columns that say what they are, the plainest first; `true_label` and `label_name` say it too."""
 
+_FEWEST_GROUPS = 10  # so that a tenth of the rows can be held out in whole groups
 _MOST_LABELS = 100  # of a column that is no label by its name
 
 
@@ -158,7 +173,17 @@ def _find_id(columns: Sequence[ColumnLook]) -> Role | None:
 
 
 def _find_group(columns: Sequence[ColumnLook]) -> Role | None:
-    return _first([column for column in columns if column.name == "group"], "by its name")
+    """`group` itself, and other columns of whose values most have several rows, in `customer_id`'s usual spellings."""
+    plain = {name.replace("_", ""): place for place, name in enumerate(_NAMES["group"])}
+    spelled = {column.name: re.sub("[-_ ]", "", column.name).casefold() for column in columns}
+    named = [column for column in columns if spelled[column.name] in plain]
+    found = [column for column in named if column.name == "group" or _holds_groups(column)]
+    found.sort(key=lambda column: plain[spelled[column.name]])
+    return _first(found, "by its name: its rows stay on one side of a split and are drawn together for intervals")
+
+
+def _holds_groups(column: ColumnLook) -> bool:
+    return column.is_key and column.num_distinct >= _FEWEST_GROUPS and 2 * column.num_repeated > column.num_distinct
 
 
 _FINDERS = {"id": _find_id, "group": _find_group, "rationale": _find_rationale, "label": _find_label}

@@ -148,6 +148,42 @@ def test_a_column_of_classes_with_gaps_is_told_and_not_taken() -> None:
         find_roles([column for column in columns_of(*rows) if column.name not in ("queue", "priority")], {})
 
 
+def customers(name: str, num_rows: int = 60, each: int = 5, **more: Any) -> list[dict[str, Any]]:
+    """Rows of which each customer has some."""
+    return [{"text": f"{LONG} {i}", "label": "ab"[i % 2], name: 1000 + i // each, **more} for i in range(num_rows)]
+
+
+@pytest.mark.parametrize(
+    "name", ["group", "customer_id", "customerId", "UserID", "thread id", "conversation-id", "Ticket_ID"]
+)
+def test_rows_of_one_customer_are_a_group(name: str) -> None:
+    role = find_roles(columns_of(*customers(name)), {})["group"]
+    assert (role.columns, role.others) == ((name,), ())
+    assert role.why == "by its name: its rows stay on one side of a split and are drawn together for intervals"
+
+
+def test_what_is_no_group() -> None:
+    """Of other names; of a row each, mostly; of too few values to hold some out; no ids; or read as something else."""
+    plain = {"text": ("text",), "label": ("label",)}
+    for rows in (
+        customers("customer"),
+        customers("my_customer_id"),
+        customers("customer_id", each=60),
+        customers("customer_id", each=10),
+        [row | {"customer_id": i if i > 20 else 0} for i, row in enumerate(customers("customer_id"))],
+        [row | {"customer_id": [i // 5]} for i, row in enumerate(customers("customer_id"))],
+    ):
+        assert taken(*rows) == {"input_text": plain["text"], "label": plain["label"]}
+    assert taken(*customers("customer_id", each=1))["id"] == ("customer_id",)
+    assert "group" not in taken(*customers("customer_id"), label="customer_id")
+
+
+def test_of_several_groups_the_widest_is_taken_and_the_others_are_told() -> None:
+    rows = [row | {"session_id": f"s{i // 2}"} for i, row in enumerate(customers("customer_id"))]
+    role = find_roles(columns_of(*rows), {})["group"]
+    assert (role.columns, role.others) == (("customer_id",), ("session_id",))
+
+
 def test_several_texts_are_put_together() -> None:
     columns = columns_of(*tickets())
     role = find_roles(columns, {})["input_text"]

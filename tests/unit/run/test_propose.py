@@ -152,6 +152,15 @@ def test_a_bad_row_of_a_validation_file_is_told(
     assert "data.validation" in values_of(proposed(path, tiny_backbone, "data.validation_limit=9"))
 
 
+def test_rows_of_one_customer_are_held_out_together(tmp_path: Path, tiny_backbone: Path) -> None:
+    parcels = [{"input_text": f"parcel {n}", "label": "ab"[n % 3 > 0], "customer_id": n // 4} for n in range(120)]
+    proposal = proposed(write_jsonl(tmp_path / "rows.jsonl", parcels), tiny_backbone)
+    assert values_of(proposal)["data.columns"] == {"group": "customer_id"}
+    loaded = load_rows(resolved(proposal.settings))
+    assert loaded.has_dev and len(loaded.choose) == 12
+    assert not {row.group for row in loaded.train} & {row.group for row in loaded.choose}
+
+
 def test_else_a_share_of_many_rows_is_held_out(
     tmp_path: Path, tiny_backbone: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
