@@ -26,14 +26,15 @@ def show(
     import yaml
 
     from dhrd.config import load_config
+    from dhrd.config.settings_yaml import SettingsDumper
 
     resolved = load_config(file or config, overrides or ()).model_dump(mode="json")
     write_json(json_file, resolved)
     if json_file is not None:
         return
-    text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(resolved, Dumper=SettingsDumper, sort_keys=False, allow_unicode=True)
     if escaped(text) != text:  # control characters are written as YAML escapes
-        text = yaml.safe_dump(resolved, sort_keys=False)
+        text = yaml.dump(resolved, Dumper=SettingsDumper, sort_keys=False)
     print(text, end="")
 
 

@@ -13,6 +13,7 @@ import yaml
 from dhrd._text import escaped
 from dhrd.config.load import resolve
 from dhrd.config.schema import RunConfig
+from dhrd.config.settings_yaml import SettingsDumper, represent_text
 
 _WIDTH = 110
 
@@ -74,12 +75,14 @@ def to_yaml(settings: Sequence[Setting], *heading: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(SettingsDumper):
     """Writes multi-line text as a literal block instead of a quoted string."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    node = represent_text(dumper, text)
+    node.style = node.style or ("|" if "\n" in text else None)
+    return node
 
 
 _Dumper.add_representer(str, _represent_text)

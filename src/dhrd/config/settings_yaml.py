@@ -1,4 +1,4 @@
-"""The YAML loader for settings: how it reads numbers and text, and what it rejects."""
+"""YAML of settings: how numbers and text are read, what is rejected, and text that is written as it is read back."""
 
 from __future__ import annotations
 
@@ -52,13 +52,26 @@ class SettingsLoader(yaml.SafeLoader):
             )
 
 
+class SettingsDumper(yaml.SafeDumper):
+    """Quotes text that another reader of YAML 1.1 would read as something else, and what `SettingsLoader` would."""
+
+
 SettingsLoader.add_constructor("tag:yaml.org,2002:set", _refuse_set)
+
+
+def represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """Text as it is read back: the line breaks of YAML 1.1 alone are escaped, which are read as a space elsewhere."""
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if _OTHER_BREAKS.search(text) else None)
+
+
+SettingsDumper.add_representer(str, represent_text)
+_OTHER_BREAKS = re.compile("[\x85\u2028\u2029]")
 _INT = "tag:yaml.org,2002:int"
 SettingsLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != _INT]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 SettingsLoader.add_implicit_resolver(_INT, re.compile(r"^-?(?:0|[1-9][0-9]*)$"), list("-0123456789"))
-SettingsLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+_WITH_EXPONENT = re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$")
+for _yaml in (SettingsLoader, SettingsDumper):
+    _yaml.add_implicit_resolver("tag:yaml.org,2002:float", _WITH_EXPONENT, list("-+0123456789"))

@@ -146,13 +146,16 @@ class RowCheck:
             label=self._label(row, given),
             rationale=optional_text("rationale", values["rationale"]),
             rationale_task=self._rationale_task(given),
-            id=key("id", values["id"]) or self._ids.next(digest),
-            group=key("group", values["group"]),
+            id=self._key(row, "id", values["id"]) or self._ids.next(digest),
+            group=self._key(row, "group", values["group"]),
             weight=self._weight(row),
             fields=row.columns,
             where=row.where,
             digest=digest,
         )
+
+    def _key(self, row: Row, name: str, value: object) -> str | None:
+        return key(name, value, None if name in row.own else self._column(row, name))
 
     def _rationale_task(self, given: Row) -> str | None:
         """An `Example`'s; a file of rows has rationales for its first task."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -15,6 +16,7 @@ from dhrd.data.templates import PLAIN, InputTemplate
 
 _DIGITS = 16
 _FEWEST_SORTED = 2**16
+_DIGEST_ID = re.compile(rf"[0-9a-f]{{{_DIGITS}}}(-[0-9]+)?")
 
 
 def input_digest(columns: Columns, template: InputTemplate) -> str:
@@ -67,6 +69,11 @@ def _digest(text: str) -> str:
 
 
 _PLAIN = InputTemplate(PLAIN)
+
+
+def is_digest_id(row_id: str) -> bool:
+    """Whether an id is of the kind that `DigestIds` gives to rows without one."""
+    return _DIGEST_ID.fullmatch(row_id) is not None
 
 
 class DigestIds:

@@ -128,12 +128,13 @@ def optional_text(name: str, value: object) -> str | None:
     raise ValueError(f"{name}: {shown(value)} is not text; put it in quotes, or leave it out")
 
 
-def key(name: str, value: object) -> str | None:
-    """An id or a group: text, or an integer (a whole decimal number, too: 7.0 is 7) as text."""
+def key(name: str, value: object, column: str | None = None) -> str | None:
+    """An id or a group: text, or an integer (a whole decimal number, too: 7.0 is 7) as text. It came from `column`."""
     if is_blank(value):
         return None
     if (number := as_whole(value)) is not None:  # 7.0 is what pandas makes of 7 where another is missing
         return str(number)
     if isinstance(value, str):
         return value
-    raise ValueError(f"{name}: {shown(value)} is neither text nor an integer; correct the row")
+    other = f", or name another column than {shown(column)}: `data.columns.{name}=COLUMN`" if column is not None else ""
+    raise ValueError(f"{name}: {shown(value)} is neither text nor an integer; correct the row{other}")

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dhrd._text import shown
-from dhrd.data.row import BadRow, Row
-from dhrd.data.templates import PLAIN, InputTemplate
-from dhrd.data.values import is_blank, plain_columns
+from dhrd.data.columns import WORDS_OF_TEXT, ColumnLook
+from dhrd.data.templates import PLAIN, ROW, InputTemplate
 from dhrd.errors import ConfigError, DataError
 
 RoleName = Literal["label", "rationale", "id", "group", "input_text"]
-
-MAX_ROWS = 20_000
-"""Rows that are looked at: enough to tell what a column is."""
 
 _NAMES: Mapping[RoleName, tuple[str, ...]] = {
     "label": (
@@ -26,7 +21,20 @@ _NAMES: Mapping[RoleName, tuple[str, ...]] = {
     ),
     "rationale": ("rationale", "explanation", "reasoning", "reason", "why", "cot", "thought"),
     "id": ("id", "uid", "uuid", "guid", "key", "idx", "index"),
-    "group": ("group",),
+    "group": (
+        *(
+            "group",
+            "group_id",
+            "customer_id",
+            "client_id",
+            "patient_id",
+            "account_id",
+            "user_id",
+            "author_id",
+            "case_id",
+        ),
+        *("conversation_id", "thread_id", "dialogue_id", "dialog_id", "session_id", "ticket_id"),
+    ),
     "input_text": (
         *("input_text", "text", "input", "sentence", "content", "body", "message", "review", "comment", "document"),
         *("prompt", "utterance", "question", "title", "subject"),
@@ -34,45 +42,8 @@ _NAMES: Mapping[RoleName, tuple[str, ...]] = {
 }
 """Names of columns that say what they are, the plainest first; `true_label` and `label_name` say it too."""
 
-_WORDS_OF_TEXT = 3.0  # on average: fewer are a name, a number or a class
+_FEWEST_GROUPS = 10  # so that a tenth of the rows can be held out in whole groups
 _MOST_LABELS = 100  # of a column that is no label by its name
-_UNSPACED = re.compile("[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-"""Letters of scripts without spaces between words: Thai to Tibetan, Burmese, Khmer, Japanese, Chinese."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnLook:
-    """What a column holds.
-
-    Args:
-        name: Name of the column.
-        num_rows: Number of rows examined.
-        num_present: Number of these that have the column, whatever its value.
-        num_filled: Number of these whose value is not null or blank.
-        num_distinct: Number of distinct values.
-        mean_words: Mean number of words of the values that are text.
-        is_text: Whether all values are text, not numbers or lists.
-        is_number: Whether all values are numbers, or spell them.
-    """
-
-    name: str
-    num_rows: int
-    num_present: int = 0
-    num_filled: int = 0
-    num_distinct: int = 0
-    mean_words: float = 0.0
-    is_text: bool = False
-    is_number: bool = False
-
-    @property
-    def is_always_filled(self) -> bool:
-        """Whether no row lacks it."""
-        return self.num_filled == self.num_rows
-
-    @property
-    def reads_as_text(self) -> bool:
-        """Whether it is text of several words."""
-        return self.is_text and not self.is_number and self.mean_words >= _WORDS_OF_TEXT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,59 +54,13 @@ class Role:
         columns: The columns; several only if a template combines texts.
         why: In words: by its name, by what it holds, or as given.
         others: Columns that might as well have been taken.
+        is_close: Whether a rule of thumb alone puts it before one of the others.
     """
 
     columns: tuple[str, ...]
     why: str
     others: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Count:
-    """A column while its rows are read."""
-
-    num_present: int = 0
-    num_filled: int = 0
-    num_texts: int = 0
-    num_numbers: int = 0
-    num_words: int = 0
-    values: set[str] = field(default_factory=set)
-
-    def add(self, value: object) -> None:
-        self.num_present += 1
-        if is_blank(value):
-            return
-        self.num_filled += 1
-        self.values.add(value if isinstance(value, str) else repr(value))
-        self.num_numbers += _is_number(value)
-        if isinstance(value, str):
-            self.num_texts += 1
-            self.num_words += sum(map(_num_words, value.split()))
-
-    def look(self, name: str, num_rows: int) -> ColumnLook:
-        filled = self.num_filled
-        return ColumnLook(
-            name=name,
-            num_rows=num_rows,
-            num_present=self.num_present,
-            num_filled=filled,
-            num_distinct=len(self.values),
-            mean_words=self.num_words / self.num_texts if self.num_texts else 0.0,
-            is_text=0 < filled == self.num_texts,
-            is_number=0 < filled == self.num_numbers,
-        )
-
-
-def look_at_columns(rows: Iterable[Row | BadRow]) -> list[ColumnLook]:
-    """The columns of the first rows, in their order; rows that cannot be read are passed over."""
-    counts: dict[str, _Count] = {}
-    num_rows = 0
-    for row in islice(rows, MAX_ROWS):
-        if isinstance(row, Row):
-            num_rows += 1
-            for name, value in plain_columns(row.columns).items():
-                counts.setdefault(name, _Count()).add(value)
-    return [count.look(name, num_rows) for name, count in counts.items()]
+    is_close: bool = False
 
 
 def find_roles(
@@ -198,7 +123,9 @@ def _read(column: ColumnLook) -> str:
     return f'{read} or ""' if column.num_present == column.num_rows else f"{read} | default('', true)"
 
 
-_RESERVED = frozenset(("and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "True", "False", "None"))
+_RESERVED = frozenset(
+    ("and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "True", "False", "None", "self", ROW)
+)
 
 
 def _quoted(name: str) -> str:
@@ -207,23 +134,27 @@ def _quoted(name: str) -> str:
 
 
 def _find_label(columns: Sequence[ColumnLook]) -> Role | None:
+    """By its name; else the column of the fewest values: codes of clerks, shops and places have more."""
     named = [column for column in _named("label", columns) if column.num_distinct > 1 or column.name == "label"]
     classes = [column for column in reversed(columns) if _holds_classes(column) and column not in named]
-    held = sorted((column for column in classes if column.is_always_filled), key=lambda column: column.is_number)
+    classes = [column for column in classes if not column.is_date] or classes
+    classes.sort(key=lambda column: (column.num_distinct, column.is_number))
+    held = [column for column in classes if column.is_always_filled]
     if not held:  # some labels are missing: reading the rows reports where
         held = [column for column in classes if column.num_rows - column.num_filled <= max(1, column.num_rows // 10)]
     role = _first([*named, *held], "by its name" if named else f"by its {held[0].num_distinct} values" if held else "")
     if role is None:
         return None
     gaps = [column.name for column in classes if column not in held]  # of rows that nobody labelled
-    return replace(role, others=(*role.others, *gaps))
+    is_close = len(named) > 1 and named[0].name != "label" if named else bool(role.others or gaps)
+    return replace(role, others=(*role.others, *gaps), is_close=is_close)
 
 
 def _holds_classes(column: ColumnLook) -> bool:
     """Few short values that come again and again, in most rows."""
     most = min(_MOST_LABELS, max(2, column.num_filled // 3))
     is_filled = 2 * column.num_filled > column.num_rows
-    return is_filled and 1 < column.num_distinct <= most and column.mean_words < _WORDS_OF_TEXT
+    return column.is_label and is_filled and 1 < column.num_distinct <= most and column.mean_words < WORDS_OF_TEXT
 
 
 def _find_rationale(columns: Sequence[ColumnLook]) -> Role | None:
@@ -231,15 +162,28 @@ def _find_rationale(columns: Sequence[ColumnLook]) -> Role | None:
 
 
 def _find_id(columns: Sequence[ColumnLook]) -> Role | None:
-    unique = [column for column in columns if column.num_distinct == column.num_rows and column.mean_words <= 1]
+    keys = [column for column in columns if column.is_key and column.mean_words <= 1]
+    unique = [column for column in keys if column.num_distinct == column.num_rows]
     named = list(_named("id", unique))
     texts = [*_named("input_text", columns), *_named("rationale", columns)]
     ahead = [column for column in columns[:1] if column in unique and column not in texts]
-    return _first([*named, *ahead], "by its name" if named else "first column, unique in each row", alone=True)
+    own = [column for column in columns if column.name == "id"]  # read by this name, whatever it holds
+    why = "first column, unique in each row" if ahead else "by its name, though not a different one in each row"
+    return _first([*named, *ahead, *own], "by its name" if named else why, alone=True)
 
 
 def _find_group(columns: Sequence[ColumnLook]) -> Role | None:
-    return _first([column for column in columns if column.name == "group"], "by its name")
+    """`group` itself, and other columns of whose values most have several rows, in `customer_id`'s usual spellings."""
+    plain = {name.replace("_", ""): place for place, name in enumerate(_NAMES["group"])}
+    spelled = {column.name: re.sub("[-_ ]", "", column.name).casefold() for column in columns}
+    named = [column for column in columns if spelled[column.name] in plain]
+    found = [column for column in named if column.name == "group" or _holds_groups(column)]
+    found.sort(key=lambda column: plain[spelled[column.name]])
+    return _first(found, "by its name: its rows stay on one side of a split and are drawn together for intervals")
+
+
+def _holds_groups(column: ColumnLook) -> bool:
+    return column.is_key and column.num_distinct >= _FEWEST_GROUPS and 2 * column.num_repeated > column.num_distinct
 
 
 _FINDERS = {"id": _find_id, "group": _find_group, "rationale": _find_rationale, "label": _find_label}
@@ -279,19 +223,6 @@ def _named(role: RoleName, columns: Sequence[ColumnLook]) -> Iterator[ColumnLook
             parts = column.name.strip().casefold().replace("-", "_").replace(" ", "_").split("_")
             if len(parts) > 1 and known in parts:
                 yield column
-
-
-def _num_words(part: str) -> int:
-    """Words of a text without spaces: one, or about as many as half of its letters where words are not spaced."""
-    return max(1, len(_UNSPACED.findall(part)) // 2)
-
-
-def _is_number(value: object) -> bool:
-    try:
-        float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return False
-    return not isinstance(value, bool)
 
 
 def _listed(columns: Iterable[ColumnLook]) -> str:

@@ -6,7 +6,7 @@ in a sandbox (`data/sandbox.py`): a template from a downloaded artifact cannot r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import jinja2
@@ -65,7 +65,9 @@ class InputTemplate:
         self.is_learned = is_learned
         try:
             self._template = _environment.from_string(source)
-            self.variables = _columns_read(_environment.parse(source))
+            tree = _environment.parse(source)
+            self._reads_row_by_names = _reads_row_by_names(tree)
+            self.variables = _columns_read(tree)
         except jinja2.TemplateSyntaxError as error:
             raise ConfigError(f"{setting}: {error.message} (line {error.lineno})") from error
         except (SyntaxError, RecursionError, ValueError, MemoryError) as error:  # what Python's own compiler says
@@ -117,11 +119,16 @@ class InputTemplate:
     def _values_read(self, columns: Columns) -> Iterable[object]:
         return columns.values() if ROW in self.variables else map(columns.get, self.variables)
 
+    def _names(self, columns: Columns) -> Columns:
+        """What names stand for: a column `row` hides the row, but not where `row["name"]` can mean the row alone."""
+        is_hidden = isinstance(columns.get(ROW), Mapping) or not self._reads_row_by_names
+        return {ROW: columns, **columns} if is_hidden else {**columns, ROW: columns}
+
     def _rendered(self, columns: Columns, where: str) -> str:
         what = f"{where}: {self.setting.removeprefix('data.')}"
         try:
             with budget(columns):
-                text = self._template.render({ROW: columns, **columns})
+                text = self._template.render(self._names(columns))
             text.encode()  # a template may write half an emoji, "\\ud83d", which no tokenizer takes
             return text
         except jinja2.UndefinedError as error:
@@ -139,10 +146,14 @@ class InputTemplate:
 def _columns_read(tree: nodes.Template) -> frozenset[str]:
     """The columns that a template names, with `row` itself where it may read any of them."""
     named = {node.arg.value for node in tree.find_all(nodes.Getitem) if _is_column_of_row(node)}  # type: ignore[attr-defined]
-    num_rows = sum(node.name == ROW for node in tree.find_all(nodes.Name))
     undeclared = jinja2.meta.find_undeclared_variables(tree)
-    is_all_named = num_rows == sum(map(_is_column_of_row, tree.find_all(nodes.Getitem)))
-    return frozenset((undeclared - {ROW} if is_all_named else undeclared) | named)
+    return frozenset((undeclared - {ROW} if _reads_row_by_names(tree) else undeclared) | named)
+
+
+def _reads_row_by_names(tree: nodes.Template) -> bool:
+    """Whether `row` is there as `row["name"]` alone, if at all."""
+    num_rows = sum(node.name == ROW for node in tree.find_all(nodes.Name))
+    return num_rows == sum(map(_is_column_of_row, tree.find_all(nodes.Getitem)))
 
 
 def _is_column_of_row(node: nodes.Getitem) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dhrd.data.digest import is_digest_id
 from dhrd.data.labels import LabelSlice
 from dhrd.data.records import EncodedExample, Example, LabelSet
 from dhrd.data.rows import multi_hot, one_hot
@@ -287,7 +288,7 @@ def pair(a: Outcomes, b: Outcomes, names: tuple[str, str] = ("the baseline", "th
     only = [row_id for row_id in a.ids if row_id not in at], sorted(set(b.ids) - set(a.ids))
     if any(only):
         parts = [f"{len(ids)} only in {name} ({ids[0]!r} …)" for name, ids in zip(names, only, strict=True) if ids]
-        raise DataError(f"the rows differ: {', '.join(parts)}; evaluate both on the same rows")
+        raise DataError(f"the rows differ: {', '.join(parts)}; {_same_rows(*only)}")
     if a.ids != b.ids:
         b = b.rows([at[row_id] for row_id in a.ids])
     differing = np.flatnonzero((a.gold_BC != b.gold_BC).any(axis=1))
@@ -300,6 +301,16 @@ def pair(a: Outcomes, b: Outcomes, names: tuple[str, str] = ("the baseline", "th
             "the same version of the rows"
         )
     return a, b
+
+
+def _same_rows(*only: Sequence[str]) -> str:
+    """What to do about rows that only one of two models has: without ids the same row may have two names."""
+    if not all(ids and all(map(is_digest_id, ids)) for ids in only):
+        return "evaluate both on the same rows"
+    return (
+        "rows without ids are named by the text that each model's template reads: add an `id` column "
+        "(data.columns.id), and evaluate both on the same rows"
+    )
 
 
 def _shown(labels: LabelSet) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,20 +16,23 @@ from dhrd._text import shown
 from dhrd.config import RunConfig
 from dhrd.config.commented import Setting, resolved
 from dhrd.config.section import Section
+from dhrd.data.columns import ColumnLook, look_at_columns
 from dhrd.data.label_names import spelled
 from dhrd.data.label_sets import count_rows
 from dhrd.data.label_space import of_task
 from dhrd.data.readers import is_read_once
 from dhrd.data.records import Example
-from dhrd.data.roles import ColumnLook, Role, find_roles, look_at_columns, template_of
+from dhrd.data.roles import Role, find_roles, template_of
 from dhrd.data.rows import Rows, load_rows
 from dhrd.data.sources import named_rows, open_source
 from dhrd.data.templates import PLAIN
-from dhrd.errors import DataError
+from dhrd.errors import ColumnError, DataError
 from dhrd.model.choice import at_hand, choose_backbone, context_of, this_machine
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger("dhrd")
 
 _MAX_MEASURED = 2000  # texts, sampled evenly over the rows
 _CHARACTERS_A_TOKEN = 3  # a low estimate, so that limits are rather too high
@@ -91,6 +95,8 @@ def propose(given: RunConfig) -> Proposal:
     if not columns:
         source.load()  # raises the error about the rows
     roles = find_roles(columns, given.data.columns, has_template=source.template != PLAIN)
+    if roles["label"].is_close:
+        logger.warning("label: %s", _reason("label", roles["label"]))
     own = _given(given)
     begun = _merged([*_model(), *_data(given, roles, columns), *_losses(given, roles)], own)
     rows, held_out = _rows(given, begun)
@@ -136,6 +142,7 @@ def _data(given: RunConfig, roles: Mapping[str, Role], columns: Sequence[ColumnL
     used = {column for role in roles.values() for column in role.columns}
     weighs = "weight" in {column.name for column in columns} - used and given.data.input_template == PLAIN
     used |= {"weight"} if weighs else set()
+    used |= {"rationale"} - roles.keys()  # read by its name, though it is no text to learn from
     unread = ", ".join(shown(column.name, 40) for column in columns if column.name not in used)
     reasons = [f"{name}: {_reason(name, role)}" for name, role in roles.items()]
     reasons += ["weight: 'weight', by its name: how much the row's label counts; rename it if it is none"] * weighs
@@ -160,15 +167,30 @@ def _rows(given: RunConfig, begun: Sequence[Setting]) -> tuple[Rows, list[Settin
     beside = _validation_beside(str(given.data.train)) if given.data.validation is None else None
     if beside is not None and not given.data.dev_share:
         held_out = Setting("data.validation", beside, "Found beside the training rows.")
-        try:
-            return load_rows(resolved([*begun, held_out])), [held_out]
-        except DataError:  # not a file of such rows
-            pass
+        config = resolved([*begun, held_out])
+        if not (lacking := _lacking(config)):
+            return load_rows(config), [held_out]
+        logger.warning("%s is not used, though it lies beside the training rows: %s", beside, lacking)
     rows = load_rows(resolved(begun))
     if rows.choose or len(rows.train) < _FEWEST_FOR_DEV:
         return rows, []
     why = "No validation rows are given (data.validation), so this share is held out to choose the best epoch."
     return rows, [Setting("data.dev_share", 0.1, why), Setting("training.selection", "best", "Keep the best epoch.")]
+
+
+def _lacking(config: RunConfig) -> str:
+    """What is said of the validation rows if none of them has the columns; "" where only some are bad."""
+    source = open_source(config.data.validation, config.data, split="validation", tasks=config.tasks)
+    source, limit = replace(source, weighs=False), config.data.validation_limit
+    source.remarks.hush()  # the rows are loaded elsewhere
+    try:
+        source.load(limit=limit)
+    except ColumnError as error:
+        if next(source.examples(limit=limit, refuse=lambda row, problem: None), None) is None:
+            return str(error).partition("\n")[0]
+    except DataError:  # raised once more where the rows are loaded
+        pass
+    return ""
 
 
 def _validation_beside(spec: str) -> str | None:

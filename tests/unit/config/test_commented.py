@@ -27,6 +27,13 @@ def test_what_is_written_is_read_as_the_same_settings(tmp_path: Path) -> None:
     assert resolved(SETTINGS).data.input_template.endswith("{{ b }}\n")
 
 
+@pytest.mark.parametrize("name", ["1e3", "-1E+2", "on", "a\x85b", "a\u2028b"])
+def test_columns_of_any_name_are_read_as_they_are(tmp_path: Path, name: str) -> None:
+    given = (Setting("data.columns", {"label": name}), Setting("data.input_template", f"{name}\n{{{{ a }}}}"))
+    (tmp_path / "c.yaml").write_text(to_yaml(given), encoding="utf-8")
+    assert load_config(tmp_path / "c.yaml") == resolved(given)
+
+
 def test_reasons_stand_above_and_text_of_several_lines_as_it_is() -> None:
     text = to_yaml(SETTINGS, "a heading", "and more")
     assert text.startswith("# a heading\n# and more\nmodel:\n  # small\n  name_or_path: gpt2\ndata:\n")

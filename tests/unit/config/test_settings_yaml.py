@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dhrd.config.settings_yaml import YAML_ERRORS, SettingsLoader
+from dhrd.config.settings_yaml import YAML_ERRORS, SettingsDumper, SettingsLoader
 
 
 def read(text: str) -> Any:
@@ -20,6 +20,32 @@ def read(text: str) -> Any:
 )
 def test_what_is_a_number_and_what_is_text(text: str, value: object) -> None:
     assert read(text) == value and type(read(text)) is type(value)
+
+
+_TEXTS = [
+    "1e3",
+    "-2E5",
+    "1_0e-3",
+    "010",
+    "1:30",
+    "yes",
+    "null",
+    "~",
+    "=",
+    "<<",
+    "1.5",
+    "2024-01-01",
+    "",
+    " a",
+    "#",
+    "b\n",
+]
+
+
+@pytest.mark.parametrize("text", [*_TEXTS, "a\x85b", "a\u2028b\u2029"])
+def test_text_is_written_as_it_is_read_back(text: str) -> None:
+    for given in ({"a": text}, {text: 1e3}, [text, 1e-7, 10, True, None]):
+        assert read(yaml.dump(given, Dumper=SettingsDumper, allow_unicode=True)) == given
 
 
 @pytest.mark.parametrize(

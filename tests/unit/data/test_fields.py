@@ -68,6 +68,10 @@ def test_ids_are_text_or_whole_numbers(value: Any, expected: str | None) -> None
 def test_other_ids_are_refused(value: Any) -> None:
     with pytest.raises(ValueError, match=r"group: .* is neither text nor an integer"):
         fields.key("group", value)
+    with pytest.raises(
+        ValueError, match=r"correct the row, or name another column than 'x': `data\.columns\.id=COLUMN`"
+    ):
+        fields.key("id", value, "x")
 
 
 def test_half_an_emoji_is_found_however_deep() -> None:

@@ -146,8 +146,12 @@ def test_a_label_of_another_type_is_refused(tmp_path: Path, label: Any) -> None:
         ({"input_text": "a", "label": None}, "label: missing"),
         ({"input_text": "a", "label": ""}, "label: missing"),
         ({"input_text": "a", "label": "x", "rationale": 3}, "rationale: 3 is not text; put it in quotes, or leave it"),
-        ({"input_text": "a", "label": "x", "id": 1.5}, "id: 1.5 is neither text nor an integer; correct the row"),
         ({"input_text": "a", "label": "x", "id": True}, "id: True is neither text nor an integer"),
+        (
+            {"input_text": "a", "label": "x", "id": 1.5},
+            "id: 1.5 is neither text nor an integer; correct the row, or name another column than 'id': "
+            "`data.columns.id=COLUMN`",
+        ),
         ({"input_text": "a", "label": "x", "group": []}, "group: [] is neither text nor an integer"),
         ({"input_text": "half \ud83d", "label": "x"}, "input_text: '\\ud83d' at character 5 is half of a surrogate"),
         ({"input_text": "a", "label": "x", "rationale": "\udc00"}, "rationale: '\\udc00' at character 0 is half"),

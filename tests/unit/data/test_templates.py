@@ -35,6 +35,15 @@ def test_columns_filters_and_the_last_new_line_are_written() -> None:
     assert not template.is_plain
 
 
+def test_a_column_named_row_is_read_as_it_is_and_hides_no_other() -> None:
+    by_name = InputTemplate('{{ row["the text"] }} {{ row["row"] }}')
+    assert by_name.render({"row": 7, "the text": "a"}) == "a 7"
+    assert by_name.variables == {"row", "the text"}
+    assert InputTemplate("{{ row }} {{ text }}").render({"row": 7, "text": "a"}) == "7 a"
+    assert InputTemplate("{{ row.title }}").render({"row": {"title": "inner"}, "title": "outer"}) == "inner"
+    assert InputTemplate("{{ row.title }}").render({"title": "outer"}) == "outer"
+
+
 def test_plain_in_chat_is_not_plain() -> None:
     assert not InputTemplate(chat=True).is_plain
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dhrd.data.digest import input_digest
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import EncodedExample, Example, LabelSet
+from dhrd.data.templates import InputTemplate
 from dhrd.errors import DataError
 from dhrd.metrics.outcomes import Outcomes, groups_of, pair
 from helpers.outcomes import assert_same, random_outcomes
@@ -134,6 +136,25 @@ def test_what_differs_is_said(other: Outcomes, problem: str) -> None:
     with pytest.raises(DataError) as caught:
         pair(_said([0, 1, 2], [0, 0, 0]), other, ("A", "B"))
     assert problem in str(caught.value)
+
+
+def test_rows_without_ids_may_be_the_same_ones() -> None:
+    """Their ids are digests of what a template reads; another's are others."""
+    names = [input_digest({"text": f"row {i}", "title": "x"}, InputTemplate("{{ text }}")) for i in range(2)]
+    others = [
+        input_digest({"text": f"row {i}", "title": "x"}, InputTemplate("{{ title }} {{ text }}")) for i in range(2)
+    ]
+    a = _said([0, 1, 2], [0, 0, 0], [*names, f"{names[0]}-2"])
+    with pytest.raises(DataError) as caught:
+        pair(a, _said([0, 1, 2], [0, 0, 0], [*others, f"{others[0]}-2"]), ("A", "B"))
+    assert str(caught.value) == (
+        f"the rows differ: 3 only in A ({names[0]!r} …), 3 only in B ({min(others)!r} …); rows without ids are named "
+        "by the text that each model's template reads: add an `id` column (data.columns.id), and evaluate both on the "
+        "same rows"
+    )
+    for other in (_said([0, 1, 2], [0, 0, 0], [*names, "r2"]), _said([0, 1], [0, 0], names)):
+        with pytest.raises(DataError, match=r"…\); evaluate both on the same rows$"):
+            pair(a, other, ("A", "B"))
 
 
 def test_other_labels_are_refused() -> None:

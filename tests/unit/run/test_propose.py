@@ -66,6 +66,18 @@ def test_a_column_of_weights_is_said_to_be_read(tmp_path: Path, tiny_backbone: P
     assert "how much the row's label counts" not in columns.why
 
 
+def test_columns_that_are_read_by_their_names_are_not_called_unread(tmp_path: Path, tiny_backbone: Path) -> None:
+    odd: dict[str, list[object]] = {"id": ["a", None, "b"], "rationale": ["so", "", "ok"], "note": [1, 2, 3]}
+    parcels = [
+        {"input_text": f"parcel {n} is late", "label": "ab"[n % 2]} | {name: own[n % 3] for name, own in odd.items()}
+        for n in range(30)
+    ]
+    path = write_jsonl(tmp_path / "parcels.jsonl", parcels)
+    (columns,) = (one for one in proposed(path, tiny_backbone).settings if one.name == "data.columns")
+    assert "id: 'id', by its name, though not a different one in each row\n" in columns.why
+    assert columns.why.endswith("not read: 'note'")
+
+
 def test_limits_hold_for_99_of_100_rows_in_the_backbones_tokens(tmp_path: Path, tiny_backbone: Path) -> None:
     proposal = proposed(write_tickets(tmp_path / "tickets.csv"), tiny_backbone)
     tokenizer = load_tokenizer(str(tiny_backbone))
@@ -116,12 +128,50 @@ def test_validation_rows_beside_the_training_rows_are_used(tmp_path: Path, tiny_
     assert "data.dev_share" not in values
 
 
-def test_else_a_share_of_many_rows_is_held_out(tmp_path: Path, tiny_backbone: Path) -> None:
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"label": "A"}, "label: 'A' is unknown"),
+        ({"label": ""}, "label: missing"),
+        ({"input_text": ""}, "input_text: empty"),
+        ({}, "label: missing; the row has input_text"),
+    ],
+    ids=str,
+)
+def test_a_bad_row_of_a_validation_file_is_told(
+    tmp_path: Path, tiny_backbone: Path, bad: dict[str, str], message: str
+) -> None:
+    parcels = [{"input_text": f"parcel {n} is late", "label": "ab"[n % 2]} for n in range(120)]
+    path = write_jsonl(tmp_path / "train.jsonl", parcels)
+    lacking = {"input_text": "it is late"} if not bad else parcels[0] | bad
+    beside = write_jsonl(tmp_path / "validation.jsonl", [*parcels[:9], lacking])
+    with pytest.raises(DataError) as caught:
+        proposed(path, tiny_backbone)
+    assert f"{beside}:10: {message}" in str(caught.value)
+    assert "data.validation" not in values_of(proposed(path, tiny_backbone, "data.dev_share=0.2"))
+    assert "data.validation" in values_of(proposed(path, tiny_backbone, "data.validation_limit=9"))
+
+
+def test_rows_of_one_customer_are_held_out_together(tmp_path: Path, tiny_backbone: Path) -> None:
+    parcels = [{"input_text": f"parcel {n}", "label": "ab"[n % 3 > 0], "customer_id": n // 4} for n in range(120)]
+    proposal = proposed(write_jsonl(tmp_path / "rows.jsonl", parcels), tiny_backbone)
+    assert values_of(proposal)["data.columns"] == {"group": "customer_id"}
+    loaded = load_rows(resolved(proposal.settings))
+    assert loaded.has_dev and len(loaded.choose) == 12
+    assert not {row.group for row in loaded.train} & {row.group for row in loaded.choose}
+
+
+def test_else_a_share_of_many_rows_is_held_out(
+    tmp_path: Path, tiny_backbone: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = write_tickets(tmp_path / "train.csv", 120)
     (tmp_path / "dev.csv").write_text("other,columns\n1,2\n", encoding="utf-8")  # no rows of this kind
     values = values_of(proposed(path, tiny_backbone))
     assert (values["data.dev_share"], values["training.selection"]) == (0.1, "best")
     assert "data.validation" not in values
+    (said,) = (message for message in caplog.messages if "dev.csv" in message)
+    assert said.startswith(f"{tmp_path / 'dev.csv'} is not used, though it lies beside the training rows: ")
+    assert "known are other, columns" in said and "\n" not in said
     assert "data.dev_share" not in values_of(proposed(write_tickets(tmp_path / "few.csv", 30), tiny_backbone))
 
 
@@ -157,6 +207,25 @@ def test_what_is_written_is_what_was_proposed(tmp_path: Path, tiny_backbone: Pat
     assert told["settings"] == json.loads(json.dumps(values_of(proposal)))
     assert told["columns"]["label"] == {"columns": ["queue"], "why": "by its 2 values", "others": []}
     assert (told["num_rows"], told["labels"]) == (30, {"bill": 15, "ship": 15})
+
+
+def test_a_close_choice_of_the_label_is_said_and_written(
+    tmp_path: Path, tiny_backbone: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parcels = [{"input_text": f"parcel {n} is late", "clerk": f"c{n % 9}", "late": n % 2} for n in range(30)]
+    proposal = proposed(write_jsonl(tmp_path / "parcels.jsonl", parcels), tiny_backbone)
+    said = "label: 'late', by its 2 values; it might be 'clerk' instead: set data.columns.label"
+    assert said in caplog.messages
+    assert said in to_yaml(proposal.settings)
+    caplog.clear()
+    proposed(tmp_path / "parcels.jsonl", tiny_backbone, "data.columns.label=clerk")
+    assert not [message for message in caplog.messages if message.startswith("label")]
+
+
+def test_the_labels_are_counted_as_they_are_listed(tmp_path: Path, tiny_backbone: Path) -> None:
+    parcels = [{"input_text": f"parcel {n} is late", "late": ("yes", "no ", "yes ")[n % 3]} for n in range(30)]
+    proposal = proposed(write_jsonl(tmp_path / "parcels.jsonl", parcels), tiny_backbone)
+    assert proposal.columns["label"].why == f"by its {len(proposal.labels)} values" == "by its 2 values"
 
 
 def test_a_row_without_a_label_is_named_at_once(tmp_path: Path, tiny_backbone: Path) -> None:
