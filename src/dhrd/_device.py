@@ -1,4 +1,4 @@
-"""Devices by name, and whether their memory ran out."""
+"""Devices by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from dhrd._text import shown
 from dhrd.errors import ArtifactError, ConfigError
 
 _NAME = re.compile(r"(cpu|mps|cuda)(?::(\d+))?")
-_OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")  # the driver, and torch's allocator on the CPU
 
 
 def check_device(device: str) -> str:
@@ -68,13 +67,6 @@ def check_loaded(model: nn.Module, name: str | Path) -> None:
             f"{name}: {len(empty)} weights were not loaded ({empty[0]}), as can happen when another thread loads a "
             "transformers model at the same time; load again, one model at a time"
         )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on a GPU or here; torch's own class is only that of its allocators on GPUs."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def describe_device(device: torch.device) -> str:

@@ -19,6 +19,8 @@ are `assert`s.
 
 from __future__ import annotations
 
+import re
+
 from dhrd._text import clipped, escaped
 
 
@@ -78,3 +80,13 @@ class NonFiniteError(DhrdError):
 
 class SaveError(DhrdError):
     """A file could not be written; what was saved before is intact."""
+
+
+_OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")  # the driver, and torch's allocator on the CPU
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on a GPU or here. By its name: torch, whose class it is, takes seconds to import."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and bool(_OUT_OF_MEMORY.search(str(error)))

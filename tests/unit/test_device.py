@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from dhrd._device import check_device, check_loaded, describe_device, find_device, is_out_of_memory
+from dhrd._device import check_device, check_loaded, describe_device, find_device
 from dhrd.errors import ArtifactError, ConfigError
 
 
@@ -32,26 +32,6 @@ def test_the_best_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_no_device(device: Any) -> None:
     with pytest.raises(ConfigError, match="give cpu, cuda, cuda:NUMBER"):
         find_device(device)
-
-
-@pytest.mark.parametrize(
-    ("error", "ran_out"),
-    [
-        (MemoryError(), True),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
-        (RuntimeError("CUDA error: out of memory"), True),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
-        (ValueError("out of memory"), False),
-    ],
-)
-def test_whether_memory_ran_out(error: Exception, ran_out: bool) -> None:
-    assert is_out_of_memory(error) is ran_out
-
-
-def test_memory_of_the_cpu_that_ran_out() -> None:
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(2**60, dtype=torch.uint8)
-    assert is_out_of_memory(caught.value)
 
 
 def test_the_kind_of_a_device() -> None:

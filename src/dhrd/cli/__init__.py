@@ -39,7 +39,7 @@ from dhrd.cli import (
 from dhrd.cli import config as config_command
 from dhrd.cli.command import Command, SettingsCommand, stop
 from dhrd.cli.overview import JUDGE, OTHER, ROWS, USE, Overview
-from dhrd.errors import DhrdError, UserError
+from dhrd.errors import DhrdError, UserError, is_out_of_memory
 
 _OUT_OF_MEMORY = (
     "out of memory; to train, set a lower training.max_tokens_per_micro_batch or "
@@ -110,8 +110,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt as error:
         stop("interrupted", 130, error)
     except (MemoryError, RuntimeError) as error:
-        from dhrd._device import is_out_of_memory  # torch takes seconds to import
-
         if not is_out_of_memory(error):
             raise
         stop(_OUT_OF_MEMORY, 1, error)

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable
 
 from torch import nn
 
-from dhrd._device import is_out_of_memory
 from dhrd._text import message_of
-from dhrd.errors import ConfigError
+from dhrd.errors import ConfigError, is_out_of_memory
 
 _MAX_VARIANTS = 32
 """Of one layer's code: its input requires a gradient or not, the mask is bool, float or None, one row or several,

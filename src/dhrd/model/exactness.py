@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dhrd._device import is_out_of_memory
 from dhrd._text import message_of
 from dhrd.data.collate import pad_inputs
 from dhrd.data.prefixes import Pack
 from dhrd.data.tree import lay_out
+from dhrd.errors import is_out_of_memory
 from dhrd.model.masks import why_no_masks
 from dhrd.model.pooling import last_hidden_states, tree_states
 

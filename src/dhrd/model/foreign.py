@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import safe_open
 
-from dhrd._device import is_out_of_memory
 from dhrd._loading import no_foreign_bars, no_loading_report
 from dhrd._text import message_of, shown
-from dhrd.errors import ArtifactError, DhrdError
+from dhrd.errors import ArtifactError, DhrdError, is_out_of_memory
 
 if TYPE_CHECKING:
     from torch import Tensor

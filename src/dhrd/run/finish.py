@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch.distributed.fsdp import FSDPModule
 
-from dhrd._device import is_out_of_memory
 from dhrd._files import writing
 from dhrd._text import clipped, message_of
 from dhrd.artifact.card import model_card
@@ -22,6 +21,7 @@ from dhrd.data.digest import digest_of, rows_digest
 from dhrd.data.records import LabelSet
 from dhrd.data.rows import Rows
 from dhrd.data.sequence import EncodedData
+from dhrd.errors import is_out_of_memory
 from dhrd.evaluation.evaluate import parity, rows_fingerprint, trained_logits
 from dhrd.evaluation.live import LiveModel, calibrate_head
 from dhrd.inference.classifier import Classifier

@@ -20,10 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dhrd._device import is_out_of_memory
 from dhrd._files import RESUME, saving, set_modes, sync
 from dhrd._text import message_of
-from dhrd.errors import CheckpointError, ModelError
+from dhrd.errors import CheckpointError, ModelError, is_out_of_memory
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.training.checkpoint_files import (
     best_step_of,
