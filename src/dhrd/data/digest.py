@@ -40,6 +40,12 @@ def digest_of(example: Example) -> str:
     return example.digest or input_digest(example.columns(), _PLAIN)
 
 
+def exact_digest(example: Example) -> str:
+    """A hash of the very text that a template made of the row: to a model, other white space is another text."""
+    text = example.rendered[1] if example.rendered else json.dumps(example.columns(), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
+
+
 def text_digest(text: str) -> str:
     """The `input_digest` of a row that is read as it is, whatever a template reads beside its `input_text`."""
     return input_digest({"input_text": text}, _PLAIN)

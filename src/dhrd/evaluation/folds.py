@@ -26,6 +26,7 @@ from dhrd.data.rows import Rows, check_rationales
 from dhrd.data.split import fold_rows
 from dhrd.evaluation.live import LiveModel
 from dhrd.model.backbone import Backbone, load_backbone
+from dhrd.model.location import SCRATCH, file_of
 from dhrd.training.build import Encoded, build, encode
 from dhrd.training.identity import identity
 from dhrd.training.loop import fit
@@ -106,7 +107,10 @@ def _train(config: RunConfig, rows: Rows, backbone: Backbone, data: Encoded, dev
 def _key(config: RunConfig, data: Encoded) -> str:
     """A key of everything that a fold's probabilities depend on."""
     parts = [identity(config), *(fingerprint(part.examples) for part in (data.train, data.validation))]
-    backbone = Path(config.model.name_or_path).expanduser()  # another training may have written other weights there
+    name = config.model.name_or_path
+    drawn = name.startswith(SCRATCH)
+    # Another training may have written other weights there, and a config may have been edited.
+    backbone = file_of(name.removeprefix(SCRATCH), name) if drawn else Path(name).expanduser()
     if backbone.is_dir():
         parts.append(file_digests(backbone, WEIGHTS))
     elif backbone.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 import sys
@@ -34,6 +35,9 @@ _NOT_A_CONFIG = (
     f" is not a causal language model: give {SCRATCH} and a transformers config in JSON with its model_type, "
     "beside a tokenizer"
 )
+
+# Of a config: places, versions, and what is set here and belongs to a run's own settings.
+_NO_SHAPE = {"transformers_version", "dtype", "torch_dtype", "quantization_config", "use_cache", "pad_token_id"}
 
 HEAD_NAMES = ("lm_head", "embed_out", "score")
 """Modules that are never quantized nor adapted: the two heads."""
@@ -260,3 +264,19 @@ def logit_transform(config: Any) -> LogitTransform:
     elif getattr(text, "logits_scaling", None) is not None:  # Granite divides
         scale = 1.0 / float(text.logits_scaling)
     return LogitTransform(scale=scale, soft_cap=getattr(text, "final_logit_softcapping", None))
+
+
+def config_fingerprint(config: Any) -> str:
+    """A hash of what a transformers config says of a model's computation, such as its activation."""
+    content = json.dumps(_decisive(config.to_dict()), sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _decisive(value: Any) -> Any:
+    """A config without what decides nothing; what is off counts as absent, as for an older library."""
+    if isinstance(value, (list, tuple)):
+        return [_decisive(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    fields = {str(name): item for name, item in value.items() if item is not None and item is not False}
+    return {n: _decisive(item) for n, item in fields.items() if n not in _NO_SHAPE and not n.startswith("_")}

@@ -15,7 +15,7 @@ from dhrd.artifact.info import MANIFEST, ArtifactInfo, read_info
 from dhrd.config import DataSettings, RunConfig, resolve
 from dhrd.config.section import check_count
 from dhrd.config.tasks import TaskSettings
-from dhrd.data.digest import digest_of
+from dhrd.data.digest import exact_digest
 from dhrd.data.objects import numbered_rows
 from dhrd.data.readers import is_read_once
 from dhrd.data.records import Example, LabelSet
@@ -195,7 +195,7 @@ def check_same_rows(stamp: Path, *parts: Iterable[Example], more: str = "") -> N
     Raises:
         ConfigError: The run started there used others.
     """
-    told = [[(e.id, digest_of(e), e.label, e.rationale, e.weight) for e in part] for part in parts]
+    told = [[(e.id, exact_digest(e), e.label, e.rationale, e.weight) for e in part] for part in parts]
     asked = hashlib.sha256(repr((more, told)).encode("utf-8", "replace")).hexdigest()
     if not stamp.is_file():
         with writing(stamp) as file:

@@ -24,12 +24,12 @@ from dhrd.data.sequence import EncodedData, SequenceEncoder
 from dhrd.data.templates import InputTemplate
 from dhrd.errors import CheckpointError, ModelError
 from dhrd.label_loss import label_losses
-from dhrd.model.backbone import Backbone
+from dhrd.model.backbone import Backbone, config_fingerprint
 from dhrd.model.dual_head import DualHeadModel
 from dhrd.model.fit import check_context
 from dhrd.training.checkpoints import Checkpoints
 from dhrd.training.frozen import FrozenUpdates
-from dhrd.training.identity import identity
+from dhrd.training.identity import BACKBONE, identity
 from dhrd.training.kept_head import keep_head
 from dhrd.training.loop import Updates
 from dhrd.training.position import Position, is_possible
@@ -242,6 +242,7 @@ def run_identity(parts: Parts) -> dict[str, object]:
         "validation rows": fingerprint(data.validation.examples),
         "labels": list(parts.rows.labels.names),
         "frozen weights": frozen,
+        BACKBONE: config_fingerprint(parts.model.causal_lm.config),
         "processes": accelerator.num_processes,
         "precision": accelerator.mixed_precision,
     }

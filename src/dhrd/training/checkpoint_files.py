@@ -144,15 +144,21 @@ def find_checkpoint(given: Path) -> Path | None:
 
 
 def remove_checkpoints(directory: Path) -> None:
-    """Remove all checkpoints, and the directory if nothing else is left in it."""
+    """Remove all checkpoints with the run's record, and the directory if nothing else is left in it."""
+    remove_saved(directory)
+    (directory / "run.json").unlink(missing_ok=True)
+    with suppress(OSError):
+        directory.rmdir()
+
+
+def remove_saved(directory: Path) -> None:
+    """Remove all checkpoints, but not the record of the run that is to write others there."""
     for path in directory.glob("step-*"):
         if _NAME.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
     remove_partial(directory)
-    for path in (*directory.glob("best*.safetensors"), directory / "run.json"):
+    for path in directory.glob("best*.safetensors"):
         path.unlink(missing_ok=True)
-    with suppress(OSError):
-        directory.rmdir()
 
 
 def remove_partial(directory: Path) -> None:

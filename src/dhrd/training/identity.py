@@ -12,6 +12,9 @@ from dhrd.config.published import recorded
 
 _FREE = {"output_dir", "tracking", "teacher"}  # may differ between a run and its continuation: they affect no weight
 
+BACKBONE = "backbone's config"
+"""The entry of the backbone's config, which a checkpoint of an earlier version does not have; it may go on."""
+
 
 def identity(config: RunConfig) -> dict[str, JsonValue]:
     """The settings that must be equal, by section."""
@@ -29,6 +32,8 @@ def identity_differences(theirs: object, ours: object, there: str, name: str = "
     """
     if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
         for key in sorted(theirs.keys() | ours.keys()):
+            if key == BACKBONE and key not in theirs:
+                continue
             yield from identity_differences(theirs.get(key), ours.get(key), there, f"{name}.{key}".lstrip("."))
     elif theirs != ours:
         yield f"{name}: {shown(theirs)} {there}, {shown(ours)} now"

@@ -23,6 +23,7 @@ from dhrd.training.checkpoint_files import (
     find_checkpoint,
     read_object,
     remove_checkpoints,
+    remove_saved,
     run_directory,
     whole_checkpoints,
 )
@@ -157,18 +158,17 @@ def start_run(output_dir: Path, config: RunConfig, precision: Precision, *, fres
         fresh: Start at the first step; an older artifact and older checkpoints are removed.
 
     Raises:
-        SaveError: The directory is not writable.
+        SaveError: The directory is not writable; what was there before is intact.
     """
     checkpoints = output_dir / "checkpoints"
     with saving(str(output_dir), RESUME):
-        if fresh:
-            (output_dir / MANIFEST).unlink(missing_ok=True)
-            remove_checkpoints(checkpoints)
         checkpoints.mkdir(parents=True, exist_ok=True)
         with writing(checkpoints / "run.json") as file:
             file.json(run_record(config, precision) | {"config": recorded(config)})
-        if fresh:
-            (output_dir / "run.json").unlink(missing_ok=True)  # not earlier: it says that the directory is ours
+        if fresh:  # only now: until the new record is whole, the old run is, and then this one is what is left
+            remove_saved(checkpoints)
+            for name in (MANIFEST, "run.json"):  # in this order: without a manifest, the new record counts
+                (output_dir / name).unlink(missing_ok=True)
 
 
 def read_run(output_dir: Path) -> RunConfig | None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from dhrd.data import digest as module
-from dhrd.data.digest import DigestIds, digest_of, fingerprint, input_digest, rows_digest
+from dhrd.data.digest import DigestIds, digest_of, exact_digest, fingerprint, input_digest, rows_digest
 from dhrd.data.records import EncodedExample, Example
 from dhrd.data.templates import InputTemplate
 
@@ -24,6 +24,14 @@ def test_a_text_has_the_digest_of_its_words() -> None:
         assert digest_of(Example(input_text=text)) == expected
     assert input_digest({"input_text": "A for\u00eat"}, PLAIN) != expected
     assert digest_of(Example(input_text="a", digest="given")) == "given"
+
+
+def test_an_exact_digest_is_of_every_character_that_the_model_reads() -> None:
+    texts = ("a for\u00eat", "a fore\u0302t", "a  for\u00eat", "a for\u00eat\n")
+    for rows in ([Example(input_text=text) for text in texts], [Example(rendered=("", text)) for text in texts]):
+        assert len({exact_digest(row) for row in rows}) == 4
+    one, other = (Example(input_text="a", rendered=("", "A"), fields={"n": n}) for n in (1, 2))
+    assert exact_digest(one) == exact_digest(other)
 
 
 def test_rows_have_one_digest_in_any_order() -> None:

@@ -94,3 +94,14 @@ def test_a_backbone_in_one_file_is_known_by_its_content(tmp_path: Path) -> None:
         path.write_bytes(content)
         keys.append(folds._key(config, data))  # type: ignore[arg-type]
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_backbone_that_is_drawn_is_known_by_its_config(tmp_path: Path) -> None:
+    data = SimpleNamespace(train=SimpleNamespace(examples=[]), validation=SimpleNamespace(examples=[]))
+    path = tmp_path / "config.json"
+    config = load_config(model__name_or_path=f"scratch:{path}")
+    keys = []
+    for activation in ("silu", "silu", "relu"):
+        path.write_text(f'{{"hidden_act": "{activation}"}}', encoding="utf-8")
+        keys.append(folds._key(config, data))  # type: ignore[arg-type]
+    assert keys[0] == keys[1] != keys[2]

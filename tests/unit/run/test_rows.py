@@ -12,14 +12,15 @@ import pytest
 import dhrd
 from dhrd import ConfigError, DataError
 from dhrd.artifact.info import ArtifactInfo
-from dhrd.config import RunConfig
+from dhrd.config import DataSettings, RunConfig
 from dhrd.config.tasks import TaskSettings
 from dhrd.data.label_space import LabelSpace
-from dhrd.data.records import LabelSet
+from dhrd.data.records import Example, LabelSet
 from dhrd.data.rows import load_rows
 from dhrd.data.sources import open_source
 from dhrd.run.rows import (
     as_source,
+    check_same_rows,
     each_row_of,
     rows_of,
     settings_of,
@@ -154,3 +155,16 @@ def test_examples_as_a_source_are_the_rows_that_they_were(tmp_path: Path, caplog
     caplog.clear()
     again = load_rows(config, as_source(found.train, found.labels, like=open_source(config.data.train, config.data)))
     assert again.train == back and "gives the label away" not in caplog.text
+
+
+def test_rows_with_other_white_space_are_other_rows(tmp_path: Path) -> None:
+    row = {"id": "a", "input_text": "a b"}
+    stamp = tmp_path / "rows"
+    check_same_rows(stamp, _unlabelled(row))
+    check_same_rows(stamp, _unlabelled(row))
+    with pytest.raises(ConfigError, match="has other rows"):
+        check_same_rows(stamp, _unlabelled(row | {"input_text": "a  b"}))
+
+
+def _unlabelled(row: dict[str, Any]) -> list[Example]:
+    return list(open_source([row], DataSettings()).examples(labels_required=False))

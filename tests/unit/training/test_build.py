@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,26 @@ def test_what_must_be_equal_to_go_on(tiny_backbone: Path, tmp_path: Path) -> Non
     other = run_identity(parts_of(tiny_backbone, tmp_path, "data.train_limit=8"))
     assert {name for name in one if one[name] != other[name]} == {"config", "rows"}
     assert (one["processes"], one["precision"], one["labels"]) == (1, "no", ["keep", "repair", "return"])
+
+
+@pytest.mark.parametrize("prefix", ["", "scratch:"])
+def test_another_config_of_the_backbone_is_another_run(tiny_backbone: Path, tmp_path: Path, prefix: str) -> None:
+    """Its path stays, and no tensor tells."""
+    backbone = Path(shutil.copytree(tiny_backbone, tmp_path / "backbone"))
+    place, path = f"model.name_or_path={prefix}{backbone / ('config.json' if prefix else '')}", backbone / "config.json"
+    one = run_identity(parts_of(backbone, tmp_path, place))
+    given = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(given | {"transformers_version": "9", "use_cache": True}), encoding="utf-8")
+    assert run_identity(parts_of(backbone, tmp_path, place)) == one
+    path.write_text(json.dumps(given | {"hidden_act": "relu"}), encoding="utf-8")
+    parts = parts_of(backbone, tmp_path, place)
+    saved = Checkpoints(tmp_path / "checkpoints", one)
+    saved.save(parts.state, Position(step=6, epoch=1, update=1))
+    with pytest.raises(CheckpointError, match=r"another run; these differ: backbone's config: '[0-9a-f]+' in the"):
+        resume(parts, Checkpoints(saved.directory, run_identity(parts)), saved.directory / "step-00000006")
+    one.pop("backbone's config")  # a checkpoint of an earlier version
+    saved.save(parts.state, Position(step=6, epoch=1, update=1))
+    assert resume(parts, Checkpoints(saved.directory, run_identity(parts)), saved.directory / "step-00000006").step == 6
 
 
 def test_a_checkpoint_is_gone_on_from_where_a_run_can_stand(

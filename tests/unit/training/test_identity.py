@@ -23,6 +23,8 @@ def test_places_and_trackers_decide_no_weight() -> None:
         ({"b": {"c": 1}, "a": 2}, {"b": {"c": 2}, "a": 3}, ["a: 2 there, 3 now", "b.c: 1 there, 2 now"]),
         ({"lora": None}, {"lora": {"r": 2}}, ["lora: None there, {'r': 2} now"]),
         ({}, {"new": "x"}, ["new: None there, 'x' now"]),
+        ({}, {"backbone's config": "x"}, []),
+        ({"backbone's config": "y"}, {"backbone's config": "x"}, ["backbone's config: 'y' there, 'x' now"]),
         ({"rows": [1, 2]}, {"rows": [2, 1]}, ["rows: [1, 2] there, [2, 1] now"]),
     ],
 )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
+from dhrd.artifact.info import MANIFEST
 from dhrd.config import RunConfig, resolve
-from dhrd.errors import CheckpointError, ConfigError
+from dhrd.errors import CheckpointError, ConfigError, SaveError
+from dhrd.training import run_dir
+from dhrd.training.checkpoint_files import whole_checkpoints
 from dhrd.training.run_dir import (
     Place,
     check_place,
@@ -98,6 +102,52 @@ def test_a_new_run_takes_the_place_of_an_artifact(tmp_path: Path) -> None:
     start_run(tmp_path, config, PRECISION, fresh=True)
     assert not (tmp_path / "dhrd.json").exists() and not (tmp_path / "run.json").exists()
     assert read_run(tmp_path) == config
+
+
+def finished(directory: Path) -> RunConfig:
+    """A finished run that was killed before it removed its checkpoints."""
+    config = config_for(directory, seed=9)
+    start_run(directory, config, PRECISION, fresh=True)
+    (directory / "checkpoints/step-00000001").mkdir()
+    for name in ("run.json", "checkpoints/step-00000001/state.json", "checkpoints/best-00000001.safetensors"):
+        (directory / name).write_bytes((directory / "checkpoints/run.json").read_bytes())
+    (directory / MANIFEST).write_text("{}", encoding="utf-8")
+    return config
+
+
+def test_a_full_disk_leaves_the_run_that_was_to_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = finished(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run_dir, "writing", full)
+    with pytest.raises(SaveError, match="what was saved before is intact"):
+        start_run(tmp_path, config_for(tmp_path), PRECISION, fresh=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert read_run(tmp_path) == old
+
+
+@pytest.mark.parametrize("num_removed", range(4))
+def test_a_kill_leaves_the_old_run_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_removed: int
+) -> None:
+    old, new, removed = finished(tmp_path), config_for(tmp_path), list[Path]()
+    unlink = Path.unlink
+
+    def dies(path: Path, missing_ok: bool = False) -> None:
+        if len(removed) == num_removed:
+            raise KeyboardInterrupt
+        removed.append(path)
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched, suppress(KeyboardInterrupt):
+        patched.setattr(Path, "unlink", dies)
+        start_run(tmp_path, new, PRECISION, fresh=True)
+    assert len(removed) == min(num_removed, 3)  # of the best weights, the manifest and run.json
+    assert read_run(tmp_path) == (old if (tmp_path / MANIFEST).exists() else new)
+    assert (tmp_path / MANIFEST).exists() or not whole_checkpoints(tmp_path / "checkpoints")
 
 
 def test_a_look_refuses_what_preparing_would_and_leaves_no_trace(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from dhrd._text import shown
-from dhrd.data.digest import digest_of
+from dhrd.data.digest import exact_digest
 from dhrd.data.records import Example
 from dhrd.data.row import BadRow, Row
 from dhrd.data.source import Source
@@ -97,7 +97,7 @@ class Reading:
             raise DataError(f"{example.where}: there is no column {shown(missing)} to keep; leave it out")
         self._unseen = ()
         kept = [example.fields.get(name) for name in self._keep]
-        self._append(example, json.dumps([example.id, digest_of(example), kept], default=str))
+        self._append(example, json.dumps([example.id, exact_digest(example), kept], default=str))
 
     def _append(self, row: Example | Refused, content: str) -> None:
         before = self._pending[-1][1] if self._pending else self.digest

@@ -52,6 +52,7 @@ def test_another_run_goes_on_behind_the_same_rows(tmp_path: Path) -> None:
         [ROWS[0], *ROWS[2:]],
         [*ROWS[:2], ROWS[2] | {"n": 2}, *ROWS[3:]],
         [*ROWS[:2], ROWS[2] | {"id": "other"}, *ROWS[3:]],
+        [*ROWS[:2], ROWS[2] | {"input_text": "b "}, *ROWS[3:]],
         ROWS[:2],
         [],
     ],
