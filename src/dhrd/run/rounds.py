@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from dhrd._files import holds_nothing, replace_directory, saving, writing
+from dhrd._outputs import check_can_take_place
 from dhrd._temporary import is_temporary, remove_directory
 from dhrd.artifact.info import read_info
 from dhrd.artifact.write import write_training
@@ -107,11 +108,12 @@ def train_rounds(config: RunConfig, num_rounds: int, *, device: str | None = Non
 
 
 def _check_places(output: Path, work: Path) -> None:
-    """Refuse output paths that contain anything but rounds.
+    """Refuse output paths that contain anything but rounds, or that cannot be replaced.
 
     Raises:
-        ConfigError: One of them does.
+        ConfigError: One of them does, or cannot.
     """
+    check_can_take_place("`output_dir`", output)
     if not holds_nothing(output):
         raise ConfigError(f"output_dir: {output} is not empty; give another output_dir, or move it away")
     if not holds_nothing(work) and not all(path.name.isdigit() or is_temporary(path) for path in work.iterdir()):

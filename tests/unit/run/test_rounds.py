@@ -223,6 +223,10 @@ def test_what_cannot_be_is_told_before_training(
         train_rounds(changed(train=str(whole), rationale_share=1.0), 2)
     with pytest.raises(ConfigError, match="support a single task"):
         train_rounds(config.model_copy(update={"tasks": {"a": TaskSettings()}}), 2)
+    (tmp_path / "out").symlink_to("/proc/sys")
+    with pytest.raises(ConfigError, match=r"`output_dir` .*out: is a link to another disk"):
+        train_rounds(config, 2)
+    (tmp_path / "out").unlink()
     (tmp_path / "out.rounds").mkdir()
     (tmp_path / "out.rounds" / "mine.txt").write_text("x")
     with pytest.raises(ConfigError, match=r"out\.rounds contains files"):

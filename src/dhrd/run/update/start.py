@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from dhrd._files import holds_nothing
+from dhrd._outputs import check_can_take_place
 from dhrd._temporary import is_temporary
 from dhrd.artifact.info import ArtifactInfo, check_has_classifier, read_info
 from dhrd.artifact.owned import wrote
@@ -87,9 +88,11 @@ def check_update_place(output: Path) -> None:
     """Refuse output paths that contain anything else, before any row is read.
 
     Raises:
-        ConfigError: The output is not empty, or a directory beside it has other files.
+        ConfigError: The output is not empty, or cannot be replaced, or a directory beside it has other files.
     """
     work, rejected = beside_output(output)
+    for path in (output, rejected):
+        check_can_take_place("`output`", path)
     if not (holds_nothing(output) or is_published(output)):
         raise ConfigError(f"`output` {output}: is not empty; give another `output`, or move it away")
     for path, is_ours in ((work, _is_work), (rejected, wrote)):

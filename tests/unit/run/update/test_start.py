@@ -56,3 +56,9 @@ def test_what_is_anothers_is_not_written_over(tmp_path: Path) -> None:
         check_update_place(output)
     with pytest.raises(ConfigError, match=r"`output` .*new\.rejected: is not empty"):
         check_update_place(rejected)
+
+
+def test_a_place_that_the_update_could_not_take_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "new").symlink_to("/proc/sys")
+    with pytest.raises(ConfigError, match=r"`output` .*new: is a link to another disk"):
+        check_update_place(tmp_path / "new")
