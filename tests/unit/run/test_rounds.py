@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dhrd._temporary import temporary
 from dhrd.artifact.known_rows import TRAINED
 from dhrd.config import RunConfig
 from dhrd.config.tasks import TaskSettings
@@ -179,6 +180,19 @@ def test_rounds_that_were_stopped_while_the_best_took_its_place_go_on(
     assert result.output_dir == output and not work.exists()
     assert held_out_rows(output) == load_rows(config).choose
     assert Classifier.from_pretrained(output, device="cpu").labels
+
+
+def test_rounds_that_were_stopped_while_they_removed_their_work_are_complete(config: RunConfig, tmp_path: Path) -> None:
+    left, output = temporary(tmp_path / "out.rounds", tmp_path), tmp_path / "out"
+    left.mkdir()
+    (left / "1").touch()
+    output.mkdir()
+    (output / "rounds.json").touch()
+    with pytest.raises(ConfigError, match="out: the interrupted rounds are complete"):
+        train_rounds(config, 2)
+    assert not left.exists()
+    with pytest.raises(ConfigError, match="is not empty"):
+        train_rounds(config, 2)
 
 
 def test_a_round_that_is_done_is_not_taken_for_one_of_other_rows(
