@@ -262,7 +262,8 @@ def replace_directory(whole: Path, target: Path) -> None:
         pass  # no other process is writing there
     if place.exists():
         os.chmod(whole, stat.S_IMODE(place.stat().st_mode))
-        shutil.rmtree(place)
+        for left in place.iterdir():  # not the place itself: if it cannot be taken, it is still there
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
     os.replace(whole, place)
 
 

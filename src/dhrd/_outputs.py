@@ -78,6 +78,24 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[str | Path]) -> No
             taken[identity] = ours
 
 
+def check_can_take_place(option: str, directory: Path) -> None:
+    """Refuse a directory whose place one beside it cannot take, before there is anything to lose.
+
+    Raises:
+        ConfigError: It is a mount point, or a link to another disk.
+    """
+    place = os.path.realpath(directory)
+    if os.path.ismount(place):
+        raise ConfigError(f"{option} {directory}: is a mount point, which cannot be replaced; give a directory in it")
+    if os.path.islink(directory) and _disk(Path(place)) != _disk(directory.absolute()):
+        raise ConfigError(f"{option} {directory}: is a link to another disk; give {place} itself")
+
+
+def _disk(place: Path) -> int:
+    """The device of the directory that a path is in, or will be."""
+    return next(above for above in place.parents if above.exists()).stat().st_dev
+
+
 def _check_name(option: str, path: Path, form: Format | None) -> None:
     if os.path.isdir(path):
         raise ConfigError(f"{option} {path}: is a directory; give the name of a file")

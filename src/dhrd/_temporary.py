@@ -41,9 +41,10 @@ def is_temporary(path: Path) -> bool:
     return _TEMPORARY.fullmatch(path.name) is not None
 
 
-def sweep(target: Path, directory: Path) -> None:
-    """Remove what killed processes left of a target in a directory."""
-    for path in _left(target, directory):
+def sweep(target: Path, directory: Path) -> bool:
+    """Remove what killed processes left of a target in a directory, and tell whether there was anything."""
+    left = _left(target, directory)
+    for path in left:
         with suppress(OSError):  # its writer lives, or the disk has no locks, so that it is unknown
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
             try:
@@ -51,6 +52,7 @@ def sweep(target: Path, directory: Path) -> None:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             finally:
                 os.close(descriptor)
+    return bool(left)
 
 
 def remove_directory(directory: Path) -> None:

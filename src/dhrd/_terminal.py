@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from typing import TextIO
@@ -46,6 +47,13 @@ def show_table(
     for row in rows:
         table.add_row(*(Text(escaped(cell)) for cell in row))
     Console().print(table)
+
+
+def replace_closed() -> None:
+    """Let stdout and stderr, where Python has none as they were closed, take what is printed and drop it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
 
 
 def replace_unencodable() -> None:

@@ -117,7 +117,7 @@ def test_a_directory_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
     assert {path.name: path.read_text() for path in target.iterdir()} == {"kept.txt": "before", "done.json": "after"}
 
 
-def test_a_directory_takes_the_place_of_one_that_holds_nothing(tmp_path: Path) -> None:
+def test_a_directory_takes_the_place_of_one_that_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target, whole = tmp_path / "target", tmp_path / "whole"
     (tmp_path / "far" / "empty").mkdir(parents=True)
     (tmp_path / "far").chmod(0o750)
@@ -130,6 +130,11 @@ def test_a_directory_takes_the_place_of_one_that_holds_nothing(tmp_path: Path) -
     with pytest.raises(ConfigError, match="is no longer empty; move it away"):
         replace_directory(whole, target)
     (target / "mine").unlink()
+    temporary(target, target).touch()  # left by a kill
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no"):
+        patch.setattr(os, "replace", _refused)
+        replace_directory(whole, target)
+    assert target.is_dir() and whole.is_dir(), "it is still there, if nothing took its place"
     replace_directory(whole, target)
     assert target.is_symlink() and os.listdir(target) == ["a"]
     assert stat.S_IMODE(target.stat().st_mode) == 0o750
@@ -167,3 +172,7 @@ def test_json_for_people_and_halves_of_pairs(tmp_path: Path) -> None:
         file.json({"é": 1})
         file.row({"text": "\ud83d"})
     assert (tmp_path / "a").read_text() == '{\n  "é": 1\n}\n{"text": "\\ud83d"}\n'
+
+
+def _refused(*_: object) -> None:
+    raise OSError("no")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dhrd._outputs import FIGURE, JSON, JSON_LINES, Output, check_outputs
+from dhrd._outputs import FIGURE, JSON, JSON_LINES, Output, check_can_take_place, check_outputs
 from dhrd.errors import ConfigError, SaveError
 
 
@@ -53,3 +53,20 @@ def test_a_place_that_is_not_there_is_told_before_anything_is_computed(tmp_path:
     with pytest.raises(SaveError, match="No such file or directory"):
         check_outputs([Output("output", tmp_path / "none" / "a.json")], [])
     check_outputs([Output("output", Path(os.devnull))], [Path(os.devnull)])
+
+
+def test_the_place_of_a_directory_that_nothing_can_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there, link, to_none = tmp_path / "there", tmp_path / "link", tmp_path / "to none"
+    there.mkdir()
+    link.symlink_to(there)
+    to_none.symlink_to(tmp_path / "no" / "thing")
+    for path in (there, link, to_none, tmp_path / "none"):
+        check_can_take_place("output", path)
+    with pytest.raises(ConfigError, match="output /proc: is a mount point, which cannot be replaced; give a directory"):
+        check_can_take_place("output", Path("/proc"))
+    (tmp_path / "far").symlink_to("/proc/sys")
+    with pytest.raises(ConfigError, match="far: is a link to another disk; give /proc/sys itself"):
+        check_can_take_place("output", tmp_path / "far")
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == str(there))
+    with pytest.raises(ConfigError, match="link: is a mount point"):
+        check_can_take_place("output", link)

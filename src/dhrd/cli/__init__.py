@@ -16,7 +16,7 @@ import typer
 
 from dhrd import __version__
 from dhrd._files import refuses_name
-from dhrd._terminal import PlainFormatter, replace_unencodable, say
+from dhrd._terminal import PlainFormatter, replace_closed, replace_unencodable, say
 from dhrd._text import message_of
 from dhrd.cli import (
     audit,
@@ -94,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     SIGTERM and SIGHUP are handled like Ctrl-C. If the reader of standard output goes away, the exit code is 0.
     """
+    replace_closed()
     replace_unencodable()
     _quiet()
     arguments = [_dashes(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]

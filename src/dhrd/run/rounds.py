@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from dhrd._files import holds_nothing, replace_directory, saving, writing
-from dhrd._temporary import is_temporary, remove_directory
+from dhrd._outputs import check_can_take_place
+from dhrd._temporary import is_temporary, remove_directory, sweep
 from dhrd.artifact.info import read_info
 from dhrd.artifact.write import write_training
 from dhrd.config import RunConfig
@@ -107,11 +108,17 @@ def train_rounds(config: RunConfig, num_rounds: int, *, device: str | None = Non
 
 
 def _check_places(output: Path, work: Path) -> None:
-    """Refuse output paths that contain anything but rounds.
+    """Refuse output paths that contain anything but rounds, or that cannot be replaced; removed work that is left goes.
 
     Raises:
-        ConfigError: One of them does.
+        ConfigError: One of them does, or cannot; or the rounds are complete, and were interrupted while they removed
+            their work.
     """
+    check_can_take_place("`output_dir`", output)
+    if sweep(work, work.parent) and (output / ROUNDS).is_file() and not work.exists():
+        raise ConfigError(
+            f"output_dir: {output}: the interrupted rounds are complete; their last leftovers are removed now"
+        )
     if not holds_nothing(output):
         raise ConfigError(f"output_dir: {output} is not empty; give another output_dir, or move it away")
     if not holds_nothing(work) and not all(path.name.isdigit() or is_temporary(path) for path in work.iterdir()):

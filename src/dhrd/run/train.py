@@ -26,7 +26,7 @@ from dhrd.training.build import Parts, build, resume, run_identity
 from dhrd.training.checkpoints import Checkpoints
 from dhrd.training.loop import Monitor, fit
 from dhrd.training.position import Position
-from dhrd.training.run_dir import Place, prepare_output, read_precision, start_run
+from dhrd.training.run_dir import Place, prepare_output, read_precision, start_run, with_place
 from dhrd.training.setup import Precision, choose_precision, start_processes
 from dhrd.training.shards import gathered
 from dhrd.training.trackers.lines import Lines
@@ -95,6 +95,7 @@ def train(
         if place.is_finished:
             logger.warning("%s: training is already finished; nothing to do", place.output_dir)
             return TrainResult(output_dir=place.output_dir, was_finished=True)
+        config = with_place(config, place.output_dir)
         rows = load_rows(config, train_dataset, validation_dataset)
         chosen_by(config, rows)  # report an unknown metric before loading the backbone
         backbone = backbone or load_backbone(config.model, seed=config.seed)

@@ -63,13 +63,14 @@ def prepare_output(config: RunConfig, checkpoint: str | Path | None, *, overwrit
 
     Raises:
         ConfigError: output_dir is not empty and neither `checkpoint` nor `overwrite` was given; or it holds no run
-            of this library, or an input of this run; or another training is using it.
+            of this library, or an input of this run; or another training is using it; or `checkpoint` is elsewhere.
         CheckpointError: No run was started there, it has another config, or the checkpoint does not exist.
         ArtifactError: The run is finished, but its manifest is damaged.
     """
     if checkpoint is not None:
         output_dir = run_directory(Path(checkpoint))
         started = started_run(Path(checkpoint))
+        _check_stays(started, config, output_dir)
         if started is not None:
             check_same_settings(started, config, output_dir)
         if (output_dir / MANIFEST).is_file():
@@ -96,12 +97,38 @@ def check_place(config: RunConfig, checkpoint: Path | None, *, overwrite: bool) 
         CheckpointError: No run was started there.
     """
     if checkpoint is not None:
-        started_run(checkpoint)
+        _check_stays(started_run(checkpoint), config, run_directory(checkpoint))
         return
     output_dir = Path(config.output_dir)
     if os.path.isdir(output_dir):  # no error for a name that the system refuses
         _check_free(output_dir, overwrite=overwrite)
         _check_reads(config, output_dir)
+
+
+def _check_stays(started: RunConfig | None, config: RunConfig, output_dir: Path) -> None:
+    """Refuse to resume a run with another output_dir than its own; that of a run that was moved tells the old one.
+
+    Raises:
+        ConfigError: It is another directory.
+    """
+    asked = config.output_dir
+    is_given = "output_dir" in config.model_fields_set and (started is None or asked != started.output_dir)
+    if is_given and not _is_same(asked, output_dir):
+        raise ConfigError(
+            f"`output_dir` {asked}: a run is resumed where it is; leave `output_dir` out, or copy {output_dir} there "
+            "and give the copy as `checkpoint`"
+        )
+
+
+def with_place(config: RunConfig, output_dir: Path) -> RunConfig:
+    """The config with the directory that is written to, where it names another one: the run was moved."""
+    if _is_same(config.output_dir, output_dir):
+        return config
+    return config.model_copy(update={"output_dir": str(output_dir)})
+
+
+def _is_same(one: str, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _check_reads(config: RunConfig, output_dir: Path) -> None:

@@ -14,7 +14,7 @@ import typer.main
 from dhrd import __version__
 from dhrd.cli import app, main
 from dhrd.cli.overview import FIRST, JUDGE, OTHER, ROWS, USE
-from helpers.runs import run_here
+from helpers.runs import COMMAND, run_here
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -50,6 +50,12 @@ def test_every_command_is_under_a_heading(capsys: Capsys) -> None:
 
 def test_its_version(capsys: Capsys) -> None:
     assert run_here(capsys, "--version").out == f"dhrd {__version__}\n"
+
+
+@pytest.mark.parametrize(("closed", "out"), [(">&-", ""), ("2>&-", f"dhrd {__version__}\n"), (">&- 2>&-", "")])
+def test_a_closed_stream_is_no_error(closed: str, out: str) -> None:
+    done = subprocess.run(f"{shlex.quote(COMMAND)} --version {closed}", shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, out, "")
 
 
 def completions(line: str) -> list[str]:

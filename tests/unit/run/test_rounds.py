@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dhrd._temporary import temporary
 from dhrd.artifact.known_rows import TRAINED
 from dhrd.config import RunConfig
 from dhrd.config.tasks import TaskSettings
@@ -181,6 +182,19 @@ def test_rounds_that_were_stopped_while_the_best_took_its_place_go_on(
     assert Classifier.from_pretrained(output, device="cpu").labels
 
 
+def test_rounds_that_were_stopped_while_they_removed_their_work_are_complete(config: RunConfig, tmp_path: Path) -> None:
+    left, output = temporary(tmp_path / "out.rounds", tmp_path), tmp_path / "out"
+    left.mkdir()
+    (left / "1").touch()
+    output.mkdir()
+    (output / "rounds.json").touch()
+    with pytest.raises(ConfigError, match="out: the interrupted rounds are complete"):
+        train_rounds(config, 2)
+    assert not left.exists()
+    with pytest.raises(ConfigError, match="is not empty"):
+        train_rounds(config, 2)
+
+
 def test_a_round_that_is_done_is_not_taken_for_one_of_other_rows(
     config: RunConfig, taught: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +237,10 @@ def test_what_cannot_be_is_told_before_training(
         train_rounds(changed(train=str(whole), rationale_share=1.0), 2)
     with pytest.raises(ConfigError, match="support a single task"):
         train_rounds(config.model_copy(update={"tasks": {"a": TaskSettings()}}), 2)
+    (tmp_path / "out").symlink_to("/proc/sys")
+    with pytest.raises(ConfigError, match=r"`output_dir` .*out: is a link to another disk"):
+        train_rounds(config, 2)
+    (tmp_path / "out").unlink()
     (tmp_path / "out.rounds").mkdir()
     (tmp_path / "out.rounds" / "mine.txt").write_text("x")
     with pytest.raises(ConfigError, match=r"out\.rounds contains files"):

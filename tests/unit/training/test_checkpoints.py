@@ -203,12 +203,14 @@ def test_other_rows_are_refused(broken: Broken) -> None:
     assert broken.is_as_if_unbroken()
 
 
-def test_tracking_and_the_place_may_differ(broken: Broken, tmp_path: Path) -> None:
+def test_tracking_may_differ_and_the_run_may_be_moved(template: Broken, broken: Broken, tmp_path: Path) -> None:
     moved = broken.output.rename(tmp_path / "moved")
     tracking = broken.config.tracking.model_copy(update={"run_name": "again", "report_to": ("tensorboard",)})
-    result = broken.resume(moved, tracking=tracking)
+    result = broken.resume(moved, tracking=tracking, output_dir=template.config.output_dir)
     assert (result.output_dir, result.steps) == (moved, 10)
     assert (moved / "model.safetensors").read_bytes() == broken.unbroken
+    record = json.loads((moved / "run.json").read_text(encoding="utf-8"))
+    assert record["config"]["output_dir"] == str(moved), "where it is, not where it was started"
 
 
 def test_a_directory_without_a_checkpoint_starts_over_and_says_so(

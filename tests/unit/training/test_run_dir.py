@@ -23,6 +23,7 @@ from dhrd.training.run_dir import (
     run_record,
     start_run,
     started_run,
+    with_place,
 )
 from dhrd.training.setup import Precision
 
@@ -79,6 +80,23 @@ def test_a_run_goes_on_with_its_own_settings_alone(tmp_path: Path, caplog: pytes
     assert lines == ["seed: 0 there, 1 now", "training.num_epochs: 3 there, 9 now"]
     with pytest.raises(CheckpointError, match=r"other settings \(seed: 0 there, 1 now\);"):
         place(config_for(tmp_path / "out", seed=1), tmp_path / "out")
+
+
+def test_a_run_goes_on_where_it_is(tmp_path: Path) -> None:
+    """Another output_dir is refused, and not ignored; a run that was moved still records its old one."""
+    config, new = config_for(tmp_path / "out"), config_for(tmp_path / "new")
+    start_run(tmp_path / "out", config, PRECISION, fresh=True)
+    for refuse in (place, lambda *given: check_place(*given, overwrite=False)):
+        with pytest.raises(ConfigError, match=r"new: .*where it is; leave `output_dir` out, or copy .*out there"):
+            refuse(new, tmp_path / "out")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    assert place(config_for(tmp_path / "link"), tmp_path / "out").goes_on
+    assert place(resolve({}), tmp_path / "out").goes_on, "none was given"
+    (tmp_path / "out").rename(tmp_path / "moved")
+    for given in (config, config_for(tmp_path / "moved")):
+        moved = place(given, tmp_path / "moved").output_dir
+        assert with_place(given, moved).output_dir == str(tmp_path / "moved")
 
 
 def test_nothing_that_was_started(tmp_path: Path) -> None:

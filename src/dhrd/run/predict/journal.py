@@ -1,9 +1,10 @@
 """A journal of partial output, exact to the byte, from which another process can resume.
 
-It is a temporary directory beside the target, locked while its writer lives and removed when the target is written
-again. Windows of rows are appended to its files, and after each window a line to its log says how far they reach;
-whatever follows the last complete line after a kill is cut off. Before the files are moved to the target, the log
-says so: those that are missing then were moved already, and another run moves the rest.
+It is a temporary directory beside the target, or inside one that is a directory already, which may be a disk of its
+own; it is locked while its writer lives and removed when the target is written again. Windows of rows are appended to
+its files, and after each window a line to its log says how far they reach; whatever follows the last complete line
+after a kill is cut off. Before the files are moved to the target, the log says so: those that are missing then were
+moved already, and another run moves the rest.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -31,7 +33,7 @@ class LongJob:
 
     Args:
         keep: Input columns to copy to the output.
-        resume: Continue from what an interrupted run with the same model, rows and settings left beside the output.
+        resume: Continue from what an interrupted run with the same model, rows and settings left.
         on_error: On a bad row, `stop`, or `skip` it and list it in OUTPUT.errors.jsonl.
 
     Raises:
@@ -191,7 +193,8 @@ def journal(target: Path, settings: Mapping[str, str], *, resume: bool, name: st
     with saving(name):
         found = _left(target, settings, name) if resume else None
         if found is None:
-            sweep(target, target.parent)
+            for place in _places(target):
+                sweep(target, place)
             found = _new(target, settings, name)
     work, descriptor = found
     try:
@@ -208,7 +211,7 @@ def journal(target: Path, settings: Mapping[str, str], *, resume: bool, name: st
             raise
         error.add_note(f"nothing was written to {name}")
         if work.mark.num_read:
-            error.add_note(f"{work.mark.num_written} rows are kept beside it; continue with `resume`")
+            error.add_note(f"{work.mark.num_written} rows are kept {_where(work, target)} it; continue with `resume`")
         else:
             shutil.rmtree(work.directory, ignore_errors=True)
         raise
@@ -218,8 +221,17 @@ def journal(target: Path, settings: Mapping[str, str], *, resume: bool, name: st
         os.close(descriptor)
 
 
+def _places(target: Path) -> list[Path]:
+    """Where the work on a target may be, first where to begin it: a run before may have made the directory."""
+    return [target, target.parent] if target.is_dir() else [target.parent]
+
+
+def _where(work: Journal, target: Path) -> str:
+    return "in" if work.directory.parent == target else "beside"
+
+
 def _new(target: Path, settings: Mapping[str, str], name: str) -> tuple[Journal, int]:
-    directory = temporary(target, target.parent)
+    directory = temporary(target, _places(target)[0])
     directory.mkdir()
     descriptor = os.open(directory, os.O_RDONLY)
     lock(descriptor, directory)
@@ -232,7 +244,7 @@ def _left(target: Path, settings: Mapping[str, str], name: str) -> tuple[Journal
     """The work left by the run that got furthest, cut to its last mark."""
     with ExitStack() as others:
         best: tuple[int, Path, int] = (0, target, -1)
-        for directory, descriptor in abandoned(target, target.parent):
+        for directory, descriptor in chain.from_iterable(abandoned(target, place) for place in _places(target)):
             others.callback(os.close, descriptor)
             best = max(best, (_read(directory / _LOG)[1].num_read, directory, descriptor))
         num_read, directory, descriptor = best

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +15,7 @@ from typing import Protocol
 from dhrd._files import Writer, check_replaceable, is_stream, replace_file, saving, writing
 from dhrd._json import json_line
 from dhrd._outputs import JSON_LINES, Format, Output
+from dhrd._temporary import sweep, temporary
 from dhrd.errors import ConfigError
 from dhrd.run.predict.journal import Journal, Mark, journal
 from dhrd.run.predict.tables import Columns, Csv, JsonLines, Parquet, Record, Table
@@ -227,18 +230,18 @@ class _Kept:
         directory, places, mark = self._work.directory, self._places, self.mark
         if "errors" in (mark.sizes or {}):
             _place(directory / "errors", places.errors)
-        else:
-            places.errors.unlink(missing_ok=True)  # of an older run
+        elif places.errors.exists():  # of an older run
+            places.errors.unlink()
         if self._part_windows is None:
             rows = directory / "rows"
             _place(self._table.finish(rows) if rows.exists() else rows, places.target)
             return
         places.target.mkdir(exist_ok=True)
         parts = {self._work.part(number) for number in range(mark.num_parts)}
-        for older in {path.name for path in places.target.glob(PART)} - {part.name for part in parts}:
-            (places.target / older).unlink()
         for part in sorted(parts):
             _place(part, places.target / part.name)
+        for older in {path.name for path in places.target.glob(PART)} - {part.name for part in parts}:
+            (places.target / older).unlink()
 
     def _begin(self, records: Sequence[Record]) -> None:
         if self._head is None:
@@ -271,6 +274,19 @@ def _place(file: Path, target: Path) -> None:
         ConfigError: That run did, and the file is gone.
     """
     if file.exists():
-        replace_file(file, target)
+        try:
+            replace_file(file, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            replace_file(_copied_beside(target, file), target)
     elif not target.exists():
         raise ConfigError(f"{target}: the interrupted run wrote it, and it is gone; start over without `resume`")
+
+
+def _copied_beside(target: Path, file: Path) -> Path:
+    """A copy on the target's disk, as the list of skipped rows may be on another disk than the output that it is of."""
+    sweep(target, target.parent)
+    copy = temporary(target, target.parent)
+    shutil.copyfile(file, copy)
+    return copy

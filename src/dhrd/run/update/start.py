@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from dhrd._files import holds_nothing
-from dhrd._temporary import is_temporary
+from dhrd._outputs import check_can_take_place
+from dhrd._temporary import is_temporary, sweep
 from dhrd.artifact.info import ArtifactInfo, check_has_classifier, read_info
 from dhrd.artifact.owned import wrote
 from dhrd.config import RunConfig
@@ -84,12 +85,17 @@ def is_published(output: Path) -> bool:
 
 
 def check_update_place(output: Path) -> None:
-    """Refuse output paths that contain anything else, before any row is read.
+    """Refuse output paths that contain anything else, before any row is read; removed work that is left goes.
 
     Raises:
-        ConfigError: The output is not empty, or a directory beside it has other files.
+        ConfigError: The output is not empty, or cannot be replaced, or a directory beside it has other files; or the
+            update is complete, and was interrupted while it removed its work.
     """
     work, rejected = beside_output(output)
+    for path in (output, rejected):
+        check_can_take_place("`output`", path)
+    if sweep(work, work.parent) and (output / REPORT).is_file() and not work.exists():
+        raise ConfigError(f"`output` {output}: the interrupted update is complete; its last leftovers are removed now")
     if not (holds_nothing(output) or is_published(output)):
         raise ConfigError(f"`output` {output}: is not empty; give another `output`, or move it away")
     for path, is_ours in ((work, _is_work), (rejected, wrote)):

@@ -46,6 +46,20 @@ def test_the_next_run_goes_on_at_the_last_mark(tmp_path: Path) -> None:
     assert left(target) == []
 
 
+def test_in_a_directory_that_is_there_it_is_inside(tmp_path: Path) -> None:
+    """It may be a disk of its own; what was begun before it was there goes on too."""
+    target = tmp_path / "parts"
+    assert run(target, num_marks=2).num_read == 0
+    target.mkdir()
+    assert run(target, num_marks=1, resume=True).num_read == 2
+    assert run(target, num_marks=1).num_read == 0
+    assert left(target) == [] and len(list(target.iterdir())) == 1
+    assert run(target, num_marks=0, resume=True).num_read == 1
+    with journal(target, SETTINGS, resume=True, name="parts"):
+        pass
+    assert list(target.iterdir()) == []
+
+
 def test_a_mark_that_was_not_wholly_written_is_none(tmp_path: Path) -> None:
     target = tmp_path / "o"
     run(target, num_marks=3)

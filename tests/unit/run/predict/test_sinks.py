@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -46,6 +47,27 @@ def test_modes_and_links_of_what_was_there_stay(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert json.loads(target.read_text()) == ROW
     assert target.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_directory_may_be_a_disk_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mounted volume, say: what grows is in it, the list of skipped rows is beside it, and no part goes too early."""
+    output, replace = tmp_path / "volume", os.replace
+    output.mkdir()
+    (output / "part-00000.parquet").write_text("old")
+    (output / "part-00001.parquet").write_text("older")
+
+    def moved(source: Path, target: Path) -> None:
+        if output in Path(source).parents and output not in Path(target).parents:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        assert output in Path(target).parents or Path(source).parent == Path(target).parent
+        assert (output / "part-00001.parquet").exists()
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", moved)
+    write(f"{output}/")
+    assert sorted(os.listdir(tmp_path)) == ["volume", "volume.errors.jsonl"]
+    assert json.loads(errors_of(output).read_text())["line"] == 7
+    assert os.listdir(output) == ["part-00000.parquet"] and (output / "part-00000.parquet").read_bytes() != b"old"
 
 
 def test_errors_lie_beside_the_output_by_the_name_that_was_given(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from dhrd._temporary import temporary
 from dhrd.artifact.info import read_info
 from dhrd.errors import ArtifactError, ConfigError
-from dhrd.run.update.start import ROWS_STAMP, beside_output, check_update_place, update_config
+from dhrd.run.update.start import REPORT, ROWS_STAMP, beside_output, check_update_place, update_config
 from dhrd.training.run_dir import read_run
 from helpers.artifacts import save_tiny
 
@@ -56,3 +57,28 @@ def test_what_is_anothers_is_not_written_over(tmp_path: Path) -> None:
         check_update_place(output)
     with pytest.raises(ConfigError, match=r"`output` .*new\.rejected: is not empty"):
         check_update_place(rejected)
+
+
+def test_a_place_that_the_update_could_not_take_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "new").symlink_to("/proc/sys")
+    with pytest.raises(ConfigError, match=r"`output` .*new: is a link to another disk"):
+        check_update_place(tmp_path / "new")
+
+
+def test_an_update_that_was_stopped_while_it_removed_its_work_is_complete(tmp_path: Path) -> None:
+    output = tmp_path / "new"
+    work, _ = beside_output(output)
+    for _ in range(2):
+        left = temporary(work, tmp_path)
+        left.mkdir()
+        (left / ROWS_STAMP).touch()
+        check_update_place(output)
+        assert not left.exists()
+    left.mkdir()
+    output.mkdir()
+    (output / REPORT).touch()
+    with pytest.raises(ConfigError, match=r"new: the interrupted update is complete"):
+        check_update_place(output)
+    assert list(tmp_path.iterdir()) == [output]
+    with pytest.raises(ConfigError, match="is not empty"):
+        check_update_place(output)

@@ -156,9 +156,10 @@ def test_an_update_that_was_stopped_while_it_took_its_place_goes_on(
     work, _ = beside_output(output)
     output.mkdir(mode=0o700)
     (output / LOCK).touch()
+    (output / "empty").mkdir()
     monkeypatch.setattr(module, "train", lambda *a, **k: finished.append(train(*a, **k).was_finished))
     for function, place, path in (
-        ("rmtree", shutil, output),
+        ("rmtree", shutil, output / "empty"),
         ("replace", os, work / "artifact"),
         ("replace", os, work),
     ):
