@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("dhrd")
 
-_NUM_CHECKED = 4  # rows: the model may still be on the CPU, where a whole batch takes a minute of a core
+_NUM_CHECKED = 4  # rows: on a CPU a whole batch takes half a minute of a core
 _GPU_SHARE = 0.1
 """Of a GPU's free memory, what kept states may take there; copying them from main memory slows each update."""
 
