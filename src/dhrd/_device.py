@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -67,6 +69,16 @@ def check_loaded(model: nn.Module, name: str | Path) -> None:
             f"{name}: {len(empty)} weights were not loaded ({empty[0]}), as can happen when another thread loads a "
             "transformers model at the same time; load again, one model at a time"
         )
+
+
+@contextmanager
+def random_state_kept(device: torch.device) -> Iterator[None]:
+    """Leave the random state of the CPU and of this device as it was.
+
+    `torch.random.fork_rng` by itself asks every GPU for its state, and so takes memory on those of other processes.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
 
 
 def describe_device(device: torch.device) -> str:

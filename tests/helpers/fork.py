@@ -42,6 +42,7 @@ class ForkServer:
             listener.listen()
             number = listener.fileno()
             command = [sys.executable, "-P", __file__, str(number)]
+            env = {**env, "CUDA_VISIBLE_DEVICES": ""}  # no forked process can use a GPU
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[number], env=env)
         self._running: socket.socket | None = None
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from dhrd._device import check_device, check_loaded, describe_device, find_device
+from dhrd._device import check_device, check_loaded, describe_device, find_device, random_state_kept
 from dhrd.errors import ArtifactError, ConfigError
 
 
@@ -48,3 +48,17 @@ def test_weights_that_were_never_filled_in() -> None:
 def test_a_device_in_words() -> None:
     assert describe_device(torch.device("cpu")).endswith(" cores")
     assert describe_device(torch.device("mps")) == "mps"
+
+
+def test_the_random_state_is_kept_and_no_other_device_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: asked.append(device) or torch.empty(0))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: None)
+    before = torch.get_rng_state()
+    with random_state_kept(torch.device("cpu")):
+        torch.rand(3)
+    assert torch.equal(torch.get_rng_state(), before) and not asked
+    with random_state_kept(torch.device("cuda:1")):
+        torch.rand(3)
+    assert asked == [torch.device("cuda:1")]

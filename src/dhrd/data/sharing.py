@@ -39,13 +39,15 @@ class Sharing:
         pair: What one (query, key) pair costs, in tokens (`model/flops.py`); None: no text is shared.
         dense: Whether in a pack every query meets every key.
         pack_rows: Also lay rows out in one sequence that have nothing in common, instead of padding them.
+        launch: On a GPU, the tokens that are run while the kernels of a micro-batch are launched; 0: on a CPU.
         max_tokens: Maximum tokens of a micro-batch, after sharing, including padding; a longer row is one of its own.
-            None: as many as in the micro-batches by rows, which are kept if nothing is shared.
+            None: as many as in the micro-batches by rows, which are kept if nothing is shared or it does not pay.
     """
 
     pair: float | None = None
     dense: bool = True
     pack_rows: bool = False
+    launch: int = 0
     max_tokens: int | None = None
 
     def micro_batches(
@@ -68,17 +70,28 @@ class Sharing:
         order = sorted(update, key=lambda row: list(sequences[row]))  # what begins alike goes to one process
         parts = [order[i : i + share] for i in range(0, len(order), share)]
         found = [self._gathered({row: sequences[row] for row in part}, most) for part in parts]
-        if self.max_tokens is None and not any(batch.packs for part in found for batch in part):
+        if self.max_tokens is None and not self._pays(found, slices, sequences):
             return _by_rows(update, batch_size, *places)
         own = found[process_index] if process_index < len(found) else []
         return own + [MicroBatch()] * (max(map(len, found)) - len(own))
+
+    def _pays(
+        self, found: list[list[MicroBatch]], slices: Sequence[Sequence[int]], sequences: dict[int, Sequence[int]]
+    ) -> bool:
+        """Whether text is shared, and a GPU takes no longer: it runs one micro-batch while the next is launched."""
+        gathered = [batch for part in found for batch in part]
+        if not any(batch.packs for batch in gathered):
+            return False
+        shared = sum(_tokens_of(batch, sequences) for batch in gathered)
+        by_rows = sum(_run_tokens(rows, sequences) for rows in slices)
+        return not self.launch or max(shared, self.launch * len(gathered)) < max(by_rows, self.launch * len(slices))
 
     def _gathered(self, sequences: dict[int, Sequence[int]], most: int) -> list[MicroBatch]:
         rows, packs = list(sequences), self._packs(list(sequences.values()), most)
         found: list[MicroBatch] = []
         for laid_out in (False, True):  # rows by themselves need no mask
             chosen = [pack for pack in packs if (len(pack.rows) > 1) == laid_out]
-            for bucket in buckets([pack.num_tokens for pack in chosen], most, _OVERHEAD_TOKENS):
+            for bucket in buckets([pack.num_tokens for pack in chosen], most, max(_OVERHEAD_TOKENS, self.launch)):
                 found.append(_renumbered([chosen[index] for index in bucket], rows, laid_out=laid_out))
         return found
 
@@ -105,6 +118,11 @@ def _by_rows(update: Sequence[int], batch_size: int, num_processes: int, process
 
 def _run_tokens(rows: Sequence[int], sequences: dict[int, Sequence[int]]) -> int:
     return len(rows) * max(len(sequences[row]) for row in rows)
+
+
+def _tokens_of(batch: MicroBatch, sequences: dict[int, Sequence[int]]) -> int:
+    lengths = [pack.num_tokens for pack in batch.packs] or [len(sequences[row]) for row in batch.rows]
+    return len(lengths) * max(lengths)
 
 
 def _renumbered(packs: Sequence[Pack], rows: Sequence[int], *, laid_out: bool) -> MicroBatch:

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 import torch
 
-from dhrd.errors import DhrdError
+from dhrd._text import message_of
+from dhrd.errors import DhrdError, is_out_of_memory
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import CellResult
 from dhrd.experiments.cells import Cell
@@ -24,6 +25,10 @@ Submit = Callable[[Cell], Future[CellResult]]
 
 class WorkerDied(DhrdError):
     """A process ended without an error; the others in the pool end with it."""
+
+
+class CellTooLarge(DhrdError):
+    """Memory ran out in one cell; the others go on."""
 
 
 def in_process(cache: Cache) -> Submit:
@@ -67,6 +72,7 @@ def result_of(future: Future[CellResult]) -> CellResult:
 
     Raises:
         WorkerDied: The process is gone.
+        CellTooLarge: Memory ran out, here or on the GPU.
     """
     try:
         return future.result()
@@ -74,6 +80,13 @@ def result_of(future: Future[CellResult]) -> CellResult:
         raise WorkerDied(
             "a worker process died, probably for lack of memory; finished cells are kept: run the same command again "
             "with a smaller `jobs`"
+        ) from error
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise CellTooLarge(
+            f"memory ran out ({message_of(error)}): run the same command again with a smaller `jobs`, or with "
+            "`training.max_tokens_per_micro_batch` at 2048, say"
         ) from error
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dhrd._device import random_state_kept
 from dhrd._extras import require
 from dhrd._loading import no_loading_report
 from dhrd._text import LONGEST_LINE
@@ -127,7 +128,7 @@ def _draw_backbone(settings: ModelSettings, seed: int) -> Backbone:
         config = AutoConfig.for_model(**given)
         tokenizer = load_tokenizer(name)  # after the config, which it reads too
         _fit_to_tokenizer(config, tokenizer, name)
-        with torch.random.fork_rng():
+        with random_state_kept(torch.device("cpu")):
             torch.manual_seed(seed)
             model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
         if config.get_text_config().num_hidden_layers < 1:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dhrd._device import random_state_kept
 from dhrd._text import message_of
 from dhrd.data.records import Batch
 from dhrd.errors import ConfigError
@@ -82,7 +83,7 @@ def check_frozen(model: Any, batch: Batch) -> None:
     Raises:
         ConfigError: They differ, or the model cannot run from them.
     """
-    with torch.no_grad(), torch.random.fork_rng(), mode(model, training=False):
+    with torch.no_grad(), random_state_kept(batch.attention_mask_BT.device), mode(model, training=False):
         whole = row_states(model.hidden_states(batch), batch)[batch.attention_mask_BT]
         try:
             from_kept = replace(batch, frozen_BTD=frozen_states(model, batch, training=True))

@@ -12,7 +12,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from torch import nn
 
-from dhrd._device import check_device
+from dhrd._device import check_device, random_state_kept
 from dhrd.config import RunConfig
 from dhrd.data.collate import pad_inputs
 from dhrd.errors import ConfigError
@@ -173,7 +173,7 @@ def _recompute_activations(causal_lm: PreTrainedModel) -> None:
 def _run_once(model: DualHeadModel, accelerator: Accelerator) -> None:
     """Run forward and backward on rows of different lengths, as in training, without side effects."""
     batch = pad_inputs([[0] * 16, [0] * 9], pad_token_id=0).to(accelerator.device)
-    with torch.random.fork_rng(), mode(model, training=True):
+    with random_state_kept(accelerator.device), mode(model, training=True):
         with accelerator.autocast():
             hidden_BTD = model.hidden_states(batch)
         hidden_BTD.float().sum().backward()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from dhrd._device import random_state_kept
 from dhrd.config import TrainingSettings
 from dhrd.data.sharing import Sharing
 from dhrd.errors import ConfigError
@@ -16,6 +18,11 @@ from dhrd.model.exactness import why_not_exact
 from dhrd.model.flops import forward_cost
 from dhrd.model.frozen import mode
 from dhrd.model.tree_attention import in_blocks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_LAUNCHED = 16_000 * 576**2  # tokens × width²
 
 logger = logging.getLogger("dhrd")
 
@@ -43,7 +50,16 @@ def choose_sharing(settings: TrainingSettings, model: DualHeadModel) -> Sharing:
         return apart
     pair = forward_cost(body).tokens_per_pair if shares else None
     dense = settings.gradient_checkpointing or not in_blocks(body)
-    return replace(apart, pair=pair, dense=dense, pack_rows=packs)
+    return replace(apart, pair=pair, dense=dense, pack_rows=packs, launch=_launch(body))
+
+
+def _launch(body: PreTrainedModel) -> int:
+    """Tokens that a GPU runs while it is told what to do in a micro-batch.
+
+    A layer's kernels take the same time to launch whatever its width, and a token's arithmetic grows with the width's
+    square. SmolLM2-135M, 576 wide, in bf16 on an H200: 73 ms of launches a micro-batch, 0.0045 ms a token.
+    """
+    return 0 if body.device.type == "cpu" else int(_LAUNCHED / body.config.get_text_config().hidden_size ** 2)
 
 
 def _why_not_exact(model: DualHeadModel) -> str:
@@ -69,6 +85,6 @@ def dropout_of(model: DualHeadModel) -> str:
             return f"{name}: {module.p:g}"
     body = model.causal_lm.base_model
     ids = torch.arange(64, device=body.device)[None] % body.config.get_text_config().vocab_size
-    with torch.no_grad(), torch.random.fork_rng(), mode(model.causal_lm, training=True):
+    with torch.no_grad(), random_state_kept(body.device), mode(model.causal_lm, training=True):
         first, second = (body(input_ids=ids, use_cache=False).last_hidden_state for _ in range(2))
     return "" if torch.equal(first, second) else "in its attention"

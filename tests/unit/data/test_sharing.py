@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import chain
 
 import pytest
@@ -14,6 +15,7 @@ from helpers.inference import forest
 ROWS = dict(enumerate(forest(0), 100))
 LONE = {row: [row] * (5 + row % 20) for row in range(40)}
 CHEAP = Sharing(pair=1e-4)
+WHOLE = {"batch_size": 1000, "num_processes": 1, "process_index": 0}
 
 
 def gathered(sharing: Sharing, rows: dict[int, list[int]], num_processes: int = 1) -> list[list[MicroBatch]]:
@@ -64,6 +66,14 @@ def test_what_is_shared_is_run_once_in_no_more_memory() -> None:
     (by_rows,) = gathered(NOTHING_SHARED, ROWS)
     assert max(run_tokens(batch, ROWS) for batch in own) <= max(run_tokens(batch, ROWS) for batch in by_rows)
     assert len(own) < len(by_rows)
+
+
+def test_where_launching_is_the_bottleneck_another_micro_batch_must_pay() -> None:
+    mixed = dict(enumerate([*ROWS.values(), *LONE.values()]))  # rows that share text and others are never run together
+    sharing = [replace(CHEAP, launch=launch).micro_batches(mixed, **WHOLE) for launch in (0, 10, 10**6)]
+    by_rows = NOTHING_SHARED.micro_batches(mixed, **WHOLE)
+    assert any(batch.packs for batch in sharing[0]) and any(batch.packs for batch in sharing[1])
+    assert sharing[2] == by_rows and len(sharing[1]) > len(by_rows)
 
 
 @pytest.mark.parametrize("num_processes", [1, 2])

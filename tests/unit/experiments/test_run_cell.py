@@ -101,7 +101,7 @@ def test_a_file_says_what_it_was_run_on(tiny_backbone: Path, tmp_path: Path) -> 
     assert 0 < found["data"]["num_with_rationale"] < 20
     assert set(found["seconds"]) >= {"load", "train", "evaluate", "total"}
     assert sum(v for k, v in found["seconds"].items() if k != "total") <= found["seconds"]["total"] + 0.05
-    assert found["versions"]["torch"] == torch.__version__
+    assert found["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert "cores" in found["device"]
     assert not found["selected_on"]
     assert [point["step"] for point in found["curve"]] == [1, 2, 3]

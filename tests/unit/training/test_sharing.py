@@ -11,7 +11,7 @@ import torch
 from dhrd.config import TrainingSettings
 from dhrd.data.sharing import NOTHING_SHARED
 from dhrd.errors import ConfigError
-from dhrd.training.sharing import choose_sharing, dropout_of
+from dhrd.training.sharing import _launch, choose_sharing, dropout_of
 from helpers.models import FAMILIES, make_model
 
 
@@ -69,3 +69,10 @@ def test_a_family_that_is_not_exact_trains_each_row_by_itself(caplog: pytest.Log
     for setting in ("share_prefixes", "pack_rows"):
         with pytest.raises(ConfigError, match=f"training.{setting}: LlamaModel returns different hidden states"):
             choose_sharing(TrainingSettings(**{setting: True}), model)
+
+
+def test_a_gpu_waits_for_launches_the_longer_the_smaller_the_model() -> None:
+    assert choose_sharing(TrainingSettings(), make_model()).launch == 0
+    narrow, wide = (make_model().causal_lm.base_model.to("meta") for _ in range(2))
+    narrow.config.hidden_size, wide.config.hidden_size = 576, 4096
+    assert (_launch(narrow), _launch(wide)) == (16_000, 316)
