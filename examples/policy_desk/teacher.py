@@ -82,12 +82,18 @@ def handler(teacher: Teacher) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+class Server(ThreadingHTTPServer):
+    """Lets as many connections wait as a client opens at once: the default is five, and a busy machine drops others."""
+
+    request_queue_size = 128
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--faults", type=float, default=0.1)
     options = parser.parse_args()
-    server = ThreadingHTTPServer(("127.0.0.1", options.port), handler(Teacher(options.faults)))
+    server = Server(("127.0.0.1", options.port), handler(Teacher(options.faults)))
     print(f"a teacher answers on http://127.0.0.1:{options.port}/v1", flush=True)
     server.serve_forever()
 

@@ -48,7 +48,8 @@ def test_a_page_gives_what_it_shows(page: Path, tutorials: ModuleType, commands:
         pytest.skip("the page calls curl, which is not here")
     outputs = tutorials.run(text, tmp_path, commands)
     assert len(outputs) >= 4
-    assert not tutorials.differences(text, outputs), "python scripts/tutorials.py --write docs/tutorials/*.md"
+    if found := tutorials.differences(text, outputs):
+        pytest.fail("\n".join([*found, "python scripts/tutorials.py --write docs/tutorials/*.md"]))
 
 
 PAGE = """
