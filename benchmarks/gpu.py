@@ -11,8 +11,8 @@ cells        in the time left: the undone cells of the plan (`evidence.py`), sev
              `controlled` are as well off on a CPU
 
 Where NVIDIA's MPS runs (`nvidia-cuda-mps-control -d`) the processes' kernels run beside one another instead of in turn:
-on an H200 eight processes did 2.0 times as many small products a second. Cells of SmolLM2 take 8 to 11 GB each: 15 processes
-filled 140 GB, 11 ran 99 cells in 3.6 minutes.
+on an H200 eight processes did 2.0 times as many small products a second. Cells of SmolLM2 take 8 to 11 GB each: 15
+processes filled 140 GB, 11 ran 99 cells in 3.6 minutes.
 
 It needs no network, says at the start what is missing, writes `--output` after each check and measurement and each cell
 as it is finished, and may be killed at any moment. Tables are made of cells of any machine: `python
