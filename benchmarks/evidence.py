@@ -20,7 +20,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dhrd.errors import DhrdError
@@ -60,9 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO if runs else logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     cache = Cache(given.device, places(given.backbone_path))
-    progress = look_at(read_agenda(given.plan).chosen(given.only), given.data, cache, given.overrides, prepare=runs)
+    agenda = read_agenda(given.plan)
+    progress = look_at(agenda.chosen(given.only), given.data, cache, given.overrides, prepare=runs)
     if given.report:
-        report(progress)
+        report(progress, Counter(Path(entry.output) for entry in agenda.entries))
     elif runs:
         os.nice(15)
         left_s = given.seconds and given.seconds - (time.monotonic() - began_s)
@@ -71,9 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(bool(progress.failures or progress.problems))
 
 
-def report(progress: Progress) -> None:
+def report(progress: Progress, shared: Mapping[Path, int]) -> None:
     """Write each entry's report to its output, or where several entries share one, below it unless it has its name."""
-    shared = Counter(work.request.output_dir for work in progress.works)
     for work in progress.works:
         request, command = work.request, f"python benchmarks/evidence.py --only {work.name}"
         summary = summarize(request, work.outcome, command=command, created=today())

@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from glob import escape
 from pathlib import Path
 
 from dhrd.model.fit import REASONING_HEAD
 from dhrd.model.foreign import reading
+from dhrd.model.location import SCRATCH, file_of
 
 LABELS = "labels"
 """The key of the label names' digest; the others are files."""
@@ -38,6 +40,24 @@ def file_digests(directory: Path, patterns: Iterable[str]) -> dict[str, str]:
     """
     found = {path for pattern in patterns for path in directory.glob(pattern) if path.is_file()}
     return {path.name: _file_digest(path) for path in sorted(found)}
+
+
+def backbone_digests(name_or_path: str) -> dict[str, str]:
+    """Of the files of a backbone that lies here: another training may write other weights there, or a config be edited.
+
+    Empty for one on the hub or in a package, which its name decides.
+
+    Raises:
+        ArtifactError: A .safetensors file is damaged.
+        ModelError: The config of `scratch:CONFIG` does not exist.
+    """
+    name = name_or_path.removeprefix(SCRATCH)
+    if name.startswith("package:"):
+        return {}
+    path = file_of(name, name_or_path) if name != name_or_path else Path(name).expanduser()
+    if path.is_dir():
+        return file_digests(path, (*WEIGHTS, *TOKENIZER))
+    return file_digests(path.parent, [escape(path.name)]) if path.is_file() else {}
 
 
 def names_digest(names: Sequence[str]) -> str:

@@ -12,21 +12,19 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from glob import escape
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from dhrd._files import saving, writing
-from dhrd.artifact.digests import WEIGHTS, file_digests
+from dhrd.artifact.digests import backbone_digests
 from dhrd.config import RunConfig
 from dhrd.data.digest import fingerprint
 from dhrd.data.rows import Rows, check_rationales
 from dhrd.data.split import fold_rows
 from dhrd.evaluation.live import LiveModel
 from dhrd.model.backbone import Backbone, load_backbone
-from dhrd.model.location import SCRATCH, file_of
 from dhrd.training.build import Encoded, build, encode
 from dhrd.training.identity import identity
 from dhrd.training.loop import fit
@@ -107,12 +105,6 @@ def _train(config: RunConfig, rows: Rows, backbone: Backbone, data: Encoded, dev
 def _key(config: RunConfig, data: Encoded) -> str:
     """A key of everything that a fold's probabilities depend on."""
     parts = [identity(config), *(fingerprint(part.examples) for part in (data.train, data.validation))]
-    name = config.model.name_or_path
-    drawn = name.startswith(SCRATCH)
-    # Another training may have written other weights there, and a config may have been edited.
-    backbone = file_of(name.removeprefix(SCRATCH), name) if drawn else Path(name).expanduser()
-    if backbone.is_dir():
-        parts.append(file_digests(backbone, WEIGHTS))
-    elif backbone.is_file():
-        parts.append(file_digests(backbone.parent, [escape(backbone.name)]))
+    if digests := backbone_digests(config.model.name_or_path):
+        parts.append(digests)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -164,6 +164,8 @@ def read_grid(texts: Sequence[str]) -> Grid:
         ]
         if any(name not in point for point in points):
             raise ConfigError(f"`grid` {name}: not one setting; give the name that `dhrd config schema` has")
+        if name in grid:
+            raise ConfigError(f"`grid` {name}: given twice; give all its values at once")
         grid[name] = tuple(point[name] for point in points)
     return grid
 
@@ -184,6 +186,11 @@ def check_data(request: Request) -> None:
     for arm in request.arms:
         if arm.encoder is not None:
             locate(arm.encoder)
+        if arm.read == "decode" and metric == "log_loss" and request.grid_of(arm):
+            raise ConfigError(
+                f"training.metric: log_loss cannot choose for the arm {arm.name}, whose answers are decoded, without "
+                "probabilities; choose by another metric, or leave the arm out"
+            )
     if request.study.conditions:
         return
     base, learns = request.base, [arm for arm in request.arms if arm.trained and _learns_reasons(arm, request.base)]

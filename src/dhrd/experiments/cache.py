@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 
+from dhrd.artifact.digests import backbone_digests
 from dhrd.config import ModelSettings, RunConfig
 from dhrd.data.rows import Rows, check_rationales, load_rows
 from dhrd.experiments.cells import Cell, hash_rows
@@ -33,6 +36,7 @@ class Cache:
         self.places = dict(places or {})
         self._rows: dict[str, Rows] = {}
         self._rows_hashes: dict[str, str] = {}
+        self._weights_hashes: dict[str, str | None] = {}
         self._backbones: dict[str, Backbone] = {}
         self._encoded: dict[str, Encoded] = {}
 
@@ -60,6 +64,19 @@ class Cache:
         if key not in self._rows_hashes:
             self._rows_hashes[key] = hash_rows(self.rows(config), config)
         return self._rows_hashes[key]
+
+    def weights_hash(self, name: str) -> str | None:
+        """A hash of the files of a backbone or an encoder; None where its name alone decides it.
+
+        Raises:
+            UserError: As `backbone_digests`.
+        """
+        if name not in self._weights_hashes:
+            place = self.places.get(name, name)
+            digests = backbone_digests(place) if place == name or os.path.isabs(name) else {}
+            known = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()[:16]
+            self._weights_hashes[name] = known if digests else None
+        return self._weights_hashes[name]
 
     def backbone(self, config: RunConfig) -> Backbone:
         """A backbone to change at will, as it was loaded or drawn."""

@@ -1,8 +1,8 @@
 """A cell of a study's grid: one arm, task, backbone and seed; and the files that finished cells are.
 
-A cell's key is a hash of what decides its numbers: the settings that differ from the defaults, the rows themselves and
-how answers are read. Where its rows are on disk and how a machine runs an update are not part of it, so cells of
-several machines merge by copying files.
+A cell's key is a hash of what decides its numbers: the settings that differ from the defaults, the rows themselves, how
+answers are read, and of a backbone in a directory its files. Where its rows are on disk and how a machine runs an
+update are not part of it, so cells of several machines merge by copying files.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Cell:
         arm: How it is trained and read.
         config: All settings, the arm's and the seed among them.
         rows_hash: Hash of the training and the validation rows.
+        weights_hash: Hash of the backbone's files, or the encoder's, where they lie on this machine under their name.
         decoding: Decoding settings, if the arm decodes.
         fold: (which, of how many) if the cell only serves to choose a setting: it is trained on the other folds of
             the training rows and evaluated on this one, and never sees a validation row.
@@ -64,6 +65,7 @@ class Cell:
     arm: Arm
     config: RunConfig
     rows_hash: str
+    weights_hash: str | None = None
     decoding: CellDecoding = field(default_factory=CellDecoding)
     fold: tuple[int, int] | None = None
 
@@ -84,6 +86,7 @@ class Cell:
             "decoding": self._decoding,
             "speed": self.arm.speed,
             **({"encoder": self.arm.encoder} if self.arm.encoder is not None else {}),
+            **({"weights": self.weights_hash} if self.weights_hash is not None else {}),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -155,6 +158,8 @@ def _row(example: Example, read: frozenset[str], *, with_rationale: bool) -> byt
     parts: list[object] = [example.id, columns, example.label, example.rationale if with_rationale else None]
     if example.shares is not None or example.weight != 1:
         parts += [example.shares, example.weight]
+    if example.group is not None:
+        parts.append({"group": example.group})
     return json.dumps(parts, sort_keys=True, default=str, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
@@ -182,6 +187,25 @@ class CellStore:
         """Whether the cell is finished."""
         return next(self.directory.glob(f"*-{cell.key}.json"), None) is not None
 
+    def settled(self, cell: Cell) -> bool:
+        """Whether it is finished, or one of a choice that diverged."""
+        return self.has(cell) or self.diverged(cell) is not None
+
+    def diverged(self, cell: Cell) -> str | None:
+        """Why a cell of a choice has no result, if its training diverged: these settings lose."""
+        path = self._of_diverged(cell)
+        return str(json.loads(path.read_text(encoding="utf-8"))["diverged"]) if path.is_file() else None
+
+    def save_diverged(self, cell: Cell, why: str) -> None:
+        """Write that a cell of a choice diverged, so that no later call tries it again."""
+        with saving(str(self.directory)):
+            self.directory.mkdir(parents=True, exist_ok=True)
+        with writing(self._of_diverged(cell)) as file:
+            file.row({**_identity(cell), "diverged": why})
+
+    def _of_diverged(self, cell: Cell) -> Path:
+        return (self.directory / cell.file_name).with_suffix(".diverged.json")
+
     def save(self, cell: Cell, result: CellResult) -> Path:
         """Write a finished cell, whole or not at all."""
         with saving(str(self.directory)):
@@ -207,6 +231,7 @@ def _identity(cell: Cell) -> dict[str, object]:
         "decoding": cell.decoding.decisive() if cell.arm.read == "decode" else None,
         "config": _without_places(identity(cell.config)),
         "rows": cell.rows_hash,
+        **({"weights": cell.weights_hash} if cell.weights_hash is not None else {}),
     }
 
 
@@ -218,9 +243,9 @@ def _without_places(settings: Settings) -> Settings:
 
 
 def unfinished(cells: Sequence[Cell], store: CellStore) -> Iterator[Cell]:
-    """Cells that have no file yet, each key once, in order."""
+    """Cells that are not settled yet, each key once, in order."""
     seen: set[str] = set()
     for cell in cells:
-        if cell.key not in seen and not store.has(cell):
+        if cell.key not in seen and not store.settled(cell):
             yield cell
         seen.add(cell.key)

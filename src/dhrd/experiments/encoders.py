@@ -261,10 +261,14 @@ def _fit_regression(embedding_BD: np.ndarray, rows: Rows, seed: int) -> Logistic
     if rows.labels.multi_label:
         raise DataError("the arm embeddings needs one label per row, but these rows may have several; leave it out")
     label_B = encode_labels(rows.train, rows.labels).argmax(1)
-    num_folds = min(_NUM_FOLDS, int(np.sort(np.bincount(label_B, minlength=2))[-2]))
-    if num_folds < 2:
-        raise DataError("the arm embeddings needs at least two training rows of two labels to choose C; add rows")
     groups = [index if row.group is None else row.group for index, row in enumerate(rows.train)]
+    places = sorted(len({groups[index] for index in np.flatnonzero(label_B == label)}) for label in set(label_B))
+    num_folds = min(_NUM_FOLDS, places[-2] if len(places) > 1 else 0)
+    if num_folds < 2:
+        raise DataError(
+            "the arm embeddings needs rows of two labels in two groups or more each to choose C (a row without a group "
+            "is one); add rows, or leave it out"
+        )
     search = GridSearchCV(
         LogisticRegression(max_iter=1000),
         {"C": _C_VALUES},

@@ -50,7 +50,15 @@ def look(request: Request, cache: Cache, known: Outcome | None = None) -> Outcom
     for (task, backbone, arm), point in choices.items():
         if (task, backbone, arm) not in before.choices:
             logger.info("chosen for %s, %s: %s", task, arm, ", ".join(f"{k}={v}" for k, v in flat(point).items()))
-    return Outcome(final_cells(request, cache, choices), choices, candidates, before.failures)
+    failures = before.failures | {
+        cell.key: why
+        for key, points in candidates.items()
+        if chosen[key] is None and all(any(map(request.store.diverged, cells)) for _, cells in points)
+        for _, cells in points
+        for cell in cells
+        if (why := request.store.diverged(cell)) is not None
+    }
+    return Outcome(final_cells(request, cache, choices), choices, candidates, failures)
 
 
 def num_waiting(request: Request, outcome: Outcome) -> int:

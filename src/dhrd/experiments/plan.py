@@ -168,15 +168,21 @@ def _judges(request: Request, cache: Cache, task: str, backbone: str, arm: Arm, 
             arm=arm,
             config=config,
             rows_hash=cache.rows_hash(config),
+            weights_hash=cache.weights_hash(arm.encoder or backbone),
             decoding=request.decoding,
             fold=(fold, NUM_FOLDS),
         )
 
 
 def choose(request: Request, candidates: Sequence[tuple[Settings, list[Cell]]]) -> Settings | None:
-    """The combination with the best mean over its folds; the earlier of equals; None while a cell is missing."""
+    """The combination with the best mean over its folds; the earlier of equals; None while a cell is missing.
+
+    One that diverges on a fold loses.
+    """
     best: tuple[float, Settings] | None = None
     for point, cells in candidates:
+        if any(request.store.diverged(cell) for cell in cells):
+            continue
         results = [result for cell in cells if (result := request.store.find(cell)) is not None]
         if len(results) < len(cells):
             return None
@@ -201,8 +207,16 @@ def final_cells(request: Request, cache: Cache, choices: Choices) -> list[Cell]:
         if request.grid_of(arm) and key not in choices:
             continue
         config = cell_config(request, task, backbone, arm, seed, choices.get(key))
-        rows_hash = cache.rows_hash(config)
-        cells.append(Cell(task=task, arm=arm, config=config, rows_hash=rows_hash, decoding=request.decoding))
+        cells.append(
+            Cell(
+                task=task,
+                arm=arm,
+                config=config,
+                rows_hash=cache.rows_hash(config),
+                weights_hash=cache.weights_hash(arm.encoder or backbone),
+                decoding=request.decoding,
+            )
+        )
     return cells
 
 

@@ -11,6 +11,7 @@ from dhrd._device import describe_device
 from dhrd._versions import library_versions
 from dhrd.benchmark.measure import spread, timed
 from dhrd.data.rows import Rows
+from dhrd.errors import DataError
 from dhrd.evaluation.live import LiveModel
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import Answers, CellData, CellNumbers, CellResult, CellSpeed
@@ -38,7 +39,10 @@ def run_cell(cell: Cell, cache: Cache) -> CellResult:
     Raises:
         UserError: A row or a setting cannot be used.
         NonFiniteError: Training diverged.
+        DataError: The rows are no longer those that the cell is named by.
     """
+    if cache.rows_hash(cell.config) != cell.rows_hash:
+        raise DataError("the rows changed since the study began: run the same command again, for cells of the new ones")
     clock = Clock()
     with clock("total"):
         run = _run_encoder if cell.arm.encoder is not None else _run_backbone

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
-from dhrd.errors import DhrdError, SaveError, UserError
+from dhrd.errors import DhrdError, NonFiniteError, SaveError, UserError
 from dhrd.experiments.agenda import Entry
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import CellResult
@@ -153,8 +153,8 @@ def run_entries(
 ) -> None:
     """Run undone cells in order, with what runs a cell.
 
-    One cell's failure leaves the others to run; only where an entry's very first fails by the user's doing, the rest of
-    the entry would too.
+    One cell's failure leaves the others to run; only where one fails by the user's doing before any of the entry is
+    finished, the rest of the entry would too.
 
     Args:
         progress: The entries; filled in.
@@ -227,7 +227,7 @@ class _Run:
     def _is_taken(self, work: EntryState, cell: Cell) -> bool:
         store = work.request.store
         others = (other for other in self.progress.works if other.request.store.directory == store.directory)
-        return any(cell.key in other.running for other in others) or store.has(cell)
+        return any(cell.key in other.running for other in others) or store.settled(cell)
 
     def _fits(self, work: EntryState) -> bool:
         known = work.seconds or [seconds for other in self.progress.works for seconds in other.seconds]
@@ -249,21 +249,34 @@ class _Run:
         work.seconds.append(time.monotonic() - started.began_s)
         place = f"{work.name} [{work.num_done}/{work.num_cells}]"
         logger.info("%s: %s: %s, %.1f min", place, cell.title, result.headline, work.seconds[-1] / 60)
+        self._choose(work, cell)
+
+    def _choose(self, work: EntryState, cell: Cell) -> None:
+        """The last cell of a choice unlocks those that wait for it."""
         if cell.fold is not None and not self._judged(work, cell):
             work.refresh()
 
     def _fail(self, work: EntryState, cell: Cell, error: DhrdError) -> None:
-        is_refused = isinstance(error, UserError) and not work.seconds
+        if cell.fold is not None and isinstance(error, NonFiniteError):
+            work.request.store.save_diverged(cell, str(error))
+            logger.info("%s: %s: diverged, so these settings lose: %s", work.name, cell.title, error)
+            self._choose(work, cell)
+            return
+        work.outcome.failures[cell.key] = str(error)
+        is_refused = isinstance(error, UserError) and not work.num_done
         if is_refused and self.raises:
             raise error
-        work.outcome.failures[cell.key] = str(error)
         logger.error("%s: %s: failed: %s", work.name, cell.title, error)
         if is_refused:
             work.refuse()
+        else:
+            self._choose(work, cell)
 
     def _judged(self, work: EntryState, cell: Cell) -> bool:
         """Whether a choice for this cell's arm still lacks a cell."""
         cells = [*work.todo, *(started.cell for started in self.running.values() if started.work is work)]
         return any(
-            other.fold is not None and (other.task, other.arm.name) == (cell.task, cell.arm.name) for other in cells
+            other.fold is not None
+            and (other.task, other.backbone, other.arm.name) == (cell.task, cell.backbone, cell.arm.name)
+            for other in cells
         )

@@ -50,6 +50,22 @@ def test_tasks_that_are_not_there_are_refused(overrides: list[str], tasks: list[
         find_tasks(load_config(overrides=overrides), tasks)
 
 
+def test_a_grid_that_names_a_setting_twice_is_refused() -> None:
+    assert read_grid(["training.learning_rate=0.1,0.2"]) == {"training.learning_rate": (0.1, 0.2)}
+    with pytest.raises(ConfigError, match=r"`grid` training\.learning_rate: given twice; give all its values at once"):
+        read_grid(["training.learning_rate=0.1", "training.learning_rate=0.2"])
+
+
+def test_decoded_answers_are_not_chosen_by_their_probabilities(tmp_path: Path) -> None:
+    write_rows(tmp_path)
+    data = [f"data.{name}={tmp_path / name}.jsonl" for name in ("train", "validation")]
+    base = load_config(overrides=[*data, "training.metric=log_loss"])
+    names = RequestNames(study="weights", base=base, arms=["pooled", "cot_student"])
+    check_data(names.request())  # nothing is chosen
+    with pytest.raises(ConfigError, match="log_loss cannot choose for the arm cot_student, whose answers are decoded"):
+        check_data(replace(names, grid=["training.learning_rate=1e-3,1e-4"]).request())
+
+
 def test_optional_arms_are_asked_for_and_unknown_ones_refused() -> None:
     study = STUDIES["main"]
     assert [arm.name for arm in find_arms(study, None)] == ["pooled", "dhrd"]

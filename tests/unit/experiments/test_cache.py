@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from dhrd.data.digest import fingerprint
 from dhrd.data.rows import load_rows
@@ -27,6 +29,24 @@ def test_a_cache_gives_what_a_fresh_one_gives(tiny_backbone: Path, tmp_path: Pat
         ours, fresh = (run_cell(one, cache).model_dump() for cache in (shared, Cache("cpu")))
         assert ours["outcomes"] == fresh["outcomes"]
         assert ours["curve"] == fresh["curve"]
+
+
+def test_other_weights_at_the_same_place_are_other_cells(tiny_backbone: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(tiny_backbone, tmp_path / "backbone")
+    request = make_request(place, tmp_path)
+    before = cells(request)
+    assert [one.key for one in cells(request)] == [one.key for one in before]
+    weights = load_file(place / "model.safetensors")
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, place / "model.safetensors", {"format": "pt"})
+    assert not {one.key for one in cells(request)} & {one.key for one in before}
+
+
+def test_rows_that_change_under_way_are_not_saved_as_the_old(tiny_backbone: Path, tmp_path: Path) -> None:
+    request = make_request(tiny_backbone, tmp_path)
+    (planned, *_), path = cells(request), tmp_path / "validation.jsonl"
+    path.write_text(path.read_text().replace('"input_text": "', '"input_text": "not ', 1))
+    with pytest.raises(DataError, match="the rows changed since the study began"):
+        run_cell(planned, Cache("cpu"))
 
 
 def test_shares_of_rows_and_of_rationales(tiny_backbone: Path, tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ import pytest
 
 from dhrd.config import load_config, resolve
 from dhrd.config.retired import without_retired
+from dhrd.data.records import Example
 from dhrd.data.rows import load_rows
 from dhrd.experiments.agenda import Entry
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.cell_result import read_cell
-from dhrd.experiments.cells import Cell, CellDecoding, CellStore, decisive_settings, hash_rows, unfinished
+from dhrd.experiments.cells import Cell, CellDecoding, CellStore, _row, decisive_settings, hash_rows, unfinished
 from dhrd.experiments.schedule import look_at
 from dhrd.experiments.study import DHRD, POOLED, STUDENT
 from helpers.experiments import cell_result
@@ -53,6 +54,22 @@ def test_how_a_machine_runs_an_update_does_not_decide_and_is_kept(override: str,
     name, _, value = override.partition("=")
     kept = json.loads(CellStore(tmp_path).save(cell, cell_result(accuracy=1.0)).read_text())
     assert kept["config"]["training"][name] == json.loads(value)
+
+
+def test_weights_and_groups_decide() -> None:
+    assert replace(CELL, weights_hash="w1").key != replace(CELL, weights_hash="w2").key != CELL.key
+    example = Example(input_text="a", label=0, id="r0")
+    rows = [_row(replace(example, group=group), frozenset(), with_rationale=True) for group in (None, "a", "b")]
+    assert len(set(rows)) == 3
+
+
+def test_a_cell_of_a_choice_that_diverged_is_settled(tmp_path: Path) -> None:
+    store, judge = CellStore(tmp_path), replace(CELL, fold=(0, 5))
+    assert not store.settled(judge)
+    store.save_diverged(judge, "step 3: loss is nan")
+    assert (store.settled(judge), store.has(judge), store.find(judge)) == (True, False, None)
+    assert store.diverged(judge) == "step 3: loss is nan"
+    assert store.diverged(CELL) is None
 
 
 def test_a_setting_given_as_its_default_is_no_other_cell() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -153,8 +154,25 @@ def test_several_labels_a_row(tiny_backbone: Path, tiny_encoder: Path, tmp_path:
 
 def test_too_few_rows_to_choose_c(tiny_backbone: Path, tiny_encoder: Path, tmp_path: Path) -> None:
     request = request_of(tiny_backbone, tmp_path, tiny_encoder, arms=("embeddings",), num_train=3)
-    with pytest.raises(DataError, match="needs at least two training rows of two labels"):
+    with pytest.raises(DataError, match="rows of two labels in two groups or more each"):
         performed(request)
+
+
+def test_c_is_chosen_where_each_fold_can_be_trained(tiny_backbone: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    """Rows of a label that all lie in one group leave a fold without that label: no C could be told from another."""
+    request = request_of(
+        tiny_backbone, tmp_path, tiny_encoder, "data.labels=[keep,return,repair]", arms=("embeddings",)
+    )
+    found = [
+        {**row, "label": "keep" if i % 3 else "return"} for i, row in enumerate(read_jsonl(tmp_path / "train.jsonl"))
+    ]
+    for groups, works in (({"keep": 1}, False), ({"keep": 3, "return": 4}, True)):
+        rows = [{**row, "group": f"{row['label']}{i % groups.get(row['label'], 50)}"} for i, row in enumerate(found)]
+        write_jsonl(tmp_path / "train.jsonl", rows)
+        with (
+            nullcontext() if works else pytest.raises(DataError, match="rows of two labels in two groups or more each")
+        ):
+            assert performed(request)["metrics"]["accuracy"] > 0
 
 
 def test_a_label_that_no_training_row_has_gets_no_probability(

@@ -12,6 +12,7 @@ from dhrd.config import load_config
 from dhrd.data.superglue import TASKS
 from dhrd.experiments.asked import check_data, find_conditions, find_tasks, with_defaults
 from dhrd.experiments.cache import Cache
+from dhrd.experiments.outcome import look
 from dhrd.experiments.plan import NUM_FOLDS, Request, cell_config, choice_cells, choose, final_cells, planned
 from dhrd.experiments.study import DHRD, POOLED
 from dhrd.training.identity import flat, identity
@@ -94,6 +95,27 @@ def test_the_better_mean_over_folds_is_chosen(tiny_backbone: Path, tmp_path: Pat
         for cell, value in zip(cells, values[point["training.learning_rate"]], strict=True):
             request.store.save(cell, cell_result(accuracy=value))
     assert choose(request, points) == {"training.learning_rate": 1e-3}  # 0.62 both: the earlier of equals
+
+
+def test_settings_that_diverge_on_a_fold_lose(tiny_backbone: Path, tmp_path: Path) -> None:
+    request = make_request(tiny_backbone, tmp_path, grid={"training.learning_rate": (1e-3, 1e9)}, arms=("dhrd",))
+    cache = Cache("cpu")
+    ((_, points),) = choice_cells(request, cache).items()
+    (_, slow), (_, wild) = points
+    for cell in wild[1:]:
+        request.store.save(cell, cell_result(accuracy=1.0))
+    request.store.save_diverged(wild[0], "step 1: grad_norm is nan")
+    assert choose(request, points) is None  # the others are not judged yet
+    for cell in slow:
+        request.store.save(cell, cell_result(accuracy=0.1))
+    assert choose(request, points) == {"training.learning_rate": 1e-3}
+    assert not look(request, cache).failures
+    request.store.save_diverged(slow[4], "step 2: grad_norm is nan")
+    assert choose(request, points) is None
+    assert look(request, cache).failures == {
+        wild[0].key: "step 1: grad_norm is nan",
+        slow[4].key: "step 2: grad_norm is nan",
+    }
 
 
 def test_many_rows_need_one_fold_alone(tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

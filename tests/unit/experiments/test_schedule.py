@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dhrd.errors import ModelError
+from dhrd.errors import DataError, ModelError
 from dhrd.experiments import schedule, workers
 from dhrd.experiments.agenda import read_agenda
 from dhrd.experiments.cache import Cache
@@ -91,6 +91,40 @@ def test_a_choice_unlocks_the_cells_of_the_table(tiny_backbone: Path, tmp_path: 
     assert (work.num_waiting, work.num_done) == (0, 12)
 
 
+def test_a_rate_that_diverges_loses_its_choice_once_and_for_all(
+    tiny_backbone: Path, tmp_path: Path, here: list[str]
+) -> None:
+    path = write_plan(
+        tmp_path, tiny_backbone, {"grid": {"training.learning_rate": ["1e-3", "1e30"]}, "arms": ["pooled"]}
+    )
+    progress = look(path)
+    (work,) = progress.works
+    run_agenda(progress, work.cache)
+    assert len(here) == 2 * 5 + 1 and not progress.failures
+    assert list(work.outcome.choices.values()) == [{"training.learning_rate": 1e-3}]
+    assert (work.num_waiting, work.num_done) == (0, 11)
+    again = look(path)
+    run_agenda(again, work.cache)
+    assert len(here) == 11
+
+
+def test_an_arm_that_cannot_run_leaves_the_others_in_a_later_call(
+    tiny_backbone: Path, tmp_path: Path, here: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(cell: Any, cache: Any) -> CellResult:
+        if cell.arm.name == "pooled":
+            raise DataError("the arm pooled cannot be run on these rows")
+        return run_cell(cell, cache)
+
+    monkeypatch.setattr(workers, "run_cell", refuses)
+    path = write_plan(tmp_path, tiny_backbone, {"name": "first", "arms": ["dhrd"]})
+    first = look(path)
+    run_agenda(first, first.works[0].cache)
+    more = look(write_plan(tmp_path, tiny_backbone, {"name": "more", "seeds": 3}))
+    run_agenda(more, more.works[0].cache)
+    assert (more.works[0].num_done, len(more.failures), more.works[0].num_refused) == (3, 3, 0)
+
+
 def test_no_cell_is_begun_that_would_not_finish(
     tiny_backbone: Path, tmp_path: Path, here: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +200,8 @@ def test_entries_that_share_an_output_keep_a_report_each(
         {"name": "others", "output": output, "arms": ["dhrd"]},
         {"name": "alone", "output": str(tmp_path / "elsewhere")},
     )
+    command("--plan", path, "--data", tmp_path, "--report", "--only", "others")
+    assert [str(report.relative_to(tmp_path)) for report in tmp_path.rglob("report.md")] == ["mail/others/report.md"]
     command("--plan", path, "--data", tmp_path, "--report")
     places = sorted(str(report.relative_to(tmp_path)) for report in tmp_path.rglob("report.md"))
     assert places == ["elsewhere/report.md", "mail/others/report.md", "mail/report.md"]

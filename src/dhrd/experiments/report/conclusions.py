@@ -69,15 +69,16 @@ def choices(results: Results) -> Iterator[TriedSettings]:
     for (task, backbone, arm), candidates in outcome.candidates.items():
         for settings, cells in candidates:
             finished = [result for cell in cells if (result := request.store.find(cell)) is not None]
-            metric = metric_of_choice(cells[0])
+            metric, diverged = metric_of_choice(cells[0]), any(map(request.store.diverged, cells))
             yield TriedSettings(
                 task=task,
                 backbone=short_name(backbone),
                 arm=arm,
                 settings=dict(settings),
                 metric=metric,
-                value=fmean(result.metrics[metric] for result in finished) if finished else None,
+                value=fmean(result.metrics[metric] for result in finished) if finished and not diverged else None,
                 num_folds=len(finished),
+                diverged=diverged,
                 chosen=outcome.choices.get((task, backbone, arm)) == settings,
                 selected_on=True,
             )

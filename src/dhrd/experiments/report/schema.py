@@ -213,6 +213,7 @@ class TriedSettings(Record):
     metric: str | None = None
     value: Number = None
     num_folds: int | None = None
+    diverged: bool = False
     chosen: bool = False
     selected_on: bool = False
 

@@ -218,14 +218,16 @@ def _averages(tasks: Sequence[TaskResult], arms: Sequence[Arm]) -> tuple[dict[st
         if {cell.arm for cell in task.arms} == wanted and len({cell.num_rows for cell in task.arms}) == 1
     ]
     values: dict[str, list[float]] = {arm.name: [] for arm in arms}
+    averaged = []
     for task in whole:
         by_arm = {
             cell.arm: {result.seed: result.values[task.metrics[0]] for result in cell.seeds} for cell in task.arms
         }
         if common := set.intersection(*(set(by_seed) for by_seed in by_arm.values())):
+            averaged.append(str(task.task))
             for name, by_seed in by_arm.items():
                 values[name].append(fmean(by_seed[seed] or 0.0 for seed in common))
-    return {name: fmean(each) for name, each in values.items() if each}, [str(task.task) for task in whole]
+    return {name: fmean(each) for name, each in values.items() if each}, averaged
 
 
 def _gains(average: Mapping[str, float], arms: Sequence[Arm]) -> dict[str, float]:

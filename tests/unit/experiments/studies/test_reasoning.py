@@ -33,7 +33,9 @@ def test_every_arm_trains(arm: Arm, tiny_backbone: Path, cache: Cache) -> None:
     config = load_config(
         base=load_config(overrides=common), **{name.replace(".", "__"): value for name, value in arm.settings.items()}
     )
-    result = run_cell(Cell(task="policy_desk", arm=arm, config=config, rows_hash=""), cache).model_dump()
+    result = run_cell(
+        Cell(task="policy_desk", arm=arm, config=config, rows_hash=cache.rows_hash(config)), cache
+    ).model_dump()
     assert len(result["outcomes"]["ids"]) == 8 and result["steps"] == 3
     logged = {name for name, key in LOG_NAMES.items() if result["curve"][-1].get(key)}
     assert logged == {name for name in config.loss.names if name in logged} and "classification" in logged
