@@ -7,7 +7,7 @@ from itertools import cycle, repeat
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from dhrd.compat.dataset import DHRDDataset
 from dhrd.config import LossSettings
@@ -20,25 +20,47 @@ _WAY_OUT = "read every file with load_json_dataset(…, labels=train_dataset.lab
 
 
 def labels_of(loader: Iterable[Batch]) -> LabelSet | None:
-    """The label set of a loader's data set, or of the data set that it is a subset of; None: it has none."""
-    labels = getattr(_data_of(loader), "labels", None)
-    return labels if isinstance(labels, LabelSet) else None
+    """The label set of a loader's data sets, under any subsets and concatenations; None: they have none.
+
+    Raises:
+        DataError: They have different ones, or only some have any.
+    """
+    given = [getattr(data, "labels", None) for data in _data_of(loader)]
+    first, *others = [labels if isinstance(labels, LabelSet) else None for labels in given]
+    if other := next((labels for labels in others if _alike(labels) != _alike(first)), None):
+        raise DataError(f"the loader's data sets have {_told(first)} and {_told(other)}; {_WAY_OUT}")
+    return first
 
 
-def _data_of(loader: Iterable[Batch]) -> object:
-    data = getattr(loader, "dataset", None)
-    while isinstance(data, Subset):
-        data = data.dataset
-    return data
+def _alike(labels: LabelSet | None) -> object:
+    return labels and (labels.names, labels.multi_label)
+
+
+def _data_of(loader: Iterable[Batch]) -> list[object]:
+    """The data sets that a loader's is made of."""
+    found, waiting = [], [getattr(loader, "dataset", None)]
+    while waiting:
+        data = waiting.pop(0)
+        if isinstance(data, Subset):
+            waiting.insert(0, data.dataset)
+        elif isinstance(data, ConcatDataset):
+            waiting[:0] = data.datasets
+        else:
+            found.append(data)
+    return found
+
+
+def _is_ours(loader: Iterable[Batch]) -> bool:
+    return all(isinstance(data, DHRDDataset) for data in _data_of(loader))
 
 
 def label_mass_of(loader: DataLoader[Any], num_labels: int) -> np.ndarray:
-    """How many rows of a `DHRDDataset`, or of a subset of it, each label has, (C,), each row with its weight.
+    """How many rows of `DHRDDataset`s, their subsets or concatenations, each label has, (C,), each row with its weight.
 
     Raises:
         ConfigError: It is another data set.
     """
-    if not isinstance(_data_of(loader), DHRDDataset):
+    if not _is_ours(loader):
         raise ConfigError("loss.class_weights: balanced counts the rows of load_json_dataset; give weights by name")
     mass_C = np.zeros(num_labels)
     for row in _rows_of(loader):
@@ -55,9 +77,9 @@ def groups_of_ids(loader: Iterable[Batch], ids: Sequence[str]) -> list[str | Non
     Rows of one id take its groups in turn: unless they are shuffled, each has its own.
 
     Returns:
-        None if no row has a group, or the loader's data set is no `DHRDDataset` nor a subset of one.
+        None if no row has a group, or the loader's data set is not made of `DHRDDataset`s.
     """
-    if not isinstance(_data_of(loader), DHRDDataset):
+    if not _is_ours(loader):
         return None
     groups: dict[str, list[str | None]] = {}
     for row in _rows_of(loader):
@@ -77,10 +99,13 @@ def check_losses(loader: Iterable[Batch], loss: LossSettings) -> None:
     Raises:
         DataError: They were encoded for other losses.
     """
-    data = _data_of(loader)
-    if not isinstance(data, DHRDDataset):
-        return
-    own, continues = data.loss, "privileged_weight" if loss.privileged_weight else "reasoning_weight"
+    for data in _data_of(loader):
+        if isinstance(data, DHRDDataset):
+            _check_losses(data.loss, loss)
+
+
+def _check_losses(own: LossSettings, loss: LossSettings) -> None:
+    continues = "privileged_weight" if loss.privileged_weight else "reasoning_weight"
     lacking = {
         f"loss.lm_targets: {loss.lm_targets}": loss.reasoning_weight and loss.lm_targets != own.lm_targets,
         "loss.keyword_weight": loss.keyword_weight and not own.keyword_weight,
@@ -123,5 +148,7 @@ def check_batch(batch: Batch, num_labels: int) -> None:
         raise DataError(f"the batches have {own} labels, but the model {num_labels}; {_WAY_OUT}")
 
 
-def _told(labels: LabelSet) -> str:
+def _told(labels: LabelSet | None) -> str:
+    if labels is None:
+        return "unknown labels"
     return f"the labels {listed(labels.names)}" + " (several a row)" * labels.multi_label

@@ -1,11 +1,12 @@
 """The least abstention that holds targets on new rows, with a bound that holds for any number of rows.
 
 Learn then test (Angelopoulos, Bates, Candès, Jordan and Lei, 2021): each amount of abstention is a hypothesis, "some
-target is missed", which an exact binomial test may reject. A tenth of the rows gives the thresholds that are tried, the
-other nine tenths test them, so that each threshold is fixed before its test. Thresholds are tested from much abstention
-to none by the fallback procedure (Wiens, 2003), fixed-sequence testing with several starts: a start has its own part of
-the error that is allowed, and one that is rejected hands its part on to the next. Whatever the probabilities and the
-rows are, some rejected threshold misses a target in at most 1 − confidence of the draws of the rows.
+target is missed", which an exact binomial test may reject. A tenth of the rows, drawn by a fixed seed, gives the
+thresholds that are tried, the other nine tenths test them, so that each threshold is fixed before its test. Thresholds
+are tested from much abstention to none by the fallback procedure (Wiens, 2003), fixed-sequence testing with several
+starts: a start has its own part of the error that is allowed, and one that is rejected hands its part on to the next.
+Whatever the probabilities and the rows are, some rejected threshold misses a target in at most 1 − confidence of the
+draws of the rows.
 
 Shape legend: B rows, C classes, K thresholds.
 """
@@ -115,8 +116,11 @@ def certify(rows: Labelled, targets: Sequence[Target], confidence: float) -> tup
 
 
 def _split(rows: Labelled) -> tuple[Labelled, Labelled]:
-    """Every tenth row to choose the thresholds that are tried, the others to test them."""
-    is_learned_B = np.arange(len(rows.gold_BC)) % _LEARN_EVERY == 0
+    """A tenth of the rows to choose the thresholds that are tried, the others to test them.
+
+    Drawn, and not every tenth: rows of several labels or sources in turn would be the one part's alone.
+    """
+    is_learned_B = np.random.default_rng(0).permutation(len(rows.gold_BC)) % _LEARN_EVERY == 0
     return rows.part(is_learned_B), rows.part(~is_learned_B)
 
 

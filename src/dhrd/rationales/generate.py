@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dhrd.artifact.info import read_info
 from dhrd.artifact.owned import inputs_of
 from dhrd.config import RunConfig, TeacherSettings
 from dhrd.data.rationales import DIGEST
@@ -132,7 +133,7 @@ def _questions(config: RunConfig, data: object, split: str, limit: int | None) -
     source = open_source(list(data) if isinstance(data, Iterator) else data, config.data, split=split)
     return Questions(
         source=source,
-        labels=_labels(config, source),
+        labels=_labels(config, source, settings),
         template=OWN_PROMPT if settings.kind == "self" else load_template(settings),
         settings=settings,
         data=config.data,
@@ -140,8 +141,13 @@ def _questions(config: RunConfig, data: object, split: str, limit: int | None) -
     )
 
 
-def _labels(config: RunConfig, source: Source) -> LabelSet:
-    """The label set, found over all rows whatever the limit: prompts name it, so it must not depend on that."""
+def _labels(config: RunConfig, source: Source, settings: TeacherSettings) -> LabelSet:
+    """The label set, found over all rows whatever the limit: prompts name it, so it must not depend on that.
+
+    Of a model that is its own teacher it is the model's: it is told a label as one of those that it was trained on.
+    """
+    if settings.kind == "self":
+        return read_info(Path(settings.model).expanduser()).labels
     if config.data.labels is None and source.labels is not None:
         return label_set(config, source, [])
     return label_set(config, source, [Example(label=row.label, where=row.where) for row in source.examples()])

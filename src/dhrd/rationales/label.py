@@ -15,7 +15,7 @@ from dhrd.data.records import LabelSet
 from dhrd.data.row import BadRow, Row
 from dhrd.data.source import Source
 from dhrd.data.sources import open_source
-from dhrd.data.values import plain
+from dhrd.data.values import is_blank, plain
 from dhrd.errors import ConfigError, DataError
 from dhrd.rationales.asking import Asking, asked_settings, check_output, looked_at, open_store, ready_teacher
 from dhrd.rationales.gold import Gold, read_gold, vote_shares
@@ -149,7 +149,7 @@ class Labelling:
         # Of labels alike training takes the first of its own order, which need not be ours
         told = (vote.text for vote in accepted if [*(vote.label or ())] == winners and vote.text)
         row = dict(question.columns)
-        if row.get(self.columns.get("id", "id")) is None:
+        if is_blank(row.get(self.columns.get("id", "id"))):
             row[self.columns.get("id", "id")] = question.id
         row[self.columns.get("label", "label")] = dict(zip(self.labels.names, shares, strict=True))
         row |= {"agreement": max(shares), "votes": len(accepted)}

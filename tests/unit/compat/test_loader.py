@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from dhrd.compat.dataset import DHRDDataset, load_json_dataset
 from dhrd.compat.evaluator import DHRDEvaluator
@@ -60,6 +60,27 @@ def test_with_the_labels_of_training_a_file_may_lack_some(
     found = DHRDEvaluator(model).evaluate(loader(read(tmp_path, [2, 1], data.labels)), intervals=False)
     assert found["num_examples"] == 2
     assert DHRDTrainer(model, loader(data), loader(read(tmp_path, [2, 1], data.labels))).train(1)
+
+
+def test_data_sets_one_after_the_other_are_what_they_are_apart(tmp_path: Path) -> None:
+    """Several labels a row: their own loss and metrics, also where a subset of a concatenation is read."""
+    data = read(tmp_path, [[0, 1], [2], [0], []])
+    joined = ConcatDataset([Subset(data, [0, 1]), ConcatDataset([Subset(data, [2, 3])])])
+    model = make_model("llama")
+    DHRDTrainer(model, loader(data)).train(num_epochs=1)
+    plain, found = (
+        DHRDEvaluator(model).evaluate(DataLoader(part, batch_size=4, collate_fn=data.collate_fn), intervals=False)
+        for part in (data, Subset(joined, range(4)))
+    )
+    assert found == plain and "micro_f1" in found
+
+
+def test_data_sets_of_different_labels_are_not_joined_by_position(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    one, other = read(tmp_path, ["bill", "mail"]), read(tmp_path / "other", ["mail", "zoo"])
+    joined = DataLoader(ConcatDataset([one, other]), batch_size=4, collate_fn=one.collate_fn)
+    with pytest.raises(DataError, match=rf"have the labels 'bill', 'mail' and the labels 'mail', 'zoo'; .*{WAY_OUT}"):
+        DHRDTrainer(make_model("llama"), joined).train(num_epochs=1)
 
 
 def test_another_number_of_labels_than_the_models_is_refused(tmp_path: Path) -> None:

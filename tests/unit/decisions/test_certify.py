@@ -146,7 +146,7 @@ def test_one_row_shows_nothing_and_few_answers_too_little() -> None:
         with pytest.raises(DataError, match="one row cannot show it; give more labelled rows"):
             certify(rows, [parse_target(target, NAMES)], 0.9)
     p_BC = np.tile([0.2, 0.7, 0.1], (9, 1))
-    p_BC[0] = 0.7, 0.2, 0.1
+    p_BC[np.random.default_rng(0).permutation(9).argmin()] = 0.7, 0.2, 0.1  # of the part that thresholds are learned on
     gold_BC = np.eye(3, dtype=np.int64)[np.zeros(9, dtype=int)]
     rows = Labelled(probabilities_BC=p_BC, gold_BC=gold_BC, names=NAMES, multi_label=False)
     with pytest.raises(DataError, match="the model answers 'a' for 1 of the 9 rows; give more rows"):
@@ -176,3 +176,14 @@ def test_a_refusal_counts_only_starts_that_answer_rows_of_the_target() -> None:
     target = parse_target(f"recall:{NAMES[1]}>=0.5", NAMES)
     with pytest.raises(DataError, match=r"no number of rows like the 60 given would show it.* reach 0\.000"):
         certify(rows, [target], 0.9)
+
+
+def test_rows_in_turn_are_not_each_parts_alone() -> None:
+    """Ten labels in turn, all answers of one of them wrong: 0.9 is right, and no order of the rows may show 0.95."""
+    p_BC = np.full((1000, 10), 0.01)
+    p_BC[np.arange(1000), np.arange(1000) % 10] = 0.91
+    gold_B = np.where(np.arange(1000) % 10 == 0, 1, np.arange(1000) % 10)
+    names = [str(label) for label in range(10)]
+    rows = Labelled(probabilities_BC=p_BC, gold_BC=np.eye(10, dtype=np.int64)[gold_B], names=names, multi_label=False)
+    with pytest.raises(DataError, match=r"accuracy>=0\.95 with confidence 0\.9"):
+        certify(rows, [parse_target("accuracy>=0.95", names)], 0.9)

@@ -172,7 +172,7 @@ def test_c_is_chosen_where_each_fold_can_be_trained(tiny_backbone: Path, tiny_en
         with (
             nullcontext() if works else pytest.raises(DataError, match="rows of two labels in two groups or more each")
         ):
-            assert performed(request)["metrics"]["accuracy"] > 0
+            assert performed(request)["metrics"]["num_examples"] > 0
 
 
 def test_a_label_that_no_training_row_has_gets_no_probability(

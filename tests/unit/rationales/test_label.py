@@ -161,7 +161,7 @@ def test_killed_and_resumed_to_the_byte(tmp_path: Path, fork_server: ForkServer,
 def test_a_row_keeps_its_columns_and_gets_an_id(tmp_path: Path) -> None:
     rows = [
         {"body": "case number 1", "label": None, "when": "today", "parts": [1, {"a": None}]},
-        {"body": "case number 2", "label": "", "number": 2.5},
+        {"body": "case number 2", "label": "", "number": 2.5, "ticket": ""},
     ]
     data, output = write_jsonl(tmp_path / "d.jsonl", rows), tmp_path / "o.jsonl"
     with serving(VotingEndpoint(vote=ballot("keep"))) as endpoint:
@@ -172,7 +172,7 @@ def test_a_row_keeps_its_columns_and_gets_an_id(tmp_path: Path) -> None:
     first, second = read_jsonl(output)
     own = {"category": {"keep": 1.0, "return": 0.0}, "agreement": 1.0, "votes": 1, "rationale": "Reason 0 of case 1."}
     assert first == {**rows[0], "ticket": first["ticket"], **own}
-    assert second["number"] == 2.5 and len({first["ticket"], second["ticket"]}) == 2
+    assert second["number"] == 2.5 and all(len(row["ticket"]) == 16 for row in (first, second))
 
 
 @pytest.mark.parametrize(

@@ -31,12 +31,13 @@ _OTHER_ENDS = (
 _OTHER_STARTS = (r"<\|channel\|?>\s{0,9}(?:analysis|commentary|thought)\b", r"<unused94>|<\|inner_prefix\|>")
 # The whole beginning of an answer: gpt-oss without its special tokens; Granite.
 _BEGINNING = re.compile(
-    r"\W{0,9}analysis.*assistant\s?final|\s*here is my thought process:.*here is my response:",
+    r"\W{0,9}(?-i:analysis(?=[^\W_]).*assistantfinal)|\s*here is my thought process:.*here is my response:",
     re.IGNORECASE | re.DOTALL,
 )
 _PLACE = re.compile(r"[<\[◁&]|\.\.\.")  # where a mark can begin: looked for at each character it takes 20 times as long
 _SURE_ENDS = re.compile("|".join((_tag(_END, _SURE), *_OTHER_ENDS)), re.IGNORECASE)
-_ENDS = re.compile("|".join((_tag(_END, f"{_SURE}|{_AMBIGUOUS}"), *_OTHER_ENDS)), re.IGNORECASE)
+_AMBIGUOUS_ENDS = re.compile(_tag(_END, _AMBIGUOUS), re.IGNORECASE)
+_AMBIGUOUS_START = re.compile(r"\s*" + _tag(_START, _AMBIGUOUS), re.IGNORECASE)
 _STARTS = re.compile("|".join((_tag(_START, _SURE), *_OTHER_STARTS)), re.IGNORECASE)
 
 LEFT_OVER = re.compile(
@@ -61,10 +62,22 @@ def without_thinking(text: str, *, sure: bool = False) -> str:
     """
     begun = _BEGINNING.match(text)
     said = text[begun.end() :] if begun else text
-    ends = _marks(_SURE_ENDS if sure else _ENDS, said)
-    said = said[max((match.end() for match in ends), default=0) :]
+    ends = [match.end() for match in _marks(_SURE_ENDS, said)]
+    if not sure:
+        ends += [match.end() for match in _marks(_AMBIGUOUS_ENDS, said) if _parts_lines(match)]
+    said = said[max(ends, default=0) :]
     cut_off = next(_marks(_STARTS, said), None)
     return said[: cut_off.start()] if cut_off else said
+
+
+def _parts_lines(match: re.Match[str]) -> bool:
+    """Whether an ambiguous tag is the text's structure, and not quoted from a row that has such tags itself: the
+    element begins the text, or its end stands at a line's edge."""
+    text = match.string
+    if _AMBIGUOUS_START.match(text):
+        return True
+    before = text[text.rfind("\n", 0, match.start()) + 1 : match.start()]
+    return not before.strip() or not text[match.end() :].partition("\n")[0].strip()
 
 
 def _marks(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:

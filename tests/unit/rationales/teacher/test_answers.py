@@ -43,6 +43,13 @@ def test_the_explanation_alone_is_the_rationale(text: str, rationale: str, label
         ({"text": f"<explanation></explanation>\n{SENTINEL}\nkeep"}, "empty"),
         ({"text": f"Answer: keep\n{SENTINEL}\nkeep"}, "empty"),
         ({"text": "It works, so keep."}, "no_sentinel"),
+        (
+            {"text": "Keep:\nIt is new.\n\nReturn:\nIt is broken.\n\nSo the answer is return, as it weighs more."},
+            "no_sentinel",
+        ),
+        ({"text": "keep\n\nreturn"}, "no_sentinel"),
+        ({"text": "**keep**\nWould fit if the item", "finish": "length"}, "cut"),
+        ({"text": "keep", "finish": "length"}, "cut"),
         ({"text": "It wor", "finish": "length"}, "cut"),
         ({"text": "", "finish": "length"}, "cut"),
         ({"text": f"<think>It works. {SENTINEL} keep", "finish": "length"}, "cut"),
@@ -108,6 +115,7 @@ def test_several_labels_are_read_too(text: str, label: tuple[int, ...] | None) -
         (GOOD, "It still works.", (0,)),
         (GOOD.replace("keep", "**Return**."), "It still works.", (1,)),
         ("return", "", (1,)),  # nothing but the label
+        ("Label:\n**return**\n", "", (1,)),
         (f"{SENTINEL}\nkeep", "", (0,)),
     ],
 )

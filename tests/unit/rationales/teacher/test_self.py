@@ -10,7 +10,7 @@ import pytest
 from dhrd.artifact.info import read_info
 from dhrd.config import DataSettings, load_config
 from dhrd.data.sources import open_source
-from dhrd.errors import ArtifactError, ConfigError, TeacherError
+from dhrd.errors import ArtifactError, ConfigError, DataError, TeacherError
 from dhrd.experiments.studies.controlled import BACKBONE
 from dhrd.rationales.generate import generate_rationales
 from dhrd.rationales.output import Written
@@ -163,3 +163,29 @@ def test_a_head_that_was_not_trained_is_refused(tiny_backbone: Path, tmp_path: P
 def test_settings_of_prompts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="template sets a prompt"):
         load_config(teacher__name="self:output", teacher__template="x.jinja")
+
+
+@pytest.mark.parametrize("own", [("return", "keep"), ("bill", "keep", "return"), ("keep", "return")])
+def test_a_row_is_told_its_own_label_whatever_the_order_of_the_files_labels(
+    own: tuple[str, ...], tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = make_config(tiny_backbone, tmp_path, "training.num_epochs=1", f"data.labels=[{','.join(own)}]")
+    for name in ("train", "validation"):
+        write_jsonl(
+            tmp_path / f"{name}.jsonl", [row | {"label": ("keep", "return")[i % 2]} for i, row in enumerate(rows(9))]
+        )
+    artifact = train(trained, device="cpu").output_dir
+    writer = Writer(lambda text: " it was told" if is_told(text) else written_as("it is odd", "perhaps"))
+    monkeypatch.setattr(SELF, writer)
+    data = write_jsonl(
+        tmp_path / "data.jsonl",
+        [{"id": str(i), "input_text": f"case {i}", "label": ("keep", "return")[i % 2]} for i in range(4)],
+    )
+    assert ask(artifact, data, tmp_path / "o.jsonl").num_rationales == 4
+    told = [text for text in writer.asked if is_told(text)]
+    assert len(told) == 4
+    for text in told:
+        assert f"Answer: {('keep', 'return')[int(text.split()[1]) % 2]}\n" in text
+    more = write_jsonl(tmp_path / "more.jsonl", [{"id": "a", "input_text": "case 9", "label": "swap"}])
+    with pytest.raises(DataError, match="label: 'swap' is unknown; labels are"):
+        ask(artifact, more, tmp_path / "p.jsonl")

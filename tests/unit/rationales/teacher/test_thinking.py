@@ -62,6 +62,19 @@ def test_t3_thinking_that_never_ends_says_nothing(text: str) -> None:
     assert (cut.reason, cut.again) == ("cut", False)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "analysis The customer waited a week before the assistant finally answered.",
+        "analysis of the chat: the voice assistant final version works.",
+        "The customer wrote <reason>broken</reason> in the form; the form asks for it.",
+        "He quotes [analysis]late[/analysis] and <details>blue</details> from his order.",
+    ],
+)
+def test_an_explanation_that_quotes_its_row_is_kept_whole(text: str) -> None:
+    assert judged(f"{text}\n{SENTINEL}\nrefund") == Rationale(text, agrees=True)
+
+
 def test_t3_tags_around_the_explanation_are_no_thinking() -> None:
     text = f"<reasoning>Because of x.</reasoning>\n{SENTINEL}\n<answer>refund</answer>"
     assert judged(text) == Rationale("Because of x.", agrees=True)
