@@ -42,7 +42,7 @@ def file_digests(directory: Path, patterns: Iterable[str]) -> dict[str, str]:
     return {path.name: _file_digest(path) for path in sorted(found)}
 
 
-def backbone_digests(name_or_path: str) -> dict[str, str]:
+def backbone_file_digests(name_or_path: str) -> dict[str, str]:
     """Of the files of a backbone that lies here: another training may write other weights there, or a config be edited.
 
     Empty for one on the hub or in a package, which its name decides.

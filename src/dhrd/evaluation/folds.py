@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dhrd._files import saving, writing
-from dhrd.artifact.digests import backbone_digests
+from dhrd.artifact.digests import backbone_file_digests
 from dhrd.config import RunConfig
 from dhrd.data.digest import fingerprint
 from dhrd.data.rows import Rows, check_rationales
@@ -105,6 +105,6 @@ def _train(config: RunConfig, rows: Rows, backbone: Backbone, data: Encoded, dev
 def _key(config: RunConfig, data: Encoded) -> str:
     """A key of everything that a fold's probabilities depend on."""
     parts = [identity(config), *(fingerprint(part.examples) for part in (data.train, data.validation))]
-    if digests := backbone_digests(config.model.name_or_path):
+    if digests := backbone_file_digests(config.model.name_or_path):
         parts.append(digests)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

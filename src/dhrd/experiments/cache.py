@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 
-from dhrd.artifact.digests import backbone_digests
+from dhrd.artifact.digests import backbone_file_digests
 from dhrd.config import ModelSettings, RunConfig
 from dhrd.data.rows import Rows, check_rationales, load_rows
 from dhrd.experiments.cells import Cell, hash_rows
@@ -69,11 +69,11 @@ class Cache:
         """A hash of the files of a backbone or an encoder; None where its name alone decides it.
 
         Raises:
-            UserError: As `backbone_digests`.
+            UserError: As `backbone_file_digests`.
         """
         if name not in self._weights_hashes:
             place = self.places.get(name, name)
-            digests = backbone_digests(place) if place == name or os.path.isabs(name) else {}
+            digests = backbone_file_digests(place) if place == name or os.path.isabs(name) else {}
             known = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()[:16]
             self._weights_hashes[name] = known if digests else None
         return self._weights_hashes[name]

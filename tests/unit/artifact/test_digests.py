@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dhrd.artifact.digests import PARTS, file_digests
+from dhrd.artifact.digests import PARTS, backbone_file_digests, file_digests
 from dhrd.artifact.info import ArtifactInfo, read_info
 from dhrd.artifact.read import load_reasoning_model
 from dhrd.artifact.write import kind_of, save_artifact, write_decision
@@ -148,3 +148,15 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         (tmp_path / "model.safetensors").write_bytes(content)
         with pytest.raises(ArtifactError, match=r"model\.safetensors: damaged"):
             file_digests(tmp_path, PARTS)
+
+
+def test_of_a_backbone_the_files_that_lie_here(tmp_path: Path) -> None:
+    assert backbone_file_digests("org/name") == backbone_file_digests("package:pkg/model.gguf") == {}
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.gguf").write_bytes(b"weights")
+    (tmp_path / "notes.txt").write_text("not read")
+    assert [*backbone_file_digests(str(tmp_path))] == ["config.json"]
+    assert [*backbone_file_digests(f"scratch:{tmp_path}/config.json")] == ["config.json"]
+    before = backbone_file_digests(str(tmp_path / "model.gguf"))
+    (tmp_path / "model.gguf").write_bytes(b"others!")
+    assert [*before] == ["model.gguf"] and backbone_file_digests(str(tmp_path / "model.gguf")) != before
