@@ -56,7 +56,7 @@ def backbone_file_digests(name_or_path: str) -> dict[str, str]:
         return {}
     path = file_of(name, name_or_path) if name != name_or_path else Path(name).expanduser()
     if path.is_dir():
-        return file_digests(path, (*WEIGHTS, *TOKENIZER))
+        return file_digests(path, ("*.safetensors", "*.bin", "*config.json", *TOKENIZER))
     return file_digests(path.parent, [escape(path.name)]) if path.is_file() else {}
 
 
