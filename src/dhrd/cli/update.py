@@ -34,7 +34,12 @@ def update(
         float,
         typer.Option(help="Weight (0 to 1) of the old model's answer in a replayed row's target."),
     ] = 0.0,
-    rate_factor: Annotated[float, typer.Option(help="Learning rates, relative to those of the old run.")] = 0.3,
+    rate_factor: Annotated[
+        float | None,
+        typer.Option(
+            help="Learning rates, relative to those of the old run; default: 0.3, or 1 if that was an update too."
+        ),
+    ] = None,
     eval_new: Annotated[str | None, typer.Option(help="New rows to judge by; default: a share of --new.")] = None,
     eval_old: Annotated[str | None, typer.Option(help="Old rows to judge by; default: a share of --replay.")] = None,
     eval_share: Annotated[float, typer.Option(help="Share to hold out, drawn by the seed.")] = 0.2,

@@ -46,8 +46,9 @@ def join_rationales(
     tasks: Collection[str] = (),
     *,
     columns: Mapping[str, str] | None = None,
+    delimiter: str = ",",
 ) -> list[Example]:
-    """Give rows the rationales of a JSONL file of `id`, `rationale`, `input_digest` and, of several tasks, `task`.
+    """Give rows the rationales of a file of `id`, `rationale`, `input_digest` and, of several tasks, `task`.
 
     Where the rows have other columns for `id` and `rationale`, `columns` says which, and the file may have those.
 
@@ -58,7 +59,7 @@ def join_rationales(
         DataError: A row of the file is malformed or of a task that is none of `tasks`, an id occurs twice in either, no
             id matches, or a rationale was written for another text than its row's.
     """
-    rationales = _read(Path(path), tasks, columns or {})
+    rationales = _read(Path(path), tasks, columns or {}, delimiter)
     ids = [example.id for example in examples]
     if twice := [name for name, count in Counter(ids).items() if count > 1]:
         raise DataError(
@@ -107,10 +108,10 @@ def _check_texts(examples: Sequence[Example], rationales: Mapping[str, Rationale
         logger.warning("%s: %s; joined by id only", path, what)
 
 
-def _read(path: Path, tasks: Collection[str], columns: Mapping[str, str]) -> dict[str, RationaleRow]:
+def _read(path: Path, tasks: Collection[str], columns: Mapping[str, str], delimiter: str) -> dict[str, RationaleRow]:
     rationales: dict[str, RationaleRow] = {}
     problems: list[str] = []
-    for row in read_file(path):
+    for row in read_file(path, delimiter=delimiter):
         rationale = read_rationale(row, columns)
         if isinstance(rationale, str):
             problems.append(rationale)

@@ -81,7 +81,13 @@ def load_rows(config: RunConfig, train_dataset: Any = None, validation_dataset: 
     source = open_source(spec, settings, split="train", tasks=config.tasks)
     train = source.load(limit=settings.train_limit)
     if settings.rationales is not None:
-        train = join_rationales(train, settings.rationales, config.tasks or (), columns=settings.columns)
+        train = join_rationales(
+            train,
+            settings.rationales,
+            config.tasks or (),
+            columns=settings.columns,
+            delimiter=settings.csv_delimiter,
+        )
     check_labelled(train, config.tasks or {}, reads_rationales=config.loss.reads_rationales)
     labels = label_set(config, source, train)
     train = _with_names(train, labels, "train")

@@ -36,8 +36,8 @@ class Supervised:
 
     @property
     def task(self) -> str | None:
-        """With several tasks, the task whose answer it is taught to write; None: the first."""
-        return self.reason_donor.rationale_task if self.reason_donor else None
+        """With several tasks, the task whose answer it is taught, with its rationale or without; None: the first."""
+        return (self.reason_donor or self.example).rationale_task
 
 
 def supervise(examples: Sequence[Example], mode: RationaleMode, seed: int) -> list[Supervised]:

@@ -33,10 +33,12 @@ logger = logging.getLogger("dhrd")
 
 
 def for_folds(config: RunConfig) -> RunConfig:
-    """Settings without what needs separate rows: all rows take part in the folds, and the last weights are used."""
+    """Settings without what needs separate rows: all rows take part in the folds, the last weights are used, and the
+    classifier is trained, also where the run itself trains the reasoning head alone."""
     data = config.data.model_copy(update={"validation": None, "dev_share": 0.0})
     training = config.training.model_copy(update={"selection": "last", "patience": None})
-    return config.model_copy(update={"data": data, "training": training})
+    loss = config.loss.model_copy(update={"classification_weight": config.loss.classification_weight or 1.0})
+    return config.model_copy(update={"data": data, "training": training, "loss": loss})
 
 
 @contextmanager

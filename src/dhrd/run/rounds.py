@@ -153,10 +153,18 @@ def _rows(config: RunConfig) -> Rows:
     """The rows of all rounds, each with an id of its own.
 
     Raises:
-        ConfigError: Nothing is held out, no rationale is missing, or there are several tasks.
+        ConfigError: Nothing is held out, no rationale is missing, there are several tasks, or a head is not trained.
     """
     if config.tasks:
         raise ConfigError("`rounds` support a single task: leave `tasks` out, or train once")
+    loss = config.loss
+    if loss.classification_weight == 0:
+        raise ConfigError("`rounds` compare classifiers: set loss.classification_weight above 0")
+    if loss.reasoning_weight == 0 or loss.lm_targets == "input":
+        raise ConfigError(
+            "`rounds` let the reasoning head write rationales, which it must learn: set loss.reasoning_weight above 0 "
+            "and loss.lm_targets to another value than input"
+        )
     rows = load_rows(config)
     if not rows.choose:
         raise ConfigError("`rounds` need held-out rows: set data.dev_share (say 0.1) or data.validation")

@@ -164,6 +164,23 @@ def refuse_trained_rows(
     return are_known
 
 
+def refuse_rows_of_backbone(config: RunConfig, examples: Sequence[Example]) -> None:
+    """Refuse to train on folds from an artifact that knows the rows already: no fold would be without its own.
+
+    Raises:
+        DataError: The backbone was trained on most of the rows; on few, a warning is logged.
+    """
+    trained = backbone_digests(config.model.name_or_path)
+    if not (known := sum(digest_of(example) in trained for example in examples)):
+        return
+    told = (
+        f"{config.model.name_or_path}, which each fold starts from, was trained on {known} of the {len(examples)} rows"
+    )
+    if known > _MOST_TRAINED * len(examples):
+        raise DataError(f"{told}, so none is held out: start from the backbone that it was trained from")
+    logger.warning("%s: their labels are not unknown to it", told)
+
+
 def telling_trained(model_dir: str | Path, examples: Iterable[Example]) -> Iterator[Example]:
     """Pass rows on, and after the last one warn if the model was trained on rows with their text.
 

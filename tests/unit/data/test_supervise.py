@@ -29,6 +29,12 @@ def test_labels_alone_are_taught_on_the_same_rows() -> None:
     assert [row.with_answer for row in supervise(bare, "label_only", 0)] == [True, True]
 
 
+def test_without_its_rationale_a_row_is_taught_the_same_tasks_answer() -> None:
+    asked = [Example(label="a", rationale="why", rationale_task="reason"), Example(label="b")]
+    assert [row.task for row in supervise(asked, "aligned", 0)] == ["reason", None]
+    assert [row.task for row in supervise(asked, "label_only", 0)] == ["reason", None]
+
+
 @pytest.mark.parametrize("mode", ["shuffled", "shuffled_with_label"])
 def test_every_rationale_is_taught_once_and_to_another_row(mode: Any) -> None:
     taught = [row for row in supervise(ROWS, mode, 3) if row.with_answer]

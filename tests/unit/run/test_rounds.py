@@ -237,6 +237,10 @@ def test_what_cannot_be_is_told_before_training(
         train_rounds(changed(train=str(whole), rationale_share=1.0), 2)
     with pytest.raises(ConfigError, match="support a single task"):
         train_rounds(config.model_copy(update={"tasks": {"a": TaskSettings()}}), 2)
+    for weights in ({"classification_weight": 0.0}, {"reasoning_weight": 0.0}, {"lm_targets": "input"}):
+        untrained = config.model_copy(update={"loss": config.loss.model_copy(update=weights)})
+        with pytest.raises(ConfigError, match=r"`rounds` .*loss\.(classification|reasoning)_weight above 0"):
+            train_rounds(untrained, 2)
     (tmp_path / "out").symlink_to("/proc/sys")
     with pytest.raises(ConfigError, match=r"`output_dir` .*out: is a link to another disk"):
         train_rounds(config, 2)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
 
-from dhrd.config import RunConfig
+from dhrd.config import DataSettings, RunConfig
 from dhrd.data.rationales import read_rationale
 from dhrd.data.readers import read_file
 from dhrd.data.records import Example
@@ -106,7 +106,7 @@ def audit_rationales(
         patterns = leak_patterns(labels, forbid=(*told, *forbid), allow=allow)
     except re.error as error:
         raise ConfigError(f"`forbid`: not a regular expression: {error}") from error
-    lines = list(_read(Path(rationales), {example.id: example for example in examples}, config.data.columns))
+    lines = list(_read(Path(rationales), {example.id: example for example in examples}, config.data))
     written = [(index, line) for index, line in enumerate(lines) if line.text]
     if not written:
         raise DataError(
@@ -136,11 +136,11 @@ def audit_rationales(
     )
 
 
-def _read(path: Path, examples: Mapping[str, Example], mapping: Mapping[str, str]) -> Iterator[Audited]:
+def _read(path: Path, examples: Mapping[str, Example], settings: DataSettings) -> Iterator[Audited]:
     """The lines of the file, flagged if they are not a rationale or belong to no row."""
     seen: set[str] = set()
-    for row in read_file(path):
-        found = read_rationale(row, mapping)
+    for row in read_file(path, delimiter=settings.csv_delimiter):
+        found = read_rationale(row, settings.columns)
         columns = {} if isinstance(row, BadRow) else row.columns
         if isinstance(found, str):
             problem = found.removeprefix(f"{row.where}: ")

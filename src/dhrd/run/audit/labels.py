@@ -24,6 +24,7 @@ from dhrd.data.split import fold_rows
 from dhrd.errors import DataError
 from dhrd.evaluation.folds import fold_directory, for_folds, out_of_fold
 from dhrd.rationales.audit.leak import told_from
+from dhrd.run.trained import refuse_rows_of_backbone
 
 CLASSIFIER, RATIONALE = "classifier", "rationale"
 _EPSILON = 1e-9  # stands for the missing probability of a label absent from the fitted rows
@@ -120,6 +121,7 @@ def audit_labels(
     require("cleanlab", extra="audit")
     config = for_folds(config)
     rows = load_rows(config)
+    refuse_rows_of_backbone(config, rows.train)
     check_one_task(rows.labels, "a label audit")
     if rows.labels.multi_label:
         raise DataError(f"{config.data.train}: rows with several labels cannot be audited; audit one label at a time")

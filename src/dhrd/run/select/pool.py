@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress, count
 from pathlib import Path
 
+from dhrd.config import DataSettings
 from dhrd.data.digest import digest_of, input_digest
 from dhrd.data.fields import key
 from dhrd.data.objects import with_own_names
@@ -40,7 +41,7 @@ class Pool:
 
 
 def open_pool(
-    examples: Sequence[Example], exclude: Sequence[Path], template: str, columns: Mapping[str, str] | None = None
+    examples: Sequence[Example], exclude: Sequence[Path], template: str, settings: DataSettings | None = None
 ) -> Pool:
     """Leave out known rows and repeated texts.
 
@@ -48,12 +49,13 @@ def open_pool(
         examples: All rows.
         exclude: Files of known rows, identified by id or by the columns that the template reads.
         template: The input template.
-        columns: Mapping of fields to the files' columns.
+        settings: How the files are read: the columns of fields, and the delimiter.
 
     Raises:
         DataError: A file cannot be read, or a row has neither an id nor these columns.
     """
-    known = {name for path in exclude for name in _names(path, InputTemplate(template), columns or {})}
+    settings = settings or DataSettings()
+    known = {name for path in exclude for name in _names(path, InputTemplate(template), settings)}
     known |= {
         digest_of(example) for example in examples if example.id in known
     }  # also rows whose text equals that of a known id
@@ -69,9 +71,10 @@ def open_pool(
     return Pool(rows=rows, num_excluded=num_excluded, num_repeated=len(examples) - num_excluded - len(rows))
 
 
-def _names(path: Path, template: InputTemplate, columns: Mapping[str, str]) -> Iterator[str]:
+def _names(path: Path, template: InputTemplate, settings: DataSettings) -> Iterator[str]:
     """Ids and digests of a file's rows."""
-    for row in read_file(path.expanduser()):
+    columns = settings.columns
+    for row in read_file(path.expanduser(), delimiter=settings.csv_delimiter):
         if isinstance(row, BadRow):
             raise DataError(f"{row.where}: {row.problem}")
         try:

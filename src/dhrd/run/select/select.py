@@ -30,7 +30,7 @@ from dhrd.inference.embedding import embed
 from dhrd.run.rows import rows_of, settings_of, with_own_ids
 from dhrd.run.select.pool import Pool, open_pool
 from dhrd.run.select.strategies import RANDOM, STRATEGIES, Choose, ScoredPool, SelectionQuery, draw_rows
-from dhrd.run.trained import refuse_trained_rows
+from dhrd.run.trained import refuse_rows_of_backbone, refuse_trained_rows
 
 logger = logging.getLogger("dhrd")
 
@@ -148,8 +148,9 @@ def select_out_of_fold(
     _check_for_rationales(query)
     config = _without_rationales(for_folds(config))
     rows = load_rows(config)
+    refuse_rows_of_backbone(config, rows.train)
     task = one_task(rows.labels, query.task)
-    pool = open_pool(rows.train, query.exclude, rows.template, config.data.columns)
+    pool = open_pool(rows.train, query.exclude, rows.template, config.data)
     pool = pool.only(not example.rationale and _is_labelled(example, task) for example in rows.train)
     _check_pool(pool, rows.train, query)
     with fold_directory(kept) as folds:
@@ -173,7 +174,7 @@ def select_at_random(config: RunConfig, query: SelectionQuery, *, for_rationales
     opened = open_source(named_rows(config.data), config.data, tasks=config.tasks)
     source = replace(opened, reads_rationales=False, weighs=False)
     examples = list(with_own_ids(source.load(labels_required=for_rationales), source.name))
-    pool = open_pool(examples, query.exclude, source.template, config.data.columns)
+    pool = open_pool(examples, query.exclude, source.template, config.data)
     if for_rationales:
         task = one_task(label_set(config, source, examples), query.task)
         pool = _without_rationale(pool, _joined(examples, config), task, config)
@@ -203,7 +204,7 @@ def _opened(
     info = read_info(model_dir)
     task = one_task(info.labels, query.task)
     examples = rows_of(model_dir, data, split="train", config=config, labels_required=labels_required)
-    pool = open_pool(examples, query.exclude, info.input_template, config.data.columns)
+    pool = open_pool(examples, query.exclude, info.input_template, config.data)
     if labels_required:
         is_runs_own = config.data.rationales == settings_of(model_dir).data.rationales
         pool = _without_rationale(pool, _joined(examples, config, may_be_of_others=is_runs_own), task, config)
@@ -223,7 +224,13 @@ def _joined(examples: Sequence[Example], config: RunConfig, *, may_be_of_others:
     if config.data.rationales is None:
         return examples
     try:
-        return join_rationales(examples, config.data.rationales, config.tasks or (), columns=config.data.columns)
+        return join_rationales(
+            examples,
+            config.data.rationales,
+            config.tasks or (),
+            columns=config.data.columns,
+            delimiter=config.data.csv_delimiter,
+        )
     except DataError as error:
         if not may_be_of_others:
             raise
@@ -254,10 +261,10 @@ def _check_for_rationales(query: SelectionQuery) -> None:
 
 
 def _without_rationales(config: RunConfig) -> RunConfig:
-    """The same settings, learning from labels only."""
+    """The same settings, learning from labels only; rows keep the rationales that they have, to be known by them."""
     off = {f"{name}_weight": 0.0 for name in config.loss.rationale_losses}
-    weights = {**off, "classification_weight": config.loss.classification_weight or 1.0}
-    return config.model_copy(update={"loss": config.loss.model_copy(update=weights)})
+    data = config.data.model_copy(update={"rationale_share": 1.0})
+    return config.model_copy(update={"loss": config.loss.model_copy(update=off), "data": data})
 
 
 def _doubt(probabilities_NC: np.ndarray, examples: Sequence[Example], task: LabelSlice) -> np.ndarray:

@@ -126,13 +126,16 @@ def update_rows(
     labels = extended_labels(info.labels, rows)
     held_out = partial(_held_out, settings=settings, config=config, info=info)
     new, eval_new = held_out(rows, settings.eval_new)
-    eval_new = _unlike(eval_new, new, kind="new", among="a row that is trained on")
+    eval_new = _unlike(eval_new, new, new, kind="new", among="a row that is trained on")
     encode_labels(eval_new, labels)  # report errors in the gate's rows before training
     old = _old_rows(settings, config, info.labels)
-    old, eval_old = held_out(old, settings.eval_old)
-    eval_old = _unlike(eval_old, rows, kind="old", among="a new row")
+    if settings.eval_old is None:
+        old, eval_old = _held_out_old(old, new, eval_new, settings, config.seed)
+    else:
+        old, eval_old = held_out(old, settings.eval_old)
+    eval_old = _unlike(eval_old, rows, new, kind="old", among="a new row")
     encode_labels(eval_old, labels)
-    replayed = _drawn(old, [*rows, *eval_new, *eval_old], settings, len(new), config.seed)
+    replayed = _drawn(old, rows, [*eval_new, *eval_old], settings, len(new), config.seed)
     if settings.kl and replayed:
         answers_BC = old_answers(settings.model, replayed, kept=kept, device=device)
         replayed = with_answers(replayed, answers_BC, info.labels, settings.kl)
@@ -183,18 +186,49 @@ def _held_out(
     return rows, list(with_own_ids(examples, given or "the held-out rows"))
 
 
-def _unlike(judged: list[Example], known: Sequence[Example], *, kind: str, among: str) -> list[Example]:
-    """The gate's rows without those whose text is also a known row's, perhaps with another label.
+def _held_out_old(
+    old: list[Example], new: list[Example], eval_new: list[Example], settings: UpdateSettings, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """Old rows to replay and to judge on. A group that new rows have too stays on the side that it has there."""
+    trained, judged = _groups(new), _groups(eval_new) - _groups(new)
+    by_group = [example for example in old if example.group in judged]
+    free = [example for example in old if example.group not in trained | judged]
+    drawn = []
+    if free and (not by_group or len(free) * settings.eval_share >= 1):
+        drawn = split_dev(free, settings.eval_share, seed, setting="`eval_share`")[1]
+    held_out = {id(example) for example in (*by_group, *drawn)}
+    rows = [example for example in old if id(example) not in held_out]
+    return rows, list(with_own_ids([example for example in old if id(example) in held_out], "the held-out rows"))
+
+
+def _groups(examples: Sequence[Example]) -> set[str | None]:
+    return {example.group for example in examples} - {None}
+
+
+def _unlike(
+    judged: list[Example], known: Sequence[Example], trained: Sequence[Example], *, kind: str, among: str
+) -> list[Example]:
+    """The gate's rows without those whose text is also a known row's, perhaps with another label, or whose group is
+    that of a row that is trained on.
 
     Raises:
         DataError: No row is left.
     """
-    texts = {digest_of(example) for example in known}
-    kept = [example for example in judged if digest_of(example) not in texts]
+    texts, groups = {digest_of(example) for example in known}, _groups(trained)
+    others = [example for example in judged if digest_of(example) not in texts]
+    kept = [example for example in others if example.group not in groups]
     if not kept:
-        raise DataError(f"every {kind} row of the gate has the text of {among}; give `eval_{kind}` with other texts")
-    if left_out := len(judged) - len(kept):
+        what = "text" if judged and not others else "text or the group"
+        raise DataError(
+            f"every {kind} row of the gate has the {what} of {among}; give `eval_{kind}` with other texts"
+            f"{' and groups' * bool(others)}"
+        )
+    if left_out := len(judged) - len(others):
         logger.warning("%d %s rows of the gate have the text of %s and are left out", left_out, kind, among)
+    if left_out := len(others) - len(kept):
+        logger.warning(
+            "%d %s rows of the gate have the group of a row that is trained on and are left out", left_out, kind
+        )
     return kept
 
 
@@ -213,13 +247,22 @@ def _old_rows(settings: UpdateSettings, config: RunConfig, labels: LabelSet) -> 
 
 
 def _drawn(
-    old: list[Example], known: Sequence[Example], settings: UpdateSettings, num_new: int, seed: int
+    old: list[Example],
+    new: Sequence[Example],
+    judged: Sequence[Example],
+    settings: UpdateSettings,
+    num_new: int,
+    seed: int,
 ) -> list[Example]:
-    """The old rows to replay: a stratified random sample, without texts of new or held-out rows."""
-    texts = {digest_of(example) for example in known}
-    pool = [example for example in old if digest_of(example) not in texts]
-    if left_out := len(old) - len(pool):
+    """The old rows to replay: a stratified random sample, without texts of new or held-out rows, nor the latter's
+    groups."""
+    texts, groups = {digest_of(example) for example in (*new, *judged)}, _groups(judged)
+    others = [example for example in old if digest_of(example) not in texts]
+    if left_out := len(old) - len(others):
         logger.warning("replay: %d old rows with the text of a new or a held-out row are left out", left_out)
+    pool = [example for example in others if example.group not in groups]
+    if left_out := len(others) - len(pool):
+        logger.warning("replay: %d old rows with the group of a held-out row are left out", left_out)
     wanted = max(1, round(num_new * settings.replay_share / (1 - settings.replay_share)))
     if wanted >= len(pool):
         if old:

@@ -24,7 +24,7 @@ ROWS_STAMP = "rows"
 """The file beside an update that records which rows it uses."""
 
 
-def update_config(model: Path, config: RunConfig | None = None, *, rate_factor: float = RATE_FACTOR) -> RunConfig:
+def update_config(model: Path, config: RunConfig | None = None, *, rate_factor: float | None = None) -> RunConfig:
     """Derive the settings of an update from those of the run that it starts from.
 
     The artifact's input settings are kept; rows, and what chooses weights or a temperature by them, are left out; the
@@ -33,12 +33,14 @@ def update_config(model: Path, config: RunConfig | None = None, *, rate_factor: 
     Args:
         model: The artifact to start from.
         config: The settings that it was trained with; None: from its run.json.
-        rate_factor: Factor on both learning rates.
+        rate_factor: Factor on both learning rates; None: 0.3, or 1 if the artifact comes from an update.
 
     Raises:
         ArtifactError: `model` is not an artifact with a classifier.
         ConfigError: It has no run.json, or the factor is not above 0.
     """
+    if rate_factor is None:
+        rate_factor = 1.0 if (model / REPORT).is_file() else RATE_FACTOR
     if not rate_factor > 0:
         raise ConfigError(f"`rate_factor` {rate_factor}: give a number above 0")
     info = read_info(model)
@@ -46,9 +48,8 @@ def update_config(model: Path, config: RunConfig | None = None, *, rate_factor: 
     began = config or read_run(model)
     if began is None:
         raise ConfigError(f"{model}: has no run.json with its training settings; give `config`")
-    factor = 1.0 if began.model.keep_head else rate_factor
     rates = {name: getattr(began.training, name) for name in ("learning_rate", "head_learning_rate")}
-    lower = {name: factor * rate for name, rate in rates.items() if rate is not None}
+    lower = {name: rate_factor * rate for name, rate in rates.items() if rate is not None}
     unchosen = {"selection": "last", "metric": None, "patience": None, "calibrate": False}
     return began.model_copy(
         update={

@@ -14,6 +14,7 @@ from dhrd.config import RunConfig, load_config
 from dhrd.errors import ConfigError, DataError, MissingExtra
 from dhrd.run.audit import labels as module
 from dhrd.run.audit.labels import CLASSIFIER, RATIONALE, LabelAudit, audit_labels
+from dhrd.run.train import train
 from helpers.rows import write_jsonl
 
 LABELS = ("bill", "crash", "login")
@@ -44,6 +45,7 @@ def audited(monkeypatch: pytest.MonkeyPatch, config: RunConfig, truth: dict[str,
 
     def knows(config: RunConfig, rows: Any, **_: Any) -> np.ndarray:
         assert config.data.dev_share == 0 and config.training.selection == "last", "all rows take part"
+        assert config.loss.classification_weight > 0
         result = np.full((len(rows.train), 3), (1 - sure) / 2)
         for index, example in enumerate(rows.train):
             said = "bill" if index % 7 == 0 else truth[example.id]
@@ -80,6 +82,35 @@ def test_without_rationales_the_classifier_alone_speaks(monkeypatch: pytest.Monk
     audit = audited(monkeypatch, config, truth, sure=0.8)
     assert audit.num_rationales == 0 and all(len(row.statements) == 1 for row in audit.rows)
     assert audit.num_doubted() > 0 == audit.num_doubted(2)
+
+
+def test_a_config_of_the_reasoning_head_alone_trains_the_classifier(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows, truth = planted_rows()
+    assert audited(
+        monkeypatch,
+        config_of(tmp_path, rows, "loss.classification_weight=0", "training.selection=last"),
+        truth,
+        sure=0.8,
+    ).num_doubted()
+
+
+def test_a_backbone_that_knows_the_rows_is_no_witness(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_backbone: Path
+) -> None:
+    rows, truth = planted_rows(60, 60)
+    settings = [
+        f"model.name_or_path={tiny_backbone}",
+        "training.num_epochs=1",
+        "data.max_input_tokens=64",
+        "data.max_sequence_tokens=96",
+    ]
+    config = config_of(tmp_path, rows, *settings, f"output_dir={tmp_path / 'out'}")
+    train(config, device="cpu")
+    again = config_of(tmp_path, rows, f"model.name_or_path={tmp_path / 'out'}")
+    with pytest.raises(DataError, match=r"was trained on \d+ of the 60 rows, so none is held out"):
+        audited(monkeypatch, again, truth, sure=0.8)
 
 
 def test_a_label_that_no_row_has_is_no_matter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

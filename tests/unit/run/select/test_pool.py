@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dhrd.config import DataSettings
 from dhrd.data.records import Example
 from dhrd.data.templates import PLAIN
 from dhrd.errors import DataError
@@ -53,7 +54,7 @@ def test_a_text_whose_later_row_is_known_by_id_is_not_asked_for(tmp_path: Path) 
 
 def test_columns_may_have_other_names(tmp_path: Path) -> None:
     known = write_jsonl(tmp_path / "known.jsonl", [{"number": "r0"}, {"text": "three"}])
-    pool = open_pool(examples(), [known], PLAIN, {"id": "number", "input_text": "text"})
+    pool = open_pool(examples(), [known], PLAIN, DataSettings(columns={"id": "number", "input_text": "text"}))
     assert pool.rows == [1, 4]
 
 

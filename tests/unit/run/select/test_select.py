@@ -249,3 +249,23 @@ def test_out_of_fold_of_a_task(tiny_backbone: Path, tmp_path: Path) -> None:
 def test_strategies_for_labels_choose_no_rationales(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="for rationales give random or margin"):
         select_for_rationales(model, pool_of(tmp_path, label="bill"), SelectionQuery(num_rows=3, strategy="badge"))
+
+
+def test_a_share_of_rationales_hides_no_row_that_has_one(tiny_backbone: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path, num_train=24, reasoned=0.5)
+    share = ("training.num_epochs=1", "data.rationale_share=0.25")
+    config = load_config(overrides=settings(tiny_backbone, tmp_path, *share))
+    bare = {row["id"] for row in read_jsonl(tmp_path / "train.jsonl") if not row.get("rationale")}
+    query = SelectionQuery(num_rows=len(bare), strategy="margin")
+    selection = select_out_of_fold(config, query, num_folds=2, device="cpu")
+    assert {row.example.id for row in selection.rows} == bare
+
+
+def test_known_rows_are_divided_as_the_pool_is(tiny_backbone: Path, tmp_path: Path) -> None:
+    lines = ["id;input_text;note, long", *(f"r{i};case {i};so, so" for i in range(6))]
+    pool, known = tmp_path / "pool.csv", tmp_path / "known.csv"
+    pool.write_text("\n".join(lines))
+    known.write_text("\n".join(lines[:3]))
+    config = load_config(overrides=[f"data.train={pool}", "data.csv_delimiter=;"])
+    query = SelectionQuery(num_rows=4, exclude=(known,))
+    assert {row.example.id for row in select_at_random(config, query).rows} == {"r2", "r3", "r4", "r5"}

@@ -202,3 +202,24 @@ def test_settings_that_make_no_sense(given: dict[str, Any], problem: str) -> Non
     whole = {"model": Path("old"), "new": "new.jsonl", "output": Path("new"), "replay": "old.jsonl"}
     with pytest.raises(ConfigError, match=problem):
         UpdateSettings(**whole | given)
+
+
+def test_no_group_is_trained_on_and_judged_by(old: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The same customers write old and new mail, each text of its own."""
+    new, replay = (
+        write_jsonl(
+            tmp_path / f"{name}.jsonl",
+            [row | {"input_text": f"{name} {i}", "group": f"customer {i % 10}"} for i, row in enumerate(rows(40))],
+        )
+        for name in ("those", "these")
+    )
+    found = read(old, tmp_path, new=str(new), replay=str(replay), replay_share=0.9)
+    trained = {example.group for example in found.train.load()}
+    assert found.eval_new and found.eval_old and found.num_replayed
+    assert not trained & {example.group for example in (*found.eval_new, *found.eval_old)}
+    judged = write_jsonl(
+        tmp_path / "judged.jsonl", [row | {"group": f"customer {i}"} for i, row in enumerate(rows(30)[20:])]
+    )
+    given = read(old, tmp_path, new=str(new), replay=str(replay), eval_old=str(judged), replay_share=0.9)
+    assert not {example.group for example in given.train.load()} & {example.group for example in given.eval_old}
+    assert "old rows of the gate have the group of a row that is trained on and are left out" in caplog.text

@@ -27,7 +27,12 @@ def test_what_an_update_begins_with_and_leaves_out(tmp_path: Path) -> None:
     assert config.training.learning_rate == pytest.approx(0.3 * began.training.learning_rate)
     assert config.training.head_learning_rate == pytest.approx(0.3 * (began.training.head_learning_rate or 0))
     assert config.training.num_epochs == began.training.num_epochs
+    again = update_config(old, config).training
+    assert again.learning_rate == pytest.approx(0.3 * config.training.learning_rate), "trained further by hand"
+    (old / REPORT).touch()
     assert update_config(old, config).training == config.training, "an update of an update keeps its rates"
+    asked = update_config(old, config, rate_factor=0.5).training
+    assert asked.learning_rate == pytest.approx(0.5 * config.training.learning_rate)
     with pytest.raises(ConfigError, match="`rate_factor` 0"):
         update_config(old, rate_factor=0)
 
