@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dhrd._device import random_state_kept
 from dhrd._text import message_of
 from dhrd.data.records import Batch
-from dhrd.errors import ConfigError
+from dhrd.errors import ConfigError, is_out_of_memory
 from dhrd.model.adapters import blocks
 from dhrd.model.pooling import row_states
 
@@ -88,7 +88,9 @@ def check_frozen(model: Any, batch: Batch) -> None:
         try:
             from_kept = replace(batch, frozen_BTD=frozen_states(model, batch, training=True))
             found = row_states(model.hidden_states(from_kept), batch)[batch.attention_mask_BT]
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
             raise ConfigError(
                 f"training.cache_frozen: {type(model.causal_lm).__name__} cannot run from its frozen part's hidden "
                 f"states ({message_of(error)}); leave cache_frozen out"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -57,11 +58,17 @@ def test_blocks_that_give_more_than_a_tensor_are_stood_in_for_likewise(config: P
     torch.testing.assert_close(found_BTD[batch.attention_mask_BT], whole_BTD[batch.attention_mask_BT])
 
 
-def test_a_model_that_needs_more_from_its_blocks_is_refused() -> None:
+@pytest.mark.parametrize("error", [KeyError, RuntimeError])
+def test_a_model_that_needs_more_from_its_blocks_is_refused(error: type[Exception]) -> None:
     model, notes = make_model(freeze_layers=1), dict[str, bool]()
     lower, upper = blocks(model.causal_lm)
+
+    def needs(*_: Any) -> None:
+        if not notes.pop("below", False):
+            raise error("shapes do not match")
+
     lower.self_attn.register_forward_hook(lambda *_: notes.update(below=True))
-    upper.register_forward_hook(lambda *_: notes.pop("below") and None)
+    upper.register_forward_hook(needs)
     with pytest.raises(ConfigError, match=r"cache_frozen: LlamaForCausalLM cannot run from .*; leave cache_frozen"):
         check_frozen(model, make_batch(rows(), model))
 
