@@ -38,16 +38,17 @@ def _alike(labels: LabelSet | None) -> object:
 
 def _data_of(loader: Iterable[Batch]) -> list[object]:
     """The data sets that a loader's is made of."""
-    found, waiting = [], [getattr(loader, "dataset", None)]
-    while waiting:
-        data = waiting.pop(0)
-        if isinstance(data, Subset):
-            waiting.insert(0, data.dataset)
-        elif isinstance(data, ConcatDataset):
-            waiting[:0] = data.datasets
-        else:
-            found.append(data)
-    return found
+    return list(_parts(getattr(loader, "dataset", None)))
+
+
+def _parts(data: object) -> Iterator[object]:
+    if isinstance(data, Subset):
+        yield from _parts(data.dataset)
+    elif isinstance(data, ConcatDataset):
+        for part in data.datasets:
+            yield from _parts(part)
+    else:
+        yield data
 
 
 def _is_ours(loader: Iterable[Batch]) -> bool:

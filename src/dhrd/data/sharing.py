@@ -82,7 +82,7 @@ class Sharing:
         gathered = [batch for part in found for batch in part]
         if not any(batch.packs for batch in gathered):
             return False
-        shared = sum(_tokens_of(batch, sequences) for batch in gathered)
+        shared = sum(_run_tokens(batch.rows, sequences, batch.packs) for batch in gathered)
         by_rows = sum(_run_tokens(rows, sequences) for rows in slices)
         return not self.launch or max(shared, self.launch * len(gathered)) < max(by_rows, self.launch * len(slices))
 
@@ -116,12 +116,9 @@ def _by_rows(update: Sequence[int], batch_size: int, num_processes: int, process
     return [MicroBatch(rows) for rows in slices]
 
 
-def _run_tokens(rows: Sequence[int], sequences: dict[int, Sequence[int]]) -> int:
-    return len(rows) * max(len(sequences[row]) for row in rows)
-
-
-def _tokens_of(batch: MicroBatch, sequences: dict[int, Sequence[int]]) -> int:
-    lengths = [pack.num_tokens for pack in batch.packs] or [len(sequences[row]) for row in batch.rows]
+def _run_tokens(rows: Sequence[int], sequences: dict[int, Sequence[int]], packs: Sequence[Pack] = ()) -> int:
+    """Tokens of rows, or of their packs, padding included."""
+    lengths = [pack.num_tokens for pack in packs] or [len(sequences[row]) for row in rows]
     return len(lengths) * max(lengths)
 
 

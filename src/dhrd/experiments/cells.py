@@ -198,22 +198,22 @@ class CellStore:
 
     def save_diverged(self, cell: Cell, why: str) -> None:
         """Write that a cell of a choice diverged, so that no later call tries it again."""
-        with saving(str(self.directory)):
-            self.directory.mkdir(parents=True, exist_ok=True)
-        with writing(self._of_diverged(cell)) as file:
-            file.row({**_identity(cell), "diverged": why})
+        self._write(self._of_diverged(cell), {**_identity(cell), "diverged": why})
 
     def _of_diverged(self, cell: Cell) -> Path:
         return (self.directory / cell.file_name).with_suffix(".diverged.json")
 
     def save(self, cell: Cell, result: CellResult) -> Path:
         """Write a finished cell, whole or not at all."""
+        path = self.directory / cell.file_name
+        self._write(path, {"format_version": FORMAT_VERSION, **_identity(cell), **result.model_dump()})
+        return path
+
+    def _write(self, path: Path, content: Mapping[str, object]) -> None:
         with saving(str(self.directory)):
             self.directory.mkdir(parents=True, exist_ok=True)
-        path = self.directory / cell.file_name
         with writing(path) as file:
-            file.row({"format_version": FORMAT_VERSION, **_identity(cell), **result.model_dump()})
-        return path
+            file.row(content)
 
 
 def _identity(cell: Cell) -> dict[str, object]:

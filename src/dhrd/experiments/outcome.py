@@ -50,15 +50,21 @@ def look(request: Request, cache: Cache, known: Outcome | None = None) -> Outcom
     for (task, backbone, arm), point in choices.items():
         if (task, backbone, arm) not in before.choices:
             logger.info("chosen for %s, %s: %s", task, arm, ", ".join(f"{k}={v}" for k, v in flat(point).items()))
-    failures = before.failures | {
-        cell.key: why
-        for key, points in candidates.items()
-        if chosen[key] is None and all(any(map(request.store.diverged, cells)) for _, cells in points)
-        for _, cells in points
-        for cell in cells
-        if (why := request.store.diverged(cell)) is not None
-    }
+    failures = before.failures | _without_choice(request, candidates)
     return Outcome(final_cells(request, cache, choices), choices, candidates, failures)
+
+
+def _without_choice(request: Request, candidates: Candidates) -> dict[str, str]:
+    """The cells that diverged where every candidate has one, and why."""
+    found: dict[str, str] = {}
+    for points in candidates.values():
+        lost = [
+            {cell.key: why for cell in cells if (why := request.store.diverged(cell)) is not None}
+            for _, cells in points
+        ]
+        if all(lost):
+            found |= {key: why for each in lost for key, why in each.items()}
+    return found
 
 
 def num_waiting(request: Request, outcome: Outcome) -> int:

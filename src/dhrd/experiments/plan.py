@@ -163,15 +163,21 @@ def _judges(request: Request, cache: Cache, task: str, backbone: str, arm: Arm, 
     config = cell_config(request, task, backbone, arm, request.base.seed, point)
     rows = cache.rows(config)
     for fold in range(request.num_judges or (NUM_FOLDS if len(rows.train) < _FEW_ROWS else 1)):
-        yield Cell(
-            task=task,
-            arm=arm,
-            config=config,
-            rows_hash=cache.rows_hash(config),
-            weights_hash=cache.weights_hash(arm.encoder or backbone),
-            decoding=request.decoding,
-            fold=(fold, NUM_FOLDS),
-        )
+        yield _cell(request, cache, task, arm, config, (fold, NUM_FOLDS))
+
+
+def _cell(
+    request: Request, cache: Cache, task: str, arm: Arm, config: RunConfig, fold: tuple[int, int] | None = None
+) -> Cell:
+    return Cell(
+        task=task,
+        arm=arm,
+        config=config,
+        rows_hash=cache.rows_hash(config),
+        weights_hash=cache.weights_hash(arm.encoder or config.model.name_or_path),
+        decoding=request.decoding,
+        fold=fold,
+    )
 
 
 def choose(request: Request, candidates: Sequence[tuple[Settings, list[Cell]]]) -> Settings | None:
@@ -207,16 +213,7 @@ def final_cells(request: Request, cache: Cache, choices: Choices) -> list[Cell]:
         if request.grid_of(arm) and key not in choices:
             continue
         config = cell_config(request, task, backbone, arm, seed, choices.get(key))
-        cells.append(
-            Cell(
-                task=task,
-                arm=arm,
-                config=config,
-                rows_hash=cache.rows_hash(config),
-                weights_hash=cache.weights_hash(arm.encoder or backbone),
-                decoding=request.decoding,
-            )
-        )
+        cells.append(_cell(request, cache, task, arm, config))
     return cells
 
 

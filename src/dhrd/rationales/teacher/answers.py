@@ -155,16 +155,12 @@ def judge_vote(answer: Answer, question: Question, labels: LabelSet) -> Rational
     text, parts = said
     explanation, rest = parts or ("", text)
     label = labels.read(rest)
-    if parts is None and (answer.is_cut or label != _last_line_read(text, labels)):
+    if parts is None and (answer.is_cut or label != labels.read(text.strip().rpartition("\n")[2])):
         label = None  # the first of several options that it weighs is no vote
     if label is None:
         reason: Reason = "cut" if answer.is_cut else "no_sentinel" if parts is None else "no_label"
         return Rejection(reason, rest.strip()[:80], again=True)
     return Rationale(explanation, agrees=label == question.label, label=label)
-
-
-def _last_line_read(text: str, labels: LabelSet) -> tuple[int, ...] | None:
-    return labels.read(text.strip().rpartition("\n")[2])
 
 
 def _parsed(answer: Answer, labels: LabelSet) -> tuple[str, tuple[str, str] | None] | Rejection:

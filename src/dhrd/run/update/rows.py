@@ -190,9 +190,10 @@ def _held_out_old(
     old: list[Example], new: list[Example], eval_new: list[Example], settings: UpdateSettings, seed: int
 ) -> tuple[list[Example], list[Example]]:
     """Old rows to replay and to judge on. A group that new rows have too stays on the side that it has there."""
-    trained, judged = _groups(new), _groups(eval_new) - _groups(new)
+    judged = _groups(eval_new)
+    seen = judged | _groups(new)
     by_group = [example for example in old if example.group in judged]
-    free = [example for example in old if example.group not in trained | judged]
+    free = [example for example in old if example.group not in seen]
     drawn = []
     if free and (not by_group or len(free) * settings.eval_share >= 1):
         drawn = split_dev(free, settings.eval_share, seed, setting="`eval_share`")[1]
