@@ -82,8 +82,8 @@ def test_committed_cells_still_have_their_keys(repository: Path) -> None:
     paths = sorted((repository / "docs/results").glob("*/cells/*.json"))
     num_known = 0
     for path in paths:
-        assert read_cell(path).metrics["accuracy"] > 0
         found = json.loads(path.read_text())
+        assert found.get("diverged") or read_cell(path).metrics["accuracy"] > 0
         if without_retired(found["config"])[1]:
             continue  # it used what is no more: the evidence stays, the arm does not
         num_known += 1
@@ -103,7 +103,7 @@ def test_committed_cells_still_have_their_keys(repository: Path) -> None:
             decoding=CellDecoding(**found["decoding"] or {}),
             fold=tuple(found["fold"]) if found["fold"] else None,
         )
-        assert (cell.key, cell.file_name) == (found["key"], path.name)
+        assert (cell.key, cell.file_name) == (found["key"], path.name.replace(".diverged", ""))
     assert num_known >= 300
 
 

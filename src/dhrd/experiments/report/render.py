@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +26,7 @@ from dhrd.experiments.report.schema import (
     Number,
     Report,
     TaskResult,
+    TriedSettings,
 )
 from dhrd.metrics.metrics import higher_is_better
 
@@ -115,7 +115,6 @@ def _shown(report: Report) -> dict[str, Any]:
     """What both templates are given."""
     cells = list(report.cells())
     compared = [comparison for _, task in report.tasks() for comparison in task.comparisons]
-    num_tried = Counter((tried.task, tried.backbone, tried.arm) for tried in report.choices)
     return {
         "report": report,
         "primary": report.primary,
@@ -130,7 +129,7 @@ def _shown(report: Report) -> dict[str, Any]:
         "calibrated": [cell for cell in cells if cell[2].calibration],
         "timed": [(*cell, _times_the_slowest(cell[1], cell[2])) for cell in cells if cell[2].speed],
         "trained": [cell for cell in cells if cell[2].seconds is not None or cell[2].train_tokens is not None],
-        "choices": [(tried, num_tried[tried.task, tried.backbone, tried.arm]) for tried in report.choices],
+        "choices": list(_choices(report)),
         "paper_speedup": PAPER_SPEEDUP,
         **{function.__name__.lstrip("_"): function for function in (_rows, _facts, _tone, _seeds, _averages, _decoded)},
     }
@@ -230,6 +229,16 @@ def _times_the_slowest(task: TaskResult, cell: ArmResult) -> Number:
     rate = cell.speed.queries_per_second if cell.speed else None
     is_fair = len({speed.device for speed in speeds}) == 1 and len(rates) > 1 and min(rates) > 0
     return rate / min(rates) if is_fair and rate is not None else None
+
+
+def _choices(report: Report) -> Iterator[tuple[TriedSettings, list[TriedSettings]]]:
+    """Each choice, with what it was chosen over."""
+    tried: dict[tuple[str | None, str | None, str], list[TriedSettings]] = {}
+    for one in report.choices:
+        tried.setdefault((one.task, one.backbone, one.arm), []).append(one)
+    for same in tried.values():
+        over = [one for one in same if not one.chosen]
+        yield from ((one, over) for one in same if one.chosen)
 
 
 def _each_once(names: Iterable[str | None]) -> list[str]:

@@ -349,14 +349,19 @@ def test_chosen_settings_are_shown_with_the_numbers_that_chose_them() -> None:
     assert page.count("<small>training.learning_rate 0.0003</small>") == 4
 
 
-def test_markdown_has_one_line_for_each_chosen_setting() -> None:
+def test_markdown_has_one_line_for_each_choice_with_what_it_was_chosen_over() -> None:
     report = tuned_report()
-    lines = [line for line in markdown(report).splitlines() if "training.learning_rate" in line]
     chosen = [one for one in report["choices"] if one["chosen"]]
-    assert len(lines) == len(chosen) == 4
-    for one, line in zip(chosen, lines, strict=True):
-        assert line.startswith(f"- {one['task']}, ") and "training.learning_rate 0.0003" in line
-        assert f" {100 * one['value']:.1f}†, 5 folds, 1 of 2 tried)" in line
+    rivals = [one for one in report["choices"] if not one["chosen"]]
+    chosen[1]["num_folds"] = 1
+    rivals[2] |= {"value": None, "diverged": True}
+    lines = [line for line in markdown(report).splitlines() if "training.learning_rate" in line]
+    assert len(lines) == len(chosen) == len(rivals) == 4
+    for one, rival, line in zip(chosen, rivals, lines, strict=True):
+        folds, value = "1 fold" if one is chosen[1] else "5 folds", f"{100 * one['value']:.1f}†, "
+        lost = "diverged" if rival is rivals[2] else f"{100 * rival['value']:.1f}"
+        assert line.startswith(f"- {one['task']}, ") and f" {value}{folds}), over training.learning_rate " in line
+        assert line.endswith(f"training.learning_rate {rival['settings']['training.learning_rate']} ({lost})")
 
 
 @pytest.mark.usefixtures("no_figures")
