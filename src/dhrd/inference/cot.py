@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("dhrd")
 
-_DECODING = threading.Lock()  # one thread at a time, as the random number generator is global
+_DECODING = threading.Lock()  # one thread at a time, as some models keep one cache for all calls
 
 
 class Reasoner:

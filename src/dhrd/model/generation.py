@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dhrd.data.collate import pad_inputs
+from dhrd.model.sampling import RowSampler
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -30,7 +31,7 @@ def generate(
     temperature: float = 0.0,
     top_p: float = 1.0,
     batch_size: int = 16,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     stop: Stop | None = None,
 ) -> list[list[int]]:
     """Continue prompts until an end-of-sequence token: the tokenizer's, or one that the model names.
@@ -43,7 +44,8 @@ def generate(
         temperature: Sampling temperature; 0: greedy. The paper: 0.1.
         top_p: Nucleus probability. The paper: 0.7.
         batch_size: Prompts decoded together, grouped by length; rows that have ended leave the batch.
-        seed: Seed of sampling.
+        seed: Seed of sampling, or one for each prompt. A prompt's tokens and its seed decide what is drawn for it,
+            whatever is decoded beside it; the global random state is left as it is.
         stop: A further condition that ends a row; the last token is kept.
 
     Returns:
@@ -52,16 +54,16 @@ def generate(
     """
     results: list[list[int]] = [[] for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
-    sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p} if temperature else {"do_sample": False}
+    seeds = [seed] * len(prompts) if isinstance(seed, int) else seed
     ends = _Ends(tokenizer.pad_token_id, _end_tokens(model, tokenizer), stop)
-    options = {**sampling, "pad_token_id": ends.pad, "eos_token_id": sorted(ends.eos), "use_cache": True}
+    options = {"do_sample": False, "pad_token_id": ends.pad, "eos_token_id": sorted(ends.eos), "use_cache": True}
     model.eval()
-    torch.manual_seed(seed)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         some = [list(prompts[i]) for i in rows]
         with torch.inference_mode():
-            batch = _Batch(some, ends, model.device)
+            sampler = RowSampler(some, [seeds[i] for i in rows], temperature, top_p) if temperature else None
+            batch = _Batch(some, ends, model.device, sampler)
             while batch.rows and (left := max_new_tokens - batch.num_steps) > 0:
                 batch.advance(model, min(left, _steps_at_once(model, left)), options)
         for i, new in zip(rows, batch.new, strict=True):
@@ -93,11 +95,11 @@ class _Ends:
 class _Batch:
     """Rows that are decoded together, some steps at a time."""
 
-    def __init__(self, prompts: list[list[int]], ends: _Ends, device: torch.device) -> None:
+    def __init__(self, prompts: list[list[int]], ends: _Ends, device: torch.device, sampler: RowSampler | None) -> None:
         self.new: list[list[int]] = [[] for _ in prompts]
         self.rows = list(range(len(prompts)))
         self.num_steps = 0
-        self._eos, self._stop = ends.eos, ends.stop
+        self._eos, self._stop, self._sampler = ends.eos, ends.stop, sampler
         padded = pad_inputs(prompts, pad_token_id=ends.pad, padding_side="left").to(device)
         self._ids_BT, self._mask_BT = padded.input_ids_BT, padded.attention_mask_BT.long()
         self._width = self._ids_BT.shape[1]
@@ -113,6 +115,7 @@ class _Batch:
             return_dict_in_generate=True,
             **({"past_key_values": self._cache} if self._cache is not None else {}),
             **({"stopping_criteria": [self._ended]} if self._stop is not None else {}),
+            **({"logits_processor": [self._sampler]} if self._sampler is not None else {}),
             **options,
         )
         self.num_steps += num_steps
@@ -123,6 +126,8 @@ class _Batch:
         self._mask_BT = nn.functional.pad(self._mask_BT, (0, self._ids_BT.shape[1] - before), value=1)
         if 0 < len(kept) < len(self.rows):
             self._ids_BT, self._mask_BT = self._ids_BT[kept], self._mask_BT[kept]
+            if self._sampler is not None:
+                self._sampler.keep(kept.tolist())
             if self._cache is not None:
                 self._cache.batch_select_indices(kept)
         self.rows = [row for row, on in zip(self.rows, goes_on, strict=True) if on]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import compress, islice
 from typing import Literal, Self
 
 import torch
@@ -94,12 +94,12 @@ def _answer(batch: Sequence[Asked], prompts: Sequence[list[int]], session: Sessi
     outputs = generate(
         backbone.model,
         backbone.tokenizer,
-        [prompt for prompt, fit in zip(prompts, fits, strict=True) if fit],
+        list(compress(prompts, fits)),
         max_new_tokens=settings.max_tokens,
         temperature=settings.temperature or 0.0,
         top_p=settings.top_p or 1.0,
         batch_size=len(batch),
-        seed=(settings.seed or 0) + max(asked.attempt for asked in batch),
+        seed=[(settings.seed or 0) + asked.attempt for asked in compress(batch, fits)],
     )
     left = iter(outputs)
     now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -128,7 +128,7 @@ class OwnTeacher:
             temperature=TEMPERATURE if settings.temperature is None else settings.temperature,
             top_p=settings.top_p or 1.0,
             batch_size=len(batch),
-            seed=(settings.seed or 0) + max(prompt.asked.attempt for prompt in batch),
+            seed=[(settings.seed or 0) + prompt.asked.attempt for prompt in batch],
         )
         reader = HeadReader.of(self.info.labels, self.info.sequence, self.encoder.tokenizer)
         return [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +38,35 @@ def test_a_local_teacher_writes_what_it_decodes(tmp_path: Path) -> None:
 
 
 def test_a_local_teacher_that_samples_tries_again(tmp_path: Path) -> None:
-    data = write_cases(tmp_path / "d.jsonl", 4)
+    data = write_cases(tmp_path / "d.jsonl", 3)
     backbone = make_backbone("llama", max_position_embeddings=2048)
     settings = {"name": "local:tiny", "base_url": None, "max_tokens": 6, "temperature": 1.0, "attempts": 2}
     found = generate_rationales(
         teacher_config(FaultyEndpoint(), **settings), data, tmp_path / "o.jsonl", teacher=backbone
     )
-    assert found.tally.num_requests == 8
+    assert found.tally.num_requests == 6
+
+
+def test_a_run_in_two_halves_draws_what_one_run_draws(tmp_path: Path) -> None:
+    """Batches are cut otherwise after a stop; what is drawn for a row is the row's and its attempt's alone."""
+    data = write_cases(tmp_path / "d.jsonl", 3)
+    backbone = make_backbone("llama", max_position_embeddings=2048)
+    settings = {"name": "local:tiny", "base_url": None, "max_tokens": 8, "temperature": 1.0, "attempts": 2}
+    config = teacher_config(FaultyEndpoint(), **settings, batch_size=2)
+    for output, limits in (("whole.jsonl", [None]), ("halves.jsonl", [1, None])):
+        for limit in limits:
+            generate_rationales(config, data, tmp_path / output, teacher=backbone, limit=limit)
+    assert texts(tmp_path / "halves.answers.sqlite") == texts(tmp_path / "whole.answers.sqlite")
+
+
+def texts(store: Path) -> dict[str, list[str]]:
+    """All answers, by question, in the order in which they came."""
+    found: dict[str, list[str]] = {}
+    with closing(sqlite3.connect(store)) as db:
+        for key, answer in db.execute("SELECT key, answer FROM answer ORDER BY number"):
+            found.setdefault(key, []).append(json.loads(answer)["text"])
+    assert len(found) == 3 and {len(set(of_row)) for of_row in found.values()} == {2}
+    return found
 
 
 def test_a_prompt_over_the_context_is_rejected(tmp_path: Path) -> None:
