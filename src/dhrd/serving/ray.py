@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
 from dhrd._extras import require
 from dhrd.errors import ConfigError
@@ -54,6 +54,14 @@ class ReplicaSettings(BaseModel):
     max_replicas: int | None = Field(None, ge=1)
     num_cpus: float = Field(1, gt=0)
     num_gpus: float = Field(0, ge=0)
+
+    @field_validator("max_replicas")
+    @classmethod
+    def _not_below_the_least(cls, given: int | None, info: ValidationInfo) -> int | None:
+        least = info.data.get("replicas", 1)
+        if given is not None and given < least:
+            raise ValueError(f"{given} is below `replicas`, {least}, the number that always runs")
+        return given
 
 
 def app(arguments: Mapping[str, Any]) -> Any:
@@ -104,7 +112,8 @@ def read_arguments(arguments: Mapping[str, Any]) -> tuple[ReplicaSettings, Limit
     except ValidationError as error:
         first = error.errors()[0]
         known = ", ".join([*ReplicaSettings.model_fields, *sorted(_LIMITS)])
-        raise ConfigError(f"`{first['loc'][0]}`: {first['msg']}; arguments are {known}") from error
+        what = str(first["msg"]).removeprefix("Value error, ")
+        raise ConfigError(f"`{first['loc'][0]}`: {what}; arguments are {known}") from error
 
 
 def replica_app(settings: ReplicaSettings, limits: Limits, key: str | None) -> FastAPI:

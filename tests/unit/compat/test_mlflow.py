@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from dhrd.run import train as run
 from helpers.mlflow import fresh_mlflow, the_run
 from helpers.models import make_model
 from helpers.models import rows as encoded
-from helpers.runs import make_config
+from helpers.runs import Recorder, Stop, make_config
 
 
 @pytest.fixture
@@ -51,6 +52,42 @@ def test_the_documents_way_logs_to_the_active_run(mlflow: ModuleType, tiny_backb
         "model/config.json",
     }
     assert (tmp_path / "mlruns").is_dir()
+
+
+def test_each_training_of_a_run_has_its_own_settings(mlflow: ModuleType, tiny_backbone: Path, tmp_path: Path) -> None:
+    """A second one logs to a run inside the active one, which keeps those of the first."""
+    dhrd.configure_mlflow(tracking_uri=f"file:{tmp_path / 'mlruns'}", experiment="dhrd")
+    dhrd.enable_autologging()
+    with dhrd.mlflow_run("sweep") as active:
+        for rate in (1e-3, 2e-3):
+            own = (f"training.learning_rate={rate}", f"output_dir={tmp_path / str(rate)}")
+            run.train(make_config(tiny_backbone, tmp_path, "training.num_epochs=1", *own), device="cpu")
+            assert mlflow.active_run().info.run_id == active.info.run_id
+    by_rate = {found.data.params["training.learning_rate"]: found for found in runs_of(mlflow)}
+    assert by_rate.keys() == {"0.001", "0.002"}
+    assert by_rate["0.001"].info.run_id == by_rate["0.002"].data.tags["mlflow.parentRunId"] == active.info.run_id
+    assert {found.info.status for found in by_rate.values()} == {"FINISHED"}
+
+
+def test_a_training_that_goes_on_in_another_run_has_its_settings_there(
+    mlflow: ModuleType, tiny_backbone: Path, tmp_path: Path
+) -> None:
+    dhrd.configure_mlflow(tracking_uri=f"file:{tmp_path / 'mlruns'}", experiment="dhrd")
+    dhrd.enable_autologging()
+    config = make_config(tiny_backbone, tmp_path, "training.batch_size=4", "training.save_steps=3")
+    with pytest.raises(Stop), dhrd.mlflow_run("first"):
+        run.train(config, device="cpu", callbacks=[Recorder(fail_at=7)])
+    with dhrd.mlflow_run("second"):
+        run.train(config, device="cpu", checkpoint=tmp_path / "out")
+    by_name = {found.info.run_name: found.data for found in runs_of(mlflow)}
+    assert by_name["second"].params["training.batch_size"] == "4" and "loss" in by_name["second"].metrics
+
+
+def runs_of(mlflow: ModuleType) -> list[Any]:
+    client = mlflow.MlflowClient()
+    found = client.search_runs([client.get_experiment_by_name("dhrd").experiment_id])
+    assert len(found) == 2
+    return list(found)
 
 
 def test_without_autologging_an_active_run_is_left_alone(

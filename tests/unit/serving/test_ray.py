@@ -38,6 +38,7 @@ def test_the_environment_names_the_model(monkeypatch: pytest.MonkeyPatch) -> Non
     ("name", "value", "message"),
     [
         ("replicas", "0", "`replicas`: Input should be greater than or equal to 1"),
+        ("max_replicas", "0", "`max_replicas`: Input should be greater than or equal to 1"),
         ("replica", "2", "`replica`: Extra inputs are not permitted; arguments are model, name, device"),
         ("max_rows", "many", "`max_rows`: Input should be a valid integer"),
     ],
@@ -45,6 +46,12 @@ def test_the_environment_names_the_model(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_makes_no_sense_is_refused(name: str, value: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read_arguments({"model": "output", name: value})
+
+
+def test_the_most_replicas_are_not_below_the_least() -> None:
+    with pytest.raises(ConfigError, match="`max_replicas`: 2 is below `replicas`, 5, the number that always runs;"):
+        read_arguments({"model": "output", "replicas": "5", "max_replicas": "2"})
+    assert read_arguments({"model": "output", "replicas": "5", "max_replicas": "5"})[0].max_replicas == 5
 
 
 async def answer(app: object, key: str | None) -> tuple[int, dict[str, object]]:

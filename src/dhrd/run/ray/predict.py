@@ -86,6 +86,7 @@ def predict_by_ray(
     )
     work = replace(work, head=_head(work, files))
     settings = job_settings(directory, {**options, "columns": work.columns.names, "rows of a part": work.piece_rows})
+    settings["reading of rows"] = json.dumps(work.config.model_dump(mode="json", include={"data", "tasks"}))
     settings["input"] = json.dumps([[file, _key(file)] for file in files])
     with target.held():
         done = target.begin(settings, resume=job.resume)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,12 +15,16 @@ from dhrd._extras import require
 from dhrd._files import LOCK
 from dhrd._text import message_of
 from dhrd.config.published import HIDDEN, masked
+from dhrd.data.digest import text_digest
 from dhrd.errors import ConfigError
 from dhrd.training.trackers.tracker import Tracker, usable
 
 logger = logging.getLogger("dhrd")
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+
+_NO_PART_OF_A_KEY = re.compile(r"[^\w./ :-]")
+_LONGEST_KEY = 250
 
 
 @dataclass(slots=True)
@@ -38,7 +44,7 @@ THIS_PROCESS = MlflowProcess()
 
 
 class MlflowTracker(Tracker):
-    """Logs to the active MLflow run, or to one of its own.
+    """Logs to the active MLflow run, or to one of its own: inside the active one where that is of another training.
 
     Args:
         params: The run's settings.
@@ -64,24 +70,35 @@ class MlflowTracker(Tracker):
         self._owns = self._mlflow.active_run() is None
         if self._owns and (uri is not None or not THIS_PROCESS.is_configured):
             configure_mlflow(_known(uri) or os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI), experiment)
+        given = {key_of(name): str(value)[:500] for name, value in params.items()}
         with usable("tracking: mlflow"), self._closed_where_it_fails():
-            run_id = self._still_there(run_id)
+            is_nested = not self._owns and self._is_of_another_training(given, run_id)
+            self._owns = self._owns or is_nested
+            run_id = run_id if self._is_there(run_id) else None
             if self._owns:
-                self._mlflow.start_run(run_id=run_id, run_name=None if run_id else run_name)
+                self._mlflow.start_run(run_id=run_id, run_name=None if run_id else run_name, nested=is_nested)
             self._run_id = self._mlflow.active_run().info.run_id
-            if run_id is None:
-                self._mlflow.log_params({name: str(value)[:500] for name, value in params.items()})
+            if run_id != self._run_id:
+                self._mlflow.log_params(given)
 
-    def _still_there(self, run_id: str | None) -> str | None:
-        """The run to resume; None if it is not in this store."""
-        if run_id is None or not self._owns:
-            return run_id
+    def _is_of_another_training(self, params: Mapping[str, str], run_id: str | None) -> bool:
+        """Whether the active run has the settings of a training before this one, which MLflow never changes."""
+        active_id = self._mlflow.active_run().info.run_id
+        theirs = self._mlflow.get_run(active_id).data.params
+        return active_id != run_id and any(theirs.get(name, value) != value for name, value in params.items())
+
+    def _is_there(self, run_id: str | None) -> bool:
+        """Whether the run to resume is in this store."""
+        if run_id is None:
+            return False
         try:
             self._mlflow.get_run(run_id)
         except self._mlflow.exceptions.MlflowException as error:
-            logger.warning("mlflow: cannot resume run %s (%s); starting a new one", run_id, masked(message_of(error)))
-            return None
-        return run_id
+            if self._owns:
+                why = masked(message_of(error))
+                logger.warning("mlflow: cannot resume run %s (%s); starting a new one", run_id, why)
+            return False
+        return True
 
     @contextmanager
     def _closed_where_it_fails(self) -> Iterator[None]:
@@ -95,7 +112,8 @@ class MlflowTracker(Tracker):
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Log them as metrics."""
-        self._mlflow.log_metrics(dict(values), step=step, run_id=self._run_id)
+        named = {key_of(name): value for name, value in values.items()}
+        self._mlflow.log_metrics(named, step=step, run_id=self._run_id)
 
     def state(self) -> dict[str, str]:
         """The run's id."""
@@ -114,6 +132,13 @@ class MlflowTracker(Tracker):
         """End the run if the tracker started it."""
         if self._owns:
             self._mlflow.end_run(status)
+
+
+def key_of(name: str) -> str:
+    """A name that MLflow takes for one that contains what users call their labels or tasks."""
+    key = _NO_PART_OF_A_KEY.sub("_", name)
+    key = key if posixpath.normpath(key) == key else key.replace("/", "_")
+    return key if key == name and len(key) <= _LONGEST_KEY else f"{key[: _LONGEST_KEY - 9]}_{text_digest(name)[:8]}"
 
 
 def _known(uri: str | None) -> str | None:

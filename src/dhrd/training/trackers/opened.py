@@ -83,5 +83,5 @@ def _asked_for(config: RunConfig, accelerator: Accelerator, position: Position) 
     if others := [name for name in tracking.report_to if name != "mlflow"]:
         names = " and ".join(others)
         with usable(f"tracking.report_to: {names}"):
-            tracker = AccelerateTracker(accelerator, tracking.experiment, params, tracking.run_name)
+            tracker = AccelerateTracker(accelerator, tracking.experiment, params, tracking.run_name, position)
         yield Lasting(names, tracker)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dhrd.config import RunConfig
+from dhrd.config import RunConfig, load_config
 from dhrd.errors import ConfigError, DataError
 from dhrd.run.predict.journal import LongJob, Mark
 from dhrd.run.predict.tables import Columns
@@ -62,6 +62,25 @@ def test_settings_are_checked_before_a_cluster_is_asked(tmp_path: Path, monkeypa
     with pytest.raises(ConfigError, match="ends in a slash"):
         ray.predict_by_ray(tmp_path / "o.parquet", model, data)
     assert not (tmp_path / "out").exists()
+
+
+def test_parts_of_rows_that_were_read_otherwise_are_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the labels would be of one column and half of another."""
+    rows = [{"input_text": "one", "other": "two", "label": "a"}]
+    model, data = use(monkeypatch, tmp_path / "model"), write_jsonl(tmp_path / "in.jsonl", rows)
+
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ray, "connected", stopped)
+    for resume in (False, True):  # the second is the same job
+        with pytest.raises(KeyboardInterrupt):
+            ray.predict_by_ray(f"{tmp_path}/out/", model, data, job=LongJob(resume=resume))
+    for setting in ({"data__columns": {"input_text": "other"}}, {"data__input_template": "{{ other }}"}):
+        with pytest.raises(ConfigError, match="had another reading of rows"):
+            ray.predict_by_ray(f"{tmp_path}/out/", model, data, job=LongJob(resume=True), config=load_config(**setting))
 
 
 def test_columns_to_keep_are_those_of_the_first_good_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

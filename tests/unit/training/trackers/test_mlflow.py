@@ -13,7 +13,9 @@ import pytest
 import dhrd
 from dhrd.errors import UserError
 from dhrd.run import train as run
+from dhrd.training.trackers.mlflow import key_of
 from helpers.mlflow import fresh_mlflow, the_run
+from helpers.rows import write_jsonl
 from helpers.runs import Recorder, Stop, make_config, read_jsonl
 
 
@@ -93,3 +95,18 @@ def test_a_resumed_run_is_the_same_mlflow_run(mlflow: ModuleType, tiny_backbone:
     assert again.info.status == "FINISHED"
     steps = {point.step for point in client.get_metric_history(again.info.run_id, "loss")}
     assert steps == set(range(1, 11))
+
+
+def test_what_users_call_their_labels_is_part_of_a_key(mlflow: ModuleType, tiny_backbone: Path, tmp_path: Path) -> None:
+    """Signs that MLflow refuses, and names that only these tell apart."""
+    rows = [{"input_text": f"case {i}", "label": ("C+", "C#", "a//b")[i % 3]} for i in range(9)]
+    data = write_jsonl(tmp_path / "signs.jsonl", rows)
+    weights = 'loss.class_weights={"C+": 2, "C#": 1, "a//b": 3}'
+    tracking = ["tracking.report_to=mlflow", f"tracking.uri=file:{tmp_path / 'mlruns'}"]
+    few = ("training.num_epochs=1", "data.validation=null", "loss.reasoning_weight=0")
+    run.train(make_config(tiny_backbone, tmp_path, *tracking, *few, weights, f"data.train={data}"), device="cpu")
+    _, found = the_run(mlflow)
+    params = found.data.params
+    assert [params[key_of(f"loss.class_weights.{label}")] for label in ("C+", "C#", "a//b")] == ["2.0", "1.0", "3.0"]
+    assert key_of("loss.class_weights.yes") == "loss.class_weights.yes"
+    assert len(key_of("x" * 400)) <= 250 and key_of("x" * 400) != key_of("x" * 401)
