@@ -13,6 +13,8 @@ import torch
 
 import dhrd
 from dhrd import ArtifactError, Classifier, ConfigError, DataError
+from dhrd.artifact.info import read_info
+from dhrd.artifact.read import load_input_encoder
 from dhrd.benchmark.inference import benchmark
 from dhrd.benchmark.settings import Settings
 from dhrd.errors import DhrdError
@@ -83,6 +85,25 @@ def test_it_runs_without_dhrd_and_says_the_same(artifact: Path, exported: Path) 
     assert [names[index] for index in logits.argmax(1)] == Classifier.from_pretrained(artifact, dtype=None).predict(
         texts
     )
+
+
+def test_rows_of_a_template_are_read_as_its_artifact_reads_them(artifact: Path, exported: Path, tmp_path: Path) -> None:
+    """What the page says for templates: long rows keep the template's end, which the graph pools at."""
+    texts = [f"case {i * 13} " + "word " * i for i in range(40)]
+    read_otherwise = {"input_template": "Text: {{ input_text }}\nVerdict:", "max_input_tokens": 24}
+    for name, directory in (("artifact", artifact), ("exported", exported)):
+        shutil.copytree(directory, tmp_path / name)
+        manifest = tmp_path / name / "dhrd.json"
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | read_otherwise))
+    encoder = load_input_encoder(tmp_path / "exported", read_info(tmp_path / "exported"))
+    items = encoder.encode([({"input_text": text}, "a row") for text in texts])
+    assert 0 < sum(item.was_cut for item in items) < 40
+    tokens = encoder.tokenizer.pad({"input_ids": [item.input_ids for item in items]}, return_tensors="np")
+    session = onnxruntime.InferenceSession(tmp_path / "exported" / "model.onnx")
+    given = {name: tokens[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
+    (logits_BC,) = session.run(["logits"], given)
+    classifier = Classifier.from_pretrained(tmp_path / "artifact", dtype=None)
+    assert [classifier.info.labels.names[index] for index in logits_BC.argmax(1)] == classifier.predict(texts)
 
 
 def test_its_directory_is_no_artifact_for_dhrd(exported: Path) -> None:
