@@ -14,7 +14,7 @@ from dhrd.training.trackers.mlflow import THIS_PROCESS, configure_mlflow
 def enable_autologging() -> None:
     """Log params, metrics and artifact of every following training in this process to MLflow.
 
-    The active run (`mlflow_run`) is used if there is one, else a new run; a second training in one logs to a run inside it.
+    The active run (`mlflow_run`) is used if there is one, else a new run; a second training in it gets a run inside it.
 
     Raises:
         MissingExtra: mlflow is not installed.

@@ -18,6 +18,7 @@ from dhrd.inference.classifier import Classifier
 from dhrd.inference.cot import Reasoner
 from dhrd.inference.decoding import Decoding
 from dhrd.run.chosen import ChosenRows
+from dhrd.run.copies import telling_copies
 from dhrd.run.rows import each_row_of, rows_of
 from dhrd.run.trained import held_out_rows, refuse_trained_rows, telling_trained
 
@@ -86,7 +87,7 @@ def evaluate(
     if data is not None:  # training has compared its own rows
         each = telling_trained(model_dir, each)
     chosen = ChosenRows.of(model_dir)
-    each = chosen.counted(each)
+    each = telling_copies(chosen.counted(each))
     if mode == "classifier" and isinstance(model, Classifier):
         evaluation = evaluate_classifier(model, track(each, "evaluating"), write_row=write_row)
         chosen.mark(evaluation.metrics)

@@ -30,6 +30,7 @@ from dhrd.data.source import Source
 from dhrd.data.sources import open_source
 from dhrd.data.split import split_dev
 from dhrd.errors import ConfigError, DataError
+from dhrd.run.copies import tell_copies
 from dhrd.run.rows import as_source, open_rows, with_own_ids
 
 logger = logging.getLogger("dhrd")
@@ -135,6 +136,8 @@ def update_rows(
         old, eval_old = held_out(old, settings.eval_old)
     eval_old = _unlike(eval_old, rows, new, kind="old", among="a new row")
     encode_labels(eval_old, labels)
+    tell_copies(eval_new, "new rows of the gate")
+    tell_copies(eval_old, "old rows of the gate")
     replayed = _drawn(old, rows, [*eval_new, *eval_old], settings, len(new), config.seed)
     if settings.kl and replayed:
         answers_BC = old_answers(settings.model, replayed, kept=kept, device=device)
