@@ -266,7 +266,7 @@ def test_a_run_is_not_gone_on_with_after_a_change(change: dict[str, Any], tiny_b
         dhrd.train(config, device="cpu", callbacks=[Recorder(fail_at=7)])
     given = rows(20)
     write_jsonl(tmp_path / "train.jsonl", [{**given[0], **change}, *given[1:]])
-    with pytest.raises(dhrd.CheckpointError, match="belongs to another run; these differ: rows"):
+    with pytest.raises(dhrd.CheckpointError, match="these are not as they were: the training rows"):
         dhrd.train(config, device="cpu", checkpoint=config.output_dir)
     write_jsonl(tmp_path / "train.jsonl", given)
     dhrd.train(config, device="cpu", checkpoint=config.output_dir)

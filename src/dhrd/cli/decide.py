@@ -80,3 +80,5 @@ def decide(
         decision_table({"decision": decided.metrics})
         answered = f"{decided.metrics['coverage']:.1%} of these {decided.decision.num_rows} rows are answered"
         say(f"{answered}; the decision is saved in {model} and used by predict, evaluate and serve")
+        if decided.replaced is not None:
+            say(f"it replaces the one that was there: {decided.replaced}")

@@ -72,6 +72,7 @@ class RowCheck:
         tasks: The settings of each task by name, if rows have labels of several tasks.
         reads_rationales: Whether the rationale column is read.
         weighs: Whether the weight column is read.
+        named: Fields whose columns were named for these rows, and must be there.
         remark: Called at the end with warnings about what looks wrong.
     """
 
@@ -83,6 +84,7 @@ class RowCheck:
     tasks: Mapping[str, TaskSettings] = field(default_factory=dict)
     reads_rationales: bool = True
     weighs: bool = True
+    named: Collection[str] = ()
     remark: Callable[[str], None]
     _ids: DigestIds = field(default_factory=DigestIds)
     _missing: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -197,9 +199,9 @@ class RowCheck:
         return row.own[name] if name in row.own else row.columns.get(self._column(row, name))
 
     def _column(self, row: Row, name: str) -> str:
-        """A field's column; rows to predict on may have our own name for it instead."""
+        """A field's column; rows to predict on may have our own name for it instead of the training rows'."""
         column = self.columns.get(name, name)
-        return column if column in row.columns or self.labels_required else name
+        return column if column in row.columns or self.labels_required or name in self.named else name
 
     def _refuse_missing(self, row: Row) -> None:
         """Refuse a row without required columns; an unmapped one is reported where its value is read."""
@@ -223,7 +225,8 @@ class RowCheck:
             return False
         reads = name == "input_text" and "input_text" in self.template.variables
         is_label = name == "label" and not self.tasks
-        return reads or (self.labels_required and (is_label or name in self.columns))
+        is_named = name == "id" and name in self.named
+        return reads or is_named or (self.labels_required and (is_label or name in self.columns))
 
     def _notice(self, example: Example) -> None:
         given = example.label.labels.values() if isinstance(example.label, ByTask) else (example.label,)

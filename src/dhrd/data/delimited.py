@@ -176,13 +176,13 @@ def _is_quoted(value: object) -> bool:
 
 
 def _holds_rows(values: list[str], delimiter: str) -> bool:
-    """Whether each line of a row of several lines has as many fields as the header."""
+    """Whether each line of a row of several lines has as many fields as the header, with no delimiter as in prose."""
     for index, value in enumerate(values):
-        if "\n" not in value and "\r" not in value:
-            continue
-        counts = [line.count(delimiter) + 1 for line in _LINE_END.split(value.rstrip("\r\n"))]
+        lines = _LINE_END.split(value.rstrip("\r\n"))
+        counts = [line.count(delimiter) + 1 for line in lines]
         counts[0] += index
         counts[-1] += len(values) - index - 1
-        if len(counts) > 1 and all(count == len(values) for count in counts) and len(values) > 1:
+        are_full = len(lines) > 1 < len(values) and all(count == len(values) for count in counts)
+        if are_full and not any(f"{delimiter} " in line or line.endswith(delimiter) for line in lines):
             return True
     return False

@@ -33,6 +33,7 @@ class Source:
         reads_rationales: Whether the rows' rationales are read; if not, their column may hold anything.
         weighs: Whether the rows' weights are read; if not, their column may be missing.
         has_model: Whether the template is that of a trained model, which the rows are read for.
+        named: Fields whose columns were named for these rows; for others rows to predict on may have our own name.
         remarks: Logs warnings about what looks wrong.
     """
 
@@ -47,6 +48,7 @@ class Source:
     reads_rationales: bool = True
     weighs: bool = True
     has_model: bool = False
+    named: frozenset[str] = frozenset()
     remarks: Remarks = field(default_factory=Remarks, compare=False)
 
     @property
@@ -81,6 +83,7 @@ class Source:
             tasks=self.tasks,
             reads_rationales=self.reads_rationales,
             weighs=self.weighs,
+            named=self.named,
             remark=self.remarks,
         )
         for row in islice(self.read(), limit):

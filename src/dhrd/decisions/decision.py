@@ -67,6 +67,11 @@ class Decision:
     def __post_init__(self) -> None:
         assert 0 < self.confidence < 1, f"confidence is between 0 and 1, got {self.confidence}"
 
+    def __str__(self) -> str:
+        targets = [str(rule.target) for rule in self.rules]
+        sets = [f"label sets of coverage {self.sets.coverage:g}"] if self.sets is not None else []
+        return f"{' and '.join([*targets, *sets])}, with confidence {self.confidence:g}, on {self.num_rows} rows"
+
     def answered(self, probabilities_BC: np.ndarray, names: Sequence[str], *, multi_label: bool) -> np.ndarray:
         """Whether each row is answered, (B,).
 

@@ -14,6 +14,11 @@ EXPLANATION_NOTE = (
     "which does not read it: it is not the cause of the label."
 )
 
+ABSTAINED_NOTE = (
+    "The rationale illustrates what the model learned to write about such a text. It has no label beside it: the "
+    "artifact's decision leaves this text to people."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -25,7 +30,7 @@ class Explanation:
         label: The classifier's label, as in `Prediction`: None if the artifact's decision abstained. It may differ from
             `answer`, which a cascade would put in its place.
         text: The text as the model saw it.
-        note: `EXPLANATION_NOTE`, to show with the rationale.
+        note: What to show with the rationale: `EXPLANATION_NOTE`, or `ABSTAINED_NOTE` where there is no label.
     """
 
     rationale: str
@@ -46,6 +51,8 @@ def explanations_of(
         labels: The classifier's labels, None where the decision abstained.
     """
     return [
-        Explanation(written.rationale, written.label, label, item.text)
+        Explanation(
+            written.rationale, written.label, label, item.text, ABSTAINED_NOTE if label is None else EXPLANATION_NOTE
+        )
         for item, written, label in zip(inputs, decoded, labels, strict=True)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,12 @@ class Decided:
     Args:
         decision: As it is written into the artifact.
         metrics: See `decision_metrics`; `selected_on`, for these rows chose it: new ones do a little worse.
+        replaced: The decision that the artifact had before; None: it had none.
     """
 
     decision: Decision
     metrics: DecisionMetrics
+    replaced: Decision | None = field(default=None, compare=False)
 
 
 def decide(
@@ -96,7 +98,7 @@ def decide(
     write_decision(Path(model_dir).expanduser(), decision, digests)
     metrics = measure_decision(decision, outcomes)
     metrics["selected_on"] = True
-    return Decided(decision, metrics)
+    return Decided(decision, metrics, replaced=classifier.info.decision)
 
 
 def clear(model_dir: str | Path) -> None:

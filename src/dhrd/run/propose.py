@@ -28,6 +28,7 @@ from dhrd.data.sources import named_rows, open_source
 from dhrd.data.templates import PLAIN
 from dhrd.errors import ColumnError, DataError
 from dhrd.model.choice import at_hand, choose_backbone, context_of, this_machine
+from dhrd.model.location import SCRATCH
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -98,7 +99,7 @@ def propose(given: RunConfig) -> Proposal:
     if roles["label"].is_close:
         logger.warning("label: %s", _reason("label", roles["label"]))
     own = _given(given)
-    begun = _merged([*_model(), *_data(given, roles, columns), *_losses(given, roles)], own)
+    begun = _merged([*_model(), *_data(given, roles, columns), *_losses(given, roles), *_from_scratch(given)], own)
     rows, held_out = _rows(given, begun)
     inputs, limits = _limits(resolved(begun), rows)
     first = rows.labels.slices[0]
@@ -160,6 +161,14 @@ def _reason(name: str, role: Role) -> str:
     others = ", ".join(shown(column, 40) for column in role.others)
     change = f"; it might be {others} instead: set data.columns.{name}" if others else ""
     return f"{chosen}, {role.why}{change}"
+
+
+def _from_scratch(given: RunConfig) -> Iterator[Setting]:
+    """Random weights hardly move at a rate for pretrained ones, within the epochs for these."""
+    if given.model.name_or_path.startswith(SCRATCH):
+        why = "For random weights of a few layers; less for more. Pretrained ones take 5e-5, and 3 epochs."
+        yield Setting("training.learning_rate", 3e-3, why)
+        yield Setting("training.num_epochs", 6)
 
 
 def _rows(given: RunConfig, begun: Sequence[Setting]) -> tuple[Rows, list[Setting]]:

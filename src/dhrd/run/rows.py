@@ -121,7 +121,8 @@ def open_rows(spec: Any, split: str, config: RunConfig, info: ArtifactInfo) -> S
     """Open a source of rows for an artifact's input template."""
     settings = config.data.model_copy(update={"input_template": info.input_template})
     source = open_source(spec, settings, split=split, tasks=tasks_of(info, config.tasks))
-    return replace(source, reads_rationales=False, weighs=False, has_model=True)
+    named = {name for name, column in source.columns.items() if column not in (name, info.columns.get(name))}
+    return replace(source, reads_rationales=False, weighs=False, has_model=True, named=frozenset(named))
 
 
 def settings_of(model_dir: str | Path) -> RunConfig:

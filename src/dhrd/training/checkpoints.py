@@ -141,7 +141,10 @@ class Checkpoints:
         except CheckpointError as error:
             raise CheckpointError(f"{error}; {_MEND}") from error
         if differing := list(identity_differences(identity, self.identity, "in the checkpoint")):
-            raise CheckpointError(f"{path} belongs to another run; these differ: {'; '.join(differing)}")
+            raise CheckpointError(
+                f"{path}: cannot resume, since these are not as they were: {'; '.join(differing)}; bring them back, or "
+                "start over with `overwrite`"
+            )
         rng = path / f"rng-{state.accelerator.process_index}.pt"
         try:
             optimizer = torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu")

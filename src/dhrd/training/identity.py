@@ -12,6 +12,12 @@ from dhrd.config.published import recorded
 
 _FREE = {"output_dir", "tracking", "teacher"}  # may differ between a run and its continuation: they affect no weight
 
+_HASHED = {
+    "rows": "the training rows",
+    "rows of choices": "the rows of choices",
+    "validation rows": "the validation rows",
+}
+
 BACKBONE = "backbone's config"
 """The entry of the backbone's config, which a checkpoint of an earlier version does not have; it may go on."""
 
@@ -35,6 +41,8 @@ def identity_differences(theirs: object, ours: object, there: str, name: str = "
             if key == BACKBONE and key not in theirs:
                 continue
             yield from identity_differences(theirs.get(key), ours.get(key), there, f"{name}.{key}".lstrip("."))
+    elif theirs != ours and name in _HASHED:
+        yield f"{_HASHED[name]} (their texts, labels, weights or order)"
     elif theirs != ours:
         yield f"{name}: {shown(theirs)} {there}, {shown(ours)} now"
 

@@ -73,6 +73,14 @@ def test_what_is_decided_is_shown_and_obeyed(capsys: Any, place: Path) -> None:
     assert f"900 rows are in o.jsonl; {num_abstained} of them have no label" in ended.out
 
 
+def test_a_decision_that_is_replaced_is_named(capsys: Any, place: Path) -> None:
+    first = decide(capsys, "--target", "accuracy>=0.95", "--sets", "0.9")
+    assert "replaces" not in first.out
+    then = decide(capsys, "--target", "accuracy>=0.5", "--confidence", "0.8")
+    was = "accuracy>=0.95 and label sets of coverage 0.9, with confidence 0.9, on 900 rows"
+    assert f"it replaces the one that was there: {was}" in " ".join(then.out.split())
+
+
 def test_errors_name_flags(capsys: Any, place: Path) -> None:
     assert "give a --target such as" in decide(capsys).err
     assert "--confidence 2: not between 0 and 1" in decide(capsys, "--target", "accuracy>=0.9", "--confidence", 2).err

@@ -46,7 +46,9 @@ def test_l6_a_quote_that_swallows_rows_of_a_csv_is_told(
 
 
 def test_l6_texts_of_several_lines_are_read_without_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = write(tmp_path / "a.csv", 'input_text,label\n"Dear all\nI write, as I said, again\nYours",pos\nok,neg\n')
+    several = '"Dear all\nI write, as I said, again\nYours",pos\n'
+    as_many = '"Hello,\nthe lamp is broken",pos\n"Dear team, hello\nthe lamp is broken",neg\n'
+    path = write(tmp_path / "a.csv", f"input_text,label\n{several}{as_many}ok,neg\n")
     assert warnings_of(caplog, lambda: load(path)) == []
     assert load(path)[0].input_text == "Dear all\nI write, as I said, again\nYours"
 

@@ -12,7 +12,7 @@ import pytest
 import dhrd
 from dhrd import ConfigError, DataError
 from dhrd.artifact.info import ArtifactInfo
-from dhrd.config import DataSettings, RunConfig
+from dhrd.config import DataSettings, RunConfig, load_config
 from dhrd.config.tasks import TaskSettings
 from dhrd.data.label_space import LabelSpace
 from dhrd.data.records import Example, LabelSet
@@ -112,6 +112,24 @@ def test_without_run_json_the_artifacts_own_columns_hold(artifact: Path, tmp_pat
     change(tiny / "dhrd.json", columns={"text": "body"})
     with pytest.raises(ConfigError, match=r"dhrd\.json: data\.columns: unknown field 'text'"):
         settings_of(tiny)
+
+
+def test_a_column_that_is_named_for_these_rows_must_be_there(tmp_path: Path) -> None:
+    """Our own name stands in for the training rows' column, not for one that was asked for."""
+    tiny = save_tiny(tmp_path / "tiny")
+    change(tiny / "dhrd.json", columns={"input_text": "body", "id": "ticket"})
+    given = [{"input_text": "case 1", "nr": "7"}]
+    assert rows_of(tiny, given, labels_required=False)[0].input_text == "case 1"
+
+    def named(**columns: str) -> Example:
+        (row,) = rows_of(tiny, given, labels_required=False, config=load_config(data__columns=columns))
+        return row
+
+    assert named(id="nr").id == "7"
+    assert named(id="id", input_text="body", label="no such column", group="nor this").input_text == "case 1"
+    for column in ("id", "input_text"):
+        with pytest.raises(DataError, match=f"{column}: there is no column 'nope', which data.columns names; known"):
+            named(**{column: "nope"})
 
 
 def test_the_tasks_of_an_artifact_are_its_own_or_the_configs() -> None:
