@@ -116,7 +116,9 @@ def calibrate_head(live: LiveModel, examples: Sequence[EncodedExample], labels: 
     for number, task in enumerate(labels.slices):
         rows = [row for row, example in enumerate(examples) if number not in example.unlabelled]
         of_task = (values_BC[rows, task.columns] for values_BC in (logits_BC, gold_BC))
-        temperature = fit_temperature(*of_task, multi_label=task.labels.multi_label) if rows else 1.0
+        temperature = 1.0
+        if rows:
+            temperature = fit_temperature(*of_task, multi_label=task.labels.multi_label, task=task.name)
         temperatures[task.name] = temperature
         with torch.no_grad():
             weight[task.columns].div_(temperature)

@@ -100,7 +100,7 @@ def curve_points(num_points: int) -> np.ndarray:
     return np.unique(np.linspace(0, num_points - 1, _MAX_POINTS).round().astype(int))
 
 
-def fit_temperature(logits_BC: np.ndarray, gold_BC: np.ndarray, *, multi_label: bool = False) -> float:
+def fit_temperature(logits_BC: np.ndarray, gold_BC: np.ndarray, *, multi_label: bool = False, task: str = "") -> float:
     """The temperature T that minimises the log loss of logits / T (Guo et al., 2017), between 0.01 and 100.
 
     If no T in between is best, these rows do not determine one, and 1 is returned with a warning: with every row right,
@@ -110,6 +110,7 @@ def fit_temperature(logits_BC: np.ndarray, gold_BC: np.ndarray, *, multi_label: 
         logits_BC: Logits of rows that the weights were not trained on.
         gold_BC: 0/1: one-hot, or multi-hot for multi-label.
         multi_label: Use binary cross-entropy of a sigmoid per label instead of cross-entropy of the softmax.
+        task: Its name, for the warning, where there are several.
 
     Raises:
         DataError: There are no rows.
@@ -129,8 +130,9 @@ def fit_temperature(logits_BC: np.ndarray, gold_BC: np.ndarray, *, multi_label: 
     best_end = min(loss(logits_BC / bound, gold_BC) for bound in (_LOWEST, _HIGHEST))
     if not low + 0.01 < best.x < high - 0.01 or best.fun >= best_end:
         logger.warning(
-            "calibration: the %d held-out rows determine no temperature (all right, or no better than chance), so "
+            "calibration%s: the %d held-out rows determine no temperature (all right, or no better than chance), so "
             "probabilities are not changed; hold out more rows",
+            f" of {task}" if task else "",
             len(logits_BC),
         )
         return 1.0

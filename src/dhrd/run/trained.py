@@ -153,15 +153,24 @@ def refuse_trained_rows(
     config = read_run(Path(model_dir).expanduser()) if held_out else None
     trained = backbone_digests(config.model.name_or_path) if config else _trained_digests(model_dir, logging.WARNING)
     are_known = [digest in trained for digest in digests]
-    known = sum(are_known)
-    if known > _MOST_TRAINED * len(digests):
-        raise DataError(
-            f"the model was trained on {known} of the {len(digests)} rows, so they say little about new ones; {instead}"
-        )
-    if known:
-        then = "they show nothing of new ones and are left out" if left_out else "new ones may do worse"
-        logger.warning("%d of %d rows have the text of a training row; %s", known, len(digests), then)
+    known, then = (
+        sum(are_known),
+        "they show nothing of new ones and are left out" if left_out else "new ones may do worse",
+    )
+    _refuse_most(
+        are_known,
+        f"the model was trained on {known} of the {len(digests)} rows, so they say little about new ones; {instead}",
+        f"{known} of {len(digests)} rows have the text of a training row; {then}",
+    )
     return are_known
+
+
+def _refuse_most(are_known: Sequence[bool], refusal: str, warning: str) -> None:
+    """Refuse rows most of which are known; warn of fewer, which may be natural repetition."""
+    if sum(are_known) > _MOST_TRAINED * len(are_known):
+        raise DataError(refusal)
+    if any(are_known):
+        logger.warning(warning)
 
 
 def refuse_rows_of_backbone(config: RunConfig, examples: Sequence[Example]) -> None:
@@ -171,14 +180,13 @@ def refuse_rows_of_backbone(config: RunConfig, examples: Sequence[Example]) -> N
         DataError: The backbone was trained on most of the rows; on few, a warning is logged.
     """
     trained = backbone_digests(config.model.name_or_path)
-    if not (known := sum(digest_of(example) in trained for example in examples)):
-        return
+    are_known = [digest_of(example) in trained for example in examples]
     told = (
-        f"{config.model.name_or_path}, which each fold starts from, was trained on {known} of the {len(examples)} rows"
+        f"{config.model.name_or_path}, which each fold starts from, was trained on {sum(are_known)} of the "
+        f"{len(examples)} rows"
     )
-    if known > _MOST_TRAINED * len(examples):
-        raise DataError(f"{told}, so none is held out: start from the backbone that it was trained from")
-    logger.warning("%s: their labels are not unknown to it", told)
+    refusal = f"{told}, so none is held out: start from the backbone that it was trained from"
+    _refuse_most(are_known, refusal, f"{told}: their labels are not unknown to it")
 
 
 def telling_trained(model_dir: str | Path, examples: Iterable[Example]) -> Iterator[Example]:
