@@ -9,12 +9,13 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelerate.utils import broadcast_object_list
 
-from dhrd.config import RunConfig
+from dhrd.config import RunConfig, TrainingSettings
 from dhrd.data.rows import Rows, load_rows
 from dhrd.errors import DhrdError
 from dhrd.evaluation.live import LiveModel
@@ -167,6 +168,19 @@ def chosen_by(config: RunConfig, rows: Rows) -> str | None:
     return metric
 
 
+def _warn_of_few(settings: TrainingSettings, num_updates: int, metric: str) -> None:
+    """Say where a run has too few evaluations for what is asked of them."""
+    steps, patience = settings.eval_steps, settings.patience
+    if steps is not None and steps >= num_updates:
+        told = "training.eval_steps=%d: the run has %d updates, so nothing is chosen by `%s`; lower it to choose"
+        logger.warning(told, steps, num_updates, metric)
+        return
+    num_evaluations = settings.num_epochs if steps is None else ceil(num_updates / steps)
+    if patience is not None and num_evaluations < patience + 2:  # one to compare with, and one that is saved
+        told = "training.patience=%d: the run has %d evaluations, so it cannot stop before its end; lower `%s`"
+        logger.warning(told, patience, num_evaluations, "training.patience" if patience > 1 else "training.eval_steps")
+
+
 def make_monitor(parts: Parts, live: LiveModel) -> Monitor | None:
     """The evaluations during training, on held-out rows; None without such rows or without a classifier.
 
@@ -176,12 +190,8 @@ def make_monitor(parts: Parts, live: LiveModel) -> Monitor | None:
     rows, metric = parts.rows, chosen_by(parts.config, parts.rows)
     if not rows.choose or parts.config.loss.classification_weight == 0:
         return None
-    eval_steps, num_updates = parts.config.training.eval_steps, parts.state.num_updates
-    if metric is not None and eval_steps is not None and eval_steps >= num_updates:
-        logger.warning(
-            "training.eval_steps=%d: the run has %d updates, so nothing is chosen by `%s`; lower it to choose",
-            eval_steps, num_updates, metric,
-        )  # fmt: skip
+    if metric is not None:
+        _warn_of_few(parts.config.training, parts.state.num_updates, metric)
 
     def evaluate() -> Mapping[str, float]:
         with gathered(parts.model):

@@ -197,6 +197,25 @@ def test_nothing_is_chosen_from_one_evaluation(
     assert told in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            ("patience=1",),
+            "training.patience=1: the run has 2 evaluations, so it cannot stop before its end; lower `tr",
+        ),
+        (("patience=9", "eval_steps=2"), "9: the run has 5 evaluations, so it cannot stop before its end"),
+        (("patience=3", "eval_steps=2"), None),
+    ],
+)
+def test_a_patience_that_cannot_run_out_is_told(
+    tiny_backbone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, settings: tuple[str, ...], told: str | None
+) -> None:
+    with caplog.at_level(logging.WARNING, "dhrd"):
+        train(tiny_backbone, tmp_path, *(f"training.{setting}" for setting in settings))
+    assert told in caplog.text if told else "patience" not in caplog.text
+
+
 def test_a_metric_that_the_task_does_not_have_is_refused(tiny_backbone: Path, tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"training\.metric: 'f1a' is not a metric of this task; give one of accuracy"
