@@ -34,7 +34,10 @@ Set = Annotated[
         autocompletion=complete_setting,
     ),
 ]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; default: a CUDA GPU if there is one (in training mps, too), else cpu.")]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="cpu, cuda or mps; default: a CUDA GPU, in training also mps, else the CPU."),
+]
 Artifact = Annotated[Path, typer.Option("--model", help="Artifact: a directory written by `dhrd train`.")]
 Model = Annotated[Path | None, typer.Option("--model", help="Artifact: a directory written by `dhrd train`.")]
 Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", help="Alias of --model.")]
