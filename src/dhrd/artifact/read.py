@@ -16,7 +16,7 @@ from dhrd.data.templates import InputTemplate
 from dhrd.data.tokens import prepare_tokenizer
 from dhrd.errors import ArtifactError
 from dhrd.model.fit import REASONING_HEAD, put_reasoning_head
-from dhrd.model.foreign import HERE, NO_PICKLE, Weights, check_directory, check_sizes, reading
+from dhrd.model.foreign import HERE, NO_PICKLE, Weights, check_directory, check_sizes, check_tables, reading
 from dhrd.model.heads import ClassificationHead
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def load_model(kind: Any, config: Any, weights: Weights, dtype: torch.dtype | st
     Raises:
         ArtifactError: Weights and config do not fit.
     """
+    check_tables(weights.path.parent / "config.json", kind, config, weights)
     with reading(weights.path, "the weights cannot be loaded, or do not fit config.json"):
         model, found = kind.from_pretrained(
             None, config=config, state_dict=weights.load(), dtype=dtype, output_loading_info=True, **NO_PICKLE

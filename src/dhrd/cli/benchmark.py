@@ -80,12 +80,13 @@ def benchmark(
     settled = inference_config(model, config, overrides)
     check_inputs(model, data, settled, split=split, labels_required=False)
     from dhrd.benchmark.inference import benchmark
+    from dhrd.config.published import masked
 
     inputs = [*read_by(model, settled, data, config), *chain.from_iterable(map(model_files, exports.values()))]
     check_outputs([Output("--json", json_file, JSON), Output("--plot", plot, FIGURE)], inputs)
     examples = rows_of(model, data, split=split, config=settled, limit=limit, labels_required=None)
     result = benchmark(model, examples, settings, say=_say, **asdict(classifier))
-    written = {"data": f"{data or 'the run’s own'}, {split}", **result.model_dump(mode="json")}
+    written = {"data": f"{masked(data) if data else 'the run’s own'}, {split}", **result.model_dump(mode="json")}
     _save(result, written, json_file, plot)
     with talking(json_file, plot):
         benchmark_table(result)

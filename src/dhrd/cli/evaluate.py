@@ -118,9 +118,11 @@ def _directory(model: Path | None, checkpoint: Path | None) -> Path:
 
 def rows_named(data: str | None, split: str) -> str:
     """What was evaluated: a file, or a source with its split."""
+    from dhrd.config.published import masked
+
     if data is None:
         return f"the run's own data, {split}"
-    return f"{data}, {split}" if data.startswith(_WITH_SPLITS) else data
+    return f"{data}, {split}" if data.startswith(_WITH_SPLITS) else masked(data)
 
 
 def _draw(metrics: dict[str, Any], plot: Path | None) -> None:

@@ -9,11 +9,15 @@ from pydantic import JsonValue
 from dhrd.config.schema import RunConfig
 
 HIDDEN = "***"
+UNPUBLISHED = ("tracking", "teacher")
+"""Sections that name servers: in no artifact, and obeyed in none."""
+
 _ENDPOINTS = (("tracking", "uri"), ("teacher", "base_url"))
 
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 _ANY_USERINFO = re.compile(r"(?<=://)\S*@")  # a password may contain a slash, though a valid address may not
-_ADDRESS = re.compile(r"[\w+.:-]*://\S*")  # must match a whole setting: an input template may contain an address
+_PASSWORD = re.compile(r"(?<=://)[^/?#\s@:]+:(?!\d+(?:/|$))[^@]*@")  # with what an address cannot have, spaces too
+_ADDRESS = re.compile(r"[\w+.:-]*://.*", re.DOTALL)  # a whole setting: an input template may contain an address
 _QUERY = re.compile(r"(://[^?#\s]*)[?#]\S*")
 
 
@@ -41,12 +45,12 @@ def recorded(config: RunConfig) -> dict[str, JsonValue]:
 
 def published(config: RunConfig) -> dict[str, JsonValue]:
     """The settings for artifacts and trackers: without the sections `tracking` and `teacher`, which name endpoints."""
-    return {name: value for name, value in recorded(config).items() if name not in ("tracking", "teacher")}
+    return {name: value for name, value in recorded(config).items() if name not in UNPUBLISHED}
 
 
 def _masked(value: JsonValue) -> JsonValue:
     if isinstance(value, str):
-        return masked(value) if _ADDRESS.fullmatch(value) else value
+        return masked(_PASSWORD.sub(f"{HIDDEN}@", value)) if _ADDRESS.fullmatch(value) else value
     if isinstance(value, dict):
         return {key: _masked(part) for key, part in value.items()}
     return [_masked(part) for part in value] if isinstance(value, list) else value

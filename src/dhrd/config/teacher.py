@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
@@ -17,7 +18,19 @@ TEACHERS = {"openai": "MODEL", "local": "MODEL_OR_PATH", "self": "DIR"}
 _GREEDY = frozenset({"local"})
 """Kinds that decode greedily if no temperature is given."""
 _OURS = ("model", "messages", "stream", "n", "temperature", "top_p", "seed", "max_tokens", "max_completion_tokens")
-_SECRET = re.compile(r"api[_-]?key|password|secret|authorization|credential", re.IGNORECASE)
+_SECRET = re.compile(
+    r"api[_-]?key|password|secret|authorization|credential|(?:^|access|auth|bearer|session|refresh)[_-]?token$",
+    re.IGNORECASE,
+)
+
+
+def _names(value: object) -> Iterator[str]:
+    """The names in a body, at any depth."""
+    for name, part in value.items() if isinstance(value, dict) else ():
+        yield str(name)
+        yield from _names(part)
+    for part in value if isinstance(value, list | tuple) else ():
+        yield from _names(part)
 
 
 class TeacherSettings(Section):
@@ -110,6 +123,7 @@ class TeacherSettings(Section):
                 raise ValueError(
                     f"{name} is not allowed in extra_body; it has a setting of its own, or would change the answer"
                 )
+        for name in _names(body):
             if _SECRET.search(name):
                 raise ValueError(f"{name} looks like a secret, and the manifest records extra_body; use extra_headers")
         return body

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from contextlib import contextmanager
 from contextvars import ContextVar
+
+from jinja2.utils import Namespace
 
 _LEAST = 1_000_000
 _TIMES_THE_ROW = 20
@@ -56,8 +58,12 @@ def _measure(value: object, limit: int) -> int:
             total += len(item)
         elif isinstance(item, dict):  # of plain rows; to ask for any mapping takes ten times as long
             pending += [*item.keys(), *item.values()]
-        elif isinstance(item, list | tuple | set | frozenset):
+        elif isinstance(item, list | tuple | set | frozenset | KeysView | ValuesView | ItemsView):
             pending += item
+        elif isinstance(item, Namespace):
+            pending.append(item._Namespace__attrs)  # it hides its `__dict__`
+        elif isinstance(item, range):
+            total += len(item)
         elif isinstance(item, int):
             total += item.bit_length() // 8
     return total

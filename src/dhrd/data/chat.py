@@ -20,8 +20,8 @@ from jinja2.parser import Parser
 from jinja2.utils import Namespace
 
 from dhrd._text import message_of
-from dhrd.data.budget import budget, charge
-from dhrd.data.sandbox import TemplateEnvironment
+from dhrd.data.budget import budget, charge, size_of
+from dhrd.data.sandbox import TemplateEnvironment, charged
 from dhrd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class _Generation(Extension):
 @lru_cache(maxsize=16)
 def _compiled(source: str) -> jinja2.Template:
     environment = TemplateEnvironment(
-        finalize=_charged, trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
+        finalize=_written, trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
     )
     environment.globals.update(
         range=_range,
@@ -77,13 +77,13 @@ def _compiled(source: str) -> jinja2.Template:
         raise_exception=_raise_exception,
         strftime_now=_DATE.strftime,
     )
-    environment.filters["tojson"] = _to_json
+    environment.filters["tojson"] = charged("tojson", _to_json)
     return environment.from_string(source)
 
 
 @jinja2.pass_context  # with the context nothing is computed while the template is compiled
-def _charged(context: Any, value: Any) -> Any:
-    charge(len(value) if isinstance(value, str) else 1)
+def _written(context: Any, value: Any) -> Any:
+    charge(size_of(value))
     return value
 
 

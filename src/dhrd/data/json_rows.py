@@ -133,8 +133,8 @@ def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """
     columns = dict(pairs)
     if len(columns) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise ValueError(f"the key {shown(twice)} occurs twice in one object; keep one of the two")
     return columns
 

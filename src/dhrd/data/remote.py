@@ -14,6 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import get_protocol
 
 from dhrd._text import message_of
+from dhrd.config.published import masked
 from dhrd.data.classes import METADATA, Classes
 from dhrd.data.readers import check_alike, check_kind, metadata_of, read_open
 from dhrd.data.row import BadRow, Row
@@ -43,13 +44,13 @@ def urls_of(url: str) -> list[str]:
         system, path = url_to_fs(url)
         if system.isdir(path):
             inside = [Path(item["name"]) for item in system.ls(path, detail=True) if item["type"] == "file"]
-            paths = [str(file) for file in check_alike(inside, url)]
+            paths = [str(file) for file in check_alike(inside, masked(url))]
         else:
             paths = sorted(system.glob(path)) if glob.has_magic(path) else [path] * system.exists(path)
         for file in paths:
-            check_kind(Path(file))
+            check_kind(Path(masked(file)))
         if not paths:
-            raise DataError(f"{url}: no such file")
+            raise DataError(f"{masked(url)}: no such file")
         return [system.unstrip_protocol(file) for file in paths]
 
 
@@ -61,8 +62,9 @@ def read_url(url: str, *, delimiter: str = ",", remark: Callable[[str], None] | 
     """
     for file in urls_of(url):
         with _reaching(file), _opened(file) as stream:
-            classes = Classes.of_metadata(file, metadata_of(stream, file, METADATA))
-            yield from classes.named(read_open(stream, file, delimiter=delimiter, remark=remark))
+            name = masked(file)  # which messages, tables of errors and manifests say
+            classes = Classes.of_metadata(name, metadata_of(stream, name, METADATA))
+            yield from classes.named(read_open(stream, name, delimiter=delimiter, remark=remark))
 
 
 def _opened(url: str) -> Any:
@@ -78,4 +80,4 @@ def _reaching(url: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = getattr(error, "strerror", None) or message_of(error)
-        raise DataError(f"{url}: cannot be read: {reason}") from error
+        raise DataError(f"{masked(url)}: cannot be read: {masked(reason)}") from error

@@ -22,6 +22,8 @@ from jinja2.visitor import NodeTransformer
 from dhrd.data.budget import TooMuch, charge, size_of
 
 _CALL = 32  # a macro's call takes so many times a loop's step
+_DIGITS = 64  # of two large numbers that are divided or multiplied, pairs of bytes that take a step
+_NUMBER = re.compile(r"\d+")
 # Whose numbers are sizes that are added, and whose arguments multiply the text: `x | indent(8)`, `", ".join(x)`.
 _ADD = {"center", "ljust", "rjust", "zfill", "batch", "slice", "truncate", "round", "to_bytes"}
 _MULTIPLY = {"indent", "wordwrap", "tojson", "replace", "join", "expandtabs", "translate"}
@@ -34,6 +36,7 @@ _WRITE = {
     *("urlencode", "wordcount", "wordwrap"),
 }
 # `%99999d`, `%.*f`, `{:99999}`, and `{:{}}`, whose width comes from elsewhere.
+_FIELD = re.compile(r"%(?:\([^)]*\))?[-#0 +]*([\d.]*)|\{[^{}:]*:?([^{}]*)")  # with its widths
 _WIDE_FORMAT = re.compile(r"%(\([^)]*\))?[-#0 +]*\d*\.?(\*|\d{5})|\{[^{}]*\d{5}|\{[^{}]+\{")
 
 
@@ -48,28 +51,34 @@ def _charge_use(name: str, values: list[object]) -> None:
         charge(sizes[0] * max([0, *sizes[1:], *numbers]))
 
 
-def _charged(name: str, function: Any) -> Callable[..., object]:
+def charged(name: str, function: Any) -> Callable[..., object]:
     """A filter or a test that is charged for; with what Jinja2 marked it with (`pass_context` and the like)."""
     skipped = 1 if hasattr(function, "jinja_pass_arg") else 0
 
-    def charged(*args: object, **options: object) -> object:
+    def call(*args: object, **options: object) -> object:
         values = list(args[skipped:])
         if values and isinstance(values[0], Iterator):  # what `map` gives: count it, then use it
             values[0] = list(values[0])
         if name == "format":
-            _check_format(values[0])
+            _charge_format(*values, *options.values())
         _charge_use(name, [*values, *options.values()])
         if name in _WRITE:
             _check_written(*values, *options.values(), within=name == "join")
         return function(*args[:skipped], *values, **options)
 
-    charged.__dict__.update(getattr(function, "__dict__", {}))
-    return charged
+    call.__dict__.update(getattr(function, "__dict__", {}))
+    return call
 
 
-def _check_format(text: object) -> None:
-    if isinstance(text, str) and _WIDE_FORMAT.search(text):
+def _charge_format(text: object, *values: object) -> None:
+    """Charge for what a format writes: its widths, and a value in each of its fields."""
+    if not isinstance(text, str):
+        return
+    if _WIDE_FORMAT.search(text):
         raise TooMuch("a format width above 9999, or a computed one; give a width of up to 9999")
+    fields = _FIELD.findall(text)
+    charge(sum(int(width) for field in fields for part in field for width in _NUMBER.findall(part)))
+    charge(len(fields) * max([0, *map(size_of, values)]))
 
 
 class _Guards(NodeTransformer):
@@ -152,14 +161,14 @@ def _guarded(name: str, *arguments: nodes.Node) -> nodes.Call:
 class TemplateEnvironment(ImmutableSandboxedEnvironment):
     """Jinja2 over a row's columns: no globals, bounded, and nothing but data is written."""
 
-    intercepted_binops = frozenset({"+", "*", "**", "%"})
+    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "**", "%"})
 
     def __init__(self, *, finalize: Callable[..., object] | None = None, **options: Any) -> None:
         # No optimizer: it computes constants while it compiles, without bounds.
         super().__init__(optimized=False, finalize=finalize or _finalize, **options)
         self.globals.clear()
-        self.filters = {n: _charged(n, f) for n, f in self.filters.items() if n not in _NO_FILTERS}
-        self.tests = {n: _charged(n, f) for n, f in self.tests.items()}
+        self.filters = {n: charged(n, f) for n, f in self.filters.items() if n not in _NO_FILTERS}
+        self.tests = {n: charged(n, f) for n, f in self.tests.items()}
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = _Guards().visit(super()._parse(source, name, filename))
@@ -176,14 +185,10 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         name = getattr(function, "__name__", "")
         _charge_use(name, values if owner is None else [owner, *values])
         if name in ("format", "format_map"):
+            text = getattr(getattr(function, "__wrapped__", function), "__self__", None)  # Jinja2 wraps these two
+            _charge_format(text, *values)
             _check_written(*values, within=name == "format_map")
         return super().call(context, function, *args, **options)
-
-    def getattr(self, obj: object, attribute: str) -> object:
-        """A method that is about to be called."""
-        if attribute in ("format", "format_map"):
-            _check_format(obj)
-        return super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> object:
         """A column, an element, or an attribute such as `loop.index`; never a method."""
@@ -205,10 +210,11 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             sizes = sizes if isinstance(other, float) else size_of(other) * max(1, abs(number))
         elif operator == "**" and isinstance(left, int) and isinstance(right, int):
             sizes = left.bit_length() * abs(right)
-        elif operator == "%":
-            _check_format(left)
-            if isinstance(left, str):
-                _check_written(right, within=isinstance(right, tuple | dict))
+        elif operator == "%" and isinstance(left, str):
+            _charge_format(left, right)
+            _check_written(right, within=isinstance(right, tuple | dict))
+        elif isinstance(left, int) and isinstance(right, int) and operator not in "+-":
+            sizes += size_of(left) * size_of(right) // _DIGITS
         charge(sizes)
         return super().call_binop(context, operator, left, right)
 

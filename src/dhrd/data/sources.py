@@ -10,6 +10,7 @@ from typing import Any
 
 from dhrd._text import message_of
 from dhrd.config import DataSettings, RunConfig
+from dhrd.config.published import masked
 from dhrd.config.tasks import TaskSettings
 from dhrd.data.classes import Classes
 from dhrd.data.objects import as_rows, is_dataset, numbered_rows
@@ -106,6 +107,16 @@ def files_of_rows(spec: Any, settings: DataSettings) -> Iterator[Path]:
         yield from matching(path) or [path]
 
 
+def is_elsewhere(spec: str, settings: DataSettings) -> bool:
+    """Whether a spec of `open_source` names rows that are not on this machine."""
+    kind, _, rest = spec.partition(":")
+    if kind == "hub":
+        return not Path(rest.partition(":")[0]).is_dir()
+    if kind == "superglue":
+        return settings.superglue_root is None
+    return is_url(spec) and local_path(spec) is None
+
+
 def files_of_settings(settings: DataSettings) -> Iterator[Path]:
     """The files that a run's own rows are read from."""
     for spec in (settings.train, settings.validation, settings.test):
@@ -115,7 +126,7 @@ def files_of_settings(settings: DataSettings) -> Iterator[Path]:
 def _url(url: str, settings: DataSettings) -> Source:
     remarks = Remarks()
     return Source(
-        name=url,
+        name=masked(url),
         read=lambda: read_url(url, delimiter=settings.csv_delimiter, remark=remarks),
         columns=settings.columns,
         remarks=remarks,

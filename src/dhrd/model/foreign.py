@@ -10,7 +10,9 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,7 @@ NO_PICKLE: Mapping[str, Any] = {**NO_CODE, "use_safetensors": True, "attn_implem
 HERE: Mapping[str, Any] = {**NO_CODE, "local_files_only": True}
 """For files in an artifact's directory."""
 
+_TABLES = 64 * 2**20  # bytes of a model's tables that are always allowed
 _LARGEST_JSON = 16 * 2**20  # bytes of a config
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _SHARDS = "shard-*-model-*.safetensors"  # transformers prefers them to model.safetensors
@@ -224,6 +227,34 @@ def check_sizes(path: Path, config: Any, weights: Weights) -> None:
         ("vocab_size", weights.largest_size),
     ):
         _check_size(path, name, getattr(text, name, None), limit, weights)
+
+
+def check_tables(path: Path, kind: Any, config: Any, weights: Weights) -> None:
+    """Refuse a config of which a model keeps tables far larger than its weights, as of positions: no weight shows them.
+
+    Args:
+        path: The config's file, for the message.
+        kind: The class of transformers that is built.
+        config: The config.
+        weights: The model's weights.
+
+    Raises:
+        ArtifactError: They are.
+    """
+    import torch
+
+    build = getattr(kind, "_from_config", None) or kind.from_config
+    try:
+        with torch.device("meta"):  # sizes without memory
+            tables = list(build(deepcopy(config)).buffers())
+    except Exception:  # building it says in one line what is wrong with it
+        return
+    size = sum(table.numel() * table.element_size() for table in tables)
+    if size > _TABLES + 2 * sum(map(prod, weights.shapes.values())):
+        raise ArtifactError(
+            f"{path.parent}: {path.name}: a model of it would keep {size / 2**30:,.1f} GiB beside its weights, as for "
+            "positions that it never saw; download or write the artifact again"
+        )
 
 
 def _check_size(path: Path, name: str, value: Any, limit: int, weights: Weights) -> None:

@@ -12,9 +12,11 @@ from typing import Literal
 from dhrd.artifact.info import MANIFEST, read_info
 from dhrd.artifact.known_rows import TRAINED, read_digests
 from dhrd.config import RunConfig
+from dhrd.config.published import masked
 from dhrd.data.digest import digest_of, rows_digest
 from dhrd.data.records import Example
 from dhrd.data.rows import load_rows
+from dhrd.data.sources import is_elsewhere
 from dhrd.errors import ConfigError, DataError, UserError
 from dhrd.run.rows import refuse_streams, settings_of
 from dhrd.training.run_dir import read_run
@@ -97,10 +99,10 @@ def _trained_digests(model_dir: str | Path, level: int) -> set[str]:
 
 
 def _digests(directory: Path) -> set[str]:
-    """The digests of an artifact's training rows, read again if it does not have them, as from the hub.
+    """The digests of an artifact's training rows, read again from this machine's files if it does not have them.
 
     Raises:
-        UserError: They cannot be read any more.
+        UserError: They cannot be read any more, or are elsewhere.
     """
     if (known := read_digests(directory / TRAINED)) is not None:
         return known
@@ -108,6 +110,10 @@ def _digests(directory: Path) -> set[str]:
     if config is None or config.data.train is None:
         return set()
     refuse_streams(config.data, *_LOADED)
+    for name in _LOADED:  # the artifact's maker chose them, and whoever names other rows has not asked for these
+        spec = getattr(config.data, name)
+        if spec is not None and is_elsewhere(spec, config.data):
+            raise DataError(f"data.{name} ({masked(spec)}) is not on this machine, and is not fetched for this alone")
     with _muted():  # what there is to say of these rows was said when the model was trained
         trained = load_rows(config).train
     if _recorded(directory, "train") not in (None, rows_digest(trained)):

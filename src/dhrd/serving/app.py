@@ -13,7 +13,7 @@ from dhrd.data.json_rows import unique_keys
 from dhrd.inference.classifier import Classifier
 from dhrd.model.memory import own_weights
 from dhrd.serving.guard import Gate, Guard, refused
-from dhrd.serving.limits import Limits, Refusal
+from dhrd.serving.limits import Limits, Refusal, check_number
 from dhrd.serving.monitoring import ServerMetrics
 from dhrd.serving.routes import Service
 from dhrd.serving.schemas import ErrorResponse
@@ -80,7 +80,7 @@ def create_app(classifier: Classifier, *, name: str, limits: Limits | None = Non
         title="dhrd", version=library_versions()["dhrd"], docs_url=None, redoc_url=None, lifespan=lifespan,
         description=f"The classifier {name}.",
     )  # fmt: skip
-    app.router.route_class = _strict_route()
+    app.router.route_class = _strict_route(limits)
     _add_routes(app, service)
     for kind, handler in ((Refusal, _on_refusal), (RequestValidationError, _on_invalid), (HTTPException, _on_http)):
         app.add_exception_handler(kind, handler)
@@ -95,14 +95,20 @@ def create_app(classifier: Classifier, *, name: str, limits: Limits | None = Non
     return Served(app, gate)
 
 
-def _strict_route() -> type[APIRoute]:
-    """A route that refuses a body of which the standard parser would keep the last of two values for one key."""
+def _strict_route(limits: Limits) -> type[APIRoute]:
+    """A route that refuses a body of which the standard parser would keep the last of two values for one key, and one
+    of too many rows before any of them is looked at."""
     from fastapi.routing import APIRoute
     from starlette.requests import Request
 
     class StrictRequest(Request):
         async def json(self) -> Any:
-            return json.loads(await self.body(), object_pairs_hook=_unique_keys)
+            body = json.loads(await self.body(), object_pairs_hook=_unique_keys)
+            for name in ("input", "inputs"):
+                rows = body.get(name) if isinstance(body, dict) else None
+                if isinstance(rows, list):
+                    check_number(rows, limits.max_rows, name)
+            return body
 
     class StrictRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -12,7 +12,7 @@ from dhrd.inference.classifier import Classifier
 from dhrd.inference.explanation import Explanation
 from dhrd.inference.prediction import Row
 from dhrd.model.memory import own_weights
-from dhrd.serving.limits import Limits, Refusal
+from dhrd.serving.limits import Limits, Refusal, check_number
 from dhrd.serving.monitoring import log_failure
 from dhrd.serving.threads import in_own_thread
 
@@ -73,8 +73,7 @@ class Explainer:
             raise Refusal(
                 404, "no_explanations", "this server gives no explanations; restart it with max_explained_rows above 0"
             )
-        if len(rows) > most:
-            raise Refusal(413, "too_many_rows", f"{len(rows)} rows; send {most} or fewer at once", param="input")
+        check_number(rows, most, "input")
         if max_new_tokens is not None and max_new_tokens > limit:
             raise Refusal(422, "invalid_request", f"give {limit} tokens or fewer", param="max_new_tokens")
         return max_new_tokens or limit

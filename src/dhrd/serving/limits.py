@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dhrd._text import clipped, escaped
@@ -62,3 +63,13 @@ class Refusal(Exception):
         super().__init__(kind)
         self.status, self.kind, self.param, self.retry_after_s = status, kind, param, retry_after_s
         self.message = clipped(escaped(message))
+
+
+def check_number(rows: Sequence[object], most: int, param: str) -> None:
+    """Refuse more rows than a limit.
+
+    Raises:
+        Refusal: There are more.
+    """
+    if len(rows) > most:
+        raise Refusal(413, "too_many_rows", f"{len(rows)} rows; send {most} or fewer at once", param=param)

@@ -19,6 +19,9 @@ Label = Annotated[
 ]
 
 
+_Texts = Annotated[list[str], Field(fail_fast=True)]  # all errors of a long list would take gigabytes
+
+
 class _Body(BaseModel):
     """Base of requests: values are not coerced, and unknown fields are ignored."""
 
@@ -28,7 +31,7 @@ class _Body(BaseModel):
 class ClassifyRequest(_Body):
     """A request to vLLM's `/classify`."""
 
-    input: ServedRow | Annotated[list[ServedRow], Field(min_length=1)]
+    input: ServedRow | Annotated[list[ServedRow], Field(min_length=1, fail_fast=True)]
     model: str | None = Field(None, description="The served model's name; optional.")
 
 
@@ -69,7 +72,7 @@ class ClassifyResponse(BaseModel):
 class PredictRequest(_Body):
     """A request to TEI's `/predict`. A list of two texts would be a pair, so the texts of a batch are lists of one."""
 
-    inputs: ServedRow | Annotated[list[ServedRow | list[str]], Field(min_length=1)]
+    inputs: ServedRow | Annotated[list[ServedRow | _Texts], Field(min_length=1, fail_fast=True)]
     truncate: bool | None = Field(
         None,
         description="false: refuse rows over the artifact's limit; else truncate them, unless the server is strict.",
@@ -87,7 +90,7 @@ class LabelScore(BaseModel):
 class ExplainRequest(_Body):
     """A request for explanations."""
 
-    input: ServedRow | Annotated[list[ServedRow], Field(min_length=1)]
+    input: ServedRow | Annotated[list[ServedRow], Field(min_length=1, fail_fast=True)]
     max_new_tokens: int | None = Field(
         None, ge=1, description="Maximum tokens of rationale and answer; null: the server's limit."
     )

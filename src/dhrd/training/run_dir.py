@@ -16,7 +16,7 @@ from dhrd._versions import library_versions
 from dhrd.artifact.info import MANIFEST, read_info
 from dhrd.artifact.owned import inputs_of, model_files, wrote
 from dhrd.config import RunConfig, resolve
-from dhrd.config.published import published, recorded
+from dhrd.config.published import UNPUBLISHED, published, recorded
 from dhrd.errors import CheckpointError, ConfigError
 from dhrd.training.checkpoint_files import (
     as_record,
@@ -214,6 +214,8 @@ def read_run(output_dir: Path) -> RunConfig | None:
     config = read_object(path).get("config")
     if not isinstance(config, dict):
         raise CheckpointError(f"{path}: damaged (its config is {shown(config)}, not an object)")
+    if path.parent == output_dir:  # an artifact's, perhaps of a stranger: it names no servers for this user
+        config = {name: value for name, value in config.items() if name not in UNPUBLISHED}
     return resolve(config, source=str(path))
 
 

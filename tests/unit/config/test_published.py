@@ -42,6 +42,15 @@ def test_a3_a_password_with_a_slash() -> None:
     assert masked("postgresql://ann:hu/sh@host/db", is_endpoint=True) == "postgresql://***@host/db"
 
 
+@pytest.mark.parametrize("password", ["hu sh", "hu/sh", "hush 7/8"])
+def test_a3_a_password_with_what_no_address_has(password: str) -> None:
+    """A3: in the address of rows, too; a port and a revision are no password."""
+    kept = published(load_config(data__train=f"https://ann:{password}@host/my rows.jsonl"))
+    assert kept["data"]["train"] == "https://***@host/my rows.jsonl"  # type: ignore[index,call-overload]
+    for plain in ("hf://datasets/a/b@main/rows.jsonl", "http://host:8080/rows@2.jsonl"):
+        assert published(load_config(data__train=plain))["data"]["train"] == plain  # type: ignore[index,call-overload]
+
+
 def test_a3_settings_for_files() -> None:
     """A3: checkpoints keep addresses without secrets; artifacts and trackers have neither section. Other text stays."""
     given = {"teacher__base_url": "https://ann:hush@host/v1", "tracking__uri": "http://h/?token=hush"}

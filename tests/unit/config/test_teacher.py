@@ -19,6 +19,8 @@ from helpers.teacher import teacher_config
         ({"extra_body": {"messages": []}}, "messages is not allowed in extra_body"),
         ({"extra_body": {"n": 2}}, "n is not allowed in extra_body"),
         ({"extra_body": {"api_key": "sesame"}}, "api_key looks like a secret"),
+        ({"extra_body": {"auth": [{"token": "sesame"}]}}, "token looks like a secret"),
+        ({"extra_body": {"a": {"access_token": "sesame"}}}, "access_token looks like a secret"),
         ({"extra_headers": {"api-key": "sesame\nx"}}, "the value of api-key cannot be sent"),
         ({"extra_headers": {"api key": "sesame"}}, "header names may contain"),
         ({"extra_headers": "sesame"}, "extra_headers must be a mapping"),
@@ -44,3 +46,8 @@ def test_t16_what_cannot_be_sent_is_refused_and_not_shown(settings: dict[str, An
 def test_settings_that_contradict_each_other(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         teacher_config(FaultyEndpoint(url="http://127.0.0.1:9/v1"), **settings)
+
+
+def test_tokens_of_a_text_are_no_secrets() -> None:
+    body = {"stop_token_ids": [1], "thinking": {"token_budget": 5}, "skip_special_tokens": False, "eos_token": "x"}
+    assert load_config(teacher__extra_body=body).teacher.extra_body == body

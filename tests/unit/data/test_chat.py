@@ -44,6 +44,11 @@ def test_a4_a_chat_template_gives_what_transformers_gives(name: str) -> None:
         ("{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}", "far more than"),
         ("{{ messages[0].content * 1000000000 }}", "far more than"),
         ("{% set ns = namespace(a='xx') %}" + "{% set ns.a = ns.a ~ ns.a %}" * 60, "far more than"),
+        (
+            "{% set ns = namespace(n=1) %}" + "{% set ns.n = namespace(v=[ns.n, ns.n]) %}" * 60 + "{{ ns.n }}",
+            "far more",
+        ),
+        ("{% set a = [1] * 500000 %}{% for i in range(99) %}{{ a }}{{ a | tojson }}{% endfor %}", "far more than"),
         ("{{ raise_exception('only the system speaks') }}", "only the system speaks"),
         ("{% if %}", "Expected an expression"),
         ("{{ messages.__class__.__mro__ }}", "unsafe|not subscriptable|has no attribute"),

@@ -65,6 +65,27 @@ def test_rows_are_those_of_a_file(place: str, tmp_path: Path, name: str) -> None
     assert len(there) == 2
 
 
+def test_no_password_is_in_what_is_told_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names go into manifests, tables of errors and reports, which are shared."""
+    content = JSONL + b'{"id": "009", "input_text": ""}\n'
+    url = "https://ann:hush@host/rows.jsonl"
+    monkeypatch.setattr("dhrd.data.remote.urls_of", lambda url: [url])
+    monkeypatch.setattr("dhrd.data.remote._opened", lambda url: io.BytesIO(content))
+    source = open_source(url, DataSettings())
+    first, *_ = source.read()
+    assert (source.name, first.where) == ("https://***@host/rows.jsonl", "https://***@host/rows.jsonl:1")
+    with pytest.raises(DataError, match=r"https://\*\*\*@host/rows\.jsonl:3: input_text: empty"):
+        source.load(labels_required=False)
+
+    def fails(url: str) -> io.BytesIO:
+        raise OSError(f"cannot reach {url}")
+
+    monkeypatch.setattr("dhrd.data.remote._opened", fails)
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        source.load()
+    assert "hush" not in str(caught.value)
+
+
 def test_classes_have_their_names(place: str) -> None:
     features = b'{"info": {"features": {"kind": {"names": ["bill", "mail"], "_type": "ClassLabel"}}}}'
     url = put(f"{place}/a.parquet", parquet({b"huggingface": features}))

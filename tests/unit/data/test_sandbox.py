@@ -51,6 +51,10 @@ def test_l10_a_nested_column_may_have_the_name_of_a_method() -> None:
 
 
 DOUBLED = {
+    "divided": "{% set a = 2 ** 200000 %}{% set b = 2 ** 100000 %}" + "{% set q = a // b %}" * 60,
+    "widths": "{{ ('{0:9999}' * 5500).format(1) }}",
+    "widths of %": "{{ ('%9999d' * 5500) % ((1,) * 5500) }}",
+    "fields": "{{ ('{0}' * 50000).format('x' * 100000) }}",
     "~": "{% set a = 'xxxxxxxxxx' %}" + "{% set a = a ~ a %}" * 60 + "{{ a }}",
     "+": "{% set a = 'xxxxxxxxxx' %}" + "{% set a = a + a %}" * 60 + "{{ a }}",
     "blocks": "{% set a %}xxxxxxxxxx{% endset %}" + "{% set a %}{{ a }}{{ a }}{% endset %}" * 60 + "{{ a }}",

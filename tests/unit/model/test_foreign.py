@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers import GPTJConfig, GPTJForCausalLM
 
 from dhrd.errors import ArtifactError, ConfigError, DhrdError
-from dhrd.model.foreign import Weights, check_directory, check_sizes, foreign, read_small_json, reading
+from dhrd.model.foreign import Weights, check_directory, check_sizes, check_tables, foreign, read_small_json, reading
 from helpers.models import make_causal_lm
 
 TENSORS = {"layers.0.weight": torch.ones(2, 3), "layers.1.weight": torch.ones(4), "head": torch.ones(1)}
@@ -109,3 +111,14 @@ def test_sizes_are_those_of_the_weights(tmp_path: Path) -> None:
     model.config.hidden_size = 10**6
     with pytest.raises(ArtifactError, match="hidden_size is 1000000, but"):
         check_sizes(path, model.config, weights)
+
+
+def test_tables_that_no_weight_shows_are_bounded(tmp_path: Path) -> None:
+    """GPT-J's positions are a table for each layer, computed from the config."""
+    sizes = {"n_layer": 1, "n_embd": 16, "n_head": 2, "rotary_dim": 4, "vocab_size": 50}
+    save_file({"head": torch.ones(1)}, tmp_path / "model.safetensors")
+    for positions, is_refused in ((2048, False), (10**12, True)):
+        config = GPTJConfig(**sizes, n_positions=positions, bos_token_id=None, eos_token_id=None)
+        with pytest.raises(ArtifactError, match=r"would keep 14,901\.2 GiB") if is_refused else nullcontext():
+            check_tables(tmp_path / "config.json", GPTJForCausalLM, config, Weights.of(tmp_path))
+        assert config.n_positions == positions

@@ -64,6 +64,20 @@ def test_where_training_rows_are_unknown_evaluation_goes_on(
     assert "cannot check whether the model was trained on these rows: gone.jsonl" in caplog.text
 
 
+@pytest.mark.parametrize("spec", ["https://ann:hush@them/rows.jsonl", "hub:them/rows", "superglue:rte"])
+def test_rows_elsewhere_that_only_the_artifact_names_are_not_fetched(
+    artifact: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, spec: str
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(artifact, moved)
+    (moved / TRAINED).unlink()
+    run = json.loads((moved / "run.json").read_text())
+    run["config"]["data"] |= {"train": spec, "superglue_root": None}
+    (moved / "run.json").write_text(json.dumps(run))
+    assert num_trained(moved, ["0"]) == 0
+    assert "is not on this machine, and is not fetched for this alone" in caplog.text and "hush" not in caplog.text
+
+
 def test_rows_that_changed_since_training_are_not_taken_for_held_out(
     tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

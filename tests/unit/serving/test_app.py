@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from pydantic import ValidationError
 
 from dhrd import Classifier, MissingExtra
 from dhrd.serving import app as application
+from dhrd.serving.schemas import PredictRequest
 from helpers.artifacts import save_tiny
 from helpers.serving import Running, running
 
@@ -61,6 +63,15 @@ def test_bad_bodies_are_told_in_one_shape(server: Running, path: str, body: byte
     assert set(error) == {"type", "message", "param", "code"} and error["code"] == response.status_code
     assert error["message"].isprintable() and len(error["message"]) <= 300
     assert ";" in error["message"] or ":" in error["message"] or "not JSON" in error["message"]  # and what to do
+
+
+def test_a_list_of_many_wrong_rows_costs_no_more_than_one(server: Running) -> None:
+    """Too many are told before any is looked at, and of wrong ones the first alone is kept."""
+    response = server.post("/classify", {"input": [1] * 100_000})
+    assert (response.status_code, response.json()["error"]["type"]) == (413, "too_many_rows")
+    with pytest.raises(ValidationError) as caught:
+        PredictRequest.model_validate({"inputs": [[1] * 100_000]})
+    assert len(caught.value.errors()) < 10
 
 
 @pytest.mark.parametrize("name", ["a field twice", "a column twice"])

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from dhrd.artifact.info import MANIFEST
-from dhrd.config import RunConfig, resolve
+from dhrd.config import RunConfig, TeacherSettings, resolve
+from dhrd.config.tracking import TrackingSettings
 from dhrd.errors import CheckpointError, ConfigError, SaveError
 from dhrd.training import run_dir
 from dhrd.training.checkpoint_files import whole_checkpoints
@@ -45,6 +46,21 @@ def test_a_run_that_was_started_is_read_back(tmp_path: Path) -> None:
     assert read_run(tmp_path / "out") == started_run(tmp_path / "out") == config
     assert read_precision(tmp_path / "out") == PRECISION
     assert read_run(tmp_path) is None and read_precision(tmp_path) is None
+
+
+def test_an_artifacts_maker_names_no_servers_for_who_uses_it(tmp_path: Path) -> None:
+    """An update would log its rows' model there, with this user's key; a run that was begun here keeps its own."""
+    config = config_for(tmp_path / "out", seed=3)
+    theirs = {"tracking": {"report_to": ["mlflow"], "uri": "http://them"}, "teacher": {"base_url": "http://them/v1"}}
+    given = run_record(config, PRECISION)["config"] | theirs  # type: ignore[operator]
+    (tmp_path / "run.json").write_text(json.dumps({"config": given}))
+    assert read_run(tmp_path) == config.model_copy(
+        update={"tracking": TrackingSettings(), "teacher": TeacherSettings()}
+    )
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "run.json").rename(tmp_path / "checkpoints" / "run.json")
+    begun = read_run(tmp_path)
+    assert begun is not None and begun.tracking.uri == "http://them"
 
 
 def test_a_record_tells_settings_precision_and_libraries(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 from dhrd._extras import require
 from dhrd.config import TeacherSettings
+from dhrd.config.published import masked
+from dhrd.errors import TeacherError
 from dhrd.rationales.teacher.access import access_of
 from dhrd.rationales.teacher.answers import Answer
 from dhrd.rationales.teacher.completion import Completion, parse, read_completion
@@ -74,7 +76,8 @@ class Endpoint:
             default_headers=dict(access.headers),
             max_retries=0,  # ours are counted, and known to the pace and the budget
             timeout=settings.timeout_s,
-            http_client=self._openai.DefaultAioHttpClient(timeout=settings.timeout_s),
+            # A redirect would take rows, and the headers that are not httpx's own, to a host that nobody named
+            http_client=self._openai.DefaultAioHttpClient(timeout=settings.timeout_s, follow_redirects=False),
         )
         self._settings = settings
         self._tally = tally
@@ -191,6 +194,10 @@ class Endpoint:
 
     def _refused(self, error: Any, prompt: str) -> Exception:
         """What an HTTP status means: ask again, give this row up, or stop altogether."""
+        if 300 <= error.status_code < 400:
+            place = masked(error.response.headers.get("location", "another address"))
+            told = f"{self.host} redirects to {place}, where rows and keys are not sent unasked"
+            return TeacherError(f"{told}; if you trust it, give that as `teacher.base_url`")
         body = getattr(error, "body", None)
         if body is None or (isinstance(body, str) and is_page(body)):
             body = WEB_PAGE if is_page(error.response.text) else error.response.text

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import Response
 
+from dhrd.errors import TeacherError
 from dhrd.rationales.teacher.endpoint import _FIRST_WAIT_S, _retry_after
 from helpers.endpoint import FAULTS, FaultyEndpoint, serving
 from helpers.teacher import ask, write_cases
@@ -23,6 +25,27 @@ def test_one_fault_of_each_kind_is_mended(tmp_path: Path, fault: str) -> None:
     assert (found.num_rationales, found.rejected.total()) == ((0, 1) if refused else (1, 0))
     assert endpoint.num_requests == found.tally.num_requests == (1 if refused else 2)
     assert found.tally.num_answers + found.tally.failures.total() == endpoint.num_requests
+
+
+class Redirecting(FaultyEndpoint):
+    """Sends each request on to another endpoint."""
+
+    def __init__(self, other: str) -> None:
+        super().__init__()
+        self.other = other
+
+    def _response(self, body: dict[str, Any], fault: str) -> Response:
+        return Response(status_code=307, headers={"Location": f"{self.other}/chat/completions"})
+
+
+def test_rows_and_keys_are_not_sent_where_an_endpoint_redirects(tmp_path: Path) -> None:
+    with (
+        serving(FaultyEndpoint()) as other,
+        serving(Redirecting(other.url)) as endpoint,
+        pytest.raises(TeacherError, match=r"redirects to http://[^ ]+/chat/completions, where rows and keys are not"),
+    ):
+        ask(endpoint, write_cases(tmp_path / "d.jsonl", 1), tmp_path / "o.jsonl", extra_headers={"api-key": "x"})
+    assert (endpoint.num_requests, other.num_requests) == (1, 0)
 
 
 def test_retry_after_is_honoured(tmp_path: Path) -> None:
