@@ -70,7 +70,7 @@ class MlflowTracker(Tracker):
         self._owns = self._mlflow.active_run() is None
         if self._owns and (uri is not None or not THIS_PROCESS.is_configured):
             configure_mlflow(_known(uri) or os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI), experiment)
-        given = {key_of(name): str(value)[:500] for name, value in params.items()}
+        given = {mlflow_key(name): str(value)[:500] for name, value in params.items()}
         with usable("tracking: mlflow"), self._closed_where_it_fails():
             is_nested = not self._owns and self._is_of_another_training(given, run_id)
             self._owns = self._owns or is_nested
@@ -112,7 +112,7 @@ class MlflowTracker(Tracker):
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Log them as metrics."""
-        named = {key_of(name): value for name, value in values.items()}
+        named = {mlflow_key(name): value for name, value in values.items()}
         self._mlflow.log_metrics(named, step=step, run_id=self._run_id)
 
     def state(self) -> dict[str, str]:
@@ -134,7 +134,7 @@ class MlflowTracker(Tracker):
             self._mlflow.end_run(status)
 
 
-def key_of(name: str) -> str:
+def mlflow_key(name: str) -> str:
     """A name that MLflow takes for one that contains what users call their labels or tasks."""
     key = _NO_PART_OF_A_KEY.sub("_", name)
     key = key if posixpath.normpath(key) == key else key.replace("/", "_")

@@ -13,7 +13,7 @@ import pytest
 import dhrd
 from dhrd.errors import UserError
 from dhrd.run import train as run
-from dhrd.training.trackers.mlflow import key_of
+from dhrd.training.trackers.mlflow import mlflow_key
 from helpers.mlflow import fresh_mlflow, the_run
 from helpers.rows import write_jsonl
 from helpers.runs import Recorder, Stop, make_config, read_jsonl
@@ -107,6 +107,10 @@ def test_what_users_call_their_labels_is_part_of_a_key(mlflow: ModuleType, tiny_
     run.train(make_config(tiny_backbone, tmp_path, *tracking, *few, weights, f"data.train={data}"), device="cpu")
     _, found = the_run(mlflow)
     params = found.data.params
-    assert [params[key_of(f"loss.class_weights.{label}")] for label in ("C+", "C#", "a//b")] == ["2.0", "1.0", "3.0"]
-    assert key_of("loss.class_weights.yes") == "loss.class_weights.yes"
-    assert len(key_of("x" * 400)) <= 250 and key_of("x" * 400) != key_of("x" * 401)
+    assert [params[mlflow_key(f"loss.class_weights.{label}")] for label in ("C+", "C#", "a//b")] == [
+        "2.0",
+        "1.0",
+        "3.0",
+    ]
+    assert mlflow_key("loss.class_weights.yes") == "loss.class_weights.yes"
+    assert len(mlflow_key("x" * 400)) <= 250 and mlflow_key("x" * 400) != mlflow_key("x" * 401)
