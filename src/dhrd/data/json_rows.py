@@ -7,6 +7,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -133,8 +134,8 @@ def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """
     columns = dict(pairs)
     if len(columns) < len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise ValueError(f"the key {shown(twice)} occurs twice in one object; keep one of the two")
     return columns
 

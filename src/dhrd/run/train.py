@@ -177,8 +177,8 @@ def _warn_of_few(settings: TrainingSettings, num_updates: int, metric: str) -> N
         return
     num_evaluations = settings.num_epochs if steps is None else ceil(num_updates / steps)
     if patience is not None and num_evaluations < patience + 2:  # one to compare with, and one that is saved
-        told = "training.patience=%d: the run has %d evaluations, so it cannot stop before its end; lower `%s`"
-        logger.warning(told, patience, num_evaluations, "training.patience" if patience > 1 else "training.eval_steps")
+        told = "training.patience=%d: with %d evaluations it cannot end the run early; lower it, or training.eval_steps"
+        logger.warning(told, patience, num_evaluations)
 
 
 def make_monitor(parts: Parts, live: LiveModel) -> Monitor | None:

@@ -159,10 +159,8 @@ def refuse_trained_rows(
     config = read_run(Path(model_dir).expanduser()) if held_out else None
     trained = backbone_digests(config.model.name_or_path) if config else _trained_digests(model_dir, logging.WARNING)
     are_known = [digest in trained for digest in digests]
-    known, then = (
-        sum(are_known),
-        "they show nothing of new ones and are left out" if left_out else "new ones may do worse",
-    )
+    known = sum(are_known)
+    then = "they show nothing of new ones and are left out" if left_out else "new ones may do worse"
     _refuse_most(
         are_known,
         f"the model was trained on {known} of the {len(digests)} rows, so they say little about new ones; {instead}",
