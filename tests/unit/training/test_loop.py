@@ -202,9 +202,9 @@ def test_nothing_is_chosen_from_one_evaluation(
     [
         (
             ("patience=1",),
-            "training.patience=1: the run has 2 evaluations, so it cannot stop before its end; lower `tr",
+            "training.patience=1: with 2 evaluations it cannot end the run early; lower it, or",
         ),
-        (("patience=9", "eval_steps=2"), "9: the run has 5 evaluations, so it cannot stop before its end"),
+        (("patience=9", "eval_steps=2"), "9: with 5 evaluations it cannot end the run early"),
         (("patience=3", "eval_steps=2"), None),
     ],
 )
