@@ -42,7 +42,7 @@ def identity_differences(theirs: object, ours: object, there: str, name: str = "
                 continue
             yield from identity_differences(theirs.get(key), ours.get(key), there, f"{name}.{key}".lstrip("."))
     elif theirs != ours and name in _HASHED:
-        yield f"{_HASHED[name]} (their texts, labels, weights or order)"
+        yield _HASHED[name]
     elif theirs != ours:
         yield f"{name}: {shown(theirs)} {there}, {shown(ours)} now"
 

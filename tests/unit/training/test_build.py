@@ -82,7 +82,7 @@ def test_another_config_of_the_backbone_is_another_run(tiny_backbone: Path, tmp_
     parts = parts_of(backbone, tmp_path, place)
     saved = Checkpoints(tmp_path / "checkpoints", one)
     saved.save(parts.state, Position(step=6, epoch=1, update=1))
-    with pytest.raises(CheckpointError, match=r"another run; these differ: backbone's config: '[0-9a-f]+' in the"):
+    with pytest.raises(CheckpointError, match=r"not as they were: backbone's config: '[0-9a-f]+' in the"):
         resume(parts, Checkpoints(saved.directory, run_identity(parts)), saved.directory / "step-00000006")
     one.pop("backbone's config")  # a checkpoint of an earlier version
     saved.save(parts.state, Position(step=6, epoch=1, update=1))
