@@ -52,7 +52,10 @@ def roofline(classifier: Classifier, rows: BenchmarkRows, repeats: int) -> Roofl
 
 
 def length_sweep(contenders: Sequence[Contender], classifier: Classifier, rows: BenchmarkRows) -> list[LengthPoint]:
-    """Queries per second against input length: few rows, each cut to one length, run whole."""
+    """Queries per second against input length: few rows, each cut to one length, run whole.
+
+    Each length is run once before it is timed: on a GPU the first pass of a shape can take several times as long.
+    """
     plain = classifier.info.model_copy(update={"input_template": "{{ input_text }}", "chat": False})
     options = replace(classifier.engine.options, share_prefixes=False)
     whole = ours(Classifier(classifier.body, classifier.head, classifier.tokenizer, plain, options=options))
@@ -60,7 +63,10 @@ def length_sweep(contenders: Sequence[Contender], classifier: Classifier, rows: 
     sweep: list[LengthPoint] = []
     length = _SHORTEST
     while len(some := _cut(classifier, rows, length)) >= min(8, len(rows)):
-        rates = {contender.name: len(some) / timed(contender.run, some)[0] for contender in (whole, *peers)}
+        rates = {}
+        for contender in (whole, *peers):
+            contender.run(some)
+            rates[contender.name] = len(some) / timed(contender.run, some)[0]
         sweep.append(LengthPoint(num_tokens=length, num_rows=len(some), queries_per_second=rates))
         length *= 2
     return sweep
