@@ -2,7 +2,7 @@
 
     python examples/superglue_reasoned.py SUPERGLUE_DIR RATIONALES_DIR OUTPUT_DIR [--tasks boolq,multirc,wic]
 
-RATIONALES_DIR has a `TASK.jsonl` for each task, one object a line with an `id` such as "wic-train-17". The held-out rows
+RATIONALES_DIR has a `TASK.jsonl` a task, one object a line with an `id` such as "wic-train-17". The held-out rows
 are copied whole. So arms with and without rationales learn from the same rows: `configs/natural.yaml` with
 `data.superglue_root=OUTPUT_DIR`.
 """

@@ -19,7 +19,7 @@ from dhrd.model.precision import dtype_name
 from dhrd.serving.dispatcher import Dispatcher
 from dhrd.serving.explainer import Explainer
 from dhrd.serving.guard import Gate
-from dhrd.serving.limits import Limits, Refusal, check_number
+from dhrd.serving.limits import Limits, Refusal
 from dhrd.serving.monitoring import ServerMetrics
 from dhrd.serving.page import page_headers, page_text
 from dhrd.serving.schemas import (
@@ -166,7 +166,6 @@ class Service:
     async def _classified(
         self, rows: Sequence[Given], param: str = "input"
     ) -> tuple[list[EncodedInput], list[Prediction]]:
-        check_number(rows, self.limits.max_rows, param)
         try:
             inputs, predictions = await self.dispatcher.classify(rows)
         except (DataError, RecursionError) as error:

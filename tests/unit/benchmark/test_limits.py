@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dhrd.benchmark import limits
-from dhrd.benchmark.contenders import BenchmarkRows
+from dhrd.benchmark.contenders import BenchmarkRows, Contender
 from dhrd.benchmark.inference import prepare_rows
 from dhrd.data.records import Example
 from dhrd.inference.classifier import Classifier
@@ -50,6 +51,30 @@ def test_rows_are_cut_to_one_length(classifier: Classifier, rows: BenchmarkRows)
     assert all(set(point.queries_per_second) == {"dhrd"} for point in found)
     assert all(point.num_rows == sum(length >= point.num_tokens for length in lengths) for point in found)
     assert len(found) == sum(lengths[-8] >= length for length in (32, 64, 128, 256))
+
+
+def test_each_length_runs_once_before_it_is_timed(
+    classifier: Classifier, rows: BenchmarkRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[tuple[int, bool]] = []
+    is_timed = False
+
+    def run(some: BenchmarkRows) -> list[str]:
+        runs.append((max(map(len, some.input_ids)), is_timed))
+        return ["a"] * len(some)
+
+    def timed(work: Callable[[BenchmarkRows], list[str]], some: BenchmarkRows) -> tuple[float, list[str]]:
+        nonlocal is_timed
+        is_timed = True
+        answers = work(some)
+        is_timed = False
+        return 1.0, answers
+
+    monkeypatch.setattr(limits, "timed", timed)
+    peer = Contender(name="pipeline_1", title="a peer", dtype="float32", run=run)
+    found = limits.length_sweep([peer], classifier, rows)
+    assert runs == [(point.num_tokens, is_timed) for point in found for is_timed in (False, True)]
+    assert [point.queries_per_second["pipeline_1"] for point in found] == [point.num_rows for point in found]
 
 
 def test_parity_sees_what_sharing_and_dtype_change(directory: Path, rows: BenchmarkRows) -> None:
