@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import sys
 import time
 from collections import Counter
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     agenda = read_agenda(given.plan)
     progress = look_at(agenda.chosen(given.only), given.data, cache, given.overrides, prepare=runs)
     if given.report:
-        report(progress, Counter(Path(entry.output) for entry in agenda.entries))
+        report(progress, Counter(Path(entry.output) for entry in agenda.entries), repeating(given, parser))
     elif runs:
         os.nice(15)
         left_s = given.seconds and given.seconds - (time.monotonic() - began_s)
@@ -72,11 +73,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(bool(progress.failures or progress.problems))
 
 
-def report(progress: Progress, shared: Mapping[Path, int]) -> None:
+def repeating(given: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
+    """The command that runs the same list with the same settings."""
+    asked = [f"--{name} {shlex.quote(str(getattr(given, name)))}" for name in ("plan", "data")]
+    own = [f"--{name} {shlex.quote(str(parser.get_default(name)))}" for name in ("plan", "data")]
+    options = [option for option in asked if option not in own]
+    options += [f"--set {shlex.quote(override)}" for override in given.overrides]
+    return " ".join(["python benchmarks/evidence.py", *options])
+
+
+def report(progress: Progress, shared: Mapping[Path, int], command: str) -> None:
     """Write each entry's report to its output, or where several entries share one, below it unless it has its name."""
     for work in progress.works:
-        request, command = work.request, f"python benchmarks/evidence.py --only {work.name}"
-        summary = summarize(request, work.outcome, command=command, created=today())
+        request = work.request
+        summary = summarize(request, work.outcome, command=f"{command} --only {work.name}", created=today())
         is_owner = shared[request.output_dir] == 1 or request.output_dir.name == work.name
         place = request.output_dir if is_owner else request.output_dir / work.name
         print(f"{work.name}: {', '.join(map(str, write_report(summary, place)))}")

@@ -57,7 +57,8 @@ def backbone_file_digests(name_or_path: str) -> dict[str, str]:
     path = file_of(name, name_or_path) if name != name_or_path else Path(name).expanduser()
     if path.is_dir():
         return file_digests(path, ("*.safetensors", "*.bin", "*config.json", *TOKENIZER))
-    return file_digests(path.parent, [escape(path.name)]) if path.is_file() else {}
+    beside = TOKENIZER if name != name_or_path else ()  # `scratch:` reads the tokenizer next to its config
+    return file_digests(path.parent, [escape(path.name), *beside]) if path.is_file() else {}
 
 
 def names_digest(names: Sequence[str]) -> str:

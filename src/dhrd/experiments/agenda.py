@@ -40,9 +40,9 @@ class Step(Section):
     """Something to run before an entry's rows are there."""
 
     creates: str
-    """A file; where it is, nothing is run."""
+    """A file; where it is, nothing is run. `{data}` is replaced, here as in `run`."""
     run: tuple[str, ...]
-    """A Python script and its arguments; `{data}` is replaced."""
+    """A Python script and its arguments."""
 
 
 class Entry(Section):
@@ -92,10 +92,11 @@ class Entry(Section):
             ConfigError: They are not, and `prepare` did not make them.
         """
         for step in self.prepare:
-            if not Path(step.creates).exists():
-                command = [sys.executable, *(argument.replace("{data}", str(data)) for argument in step.run)]
-                if subprocess.run(command, stdout=subprocess.DEVNULL).returncode != 0:
-                    raise ConfigError(f"{self.name}: {' '.join(step.run)} failed; it makes {step.creates}")
+            creates, *run = (part.replace("{data}", str(data)) for part in (step.creates, *step.run))
+            if Path(creates).exists():
+                continue
+            if subprocess.run([sys.executable, *run], stdout=subprocess.DEVNULL).returncode != 0:
+                raise ConfigError(f"{self.name}: {' '.join(step.run)} failed; it makes {step.creates}")
         request = self.request(data, overrides)
         check_data(request)
         return request

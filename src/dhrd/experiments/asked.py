@@ -147,6 +147,10 @@ def find_arms(study: Study, asked: Sequence[str] | None, encoder: str | None = N
     return tuple(replace(arm, encoder=encoder) if arm.encoder else arm for arm in arms)
 
 
+_OWN_WAYS = {"seed": "`seeds`", "model.name_or_path": "`backbones`"}
+"""Settings that a grid cannot have, as each cell has its own, and what is given instead."""
+
+
 def read_grid(texts: Sequence[str]) -> Grid:
     """`section.key=v1,v2` as values by dotted name, each value in YAML.
 
@@ -164,6 +168,8 @@ def read_grid(texts: Sequence[str]) -> Grid:
         ]
         if any(name not in point for point in points):
             raise ConfigError(f"`grid` {name}: not one setting; give the name that `dhrd config schema` has")
+        if name in _OWN_WAYS:
+            raise ConfigError(f"`grid` {name}: nothing to choose by training rows; give {_OWN_WAYS[name]}")
         if name in grid:
             raise ConfigError(f"`grid` {name}: given twice; give all its values at once")
         grid[name] = tuple(point[name] for point in points)

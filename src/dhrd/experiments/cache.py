@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from dhrd.artifact.digests import backbone_file_digests
 from dhrd.config import ModelSettings, RunConfig
+from dhrd.data.labels import LabelSet
 from dhrd.data.rows import Rows, check_rationales, load_rows
 from dhrd.experiments.cells import Cell, hash_rows
 from dhrd.model.backbone import Backbone, load_backbone
@@ -35,6 +36,7 @@ class Cache:
         self.device = device
         self.places = dict(places or {})
         self._rows: dict[str, Rows] = {}
+        self._labels: dict[str, LabelSet] = {}
         self._rows_hashes: dict[str, str] = {}
         self._weights_hashes: dict[str, str | None] = {}
         self._backbones: dict[str, Backbone] = {}
@@ -50,9 +52,19 @@ class Cache:
         if key not in self._rows:
             _make_room(self._rows)
             self._rows[key] = load_rows(config)
+            self._labels[key] = self._rows[key].labels
         rows = self._rows[key]
         check_rationales(config, rows.train)
         return rows if fold is None else rows.fold(*fold, config)
+
+    def labels(self, config: RunConfig) -> LabelSet:
+        """The label set of a run's rows.
+
+        Raises:
+            UserError: As `load_rows`.
+        """
+        key = _rows_key(config)
+        return self._labels[key] if key in self._labels else self.rows(config).labels
 
     def rows_hash(self, config: RunConfig) -> str:
         """The hash of a run's rows, as `hash_rows` gives it.

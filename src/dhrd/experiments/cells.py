@@ -193,15 +193,14 @@ class CellStore:
 
     def diverged(self, cell: Cell) -> str | None:
         """Why a cell of a choice has no result, if its training diverged: these settings lose."""
-        path = self._of_diverged(cell)
-        return str(json.loads(path.read_text(encoding="utf-8"))["diverged"]) if path.is_file() else None
+        for path in self.directory.glob(f"*-{cell.key}.diverged.json"):
+            return str(json.loads(path.read_text(encoding="utf-8"))["diverged"])
+        return None
 
     def save_diverged(self, cell: Cell, why: str) -> None:
         """Write that a cell of a choice diverged, so that no later call tries it again."""
-        self._write(self._of_diverged(cell), {**_identity(cell), "diverged": why})
-
-    def _of_diverged(self, cell: Cell) -> Path:
-        return (self.directory / cell.file_name).with_suffix(".diverged.json")
+        path = (self.directory / cell.file_name).with_suffix(".diverged.json")
+        self._write(path, {**_identity(cell), "diverged": why})
 
     def save(self, cell: Cell, result: CellResult) -> Path:
         """Write a finished cell, whole or not at all."""

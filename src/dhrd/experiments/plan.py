@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from dhrd.config import RunConfig, load_config
 from dhrd.data.superglue import TASKS
+from dhrd.errors import ConfigError
 from dhrd.experiments.cells import Cell, CellDecoding, CellStore
 from dhrd.experiments.study import Arm, Grid, Settings, Study
 from dhrd.metrics.metrics import higher_is_better, main_metric
@@ -206,15 +207,38 @@ def metric_of_choice(cell: Cell) -> str:
 
 
 def final_cells(request: Request, cache: Cache, choices: Choices) -> list[Cell]:
-    """The cells of the table itself. Arms whose choice is not made yet are left out."""
+    """The cells of the table itself. Arms whose choice is not made yet are left out.
+
+    Raises:
+        ConfigError: Rows that differ by seed differ in their labels.
+    """
     cells = []
     for backbone, task, seed, arm in planned(request):
         key = (task, backbone, arm.name)
         if request.grid_of(arm) and key not in choices:
             continue
         config = cell_config(request, task, backbone, arm, seed, choices.get(key))
+        _check_labels(request, cache, task, backbone, arm, config)
         cells.append(_cell(request, cache, task, arm, config))
     return cells
+
+
+def _check_labels(request: Request, cache: Cache, task: str, backbone: str, arm: Arm, config: RunConfig) -> None:
+    """Refuse rows that differ by seed in their labels: such seeds cannot be compared.
+
+    Raises:
+        ConfigError: Naming the seeds and what they have.
+    """
+    first = request.base.seed
+    if SEED not in str(request.base.data.train) or config.seed == first:
+        return
+    reference = cache.labels(cell_config(request, task, backbone, arm, first))
+    ours = cache.labels(config)
+    if ours.names != reference.names:
+        raise ConfigError(
+            f"data.train: the labels of seed {config.seed} are {', '.join(ours.names)}, those of seed {first} "
+            f"{', '.join(reference.names)}; give all of them as `data.labels`"
+        )
 
 
 def planned(request: Request) -> Iterator[tuple[str, str, int, Arm]]:

@@ -225,9 +225,7 @@ class _Run:
                     yield _Started(work, cell, time.monotonic())
 
     def _is_taken(self, work: EntryState, cell: Cell) -> bool:
-        store = work.request.store
-        others = (other for other in self.progress.works if other.request.store.directory == store.directory)
-        return any(cell.key in other.running for other in others) or store.settled(cell)
+        return any(cell.key in other.running for other in self._sharing(work)) or work.request.store.settled(cell)
 
     def _fits(self, work: EntryState) -> bool:
         known = work.seconds or [seconds for other in self.progress.works for seconds in other.seconds]
@@ -252,9 +250,19 @@ class _Run:
         self._choose(work, cell)
 
     def _choose(self, work: EntryState, cell: Cell) -> None:
-        """The last cell of a choice unlocks those that wait for it."""
-        if cell.fold is not None and not self._judged(work, cell):
+        """The last cell of a choice unlocks those that wait for it, in entries that share the choice too."""
+        if cell.fold is None:
+            return
+        if not self._judged(work, cell):
             work.refresh()
+        for other in self._sharing(work):
+            if other is not work and other.num_waiting:
+                other.refresh()
+
+    def _sharing(self, work: EntryState) -> Iterator[EntryState]:
+        """The entries that keep their cells in the same directory, the entry itself among them."""
+        mine = work.request.store.directory
+        return (other for other in self.progress.works if other.request.store.directory == mine)
 
     def _fail(self, work: EntryState, cell: Cell, error: DhrdError) -> None:
         if cell.fold is not None and isinstance(error, NonFiniteError):

@@ -107,9 +107,16 @@ class Study:
         return next(arm for arm in self.arms if arm.name == name)
 
 
-POOLED = Arm(name="pooled", title="pooled baseline", settings={"loss.reasoning_weight": 0.0})
+_NO_REASONS: Settings = {"loss.keyword_weight": 0.0, "loss.privileged_weight": 0.0}
+LABELS_ALONE: Settings = {"loss.reasoning_weight": 0.0, **_NO_REASONS}
+"""Settings of arms that learn from no rationale, whatever losses the user's settings have for the others."""
+
+POOLED = Arm(name="pooled", title="pooled baseline", settings=LABELS_ALONE)
 LM_ON_X = Arm(
-    name="lm_on_x", title="LM loss on the input", settings={"loss.lm_targets": "input"}, baselines=("pooled",)
+    name="lm_on_x",
+    title="LM loss on the input",
+    settings={"loss.lm_targets": "input", **_NO_REASONS},
+    baselines=("pooled",),
 )
 LABEL_ONLY = Arm(
     name="label_only",

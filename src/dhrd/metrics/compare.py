@@ -216,7 +216,7 @@ def _aligned(pairs: Sequence[Pair], prefix: str = "") -> list[Pair]:
     if not pairs:
         raise DataError(f"{prefix}there is nothing to compare; give a baseline's and another model's outcomes")
     first = pairs[0][0]
-    name = prefix + "the {} (seed {})"
+    name = prefix + "the {} (pair {})"
     reference = name.format("baseline", 1)
     return [
         (
@@ -289,6 +289,8 @@ def _verdict(estimate: _Estimate, where: str, names: tuple[str, str]) -> str:
     better = low > 0
     low, high = (low, high) if better else (-high, -low)
     scope = ", at one seed" if num_seeds == 1 else f", on these rows over {num_seeds} seeds" if few else ""
+    if few and estimate.interval_95 == estimate.rows_interval_95:  # no t interval could be given
+        scope = f", over rows alone: all {num_seeds} seeds have the same difference"
     by = f"{100 * abs(estimate.difference):.1f} points"
     return (
         f"{other} is {'better' if better else 'worse'} than {baseline} by {by} "

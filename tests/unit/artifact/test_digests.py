@@ -157,6 +157,8 @@ def test_of_a_backbone_the_files_that_lie_here(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not read")
     assert [*backbone_file_digests(str(tmp_path))] == ["config.json"]
     assert [*backbone_file_digests(f"scratch:{tmp_path}/config.json")] == ["config.json"]
+    (tmp_path / "tokenizer.json").write_text("{}")  # read next to the config, so it decides the tokens
+    assert [*backbone_file_digests(f"scratch:{tmp_path}/config.json")] == ["config.json", "tokenizer.json"]
     before = backbone_file_digests(str(tmp_path / "model.gguf"))
     (tmp_path / "model.gguf").write_bytes(b"others!")
     assert [*before] == ["model.gguf"] and backbone_file_digests(str(tmp_path / "model.gguf")) != before

@@ -29,6 +29,16 @@ def test_rows_that_are_not_there_are_made_first(tiny_backbone: Path, tmp_path: P
     assert "it makes" in progress.problems["broken"]
 
 
+def test_rows_below_the_data_folder_are_made_once(tiny_backbone: Path, tmp_path: Path) -> None:
+    script = tmp_path / "make.py"
+    script.write_text("import sys; open(sys.argv[1], 'a').write('made')")
+    step = {"creates": "{data}/made.txt", "run": [str(script), "{data}/made.txt"]}
+    path = write_plan(tmp_path, tiny_backbone, {"prepare": [step]})
+    for _ in range(2):
+        look(path)
+    assert (tmp_path / "made.txt").read_text() == "made"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

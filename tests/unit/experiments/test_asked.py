@@ -88,6 +88,8 @@ def test_a_grid_is_read_as_yaml() -> None:
         ("training.learning_rat=1", "did you mean training.learning_rate"),
         ("training.learning_rate=fast", "training.learning_rate"),
         ("model.loss_weight_alpha=0.3,0.5", "`grid` model.loss_weight_alpha: not one setting; give the name"),
+        ("seed=0,1", "`grid` seed: nothing to choose by training rows; give `seeds`"),
+        ("model.name_or_path=a,b", "`grid` model.name_or_path: .* give `backbones`"),
         ("model.lora=true,false", "`grid` model.lora: not one setting"),
     ],
 )

@@ -70,6 +70,8 @@ def test_a_cell_of_a_choice_that_diverged_is_settled(tmp_path: Path) -> None:
     assert (store.settled(judge), store.has(judge), store.find(judge)) == (True, False, None)
     assert store.diverged(judge) == "step 3: loss is nan"
     assert store.diverged(CELL) is None
+    shared = replace(judge, arm=replace(judge.arm, name="another", title="of the same settings"))
+    assert store.settled(shared) and store.diverged(shared) == "step 3: loss is nan"
 
 
 def test_a_setting_given_as_its_default_is_no_other_cell() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from dhrd.config import load_config
 from dhrd.data.superglue import TASKS
+from dhrd.errors import ConfigError
 from dhrd.experiments.asked import check_data, find_conditions, find_tasks, with_defaults
 from dhrd.experiments.cache import Cache
 from dhrd.experiments.outcome import look
@@ -189,3 +190,34 @@ def test_a_grid_chooses_nothing_that_makes_an_arm_what_it_is(tiny_backbone: Path
     request = make_request(tiny_backbone, tmp_path, grid=grid)
     assert request.grid_of(POOLED) == {"training.learning_rate": (1e-4, 1e-3)}
     assert request.grid_of(DHRD) == grid
+
+
+@pytest.mark.parametrize("name", ["pooled", "lm_on_x"])
+def test_controls_learn_from_no_rationale_whatever_losses_are_given(
+    tiny_backbone: Path, tmp_path: Path, name: str
+) -> None:
+    losses = ("loss.keyword_weight=1", "loss.privileged_weight=1")
+    arms = (name, "dhrd")
+    plain = make_request(tiny_backbone, tmp_path, study="reasoning", arms=arms)
+    given = make_request(tiny_backbone, tmp_path, *losses, study="reasoning", arms=arms)
+    before, after = (
+        {cell.arm.name: cell for cell in final_cells(request, Cache("cpu"), {})} for request in (plain, given)
+    )
+    assert after[name].key == before[name].key
+    assert after["dhrd"].key != before["dhrd"].key
+    reads = after[name].config.loss
+    assert (reads.keyword_weight, reads.privileged_weight) == (0, 0)
+
+
+def test_rows_whose_labels_differ_by_seed_are_refused_before_anything_is_run(
+    tiny_backbone: Path, tmp_path: Path
+) -> None:
+    request = make_request(tiny_backbone, tmp_path, num_seeds=3)
+    train = (tmp_path / "train.jsonl").read_text()
+    for seed in range(3):
+        (tmp_path / f"train_{seed}.jsonl").write_text(train)
+    with (tmp_path / "train_2.jsonl").open("a") as file:
+        file.write('{"id": "x", "input_text": "one more", "label": "another", "rationale": "so"}\n')
+    base = load_config(base=request.base, data__train=f"{tmp_path}/train_{{seed}}.jsonl")
+    with pytest.raises(ConfigError, match=r"the labels of seed 2 are another, .*, those of seed 0 .*; give all"):
+        final_cells(replace(request, base=base, tasks=find_tasks(base, None)), Cache("cpu"), {})

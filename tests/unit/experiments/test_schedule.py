@@ -205,3 +205,23 @@ def test_entries_that_share_an_output_keep_a_report_each(
     command("--plan", path, "--data", tmp_path, "--report")
     places = sorted(str(report.relative_to(tmp_path)) for report in tmp_path.rglob("report.md"))
     assert places == ["elsewhere/report.md", "mail/others/report.md", "mail/report.md"]
+
+
+def test_a_choice_that_another_entry_makes_unlocks_the_cells_here(
+    tiny_backbone: Path, tmp_path: Path, here: list[str]
+) -> None:
+    grid = {"training.learning_rate": ["1e-3", "1e-2"]}
+    one = {"name": "one", "grid": grid, "arms": ["pooled"], "judges": 1}
+    path = write_plan(tmp_path, tiny_backbone, one, {**one, "name": "two", "seeds": 2})
+    progress = look(path)
+    run_agenda(progress, progress.works[0].cache)
+    assert [(work.num_done, work.num_cells, work.num_waiting) for work in progress.works] == [(3, 3, 0), (4, 4, 0)]
+    assert len(here) == 4
+
+
+def test_a_reports_command_repeats_it(tiny_backbone: Path, tmp_path: Path, command: Callable[..., int]) -> None:
+    path = write_plan(tmp_path, tiny_backbone, {"name": "own"})
+    command("--plan", path, "--data", tmp_path, "--report", "--set", "training.num_epochs=2")
+    given = json.loads((tmp_path / "out/report.json").read_text())["command"]
+    options = f"--plan {path} --data {tmp_path} --set training.num_epochs=2 --only own"
+    assert given == f"python benchmarks/evidence.py {options}"

@@ -341,14 +341,14 @@ def test_seeds_over_other_rows_are_refused() -> None:
     pairs = _pairs(20, 2)
     other = tuple(one.rows(range(19)) for one in pairs[1])
     with pytest.raises(
-        DataError, match=r"cb: the rows differ: 1 only in cb: the baseline \(seed 1\)|1 only in cb: the"
+        DataError, match=r"cb: the rows differ: 1 only in cb: the baseline \(pair 1\)|1 only in cb: the"
     ):
         primary({"cb": ([pairs[0], other], "accuracy", None)})  # type: ignore[list-item]
-    with pytest.raises(DataError, match=r"1 only in the baseline \(seed 1\) \('r19' …\); evaluate both on the same"):
+    with pytest.raises(DataError, match=r"1 only in the baseline \(pair 1\) \('r19' …\); evaluate both on the same"):
         compare([(pairs[0][0], other[1])], metric="accuracy")
     swapped = _outcomes((pairs[1][0].gold_BC.argmax(axis=1) + 1) % 3, np.zeros(20, dtype=np.int64))
     with pytest.raises(
-        DataError, match=r"row 'r0': gold is . in the baseline \(seed 1\) and . in the other \(seed 2\)"
+        DataError, match=r"row 'r0': gold is . in the baseline \(pair 1\) and . in the other \(pair 2\)"
     ):
         compare([pairs[0], (pairs[1][0], swapped)], metric="accuracy")
     with pytest.raises(DataError, match="there is nothing to compare"):

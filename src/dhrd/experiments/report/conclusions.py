@@ -23,7 +23,7 @@ def first_question(results: Results) -> Comparison | None:
         return None
     backbone = request.backbones[0]
     comparison = over_tasks(results, backbone, baseline, other)
-    return comparison and comparison.model_copy(update={"backbone": short_name(backbone)})
+    return comparison and comparison.model_copy(update={"backbone": results.name(backbone)})
 
 
 def over_tasks(results: Results, backbone: str, baseline: str, other: str) -> Comparison | None:
@@ -42,11 +42,15 @@ def over_tasks(results: Results, backbone: str, baseline: str, other: str) -> Co
     return Comparison(baseline=baseline, other=other, seeds=sorted(common), **numbers)
 
 
-def in_a_sentence(comparison: Comparison | None, backbones: Sequence[BackboneResult]) -> str:
+def in_a_sentence(results: Results, comparison: Comparison | None, backbones: Sequence[BackboneResult]) -> str:
     """The answer to the first question."""
     if comparison is not None:
         verdict = str(comparison.verdict)
         return f"{verdict[:1].upper()}{verdict[1:]}."
+    study, asked = results.request.study, {arm.name for arm in results.request.arms}
+    if missing := [study.arm(name) for name in study.primary if name not in asked]:
+        left_out = " and ".join(arm.in_text for arm in missing)
+        return f"The study's first question is not answered here, as it was run without {left_out}."
     if any(backbone.tasks for backbone in backbones):
         return "The two arms of the first question have no seed in common yet."
     return "No cell is finished yet."
@@ -72,7 +76,7 @@ def choices(results: Results) -> Iterator[TriedSettings]:
             metric, diverged = metric_of_choice(cells[0]), any(map(request.store.diverged, cells))
             yield TriedSettings(
                 task=task,
-                backbone=short_name(backbone),
+                backbone=results.name(backbone),
                 arm=arm,
                 settings=dict(settings),
                 metric=metric,
@@ -102,6 +106,12 @@ def limits(results: Results, backbones: Sequence[BackboneResult]) -> Iterator[st
     if not finished:
         return
     yield from _of_seeds(min(len(arm.seeds) for backbone in backbones for task in backbone.tasks for arm in task.arms))
+    if any(c.is_over_rows for backbone in backbones for task in backbone.tasks for c in task.comparisons):
+        yield (
+            "Where all seeds have the same difference, its interval is over rows at these seeds: another seed may "
+            "give another one."
+        )
+    yield from _the_same(results)
     if not request.grid:
         yield (
             "The settings were not tuned: they are the same for all arms, and another learning rate or more epochs "
@@ -117,6 +127,17 @@ def limits(results: Results, backbones: Sequence[BackboneResult]) -> Iterator[st
         share = (task.num_with_rationale or 0) / (task.num_train or 1)
         if share < 1:
             yield f"{task.task}: {share:.0%} of the training rows have a rationale; the rest teach their label."
+
+
+def _the_same(results: Results) -> Iterator[str]:
+    """Arms that the user's settings make one training."""
+    arms = {arm.name: arm for arm in results.request.arms}
+    by_key: dict[str, list[str]] = {}
+    for cell in results.outcome.cells:
+        by_key.setdefault(cell.key, []).append(cell.arm.name)
+    for same in dict.fromkeys(tuple(dict.fromkeys(names)) for names in by_key.values() if len(set(names)) > 1):
+        titles = " and ".join(arms[name].in_text for name in same)
+        yield f"{titles[:1].upper()}{titles[1:]} are the same training with these settings, so no difference is shown."
 
 
 def _of_seeds(num_seeds: int) -> Iterator[str]:

