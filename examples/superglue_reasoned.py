@@ -15,10 +15,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-FOLDERS = {
-    **{"boolq": "BoolQ", "cb": "CB", "copa": "COPA", "multirc": "MultiRC"},
-    **{"rte": "RTE", "wic": "WiC", "wsc": "WSC"},
-}
+from dhrd.data.superglue import TASKS
 
 
 def main() -> None:
@@ -29,9 +26,9 @@ def main() -> None:
     parser.add_argument("--tasks", default="boolq,multirc,wic")
     arguments = parser.parse_args()
     for task in arguments.tasks.split(","):
-        if task not in FOLDERS:
-            parser.error(f"--tasks {task}: unknown; give of {', '.join(FOLDERS)}")
-        source, output = arguments.superglue / FOLDERS[task], arguments.output / FOLDERS[task]
+        if task not in TASKS:
+            parser.error(f"--tasks {task}: unknown; give of {', '.join(TASKS)}")
+        source, output = arguments.superglue / TASKS[task].folder, arguments.output / TASKS[task].folder
         reasoned = {row["id"] for row in read(arguments.rationales / f"{task}.jsonl")}
         keep = keep_answers if task == "multirc" else keep_row
         kept = [row for row in read(source / "train.jsonl") if keep(row, task, reasoned)]
