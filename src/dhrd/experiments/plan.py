@@ -234,7 +234,7 @@ def _check_labels(request: Request, cache: Cache, task: str, backbone: str, arm:
         return
     reference = cache.labels(cell_config(request, task, backbone, arm, first))
     ours = cache.labels(config)
-    if ours.names != reference.names:
+    if set(ours.names) != set(reference.names):
         raise ConfigError(
             f"data.train: the labels of seed {config.seed} are {', '.join(ours.names)}, those of seed {first} "
             f"{', '.join(reference.names)}; give all of them as `data.labels`"
