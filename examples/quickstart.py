@@ -60,7 +60,11 @@ class Way:
     settings: dict[str, Any]
 
 
-POOLED = Way("pooled", "pooled baseline", {"loss.reasoning_weight": 0.0})
+POOLED = Way(
+    "pooled",
+    "pooled baseline",
+    {"loss.reasoning_weight": 0.0, "loss.keyword_weight": 0.0, "loss.privileged_weight": 0.0},
+)
 PAPER = Way("dhrd", "DHRD, the paper's losses", {"loss.lm_targets": "all"})
 BEST = Way(
     "best",
