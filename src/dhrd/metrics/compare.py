@@ -289,13 +289,18 @@ def _verdict(estimate: _Estimate, where: str, names: tuple[str, str]) -> str:
     better = low > 0
     low, high = (low, high) if better else (-high, -low)
     scope = ", at one seed" if num_seeds == 1 else f", on these rows over {num_seeds} seeds" if few else ""
-    if few and estimate.interval_95 == estimate.rows_interval_95:  # no t interval could be given
+    if is_over_rows(num_seeds, estimate.interval_95, estimate.rows_interval_95):
         scope = f", over rows alone: all {num_seeds} seeds have the same difference"
     by = f"{100 * abs(estimate.difference):.1f} points"
     return (
         f"{other} is {'better' if better else 'worse'} than {baseline} by {by} "
         f"(95 % interval {100 * low:.1f} to {100 * high:.1f}){scope}"
     )
+
+
+def is_over_rows(num_seeds: int, interval: Sequence[float] | None, rows_interval: Sequence[float] | None) -> bool:
+    """Whether an interval of few seeds is the rows' for want of a t interval, as all seeds have the same difference."""
+    return 1 < num_seeds < NUM_SEEDS_TO_RESAMPLE and interval is not None and interval == rows_interval
 
 
 def _points(share: float) -> str:

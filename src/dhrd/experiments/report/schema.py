@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from dhrd._text import escaped
 from dhrd.experiments.study import Settings
-from dhrd.metrics.compare import NUM_SEEDS_TO_RESAMPLE
+from dhrd.metrics.compare import is_over_rows
 
 FORMAT_VERSION = 1
 
@@ -80,9 +80,8 @@ class Comparison(Record):
 
     @property
     def is_over_rows(self) -> bool:
-        """Whether it is over rows for want of a t interval: few seeds that all have the same difference."""
-        few = 1 < (self.num_seeds or 0) < NUM_SEEDS_TO_RESAMPLE
-        return few and self.interval_95 is not None and self.interval_95 == self.rows_interval_95
+        """Whether its interval is the rows', as all of a few seeds have the same difference."""
+        return is_over_rows(self.num_seeds or 0, self.interval_95, self.rows_interval_95)
 
 
 class Bin(Record):
