@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,14 @@ import pytest
 
 from dhrd import load_config
 from dhrd.data.sources import open_source
+from helpers.rows import write_jsonl
 
 REASONED = Path(__file__).parents[2] / "examples" / "superglue_reasoned.py"
 
 
-def write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+def write(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return path
+    return write_jsonl(path, rows)
 
 
 def keep(directory: Path, task: str) -> list[str | None]:
